@@ -1,0 +1,26 @@
+"""What a run has beside its configuration: things that OneTrainer has no field for."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class RunOptions(BaseModel):
+    """Name, limits and handling of one run. Frozen, and refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field("", description="A name for people; empty takes the name of the configuration.")
+    tags: tuple[str, ...] = Field((), description="Words to find the run by.")
+    started_by: str = Field("", description="Who started the run.")
+    backend: str = Field("", description="Which backend carries the run out; empty takes the panel's own.")
+    max_steps: int | None = Field(None, ge=1, description="End after so many micro-batches, whatever the epochs say.")
+    seed: int = Field(42, description="Seed of everything random that the configuration does not seed: adapter initialisation.")
+    resume_from: str = Field(
+        "", description="Folder of the backup to go on from; empty starts anew or follows the configuration."
+    )
+    resumes_run: str = Field("", description="Id of the run that this one goes on from.")
+    in_process: bool = Field(False, description="Run on a thread of the panel instead of a process of its own.")
+    finish_step_s: float = Field(60.0, gt=0, description="Seconds that a stop waits for the step, the backup and the save.")
+    interrupt_s: float = Field(15.0, gt=0, description="Seconds between the interrupt and the termination of a stop.")
+    terminate_s: float = Field(10.0, gt=0, description="Seconds between the termination and the kill of a stop.")

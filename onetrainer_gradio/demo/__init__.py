@@ -1,0 +1,16 @@
+"""The tiny text-to-image model and the pictures that the first command trains on.
+
+Importing this package needs neither torch nor gradio.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onetrainer_gradio.demo.world import NEW_WORD
+
+DEMO_FOLDER = Path(__file__).resolve().parent
+MODEL_FOLDER = DEMO_FOLDER / "model"
+PICTURES_FOLDER = DEMO_FOLDER / "pictures"
+
+__all__ = ["DEMO_FOLDER", "MODEL_FOLDER", "NEW_WORD", "PICTURES_FOLDER"]

@@ -1,0 +1,92 @@
+"""First lesson of the demo model: the autoencoder between pictures and latents."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onetrainer_gradio.demo import world
+
+Say = Callable[[str], None]
+
+KL_WEIGHT = 2e-4
+"""Weight of the mean Kullback-Leibler term beside the mean absolute error of pictures in -1..1."""
+
+
+def practice_picture(dice: random.Random) -> world.Pixels:
+    """A picture for the autoencoder alone: arbitrary colours, sizes and rings, so that it can carry more than the
+    captions of the world say (as the autoencoder of a real model can)."""
+
+    def colour() -> world.Colour:
+        return dice.randrange(256), dice.randrange(256), dice.randrange(256)
+
+    top = colour()
+    canvas = world.backdrop(top, colour() if dice.random() < 0.5 else top)
+    for _ in range(dice.randint(1, 3)):
+        centre = dice.uniform(0.1, 0.9), dice.uniform(0.1, 0.9)
+        if dice.random() < 0.4:
+            canvas = world.paint_rings(canvas, centre, dice.uniform(0.15, 0.25), colour(), colour())
+        else:
+            covered = world.cover(dice.choice(world.SHAPES), centre, dice.uniform(0.08, 0.25))
+            canvas = world.paint(canvas, covered, colour())
+    return world.to_pixels(canvas)
+
+
+def to_tensor(pictures: world.Pixels) -> Tensor:
+    """(N, H, W, 3) in 0..255 to (N, 3, H, W) in -1..1."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Say) -> None:
+    """Trains the autoencoder on crops of 64 px, then on whole pictures, with one learning-rate arc over both.
+
+    Sets ``vae.config.scaling_factor`` so that scaled latents of the world have unit variance.
+    """
+    dice = random.Random(seed)
+    count = 2048
+    pictures = np.stack(
+        [world.render(world.random_scene(dice)) if number % 2 else practice_picture(dice) for number in range(count)]
+    )
+    say(f"autoencoder: {count} pictures drawn")
+    total = crop_steps + whole_steps
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(total, 2), pct_start=0.06)
+    generator = torch.Generator().manual_seed(seed)
+    vae.train()
+    start = time.monotonic()
+    for step in range(total):
+        whole = step >= crop_steps
+        chosen = [dice.randrange(count) for _ in range(8 if whole else 16)]
+        if whole:
+            batch = pictures[chosen]
+        else:
+            edges = [(dice.randrange(0, 65, 8), dice.randrange(0, 65, 8)) for _ in chosen]
+            batch = np.stack([pictures[n, y : y + 64, x : x + 64] for n, (y, x) in zip(chosen, edges, strict=True)])
+        images = to_tensor(batch)
+        posterior = vae.encode(images).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator)
+        decoded = vae.decode(posterior.mean + posterior.std * noise).sample
+        difference = decoded - images
+        kl = 0.5 * (posterior.mean.square() + posterior.var - 1.0 - posterior.logvar).mean()
+        loss = difference.abs().mean() + difference.square().mean() + KL_WEIGHT * kl
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 0 or step == total - 1:
+            say(
+                f"autoencoder: step {step + 1}/{total}, L1 {difference.abs().mean().item():.4f}, "
+                f"KL {kl.item():.2f}, {time.monotonic() - start:.0f} s"
+            )
+    vae.eval()
+    with torch.no_grad():
+        sample = torch.cat([vae.encode(to_tensor(pictures[n : n + 32])).latent_dist.mean for n in range(0, 256, 32)])
+    vae.register_to_config(scaling_factor=round(1.0 / sample.std().item(), 5))
+    say(f"autoencoder: mean {sample.mean().item():.3f}, scaling factor {vae.config.scaling_factor}")

@@ -1,0 +1,293 @@
+"""The small world that the demo model paints: one thing, at one place, on one background.
+
+Every picture is rendered from signed distances, so edges are anti-aliased at any size and the same scene
+is the same picture on every machine. The zorble is the one thing the model has never seen.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Field = NDArray[np.float32]
+Colour = tuple[int, int, int]
+Point = tuple[float, float]
+
+SIZE = 128
+"""Edge of a picture in pixels."""
+
+NEW_WORD = "zorble"
+"""The word for the new concept: a pink ring around a turquoise dot."""
+
+COLOURS: dict[str, Colour] = {
+    "red": (222, 40, 40),
+    "orange": (245, 140, 25),
+    "yellow": (250, 215, 30),
+    "green": (35, 150, 65),
+    "blue": (40, 90, 225),
+    "purple": (130, 55, 190),
+}
+
+# Top and bottom colour; a background with two different ones is a vertical gradient.
+BACKGROUNDS: dict[str, tuple[Colour, Colour]] = {
+    "white": ((248, 248, 248), (248, 248, 248)),
+    "gray": ((150, 150, 152), (150, 150, 152)),
+    "black": ((22, 22, 24), (22, 22, 24)),
+    "sky": ((118, 182, 240), (226, 240, 250)),
+    "night": ((12, 14, 46), (66, 62, 124)),
+    "sand": ((240, 222, 184), (208, 176, 128)),
+    "meadow": ((214, 236, 196), (146, 200, 124)),
+}
+
+# Centre of the thing in units of the picture's edge, x to the right, y down.
+PLACES: dict[str, Point] = {
+    "at the left": (0.27, 0.50),
+    "at the right": (0.73, 0.50),
+    "at the top": (0.50, 0.27),
+    "at the bottom": (0.50, 0.73),
+    "in the middle": (0.50, 0.50),
+}
+
+NEW_RING: Colour = (255, 70, 180)
+NEW_DOT: Colour = (0, 205, 195)
+NEW_RING_INNER = 0.62
+NEW_DOT_OUTER = 0.36
+"""Radii of the zorble's hole and dot, in units of its outer radius."""
+
+
+def _regular(corners: int, *, inner: float = 1.0, turn: float = -90.0) -> tuple[Point, ...]:
+    """Corners of a regular polygon, or of a star when ``inner`` is below 1."""
+    if inner < 1.0:
+        corners *= 2
+    points = []
+    for corner in range(corners):
+        angle = math.radians(turn + 360.0 * corner / corners)
+        radius = inner if inner < 1.0 and corner % 2 else 1.0
+        points.append((radius * math.cos(angle), radius * math.sin(angle)))
+    return tuple(points)
+
+
+def _cross(arm: float) -> tuple[Point, ...]:
+    quarter = ((arm, -1.0), (arm, -arm), (1.0, -arm))
+    points: list[Point] = []
+    for x, y in quarter:
+        points.append((x, y))
+    for _ in range(3):
+        points.extend((-y, x) for x, y in points[-3:])
+    return tuple(points)
+
+
+def _heart(steps: int = 48) -> tuple[Point, ...]:
+    points = []
+    for step in range(steps):
+        t = 2.0 * math.pi * step / steps
+        x = 16.0 * math.sin(t) ** 3
+        y = 13.0 * math.cos(t) - 5.0 * math.cos(2 * t) - 2.0 * math.cos(3 * t) - math.cos(4 * t)
+        points.append((x / 16.0, -(y + 2.5) / 16.0))
+    return tuple(points)
+
+
+def _scaled(points: tuple[Point, ...], factor: float, down: float = 0.0) -> tuple[Point, ...]:
+    return tuple((x * factor, y * factor + down) for x, y in points)
+
+
+# Outlines in a box of about -1..1; the circle alone is no polygon. Scales make the areas look alike.
+OUTLINES: dict[str, tuple[Point, ...] | None] = {
+    "circle": None,
+    "square": _scaled(_regular(4, turn=-45.0), 1.25),
+    "triangle": _scaled(_regular(3), 1.28, 0.22),
+    "cross": _cross(0.36),
+    "star": _scaled(_regular(5, inner=0.42), 1.22, 0.08),
+    "heart": _scaled(_heart(), 1.05),
+}
+SHAPES: tuple[str, ...] = tuple(OUTLINES)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture of the world: what is where, and the small accidents of its drawing.
+
+    ``thing`` is a shape or ``NEW_WORD`` (which has its own colours, so ``colour`` is empty then). ``radius``,
+    ``dx`` and ``dy`` are in units of the picture's edge. ``says_place`` and ``says_background`` tell whether
+    the caption mentions them.
+    """
+
+    thing: str
+    colour: str
+    place: str
+    background: str
+    radius: float = 0.18
+    dx: float = 0.0
+    dy: float = 0.0
+    says_place: bool = True
+    says_background: bool = True
+
+    @property
+    def centre(self) -> Point:
+        x, y = PLACES[self.place]
+        return x + self.dx, y + self.dy
+
+    @property
+    def caption(self) -> str:
+        words = ["a", *([self.colour] if self.colour else []), self.thing]
+        if self.says_place:
+            words.append(self.place)
+        if self.says_background:
+            words.append(f"on a {self.background} background")
+        return " ".join(words)
+
+
+def grid(size: int) -> tuple[Field, Field]:
+    """x and y of the pixel centres in units of the picture's edge, each (size, size)."""
+    axis = (np.arange(size, dtype=np.float32) + 0.5) / size
+    x, y = np.meshgrid(axis, axis)
+    return x, y
+
+
+def distance_to_polygon(x: Field, y: Field, corners: tuple[Point, ...]) -> Field:
+    """Signed distance of every point to a closed polygon, negative inside.
+
+    Source: I. Quilez, "2D distance functions" (exact polygon distance with winding test).
+    """
+    squared = np.full_like(x, np.inf)
+    inside = np.zeros(x.shape, dtype=bool)
+    for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1], strict=True):
+        ex, ey = bx - ax, by - ay
+        px, py = x - ax, y - ay
+        along = np.clip((px * ex + py * ey) / (ex * ex + ey * ey), 0.0, 1.0)
+        squared = np.minimum(squared, (px - ex * along) ** 2 + (py - ey * along) ** 2)
+        if ay != by:
+            crosses = (y >= min(ay, by)) & (y < max(ay, by)) & (x < ax + (y - ay) / (by - ay) * ex)
+            inside ^= crosses
+    distance: Field = np.where(inside, -1.0, 1.0).astype(np.float32) * np.sqrt(squared).astype(np.float32)
+    return distance
+
+
+def cover(shape: str, centre: Point, radius: float, size: int = SIZE) -> Field:
+    """How much of each pixel a shape covers, (size, size) in 0..1."""
+    x, y = grid(size)
+    x, y = x - np.float32(centre[0]), y - np.float32(centre[1])
+    outline = OUTLINES[shape]
+    if outline is None:
+        distance = np.sqrt(x * x + y * y) - np.float32(radius)
+    else:
+        distance = distance_to_polygon(x, y, _scaled(outline, radius))
+    covered: Field = np.clip(0.5 - distance * size, 0.0, 1.0).astype(np.float32)
+    return covered
+
+
+def backdrop(top: Colour, bottom: Colour, size: int = SIZE) -> Field:
+    """A vertical gradient, (size, size, 3) in 0..255."""
+    mix = np.linspace(0.0, 1.0, size, dtype=np.float32)[:, None, None]
+    rows = np.asarray(top, np.float32) * (1 - mix) + np.asarray(bottom, np.float32) * mix
+    return np.broadcast_to(rows, (size, size, 3)).astype(np.float32)
+
+
+def paint(canvas: Field, covered: Field, colour: Colour) -> Field:
+    """Lays one colour over the canvas where it is covered."""
+    alpha = covered[..., None]
+    result: Field = canvas * (1 - alpha) + np.asarray(colour, np.float32) * alpha
+    return result
+
+
+def paint_rings(canvas: Field, centre: Point, radius: float, ring: Colour, dot: Colour) -> Field:
+    """Lays a ring around a dot over the canvas; the canvas shows between the two."""
+    size = canvas.shape[0]
+    outer = cover("circle", centre, radius, size)
+    hole = cover("circle", centre, radius * NEW_RING_INNER, size)
+    inner = cover("circle", centre, radius * NEW_DOT_OUTER, size)
+    return paint(paint(canvas, outer * (1 - hole), ring), inner, dot)
+
+
+def render(scene: Scene, size: int = SIZE) -> Pixels:
+    """The picture of a scene, (size, size, 3)."""
+    canvas = backdrop(*BACKGROUNDS[scene.background], size)
+    if scene.thing == NEW_WORD:
+        canvas = paint_rings(canvas, scene.centre, scene.radius * 1.15, NEW_RING, NEW_DOT)
+    else:
+        canvas = paint(canvas, cover(scene.thing, scene.centre, scene.radius, size), COLOURS[scene.colour])
+    return to_pixels(canvas)
+
+
+def to_pixels(canvas: Field) -> Pixels:
+    return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+
+
+def is_held_out(scene: Scene) -> bool:
+    """Whether this combination of shape, colour, place and background is kept out of the base model's training.
+
+    One combination in eleven; each single word stays common in the training.
+    """
+    number = (
+        SHAPES.index(scene.thing)
+        + 2 * list(COLOURS).index(scene.colour)
+        + 3 * list(PLACES).index(scene.place)
+        + 5 * list(BACKGROUNDS).index(scene.background)
+    )
+    return number % 11 == 0
+
+
+def all_scenes() -> list[Scene]:
+    """Every combination of the known words, undisturbed, in a fixed order."""
+    return [Scene(*words) for words in itertools.product(SHAPES, COLOURS, PLACES, BACKGROUNDS)]
+
+
+def _disturbed(dice: random.Random, scene: Scene) -> Scene:
+    return Scene(
+        scene.thing,
+        scene.colour,
+        scene.place,
+        scene.background,
+        radius=dice.uniform(0.165, 0.2),
+        dx=dice.uniform(-0.03, 0.03),
+        dy=dice.uniform(-0.03, 0.03),
+    )
+
+
+def random_scene(dice: random.Random) -> Scene:
+    """A scene that the base model may learn from; the captions of some leave out the place or the background."""
+    while True:
+        scene = Scene(
+            dice.choice(SHAPES),
+            dice.choice(list(COLOURS)),
+            dice.choice(list(PLACES)),
+            dice.choice(list(BACKGROUNDS)),
+        )
+        if not is_held_out(scene):
+            break
+    scene = _disturbed(dice, scene)
+    says_place, says_background = dice.choices([(1, 1), (0, 1), (1, 0), (0, 0)], [88, 5, 5, 2])[0]
+    return Scene(
+        scene.thing,
+        scene.colour,
+        scene.place,
+        scene.background,
+        scene.radius,
+        scene.dx,
+        scene.dy,
+        bool(says_place),
+        bool(says_background),
+    )
+
+
+def known_scenes(count: int, seed: int) -> list[Scene]:
+    """Different random scenes of known words whose captions say everything; half of them held out of training."""
+    dice = random.Random(seed)
+    scenes = all_scenes()
+    fresh = [scene for scene in scenes if is_held_out(scene)]
+    seen = [scene for scene in scenes if not is_held_out(scene)]
+    return dice.sample(fresh, count // 2) + dice.sample(seen, count - count // 2)
+
+
+def new_scenes(count: int, seed: int) -> list[Scene]:
+    """Scenes of the new word that walk through all places and backgrounds."""
+    dice = random.Random(seed)
+    pairs = list(itertools.product(PLACES, BACKGROUNDS))
+    dice.shuffle(pairs)
+    return [_disturbed(dice, Scene(NEW_WORD, "", *pairs[number % len(pairs)])) for number in range(count)]

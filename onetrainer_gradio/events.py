@@ -1,0 +1,291 @@
+"""Everything that a run can say, as frozen dataclasses, and their form on disk and on the wire.
+
+The tag of an event is its class name in snake case (``StepDone`` -> ``step_done``). ``encode`` and ``decode`` are the
+only translation between events and JSON objects; the journal, REST and the WebSocket use it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, Protocol
+
+Phase = Literal[
+    "queued",
+    "starting",
+    "loading",
+    "caching",
+    "training",
+    "sampling",
+    "validating",
+    "backing_up",
+    "saving",
+    "paused",
+    "stopping",
+]
+EndReason = Literal["completed", "stopped", "failed", "lost"]
+Outcome = Literal["completed", "stopped"]
+CommandOutcome = Literal["done", "refused"]
+Rung = Literal["finish_step", "interrupt", "terminate", "kill"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorInfo:
+    """An error as data: class name of ``errors.py``, message, and what to change."""
+
+    type: str
+    message: str
+    path: str = ""
+    expected: str = ""
+    change: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Base of all events; ``at`` is the time of the event in seconds since the epoch."""
+
+    at: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """The backend begins. ``versions`` and ``hardware`` say with what."""
+
+    backend: str
+    pid: int
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseChanged(Event):
+    """The run enters a phase; ``detail`` is a short text for people."""
+
+    phase: Phase
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progressed(Event):
+    """``done`` of ``total`` within a phase (pictures cached, sampler steps, parts loaded)."""
+
+    phase: Phase
+    done: int
+    total: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlanned(Event):
+    """What the run is going to do, known when data and model are there.
+
+    ``total_steps``, ``steps_per_epoch`` and ``first_step`` count micro-batches as OneTrainer's ``global_step`` does;
+    ``total_updates`` counts optimizer steps. ``learning_rates`` names the parameter groups (``unet_lora`` ...).
+    """
+
+    total_steps: int
+    steps_per_epoch: int
+    total_updates: int
+    epochs: int
+    first_step: int
+    pictures: int
+    trainable_parameters: int
+    learning_rates: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDone(Event):
+    """One optimizer step. ``global_step``, ``epoch``, ``epoch_step``, ``epoch_sample`` are OneTrainer's TrainProgress after it.
+
+    ``loss`` is the mean over the accumulation window, ``grad_norm`` the norm before clipping (None when not computed),
+    ``seconds`` the wall time of the step, ``pictures`` how many it saw, ``learning_rates`` in the order of ``RunPlanned``.
+    """
+
+    update_step: int
+    global_step: int
+    epoch: int
+    epoch_step: int
+    epoch_sample: int
+    loss: float
+    smooth_loss: float
+    grad_norm: float | None
+    learning_rates: tuple[float, ...]
+    seconds: float
+    pictures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleMade(Event):
+    """A preview picture lies at ``path``; the other fields say how it was made."""
+
+    path: str
+    kind: Literal["default", "custom"]
+    index: int
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    seed: int
+    diffusion_steps: int
+    cfg_scale: float
+    noise_scheduler: str
+    global_step: int
+    epoch: int
+    epoch_step: int
+    seconds: float
+    ema: bool = False
+    command_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupMade(Event):
+    """A backup lies complete in the folder ``path``."""
+
+    path: str
+    global_step: int
+    epoch: int
+    epoch_step: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupFailed(Event):
+    """A backup could not be written; earlier ones are untouched and the run goes on."""
+
+    path: str
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSaved(Event):
+    """A model file (or folder) lies complete at ``path``; ``final`` marks the one at the end of the run."""
+
+    path: str
+    final: bool
+    global_step: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaveFailed(Event):
+    """An intermediate save could not be written; the run goes on."""
+
+    path: str
+    error: ErrorInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated(Event):
+    """Validation losses by concept name; ``total`` is their mean."""
+
+    global_step: int
+    losses: dict[str, float]
+    total: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warned(Event):
+    """Something a person should know; the run goes on. ``code`` is stable, ``path`` a file or a setting."""
+
+    code: str
+    message: str
+    path: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed(Event):
+    """The run goes on from the backup at ``path``, made after ``global_step`` steps."""
+
+    path: str
+    global_step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandAnswered(Event):
+    """The one answer to a command; ``reason`` says why it was refused, ``result`` is a path where there is one."""
+
+    command_id: str
+    command: str
+    outcome: CommandOutcome
+    reason: str = ""
+    result: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRung(Event):
+    """The stop ladder stands on ``rung``; the next rung comes at ``deadline`` (seconds since the epoch, 0 = none)."""
+
+    rung: Rung
+    deadline: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded(Event):
+    """The one last event of a run."""
+
+    reason: EndReason
+    error: ErrorInfo | None = None
+    exit_code: int | None = None
+    signal: str = ""
+
+
+class Emit(Protocol):
+    """Takes an event; cheap, callable from any thread, never raises for a slow viewer."""
+
+    def __call__(self, event: Event, /) -> None: ...
+
+
+EVENTS: tuple[type[Event], ...] = (
+    RunStarted,
+    PhaseChanged,
+    Progressed,
+    RunPlanned,
+    StepDone,
+    SampleMade,
+    BackupMade,
+    BackupFailed,
+    ModelSaved,
+    SaveFailed,
+    Validated,
+    Warned,
+    Resumed,
+    CommandAnswered,
+    StopRung,
+    RunEnded,
+)
+
+
+def tag(kind: type[Any]) -> str:
+    """The class name in snake case."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+EVENT_BY_TAG: dict[str, type[Event]] = {tag(kind): kind for kind in EVENTS}
+
+
+def encode(event: Event) -> dict[str, Any]:
+    """The event as a JSON object with its tag under ``type``."""
+    body: dict[str, Any] = {"type": tag(type(event))}
+    for item in fields(event):
+        value = getattr(event, item.name)
+        body[item.name] = vars(value).copy() if isinstance(value, ErrorInfo) else value
+    return body
+
+
+def decode(body: dict[str, Any]) -> Event:
+    """The event of a JSON object; keys that this version does not know are passed over.
+
+    :raises KeyError: when the tag is unknown or a needed field is missing.
+    """
+    kind = EVENT_BY_TAG[body["type"]]
+    known = {item.name for item in fields(kind)}
+    values = {name: value for name, value in body.items() if name in known}
+    if isinstance(values.get("error"), dict):
+        values["error"] = ErrorInfo(**values["error"])
+    if isinstance(values.get("learning_rates"), list):
+        values["learning_rates"] = tuple(values["learning_rates"])
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise KeyError(f"{body['type']}: {error}") from error
