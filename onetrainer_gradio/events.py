@@ -233,7 +233,9 @@ class RunEnded(Event):
 class Emit(Protocol):
     """Takes an event; cheap, callable from any thread, never raises for a slow viewer."""
 
-    def __call__(self, event: Event, /) -> None: ...
+    def __call__(self, event: Event, /) -> None:
+        """Take one event."""
+        ...
 
 
 EVENTS: tuple[type[Event], ...] = (

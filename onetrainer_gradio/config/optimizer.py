@@ -14,9 +14,9 @@ class TrainOptimizerConfig(Settings):
     optimizer: Optimizer = setting(
         Optimizer.ADAMW,
         label="Optimizer",
-        help='"The rule that turns gradients into changes. ADAMW is the safe choice."',
-        group='"optimization"',
-        level='"basic"',
+        help="The rule that turns gradients into changes. ADAMW is the safe choice.",
+        group="optimization",
+        level="basic",
         choices=("ADAMW", "ADAM", "SGD", "ADAFACTOR"),
     )
     adam_w_mode: bool = setting(False)
@@ -25,9 +25,9 @@ class TrainOptimizerConfig(Settings):
     beta1: float | None = setting(
         None,
         label="Beta 1",
-        help='"How long the optimizer remembers the direction. Empty means 0.9."',
-        group='"optimization"',
-        level='"expert"',
+        help="How long the optimizer remembers the direction. Empty means 0.9.",
+        group="optimization",
+        level="expert",
         ge=0,
         lt=1,
         shown={"optimizer.optimizer": ("ADAMW", "ADAM")},
@@ -35,9 +35,9 @@ class TrainOptimizerConfig(Settings):
     beta2: float | None = setting(
         None,
         label="Beta 2",
-        help='"How long the optimizer remembers the size of the gradients. Empty means 0.999."',
-        group='"optimization"',
-        level='"expert"',
+        help="How long the optimizer remembers the size of the gradients. Empty means 0.999.",
+        group="optimization",
+        level="expert",
         ge=0,
         lt=1,
         shown={"optimizer.optimizer": ("ADAMW", "ADAM")},
@@ -57,9 +57,9 @@ class TrainOptimizerConfig(Settings):
     eps: float | None = setting(
         None,
         label="Epsilon",
-        help='"A tiny number that avoids division by zero. Empty means 1e-8."',
-        group='"optimization"',
-        level='"expert"',
+        help="A tiny number that avoids division by zero. Empty means 1e-8.",
+        group="optimization",
+        level="expert",
         ge=0,
         shown={"optimizer.optimizer": ("ADAMW", "ADAM")},
     )
@@ -69,9 +69,9 @@ class TrainOptimizerConfig(Settings):
     fused: bool = setting(
         False,
         label="Fused kernel",
-        help='"One fast kernel for the whole update where the device has one."',
-        group='"optimization"',
-        level='"expert"',
+        help="One fast kernel for the whole update where the device has one.",
+        group="optimization",
+        level="expert",
         shown={"optimizer.optimizer": ("ADAMW", "ADAM")},
     )
     fused_back_pass: bool = setting(False)
@@ -88,9 +88,9 @@ class TrainOptimizerConfig(Settings):
     momentum: float | None = setting(
         None,
         label="Momentum",
-        help='"How much of the last step is carried on."',
-        group='"optimization"',
-        level='"expert"',
+        help="How much of the last step is carried on.",
+        group="optimization",
+        level="expert",
         ge=0,
         lt=1,
         shown={"optimizer.optimizer": ("SGD",)},
@@ -106,9 +106,9 @@ class TrainOptimizerConfig(Settings):
     stochastic_rounding: bool = setting(
         True,
         label="Stochastic rounding",
-        help='"Round at random when weights are kept in 16 bits, so that small changes are not lost."',
-        group='"optimization"',
-        level='"expert"',
+        help="Round at random when weights are kept in 16 bits, so that small changes are not lost.",
+        group="optimization",
+        level="expert",
     )
     use_bias_correction: bool = setting(False)
     use_triton: bool = setting(False)
@@ -116,9 +116,9 @@ class TrainOptimizerConfig(Settings):
     weight_decay: float | None = setting(
         None,
         label="Weight decay",
-        help='"Pulls weights towards zero a little at each step, against overfitting. Empty means the optimizer\'s default."',
-        group='"optimization"',
-        level='"advanced"',
+        help="Pulls weights towards zero a little at each step, against overfitting. Empty means the optimizer's default.",
+        group="optimization",
+        level="advanced",
         ge=0,
     )
     weight_lr_power: float | None = setting(None)
