@@ -72,7 +72,7 @@ class ConceptTextConfig(Settings):
         level="basic",
         kind="path",
         path="file",
-        shown={"prompt_source": ("concept",)},
+        shown={"text.prompt_source": ("concept",)},
     )
     enable_tag_shuffling: bool = setting(False)
     tag_delimiter: str = setting(",")

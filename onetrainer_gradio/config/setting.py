@@ -65,6 +65,6 @@ def declared(field: FieldInfo) -> Setting:
 class Settings(BaseModel):
     """Base of all configuration objects: frozen, and faithful to keys that this version does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", validate_default=False, allow_inf_nan=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True, protected_namespaces=())
 
     config_version: ClassVar[int] = 0

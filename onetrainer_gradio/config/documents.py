@@ -1,0 +1,223 @@
+"""Configurations as JSON documents: OneTrainer's keys, read forgivingly where nothing is lost and strictly where it would be."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from onetrainer_gradio.config.setting import Settings
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.config.walk import element_class, fields_of, settings_class
+from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Finding
+
+VERSION_KEY = "__version"
+SECRET_KEYS = ("secrets",)
+LISTS_OF_A_PACK = ("concepts", "samples")
+
+# type of a pydantic error -> what was expected, in plain words
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+}
+
+_Kind = TypeVar("_Kind", bound=Settings)
+
+
+def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding, ...]]:
+    """The configuration that a document describes, and what is worth knowing about it.
+
+    What the document leaves out keeps its default (OneTrainer treats its presets like that); keys that nobody knows are kept
+    and reported with the nearest known name.
+
+    :raises ConfigInvalidError: with one finding for each value of a wrong type.
+    """
+    findings = list(_unknown_keys(TrainConfig, document, ""))
+    version = document.get(VERSION_KEY, TrainConfig.config_version)
+    if not isinstance(version, int):
+        raise ConfigInvalidError(
+            [Finding("error", VERSION_KEY, f"{VERSION_KEY} is {version!r}", version, "a whole number", "remove it or write 11")]
+        )
+    if version > TrainConfig.config_version:
+        newest = TrainConfig.config_version
+        findings.append(
+            Finding(
+                "warning",
+                VERSION_KEY,
+                f"The file was written by a newer version ({version}); this panel knows version {newest}",
+                version,
+                f"at most {newest}",
+                "check the settings; what is not known here is kept",
+            )
+        )
+    merged = _overlay(TrainConfig(), document)
+    return validated(TrainConfig, merged), tuple(findings)
+
+
+def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
+    """An object of ``kind`` from plain values.
+
+    :raises ConfigInvalidError: with one finding for each wrong value.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigInvalidError([_finding(item) for item in error.errors(include_url=False)]) from error
+
+
+def to_document(config: TrainConfig, *, packed: bool) -> dict[str, Any]:
+    """The document of a configuration: with concepts and samples inside when ``packed``, never with secrets."""
+    document = plain(config)
+    for key in SECRET_KEYS:
+        document.pop(key, None)
+    if not packed:
+        for key in LISTS_OF_A_PACK:
+            document[key] = None
+    return document
+
+
+def plain(config: Settings) -> dict[str, Any]:
+    """The object as plain JSON values, each nested object with its version first."""
+    values: dict[str, Any] = {VERSION_KEY: config.config_version}
+    for name in fields_of(type(config)):
+        values[name] = _plain_value(getattr(config, name))
+    values.update(config.model_extra or {})
+    return values
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return plain(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain_value(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain_value(item) for key, item in value.items()}
+    return value.value if hasattr(value, "value") else value
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The document in a file.
+
+    :raises ConfigFileError: when there is no such file or it holds no JSON object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFileError(f"{path} cannot be read ({error})", change="choose another file") from error
+    return parse(text, name=path.name)
+
+
+def parse(text: str, *, name: str) -> dict[str, Any]:
+    """The document in a text; ``name`` is used in errors.
+
+    :raises ConfigFileError: when the text is no JSON object.
+    """
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigFileError(
+            f"{name} is not JSON: {error.msg} in line {error.lineno}", expected="a configuration saved by the panel or OneTrainer"
+        ) from error
+    if not isinstance(document, dict):
+        raise ConfigFileError(f"{name} holds a JSON {type(document).__name__}", expected="a JSON object with settings")
+    return document
+
+
+def read_json_list(path: Path) -> list[Any]:
+    """The list in a file of concepts or samples.
+
+    :raises ConfigFileError: when the file holds no JSON list.
+    """
+    try:
+        items = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigFileError(f"{path} cannot be read ({error})", expected="a JSON list") from error
+    if not isinstance(items, list):
+        raise ConfigFileError(f"{path} holds a JSON {type(items).__name__}", expected="a JSON list")
+    return items
+
+
+def write_file(path: Path, document: dict[str, Any]) -> None:
+    """Write a document so that the file is always whole: the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(document, file, indent=4, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _overlay(base: Settings, document: dict[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {name: getattr(base, name) for name in fields_of(type(base))}
+    for key, value in document.items():
+        if key == VERSION_KEY:
+            continue
+        field = fields_of(type(base)).get(key)
+        current = values.get(key)
+        if isinstance(current, Settings) and isinstance(value, dict):
+            values[key] = _overlay(current, value)
+        elif field and (element := element_class(field.annotation)) and isinstance(value, list):
+            values[key] = [_overlay(element(), item) if isinstance(item, dict) else item for item in value]
+        elif key == "optimizer_defaults" and isinstance(value, dict):
+            values[key] = {name: _without_version(item) for name, item in value.items()}
+        else:
+            values[key] = value
+    return values
+
+
+def _without_version(value: Any) -> Any:
+    return {key: item for key, item in value.items() if key != VERSION_KEY} if isinstance(value, dict) else value
+
+
+def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -> Iterator[Finding]:
+    known = fields_of(kind)
+    for key, value in document.items():
+        path = f"{prefix}{key}"
+        if key == VERSION_KEY:
+            continue
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1)
+            change = f"did you mean {prefix}{nearest[0]}?" if nearest else "remove it if it is a mistake"
+            yield Finding("warning", path, f"{path} is no known setting; it is kept as it is", value, "a known setting", change)
+            continue
+        annotation = known[key].annotation
+        if (nested := settings_class(annotation)) and isinstance(value, dict):
+            yield from _unknown_keys(nested, value, f"{path}.")
+        elif (element := element_class(annotation)) and isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from _unknown_keys(element, item, f"{path}.{index}.")
+
+
+def _finding(item: Any) -> Finding:
+    path = ".".join(str(part) for part in item["loc"])
+    expected = _EXPECTED.get(item["type"]) or item["msg"].removeprefix("Input should be ")
+    if item["type"] == "enum":
+        expected = "one of " + item["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+    value = item["input"]
+    return Finding("error", path, f"{path} is {_short(value)}", value, expected, f"set {path} to {expected}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

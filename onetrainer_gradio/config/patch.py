@@ -1,0 +1,75 @@
+"""A change to a configuration: dotted paths and their new values, all or nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from onetrainer_gradio.config.bounds import out_of_bounds
+from onetrainer_gradio.config.documents import from_document, to_document
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.errors import ConfigInvalidError, Finding
+
+
+def apply(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """The configuration with the changes made.
+
+    A path is dotted (``unet.learning_rate``, ``concepts.0.path``); a whole list or object may be given as value.
+
+    :raises ConfigInvalidError: with one finding for each path or value that does not fit; nothing is changed then.
+    """
+    document = to_document(config, packed=True)
+    problems = [problem for path, value in changes.items() if (problem := _put(document, path, value))]
+    if problems:
+        raise ConfigInvalidError(problems)
+    changed, _ = from_document(document)
+    bad = [finding for finding in out_of_bounds(changed) if _touched(finding.path, changes)]
+    if bad:
+        raise ConfigInvalidError(bad)
+    return changed.model_copy(update={"secrets": config.secrets})
+
+
+def _touched(path: str, changes: Iterable[str]) -> bool:
+    return any(path == change or path.startswith(f"{change}.") for change in changes)
+
+
+def _put(document: dict[str, Any], path: str, value: Any) -> Finding | None:
+    *parents, last = path.split(".")
+    at: Any = document
+    for part in parents:
+        at = _child(at, part)
+        if at is None:
+            return _unknown(document, path)
+    if isinstance(at, dict) and last in at:
+        at[last] = value
+        return None
+    if isinstance(at, list) and last.isdigit() and int(last) < len(at):
+        at[int(last)] = value
+        return None
+    return _unknown(document, path)
+
+
+def _child(at: Any, part: str) -> Any:
+    if isinstance(at, dict):
+        return at.get(part)
+    if isinstance(at, list) and part.isdigit() and int(part) < len(at):
+        return at[int(part)]
+    return None
+
+
+def _unknown(document: dict[str, Any], path: str) -> Finding:
+    nearest = difflib.get_close_matches(path, list(_paths(document, "")), n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else "look the name up in the settings page"
+    return Finding("error", path, f"{path} is no setting", None, "the path of a setting", hint)
+
+
+def _paths(value: Any, prefix: str) -> Iterable[str]:
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, item in items:
+        yield f"{prefix}{key}"
+        yield from _paths(item, f"{prefix}{key}.")

@@ -1,0 +1,67 @@
+"""From the settings of a person to the settings of a run: paths made absolute, lists read in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.documents import from_document, read_json_list, to_document
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.config.walk import leaves
+
+# setting that holds a list -> setting that names the file to read it from
+LIST_FILES = {"concepts": "concept_file_name", "samples": "sample_definition_file_name"}
+
+
+def pack(config: TrainConfig, base_folder: Path) -> TrainConfig:
+    """The configuration with concepts and samples inside, read from their files where they are not.
+
+    A file that is not there gives an empty list.
+
+    :raises ConfigFileError: when a file is there but holds no list.
+    """
+    missing = {name: file for name, file in LIST_FILES.items() if getattr(config, name) is None}
+    if not missing:
+        return config
+    document = to_document(config, packed=True)
+    for name, file_setting in missing.items():
+        path = absolute(getattr(config, file_setting), base_folder)
+        document[name] = read_json_list(path) if path.is_file() else []
+    packed, _ = from_document(document)
+    return packed.model_copy(update={"secrets": config.secrets})
+
+
+def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
+    """The configuration with every path absolute; relative ones lie in ``base_folder``.
+
+    The name of a hub repository is left alone: a base model counts as a path when it exists, or looks like one.
+    """
+    document = to_document(config, packed=True)
+    for leaf in leaves(config):
+        if not leaf.setting.path or not leaf.value or _is_hub_name(leaf.setting.path, leaf.value, base_folder):
+            continue
+        *parents, last = leaf.path.split(".")
+        at: Any = document
+        for part in parents:
+            at = at[int(part)] if isinstance(at, list) else at[part]
+        at[last] = str(absolute(leaf.value, base_folder))
+    resolved, _ = from_document(document)
+    return resolved.model_copy(update={"secrets": config.secrets})
+
+
+def absolute(path: str, base_folder: Path) -> Path:
+    """The path made absolute, ``~`` included, without following links."""
+    return base_folder / Path(path).expanduser()
+
+
+def _is_hub_name(kind: str, value: str, base_folder: Path) -> bool:
+    return kind == "model" and looks_like_hub_name(value) and not absolute(value, base_folder).exists()
+
+
+def looks_like_hub_name(value: str) -> bool:
+    """Whether a base model reads as ``owner/name`` of a hub (or a link to one) and not as a path."""
+    if value.startswith(("http://", "https://")):
+        return True
+    parts = value.split("/")
+    path_like = value.startswith((".", "~", "/")) or "\\" in value or Path(value).is_absolute()
+    return len(parts) == 2 and all(parts) and not path_like and not value.endswith((".safetensors", ".ckpt"))

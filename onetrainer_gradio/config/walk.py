@@ -1,0 +1,71 @@
+"""The tree of settings, walked by declaration: the one place that knows how objects and lists nest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from onetrainer_gradio.config.setting import Setting, Settings, declared
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One value of a configuration: its dotted path, value, declaration and annotation."""
+
+    path: str
+    value: Any
+    setting: Setting
+    annotation: Any
+
+
+def without_none(annotation: Any) -> Any:
+    """The annotation of a nullable field without its None."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next(arg for arg in get_args(annotation) if arg is not type(None))
+    return annotation
+
+
+def is_nullable(annotation: Any) -> bool:
+    """Whether the annotation admits None."""
+    return get_origin(annotation) in (Union, UnionType) and type(None) in get_args(annotation)
+
+
+def settings_class(annotation: Any) -> type[Settings] | None:
+    """The class of a nested object, or None for a plain value."""
+    bare = without_none(annotation)
+    return bare if isinstance(bare, type) and issubclass(bare, Settings) else None
+
+
+def element_class(annotation: Any) -> type[Settings] | None:
+    """The class of the elements of a list of objects, or None for anything else."""
+    bare = without_none(annotation)
+    return settings_class(get_args(bare)[0]) if get_origin(bare) is tuple else None
+
+
+def fields_of(kind: type[Settings]) -> dict[str, FieldInfo]:
+    """The declared fields of a class in order."""
+    return kind.model_fields
+
+
+def leaves(config: Settings, prefix: str = "", *, offered: bool = False) -> Iterator[Leaf]:
+    """Every value below ``config``; with ``offered``, only the settings that the form offers."""
+    for name, field in fields_of(type(config)).items():
+        setting = declared(field)
+        if offered and not setting.label:
+            continue
+        path = f"{prefix}{name}"
+        value = getattr(config, name)
+        if isinstance(value, Settings):
+            for leaf in leaves(value, f"{path}.", offered=offered):
+                own_name = leaf.path[len(path) + 1 :].split(".")[0]
+                if not offered or not setting.fields or own_name in setting.fields:
+                    yield leaf
+        elif element_class(field.annotation) and value is not None:
+            for index, element in enumerate(value):
+                yield from leaves(element, f"{path}.{index}.", offered=offered)
+        else:
+            yield Leaf(path, value, setting, field.annotation)
