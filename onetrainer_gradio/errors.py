@@ -31,6 +31,7 @@
     │   └── SampleNotFoundError     no such sample
     ├── AccessError                 who may do what
     │   ├── NotAuthenticatedError   a password or token is needed
+    │   ├── TooManyAttemptsError    wrong passwords came too fast
     │   ├── ForbiddenPathError      outside the allowed folders
     │   ├── ForbiddenOriginError    the request comes from a foreign page
     │   └── InsecureBindError       open to others without a password
@@ -206,6 +207,17 @@ class AccessError(TrainerError):
 
 class NotAuthenticatedError(AccessError):
     """A password or token is needed."""
+
+
+class TooManyAttemptsError(AccessError):
+    """Wrong passwords came too fast; ``retry_after_s`` says how many seconds to wait."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(
+            f"Too many wrong attempts. Wait {max(1, round(retry_after_s))} seconds.",
+            expected="the password or token of the panel",
+        )
+        self.retry_after_s = retry_after_s
 
 
 class ForbiddenPathError(AccessError):

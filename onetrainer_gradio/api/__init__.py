@@ -1,0 +1,1 @@
+"""HTTP and WebSocket to calls of the service, and nothing more."""

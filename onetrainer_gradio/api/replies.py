@@ -1,0 +1,151 @@
+"""The one funnel from errors to replies: every error leaves the API in the same shape."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from onetrainer_gradio import errors
+from onetrainer_gradio.errors import Finding, TrainerError
+
+log = logging.getLogger(__name__)
+
+# A class that is not named takes the status of its nearest base.
+STATUS_BY_ERROR: dict[type[TrainerError], int] = {
+    TrainerError: 500,
+    errors.ConfigError: 422,
+    errors.ConfigNotFoundError: 404,
+    errors.RevisionConflictError: 409,
+    errors.InputError: 422,
+    errors.TrainingError: 422,
+    errors.OutOfMemoryError: 507,
+    errors.WorkerDiedError: 500,
+    errors.StorageError: 500,
+    errors.DiskFullError: 507,
+    errors.OutputExistsError: 409,
+    errors.RunError: 409,
+    errors.RunNotFoundError: 404,
+    errors.SampleNotFoundError: 404,
+    errors.AccessError: 403,
+    errors.NotAuthenticatedError: 401,
+    errors.TooManyAttemptsError: 429,
+    errors.CommandLineError: 422,
+}
+
+
+class ErrorEntry(BaseModel):
+    """One thing to change."""
+
+    path: str = Field("", description="Dotted path of the setting or of the field of the request.")
+    message: str = Field(description="What is wrong.")
+    value: Any = Field(None, description="The value that was refused.")
+    expected: str = Field("", description="What was expected.")
+    change: str = Field("", description="What to change.")
+    severity: str = Field("error", description="error, warning or note.")
+
+
+class ErrorReply(BaseModel):
+    """The shape of every error."""
+
+    ok: bool = Field(False, description="Always false.")
+    error: str = Field(description="The whole error in words.")
+    errors: list[ErrorEntry] = Field(default_factory=list, description="One entry for each thing to change.")
+    status: int = Field(description="The HTTP status.")
+
+
+def status_of(error: TrainerError) -> int:
+    """The HTTP status of an error: that of its class or of the nearest base in the table."""
+    return next(STATUS_BY_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_BY_ERROR)
+
+
+def entry(finding: Finding) -> ErrorEntry:
+    """A finding as it goes over the wire; what JSON cannot say is said as text."""
+    value = finding.value
+    if not isinstance(value, str | int | float | bool | list | dict | None):
+        value = str(value)
+    return ErrorEntry(
+        path=finding.path,
+        message=finding.message,
+        value=value,
+        expected=finding.expected,
+        change=finding.change,
+        severity=finding.severity,
+    )
+
+
+def error_reply(
+    status: int, message: str, entries: Iterable[ErrorEntry] = (), headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """A reply in the one shape."""
+    body = ErrorReply(ok=False, error=message, errors=list(entries), status=status)
+    return JSONResponse(body.model_dump(mode="json"), status_code=status, headers=headers)
+
+
+def trainer_error_reply(error: TrainerError) -> JSONResponse:
+    """The reply to an error of the project."""
+    status = status_of(error)
+    headers: dict[str, str] = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, errors.TooManyAttemptsError):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    return error_reply(status, str(error), [entry(finding) for finding in error.findings()], headers)
+
+
+def dotted(location: Iterable[int | str]) -> str:
+    """The place of a validation error as a dotted path, without the part of the request it lies in."""
+    parts = [str(part) for part in location]
+    if parts and parts[0] in {"body", "query", "path", "header", "cookie"}:
+        parts = parts[1:]
+    return ".".join(parts)
+
+
+async def on_trainer_error(_request: Request, error: Exception) -> Response:
+    """Translate an error of the project."""
+    assert isinstance(error, TrainerError)
+    if status_of(error) >= 500:
+        log.error("%s: %s", type(error).__name__, error)
+    return trainer_error_reply(error)
+
+
+async def on_bad_request(_request: Request, error: Exception) -> Response:
+    """Translate a request that does not fit the declared shape: one entry a place."""
+    assert isinstance(error, RequestValidationError)
+    entries = [
+        ErrorEntry(path=dotted(item["loc"]), message=item["msg"], value=_plain(item.get("input"))) for item in error.errors()
+    ]
+    places = ", ".join(item.path or "the body" for item in entries[:3])
+    return error_reply(422, f"The request does not fit: {places}: {entries[0].message}" if entries else "Bad request", entries)
+
+
+async def on_http_error(_request: Request, error: Exception) -> Response:
+    """Translate what the web framework refuses itself: unknown paths, wrong methods."""
+    assert isinstance(error, HTTPException)
+    return error_reply(error.status_code, str(error.detail), headers=error.headers)
+
+
+async def on_unexpected_error(request: Request, error: Exception) -> Response:
+    """Answer what nothing else caught: the details go to the log, none of them to the client."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return error_reply(
+        500, f"Something went wrong inside the panel ({type(error).__name__}). The terminal of the panel says more."
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Send every error of ``app`` through this module."""
+    app.add_exception_handler(TrainerError, on_trainer_error)
+    app.add_exception_handler(RequestValidationError, on_bad_request)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(Exception, on_unexpected_error)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | None) else None

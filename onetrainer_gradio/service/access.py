@@ -1,0 +1,251 @@
+"""Who may use the panel: password, token, sessions, start link, and the brake on guessing.
+
+Nothing here knows HTTP. Sessions outlive a restart of the panel: their file holds keyed digests, so that it is of no use to
+whoever reads it, and a changed password or token ends all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from onetrainer_gradio.errors import CommandLineError, InsecureBindError, NotAuthenticatedError, TooManyAttemptsError
+
+SESSION_S = 30 * 24 * 3600.0
+MAX_SESSIONS = 1000
+FREE_ATTEMPTS = 5
+LONGEST_WAIT_S = 300.0
+MAX_CLIENTS = 10_000
+MIN_SECRET = 8
+
+LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost", "localhost.localdomain"})
+
+
+@dataclass(frozen=True)
+class AccessSettings:
+    """What the command line and the environment say about access.
+
+    ``hosts`` are names under which the panel is reached besides the loopback ones; ``hosted`` means a Space, whose page
+    lies in a frame of another site; ``sessions_file`` keeps sessions over a restart (None: they are kept in memory).
+    """
+
+    password: str = ""
+    token: str = ""
+    hosts: tuple[str, ...] = ()
+    hosted: bool = False
+    sessions_file: Path | None = None
+
+    @property
+    def required(self) -> bool:
+        """Whether anybody has to say who they are."""
+        return bool(self.password or self.token)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address reaches this machine only."""
+    name = host.strip("[]").lower().rstrip(".")
+    if name in LOOPBACK_NAMES or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
+    """Refuse to open the panel to others without a password or token.
+
+    :raises InsecureBindError: for any address but loopback, a share link or a Space, when nothing is asked for.
+    :raises CommandLineError: when the password or token is too short to protect anything.
+    """
+    for name, secret in (("password", settings.password), ("token", settings.token)):
+        if secret and len(secret) < MIN_SECRET:
+            raise CommandLineError(f"The {name} is too short: it has {len(secret)} characters, and needs at least {MIN_SECRET}.")
+    if settings.required:
+        return
+    doors = {
+        f"the address {host} can be reached by others": not is_loopback(host),
+        "a share link can be reached by anybody": share,
+        "this is a hosted Space": settings.hosted,
+    }
+    for reason, is_open in doors.items():
+        if is_open:
+            raise InsecureBindError(
+                f"The panel would be open without a password: {reason}.",
+                change="give --password or --token, or set ONETRAINER_GRADIO_PASSWORD or ONETRAINER_GRADIO_TOKEN",
+            )
+
+
+class Access:
+    """Checks passwords, tokens and sessions. Safe to call from any thread.
+
+    ``clock`` gives seconds since the epoch.
+    """
+
+    def __init__(self, settings: AccessSettings, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._key = hashlib.sha256(f"{settings.password}\0{settings.token}".encode()).digest()
+        self._links: set[bytes] = set()
+        self._brake = Brake(clock)
+        self._sessions = _read_sessions(settings.sessions_file)
+
+    @property
+    def required(self) -> bool:
+        """Whether anybody has to say who they are."""
+        return self.settings.required
+
+    def login(self, secret: str, client: str) -> str:
+        """A new session for whoever knows the password or the token; ``client`` is the address that tries.
+
+        :raises NotAuthenticatedError: when it is neither.
+        :raises TooManyAttemptsError: when this address has to wait.
+        """
+        self._brake.check(client)
+        if not self._is_secret(secret):
+            self._brake.failed(client)
+            raise NotAuthenticatedError(
+                "That is not the password.", expected="the password or token that the panel was started with"
+            )
+        self._brake.passed(client)
+        return self._new_session()
+
+    def bearer(self, token: str, client: str) -> bool:
+        """Whether a program may pass with this token.
+
+        :raises TooManyAttemptsError: when this address has to wait.
+        """
+        self._brake.check(client)
+        if not self._is_secret(token):
+            self._brake.failed(client)
+            return False
+        return True
+
+    def session_valid(self, session: str) -> bool:
+        """Whether a session stands and is not too old."""
+        with self._lock:
+            return self._sessions.get(self._digest(session), 0.0) > self._clock()
+
+    def logout(self, session: str) -> None:
+        """End a session; an unknown one is passed over."""
+        with self._lock:
+            if self._sessions.pop(self._digest(session), None) is not None:
+                self._write_sessions()
+
+    def new_link(self) -> str:
+        """A token that opens one session, once: for the address that the panel prints at its start."""
+        link = secrets.token_urlsafe(24)
+        with self._lock:
+            self._links.add(hashlib.sha256(link.encode()).digest())
+        return link
+
+    def use_link(self, link: str, client: str) -> str | None:
+        """A new session for the holder of an unused link; None when it is used up or unknown.
+
+        :raises TooManyAttemptsError: when this address has to wait.
+        """
+        self._brake.check(client)
+        digest = hashlib.sha256(link.encode()).digest()
+        with self._lock:
+            known = digest in self._links
+            self._links.discard(digest)
+        if not known:
+            self._brake.failed(client)
+            return None
+        return self._new_session()
+
+    def _is_secret(self, given: str) -> bool:
+        # Both are always compared, so that the time says nothing about which of them exists.
+        matches = [_same(given, known) for known in (self.settings.password, self.settings.token)]
+        return any(matches)
+
+    def _digest(self, session: str) -> str:
+        return hmac.new(self._key, session.encode(), hashlib.sha256).hexdigest()
+
+    def _new_session(self) -> str:
+        session = secrets.token_urlsafe(32)
+        now = self._clock()
+        with self._lock:
+            live = sorted(((end, key) for key, end in self._sessions.items() if end > now), reverse=True)[: MAX_SESSIONS - 1]
+            self._sessions = {key: end for end, key in live}
+            self._sessions[self._digest(session)] = now + SESSION_S
+            self._write_sessions()
+        return session
+
+    def _write_sessions(self) -> None:
+        path = self.settings.sessions_file
+        if path is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(self._sessions, file)
+        temporary.replace(path)
+
+
+class Brake:
+    """Makes guessing slow: after a few wrong attempts each further one doubles the wait of that address."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    def check(self, client: str) -> None:
+        """Let an address try.
+
+        :raises TooManyAttemptsError: when it has to wait.
+        """
+        with self._lock:
+            count, last = self._failures.get(client, (0, 0.0))
+        wait_s = _wait_s(count) - (self._clock() - last)
+        if wait_s > 0:
+            raise TooManyAttemptsError(wait_s)
+
+    def failed(self, client: str) -> None:
+        """Count a wrong attempt."""
+        now = self._clock()
+        with self._lock:
+            if len(self._failures) >= MAX_CLIENTS:
+                self._failures = {key: value for key, value in self._failures.items() if now - value[1] < LONGEST_WAIT_S}
+            count, last = self._failures.get(client, (0, now))
+            forgotten = now - last > 2 * LONGEST_WAIT_S
+            self._failures[client] = (1 if forgotten else count + 1, now)
+
+    def passed(self, client: str) -> None:
+        """Forget the wrong attempts of an address that got in."""
+        with self._lock:
+            self._failures.pop(client, None)
+
+
+def _wait_s(failures: int) -> float:
+    excess = failures - FREE_ATTEMPTS
+    return 0.0 if excess < 0 else min(2.0**excess, LONGEST_WAIT_S)
+
+
+def _same(given: str, known: str) -> bool:
+    # An empty secret is none: nobody passes with it.
+    return hmac.compare_digest(given.encode(), known.encode()) and bool(known)
+
+
+def _read_sessions(path: Path | None) -> dict[str, float]:
+    if path is None:
+        return {}
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # no file, or a torn one: everybody logs in again
+    if not isinstance(body, dict):
+        return {}
+    return {str(key): float(end) for key, end in body.items() if isinstance(end, int | float)}
