@@ -26,7 +26,7 @@
     │   └── OutputExistsError       a file would be overwritten
     ├── RunError                    runs and commands
     │   ├── RunConflictError        not possible in the present state
-    │   ├── CommandRefusedError     the command does not fit the present state
+    │   │   └── CommandRefusedError the command does not fit the present state
     │   ├── RunNotFoundError        no such run
     │   └── SampleNotFoundError     no such sample
     ├── AccessError                 who may do what

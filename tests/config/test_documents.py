@@ -1,0 +1,90 @@
+"""Reading and writing configurations loses nothing and says what it did not understand."""
+
+import json
+
+import pytest
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document, write_file
+from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError
+
+
+def test_what_is_written_is_read_back_equal():
+    """A configuration survives the way through its document."""
+    config, findings = from_document(
+        {"learning_rate": 1e-4, "concepts": [{"name": "cats", "path": "/cats"}], "unet": {"train": False}}
+    )
+    again, more = from_document(json.loads(json.dumps(to_document(config, packed=True))))
+    assert again == config
+    assert not findings
+    assert not more
+
+
+def test_a_partial_document_is_laid_over_the_defaults():
+    """What a document leaves out keeps the default of its place, not that of its class."""
+    config, _ = from_document({"unet": {"learning_rate": 0.5}, "text_encoder": {"train": False}})
+    assert config.unet.stop_training_after == 0
+    assert config.text_encoder.stop_training_after == 30
+    assert config.unet.learning_rate == 0.5
+
+
+def test_unknown_keys_are_kept_and_reported_with_the_nearest_name():
+    """A misspelt or newer key is never silently dropped."""
+    config, findings = from_document({"lerning_rate": 1, "concepts": [{"pth": "x"}]})
+    assert [(f.severity, f.path) for f in findings] == [("warning", "lerning_rate"), ("warning", "concepts.0.pth")]
+    assert "learning_rate" in findings[0].change
+    document = to_document(config, packed=True)
+    assert document["lerning_rate"] == 1
+    assert document["concepts"][0]["pth"] == "x"
+
+
+def test_every_wrong_value_is_named_with_its_path():
+    """A broken document gives one finding for each place, none of them hidden behind another."""
+    with pytest.raises(ConfigInvalidError) as caught:
+        from_document({"epochs": "many", "unet": {"train": 7}, "train_dtype": "FLOAT_17", "optimizer": {"beta1": []}})
+    assert {f.path for f in caught.value.all_findings} == {"epochs", "unet.train", "train_dtype", "optimizer.beta1"}
+    assert all(f.expected and f.change for f in caught.value.all_findings)
+
+
+def test_secrets_never_reach_a_document():
+    """A token given to the configuration is in neither form of the document."""
+    config, _ = from_document({"secrets": {"huggingface_token": "hf_secret"}})
+    assert config.secrets.huggingface_token == "hf_secret"
+    for packed in (True, False):
+        assert "hf_secret" not in json.dumps(to_document(config, packed=packed))
+
+
+def test_the_settings_form_carries_no_lists():
+    """Concepts and samples are inside the packed form only."""
+    config, _ = from_document({"concepts": [{"name": "a"}]})
+    assert to_document(config, packed=False)["concepts"] is None
+    assert to_document(config, packed=True)["concepts"][0]["name"] == "a"
+
+
+def test_versions_are_written_and_a_newer_one_is_reported():
+    """Each object carries OneTrainer's version; a newer file opens with a warning."""
+    document = to_document(from_document({"concepts": [{}]})[0], packed=True)
+    assert (document["__version"], document["concepts"][0]["__version"], document["unet"]["__version"]) == (11, 2, 0)
+    _, findings = from_document({"__version": 12})
+    assert [f.path for f in findings] == ["__version"]
+
+
+def test_files_are_written_whole_and_read_with_clear_errors(tmp_path):
+    """A failing write leaves the old file; no JSON and no object are told apart."""
+    path = tmp_path / "deep" / "config.json"
+    write_file(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_file(path, {"a": object()})
+    assert read_file(path) == {"a": 1}
+    assert [entry.name for entry in path.parent.iterdir()] == ["config.json"]
+    for text, words in (("{", "not JSON"), ("[1]", "JSON list")):
+        with pytest.raises(ConfigFileError, match=words):
+            parse(text, name="x.json")
+    with pytest.raises(ConfigFileError, match="cannot be read"):
+        read_file(tmp_path / "missing.json")
+
+
+def test_a_configuration_is_frozen():
+    """A run's settings cannot be changed under it."""
+    with pytest.raises(ValueError, match="frozen"):
+        TrainConfig().epochs = 3

@@ -1,0 +1,47 @@
+"""A change to the settings is all or nothing and says what does not fit."""
+
+import pytest
+
+from onetrainer_gradio.config import TrainConfig, patch
+from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.errors import ConfigInvalidError
+
+
+def test_values_are_set_by_dotted_path_and_normalised():
+    """Nested objects, list elements and whole lists can be changed; text becomes a number."""
+    config, _ = from_document({"concepts": [{"name": "a"}]})
+    changed = patch.apply(
+        config, {"learning_rate": "1e-4", "unet.train": False, "concepts.0.path": "/x", "samples": [{"prompt": "p"}]}
+    )
+    assert (changed.learning_rate, changed.unet.train, changed.concepts[0].path) == (1e-4, False, "/x")
+    assert changed.samples[0].prompt == "p"
+    assert changed.concepts[0].seed == config.concepts[0].seed
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"learnig_rate": 1}, "learnig_rate", "learning_rate"),
+        ({"learning_rate": -1}, "learning_rate", "more than 0"),
+        ({"epochs": "x"}, "epochs", "whole number"),
+        ({"concepts.3.path": "x"}, "concepts.3.path", ""),
+        ({"training_method": "EMBEDDING"}, "training_method", "LORA"),
+        ({"epochs": None}, "epochs", "whole number"),
+        ({"learning_rate": float("nan")}, "learning_rate", "more than 0"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_path_and_remedy(changes, path, words):
+    """Unknown paths, wrong types and values out of bounds each name the place and what to do."""
+    with pytest.raises(ConfigInvalidError) as caught:
+        patch.apply(TrainConfig(), changes)
+    (finding,) = caught.value.all_findings
+    assert finding.path == path
+    assert words in finding.change
+
+
+def test_one_bad_change_changes_nothing_and_secrets_stay():
+    """The good half of a bad change is not applied; a token survives a good one."""
+    config, _ = from_document({"secrets": {"huggingface_token": "t"}})
+    with pytest.raises(ConfigInvalidError):
+        patch.apply(config, {"epochs": 3, "batch_size": 0})
+    assert patch.apply(config, {"epochs": 3}).secrets.huggingface_token == "t"

@@ -1,0 +1,64 @@
+"""The configuration is OneTrainer's: every path, type, default and enum as recorded from version 11."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.config import TrainConfig, enums
+from onetrainer_gradio.config.setting import Settings
+from onetrainer_gradio.config.walk import element_class, fields_of, is_nullable, settings_class, without_none
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+FIELDS = {row[0]: row[1:] for row in json.loads((FIXTURES / "onetrainer_fields.json").read_text())}
+ENUMS = json.loads((FIXTURES / "onetrainer_enums.json").read_text())
+
+
+def described(kind: type[Settings], default: Settings, prefix: str = ""):
+    """Rows (path, annotation, nullable, default) of a class as the recording has them."""
+    for name, field in fields_of(kind).items():
+        path = f"{prefix}{name}"
+        value = getattr(default, name)
+        yield path, field.annotation, value
+        if nested := settings_class(field.annotation):
+            yield from described(nested, value, f"{path}.")
+        elif element := element_class(field.annotation):
+            yield from described(element, element(), f"{path}[].")
+
+
+OURS = {path: (annotation, value) for path, annotation, value in described(TrainConfig, TrainConfig())}
+
+
+def test_the_582_paths_are_exactly_onetrainers():
+    """Not one path is missing and none is invented."""
+    assert set(OURS) == set(FIELDS)
+    assert len(OURS) == 582
+
+
+@pytest.mark.parametrize("path", sorted(FIELDS))
+def test_type_nullability_and_default(path):
+    """Each path has the recorded type, nullability and default."""
+    kind, nullable, default = FIELDS[path]
+    annotation, value = OURS[path]
+    assert is_nullable(annotation) == nullable
+    bare = without_none(annotation)
+    names = {"int": int, "float": float, "bool": bool, "str": str}
+    if kind in names:
+        assert bare is names[kind]
+    elif kind in ENUMS:
+        assert bare.__name__ == kind
+    if isinstance(default, dict) and ("$dynamic" in default or "$config" in default):
+        return
+    assert json.loads(json.dumps(value, default=list)) == default
+
+
+def test_every_enum_has_the_recorded_members():
+    """29 enums, 201 members, each with its name as value."""
+    ours = {
+        name: [m.value for m in kind]
+        for name, kind in vars(enums).items()
+        if isinstance(kind, type) and kind is not StrEnum and issubclass(kind, StrEnum)
+    }
+    assert ours == ENUMS
+    assert sum(map(len, ours.values())) == 201

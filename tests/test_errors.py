@@ -1,0 +1,39 @@
+"""Errors say what happened, what was expected and what to change."""
+
+import inspect
+
+from onetrainer_gradio import errors
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
+    """A reader of the docstring sees every class, at its place."""
+    drawn = {}
+    stack = []
+    for line in errors.__doc__.splitlines():
+        name = next((word for word in line.split() if word.endswith("Error")), None)
+        if name is None:
+            continue
+        depth = line.index(name)
+        while stack and stack[-1][0] >= depth:
+            stack.pop()
+        drawn[name] = stack[-1][1] if stack else "Exception"
+        stack.append((depth, name))
+    classes = {
+        name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.TrainerError)
+    }
+    assert drawn == {name: kind.__base__.__name__ for name, kind in classes.items()}
+
+
+def test_the_text_of_an_error_carries_expectation_and_remedy():
+    """One line tells a person what to do."""
+    error = errors.ConfigValueError("Epochs is 0", expected="at least 1", change="write 1")
+    assert str(error) == "Epochs is 0 Expected: at least 1. To change: write 1."
+
+
+def test_an_invalid_configuration_names_the_first_and_counts_the_rest():
+    """The short text of many findings is still useful."""
+    found = [errors.Finding("warning", "a", "A"), errors.Finding("error", "b", "B"), errors.Finding("error", "c", "C")]
+    error = errors.ConfigInvalidError(found)
+    assert "B (and 1 more)" in str(error)
+    assert error.path == "b"
+    assert error.findings() == tuple(found)

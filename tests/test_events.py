@@ -1,0 +1,61 @@
+"""Events and commands keep their meaning on the way through JSON."""
+
+import json
+
+import pytest
+
+from onetrainer_gradio import commands, events
+
+
+def samples():
+    error = events.ErrorInfo(type="DiskFullError", message="full")
+    yield events.PhaseChanged(phase="caching", detail="40 pictures")
+    yield events.RunPlanned(
+        total_steps=10,
+        steps_per_epoch=5,
+        total_updates=10,
+        epochs=2,
+        first_step=0,
+        pictures=5,
+        trainable_parameters=7,
+        learning_rates=("unet_lora",),
+    )
+    yield events.BackupFailed(path="/b", error=error)
+    yield events.RunEnded(reason="failed", error=error, exit_code=1)
+    yield events.RunEnded(reason="completed")
+    yield events.Warned(code="broken_picture", message="Ünïcode 'quotes'", path="/p.png")
+
+
+@pytest.mark.parametrize("event", samples(), ids=lambda event: type(event).__name__)
+def test_an_event_is_read_back_equal(event):
+    """What was written is what is read."""
+    assert events.decode(json.loads(json.dumps(events.encode(event)))) == event
+
+
+def test_every_event_and_command_has_a_tag_of_its_own():
+    """The tables hold every class that is defined, each under one tag."""
+    for module, base, table in (
+        (events, events.Event, events.EVENT_BY_TAG),
+        (commands, commands.Command, commands.COMMAND_BY_TAG),
+    ):
+        defined = {
+            kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, base) and kind is not base
+        }
+        assert set(table.values()) == defined
+        assert len(table) == len(defined)
+
+
+def test_keys_of_a_newer_version_are_passed_over_and_missing_ones_are_an_error():
+    """A journal of a newer panel is readable; a broken line is not taken for an event."""
+    body = events.encode(events.PhaseChanged(phase="training")) | {"new": 1}
+    assert isinstance(events.decode(body), events.PhaseChanged)
+    with pytest.raises(KeyError):
+        events.decode({"type": "phase_changed"})
+    with pytest.raises(KeyError):
+        events.decode({"type": "unheard_of"})
+
+
+def test_a_command_keeps_its_id_and_parameters():
+    """The answer can be matched to the command that was sent."""
+    command = commands.SampleCustom(params={"prompt": "a"}, by="me")
+    assert commands.decode_command(json.loads(json.dumps(commands.encode_command(command)))) == command
