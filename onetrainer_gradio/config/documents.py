@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from onetrainer_gradio.config.migrations import looks_like_version_0, migrate, migrate_concept
 from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.walk import element_class, fields_of, settings_class
@@ -42,31 +45,43 @@ _Kind = TypeVar("_Kind", bound=Settings)
 def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding, ...]]:
     """The configuration that a document describes, and what is worth knowing about it.
 
-    What the document leaves out keeps its default (OneTrainer treats its presets like that); keys that nobody knows are kept
-    and reported with the nearest known name.
+    A document of an older version is migrated. One without a version is laid over the defaults as it is, as OneTrainer does
+    with its presets, unless its keys are those of the very first version. What a document leaves out keeps its default; keys
+    that nobody knows are kept and reported with the nearest known name.
 
     :raises ConfigInvalidError: with one finding for each value of a wrong type.
     """
-    findings = list(_unknown_keys(TrainConfig, document, ""))
-    version = document.get(VERSION_KEY, TrainConfig.config_version)
-    if not isinstance(version, int):
-        raise ConfigInvalidError(
-            [Finding("error", VERSION_KEY, f"{VERSION_KEY} is {version!r}", version, "a whole number", "remove it or write 11")]
-        )
-    if version > TrainConfig.config_version:
-        newest = TrainConfig.config_version
-        findings.append(
-            Finding(
-                "warning",
-                VERSION_KEY,
-                f"The file was written by a newer version ({version}); this panel knows version {newest}",
-                version,
-                f"at most {newest}",
-                "check the settings; what is not known here is kept",
-            )
-        )
+    document, findings = _present(document)
+    findings.extend(_unknown_keys(TrainConfig, document, ""))
     merged = _overlay(TrainConfig(), document)
     return validated(TrainConfig, merged), tuple(findings)
+
+
+def _present(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """The document in the present version, and a warning where it comes from a newer one."""
+    newest = TrainConfig.config_version
+    version = document.get(VERSION_KEY, 0 if looks_like_version_0(document) else newest)
+    if not isinstance(version, int) or isinstance(version, bool):
+        message = f"{VERSION_KEY} is {version!r}"
+        change = f"remove it or write {newest}"
+        raise ConfigInvalidError([Finding("error", VERSION_KEY, message, version, "a whole number", change)])
+    findings = []
+    if version > newest:
+        message = f"The file was written by a newer version ({version}); this panel knows version {newest}"
+        change = "check the settings; what is not known here is kept"
+        findings.append(Finding("warning", VERSION_KEY, message, version, f"at most {newest}", change))
+    document = migrate(document, version)
+    concepts = document.get("concepts")
+    if isinstance(concepts, list):
+        document = document | {"concepts": [_present_concept(concept) for concept in concepts]}
+    return document, findings
+
+
+def _present_concept(concept: Any) -> Any:
+    if not isinstance(concept, dict):
+        return concept
+    known = concept.get(VERSION_KEY, 0)
+    return migrate_concept(concept, known if isinstance(known, int) else 0)
 
 
 def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
@@ -107,7 +122,9 @@ def _plain_value(value: Any) -> Any:
         return [_plain_value(item) for item in value]
     if isinstance(value, dict):
         return {key: _plain_value(item) for key, item in value.items()}
-    return value.value if hasattr(value, "value") else value
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)  # JSON has no infinity; OneTrainer writes the word
+    return value.value if isinstance(value, Enum) else value
 
 
 def read_file(path: Path) -> dict[str, Any]:
