@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from onetrainer_gradio.demo.vocabulary import END, START, build_vocabulary
+from onetrainer_gradio.demo.vocabulary import END, START, TOKENS, build_vocabulary
 
 TEXT_WIDTH = 64
-TOKENS = 77
 
 VAE_CONFIG: dict[str, Any] = {
     "in_channels": 3,
@@ -23,7 +20,7 @@ VAE_CONFIG: dict[str, Any] = {
     "block_out_channels": (16, 32, 64, 64),
     "layers_per_block": 1,
     "latent_channels": 4,
-    "norm_num_groups": 8,
+    "norm_num_groups": 1,  # a flat picture keeps its colour only in what the channels have in common
     "sample_size": 128,
 }
 UNET_CONFIG: dict[str, Any] = {
@@ -35,6 +32,7 @@ UNET_CONFIG: dict[str, Any] = {
     "block_out_channels": (32, 96, 128),
     "layers_per_block": 1,
     "cross_attention_dim": TEXT_WIDTH,
+    "norm_num_groups": 2,
     "attention_head_dim": 2,  # as in SD1.5's own config, this is the number of heads
 }
 SCHEDULER_CONFIG: dict[str, Any] = {
@@ -50,15 +48,39 @@ SCHEDULER_CONFIG: dict[str, Any] = {
 }
 
 
+def new_text_encoder(seed: int) -> Any:
+    """An untrained CLIPTextModel for the world's vocabulary."""
+    torch.manual_seed(seed)
+    vocabulary, _ = build_vocabulary()
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            projection_dim=TEXT_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=TOKENS,
+            hidden_act="quick_gelu",
+            bos_token_id=vocabulary[START],
+            eos_token_id=vocabulary[END],
+            pad_token_id=vocabulary[END],
+        )
+    )
+
+
 def new_vae(seed: int) -> Any:
+    """An untrained AutoencoderKL: factor 8, 4 latent channels."""
     torch.manual_seed(seed)
     return AutoencoderKL(**VAE_CONFIG)
 
 
 def new_unet(seed: int) -> Any:
+    """An untrained UNet2DConditionModel."""
     torch.manual_seed(seed)
     return UNet2DConditionModel(**UNET_CONFIG)
 
 
 def new_scheduler() -> Any:
+    """DDIM with Stable Diffusion 1.5's noise schedule (epsilon, 1000 steps)."""
     return DDIMScheduler(**SCHEDULER_CONFIG)

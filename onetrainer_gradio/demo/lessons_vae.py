@@ -15,6 +15,8 @@ from onetrainer_gradio.demo import world
 
 Say = Callable[[str], None]
 
+LEARNING_RATE = 1.5e-3
+START_LOG_VARIANCE = -5.0
 KL_WEIGHT = 2e-4
 """Weight of the mean Kullback-Leibler term beside the mean absolute error of pictures in -1..1."""
 
@@ -55,9 +57,12 @@ def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Sa
     )
     say(f"autoencoder: {count} pictures drawn")
     total = crop_steps + whole_steps
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=max(total, 2), pct_start=0.06)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=max(total, 2), pct_start=0.06)
     generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        # start with little posterior noise, else the first hundreds of steps see nothing but noise
+        vae.quant_conv.bias[vae.config.latent_channels :] = START_LOG_VARIANCE
     vae.train()
     start = time.monotonic()
     for step in range(total):

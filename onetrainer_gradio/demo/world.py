@@ -147,7 +147,7 @@ def grid(size: int) -> tuple[Field, Field]:
     """x and y of the pixel centres in units of the picture's edge, each (size, size)."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size
     x, y = np.meshgrid(axis, axis)
-    return x, y
+    return x.astype(np.float32), y.astype(np.float32)
 
 
 def distance_to_polygon(x: Field, y: Field, corners: tuple[Point, ...]) -> Field:
@@ -216,6 +216,7 @@ def render(scene: Scene, size: int = SIZE) -> Pixels:
 
 
 def to_pixels(canvas: Field) -> Pixels:
+    """Rounds a canvas to whole colour values."""
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
 
 

@@ -1,0 +1,219 @@
+"""Reads pictures of the world back: what is painted, in which colour, where, on which background.
+
+Only pixels decide. numpy and Pillow suffice.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from onetrainer_gradio.demo import world
+from onetrainer_gradio.demo.world import Field, Pixels, Point
+
+Mask = NDArray[np.bool_]
+
+WORK_SIZE = 64
+"""Pictures are compared with templates at this edge in pixels."""
+RADII = (0.13, 0.15, 0.165, 0.18, 0.195, 0.21, 0.23)
+DIFFERENT = 45.0
+"""Distance in 0..255 colour units from which a pixel belongs to the thing and not to the background."""
+NEAR_COLOUR = 75.0
+NEAR_BACKGROUND = 40.0
+NEAR_PLACE = 0.13
+GOOD_FIT = 0.72
+"""Smallest overlap (intersection over union) with the best template."""
+NEW_SECTORS = 24
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a picture shows; a word is empty where nothing of the world fits well enough.
+
+    ``fit`` is the overlap of the thing with its best template (0..1), ``centre`` its place in units of the edge.
+    """
+
+    shape: str
+    colour: str
+    place: str
+    background: str
+    fit: float
+    centre: Point
+
+
+@dataclass(frozen=True)
+class NewReading:
+    """How much of the new concept a picture shows; every number is a share in 0..1.
+
+    ``sectors``: directions in which the ring is met; ``hole``: of the space between ring and dot that is not ring;
+    ``dot``: of the dot's disc that has the dot's colour; ``strays``: of the picture that has the dot's or the ring's
+    colour elsewhere.
+    """
+
+    centre: Point
+    radius: float
+    sectors: float
+    hole: float
+    dot: float
+    strays: float
+
+    @property
+    def shown(self) -> bool:
+        return (
+            0.1 <= self.radius <= 0.32 and self.sectors >= 0.85 and self.hole >= 0.5 and self.dot >= 0.5 and self.strays <= 0.04
+        )
+
+
+def open_picture(path: Path) -> Pixels:
+    """(H, W, 3) in 0..255."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _work_picture(picture: Pixels) -> Field:
+    image = Image.fromarray(picture).resize((WORK_SIZE, WORK_SIZE), Image.Resampling.BOX)
+    return np.asarray(image, np.float32)
+
+
+@functools.cache
+def _backdrops() -> dict[str, Field]:
+    return {name: world.backdrop(*colours, WORK_SIZE) for name, colours in world.BACKGROUNDS.items()}
+
+
+@functools.cache
+def _templates() -> tuple[tuple[str, float, NDArray[np.complexfloating]], ...]:
+    """Shape, covered area in pixels and conjugate spectrum of each template around the picture's middle."""
+    return tuple(
+        (shape, float(covered.sum()), np.conj(np.fft.rfft2(covered)))
+        for shape in world.SHAPES
+        for radius in RADII
+        for covered in [world.cover(shape, (0.5, 0.5), radius, WORK_SIZE)]
+    )
+
+
+def _edge(field: Field, width: int = 3) -> Field:
+    """Pixels of the frame, (N, 3), left and right columns then top and bottom rows."""
+    sides = [field[:, :width], field[:, -width:], field[:width], field[-width:]]
+    return np.concatenate([side.reshape(-1, field.shape[-1]) for side in sides])
+
+
+def _nearest(colour: Field, table: dict[str, world.Colour], limit: float) -> str:
+    distances = {name: float(np.linalg.norm(colour - np.asarray(rgb, np.float32))) for name, rgb in table.items()}
+    name = min(distances, key=distances.__getitem__)
+    return name if distances[name] <= limit else ""
+
+
+def read_background(picture: Pixels) -> str:
+    """The background's word, from the picture's frame; empty when none is near."""
+    field = _work_picture(picture)
+    distances = {
+        name: float(np.median(np.linalg.norm(_edge(field) - _edge(drop), axis=-1))) for name, drop in _backdrops().items()
+    }
+    name = min(distances, key=distances.__getitem__)
+    return name if distances[name] <= NEAR_BACKGROUND else ""
+
+
+def nearest_place(centre: Point) -> str:
+    """The place's words, empty when none is near."""
+    distances = {name: float(np.hypot(centre[0] - x, centre[1] - y)) for name, (x, y) in world.PLACES.items()}
+    name = min(distances, key=distances.__getitem__)
+    return name if distances[name] <= NEAR_PLACE else ""
+
+
+def read(picture: Pixels) -> Reading:
+    """Reads one picture (H, W, 3) of any size."""
+    field = _work_picture(picture)
+    background = read_background(picture)
+    # each row's own backdrop: the median of its two ends, which also follows a gradient of unknown colours
+    ends = np.concatenate([field[:, :3], field[:, -3:]], axis=1)
+    distance = np.linalg.norm(field - np.median(ends, axis=1, keepdims=True), axis=-1)
+    mask = (distance > DIFFERENT).astype(np.float32)
+    if not 0.01 <= float(mask.mean()) <= 0.5:
+        return Reading("", "", "", background, 0.0, (0.5, 0.5))
+    spectrum = np.fft.rfft2(mask)
+    total = float(mask.sum())
+    fit, shape, centre = 0.0, "", (0.5, 0.5)
+    for name, area, conjugate in _templates():
+        shared = np.fft.irfft2(spectrum * conjugate, s=mask.shape)
+        row, column = np.unravel_index(int(shared.argmax()), shared.shape)
+        overlap = float(shared[row, column]) / (total + area - float(shared[row, column]))
+        if overlap > fit:
+            fit, shape = overlap, name
+            centre = (0.5 + column / WORK_SIZE) % 1.0, (0.5 + row / WORK_SIZE) % 1.0
+    core = mask.astype(bool) & (distance > 0.75 * np.quantile(distance[mask.astype(bool)], 0.8))
+    colour = np.median(field[core], axis=0)
+    return Reading(
+        shape if fit >= GOOD_FIT else "",
+        _nearest(colour, world.COLOURS, NEAR_COLOUR),
+        nearest_place(centre),
+        background,
+        fit,
+        centre,
+    )
+
+
+def _ring_coloured(field: Field) -> Mask:
+    red, green, blue = field[..., 0], field[..., 1], field[..., 2]
+    mask: Mask = (red > 170) & (red - green > 70) & (blue - green > 35) & (red - blue > 15)
+    return mask
+
+
+def _dot_coloured(field: Field) -> Mask:
+    red, green, blue = field[..., 0], field[..., 1], field[..., 2]
+    mask: Mask = (red < 120) & (green - red > 70) & (blue - red > 60) & (np.abs(green - blue) < 55)
+    return mask
+
+
+def read_new(picture: Pixels) -> NewReading:
+    """Measures the new concept in one picture (H, W, 3) of any size."""
+    field = _work_picture(picture)
+    ring, dot = _ring_coloured(field), _dot_coloured(field)
+    if float(ring.mean()) < 0.01 or float(dot.mean()) < 0.001:
+        return NewReading((0.5, 0.5), 0.0, 0.0, 0.0, 0.0, 0.0)
+    x, y = world.grid(WORK_SIZE)
+    # middle of the ring's extent: unlike the centre of mass it does not lean to a thicker side
+    spans = [np.quantile(axis[ring], [0.02, 0.98]) for axis in (x, y)]
+    cx, cy = (float(span.mean()) for span in spans)
+    outer = float(np.mean([np.ptp(span) for span in spans])) / 2 + 0.25 / WORK_SIZE
+    away = np.hypot(x - cx, y - cy) / max(outer, 1e-6)
+    sector = ((np.arctan2(y - cy, x - cx) / (2 * np.pi) + 0.5) * NEW_SECTORS).astype(int) % NEW_SECTORS
+    band = ring & (away > 0.55) & (away < 1.2)
+    met = np.bincount(sector[band], minlength=NEW_SECTORS) > 0
+    inside = away < 0.5
+    disc = away < 0.8 * world.NEW_DOT_OUTER
+    strays = (ring & (away > 1.3)) | (dot & (away > 0.75))
+    return NewReading(
+        (cx, cy),
+        outer,
+        float(met.mean()),
+        float(1 - ring[inside].mean()) if inside.any() else 0.0,
+        float(dot[disc].mean()) if disc.any() else 0.0,
+        float(strays.mean()),
+    )
+
+
+def shows_new(picture: Pixels) -> bool:
+    """Whether the picture shows the new concept: a pink ring around a turquoise dot."""
+    return read_new(picture).shown
+
+
+def shows_scene(picture: Pixels, scene: world.Scene) -> bool:
+    """Whether the picture shows what the scene's caption says: thing, colour, place and background."""
+    if scene.thing == world.NEW_WORD:
+        new = read_new(picture)
+        return (
+            new.shown
+            and (not scene.says_place or nearest_place(new.centre) == scene.place)
+            and (not scene.says_background or read_background(picture) == scene.background)
+        )
+    seen = read(picture)
+    return (
+        (seen.shape, seen.colour) == (scene.thing, scene.colour)
+        and (not scene.says_place or seen.place == scene.place)
+        and (not scene.says_background or seen.background == scene.background)
+    )

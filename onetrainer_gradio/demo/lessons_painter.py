@@ -1,0 +1,130 @@
+"""Second lesson of the demo model: text encoder and UNet learn together to paint what captions say."""
+
+from __future__ import annotations
+
+import copy
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onetrainer_gradio.demo import world
+from onetrainer_gradio.demo.lessons_vae import Say, to_tensor
+
+EMPTY_CAPTIONS = 0.1
+"""Share of captions that are emptied, so that classifier-free guidance works (Ho and Salimans, 2022)."""
+EMA_DECAY = 0.995
+
+Watch = Callable[[int, Any, Any], None]
+"""Gets the step and the averaged text encoder and UNet."""
+
+
+@dataclass(frozen=True)
+class Album:
+    """Scenes ready for training: scaled latents (N, 4, 16, 16) and token numbers (N, 77), in the same order.
+
+    ``empty`` (77,) are the tokens of the empty caption.
+    """
+
+    latents: Tensor
+    tokens: Tensor
+    empty: Tensor
+
+
+def tokens_of(tokenizer: Any, captions: list[str]) -> Tensor:
+    """Token numbers padded to the tokenizer's length, (N, 77)."""
+    tokens: Tensor = tokenizer(
+        captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
+    ).input_ids
+    return tokens
+
+
+def collect(vae: Any, tokenizer: Any, *, seed: int, count: int, say: Say) -> Album:
+    """Draws ``count`` random scenes of the world and encodes them once."""
+    dice = random.Random(seed)
+    scenes = [world.random_scene(dice) for _ in range(count)]
+    latents = []
+    with torch.no_grad():
+        for first in range(0, count, 32):
+            pictures = np.stack([world.render(scene) for scene in scenes[first : first + 32]])
+            latents.append(vae.encode(to_tensor(pictures)).latent_dist.mean * vae.config.scaling_factor)
+    say(f"painter: {count} scenes encoded")
+    return Album(
+        torch.cat(latents),
+        tokens_of(tokenizer, [scene.caption for scene in scenes]),
+        tokens_of(tokenizer, [""])[0],
+    )
+
+
+def train_painter(
+    unet: Any,
+    text_encoder: Any,
+    scheduler: Any,
+    album: Album,
+    *,
+    seed: int,
+    steps: int,
+    say: Say,
+    batch: int = 32,
+    learning_rate: float = 1.2e-3,
+    watch: Watch | None = None,
+    watch_every: int = 500,
+) -> None:
+    """Trains both parts from scratch; they hold their running averages afterwards.
+
+    The loss is the error of the predicted noise, weighted by 1 / sqrt(alpha_bar): between the plain epsilon loss,
+    which hardly rewards the high noise levels where the layout is decided, and the velocity loss
+    (Salimans and Ho, 2022), whose weight is 1 / alpha_bar.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    dice = random.Random(seed)
+    parts = torch.nn.ModuleList([unet, text_encoder])
+    averages = copy.deepcopy(parts).requires_grad_(False)
+    averaged: list[Tensor] = [*averages.parameters()]
+    trained: list[Tensor] = [*parts.parameters()]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, learning_rate, total_steps=max(steps, 2), pct_start=0.05, final_div_factor=100.0
+    )
+    weights = scheduler.alphas_cumprod.rsqrt()
+    weights = weights / weights.mean()
+    order: list[int] = []
+    smooth = 1.0
+    start = time.monotonic()
+    parts.train()
+    for step in range(steps):
+        if len(order) < batch:
+            order = dice.sample(range(len(album.latents)), len(album.latents))
+        chosen, order = order[:batch], order[batch:]
+        latents = album.latents[chosen]
+        tokens = album.tokens[chosen].clone()
+        tokens[torch.rand(batch, generator=generator) < EMPTY_CAPTIONS] = album.empty
+        noise = torch.randn(latents.shape, generator=generator)
+        # one timestep from each of ``batch`` equal slices: less variance than independent draws
+        slices = torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)
+        timesteps = (slices * (scheduler.config.num_train_timesteps / batch)).long()
+        hidden = text_encoder(tokens).last_hidden_state
+        predicted = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, hidden).sample
+        loss = ((predicted - noise).square().mean(dim=(1, 2, 3)) * weights[timesteps]).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            decay = min(EMA_DECAY, (1 + step) / (10 + step))
+            torch._foreach_lerp_(averaged, trained, 1 - decay)
+        smooth += (loss.item() - smooth) * 0.02
+        if step % 100 == 0 or step == steps - 1:
+            say(f"painter: step {step + 1}/{steps}, loss {smooth:.4f}, {time.monotonic() - start:.0f} s")
+        if watch is not None and step and step % watch_every == 0:
+            averages.eval()
+            watch(step, averages[1], averages[0])
+    with torch.no_grad():
+        torch._foreach_copy_(trained, averaged)
+    parts.eval()

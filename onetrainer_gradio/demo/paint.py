@@ -1,0 +1,47 @@
+"""Paints pictures with a diffusers pipeline, many prompts at once, each from its own seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+
+from onetrainer_gradio.demo.world import SIZE, Pixels
+
+STEPS = 20
+GUIDANCE = 4.0
+
+
+def open_pipeline(folder: Path) -> Any:
+    """The demo model, or a LoRA-free copy of it, in float32 on the CPU."""
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def paint(
+    pipeline: Any, prompts: list[str], *, seed: int, steps: int = STEPS, guidance: float = GUIDANCE, size: int = SIZE
+) -> list[Pixels]:
+    """One picture (size, size, 3) per prompt; prompt number n starts from the noise of ``seed + n``."""
+    generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
+    with torch.no_grad():
+        pictures = pipeline(
+            prompts,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            height=size,
+            width=size,
+            generator=generators,
+            output_type="np",
+        ).images
+    return [np.rint(picture * 255).astype(np.uint8) for picture in pictures]
+
+
+def contact_sheet(pictures: list[Pixels], columns: int) -> Pixels:
+    """The pictures in rows of ``columns``; the last row is filled with black."""
+    blank = np.zeros_like(pictures[0])
+    padded = [*pictures, *[blank] * (-len(pictures) % columns)]
+    return np.vstack([np.hstack(padded[first : first + columns]) for first in range(0, len(padded), columns)])
