@@ -15,7 +15,7 @@ from onetrainer_gradio.config.bounds import out_of_bounds
 from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.device import default_device
 from onetrainer_gradio.config.enums import ConceptType, TimeUnit
-from onetrainer_gradio.config.formats import FOLDER_FORMATS, output_formats
+from onetrainer_gradio.config.models import FOLDER_FORMATS, output_formats
 from onetrainer_gradio.config.resolve import absolute, looks_like_hub_name, pack
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.walk import leaves

@@ -4,7 +4,7 @@ import pytest
 
 from onetrainer_gradio.config.bounds import out_of_bounds
 from onetrainer_gradio.config.documents import from_document
-from onetrainer_gradio.config.formats import output_formats
+from onetrainer_gradio.config.models import output_formats
 from onetrainer_gradio.config.presets import load_preset, preset_files
 from onetrainer_gradio.errors import ConfigNotFoundError
 
