@@ -1,3 +1,5 @@
+"""Who may use the panel."""
+
 from __future__ import annotations
 
 from pathlib import Path
