@@ -28,6 +28,7 @@ class ConfigReply(Open):
 
     ok: bool = True
     changed: list[str] = Field(default_factory=list, description="Paths that differ from where the settings came from.")
+    was: dict[str, Any] = Field(default_factory=dict, description="For each of them, the value there.")
     config: dict[str, Any] = Field(description="OneTrainer's document, version 11.")
     revision: int = Field(description="Grows with each change; a change has to name it.")
     name: str | None = Field(None, description="Name of the saved configuration or preset it came from.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,17 @@ def clean_name(name: str) -> str:
 
 @dataclass(frozen=True)
 class ConfigDocument:
-    """The settings being edited: packed document, revision, the name they came from, and what is wrong with them."""
+    """The settings being edited: packed document, revision, the name they came from, and what is wrong with them.
+
+    ``was`` holds, for each changed path, the value where the settings came from.
+    """
 
     config: dict[str, Any]
     revision: int
     name: str | None
     problems: tuple[Finding, ...] = ()
     changed: tuple[str, ...] = ()
+    was: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The document as a JSON object."""
@@ -68,6 +72,7 @@ class ConfigDocument:
             "name": self.name,
             "problems": [asdict(problem) for problem in self.problems],
             "changed": list(self.changed),
+            "was": dict(self.was),
         }
 
 
@@ -120,12 +125,14 @@ class ConfigStore:
         """The settings being edited, with what is wrong with them and what differs from where they came from."""
         draft = self._draft
         document = to_document(draft.config, packed=True)
+        changed = tuple(different_paths(draft.origin, document))
         return ConfigDocument(
             config=document,
             revision=draft.revision,
             name=draft.name,
             problems=tuple(out_of_bounds(draft.config)),
-            changed=tuple(different_paths(draft.origin, document)),
+            changed=changed,
+            was={path: _at(draft.origin, path) for path in changed},
         )
 
     def patch(self, changes: Mapping[str, Any], revision: int | None = None, *, by: str = "") -> ConfigDocument:
@@ -310,6 +317,12 @@ class ConfigStore:
 
 def _without_secrets(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"secrets": type(config.secrets)()})
+
+
+def _at(document: Any, path: str) -> Any:
+    for key in path.split("."):
+        document = document[int(key)] if isinstance(document, list) else document.get(key) if document else None
+    return document
 
 
 def different_paths(before: Any, after: Any, prefix: str = "") -> list[str]:
