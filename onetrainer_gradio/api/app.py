@@ -49,12 +49,13 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     """
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(service.open)
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        opened: TrainerService = app.state.service
+        await run_in_threadpool(opened.open)
         try:
             yield
         finally:
-            await run_in_threadpool(service.close)
+            await run_in_threadpool(opened.close)
 
     app = FastAPI(
         title="OneTrainer Gradio",
@@ -65,9 +66,8 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
         lifespan=lifespan,
         default_response_class=WireResponse,
     )
-    app.state.service = service
+    put_service(app, service)
     app.state.access = access
-    app.state.hub = Hub(service.feed)
     for router in ROUTERS:
         app.include_router(router)
     app.add_api_route("/api/{path:path}", unknown_path, methods=ALL_METHODS, include_in_schema=False)
@@ -81,6 +81,12 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     )
     app.add_middleware(Guard, access=access)
     return app
+
+
+def put_service(app: FastAPI, service: TrainerService) -> None:
+    """Let a (not yet started) app serve this service."""
+    app.state.service = service
+    app.state.hub = Hub(service.feed)
 
 
 def unknown_path(request: Request, path: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from onetrainer_gradio.api.shapes import ERRORS, CommandAccepted, Open, RunAccep
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.documents import from_document
 from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError, Finding
+from onetrainer_gradio.service.path_guard import PathGuard
+from onetrainer_gradio.service.trainer import TrainerService
 
 router = APIRouter(prefix="/api", tags=["training"], responses=ERRORS)
 
@@ -102,12 +104,12 @@ def command(
     return service.answer(command_id, timeout_s=wait) or {"command_id": command_id}
 
 
-def accepted(service: Service, command_id: str) -> dict[str, Any]:
+def accepted(service: TrainerService, command_id: str) -> dict[str, Any]:
     """The reply to a command."""
     return {"ok": True, "command_id": command_id, "state": service.get_state()}
 
 
-def start_request(service: Service, body: dict[str, Any] | str | None) -> tuple[TrainConfig | None, RunOptions | None]:
+def start_request(service: TrainerService, body: dict[str, Any] | str | None) -> tuple[TrainConfig | None, RunOptions | None]:
     """What a start asks for; None stands for the current settings and for no options.
 
     :raises ConfigInvalidError: when the configuration does not fit, with a finding for each place.
@@ -122,7 +124,7 @@ def start_request(service: Service, body: dict[str, Any] | str | None) -> tuple[
             expected="config and options",
             change="put settings into config",
         )
-    options = options_of(request.get("options"))
+    options = options_of(service, request.get("options"))
     wanted = request.get("config", request.get("name"))
     if wanted is None:
         return None, options
@@ -133,15 +135,16 @@ def start_request(service: Service, body: dict[str, Any] | str | None) -> tuple[
     return config, options
 
 
-def options_of(values: Any) -> RunOptions | None:
+def options_of(service: TrainerService, values: Any) -> RunOptions | None:
     """Run options from a request.
 
     :raises ConfigInvalidError: with a finding for each option that does not fit.
+    :raises ForbiddenPathError: when the backup to go on from lies outside the allowed folders.
     """
     if values is None:
         return None
     try:
-        return RunOptions.model_validate(values)
+        options = RunOptions.model_validate(values)
     except ValidationError as error:
         raise ConfigInvalidError(
             [
@@ -149,3 +152,11 @@ def options_of(values: Any) -> RunOptions | None:
                 for item in error.errors()
             ]
         ) from error
+    # A backend may be named by the place of its code; that choice belongs to whoever starts the panel.
+    if ":" in options.backend and options.backend != service.settings.backend:
+        raise ConfigValueError(
+            "A backend is chosen by its name.", path="options.backend", value=options.backend, expected="a name such as builtin"
+        )
+    if options.resume_from and service.settings.allowed_roots:
+        PathGuard((service.settings.data_folder, *service.settings.allowed_roots)).resolve(options.resume_from)
+    return options
