@@ -52,6 +52,10 @@ class Carrier(Protocol):
         """Role and number of each process that belongs to the run."""
         ...
 
+    def heartbeat_age_s(self) -> float | None:
+        """Seconds since the process of the run last showed that it can do anything at all; None where that cannot be known."""
+        ...
+
     def close(self) -> None:
         """The panel ends."""
         ...
@@ -149,6 +153,13 @@ class DetachedRun:
         known = [("keeper", self._identity("keeper")), ("worker", self._identity("worker"))]
         return [(role, identity.pid) for role, identity in known if identity.pid and identity.alive()]
 
+    def heartbeat_age_s(self) -> float | None:
+        """Seconds since the worker last touched its heartbeat."""
+        try:
+            return max(0.0, time.time() - (self.run.folder / "heartbeat").stat().st_mtime)
+        except OSError:
+            return None
+
     def close(self) -> None:
         """Nothing: the processes go on without the panel."""
         if self._watch is not None:
@@ -215,6 +226,10 @@ class ThreadRun:
     def processes(self) -> list[tuple[str, int]]:
         """None of its own."""
         return []
+
+    def heartbeat_age_s(self) -> float | None:
+        """Unknown for a thread."""
+        return None
 
     def close(self) -> None:
         """Ask the run to stop and wait as long as its options allow: it cannot go on without the panel."""

@@ -7,9 +7,13 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from onetrainer_gradio.events import ErrorInfo, RunEnded, Rung
+from onetrainer_gradio.events import EndReason, ErrorInfo, RunEnded, Rung
 
 Counters = Mapping[str, int]
+
+# Exit codes of a worker that could not record its end (no space on the disk): the keeper does it, as soon as it can.
+UNRECORDED_COMPLETED, UNRECORDED_STOPPED, UNRECORDED_FAILED = 90, 91, 92
+_UNRECORDED: Mapping[int, EndReason] = {UNRECORDED_COMPLETED: "completed", UNRECORDED_STOPPED: "stopped"}
 
 _SIGNALS = {
     "SIGSEGV": "it crashed in native code (segmentation fault)",
@@ -81,6 +85,8 @@ def end_of_worker(exit_status: int, rung: Rung | None, before: Counters, after: 
     """
     name = signal_name(-exit_status) if exit_status < 0 else ""
     code = exit_status if exit_status >= 0 else None
+    if code in _UNRECORDED:
+        return RunEnded(reason=_UNRECORDED[code])
     if rung in ("interrupt", "terminate", "kill"):
         return RunEnded(reason="stopped", exit_code=code, signal=name)
     if name == "SIGKILL" and killed_for_memory(before, after):
@@ -94,6 +100,12 @@ def end_of_worker(exit_status: int, rung: Rung | None, before: Counters, after: 
             type="WorkerDiedError",
             message=f"The training process ended by signal {name}: {_SIGNALS.get(name, 'it was ended by a signal')}.",
             change="look at the end of the console log",
+        )
+    elif code == UNRECORDED_FAILED:
+        error = ErrorInfo(
+            type="WorkerDiedError",
+            message="The run failed while the disk took no records.",
+            change="free some space; the console log may name the cause",
         )
     else:
         error = ErrorInfo(

@@ -185,7 +185,8 @@ def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counte
 
 def main(arguments: list[str]) -> int:
     """Keep the worker of the run folder given as the only argument."""
-    for name in ("SIGINT", "SIGHUP"):
+    # the keeper ends with its worker, not before: when both are terminated (a shutdown), the cause is still recorded
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     return keep(Path(arguments[0]))

@@ -45,7 +45,9 @@ class Recorder:
         *,
         notify: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        last_try_s: float = LAST_TRY_S,
     ) -> None:
+        self._last_try_s = last_try_s
         self._folder = folder
         self._journal = Journal(folder / "journal.jsonl")
         self._metrics = MetricsWriter(folder / "metrics.bin")
@@ -60,6 +62,7 @@ class Recorder:
         self._lost_rows = 0
         self._complained = False
         self._ended = False
+        self._end_waits = False
 
     @property
     def ended(self) -> bool:
@@ -69,7 +72,7 @@ class Recorder:
     def __call__(self, event: Event, /) -> None:
         """Record the event; never raises."""
         with self._lock:
-            if self._ended:
+            if self._ended or self._end_waits:
                 return
             if isinstance(event, StepDone):
                 self._metrics.add(event)
@@ -92,6 +95,8 @@ class Recorder:
     def flush(self, *, force: bool = True) -> None:
         """Write what waits; rows of steps only now and then unless forced."""
         with self._lock:
+            if self._end_waits:
+                return
             before = len(self._waiting)
             due = self._clock() - self._flushed_at >= FLUSH_EVERY_S
             rows = self._metrics.waiting() if force or due else 0
@@ -99,10 +104,10 @@ class Recorder:
                 if rows:
                     self._flushed_at = self._clock()
                     self._metrics.flush()
+                self._tell_what_was_lost()
                 while self._waiting:
                     self._journal.append(self._waiting[0])
                     self._waiting.popleft()
-                self._tell_what_was_lost()
             except OSError as error:
                 self._no_disk(error)
             wrote = bool(rows) or len(self._waiting) < before
@@ -110,7 +115,7 @@ class Recorder:
             self._notify()
 
     def close(self) -> None:
-        """Write what waits and let go of the files."""
+        """Write what waits and let go of the files; an end that waits for the disk is left to whoever finishes the run."""
         with self._lock:
             self.flush()
             self._journal.close()
@@ -127,7 +132,7 @@ class Recorder:
         return True
 
     def _end(self, event: RunEnded) -> None:
-        give_up_at = self._clock() + LAST_TRY_S
+        give_up_at = self._clock() + self._last_try_s
         with FolderLock(self._folder):
             self._waiting.extend(unanswered(self._received(), self._answered, event.reason))
             self._waiting.append(event)
@@ -135,8 +140,8 @@ class Recorder:
             while self._waiting and self._clock() < give_up_at:
                 time.sleep(0.2)
                 self.flush()
-            # without disk the keeper, or the next panel, says how the run ended
             self._ended = not self._waiting
+            self._end_waits = not self._ended
         self._notify()
 
     def _no_disk(self, error: OSError) -> None:

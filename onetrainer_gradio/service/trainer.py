@@ -262,6 +262,7 @@ class TrainerService:
         state["queued_run_id"] = queued.id if queued else None
         # between its RunEnded and the end of its process a run still holds memory: a new one waits for that
         state["process_running"] = carrier is not None
+        state["heartbeat_age_s"] = carrier.heartbeat_age_s() if carrier is not None else None
         state["can"], state["why"] = permissions(state, queue_full=queued is not None)
         return state
 

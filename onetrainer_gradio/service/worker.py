@@ -19,12 +19,18 @@ from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.events import Outcome
 from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.cause import UNRECORDED_COMPLETED, UNRECORDED_FAILED, UNRECORDED_STOPPED
 from onetrainer_gradio.service.control import CommandFolder, FileControl
 from onetrainer_gradio.service.recorder import Recorder
 
 PULSE_EVERY_S = 0.1
 HEARTBEAT_EVERY_S = 1.0
 TOKEN_VARIABLE = "HF_TOKEN"
+_UNRECORDED: dict[Outcome | None, int] = {
+    "completed": UNRECORDED_COMPLETED,
+    "stopped": UNRECORDED_STOPPED,
+    None: UNRECORDED_FAILED,
+}
 
 
 class Pulse:
@@ -78,8 +84,8 @@ def with_token(config: TrainConfig, token: str) -> TrainConfig:
     return config.model_copy(update={"secrets": secrets})
 
 
-def work(folder: Path) -> Outcome | None:
-    """Carry out the run of ``folder`` in this process; None when it failed."""
+def work(folder: Path) -> int:
+    """Carry out the run of ``folder`` in this process and return the exit status that says how it ended."""
     from onetrainer_gradio.backends import carry_out
 
     config, options = load_run(folder)
@@ -88,21 +94,25 @@ def work(folder: Path) -> Outcome | None:
     pulse = Pulse(folder, control, recorder)
     pulse.start()
     try:
-        return carry_out(options.backend, config, recorder, control, options)
+        outcome = carry_out(options.backend, config, recorder, control, options)
     finally:
         pulse.stop()
         recorder.close()
+    if recorder.ended:
+        return 0 if outcome else 1
+    return _UNRECORDED[outcome]
 
 
 def main(arguments: list[str]) -> int:
     """Work on the run folder given as the only argument; 0 when the run was completed or stopped."""
     # a parent that ignores Ctrl-C (nohup, our keeper) hands that on; the stop ladder needs it to work here
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "SIGBREAK"):
         signal.signal(signal.SIGBREAK, signal.default_int_handler)
     folder = Path(arguments[0]).absolute()
     write_json(folder / "worker.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
-    return 0 if work(folder) else 1
+    return work(folder)
 
 
 if __name__ == "__main__":
