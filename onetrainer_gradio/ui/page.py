@@ -53,7 +53,8 @@ def build_page(service: TrainerService) -> gr.Blocks:
 
 
 def _training(actions: Actions) -> None:
-    with gr.Row(elem_id="og-controls"):
+    # a column that the style sheet lays out as a row: a Row would be two more files to fetch
+    with gr.Column(elem_id="og-controls"):
         buttons = {
             name: gr.Button(label, variant=look, elem_id=f"og-{name}", elem_classes="og-action", min_width=0)
             for label, name, look in _BUTTONS

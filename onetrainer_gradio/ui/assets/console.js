@@ -4,6 +4,8 @@ import { api, on, store } from './live.js';
 import { button, el, format, say, show, toast } from './dom.js';
 
 const MOST_LINES = 2000;
+const BAD = /\b(error|traceback|exception)\b/i;
+const WARN = /\bwarn(ing)?\b/i;
 
 export function mount(place) {
   const lines = el('pre', { class: 'og-log', tabindex: 0, role: 'log', 'aria-label': 'Console of the training process', 'aria-live': 'off' });
@@ -17,15 +19,17 @@ export function mount(place) {
       el('span', { class: 'og-search' }, search),
       el('label', { class: 'og-inline' }, follow, el('span', { text: 'Follow' })),
       el('span', { class: 'og-grow' }),
-      button('Copy', { icon: 'copy', kind: 'small', onclick: copy })),
+      button('', { icon: 'copy', title: 'Copy the log', kind: 'small quiet', onclick: copy })),
     lines, empty);
   place.append(details);
 
   let runId = null;
   let held = [];
 
+  /** A line: plain text, an element only where it has a colour. */
   function node(text) {
-    return el('span', { class: /\b(error|traceback|exception)\b/i.test(text) ? 'bad' : /\bwarn(ing)?\b/i.test(text) ? 'warn' : '', text: `${text}\n` });
+    const tone = BAD.test(text) ? 'bad' : WARN.test(text) ? 'warn' : '';
+    return tone ? el('span', { class: tone, text: `${text}\n` }) : document.createTextNode(`${text}\n`);
   }
   const wanted = () => search.value.trim().toLowerCase();
 
@@ -34,7 +38,7 @@ export function mount(place) {
     if (held.length > MOST_LINES) held = held.slice(-MOST_LINES);
     const word = wanted();
     lines.append(...texts.filter((text) => !word || text.toLowerCase().includes(word)).map(node));
-    while (lines.childElementCount > MOST_LINES) lines.firstElementChild.remove();
+    while (lines.childNodes.length > MOST_LINES) lines.firstChild.remove();
     after();
   }
   function filter() {
@@ -46,7 +50,7 @@ export function mount(place) {
     show(empty, held.length === 0);
     show(lines, held.length > 0);
     const word = wanted();
-    say(count, held.length ? `${word ? `${lines.childElementCount} of ` : ''}${format.count(held.length)} lines` : '');
+    say(count, held.length ? `${word ? `${lines.childNodes.length} of ` : ''}${format.count(held.length)} lines` : '');
     bottom();
   }
   function bottom() {

@@ -69,13 +69,14 @@ export function row(settings, field, prefix = '') {
   const errors = el('div', { class: 'og-errors', id: `${idOf(path)}-error` });
   const back = button('', { icon: 'reset', kind: 'quiet small og-reset', title: 'Reset', onclick: reset });
   const note = el('p', { class: 'og-note', hidden: true });
+  const was = el('p', { class: 'og-was', hidden: true });
   const node = el('div', { class: 'og-row', dataset: { row: path } },
     el('div', { class: 'og-row-words' },
       el('label', { class: 'og-label', for: input.id, text: field.label }),
       el('p', { class: 'og-help', id: `${idOf(path)}-help`, text: field.help }), note),
     el('div', { class: 'og-row-control' },
       el('div', { class: 'og-control' }, input, unit, field.schema['x-unit'] && el('span', { class: 'og-muted', text: field.schema['x-unit'] }), back),
-      errors));
+      was, errors));
 
   function reset() {
     for (const each of [path, field.unitOf].filter(Boolean)) {
@@ -97,8 +98,11 @@ export function row(settings, field, prefix = '') {
     const changed = settings.changed(path) || Boolean(unitField && settings.changed(unitField.path));
     node.classList.toggle('changed', changed);
     show(back, changed);
+    show(was, changed);
     if (changed) {
-      const title = `Reset to ${shownAs(settings.baseValue(path))}`;
+      const before = [path, field.unitOf].filter(Boolean).map((each) => shownAs(settings.baseValue(each))).join(' ');
+      say(was, `was ${before}`);
+      const title = `Reset to ${before}`;
       back.title = title;
       back.setAttribute('aria-label', `${field.label}: ${title}`);
     }

@@ -55,7 +55,6 @@ export async function mount(place) {
   rows.addEventListener('input', ({ target }) => {
     if (target.dataset.path && target.type !== 'checkbox' && target.tagName !== 'SELECT') settings.typed(target.dataset.path, read(target));
   });
-  rows.addEventListener('keydown', (event) => { if (event.key === 'Enter' && event.target.tagName === 'INPUT') event.target.dispatchEvent(new Event('change', { bubbles: true })); });
   rows.addEventListener('focusout', ({ target }) => {
     // typed and typed back: nothing changed, so no change event came
     const path = target.dataset?.path;
@@ -129,7 +128,7 @@ export async function mount(place) {
     say(heading, name);
     say(about, text);
     const more = searching || titles[view] ? [] : inGroup(view).filter((field) => settings.applies(field) && !fields.includes(field));
-    say(hidden, more.length ? `${more.length} more under ${[...new Set(more.map((field) => field.level[0].toUpperCase() + field.level.slice(1)))].join(' and ')}.` : fields.length || searching ? '' : 'Nothing here.');
+    say(hidden, more.length ? `${more.length} more under ${LEVELS.filter((name) => more.some((field) => field.level === name)).map((name) => name[0].toUpperCase() + name.slice(1)).join(' and ')}.` : fields.length || searching ? '' : 'Nothing here.');
     if (view === 'problems' && !searching) {
       const known = new Set(withoutUnits.map((field) => field.path));
       const rest = settings.findings.filter((finding) => ![...known].some((path) => finding.path === path || finding.path.startsWith(`${path}.`)));
@@ -193,7 +192,7 @@ function toolbar(settings) {
     }
     const section = (kind, label) => {
       const found = items.filter((item) => item.kind === kind);
-      return found.length ? el('optgroup', { label }, found.map((item) => el('option', { value: item.name, text: item.name, title: item.summary }))) : null;
+      return found.length ? el('optgroup', { label }, found.map((item) => el('option', { value: item.name, text: item.name, title: item.summary?.note }))) : null;
     };
     const parts = [section('saved', 'Saved'), section('preset', 'Presets')].filter(Boolean);
     pick.replaceChildren(el('option', { value: '', text: items.some((item) => item.name === settings.document.name) ? 'Open …' : settings.document.name || 'Open a preset …', disabled: true }), ...parts);

@@ -4,7 +4,9 @@ import { api, on, store, url } from './live.js';
 import { button, confirmed, el, format, icon, say, show, toast } from './dom.js';
 import { ending } from './words.js';
 
-const KINDS = { model: 'Model', backup: 'Backup', sample: 'Samples', config: 'Settings', log: 'Log' };
+const KINDS = { model: 'Finished model', save: 'Saved on the way', backup: 'Backup', sample: 'Sample' };
+const ORDER = ['model', 'save', 'backup', 'sample'];
+const MOST_OF_A_KIND = 6;
 const AT_FIRST = 8;
 
 export function mount(place) {
@@ -64,19 +66,11 @@ export function mount(place) {
     try {
       const answer = await api('GET', `${path}/files`);
       const found = answer.files || [];
-      files.replaceChildren(...(found.length ? found.map((file) => entry(path, file)) : [el('li', { class: 'og-muted', text: 'No files yet.' })]));
+      const shown = ORDER.flatMap((kind) => found.filter((file) => file.kind === kind).slice(-MOST_OF_A_KIND).reverse());
+      files.replaceChildren(...(found.length ? shown.map((file) => fileLine(run.id, file)) : [el('li', { class: 'og-muted', text: 'No files yet.' })]));
     } catch (error) {
       files.replaceChildren(el('li', { class: 'og-muted', text: error.message }));
     }
-  }
-
-  function entry(path, file) {
-    const id = file.id ?? file.file_id;
-    const name = file.name || file.path;
-    return el('li', {},
-      el('a', { class: 'og-file', href: url(`${path}/files/${encodeURIComponent(id)}`), download: name.split('/').pop() },
-        icon('download'), el('span', { text: name })),
-      el('span', { class: 'og-muted og-small', text: [KINDS[file.kind] || file.kind, format.bytes(file.bytes ?? file.size)].filter(Boolean).join(' · ') }));
   }
 
   async function resume(run) {
@@ -116,4 +110,13 @@ export function mount(place) {
     load();
   });
   on('event', ({ event }) => { if (['model_saved', 'backup_made'].includes(event?.type)) load(); });
+  load();
+}
+
+/** A file of a run as a link to download it. */
+export function fileLine(runId, file) {
+  return el('li', {},
+    el('a', { class: 'og-file', href: url(`api/runs/${encodeURIComponent(runId)}/files/${encodeURIComponent(file.id)}`), download: file.folder ? `${file.name}.zip` : file.name },
+      icon('download'), el('span', { text: file.name })),
+    el('span', { class: 'og-muted og-small', text: [KINDS[file.kind] || file.kind, format.bytes(file.bytes), file.global_step ? `step ${format.count(file.global_step)}` : ''].filter(Boolean).join(' · ') }));
 }

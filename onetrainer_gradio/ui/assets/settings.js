@@ -16,9 +16,13 @@ export function same(a, b) {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
 
-/** The offered settings in order: one entry for each leaf of the schema (a list is a leaf). */
+/** The offered settings in order: one entry for each leaf of the schema (a list is a leaf), those of parts after an object's own. */
 export function fieldsOf(schema, prefix = '') {
-  return Object.entries(schema.properties).flatMap(([key, property]) => {
+  const properties = Object.entries(schema.properties);
+  const own = properties.filter(([, property]) => !property.properties);
+  const parts = properties.filter(([, property]) => property.properties);
+  // at the top the declared order holds: groups put together what belongs together
+  return (prefix || parts.length + own.length < 40 ? [...own, ...parts] : properties).flatMap(([key, property]) => {
     const path = prefix + key;
     if (property.properties) return fieldsOf(property, `${path}.`);
     return [{ path, label: property.title, help: property.description || '', group: property['x-group'], level: property['x-level'] || 'basic', shown: property['x-shown'], unitOf: property['x-unit-of'], schema: property }];

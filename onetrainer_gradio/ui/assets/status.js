@@ -2,6 +2,7 @@
 
 import { api, on, store } from './live.js';
 import { el, format, say, show, toast } from './dom.js';
+import { fileLine } from './runs.js';
 import { describe, phaseName, RUNGS } from './words.js';
 
 // button -> what it is allowed by in the state, and the REST call that does the same
@@ -36,6 +37,7 @@ export function mount(place) {
   const detail = el('span', { class: 'og-muted og-grow' });
   const why = el('p', { class: 'og-why', id: 'og-why' });
   const ready = el('p', { class: 'og-ready' });
+  const files = el('ul', { class: 'og-files', hidden: true, 'aria-label': 'Finished model' });
   const outcome = el('div', { class: 'og-outcome', role: 'status', 'aria-live': 'polite', hidden: true });
   const ladder = el('p', { class: 'og-ladder', hidden: true });
   const steps = progress('Steps');
@@ -49,8 +51,8 @@ export function mount(place) {
 
   place.append(el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
     why, outcome, ladder,
-    el('div', { class: 'og-status-head' }, badge, name, detail), ready,
-    el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid));
+    el('div', { class: 'og-status-head' }, badge, name, detail),
+    el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, ready));
 
   function state() {
     const now = store.state;
@@ -64,12 +66,32 @@ export function mount(place) {
     phase.set(now.phase_done, words.active ? now.phase_total : 0, phaseName(now.phase));
     steps.set(progressed.global_step, now.total_steps);
     const perEpoch = now.steps_per_epoch || now.max_step;
-    epoch.set(progressed.epoch_step, now.run_id && perEpoch, `Epoch ${Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1)} of ${now.max_epoch || '–'}`);
+    epoch.set(progressed.epoch_step, words.active && perEpoch, `Epoch ${Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1)} of ${now.max_epoch || '–'}`);
     show(grid, Boolean(now.run_id));
     show(ready, !words.active && Boolean(ready.textContent));
     for (const [key, , text] of TILES) say(tiles[key], text(now));
     rung(now);
     allow(now);
+    finished(now);
+  }
+
+  /** The finished model, to take away. */
+  let filesOf = '';
+  async function finished(now) {
+    const key = !now.is_training && now.final_model ? now.run_id : '';
+    if (key === filesOf) return;
+    filesOf = key;
+    show(files, false);
+    if (!key) return;
+    try {
+      const answer = await api('GET', `api/runs/${encodeURIComponent(key)}/files`);
+      const models = answer.files.filter((file) => file.kind === 'model');
+      files.replaceChildren(...models.map((file) => fileLine(key, file)));
+      show(files, models.length > 0);
+    } catch (error) {
+      if (error.status !== 0 && error.status !== 404) throw error;
+      filesOf = '';
+    }
   }
 
   function rung(now) {
