@@ -76,11 +76,14 @@ def journal(
     service: Service,
     run_id: RunId,
     since: Annotated[int, Query(ge=0, description="Number of the last event already known.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=5000)] = 500,
+    limit: Annotated[int, Query(ge=1, le=5000, description="How many events to look at.")] = 500,
+    types: Annotated[str, Query(description="Only events of these types, with commas between; empty: all.")] = "",
 ) -> dict[str, Any]:
-    """The run's events after a position, oldest first."""
+    """The run's events after a position, oldest first; the end is reached when `next` no longer grows."""
     entries = service.runs.get(run_id).journal.since(since, limit)
-    return {"events": [{"seq": item.seq, **item.body} for item in entries], "next": entries[-1].seq if entries else since}
+    wanted = {name.strip() for name in types.split(",") if name.strip()}
+    events = [{"seq": item.seq, **item.body} for item in entries if not wanted or item.body["type"] in wanted]
+    return {"events": events, "next": entries[-1].seq if entries else since}
 
 
 @router.get("/{run_id}/metrics", response_model=dict[str, Any])
