@@ -22,6 +22,7 @@ from onetrainer_gradio import cli
 from onetrainer_gradio.cli import GENERATE, PORTS_TRIED, PROGRAM, PanelOptions, TrainOptions
 from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBindError, TrainerError
 from onetrainer_gradio.service.access import Access, AccessSettings, check_bind, is_loopback
+from onetrainer_gradio.service.tenancy import Tenancy
 
 if TYPE_CHECKING:
     import gradio
@@ -132,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out the command line and return the exit status."""
     try:
         options = cli.parse(sys.argv[1:] if argv is None else argv)
+        check_backend(options.backend)
         logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
         if isinstance(options, TrainOptions):
             from onetrainer_gradio.terminal import train
@@ -144,6 +146,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrainerError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 1
+
+
+def check_backend(name: str) -> None:
+    """Refuse a backend that is neither known nor the place of one.
+
+    :raises CommandLineError: when there is none of that name.
+    """
+    from onetrainer_gradio.backends import BACKENDS
+
+    if name not in BACKENDS and ":" not in name:
+        known = ", ".join(BACKENDS)
+        raise CommandLineError(f"There is no backend {name!r}.", value=name, expected=f"one of: {known}; or module:function")
 
 
 def serve(options: PanelOptions) -> int:
@@ -159,10 +173,11 @@ def serve(options: PanelOptions) -> int:
     check_bind(settings.access, host=options.host, share=options.share)
     _prepare_data_folder(options.data)
     listener = listen(options.host, options.port)
-    with contextlib.closing(listener):
+    port = listener.getsockname()[1]
+    with contextlib.closing(listener), Tenancy(options.data, address_of(options.host, port)):
         access = Access(settings.access)
         app = make_app(settings, access=access)
-        notice = Notice(access, options, listener.getsockname()[1], token if generated else "", began)
+        notice = Notice(access, options, port, token if generated else "", began)
         server = _server(app, options, notice)
         with _signals_end_quietly():
             server.run(sockets=[listener])
@@ -221,6 +236,13 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
+def address_of(host: str, port: int) -> str:
+    """Where a browser on this machine finds the panel."""
+    if host in {"0.0.0.0", "::", ""}:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
 @dataclass
 class Notice:
     """What the terminal says: the address at the start, what goes on at the end.
@@ -237,7 +259,7 @@ class Notice:
 
     def started(self) -> None:
         """Print where the panel is, and open a browser where that makes sense."""
-        address = f"http://{self._shown_host()}:{self.port}/"
+        address = address_of(self.options.host, self.port)
         link = f"{address}?token={self.access.new_link()}" if self.options.token else address
         self._say(f"OneTrainer Gradio is ready after {time.monotonic() - self.began:.1f} s: {link}")
         if self.options.token:
@@ -274,12 +296,6 @@ class Notice:
         display = sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
         remote = bool(os.environ.get("SSH_CONNECTION"))
         return display and not remote and not self.options.hosted and is_loopback(self.options.host) and self.out.isatty()
-
-    def _shown_host(self) -> str:
-        host = self.options.host
-        if host in {"0.0.0.0", "::", ""}:
-            return "127.0.0.1"
-        return f"[{host}]" if ":" in host else host
 
     def _say(self, text: str) -> None:
         print(text, file=self.out, flush=True)

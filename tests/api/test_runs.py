@@ -76,10 +76,10 @@ def test_a_folder_is_downloaded_as_a_zip(panel):
     assert archive.read("backup-2/step") == b"2"
 
 
-@pytest.mark.parametrize("file_id", ["999999", "..%2f..%2frun.json", "1", "-1"])
-def test_only_files_of_the_run_can_be_downloaded(panel, file_id):
+def test_only_files_of_the_run_can_be_downloaded(panel):
     run_id = panel.finished(steps=1)
-    assert panel.client.get(f"/api/runs/{run_id}/files/{file_id}").status_code == 404
+    for file_id in ("999999", "..%2f..%2frun.json", "1", "-1"):
+        assert panel.client.get(f"/api/runs/{run_id}/files/{file_id}").status_code == 404, file_id
 
 
 def test_an_ended_run_is_resumed_from_its_newest_backup(panel):
@@ -101,9 +101,9 @@ def test_a_run_is_deleted_when_it_has_ended(panel):
     assert panel.client.get(f"/api/runs/{run_id}").status_code == 404
 
 
-@pytest.mark.parametrize("part", ["", "/journal", "/metrics", "/log", "/files", "/files/1"])
 @pytest.mark.parametrize("run_id", ["nope", "..", "%2e%2e%2fsecrets", "2026-11-23_15-04-05-abcd"])
-def test_unknown_runs_are_404(panel, run_id, part):
-    reply = panel.client.get(f"/api/runs/{run_id}{part}")
-    assert reply.status_code == 404
-    assert reply.json()["ok"] is False
+def test_unknown_runs_are_404(panel, run_id):
+    for part in ("", "/journal", "/metrics", "/log", "/files", "/files/1"):
+        reply = panel.client.get(f"/api/runs/{run_id}{part}")
+        assert reply.status_code == 404, part
+        assert reply.json()["ok"] is False

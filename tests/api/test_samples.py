@@ -43,13 +43,13 @@ def test_a_sample_is_metadata_or_a_picture(panel):
     assert "immutable" in small.headers["cache-control"]
 
 
-@pytest.mark.parametrize("sample_id", ["nope", "..%2f..%2fetc%2fpasswd", "2026-11-23_15-04-05-abcd.1", "x.y", "..."])
-@pytest.mark.parametrize("part", ["", "/image", "/thumbnail"])
-def test_an_unknown_sample_is_404(panel, sample_id, part):
+def test_an_unknown_sample_is_404(panel):
     """An id is no path: nothing outside the samples can be asked for."""
-    reply = panel.client.get(f"/api/samples/{sample_id}{part}")
-    assert reply.status_code == 404
-    assert reply.json()["ok"] is False
+    for sample_id in ("nope", "..%2f..%2fetc%2fpasswd", "2026-11-23_15-04-05-abcd.1", "x.y", "..."):
+        for part in ("", "/image", "/thumbnail"):
+            reply = panel.client.get(f"/api/samples/{sample_id}{part}")
+            assert reply.status_code == 404, sample_id + part
+            assert reply.json()["ok"] is False
 
 
 def test_a_deleted_picture_is_404(panel):
