@@ -32,15 +32,15 @@ class TensorBoardCharts:
     """One folder of event files per start of a run."""
 
     def __init__(self, folder: Path) -> None:
-        self._writer = SummaryWriter(str(folder), flush_secs=FLUSH_S)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder), flush_secs=FLUSH_S)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(tag, value, step)
 
     def image(self, tag: str, image: Any, step: int) -> None:
-        self._writer.add_image(tag, numpy.asarray(image.convert("RGB")), step, dataformats="HWC")  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.add_image(tag, numpy.asarray(image.convert("RGB")), step, dataformats="HWC")
+        self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()

@@ -124,7 +124,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of the content of tensors, in the order of their names."""
     found = hashlib.sha256()
     for name in sorted(tensors):
-        found.update(tensors[name].detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy())
+        found.update(tensors[name].detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

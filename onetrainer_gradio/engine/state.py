@@ -37,6 +37,13 @@ class TrainState:
         self.epoch_step = 0
         self.epoch_sample = 0
 
+    def before(self) -> TrainState:
+        """The state during the last micro-batch (before the first one: this state)."""
+        if self.global_step == 0:
+            return self.copy()
+        earlier = self.epoch - 1 if self.epoch_step == 0 else self.epoch
+        return replace(self, epoch=earlier, global_step=self.global_step - 1)
+
     def smooth(self, loss: float) -> float:
         """Takes a loss into the running mean, whose decay grows up to 0.99."""
         self.smooth_steps += 1

@@ -58,6 +58,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     training: Training | None = None
     try:
         refuse(config)
+        spare_imports()
         voice.enter("loading")
         training = load(config, options, voice)
         training.plan()
@@ -125,9 +126,6 @@ def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
     if backup is not None:
         training.resume(backup)
     voice.check_stop()
-    # what is loaded by now lives to the end: the collector need not look through it again and again
-    gc.collect()
-    gc.freeze()
     return training
 
 
@@ -137,9 +135,15 @@ def needed_parts(config: TrainConfig) -> tuple[str, ...]:
     return ("unet", *(("text_encoder",) if text else ()), *(() if config.latent_caching else ("vae",)))
 
 
+def spare_imports() -> None:
+    """Half a million imported objects live as long as the process: the collector need not look through them again."""
+    if gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
+
+
 def release_memory() -> None:
     """Gives the memory of a run back, graphics memory included."""
-    gc.unfreeze()
     clear_device_cache(garbage_collection=True)
 
 
@@ -300,7 +304,7 @@ class Training:
         """Epochs of micro-batches; between optimizer steps everything else."""
         state, config = self.state, self.config
         self._set_training()
-        self._freeze_parts()
+        self._freeze_parts(state.before())
         while state.epoch < config.epochs:
             for batch in self.data.batches(state.epoch, skip=state.epoch_sample // config.batch_size):
                 self.boundary.note(state)
@@ -383,7 +387,7 @@ class Training:
         self._require_finite(values)
         if self.ema is not None:
             self.ema.step(self.state.global_step // self.config.gradient_accumulation_steps)
-        self._freeze_parts()
+        self._freeze_parts(self.state)
         self._loss_sum = None
         self._pending = 0
         self._updates += 1
@@ -444,13 +448,13 @@ class Training:
             )
         )
 
-    def _freeze_parts(self) -> None:
-        """Parts whose time is over are not trained any more; their optimizer state stays."""
+    def _freeze_parts(self, state: TrainState) -> None:
+        """Parts whose time is over after the step of ``state`` are not trained any more; their optimizer state stays."""
         running_s = time.monotonic() - self._started_s
         for group in self.method.groups():
             part = getattr(self.config, group.part)
             delay = part.stop_training_after
-            if delay is not None and elapsed(delay, part.stop_training_after_unit, self.state, running_s):
+            if delay is not None and elapsed(delay, part.stop_training_after_unit, state, running_s):
                 for parameter in group.parameters:
                     parameter.requires_grad_(False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -71,7 +72,7 @@ def configured(tmp_path, recorded, few_pictures) -> Callable[..., TrainConfig]:
         folder = changes.pop("pictures", few_pictures)
         concept = {"__version": 2, "name": "tiny", "path": str(folder), "seed": 1, **changes.pop("concept", {})}
         document = {
-            **recorded["config"],
+            **copy.deepcopy(recorded["config"]),
             "base_model_name": str(GOLDEN / "model"),
             "workspace_dir": str(tmp_path / "workspace"),
             "cache_dir": str(tmp_path / "cache"),

@@ -64,7 +64,7 @@ class Shelf:
         if (held := self._held.get(key)) is not None:
             return held
         try:
-            tensors = load_file(self._file(key))
+            tensors: dict[str, Tensor] = load_file(self._file(key))
         except (FileNotFoundError, SafetensorError):
             return None
         self._hold(key, tensors)

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ MEMORY_BYTES = 1 << 30
 class Encoder(Protocol):
     """What the data needs of a model family."""
 
-    quantum_px: int
+    quantum_px: ClassVar[int]
 
     def image_facts(self) -> dict[str, Any]:
         """Everything beside the picture that its latents depend on."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -64,9 +64,9 @@ class StableDiffusion:
     architecture: ClassVar[str] = "stable-diffusion-v1"
 
     config: TrainConfig
-    unet: nn.Module
-    vae: nn.Module
-    text_encoder: nn.Module
+    unet: Any
+    vae: Any
+    text_encoder: Any
     tokenizer: Any
     noise_schedule: dict[str, Any]
     identities: dict[str, Any]
@@ -142,9 +142,9 @@ class StableDiffusion:
     def set_checkpointing(self) -> None:
         """Gradient checkpointing of the trained parts that want it."""
         if self.config.unet.gradient_checkpointing:
-            self.unet.enable_gradient_checkpointing()  # type: ignore[operator]
+            self.unet.enable_gradient_checkpointing()
         if self.config.text_encoder.train and self.config.text_encoder.gradient_checkpointing:
-            self.text_encoder.gradient_checkpointing_enable()  # type: ignore[operator]
+            self.text_encoder.gradient_checkpointing_enable()
 
     # -- encoding -------------------------------------------------------------------------------------------------------
 
@@ -172,13 +172,15 @@ class StableDiffusion:
         """The mean of the VAE's posterior, unscaled: latents (4, H/8, W/8)."""
         with self.autocast:
             image = (image_CHW * 2 - 1)[None].to(self.device)
-            return self.vae.encode(image).latent_dist.mode()[0]  # type: ignore[operator, no-any-return]
+            latents_CHW: Tensor = self.vae.encode(image).latent_dist.mode()[0]
+            return latents_CHW
 
     def tokenize(self, caption: str) -> Tensor:
         """77 token numbers."""
         limit = self.tokenizer.model_max_length
         encoded = self.tokenizer(caption, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")
-        return encoded.input_ids[0]  # type: ignore[no-any-return]
+        tokens_L: Tensor = encoded.input_ids[0]
+        return tokens_L
 
     @torch.no_grad()
     def encode_text(self, tokens_BL: Tensor) -> Tensor:
@@ -189,7 +191,8 @@ class StableDiffusion:
     def _hidden(self, tokens_BL: Tensor, layer_skip: int) -> Tensor:
         output = self.text_encoder(tokens_BL.to(self.device), output_hidden_states=True, return_dict=True)
         norm = getattr(self.text_encoder, "text_model", self.text_encoder).final_layer_norm
-        return norm(output.hidden_states[-1 - layer_skip])  # type: ignore[no-any-return, operator]
+        hidden_BLD: Tensor = norm(output.hidden_states[-1 - layer_skip])
+        return hidden_BLD
 
     # -- training -------------------------------------------------------------------------------------------------------
 
@@ -204,7 +207,7 @@ class StableDiffusion:
             else:
                 text_BLD = batch.text_BLD.to(self.device, non_blocking=True)
             text_BLD = self._with_dropout(text_BLD, step)
-            latents_BCHW = batch.latents_BCHW.to(self.device, non_blocking=True) * self.vae.config["scaling_factor"]  # type: ignore[index]
+            latents_BCHW = batch.latents_BCHW.to(self.device, non_blocking=True) * self.vae.config["scaling_factor"]
             timestep_B = draw_timesteps(generator, latents_BCHW.shape[0])
             noise_BCHW = draw_noise(
                 latents_BCHW,
@@ -241,7 +244,7 @@ class StableDiffusion:
                 self._hidden(self.tokenize(text)[None], painting.clip_skip).to(self.dtype)
                 for text in (sample.prompt, sample.negative_prompt)
             )
-            size = (1, self.unet.config["in_channels"], sample.height // 8, sample.width // 8)  # type: ignore[index]
+            size = (1, self.unet.config["in_channels"], sample.height // 8, sample.width // 8)
             latents = torch.randn(size, generator=generator, device=self.device, dtype=self.dtype)
 
             def on_step(pipe: Any, done: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -299,10 +302,10 @@ class StableDiffusion:
             state = {key: tensor.to("cpu", dtype) for key, tensor in module.state_dict().items()}
             if name == "text_encoder":
                 (folder / name).mkdir(parents=True)
-                module.config.to_json_file(folder / name / "config.json")  # type: ignore[union-attr, operator]
+                self.text_encoder.config.to_json_file(folder / name / "config.json")
                 write_tensors(folder / name / "model.safetensors", self._named(state), {"format": "pt"}, durable=False)
             else:
-                module.save_config(folder / name)  # type: ignore[operator]
+                cast(Any, module).save_config(folder / name)
                 target = folder / name / "diffusion_pytorch_model.safetensors"
                 write_tensors(target, state, {"format": "pt"}, durable=False)
         self.tokenizer.save_pretrained(folder / "tokenizer")

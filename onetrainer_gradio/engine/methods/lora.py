@@ -126,8 +126,8 @@ class Lora:
         for layers in self.layers.values():
             for layer in layers:
                 tensors[f"{layer.name}.alpha"] = layer.alpha
-                tensors[f"{layer.name}.lora_down.weight"] = layer.down.weight.detach()  # type: ignore[operator, union-attr]
-                tensors[f"{layer.name}.lora_up.weight"] = layer.up.weight.detach()  # type: ignore[operator, union-attr]
+                tensors[f"{layer.name}.lora_down.weight"] = layer.down.weight.detach()  # type: ignore[operator]
+                tensors[f"{layer.name}.lora_up.weight"] = layer.up.weight.detach()  # type: ignore[operator]
         return tensors
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
@@ -228,8 +228,8 @@ def _load(start: Tensors, layers: list[Layer], config: TrainConfig, backup: Path
             change="lora_rank, layer_filter or text_encoder.train, or start from another adapter",
         )
     for layer in layers:
-        layer.down.weight.copy_(start[f"{layer.name}.lora_down.weight"])  # type: ignore[operator, union-attr]
-        layer.up.weight.copy_(start[f"{layer.name}.lora_up.weight"])  # type: ignore[operator, union-attr]
+        layer.down.weight.copy_(start[f"{layer.name}.lora_down.weight"])  # type: ignore[operator]
+        layer.up.weight.copy_(start[f"{layer.name}.lora_up.weight"])  # type: ignore[operator]
         alpha = float(start[f"{layer.name}.alpha"])
         layer.module.lora_alpha[ADAPTER] = alpha
         layer.module.scaling[ADAPTER] = alpha / rank
