@@ -85,7 +85,7 @@ def end_of_worker(exit_status: int, rung: Rung | None, before: Counters, after: 
     """
     name = signal_name(-exit_status) if exit_status < 0 else ""
     code = exit_status if exit_status >= 0 else None
-    if code in _UNRECORDED:
+    if code is not None and code in _UNRECORDED:
         return RunEnded(reason=_UNRECORDED[code])
     if rung in ("interrupt", "terminate", "kill"):
         return RunEnded(reason="stopped", exit_code=code, signal=name)

@@ -13,6 +13,7 @@ from onetrainer_gradio.config.bounds import out_of_bounds
 from onetrainer_gradio.config.check import check
 from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document, write_file
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
+from onetrainer_gradio.config.models import output_formats
 from onetrainer_gradio.config.patch import apply
 from onetrainer_gradio.config.presets import describe, load_preset, preset_files
 from onetrainer_gradio.config.resolve import pack
@@ -28,6 +29,7 @@ from onetrainer_gradio.errors import (
 )
 from onetrainer_gradio.service.atomic import read_json, write_json
 
+_FIRST_PRESET = "SD 1.5 LoRA"
 _MOST_CHARACTERS = 80
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
@@ -256,6 +258,9 @@ class ConfigStore:
         """
         chosen = {"model_type": model_type, "training_method": method}
         config, _ = from_document({key: value for key, value in chosen.items() if value})
+        formats = output_formats(config.model_type, config.training_method)
+        if formats and config.output_model_format not in formats:
+            config = config.model_copy(update={"output_model_format": formats[0]})
         return to_document(config, packed=True)
 
     def _saved(self) -> dict[str, Path]:
@@ -309,7 +314,7 @@ class ConfigStore:
             return None  # written by hand or by a newer version: begin anew rather than not at all
 
     def _first(self, start_with: str | None) -> _Draft:
-        name = start_with if start_with in preset_files() else None
+        name = next((name for name in (start_with, _FIRST_PRESET) if name in preset_files()), None)
         document = load_preset(name) if name else self.defaults(ModelType.STABLE_DIFFUSION_15, TrainingMethod.LORA)
         config = _without_secrets(pack(from_document(document)[0], self._base))
         return _Draft(config, 1, name, to_document(config, packed=True))

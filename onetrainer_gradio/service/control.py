@@ -13,10 +13,12 @@ import re
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.commands import Command, Stop, decode_command, encode_command
+from onetrainer_gradio.events import CommandAnswered, tag
 from onetrainer_gradio.service.atomic import read_json, write_atomic
 
 _NAME = re.compile(r"^\d{19,}-[0-9a-zA-Z]+\.json$")
@@ -169,3 +171,17 @@ class FileControl:
     def received(self) -> tuple[Command, ...]:
         """Every command that was ever laid down for this run."""
         return tuple(self._folder.received())
+
+
+def unanswered(commands: Iterable[Command], answered: set[str], reason: str) -> list[CommandAnswered]:
+    """The answers to commands that nobody answered before the run ended; a Stop has got what it asked for."""
+    return [
+        CommandAnswered(
+            command_id=command.id,
+            command=tag(type(command)),
+            outcome="done" if isinstance(command, Stop) else "refused",
+            reason="" if isinstance(command, Stop) else f"The run ended ({reason}) before this could be done.",
+        )
+        for command in commands
+        if command.id not in answered
+    ]

@@ -7,10 +7,9 @@ from pathlib import Path
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.errors import CommandRefusedError
 from onetrainer_gradio.events import RunEnded
-from onetrainer_gradio.service.control import CommandFolder
+from onetrainer_gradio.service.control import CommandFolder, unanswered
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.lock import FolderLock
-from onetrainer_gradio.service.recorder import unanswered
 
 _PAGE = 2000
 

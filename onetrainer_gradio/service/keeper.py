@@ -27,7 +27,7 @@ from onetrainer_gradio.service.ladder import LadderTimes, StopLadder
 LOOK_EVERY_S = 0.2
 LOOKS_FOR_END = 5
 # A worker that has recorded its end but hangs on the way out (a library's threads, a driver) is ended after so long.
-LINGER_S = 10.0
+LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from onetrainer_gradio.commands import Command, Stop
+from onetrainer_gradio.commands import Command
 from onetrainer_gradio.events import (
     CommandAnswered,
     Event,
@@ -19,8 +19,8 @@ from onetrainer_gradio.events import (
     RunPlanned,
     StepDone,
     Warned,
-    tag,
 )
+from onetrainer_gradio.service.control import unanswered
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.metrics import MetricsWriter
@@ -163,17 +163,3 @@ class Recorder:
         )
         self._complained = False
         self._lost_rows = 0
-
-
-def unanswered(commands: Iterable[Command], answered: set[str], reason: str) -> list[CommandAnswered]:
-    """The answers to commands that nobody answered before the run ended; a Stop has got what it asked for."""
-    return [
-        CommandAnswered(
-            command_id=command.id,
-            command=tag(type(command)),
-            outcome="done" if isinstance(command, Stop) else "refused",
-            reason="" if isinstance(command, Stop) else f"The run ended ({reason}) before this could be done.",
-        )
-        for command in commands
-        if command.id not in answered
-    ]

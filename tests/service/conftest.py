@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from onetrainer_gradio.service.atomic import read_json
+from onetrainer_gradio.service.process import ProcessIdentity, kill
 from onetrainer_gradio.service.settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 
@@ -38,6 +41,11 @@ def make_service(tmp_path: Path) -> Iterator[MakeService]:
     yield make
     for service in made:
         service.close()
+    for folder in (tmp_path / "data" / "runs").glob("*"):
+        for role in ("keeper", "worker"):
+            identity = ProcessIdentity.from_dict(read_json(folder / f"{role}.json"))
+            if identity is not None and identity.alive() and identity.pid != os.getpid():
+                kill(identity.pid)
 
 
 def ended(state: dict[str, object]) -> bool:

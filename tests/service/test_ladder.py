@@ -10,7 +10,9 @@ ONE = (Stop(id="a"),)
 TWO = (*ONE, Stop(id="b"))
 
 
-def climb(ladder: StopLadder, times: list[float], phase: str = "training", stops: tuple[Stop, ...] = ONE) -> list[tuple[float, str]]:
+def climb(
+    ladder: StopLadder, times: list[float], phase: str = "training", stops: tuple[Stop, ...] = ONE
+) -> list[tuple[float, str]]:
     """The rungs that begin when the ladder is looked at at these times."""
     looks = [(now, ladder.look(now, stops, phase)) for now in times]
     return [(now, event.rung) for now, event in looks if event is not None]
@@ -62,7 +64,7 @@ def test_the_clock_starts_again_while_a_backup_is_written() -> None:
 def test_a_backup_that_hangs_is_given_up() -> None:
     """The clock starts again only so often: a stop ends whatever the disk does."""
     ladder = StopLadder(TIMES)
-    times = [float(second) for second in range(0, 2000)]
+    times = [float(second) for second in range(2000)]
     rungs = climb(ladder, times, "backing_up")
     assert [rung for _, rung in rungs].count("finish_step") == MOST_EXTENSIONS + 1
     assert [rung for _, rung in rungs][-1] == "kill"

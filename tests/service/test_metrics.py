@@ -92,9 +92,9 @@ def test_the_header_keeps_rows_aligned(tmp_path: Path) -> None:
 
 
 def test_no_spike_is_lost_however_few_the_buckets(tmp_path: Path) -> None:
-    """One step of a hundred thousand that jumps is seen in ten buckets."""
-    losses = [0.1] * 100_000
-    losses[54_321] = 7.5
+    """One step of forty thousand that jumps is seen in ten buckets."""
+    losses = [0.1] * 40_000
+    losses[21_321] = 7.5
     series = write(tmp_path / "metrics.bin", losses).series(["loss"], buckets=10)
     assert series["buckets"] == 10
     assert (max(series["max"]["loss"]), min(series["min"]["loss"])) == (7.5, 0.1)
@@ -129,9 +129,7 @@ def test_an_empty_run_has_an_empty_chart(tmp_path: Path) -> None:
     assert (series["rows"], series["x"], series["first_step"]) == (0, [], None)
 
 
-@given(
-    losses=st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=300), buckets=st.integers(1, 50)
-)
+@given(losses=st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=100), buckets=st.integers(1, 50))
 def test_buckets_agree_with_a_plain_minimum_and_maximum(losses: list[float], buckets: int) -> None:
     """Whatever the values and the number of buckets, minimum and maximum are those of the rows in the bucket."""
     import tempfile
