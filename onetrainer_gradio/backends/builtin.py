@@ -22,11 +22,11 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     emit(RunStarted(backend="builtin", pid=os.getpid(), versions=versions(), hardware=hardware(config)))
     # torch, diffusers and transformers take seconds to import, and a panel without runs does without them
     from onetrainer_gradio import engine
-    from onetrainer_gradio.engine.failures import translate
+    from onetrainer_gradio.engine.failures import FOREIGN, translate
 
     try:
         return engine.run(config, emit, control, options)
-    except (RuntimeError, OSError, MemoryError) as error:
+    except FOREIGN as error:
         known = translate(error)
         if known is None:
             raise

@@ -6,6 +6,7 @@ import errno
 import re
 
 import torch
+from safetensors import SafetensorError
 
 from onetrainer_gradio.errors import DiskFullError, OutOfMemoryError, StorageError, TrainerError
 
@@ -14,6 +15,9 @@ _FULL_TEXT = re.compile(r"No space left|os error 28\b|os error 27\b|os error 122
 # torch.save says no more than that its stream broke off
 _BROKEN_STREAM = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|basic_ios::clear|iostream error")
 _HOST_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|can't allocate memory")
+
+FOREIGN = (RuntimeError, OSError, MemoryError, SafetensorError)
+"""Where the known kinds come from."""
 
 _MEMORY_CHANGE = (
     "lower the batch size or the resolution, turn gradient checkpointing on, train fewer parts, "

@@ -6,13 +6,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.backups import BackupWriter
 from onetrainer_gradio.engine.ema import MovingAverage
-from onetrainer_gradio.engine.failures import translate
+from onetrainer_gradio.engine.failures import FOREIGN, translate
 from onetrainer_gradio.engine.files import size_bytes, timestamp
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method
@@ -21,7 +19,7 @@ from onetrainer_gradio.engine.voice import Voice
 from onetrainer_gradio.errors import OutputExistsError, StorageError, TrainerError
 from onetrainer_gradio.events import BackupFailed, BackupMade, ErrorInfo, ModelSaved, SaveFailed
 
-WRITING = (OSError, RuntimeError, SafetensorError, StorageError)
+WRITING = (*FOREIGN, StorageError)
 """What writing a model raises when the disk is full or broken."""
 FOLDER_FORMATS = frozenset({"DIFFUSERS"})
 

@@ -52,7 +52,7 @@ def check(sample: SampleConfig) -> None:
     for name, value, allowed, expected in (
         ("width", sample.width, sample.width >= 8 and sample.width % 8 == 0, "a multiple of 8"),
         ("height", sample.height, sample.height >= 8 and sample.height % 8 == 0, "a multiple of 8"),
-        ("diffusion_steps", sample.diffusion_steps, 1 <= sample.diffusion_steps <= 1000, "1 to 1000"),
+        ("diffusion_steps", sample.diffusion_steps, 1 <= sample.diffusion_steps < 1000, "1 to 999"),
         ("noise_scheduler", sample.noise_scheduler, sample.noise_scheduler in SAMPLERS, " or ".join(SAMPLERS)),
     ):
         if not allowed:
