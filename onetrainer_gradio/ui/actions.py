@@ -46,6 +46,9 @@ _RUNGS = {
 }
 
 
+_ENDS = {"completed": "Finished", "stopped": "Stopped", "failed": "Failed", "lost": "The training process was lost"}
+
+
 class Actions:
     """What the buttons do, bound to a service."""
 
@@ -178,9 +181,10 @@ def _ended(action: str, state: Said, run_id: str | None) -> Said:
     if state.get("run_id") != run_id:
         return _said(action, "The run is over", done=True, run_id=run_id)
     error = state.get("error")
+    steps = state["progress"]["global_step"]
+    text = f"{_ENDS.get(state.get('end_reason') or '', 'The run is over')} after {steps} {'step' if steps == 1 else 'steps'}"
     # to somebody who pressed Stop, an ended run is what was asked for
-    text = f"The run ended: {error}" if error else "The run is over"
-    return _said(action, text, ok=not error or action == "stop", done=True, run_id=run_id)
+    return _said(action, f"{text}: {error}" if error else text, ok=not error or action == "stop", done=True, run_id=run_id)
 
 
 def _phase(state: Said) -> str:

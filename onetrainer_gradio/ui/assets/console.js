@@ -25,6 +25,7 @@ export function mount(place) {
 
   let runId = null;
   let held = [];
+  let end = 0; // byte behind what is shown
 
   /** A line: plain text, an element only where it has a colour. */
   function node(text) {
@@ -81,7 +82,9 @@ export function mount(place) {
       if (runId !== id) return;
       held = [];
       lines.replaceChildren();
-      add(answer.text ? answer.text.replace(/\n$/, '').split('\n').slice(-MOST_LINES) : []);
+      end = answer.next;
+      // of a line that overwrites itself (a progress bar) the last state counts
+      add(answer.text ? answer.text.replace(/\n$/, '').split('\n').slice(-MOST_LINES).map((line) => line.replace(/\r$/, '').split('\r').pop()) : []);
     } catch (error) {
       if (error.status !== 404 && error.status !== 0) throw error;
     }
@@ -93,6 +96,9 @@ export function mount(place) {
   });
   on('connected', load);
   on('training_state', () => { if (store.state?.run_id !== runId) load(); });
-  on('log', (message) => { if (message.run_id === runId) add(message.lines); });
+  on('log', (message) => {
+    // what was read above may come again as news
+    if (message.run_id === runId && message.offset > end) add(message.lines);
+  });
   load();
 }

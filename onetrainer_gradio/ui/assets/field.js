@@ -111,7 +111,7 @@ export function row(settings, field, prefix = '') {
     input.toggleAttribute('aria-invalid', found.some((error) => error.severity !== 'warning' && error.severity !== 'note'));
     if (input.hasAttribute('aria-invalid')) input.setAttribute('aria-invalid', 'true');
     const lines = found.map((error) => message(settings, path, error));
-    if (draft?.state === 'waiting' && !settings.busy) lines.push(el('p', { class: 'warn', text: 'Not saved yet: waiting for the connection.' }));
+    if (draft?.state === 'unsent') lines.push(el('p', { class: 'warn', text: 'Not saved yet: waiting for the connection.' }));
     if (lines.length || errors.childElementCount) errors.replaceChildren(...lines);
     const applies = settings.applies(field, prefix);
     node.classList.toggle('off', !applies);

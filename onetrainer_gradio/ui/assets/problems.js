@@ -70,9 +70,10 @@ export function mount(place) {
     try {
       let since = 0;
       for (let pages = 0; pages < MOST_PAGES; pages += 1) {
-        const answer = await api('GET', `api/runs/${encodeURIComponent(id)}/journal?since=${since}&limit=1000&types=${TYPES}`);
-        if (runId !== id || !answer.events.length) return;
-        for (const entry of answer.events) add(entry.event || entry.body || entry, entry.seq ?? entry.journal_seq);
+        const answer = await api('GET', `api/runs/${encodeURIComponent(id)}/journal?since=${since}&limit=5000&types=${TYPES}`);
+        if (runId !== id) return;
+        for (const event of answer.events) add(event, event.seq);
+        if (answer.next === since) return;
         since = answer.next;
       }
     } catch (error) {

@@ -35,7 +35,7 @@ export function mount(place) {
       el('summary', {},
         el('span', { class: 'og-badge', dataset: { tone }, text: label }),
         el('span', { class: 'og-run-name', text: run.name || run.id }),
-        el('span', { class: 'og-muted og-small', text: steps(run) }),
+        el('span', { class: 'og-muted og-small', dataset: { steps: run.id }, text: steps(run) }),
         el('span', { class: 'og-muted og-small og-run-when', text: format.time(run.created_at ?? run.started_at) })),
       body);
     const fill = () => { opened.add(run.id); contents(body, run, cause); };
@@ -45,8 +45,7 @@ export function mount(place) {
   }
 
   function steps(run) {
-    const done = run.progress?.global_step ?? run.global_step ?? run.steps;
-    if (done === undefined || done === null) return '';
+    const done = run.global_step || 0;
     return run.total_steps ? `${format.count(done)} of ${format.count(run.total_steps)} steps` : `${format.count(done)} steps`;
   }
 
@@ -104,7 +103,10 @@ export function mount(place) {
   }
   on('connected', load);
   on('training_state', () => {
-    const now = `${store.state?.run_id} ${store.state?.status}`;
+    const { run_id: id, status, phase, progress, total_steps: total } = store.state || {};
+    const going = list.querySelector(`[data-steps="${id}"]`);
+    if (going) say(going, steps({ ...progress, total_steps: total }));
+    const now = `${id} ${status} ${phase}`;
     if (now === known) return;
     known = now;
     load();

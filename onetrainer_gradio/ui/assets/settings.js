@@ -134,6 +134,7 @@ export class Settings {
     if (this.busy) return;
     try {
       await this.take(await api('GET', 'api/config/current'));
+      for (const draft of this.drafts.values()) if (draft.state === 'unsent') draft.state = 'waiting';
       this.send();
     } catch (error) {
       if (error.status !== 0) throw error;
@@ -205,6 +206,7 @@ export class Settings {
       return true;
     } catch (error) {
       if (error.status === 0) {
+        draft.state = 'unsent';
         this.tell('draft', path);
         return false;
       }
@@ -237,9 +239,5 @@ export class Settings {
     this.document = null;
     await this.take(answer);
     return answer;
-  }
-
-  get waiting() {
-    return [...this.drafts.values()].filter((draft) => draft.state === 'waiting').length;
   }
 }

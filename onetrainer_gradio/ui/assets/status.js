@@ -1,7 +1,7 @@
 // The status card: state, phase, progress, numbers; and what the native buttons may do at the moment.
 
 import { api, on, store } from './live.js';
-import { el, format, say, show, toast } from './dom.js';
+import { el, format, say, show } from './dom.js';
 import { fileLine } from './runs.js';
 import { describe, phaseName, RUNGS } from './words.js';
 
@@ -38,7 +38,8 @@ export function mount(place) {
   const why = el('p', { class: 'og-why', id: 'og-why' });
   const ready = el('p', { class: 'og-ready' });
   const files = el('ul', { class: 'og-files', hidden: true, 'aria-label': 'Finished model' });
-  const outcome = el('div', { class: 'og-outcome', role: 'status', 'aria-live': 'polite', hidden: true });
+  const outcome = el('p', { class: 'og-outcome', role: 'status', 'aria-live': 'polite' });
+  const errors = el('ul', { class: 'og-outcome-errors', hidden: true });
   const ladder = el('p', { class: 'og-ladder', hidden: true });
   const steps = progress('Steps');
   const epoch = progress('Epoch');
@@ -50,8 +51,8 @@ export function mount(place) {
   }));
 
   place.append(el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
-    why, outcome, ladder,
-    el('div', { class: 'og-status-head' }, badge, name, detail),
+    why, ladder,
+    el('div', { class: 'og-status-head' }, badge, name, detail, outcome), errors,
     el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, ready));
 
   function state() {
@@ -145,11 +146,12 @@ export function mount(place) {
     if (!said) return;
     clearTimeout(hide);
     outcome.dataset.tone = said.ok ? '' : 'bad';
-    outcome.replaceChildren(el('span', { text: said.text }));
-    const rest = (said.errors || []).filter((error) => !said.text.includes(error.message));
-    if (rest.length) outcome.append(el('ul', {}, rest.map((error) => el('li', { text: error.path ? `${error.path}: ${error.message}` : error.message }))));
-    show(outcome, true);
-    if (said.done && said.ok) hide = setTimeout(() => show(outcome, false), 6000);
+    say(outcome, said.text);
+    const rest = said.errors || [];
+    errors.replaceChildren(...rest.map((error) => el('li', {},
+      el('b', { text: error.path }), el('span', { text: ` ${error.message}. ` }), el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }))));
+    show(errors, rest.some((error) => error.path));
+    if (said.done && said.ok) hide = setTimeout(() => say(outcome, ''), 8000);
   });
 
   // A panel that was restarted while a button's stream was open leaves Gradio's side of this page without an answer for
@@ -166,9 +168,9 @@ export function mount(place) {
     try {
       const stopping = key === 'stop' && store.state?.stop;
       await api('POST', stopping ? 'api/training/stop?now=true' : ACTIONS[key][1], {});
-      toast('Asked.');
+      document.dispatchEvent(new CustomEvent('og-outcome', { detail: { ok: true, done: true, text: 'Asked' } }));
     } catch (error) {
-      toast(error.message, 'bad');
+      document.dispatchEvent(new CustomEvent('og-outcome', { detail: { ok: false, done: true, text: error.message, errors: error.errors } }));
     }
   }, true);
 
