@@ -14,7 +14,6 @@ from onetrainer_gradio.service.journal import Entry, Journal
 
 # kind of event -> kind of file
 _KINDS = {"model_saved": "save", "backup_made": "backup", "sample_made": "sample"}
-_PAGE = 2000
 _CHUNK_BYTES = 1 << 20
 
 
@@ -109,12 +108,9 @@ def _file(entry: Entry) -> RunFile | None:
 def run_files(journal: Journal) -> list[RunFile]:
     """The files that the events name and that are still there, the newest event of each path, in order."""
     files: dict[Path, RunFile] = {}
-    position = 0
-    while entries := journal.since(position, _PAGE):
-        position = entries[-1].seq
-        for file in filter(None, map(_file, entries)):
-            files.pop(file.path, None)
-            files[file.path] = file
+    for file in filter(None, map(_file, journal.since(0, journal.length(), only=_KINDS))):
+        files.pop(file.path, None)
+        files[file.path] = file
     return list(files.values())
 
 

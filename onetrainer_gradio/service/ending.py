@@ -6,22 +6,16 @@ from pathlib import Path
 
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.errors import CommandRefusedError
-from onetrainer_gradio.events import RunEnded
+from onetrainer_gradio.events import CommandAnswered, RunEnded, tag
 from onetrainer_gradio.service.control import CommandFolder, unanswered
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.lock import FolderLock
 
-_PAGE = 2000
-
 
 def answered_commands(journal: Journal) -> set[str]:
     """The ids of the commands that have their answer."""
-    found: set[str] = set()
-    position = 0
-    while entries := journal.since(position, _PAGE):
-        position = entries[-1].seq
-        found.update(entry.body["command_id"] for entry in entries if entry.body["type"] == "command_answered")
-    return found
+    entries = journal.since(0, journal.length(), only=(tag(CommandAnswered),))
+    return {entry.body["command_id"] for entry in entries}
 
 
 def finish(folder: Path, end: RunEnded) -> bool:

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,9 @@ class Journal:
             self._extend(file)
             return self._lines
 
-    def since(self, position: int = 0, limit: int = 1000) -> list[Entry]:
-        """The entries after line ``position``, at most ``limit``."""
+    def since(self, position: int = 0, limit: int = 1000, *, only: Collection[str] = ()) -> list[Entry]:
+        """The entries after line ``position``, at most ``limit``; with ``only``, those whose type is one of these."""
+        marks = [f'"type":"{kind}"'.encode() for kind in only]
         entries: list[Entry] = []
         with self._read_lock, self._open() as file:
             if file is None or not self._extend(file) or position >= self._lines:
@@ -122,10 +123,10 @@ class Journal:
             descriptor, seq = file, start * _INDEX_EVERY
             for line in self._lines_from(descriptor, self._offsets[start]):
                 seq += 1
-                if seq <= position:
+                if seq <= position or (marks and not any(mark in line for mark in marks)):
                     continue
                 body = _parse(line)
-                if body is not None:
+                if body is not None and (not only or body["type"] in only):
                     entries.append(Entry(seq, body))
                     if len(entries) >= limit:
                         break

@@ -16,6 +16,8 @@ RUNGS: tuple[Rung, ...] = ("finish_step", "interrupt", "terminate", "kill")
 WRITING_PHASES = frozenset({"backing_up", "saving"})
 # A backup of a large model takes minutes: its clock starts again this often before the ladder gives up on it.
 MOST_EXTENSIONS = 10
+# A second press within this time is a double click, not impatience.
+DOUBLE_CLICK_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class StopLadder:
         self._rungs = tuple(rungs)
         self._standing = -1
         self._deadline = 0.0
+        self._climbed_at = 0.0
         self._stops_seen = 0
         self._writing = ""
         self._extensions = 0
@@ -65,13 +68,8 @@ class StopLadder:
         """The rung that begins now (or gets a new deadline), or None when nothing changes."""
         new = stops[self._stops_seen :]
         self._stops_seen = len(stops)
-        for stop in new:
-            first = self._standing < 0
-            self._standing = min(self._standing + 1, len(self._rungs) - 1)
-            if first and stop.now:
-                self._standing = min(1, len(self._rungs) - 1)
-            self._deadline = now + self._times.of(self._rungs[self._standing])
-        if new:
+        climbed = [self._climbed_for(stop, now) for stop in new]
+        if any(climbed):
             return self._event()
         if self._standing < 0:
             return None
@@ -87,6 +85,15 @@ class StopLadder:
             self._deadline = now + self._times.of(self._rungs[self._standing])
             return self._event()
         return None
+
+    def _climbed_for(self, stop: Stop, now: float) -> bool:
+        first, top = self._standing < 0, len(self._rungs) - 1
+        if not first and not stop.now and now - self._climbed_at < DOUBLE_CLICK_S:
+            return False
+        self._standing = min(1 if first and stop.now else self._standing + 1, top)
+        self._climbed_at = now
+        self._deadline = now + self._times.of(self._rungs[self._standing])
+        return True
 
     def _extended(self, now: float, phase: str) -> bool:
         if phase not in WRITING_PHASES:

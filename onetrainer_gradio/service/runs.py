@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shutil
@@ -28,6 +29,7 @@ from onetrainer_gradio.service.view import SPEED_UPDATES, RunView
 _RUN_ID = re.compile(r"^\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}-[0-9a-f]{4}$")
 _LOG_BYTES = 64 << 10
 _PAGE = 2000
+_SUMMARY_VERSION = 1
 
 
 def new_run_id(now: float | None = None) -> str:
@@ -106,7 +108,19 @@ class Run:
         return self.journal.ended() is not None
 
     def summary(self) -> dict[str, Any]:
-        """The run in a line of a list."""
+        """The run in a line of a list. That of an ended run is kept in a file, so that a long list is quick."""
+        path = self.folder / "summary.json"
+        kept = read_json(path)
+        if isinstance(kept, dict) and kept.get("version") == _SUMMARY_VERSION:
+            return dict(kept["summary"])
+        summary = self._summary()
+        if not summary["active"]:
+            # a full disk or a folder that may only be read: it is worked out again next time
+            with contextlib.suppress(OSError):
+                write_json(path, {"version": _SUMMARY_VERSION, "summary": summary}, durable=False)
+        return summary
+
+    def _summary(self) -> dict[str, Any]:
         state = self.state()
         return {
             "id": self.id,

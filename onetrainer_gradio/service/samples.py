@@ -12,7 +12,6 @@ from onetrainer_gradio.service.runs import RunStore
 
 THUMBNAIL_WIDTHS = (128, 256, 384, 512, 768)
 _SAMPLE_MADE = tag(SampleMade)
-_PAGE = 2000
 _WEBP_QUALITY = 80
 
 
@@ -117,14 +116,12 @@ class SampleStore:
             return []
         with self._lock:
             position, samples = self._index.get(run_id, (0, []))
-            if journal.length() > position:
-                samples = list(samples)
-                while entries := journal.since(position, _PAGE):
-                    position = entries[-1].seq
-                    for entry in entries:
-                        if entry.body["type"] == _SAMPLE_MADE:
-                            samples.insert(0, sample_dict(run_id, entry.seq, entry.body))
-                self._index[run_id] = (position, samples)
+            length = journal.length()
+            if length > position:
+                entries = journal.since(position, length, only=(_SAMPLE_MADE,))
+                new = [sample_dict(run_id, entry.seq, entry.body) for entry in entries if entry.seq <= length]
+                samples = new[::-1] + samples
+                self._index[run_id] = (length, samples)
             return samples
 
     def _event(self, sample_id: str) -> tuple[str, int, dict[str, Any]]:

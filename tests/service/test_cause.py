@@ -32,9 +32,7 @@ def test_an_exit_code_is_named() -> None:
     assert "exit code 3" in message(end)
 
 
-@pytest.mark.parametrize(
-    ("status", "name"), [(-11, "SIGSEGV"), (-9, "SIGKILL"), (-6, "SIGABRT"), (-70, "signal 70")]
-)
+@pytest.mark.parametrize(("status", "name"), [(-11, "SIGSEGV"), (-9, "SIGKILL"), (-6, "SIGABRT"), (-70, "signal 70")])
 def test_a_signal_is_named(status: int, name: str) -> None:
     """A crash in native code and a kill from outside are told apart by their names."""
     end = end_of_worker(status, None, CALM, CALM)

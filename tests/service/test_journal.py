@@ -86,6 +86,17 @@ def test_positions_far_in_a_long_journal(journal: Journal) -> None:
     assert journal.since(3000) == []
 
 
+def test_entries_of_some_types_only(journal: Journal) -> None:
+    """A reader of samples or answers need not read the rest; a text that looks like a type does not deceive it."""
+    for number in range(600):
+        journal.append(PhaseChanged(phase="training", detail='"type":"warned"'))
+        if number % 200 == 0:
+            journal.append(warn(number))
+    found = journal.since(0, 1000, only=("warned",))
+    assert [entry.body["message"] for entry in found] == ["0", "200", "400"]
+    assert [entry.seq for entry in journal.since(found[0].seq, 1, only=("warned",))] == [found[1].seq]
+
+
 def test_numbers_that_are_not_finite_become_null(journal: Journal) -> None:
     """Every line is JSON that any reader understands."""
     journal.append(Validated(global_step=3, losses={"a": math.nan}, total=math.inf))

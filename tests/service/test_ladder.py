@@ -46,6 +46,15 @@ def test_a_second_stop_climbs_at_once() -> None:
     assert climb(ladder, [17, 18], stops=TWO) == [(18, "terminate")]
 
 
+def test_a_double_click_is_one_stop() -> None:
+    """Two presses within a second do not cost the backup; a Stop now counts whenever it comes."""
+    ladder = StopLadder(TIMES)
+    assert climb(ladder, [0]) == [(0, "finish_step")]
+    assert climb(ladder, [0.5], stops=TWO) == []
+    assert climb(ladder, [0.7], stops=(*TWO, Stop(now=True))) == [(0.7, "interrupt")]
+    assert climb(StopLadder(TIMES), [0], stops=TWO) == [(0, "finish_step")]
+
+
 def test_stop_now_begins_with_the_interrupt() -> None:
     """A stop without mercy leaves out the first rung."""
     assert climb(StopLadder(TIMES), [0], stops=(Stop(now=True),)) == [(0, "interrupt")]

@@ -128,6 +128,19 @@ def test_a_chart_names_its_run_and_all_columns(store: RunStore) -> None:
     assert isinstance(PLAN, RunPlanned)
 
 
+def test_the_line_of_an_ended_run_is_kept(store: RunStore) -> None:
+    """A long list of old runs is quick, and a running one is always read afresh."""
+    run = create(store)
+    assert store.list()[0]["active"]
+    assert not (run.folder / "summary.json").exists()
+    run.journal.append(RunEnded(reason="stopped"))
+    fresh = store.list()[0]
+    assert (fresh["active"], fresh["end_reason"]) == (False, "stopped")
+    assert RunStore(store.folder).list() == [fresh]
+    write_json(run.folder / "summary.json", {"version": 0, "summary": {}})
+    assert RunStore(store.folder).list() == [fresh]
+
+
 def test_warnings_count_in_the_list(store: RunStore) -> None:
     """A run with warnings shows so without being opened."""
     run = create(store)
