@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -274,9 +274,9 @@ class Notice:
         if self.options.share:
             threading.Thread(target=self._share, daemon=True).start()
 
-    def stopping(self, service: TrainerService) -> None:
+    def stopping(self, get_state: Callable[[], dict[str, Any]]) -> None:
         """Say what becomes of a run."""
-        state = service.get_state()
+        state = get_state()
         if state["is_training"]:
             name = state.get("name") or state.get("run_id")
             if self.options.in_process:
@@ -326,7 +326,7 @@ def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Serv
                 notice.started()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            notice.stopping(app.state.service)
+            notice.stopping(app.state.service.get_state)
             await super().shutdown(sockets)
 
     return PanelServer(
