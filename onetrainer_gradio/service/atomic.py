@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from onetrainer_gradio.errors import DiskFullError, StorageError
 
 
 def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644, durable: bool = True) -> None:
@@ -25,6 +30,21 @@ def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644, durable
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def told_as_storage_error(what: str) -> Iterator[None]:
+    """Turns an OSError within into an error that a user can act on; ``what`` could not be written.
+
+    :raises DiskFullError: when there is no space.
+    :raises StorageError: for every other reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(f"{what} cannot be written: the disk is full", change="free some space") from error
+        raise StorageError(f"{what} cannot be written: {error}", change="look at the permissions of the data folder") from error
 
 
 def write_json(path: Path, document: Any, *, mode: int = 0o644, durable: bool = True) -> None:

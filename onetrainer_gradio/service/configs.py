@@ -27,7 +27,7 @@ from onetrainer_gradio.errors import (
     Finding,
     RevisionConflictError,
 )
-from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
 
 _FIRST_PRESET = "SD 1.5 LoRA"
 _MOST_CHARACTERS = 80
@@ -205,7 +205,8 @@ class ConfigStore:
         name = clean_name(name)
         with self._lock:
             document = to_document(self._draft.config, packed=True)
-            write_file(self._saved_folder / f"{name}.json", document)
+            with told_as_storage_error(f"The configuration {name}"):
+                write_file(self._saved_folder / f"{name}.json", document)
             self._put(replace(self._draft, revision=self._draft.revision + 1, name=name, origin=document))
         return self._told(by)
 
@@ -285,7 +286,8 @@ class ConfigStore:
             "config": to_document(draft.config, packed=True),
             "origin": draft.origin,
         }
-        write_json(self._current_path, kept)
+        with told_as_storage_error("The settings"):
+            write_json(self._current_path, kept)
         self._draft = draft
 
     def _told(self, by: str) -> ConfigDocument:

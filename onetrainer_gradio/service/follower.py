@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from onetrainer_gradio.service.metrics import Rows
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.samples import sample_dict
 
+_LOG = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.1
 SEND_EVERY_S = 0.25
 # More rows than this are not sent: a viewer that was told the new row count reads the curve afresh.
@@ -202,8 +204,18 @@ class Follower:
                 if self._closing:
                     return
                 carrier, tail = self._carrier, self._tail
-            if carrier is not None and tail is not None:
+            if carrier is None or tail is None:
+                continue
+            try:
                 self._look(carrier, tail)
+            except OSError as error:  # a disk that fails for a while must not end the following
+                _LOG.warning("The run %s cannot be read at the moment: %s", carrier.run.id, error)
+                self._pause()
+
+    def _pause(self) -> None:
+        with self._changed:
+            self._woken = False
+            self._changed.wait(1.0)
 
     def _look(self, carrier: Carrier, tail: Tail) -> None:
         alive = carrier.look()

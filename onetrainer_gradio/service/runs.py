@@ -19,7 +19,7 @@ from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
 from onetrainer_gradio.events import CommandAnswered
 from onetrainer_gradio.service.artifacts import RunFile, find_file, run_files
-from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
 from onetrainer_gradio.service.control import CommandFolder
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.lock import FolderLock
@@ -198,13 +198,17 @@ class RunStore:
         self._known: dict[str, Run] = {}
 
     def create(self, config: TrainConfig, record: RunRecord) -> Run:
-        """Make the folder of a new run; the configuration has to be packed, with absolute paths."""
+        """Make the folder of a new run; the configuration has to be packed, with absolute paths.
+
+        :raises StorageError: when it cannot be written.
+        """
         folder = self.folder / record.id
-        folder.mkdir(parents=True)
-        CommandFolder(folder).create()
-        with FolderLock(folder):  # makes the lock's file while there is room on the disk
-            write_json(folder / "config.json", to_document(config, packed=True))
-            write_json(folder / "run.json", asdict(record))
+        with told_as_storage_error("The folder of the run"):
+            folder.mkdir(parents=True)
+            CommandFolder(folder).create()
+            with FolderLock(folder):  # makes the lock's file while there is room on the disk
+                write_json(folder / "config.json", to_document(config, packed=True))
+                write_json(folder / "run.json", asdict(record))
         return self.get(record.id)
 
     def ids(self) -> list[str]:
@@ -255,4 +259,5 @@ class RunStore:
         run.journal.close()
         with self._lock:
             self._known.pop(run_id, None)
-        shutil.rmtree(run.folder)
+        with told_as_storage_error(f"The folder of the run {run_id}"):
+            shutil.rmtree(run.folder)

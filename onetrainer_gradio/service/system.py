@@ -6,6 +6,7 @@ used: the driver is asked through NVML, which needs no CUDA context.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -19,6 +20,7 @@ import psutil
 
 from onetrainer_gradio.service.machine import hardware, versions
 
+_LOG = logging.getLogger(__name__)
 EVERY_S = 1.0
 IDLE_EVERY_S = 10.0
 LOOKED_AT_S = 15.0
@@ -214,7 +216,10 @@ class SystemMonitor:
 
     def _loop(self) -> None:
         while True:
-            self._publish(self.read())
+            try:
+                self._publish(self.read())
+            except (OSError, psutil.Error) as error:  # a disk or a reading that fails for a while
+                _LOG.warning("The machine cannot be read at the moment: %s", error)
             looked_at = time.monotonic() - self._looked_at < LOOKED_AT_S
             with self._changed:
                 pause_s = EVERY_S if looked_at or self._busy() else IDLE_EVERY_S
