@@ -45,11 +45,11 @@ class Hub:
 
         :raises ModelNotFoundError: when it is nowhere.
         """
+        if not name.strip():
+            raise _missing(name, "No base model is given.")
         local = Path(name)
         if local.exists():
             return local
-        if not name.strip():
-            raise _missing(name, "No base model is given.")
         url = _FILE_URL.fullmatch(name)
         if url is None and (_REPOSITORY.fullmatch(name) is None or name.endswith((".safetensors", ".ckpt"))):
             raise _missing(name, f"The base model '{name}' does not exist.")

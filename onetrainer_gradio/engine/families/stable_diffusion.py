@@ -10,9 +10,11 @@ from random import Random
 from typing import Any, ClassVar, cast
 
 import torch
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from safetensors import SafetensorError
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -369,7 +371,7 @@ def _from_folder(
         progress(done, len(loaders), name)
         try:
             loaded[name] = load()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelFormatError(
                 f"The part '{name}' of the base model '{source}' cannot be loaded: {error}",
                 path="base_model_name",
@@ -395,7 +397,7 @@ def _from_file(config: TrainConfig, file: Path, hub: Hub, progress: Callable[[in
         pipeline = StableDiffusionPipeline.from_single_file(
             str(file), config=str(layout), local_files_only=True, safety_checker=None, torch_dtype=torch.float32
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, SingleFileComponentError) as error:
         raise ModelFormatError(
             f"The file '{file}' cannot be loaded as Stable Diffusion 1.5: {error}",
             path="base_model_name",

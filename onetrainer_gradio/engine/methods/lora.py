@@ -13,7 +13,6 @@ from peft import LoraConfig, inject_adapter_in_model
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
-from torch.nn import functional
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.engine import precision
@@ -22,6 +21,7 @@ from onetrainer_gradio.engine.families.family import Family, Part
 from onetrainer_gradio.engine.files import digest, write_tensors
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.layer_filter import LayerFilter
+from onetrainer_gradio.engine.methods.lean import lean_forward
 from onetrainer_gradio.engine.methods.method import ParameterGroup
 from onetrainer_gradio.errors import BackupMismatchError, ModelFormatError, ModelNotFoundError
 
@@ -155,18 +155,9 @@ def _inject(part: Part, names: list[str], config: TrainConfig) -> tuple[Layer, .
     )
     inject_adapter_in_model(settings, part.module, adapter_name=ADAPTER)
     layers = tuple(Layer(f"{part.name}.{part.path_prefix}{name}", part.module.get_submodule(name)) for name in names)
-    if config.dropout_probability > 0:
-        for layer in layers:
-            # between the two matrices, where OneTrainer has it; peft's own stands before the first
-            layer.down.register_forward_hook(_dropout(config.dropout_probability))
+    for layer in layers:
+        layer.module.forward = lean_forward(layer.module, ADAPTER, config.dropout_probability)
     return layers
-
-
-def _dropout(chance: float) -> Any:
-    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        return functional.dropout(output, chance, training=module.training)
-
-    return hook
 
 
 @torch.no_grad()
