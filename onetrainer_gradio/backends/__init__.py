@@ -13,7 +13,7 @@ from typing import TextIO
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.errors import TrainerError, UnsupportedError
+from onetrainer_gradio.errors import Finding, TrainerError, UnsupportedError
 from onetrainer_gradio.events import Emit, ErrorInfo, Outcome, RunEnded
 
 Backend = Callable[[TrainConfig, Emit, Control, RunOptions], Outcome]
@@ -38,6 +38,16 @@ def find_backend(name: str, table: Mapping[str, str] = BACKENDS) -> Backend:
     except (ImportError, AttributeError) as error:
         raise UnsupportedError(f"The backend {name!r} cannot be loaded: {error}", value=name) from error
     return found
+
+
+def refusals(name: str, config: TrainConfig, table: Mapping[str, str] = BACKENDS) -> tuple[Finding, ...]:
+    """What a backend cannot carry out of a configuration, asked before the start: ``findings`` of its module, if it has that.
+
+    :raises UnsupportedError: when there is none of that name.
+    """
+    module = import_module(find_backend(name, table).__module__)
+    findings: Callable[[TrainConfig], tuple[Finding, ...]] | None = getattr(module, "findings", None)
+    return findings(config) if findings else ()
 
 
 def error_info(error: BaseException) -> ErrorInfo:

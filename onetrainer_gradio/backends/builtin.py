@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from onetrainer_gradio import __version__
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.engine import refusals
+from onetrainer_gradio.errors import Finding
 from onetrainer_gradio.events import Emit, Outcome, RunStarted
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safetensors")
@@ -31,6 +33,11 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         if known is None:
             raise
         raise known from error
+
+
+def findings(config: TrainConfig) -> tuple[Finding, ...]:
+    """What the engine refuses of a configuration; asked by the panel, so no torch is touched."""
+    return refusals.findings(config)
 
 
 def versions() -> dict[str, str]:

@@ -69,12 +69,12 @@ def check(config: TrainConfig, *, base_folder: Path, roots: Iterable[Path] = ())
     ``base_folder`` is where relative paths lie; with ``roots``, paths outside of them are errors.
     """
     plan = Plan(pack(config, base_folder), base_folder, tuple(Path(root).resolve() for root in roots))
-    findings = _first_per_path(finding for examine in CHECKS for finding in examine(plan))
+    findings = first_per_path(finding for examine in CHECKS for finding in examine(plan))
     order = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(findings, key=lambda finding: order[finding.severity]))
 
 
-def _first_per_path(findings: Iterable[Finding]) -> list[Finding]:
+def first_per_path(findings: Iterable[Finding]) -> list[Finding]:
     """Without the errors that repeat an earlier one at the same place: the narrower check comes first."""
     seen: set[tuple[str, str]] = set()
     kept = []

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.bounds import out_of_bounds
-from onetrainer_gradio.config.check import check
 from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document, write_file
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.models import output_formats
@@ -28,6 +27,7 @@ from onetrainer_gradio.errors import (
     RevisionConflictError,
 )
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.preflight import Preflight
 
 _FIRST_PRESET = "SD 1.5 LoRA"
 _MOST_CHARACTERS = 80
@@ -99,14 +99,14 @@ class ConfigStore:
         self,
         folder: Path,
         *,
-        roots: tuple[Path, ...] = (),
+        preflight: Preflight | None = None,
         start_with: str | None = None,
         changed: Callable[[ConfigDocument, str], None] = lambda document, by: None,
     ) -> None:
         self._base = folder
         self._current_path = folder / "config" / "current.json"
         self._saved_folder = folder / "configs"
-        self._roots = roots
+        self._preflight = preflight or Preflight(folder)
         self._lock = threading.RLock()
         self._tell = changed
         self._draft = self._opened(start_with)
@@ -249,7 +249,7 @@ class ConfigStore:
                 config, findings = from_document(dict(config))
             except ConfigInvalidError as error:
                 return [asdict(finding) for finding in error.findings()]
-        findings += check(config, base_folder=self._base, roots=self._roots)
+        findings += self._preflight(config)
         return [asdict(finding) for finding in findings]
 
     def defaults(self, model_type: str | None = None, method: str | None = None) -> dict[str, Any]:

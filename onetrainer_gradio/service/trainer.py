@@ -10,7 +10,6 @@ from typing import Any
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.commands import BackupNow, Command, Pause, Resume, SampleCustom, SampleDefault, SaveNow, Stop
-from onetrainer_gradio.config.check import check
 from onetrainer_gradio.config.documents import from_document, validated
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.presets import DEMO_PRESET, PLACEHOLDERS
@@ -31,6 +30,7 @@ from onetrainer_gradio.service.ending import finish
 from onetrainer_gradio.service.feed import Feed
 from onetrainer_gradio.service.follower import Follower, console_line
 from onetrainer_gradio.service.machine import hardware, versions
+from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.runs import Run, RunRecord, RunStore, new_run_id
 from onetrainer_gradio.service.samples import SampleStore
 from onetrainer_gradio.service.secret_store import SecretStore
@@ -64,8 +64,9 @@ class TrainerService:
         self._closed = False
         self.feed = Feed(self._snapshot)
         self.secrets = SecretStore(data / "secrets.json")
+        self.preflight = Preflight(data, self._roots, settings.backend)
         self.configs = ConfigStore(
-            data, roots=self._roots, start_with=DEMO_PRESET if settings.demo else None, changed=self._config_changed
+            data, preflight=self.preflight, start_with=DEMO_PRESET if settings.demo else None, changed=self._config_changed
         )
         self.runs = RunStore(data / "runs")
         self.samples = SampleStore(self.runs, data / "cache" / "thumbnails")
@@ -157,7 +158,7 @@ class TrainerService:
         with self._starting:
             with self._lock:
                 self._refuse_start_if_busy()
-            frozen = self._checked(self.configs.train_config() if config is None else config)
+            frozen = self._checked(self.configs.train_config() if config is None else config, options)
             run = self._new_run(frozen, options.model_copy(update={"name": name}))
             with self._lock:
                 self._initialized = None
@@ -199,9 +200,9 @@ class TrainerService:
                 str(state["why"]["start"]), value=state["run_id"], change="stop the run, or wait until it has ended"
             )
 
-    def _checked(self, config: TrainConfig) -> TrainConfig:
+    def _checked(self, config: TrainConfig, options: RunOptions) -> TrainConfig:
         base = self.settings.data_folder
-        findings = check(config, base_folder=base, roots=self._roots)
+        findings = self.preflight(config, options.backend)
         if any(finding.severity == "error" for finding in findings):
             raise ConfigInvalidError(findings)
         return resolve_paths(pack(config, base), base)
