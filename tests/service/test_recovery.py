@@ -389,3 +389,16 @@ def test_a_token_reaches_the_worker_and_no_file(make_service: MakeService, tmp_p
     assert files == [tmp_path / "data" / "secrets.json"]
     assert files[0].stat().st_mode & 0o077 == 0
     assert "hf_verysecret" not in json.dumps(service.feed.snapshot())
+
+
+def test_a_shutdown_that_terminates_everything_is_named(make_service: MakeService, tmp_path: Path) -> None:
+    """When keeper and worker are terminated together, the keeper stays long enough to write down how the worker ended."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "step_s=0.01")
+    service.wait_for(training, PATIENCE_S)
+    for role in ("keeper", "worker"):
+        os.kill(pid(run, role), signal.SIGTERM)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["end_signal"]) == ("failed", "SIGTERM")
+    assert "terminated from outside" in state["error"]
+    whole(run)
