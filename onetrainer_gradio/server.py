@@ -114,7 +114,7 @@ def mount_page(app: FastAPI, service: TrainerService, data_folder: Path) -> None
         "enable_monitoring": False,
         "max_file_size": MAX_UPLOAD,
         "allowed_paths": [],
-        "blocked_paths": [str(data_folder / name) for name in ("access", "config", "configs", "runs", "secrets.json")],
+        "blocked_paths": [str(data_folder / name) for name in ("config", "configs", "runs", "secrets.json", "sessions.json")],
     }
     known = inspect.signature(gr.mount_gradio_app).parameters
     gr.mount_gradio_app(app, blocks, "/", **{key: value for key, value in wanted.items() if key in known})
@@ -200,7 +200,7 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
             token=options.token,
             hosts=allowed_hosts(options.public_hosts),
             hosted=options.hosted,
-            sessions_file=options.data / "access" / "sessions.json",
+            sessions_file=options.data / "sessions.json",
         ),
     )
 
@@ -261,7 +261,7 @@ class Notice:
         """Print where the panel is, and open a browser where that makes sense."""
         address = address_of(self.options.host, self.port)
         link = f"{address}?token={self.access.new_link()}" if self.options.token else address
-        self._say(f"OneTrainer Gradio is ready after {time.monotonic() - self.began:.1f} s: {link}")
+        self._say(f"OneTrainer panel is ready after {time.monotonic() - self.began:.1f} s: {link}")
         if self.options.token:
             self._say("  This link works once; afterwards log in with the token or the password.")
         if self.generated:

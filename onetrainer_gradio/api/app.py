@@ -58,7 +58,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
             await run_in_threadpool(opened.close)
 
     app = FastAPI(
-        title="OneTrainer Gradio",
+        title="OneTrainer panel",
         version=__version__,
         description=DESCRIPTION,
         docs_url=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -69,6 +70,12 @@ def test_the_documentation_needs_nothing_from_elsewhere(panel, page):
     for address in re.findall(r"(?:src|href|spec-url)\s*=\s*[\"']([^\"']+)", reply.text):
         assert panel.client.get(address).status_code == 200, address
     assert "default-src 'self'" in reply.headers["content-security-policy"]
+
+
+def test_redoc_asks_for_no_picture_from_elsewhere(panel):
+    script = panel.client.get("/docs/assets/redoc.standalone.js")
+    assert len(script.content) > 500_000
+    assert b"cdn.redoc.ly" not in script.content
 
 
 def test_only_the_files_of_the_documentation_are_served(panel):
@@ -141,3 +148,13 @@ def test_system_readings(panel):
     assert panel.client.get("/api/system/resources").json()["now"]["memory_total"] > 0
     processes = panel.client.get("/api/system/processes").json()["processes"]
     assert "panel" in {item["role"] for item in processes}
+
+
+def test_every_path_is_in_the_documentation(app):
+    """docs/api.md names each path with its method, and no path that is not there."""
+    text = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+    written = {
+        (method, re.sub(r"\{[^}]*\}", "{}", path))
+        for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/api/[^`?\s]+)(?:\?[^`]*)?`", text)
+    }
+    assert written == operations(app)
