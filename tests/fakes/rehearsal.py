@@ -176,7 +176,7 @@ class _Rehearsal:
         while step in (self.number("hang_at"), self.number("deaf_at")):
             threading.Event().wait(0.05)
         if step == self.number("hold"):
-            while not (self.workspace / "go").exists() and not self.control.stop_requested():
+            while not (self.workspace / "go").exists() and not self.stopping and not self.control.stop_requested():
                 self.obey()
                 time.sleep(0.01)
 
