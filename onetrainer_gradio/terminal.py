@@ -65,7 +65,7 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         unsubscribe = service.feed.subscribe(arrived.put)
         try:
             run_id = service.start(config, run_options(options, name))
-            teller = Bar(out) if out.isatty() else Lines(out)
+            teller = Bar(out) if has_screen(out) else Lines(out)
             for note in notes:
                 teller.warn(note.message)
             teller.say(f"Run {run_id} in {options.data / 'runs' / run_id}")
@@ -88,12 +88,12 @@ def configuration(service: TrainerService, name: str, path: Path) -> tuple[Train
         config, notes = from_document(read_file(path))
         return config, path.stem, notes
     try:
-        config, notes = from_document(service.configs.read(name))
+        config, _ = from_document(service.configs.read(name))  # what the panel wrote itself needs no remarks
     except ConfigNotFoundError as error:
         known = ", ".join(repr(item["name"]) for item in service.configs.list()) or "none"
         message = f"There is no file and no configuration {name!r}"
         raise CommandLineError(message, expected=f"a file, or one of: {known}") from error
-    return config, name, notes
+    return config, name, ()
 
 
 def run_options(options: TrainOptions, name: str) -> RunOptions:
@@ -153,6 +153,16 @@ class Teller(Protocol):
 
     def close(self) -> None:
         """Nothing more comes."""
+
+
+def has_screen(out: TextIO) -> bool:
+    """Whether a bar can be drawn: a terminal that has a size."""
+    if not out.isatty():
+        return False
+    try:
+        return min(os.get_terminal_size(out.fileno())) > 0
+    except OSError:
+        return True
 
 
 class Bar:
