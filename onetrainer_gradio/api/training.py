@@ -64,10 +64,12 @@ def start(
 
 @router.post("/training/stop", response_model=CommandAccepted)
 def stop(
-    service: Service, now: Annotated[bool, Query(description="Do not wait for the step: climb the stop ladder.")] = False
+    service: Service,
+    now: Annotated[bool, Query(description="Do not wait for the step: climb the stop ladder.")] = False,
+    run_id: Annotated[str | None, Query(description="Only this run; one that waits is taken out of the queue.")] = None,
 ) -> dict[str, Any]:
     """End the run: finish the step, back up and save as configured. A second stop hurries the first."""
-    return accepted(service, service.stop_training(now=now))
+    return accepted(service, service.stop_training(now=now, run_id=run_id))
 
 
 @router.post("/training/pause", response_model=CommandAccepted)
