@@ -336,6 +336,7 @@ def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Serv
             log_level=options.log_level,
             access_log=options.log_level == "debug",
             timeout_graceful_shutdown=GRACE_S,
+            ws_max_size=64 * 1024,  # viewers say "ping" and nothing else
             ws_per_message_deflate=False,  # small messages, sent to many: compressing each anew costs more than it saves
             forwarded_allow_ips="*" if options.hosted else None,
             server_header=False,

@@ -15,7 +15,7 @@ from starlette.routing import Match
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.api import config, documentation, live, replies, runs, samples, secrets, session, system, training
-from onetrainer_gradio.api.guard import Guard
+from onetrainer_gradio.api.guard import MAX_BODY_BYTES, Guard
 from onetrainer_gradio.api.hub import Hub
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.service.access import Access
@@ -69,7 +69,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     put_service(app, service)
     app.state.access = access
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, max_body_size=MAX_BODY_BYTES)  # holds for bodies that do not announce their size, too
     app.add_api_route("/api/{path:path}", unknown_path, methods=ALL_METHODS, include_in_schema=False)
     replies.install(app)
     # What is added last runs first: the guard stands before the compression.

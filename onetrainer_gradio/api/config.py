@@ -15,12 +15,9 @@ from onetrainer_gradio.api.replies import ErrorEntry
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
 from onetrainer_gradio.config.schema import form_schema
-from onetrainer_gradio.errors import ConfigFileError
 from onetrainer_gradio.service.configs import ConfigDocument
 
 router = APIRouter(prefix="/api/config", tags=["config"], responses=ERRORS)
-
-MAX_IMPORT_BYTES = 8_000_000
 
 
 class ConfigReply(Open):
@@ -153,8 +150,7 @@ def export(
 @router.post("/import", response_model=ConfigReply)
 async def import_file(service: Service, request: Request) -> dict[str, Any]:
     """Make a OneTrainer file (the body itself) the current settings."""
-    text = await limited_body(request)
-    return reply(await run_in_threadpool(service.configs.import_json, text))
+    return reply(await run_in_threadpool(service.configs.import_json, await request.body()))
 
 
 @router.delete("/{name:path}")
@@ -162,19 +158,6 @@ def delete(service: Service, name: str) -> dict[str, Any]:
     """Delete a saved configuration; presets stay."""
     service.configs.delete(name)
     return {"ok": True}
-
-
-async def limited_body(request: Request) -> bytes:
-    """The body of a request.
-
-    :raises ConfigFileError: when it is larger than any configuration.
-    """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_IMPORT_BYTES:
-            raise ConfigFileError("The file is too large for a configuration.", expected=f"at most {MAX_IMPORT_BYTES} bytes")
-    return bytes(body)
 
 
 def attachment(name: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onetrainer_gradio.api.cookies import client_of, host_of, session_cookie, session_of
-from onetrainer_gradio.api.replies import trainer_error_reply
+from onetrainer_gradio.api.replies import error_reply, trainer_error_reply
 from onetrainer_gradio.errors import AccessError, ForbiddenOriginError, NotAuthenticatedError
 from onetrainer_gradio.service.access import Access, is_loopback
 
@@ -22,10 +22,13 @@ from onetrainer_gradio.service.access import Access, is_loopback
 OPEN_PATHS = frozenset({"/login", "/api/login"})
 LINK_PARAMETER = "token"
 
+MAX_BODY_BYTES = 8_000_000
+
 CLOSE_NOT_AUTHENTICATED = 4401
 CLOSE_FORBIDDEN = 4403
 
-FOREIGN_SITES = frozenset({"cross-site"})
+# Another port of this machine counts as the same site, and is foreign all the same.
+FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 
 
 class Guard:
@@ -60,6 +63,8 @@ class Guard:
         headers = Headers(scope=scope)
         self._check_host(host_of(scope))
         self._check_origin(scope, headers)
+        if _too_large(scope, headers):
+            return error_reply(413, f"The request is too large: at most {MAX_BODY_BYTES} bytes are taken here.")
         if not self.access.required or scope["path"] in OPEN_PATHS:
             return None
         by_link = self._by_link(scope)
@@ -175,6 +180,12 @@ def _wants_page(scope: Scope, headers: Headers) -> bool:
 def _opens_page(scope: Scope, headers: Headers) -> bool:
     """Whether a browser goes to a page, as after a click on a link: the one thing other sites may cause."""
     return headers.get("sec-fetch-mode") == "navigate" and _wants_page(scope, headers)
+
+
+def _too_large(scope: Scope, headers: Headers) -> bool:
+    """Whether a request announces more than any of ours needs; uploads of the page go to Gradio, which has a limit of its own."""
+    length = headers.get("content-length", "")
+    return length.isdigit() and int(length) > MAX_BODY_BYTES and not scope["path"].startswith("/gradio_api/")
 
 
 async def _refuse_socket(answer: Response | AccessError, receive: Receive, send: Send) -> None:

@@ -21,8 +21,6 @@ from onetrainer_gradio.errors import AccessError, NotAuthenticatedError, TooMany
 
 router = APIRouter(tags=["session"])
 
-MAX_FORM_BYTES = 10_000
-
 # The page needs nothing from anywhere, and lets nothing in.
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'",
@@ -72,7 +70,7 @@ def login_page(request: Request, access: AccessRules, following: Annotated[str, 
 @router.post("/login", include_in_schema=False)
 async def login_form(request: Request, access: AccessRules) -> Response:
     """Take the page's form; it works without any script."""
-    form = parse_qs((await limited(request)).decode("utf-8", "replace"), keep_blank_values=True)
+    form = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
     following = form.get("next", ["/"])[0]
     reply: Response = RedirectResponse(local_path(following), status_code=303)
     if not access.required:
@@ -97,13 +95,3 @@ def page(following: str, error: AccessError | None = None) -> Response:
         text = text.replace(mark, value)
     status = {NotAuthenticatedError: 401, TooManyAttemptsError: 429}.get(type(error), 200) if error else 200
     return HTMLResponse(text, status_code=status, headers=PAGE_HEADERS)
-
-
-async def limited(request: Request) -> bytes:
-    """The body of a form, cut where no form goes on."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            break
-    return bytes(body[:MAX_FORM_BYTES])

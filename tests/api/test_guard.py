@@ -82,10 +82,11 @@ def test_the_panels_own_page_and_programs_pass():
         assert socket.receive_text() == "inside"
 
 
-def test_other_sites_may_link_to_the_page_and_nothing_else():
-    """A picture, frame or link of another site cannot reach the API, whose paths partly act on GET."""
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_other_sites_may_link_to_the_page_and_nothing_else(site):
+    """A picture, frame or link of another site or port cannot reach the API, whose paths partly act on GET."""
     client, _ = panel()
-    cross = {"Sec-Fetch-Site": "cross-site"}
+    cross = {"Sec-Fetch-Site": site}
     assert client.get("/api/config/load/x", headers=cross).status_code == 403
     assert client.get("/api/config/load/x", headers={**cross, "Sec-Fetch-Mode": "navigate", **HTML}).status_code == 403
     assert client.get("/", headers={**cross, "Sec-Fetch-Mode": "navigate", **HTML}).status_code == 200
