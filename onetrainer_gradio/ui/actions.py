@@ -67,15 +67,16 @@ class Actions:
             last = ""
             while True:
                 state = self._service.get_state()
-                if state.get("run_id") != run_id or state["status"] in _ENDED:
+                waiting = state.get("queued_run_id") == run_id
+                if not waiting and (state.get("run_id") != run_id or state["status"] in _ENDED):
                     yield _ended("start", state, run_id)
                     return
-                if state.get("update_step"):
+                if state.get("update_step") and not waiting:
                     loss = state.get("loss")
                     text = "First step done" if loss is None else f"First step done, loss {loss:.4f}"
                     yield _said("start", text, done=True, run_id=run_id)
                     return
-                text = _phase(state)
+                text = "Waiting for the present run to end" if waiting else _phase(state)
                 if text != last:
                     yield _said("start", text, run_id=run_id)
                     last = text

@@ -148,3 +148,14 @@ def test_watch_streams_states_to_the_end(service: TrainerService, tmp_path: Path
     states = all_said(Actions(service).watch())
     assert states[-1]["status"] == "completed"
     assert states[-1]["progress"]["global_step"] == 5
+
+
+def test_a_start_while_another_run_stops_waits_for_it(service: TrainerService, tmp_path: Path) -> None:
+    """The stream says that the new run waits, and goes on to its first step when the other one has ended."""
+    first = rehearse(service, tmp_path, hold=1, write_s=0.4)
+    at_step(service, 1)
+    service.stop_training()
+    said = all_said(Actions(service).start())
+    assert "Waiting for the present run to end" in texts(said)
+    assert said[-1]["ok"]
+    assert said[-1]["run_id"] == service.get_state()["run_id"] != first

@@ -212,6 +212,7 @@ export function mount(place) {
       brush.stroke();
     }
     brush.restore();
+    legend(brush, lines, colour, width - right);
     plot = { x, lines, from, to, px, py, left, right, width, height, above, below, colour };
     if (drag) selection(brush);
     else if (view.at !== null) cross(brush);
@@ -226,6 +227,19 @@ export function mount(place) {
       + `lowest ${format.number(finite.reduce((a, b) => Math.min(a, b), Infinity))}, highest ${format.number(finite.reduce((a, b) => Math.max(a, b), -Infinity))}.`;
     say(summary, text);
     canvas.setAttribute('aria-label', `Curve. ${text}`);
+  }
+
+  /** Names of several curves, in their colours, at the upper right. */
+  function legend(brush, lines, colour, edge) {
+    if (lines.length < 2) return;
+    brush.textAlign = 'right';
+    brush.textBaseline = 'top';
+    let at = edge;
+    for (const line of [...lines].reverse()) {
+      brush.fillStyle = colour(line.tone);
+      brush.fillText(line.name, at, 2);
+      at -= brush.measureText(line.name).width + 14;
+    }
   }
 
   function cross(brush) {

@@ -26,12 +26,13 @@ export function mount(place) {
         el('label', { class: 'og-inline', for: 'og-gallery-kind' }, el('span', { class: 'og-sr', text: 'Kind' }), kinds)),
       empty, groups, el('div', { class: 'og-center' }, more)));
 
-  let samples = new Map(); // id -> sample, newest first by time
+  let samples = new Map(); // id -> sample
+  const tiles = new Map(); // id -> its node
   let next = null;
 
   const keyOf = (sample) => JSON.stringify([sample.run_id, sample.kind, sample.prompt, sample.index ?? 0]);
 
-  /** One row for each prompt (of a run); the newest step first in it. */
+  /** One row for each prompt (of a run), the newest step first in it; nodes of samples that stay are kept. */
   function draw() {
     const rows = new Map();
     for (const sample of samples.values()) {
@@ -39,13 +40,21 @@ export function mount(place) {
       if (!rows.has(key)) rows.set(key, []);
       rows.get(key).push(sample);
     }
-    groups.replaceChildren(...[...rows.values()].map((row) => {
-      row.sort((a, b) => b.global_step - a.global_step || (b.at || 0) - (a.at || 0));
-      return el('section', { class: 'og-group' },
-        el('h4', {}, el('span', { class: 'og-prompt', text: row[0].prompt || 'Empty prompt' }),
-          el('span', { class: 'og-muted og-small', text: `${row[0].kind === 'custom' ? 'my own · ' : ''}${row.length} ${row.length === 1 ? 'picture' : 'pictures'}` })),
-        el('ul', { class: 'og-strip' }, row.map(tile)));
-    }));
+    for (const id of tiles.keys()) if (!samples.has(id)) tiles.delete(id);
+    for (const row of rows.values()) row.sort((a, b) => b.global_step - a.global_step || (b.at || 0) - (a.at || 0));
+    // the newest run first; in it one's own pictures, then the prompts in their order
+    const place_ = (sample) => (sample.kind === 'custom' ? -1 : sample.index || 0);
+    const sorted = [...rows.values()].sort(([a], [b]) => {
+      if (a.run_id !== b.run_id) return a.run_id < b.run_id ? 1 : -1;
+      return place_(a) - place_(b) || (b.at || 0) - (a.at || 0);
+    });
+    groups.replaceChildren(...sorted.map((row) => el('section', { class: 'og-group' },
+      el('h4', {}, el('span', { class: 'og-prompt', text: row[0].prompt || 'Empty prompt' }),
+        el('span', { class: 'og-muted og-small', text: `${row[0].kind === 'custom' ? 'my own · ' : ''}${row.length} ${row.length === 1 ? 'picture' : 'pictures'}` })),
+      el('ul', { class: 'og-strip' }, row.map((sample) => {
+        if (!tiles.has(sample.id)) tiles.set(sample.id, tile(sample));
+        return tiles.get(sample.id);
+      })))));
     show(empty, samples.size === 0);
     say(tally, samples.size ? `${format.count(samples.size)} shown` : '');
   }

@@ -1,19 +1,19 @@
 // The status card: state, phase, progress, numbers; and what the native buttons may do at the moment.
 
 import { api, on, store } from './live.js';
-import { el, format, say, show } from './dom.js';
+import { button, el, format, say, show } from './dom.js';
 import { fileLine } from './runs.js';
 import { describe, phaseName, RUNGS } from './words.js';
 
-// button -> what it is allowed by in the state, and the REST call that does the same
+// button -> the REST call that does the same, and what its outcome is called
 const ACTIONS = {
-  start: ['start', 'api/training/start'],
-  pause: ['pause', 'api/training/pause'],
-  resume: ['resume', 'api/training/resume'],
-  stop: ['stop', 'api/training/stop'],
-  sample: ['sample', 'api/samples/default'],
-  backup: ['backup', 'api/training/backup'],
-  save: ['save', 'api/training/save'],
+  start: ['api/training/start', 'Started'],
+  pause: ['api/training/pause', 'Paused'],
+  resume: ['api/training/resume', 'Going on'],
+  stop: ['api/training/stop', 'Stopping'],
+  sample: ['api/samples/default', 'Samples are painted'],
+  backup: ['api/training/backup', 'Backup written'],
+  save: ['api/training/save', 'Model saved'],
 };
 
 const TILES = [
@@ -39,6 +39,7 @@ export function mount(place) {
   const ready = el('p', { class: 'og-ready' });
   const files = el('ul', { class: 'og-files', hidden: true, 'aria-label': 'Finished model' });
   const outcome = el('p', { class: 'og-outcome', role: 'status', 'aria-live': 'polite' });
+  const waits = el('p', { class: 'og-why', hidden: true });
   const errors = el('ul', { class: 'og-outcome-errors', hidden: true });
   const ladder = el('p', { class: 'og-ladder', hidden: true });
   const steps = progress('Steps');
@@ -51,7 +52,7 @@ export function mount(place) {
   }));
 
   place.append(el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
-    why, ladder,
+    why, ladder, waits,
     el('div', { class: 'og-status-head' }, badge, name, detail, outcome), errors,
     el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, ready));
 
@@ -72,8 +73,20 @@ export function mount(place) {
     show(ready, !words.active && Boolean(ready.textContent));
     for (const [key, , text] of TILES) say(tiles[key], text(now));
     rung(now);
+    queue(now);
     allow(now);
     finished(now);
+  }
+
+  /** The run that was started while this one is stopping. */
+  function queue(now) {
+    const id = now.queued_run_id || '';
+    show(waits, Boolean(id));
+    if (!id || waits.dataset.run === id) return;
+    waits.dataset.run = id;
+    waits.replaceChildren('Another run waits for this one to end. ', button('Take it back', {
+      kind: 'small', onclick: () => api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((error) => say(outcome, error.message)),
+    }));
   }
 
   /** The finished model, to take away. */
@@ -106,12 +119,12 @@ export function mount(place) {
 
   function allow(now) {
     const offline = store.connection !== 'live';
-    for (const [key, [can]] of Object.entries(ACTIONS)) {
+    for (const key of Object.keys(ACTIONS)) {
       const node = document.getElementById(`og-${key}`);
       if (!node) continue;
-      const may = Boolean(now.can?.[can]) && !offline;
+      const may = Boolean(now.can?.[key]) && !offline;
       if (node.disabled === may) node.disabled = !may;
-      const reason = offline ? 'The connection to the panel is lost.' : now.why?.[can] || '';
+      const reason = offline ? 'The connection to the panel is lost.' : now.why?.[key] || '';
       if (node.title !== reason) node.title = reason;
     }
     const pauseShown = !now.paused;
@@ -136,14 +149,21 @@ export function mount(place) {
     }
     const { config } = now;
     const concepts = (config.concepts || []).filter((concept) => concept.enabled).length;
-    say(ready, `Start trains ${now.name ? `“${now.name}”` : 'the current settings'}: ${config.training_method}, ${format.count(config.epochs)} epochs, `
-      + `${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, learning rate ${format.number(config.learning_rate)}.`);
+    const found = await api('POST', 'api/config/validate', {}).catch(() => ({ errors: [] }));
+    const [first, ...rest] = found.errors;
+    ready.replaceChildren(first
+      ? el('span', { class: 'bad' }, `Start would be refused: ${first.message}${rest.length ? ` (and ${rest.length} more)` : ''}. `,
+        el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Change the settings' }))
+      : el('span', { text: `Start trains ${now.name ? `“${now.name}”` : 'the current settings'}: ${config.training_method}, ${format.count(config.epochs)} epochs, `
+        + `${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, learning rate ${format.number(config.learning_rate)}.` }));
     state();
   }
 
   let hide = 0;
+  let streaming = false;
   document.addEventListener('og-outcome', ({ detail: said }) => {
     if (!said) return;
+    streaming = !said.done;
     clearTimeout(hide);
     outcome.dataset.tone = said.ok ? '' : 'bad';
     say(outcome, said.text);
@@ -155,22 +175,30 @@ export function mount(place) {
   });
 
   // A panel that was restarted while a button's stream was open leaves Gradio's side of this page without an answer for
-  // good. From then on the buttons go through REST, which says and does the same.
+  // good. From then on the buttons go through REST, which does the same; the outcome comes as an event.
   let byRest = false;
-  let boot = store.snapshot?.boot_id;
-  on('connection', (now) => { if (now === 'lost') byRest = true; if (store.state) allow(store.state); });
-  on('connected', (message) => { if (message.boot_id && boot === message.boot_id) byRest = false; boot = message.boot_id; });
+  const asked = new Map(); // command id -> what its outcome is called
+  const tell = (outcome_) => document.dispatchEvent(new CustomEvent('og-outcome', { detail: outcome_ }));
+  on('connection', (now) => {
+    if (now === 'lost' && streaming) { byRest = true; streaming = false; }
+    if (store.state) allow(store.state);
+  });
+  on('event', ({ event }) => {
+    const done = event.type === 'command_answered' && asked.get(event.command_id);
+    if (done) tell({ ok: event.outcome === 'done', done: true, text: event.outcome === 'done' ? done : `Not done: ${event.reason}` });
+  });
   document.addEventListener('click', async (event) => {
     const key = event.target.closest?.('.og-action')?.id?.slice(3);
     if (!byRest || !ACTIONS[key]) return;
     event.stopImmediatePropagation();
     event.preventDefault();
+    const [path, done] = ACTIONS[key];
     try {
-      const stopping = key === 'stop' && store.state?.stop;
-      await api('POST', stopping ? 'api/training/stop?now=true' : ACTIONS[key][1], {});
-      document.dispatchEvent(new CustomEvent('og-outcome', { detail: { ok: true, done: true, text: 'Asked' } }));
+      const answer = await api('POST', key === 'stop' && store.state?.stop ? `${path}?now=true` : path, {});
+      if (answer.command_id) asked.set(answer.command_id, done);
+      tell({ ok: true, done: true, text: answer.command_id ? 'Asked; it is done after the present step' : done });
     } catch (error) {
-      document.dispatchEvent(new CustomEvent('og-outcome', { detail: { ok: false, done: true, text: error.message, errors: error.errors } }));
+      tell({ ok: false, done: true, text: error.message, errors: error.errors });
     }
   }, true);
 
