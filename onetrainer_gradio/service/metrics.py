@@ -84,9 +84,10 @@ class MetricsWriter:
         """Keep the row of a step until the next ``flush``."""
         if not self._columns:
             self._columns = column_names([str(number) for number in range(len(event.learning_rates))])
-        width = len(self._columns)
-        row = row_of(event)[:width]
-        self._rows.append(row + (float("nan"),) * (width - len(row)))
+        row, width = row_of(event), len(self._columns)
+        if len(row) != width:
+            row = (*row[:width], *(float("nan"),) * (width - len(row)))
+        self._rows.append(row)
 
     def waiting(self) -> int:
         """How many rows are not written yet."""

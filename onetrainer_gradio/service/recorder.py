@@ -76,7 +76,8 @@ class Recorder:
                 return
             if isinstance(event, StepDone):
                 self._metrics.add(event)
-                self.flush(force=False)
+                if self._clock() - self._flushed_at >= FLUSH_EVERY_S:
+                    self.flush(force=False)
                 return
             if isinstance(event, Progressed) and not self._worth_telling(event):
                 return
