@@ -142,6 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return serve(options)
     except (CommandLineError, InsecureBindError, ConfigError) as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        wrong = [finding for finding in error.findings() if finding.severity == "error"]
+        for finding in wrong if len(wrong) > 1 else ():
+            print(f"  {finding.path}: {finding.message}", file=sys.stderr)
         return EXIT_WRONG_COMMAND_LINE
     except TrainerError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
@@ -280,7 +283,7 @@ class Notice:
         if state["is_training"]:
             name = state.get("name") or state.get("run_id")
             if self.options.in_process:
-                self._say(f"The panel stops, and with it the run {name}, which was in its process.")
+                self._say(f"The panel stops, and with it the run {name}: it finishes its step and saves (up to a minute).")
             else:
                 self._say(f"The panel stops. The run {name} goes on; start the panel again to see it.")
         else:

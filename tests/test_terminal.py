@@ -169,3 +169,12 @@ def test_the_command_reports_wrong_configurations_with_status_2(config, capsys):
     config.write_text("{")
     assert main(["train", str(config), "--data", str(config.parent / "data"), "--backend", REHEARSAL]) == 2
     assert "onetrainer-gradio: error: " in capsys.readouterr().err
+
+
+def test_every_wrong_setting_is_named(config, capsys):
+    document = {**json.loads(config.read_text()), "epochs": "many", "batch_size": "few"}
+    config.write_text(json.dumps(document))
+    assert main(["train", str(config), "--data", str(config.parent / "data"), "--backend", REHEARSAL]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("onetrainer-gradio: error: ")
+    assert sorted(line.split(":")[0].strip() for line in said[1:]) == ["batch_size", "epochs"]
