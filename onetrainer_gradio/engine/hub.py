@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 from huggingface_hub import hf_hub_download, snapshot_download
@@ -17,6 +19,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from tqdm import tqdm
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.errors import ModelNotFoundError
@@ -29,16 +32,18 @@ _FILE_URL = re.compile(r"https://huggingface\.co/(?P<repo>[^/]+/[^/]+)/(?:resolv
 class Hub:
     """How the hub is asked: with which token, whether at all, and where fetched files are kept."""
 
-    token: str | None
+    token: str | None = field(repr=False)
     offline: bool
     cache_dir: str | None
+    progress: Callable[[int, int, str], None] = lambda done, total, detail: None
+    """Told ``(done, total, what)`` while files are fetched; may raise to end that."""
 
     @classmethod
-    def of(cls, config: TrainConfig) -> Hub:
+    def of(cls, config: TrainConfig, progress: Callable[[int, int, str], None] = lambda done, total, detail: None) -> Hub:
         """The hub as the configuration wants it."""
         # the setting stands for HF_HOME, in which the models lie under "hub"
         folder = str(Path(config.huggingface_cache_dir) / "hub") if config.huggingface_cache_dir else None
-        return cls(config.secrets.huggingface_token or None, config.offline_mode, folder)
+        return cls(config.secrets.huggingface_token or None, config.offline_mode, folder, progress)
 
     def locate(self, name: str, patterns: Iterable[str]) -> Path:
         """The local folder or file of the model ``name``; from the hub, only files matching ``patterns`` are fetched.
@@ -79,6 +84,7 @@ class Hub:
             token=self.token,
             local_files_only=self.offline,
             cache_dir=self.cache_dir,
+            tqdm_class=told_to(self.progress),
         )
 
     def _file(self, repository: str, revision: str, file: str) -> str:
@@ -89,7 +95,24 @@ class Hub:
             token=self.token,
             local_files_only=self.offline,
             cache_dir=self.cache_dir,
+            tqdm_class=told_to(self.progress),
         )
+
+
+def told_to(progress: Callable[[int, int, str], None]) -> type[tqdm[Any]]:
+    """A progress bar for the hub's library that paints nothing and tells ``progress`` how much is fetched."""
+
+    class Told(tqdm):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **{**options, "disable": False, "file": io.StringIO()})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            updated = super().update(n)
+            progress(int(self.n), int(self.total or 0), f"fetching {self.desc or 'the model'}".rstrip(": "))
+            return updated
+
+    return Told
 
 
 def _missing(name: str, message: str, change: str = "the base model") -> ModelNotFoundError:

@@ -14,9 +14,11 @@ from typing import cast
 
 import torch
 from accelerate.utils.memory import clear_device_cache
+from diffusers.utils import logging as diffusers_logging
 from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
+from transformers.utils import logging as transformers_logging
 
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
@@ -97,6 +99,7 @@ def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
         voice.progress(done, total, part)
 
     voice.enter("loading", "loading the model")
+    quiet_libraries()
     family = family_class.load(config, method_class.base_model(config, backup), progress)
     voice.check_stop()
     method = method_class.attach(family, config, options.seed, backup)
@@ -133,6 +136,13 @@ def needed_parts(config: TrainConfig) -> tuple[str, ...]:
     """The parts that have to lie on the training device while the loop runs."""
     text = config.text_encoder.train or not config.latent_caching
     return ("unet", *(("text_encoder",) if text else ()), *(() if config.latent_caching else ("vae",)))
+
+
+def quiet_libraries() -> None:
+    """The run tells its progress itself; bars and hints of the libraries would only fill the console log."""
+    for logging in (transformers_logging, diffusers_logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
 
 
 def spare_imports() -> None:

@@ -64,35 +64,46 @@ def few_pictures(tmp_path_factory) -> Path:
     return folder
 
 
+def configuration(tmp_path: Path, recorded: dict[str, Any], pictures: Path, **changes: Any) -> TrainConfig:
+    """A run on the tiny model: LoRA on two layers of each block, batches of two, everything else off."""
+    folder = changes.pop("pictures", pictures)
+    concept = {"__version": 2, "name": "tiny", "path": str(folder), "seed": 1, **changes.pop("concept", {})}
+    document = {
+        **copy.deepcopy(recorded["config"]),
+        "base_model_name": str(GOLDEN / "model"),
+        "workspace_dir": str(tmp_path / "workspace"),
+        "cache_dir": str(tmp_path / "cache"),
+        "output_model_destination": str(tmp_path / "out" / "lora.safetensors"),
+        "clear_cache_before_training": False,
+        "batch_size": 2,
+        "epochs": 2,
+        "concepts": [concept],
+        "samples": [],
+        "layer_filter": "attn2",
+    }
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        at = document
+        for parent in parents:
+            at = at[parent]
+        at[last] = value
+    return from_document(document)[0]
+
+
 @pytest.fixture
 def configured(tmp_path, recorded, few_pictures) -> Callable[..., TrainConfig]:
-    """Makes configurations of runs on the tiny model: LoRA, six pictures, batches of two, everything else off."""
+    """Makes configurations of runs; a name with two underscores is a path (``unet__train``)."""
+    return lambda **changes: configuration(tmp_path, recorded, few_pictures, **changes)
 
-    def make(**changes: Any) -> TrainConfig:
-        folder = changes.pop("pictures", few_pictures)
-        concept = {"__version": 2, "name": "tiny", "path": str(folder), "seed": 1, **changes.pop("concept", {})}
-        document = {
-            **copy.deepcopy(recorded["config"]),
-            "base_model_name": str(GOLDEN / "model"),
-            "workspace_dir": str(tmp_path / "workspace"),
-            "cache_dir": str(tmp_path / "cache"),
-            "output_model_destination": str(tmp_path / "out" / "lora.safetensors"),
-            "clear_cache_before_training": False,
-            "batch_size": 2,
-            "epochs": 2,
-            "concepts": [concept],
-            "samples": [],
-            "layer_filter": "attn2",
-        }
-        for path, value in changes.items():
-            *parents, last = path.split("__")
-            at = document
-            for parent in parents:
-                at = at[parent]
-            at[last] = value
-        return from_document(document)[0]
 
-    return make
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory, recorded, few_pictures) -> Recorder:
+    """What the run of the unchanged configuration says."""
+    from onetrainer_gradio import engine
+
+    recorder = Recorder()
+    engine.run(configuration(tmp_path_factory.mktemp("plain"), recorded, few_pictures), recorder, Desk(), RunOptions())
+    return recorder
 
 
 @pytest.fixture

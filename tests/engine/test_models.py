@@ -16,6 +16,8 @@ from onetrainer_gradio.engine.hub import Hub
 from onetrainer_gradio.errors import ModelFormatError, ModelNotFoundError
 from tests.engine.conftest import GOLDEN
 
+pytestmark = pytest.mark.slow
+
 HUB_NAME = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
@@ -29,13 +31,12 @@ def hub_cache(folder: Path, name: str = HUB_NAME) -> Path:
     return folder
 
 
-def test_a_hub_name_is_found_in_the_cache(configured, train, tmp_path):
+def test_a_hub_name_is_found_in_the_cache(configured, train, plain, tmp_path):
     """A repository that was fetched before trains offline, with the same losses as the folder."""
     cache = hub_cache(tmp_path / "huggingface", "somebody/tiny")
     config = configured(base_model_name="somebody/tiny", huggingface_cache_dir=str(cache))
     _, from_hub = train(config)
-    _, from_folder = train(configured())
-    assert from_hub.losses == from_folder.losses
+    assert from_hub.losses == plain.losses
 
 
 def test_the_hub_is_asked_as_the_settings_say():
@@ -45,8 +46,11 @@ def test_the_hub_is_asked_as_the_settings_say():
     config = TrainConfig.model_validate(
         {"offline_mode": True, "huggingface_cache_dir": "/x", "secrets": {"huggingface_token": "hf_secret"}}
     )
-    assert Hub.of(config) == Hub("hf_secret", True, os.path.join("/x", "hub"))
-    assert Hub.of(TrainConfig()) == Hub(None, False, None)
+    asked = Hub.of(config)
+    assert (asked.token, asked.offline, asked.cache_dir) == ("hf_secret", True, os.path.join("/x", "hub"))
+    asked = Hub.of(TrainConfig())
+    assert (asked.token, asked.offline, asked.cache_dir) == (None, False, None)
+    assert "hf_secret" not in repr(Hub.of(config))
 
 
 @pytest.mark.parametrize("name", ["", "no/such/folder", "/missing.safetensors", "missing.safetensors", "a/b.safetensors"])
@@ -85,7 +89,7 @@ def test_a_model_in_diffusers_layout_is_saved_and_loaded(configured, train, tmp_
 
 
 @pytest.mark.parametrize("model_format", ["ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"])
-def test_a_single_file_is_saved_and_loaded(configured, train, tmp_path, model_format):
+def test_a_single_file_is_saved_and_loaded(configured, train, plain, tmp_path, model_format):
     """The file with the original names trains on with the same losses as the folder it was made from."""
     target = tmp_path / "model.safetensors"
     config = configured(
@@ -96,15 +100,14 @@ def test_a_single_file_is_saved_and_loaded(configured, train, tmp_path, model_fo
         learning_rate=1e-30,
         optimizer__weight_decay=0.0,
     )
-    train(config)
+    train(config, max_steps=1)
     tensors = load_file(target)
     assert "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight" in tensors
     assert "first_stage_model.decoder.mid.attn_1.q.weight" in tensors
     assert "cond_stage_model.transformer.text_model.encoder.layers.0.self_attn.q_proj.weight" in tensors
     cache = hub_cache(tmp_path / "huggingface")
     _, from_file = train(configured(base_model_name=str(target), huggingface_cache_dir=str(cache)))
-    _, from_folder = train(configured())
-    assert from_file.losses == pytest.approx(from_folder.losses, abs=1e-6)
+    assert from_file.losses == pytest.approx(plain.losses, abs=1e-6)
 
 
 def test_original_names_are_those_of_the_published_checkpoint():
@@ -203,3 +206,22 @@ def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, trai
     from onetrainer_gradio.events import SampleMade
 
     assert len(recorder.of(SampleMade)) == 8
+
+
+def test_fetching_tells_how_far_it_is_and_can_be_ended():
+    """The hub library's progress goes to the run, nothing is painted, and an answer that raises ends it."""
+    from onetrainer_gradio.engine.hub import told_to
+    from onetrainer_gradio.engine.voice import StopAsked
+
+    told = []
+    bar = told_to(lambda done, total, what: told.append((done, total, what)))(total=10, desc="model.safetensors", unit="B")
+    bar.update(4)
+    bar.update(6)
+    bar.close()
+    assert told == [(4, 10, "fetching model.safetensors"), (10, 10, "fetching model.safetensors")]
+
+    def stop(done, total, what):
+        raise StopAsked
+
+    with pytest.raises(StopAsked):
+        told_to(stop)(total=10).update(1)

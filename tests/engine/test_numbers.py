@@ -69,6 +69,7 @@ def test_the_adapter_equals_the_recorded_one(repeated, recorded_tensors):
             assert (ours - tensor).abs().max() < 1e-4, name
 
 
+@pytest.mark.slow
 def test_with_the_recorded_encodings_the_adapter_is_the_same(repeated, recorded, recorded_tensors, tmp_path):
     """From the latents and text states that OneTrainer's machine computed, the same weights come out within 1e-5."""
     import torch
@@ -102,6 +103,7 @@ def test_with_the_recorded_encodings_the_adapter_is_the_same(repeated, recorded,
                 assert (ours - tensor).abs().max() < 1e-5, name  # alpha is the rank here, so nothing is folded in
 
 
+@pytest.mark.slow
 def test_tokens_timesteps_and_noise_equal_the_recorded_ones(repeated, recorded, recorded_tensors):
     """Order of pictures, captions, tokens, timesteps and noise of each step are OneTrainer's, exactly."""
     import torch

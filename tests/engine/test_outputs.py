@@ -15,6 +15,8 @@ from onetrainer_gradio.errors import DiskFullError
 from onetrainer_gradio.events import BackupFailed, BackupMade, ModelSaved, SaveFailed
 from tests.engine.recording import Desk, Recorder, after_step
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def files_of_at_most(size: int):

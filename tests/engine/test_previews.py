@@ -11,6 +11,8 @@ from onetrainer_gradio.commands import SampleCustom, SampleDefault, Stop
 from onetrainer_gradio.events import Progressed, SampleMade, Warned
 from tests.engine.recording import Desk, Recorder, after_step
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = {"prompt": "a red cross", "width": 32, "height": 40, "seed": 3, "diffusion_steps": 3, "cfg_scale": 5.0}
 
 

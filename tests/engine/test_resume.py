@@ -12,6 +12,8 @@ from onetrainer_gradio.events import BackupMade, Resumed
 from tests.engine.conftest import GOLDEN
 from tests.engine.recording import Desk, Recorder, after_step
 
+pytestmark = pytest.mark.slow
+
 
 def weights(path: str | Path):
     from safetensors.torch import load_file

@@ -84,7 +84,7 @@ class StableDiffusion:
         :raises ModelNotFoundError: when it is nowhere.
         :raises ModelFormatError: when it is no Stable Diffusion 1.5.
         """
-        hub = Hub.of(config)
+        hub = Hub.of(config, progress)
         place = hub.locate(source, (*_SMALL, *(f"{part}/{names[0]}" for part, names in _WEIGHTS.items())))
         loaded = (
             _from_folder(config, source, place, hub, progress) if place.is_dir() else _from_file(config, place, hub, progress)
