@@ -158,3 +158,26 @@ def test_the_gallery_works_by_keyboard(visitor: Visitor, panel: Panel) -> None:
     keyboard(page, "Escape")
     expect(view).to_have_count(0)
     expect(tiles.nth(1)).to_be_focused()
+
+
+def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor, panel: Panel) -> None:
+    """The cause stands on the Training tab with what to change; the setting's name leads to its field."""
+    tags = ["fail_at=3", "step_s=0.01"]
+    panel.send("POST", "api/training/start", {"options": {"tags": tags, "name": "too large"}})
+    page = visitor.open("training")
+    expect(page.locator(".og-status .og-badge")).to_have_text("Failed")
+    problem = page.locator(".og-problems li.bad")
+    expect(problem).to_contain_text("The run ended: The graphics memory is used up")
+    expect(problem).to_contain_text("To change: lower the batch size")
+    problem.get_by_role("link", name="batch_size").click()
+    expect(page.locator("#og-f-batch_size")).to_be_focused()
+
+
+def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> None:
+    """What the check finds is said before Start is pressed, and again by Start itself, with the setting's name."""
+    page = visitor.open("training")
+    panel.change(base_model_name="/nowhere/model")
+    expect(page.locator(".og-ready")).to_contain_text("Start would be refused: There is no model at /nowhere/model")
+    page.locator("#og-start").click()
+    expect(page.locator(".og-outcome")).to_contain_text("These settings cannot be used")
+    expect(page.locator(".og-outcome-errors")).to_contain_text("base_model_name")

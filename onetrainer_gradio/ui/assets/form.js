@@ -168,10 +168,31 @@ export async function mount(place) {
     draw(true);
   }
 
+  /** Show a setting that another tab points to. */
+  function find() {
+    const path = sessionStorage.getItem('og-find');
+    if (!path) return;
+    sessionStorage.removeItem('og-find');
+    const field = withoutUnits.find((each) => path === each.path || path.startsWith(`${each.path}.`));
+    if (!field) return;
+    view = field.group;
+    search.value = settings.levels.has(field.level) ? '' : field.path;
+    draw(true);
+    const row_ = nodes.get(field.path);
+    // the tab opens a moment after the click that asked for it
+    const there = (tries) => {
+      if (!row_.checkVisibility() && tries) { requestAnimationFrame(() => there(tries - 1)); return; }
+      row_.scrollIntoView({ block: 'center' });
+      row_.querySelector('input, select, textarea')?.focus({ preventScroll: true });
+    };
+    there(60);
+  }
+  document.addEventListener('og-find', find);
   settings.listeners.add(() => draw());
   on('connection', () => draw());
   if (!settings.schema['x-groups'].some((group) => group.key === view) && !['changed', 'problems'].includes(view)) view = settings.schema['x-groups'][0].key;
   draw(true);
+  find();
 }
 
 /** Open, save, import, export, reset. */

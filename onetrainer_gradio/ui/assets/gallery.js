@@ -4,6 +4,7 @@ import { api, on, store, url } from './live.js';
 import { button, el, format, icon, openDialog, say, show, toast } from './dom.js';
 
 const PAGE = 60;
+const MOST_ENLARGED = 4;
 const SAMPLERS = ['DDIM', 'EULER', 'EULER_A', 'DPMPP', 'DPMPP_SDE', 'UNIPC', 'EULER_KARRAS', 'DPMPP_KARRAS', 'DPMPP_SDE_KARRAS', 'UNIPC_KARRAS'];
 
 export function mount(place) {
@@ -48,9 +49,10 @@ export function mount(place) {
       if (a.run_id !== b.run_id) return a.run_id < b.run_id ? 1 : -1;
       return place_(a) - place_(b) || (b.at || 0) - (a.at || 0);
     });
+    const several = new Set(sorted.map(([first]) => first.run_id)).size > 1;
     groups.replaceChildren(...sorted.map((row) => el('section', { class: 'og-group' },
       el('h4', {}, el('span', { class: 'og-prompt', text: row[0].prompt || 'Empty prompt' }),
-        el('span', { class: 'og-muted og-small', text: `${row[0].kind === 'custom' ? 'my own · ' : ''}${row.length} ${row.length === 1 ? 'picture' : 'pictures'}` })),
+        el('span', { class: 'og-muted og-small', text: [several && `run ${runTime(row[0].run_id)}`, row[0].kind === 'custom' && 'my own', `${row.length} ${row.length === 1 ? 'picture' : 'pictures'}`].filter(Boolean).join(' · ') })),
       el('ul', { class: 'og-strip' }, row.map((sample) => {
         if (!tiles.has(sample.id)) tiles.set(sample.id, tile(sample));
         return tiles.get(sample.id);
@@ -92,6 +94,9 @@ export function mount(place) {
       const source = url(`api/samples/${encodeURIComponent(which)}/image`);
       image.src = source;
       image.alt = sample.prompt || 'Sample picture';
+      // a small picture stays small enough to be sharp
+      image.style.maxWidth = `${(sample.width || 512) * MOST_ENLARGED}px`;
+      image.style.maxHeight = `min(100%, ${(sample.height || 512) * MOST_ENLARGED}px)`;
       save.href = source;
       save.download = `step-${sample.global_step}-${sample.kind}-${sample.index ?? 0}.png`;
       say(title, sample.prompt || 'Empty prompt');
@@ -209,7 +214,7 @@ export function mount(place) {
       const answer = await api('GET', 'api/runs');
       const chosen = only.value;
       only.replaceChildren(el('option', { value: '', text: 'All runs' }),
-        ...(answer.runs || answer).map((run) => el('option', { value: run.id, text: `${run.name || 'run'} · ${run.id.slice(0, 19).replace('_', ' ')}` })));
+        ...(answer.runs || answer).map((run) => el('option', { value: run.id, text: `${run.name || 'run'} · ${runTime(run.id)}` })));
       only.value = chosen;
     } catch { /* the list of runs is only a filter */ }
   }
@@ -223,4 +228,9 @@ export function mount(place) {
   on('sample_custom', arrived);
   on('connected', () => load(true));
   load(true);
+}
+
+/** The time in the id of a run: 2026-11-23_16-06-45-3058 -> 2026-11-23 16:06. */
+function runTime(id) {
+  return id.slice(0, 16).replace('_', ' ').replace(/-(\d\d)$/, ':$1');
 }

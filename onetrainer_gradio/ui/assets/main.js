@@ -59,6 +59,14 @@ document.addEventListener('click', (event) => {
   if (at >= 0) history.replaceState(null, '', `#${TABS[at]}`);
   const link = event.target.closest?.('[data-og-tab]');
   if (link) { event.preventDefault(); openTab(link.dataset.ogTab); }
+  const setting = event.target.closest?.('[data-og-setting]');
+  if (setting) {
+    event.preventDefault();
+    // the form may not be there yet: it looks here when it comes
+    sessionStorage.setItem('og-find', setting.dataset.ogSetting);
+    openTab('configuration');
+    document.dispatchEvent(new CustomEvent('og-find'));
+  }
 });
 window.addEventListener('hashchange', () => { if (TABS.includes(location.hash.slice(1))) openTab(location.hash.slice(1)); });
 

@@ -51,7 +51,9 @@ export function mount(place) {
     const node = el('li', { class: read_.tone },
       el('span', { class: 'og-muted og-mono', text: event.at ? format.clock(event.at) : '' }),
       el('div', {}, el('div', {}, el('span', { text: read_.text }), ' ', counter),
-        read_.path && el('div', { class: 'og-muted og-mono og-small', text: read_.path }),
+        read_.path && (/^[a-z][a-z0-9_.]*$/.test(read_.path) && !event.code
+          ? el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: read_.path }, text: read_.path })
+          : el('div', { class: 'og-muted og-mono og-small', text: read_.path })),
         read_.expected && el('div', { class: 'og-small', text: `Expected: ${read_.expected}` }),
         read_.change && el('div', { class: 'og-small', text: `To change: ${read_.change}` })));
     seen.set(seq, { key, times: 1, counter, node });

@@ -169,7 +169,7 @@ export function mount(place) {
     say(outcome, said.text);
     const rest = said.errors || [];
     errors.replaceChildren(...rest.map((error) => el('li', {},
-      el('b', { text: error.path }), el('span', { text: ` ${error.message}. ` }), el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }))));
+      error.path && el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }), el('span', { text: ` ${error.message}. ` }), el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }))));
     show(errors, rest.some((error) => error.path));
     if (said.done && said.ok) hide = setTimeout(() => say(outcome, ''), 8000);
   });

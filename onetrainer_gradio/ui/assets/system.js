@@ -124,7 +124,7 @@ export function mount(place) {
     const answer = await api('GET', 'api/system/processes');
     const found = answer.processes || [];
     processes.replaceChildren(...found.map((each) => el('tr', {},
-      el('td', { text: [each.role, each.run_id].filter(Boolean).join(' · ') }), el('td', { class: 'og-mono', text: String(each.pid) }),
+      el('td', { text: each.role, title: each.run_id }), el('td', { class: 'og-mono', text: String(each.pid) }),
       el('td', { text: format.bytes(each.memory) }), el('td', { text: format.span(each.cpu_seconds) }),
       el('td', { text: String(each.threads) }), el('td', { text: format.time(each.started_at) }))));
     show(noProcesses, found.length === 0);
