@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -112,9 +113,12 @@ class Journal:
             self._extend(file)
             return self._lines
 
-    def since(self, position: int = 0, limit: int = 1000, *, only: Collection[str] = ()) -> list[Entry]:
-        """The entries after line ``position``, at most ``limit``; with ``only``, those whose type is one of these."""
-        marks = [f'"type":"{kind}"'.encode() for kind in only]
+    def since(
+        self, position: int = 0, limit: int = 1000, *, only: Collection[str] = (), without: Collection[str] = ()
+    ) -> list[Entry]:
+        """The entries after line ``position``, at most ``limit``; of the types ``only``, or of all but those of ``without``."""
+        wanted = re.compile(f'"type":"(?:{"|".join(only)})"'.encode()) if only else None
+        passed_over = tuple(f'{{"type":"{kind}"'.encode() for kind in without)
         entries: list[Entry] = []
         with self._read_lock, self._open() as file:
             if file is None or not self._extend(file) or position >= self._lines:
@@ -123,7 +127,9 @@ class Journal:
             descriptor, seq = file, start * _INDEX_EVERY
             for line in self._lines_from(descriptor, self._offsets[start]):
                 seq += 1
-                if seq <= position or (marks and not any(mark in line for mark in marks)):
+                if seq <= position or (passed_over and line.startswith(passed_over)):
+                    continue
+                if wanted is not None and not wanted.search(line):
                     continue
                 body = _parse(line)
                 if body is not None and (not only or body["type"] in only):

@@ -17,7 +17,7 @@ from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
-from onetrainer_gradio.events import CommandAnswered
+from onetrainer_gradio.events import CommandAnswered, Progressed, tag
 from onetrainer_gradio.service.artifacts import RunFile, find_file, run_files
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
 from onetrainer_gradio.service.control import CommandFolder
@@ -95,6 +95,12 @@ class Run:
             return self._view.answers.get(command_id)
 
     def _catch_up(self) -> None:
+        length = self.journal.length()
+        if length - self._view.seq > _PAGE:
+            # far behind: progress within phases that are long over is not worth reading
+            for entry in self.journal.since(self._view.seq, length, without=(tag(Progressed),)):
+                self._view.apply(entry.event(), entry.seq)
+            self._view.seq = max(self._view.seq, length)
         while entries := self.journal.since(self._view.seq, _PAGE):
             for entry in entries:
                 self._view.apply(entry.event(), entry.seq)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 
-def default_data_folder() -> Path:
-    """``$ONETRAINER_GRADIO_DATA`` or ``onetrainer_gradio_data`` in the current folder."""
-    return Path(os.environ.get("ONETRAINER_GRADIO_DATA") or "onetrainer_gradio_data").absolute()
+DATA_VARIABLE = "ONETRAINER_GRADIO_DATA"
+
+
+def default_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """``$ONETRAINER_GRADIO_DATA``, or ``onetrainer_gradio`` in the home folder."""
+    return Path(environment.get(DATA_VARIABLE) or "~/onetrainer_gradio").expanduser().absolute()
 
 
 @dataclass(frozen=True)

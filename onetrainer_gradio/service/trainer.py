@@ -244,6 +244,7 @@ class TrainerService:
         self._follower.follow(self._carrier, from_start=True)
 
     def _gone(self, carrier: Carrier) -> None:
+        carrier.run.summary()  # keeps it, while everything is read already
         with self._lock:
             if self._carrier is carrier:
                 self._carrier = None

@@ -95,6 +95,7 @@ def test_entries_of_some_types_only(journal: Journal) -> None:
     found = journal.since(0, 1000, only=("warned",))
     assert [entry.body["message"] for entry in found] == ["0", "200", "400"]
     assert [entry.seq for entry in journal.since(found[0].seq, 1, only=("warned",))] == [found[1].seq]
+    assert journal.since(0, 1000, without=("phase_changed",)) == found
 
 
 def test_numbers_that_are_not_finite_become_null(journal: Journal) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
-from onetrainer_gradio.events import PhaseChanged, RunEnded, RunPlanned, Warned
+from onetrainer_gradio.events import PhaseChanged, Progressed, RunEnded, RunPlanned, Warned
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.metrics import MetricsWriter
 from onetrainer_gradio.service.runs import Run, RunRecord, RunStore, new_run_id
@@ -126,6 +126,25 @@ def test_a_chart_names_its_run_and_all_columns(store: RunStore) -> None:
     series = run.metrics_series(["loss"])
     assert (series["run_id"], series["all_columns"], series["x"]) == (run.id, [], [])
     assert isinstance(PLAN, RunPlanned)
+
+
+def test_a_long_journal_is_folded_to_the_same_state(store: RunStore) -> None:
+    """Whoever is far behind passes over old progress and arrives where everybody else is."""
+    run = create(store)
+    follower = Run(run.folder)
+    run.journal.append(PhaseChanged(phase="caching"))
+    for done in range(1, 2501):
+        run.journal.append(Progressed(phase="caching", done=done, total=3000))
+        if done % 500 == 0:
+            follower.state()
+    run.journal.append(Warned(code="a", message="b"))
+    assert Run(run.folder).state()["warnings_count"] == 1
+    run.journal.append(Progressed(phase="caching", done=2501, total=3000))
+    late = Run(run.folder)
+    late.state()
+    run.journal.append(Progressed(phase="caching", done=2502, total=3000))
+    assert late.state() == follower.state()
+    assert (late.state()["phase_done"], late.state()["seq"]) == (2502, 2504)
 
 
 def test_the_line_of_an_ended_run_is_kept(store: RunStore) -> None:
