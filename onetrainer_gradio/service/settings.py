@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-
 DATA_VARIABLE = "ONETRAINER_GRADIO_DATA"
 
 
