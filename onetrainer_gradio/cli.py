@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.errors import CommandLineError
+from onetrainer_gradio.service.settings import DATA_VARIABLE, default_data_folder
 
 PROGRAM = "onetrainer-gradio"
 DEFAULT_HOST = "127.0.0.1"
@@ -21,7 +22,6 @@ LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 # The value of --token without a value: the panel makes one up.
 GENERATE = "\0generate"
 
-DATA_VARIABLE = "ONETRAINER_GRADIO_DATA"
 PASSWORD_VARIABLE = "ONETRAINER_GRADIO_PASSWORD"
 TOKEN_VARIABLE = "ONETRAINER_GRADIO_TOKEN"
 SPACE_VARIABLE = "SPACE_ID"
@@ -98,11 +98,6 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> P
     if argv and argv[0] == "train":
         return _train_options(train_parser(), argv[1:], environment)
     return _panel_options(panel_parser(), argv, environment)
-
-
-def default_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where runs, settings and caches lie when nothing else is said."""
-    return Path(environment.get(DATA_VARIABLE) or "~/onetrainer_gradio").expanduser().absolute()
 
 
 def panel_parser() -> argparse.ArgumentParser:
