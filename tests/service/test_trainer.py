@@ -351,7 +351,7 @@ from onetrainer_gradio.service import ServiceSettings, TrainerService
 service = TrainerService(ServiceSettings(data_folder=Path(sys.argv[1])))
 service.open()
 service.system.resources()
-service.configs.current()
+service.configs.validate()
 service.feed.snapshot()
 service.close()
 print(*sorted({"torch", "diffusers", "transformers", "gradio", "PIL", "accelerate", "peft", "fastapi"} & set(sys.modules)))
