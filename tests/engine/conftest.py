@@ -64,9 +64,9 @@ def few_pictures(tmp_path_factory) -> Path:
     return folder
 
 
-def configuration(tmp_path: Path, recorded: dict[str, Any], pictures: Path, **changes: Any) -> TrainConfig:
+def configuration(tmp_path: Path, recorded: dict[str, Any], few: Path, **changes: Any) -> TrainConfig:
     """A run on the tiny model: LoRA on two layers of each block, batches of two, everything else off."""
-    folder = changes.pop("pictures", pictures)
+    folder = changes.pop("pictures", few)
     concept = {"__version": 2, "name": "tiny", "path": str(folder), "seed": 1, **changes.pop("concept", {})}
     document = {
         **copy.deepcopy(recorded["config"]),
