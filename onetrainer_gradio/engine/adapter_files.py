@@ -115,7 +115,9 @@ def read_adapter(tensors: Tensors, layout: Layout, source: str) -> Tensors:
 
     :raises ModelFormatError: when none of them fits this model, or a layer is incomplete.
     """
-    adapter: Tensors = max((reader(tensors, layout) for reader in _READERS), key=len)
+    reader = max(_READERS, key=lambda reader: len(reader(tensors, layout)))
+    adapter = reader(tensors, layout)
+    foreign = next((key for key, tensor in tensors.items() if not reader({key: tensor}, layout)), "")
     whole: Tensors = {}
     for key in adapter:
         module, suffix = _module(key)
@@ -124,8 +126,7 @@ def read_adapter(tensors: Tensors, layout: Layout, source: str) -> Tensors:
             whole[key] = adapter[key]
             whole[f"{module}.lora_up.weight"] = adapter[f"{module}.lora_up.weight"]
             whole[f"{module}.alpha"] = adapter.get(f"{module}.alpha", rank)
-    if not whole or len(adapter) < len(tensors):
-        foreign = next(iter(set(tensors) - set(adapter)), "")
+    if not whole or foreign or len(whole) < len(adapter):
         raise ModelFormatError(
             f"The adapter '{source}' does not fit this model" + (f": it holds '{foreign}'." if foreign else "."),
             path="lora_model_name",

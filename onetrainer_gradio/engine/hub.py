@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.errors import ModelNotFoundError
@@ -99,16 +99,16 @@ class Hub:
         )
 
 
-def told_to(progress: Callable[[int, int, str], None]) -> type[tqdm[Any]]:
+def told_to(progress: Callable[[int, int, str], None]) -> Any:
     """A progress bar for the hub's library that paints nothing and tells ``progress`` how much is fetched."""
 
-    class Told(tqdm):  # type: ignore[type-arg]
+    class Told(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
             options.pop("name", None)
             super().__init__(*args, **{**options, "disable": False, "file": io.StringIO()})
 
         def update(self, n: float | None = 1) -> bool | None:
-            updated = super().update(n)
+            updated: bool | None = super().update(n)
             progress(int(self.n), int(self.total or 0), f"fetching {self.desc or 'the model'}".rstrip(": "))
             return updated
 
