@@ -141,6 +141,7 @@ def test_the_gallery_works_by_keyboard(visitor: Visitor, panel: Panel) -> None:
     """Enter opens a sample, arrows go through them, Esc closes and gives the focus back."""
     run_id = panel.send("POST", "api/training/start", {"options": {"tags": ["steps=6", "sample_every=2"]}})["run_id"]
     page = visitor.open("samples")
+    page.locator("#og-gallery-run").select_option(run_id)
     tiles = page.locator(".og-tile")
     expect(tiles).to_have_count(3)
     expect(page.locator(".og-tile img").first).to_have_js_property("complete", True)

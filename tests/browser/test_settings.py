@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -127,27 +126,3 @@ def test_presets_are_opened_saved_exported_and_imported(visitor: Visitor, panel:
     expect(field(page, "epochs")).to_have_value("1")
     page.locator("input[type=file]").set_input_files(file)
     expect(field(page, "epochs")).to_have_value("9")
-
-
-def test_a_restarted_panel_takes_up_what_was_typed_meanwhile(visitor: Visitor, tmp_path: Path) -> None:
-    """While the panel is gone, ended or killed, the page keeps edits; when it is back they are saved, without a reload."""
-    panel = Panel(tmp_path).start()
-    try:
-        panel.idle()
-        page = visitor.open(panel=panel)
-        navigated: list[str] = []
-        page.on("framenavigated", lambda frame: navigated.append(frame.url))
-        group(page, "optimization")
-        for how, epochs in ((signal.SIGTERM, "33"), (signal.SIGKILL, "34")):
-            panel.stop(how)
-            expect(page.locator(".og-banner")).to_contain_text("connection to the panel is lost")
-            field(page, "epochs").fill(epochs)
-            field(page, "epochs").press("Tab")
-            expect(page.locator("#og-f-epochs-error")).to_contain_text("Not saved yet")
-            panel.start()
-            expect(page.locator(".og-banner")).to_contain_text("is back", timeout=15_000)
-            expect(page.locator("#og-f-epochs-error")).to_be_empty()
-            assert panel.get("api/config/current")["config"]["epochs"] == int(epochs)
-        assert navigated == []
-    finally:
-        panel.stop()
