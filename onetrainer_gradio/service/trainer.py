@@ -230,7 +230,7 @@ class TrainerService:
         if run is None:
             return
         self._current = run
-        run.journal.append(PhaseChanged(phase="starting"))
+        run.journal.append(PhaseChanged(phase="starting", detail="the training process loads its libraries"))
         token = self.secrets.huggingface_token()
         try:
             if run.options().in_process:

@@ -402,3 +402,17 @@ def test_a_shutdown_that_terminates_everything_is_named(make_service: MakeServic
     assert (state["end_reason"], state["end_signal"]) == ("failed", "SIGTERM")
     assert "terminated from outside" in state["error"]
     whole(run)
+
+
+@pytest.mark.parametrize(("program", "words"), [("/no/such/python", "could not be started"), ("/bin/false", "ended with code 1")])
+def test_a_process_that_cannot_be_started_is_named(
+    make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, words: str
+) -> None:
+    """A broken installation fails the run with its cause, and leaves the panel ready."""
+    service = make_service(in_process=False)
+    monkeypatch.setattr(sys, "executable", program)
+    run = start(service, tmp_path, LONG)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["error_info"]["type"], state["can"]["start"]) == ("failed", "WorkerDiedError", True)
+    assert words in state["error"]
+    whole(run)
