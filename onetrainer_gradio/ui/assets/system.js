@@ -1,7 +1,7 @@
 // What the machine does, now and over the last minutes; what runs on it, in which versions.
 
 import { api, on, store } from './live.js';
-import { el, format, paced, say, show } from './dom.js';
+import { button, el, format, paced, say, show } from './dom.js';
 
 const KEEP = 600;
 const HARDWARE = { cpu_count: 'cores', cpu: 'processor', machine: 'architecture' };
@@ -20,6 +20,8 @@ export function mount(place) {
     el('section', { class: 'og-card', 'aria-label': 'Hardware' }, el('h3', { text: 'Hardware' }), hardware),
     el('section', { class: 'og-card', 'aria-label': 'Versions' }, el('h3', { text: 'Versions' }), versions),
   );
+
+  place.append(hubToken());
 
   const cards = new Map(); // key -> meter
 
@@ -141,4 +143,28 @@ export function mount(place) {
   })());
   document.addEventListener('og-theme', () => { for (const card of cards.values()) card.redraw(); });
   load();
+}
+
+/** The token of the model hub: it goes in and never comes out. */
+function hubToken() {
+  const input = el('input', { type: 'password', id: 'og-hub-token', autocomplete: 'off', placeholder: 'hf_…' });
+  const state = el('span', { class: 'og-muted og-small', role: 'status' });
+  const forget = button('Forget it', { kind: 'small', onclick: () => send('DELETE') });
+  const card = el('section', { class: 'og-card', 'aria-label': 'Hugging Face token' }, el('h3', { text: 'Hugging Face token' }),
+    el('p', { class: 'og-muted og-small', text: 'Needed for models that ask for a licence. It stays on this machine and is in no settings file, log or page.' }),
+    el('form', { class: 'og-token', onsubmit: (event) => { event.preventDefault(); if (input.value.trim()) send('PUT', { huggingface_token: input.value.trim() }); } },
+      el('label', { class: 'og-sr', for: input.id, text: 'Hugging Face token' }), input,
+      el('button', { type: 'submit', class: 'og-button small', text: 'Keep it' }), forget, state));
+  async function send(method, body) {
+    try {
+      const answer = await api(method, 'api/secrets', body);
+      input.value = '';
+      say(state, answer.huggingface_token ? 'There is a token.' : 'There is none.');
+      show(forget, answer.huggingface_token);
+    } catch (error) {
+      say(state, error.message);
+    }
+  }
+  send('GET');
+  return card;
 }
