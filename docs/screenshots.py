@@ -84,9 +84,11 @@ def show(page: Page, url: str, tab: str) -> None:
 
 
 def save(page: Page, name: str) -> None:
-    """Keep what the page shows, in 256 colours: a third of the bytes, and the repository stays small."""
+    """Keep what the page shows; where no sample is in view in 256 colours, so that the repository stays small."""
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    if not name.startswith("sample"):
+        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(IMAGES / name, optimize=True)
 
 
 def shoot(browser: Browser, url: str, tabs: tuple[str, ...], scheme: str = "light", suffix: str = "") -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,13 +105,18 @@ class Panel:
         revision = self.get("api/config/current")["revision"]
         return self.send("PATCH", "api/config/current", {"revision": revision, "changes": changes})
 
+    def wait(self, predicate: Callable[[dict[str, Any]], bool], timeout_s: float = 20.0) -> None:
+        """Wait until the state is as asked."""
+        give_up_at = time.monotonic() + timeout_s
+        while not predicate(self.get("api/training/status")):
+            assert time.monotonic() < give_up_at, "the panel's state did not come"
+            time.sleep(0.05)
+
     def idle(self) -> None:
         """Stop what runs and put the settings back."""
         if self.get("api/training/status")["is_training"]:
             self.send("POST", "api/training/stop")
-            give_up_at = time.monotonic() + 20
-            while self.get("api/training/status")["process_running"] and time.monotonic() < give_up_at:
-                time.sleep(0.05)
+        self.wait(lambda state: not state["process_running"])
         self.send("PUT", "api/config/current", {"config": self.document, "name": "small"})
 
     @property

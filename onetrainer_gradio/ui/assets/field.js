@@ -6,7 +6,7 @@ import { button, el, say, show } from './dom.js';
 const idOf = (path) => `og-f-${path.replaceAll('.', '-')}`;
 
 /** A value as text in an input: shortest form, powers of ten for what is very small. */
-export function textOf(value) {
+function textOf(value) {
   if (value === null || value === undefined) return '';
   if (typeof value === 'number' && value !== 0 && Math.abs(value) < 1e-3) return value.toExponential();
   return String(value);
@@ -18,7 +18,7 @@ function typeOf(schema) {
 }
 
 /** A value as it is shown in a sentence. */
-export function shownAs(value) {
+function shownAs(value) {
   if (value === true) return 'on';
   if (value === false) return 'off';
   if (value === null || value === undefined || value === '') return 'empty';
