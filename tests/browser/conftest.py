@@ -124,9 +124,12 @@ class Panel:
         return to_document(small_config(self.folder / "work"), packed=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """A running Chromium; skipped with the reason where there is none."""
+    """A running Chromium; skipped with the reason where there is none.
+
+    It ends with this folder's tests: as long as it runs, no other test can run an event loop in this thread.
+    """
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
@@ -141,7 +144,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_panel(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     panel = Panel(tmp_path_factory.mktemp("panel")).start()
     yield panel
