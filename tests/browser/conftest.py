@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -115,7 +116,8 @@ class Panel:
     def idle(self) -> None:
         """Stop what runs and put the settings back."""
         if self.get("api/training/status")["is_training"]:
-            self.send("POST", "api/training/stop")
+            with contextlib.suppress(urllib.error.HTTPError):  # it has ended, or is stopping, meanwhile
+                self.send("POST", "api/training/stop")
         self.wait(lambda state: not state["process_running"])
         self.send("PUT", "api/config/current", {"config": self.document, "name": "small"})
 

@@ -3,19 +3,22 @@
 import { api, on, url } from './live.js';
 import { button, confirmed, el, icon, openDialog, say, show, toast } from './dom.js';
 import { read, row } from './field.js';
-import { Settings } from './settings.js';
+import { ask, Settings } from './settings.js';
 
 const LEVELS = ['basic', 'advanced', 'expert'];
 const MOST_FOUND = 60;
+
+const asked = ask();
+asked.catch(() => {}); // said when the form comes
 
 export async function mount(place) {
   const settings = new Settings();
   const level = localStorage.getItem('og-level') || 'basic';
   settings.levels = new Set(LEVELS.slice(0, LEVELS.indexOf(level) + 1));
   place.append(el('p', { class: 'og-empty', text: 'Reading the settings …' }));
-  for (;;) {
+  for (let answer = asked; ; answer = ask()) {
     try {
-      await settings.open();
+      await settings.open(answer);
       break;
     } catch (error) {
       place.replaceChildren(el('p', { class: 'og-empty bad', text: `The settings cannot be read: ${error.message}` }));

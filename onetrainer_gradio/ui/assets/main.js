@@ -70,5 +70,6 @@ document.addEventListener('click', (event) => {
 window.addEventListener('hashchange', () => { if (TABS.includes(location.hash.slice(1))) openTab(location.hash.slice(1)); });
 
 connect();
+MODULES.form(); // it asks for the settings while Gradio is still building the page
 // for tests, and for people who open the browser's console
 window.og = { store, on };

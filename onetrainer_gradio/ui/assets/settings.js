@@ -45,6 +45,9 @@ export function blank(schema) {
   return Object.fromEntries(Object.entries(schema.properties).map(([key, property]) => [key, property.properties ? blank(property) : property.default]));
 }
 
+/** Ask for schema and settings: at the start of the page, while Gradio is still building it. */
+export const ask = () => Promise.all([api('GET', 'api/config/schema'), api('GET', 'api/config/current')]);
+
 export class Settings {
   constructor() {
     this.schema = null;
@@ -59,8 +62,8 @@ export class Settings {
     for (const [path, draft] of Object.entries(JSON.parse(sessionStorage.getItem(KEPT) || '{}'))) this.drafts.set(path, { ...draft, state: 'waiting' });
   }
 
-  async open() {
-    const [schema, document_] = await Promise.all([api('GET', 'api/config/schema'), api('GET', 'api/config/current')]);
+  async open(asked) {
+    const [schema, document_] = await asked;
     this.schema = schema;
     this.fields = fieldsOf(schema);
     this.units = new Set(this.fields.map((field) => field.unitOf).filter(Boolean));
