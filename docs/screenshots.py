@@ -83,8 +83,18 @@ def show(page: Page, url: str, tab: str) -> None:
     page.wait_for_timeout(1500)
 
 
+# What of this machine stands in texts and fields, and what the pictures show in its place.
+NEUTRAL = """pairs => {
+  const neutral = text => pairs.reduce((now, [from, to]) => now.replaceAll(from, to), text).replace(/^Linux-\\S+$/, 'Linux');
+  for (const field of document.querySelectorAll('input[type=text], textarea')) field.value = neutral(field.value);
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = neutral(texts.currentNode.data);
+}"""
+
+
 def save(page: Page, name: str) -> None:
     """Keep what the page shows; where no sample is in view in 256 colours, so that the repository stays small."""
+    page.evaluate(NEUTRAL, [[str(ROOT), "/home/you/onetrainer-gradio"], [tempfile.gettempdir(), "/home/you"]])
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     if not name.startswith("sample"):
         picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
