@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
-from onetrainer_gradio.config.groups import GROUPS
+from onetrainer_gradio.config.groups import FIRST, GROUPS
 from onetrainer_gradio.config.labels import label_of
 from onetrainer_gradio.config.setting import OWN_GROUP, Setting, Settings, declared
 from onetrainer_gradio.config.train import TrainConfig
@@ -58,7 +58,8 @@ NOT_OFFERED: dict[str, str] = {
 class Entry:
     """One path: its declaration as it holds there, its type, its default, and whether the form offers it.
 
-    ``path`` has ``[]`` for the elements of a list. ``nested`` is True for objects, ``element`` names the list that it belongs to.
+    ``path`` has ``[]`` for the elements of a list. ``nested`` is True for objects, ``element`` names the list that it belongs
+    to, and ``found`` says that the default is found out at run time.
     """
 
     path: str
@@ -69,6 +70,7 @@ class Entry:
     offered: bool
     nested: bool = False
     element: str = ""
+    found: bool = False
 
     @property
     def title(self) -> str:
@@ -126,7 +128,8 @@ def _entries(
         conditions = {**inherited, **resolved(setting.shown, owner, name)}
         default = getattr(values, name)
         offered = bool(setting.label) and can_apply(conditions)
-        make = Entry(prefix + path, setting, field.annotation, default, conditions, offered, element=element)
+        found = field.default_factory is not None
+        make = Entry(prefix + path, setting, field.annotation, default, conditions, offered, element=element, found=found)
         if nested := settings_class(field.annotation):
             inside = list(_entries(nested, default, path, setting, conditions, element))
             yield replace(make, nested=True, offered=any(entry.offered for entry in inside))
@@ -153,6 +156,20 @@ def _in_place(setting: Setting, owner: str, name: str, parent: Setting) -> Setti
 
 
 CATALOGUE: Mapping[str, Entry] = {entry.path: entry for entry in _entries(TrainConfig, TrainConfig(), "", Setting(), {}, "")}
+
+
+def children(prefix: str) -> list[Entry]:
+    """The entries right below ``prefix`` (with a dot at its end), in the order of the form."""
+    below = [entry for path, entry in CATALOGUE.items() if path.startswith(prefix) and "." not in path[len(prefix) :]]
+    return sorted(below, key=lambda entry: FIRST.index(entry.path) if entry.path in FIRST else len(FIRST))
+
+
+def in_form_order(prefix: str = "") -> Iterator[Entry]:
+    """Every entry below ``prefix`` in the order of the form."""
+    for entry in children(prefix):
+        yield entry
+        if entry.nested or element_class(entry.annotation):
+            yield from in_form_order(f"{entry.path}." if entry.nested else f"{entry.path}[].")
 
 
 def pattern(path: str) -> str:

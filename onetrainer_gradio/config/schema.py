@@ -1,6 +1,7 @@
 """The JSON schema of the settings that the form offers, derived from the catalogue.
 
-JSON Schema 2020-12. A validator passes over the additions that the form lives on. At a setting:
+JSON Schema 2020-12. The properties stand in the order in which the form shows them. A validator passes over the additions
+that the form lives on. At a setting:
 
 ``x-group``
     key of the group in ``x-groups``. ``x-level``: basic, advanced or expert.
@@ -49,7 +50,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from onetrainer_gradio.config.catalogue import CATALOGUE, Entry, reason
+from onetrainer_gradio.config.catalogue import CATALOGUE, Entry, children, reason
 from onetrainer_gradio.config.groups import GROUPS, TABS
 from onetrainer_gradio.config.models import MODELS
 from onetrainer_gradio.config.optimizers import AUXILIARY_PARAMETERS, OPTIMIZERS
@@ -97,9 +98,8 @@ def _optimizers() -> dict[str, Any]:
 
 
 def _properties(prefix: str) -> dict[str, Any]:
-    """The offered settings right below ``prefix`` (with a dot at its end)."""
-    below = (entry for path, entry in CATALOGUE.items() if path.startswith(prefix) and "." not in path[len(prefix) :])
-    return {entry.name: _property(entry) for entry in below if entry.offered}
+    """The offered settings right below ``prefix`` (with a dot at its end), in the order of the form."""
+    return {entry.name: _property(entry) for entry in children(prefix) if entry.offered}
 
 
 def _property(entry: Entry) -> dict[str, Any]:

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.catalogue import CATALOGUE, NOT_OFFERED, reason
-from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.catalogue import CATALOGUE, NOT_OFFERED, in_form_order, reason
+from onetrainer_gradio.config.documents import from_document, to_document
 from onetrainer_gradio.config.enums import ModelType, Optimizer, PeftType, TrainingMethod
-from onetrainer_gradio.config.groups import GROUPS, TABS
+from onetrainer_gradio.config.groups import FIRST, GROUPS, TABS
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.config.schema import form_schema
 
@@ -175,6 +175,27 @@ def test_choosing_a_layer_preset_says_what_it_writes():
     assert SCHEMA["x-layer-presets"]["QWEN"]["attn-mlp"] == {"layer_filter": "attn,img_mlp,txt_mlp", "layer_filter_regex": False}
     assert SCHEMA["x-layer-presets"]["Z_IMAGE"]["attn-only"]["layer_filter_regex"] is True
     assert PROPERTIES["quantization.layer_filter_preset"]["x-writes"]["layer_filter"] == "quantization.layer_filter"
+
+
+def test_the_properties_stand_in_the_order_of_the_form():
+    """What counts most stands at the head of its group, and the rest follows as in the file."""
+    assert list(PROPERTIES) == [entry.path for entry in in_form_order() if entry.offered and not entry.nested]
+    assert [path for path in FIRST if path not in CATALOGUE] == []
+    of_model = [path for path, item in PROPERTIES.items() if item["x-group"] == "model"]
+    assert of_model[:3] == ["model_type", "training_method", "base_model_name"]
+
+
+def test_a_standard_validator_accepts_schema_and_configurations():
+    """The dialect is 2020-12 throughout, a fresh configuration of every optimizer is valid, a wrong value is not."""
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    for name, facts in OPTIMIZERS.items():
+        lists = {"concepts": [{}], "samples": [{}], "additional_embeddings": [{}]}
+        config, _ = from_document({"optimizer": {"optimizer": name.value, **facts.defaults}, **lists})
+        assert validator.is_valid(to_document(config, packed=True)), name
+    for wrong in ({"learning_rate": 0}, {"unet": {"weight_dtype": "GGUF"}}, {"samples": [{"width": 3}]}, {"resolution": "big"}):
+        assert not validator.is_valid(wrong), wrong
 
 
 def test_the_schema_is_plain_json_and_not_too_large():
