@@ -130,7 +130,7 @@ class TrainOptimizerConfig(Settings):
     eps2: float | None = _parameter(
         None,
         label="Epsilon 2",
-        help="A second such number: how small an update may get beside the weights (Adafactor, usually 0.001), or the floor of the confidence (CAME, usually 1e-16).",
+        help="A second such number. Adafactor: the least size that weights are taken to have, usually 0.001. CAME: the same for its confidence, usually 1e-16.",
         ge=0,
     )
     foreach: bool | None = _parameter(
@@ -158,7 +158,7 @@ class TrainOptimizerConfig(Settings):
         None,
         label="Growth rate",
         help="How fast the found learning rate may grow in a step. inf does not limit it; 1.02 lets it rise slowly, like a warm-up.",
-        gt=1,
+        ge=1,
         infinite=True,
     )
     initial_accumulator_value: int | None = _parameter(
@@ -242,7 +242,7 @@ class TrainOptimizerConfig(Settings):
     percentile_clipping: int | None = _parameter(
         None,
         label="Percentile clipping",
-        help="Clip gradients larger than this percentage of the last hundred. 100 is off.",
+        help="Clip gradients that are larger than this share of the last hundred. 100 is off, 95 tames the largest twentieth.",
         ge=0,
         le=100,
         unit="%",

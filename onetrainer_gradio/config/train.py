@@ -531,7 +531,7 @@ class TrainConfig(Settings):
     resolution: str = setting(
         "512",
         label="Resolution",
-        help="Size in pixels that pictures are scaled to: one number (512), several (512,768), or width x height (768x512). Multiples of 64 fit every model; the base model's own size works best.",
+        help="Size in pixels that pictures are scaled to: one number (512), several (512,768), or width x height (768x512). Multiples of 64 fit nearly every model; the base model's own size works best.",
         group="resolution",
         level="basic",
         pattern=RESOLUTION_PATTERN,
@@ -940,12 +940,11 @@ class TrainConfig(Settings):
     unmasked_probability: float = setting(
         0.1,
         label="Steps without mask",
-        help="Share of steps in which the mask is left away, so that inpainting models still see whole pictures. 0 never, 1 always.",
+        help="Only for inpainting models: share of steps in which the mask is left away, so that they still learn whole pictures. 0 never, 1 always.",
         group="masked",
         level="advanced",
         ge=0,
         le=1,
-        shown={"masked_training": (True,)},
     )
     unmasked_weight: float = setting(
         0.1,
