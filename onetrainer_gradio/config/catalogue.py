@@ -40,7 +40,7 @@ NOT_OFFERED: dict[str, str] = {
     r"|activation_offloading)": "This part only guides samples and is never trained.",
     rf"(unet|prior|transformer|{_SMALL_PARTS})\.include": "The model cannot work without this part.",
     rf"(unet|prior|transformer|unconditional_transformer|{_SMALL_PARTS})\.(dropout_probability|train_embedding)": (
-        "Only text encoders read captions."
+        "Only the text encoders of the part that is trained read captions."
     ),
     rf"(unet|prior|unconditional_transformer|text_encoder|text_encoder_\d|{_SMALL_PARTS})\.(attention_mask|guidance_scale)": (
         "Only the transformer that is trained takes it."

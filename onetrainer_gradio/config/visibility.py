@@ -18,6 +18,23 @@ from onetrainer_gradio.config.optimizers import OPTIMIZERS
 MODEL_TYPE = "model_type"
 METHOD = "training_method"
 
+# part -> how a sentence names it, article first
+PART_WORDS = {
+    "unet": "a UNet",
+    "prior": "a prior",
+    "transformer": "a transformer",
+    "unconditional_transformer": "an unconditional transformer",
+    "text_encoder": "a text encoder",
+    "text_encoder_2": "a second text encoder",
+    "text_encoder_3": "a third text encoder",
+    "text_encoder_4": "a fourth text encoder",
+    "vae": "a VAE",
+    "effnet_encoder": "an EfficientNet encoder",
+    "decoder": "a decoder",
+    "decoder_text_encoder": "a text encoder of the decoder",
+    "decoder_vqgan": "a VQGAN decoder",
+}
+
 
 @dataclass(frozen=True)
 class Only:
@@ -65,9 +82,8 @@ def types(words: str, holds: Callable[[ModelFacts], bool]) -> Only:
 
 def has_part(*names: str) -> Only:
     """The types that have one of the parts."""
-    return types(
-        "models with a " + " or ".join(_words(name) for name in names), lambda facts: not set(names).isdisjoint(facts.parts)
-    )
+    words = " or ".join(PART_WORDS[name] for name in names)
+    return types(f"models with {words}", lambda facts: not set(names).isdisjoint(facts.parts))
 
 
 def can(ability: str, words: str) -> Only:
@@ -79,7 +95,8 @@ def part_is(role: str, words: str) -> OwnerRule:
     """For the settings of a part: the types in which the part plays the role, an attribute of ``ModelFacts``."""
 
     def rule(owner: str, _name: str) -> Only:
-        return types(f"models whose {_words(owner)} {words}", lambda facts: owner in getattr(facts, role))
+        part = PART_WORDS[owner].split(" ", 1)[1]
+        return types(f"models whose {part} {words}", lambda facts: owner in getattr(facts, role))
 
     return rule
 
@@ -93,22 +110,6 @@ def taken_by_optimizer(_owner: str, name: str) -> Only:
     """For the settings of the optimizer: the optimizers that take a parameter of this name."""
     return Only(tuple(each for each, facts in OPTIMIZERS.items() if name in facts.defaults))
 
-
-def _words(part: str) -> str:
-    return PART_WORDS.get(part, part.replace("_", " "))
-
-
-PART_WORDS = {
-    "unet": "UNet",
-    "vae": "VAE",
-    "effnet_encoder": "EfficientNet encoder",
-    "text_encoder": "text encoder",
-    "text_encoder_2": "second text encoder",
-    "text_encoder_3": "third text encoder",
-    "text_encoder_4": "fourth text encoder",
-    "decoder_text_encoder": "text encoder of the decoder",
-    "decoder_vqgan": "VQGAN decoder",
-}
 
 FLOW = types("models that learn a flow", lambda facts: facts.flow)
 DIFFUSION = types("models that predict noise", lambda facts: not facts.flow)
