@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,19 +17,26 @@ PICTURE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", 
 VIDEO_SUFFIXES = frozenset({".webm", ".mkv", ".flv", ".avi", ".mov", ".wmv", ".mp4", ".mpeg", ".m4v"})
 MASK, CONDITION = "-masklabel", "-condlabel"
 
+# Files between two looks at the clock.
+_ASK_EVERY = 256
+
 _ORIENTATION = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The files of a concept: pictures and videos to learn from, and the captions and masks that stand beside them."""
+    """The files of a concept: pictures and videos to learn from, and the captions and masks that stand beside them.
+
+    ``complete`` is False when there was no time to look at all of them.
+    """
 
     items: tuple[Path, ...] = ()
     without_caption: tuple[Path, ...] = ()
     empty_captions: tuple[Path, ...] = ()
     masks: int = 0
     conditions: int = 0
+    complete: bool = True
 
     @property
     def pictures(self) -> tuple[Path, ...]:
@@ -50,14 +58,22 @@ def pictures_in(folder: Path, with_subfolders: bool) -> list[Path]:
     return list(look_into(folder, with_subfolders).pictures)
 
 
-def look_into(folder: Path, with_subfolders: bool, *, videos: bool = False) -> Folder:
-    """The files of a concept's folder.
+def look_into(
+    folder: Path, with_subfolders: bool, *, videos: bool = False, time_left: Callable[[], bool] = lambda: True
+) -> Folder:
+    """The files of a concept's folder; ``time_left`` is asked now and then, and ends the look when it says no.
 
     A folder that cannot be read is empty here; that it cannot be read is another finding.
     """
     suffixes = PICTURE_SUFFIXES | VIDEO_SUFFIXES if videos else PICTURE_SUFFIXES
-    items, captions, masks, conditions = [], {}, 0, 0
-    for path in _files(folder, with_subfolders):
+    items: list[Path] = []
+    captions: dict[Path, Path] = {}
+    masks = conditions = 0
+    complete = True
+    for number, path in enumerate(_files(folder, with_subfolders)):
+        if number % _ASK_EVERY == 0 and not time_left():
+            complete = False
+            break
         suffix = path.suffix.lower()
         if suffix == ".txt":
             captions[path.with_suffix("")] = path
@@ -71,18 +87,41 @@ def look_into(folder: Path, with_subfolders: bool, *, videos: bool = False) -> F
     items.sort()
     without = tuple(item for item in items if item.with_suffix("") not in captions)
     own = (captions[item.with_suffix("")] for item in items if item.with_suffix("") in captions)
-    return Folder(tuple(items), without, tuple(path for path in own if _is_empty(path)), masks, conditions)
+    empty = tuple(path for path in own if complete and is_empty(path))
+    return Folder(tuple(items), without, empty, masks, conditions, complete)
 
 
 def _files(folder: Path, with_subfolders: bool) -> Iterator[Path]:
+    """Every file, folders that are linked in included; a folder is entered once."""
+    waiting, entered = [folder], set()
+    while waiting:
+        here = waiting.pop()
+        try:
+            place = here.stat()
+            if (place.st_dev, place.st_ino) in entered:
+                continue
+            entered.add((place.st_dev, place.st_ino))
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.is_file():
+                        yield here / entry.name
+                    elif with_subfolders and entry.is_dir():
+                        waiting.append(here / entry.name)
+        except OSError:
+            continue
+
+
+def has_folders(folder: Path) -> bool:
+    """Whether there are folders in a folder."""
     try:
-        found = folder.rglob("*") if with_subfolders else folder.iterdir()
-        yield from (path for path in found if path.is_file())
+        with os.scandir(folder) as entries:
+            return any(entry.is_dir() for entry in entries)
     except OSError:
-        return
+        return False
 
 
-def _is_empty(path: Path) -> bool:
+def is_empty(path: Path) -> bool:
+    """Whether a file is there and holds nothing."""
     try:
         return path.stat().st_size == 0
     except OSError:
@@ -91,7 +130,7 @@ def _is_empty(path: Path) -> bool:
 
 @dataclass
 class PictureReader:
-    """Reads the sizes of pictures from their headers, for at most ``limit_s`` seconds over its life.
+    """Looks into folders and reads the sizes of pictures from their headers, for at most ``limit_s`` seconds over its life.
 
     What it has read of a file holds until the file changes, so a reader that is kept makes the next look cheap; ``renew`` gives
     it new time.
@@ -105,6 +144,14 @@ class PictureReader:
     def renew(self) -> None:
         """Give the reader its time again."""
         self._spent_s = 0.0
+
+    def look_into(self, folder: Path, with_subfolders: bool, *, videos: bool = False) -> Folder:
+        """The files of a concept's folder, as far as there is time."""
+        started = self.clock()
+        left = self.limit_s - self._spent_s
+        found = look_into(folder, with_subfolders, videos=videos, time_left=lambda: self.clock() - started <= left)
+        self._spent_s += self.clock() - started
+        return found
 
     def read(self, pictures: Sequence[Path]) -> Sizes:
         """Sizes as they are trained (turned as the camera says)."""

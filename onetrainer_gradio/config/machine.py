@@ -34,7 +34,7 @@ def free_bytes(path: Path) -> int | None:
 
 def existing_ancestor(path: Path) -> Path:
     """The path itself or the nearest folder above it that exists."""
-    while not path.exists() and path != path.parent:
+    while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return path
 

@@ -1,6 +1,9 @@
 """The check before the start says everything else that would fail later, with the setting to change."""
 
+import json
 import time
+from enum import Enum
+from itertools import cycle, product
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,9 @@ from onetrainer_gradio.config.check import CHECKS, CODES, check
 from onetrainer_gradio.config.check.codes import catalogue
 from onetrainer_gradio.config.check.intervals import first_time
 from onetrainer_gradio.config.dataset import PictureReader
-from onetrainer_gradio.config.enums import TimeUnit
+from onetrainer_gradio.config.enums import ModelType, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
+from onetrainer_gradio.config.walk import leaves, without_none
 from tests.config.preflight import ADA, CPU, OTHER_MODEL, add_picture, config_with, findings, furnish, write_backup
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -119,6 +123,12 @@ CASES = [
     ),
     ("adaptive-learning-rate", "warning", "learning_rate", {"optimizer.optimizer": "PRODIGY"}),
     ("learning-rate-too-high", "warning", "learning_rate", {"learning_rate": 1.0}),
+    (
+        "learning-rate-too-high",
+        "warning",
+        "learning_rate",
+        {"training_method": "FINE_TUNE", "output_model_format": "ORIGINAL_SINGLE_FILE", "learning_rate": 0.01},
+    ),
     ("no-loss", "error", "mse_strength", {"mse_strength": 0.0}),
     ("noise-window", "error", "min_noising_strength", {"min_noising_strength": 0.9, "max_noising_strength": 0.2}),
     (
@@ -159,6 +169,12 @@ CASES = [
     ("masks-missing", "warning", "masked_training", {"masked_training": True}),
     ("conditions-missing", "warning", "custom_conditioning_image", {"custom_conditioning_image": True}),
     ("variations-cached", "note", "concepts.0.image_variations", {"concepts.0.image.enable_random_flip": True}),
+    (
+        "variations-cached",
+        "note",
+        "concepts.0.text_variations",
+        {"concepts.0.text.enable_tag_shuffling": True, "text_encoder.train": False},
+    ),
     ("batch-larger-than-dataset", "error", "batch_size", {"batch_size": 5}),
     ("resolution-syntax", "error", "resolution", {"resolution": "big"}),
     (
@@ -208,6 +224,7 @@ CASES = [
 # Codes whose cases need more than other settings; each has a test of its own below.
 ELSEWHERE = {
     "backups-deleted",
+    "base-model-type",
     "bucket-empty",
     "bucket-smaller-than-batch",
     "captions-empty",
@@ -333,6 +350,34 @@ def test_looking_at_pictures_ends_when_the_time_is_up(place):
     (unread,) = findings(place, {"batch_size": 4}, reader=reader)
     assert (unread.code, unread.severity) == ("pictures-unread", "note")
     assert "of 4" in unread.message
+
+
+def test_a_large_folder_is_not_looked_through_to_its_end(place):
+    """What was not seen is not called missing."""
+    now = iter(range(0, 10000, 5))
+    (unread,) = findings(place, {"batch_size": 400}, reader=PictureReader(limit_s=2, clock=lambda: next(now)))
+    assert (unread.code, unread.severity) == ("pictures-unread", "note")
+    assert "of more than 0" in unread.message
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "model_type", "fits"),
+    [
+        ("StableDiffusionPipeline", "STABLE_DIFFUSION_15", True),
+        ("StableDiffusionInpaintPipeline", "STABLE_DIFFUSION_15_INPAINTING", True),
+        ("StableDiffusionXLPipeline", "STABLE_DIFFUSION_15", False),
+        ("StableDiffusionPipeline", "STABLE_DIFFUSION_XL_10_BASE", False),
+        ("StableDiffusion3Pipeline", "STABLE_DIFFUSION_35", True),
+        ("FluxFillPipeline", "FLUX_FILL_DEV_1", True),
+        ("Flux2KleinPipeline", "FLUX_DEV_1", False),
+        ("MyOwnPipeline", "FLUX_DEV_1", True),
+    ],
+)
+def test_a_base_of_another_type_is_said(place, pipeline, model_type, fits):
+    """The folder's own index is believed; a pipeline that nobody knows is not judged."""
+    (place / "model" / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    codes = {item.code for item in findings(place, {"model_type": model_type})}
+    assert ("base-model-type" in codes) is not fits
 
 
 def test_an_existing_output_is_a_warning_or_an_error_as_the_settings_say(place):
@@ -490,6 +535,49 @@ def test_the_default_configuration_says_why_it_cannot_start(place):
     """The very defaults are checked without a crash and name what is missing."""
     codes = {item.code for item in check(TrainConfig(), base_folder=place, machine=CPU) if item.severity == "error"}
     assert {"no-concept", "format-for-method"} <= codes
+
+
+def test_no_combination_of_type_and_method_crashes_the_check(shared_place):
+    """All 29 types with all 4 methods, allowed or not, give findings of the catalogue."""
+    for model_type, method in product(ModelType, TrainingMethod):
+        for item in findings(shared_place, {"model_type": model_type.value, "training_method": method.value}):
+            assert item.code in CODES
+
+
+def test_no_choice_crashes_the_check(shared_place):
+    """Every member of every enumeration, each at one of the settings that take it."""
+    takers: dict[type[Enum], list[str]] = {}
+    for leaf in leaves(config_with({})):
+        kind = without_none(leaf.annotation)
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            takers.setdefault(kind, []).append(leaf.path)
+    for kind, paths in takers.items():
+        for member, path in zip(kind, cycle(paths), strict=False):
+            assert isinstance(findings(shared_place, {path: member.value}, machine=ADA), tuple)
+
+
+@pytest.mark.parametrize("value", [0, -1, 10**9])
+def test_no_number_crashes_the_check(shared_place, value):
+    """All numbers at once, far out of their bounds."""
+    changes = {
+        leaf.path: value
+        for leaf in leaves(config_with({}))
+        if without_none(leaf.annotation) in (int, float) and not isinstance(leaf.value, bool)
+    }
+    assert {item.severity for item in findings(shared_place, changes)} >= {"error"}
+
+
+@pytest.mark.parametrize(
+    "value", ["", ",", "x" * 5000, "../..", "~who-is-this/x", "https://example.org/a b", "a/b", "*[(", "a\x00b"]
+)
+def test_no_text_crashes_the_check(shared_place, value):
+    """All texts at once, whatever is in them."""
+    changes = {
+        leaf.path: value
+        for leaf in leaves(config_with({}))
+        if without_none(leaf.annotation) is str and not leaf.path.startswith("secrets")
+    }
+    assert {item.severity for item in findings(shared_place, changes, roots=[shared_place])} >= {"error"}
 
 
 def test_errors_come_first_and_only_one_at_a_setting(place):

@@ -38,6 +38,19 @@ def test_subfolders_and_videos_count_when_asked_for(folder):
     assert "clip.mp4" not in [item.name for item in found.pictures]
 
 
+def test_linked_folders_are_entered_once(folder):
+    """A circle of links ends."""
+    (folder / "inside" / "back").symlink_to(folder)
+    (folder / "broken").symlink_to(folder / "nowhere")
+    assert len(look_into(folder, True).items) == 4
+
+
+def test_a_look_ends_when_there_is_no_time(folder):
+    """What was seen so far is told, and that it is not all."""
+    found = look_into(folder, True, time_left=lambda: False)
+    assert (found.items, found.complete) == ((), False)
+
+
 def test_a_folder_that_is_none_is_empty(tmp_path):
     """That it is missing is for others to say."""
     assert look_into(tmp_path / "nowhere", True).items == ()

@@ -63,6 +63,7 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     output.idle_rolling,
     bases.single_file_base,
     bases.base_model,
+    bases.pipeline,
     bases.parts_from_elsewhere,
     bases.adapters,
     bases.embeddings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ def backups(plan: Plan) -> list[Path]:
     """The backups in the workspace, oldest first, as OneTrainer orders them: by name."""
     folder = plan.path(plan.config.workspace_dir) / "backup"
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir())
+        return sorted(path for path in folder.iterdir() if os.path.isdir(path))
     except OSError:
         return []
 

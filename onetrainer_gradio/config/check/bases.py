@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from onetrainer_gradio.config.base_models import BASE_MODELS
 from onetrainer_gradio.config.check.findings import found
@@ -28,6 +30,29 @@ _FOLDER_ONLY = frozenset(
         ModelType.IDEOGRAM_4,
     }
 )
+
+# Beginning of the name of a pipeline -> what the types are called that are loaded from it.
+_PIPELINES = {
+    "StableDiffusionXL": "STABLE_DIFFUSION_XL",
+    "StableDiffusion3": "STABLE_DIFFUSION_3",
+    "StableDiffusion": "STABLE_DIFFUSION_1 STABLE_DIFFUSION_2",
+    "PixArtAlpha": "PIXART_ALPHA",
+    "PixArtSigma": "PIXART_SIGMA",
+    "Flux2": "FLUX_2",
+    "Flux": "FLUX_DEV_1 FLUX_FILL_DEV_1",
+    "Sana": "SANA",
+    "HunyuanVideo": "HUNYUAN_VIDEO",
+    "HiDream": "HI_DREAM_FULL",
+    "Chroma": "CHROMA_1",
+    "QwenImage": "QWEN",
+    "Krea2": "KREA_2",
+    "ZImage": "Z_IMAGE",
+    "ErnieImage": "ERNIE",
+    "Ideogram4": "IDEOGRAM_4",
+    "Anima": "ANIMA",
+    "Wuerstchen": "WUERSTCHEN_2",
+    "StableCascade": "STABLE_CASCADE_1",
+}
 
 # Parts that a type cannot do without and that its base does not hold.
 _NEEDED = {
@@ -58,19 +83,45 @@ def base_model(plan: Plan) -> Iterator[Finding]:
         )
         return
     path = plan.path(value)
-    if path.is_dir() and not any((path / index).is_file() for index in _INDEX_FILES):
+    if os.path.isdir(path) and not any(os.path.isfile(path / index) for index in _INDEX_FILES):
         message = f"{value} is a folder without model_index.json"
         change = "choose the folder that holds model_index.json"
         yield found("base-model-folder", name, message, value=value, expected="a model in diffusers layout", change=change)
-    elif not path.exists() and not looks_like_hub_name(value) and not _elsewhere(plan, value):
+    elif not os.path.exists(path) and not looks_like_hub_name(value) and not _elsewhere(plan, value):
         message = f"There is no model at {value}"
         yield found(
             "base-model-missing", name, message, value=value, expected="an existing folder or file", change="correct the path"
         )
-    elif not path.exists() and plan.config.offline_mode and looks_like_hub_name(value):
+    elif not os.path.exists(path) and plan.config.offline_mode and looks_like_hub_name(value):
         message = f"{value} is fetched from the hub, and Offline is on"
         change = "turn Offline off unless it was fetched before"
         yield found("offline-model", name, message, value=value, expected="a model on this machine", change=change)
+
+
+def pipeline(plan: Plan) -> Iterator[Finding]:
+    """A folder in diffusers layout says what it holds."""
+    value = plan.config.base_model_name
+    name = _pipeline_of(plan.path(value) / "model_index.json") if value else ""
+    meant = next((types for start, types in _PIPELINES.items() if name.startswith(start)), "")
+    if meant and not any(plan.config.model_type.value.startswith(start) for start in meant.split()):
+        yield found(
+            "base-model-type",
+            "base_model_name",
+            f"{value} holds a {name}, which is no {plan.facts.label}",
+            value=value,
+            expected=f"a model of the type {plan.facts.label}",
+            change="choose another model type, or another base model",
+        )
+
+
+def _pipeline_of(index: Path) -> str:
+    """The name of the pipeline in a model's folder; empty when it does not say."""
+    try:
+        document = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    name = document.get("_class_name") if isinstance(document, dict) else ""
+    return name if isinstance(name, str) else ""
 
 
 def _elsewhere(plan: Plan, value: str) -> bool:
@@ -128,7 +179,7 @@ def adapters(plan: Plan) -> Iterator[Finding]:
 
 def _readable(plan: Plan, setting: str, value: str) -> Iterator[Finding]:
     path = plan.path(value)
-    if path.exists():
+    if os.path.exists(path):
         if not plan.machine.allowed(path, os.R_OK):
             yield found(
                 "path-unreadable",

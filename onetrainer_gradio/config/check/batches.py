@@ -11,6 +11,8 @@ from onetrainer_gradio.errors import Finding
 
 def too_few_pictures(plan: Plan) -> Iterator[Finding]:
     """All pictures together do not fill one batch."""
+    if not all(folder.complete for folder in plan.folders.values()):
+        return
     total = sum(plan.per_epoch(index, concept) for index, concept in plan.concepts)
     size = plan.config.batch_size
     if 0 < total < plan.batch:
@@ -57,15 +59,18 @@ def buckets(plan: Plan) -> Iterator[Finding]:
 
 def unread_pictures(plan: Plan) -> Iterator[Finding]:
     """The time for reading ran out, so shapes and broken files are not known."""
-    unread = [index for index, read in plan.sizes.items() if not read.complete]
-    if unread:
-        index = unread[0]
-        read, total = plan.sizes[index], len(plan.folders[index].pictures)
+    for index, folder in plan.folders.items():
+        read, path = plan.sizes[index], f"concepts.{index}.path"
+        if folder.complete and read.complete:
+            continue
+        looked = len(read.sizes) + len(read.broken)
+        of = f"of {len(folder.pictures)}" if folder.complete else f"of more than {len(folder.pictures)}"
         yield found(
             "pictures-unread",
-            f"concepts.{index}.path",
-            f"Only {len(read.sizes) + len(read.broken)} of {total} pictures were looked at in the time there was",
-            value=plan.at(f"concepts.{index}.path"),
+            path,
+            f"Only {looked} {of} pictures were looked at in the time there was",
+            value=plan.at(path),
             expected="a look at every picture",
             change="nothing needs to change; check again to look at more of them",
         )
+        return

@@ -44,6 +44,12 @@ CODES: dict[str, Code] = {
         "The base model is a folder without a model_index.json.",
         "Choose the folder that holds model_index.json.",
     ),
+    "base-model-type": Code(
+        "Model and method",
+        "error",
+        "The base model's folder says that it holds a model of another type.",
+        "Choose the model type that fits, or another base model.",
+    ),
     "single-file-base": Code(
         "Model and method",
         "error",
@@ -412,8 +418,8 @@ CODES: dict[str, Code] = {
     "variations-cached": Code(
         "Pictures and captions",
         "note",
-        "Random changes of pictures are drawn once and cached.",
-        "Raise the picture variations.",
+        "Random changes of pictures or captions are drawn once and cached.",
+        "Raise the variations, or turn caching off.",
     ),
     "batch-larger-than-dataset": Code(
         "Batches and sizes",

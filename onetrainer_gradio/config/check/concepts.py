@@ -10,11 +10,17 @@ from onetrainer_gradio.config.buckets import parse_resolution
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.concept import ConceptConfig
+from onetrainer_gradio.config.dataset import has_folders, is_empty
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
 from onetrainer_gradio.config.resolve import looks_like_hub_name
 from onetrainer_gradio.errors import Finding
 
 _RANDOM_LOOKS = ("flip", "rotate", "brightness", "contrast", "saturation", "hue")
+_RANDOM_WORDS = {
+    "enable_tag_shuffling": "shuffled tags",
+    "tag_dropout_enable": "dropped tags",
+    "caps_randomize_enable": "capitals",
+}
 # Below this share of the pixels that are trained, a picture is blown up so much that blur is learned.
 _SMALL = 0.5
 
@@ -53,20 +59,20 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 expected="a folder with pictures",
                 change="choose the folder",
             )
-        elif not place.exists() and looks_like_hub_name(value) and not place.parent.exists():
+        elif not os.path.exists(place) and looks_like_hub_name(value) and not os.path.exists(place.parent):
             message = f"{name}: there is no folder {value}; it is taken for a data set of that name on the hub"
             expected = "a folder on this machine, unless a data set of the hub is meant"
             change = "correct the path if a folder is meant"
             yield found("concept-on-hub", path, message, value=value, expected=expected, change=change)
-        elif not place.is_dir():
+        elif not os.path.isdir(place):
             message = f"{name}: there is no folder {value}"
             yield found("concept-folder", path, message, value=value, expected="an existing folder", change="correct the path")
         elif not plan.machine.allowed(place, os.R_OK | os.X_OK):
             message = f"{name}: the folder {value} cannot be read"
             change = "change its permissions"
             yield found("path-unreadable", path, message, value=value, expected="a folder that may be read", change=change)
-        elif not plan.folders[index].items:
-            nested = not concept.include_subdirectories and any(item.is_dir() for item in place.iterdir())
+        elif not plan.folders[index].items and plan.folders[index].complete:
+            nested = not concept.include_subdirectories and has_folders(place)
             change = "turn on Include subfolders" if nested else "put pictures there, or choose another folder"
             yield found(
                 "concept-empty",
@@ -145,14 +151,14 @@ def captions(plan: Plan) -> Iterator[Finding]:
 def _caption_file(plan: Plan, index: int, concept: ConceptConfig, name: str) -> Iterator[Finding]:
     value, path = concept.text.prompt_path, f"concepts.{index}.text.prompt_path"
     file = plan.path(value) if value else None
-    if file is None or not file.is_file():
+    if file is None or not os.path.isfile(file):
         message = f"{name}: there is no caption file {value!r}"
         yield found("caption-file", path, message, value=value, expected="an existing text file", change="correct the path")
     elif not plan.machine.allowed(file, os.R_OK):
         message = f"{name}: the caption file {value} cannot be read"
         expected = "a file that may be read"
         yield found("path-unreadable", path, message, value=value, expected=expected, change="change its permissions")
-    elif not file.stat().st_size:
+    elif is_empty(file):
         message = f"{name}: the caption file {value} is empty"
         expected = "a caption a line"
         yield found("caption-file", path, message, value=value, expected=expected, change="write captions into it")
@@ -241,23 +247,25 @@ def conditions(plan: Plan) -> Iterator[Finding]:
 
 
 def frozen_variations(plan: Plan) -> Iterator[Finding]:
-    """With cached latents a random change is drawn once for each variation and then repeated in every epoch."""
+    """What is cached is drawn once for each variation and then repeated in every epoch."""
     if not plan.config.latent_caching:
         return
+    words_cached = not plan.trains_embeddings and not any(name in plan.facts.encoders for name in plan.trained)
     for index, concept in plan.concepts:
-        image = concept.image
-        changes = [look for look in _RANDOM_LOOKS if getattr(image, f"enable_random_{look}")]
-        if changes and concept.image_variations == 1:
-            path = f"concepts.{index}.image_variations"
-            yield found(
-                "variations-cached",
-                path,
-                f"{_name(index, concept)}: a random change ({', '.join(changes)}) is drawn once for each picture and cached",
-                value=1,
-                expected="more variations, or no latent caching",
-                change="raise the picture variations, for instance to 4",
-                fix={path: 4},
-            )
+        looks = [look for look in _RANDOM_LOOKS if getattr(concept.image, f"enable_random_{look}")]
+        words = [words for name, words in _RANDOM_WORDS.items() if words_cached and getattr(concept.text, name)]
+        for changes, name, what in ((looks, "image_variations", "picture"), (words, "text_variations", "caption")):
+            path = f"concepts.{index}.{name}"
+            if changes and plan.at(path) == 1:
+                yield found(
+                    "variations-cached",
+                    path,
+                    f"{_name(index, concept)}: a random change ({', '.join(changes)}) is drawn once for each {what} and cached",
+                    value=1,
+                    expected="more variations, or no latent caching",
+                    change=f"raise the {what} variations, for instance to 4",
+                    fix={path: 4},
+                )
 
 
 def own_resolution(plan: Plan) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.enums import LearningRateScheduler, ModelType, Optimizer
+from onetrainer_gradio.config.enums import LearningRateScheduler, ModelType, Optimizer, TrainingMethod
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.errors import Finding
 
@@ -17,8 +17,9 @@ _PLAIN_KERNEL = {"optimizer.fused": False, "optimizer.foreach": False}
 
 # Below this, an optimizer that finds the learning rate itself hardly moves: it multiplies what it found by this factor.
 ADAPTIVE_RATE_FLOOR = 0.1
-# Above this, every known optimizer that takes the rate as it stands destroys the model within a few steps.
+# Above these, every known optimizer that takes the rate as it stands destroys the model within a few steps.
 FIXED_RATE_CEILING = 0.1
+WHOLE_MODEL_CEILING = 1e-3
 
 
 def fused_kernel(plan: Plan) -> Iterator[Finding]:
@@ -119,7 +120,9 @@ def learning_rate(plan: Plan) -> Iterator[Finding]:
             change="write 1",
             fix={"learning_rate": 1.0},
         )
-    elif not adaptive and rate > FIXED_RATE_CEILING and "SGD" not in chosen.value:
+        return
+    ceiling = WHOLE_MODEL_CEILING if plan.config.training_method is TrainingMethod.FINE_TUNE else FIXED_RATE_CEILING
+    if not adaptive and rate > ceiling and "SGD" not in chosen.value:
         yield found(
             "learning-rate-too-high",
             "learning_rate",

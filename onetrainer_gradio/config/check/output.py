@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def destination(plan: Plan) -> Iterator[Finding]:
         return
     target = plan.path(value)
     single = config.output_model_format not in FOLDER_FORMATS
-    into_folder = single and target.is_dir()
+    into_folder = single and os.path.isdir(target)
     if single and not into_folder and target.suffix != _SUFFIX:
         better = value.rstrip("/\\") + _SUFFIX
         message = f"{value} does not end in {_SUFFIX}"
@@ -56,9 +57,9 @@ def destination(plan: Plan) -> Iterator[Finding]:
             expected="the name of a folder",
             change=f"write {better}",
             fix={name: better},
-            severity="error" if target.is_file() else "warning",
+            severity="error" if os.path.isfile(target) else "warning",
         )
-    elif (single and target.is_file()) or (not single and _has_files(target)):
+    elif (single and os.path.isfile(target)) or (not single and _has_files(target)):
         better = _free_name(plan, value)
         yield found(
             "output-exists",
@@ -74,7 +75,7 @@ def destination(plan: Plan) -> Iterator[Finding]:
 
 def _has_files(folder: Path) -> bool:
     try:
-        return folder.is_dir() and any(folder.iterdir())
+        return os.path.isdir(folder) and any(folder.iterdir())
     except OSError:
         return True
 
@@ -82,7 +83,7 @@ def _has_files(folder: Path) -> bool:
 def _free_name(plan: Plan, value: str) -> str:
     stem, suffix = (value.removesuffix(_SUFFIX), _SUFFIX) if value.endswith(_SUFFIX) else (value.rstrip("/\\"), "")
     names = (f"{stem}-{number}{suffix}" for number in range(2, 100))
-    return next((name for name in names if not plan.path(name).exists()), "")
+    return next((name for name in names if not os.path.exists(plan.path(name))), "")
 
 
 def resume(plan: Plan) -> Iterator[Finding]:

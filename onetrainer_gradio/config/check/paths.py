@@ -34,7 +34,7 @@ def writable(plan: Plan) -> Iterator[Finding]:
             continue
         place = plan.path(value)
         above = existing_ancestor(place.parent if output else place)
-        if not above.is_dir():
+        if not os.path.isdir(above):
             message = f"{value} lies in {above.name}, which is a file"
             yield found("folder-is-file", name, message, value=value, expected="a folder", change="choose another name")
         elif not plan.machine.allowed(above, os.W_OK | os.X_OK):
@@ -71,8 +71,7 @@ def inside_roots(plan: Plan) -> Iterator[Finding]:
     for leaf in plan.leaves:
         if not leaf.setting.path or not leaf.value or (leaf.setting.path == "model" and looks_like_hub_name(leaf.value)):
             continue
-        place = plan.path(leaf.value).resolve()
-        if not any(place.is_relative_to(root) for root in plan.roots):
+        if not _inside(plan, leaf.value):
             yield found(
                 "path-outside",
                 leaf.path,
@@ -81,3 +80,12 @@ def inside_roots(plan: Plan) -> Iterator[Finding]:
                 expected="a path inside " + ", ".join(str(root) for root in plan.roots),
                 change="choose another path, or start the panel with --allow FOLDER",
             )
+
+
+def _inside(plan: Plan, value: str) -> bool:
+    """Whether a path, with its links followed, leads into an allowed folder."""
+    try:
+        place = plan.path(value).resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, or what no path can hold
+        return False
+    return any(place.is_relative_to(root) for root in plan.roots)

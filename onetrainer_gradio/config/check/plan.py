@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 from onetrainer_gradio.config.buckets import Resolution, Size, parse_resolution, target
 from onetrainer_gradio.config.concept import ConceptConfig
-from onetrainer_gradio.config.dataset import Folder, PictureReader, Sizes, look_into
+from onetrainer_gradio.config.dataset import Folder, PictureReader, Sizes
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
 from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.models import MODELS, ModelFacts
@@ -31,8 +32,8 @@ class Plan:
     reader: PictureReader = field(default_factory=PictureReader)
 
     def path(self, value: str) -> Path:
-        """A path of the configuration made absolute."""
-        return absolute(value, self.base_folder)
+        """A path of the configuration made absolute; characters that no path can hold are another finding."""
+        return absolute(value.replace("\0", ""), self.base_folder)
 
     def at(self, path: str) -> Any:
         """The value at a dotted path."""
@@ -106,9 +107,9 @@ class Plan:
         """What lies in the folder of each concept in use, by its position; folders that do not exist are left out."""
         videos = "video" in self.facts.traits
         return {
-            index: look_into(self.path(concept.path), concept.include_subdirectories, videos=videos)
+            index: self.reader.look_into(self.path(concept.path), concept.include_subdirectories, videos=videos)
             for index, concept in self.concepts
-            if concept.path and self.path(concept.path).is_dir()
+            if concept.path and os.path.isdir(self.path(concept.path))
         }
 
     @cached_property
@@ -143,6 +144,8 @@ class Plan:
         counts: Counter[Size] = Counter()
         for index, concept in self.concepts:
             wanted = self.per_epoch(index, concept)
+            if index in self.folders and not self.folders[index].complete:
+                return None
             if not wanted:
                 continue
             resolution, read = self.resolution_of(concept), self.sizes[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from onetrainer_gradio.config.buckets import Resolution, rounded
@@ -112,7 +113,7 @@ def sample_files(plan: Plan) -> Iterator[Finding]:
             continue
         for name in ("base_image_path", "mask_image_path"):
             value = getattr(sample, name)
-            if not value or not plan.path(value).is_file():
+            if not value or not os.path.isfile(plan.path(value)):
                 yield found(
                     "file-missing",
                     f"samples.{index}.{name}",
