@@ -34,7 +34,7 @@ from onetrainer_gradio.config.resolve import LIST_FILES, pack
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import ConfigFileError, Finding
 
-__all__ = ["CHECKS", "CODES", "Code", "Plan", "check"]
+__all__ = ["CHECKS", "CODES", "Code", "Plan", "check", "first_per_path"]
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
@@ -147,7 +147,7 @@ def check(
     allowed = tuple(Path(root).resolve() for root in roots)
     packed, unread = _packed(config, base_folder)
     plan = Plan(packed, base_folder, allowed, machine or Machine.here(), reader or PictureReader())
-    findings = _first_per_path([*unread, *(finding for examine in CHECKS for finding in examine(plan))])
+    findings = first_per_path([*unread, *(finding for examine in CHECKS for finding in examine(plan))])
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
 
 
@@ -168,7 +168,7 @@ def _packed(config: TrainConfig, base_folder: Path) -> tuple[TrainConfig, list[F
     return config, problems
 
 
-def _first_per_path(findings: Iterable[Finding]) -> list[Finding]:
+def first_per_path(findings: Iterable[Finding]) -> list[Finding]:
     """Without the errors that repeat an earlier one at the same place: the narrower check comes first."""
     seen: set[str] = set()
     kept = []
