@@ -463,9 +463,10 @@ def layer_names(model_type: ModelType) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a layer filter makes of a model: the layers it takes, and the patterns that took none."""
+    """What a layer filter makes of a model: the layers it takes, the patterns that took some and those that took none."""
 
     layers: tuple[str, ...]
+    used: tuple[str, ...]
     unused: tuple[str, ...]
 
 
@@ -483,13 +484,15 @@ def select(names: Iterable[str], layer_filter: str, regex: bool) -> Selection:
     """
     patterns = patterns_of(layer_filter)
     fits = [re.compile(pattern).search if regex and pattern else None for pattern in patterns]
-    used: set[int] = set()
+    at_work: set[int] = set()
     taken = []
     for name in names:
         for index, pattern in enumerate(patterns):
             search = fits[index]
             if search(name) if search else pattern in name:
-                used.add(index)
+                at_work.add(index)
                 taken.append(name)
                 break
-    return Selection(tuple(taken), tuple(pattern for index, pattern in enumerate(patterns) if index not in used))
+    used = tuple(pattern for index, pattern in enumerate(patterns) if index in at_work)
+    unused = tuple(pattern for index, pattern in enumerate(patterns) if index not in at_work)
+    return Selection(tuple(taken), used, unused)

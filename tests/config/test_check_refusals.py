@@ -129,6 +129,7 @@ REFUSALS = [
     (17, "layer-filter-no-match", "layer_filter", {"layer_filter": "attentions,nonsense", "layer_filter_preset": "custom"}),
     (17, "layer-filter-no-match", "layer_filter", {"layer_filter": "nonsense", "layer_filter_preset": "custom"}),
     (17, "layer-filter-no-match", "layer_filter", {"layer_filter": "attn,attn1", "layer_filter_preset": "custom"}),
+    (17, "layer-filter-no-match", "layer_filter", {"layer_filter": "attn,attn", "layer_filter_preset": "attn-only"}),
     (17, "layer-filter-no-match", "layer_filter", {**FULL, "layer_filter": "nonsense", "layer_filter_preset": "custom"}),
     (18, "layer-filter-regex", "layer_filter", {"layer_filter": "(attn", "layer_filter_regex": True}),
     (

@@ -35,6 +35,8 @@ def test_a_pattern_is_used_when_it_takes_what_no_earlier_one_took():
     names = ("attn1.to_q", "attn2.to_q", "ff")
     assert select(names, "attn1, attn", False).unused == ()
     assert select(names, "attn, attn1", False).unused == ("attn1",)
+    twice = select(names, "attn, attn", False)
+    assert (twice.used, twice.unused) == (("attn",), ("attn",))
     assert select(names, "^attn[12]", True).layers == names[:2]
     assert select(names, "ff,", False).layers == names
     with pytest.raises(re.error):

@@ -156,7 +156,7 @@ def parts_from_elsewhere(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "part-missing",
                 path,
-                f"{plan.facts.label} needs its {name} from a place of its own",
+                f"{plan.facts.label} needs its {plan.called(name)} from a place of its own",
                 value=value,
                 expected="a folder, a file or a hub name",
                 change="name it; the presets of this type show where it is found",

@@ -205,7 +205,7 @@ def memory(plan: Plan) -> Iterator[Finding]:
         yield found(
             "weights-exceed-memory",
             f"{plan.denoiser}.weight_dtype",
-            f"The {plan.denoiser} alone takes about {weights / GIGABYTE:.0f} GB in {part.weight_dtype.value}, "
+            f"The {plan.called(plan.denoiser)} alone takes about {weights / GIGABYTE:.0f} GB in {part.weight_dtype.value}, "
             f"and {card.name} has {card.memory_bytes / GIGABYTE:.0f} GB",
             value=part.weight_dtype.value,
             expected=f"less than {card.memory_bytes / GIGABYTE:.0f} GB",

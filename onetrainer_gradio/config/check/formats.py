@@ -65,7 +65,7 @@ def original_lora(plan: Plan) -> Iterator[Finding]:
     """The ORIGINAL layout of an adapter has room for the denoiser only."""
     if not _is_lora(plan, ModelFormat.ORIGINAL_LORA):
         return
-    others = [name for name in plan.trained if name != plan.denoiser]
+    others = [f"the {plan.called(name)}" for name in plan.trained if name != plan.denoiser]
     if plan.config.bundle_additional_embeddings and plan.config.additional_embeddings:
         others.append("the bundled embeddings")
     if others:
@@ -92,7 +92,7 @@ def _other_format(plan: Plan, code: str, message: str) -> Finding:
         message,
         value=plan.config.output_model_format.value,
         expected="a format with room for every part that is trained",
-        change=f"choose {better}, or train the {plan.denoiser} alone",
+        change=f"choose {better}, or train the {plan.called(plan.denoiser)} alone",
         fix={"output_model_format": better},
     )
 

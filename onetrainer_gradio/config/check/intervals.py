@@ -147,7 +147,7 @@ def never_trained(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "stopped-at-once",
                 path,
-                f"The training of {name} stops before its first step",
+                f"The training of the {plan.called(name)} stops before its first step",
                 value=part.stop_training_after,
                 expected="a number of epochs or steps, or the unit NEVER",
                 change="choose NEVER to train it to the end",

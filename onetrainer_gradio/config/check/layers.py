@@ -76,13 +76,14 @@ def nothing_matches(plan: Plan) -> Iterator[Finding]:
         if selection is None or not selection.unused:
             continue
         path = f"{item.prefix}layer_filter"
-        kept = [pattern for pattern in patterns_of(item.patterns) if pattern not in selection.unused]
-        unused = ", ".join(repr(pattern) for pattern in selection.unused)
-        taken = " that an earlier pattern has not taken" if selection.layers else ""
+        kept = selection.used
+        unused = " and ".join(repr(pattern) for pattern in selection.unused)
+        model = f"the {plan.called(plan.denoiser)} of {plan.facts.label}"
+        late = all(select(names, pattern, item.regex).layers for pattern in selection.unused)
         yield found(
             "layer-filter-no-match",
             path,
-            f"{unused} fits no layer{taken} of the {plan.denoiser} of {plan.facts.label}",
+            f"An earlier pattern takes the layers that {unused} fits" if late else f"{unused} fits no layer of {model}",
             value=item.patterns,
             expected="patterns that fit layers, such as " + _examples(plan),
             change="remove it" if kept else "choose one of the presets, or leave the filter empty for all layers",
@@ -122,8 +123,8 @@ def preset_mismatch(plan: Plan) -> Iterator[Finding]:
             message = f"{plan.facts.label} has no layer preset {item.preset}; the patterns beside it count"
             yield _mismatch(path, message, item.preset, f"one of {known}", {path: _CUSTOM} if item.patterns else {path: "full"})
         elif set(select(names, ",".join(meant.patterns), meant.regex).layers) != set(actual.layers):
-            says = f"the patterns {item.patterns!r}" if item.patterns else "the empty pattern, which means all layers"
-            message = f"The layer preset says {item.preset}, but {says} counts"
+            says = f"the pattern {item.patterns!r} counts" if item.patterns else "the pattern is empty and means all layers"
+            message = f"The layer preset says {item.preset}, but {says}"
             fix = _preset_fix(plan, item.prefix, item.preset)
             yield _mismatch(path, message, item.preset, "patterns that belong to the preset", fix)
 

@@ -16,6 +16,7 @@ from onetrainer_gradio.config.models import FOLDER_FORMATS
 from onetrainer_gradio.errors import Finding
 
 _SUFFIX = ".safetensors"
+_OTHER_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".gguf", ".safetensor", ".onnx")
 # A disk with less than this left fails at the next thing that is written.
 _NEXT_TO_NOTHING = 0.2 * GIGABYTE
 # Bytes that an optimizer keeps for each weight beside the weight: two moments in 32 bits, unless its name says less.
@@ -43,7 +44,9 @@ def destination(plan: Plan) -> Iterator[Finding]:
     single = config.output_model_format not in FOLDER_FORMATS
     into_folder = single and os.path.isdir(target)
     if single and not into_folder and target.suffix != _SUFFIX:
-        better = value.rstrip("/\\") + _SUFFIX
+        name_part = value.rstrip("/\\")
+        wrong = next((ending for ending in _OTHER_SUFFIXES if name_part.endswith(ending)), "")
+        better = name_part.removesuffix(wrong) + _SUFFIX
         message = f"{value} does not end in {_SUFFIX}"
         expected = f"a {_SUFFIX} file, or an existing folder"
         yield found("output-name", name, message, value=value, expected=expected, change=f"write {better}", fix={name: better})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onetrainer_gradio.config.check.findings import found
@@ -45,7 +45,7 @@ def nothing_trained(plan: Plan) -> Iterator[Finding]:
         "No part of the model is trained",
         value=False,
         expected="at least one part that is trained",
-        change=f"train the {plan.denoiser}",
+        change=f"train the {plan.called(plan.denoiser)}",
         fix={path: True},
     )
 
@@ -59,7 +59,7 @@ def encoder_offload(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "encoder-offload-threads",
                 "dataloader_threads",
-                f"{fraction:g} of {name} is offloaded, which works with one reading thread only, not {threads}",
+                f"The {plan.called(name)} is offloaded ({fraction:.0%}), which works with one reading thread only, not {threads}",
                 value=threads,
                 expected="1 while a text encoder is offloaded",
                 change="set the reading threads to 1, or the encoder's offload fraction to 0",
@@ -77,7 +77,7 @@ def offload_without_checkpointing(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "offload-without-checkpointing",
                 path,
-                f"{name} is offloaded without gradient checkpointing",
+                f"The {plan.called(name)} is offloaded without gradient checkpointing",
                 value=False,
                 expected="gradient checkpointing wherever something is offloaded",
                 change="turn gradient checkpointing on, or offloading off",
@@ -97,7 +97,7 @@ def offload_without_fused_back_pass(plan: Plan) -> Iterator[Finding]:
     idle = [name for name in offloaded if name not in plan.trained]
     fix: dict[str, Any] = {f"{name}.train": False for name in idle}
     if len(idle) == len(offloaded):
-        change = f"turn Train of {' and '.join(idle)} off: it is not trained anyway"
+        change = f"turn Train off for {_list(plan, idle)}: it is not trained anyway"
     elif facts.fused_back_pass:
         change = "turn Fused back pass of the optimizer on"
         fix |= {"optimizer.fused_back_pass": True, "optimizer.fused": False, "optimizer.foreach": False}
@@ -108,13 +108,17 @@ def offload_without_fused_back_pass(plan: Plan) -> Iterator[Finding]:
     yield found(
         "offload-needs-fused-back-pass",
         "optimizer.fused_back_pass",
-        f"{' and '.join(offloaded)} is to be trained and offloaded, "
+        f"T{_list(plan, offloaded)[1:]} is to be trained and offloaded, "
         f"and {optimizer.optimizer.value} does not step during the backward pass",
         value=optimizer.fused_back_pass,
         expected="an optimizer with Fused back pass on, or nothing offloaded that is trained",
         change=change,
         fix=fix,
     )
+
+
+def _list(plan: Plan, names: Iterable[str]) -> str:
+    return " and ".join(f"the {plan.called(name)}" for name in names)
 
 
 def quantized_and_trained(plan: Plan) -> Iterator[Finding]:
@@ -128,7 +132,7 @@ def quantized_and_trained(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "quantized-part-trained",
                 path,
-                f"{name} is trained as a whole, and weights in {dtype.value} cannot be",
+                f"The {plan.called(name)} is trained as a whole, and weights in {dtype.value} cannot be",
                 value=dtype.value,
                 expected="BFLOAT_16 or FLOAT_32 for a part that is trained as a whole",
                 change="write BFLOAT_16, or train an adapter (LORA) instead",
@@ -158,7 +162,7 @@ def svd_with_gguf(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "svd-with-gguf",
                 "quantization.svd_dtype",
-                f"SVDQuant cannot correct {name}, which comes quantized from a GGUF file",
+                f"SVDQuant cannot correct the {plan.called(name)}, which comes quantized from a GGUF file",
                 value=plan.config.quantization.svd_dtype.value,
                 expected="NONE with GGUF weights",
                 change="set SVDQuant to NONE, or choose another number format for the weights",
@@ -176,7 +180,7 @@ def gguf_without_file(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "gguf-without-file",
                 path,
-                f"{name} is to be loaded in {part.weight_dtype.value}, but no GGUF file is named",
+                f"The {plan.called(name)} is to be loaded in {part.weight_dtype.value}, but no GGUF file is named",
                 value=part.model_name,
                 expected="a .gguf file",
                 change="name the file, or choose another number format for the weights",
@@ -195,7 +199,7 @@ def compressed_weights(plan: Plan) -> Iterator[Finding]:
         path, plain = f"{name}.weight_dtype", "FLOAT_32" if device == "cpu" else COMPRESSED[dtype].value
         fits = known and (name in (plan.denoiser, "unconditional_transformer"))
         if not fits or not cuda:
-            reason = "needs an NVIDIA card" if fits else f"does not exist for {name} of {plan.facts.label}"
+            reason = "needs an NVIDIA card" if fits else f"does not exist for the {plan.called(name)} of {plan.facts.label}"
             yield found(
                 "compressed-weights",
                 path,

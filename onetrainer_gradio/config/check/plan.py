@@ -17,6 +17,7 @@ from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
 from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.models import MODELS, ModelFacts
 from onetrainer_gradio.config.resolve import absolute
+from onetrainer_gradio.config.setting import declared
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.walk import Leaf, leaves
 
@@ -56,6 +57,12 @@ class Plan:
     def denoiser(self) -> str:
         """The part that predicts."""
         return self.facts.denoiser
+
+    @staticmethod
+    def called(part: str) -> str:
+        """A part of the model by the name that users know, as it stands inside a sentence."""
+        label = declared(TrainConfig.model_fields[part]).label or part
+        return label if label[1:] != label[1:].lower() else label.lower()
 
     @cached_property
     def loaded(self) -> tuple[str, ...]:
