@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onetrainer_gradio.config.device import default_device
 
@@ -66,21 +67,26 @@ def _nvidia() -> tuple[Gpu, ...] | None:
         return None
     import pynvml
 
+    return cards_of(pynvml)
+
+
+def cards_of(nvml: Any) -> tuple[Gpu, ...] | None:
+    """The cards that NVIDIA's management library knows; None when it cannot tell (an AMD card, a driver that is not loaded)."""
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None  # an AMD card, or a driver that is not loaded
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return None
     try:
-        return tuple(_card(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
-    except pynvml.NVMLError:
+        return tuple(_card(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+    except nvml.NVMLError:
         return None
     finally:
-        pynvml.nvmlShutdown()
+        nvml.nvmlShutdown()
 
 
-def _card(nvml: object, index: int) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)  # type: ignore[attr-defined]
-    name = nvml.nvmlDeviceGetName(handle)  # type: ignore[attr-defined]
-    total = nvml.nvmlDeviceGetMemoryInfo(handle).total  # type: ignore[attr-defined]
-    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)  # type: ignore[attr-defined]
+def _card(nvml: Any, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    name = nvml.nvmlDeviceGetName(handle)
+    total = nvml.nvmlDeviceGetMemoryInfo(handle).total
+    major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
     return Gpu(name if isinstance(name, str) else name.decode(), int(total), (int(major), int(minor)))

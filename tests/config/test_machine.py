@@ -2,8 +2,9 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-from onetrainer_gradio.config.machine import Machine, existing_ancestor, free_bytes
+from onetrainer_gradio.config.machine import Gpu, Machine, cards_of, existing_ancestor, free_bytes
 
 
 def test_this_machine_is_described_without_torch():
@@ -21,3 +22,29 @@ def test_free_space_is_told_for_folders_that_do_not_exist_yet(tmp_path):
     assert existing_ancestor(place) == tmp_path
     assert free_bytes(place)
     assert existing_ancestor(Path("/nowhere/at/all")) == Path("/")
+
+
+def test_cards_are_described_by_the_library_of_the_driver():
+    """Names may be bytes in older versions; a driver that is not loaded leaves the cards unknown."""
+
+    class Refused(Exception):
+        pass
+
+    log = []
+    library = SimpleNamespace(
+        NVMLError=Refused,
+        nvmlInit=lambda: log.append("open"),
+        nvmlShutdown=lambda: log.append("closed"),
+        nvmlDeviceGetCount=lambda: 2,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetName=lambda handle: (b"old", "new")[handle],
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(total=24 * 1024**3),
+        nvmlDeviceGetCudaComputeCapability=lambda handle: [8, 6 + handle],
+    )
+    assert cards_of(library) == (Gpu("old", 24 * 1024**3, (8, 6)), Gpu("new", 24 * 1024**3, (8, 7)))
+    assert log == ["open", "closed"]
+
+    def refuse():
+        raise Refused
+
+    assert cards_of(SimpleNamespace(NVMLError=Refused, nvmlInit=refuse)) is None
