@@ -27,12 +27,12 @@ def test_free_space_is_told_for_folders_that_do_not_exist_yet(tmp_path):
 def test_cards_are_described_by_the_library_of_the_driver():
     """Names may be bytes in older versions; a driver that is not loaded leaves the cards unknown."""
 
-    class Refused(Exception):
+    class RefusedError(Exception):
         pass
 
     log = []
     library = SimpleNamespace(
-        NVMLError=Refused,
+        NVMLError=RefusedError,
         nvmlInit=lambda: log.append("open"),
         nvmlShutdown=lambda: log.append("closed"),
         nvmlDeviceGetCount=lambda: 2,
@@ -45,6 +45,6 @@ def test_cards_are_described_by_the_library_of_the_driver():
     assert log == ["open", "closed"]
 
     def refuse():
-        raise Refused
+        raise RefusedError
 
-    assert cards_of(SimpleNamespace(NVMLError=Refused, nvmlInit=refuse)) is None
+    assert cards_of(SimpleNamespace(NVMLError=RefusedError, nvmlInit=refuse)) is None
