@@ -83,7 +83,7 @@ class TrainerError(Exception):
         return (Finding("error", self.path, self.message, self.value, self.expected, self.change),)
 
     def __str__(self) -> str:
-        parts = [self.message]
+        parts = [self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."]
         if self.expected:
             parts.append(f"Expected: {self.expected}.")
         if self.change:

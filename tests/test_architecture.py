@@ -20,7 +20,9 @@ LAYERS = (
     ("backends",),
     ("service",),
     ("api", "ui"),
-    ("cli", "server"),
+    ("cli",),
+    ("terminal",),
+    ("server",),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 

@@ -21,6 +21,7 @@ from onetrainer_gradio.config.walk import element_class, fields_of, settings_cla
 from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Finding
 
 VERSION_KEY = "__version"
+NOTE_KEY = "note"  # what a preset says about itself
 SECRET_KEYS = ("secrets",)
 LISTS_OF_A_PACK = ("concepts", "samples")
 
@@ -210,7 +211,7 @@ def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -
     known = fields_of(kind)
     for key, value in document.items():
         path = f"{prefix}{key}"
-        if key == VERSION_KEY:
+        if key == VERSION_KEY or path == NOTE_KEY:
             continue
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1)

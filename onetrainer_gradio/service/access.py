@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
 def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
     """Refuse to open the panel to others without a password or token.
 
-    :raises InsecureBindError: for any address but loopback, a share link or a Space, when nothing is asked for.
+    :raises InsecureBindError: for any address but loopback, a share link, a Space or a public name, when nothing is asked for.
     :raises CommandLineError: when the password or token is too short to protect anything.
     """
     for name, secret in (("password", settings.password), ("token", settings.token)):
@@ -76,6 +76,7 @@ def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
         f"the address {host} can be reached by others": not is_loopback(host),
         "a share link can be reached by anybody": share,
         "this is a hosted Space": settings.hosted,
+        f"it is to be reached as {', '.join(settings.hosts)}": not all(is_loopback(name) for name in settings.hosts),
     }
     for reason, is_open in doors.items():
         if is_open:

@@ -1,3 +1,5 @@
+"""Who may use the panel."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -127,6 +129,13 @@ def test_an_open_door_needs_a_lock(host, share, hosted):
     with pytest.raises(InsecureBindError, match="--password"):
         check_bind(AccessSettings(hosted=hosted), host=host, share=share)
     check_bind(AccessSettings(token=TOKEN, hosted=hosted), host=host, share=share)
+
+
+def test_a_public_name_needs_a_lock():
+    """A reverse proxy in front makes a loopback address public."""
+    with pytest.raises(InsecureBindError, match=r"panel\.example"):
+        check_bind(AccessSettings(hosts=("panel.example",)), host="127.0.0.1", share=False)
+    check_bind(AccessSettings(hosts=("panel.localhost",)), host="127.0.0.1", share=False)
 
 
 def test_loopback_needs_no_password_and_short_ones_are_refused():

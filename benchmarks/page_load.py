@@ -1,0 +1,179 @@
+"""What the page weighs and how fast it is there: bytes, requests, first usable control, elements, heap, ten tabs at once.
+
+Starts a panel of its own in a temporary folder and drives a real Chromium: ``python benchmarks/page_load.py [--rounds 5]``.
+The numbers of peers that stand beside ours are those of reference measurements with the same probe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+TABS_AT_ONCE = 10
+
+# what, unit, the budget
+ROWS = (
+    ("requests", "", 60),
+    ("transferred", "kB", 800),
+    ("first usable control", "s", 1.2),
+    ("first usable control, warm cache", "s", None),
+    ("elements", "", 1500),
+    ("JS heap", "MB", None),
+    ("requests off this machine", "", 0),
+    ("an edit: typed to saved and shown", "ms", None),
+    ("a tab opened for the first time", "ms", None),
+    (f"{TABS_AT_ONCE} tabs at once: the last one live", "s", None),
+)
+
+
+@contextmanager
+def panel() -> Iterator[str]:
+    """A panel with the demo's settings; its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "app.py"), "--demo", "--no-open", "--port", str(port), "--data", folder]
+        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+        url = f"http://127.0.0.1:{port}/"
+        try:
+            for _ in range(400):
+                try:
+                    urllib.request.urlopen(f"{url}api/training/status", timeout=5).close()
+                    break
+                except (urllib.error.URLError, ConnectionError, TimeoutError):
+                    time.sleep(0.1)
+            urllib.request.urlopen(url, timeout=20).close()  # the first page is dearer for the server than all others
+            yield url
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def usable(page: Page) -> None:
+    """Wait for a control that takes input: the search of the settings and the first row."""
+    page.wait_for_function("document.querySelector('.og-rows select, .og-rows input')?.checkVisibility()", polling=10)
+
+
+def one_round(browser: Browser, url: str) -> dict[str, float]:
+    """All numbers of one visit with an empty cache."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    session.send("Network.enable")
+    loaded: list[float] = []
+    requests: list[str] = []
+    session.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
+    page.on("request", lambda request: requests.append(request.url))
+    found: dict[str, float] = {}
+    begun = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    usable(page)
+    found["first usable control"] = time.perf_counter() - begun
+    page.wait_for_timeout(1500)
+    found["requests"] = len(requests)
+    found["transferred"] = sum(loaded) / 1000
+    found["requests off this machine"] = sum("://127.0.0.1:" not in each for each in requests if not each.startswith("data:"))
+    found["elements"] = page.evaluate("document.querySelectorAll('*').length")
+    session.send("HeapProfiler.collectGarbage")
+    found["JS heap"] = session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
+    found["an edit: typed to saved and shown"] = edit(page)
+    found["a tab opened for the first time"] = open_tab(page)
+    begun = time.perf_counter()
+    page.goto(f"{url}?again", wait_until="commit")
+    usable(page)
+    found["first usable control, warm cache"] = time.perf_counter() - begun
+    context.close()
+    return found
+
+
+def edit(page: Page) -> float:
+    """Milliseconds from leaving a changed field to its mark as changed."""
+    page.locator(".og-nav button[data-group=optimization]").click()
+    field = page.locator("#og-f-epochs")
+    field.fill(str(1000 + int(time.time()) % 1000))
+    return float(
+        page.evaluate(
+            """() => new Promise(done => {
+              const row = document.querySelector('[data-row=epochs]');
+              row.classList.remove('changed');
+              const begun = performance.now();
+              new MutationObserver((_, self) => {
+                if (row.classList.contains('changed')) { self.disconnect(); done(performance.now() - begun); }
+              }).observe(row, {attributes: true});
+              row.querySelector('input').dispatchEvent(new Event('change', {bubbles: true}));
+            })"""
+        )
+    )
+
+
+def open_tab(page: Page) -> float:
+    """Milliseconds from the click on Training to its status card."""
+    return float(
+        page.evaluate(
+            """() => new Promise(done => {
+              const begun = performance.now();
+              const there = () => document.querySelector('.og-status');
+              const look = () => there() ? done(performance.now() - begun) : requestAnimationFrame(look);
+              document.querySelectorAll('#og-tabs [role=tab]')[1].click();
+              look();
+            })"""
+        )
+    )
+
+
+def many_tabs(browser: Browser, url: str) -> float:
+    """Seconds from the first of ten tabs being opened to the last of them being live."""
+    context = browser.new_context()
+    pages = [context.new_page() for _ in range(TABS_AT_ONCE)]
+    begun = time.perf_counter()
+    for page in pages:
+        page.goto(f"{url}#training", wait_until="commit")
+    for page in pages:
+        page.locator(".og-link[data-state=live]").wait_for(timeout=60_000)
+        page.locator("#og-start").wait_for(timeout=60_000)
+    seconds = time.perf_counter() - begun
+    context.close()
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    path = os.environ.get("ONETRAINER_GRADIO_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    with panel() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        found = [one_round(browser, url) for _ in range(rounds)]
+        last_live = many_tabs(browser, url)
+        browser.close()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    print(f"{rounds} rounds, load of the machine {load:.1f} on {os.cpu_count()} cores\n")
+    print("| what | least | median | budget |\n| --- | --- | --- | --- |")
+    for name, unit, budget in ROWS:
+        values: list[Any] = [each[name] for each in found] if name in found[0] else [last_live]
+        digits = 2 if unit == "s" else 0
+        least, median = (f"{value:.{digits}f} {unit}".strip() for value in (min(values), statistics.median(values)))
+        print(f"| {name} | {least} | {median} | {'' if budget is None else f'{budget} {unit}'.strip()} |")
+
+
+if __name__ == "__main__":
+    main()

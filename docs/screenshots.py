@@ -1,0 +1,128 @@
+"""Makes the pictures of the page in docs/images: a real run of the demo, each tab wide and narrow.
+
+``python docs/screenshots.py`` needs Chromium and playwright; it starts a panel of its own in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT / "docs" / "images"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
+TABS = ("configuration", "training", "samples", "system")
+# how far the run has to be for the pictures: enough curve and a few samples of each prompt
+FROM_STEP = 100
+
+
+@contextmanager
+def panel() -> Iterator[str]:
+    """A panel with the demo; its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "app.py"), "--demo", "--no-open", "--port", str(port), "--data", folder]
+        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+        url = f"http://127.0.0.1:{port}/"
+        try:
+            for _ in range(400):
+                try:
+                    state(url)
+                    break
+                except (urllib.error.URLError, ConnectionError, TimeoutError):
+                    time.sleep(0.1)
+            yield url
+        finally:
+            if state(url)["is_training"]:
+                post(url, "api/training/stop?now=true")
+                while state(url)["process_running"]:
+                    time.sleep(0.2)
+            process.terminate()
+            process.wait(20)
+
+
+def state(url: str) -> dict[str, Any]:
+    """Where the run is."""
+    with urllib.request.urlopen(f"{url}api/training/status", timeout=20) as reply:
+        return json.loads(reply.read())
+
+
+def post(url: str, path: str) -> None:
+    """Ask the panel for something."""
+    request = urllib.request.Request(url + path, data=b"{}", headers={"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+def show(page: Page, url: str, tab: str) -> None:
+    """Open a tab and wait until its pictures are there."""
+    page.goto(f"{url}#{tab}")
+    page.reload()
+    page.locator(".og-link[data-state=live]").wait_for()
+    page.get_by_role("tab", name=tab.capitalize(), selected=True).wait_for()
+    page.wait_for_timeout(1500)
+
+
+def shoot(browser: Browser, url: str, tabs: tuple[str, ...], scheme: str = "light", suffix: str = "") -> None:
+    """Take the pictures of some tabs; those with a suffix wide only."""
+    for size, (width, height) in SIZES.items():
+        if suffix and size != "wide":
+            continue
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+        page = context.new_page()
+        for tab in tabs:
+            show(page, url, tab)
+            page.screenshot(path=IMAGES / f"{tab}-{size}{suffix}.png")
+        context.close()
+
+
+def large_view(browser: Browser, url: str) -> None:
+    """One sample with all that is known about it."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    show(page, url, "samples")
+    page.locator(".og-tile").first.click()
+    page.wait_for_timeout(600)
+    page.screenshot(path=IMAGES / "sample-large.png")
+    context.close()
+
+
+def main() -> None:
+    """Make all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from-step", type=int, default=FROM_STEP, help="how far the run has to be (default: %(default)s)")
+    from_step = parser.parse_args().from_step
+    IMAGES.mkdir(exist_ok=True)
+    path = os.environ.get("ONETRAINER_GRADIO_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    with panel() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        shoot(browser, url, ("configuration",))
+        post(url, "api/training/start")
+        while state(url)["progress"]["global_step"] < from_step and state(url)["is_training"]:
+            time.sleep(0.5)
+        shoot(browser, url, TABS[1:])
+        shoot(browser, url, ("training",), "dark", "-dark")
+        large_view(browser, url)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

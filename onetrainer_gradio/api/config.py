@@ -1,0 +1,170 @@
+"""The settings: the current ones, saved ones and presets, checking, exchange with OneTrainer."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Body, Query, Request
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from onetrainer_gradio.api.replies import ErrorEntry
+from onetrainer_gradio.api.seam import Service
+from onetrainer_gradio.api.shapes import ERRORS, Open
+from onetrainer_gradio.config.schema import form_schema
+from onetrainer_gradio.service.configs import ConfigDocument
+
+router = APIRouter(prefix="/api/config", tags=["config"], responses=ERRORS)
+
+
+class ConfigReply(Open):
+    """A configuration with what is known about it."""
+
+    ok: bool = True
+    changed: list[str] = Field(default_factory=list, description="Paths that differ from where the settings came from.")
+    was: dict[str, Any] = Field(default_factory=dict, description="For each of them, the value there.")
+    config: dict[str, Any] = Field(description="OneTrainer's document, version 11.")
+    revision: int = Field(description="Grows with each change; a change has to name it.")
+    name: str | None = Field(None, description="Name of the saved configuration or preset it came from.")
+    problems: list[ErrorEntry] = Field(default_factory=list, description="What is wrong or worth knowing.")
+
+
+class ConfigItem(Open):
+    """A saved configuration or preset."""
+
+    name: str
+    kind: str = Field(description="preset or saved")
+
+
+class ConfigList(BaseModel):
+    """All that can be loaded."""
+
+    configs: list[ConfigItem]
+
+
+class ConfigPatch(BaseModel):
+    """A change of some settings."""
+
+    revision: int = Field(description="The revision that the change was made against.")
+    changes: dict[str, Any] = Field(description="New values by dotted path.", examples=[{"optimizer.optimizer": "ADAMW"}])
+
+
+class ConfigReplace(BaseModel):
+    """A whole new current configuration."""
+
+    config: dict[str, Any]
+    name: str | None = None
+
+
+class ConfigName(BaseModel):
+    """A name to save under."""
+
+    name: str = Field(min_length=1, max_length=120)
+
+
+class Validation(BaseModel):
+    """What a check found."""
+
+    ok: bool = Field(True, description="The check was made.")
+    valid: bool = Field(description="Whether a run can start with it.")
+    errors: list[ErrorEntry] = Field(description="What has to change.")
+    warnings: list[ErrorEntry] = Field(description="What one should know.")
+
+
+@router.get("/current", response_model=ConfigReply)
+def current(service: Service) -> dict[str, Any]:
+    """The current settings."""
+    return reply(service.configs.current())
+
+
+@router.patch("/current", response_model=ConfigReply)
+def change(service: Service, patch: ConfigPatch) -> dict[str, Any]:
+    """Change some settings; 409 when somebody else changed them since `revision`, 422 with a path for each bad value."""
+    return reply(service.configs.patch(patch.changes, patch.revision))
+
+
+@router.put("/current", response_model=ConfigReply)
+def replace(service: Service, body: ConfigReplace) -> dict[str, Any]:
+    """Replace the current settings; what is left out takes its default."""
+    return reply(service.configs.replace(body.config, body.name))
+
+
+@router.get("/list", response_model=ConfigList)
+def configs(service: Service) -> dict[str, Any]:
+    """Presets and saved configurations."""
+    return {"configs": service.configs.list()}
+
+
+@router.get("/load/{name:path}", response_model=ConfigReply)
+def load(service: Service, name: str) -> dict[str, Any]:
+    """Make a saved configuration or preset the current one."""
+    return reply(service.configs.load(name))
+
+
+@router.post("/save", response_model=ConfigReply)
+def save(service: Service, body: ConfigName) -> dict[str, Any]:
+    """Save the current settings under a name."""
+    return reply(service.configs.save(body.name))
+
+
+@router.post("/validate", response_model=Validation)
+def validate(
+    service: Service, body: Annotated[dict[str, Any] | None, Body(description="A configuration; empty: the current one.")] = None
+) -> dict[str, Any]:
+    """Check a configuration as before a start. The answer is 200 whatever is found."""
+    document = body.get("config") if body and body.keys() <= {"config"} else body
+    found = service.configs.validate(document or None)
+    errors = [item for item in found if item["severity"] == "error"]
+    return {"ok": True, "valid": not errors, "errors": errors, "warnings": [item for item in found if item not in errors]}
+
+
+@router.get("/schema", response_model=dict[str, Any])
+def schema() -> dict[str, Any]:
+    """JSON schema of the settings with labels, help, groups, levels and visibility."""
+    return form_schema()
+
+
+@router.get("/defaults", response_model=dict[str, Any])
+def defaults(
+    service: Service,
+    model_type: Annotated[str | None, Query(description="OneTrainer's name, as STABLE_DIFFUSION_15.")] = None,
+    method: Annotated[str | None, Query(description="OneTrainer's training method, as LORA.")] = None,
+) -> dict[str, Any]:
+    """A configuration with the defaults for a model type and method."""
+    return {"ok": True, "config": service.configs.defaults(model_type, method)}
+
+
+@router.get("/export")
+def export(
+    service: Service, packed: Annotated[bool, Query(description="Put concepts and samples into the file.")] = True
+) -> Response:
+    """The current settings as a file that OneTrainer reads; it holds no secrets."""
+    document = service.configs.export(packed=packed)
+    name = f"{service.configs.name() or 'onetrainer_config'}.json"
+    return Response(json.dumps(document, indent=4), media_type="application/json", headers=attachment(name))
+
+
+@router.post("/import", response_model=ConfigReply)
+async def import_file(service: Service, request: Request) -> dict[str, Any]:
+    """Make a OneTrainer file (the body itself) the current settings."""
+    return reply(await run_in_threadpool(service.configs.import_json, await request.body()))
+
+
+@router.delete("/{name:path}")
+def delete(service: Service, name: str) -> dict[str, Any]:
+    """Delete a saved configuration; presets stay."""
+    service.configs.delete(name)
+    return {"ok": True}
+
+
+def attachment(name: str) -> dict[str, str]:
+    """The header that makes a browser save a reply under a name."""
+    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
+
+
+def reply(document: ConfigDocument) -> dict[str, Any]:
+    """The settings as they go over the wire."""
+    return {"ok": True, **document.as_dict()}

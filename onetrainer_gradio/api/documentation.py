@@ -1,0 +1,69 @@
+"""The documentation pages /docs and /redoc, with every part of them served from this machine."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, Response
+
+router = APIRouter(include_in_schema=False)
+
+# The package carries Swagger UI (Apache-2.0) and Redoc (MIT) as files; nothing of its code runs.
+ASSETS = Path(str(files("fastapi_offline").joinpath("static")))
+ASSET_TYPES = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "redoc.standalone.js": "text/javascript",
+    "favicon.png": "image/png",
+}
+# Redoc shows this picture beside its name; from here it shows none.
+REMOTE_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+ASSETS_URL = "/docs/assets"
+
+# Whatever the two programs would still like to load from elsewhere stays unloaded.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data:; worker-src 'self' blob:; font-src 'self' data:; base-uri 'none'; form-action 'self'"
+    )
+}
+
+
+@router.get("/docs")
+def swagger(request: Request) -> Response:
+    """Try the API in the browser."""
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=request.app.title,
+        swagger_js_url=f"{ASSETS_URL}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS_URL}/swagger-ui.css",
+        swagger_favicon_url=f"{ASSETS_URL}/favicon.png",
+        swagger_ui_parameters={"validatorUrl": None, "defaultModelsExpandDepth": 0},
+    )
+    return HTMLResponse(page.body, headers=HEADERS)
+
+
+@router.get("/redoc")
+def redoc(request: Request) -> Response:
+    """Read the API's reference."""
+    page = get_redoc_html(
+        openapi_url="/openapi.json",
+        title=request.app.title,
+        redoc_js_url=f"{ASSETS_URL}/redoc.standalone.js",
+        redoc_favicon_url=f"{ASSETS_URL}/favicon.png",
+        with_google_fonts=False,
+    )
+    return HTMLResponse(page.body, headers=HEADERS)
+
+
+@router.get(ASSETS_URL + "/{name}")
+def asset(name: str) -> Response:
+    """One of the files the two pages are made of."""
+    if name not in ASSET_TYPES:
+        raise HTTPException(404, "There is no such file.")
+    content = (ASSETS / name).read_bytes().replace(REMOTE_LOGO, b"data:,")
+    return Response(content, media_type=ASSET_TYPES[name], headers={"Cache-Control": "private, max-age=86400"})

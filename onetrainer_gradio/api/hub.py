@@ -1,0 +1,149 @@
+"""The WebSocket hub: one subscription to the service's feed for all viewers, each message encoded once.
+
+A viewer has an outbox of limited size. What a slow one has not read yet is replaced by what is newer, and when that is not
+enough, its outbox is emptied and it gets a fresh ``connected`` message with the whole state. Nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from onetrainer_gradio.api.wire import encode
+
+MAX_WAITING = 256
+MAX_WAITING_BYTES = 2_000_000
+
+# Only the newest of these is worth sending.
+LATEST_WINS = frozenset({"training_state", "system", "config"})
+
+# Stands behind every message of the feed.
+MAX_SEQ = 2**63
+
+PONG = b'{"type":"pong"}'
+
+
+class Feed(Protocol):
+    """What the hub needs of the service's feed."""
+
+    def subscribe(self, callback: Callable[[dict[str, Any]], None], /) -> Callable[[], None]:
+        """Call back with each message, from any thread, until the returned function is called."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """The ``connected`` message: the whole state and its ``seq``."""
+        ...
+
+    def since(self, seq: int, /) -> list[dict[str, Any]] | None:
+        """The messages after ``seq``, or None when that is too long ago."""
+        ...
+
+
+class Outbox:
+    """What waits to be sent to one viewer. Belongs to the event loop's thread."""
+
+    def __init__(self, max_waiting: int = MAX_WAITING, max_bytes: int = MAX_WAITING_BYTES) -> None:
+        self._max_waiting = max_waiting
+        self._max_bytes = max_bytes
+        self._waiting: dict[object, tuple[int, bytes]] = {}
+        self._bytes = 0
+        self._something = asyncio.Event()
+        self.overflown = False
+        self.seen_seq = -1
+
+    def put(self, kind: str, seq: int, text: bytes) -> None:
+        """Take a message of the feed; one that the viewer's snapshot already contains is passed over."""
+        if seq <= self.seen_seq or self.overflown:
+            return
+        key: object = kind if kind in LATEST_WINS else seq
+        _, replaced = self._waiting.pop(key, (0, b""))
+        self._waiting[key] = (seq, text)
+        self._bytes += len(text) - len(replaced)
+        if len(self._waiting) > self._max_waiting or self._bytes > self._max_bytes:
+            self.clear()
+            self.overflown = True
+        self._something.set()
+
+    def answer(self, text: bytes) -> None:
+        """Take an answer to this viewer alone; equal ones that wait are sent once."""
+        self._waiting.setdefault(text, (MAX_SEQ, text))
+        self._something.set()
+
+    def caught_up(self, seq: int) -> None:
+        """The viewer knows everything up to ``seq``: what waits from before that is not needed."""
+        self.seen_seq = seq
+        self._waiting = {key: (number, text) for key, (number, text) in self._waiting.items() if number > seq}
+        self._bytes = sum(len(text) for _, text in self._waiting.values())
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+        self._bytes = 0
+
+    async def take(self) -> list[bytes]:
+        """Wait for something, and take all of it, oldest first; empty after an overflow."""
+        await self._something.wait()
+        self._something.clear()
+        taken = [text for _, text in self._waiting.values()]
+        self.clear()
+        return taken
+
+
+class Hub:
+    """Spreads the feed to the viewers; all of it runs on the event loop, except the feed's call."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._outboxes: set[Outbox] = set()
+        self._unsubscribe: Callable[[], None] | None = None
+
+    @property
+    def viewers(self) -> int:
+        """How many are connected."""
+        return len(self._outboxes)
+
+    async def join(self, since: int | None) -> tuple[Outbox, list[bytes]]:
+        """A new viewer: its outbox, and what to send first (what it missed since ``since``, or the whole state)."""
+        outbox = Outbox()
+        # Listening starts before the state is read, so that nothing falls between; what is in both is passed over by number.
+        self._outboxes.add(outbox)
+        self._listen()
+        missed = None if since is None else await asyncio.to_thread(self._feed.since, since)
+        if since is None or missed is None:
+            return outbox, await self.whole_state(outbox)
+        outbox.caught_up(int(missed[-1]["seq"]) if missed else since)
+        return outbox, [encode(message) for message in missed]
+
+    async def whole_state(self, outbox: Outbox) -> list[bytes]:
+        """The ``connected`` message; the outbox goes on from there."""
+        outbox.overflown = False
+        snapshot = await asyncio.to_thread(self._feed.snapshot)
+        outbox.caught_up(int(snapshot["seq"]))
+        return [encode({**snapshot, "type": "connected"})]
+
+    def leave(self, outbox: Outbox) -> None:
+        """A viewer goes; harmless when repeated."""
+        self._outboxes.discard(outbox)
+        if not self._outboxes and self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    def _listen(self) -> None:
+        if self._unsubscribe is not None:
+            return
+        loop = asyncio.get_running_loop()
+
+        def heard(message: dict[str, Any]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the panel goes down and nobody looks any more
+                loop.call_soon_threadsafe(self._spread, message)
+
+        self._unsubscribe = self._feed.subscribe(heard)
+
+    def _spread(self, message: dict[str, Any]) -> None:
+        if not self._outboxes:
+            return
+        text = encode(message)
+        for outbox in self._outboxes:
+            outbox.put(str(message["type"]), int(message["seq"]), text)

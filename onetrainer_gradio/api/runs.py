@@ -1,0 +1,143 @@
+"""Runs, past and present: records, journals, curves, console logs and the files they made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+from onetrainer_gradio.api.config import attachment
+from onetrainer_gradio.api.seam import Service
+from onetrainer_gradio.api.shapes import ERRORS, Open, RunAccepted, RunId
+from onetrainer_gradio.api.wire import WireResponse
+
+router = APIRouter(prefix="/api/runs", tags=["runs"], responses=ERRORS)
+
+
+class RunItem(Open):
+    """A run in a list."""
+
+    id: str
+    name: str = ""
+
+
+class RunList(BaseModel):
+    """All runs, newest first."""
+
+    runs: list[RunItem]
+
+
+class JournalPage(BaseModel):
+    """A stretch of a run's journal."""
+
+    events: list[dict[str, Any]]
+    next: int = Field(description="The `since` of the next call.")
+
+
+class LogPage(Open):
+    """A stretch of the console log."""
+
+    text: str
+    offset: int = Field(description="Where this stretch begins, in bytes.")
+    next: int = Field(description="The `offset` of the next call.")
+    size: int = Field(description="Size of the whole log in bytes.")
+
+
+class ResumeRequest(BaseModel):
+    """Where to go on."""
+
+    backup: str | None = Field(None, description="Id or name of a backup among the run's files; left out: the newest.")
+
+
+class FileList(BaseModel):
+    """What a run made."""
+
+    files: list[dict[str, Any]]
+
+
+@router.get("", response_model=RunList)
+def runs(service: Service) -> dict[str, Any]:
+    """All runs, newest first."""
+    return {"runs": service.runs.list()}
+
+
+@router.get("/{run_id}", response_model=dict[str, Any])
+def run(service: Service, run_id: RunId) -> dict[str, Any]:
+    """One run: its record, its state and its frozen configuration."""
+    found = service.runs.get(run_id)
+    return {"record": asdict(found.record), "state": found.state(), "config": found.config()}
+
+
+@router.get("/{run_id}/journal", response_model=JournalPage)
+def journal(
+    service: Service,
+    run_id: RunId,
+    since: Annotated[int, Query(ge=0, description="Number of the last event already known.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=5000, description="How many events to look at.")] = 500,
+    types: Annotated[str, Query(description="Only events of these types, with commas between; empty: all.")] = "",
+) -> dict[str, Any]:
+    """The run's events after a position, oldest first; the end is reached when `next` no longer grows."""
+    entries = service.runs.get(run_id).journal.since(since, limit)
+    wanted = {name.strip() for name in types.split(",") if name.strip()}
+    events = [{"seq": item.seq, **item.body} for item in entries if not wanted or item.body["type"] in wanted]
+    return {"events": events, "next": entries[-1].seq if entries else since}
+
+
+@router.get("/{run_id}/metrics", response_model=dict[str, Any])
+def metrics(
+    service: Service,
+    run_id: RunId,
+    columns: Annotated[str, Query(description="Names with commas between; empty: loss and smooth_loss.")] = "",
+    buckets: Annotated[int, Query(ge=1, le=10_000, description="Smallest and largest value of so many stretches.")] = 1000,
+    first: Annotated[int | None, Query(description="First step of the stretch.")] = None,
+    last: Annotated[int | None, Query(description="Last step of the stretch.")] = None,
+) -> Response:
+    """The curves of a run, thinned to what a chart can show."""
+    wanted = [name.strip() for name in columns.split(",") if name.strip()] or None
+    return WireResponse(service.runs.get(run_id).metrics_series(wanted, buckets, first, last))
+
+
+@router.get("/{run_id}/log", response_model=LogPage)
+def log(
+    service: Service,
+    run_id: RunId,
+    offset: Annotated[int, Query(ge=-1, description="Where to go on, in bytes; -1: the last part.")] = -1,
+) -> dict[str, Any]:
+    """The console log: its last part, or what came after an offset."""
+    return service.runs.get(run_id).log(offset)
+
+
+@router.get("/{run_id}/files", response_model=FileList)
+def files(service: Service, run_id: RunId) -> dict[str, Any]:
+    """Models, backups and samples of the run, with sizes and ids to download them by."""
+    return {"files": service.runs.get(run_id).files()}
+
+
+@router.get("/{run_id}/files/{file_id}", response_class=Response)
+def download(service: Service, run_id: RunId, file_id: str) -> Response:
+    """Download a file (parts of it too, by `Range`), or a folder as a zip."""
+    file = service.runs.get(run_id).open_file(file_id)
+    if file.folder:
+        return StreamingResponse(
+            file.zip_chunks(),
+            media_type="application/zip",
+            headers=attachment(f"{file.name}.zip"),
+        )
+    return FileResponse(file.path, filename=file.name, media_type="application/octet-stream")
+
+
+@router.post("/{run_id}/resume", response_model=RunAccepted)
+def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -> dict[str, Any]:
+    """Go on with an ended run from one of its backups, as a new run."""
+    new_id = service.resume(run_id, body.backup if body else None)
+    return {"ok": True, "run_id": new_id, "state": service.get_state()}
+
+
+@router.delete("/{run_id}")
+def delete(service: Service, run_id: RunId) -> dict[str, Any]:
+    """Delete a finished run's folder; its workspace with models and backups stays."""
+    service.runs.delete(run_id)
+    return {"ok": True}

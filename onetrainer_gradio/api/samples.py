@@ -1,0 +1,128 @@
+"""Preview pictures: made on demand, listed newest first, and the pictures themselves."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Query, Request
+from pydantic import BaseModel, Field
+from starlette.responses import FileResponse, Response
+
+from onetrainer_gradio.api.seam import Service
+from onetrainer_gradio.api.shapes import ERRORS, CommandAccepted, Open, SampleId
+from onetrainer_gradio.api.training import accepted
+from onetrainer_gradio.api.wire import WireResponse
+from onetrainer_gradio.config import SampleConfig
+
+router = APIRouter(prefix="/api/samples", tags=["samples"], responses=ERRORS)
+
+# A picture of an id never changes.
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
+PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}}, "description": "The picture."}}
+
+
+class Sample(Open):
+    """A preview picture: how it was made and where it lies under the API."""
+
+    id: str
+    run_id: str
+    kind: Literal["default", "custom"]
+    prompt: str
+    global_step: int
+
+
+class SampleList(BaseModel):
+    """A page of samples, newest first."""
+
+    samples: list[Sample]
+    next: str | None = Field(None, description="The `before` of the next page; null on the last one.")
+    total: int | None = Field(None, description="How many there are in all pages.")
+
+
+@router.post("/default", response_model=CommandAccepted)
+def sample_default(service: Service) -> dict[str, Any]:
+    """Paint the configured prompts now."""
+    return accepted(service, service.sample_default())
+
+
+@router.post("/custom", response_model=CommandAccepted)
+def sample_custom(
+    service: Service, params: Annotated[dict[str, Any], Body(openapi_examples={"plain": {"value": {"prompt": "a red house"}}})]
+) -> dict[str, Any]:
+    """Paint one picture with the given parameters (those of a configured sample)."""
+    return accepted(service, service.sample_custom(params))
+
+
+@router.get("/parameters", response_model=dict[str, Any])
+def parameters() -> dict[str, Any]:
+    """The defaults of a custom sample's parameters."""
+    return SampleConfig().model_dump(mode="json")
+
+
+@router.get("/list", response_model=SampleList)
+def samples(
+    service: Service,
+    run_id: Annotated[str | None, Query(description="Only of this run.")] = None,
+    kind: Annotated[Literal["default", "custom"] | None, Query(description="Only of this kind.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 60,
+    before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
+) -> dict[str, Any]:
+    """All samples, newest first, in pages."""
+    return service.samples.list(run_id=run_id, kind=kind, limit=limit, before=before)
+
+
+@router.get("/latest", response_model=SampleList)
+def latest(service: Service, n: Annotated[int, Query(ge=1, le=500)] = 1) -> dict[str, Any]:
+    """The newest samples."""
+    return {"samples": service.samples.latest(n)}
+
+
+@router.get("/{sample_id}", response_model=Sample, responses=PICTURE)
+def sample(service: Service, request: Request, sample_id: SampleId) -> Any:
+    """One sample: its metadata, or the picture itself when `Accept` prefers an image."""
+    headers = {"Vary": "Accept"}
+    if prefers_picture(request.headers.get("accept", "")):
+        return FileResponse(service.samples.path(sample_id), headers=headers)
+    return WireResponse(service.samples.get(sample_id), headers=headers)
+
+
+@router.get("/{sample_id}/image", response_class=Response, responses=PICTURE)
+def image(
+    service: Service, sample_id: SampleId, download: Annotated[bool, Query(description="Save it instead of showing it.")] = False
+) -> Response:
+    """The picture in full size."""
+    path = service.samples.path(sample_id)
+    return FileResponse(path, filename=path.name if download else None, headers=FOREVER)
+
+
+@router.get("/{sample_id}/thumbnail", response_class=Response, responses=PICTURE)
+def thumbnail(
+    service: Service, sample_id: SampleId, w: Annotated[int, Query(ge=16, le=1024, description="Width in pixels.")] = 256
+) -> Response:
+    """A small WebP of the picture."""
+    return FileResponse(service.samples.thumbnail(sample_id, w), media_type="image/webp", headers=FOREVER)
+
+
+def prefers_picture(accept: str) -> bool:
+    """Whether an Accept header puts an image before JSON; without wishes JSON it is."""
+    best = {"image": 0.0, "json": 0.0}
+    for part in accept.lower().split(","):
+        kind, _, rest = part.strip().partition(";")
+        quality = quality_of(rest)
+        if kind.startswith("image/"):
+            best["image"] = max(best["image"], quality)
+        elif kind in {"application/json", "text/html", "application/*"}:
+            best["json"] = max(best["json"], quality)
+    return best["image"] > best["json"]
+
+
+def quality_of(parameters: str) -> float:
+    """The ``q`` of one entry of an Accept header."""
+    for parameter in parameters.split(";"):
+        key, _, value = parameter.strip().partition("=")
+        if key == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 0.0
+    return 1.0

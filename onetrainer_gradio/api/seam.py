@@ -1,0 +1,27 @@
+"""How an endpoint gets the service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from onetrainer_gradio.service.access import Access
+from onetrainer_gradio.service.trainer import TrainerService
+
+
+def service_of(connection: HTTPConnection) -> TrainerService:
+    """The service of the app that answers."""
+    service: TrainerService = connection.app.state.service
+    return service
+
+
+def access_of(connection: HTTPConnection) -> Access:
+    """The access rules of the app that answers."""
+    access: Access = connection.app.state.access
+    return access
+
+
+Service = Annotated[TrainerService, Depends(service_of)]
+AccessRules = Annotated[Access, Depends(access_of)]

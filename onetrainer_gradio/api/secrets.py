@@ -1,0 +1,46 @@
+"""Secrets: they go in and are never given out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from onetrainer_gradio.api.seam import Service
+from onetrainer_gradio.api.shapes import ERRORS
+
+router = APIRouter(prefix="/api/secrets", tags=["secrets"], responses={401: ERRORS[401]})
+
+
+class SecretsStatus(BaseModel):
+    """Which secrets the panel has."""
+
+    ok: bool = True
+    huggingface_token: bool = Field(description="Whether there is a token for the model hub, kept here or in HF_TOKEN.")
+
+
+class SecretsChange(BaseModel):
+    """New secrets."""
+
+    huggingface_token: str = Field(max_length=500, description="Token of the model hub; empty forgets it.")
+
+
+@router.get("", response_model=SecretsStatus)
+def status(service: Service) -> dict[str, Any]:
+    """Which secrets are there, never what they are."""
+    return {"ok": True, **service.secrets.status()}
+
+
+@router.put("", response_model=SecretsStatus)
+def change(service: Service, body: SecretsChange) -> dict[str, Any]:
+    """Keep secrets; they stay on this machine, in a file that only its owner can read."""
+    service.secrets.set_huggingface_token(body.huggingface_token)
+    return status(service)
+
+
+@router.delete("", response_model=SecretsStatus)
+def forget(service: Service) -> dict[str, Any]:
+    """Forget every secret."""
+    service.secrets.clear()
+    return status(service)

@@ -1,0 +1,97 @@
+"""Logging in and out: a small page of its own for people, two paths for programs."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib.resources import files
+from typing import Annotated
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from onetrainer_gradio.api.cookies import client_of, session_cookie, session_of
+from onetrainer_gradio.api.guard import local_path
+from onetrainer_gradio.api.seam import AccessRules
+from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.wire import WireResponse
+from onetrainer_gradio.errors import AccessError, NotAuthenticatedError, TooManyAttemptsError
+
+router = APIRouter(tags=["session"])
+
+# The page needs nothing from anywhere, and lets nothing in.
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+class Login(BaseModel):
+    """Who asks."""
+
+    password: str = Field(description="The panel's password or token.")
+
+
+class LoginReply(BaseModel):
+    """A session was opened; its cookie is in the headers."""
+
+    ok: bool = True
+
+
+@router.post("/api/login", response_model=LoginReply, responses={401: ERRORS[401]})
+def login(body: Login, request: Request, access: AccessRules) -> Response:
+    """Open a session: the answer sets a cookie. Programs better send `Authorization: Bearer` with each request."""
+    reply = WireResponse({"ok": True})
+    if access.required:
+        session = access.login(body.password, client_of(request.scope))
+        reply.headers["Set-Cookie"] = session_cookie(request.scope, session, hosted=access.settings.hosted)
+    return reply
+
+
+@router.post("/api/logout", response_model=LoginReply)
+def logout(request: Request, access: AccessRules) -> Response:
+    """End this session."""
+    access.logout(session_of(request.scope))
+    reply = WireResponse({"ok": True})
+    reply.headers["Set-Cookie"] = session_cookie(request.scope, "", hosted=access.settings.hosted)
+    return reply
+
+
+@router.get("/login", include_in_schema=False)
+def login_page(request: Request, access: AccessRules, following: Annotated[str, Query(alias="next")] = "/") -> Response:
+    """The page that asks for the password."""
+    if not access.required or access.session_valid(session_of(request.scope)):
+        return RedirectResponse(local_path(following), status_code=303)
+    return page(following)
+
+
+@router.post("/login", include_in_schema=False)
+async def login_form(request: Request, access: AccessRules) -> Response:
+    """Take the page's form; it works without any script."""
+    form = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
+    following = form.get("next", ["/"])[0]
+    reply: Response = RedirectResponse(local_path(following), status_code=303)
+    if not access.required:
+        return reply
+    try:
+        session = await run_in_threadpool(access.login, form.get("password", [""])[0], client_of(request.scope))
+    except (NotAuthenticatedError, TooManyAttemptsError) as error:
+        return page(following, error)
+    reply.headers["Set-Cookie"] = session_cookie(request.scope, session, hosted=access.settings.hosted)
+    return reply
+
+
+def page(following: str, error: AccessError | None = None) -> Response:
+    """The login page; ``following`` is where to go afterwards."""
+    text = files(__package__).joinpath("pages/login.html").read_text(encoding="utf-8")
+    values: dict[str, str] = {
+        "{{next}}": escape(local_path(following)),
+        "{{error}}": escape(error.message) if error else "",
+        "{{invalid}}": "true" if error else "false",
+    }
+    for mark, value in values.items():
+        text = text.replace(mark, value)
+    status = {NotAuthenticatedError: 401, TooManyAttemptsError: 429}.get(type(error), 200) if error else 200
+    return HTMLResponse(text, status_code=status, headers=PAGE_HEADERS)

@@ -1,0 +1,107 @@
+"""Who carries out a run. A backend is a function ``(config, emit, control, options) -> "completed" | "stopped"``."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TextIO
+
+from onetrainer_gradio.commands import Control
+from onetrainer_gradio.config.options import RunOptions
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.errors import Finding, TrainerError, UnsupportedError
+from onetrainer_gradio.events import Emit, ErrorInfo, Outcome, RunEnded
+
+Backend = Callable[[TrainConfig, Emit, Control, RunOptions], Outcome]
+
+# name -> where its function is; a name with a colon is such a place itself
+BACKENDS: dict[str, str] = {
+    "builtin": "onetrainer_gradio.backends.builtin:run",
+}
+
+
+def find_backend(name: str, table: Mapping[str, str] = BACKENDS) -> Backend:
+    """The function of a backend.
+
+    :raises UnsupportedError: when there is none of that name.
+    """
+    place = table.get(name, name)
+    module_name, colon, function = place.partition(":")
+    if not colon:
+        raise UnsupportedError(f"There is no backend {name!r}", value=name, expected=f"one of: {', '.join(table)}")
+    try:
+        found: Backend = getattr(import_module(module_name), function)
+    except (ImportError, AttributeError) as error:
+        raise UnsupportedError(f"The backend {name!r} cannot be loaded: {error}", value=name) from error
+    return found
+
+
+def refusals(name: str, config: TrainConfig, table: Mapping[str, str] = BACKENDS) -> tuple[Finding, ...]:
+    """What a backend cannot carry out of a configuration, asked before the start: ``findings`` of its module, if it has that.
+
+    :raises UnsupportedError: when there is none of that name.
+    """
+    module = import_module(find_backend(name, table).__module__)
+    findings: Callable[[TrainConfig], tuple[Finding, ...]] | None = getattr(module, "findings", None)
+    return findings(config) if findings else ()
+
+
+def error_info(error: BaseException) -> ErrorInfo:
+    """An error as data."""
+    if isinstance(error, TrainerError):
+        return ErrorInfo(
+            type=type(error).__name__, message=error.message, path=error.path, expected=error.expected, change=error.change
+        )
+    text = str(error).strip()
+    kind = type(error).__name__
+    if isinstance(error, MemoryError):
+        return ErrorInfo(
+            type="OutOfMemoryError", message="The main memory is used up.", change="lower the batch size or the resolution"
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ErrorInfo(type="DiskFullError", message=f"The disk is full: {text}", change="free some space, then resume")
+    return ErrorInfo(type=kind, message=f"{kind}: {text}" if text else kind, change="look at the end of the console log")
+
+
+def carry_out(
+    name: str,
+    config: TrainConfig,
+    emit: Emit,
+    control: Control,
+    options: RunOptions,
+    *,
+    table: Mapping[str, str] = BACKENDS,
+    console: TextIO | None = None,
+) -> Outcome | None:
+    """Carry out a run and say how it ended: the body of a training thread or process. None when the run failed.
+
+    Emits exactly one RunEnded, the last event. Whatever a backend raises becomes its error, with the traceback on ``console``
+    (the process's error output unless given).
+    """
+    try:
+        outcome = find_backend(name, table)(config, emit, control, options)
+        emit(RunEnded(reason=outcome))
+        return outcome
+    except KeyboardInterrupt:
+        emit(RunEnded(reason="stopped", signal="SIGINT"))
+        return "stopped"
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        failure = ErrorInfo(
+            type="WorkerDiedError",
+            message=f"The backend ended the process (exit code {code}).",
+            change="look at the end of the console log",
+        )
+        emit(RunEnded(reason="failed", error=failure, exit_code=code))
+        return None
+    except Exception as error:  # noqa: BLE001 - the body of a run: whatever a backend raises is the cause of the run's end
+        console = console or sys.stderr
+        console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} the run failed\n")
+        traceback.print_exception(error, file=console)
+        console.flush()
+        emit(RunEnded(reason="failed", error=error_info(error)))
+        return None

@@ -1,0 +1,273 @@
+"""The command line: what can be said, what it means, and how a mistake is answered. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from onetrainer_gradio import __version__
+from onetrainer_gradio.errors import CommandLineError
+from onetrainer_gradio.service.settings import DATA_VARIABLE, default_data_folder
+
+PROGRAM = "onetrainer-gradio"
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = 7860
+PORTS_TRIED = 20
+LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
+
+# The value of --token without a value: the panel makes one up.
+GENERATE = "\0generate"
+
+PASSWORD_VARIABLE = "ONETRAINER_GRADIO_PASSWORD"
+TOKEN_VARIABLE = "ONETRAINER_GRADIO_TOKEN"
+SPACE_VARIABLE = "SPACE_ID"
+
+PANEL_DESCRIPTION = (
+    "Open the panel: a page to configure, start and watch the training of diffusion models, with REST and WebSocket."
+)
+PANEL_EPILOG = f"""\
+examples:
+  {PROGRAM} --demo                          try everything with a tiny model that comes along
+  {PROGRAM} --config my_lora.json           open with the settings of a file
+  {PROGRAM} --host 0.0.0.0 --token          open to the local network, with a new token
+  {PROGRAM} train my_lora.json              train without a page (see: {PROGRAM} train --help)
+
+environment:
+  {DATA_VARIABLE}       the data folder, when --data is not given
+  {PASSWORD_VARIABLE}   the password, when --password is not given
+  {TOKEN_VARIABLE}      the token, when --token is not given
+
+Ctrl-C stops the panel. Runs in processes of their own go on, and the panel shows them again when it is started anew.
+"""
+TRAIN_DESCRIPTION = "Train without a page. Ctrl-C stops gracefully (the model is saved), a second Ctrl-C at once."
+TRAIN_EPILOG = f"""\
+examples:
+  {PROGRAM} train my_lora.json --name "first try"
+  {PROGRAM} train "demo - new word LoRA" --max-steps 50
+  {PROGRAM} train my_lora.json --resume workspace/backup/2026-11-23_15-04-05-backup-100-2-20
+
+exit status: 0 completed, 130 stopped, 1 failed, 2 wrong command line
+"""
+
+
+@dataclass(frozen=True)
+class PanelOptions:
+    """What the command line says about the panel. ``port`` None: the usual one, or the next that is free."""
+
+    host: str = DEFAULT_HOST
+    port: int | None = None
+    share: bool = False
+    password: str = ""
+    token: str = ""
+    demo: bool = False
+    data: Path = field(default_factory=Path)
+    config: Path | None = None
+    in_process: bool = False
+    backend: str = "builtin"
+    allow: tuple[Path, ...] = ()
+    public_hosts: tuple[str, ...] = ()
+    open_browser: bool | None = None
+    log_level: str = "warning"
+    hosted: bool = False
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the command line says about a training without a page."""
+
+    config: str
+    data: Path
+    in_process: bool = False
+    detach: bool = False
+    backend: str = "builtin"
+    max_steps: int | None = None
+    name: str = ""
+    resume: str = ""
+    log_level: str = "warning"
+
+
+def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> PanelOptions | TrainOptions:
+    """What ``argv`` (without the program's name) asks for. Help and version are printed and end the program.
+
+    :raises CommandLineError: when it cannot be understood.
+    """
+    if argv and argv[0] == "train":
+        return _train_options(train_parser(), argv[1:], environment)
+    return _panel_options(panel_parser(), argv, environment)
+
+
+def panel_parser() -> argparse.ArgumentParser:
+    """The parser of the panel's command line."""
+    parser = _Parser(
+        prog=PROGRAM, description=PANEL_DESCRIPTION, epilog=PANEL_EPILOG, formatter_class=_Format, allow_abbrev=False
+    )
+    start = parser.add_argument_group("what to open")
+    which = start.add_mutually_exclusive_group()
+    which.add_argument("--demo", action="store_true", help="make the demo the current settings, ready to start")
+    which.add_argument("--config", type=_file, metavar="FILE", help="make this configuration file the current settings")
+    _add_data(start)
+    start.add_argument(
+        "--open", action=argparse.BooleanOptionalAction, dest="open_browser", help="open a browser (default: on a desktop)"
+    )
+
+    address = parser.add_argument_group("address and access")
+    address.add_argument(
+        "--host", default=DEFAULT_HOST, help=f"address to listen at (default: {DEFAULT_HOST}, this machine only)"
+    )
+    address.add_argument(
+        "--port", type=_port, help=f"port to listen at (default: {DEFAULT_PORT}, or one of the next {PORTS_TRIED} when taken)"
+    )
+    address.add_argument("--share", action="store_true", help="also make a public link, through Gradio's relay; needs a password")
+    address.add_argument("--password", default="", help=f"ask for this password (better: set {PASSWORD_VARIABLE})")
+    address.add_argument(
+        "--token",
+        nargs="?",
+        const=GENERATE,
+        default="",
+        help=f"ask for this token, which programs send as Bearer (better: set {TOKEN_VARIABLE}); without a value: a new one",
+    )
+    address.add_argument(
+        "--public-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name of the panel behind a reverse proxy; may be given several times",
+    )
+    address.add_argument(
+        "--allow",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FOLDER",
+        help="let settings read and write below this folder and the data folder only; may be given several times",
+    )
+
+    training = parser.add_argument_group("training")
+    _add_training(training)
+
+    about = parser.add_argument_group("about")
+    _add_log_level(about)
+    about.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    return parser
+
+
+def train_parser() -> argparse.ArgumentParser:
+    """The parser of ``train``."""
+    parser = _Parser(
+        prog=f"{PROGRAM} train", description=TRAIN_DESCRIPTION, epilog=TRAIN_EPILOG, formatter_class=_Format, allow_abbrev=False
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a configuration file, or the name of a preset or saved configuration")
+    parser.add_argument("--name", default="", help="a name for the run (default: that of the configuration)")
+    parser.add_argument("--max-steps", type=_positive, metavar="N", help="end after so many steps, whatever the epochs say")
+    parser.add_argument("--resume", default="", metavar="BACKUP", help="go on from this backup folder")
+    _add_data(parser)
+    where = parser.add_mutually_exclusive_group()
+    _add_training(parser, where)
+    where.add_argument("--detach", action="store_true", help="start the run in the background and return at once")
+    _add_log_level(parser)
+    return parser
+
+
+class _Format(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=min(110, _columns()))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a mistake as an error of the project, so that it is answered in one place."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandLineError(f"{message} (see {self.prog} --help)")
+
+
+_Group = argparse._ArgumentGroup | argparse.ArgumentParser | argparse._MutuallyExclusiveGroup
+
+
+def _add_data(parser: _Group) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help=f"folder of runs, settings and caches (default: ${DATA_VARIABLE}, or ~/onetrainer_gradio)",
+    )
+
+
+def _add_training(parser: _Group, where: _Group | None = None) -> None:
+    (where or parser).add_argument(
+        "--in-process", action="store_true", help="train on a thread of this process instead of a process of its own"
+    )
+    parser.add_argument("--backend", default="builtin", metavar="NAME", help="what carries out runs (default: builtin)")
+
+
+def _add_log_level(parser: _Group) -> None:
+    parser.add_argument("--log-level", choices=LOG_LEVELS, default="warning", help="how much the log says (default: warning)")
+
+
+def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> PanelOptions:
+    given = parser.parse_args(argv)
+    return PanelOptions(
+        host=given.host,
+        port=given.port,
+        share=given.share,
+        password=given.password or environment.get(PASSWORD_VARIABLE, ""),
+        token=given.token or environment.get(TOKEN_VARIABLE, ""),
+        demo=given.demo,
+        data=_data(given.data, environment),
+        config=given.config,
+        in_process=given.in_process,
+        backend=given.backend,
+        allow=tuple(path.expanduser().absolute() for path in given.allow),
+        public_hosts=tuple(given.public_host),
+        open_browser=given.open_browser,
+        log_level=given.log_level,
+        hosted=bool(environment.get(SPACE_VARIABLE)),
+    )
+
+
+def _train_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> TrainOptions:
+    given = parser.parse_args(argv)
+    return TrainOptions(
+        config=given.config,
+        data=_data(given.data, environment),
+        in_process=given.in_process,
+        detach=given.detach,
+        backend=given.backend,
+        max_steps=given.max_steps,
+        name=given.name,
+        resume=str(Path(given.resume).expanduser().absolute()) if given.resume else "",
+        log_level=given.log_level,
+    )
+
+
+def _data(given: Path | None, environment: Mapping[str, str]) -> Path:
+    return given.expanduser().absolute() if given is not None else default_data_folder(environment)
+
+
+def _file(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text!r}")
+    return path
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 0 (any) to 65535")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of steps: expected 1 or more")
+    return int(text)
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size().columns
+    except OSError:
+        return 110

@@ -1,0 +1,151 @@
+"""Backups: everything that a run needs to go on exactly where it was, in OneTrainer's layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.documents import plain, to_document
+from onetrainer_gradio.config.setting import Settings
+from onetrainer_gradio.engine import optimizers
+from onetrainer_gradio.engine.ema import MovingAverage
+from onetrainer_gradio.engine.files import remove_unfinished, timestamp, whole_folder
+from onetrainer_gradio.engine.header import Header
+from onetrainer_gradio.engine.methods.method import Method, ParameterGroup
+from onetrainer_gradio.engine.state import TrainState
+from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError
+
+META = "meta.json"
+OPTIMIZER = Path("optimizer") / "optimizer.pt"
+EMA = Path("ema") / "ema.pt"
+
+
+@dataclass(frozen=True)
+class Backups:
+    """The backups of a workspace, in ``<workspace>/backup``; their names sort by time."""
+
+    workspace: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self.workspace / "backup"
+
+    def all(self) -> list[Path]:
+        """All whole backups, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(entry for entry in self.folder.iterdir() if (entry / META).is_file())
+
+    def to_resume(self, config: TrainConfig, options: RunOptions) -> Path | None:
+        """The backup that the run goes on from, if it does.
+
+        :raises BackupNotFoundError: when it should but there is none.
+        """
+        if options.resume_from:
+            chosen = Path(options.resume_from)
+            if not (chosen / META).is_file():
+                raise BackupNotFoundError(
+                    f"'{chosen}' is no backup.", value=str(chosen), expected=f"a folder with {META}", change="the backup"
+                )
+            return chosen
+        if not config.continue_last_backup:
+            return None
+        found = self.all()
+        if not found:
+            raise BackupNotFoundError(
+                f"There is no backup in '{self.folder}' to go on from.",
+                path="continue_last_backup",
+                value=True,
+                expected="at least one backup in the workspace",
+                change="turn 'Continue from last backup' off, or choose the workspace of the earlier run",
+            )
+        return found[-1]
+
+    def prune(self, keep: int) -> None:
+        """Deletes all but the newest ``keep``."""
+        for old in self.all()[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class BackupWriter:
+    """Writes the backups of a run."""
+
+    backups: Backups
+    config: TrainConfig
+    method: Method
+    optimizer: Optimizer
+    groups: Sequence[ParameterGroup]
+    ema: MovingAverage | None
+    header: Header
+
+    def __post_init__(self) -> None:
+        remove_unfinished(self.backups.workspace)
+
+    def path(self, state: TrainState) -> Path:
+        """Where the backup of ``state`` goes."""
+        return self.backups.folder / f"{timestamp()}-backup-{state.name}"
+
+    def write(self, path: Path, state: TrainState) -> None:
+        """Writes a backup: whole, or not at all."""
+        # filled beside the folder of backups, where nobody looks for the newest one
+        with whole_folder(path, beside=self.backups.workspace) as folder:
+            self.method.back_up(folder, self.header)
+            (folder / OPTIMIZER).parent.mkdir()
+            torch.save(optimizers.saved_state(self.optimizer, self.config, self.groups), folder / OPTIMIZER)
+            if self.ema is not None:
+                (folder / EMA).parent.mkdir()
+                torch.save(self.ema.state_dict(), folder / EMA)
+            _write_config(folder / "onetrainer_config", self.config)
+            (folder / META).write_text(json.dumps(state.meta()), encoding="utf-8")
+        if self.config.rolling_backup:
+            self.backups.prune(self.config.rolling_backup_count)
+
+
+def _write_config(folder: Path, config: TrainConfig) -> None:
+    folder.mkdir()
+    _write_json(folder / "args.json", to_document(config, packed=False))
+    for name, items in (("concepts", config.concepts), ("samples", config.samples)):
+        listed: Sequence[Settings] = items or ()
+        _write_json(folder / f"{name}.json", [plain(item) for item in listed])
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, indent=4), encoding="utf-8")
+
+
+def read_state(backup: Path) -> TrainState:
+    """Where the run of a backup stood.
+
+    :raises BackupMismatchError: when its meta.json is damaged.
+    """
+    try:
+        return TrainState.from_meta(backup / META)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BackupMismatchError(
+            f"The backup '{backup}' is damaged: {META} cannot be read ({error}).", change="go on from another backup"
+        ) from error
+
+
+def read_tensors(file: Path) -> dict[str, Any] | None:
+    """The content of an optimizer.pt or ema.pt; None when there is none.
+
+    :raises BackupMismatchError: when it is damaged.
+    """
+    if not file.is_file():
+        return None
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise BackupMismatchError(
+            f"The backup is damaged: '{file}' cannot be read ({error}).", change="go on from another backup"
+        ) from error

@@ -1,0 +1,389 @@
+"""The data of a run: collects pictures, encodes what is not cached yet, and hands out batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from onetrainer_gradio.config import ConceptConfig, TrainConfig
+from onetrainer_gradio.engine.data import order
+from onetrainer_gradio.engine.data.buckets import Resolution, Size, Target, counted, crop_offset, target
+from onetrainer_gradio.engine.data.cache import Shelf, fingerprint
+from onetrainer_gradio.engine.data.order import Group, Item
+from onetrainer_gradio.engine.data.pictures import BROKEN_PICTURE, Picture, broken, collect, pixels
+from onetrainer_gradio.engine.data.places import Places
+from onetrainer_gradio.errors import DatasetError
+from onetrainer_gradio.events import Warned
+
+MEMORY_BYTES = 1 << 30
+"""How much of the cache is kept in memory, pictures and captions each."""
+
+
+class Encoder(Protocol):
+    """What the data needs of a model family."""
+
+    quantum_px: ClassVar[int]
+
+    def image_facts(self) -> dict[str, Any]:
+        """Everything beside the picture that its latents depend on."""
+        ...
+
+    def text_facts(self) -> dict[str, Any]:
+        """Everything beside the caption that its encoding depends on."""
+        ...
+
+    def encode_image(self, image_CHW: Tensor) -> Tensor:
+        """Latents (C, h, w), unscaled, of a picture with values 0 to 1, on the CPU."""
+        ...
+
+    def tokenize(self, caption: str) -> Tensor:
+        """Token numbers (L) of a caption, padded."""
+        ...
+
+    def encode_text(self, tokens_BL: Tensor) -> Tensor:
+        """Hidden states (B, L, D)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is done to a picture before it is encoded."""
+
+    target: Target
+    offset_px: Size
+    flip: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one micro-batch trains on; tensors lie on the CPU."""
+
+    latents_BCHW: Tensor
+    tokens_BL: Tensor
+    text_BLD: Tensor | None
+    loss_weight_B: Tensor
+    pictures: tuple[Path, ...]
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Reports:
+    """To whom the data tells what happens: warnings, progress ``(done, total)``, and a check that ends it by raising.
+
+    ``encoding`` is called before something is encoded, so that the encoders can be put in place.
+    """
+
+    warn: Callable[[Warned], None]
+    progress: Callable[[int, int], None]
+    check_stop: Callable[[], None]
+    encoding: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The concepts of one kind (trained, or only measured) by their number in the configuration, and their pictures."""
+
+    concepts: dict[int, ConceptConfig]
+    pictures: tuple[Picture, ...]
+    validation: bool
+
+    @classmethod
+    def of(cls, config: TrainConfig, reports: Reports, *, validation: bool) -> Collection:
+        """Reads the pictures' headers and the captions of the enabled concepts.
+
+        :raises DatasetError: when a folder is missing or there are no pictures.
+        """
+        chosen = {
+            number: concept
+            for number, concept in enumerate(config.concepts or ())
+            if concept.enabled and (concept.type == "VALIDATION") == validation
+        }
+        pictures = collect(tuple(chosen.items()), reports.warn, config.dataloader_threads, reports.check_stop)
+        return cls(chosen, tuple(pictures), validation)
+
+
+def to_tensor(pixels_HWC: NDArray[Any], dtype: torch.dtype) -> Tensor:
+    """A picture (C, H, W) with values 0 to 1."""
+    return torch.tensor(pixels_HWC).permute(2, 0, 1).to(dtype) / 255
+
+
+def formed(image_CHW: Tensor, form: Form) -> Tensor:
+    """The picture scaled (bilinear, antialiased), cropped and mirrored."""
+    if tuple(image_CHW.shape[1:]) != form.target.scale_px:
+        scaled = functional.interpolate(
+            image_CHW[None].float(), size=form.target.scale_px, mode="bilinear", align_corners=False, antialias=True
+        )
+        image_CHW = scaled[0].to(image_CHW.dtype)
+    (y, x), (height, width) = form.offset_px, form.target.crop_px
+    image_CHW = image_CHW[:, y : y + height, x : x + width]
+    return image_CHW.flip(2) if form.flip else image_CHW
+
+
+@dataclass
+class Dataset:
+    """Pictures and captions of the concepts of one kind (training or validation)."""
+
+    config: TrainConfig
+    encoder: Encoder
+    reports: Reports
+    batch_size: int
+    text_fixed: bool
+    dtype: torch.dtype
+    groups: tuple[Group, ...]
+    concepts: dict[int, ConceptConfig]
+    _image_facts: dict[str, Any]
+    _text_facts: dict[str, Any]
+    _places: Places
+    _images: Shelf
+    _texts: Shelf
+    _forms: dict[tuple[int, int], Form] = field(default_factory=dict)
+    _image_keys: dict[tuple[int, int], str] = field(default_factory=dict)
+    _text_keys: dict[str, str] = field(default_factory=dict)
+    _tokens: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls,
+        config: TrainConfig,
+        encoder: Encoder,
+        reports: Reports,
+        *,
+        collection: Collection,
+        text_fixed: bool,
+        dtype: torch.dtype,
+        facts: dict[str, Any],
+    ) -> Dataset:
+        """The data of a collection; ``facts`` is what the encodings depend on beside what the encoder says."""
+        cache = Path(config.cache_dir)
+        return cls(
+            config=config,
+            encoder=encoder,
+            reports=reports,
+            batch_size=1 if collection.validation else config.batch_size,
+            text_fixed=text_fixed,
+            dtype=dtype,
+            groups=_groups(collection.pictures, collection.concepts),
+            concepts=collection.concepts,
+            _image_facts=encoder.image_facts() | facts,
+            _text_facts=encoder.text_facts() | facts,
+            _places=Places.of(latent_caching=config.latent_caching, text_fixed=text_fixed),
+            _images=Shelf(cache / "image", MEMORY_BYTES),
+            _texts=Shelf(cache / "text", MEMORY_BYTES),
+        )
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures there are."""
+        return sum(len(group.pictures) for group in self.groups)
+
+    # -- what comes when ------------------------------------------------------------------------------------------------
+
+    def items(self, epoch: int) -> list[Item]:
+        """All items of an epoch, unshuffled."""
+        cached = self.config.latent_caching
+        return [
+            item
+            for group in self.groups
+            for item in group.items(epoch, image_cached=cached, text_cached=cached and self.text_fixed)
+        ]
+
+    def plan(self, epoch: int) -> list[list[Item]]:
+        """The batches of an epoch.
+
+        :raises DatasetError: when no bucket holds enough pictures for a batch.
+        """
+        arrange = order.batches if self.config.latent_caching else order.inline_batches
+        items = self.items(epoch)
+        plan = arrange(items, self._size_of, self.batch_size, epoch, self._places)
+        if not plan:
+            counts = counted([self._size_of(item) for item in items])
+            listed = ", ".join(f"{width}x{height}: {count}" for (height, width), count in counts.items()) or "none"
+            raise DatasetError(
+                f"No batch can be filled: a batch takes {self.batch_size} pictures of one size, and there are {listed}.",
+                path="batch_size",
+                value=self.batch_size,
+                expected="at least one size with enough pictures",
+                change="lower the batch size, add pictures, or raise the balance of the concept",
+            )
+        return plan
+
+    def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number ``skip`` on, ready to train."""
+        for items in islice(self.plan(epoch), skip, None):
+            yield self.batch(items)
+
+    def batch(self, items: Sequence[Item]) -> Batch:
+        """The tensors of some items of one size."""
+        captions = tuple(self.caption(item) for item in items)
+        texts = [self._text(caption) for caption in captions] if self.text_fixed else None
+        weights = [self.concepts[item.picture.concept].loss_weight for item in items]
+        return Batch(
+            latents_BCHW=torch.stack([self._latents(item) for item in items]),
+            tokens_BL=torch.stack([self.tokens(caption) for caption in captions]),
+            text_BLD=None if texts is None else torch.stack(texts),
+            loss_weight_B=torch.tensor(weights, dtype=torch.float32),
+            pictures=tuple(item.picture.path for item in items),
+            captions=captions,
+        )
+
+    # -- what is cached -------------------------------------------------------------------------------------------------
+
+    def prepare(self, epoch: int) -> None:
+        """Encodes everything that ``epoch`` needs and that is not cached; unreadable pictures are named and left out."""
+        if not self.config.latent_caching:
+            return
+        while True:
+            items = self.items(epoch)
+            images = {self._image_key(item): item for item in items}
+            texts = {self._text_key(caption): caption for caption in map(self.caption, items)} if self.text_fixed else {}
+            images = {key: item for key, item in images.items() if key not in self._images}
+            texts = {key: caption for key, caption in texts.items() if key not in self._texts}
+            total = len(images) + len(texts)
+            if total:
+                self.reports.encoding()
+            for done, (key, caption) in enumerate(texts.items(), 1):
+                self._texts.put(key, {"text_LD": self.encoder.encode_text(self.tokens(caption)[None])[0].cpu()})
+                self._told(done, total)
+            unreadable = self._encode_images(images, len(texts), total)
+            if not unreadable:
+                return
+            self._leave_out(unreadable)
+
+    def _encode_images(self, images: dict[str, Item], done: int, total: int) -> set[int]:
+        unreadable: set[int] = set()
+        # Pillow reads in threads, torch computes here: threads that use torch leave OpenMP teams behind that slow later steps
+        with ThreadPoolExecutor(max(1, self.config.dataloader_threads)) as pool:
+            waiting = iter(images.items())
+            ahead: list[tuple[str, Item, Future[NDArray[Any]]]] = []
+            while True:
+                for key, item in islice(waiting, 2 * self.config.dataloader_threads + 1 - len(ahead)):
+                    ahead.append((key, item, pool.submit(pixels, item.picture.path)))
+                if not ahead:
+                    return unreadable
+                key, item, read = ahead.pop(0)
+                try:
+                    image = read.result()
+                except BROKEN_PICTURE as error:
+                    if item.picture.index not in unreadable:
+                        self.reports.warn(broken(item.picture.path, error))
+                    unreadable.add(item.picture.index)
+                else:
+                    self._images.put(key, {"latents_CHW": self._encoded(item, image)})
+                done += 1
+                self._told(done, total)
+
+    def _told(self, done: int, total: int) -> None:
+        self.reports.progress(done, total)
+        self.reports.check_stop()
+
+    def _leave_out(self, unreadable: set[int]) -> None:
+        left = [picture for group in self.groups for picture in group.pictures if picture.index not in unreadable]
+        if not left:
+            raise DatasetError(
+                "None of the pictures can be read.",
+                path="concepts",
+                expected="pictures that Pillow can open",
+                change="replace the pictures that the warnings name",
+            )
+        self.groups = _groups(left, self.concepts)
+
+    # -- one item -------------------------------------------------------------------------------------------------------
+
+    def caption(self, item: Item) -> str:
+        """The caption of an item: one of its picture's, drawn for each variation."""
+        captions = item.picture.captions
+        if len(captions) == 1:
+            return captions[0]
+        return self._places.random("choose_caption", item.text_variation, item.picture.index).choice(captions)
+
+    def tokens(self, caption: str) -> Tensor:
+        """Token numbers (L) of a caption."""
+        if caption not in self._tokens:
+            self._tokens[caption] = self.encoder.tokenize(caption)
+        return self._tokens[caption]
+
+    def form(self, item: Item) -> Form:
+        """What is done to the picture of an item."""
+        place = item.picture.index, item.image_variation
+        if place not in self._forms:
+            image = self.concepts[item.picture.concept].image
+            variation, index = item.image_variation, item.picture.index
+            text = image.resolution_override if image.enable_resolution_override else self.config.resolution
+            goal = target(
+                item.picture.size_px,
+                Resolution.parse(text),
+                self._places.random("bucket", variation, index),
+                bucketing=self.config.aspect_ratio_bucketing,
+                quantum_px=self.encoder.quantum_px,
+            )
+            offset = crop_offset(goal, self._places.random("crop", variation, index), jitter=image.enable_crop_jitter)
+            drawn = image.enable_random_flip and self._places.random("flip", variation, index).random() < 0.5
+            flip = drawn if image.enable_random_flip else image.enable_fixed_flip
+            self._forms[place] = Form(goal, offset, flip)
+        return self._forms[place]
+
+    def _size_of(self, item: Item) -> Size:
+        return self.form(item).target.crop_px
+
+    def _image_key(self, item: Item) -> str:
+        place = item.picture.index, item.image_variation
+        if place not in self._image_keys:
+            form = self.form(item)
+            self._image_keys[place] = fingerprint(
+                {
+                    "encoder": self._image_facts,
+                    "file": [str(item.picture.path), *item.picture.signature],
+                    "scale_px": form.target.scale_px,
+                    "crop_px": form.target.crop_px,
+                    "offset_px": form.offset_px,
+                    "flip": form.flip,
+                }
+            )
+        return self._image_keys[place]
+
+    def _text_key(self, caption: str) -> str:
+        if caption not in self._text_keys:
+            self._text_keys[caption] = fingerprint({"encoder": self._text_facts, "caption": caption})
+        return self._text_keys[caption]
+
+    def _encoded(self, item: Item, image_HWC: NDArray[Any]) -> Tensor:
+        return self.encoder.encode_image(formed(to_tensor(image_HWC, self.dtype), self.form(item))).cpu()
+
+    def _latents(self, item: Item) -> Tensor:
+        if not self.config.latent_caching:
+            return self._encoded(item, pixels(item.picture.path))
+        key = self._image_key(item)
+        held = self._images.get(key)
+        if held is None:  # somebody cleared the cache meanwhile, or the file is damaged
+            held = {"latents_CHW": self._encoded(item, pixels(item.picture.path))}
+            self._images.put(key, held)
+        return held["latents_CHW"]
+
+    def _text(self, caption: str) -> Tensor:
+        if not self.config.latent_caching:
+            return self.encoder.encode_text(self.tokens(caption)[None])[0].cpu()
+        key = self._text_key(caption)
+        held = self._texts.get(key)
+        if held is None:
+            held = {"text_LD": self.encoder.encode_text(self.tokens(caption)[None])[0].cpu()}
+            self._texts.put(key, held)
+        return held["text_LD"]
+
+
+def _groups(pictures: Sequence[Picture], concepts: dict[int, ConceptConfig]) -> tuple[Group, ...]:
+    groups = []
+    for number, concept in concepts.items():
+        own = tuple(picture for picture in pictures if picture.concept == number)
+        if own:
+            samples = order.samples_per_epoch(concept.balancing_strategy, concept.balancing, len(own))
+            groups.append(Group(own, samples, concept.image_variations, concept.text_variations))
+    return tuple(groups)

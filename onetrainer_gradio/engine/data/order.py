@@ -1,0 +1,80 @@
+"""Which picture comes when: epochs, variations, batches. Equal to OneTrainer's order for the same data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from onetrainer_gradio.engine.data.buckets import Size
+from onetrainer_gradio.engine.data.pictures import Picture
+from onetrainer_gradio.engine.data.places import Places
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture as it comes in an epoch: which variation of its form and of its caption."""
+
+    picture: Picture
+    image_variation: int
+    text_variation: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """The pictures of one concept, how many an epoch takes, and how many variations are cached."""
+
+    pictures: tuple[Picture, ...]
+    samples: int
+    image_variations: int
+    text_variations: int
+
+    def items(self, epoch: int, *, image_cached: bool = True, text_cached: bool = True) -> list[Item]:
+        """What an epoch takes: cyclically through the pictures, one variation further with each round.
+
+        What is not cached varies anew in every epoch.
+        """
+        size = len(self.pictures)
+        taken = []
+        for position in range(epoch * self.samples, (epoch + 1) * self.samples):
+            round_, place = divmod(position, size)
+            image = round_ % self.image_variations if image_cached else epoch
+            text = round_ % self.text_variations if text_cached else epoch
+            taken.append(Item(self.pictures[place], image, text))
+        return taken
+
+
+def samples_per_epoch(strategy: str, balancing: float, pictures: int) -> int:
+    """REPEATS: a multiple of the pictures; SAMPLES: their number."""
+    return math.floor(pictures * balancing) if strategy == "REPEATS" else int(balancing)
+
+
+def batches(
+    items: Sequence[Item], size_of: Callable[[Item], Size], batch_size: int, epoch: int, places: Places
+) -> list[list[Item]]:
+    """Shuffled batches of one size each; the rest of a bucket that fills no batch is left out of this epoch."""
+    buckets: dict[Size, list[Item]] = {}
+    for item in items:
+        buckets.setdefault(size_of(item), []).append(item)
+    random = places.random("batches", epoch)
+    order = [(size, number) for size, bucket in buckets.items() for number in range(len(bucket) // batch_size)]
+    random.shuffle(order)
+    for bucket in buckets.values():
+        random.shuffle(bucket)
+    return [buckets[size][number * batch_size : (number + 1) * batch_size] for size, number in order]
+
+
+def inline_batches(
+    items: Sequence[Item], size_of: Callable[[Item], Size], batch_size: int, epoch: int, places: Places
+) -> list[list[Item]]:
+    """The order without a latent cache: pictures shuffled, a batch comes as soon as a bucket is full."""
+    order = list(items)
+    places.random("batches", epoch).shuffle(order)
+    buckets: dict[Size, list[Item]] = {}
+    full = []
+    for item in order:
+        bucket = buckets.setdefault(size_of(item), [])
+        bucket.append(item)
+        if len(bucket) == batch_size:
+            full.append(buckets.pop(size_of(item)))
+    return full

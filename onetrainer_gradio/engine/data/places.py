@@ -1,0 +1,70 @@
+"""Seeds of everything random about the data, equal to OneTrainer's.
+
+OneTrainer's loader is a chain of stages; a stage draws from ``Random(hash((42, place, variation, index)))``, where
+``place`` is its place in the chain. The chain below is the one of an image model with one text encoder, without masks;
+only the places matter, so it is a list of names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+
+SEED = 42
+
+_READING = (
+    "concepts",
+    "settings",
+    "download",
+    "collect_paths",
+    "caption_path",
+    "load_picture",
+    "load_video",
+    "load_captions",
+    "load_concept_captions",
+    "file_name_caption",
+    "choose_caption_source",
+    "choose_caption",
+    "measure",
+    "bucket",
+    "crop",
+    "flip",
+    "rotate",
+    "brightness",
+    "contrast",
+    "saturation",
+    "hue",
+    "drop_tags",
+    "capitalize_tags",
+    "shuffle_tags",
+    "rescale",
+    "encode_picture",
+    "sample_latents",
+    "insert_embeddings",
+    "tokenize",
+)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where each stage stands in the chain of a run."""
+
+    place: Mapping[str, int]
+
+    @classmethod
+    def of(cls, *, latent_caching: bool, text_fixed: bool) -> Places:
+        """``text_fixed``: the text encoder is not trained, so that its output can be computed beforehand."""
+        chain = list(_READING)
+        if text_fixed:
+            chain.append("encode_text")
+        if latent_caching:
+            chain.append("picture_cache")
+            if text_fixed:
+                chain.append("text_cache")
+        chain += ["sort_variations", "batches"]
+        return cls({name: place for place, name in enumerate(chain)})
+
+    def random(self, stage: str, variation: int, index: int = -1) -> Random:
+        """The generator of ``stage`` for one item (or, without ``index``, for a whole epoch)."""
+        return Random(hash((SEED, self.place[stage], variation, index)))

@@ -1,0 +1,63 @@
+"""Exponential moving average of the trained weights: what is sampled and saved instead of the last ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+
+@dataclass
+class MovingAverage:
+    """An average over optimizer steps, on a device of its own."""
+
+    parameters: Sequence[Parameter]
+    max_decay: float
+    interval: int
+    device: torch.device
+    averages: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.averages = [parameter.detach().to(self.device, copy=True) for parameter in self.parameters]
+
+    def decay(self, update_step: int) -> float:
+        """min((1 + n) / (10 + n), max decay): short memory at first."""
+        return min((1 + update_step) / (10 + update_step), self.max_decay)
+
+    @torch.no_grad()
+    def step(self, update_step: int) -> None:
+        """Takes the weights in after optimizer step ``update_step`` (counted from 0), at every ``interval``-th."""
+        if (update_step + 1) % self.interval:
+            return
+        share = 1 - self.decay(update_step)
+        for average, parameter in zip(self.averages, self.parameters, strict=True):
+            if parameter.requires_grad:
+                average.add_(share * (parameter.detach().to(average.device) - average))
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within the block the model has the average as its weights."""
+        kept = [parameter.detach().clone() for parameter in self.parameters]
+        self._copy(self.averages)
+        try:
+            yield
+        finally:
+            self._copy(kept)
+
+    @torch.no_grad()
+    def _copy(self, tensors: Sequence[Tensor]) -> None:
+        for parameter, tensor in zip(self.parameters, tensors, strict=True):
+            parameter.copy_(tensor)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The content of ema.pt."""
+        return {"decay": self.max_decay, "ema_parameters": self.averages}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over the averages of a backup."""
+        self.averages = [tensor.to(self.device) for tensor in state["ema_parameters"]]

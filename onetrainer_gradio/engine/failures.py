@@ -1,0 +1,54 @@
+"""From what libraries raise to errors that name the cause and what to change."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+import torch
+from safetensors import SafetensorError
+
+from onetrainer_gradio.errors import DiskFullError, OutOfMemoryError, StorageError, TrainerError
+
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, *((errno.EDQUOT,) if hasattr(errno, "EDQUOT") else ())})
+_FULL_TEXT = re.compile(r"No space left|os error 28\b|os error 27\b|os error 122\b|Disk quota exceeded|File too large")
+# torch.save says no more than that its stream broke off
+_BROKEN_STREAM = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|basic_ios::clear|iostream error")
+_HOST_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|can't allocate memory")
+
+FOREIGN = (RuntimeError, OSError, MemoryError, SafetensorError)
+"""Where the known kinds come from."""
+
+_MEMORY_CHANGE = (
+    "lower the batch size or the resolution, turn gradient checkpointing on, train fewer parts, "
+    "or use a smaller precision for the parts that are not trained"
+)
+
+
+def translate(error: BaseException) -> TrainerError | None:
+    """The error to show instead of ``error``; None when it is not one of the known kinds."""
+    if isinstance(error, TrainerError):
+        return error
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError):
+        return OutOfMemoryError(f"The graphics memory is used up: {_first_line(text)}", change=_MEMORY_CHANGE)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _HOST_MEMORY.search(text)):
+        return OutOfMemoryError(f"The main memory is used up: {_first_line(text)}", change=_MEMORY_CHANGE)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return _disk_full(str(error.filename or text))
+    if _FULL_TEXT.search(text) or (isinstance(error, RuntimeError) and _BROKEN_STREAM.search(text)):
+        return _disk_full(_first_line(text))
+    if isinstance(error, OSError):
+        return StorageError(f"A file could not be read or written: {error}", change="check the path and its permissions")
+    return None
+
+
+def _disk_full(what: str) -> DiskFullError:
+    return DiskFullError(
+        f"There is no space left on the disk for {what}.",
+        change="free some space, keep fewer backups (rolling_backup), or choose another workspace folder",
+    )
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0] if text.strip() else "no more is known"

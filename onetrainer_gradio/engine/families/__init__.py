@@ -1,0 +1,33 @@
+"""Model families: how a model is loaded, encodes, predicts and is saved, and what its parts are called.
+
+A new family is a module with a class of the shape of ``family.Family`` and a line in ``FAMILIES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import cast
+
+from onetrainer_gradio.engine.families.family import Family
+from onetrainer_gradio.errors import UnsupportedError
+
+FAMILIES: Mapping[str, str] = {"STABLE_DIFFUSION_15": "stable_diffusion:StableDiffusion"}
+"""Model type -> "module:class" in this package."""
+
+
+def family_of(model_type: str) -> type[Family]:
+    """The family of a model type.
+
+    :raises UnsupportedError: when this engine has none.
+    """
+    if model_type not in FAMILIES:
+        raise UnsupportedError(
+            f"This engine cannot train models of the type {model_type} yet.",
+            path="model_type",
+            value=model_type,
+            expected=" or ".join(FAMILIES),
+            change="the model type, or use the OneTrainer backend",
+        )
+    module, _, name = FAMILIES[model_type].partition(":")
+    return cast(type[Family], getattr(import_module(f"{__name__}.{module}"), name))

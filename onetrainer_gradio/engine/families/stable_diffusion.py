@@ -1,0 +1,430 @@
+"""Stable Diffusion 1.5: a UNet over the latents of a VAE, told what to paint by a CLIP text encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar, cast
+
+import torch
+from diffusers.loaders.single_file_utils import SingleFileComponentError
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from safetensors import SafetensorError
+from torch import Generator, Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.engine import precision
+from onetrainer_gradio.engine.data.cache import file_identity
+from onetrainer_gradio.engine.data.dataset import Batch
+from onetrainer_gradio.engine.diffusion import DiffusionProcess, zero_terminal_snr
+from onetrainer_gradio.engine.families.family import Painting, Part, Prediction
+from onetrainer_gradio.engine.families.original_layout import to_original
+from onetrainer_gradio.engine.files import whole_folder, write_tensors
+from onetrainer_gradio.engine.header import Header
+from onetrainer_gradio.engine.hub import Hub
+from onetrainer_gradio.engine.noise import draw_noise, generalized_offset_psi
+from onetrainer_gradio.engine.samplers import scheduler_of
+from onetrainer_gradio.errors import ModelFormatError
+
+CFG_RESCALE = 0.7
+"""Guidance rescale of preview pictures (arXiv 2305.08891, section 3.4), the value that OneTrainer uses."""
+
+CONFIGS_OF_SINGLE_FILES = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+"""A single file holds weights only; tokenizer and layout come from here."""
+
+_SMALL = ("model_index.json", "scheduler/*.json", "tokenizer/*", "*/config.json")
+_WEIGHTS = {
+    "text_encoder": ("model.safetensors", "model.fp16.safetensors", "pytorch_model.bin"),
+    "vae": (
+        "diffusion_pytorch_model.safetensors",
+        "diffusion_pytorch_model.fp16.safetensors",
+        "diffusion_pytorch_model.bin",
+    ),
+    "unet": (
+        "diffusion_pytorch_model.safetensors",
+        "diffusion_pytorch_model.safetensors.index.json",
+        "diffusion_pytorch_model.fp16.safetensors",
+        "diffusion_pytorch_model.bin",
+    ),
+}
+_SHARDS = "*/diffusion_pytorch_model-*-of-*.safetensors"
+
+
+@dataclass
+class StableDiffusion:
+    """A loaded Stable Diffusion 1.5."""
+
+    quantum_px: ClassVar[int] = 8
+    full_formats: ClassVar[frozenset[str]] = frozenset({"DIFFUSERS", "ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"})
+    title: ClassVar[str] = "Stable Diffusion 1.5"
+    architecture: ClassVar[str] = "stable-diffusion-v1"
+
+    config: TrainConfig
+    unet: Any
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    noise_schedule: dict[str, Any]
+    identities: dict[str, Any]
+    device: torch.device = field(init=False)
+    process: DiffusionProcess = field(init=False)
+
+    # -- loading --------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, config: TrainConfig, source: str, progress: Callable[[int, int, str], None]) -> StableDiffusion:
+        """The model at ``source``: a diffusers folder, a single file, or a hub name.
+
+        :raises ModelNotFoundError: when it is nowhere.
+        :raises ModelFormatError: when it is no Stable Diffusion 1.5.
+        """
+        hub = Hub.of(config, progress)
+        place = hub.locate(source, (*_SMALL, *(f"{part}/{names[0]}" for part, names in _WEIGHTS.items())))
+        loaded = (
+            _from_folder(config, source, place, hub, progress) if place.is_dir() else _from_file(config, place, hub, progress)
+        )
+        model = cls(config=config, **loaded)
+        model._prepare()
+        return model
+
+    def _prepare(self) -> None:
+        config = self.config
+        self.device = torch.device(config.train_device)
+        self._temp_device = torch.device(config.temp_device)
+        self.dtype = precision.DTYPES[config.train_dtype]
+        self.autocast = precision.autocast(self.device, self.dtype, cache=config.enable_autocast_cache)
+        self._modules: dict[str, nn.Module] = {"text_encoder": self.text_encoder, "unet": self.unet, "vae": self.vae}
+        for module in self._modules.values():
+            module.requires_grad_(False)
+            module.eval()
+        betas = DDIMScheduler.from_config(self.noise_schedule).betas
+        self._zero_snr = config.rescale_noise_scheduler_to_zero_terminal_snr
+        prediction = self.noise_schedule.get("prediction_type", "epsilon")
+        if config.force_epsilon_prediction:
+            prediction = "epsilon"
+        if config.force_v_prediction or self._zero_snr:
+            prediction = "v_prediction"
+        betas = zero_terminal_snr(betas) if self._zero_snr else betas
+        self.process = DiffusionProcess.from_betas(betas, prediction, self.device)
+        wants_psi = config.offset_noise_weight > 0 and config.generalized_offset_noise
+        self._psi_T = generalized_offset_psi(self.process.betas_T) if wants_psi else None
+        self._pipeline: Any = None
+
+    # -- parts ----------------------------------------------------------------------------------------------------------
+
+    def parts(self) -> tuple[Part, ...]:
+        """Text encoder and UNet, in the order of their parameter groups."""
+        # newer transformers left a level of the text encoder out; adapter files keep it
+        prefix = "" if hasattr(self.text_encoder, "text_model") else "text_model."
+        return (
+            Part("text_encoder", self.text_encoder, "lora_te", prefix, layer_filter=False),
+            Part("unet", self.unet, "lora_unet"),
+        )
+
+    def frozen_modules(self) -> Mapping[str, nn.Module]:
+        """The VAE."""
+        return {"vae": self.vae}
+
+    def place(self, *names: str) -> None:
+        """Puts these parts on the training device and the others on the temporary one."""
+        if self.device == self._temp_device:
+            return
+        for name, module in self._modules.items():
+            if name not in names:
+                module.to(self._temp_device)
+        for name in names:
+            self._modules[name].to(self.device)
+
+    def set_checkpointing(self) -> None:
+        """Gradient checkpointing of the trained parts that want it."""
+        if self.config.unet.gradient_checkpointing:
+            self.unet.enable_gradient_checkpointing()
+        if self.config.text_encoder.train and self.config.text_encoder.gradient_checkpointing:
+            self.text_encoder.gradient_checkpointing_enable()
+
+    # -- encoding -------------------------------------------------------------------------------------------------------
+
+    def _facts(self, part: str, weights: str) -> dict[str, Any]:
+        return {
+            "family": "stable_diffusion",
+            "model": self.identities[part],
+            "weights": weights,
+            "train_dtype": str(self.config.train_dtype),
+            "device": self.device.type,
+        }
+
+    def image_facts(self) -> dict[str, Any]:
+        """VAE, its precision, and that of the computation."""
+        return self._facts("vae", str(self.config.vae.weight_dtype))
+
+    def text_facts(self) -> dict[str, Any]:
+        """Text encoder, tokenizer, their precision, and the skipped layers."""
+        skip = self.config.text_encoder_layer_skip
+        facts = self._facts("text_encoder", str(self.config.text_encoder.weight_dtype))
+        return facts | {"tokenizer": self.identities["tokenizer"], "layer_skip": skip}
+
+    @torch.no_grad()
+    def encode_image(self, image_CHW: Tensor) -> Tensor:
+        """The mean of the VAE's posterior, unscaled: latents (4, H/8, W/8)."""
+        with self.autocast:
+            image = (image_CHW * 2 - 1)[None].to(self.device)
+            latents_CHW: Tensor = self.vae.encode(image).latent_dist.mode()[0]
+            return latents_CHW
+
+    def tokenize(self, caption: str) -> Tensor:
+        """77 token numbers."""
+        limit = self.tokenizer.model_max_length
+        encoded = self.tokenizer(caption, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")
+        tokens_L: Tensor = encoded.input_ids[0]
+        return tokens_L
+
+    @torch.no_grad()
+    def encode_text(self, tokens_BL: Tensor) -> Tensor:
+        """Hidden states (B, 77, D) of the last layer that is not skipped, normalized."""
+        with self.autocast:
+            return self._hidden(tokens_BL, self.config.text_encoder_layer_skip)
+
+    def _hidden(self, tokens_BL: Tensor, layer_skip: int) -> Tensor:
+        output = self.text_encoder(tokens_BL.to(self.device), output_hidden_states=True, return_dict=True)
+        norm = getattr(self.text_encoder, "text_model", self.text_encoder).final_layer_norm
+        hidden_BLD: Tensor = norm(output.hidden_states[-1 - layer_skip])
+        return hidden_BLD
+
+    # -- training -------------------------------------------------------------------------------------------------------
+
+    def predict(
+        self, batch: Batch, draw_timesteps: Callable[[Generator, int], Tensor], generator: Generator, step: int | None
+    ) -> Prediction:
+        """The UNet's answer to the noised latents; draws first the timesteps, then the noise."""
+        config = self.config
+        with self.autocast:
+            if batch.text_BLD is None:
+                text_BLD = self._hidden(batch.tokens_BL, config.text_encoder_layer_skip)
+            else:
+                text_BLD = batch.text_BLD.to(self.device, non_blocking=True)
+            text_BLD = self._with_dropout(text_BLD, step)
+            latents_BCHW = batch.latents_BCHW.to(self.device, non_blocking=True) * self.vae.config["scaling_factor"]
+            timestep_B = draw_timesteps(generator, latents_BCHW.shape[0])
+            noise_BCHW = draw_noise(
+                latents_BCHW,
+                generator,
+                offset_weight=config.offset_noise_weight,
+                perturbation_weight=config.perturbation_noise_weight,
+                psi_B=None if self._psi_T is None else self._psi_T[timestep_B.long()],
+            )
+            noised_BCHW = self.process.noised(latents_BCHW, noise_BCHW, timestep_B)
+            predicted_BCHW = self.unet(noised_BCHW.to(self.dtype), timestep_B, text_BLD.to(self.dtype), return_dict=False)[0]
+            return Prediction(predicted_BCHW, self.process.target(latents_BCHW, noise_BCHW, timestep_B), timestep_B)
+
+    def _with_dropout(self, text_BLD: Tensor, step: int | None) -> Tensor:
+        chance = self.config.text_encoder.dropout_probability
+        if step is None or chance <= 0:
+            return text_BLD
+        random = Random(step)
+        kept = [random.random() > chance for _ in range(text_BLD.shape[0])]
+        return text_BLD * torch.tensor(kept, device=text_BLD.device).float()[:, None, None]
+
+    # -- painting -------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def paint(self, painting: Painting) -> Any:
+        """A preview picture by diffusers' pipeline over the live weights, or None when it was ended early."""
+        sample = painting.sample
+        pipeline = self.pipeline()
+        pipeline.scheduler = scheduler_of(
+            sample.noise_scheduler, self.noise_schedule, self.process.prediction, zero_snr=self._zero_snr
+        )
+        generator = torch.Generator(self.device).manual_seed(painting.seed)
+        with self.autocast:
+            prompt, negative = (
+                self._hidden(self.tokenize(text)[None], painting.clip_skip).to(self.dtype)
+                for text in (sample.prompt, sample.negative_prompt)
+            )
+            size = (1, self.unet.config["in_channels"], sample.height // 8, sample.width // 8)
+            latents = torch.randn(size, generator=generator, device=self.device, dtype=self.dtype)
+
+            def on_step(pipe: Any, done: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+                if not painting.on_step(done + 1, pipe.num_timesteps):
+                    pipe._interrupt = True  # diffusers' documented way to end early
+                return values
+
+            images = pipeline(
+                prompt_embeds=prompt,
+                negative_prompt_embeds=negative,
+                height=sample.height,
+                width=sample.width,
+                num_inference_steps=sample.diffusion_steps,
+                guidance_scale=sample.cfg_scale,
+                guidance_rescale=CFG_RESCALE,
+                generator=generator,
+                latents=latents,
+                callback_on_step_end=on_step,
+            ).images
+        return None if pipeline.interrupt else images[0]
+
+    def pipeline(self) -> Any:
+        """diffusers' pipeline over the live parts."""
+        if self._pipeline is None:
+            from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+
+            self._pipeline = StableDiffusionPipeline(
+                vae=self.vae,
+                text_encoder=self.text_encoder,
+                tokenizer=self.tokenizer,
+                unet=self.unet,
+                scheduler=DDIMScheduler.from_config(self.noise_schedule),
+                safety_checker=None,
+                feature_extractor=None,
+                requires_safety_checker=False,
+            )
+            self._pipeline.set_progress_bar_config(disable=True)
+        return self._pipeline
+
+    # -- saving ---------------------------------------------------------------------------------------------------------
+
+    def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
+        """Writes the whole model as a diffusers folder or as one file with the original names."""
+        if model_format == "DIFFUSERS":
+            with whole_folder(destination) as folder:
+                self.write_folder(folder, dtype)
+            return
+        tensors = to_original(self.unet.state_dict(), self.vae.state_dict(), self._text_state(), self.unet.config)
+        tensors = {name: tensor.to("cpu", dtype) for name, tensor in tensors.items()}
+        write_tensors(destination, tensors, header(tensors))
+
+    def write_folder(self, folder: Path, dtype: torch.dtype | None) -> None:
+        """Fills ``folder`` with the model in diffusers layout."""
+        for name, module in self._modules.items():
+            state = {key: tensor.to("cpu", dtype) for key, tensor in module.state_dict().items()}
+            if name == "text_encoder":
+                (folder / name).mkdir(parents=True)
+                self.text_encoder.config.to_json_file(folder / name / "config.json")
+                write_tensors(folder / name / "model.safetensors", self._named(state), {"format": "pt"}, durable=False)
+            else:
+                cast(Any, module).save_config(folder / name)
+                target = folder / name / "diffusion_pytorch_model.safetensors"
+                write_tensors(target, state, {"format": "pt"}, durable=False)
+        self.tokenizer.save_pretrained(folder / "tokenizer")
+        scheduler = {**self.noise_schedule, "prediction_type": self.process.prediction}
+        if self._zero_snr:
+            scheduler["rescale_betas_zero_snr"] = True
+        DDIMScheduler.from_config(scheduler).save_pretrained(folder / "scheduler")
+        index = {
+            "_class_name": "StableDiffusionPipeline",
+            "feature_extractor": [None, None],
+            "requires_safety_checker": False,
+            "safety_checker": [None, None],
+            "scheduler": ["diffusers", "DDIMScheduler"],
+            "text_encoder": ["transformers", "CLIPTextModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "vae": ["diffusers", "AutoencoderKL"],
+        }
+        (folder / "model_index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+
+    def _text_state(self) -> dict[str, Tensor]:
+        return self._named(self.text_encoder.state_dict())
+
+    def _named(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        prefix = self.parts()[0].path_prefix
+        return {f"{prefix}{key}": tensor for key, tensor in state.items()}
+
+
+def _from_folder(
+    config: TrainConfig, source: str, folder: Path, hub: Hub, progress: Callable[[int, int, str], None]
+) -> dict[str, Any]:
+    if not Path(source).exists():  # fetched from the hub: repositories differ in the weight files that they hold
+        for part, names in _WEIGHTS.items():
+            for name in names:
+                if any((folder / part / known).exists() for known in names):
+                    break
+                folder = hub.locate(source, (*_SMALL, f"{part}/{name}", _SHARDS))
+    for part, names in _WEIGHTS.items():
+        if not (folder / part / "config.json").is_file() or not any((folder / part / name).is_file() for name in names):
+            raise ModelFormatError(
+                f"'{source}' is no Stable Diffusion 1.5 in diffusers layout: '{part}' is missing in it or has no weights.",
+                path="base_model_name",
+                value=source,
+                expected=f"{part}/config.json and {part}/{names[0]}",
+                change="the base model or the model type",
+            )
+    loaders: dict[str, Callable[[], Any]] = {
+        "tokenizer": lambda: CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        "text_encoder": lambda: CLIPTextModel.from_pretrained(
+            folder / "text_encoder", dtype=_dtype(config, "text_encoder"), **_variant(folder, "text_encoder")
+        ),
+        "vae": lambda: AutoencoderKL.from_pretrained(
+            folder / "vae", torch_dtype=_dtype(config, "vae"), **_variant(folder, "vae")
+        ),
+        "unet": lambda: UNet2DConditionModel.from_pretrained(
+            folder / "unet", torch_dtype=_dtype(config, "unet"), **_variant(folder, "unet")
+        ),
+    }
+    loaded: dict[str, Any] = {}
+    for done, (name, load) in enumerate(loaders.items()):
+        progress(done, len(loaders), name)
+        try:
+            loaded[name] = load()
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise ModelFormatError(
+                f"The part '{name}' of the base model '{source}' cannot be loaded: {error}",
+                path="base_model_name",
+                value=source,
+                expected="a Stable Diffusion 1.5",
+                change="the base model or the model type",
+            ) from error
+    progress(len(loaders), len(loaders), "")
+    loaded["noise_schedule"] = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    loaded["identities"] = {
+        name: [file_identity(file) for file in sorted((folder / name).iterdir()) if file.is_file()]
+        for name in ("vae", "text_encoder", "tokenizer")
+    }
+    return loaded
+
+
+def _from_file(config: TrainConfig, file: Path, hub: Hub, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+
+    layout = hub.locate(CONFIGS_OF_SINGLE_FILES, _SMALL)
+    progress(0, 1, file.name)
+    try:
+        pipeline = StableDiffusionPipeline.from_single_file(
+            str(file), config=str(layout), local_files_only=True, safety_checker=None, torch_dtype=torch.float32
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, SingleFileComponentError) as error:
+        raise ModelFormatError(
+            f"The file '{file}' cannot be loaded as Stable Diffusion 1.5: {error}",
+            path="base_model_name",
+            value=str(file),
+            expected="a Stable Diffusion 1.5 checkpoint",
+            change="the base model or the model type",
+        ) from error
+    progress(1, 1, "")
+    parts = {name: getattr(pipeline, name) for name in ("unet", "vae", "text_encoder")}
+    identity = [file_identity(file)]
+    return {
+        **{name: module.to(_dtype(config, name)) for name, module in parts.items()},
+        "tokenizer": pipeline.tokenizer,
+        "noise_schedule": dict(pipeline.scheduler.config),
+        "identities": {
+            "vae": identity,
+            "text_encoder": identity,
+            "tokenizer": [file_identity(found) for found in sorted((layout / "tokenizer").iterdir())],
+        },
+    }
+
+
+def _dtype(config: TrainConfig, part: str) -> torch.dtype:
+    return precision.DTYPES[getattr(config, part).weight_dtype]
+
+
+def _variant(folder: Path, part: str) -> dict[str, Any]:
+    present = next(name for name in _WEIGHTS[part] if (folder / part / name).is_file())
+    options: dict[str, Any] = {"use_safetensors": ".safetensors" in present}
+    return options | ({"variant": "fp16"} if ".fp16." in present else {})

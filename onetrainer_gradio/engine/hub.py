@@ -1,0 +1,125 @@
+"""Where a base model lies: a folder or file here, or a repository on the Hugging Face hub, which is fetched."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.errors import ModelNotFoundError
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_FILE_URL = re.compile(r"https://huggingface\.co/(?P<repo>[^/]+/[^/]+)/(?:resolve|blob)/(?P<revision>[^/]+)/(?P<file>.+)")
+
+
+@dataclass(frozen=True)
+class Hub:
+    """How the hub is asked: with which token, whether at all, and where fetched files are kept."""
+
+    token: str | None = field(repr=False)
+    offline: bool
+    cache_dir: str | None
+    progress: Callable[[int, int, str], None] = lambda done, total, detail: None
+    """Told ``(done, total, what)`` while files are fetched; may raise to end that."""
+
+    @classmethod
+    def of(cls, config: TrainConfig, progress: Callable[[int, int, str], None] = lambda done, total, detail: None) -> Hub:
+        """The hub as the configuration wants it."""
+        # the setting stands for HF_HOME, in which the models lie under "hub"
+        folder = str(Path(config.huggingface_cache_dir) / "hub") if config.huggingface_cache_dir else None
+        return cls(config.secrets.huggingface_token or None, config.offline_mode, folder, progress)
+
+    def locate(self, name: str, patterns: Iterable[str]) -> Path:
+        """The local folder or file of the model ``name``; from the hub, only files matching ``patterns`` are fetched.
+
+        :raises ModelNotFoundError: when it is nowhere.
+        """
+        if not name.strip():
+            raise _missing(name, "No base model is given.")
+        local = Path(name)
+        if local.exists():
+            return local
+        url = _FILE_URL.fullmatch(name)
+        if url is None and (_REPOSITORY.fullmatch(name) is None or name.endswith((".safetensors", ".ckpt"))):
+            raise _missing(name, f"The base model '{name}' does not exist.")
+        try:
+            if url is not None:
+                return Path(self._file(url["repo"], url["revision"], url["file"]))
+            return Path(self._snapshot(name, tuple(patterns)))
+        except GatedRepoError as error:
+            change = "accept its conditions on huggingface.co and enter your access token"
+            raise _missing(name, f"The repository '{name}' is only for people who accepted its conditions.", change) from error
+        except RepositoryNotFoundError as error:
+            raise _missing(name, f"There is no repository '{name}' on the hub, or your token may not read it.") from error
+        except HFValidationError as error:
+            raise _missing(name, f"The base model '{name}' does not exist.") from error
+        except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+            why = "and 'Offline' is on" if self.offline else "and the hub cannot be reached"
+            change = "turn 'Offline' off, check the connection, or enter the path of a model on this machine"
+            raise _missing(name, f"The model '{name}' is not on this machine {why}.", change) from error
+        except (HfHubHTTPError, httpx.HTTPError) as error:
+            change = "check the connection, or enter the path of a model on this machine"
+            raise _missing(name, f"The model '{name}' could not be fetched from the hub: {error}", change) from error
+
+    def _snapshot(self, repository: str, patterns: tuple[str, ...]) -> str:
+        return snapshot_download(
+            repository,
+            allow_patterns=list(patterns),
+            token=self.token,
+            local_files_only=self.offline,
+            cache_dir=self.cache_dir,
+            tqdm_class=told_to(self.progress),
+        )
+
+    def _file(self, repository: str, revision: str, file: str) -> str:
+        return hf_hub_download(
+            repository,
+            file,
+            revision=revision,
+            token=self.token,
+            local_files_only=self.offline,
+            cache_dir=self.cache_dir,
+            tqdm_class=told_to(self.progress),
+        )
+
+
+def told_to(progress: Callable[[int, int, str], None]) -> Any:
+    """A progress bar for the hub's library that paints nothing and tells ``progress`` how much is fetched."""
+
+    class Told(tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            options.pop("name", None)
+            super().__init__(*args, **{**options, "disable": False, "file": io.StringIO()})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            updated: bool | None = super().update(n)
+            progress(int(self.n), int(self.total or 0), f"fetching {self.desc or 'the model'}".rstrip(": "))
+            return updated
+
+    return Told
+
+
+def _missing(name: str, message: str, change: str = "the base model") -> ModelNotFoundError:
+    return ModelNotFoundError(
+        message,
+        path="base_model_name",
+        value=name,
+        expected="a folder in diffusers layout, a .safetensors file, or the name of a repository on the hub",
+        change=change,
+    )

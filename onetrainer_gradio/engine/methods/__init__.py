@@ -1,0 +1,30 @@
+"""Training methods: what of a model is trained and how that is saved. Each is written once, over the parts of any family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import cast
+
+from onetrainer_gradio.engine.methods.method import Method
+from onetrainer_gradio.errors import UnsupportedError
+
+METHODS: Mapping[str, str] = {"LORA": "lora:Lora", "FINE_TUNE": "full:FineTune"}
+"""Training method -> "module:class" in this package."""
+
+
+def method_of(training_method: str) -> type[Method]:
+    """The class of a training method.
+
+    :raises UnsupportedError: when this engine has none.
+    """
+    if training_method not in METHODS:
+        raise UnsupportedError(
+            f"This engine cannot train with the method {training_method} yet.",
+            path="training_method",
+            value=training_method,
+            expected=" or ".join(METHODS),
+            change="the training method, or use the OneTrainer backend",
+        )
+    module, _, name = METHODS[training_method].partition(":")
+    return cast(type[Method], getattr(import_module(f"{__name__}.{module}"), name))

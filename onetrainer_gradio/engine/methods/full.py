@@ -1,0 +1,84 @@
+"""Full fine-tuning: the weights of the model themselves are trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.engine.families.family import Family
+from onetrainer_gradio.engine.header import Header
+from onetrainer_gradio.engine.methods.layer_filter import LayerFilter
+from onetrainer_gradio.engine.methods.method import ParameterGroup
+from onetrainer_gradio.errors import BackupMismatchError
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """The trained parts of a model; a layer filter leaves the rest of the denoiser frozen."""
+
+    formats: ClassVar[frozenset[str]] = frozenset({"DIFFUSERS", "ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"})
+
+    family: Family
+    trained: tuple[ParameterGroup, ...]
+    modules: tuple[nn.Module, ...]
+
+    @classmethod
+    def base_model(cls, config: TrainConfig, backup: Path | None) -> str:
+        """A backup is a whole model in diffusers layout.
+
+        :raises BackupMismatchError: when it is not.
+        """
+        if backup is None:
+            return config.base_model_name
+        if not (backup / "model_index.json").is_file():
+            raise BackupMismatchError(
+                f"The backup '{backup}' holds no whole model.",
+                path="training_method",
+                value=config.training_method,
+                expected="model_index.json",
+                change="go on from a backup of a full fine-tune, or use the training method of the backup",
+            )
+        return str(backup)
+
+    @classmethod
+    def attach(cls, family: Family, config: TrainConfig, seed: int, backup: Path | None) -> FineTune:
+        """Makes the parameters of the parts that are trained trainable."""
+        filter_ = LayerFilter.parse(config.layer_filter, regex=config.layer_filter_regex)
+        groups, modules = [], []
+        for part in family.parts():
+            settings = getattr(config, part.name)
+            if not settings.train:
+                continue
+            named = dict(part.module.named_parameters())
+            chosen = filter_.selected(list(named)) if part.layer_filter else list(named)
+            for name in chosen:
+                named[name].requires_grad_(True)
+            rate = config.learning_rate if settings.learning_rate is None else settings.learning_rate
+            groups.append(ParameterGroup(part.name, part.name, tuple(named[name] for name in chosen), rate))
+            modules.append(part.module)
+        return cls(family, tuple(groups), tuple(modules))
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        """One group for each trained part."""
+        return self.trained
+
+    def encoding_facts(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def trained_modules(self) -> tuple[nn.Module, ...]:
+        """The trained parts."""
+        return self.modules
+
+    def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
+        """Writes the whole model."""
+        self.family.save(destination, model_format, dtype, header)
+
+    def back_up(self, folder: Path, header: Header) -> None:
+        """Writes the whole model in diffusers layout into the backup."""
+        self.family.write_folder(folder, None)

@@ -1,0 +1,237 @@
+"""LoRA (arXiv 2106.09685): two small matrices beside every chosen Linear and Conv2d. The layers come from peft."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Generator, Tensor, nn
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.engine import precision
+from onetrainer_gradio.engine.adapter_files import LORA_FORMATS, Layout, Tensors, read_adapter
+from onetrainer_gradio.engine.families.family import Family, Part
+from onetrainer_gradio.engine.files import digest, write_tensors
+from onetrainer_gradio.engine.header import Header
+from onetrainer_gradio.engine.methods.layer_filter import LayerFilter
+from onetrainer_gradio.engine.methods.lean import lean_forward
+from onetrainer_gradio.engine.methods.method import ParameterGroup
+from onetrainer_gradio.errors import BackupMismatchError, ModelFormatError, ModelNotFoundError
+
+ADAPTER = "default"
+BACKUP_FILE = Path("lora") / "lora.safetensors"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One adapted layer: ``name`` as in adapter files, and peft's module."""
+
+    name: str
+    module: Any
+
+    @property
+    def down(self) -> nn.Module:
+        """The matrix to the rank."""
+        return self.module.lora_A[ADAPTER]  # type: ignore[no-any-return]
+
+    @property
+    def up(self) -> nn.Module:
+        """The matrix back."""
+        return self.module.lora_B[ADAPTER]  # type: ignore[no-any-return]
+
+    @property
+    def alpha(self) -> Tensor:
+        """Alpha as the files hold it: a number in float32."""
+        return torch.tensor(float(self.module.lora_alpha[ADAPTER]))
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Adapters on the parts of a model."""
+
+    formats: ClassVar[frozenset[str]] = frozenset(LORA_FORMATS) - {"INTERNAL"}
+
+    layers: Mapping[str, tuple[Layer, ...]]
+    layout: Layout
+    parts: tuple[Part, ...]
+    trained: tuple[ParameterGroup, ...]
+
+    @classmethod
+    def base_model(cls, config: TrainConfig, backup: Path | None) -> str:
+        """The base model never changes."""
+        return config.base_model_name
+
+    @classmethod
+    def attach(cls, family: Family, config: TrainConfig, seed: int, backup: Path | None) -> Lora:
+        """Adapters on the denoiser, and on the text encoder where it is trained or the file to go on from has them."""
+        parts = family.parts()
+        paths = {part.name: _adaptable(part.module) for part in parts}
+        layout = Layout.of(parts, paths)
+        start = _starting_weights(config, layout, backup)
+        filter_ = LayerFilter.parse(config.layer_filter, regex=config.layer_filter_regex)
+        layers: dict[str, tuple[Layer, ...]] = {}
+        for part in parts:
+            names = paths[part.name]
+            wanted = not part.layer_filter and not _part(config, part).train
+            if wanted and not any(key.startswith(f"{part.name}.") for key in start):
+                continue
+            chosen = filter_.selected(names) if part.layer_filter else names
+            layers[part.name] = _inject(part, chosen, config)
+        generator = torch.Generator().manual_seed(seed)
+        everything = [layer for found in layers.values() for layer in found]
+        for layer in everything:
+            _initialize(layer, generator)
+        _load(start, everything, config, backup)
+        dtype = precision.DTYPES[config.lora_weight_dtype]
+        for layer in everything:
+            layer.down.to(dtype)
+            layer.up.to(dtype)
+        groups = tuple(
+            _group(part, layers[part.name], config) for part in parts if part.name in layers and _part(config, part).train
+        )
+        method = cls(layers, layout, parts, groups)
+        for part in parts:
+            if part.name in layers and not _part(config, part).train:
+                for layer in layers[part.name]:
+                    layer.down.requires_grad_(False)
+                    layer.up.requires_grad_(False)
+        return method
+
+    def groups(self) -> tuple[ParameterGroup, ...]:
+        """One group for each trained part, down and up matrix of each layer in turn."""
+        return self.trained
+
+    def encoding_facts(self) -> dict[str, Any]:
+        """The adapters of parts that are used but not trained."""
+        trained = {group.part for group in self.trained}
+        fixed = {name for name in self.layers if name not in trained and name != self.parts[-1].name}
+        tensors = {key: tensor for key, tensor in self.adapter().items() if key.split(".", 1)[0] in fixed}
+        return {"adapter": digest(tensors)} if tensors else {}
+
+    def trained_modules(self) -> tuple[nn.Module, ...]:
+        """The parts whose adapters are trained."""
+        names = {group.part for group in self.trained}
+        return tuple(part.module for part in self.parts if part.name in names)
+
+    def adapter(self) -> Tensors:
+        """The weights under the names of a backup."""
+        tensors: Tensors = {}
+        for layers in self.layers.values():
+            for layer in layers:
+                tensors[f"{layer.name}.alpha"] = layer.alpha
+                tensors[f"{layer.name}.lora_down.weight"] = layer.down.weight.detach()  # type: ignore[operator]
+                tensors[f"{layer.name}.lora_up.weight"] = layer.up.weight.detach()  # type: ignore[operator]
+        return tensors
+
+    def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
+        """Writes the adapter file."""
+        weights = {name: tensor.to("cpu", dtype) for name, tensor in self.adapter().items()}
+        tensors = LORA_FORMATS[model_format](weights, self.layout)
+        write_tensors(destination, tensors, header(tensors))
+
+    def back_up(self, folder: Path, header: Header) -> None:
+        """Writes ``lora/lora.safetensors``."""
+        self.save(folder / BACKUP_FILE, "INTERNAL", None, header)
+
+
+def _part(config: TrainConfig, part: Part) -> Any:
+    return getattr(config, part.name)
+
+
+def _adaptable(module: nn.Module) -> list[str]:
+    return [name for name, child in module.named_modules() if isinstance(child, nn.Linear | nn.Conv2d)]
+
+
+def _inject(part: Part, names: list[str], config: TrainConfig) -> tuple[Layer, ...]:
+    settings = LoraConfig(
+        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=names, lora_dropout=0.0, init_lora_weights=False
+    )
+    inject_adapter_in_model(settings, part.module, adapter_name=ADAPTER)
+    layers = tuple(Layer(f"{part.name}.{part.path_prefix}{name}", part.module.get_submodule(name)) for name in names)
+    for layer in layers:
+        layer.module.forward = lean_forward(layer.module, ADAPTER, config.dropout_probability)
+    return layers
+
+
+@torch.no_grad()
+def _initialize(layer: Layer, generator: Generator) -> None:
+    """Down: uniform as torch initializes a Linear (Kaiming with a = sqrt 5); up: zero, so that nothing changes yet."""
+    down: Tensor = layer.down.weight  # type: ignore[assignment]
+    drawn = torch.empty(down.shape, dtype=torch.float32)
+    nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)
+    down.copy_(drawn)
+    nn.init.zeros_(layer.up.weight)  # type: ignore[arg-type]
+
+
+def _starting_weights(config: TrainConfig, layout: Layout, backup: Path | None) -> Tensors:
+    file = backup / BACKUP_FILE if backup else Path(config.lora_model_name) if config.lora_model_name else None
+    if file is None:
+        return {}
+    if backup is None and file.is_dir():
+        file = file / BACKUP_FILE
+    if not file.is_file():
+        if backup is not None:
+            raise BackupMismatchError(
+                f"The backup '{backup}' holds no adapter.",
+                path="training_method",
+                value=config.training_method,
+                expected=str(BACKUP_FILE),
+                change="go on from a backup of a LoRA run, or use the training method of the backup",
+            )
+        raise ModelNotFoundError(
+            f"The adapter '{file}' does not exist.",
+            path="lora_model_name",
+            value=config.lora_model_name,
+            expected="a .safetensors file",
+            change="the adapter to start from",
+        )
+    try:
+        return read_adapter(load_file(file), layout, str(file))
+    except SafetensorError as error:
+        raise ModelFormatError(
+            f"The adapter '{file}' cannot be read: {error}", path="lora_model_name", expected="a .safetensors file"
+        ) from error
+
+
+@torch.no_grad()
+def _load(start: Tensors, layers: list[Layer], config: TrainConfig, backup: Path | None) -> None:
+    if not start:
+        return
+    source = str(backup) if backup else config.lora_model_name
+    rank = next(tensor.shape[0] for name, tensor in start.items() if name.endswith("lora_down.weight"))
+    known = {layer.name for layer in layers}
+    extra = next((name for name in start if name.rsplit(".lora_", 1)[0].removesuffix(".alpha") not in known), "")
+    missing = next((layer.name for layer in layers if f"{layer.name}.lora_down.weight" not in start), "")
+    if rank != config.lora_rank or extra or missing:
+        what = f"it has rank {rank}" if rank != config.lora_rank else f"the layer '{(extra or missing)}' is in only one of them"
+        raise BackupMismatchError(
+            f"The adapter '{source}' does not fit the settings: {what}.",
+            path="lora_rank" if rank != config.lora_rank else "layer_filter",
+            value=config.lora_rank if rank != config.lora_rank else config.layer_filter,
+            expected=f"rank {rank} and the same layers",
+            change="lora_rank, layer_filter or text_encoder.train, or start from another adapter",
+        )
+    for layer in layers:
+        layer.down.weight.copy_(start[f"{layer.name}.lora_down.weight"])  # type: ignore[operator]
+        layer.up.weight.copy_(start[f"{layer.name}.lora_up.weight"])  # type: ignore[operator]
+        alpha = float(start[f"{layer.name}.alpha"])
+        layer.module.lora_alpha[ADAPTER] = alpha
+        layer.module.scaling[ADAPTER] = alpha / rank
+
+
+def _group(part: Part, layers: tuple[Layer, ...], config: TrainConfig) -> ParameterGroup:
+    parameters = [matrix.weight for layer in layers for matrix in (layer.down, layer.up)]
+    rate = _part(config, part).learning_rate
+    return ParameterGroup(
+        f"{part.name}_lora",
+        part.name,
+        tuple(parameters),  # type: ignore[arg-type]
+        config.learning_rate if rate is None else rate,
+    )

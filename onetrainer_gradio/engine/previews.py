@@ -1,0 +1,195 @@
+"""Preview pictures during the training: which, where they go, and what is written into them."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL.PngImagePlugin import PngInfo
+from pydantic import ValidationError
+
+from onetrainer_gradio.config import SampleConfig, TrainConfig
+from onetrainer_gradio.engine.charts import Charts
+from onetrainer_gradio.engine.ema import MovingAverage
+from onetrainer_gradio.engine.families.family import Family, Painting
+from onetrainer_gradio.engine.files import safe_name, timestamp, whole_file
+from onetrainer_gradio.engine.samplers import SAMPLERS
+from onetrainer_gradio.engine.state import TrainState
+from onetrainer_gradio.engine.voice import StopAsked, Voice
+from onetrainer_gradio.errors import ConfigValueError
+from onetrainer_gradio.events import SampleMade
+
+EXTENSIONS = {"PNG": ".png", "JPG": ".jpg"}
+_PIL_FORMATS = {"PNG": "PNG", "JPG": "JPEG"}
+
+
+def sample_of(params: dict[str, Any]) -> SampleConfig:
+    """The preview that a command asks for.
+
+    :raises ConfigValueError: when a parameter is wrong.
+    """
+    try:
+        sample = SampleConfig.model_validate(params)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise ConfigValueError(f"{path}: {first['msg']}", path=path, value=first.get("input")) from error
+    check(sample)
+    return sample
+
+
+def check(sample: SampleConfig) -> None:
+    """Refuses what cannot be painted.
+
+    :raises ConfigValueError: naming the parameter.
+    """
+    for name, value, allowed, expected in (
+        ("width", sample.width, sample.width >= 8 and sample.width % 8 == 0, "a multiple of 8"),
+        ("height", sample.height, sample.height >= 8 and sample.height % 8 == 0, "a multiple of 8"),
+        ("diffusion_steps", sample.diffusion_steps, 1 <= sample.diffusion_steps < 1000, "1 to 999"),
+        ("noise_scheduler", sample.noise_scheduler, sample.noise_scheduler in SAMPLERS, " or ".join(SAMPLERS)),
+    ):
+        if not allowed:
+            raise ConfigValueError(f"{name} is {value}.", path=name, value=value, expected=expected, change=name)
+
+
+@dataclass
+class Previews:
+    """Paints with the live model between two steps."""
+
+    config: TrainConfig
+    family: Family
+    ema: MovingAverage | None
+    charts: Charts
+    voice: Voice
+
+    def paint_default(self, state: TrainState, command_id: str = "") -> int:
+        """The enabled prompts of the configuration; says how many pictures were made.
+
+        :raises StopAsked: when a stop comes in between.
+        """
+        samples = [(index, sample) for index, sample in enumerate(self.config.samples or ()) if sample.enabled]
+        with self.ema.applied() if self.ema else nullcontext():
+            made = self._round(samples, state, "default", ema=self.ema is not None, command_id=command_id)
+        if self.ema and self.config.non_ema_sampling:
+            made += self._round(samples, state, "default", ema=False, command_id=command_id, postfix=" - no-ema")
+        return made
+
+    def paint_custom(self, sample: SampleConfig, state: TrainState, command_id: str) -> Path:
+        """One picture with parameters of its own.
+
+        :raises StopAsked: when a stop comes in between.
+        """
+        with self.ema.applied() if self.ema else nullcontext():
+            return self._one(0, sample, state, "custom", ema=self.ema is not None, command_id=command_id, steps=(0, 1))
+
+    def _round(
+        self,
+        samples: Sequence[tuple[int, SampleConfig]],
+        state: TrainState,
+        kind: Literal["default", "custom"],
+        *,
+        ema: bool,
+        command_id: str,
+        postfix: str = "",
+    ) -> int:
+        for number, (index, sample) in enumerate(samples):
+            self._one(index, sample, state, kind, ema=ema, command_id=command_id, postfix=postfix, steps=(number, len(samples)))
+        return len(samples)
+
+    def _one(
+        self,
+        index: int,
+        sample: SampleConfig,
+        state: TrainState,
+        kind: Literal["default", "custom"],
+        *,
+        ema: bool,
+        command_id: str,
+        steps: tuple[int, int],
+        postfix: str = "",
+    ) -> Path:
+        check(sample)
+        started = time.monotonic()
+        self.voice.check_stop()
+        number, count = steps
+
+        def on_step(done: int, total: int) -> bool:
+            self.voice.progress(number * total + done, count * total, sample.prompt)
+            return not self.voice.control.stop_requested()
+
+        seed = random.SystemRandom().randrange(2**32) if sample.random_seed else sample.seed
+        image = self.family.paint(Painting(sample, seed, self.config.text_encoder_layer_skip, on_step))
+        if image is None:
+            raise StopAsked
+        prompt = safe_name(sample.prompt)
+        folder = "custom" if kind == "custom" else f"{index} - {prompt}{postfix}"
+        name = f"{self.config.save_filename_prefix}{timestamp()}-training-sample-{state.name}"
+        picture_format = self.config.sample_image_format
+        path = _free(Path(self.config.workspace_dir) / "samples" / folder / f"{name}{EXTENSIONS[picture_format]}")
+        facts = {
+            "prompt": sample.prompt,
+            "negative_prompt": sample.negative_prompt,
+            "width": sample.width,
+            "height": sample.height,
+            "seed": seed,
+            "diffusion_steps": sample.diffusion_steps,
+            "cfg_scale": sample.cfg_scale,
+            "noise_scheduler": str(sample.noise_scheduler),
+            "global_step": state.global_step,
+            "epoch": state.epoch,
+            "epoch_step": state.epoch_step,
+        }
+        _write(path, image, picture_format, facts)
+        if self.config.samples_to_tensorboard and kind == "default" and not postfix:
+            self.charts.image(f"sample{index} - {prompt}", image, state.global_step)
+        self.voice.say(
+            SampleMade(
+                path=str(path),
+                kind=kind,
+                index=index,
+                seconds=time.monotonic() - started,
+                ema=ema,
+                command_id=command_id,
+                **facts,  # type: ignore[arg-type]
+            )
+        )
+        return path
+
+
+def _free(path: Path) -> Path:
+    """The path, or one with a number, so that two pictures of one second do not overwrite each other."""
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_stem(f"{path.stem}_{number}")
+    return found
+
+
+def _write(path: Path, image: Any, picture_format: str, facts: dict[str, Any]) -> None:
+    text = json.dumps(facts, ensure_ascii=False)
+    options: dict[str, Any] = {}
+    if picture_format == "PNG":
+        info = PngInfo()
+        info.add_itxt("onetrainer_gradio", text)
+        info.add_itxt("parameters", _parameters(facts))
+        options["pnginfo"] = info
+    else:
+        options["comment"] = text.encode()
+    with whole_file(path, durable=False) as temporary:
+        image.save(temporary, format=_PIL_FORMATS[picture_format], **options)
+
+
+def _parameters(facts: dict[str, Any]) -> str:
+    """The parameters in the form that picture programs read."""
+    return (
+        f"{facts['prompt']}\nNegative prompt: {facts['negative_prompt']}\n"
+        f"Steps: {facts['diffusion_steps']}, Sampler: {facts['noise_scheduler']}, CFG scale: {facts['cfg_scale']}, "
+        f"Seed: {facts['seed']}, Size: {facts['width']}x{facts['height']}"
+    )

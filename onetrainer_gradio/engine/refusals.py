@@ -1,0 +1,243 @@
+"""Settings that this engine does not implement, and combinations that would fail later. Nothing is silently ignored.
+
+A setting that belongs to another model family (``transformer``, ``text_encoder_2`` ...) has no effect here, as in OneTrainer,
+and is not refused. No torch is needed to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from onetrainer_gradio.config import ConceptConfig, TrainConfig
+from onetrainer_gradio.errors import ConfigInvalidError, Finding
+
+FLOATS = ("FLOAT_32", "FLOAT_16", "BFLOAT_16")
+OTHER_BACKEND = "or use the OneTrainer backend"
+
+
+@dataclass(frozen=True)
+class Only:
+    """A setting that may only have these values here."""
+
+    path: str
+    values: tuple[Any, ...]
+
+
+ONLY: tuple[Only, ...] = (
+    Only("model_type", ("STABLE_DIFFUSION_15",)),
+    Only("training_method", ("LORA", "FINE_TUNE")),
+    Only("peft_type", ("LORA",)),
+    Only("lora_decompose", (False,)),
+    Only("train_dtype", ("FLOAT_32", "TFLOAT_32", "FLOAT_16", "BFLOAT_16")),
+    Only("output_dtype", FLOATS),
+    Only("lora_weight_dtype", FLOATS),
+    Only("unet.weight_dtype", FLOATS),
+    Only("text_encoder.weight_dtype", FLOATS),
+    Only("vae.weight_dtype", FLOATS),
+    Only("unet.offload_fraction", (0, 0.0)),
+    Only("text_encoder.offload_fraction", (0, 0.0)),
+    Only("unet.activation_offloading", (False,)),
+    Only("text_encoder.activation_offloading", (False,)),
+    Only("unet.model_name", ("",)),
+    Only("text_encoder.model_name", ("",)),
+    Only("vae.model_name", ("",)),
+    Only("learning_rate_scheduler", ("CONSTANT", "LINEAR", "COSINE", "COSINE_WITH_RESTARTS", "COSINE_WITH_HARD_RESTARTS", "REX")),
+    Only("loss_weight_fn", ("CONSTANT", "P2", "MIN_SNR_GAMMA", "DEBIASED_ESTIMATION")),
+    Only("optimizer.optimizer", ("ADAMW", "ADAM", "SGD", "ADAFACTOR")),
+    Only("optimizer.fused_back_pass", (False,)),
+    Only("optimizer.relative_step", (False,)),
+    Only("optimizer.warmup_init", (False,)),
+    Only("attention_mechanism", ("SDP",)),
+    Only("compile", (False,)),
+    Only("force_circular_padding", (False,)),
+    Only("masked_training", (False,)),
+    Only("custom_conditioning_image", (False,)),
+    Only("debug_mode", (False,)),
+    Only("multi_gpu", (False,)),
+    Only("cloud.enabled", (False,)),
+)
+"""Settings with fewer values than OneTrainer knows."""
+
+ONLY_IN_CONCEPTS: tuple[Only, ...] = (
+    *(
+        Only(f"image.enable_{kind}_{change}", (False,))
+        for change in ("rotate", "brightness", "contrast", "saturation", "hue")
+        for kind in ("random", "fixed")
+    ),
+    Only("type", ("STANDARD", "VALIDATION")),
+    Only("text.prompt_source", ("sample", "concept", "filename")),
+    Only("text.enable_tag_shuffling", (False,)),
+    Only("text.tag_dropout_enable", (False,)),
+    Only("text.caps_randomize_enable", (False,)),
+    Only("text.caps_randomize_lowercase", (False,)),
+)
+"""The same for each concept in use; masks are refused by ``masked_training`` already."""
+
+Rule = Callable[[TrainConfig], Iterable[Finding]]
+FORMATS = {
+    "LORA": ("KOHYA_LORA", "DIFFUSERS_LORA", "LEGACY_LORA"),
+    "FINE_TUNE": ("DIFFUSERS", "ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"),
+}
+
+
+def _at(config: Any, path: str) -> Any:
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
+def _outside(only: Iterable[Only], config: Any, prefix: str = "") -> Iterator[Finding]:
+    for setting in only:
+        value = _at(config, setting.path)
+        if value not in setting.values:
+            path = prefix + setting.path
+            allowed = " or ".join(str(allowed) for allowed in setting.values)
+            yield Finding(
+                "error", path, f"This engine cannot do {path} = {value} yet.", value, allowed, f"{path}, {OTHER_BACKEND}"
+            )
+
+
+def _used_concepts(config: TrainConfig) -> Iterator[tuple[int, ConceptConfig]]:
+    for number, concept in enumerate(config.concepts or ()):
+        if concept.enabled:
+            yield number, concept
+
+
+def _concepts(config: TrainConfig) -> Iterator[Finding]:
+    for number, concept in _used_concepts(config):
+        yield from _outside(ONLY_IN_CONCEPTS, concept, f"concepts.{number}.")
+
+
+def _output_format(config: TrainConfig) -> Iterator[Finding]:
+    allowed = FORMATS.get(config.training_method)
+    if allowed and config.output_model_format not in allowed:
+        yield Finding(
+            "error",
+            "output_model_format",
+            f"A run with the method {config.training_method} cannot be saved as {config.output_model_format} here.",
+            config.output_model_format,
+            " or ".join(allowed),
+            "output_model_format",
+        )
+
+
+def _something_trained(config: TrainConfig) -> Iterator[Finding]:
+    if not config.unet.train and not config.text_encoder.train:
+        yield Finding(
+            "error", "unet.train", "Neither the UNet nor the text encoder is trained.", False, "at least one", "unet.train"
+        )
+
+
+def _embeddings(config: TrainConfig) -> Iterator[Finding]:
+    if any(embedding.train for embedding in config.additional_embeddings):
+        yield Finding(
+            "error",
+            "additional_embeddings",
+            "This engine cannot train embeddings yet.",
+            len(config.additional_embeddings),
+            "no embeddings",
+            f"additional_embeddings, {OTHER_BACKEND}",
+        )
+
+
+def _precision(config: TrainConfig) -> Iterator[Finding]:
+    if config.train_device.startswith("cuda") or config.train_dtype in ("FLOAT_16", "BFLOAT_16"):
+        return
+    for part in ("unet", "text_encoder", "vae"):
+        dtype = _at(config, f"{part}.weight_dtype")
+        if dtype != "FLOAT_32" and dtype in FLOATS:
+            yield Finding(
+                "error",
+                f"{part}.weight_dtype",
+                f"On the device '{config.train_device}' a run in FLOAT_32 needs weights in FLOAT_32, not {dtype}.",
+                dtype,
+                "FLOAT_32",
+                f"{part}.weight_dtype or train_dtype",
+            )
+
+
+def _trained_half(config: TrainConfig) -> Iterator[Finding]:
+    """fp16 weights have no range for an optimizer; bf16 ones lose small changes unless they are rounded at random."""
+    trained = {"LORA": ["lora_weight_dtype"]}.get(
+        config.training_method, [f"{part}.weight_dtype" for part in ("unet", "text_encoder") if _at(config, part).train]
+    )
+    for path in trained:
+        if _at(config, path) == "FLOAT_16":
+            yield Finding("error", path, "Trained weights cannot be kept in FLOAT_16.", "FLOAT_16", "FLOAT_32 or BFLOAT_16", path)
+        elif _at(config, path) == "BFLOAT_16" and config.optimizer.stochastic_rounding:
+            yield Finding(
+                "error",
+                "optimizer.stochastic_rounding",
+                "This engine cannot round at random yet.",
+                True,
+                "False",
+                f"turn it off, or set {path} to FLOAT_32, {OTHER_BACKEND}",
+            )
+
+
+def _losses(config: TrainConfig) -> Iterator[Finding]:
+    if not (config.mse_strength or config.mae_strength or config.log_cosh_strength or config.huber_strength):
+        yield Finding("error", "mse_strength", "All losses have the strength 0.", 0, "at least one above 0", "mse_strength")
+
+
+def _window(config: TrainConfig) -> Iterator[Finding]:
+    if config.min_noising_strength >= config.max_noising_strength:
+        yield Finding(
+            "error",
+            "min_noising_strength",
+            "The least noise is not below the most noise.",
+            config.min_noising_strength,
+            f"less than {config.max_noising_strength}",
+            "min_noising_strength or max_noising_strength",
+        )
+
+
+def _predictions(config: TrainConfig) -> Iterator[Finding]:
+    if config.force_epsilon_prediction and (config.force_v_prediction or config.rescale_noise_scheduler_to_zero_terminal_snr):
+        yield Finding(
+            "error",
+            "force_epsilon_prediction",
+            "Epsilon prediction and v-prediction exclude each other.",
+            True,
+            "one of them",
+            "force_epsilon_prediction, force_v_prediction or rescale_noise_scheduler_to_zero_terminal_snr",
+        )
+
+
+def _optimizer(config: TrainConfig) -> Iterator[Finding]:
+    if config.optimizer.fused and config.optimizer.foreach:
+        yield Finding(
+            "error", "optimizer.fused", "fused and foreach exclude each other.", True, "one of them", "optimizer.foreach"
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    lambda config: _outside(ONLY, config),
+    _concepts,
+    _output_format,
+    _something_trained,
+    _embeddings,
+    _precision,
+    _trained_half,
+    _losses,
+    _window,
+    _predictions,
+    _optimizer,
+)
+
+
+def findings(config: TrainConfig) -> tuple[Finding, ...]:
+    """Everything in ``config`` that this engine refuses."""
+    return tuple(finding for rule in RULES for finding in rule(config))
+
+
+def refuse(config: TrainConfig) -> None:
+    """Refuses a configuration that this engine cannot carry out as it stands.
+
+    :raises ConfigInvalidError: with one finding for each such setting.
+    """
+    found = findings(config)
+    if found:
+        raise ConfigInvalidError(found)

@@ -1,0 +1,46 @@
+"""The samplers of preview pictures: OneTrainer's names, diffusers' classes, and what they differ in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import diffusers
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A scheduler class of diffusers and its settings beside the noise schedule."""
+
+    name: str
+    steps_offset: int = 1
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+_SDE = {"algorithm_type": "sde-dpmsolver++"}
+_ODE = {"algorithm_type": "dpmsolver++"}
+_KARRAS = {"use_karras_sigmas": True}
+
+SAMPLERS: Mapping[str, Sampler] = {
+    "DDIM": Sampler("DDIMScheduler", 1, {"clip_sample": False, "set_alpha_to_one": False}),
+    "EULER": Sampler("EulerDiscreteScheduler"),
+    "EULER_A": Sampler("EulerAncestralDiscreteScheduler"),
+    "DPMPP": Sampler("DPMSolverMultistepScheduler", 0, _ODE),
+    "DPMPP_SDE": Sampler("DPMSolverMultistepScheduler", 0, _SDE),
+    "UNIPC": Sampler("UniPCMultistepScheduler"),
+    "EULER_KARRAS": Sampler("EulerDiscreteScheduler", 1, _KARRAS),
+    "DPMPP_KARRAS": Sampler("DPMSolverMultistepScheduler", 1, _ODE | _KARRAS),
+    "DPMPP_SDE_KARRAS": Sampler("DPMSolverMultistepScheduler", 1, _SDE | _KARRAS),
+    "UNIPC_KARRAS": Sampler("UniPCMultistepScheduler", 1, _KARRAS),
+}
+NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+
+
+def scheduler_of(name: str, noise_schedule: Mapping[str, Any], prediction: str, *, zero_snr: bool) -> Any:
+    """A diffusers scheduler for the sampler ``name`` on the noise schedule of a model."""
+    sampler = SAMPLERS[name]
+    zero = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if zero_snr else {}
+    known = {key: noise_schedule[key] for key in NOISE_SCHEDULE if key in noise_schedule}
+    settings = {**known, "prediction_type": prediction, "steps_offset": sampler.steps_offset, **sampler.more, **zero}
+    return getattr(diffusers, sampler.name)(**settings)

@@ -1,0 +1,76 @@
+"""The state of the loop: what a backup's meta.json holds, whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+PROGRESS = ("epoch", "epoch_step", "epoch_sample", "global_step")
+
+
+@dataclass
+class TrainState:
+    """Where the run stands. The first four are OneTrainer's progress and count micro-batches;
+    the others are ours: the smoothed loss and the state of the fp16 loss scaler.
+    """
+
+    epoch: int = 0
+    epoch_step: int = 0
+    epoch_sample: int = 0
+    global_step: int = 0
+    smooth_loss: float = 0.0
+    smooth_steps: int = 0
+    loss_scale: float | None = None
+    loss_scale_growth: int = 0
+
+    def next_step(self, batch_size: int) -> None:
+        """One micro-batch is done."""
+        self.epoch_step += 1
+        self.epoch_sample += batch_size
+        self.global_step += 1
+
+    def next_epoch(self) -> None:
+        """One pass over the data is done."""
+        self.epoch += 1
+        self.epoch_step = 0
+        self.epoch_sample = 0
+
+    def before(self) -> TrainState:
+        """The state during the last micro-batch (before the first one: this state)."""
+        if self.global_step == 0:
+            return self.copy()
+        earlier = self.epoch - 1 if self.epoch_step == 0 else self.epoch
+        return replace(self, epoch=earlier, global_step=self.global_step - 1)
+
+    def smooth(self, loss: float) -> float:
+        """Takes a loss into the running mean, whose decay grows up to 0.99."""
+        self.smooth_steps += 1
+        decay = min(0.99, 1 - 1 / self.smooth_steps)
+        self.smooth_loss = self.smooth_loss * decay + loss * (1 - decay)
+        return self.smooth_loss
+
+    def copy(self) -> TrainState:
+        """A snapshot."""
+        return replace(self)
+
+    @property
+    def name(self) -> str:
+        """``<global step>-<epoch>-<epoch step>``, as in file names."""
+        return f"{self.global_step}-{self.epoch}-{self.epoch_step}"
+
+    def meta(self) -> dict[str, Any]:
+        """The content of meta.json: OneTrainer's part and ours beside it."""
+        values = asdict(self)
+        progress = {name: values.pop(name) for name in PROGRESS}
+        return {"train_progress": progress, "onetrainer_gradio": values}
+
+    @classmethod
+    def from_meta(cls, path: Path) -> TrainState:
+        """The state in a meta.json of ours or of OneTrainer.
+
+        :raises KeyError, ValueError: when the file is no such thing.
+        """
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{name: int(meta["train_progress"][name]) for name in PROGRESS}, **meta.get("onetrainer_gradio", {}))

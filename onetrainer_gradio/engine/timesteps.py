@@ -1,0 +1,124 @@
+"""Which timesteps a step trains. Two families of distributions:
+
+continuous ones draw a fraction of the window, ``(generator, batch, weight, bias) -> fraction_B``;
+discrete ones weigh every timestep of the window, ``(x_T in 0..1, weight, bias) -> weight_T``, and draw from that table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+ContinuousDraw = Callable[[Generator, int, float, float], Tensor]
+DiscreteWeight = Callable[[Tensor, float, float], Tensor]
+
+
+def _uniform_draw(generator: Generator, batch: int) -> Tensor:
+    return torch.rand(batch, generator=generator, device=generator.device)
+
+
+def uniform(generator: Generator, batch: int, weight: float, bias: float) -> Tensor:
+    """Every timestep as likely as the others."""
+    return _uniform_draw(generator, batch)
+
+
+def logit_normal(generator: Generator, batch: int, weight: float, bias: float) -> Tensor:
+    """sigmoid of a Gaussian with mean ``bias`` and deviation ``weight + 1`` (SD3, arXiv 2403.03206, section 3.1)."""
+    normal = torch.normal(bias, weight + 1.0, size=(batch,), generator=generator, device=generator.device)
+    return normal.sigmoid()
+
+
+def heavy_tail(generator: Generator, batch: int, weight: float, bias: float) -> Tensor:
+    """Mode sampling with heavy tails (SD3, arXiv 2403.03206, eq. 20) with scale ``weight``."""
+    u = _uniform_draw(generator, batch)
+    return 1.0 - u - weight * (torch.cos(math.pi / 2.0 * u) ** 2.0 - 1.0 + u)
+
+
+def beta(generator: Generator, batch: int, weight: float, bias: float) -> Tensor:
+    """Beta(alpha = ``weight``, beta = ``bias``) (B-TTDM); one shape parameter at 1 allows the inverse of the CDF.
+
+    For other shapes the draw is alpha / (alpha + beta) of two gamma variables made on the CPU from a seed that the
+    generator gives, so that it depends on the step alone.
+    """
+    a, b = max(1e-4, weight), max(1e-4, bias)
+    if abs(b - 1.0) < 1e-5:
+        return _uniform_draw(generator, batch).pow(1.0 / a)
+    if abs(a - 1.0) < 1e-5:
+        return 1.0 - _uniform_draw(generator, batch).pow(1.0 / b)
+    own = torch.Generator()
+    own.manual_seed(int(torch.randint(2**31, (1,), generator=generator, device=generator.device).item()))
+    x, y = (torch._standard_gamma(torch.full((batch,), shape), generator=own) for shape in (a, b))
+    return (x / (x + y)).to(generator.device)
+
+
+def cos_map(x_T: Tensor, weight: float, bias: float) -> Tensor:
+    """CosMap (SD3, arXiv 2403.03206, eq. 21)."""
+    return 2.0 / (math.pi - 2.0 * math.pi * x_T + 2.0 * math.pi * x_T**2.0)
+
+
+def sigmoid(x_T: Tensor, weight: float, bias: float) -> Tensor:
+    """A sigmoid of slope ``weight`` around ``bias + 0.5``."""
+    return 1 / (1 + torch.exp(-weight * (x_T - (bias + 0.5))))
+
+
+def inverted_parabola(x_T: Tensor, weight: float, bias: float) -> Tensor:
+    """2 - ``weight`` (x - centre)^2, cut at 0, with the centre at ``bias + 0.5``."""
+    return torch.clamp(-weight * ((x_T - (bias + 0.5)) ** 2) + 2, min=0.0)
+
+
+CONTINUOUS: Mapping[str, ContinuousDraw] = {
+    "UNIFORM": uniform,
+    "LOGIT_NORMAL": logit_normal,
+    "HEAVY_TAIL": heavy_tail,
+    "BETA": beta,
+}
+DISCRETE: Mapping[str, DiscreteWeight] = {
+    "SIGMOID": sigmoid,
+    "COS_MAP": cos_map,
+    "INVERTED_PARABOLA": inverted_parabola,
+}
+
+
+@dataclass(frozen=True)
+class TimestepDraw:
+    """Draws timesteps of ``distribution`` out of the window [min, max) of ``timesteps``, shifted towards noise."""
+
+    timesteps: int
+    distribution: str = "UNIFORM"
+    weight: float = 0.0
+    bias: float = 0.0
+    shift: float = 1.0
+    min_strength: float = 0.0
+    max_strength: float = 1.0
+
+    def __call__(self, generator: Generator, batch: int) -> Tensor:
+        """timestep_B as int32 on the device of ``generator``."""
+        low, high = int(self.timesteps * self.min_strength), int(self.timesteps * self.max_strength)
+        if self.distribution in CONTINUOUS:
+            fraction = CONTINUOUS[self.distribution](generator, batch, self.weight, self.bias)
+            t = low + (high - low) * fraction if self.distribution == "UNIFORM" else fraction * (high - low) + low
+            # the shift moves the window along with the draw
+            t = self.timesteps * self.shift * t / ((self.shift - 1) * t + self.timesteps)
+            return t.int().clamp(max=self.timesteps - 1)
+        table = self.table(high - low).to(generator.device)
+        drawn = torch.multinomial(table, num_samples=batch, replacement=True, generator=generator)
+        return (drawn + low).int()
+
+    def table(self, steps: int) -> Tensor:
+        """Weights of a discrete distribution over ``steps`` timesteps."""
+        x = torch.linspace(0, 1, steps)
+        unshifted = x / (self.shift - self.shift * x + x)
+        # the derivative of the inverse shift: how wide each moved sample point is
+        width = self.shift / (self.shift + x - x * self.shift).pow(2)
+        if self.distribution == "SIGMOID":  # OneTrainer unshifts this one twice
+            unshifted = unshifted / (self.shift - self.shift * unshifted + unshifted)
+        return DISCRETE[self.distribution](unshifted, self.weight, self.bias) * width
+
+
+def middle_timestep(timesteps: int) -> int:
+    """The one timestep that validation looks at."""
+    return int(timesteps * 0.5) - 1

@@ -1,0 +1,511 @@
+"""The run: load, plan, cache, loop, end."""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import torch
+from accelerate.utils.memory import clear_device_cache
+from diffusers.utils import logging as diffusers_logging
+from torch import Generator, Tensor, nn
+from torch.nn import Parameter
+from torch.optim import Optimizer
+from transformers.utils import logging as transformers_logging
+
+from onetrainer_gradio.commands import Control
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.engine import optimizers, precision
+from onetrainer_gradio.engine.backups import EMA, OPTIMIZER, Backups, BackupWriter, read_state, read_tensors
+from onetrainer_gradio.engine.boundary import Boundary
+from onetrainer_gradio.engine.charts import Charts, TensorBoardCharts
+from onetrainer_gradio.engine.data import cache
+from onetrainer_gradio.engine.data.dataset import Batch, Collection, Dataset, Reports
+from onetrainer_gradio.engine.ema import MovingAverage
+from onetrainer_gradio.engine.families import family_of
+from onetrainer_gradio.engine.families.family import Family, Prediction
+from onetrainer_gradio.engine.files import timestamp, write_text
+from onetrainer_gradio.engine.header import header_of
+from onetrainer_gradio.engine.intervals import Interval, elapsed
+from onetrainer_gradio.engine.losses import LOSS_WEIGHTS, LossMix
+from onetrainer_gradio.engine.methods import method_of
+from onetrainer_gradio.engine.methods.method import Method
+from onetrainer_gradio.engine.outputs import Outputs, protect_existing
+from onetrainer_gradio.engine.previews import Previews
+from onetrainer_gradio.engine.refusals import refuse
+from onetrainer_gradio.engine.scalers import loss_scale
+from onetrainer_gradio.engine.schedules import LearningRateFactor, learning_rate_factor
+from onetrainer_gradio.engine.state import TrainState
+from onetrainer_gradio.engine.timesteps import TimestepDraw
+from onetrainer_gradio.engine.validation import Validation
+from onetrainer_gradio.engine.voice import StopAsked, Voice
+from onetrainer_gradio.errors import NonFiniteLossError
+from onetrainer_gradio.events import Emit, Outcome, Resumed, RunPlanned, StepDone, Warned
+
+
+def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
+    """Trains as ``config`` (packed, paths absolute) says, until it is done or stopped.
+
+    :raises TrainerError: when it cannot go on.
+    """
+    voice = Voice(emit, control)
+    training: Training | None = None
+    try:
+        refuse(config)
+        spare_imports()
+        voice.enter("loading")
+        training = load(config, options, voice)
+        training.plan()
+        if config.only_cache:
+            return training.only_cache()
+        outcome = training.loop()
+        training.end(outcome)
+        return outcome
+    except StopAsked:  # while loading or caching: nothing was trained, so nothing is saved
+        voice.enter("stopping")
+        return "stopped"
+    finally:
+        if training is not None:
+            training.close()
+        del training
+        release_memory()
+
+
+def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
+    """Everything that the loop needs: pictures, model, method, optimizer, and the state to go on from."""
+    protect_existing(config)
+    workspace = Path(config.workspace_dir)
+    backup = Backups(workspace).to_resume(config, options)
+    method_class, family_class = method_of(config.training_method), family_of(config.model_type)
+    device = precision.device_of(config.train_device)
+    precision.allow_tf32(config.train_dtype)
+
+    voice.enter("loading", "reading the picture folders")
+    reports = Reports(voice.warn, voice.progress, voice.check_stop)
+    collections = [Collection.of(config, reports, validation=False)]
+    if config.validation and any(concept.enabled and concept.type == "VALIDATION" for concept in config.concepts or ()):
+        collections.append(Collection.of(config, reports, validation=True))
+
+    def progress(done: int, total: int, part: str) -> None:
+        voice.check_stop()
+        voice.progress(done, total, part)
+
+    voice.enter("loading", "loading the model")
+    quiet_libraries()
+    family = family_class.load(config, method_class.base_model(config, backup), progress)
+    voice.check_stop()
+    method = method_class.attach(family, config, options.seed, backup)
+    family.set_checkpointing()
+    family.place(*needed_parts(config))
+    optimizer = optimizers.make_optimizer(config, method.groups())
+    parameters = [parameter for group in method.groups() for parameter in group.parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    ema = None
+    if config.ema != "OFF":
+        ema_device = device if config.ema == "GPU" else torch.device("cpu")
+        ema = MovingAverage(parameters, config.ema_decay, config.ema_update_step_interval, ema_device)
+    training = Training(
+        config=config,
+        options=options,
+        voice=voice,
+        collections=collections,
+        family=family,
+        method=method,
+        optimizer=optimizer,
+        parameters=parameters,
+        ema=ema,
+        scaler=precision.loss_scaler(device, config.train_dtype, parameters),
+        state=TrainState() if backup is None else read_state(backup),
+    )
+    if backup is not None:
+        training.resume(backup)
+    voice.check_stop()
+    return training
+
+
+def needed_parts(config: TrainConfig) -> tuple[str, ...]:
+    """The parts that have to lie on the training device while the loop runs."""
+    text = config.text_encoder.train or not config.latent_caching
+    return ("unet", *(("text_encoder",) if text else ()), *(() if config.latent_caching else ("vae",)))
+
+
+def quiet_libraries() -> None:
+    """The run tells its progress itself; bars and hints of the libraries would only fill the console log."""
+    for logging in (transformers_logging, diffusers_logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+
+
+def spare_imports() -> None:
+    """Half a million imported objects live as long as the process: the collector need not look through them again."""
+    if gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
+
+
+def release_memory() -> None:
+    """Gives the memory of a run back, graphics memory included."""
+    clear_device_cache(garbage_collection=True)
+
+
+@dataclass
+class Training:
+    """A run that is loaded."""
+
+    config: TrainConfig
+    options: RunOptions
+    voice: Voice
+    collections: Sequence[Collection]
+    family: Family
+    method: Method
+    optimizer: Optimizer
+    parameters: Sequence[Parameter]
+    ema: MovingAverage | None
+    scaler: torch.amp.GradScaler
+    state: TrainState
+    data: Dataset = field(init=False)
+    outputs: Outputs = field(init=False)
+    boundary: Boundary = field(init=False)
+    validation: Validation = field(init=False)
+    factor: LearningRateFactor = field(init=False)
+    charts: Charts | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self._started_s = time.monotonic()
+        self._generator = Generator(self.family.device)
+        self._draw = TimestepDraw(
+            self.family.process.timesteps,
+            config.timestep_distribution,
+            config.noising_weight,
+            config.noising_bias,
+            config.timestep_shift,
+            config.min_noising_strength,
+            config.max_noising_strength,
+        )
+        self._mix = LossMix(
+            config.mse_strength, config.mae_strength, config.log_cosh_strength, config.huber_strength, config.huber_delta
+        )
+        self._loss_scale = loss_scale(config.loss_scaler, config.batch_size, config.gradient_accumulation_steps)
+        # gradients of micro-batches that no optimizer step has used yet, and the state before the first of them
+        self._pending = 0
+        self._loss_sum: Tensor | None = None
+        self._seconds = 0.0
+        self._resting = self.state.copy()
+        self._updates = 0
+
+    # -- before the loop ------------------------------------------------------------------------------------------------
+
+    def resume(self, backup: Path) -> None:
+        """Takes over optimizer, average and loss scaler of a backup; weights and state are there already."""
+        saved = read_tensors(backup / OPTIMIZER)
+        if saved is None:
+            text = f"The backup '{backup}' holds no optimizer state; it starts anew."
+            self.voice.warn(Warned(code="no_optimizer_state", message=text, path=str(backup)))
+        else:
+            optimizers.load_state(self.optimizer, saved, self.config, self.method.groups())
+        averages = read_tensors(backup / EMA)
+        if self.ema is not None and averages is not None:
+            self.ema.load_state_dict(averages)
+        if self.scaler.is_enabled() and self.state.loss_scale is not None:
+            now = self.scaler.state_dict()
+            growth = self.state.loss_scale_growth
+            self.scaler.load_state_dict({**now, "scale": self.state.loss_scale, "_growth_tracker": growth})
+        self.voice.say(Resumed(path=str(backup), global_step=self.state.global_step))
+
+    def plan(self) -> None:
+        """Opens the data, fills the cache, and says what is going to happen."""
+        config = self.config
+        write_text(
+            Path(config.workspace_dir) / "config" / f"{config.save_filename_prefix}{timestamp()}.json",
+            json.dumps(to_document(config, packed=True), indent=4),
+        )
+        self.voice.enter("caching")
+        if config.clear_cache_before_training and config.latent_caching:
+            cache.clear(Path(config.cache_dir))
+        datasets = [self._dataset(collection) for collection in self.collections]
+        self.data = datasets[0]
+        for dataset in datasets:
+            dataset.prepare(self.state.epoch if dataset is self.data else 0)
+        self.family.place(*needed_parts(config))
+        steps = len(self.data.plan(self.state.epoch))
+        self.factor = learning_rate_factor(
+            config.learning_rate_scheduler,
+            warmup=config.learning_rate_warmup_steps,
+            cycles=config.learning_rate_cycles,
+            min_factor=config.learning_rate_min_factor,
+            epoch_steps=steps,
+            epochs=config.epochs,
+            accumulation=config.gradient_accumulation_steps,
+        )
+        self._open_outputs(datasets[1] if len(datasets) > 1 else None)
+        total = min(steps * config.epochs, self.options.max_steps or steps * config.epochs)
+        self.voice.say(
+            RunPlanned(
+                total_steps=total,
+                steps_per_epoch=steps,
+                total_updates=total // config.gradient_accumulation_steps,
+                epochs=config.epochs,
+                first_step=self.state.global_step,
+                pictures=self.data.pictures,
+                trainable_parameters=sum(parameter.numel() for parameter in self.parameters),
+                learning_rates=tuple(group.name for group in self.method.groups()),
+            )
+        )
+
+    def _dataset(self, collection: Collection) -> Dataset:
+        def encoding() -> None:
+            self.family.place("vae", "text_encoder")
+
+        return Dataset.open(
+            self.config,
+            self.family,
+            Reports(self.voice.warn, self.voice.progress, self.voice.check_stop, encoding),
+            collection=collection,
+            text_fixed=not self.config.text_encoder.train,
+            dtype=precision.DTYPES[self.config.train_dtype],
+            facts=self.method.encoding_facts(),
+        )
+
+    def _open_outputs(self, validated: Dataset | None) -> None:
+        config, voice = self.config, self.voice
+        workspace = Path(config.workspace_dir)
+        self.charts = charts = TensorBoardCharts(workspace / "tensorboard" / f"{config.save_filename_prefix}{timestamp()}")
+        header = header_of(config, self.family.title, self.family.architecture)
+        writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, self.method.groups(), self.ema, header)
+        self.outputs = Outputs(config, self.method, writer, self.ema, header, voice)
+        self.boundary = Boundary(
+            voice=voice,
+            previews=Previews(config, self.family, self.ema, charts, voice),
+            outputs=self.outputs,
+            sample=Interval(config.sample_after, config.sample_after_unit, True, config.sample_skip_first),
+            backup=Interval(config.backup_after, config.backup_after_unit, False),
+            save=Interval(config.save_every, config.save_every_unit, False, config.save_skip_first),
+            state=self.resting_state,
+            quiet=self.evaluating,
+        )
+        self.validation = Validation(
+            data=validated,
+            interval=Interval(config.validate_after, config.validate_after_unit, True),
+            family=self.family,
+            loss=self.loss,
+            charts=charts,
+            voice=voice,
+        )
+
+    def only_cache(self) -> Outcome:
+        """Fills the cache for all epochs; nothing is trained or saved."""
+        for epoch in range(self.state.epoch, self.config.epochs):
+            self.data.prepare(epoch)
+        return "completed"
+
+    # -- the loop -------------------------------------------------------------------------------------------------------
+
+    def loop(self) -> Outcome:
+        """Epochs of micro-batches; between optimizer steps everything else."""
+        state, config = self.state, self.config
+        self._set_training()
+        self._freeze_parts(state.before())
+        while state.epoch < config.epochs:
+            for batch in self.data.batches(state.epoch, skip=state.epoch_sample // config.batch_size):
+                self.boundary.note(state)
+                if not self._pending and self.boundary.act():
+                    return "stopped"
+                if self._is_over():
+                    return "completed"
+                self.voice.enter("training")
+                self.micro_step(batch)
+            state.next_epoch()
+            if not self._pending:
+                self._resting = state.copy()
+            if state.epoch < config.epochs:
+                self._prepare_epoch()
+        self.boundary.obey()
+        return "completed"
+
+    def _prepare_epoch(self) -> None:
+        try:
+            self.data.prepare(self.state.epoch)
+        except StopAsked:
+            return  # the stop is taken at the next boundary; what is missing is encoded when it is needed
+        finally:
+            self.family.place(*needed_parts(self.config))
+
+    def _is_over(self) -> bool:
+        limit = self.options.max_steps
+        if limit is not None and self.state.global_step >= limit:
+            return True
+        if any(parameter.requires_grad for parameter in self.parameters):
+            return False
+        self.voice.warn(Warned(code="nothing_left_to_train", message="All parts have stopped training; the run ends here."))
+        return True
+
+    def micro_step(self, batch: Batch) -> None:
+        """Forward and backward over one micro-batch; the last of an accumulation window also updates the weights."""
+        began = time.perf_counter()
+        state, accumulation = self.state, self.config.gradient_accumulation_steps
+        step = state.global_step
+        # the step number alone decides what is random, so that a resumed run goes on as if it had never ended
+        self._generator.manual_seed(step)
+        if self.config.dropout_probability > 0:
+            torch.manual_seed(step)
+        prediction = self.family.predict(batch, self._draw, self._generator, step)
+        loss = self.loss(prediction, batch) / accumulation
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        detached = loss.detach()
+        self._loss_sum = detached if self._loss_sum is None else self._loss_sum + detached
+        self._pending += 1
+        updated = (step + 1) % accumulation == 0
+        measured = self.update(self._loss_sum) if updated else None
+        self._seconds += time.perf_counter() - began
+        self.validation.maybe(state)
+        state.next_step(self.config.batch_size)
+        if measured is not None:
+            self._report(step, *measured)
+
+    def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
+        """The mean loss of a batch with all weights."""
+        losses_B = self._mix(prediction.predicted_BCHW, prediction.target_BCHW)
+        losses_B = losses_B * self._loss_scale * batch.loss_weight_B.to(losses_B.device)
+        if self.config.loss_weight_fn != "CONSTANT":
+            snr_B = self.family.process.snr(prediction.timestep_B)
+            v_prediction = self.family.process.prediction == "v_prediction"
+            weigh = LOSS_WEIGHTS[self.config.loss_weight_fn]
+            losses_B = losses_B * weigh(snr_B, v_prediction, self.config.loss_weight_strength)
+        return losses_B.mean()
+
+    def update(self, loss: Tensor) -> tuple[float, float | None, tuple[float, ...]]:
+        """One optimizer step; (loss, norm of the gradients before clipping, learning rates)."""
+        rates = self.set_learning_rates(self.state.global_step // self.config.gradient_accumulation_steps)
+        limit = self.config.clip_grad_norm
+        self.scaler.unscale_(self.optimizer)
+        norm = None if limit is None else nn.utils.clip_grad_norm_(self.parameters, limit)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        # the one place where the processor waits for the device
+        values = (loss[None] if norm is None else torch.stack([loss, norm.to(loss)])).tolist()
+        self._require_finite(values)
+        if self.ema is not None:
+            self.ema.step(self.state.global_step // self.config.gradient_accumulation_steps)
+        self._freeze_parts(self.state)
+        self._loss_sum = None
+        self._pending = 0
+        self._updates += 1
+        return values[0], None if norm is None else values[1], rates
+
+    def set_learning_rates(self, update_step: int) -> tuple[float, ...]:
+        """Gives the parameter groups the learning rates of an optimizer step."""
+        factor = self.factor(update_step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        return tuple(group["lr"] for group in self.optimizer.param_groups)
+
+    def _require_finite(self, values: Sequence[float]) -> None:
+        # with a loss scaler infinite gradients only mean that this step is skipped
+        watched = values[:1] if self.scaler.is_enabled() else values
+        if all(math.isfinite(value) for value in watched):
+            return
+        what = "loss" if not math.isfinite(values[0]) else "norm of the gradients"
+        raise NonFiniteLossError(
+            f"The {what} became {values[0] if what == 'loss' else values[1]} at step {self.state.global_step} "
+            f"(epoch {self.state.epoch}).",
+            path="learning_rate",
+            value=self.config.learning_rate,
+            expected="a finite number",
+            change="lower the learning rate, train in BFLOAT_16 or FLOAT_32, or look for damaged pictures; "
+            "then go on from the last backup",
+        )
+
+    def _report(self, step: int, loss: float, norm: float | None, rates: tuple[float, ...]) -> None:
+        state, accumulation = self.state, self.config.gradient_accumulation_steps
+        smooth = state.smooth(loss)
+        self._resting = state.copy()
+        seconds, self._seconds = self._seconds, 0.0
+        update_step = state.global_step // accumulation
+        # OneTrainer charts the rates of the step to come
+        upcoming = self.factor(update_step)
+        scalars = {
+            "loss/train_step": loss,
+            "smooth_loss/train_step": smooth,
+            **{f"lr/{group['name']}": group["initial_lr"] * upcoming for group in self.optimizer.param_groups},
+        }
+        if self.ema is not None:
+            scalars["ema_decay"] = self.ema.decay(update_step - 1)
+        cast(Charts, self.charts).scalars(scalars, step)
+        self.voice.say(
+            StepDone(
+                update_step=update_step,
+                global_step=state.global_step,
+                epoch=state.epoch,
+                epoch_step=state.epoch_step,
+                epoch_sample=state.epoch_sample,
+                loss=loss,
+                smooth_loss=smooth,
+                grad_norm=norm,
+                learning_rates=rates,
+                seconds=seconds,
+                pictures=self.config.batch_size * accumulation,
+            )
+        )
+
+    def _freeze_parts(self, state: TrainState) -> None:
+        """Parts whose time is over after the step of ``state`` are not trained any more; their optimizer state stays."""
+        running_s = time.monotonic() - self._started_s
+        for group in self.method.groups():
+            part = getattr(self.config, group.part)
+            delay = part.stop_training_after
+            if delay is not None and elapsed(delay, part.stop_training_after_unit, state, running_s):
+                for parameter in group.parameters:
+                    parameter.requires_grad_(False)
+
+    def _set_training(self) -> None:
+        for module in self.method.trained_modules():
+            module.train()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Within the block the model paints: every part at hand and in evaluation mode."""
+        trained = self.method.trained_modules()
+        for module in trained:
+            module.eval()
+        self.family.place("unet", "text_encoder", "vae")
+        try:
+            yield
+        finally:
+            self.family.place(*needed_parts(self.config))
+            for module in trained:
+                module.train()
+
+    def resting_state(self) -> TrainState:
+        """The state after the last optimizer step, to which the weights belong: what a backup holds."""
+        state = self._resting.copy() if self._pending else self.state.copy()
+        if self.scaler.is_enabled():
+            state.loss_scale = self.scaler.get_scale()
+            state.loss_scale_growth = self.scaler._get_growth_tracker()
+        return state
+
+    # -- the end --------------------------------------------------------------------------------------------------------
+
+    def end(self, outcome: Outcome) -> None:
+        """The last backup and the result, if anything was trained."""
+        if not self._updates:
+            return
+        state = self.resting_state()
+        if self.config.backup_before_save:
+            self.outputs.back_up(state)
+        self.outputs.save_final(state)
+
+    def close(self) -> None:
+        """The charts are on disk."""
+        if self.charts is not None:
+            self.charts.close()

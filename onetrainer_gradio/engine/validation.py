@@ -1,0 +1,78 @@
+"""The validation loss: concepts that are only measured, always at the same timestep and with the same noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor
+
+from onetrainer_gradio.engine.charts import Charts
+from onetrainer_gradio.engine.data.dataset import Batch, Dataset
+from onetrainer_gradio.engine.families.family import Family, Prediction
+from onetrainer_gradio.engine.intervals import Interval
+from onetrainer_gradio.engine.state import TrainState
+from onetrainer_gradio.engine.timesteps import middle_timestep
+from onetrainer_gradio.engine.voice import Voice
+from onetrainer_gradio.events import Validated
+
+NOISE_SEED = 0
+
+
+@dataclass
+class Validation:
+    """Measures when it is due; with no data it does nothing."""
+
+    data: Dataset | None
+    interval: Interval
+    family: Family
+    loss: Callable[[Prediction, Batch], Tensor]
+    charts: Charts
+    voice: Voice
+
+    def maybe(self, state: TrainState) -> None:
+        """Measures, if it is due after this micro-batch."""
+        if self.data is not None and self.interval.due(state):
+            self.voice.enter("validating")
+            self._measure(self.data, state.global_step)
+
+    @torch.no_grad()
+    def _measure(self, data: Dataset, step: int) -> None:
+        timestep = middle_timestep(self.family.process.timesteps)
+        generator = Generator(self.family.device)
+        sums: dict[int, tuple[float, int]] = {}
+
+        def draw(generator: Generator, batch: int) -> Tensor:
+            return torch.full((batch,), timestep, dtype=torch.int32, device=generator.device)
+
+        plan = data.plan(0)
+        for done, items in enumerate(plan, 1):
+            generator.manual_seed(NOISE_SEED)
+            batch = data.batch(items)
+            loss = float(self.loss(self.family.predict(batch, draw, generator, None), batch))
+            concept = items[0].picture.concept
+            total, count = sums.get(concept, (0.0, 0))
+            sums[concept] = total + loss, count + 1
+            self.voice.progress(done, len(plan))
+        names = self._names(data)
+        losses = {names[concept]: total / count for concept, (total, count) in sums.items()}
+        overall = sum(total for total, _ in sums.values()) / sum(count for _, count in sums.values())
+        charted = {f"loss/validation_step/{name}": loss for name, loss in losses.items()}
+        if len(losses) > 1:
+            charted["loss/validation_step/total_average"] = overall
+        self.charts.scalars(charted, step)
+        self.voice.say(Validated(global_step=step, losses=losses, total=overall))
+
+    def _names(self, data: Dataset) -> dict[int, str]:
+        """A name for each concept: its own or its folder's, with a number where two are equal."""
+        names: dict[int, str] = {}
+        for number, concept in data.concepts.items():
+            label = name = concept.name or Path(concept.path).name
+            again = 0
+            while name in names.values():
+                again += 1
+                name = f"{label}({again})"
+            names[number] = name
+        return names

@@ -1,0 +1,65 @@
+"""How a run speaks and listens: phases, progress, warnings, answers, and whether it should end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from onetrainer_gradio.commands import Command, Control
+from onetrainer_gradio.events import CommandAnswered, Emit, Event, Phase, PhaseChanged, Progressed, Warned, tag
+
+PROGRESS_INTERVAL_S = 0.1
+
+
+class StopAsked(Exception):  # noqa: N818 - a signal, not an error
+    """Somebody wants the run to end while it is loading, caching or painting."""
+
+
+@dataclass
+class Voice:
+    """The seam to the outside, with the present phase."""
+
+    emit: Emit
+    control: Control
+    phase: Phase = "starting"
+    warned: set[tuple[str, str]] = field(default_factory=set)
+    _told_s: float = 0.0
+
+    def enter(self, phase: Phase, detail: str = "") -> None:
+        """The run enters a phase; said once."""
+        if phase != self.phase or detail:
+            self.phase = phase
+            self.emit(PhaseChanged(phase=phase, detail=detail))
+
+    def progress(self, done: int, total: int, detail: str = "") -> None:
+        """So much of the phase is done; at most ten times a second, and always at the end."""
+        now = time.monotonic()
+        if done == total or now - self._told_s >= PROGRESS_INTERVAL_S:
+            self._told_s = now
+            self.emit(Progressed(phase=self.phase, done=done, total=total, detail=detail))
+
+    def warn(self, warning: Warned) -> None:
+        """Something to know; the same thing only once."""
+        if (key := (warning.code, warning.path)) not in self.warned:
+            self.warned.add(key)
+            self.emit(warning)
+
+    def say(self, event: Event) -> None:
+        """Any other event."""
+        self.emit(event)
+
+    def done(self, command: Command, result: str = "") -> None:
+        """The command was carried out."""
+        self.emit(CommandAnswered(command_id=command.id, command=tag(type(command)), outcome="done", result=result))
+
+    def refuse(self, command: Command, reason: str) -> None:
+        """The command was not carried out."""
+        self.emit(CommandAnswered(command_id=command.id, command=tag(type(command)), outcome="refused", reason=reason))
+
+    def check_stop(self) -> None:
+        """Ends what is going on when a stop waits.
+
+        :raises StopAsked: then.
+        """
+        if self.control.stop_requested():
+            raise StopAsked

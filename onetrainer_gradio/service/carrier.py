@@ -1,0 +1,251 @@
+"""What carries a run: a keeper with its worker process, or a thread of this process; the follower looks at it often."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from onetrainer_gradio.backends import carry_out
+from onetrainer_gradio.commands import Command, Stop
+from onetrainer_gradio.errors import CommandRefusedError
+from onetrainer_gradio.events import ErrorInfo, RunEnded, Warned
+from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.cause import end_of_lost_run
+from onetrainer_gradio.service.control import CommandFolder, QueueControl
+from onetrainer_gradio.service.ending import finish, send
+from onetrainer_gradio.service.keeper import StopWatch, child_environment, ladder_times, module_command, own_session
+from onetrainer_gradio.service.ladder import StopLadder
+from onetrainer_gradio.service.lock import FolderLock
+from onetrainer_gradio.service.process import ProcessIdentity, boot_id
+from onetrainer_gradio.service.recorder import Recorder
+from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.view import THREAD_NOTE
+from onetrainer_gradio.service.worker import TOKEN_VARIABLE, load_run, with_token
+
+# How long a run folder may stand without its keeper's name in it: the panel was killed between the two.
+GRACE_S = 10.0
+
+
+class Carrier(Protocol):
+    """What the service needs of whatever carries a run."""
+
+    run: Run
+
+    def send(self, command: Command) -> None:
+        """Hand a command to the run.
+
+        :raises CommandRefusedError: when it has ended.
+        """
+        ...
+
+    def look(self) -> bool:
+        """Do what is due; False once the run is over and nothing of it is left in memory."""
+        ...
+
+    def processes(self) -> list[tuple[str, int]]:
+        """Role and number of each process that belongs to the run."""
+        ...
+
+    def heartbeat_age_s(self) -> float | None:
+        """Seconds since the process of the run last showed that it can do anything at all; None where that cannot be known."""
+        ...
+
+    def close(self) -> None:
+        """The panel ends."""
+        ...
+
+
+class DetachedRun:
+    """A run in processes of its own, started by this panel or by a former one."""
+
+    def __init__(self, run: Run, keeper: subprocess.Popen[bytes] | None = None) -> None:
+        self.run = run
+        self._keeper_process = keeper
+        self._keeper = ProcessIdentity.of(keeper.pid) if keeper else None
+        self._worker: ProcessIdentity | None = None
+        self._watch: StopWatch | None = None
+
+    @classmethod
+    def start(cls, run: Run, *, data_folder: Path, token: str = "") -> DetachedRun:
+        """Start keeper and worker.
+
+        :raises OSError: when no process can be started.
+        """
+        log = os.open(run.folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            keeper = subprocess.Popen(
+                module_command("onetrainer_gradio.service.keeper", str(run.folder)),
+                cwd=data_folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=child_environment({TOKEN_VARIABLE: token} if token else None),
+                **own_session(),
+            )
+        finally:
+            os.close(log)
+        write_json(run.folder / "keeper.json", ProcessIdentity.of(keeper.pid).as_dict(), durable=False)
+        return cls(run, keeper)
+
+    def send(self, command: Command) -> None:
+        """Lay the command into the run's folder."""
+        send(self.run.folder, command)
+
+    def look(self) -> bool:
+        """Watch the keeper, and in its absence the worker."""
+        if self._keeper_process is not None and self._keeper_process.poll() is None:
+            return True
+        if self._keeper_process is None and self._identity("keeper").alive():
+            return True
+        return self._look_without_keeper()
+
+    def _identity(self, role: str) -> ProcessIdentity:
+        known = self._keeper if role == "keeper" else self._worker
+        if known is None:
+            known = ProcessIdentity.from_dict(read_json(self.run.folder / f"{role}.json"))
+            if role == "keeper":
+                self._keeper = known
+            else:
+                self._worker = known
+        return known or ProcessIdentity(0, "", "")
+
+    def _look_without_keeper(self) -> bool:
+        ended = self.run.ended()
+        worker = self._identity("worker")
+        if worker.alive():
+            if self._watch is None:
+                self._watch = StopWatch(self.run.folder, worker.pid)
+            if ended:
+                self._watch.look_after_end()
+            else:
+                self._watch.look()
+            return True
+        if ended:
+            return False
+        if not worker.pid and self._keeper_process is None and time.time() - self.run.record.created_at < GRACE_S:
+            return True
+        try:
+            finish(self.run.folder, self._end(worker))
+        except OSError:
+            return True  # a full disk; the next look tries again
+        return False
+
+    def _end(self, worker: ProcessIdentity) -> RunEnded:
+        rung = self._watch.ladder.rung if self._watch else None
+        if rung in ("interrupt", "terminate", "kill"):
+            return RunEnded(reason="stopped")
+        if not worker.pid and self._keeper_process is not None:
+            code = self._keeper_process.returncode
+            message = f"The training process could not be started: its keeper ended with code {code}."
+            error = ErrorInfo(type="WorkerDiedError", message=message, change="look at the end of the console log")
+            return RunEnded(reason="failed", error=error, exit_code=code)
+        known = worker if worker.pid else self._identity("keeper")
+        return end_of_lost_run(rebooted=bool(known.boot) and known.boot != boot_id(), in_process=False)
+
+    def processes(self) -> list[tuple[str, int]]:
+        """Keeper and worker, as far as they live."""
+        known = [("keeper", self._identity("keeper")), ("worker", self._identity("worker"))]
+        return [(role, identity.pid) for role, identity in known if identity.pid and identity.alive()]
+
+    def heartbeat_age_s(self) -> float | None:
+        """Seconds since the worker last touched its heartbeat."""
+        try:
+            return max(0.0, time.time() - (self.run.folder / "heartbeat").stat().st_mtime)
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """Nothing: the processes go on without the panel."""
+        if self._watch is not None:
+            self._watch.close()
+
+
+class ThreadRun:
+    """A run on a thread of this process. A thread cannot be killed: its stop ladder has one rung and then a note."""
+
+    def __init__(self, run: Run, *, token: str = "", notify: Callable[[], None] = lambda: None) -> None:
+        self.run = run
+        self._token = token
+        self._control = QueueControl()
+        self._recorder = Recorder(run.folder, self._control.received, notify=notify)
+        self._notify = notify
+        self._stops: list[Stop] = []
+        self._ladder = StopLadder(ladder_times(run.folder), rungs=("finish_step",))
+        self._noted = False
+        self._thread = threading.Thread(target=self._work, name=f"run-{run.id}", daemon=True)
+
+    def start(self) -> ThreadRun:
+        """Begin to train."""
+        write_json(self.run.folder / "worker.json", ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
+        self._thread.start()
+        return self
+
+    def _work(self) -> None:
+        config, options = load_run(self.run.folder)
+        with (self.run.folder / "console.log").open("a", encoding="utf-8") as console:
+            carry_out(options.backend, with_token(config, self._token), self._recorder, self._control, options, console=console)
+        self._recorder.close()
+        self._notify()
+
+    def send(self, command: Command) -> None:
+        """Put the command into the run's queue."""
+        with FolderLock(self.run.folder):
+            if self._recorder.ended:
+                raise CommandRefusedError("The run has ended already", value=self.run.id)
+            CommandFolder(self.run.folder).note_stop(command)
+            if isinstance(command, Stop):
+                self._stops.append(command)
+            self._control.put(command)
+
+    def look(self) -> bool:
+        """Write what waits and see to a stop."""
+        self._recorder.flush(force=False)
+        rung = self._ladder.look(time.time(), tuple(self._stops), self.run.state()["phase"] or "") if self._stops else None
+        if rung is not None:
+            self._recorder(rung)
+        if self._stops and not self._noted and time.time() >= self._ladder.deadline:
+            self._noted = True
+            message = "The run does not react to the stop, and a thread cannot be ended by force: restart the panel to end it."
+            self._recorder(Warned(code=THREAD_NOTE, message=message))
+        if self._thread.is_alive():
+            return True
+        if not self.run.ended():
+            end = RunEnded(reason="failed", error=ErrorInfo(type="WorkerDiedError", message="The training thread has ended."))
+            try:
+                finish(self.run.folder, end)
+            except OSError:
+                return True
+        return False
+
+    def processes(self) -> list[tuple[str, int]]:
+        """None of its own."""
+        return []
+
+    def heartbeat_age_s(self) -> float | None:
+        """Unknown for a thread."""
+        return None
+
+    def close(self) -> None:
+        """Ask the run to stop and wait as long as its options allow: it cannot go on without the panel."""
+        if not self._thread.is_alive():
+            return
+        with contextlib.suppress(CommandRefusedError):
+            self.send(Stop(by="panel"))
+        self._thread.join(ladder_times(self.run.folder).finish_step_s)
+
+
+def adopt(run: Run) -> Carrier:
+    """The carrier of a run that another panel started and that has not ended.
+
+    :raises OSError: when the end of a lost run cannot be recorded.
+    """
+    if run.options().in_process:
+        identity = ProcessIdentity.from_dict(read_json(run.folder / "worker.json"))
+        finish(run.folder, end_of_lost_run(rebooted=identity is not None and identity.boot != boot_id(), in_process=True))
+    return DetachedRun(run)

@@ -1,0 +1,128 @@
+"""Why a training process ended, in words: exit code, signal, a kill for want of memory, a power cut."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from onetrainer_gradio.events import EndReason, ErrorInfo, RunEnded, Rung
+
+Counters = Mapping[str, int]
+
+# Exit codes of a worker that could not record its end (no space on the disk): the keeper does it, as soon as it can.
+UNRECORDED_COMPLETED, UNRECORDED_STOPPED, UNRECORDED_FAILED = 90, 91, 92
+_UNRECORDED: Mapping[int, EndReason] = {UNRECORDED_COMPLETED: "completed", UNRECORDED_STOPPED: "stopped"}
+
+_SIGNALS = {
+    "SIGSEGV": "it crashed in native code (segmentation fault)",
+    "SIGBUS": "it crashed in native code (bus error)",
+    "SIGABRT": "a library aborted it",
+    "SIGFPE": "it crashed in native code (arithmetic error)",
+    "SIGILL": "it crashed in native code (illegal instruction)",
+    "SIGKILL": "it was killed from outside",
+    "SIGTERM": "it was terminated from outside",
+    "SIGINT": "it was interrupted from outside",
+    "SIGHUP": "its terminal was closed",
+}
+
+
+def oom_kill_counters(root: Path = Path("/")) -> dict[str, int]:
+    """How often the kernel killed for want of memory, by source (control groups version 2 and 1, whole machine)."""
+    counters: dict[str, int] = {}
+    for path in _cgroup_files(root):
+        _count(counters, path, r"^oom_kill (\d+)$")
+    _count(counters, root / "proc/vmstat", r"^oom_kill (\d+)$")
+    return counters
+
+
+def _cgroup_files(root: Path) -> list[Path]:
+    mount = root / "sys/fs/cgroup"
+    files = [mount / "memory.events", mount / "memory" / "memory.oom_control"]
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return files
+    for line in lines:
+        _, controllers, name = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            files.append(mount / name.strip("/") / "memory.events")
+        elif "memory" in controllers.split(","):
+            files.append(mount / "memory" / name.strip("/") / "memory.oom_control")
+    return files
+
+
+def _count(counters: dict[str, int], path: Path, pattern: str) -> None:
+    try:
+        found = re.search(pattern, path.read_text(), re.MULTILINE)
+    except OSError:
+        return
+    if found:
+        counters[str(path)] = int(found.group(1))
+
+
+CounterReader = Callable[[], Counters]
+
+
+def killed_for_memory(before: Counters, after: Counters) -> bool:
+    """Whether the kernel killed something for want of memory between the two readings."""
+    return any(count > before.get(source, count) for source, count in after.items())
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def end_of_worker(exit_status: int, rung: Rung | None, before: Counters, after: Counters) -> RunEnded:
+    """The end of a worker that recorded none itself.
+
+    ``exit_status`` is negative for a signal, as subprocess gives it; ``rung`` is where the stop ladder stood.
+    """
+    name = signal_name(-exit_status) if exit_status < 0 else ""
+    code = exit_status if exit_status >= 0 else None
+    if code is not None and code in _UNRECORDED:
+        return RunEnded(reason=_UNRECORDED[code])
+    if rung in ("interrupt", "terminate", "kill"):
+        return RunEnded(reason="stopped", exit_code=code, signal=name)
+    if name == "SIGKILL" and killed_for_memory(before, after):
+        error = ErrorInfo(
+            type="OutOfMemoryError",
+            message="The operating system killed the training process because the main memory was used up (SIGKILL).",
+            change="lower the batch size or the resolution, close other programs, or give the machine more memory",
+        )
+    elif name:
+        error = ErrorInfo(
+            type="WorkerDiedError",
+            message=f"The training process ended by signal {name}: {_SIGNALS.get(name, 'it was ended by a signal')}.",
+            change="look at the end of the console log",
+        )
+    elif code == UNRECORDED_FAILED:
+        error = ErrorInfo(
+            type="WorkerDiedError",
+            message="The run failed while the disk took no records.",
+            change="free some space; the console log may name the cause",
+        )
+    else:
+        error = ErrorInfo(
+            type="WorkerDiedError",
+            message=f"The training process ended with exit code {code} without saying why.",
+            change="look at the end of the console log",
+        )
+    return RunEnded(reason="failed", error=error, exit_code=code, signal=name)
+
+
+def end_of_lost_run(*, rebooted: bool, in_process: bool) -> RunEnded:
+    """The end of a run whose processes are all gone and told nothing."""
+    if rebooted:
+        message = "The machine was switched off or restarted during the run (power loss or reboot)."
+    elif in_process:
+        message = "The panel that carried the run on a thread of its own has ended (it was killed or it crashed)."
+    else:
+        message = "The training process and its keeper were killed; nobody was left to see why."
+    change = "resume from the newest backup"
+    return RunEnded(reason="lost", error=ErrorInfo(type="WorkerDiedError", message=message, change=change))

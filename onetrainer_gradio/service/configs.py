@@ -1,0 +1,348 @@
+"""The settings being edited, saved configurations and presets."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.bounds import out_of_bounds
+from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document, write_file
+from onetrainer_gradio.config.enums import ModelType, TrainingMethod
+from onetrainer_gradio.config.models import output_formats
+from onetrainer_gradio.config.patch import apply
+from onetrainer_gradio.config.presets import describe, load_preset, preset_files, read_preset
+from onetrainer_gradio.config.resolve import pack
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.errors import (
+    ConfigError,
+    ConfigFileError,
+    ConfigInvalidError,
+    ConfigNotFoundError,
+    ConfigValueError,
+    Finding,
+    RevisionConflictError,
+)
+from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.preflight import Preflight
+
+_FIRST_PRESET = "SD 1.5/LoRA 8 GB"
+_MOST_CHARACTERS = 80
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
+
+
+def clean_name(name: str) -> str:
+    """A name that is safe as the name of a file on every system.
+
+    :raises ConfigValueError: when nothing is left of it, or it holds parts of a path.
+    """
+    cleaned = name.strip().removesuffix(".json").strip(" .")
+    if not cleaned or _FORBIDDEN.search(cleaned) or _RESERVED.match(cleaned) or len(cleaned) > _MOST_CHARACTERS:
+        raise ConfigValueError(
+            f"{name!r} is no name for a configuration",
+            path="name",
+            value=name,
+            expected=f'1 to {_MOST_CHARACTERS} characters without < > : " / \\ | ? *',
+            change="choose another name",
+        )
+    return cleaned
+
+
+@dataclass(frozen=True)
+class ConfigDocument:
+    """The settings being edited: packed document, revision, the name they came from, and what is wrong with them.
+
+    ``was`` holds, for each changed path, the value where the settings came from.
+    """
+
+    config: dict[str, Any]
+    revision: int
+    name: str | None
+    problems: tuple[Finding, ...] = ()
+    changed: tuple[str, ...] = ()
+    was: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as a JSON object."""
+        return {
+            "config": self.config,
+            "revision": self.revision,
+            "name": self.name,
+            "problems": [asdict(problem) for problem in self.problems],
+            "changed": list(self.changed),
+            "was": dict(self.was),
+        }
+
+
+Found = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    config: TrainConfig
+    revision: int
+    name: str | None
+    origin: Mapping[str, Any]
+
+
+class ConfigStore:
+    """One draft that everybody edits, each change against the revision it was made on. Safe from any thread.
+
+    ``changed`` is called after each change, outside of the lock, with the new document and who made it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        preflight: Preflight | None = None,
+        start_with: str | None = None,
+        changed: Callable[[ConfigDocument, str], None] = lambda document, by: None,
+    ) -> None:
+        self._base = folder
+        self._current_path = folder / "config" / "current.json"
+        self._saved_folder = folder / "configs"
+        self._preflight = preflight or Preflight(folder)
+        self._lock = threading.RLock()
+        self._tell = changed
+        self._draft = self._opened(start_with)
+
+    def train_config(self) -> TrainConfig:
+        """The settings being edited as a configuration, concepts and samples inside."""
+        return self._draft.config
+
+    def name(self) -> str | None:
+        """The name that the settings came from."""
+        return self._draft.name
+
+    def revision(self) -> int:
+        """The number of the newest change."""
+        return self._draft.revision
+
+    def current(self) -> ConfigDocument:
+        """The settings being edited, with what is wrong with them and what differs from where they came from."""
+        draft = self._draft
+        document = to_document(draft.config, packed=True)
+        changed = tuple(different_paths(draft.origin, document))
+        return ConfigDocument(
+            config=document,
+            revision=draft.revision,
+            name=draft.name,
+            problems=tuple(out_of_bounds(draft.config)),
+            changed=changed,
+            was={path: _at(draft.origin, path) for path in changed},
+        )
+
+    def patch(self, changes: Mapping[str, Any], revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Change single settings; ``revision`` is the one that the change was made on (None: whatever it is now).
+
+        :raises ConfigInvalidError: with one finding for each value that does not fit; nothing is changed then.
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        with self._lock:
+            self._expect(revision)
+            draft = self._draft
+            self._put(replace(draft, config=apply(draft.config, changes), revision=draft.revision + 1))
+        return self._told(by)
+
+    def replace(
+        self, config: TrainConfig | Mapping[str, Any], name: str | None = None, *, revision: int | None = None, by: str = ""
+    ) -> ConfigDocument:
+        """Put other settings in the place of the present ones; they become what ``changed`` compares with.
+
+        :raises ConfigInvalidError: when a document has values of a wrong type.
+        """
+        config = config if isinstance(config, TrainConfig) else from_document(dict(config))[0]
+        config = _without_secrets(pack(config, self._base))
+        with self._lock:
+            self._expect(revision)
+            origin = to_document(config, packed=True)
+            self._put(_Draft(config, self._draft.revision + 1, name, origin))
+        return self._told(by)
+
+    def list(self) -> Found:
+        """Presets and saved configurations by name, with what they are about."""
+        found = []
+        sources = [("preset", preset_files()), ("saved", self._saved())]
+        for kind, files in sources:
+            for name, path in files.items():
+                try:
+                    summary = read_preset(name).summary() if kind == "preset" else describe(read_file(path))
+                except ConfigError as error:
+                    summary = {"note": str(error)}
+                found.append({"name": name, "kind": kind, "summary": summary})
+        return found
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The document of a saved configuration or preset; a saved one comes before a preset of the same name.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        saved = self._saved()
+        if name in saved:
+            return read_file(saved[name])
+        if name in preset_files():
+            return load_preset(name)
+        known = ", ".join([*saved, *preset_files()]) or "none"
+        raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=f"one of: {known}")
+
+    def load(self, name: str, *, by: str = "") -> ConfigDocument:
+        """Edit a saved configuration or preset from now on.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        return self.replace(self.read(name), name, by=by)
+
+    def save(self, name: str, *, by: str = "") -> ConfigDocument:
+        """Save the settings being edited under a name; one of the same name is written over.
+
+        :raises ConfigValueError: when the name cannot be used.
+        """
+        name = clean_name(name)
+        with self._lock:
+            document = to_document(self._draft.config, packed=True)
+            with told_as_storage_error(f"The configuration {name}"):
+                write_file(self._saved_folder / f"{name}.json", document)
+            self._put(replace(self._draft, revision=self._draft.revision + 1, name=name, origin=document))
+        return self._told(by)
+
+    def delete(self, name: str) -> None:
+        """Delete a saved configuration.
+
+        :raises ConfigNotFoundError: when there is no saved one of that name (presets stay).
+        """
+        saved = self._saved()
+        if name not in saved:
+            raise ConfigNotFoundError(f"There is no saved configuration {name!r}", value=name, expected=", ".join(saved))
+        saved[name].unlink(missing_ok=True)
+
+    def import_json(self, text: str | bytes, *, name: str | None = None, by: str = "") -> ConfigDocument:
+        """Edit the configuration in a text from now on; the result's problems name unknown keys too.
+
+        :raises ConfigFileError: when it is no JSON object.
+        :raises ConfigInvalidError: when it has values of a wrong type.
+        """
+        if isinstance(text, bytes):
+            try:
+                text = text.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise ConfigFileError(f"The file is no text: {error}", expected="a JSON file in UTF-8") from error
+        config, findings = from_document(parse(text, name=name or "the file"))
+        document = self.replace(config, name, by=by)
+        return replace(document, problems=(*findings, *document.problems))
+
+    def export(self, packed: bool = True) -> dict[str, Any]:
+        """The settings being edited as a document that OneTrainer reads; never with secrets."""
+        return to_document(self._draft.config, packed=packed)
+
+    def validate(self, config: TrainConfig | Mapping[str, Any] | None = None) -> Found:
+        """Everything that is wrong with a configuration (None: the one being edited), or worth knowing."""
+        findings: tuple[Finding, ...] = ()
+        if config is None:
+            config = self._draft.config
+        elif not isinstance(config, TrainConfig):
+            try:
+                config, findings = from_document(dict(config))
+            except ConfigInvalidError as error:
+                return [asdict(finding) for finding in error.findings()]
+        findings += self._preflight(config)
+        return [asdict(finding) for finding in findings]
+
+    def defaults(self, model_type: str | None = None, method: str | None = None) -> dict[str, Any]:
+        """The default document for a model type and a method.
+
+        :raises ConfigInvalidError: when either is unknown.
+        """
+        chosen = {"model_type": model_type, "training_method": method}
+        config, _ = from_document({key: value for key, value in chosen.items() if value})
+        formats = output_formats(config.model_type, config.training_method)
+        if formats and config.output_model_format not in formats:
+            config = config.model_copy(update={"output_model_format": formats[0]})
+        return to_document(config, packed=True)
+
+    def _saved(self) -> dict[str, Path]:
+        try:
+            return {path.stem: path for path in sorted(self._saved_folder.glob("*.json"))}
+        except OSError:
+            return {}
+
+    def _expect(self, revision: int | None) -> None:
+        if revision is not None and revision != self._draft.revision:
+            raise RevisionConflictError(
+                "The settings were changed elsewhere since this page read them",
+                value=revision,
+                expected=f"revision {self._draft.revision}",
+                change="read them again and repeat the change",
+            )
+
+    def _put(self, draft: _Draft) -> None:
+        kept = {
+            "revision": draft.revision,
+            "name": draft.name,
+            "config": to_document(draft.config, packed=True),
+            "origin": draft.origin,
+        }
+        with told_as_storage_error("The settings"):
+            write_json(self._current_path, kept)
+        self._draft = draft
+
+    def _told(self, by: str) -> ConfigDocument:
+        document = self.current()
+        self._tell(document, by)
+        return document
+
+    def _opened(self, start_with: str | None) -> _Draft:
+        kept = self._restored()
+        if kept is None:
+            return self._first(start_with)
+        if start_with and start_with in preset_files() and kept.name != start_with:
+            # asked for by name at the start: what was edited before is laid aside, not lost
+            write_json(self._current_path.with_name("previous.json"), read_json(self._current_path))
+            return replace(self._first(start_with), revision=kept.revision + 1)
+        return kept
+
+    def _restored(self) -> _Draft | None:
+        kept = read_json(self._current_path)
+        if not isinstance(kept, dict):
+            return None
+        try:
+            config, _ = from_document(kept["config"])
+            return _Draft(config, int(kept["revision"]), kept.get("name"), kept.get("origin") or {})
+        except (KeyError, TypeError, ValueError, ConfigError):
+            return None  # written by hand or by a newer version: begin anew rather than not at all
+
+    def _first(self, start_with: str | None) -> _Draft:
+        name = next((name for name in (start_with, _FIRST_PRESET) if name in preset_files()), None)
+        document = load_preset(name) if name else self.defaults(ModelType.STABLE_DIFFUSION_15, TrainingMethod.LORA)
+        config = _without_secrets(pack(from_document(document)[0], self._base))
+        return _Draft(config, 1, name, to_document(config, packed=True))
+
+
+def _without_secrets(config: TrainConfig) -> TrainConfig:
+    return config.model_copy(update={"secrets": type(config.secrets)()})
+
+
+def _at(document: Any, path: str) -> Any:
+    for key in path.split("."):
+        document = document[int(key)] if isinstance(document, list) else document.get(key) if document else None
+    return document
+
+
+def different_paths(before: Any, after: Any, prefix: str = "") -> list[str]:
+    """The dotted paths at which two documents differ; lists of different length differ as a whole."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        keys = list(dict.fromkeys([*before, *after]))
+        return [
+            path
+            for key in keys
+            for path in different_paths(before.get(key), after.get(key), f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [path for index, (old, new) in pairs for path in different_paths(old, new, f"{prefix}.{index}")]
+    same = before == after and isinstance(before, bool) == isinstance(after, bool)
+    return [] if same else [prefix]

@@ -1,0 +1,196 @@
+"""The small process between panel and worker: it outlives the panel, climbs the stop ladder, and says how the worker ended.
+
+Started as ``python -P -m onetrainer_gradio.service.keeper RUN_FOLDER`` in a session of its own. It imports neither torch nor
+pydantic nor numpy, so it costs a few megabytes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.events import PhaseChanged
+from onetrainer_gradio.service import process
+from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.cause import CounterReader, end_of_worker, oom_kill_counters
+from onetrainer_gradio.service.control import CommandFolder
+from onetrainer_gradio.service.ending import finish
+from onetrainer_gradio.service.journal import Journal
+from onetrainer_gradio.service.ladder import LadderTimes, StopLadder
+
+LOOK_EVERY_S = 0.2
+LOOKS_FOR_END = 5
+# A worker that has recorded its end but hangs on the way out (a library's threads, a driver) is ended after so long.
+LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
+_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command line that runs a module of this package, whatever lies in the current folder."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process of a run: it finds this package, and prints without delay."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(extra or {})}
+    if _PACKAGE_PARENT.name not in ("site-packages", "dist-packages"):
+        known = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
+        environment["PYTHONPATH"] = os.pathsep.join([str(_PACKAGE_PARENT), *known])
+    return environment
+
+
+def own_session() -> dict[str, Any]:
+    """The arguments that start a process apart from its parent's terminal and group."""
+    if os.name == "nt":
+        flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
+        return {"creationflags": flags}
+    return {"start_new_session": True}
+
+
+def ladder_times(run_folder: Path) -> LadderTimes:
+    """The seconds of the stop ladder that the run's options ask for."""
+    record = read_json(run_folder / "run.json")
+    options = record.get("options", {}) if isinstance(record, dict) else {}
+    names = ("finish_step_s", "interrupt_s", "terminate_s")
+    return LadderTimes(**{name: float(options[name]) for name in names if name in options})
+
+
+class PhaseWatch:
+    """The present phase of a run, read from its journal when asked for."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._position = 0
+        self._phase = "starting"
+
+    def phase(self) -> str:
+        """The phase that the newest PhaseChanged names."""
+        while entries := self._journal.since(self._position):
+            self._position = entries[-1].seq
+            for entry in entries:
+                if isinstance(event := entry.event(), PhaseChanged):
+                    self._phase = event.phase
+        return self._phase
+
+
+class StopWatch:
+    """Climbs the stop ladder for one process; used by the keeper, and by the panel when the keeper is gone."""
+
+    def __init__(self, run_folder: Path, worker_pid: int) -> None:
+        self._commands = CommandFolder(run_folder)
+        self._journal = Journal(run_folder / "journal.jsonl")
+        self._phases = PhaseWatch(self._journal)
+        self._pid = worker_pid
+        self._linger_until: float | None = None
+        self.ladder = StopLadder(ladder_times(run_folder))
+
+    def look(self) -> None:
+        """Act if it is time to."""
+        stops = self._commands.stops()
+        if not stops:
+            return
+        rung = self.ladder.look(time.time(), stops, self._phases.phase())
+        if rung is None or self._journal.ended():
+            return
+        _quietly(self._journal, rung)
+        self._act(rung.rung)
+
+    def look_after_end(self) -> None:
+        """End a worker that recorded its end but does not go."""
+        now = time.monotonic()
+        if self._linger_until is None:
+            self._linger_until = now + LINGER_S
+        elif now >= self._linger_until + LINGER_S:
+            process.kill(self._pid)
+        elif now >= self._linger_until:
+            process.terminate(self._pid)
+
+    def _act(self, rung: str) -> None:
+        if rung == "interrupt":
+            process.interrupt(self._pid)
+        elif rung == "terminate":
+            process.terminate(self._pid)
+        elif rung == "kill":
+            process.kill(self._pid)
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        self._journal.close()
+
+
+def _quietly(journal: Journal, event: Any) -> None:
+    try:
+        journal.append(event)
+    except OSError as error:  # a full disk must not keep a stop from happening
+        print(f"The journal takes nothing: {error}", file=sys.stderr, flush=True)
+
+
+def keep(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> int:
+    """Start the worker of a run, see it to its end, and record that end."""
+    before = counters()
+    write_json(run_folder / "keeper.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
+    log = os.open(run_folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    worker = subprocess.Popen(
+        module_command("onetrainer_gradio.service.worker", str(run_folder)),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=child_environment(),
+        **own_session(),
+    )
+    os.close(log)
+    write_json(run_folder / "worker.json", process.ProcessIdentity.of(worker.pid).as_dict(), durable=False)
+    gone = threading.Event()
+    threading.Thread(target=_wait, args=(worker, gone), daemon=True, name="wait-for-worker").start()
+    watch = StopWatch(run_folder, worker.pid)
+    journal = Journal(run_folder / "journal.jsonl")
+    looks = 0
+    while not gone.wait(LOOK_EVERY_S):
+        looks += 1
+        watch.look()
+        if looks % LOOKS_FOR_END == 0 and journal.ended():
+            watch.look_after_end()
+    # what the worker left behind in its group still holds memory; a helper that nobody collects does not count
+    give_up_at = time.monotonic() + LINGER_S
+    while process.kill_group(worker.pid) and time.monotonic() < give_up_at:
+        time.sleep(LOOK_EVERY_S / 4)
+    _finish(run_folder, worker.returncode, watch, before, counters)
+    watch.close()
+    return 0
+
+
+def _wait(worker: subprocess.Popen[bytes], gone: threading.Event) -> None:
+    worker.wait()
+    gone.set()
+
+
+def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counters: CounterReader) -> None:
+    end = end_of_worker(status, watch.ladder.rung, before, counters())
+    exit_note = {"exit_code": end.exit_code, "signal": end.signal, "rung": watch.ladder.rung, "at": time.time()}
+    while True:
+        try:
+            finish(run_folder, end)
+            write_json(run_folder / "exit.json", exit_note)
+            return
+        except OSError as error:  # a full disk: the end is worth waiting for
+            print(f"The end of the run cannot be recorded yet: {error}", file=sys.stderr, flush=True)
+            time.sleep(5.0)
+
+
+def main(arguments: list[str]) -> int:
+    """Keep the worker of the run folder given as the only argument."""
+    # the keeper ends with its worker, not before: when both are terminated (a shutdown), the cause is still recorded
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    return keep(Path(arguments[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,37 @@
+"""Paths from outside are resolved and kept inside allowed folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from onetrainer_gradio.errors import ForbiddenPathError
+
+
+class PathGuard:
+    """Knows the allowed folders; links are followed before they are compared."""
+
+    def __init__(self, roots: Iterable[Path]) -> None:
+        self.roots = tuple(root.expanduser().resolve() for root in roots)
+
+    def resolve(self, path: str | Path) -> Path:
+        """The real path; a relative one is taken from the first allowed folder.
+
+        :raises ForbiddenPathError: when it lies outside every allowed folder.
+        """
+        text = str(path)
+        expected = "a path inside " + ", ".join(str(root) for root in self.roots)
+        if "\0" in text or not self.roots:
+            raise ForbiddenPathError(f"The path {text!r} is not allowed", value=text, expected=expected)
+        try:
+            real = (self.roots[0] / Path(text).expanduser()).resolve()
+        except (OSError, RuntimeError) as error:  # a loop of links, an unknown home
+            raise ForbiddenPathError(f"The path {text!r} cannot be followed: {error}", value=text, expected=expected) from error
+        if not any(real.is_relative_to(root) for root in self.roots):
+            raise ForbiddenPathError(
+                f"The path {text!r} lies outside the allowed folders",
+                value=text,
+                expected=expected,
+                change="choose another path, or start the panel with --allow FOLDER",
+            )
+        return real

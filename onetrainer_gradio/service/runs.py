@@ -1,0 +1,269 @@
+"""Runs as folders: the record of how a run was started, and everything that can be asked of it afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.options import RunOptions
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
+from onetrainer_gradio.events import CommandAnswered, Progressed, tag
+from onetrainer_gradio.service.artifacts import RunFile, find_file, run_files
+from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.control import CommandFolder
+from onetrainer_gradio.service.journal import Journal
+from onetrainer_gradio.service.lock import FolderLock
+from onetrainer_gradio.service.metrics import MetricsReader
+from onetrainer_gradio.service.view import SPEED_UPDATES, RunView
+
+_RUN_ID = re.compile(r"^\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}-[0-9a-f]{4}$")
+_LOG_BYTES = 64 << 10
+_PAGE = 2000
+_SUMMARY_VERSION = 1
+
+
+def new_run_id(now: float | None = None) -> str:
+    """A name that sorts by time."""
+    return time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now)) + f"-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """How a run was started; ``created_at`` in seconds since the epoch."""
+
+    id: str
+    name: str
+    created_at: float
+    backend: str
+    workspace: str
+    options: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: dict[str, str] = field(default_factory=dict)
+    started_by: str = ""
+
+    @classmethod
+    def from_dict(cls, body: dict[str, Any]) -> RunRecord:
+        """The record in a JSON object; keys that this version does not know are passed over."""
+        return cls(**{name: value for name, value in body.items() if name in cls.__dataclass_fields__})
+
+
+class Run:
+    """One run; reads its folder and keeps what it has folded so far. Safe from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.id = folder.name
+        body = read_json(folder / "run.json")
+        if not isinstance(body, dict):
+            raise RunNotFoundError(f"There is no run {folder.name!r}", value=folder.name)
+        self.record = RunRecord.from_dict(body)
+        self.journal = Journal(folder / "journal.jsonl")
+        self.metrics = MetricsReader(folder / "metrics.bin")
+        self._lock = threading.Lock()
+        self._view = RunView(self.id, self.record.name, self.record.backend)
+
+    def config(self) -> dict[str, Any]:
+        """The frozen configuration."""
+        document = read_json(self.folder / "config.json")
+        return document if isinstance(document, dict) else {}
+
+    def options(self) -> RunOptions:
+        """The options that the run was started with."""
+        return RunOptions(**self.record.options)
+
+    def state(self) -> dict[str, Any]:
+        """The state object of this run."""
+        with self._lock:
+            self._catch_up()
+            self._view.stop_asked = self._view.stop_asked or (self.folder / "stops.jsonl").exists()
+            return self._view.state()
+
+    def answer(self, command_id: str) -> CommandAnswered | None:
+        """The answer to a command, None while there is none."""
+        with self._lock:
+            self._catch_up()
+            return self._view.answers.get(command_id)
+
+    def _catch_up(self) -> None:
+        length = self.journal.length()
+        if length - self._view.seq > _PAGE:
+            # far behind: progress within phases that are long over is not worth reading
+            for entry in self.journal.since(self._view.seq, length, without=(tag(Progressed),)):
+                self._view.apply(entry.event(), entry.seq)
+            self._view.seq = max(self._view.seq, length)
+        while entries := self.journal.since(self._view.seq, _PAGE):
+            for entry in entries:
+                self._view.apply(entry.event(), entry.seq)
+        count = self.metrics.count()
+        if count > self._view.row:
+            first = max(self._view.row, count - SPEED_UPDATES - 1)
+            self._view.apply_rows(self.metrics.columns(), self.metrics.rows(first, count), first)
+
+    def ended(self) -> bool:
+        """Whether the run has its RunEnded."""
+        return self.journal.ended() is not None
+
+    def summary(self) -> dict[str, Any]:
+        """The run in a line of a list. That of an ended run is kept in a file, so that a long list is quick."""
+        path = self.folder / "summary.json"
+        kept = read_json(path)
+        if isinstance(kept, dict) and kept.get("version") == _SUMMARY_VERSION:
+            return dict(kept["summary"])
+        summary = self._summary()
+        if not summary["active"]:
+            # a full disk or a folder that may only be read: it is worked out again next time
+            with contextlib.suppress(OSError):
+                write_json(path, {"version": _SUMMARY_VERSION, "summary": summary}, durable=False)
+        return summary
+
+    def _summary(self) -> dict[str, Any]:
+        state = self.state()
+        return {
+            "id": self.id,
+            "name": self.record.name,
+            "created_at": self.record.created_at,
+            "started_by": self.record.started_by,
+            "backend": self.record.backend,
+            "tags": list(self.record.options.get("tags", ())),
+            "resumes_run": self.record.options.get("resumes_run", ""),
+            "workspace": self.record.workspace,
+            "active": state["is_training"],
+            "global_step": state["progress"]["global_step"],
+            **{key: state[key] for key in _IN_SUMMARY},
+        }
+
+    def metrics_series(
+        self, columns: Sequence[str] | None = None, buckets: int = 1000, first: int | None = None, last: int | None = None
+    ) -> dict[str, Any]:
+        """Minimum and maximum per bucket of the chosen columns; see ``MetricsReader.series``."""
+        return {"run_id": self.id, "all_columns": list(self.metrics.columns())} | self.metrics.series(
+            columns, buckets, first, last
+        )
+
+    def log(self, offset: int = -1, limit: int = _LOG_BYTES) -> dict[str, Any]:
+        """The console log from a byte offset; a negative one counts from the end of the log (-1: its last part)."""
+        path = self.folder / "console.log"
+        try:
+            size = path.stat().st_size
+            start = max(0, size - limit) if offset < 0 else min(offset, size)
+            with path.open("rb") as file:
+                file.seek(start)
+                data = file.read(limit)
+        except OSError:
+            return {"offset": 0, "text": "", "next": 0, "size": 0}
+        if offset < 0 and start:
+            cut = data.find(b"\n") + 1
+            start, data = start + cut, data[cut:]
+        return {"offset": start, "text": data.decode("utf-8", "replace"), "next": start + len(data), "size": size}
+
+    def files(self) -> list[dict[str, Any]]:
+        """Models, backups and samples that the run's own events name."""
+        return [file.as_dict() for file in run_files(self.journal)]
+
+    def open_file(self, file_id: str) -> RunFile:
+        """One of ``files``.
+
+        :raises RunNotFoundError: when the run has no such file, or it is gone.
+        """
+        return find_file(self.journal, file_id)
+
+
+_IN_SUMMARY = (
+    "status",
+    "end_reason",
+    "error",
+    "phase",
+    "total_steps",
+    "loss",
+    "smooth_loss",
+    "samples",
+    "final_model",
+    "started_at",
+    "ended_at",
+    "elapsed_s",
+    "warnings_count",
+)
+
+
+class RunStore:
+    """All runs of a data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        self._known: dict[str, Run] = {}
+
+    def create(self, config: TrainConfig, record: RunRecord) -> Run:
+        """Make the folder of a new run; the configuration has to be packed, with absolute paths.
+
+        :raises StorageError: when it cannot be written.
+        """
+        folder = self.folder / record.id
+        with told_as_storage_error("The folder of the run"):
+            folder.mkdir(parents=True)
+            CommandFolder(folder).create()
+            with FolderLock(folder):  # makes the lock's file while there is room on the disk
+                write_json(folder / "config.json", to_document(config, packed=True))
+                write_json(folder / "run.json", asdict(record))
+        return self.get(record.id)
+
+    def ids(self) -> list[str]:
+        """The runs, newest first."""
+        try:
+            names = [path.name for path in self.folder.iterdir() if _RUN_ID.match(path.name)]
+        except OSError:
+            return []
+        return sorted(names, reverse=True)
+
+    def get(self, run_id: str) -> Run:
+        """A run.
+
+        :raises RunNotFoundError: when there is none of that id.
+        """
+        with self._lock:
+            known = self._known.get(run_id)
+            if known is None or not known.folder.is_dir():
+                self._known.pop(run_id, None)
+                if not _RUN_ID.match(run_id):
+                    raise RunNotFoundError(f"There is no run {run_id!r}", value=run_id)
+                known = self._known[run_id] = Run(self.folder / run_id)
+            return known
+
+    def all(self) -> list[Run]:
+        """Every readable run, newest first."""
+        runs = []
+        for run_id in self.ids():
+            try:
+                runs.append(self.get(run_id))
+            except RunNotFoundError:
+                continue
+        return runs
+
+    def list(self) -> list[dict[str, Any]]:
+        """The runs in short, newest first."""
+        return [run.summary() for run in self.all()]
+
+    def delete(self, run_id: str) -> None:
+        """Delete the folder of an ended run; what lies in its workspace stays.
+
+        :raises RunNotFoundError: when there is none of that id.
+        :raises RunConflictError: when it has not ended.
+        """
+        run = self.get(run_id)
+        if not run.ended():
+            raise RunConflictError(f"The run {run_id} is going on", value=run_id, change="stop it first")
+        run.journal.close()
+        with self._lock:
+            self._known.pop(run_id, None)
+        with told_as_storage_error(f"The folder of the run {run_id}"):
+            shutil.rmtree(run.folder)

@@ -1,0 +1,160 @@
+"""Preview pictures of all runs, read from the SampleMade events, with cached thumbnails."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.errors import RunNotFoundError, SampleNotFoundError
+from onetrainer_gradio.events import SampleMade, tag
+from onetrainer_gradio.service.runs import RunStore
+
+THUMBNAIL_WIDTHS = (128, 256, 384, 512, 768)
+_SAMPLE_MADE = tag(SampleMade)
+_WEBP_QUALITY = 80
+
+
+def sample_dict(run_id: str, seq: int, body: dict[str, Any]) -> dict[str, Any]:
+    """A sample as the API shows it, from the event on line ``seq`` of its run."""
+    shown = {key: value for key, value in body.items() if key not in ("type", "path")}
+    sample_id = f"{run_id}.{seq}"
+    address = f"/api/samples/{sample_id}"
+    return {
+        "id": sample_id,
+        "run_id": run_id,
+        **shown,
+        "step": body.get("global_step", 0),
+        "file_name": Path(body.get("path", "")).name,
+        "path": f"{address}/image",
+        "thumbnail": f"{address}/thumbnail",
+    }
+
+
+Samples = list[dict[str, Any]]
+
+
+class SampleStore:
+    """The samples of a store of runs; ids are ``RUN_ID.NUMBER``, files are found by id only."""
+
+    def __init__(self, runs: RunStore, cache_folder: Path) -> None:
+        self._runs = runs
+        self._cache = cache_folder
+        self._lock = threading.Lock()
+        self._index: dict[str, tuple[int, Samples]] = {}
+
+    def list(
+        self, run_id: str | None = None, kind: str | None = None, limit: int = 50, before: str | None = None
+    ) -> dict[str, Any]:
+        """A page of samples, newest first; ``before`` is the ``next`` of the page before.
+
+        :raises RunNotFoundError: when ``run_id`` names no run.
+        """
+        found = self._all(run_id)
+        if kind:
+            found = [sample for sample in found if sample.get("kind") == kind]
+        total = len(found)
+        if before:
+            mark = _sort_key(before)
+            found = [sample for sample in found if _sort_key(sample["id"]) < mark]
+        page = found[: max(1, limit)]
+        more = len(found) > len(page)
+        return {"samples": page, "next": page[-1]["id"] if more else None, "total": total}
+
+    def latest(self, count: int = 1) -> Samples:
+        """The newest samples, newest first."""
+        newest: Samples = []
+        for run in self._runs.ids():
+            newest += self._of_run(run)
+            if len(newest) >= count:
+                break
+        return newest[:count]
+
+    def get(self, sample_id: str) -> dict[str, Any]:
+        """One sample.
+
+        :raises SampleNotFoundError: when there is none of that id.
+        """
+        run_id, seq, body = self._event(sample_id)
+        return sample_dict(run_id, seq, body)
+
+    def path(self, sample_id: str) -> Path:
+        """The picture of a sample.
+
+        :raises SampleNotFoundError: when there is none of that id, or its file is gone.
+        """
+        _, _, body = self._event(sample_id)
+        path = Path(body["path"])
+        if not path.is_file():
+            raise SampleNotFoundError(f"The picture of sample {sample_id} was deleted", value=sample_id)
+        return path
+
+    def thumbnail(self, sample_id: str, width: int = 256) -> Path:
+        """A small WebP of the picture, made on first use; ``width`` is rounded up to one of a few.
+
+        :raises SampleNotFoundError: when there is no such sample, or its file is gone or no picture.
+        """
+        source = self.path(sample_id)
+        width = next((known for known in THUMBNAIL_WIDTHS if known >= width), THUMBNAIL_WIDTHS[-1])
+        target = self._cache / f"{sample_id}-{width}.webp"
+        if target.is_file() and target.stat().st_mtime >= source.stat().st_mtime:
+            return target
+        _make_thumbnail(source, target, width, sample_id)
+        return target
+
+    def _all(self, run_id: str | None) -> Samples:
+        if run_id is not None:
+            self._runs.get(run_id)
+            return list(self._of_run(run_id))
+        return [sample for run in self._runs.ids() for sample in self._of_run(run)]
+
+    def _of_run(self, run_id: str) -> Samples:
+        """The samples of a run, newest first."""
+        try:
+            journal = self._runs.get(run_id).journal
+        except RunNotFoundError:
+            return []
+        with self._lock:
+            position, samples = self._index.get(run_id, (0, []))
+            length = journal.length()
+            if length > position:
+                entries = journal.since(position, length, only=(_SAMPLE_MADE,))
+                new = [sample_dict(run_id, entry.seq, entry.body) for entry in entries if entry.seq <= length]
+                samples = new[::-1] + samples
+                self._index[run_id] = (length, samples)
+            return samples
+
+    def _event(self, sample_id: str) -> tuple[str, int, dict[str, Any]]:
+        run_id, dot, number = sample_id.rpartition(".")
+        if dot and number.isdigit() and 0 < int(number) < 10**12:
+            try:
+                entries = self._runs.get(run_id).journal.since(int(number) - 1, 1)
+            except RunNotFoundError:
+                entries = []
+            if entries and entries[0].seq == int(number) and entries[0].body["type"] == _SAMPLE_MADE:
+                return run_id, int(number), entries[0].body
+        raise SampleNotFoundError(f"There is no sample {sample_id!r}", value=sample_id)
+
+
+def _sort_key(sample_id: str) -> tuple[str, int]:
+    run_id, _, number = sample_id.rpartition(".")
+    return run_id, int(number) if number.isdigit() else 0
+
+
+def _make_thumbnail(source: Path, target: Path, width: int, sample_id: str) -> None:
+    import io
+
+    from PIL import Image, UnidentifiedImageError
+
+    from onetrainer_gradio.service.atomic import write_atomic
+
+    try:
+        with Image.open(source) as image:
+            image.draft("RGB", (width, width))
+            small = image.convert("RGB")
+            small.thumbnail((width, 4 * width))
+            out = io.BytesIO()
+            small.save(out, "WEBP", quality=_WEBP_QUALITY, method=2)
+    except (UnidentifiedImageError, OSError) as error:
+        raise SampleNotFoundError(f"The file of sample {sample_id} is no readable picture: {error}", value=sample_id) from error
+    write_atomic(target, out.getvalue(), durable=False)

@@ -1,0 +1,29 @@
+"""What a service is built with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DATA_VARIABLE = "ONETRAINER_GRADIO_DATA"
+
+
+def default_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """``$ONETRAINER_GRADIO_DATA``, or ``onetrainer_gradio`` in the home folder."""
+    return Path(environment.get(DATA_VARIABLE) or "~/onetrainer_gradio").expanduser().absolute()
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """Where the service keeps its things and how it starts runs.
+
+    ``allowed_roots`` are folders outside the data folder that settings may point into; empty allows every folder.
+    """
+
+    data_folder: Path
+    in_process: bool = False
+    backend: str = "builtin"
+    allowed_roots: tuple[Path, ...] = ()
+    demo: bool = False

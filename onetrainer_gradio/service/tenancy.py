@@ -1,0 +1,40 @@
+"""One process at a time works with a data folder: two would edit the same settings and take over each other's runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from onetrainer_gradio.errors import RunConflictError
+from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.process import ProcessIdentity
+
+
+class Tenancy:
+    """``with Tenancy(data_folder, address):`` says who works there; ``address`` is where the panel is, or what it is doing.
+
+    What a process that was killed left behind does not count.
+
+    :raises RunConflictError: when another process works there.
+    """
+
+    def __init__(self, data_folder: Path, address: str) -> None:
+        self._data_folder = data_folder
+        self._path = data_folder / "panel.json"
+        self._address = address
+
+    def __enter__(self) -> Tenancy:
+        known = read_json(self._path)
+        tenant = ProcessIdentity.from_dict(known)
+        if tenant is not None and tenant.pid != os.getpid() and tenant.alive():
+            address = known.get("address", "") if isinstance(known, dict) else ""
+            raise RunConflictError(
+                f"The data folder {self._data_folder} is in use: {address} (process {tenant.pid})",
+                change="use that one, end it, or give another --data",
+            )
+        write_json(self._path, {**ProcessIdentity.of(os.getpid()).as_dict(), "address": self._address}, durable=False)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,429 @@
+"""The service: the one owner of what is going on, called by the API, the page and Python. Safe from any thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from onetrainer_gradio import __version__
+from onetrainer_gradio.commands import BackupNow, Command, Pause, Resume, SampleCustom, SampleDefault, SaveNow, Stop
+from onetrainer_gradio.config.documents import from_document, validated
+from onetrainer_gradio.config.options import RunOptions
+from onetrainer_gradio.config.presets import DEMO_PRESET, PLACEHOLDERS
+from onetrainer_gradio.config.resolve import pack, resolve_paths
+from onetrainer_gradio.config.sample import SampleConfig
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.errors import (
+    BackupNotFoundError,
+    CommandRefusedError,
+    ConfigInvalidError,
+    RunConflictError,
+    RunNotFoundError,
+)
+from onetrainer_gradio.events import CommandAnswered, ErrorInfo, PhaseChanged, RunEnded
+from onetrainer_gradio.service.carrier import Carrier, DetachedRun, ThreadRun, adopt
+from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore
+from onetrainer_gradio.service.ending import finish
+from onetrainer_gradio.service.feed import Feed
+from onetrainer_gradio.service.follower import Follower, console_line
+from onetrainer_gradio.service.machine import hardware, versions
+from onetrainer_gradio.service.preflight import Preflight
+from onetrainer_gradio.service.runs import Run, RunRecord, RunStore, new_run_id
+from onetrainer_gradio.service.samples import SampleStore
+from onetrainer_gradio.service.secret_store import SecretStore
+from onetrainer_gradio.service.settings import ServiceSettings, default_data_folder
+from onetrainer_gradio.service.system import GpuReader, NvmlReader, RunProcess, SystemMonitor
+from onetrainer_gradio.service.view import idle_state, permissions
+
+_SNAPSHOT_SAMPLES = 24
+_SNAPSHOT_LINES = 200
+
+
+class TrainerService:
+    """Runs, the settings being edited, samples, machine readings, and the feed that tells all viewers.
+
+    ``open`` takes up what a former panel left; ``close`` leaves detached runs going.
+    """
+
+    def __init__(self, settings: ServiceSettings, *, gpus: Callable[[], GpuReader] = NvmlReader) -> None:
+        self.settings = replace(settings, data_folder=settings.data_folder.expanduser().absolute())
+        data = self.settings.data_folder
+        data.mkdir(parents=True, exist_ok=True)
+        roots = settings.allowed_roots
+        self._roots = (data, *PLACEHOLDERS.values(), *roots) if roots else ()
+        self._lock = threading.RLock()
+        self._starting = threading.Lock()
+        self._carrier: Carrier | None = None
+        self._current: Run | None = None
+        self._queued: Run | None = None
+        self._initialized: tuple[TrainConfig, RunOptions] | None = None
+        self._opened = False
+        self._closed = False
+        self.feed = Feed(self._snapshot)
+        self.secrets = SecretStore(data / "secrets.json")
+        self.preflight = Preflight(data, self._roots, settings.backend)
+        self.configs = ConfigStore(
+            data, preflight=self.preflight, start_with=DEMO_PRESET if settings.demo else None, changed=self._config_changed
+        )
+        self.runs = RunStore(data / "runs")
+        self.samples = SampleStore(self.runs, data / "cache" / "thumbnails")
+        self.system = SystemMonitor(
+            data, busy=self._busy, run_processes=self._run_processes, publish=self._system_read, gpus=gpus
+        )
+        self._follower = Follower(self.feed, self.get_state, self._gone)
+
+    # life
+
+    def open(self) -> None:
+        """Take up unfinished runs of a former panel and begin to read the machine; opening twice is harmless."""
+        with self._lock:
+            if self._opened:
+                return
+            self._opened = True
+            unfinished = [run for run in self.runs.all() if not run.ended()]
+            newest = next(iter(self.runs.ids()), None)
+            self._current = self.runs.get(newest) if newest else None
+            for run in reversed(unfinished):
+                self._take_up(run)
+        self.system.start()
+
+    def _take_up(self, run: Run) -> None:
+        started = any((run.folder / name).exists() for name in ("keeper.json", "worker.json"))
+        if not started and run.state()["phase"] == "queued":
+            self._queued = run
+            if self._carrier is None:
+                self._start_queued()
+            return
+        carrier = adopt(run)
+        if not carrier.look():
+            return
+        if self._carrier is None:
+            self._carrier, self._current = carrier, run
+            self._follower.follow(carrier, from_start=False)
+
+    def close(self) -> None:
+        """End the threads of the service; detached runs go on, a run on a thread is asked to stop. Closing twice is harmless."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            carrier = self._carrier
+        if carrier is not None:
+            carrier.close()
+        self._follower.close()
+        self.system.close()
+
+    def __enter__(self) -> TrainerService:
+        self.open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # starting
+
+    def initialize_trainer(self, config: TrainConfig, options: RunOptions | None = None) -> None:
+        """Say what ``start_training`` starts.
+
+        :raises RunConflictError: when a run is going on.
+        """
+        with self._lock:
+            self._refuse_start_if_busy()
+            self._initialized = (config, options or RunOptions())
+        self._follower.tell(force=True)
+
+    def start_training(self) -> str:
+        """Start what ``initialize_trainer`` was given, else the settings being edited; returns the id of the run at once.
+
+        :raises ConfigInvalidError: with findings, when the check before the start finds errors.
+        :raises RunConflictError: when a run is going on.
+        """
+        with self._lock:
+            config, options = self._initialized or (None, None)
+        return self.start(config, options)
+
+    def start(self, config: TrainConfig | None = None, options: RunOptions | None = None) -> str:
+        """Start a run of ``config`` (None: the settings being edited) and return its id at once.
+
+        While the present run is stopping, the new one waits until its process is gone.
+
+        :raises ConfigInvalidError: with findings, when the check before the start finds errors.
+        :raises RunConflictError: when a run is going on.
+        """
+        options = options or RunOptions()
+        name = options.name or (self.configs.name() if config is None else None) or ""
+        with self._starting:
+            with self._lock:
+                self._refuse_start_if_busy()
+            frozen = self._checked(self.configs.train_config() if config is None else config, options)
+            run = self._new_run(frozen, options.model_copy(update={"name": name}))
+            with self._lock:
+                self._initialized = None
+                self._queued = run
+                if self._carrier is None:
+                    self._start_queued()
+                else:
+                    run.journal.append(PhaseChanged(phase="queued", detail=f"waits for {self._carrier.run.id} to end"))
+        self._follower.tell(force=True)
+        return run.id
+
+    def resume(self, run_id: str, backup: str | None = None) -> str:
+        """Start a new run that goes on from a backup of an ended one: the newest, or the one of that file id or name.
+
+        :raises BackupNotFoundError: when there is none.
+        :raises RunConflictError: when the run has not ended, or another one is going on.
+        """
+        run = self.runs.get(run_id)
+        if not run.ended():
+            raise RunConflictError(f"The run {run_id} has not ended", value=run_id, change="stop it first")
+        backups = [file for file in run.files() if file["kind"] == "backup"]
+        chosen = [file for file in backups if backup in (None, file["id"], file["name"])]
+        if not chosen:
+            raise BackupNotFoundError(
+                f"The run {run_id} has no backup {backup!r}" if backup else f"The run {run_id} has no backup to go on from",
+                value=backup,
+                expected=", ".join(file["name"] for file in backups),
+                change="start it anew",
+            )
+        path = run.open_file(chosen[-1]["id"]).path
+        config, _ = from_document(run.config())
+        options = run.options().model_copy(update={"resume_from": str(path), "resumes_run": run_id})
+        return self.start(config, options)
+
+    def _refuse_start_if_busy(self) -> None:
+        state = self.get_state()
+        if not state["can"]["start"]:
+            raise RunConflictError(
+                str(state["why"]["start"]), value=state["run_id"], change="stop the run, or wait until it has ended"
+            )
+
+    def _checked(self, config: TrainConfig, options: RunOptions) -> TrainConfig:
+        base = self.settings.data_folder
+        findings = self.preflight(config, options.backend)
+        if any(finding.severity == "error" for finding in findings):
+            raise ConfigInvalidError(findings)
+        return resolve_paths(pack(config, base), base)
+
+    def _new_run(self, config: TrainConfig, options: RunOptions) -> Run:
+        backend = options.backend or self.settings.backend
+        in_process = options.in_process or self.settings.in_process
+        options = options.model_copy(update={"backend": backend, "in_process": in_process})
+        gpus = tuple(str(gpu["name"]) for gpu in self.system.now()["gpus"])
+        record = RunRecord(
+            id=new_run_id(),
+            name=options.name,
+            created_at=time.time(),
+            backend=backend,
+            workspace=config.workspace_dir,
+            options=options.model_dump(mode="json"),
+            versions=versions(),
+            hardware=hardware(gpus),
+            started_by=options.started_by,
+        )
+        return self.runs.create(config, record)
+
+    def _start_queued(self) -> None:
+        run, self._queued = self._queued, None
+        if run is None:
+            return
+        self._current = run
+        run.journal.append(PhaseChanged(phase="starting", detail="the training process loads its libraries"))
+        token = self.secrets.huggingface_token()
+        try:
+            if run.options().in_process:
+                self._carrier = ThreadRun(run, token=token, notify=self._follower.wake).start()
+            else:
+                self._carrier = DetachedRun.start(run, data_folder=self.settings.data_folder, token=token)
+        except OSError as error:
+            info = ErrorInfo(type="WorkerDiedError", message=f"The training process could not be started: {error}")
+            finish(run.folder, RunEnded(reason="failed", error=info))
+            return
+        self._follower.follow(self._carrier, from_start=True)
+
+    def _gone(self, carrier: Carrier) -> None:
+        carrier.run.summary()  # keeps it, while everything is read already
+        with self._lock:
+            if self._carrier is carrier:
+                self._carrier = None
+                if not self._closed:
+                    self._start_queued()
+
+    # what is going on
+
+    def get_state(self) -> dict[str, Any]:
+        """The state object of the contract, with what can be asked for in it."""
+        with self._lock:
+            run, carrier, queued, initialized = self._current, self._carrier, self._queued, self._initialized
+        if run is None or (initialized is not None and carrier is None):
+            state = idle_state(initialized=initialized is not None, backend=self.settings.backend)
+        else:
+            state = run.state()
+        state["queued_run_id"] = queued.id if queued else None
+        # between its RunEnded and the end of its process a run still holds memory: a new one waits for that
+        state["process_running"] = carrier is not None
+        state["heartbeat_age_s"] = carrier.heartbeat_age_s() if carrier is not None else None
+        state["can"], state["why"] = permissions(state, queue_full=queued is not None)
+        return state
+
+    def _busy(self) -> bool:
+        return self._carrier is not None or self.feed.watched
+
+    def _run_processes(self) -> Iterator[RunProcess]:
+        carrier = self._carrier
+        if carrier is not None:
+            yield from ((role, carrier.run.id, pid) for role, pid in carrier.processes())
+
+    def wait_for(self, predicate: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
+        """Block until the state fulfils ``predicate``; returns that state.
+
+        :raises TimeoutError: when it does not in time.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        while True:
+            state = self.get_state()
+            if predicate(state):
+                return state
+            left = give_up_at - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"the state did not come within {timeout_s} s; status is {state['status']}")
+            self._follower.wait(min(left, 0.25))
+
+    def answer(self, command_id: str, timeout_s: float = 0.0) -> dict[str, Any] | None:
+        """The answer to a command of the present run, waited for up to ``timeout_s``; None when there is none yet."""
+        give_up_at = time.monotonic() + timeout_s
+        while True:
+            run = self._current
+            answer = run.answer(command_id) if run else None
+            left = give_up_at - time.monotonic()
+            if answer is not None or left <= 0:
+                return _answer_dict(answer) if answer else None
+            self._follower.wait(min(left, 0.25))
+
+    # commands
+
+    def stop_training(self, now: bool = False, run_id: str | None = None) -> str:
+        """End the run after the step, with backup and save; ``now``, or a second call, climbs the stop ladder at once.
+
+        A run that waits for another one is taken out of the queue by its id.
+
+        :raises CommandRefusedError: when there is nothing to stop.
+        """
+        with self._lock:
+            queued = self._queued
+            if queued is not None and run_id == queued.id:
+                self._queued = None
+                finish(queued.folder, RunEnded(reason="stopped"))
+                self._follower.wake()
+                return ""
+        if run_id is not None and (self._current is None or self._current.id != run_id):
+            raise RunNotFoundError(f"The run {run_id} is not going on", value=run_id)
+        return self._send("stop", Stop(now=now))
+
+    def pause_training(self) -> str:
+        """Wait after the present step. Like every command: returns its id; the answer comes as an event.
+
+        :raises CommandRefusedError: when no run is going on, or the state does not allow it.
+        """
+        return self._send("pause", Pause())
+
+    def resume_training(self) -> str:
+        """Go on after a pause."""
+        return self._send("resume", Resume())
+
+    def sample_default(self) -> str:
+        """Paint the configured prompts now."""
+        return self._send("sample", SampleDefault())
+
+    def sample_custom(self, params: dict[str, Any]) -> str:
+        """Paint one picture; ``params`` are fields of SampleConfig.
+
+        :raises ConfigInvalidError: with one finding for each wrong value.
+        """
+        sample = validated(SampleConfig, dict(params))
+        return self._send("sample", SampleCustom(params=sample.model_dump(mode="json")))
+
+    def backup(self) -> str:
+        """Write a backup now."""
+        return self._send("backup", BackupNow())
+
+    def save(self) -> str:
+        """Save the model now."""
+        return self._send("save", SaveNow())
+
+    def _send(self, action: str, command: Command) -> str:
+        state = self.get_state()
+        carrier = self._carrier
+        if not state["can"][action] or carrier is None:
+            raise CommandRefusedError(str(state["why"][action] or "No run is going on."), value=action)
+        carrier.send(command)
+        self._follower.wake()
+        return command.id
+
+    # telling
+
+    def _snapshot(self) -> dict[str, Any]:
+        state = self.get_state()
+        run = self._current
+        return {
+            "state": state,
+            **{key: state[key] for key in ("is_training", "status", "progress", "max_step", "max_epoch", "error")},
+            "version": __version__,
+            "config_revision": self.configs.revision(),
+            "samples": self.samples.latest(_SNAPSHOT_SAMPLES),
+            "log": _log_lines(run),
+            "log_offset": run.log()["size"] if run else 0,
+            "row_columns": list(run.metrics.columns()) if run else [],
+            "resources": self.system.now(),
+        }
+
+    def _config_changed(self, document: ConfigDocument, by: str) -> None:
+        self.feed.publish("config", revision=document.revision, name=document.name, by=by)
+
+    def _system_read(self, reading: dict[str, Any]) -> None:
+        if self.feed.watched:
+            self.feed.publish("system", resources=reading)
+
+
+def _answer_dict(answer: CommandAnswered) -> dict[str, Any]:
+    return {key: getattr(answer, key) for key in ("command_id", "command", "outcome", "reason", "result")}
+
+
+def _log_lines(run: Run | None) -> list[str]:
+    if run is None:
+        return []
+    lines = run.log()["text"].splitlines()[-_SNAPSHOT_LINES:]
+    return [console_line(line.encode()) for line in lines]
+
+
+class _OnePerProcess:
+    """Holds the service of this process; the only state that a module of the service keeps, as its contract asks for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._service: TrainerService | None = None
+
+    def get(self, settings: ServiceSettings | None) -> TrainerService:
+        with self._lock:
+            if self._service is None:
+                self._service = TrainerService(settings or ServiceSettings(data_folder=default_data_folder()))
+                self._service.open()
+            elif settings is not None and settings.data_folder.expanduser().absolute() != self._service.settings.data_folder:
+                raise RunConflictError(
+                    f"This process has its service already, for {self._service.settings.data_folder}",
+                    value=str(settings.data_folder),
+                )
+            return self._service
+
+
+_ONE = _OnePerProcess()
+
+
+def get_trainer_service(settings: ServiceSettings | None = None) -> TrainerService:
+    """The service of this process, made and opened at the first call.
+
+    :raises RunConflictError: when it exists already for another data folder.
+    """
+    return _ONE.get(settings)

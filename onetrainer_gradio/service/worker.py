@@ -1,0 +1,119 @@
+"""The training process of a run: ``python -P -m onetrainer_gradio.service.worker RUN_FOLDER``.
+
+It reads the frozen configuration, carries the run out, and writes journal and metrics itself. One thread beside the training
+beats the heart, brings commands in, and writes the numbers of the steps, so that the training loop does none of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.options import RunOptions
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.events import Outcome
+from onetrainer_gradio.service import process
+from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.cause import UNRECORDED_COMPLETED, UNRECORDED_FAILED, UNRECORDED_STOPPED
+from onetrainer_gradio.service.control import CommandFolder, FileControl
+from onetrainer_gradio.service.recorder import Recorder
+
+PULSE_EVERY_S = 0.1
+HEARTBEAT_EVERY_S = 1.0
+TOKEN_VARIABLE = "HF_TOKEN"
+_UNRECORDED: dict[Outcome | None, int] = {
+    "completed": UNRECORDED_COMPLETED,
+    "stopped": UNRECORDED_STOPPED,
+    None: UNRECORDED_FAILED,
+}
+
+
+class Pulse:
+    """The thread beside the training."""
+
+    def __init__(self, folder: Path, control: FileControl, recorder: Recorder) -> None:
+        self._heartbeat = folder / "heartbeat"
+        self._control = control
+        self._recorder = recorder
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End and wait for it."""
+        self._done.set()
+        self._thread.join(timeout=5.0)
+
+    def _beat(self) -> None:
+        beat_at = 0.0
+        while not self._done.wait(PULSE_EVERY_S):
+            self._control.poll()
+            self._recorder.flush(force=False)
+            if time.monotonic() - beat_at >= HEARTBEAT_EVERY_S:
+                beat_at = time.monotonic()
+                _touch(self._heartbeat)
+
+
+def _touch(path: Path) -> None:
+    try:
+        path.touch()
+    except OSError:  # a full disk: the process number tells that we live, too
+        return
+
+
+def load_run(folder: Path) -> tuple[TrainConfig, RunOptions]:
+    """The frozen configuration of a run, with the secrets of this process, and its options."""
+    config, _ = from_document(read_json(folder / "config.json") or {})
+    record = read_json(folder / "run.json") or {}
+    return with_token(config, os.environ.get(TOKEN_VARIABLE, "")), RunOptions(**record.get("options", {}))
+
+
+def with_token(config: TrainConfig, token: str) -> TrainConfig:
+    """The configuration with the hub token in it; it is never written anywhere."""
+    if not token:
+        return config
+    secrets = config.secrets.model_copy(update={"huggingface_token": token})
+    return config.model_copy(update={"secrets": secrets})
+
+
+def work(folder: Path) -> int:
+    """Carry out the run of ``folder`` in this process and return the exit status that says how it ended."""
+    from onetrainer_gradio.backends import carry_out
+
+    config, options = load_run(folder)
+    control = FileControl(CommandFolder(folder))
+    recorder = Recorder(folder, control.received)
+    pulse = Pulse(folder, control, recorder)
+    pulse.start()
+    try:
+        outcome = carry_out(options.backend, config, recorder, control, options)
+    finally:
+        pulse.stop()
+        recorder.close()
+    if recorder.ended:
+        return 0 if outcome else 1
+    return _UNRECORDED[outcome]
+
+
+def main(arguments: list[str]) -> int:
+    """Work on the run folder given as the only argument; 0 when the run was completed or stopped."""
+    # a parent that ignores Ctrl-C (nohup, our keeper) hands that on; the stop ladder needs it to work here
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGBREAK"):
+        signal.signal(signal.SIGBREAK, signal.default_int_handler)
+    folder = Path(arguments[0]).absolute()
+    write_json(folder / "worker.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
+    return work(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

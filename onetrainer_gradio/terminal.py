@@ -1,0 +1,321 @@
+"""Training without a page: the same service and run folder, with a progress bar in the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from onetrainer_gradio.cli import TrainOptions
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.documents import from_document, read_file
+from onetrainer_gradio.errors import CommandLineError, ConfigNotFoundError, Finding, RunConflictError
+from onetrainer_gradio.service.settings import ServiceSettings
+from onetrainer_gradio.service.tenancy import Tenancy
+from onetrainer_gradio.service.trainer import TrainerService
+
+COMPLETED, FAILED, STOPPED = 0, 1, 130
+EXIT_BY_REASON = {"completed": COMPLETED, "stopped": STOPPED, "failed": FAILED, "lost": FAILED}
+
+LOOK_S = 0.5
+PLAIN_EVERY_S = 10.0
+
+STOPPING = "Stopping: finishing the step and saving. Press Ctrl-C again to stop at once."
+
+PHASES = {
+    "queued": "Waiting for another run to end",
+    "starting": "Starting",
+    "loading": "Loading the model",
+    "caching": "Caching pictures and captions",
+    "training": "Training",
+    "sampling": "Painting samples",
+    "validating": "Validating",
+    "backing_up": "Writing a backup",
+    "saving": "Saving the model",
+    "paused": "Paused",
+    "stopping": "Stopping",
+}
+
+
+def train(options: TrainOptions, out: TextIO | None = None) -> int:
+    """Train as the command line says and return the exit status: 0 completed, 130 stopped, 1 failed.
+
+    :raises CommandLineError: when the configuration or the data folder cannot be found.
+    :raises ConfigError: when the configuration cannot be used.
+    """
+    out = out or sys.stdout
+    given = Path(options.config).expanduser().absolute()
+    try:
+        options.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"The data folder {options.data} cannot be made: {error.strerror}"
+        raise CommandLineError(message, change="give another --data") from error
+    os.chdir(options.data)  # relative paths of the settings are meant from there
+    settings = ServiceSettings(data_folder=options.data, in_process=options.in_process, backend=options.backend)
+    with Tenancy(options.data, f"training {options.config}"), TrainerService(settings) as service:
+        config, name, notes = configuration(service, options.config, given)
+        refuse_second_run(service)
+        arrived: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        unsubscribe = service.feed.subscribe(arrived.put)
+        try:
+            run_id = service.start(config, run_options(options, name))
+            teller = Bar(out) if has_screen(out) else Lines(out)
+            for note in notes:
+                teller.warn(note.message)
+            teller.say(f"Run {run_id} in {options.data / 'runs' / run_id}")
+            if options.detach:
+                teller.say("It goes on in the background; the panel shows it.")
+                return COMPLETED
+            with contextlib.closing(teller), signals_stop() as asked:
+                state = follow(service, run_id, arrived, teller, asked)
+        finally:
+            unsubscribe()
+        return tell_end(state, out)
+
+
+def configuration(service: TrainerService, name: str, path: Path) -> tuple[TrainConfig, str, tuple[Finding, ...]]:
+    """The configuration of that file, or of that name; with a name for the run and what is worth knowing.
+
+    :raises CommandLineError: when there is neither.
+    """
+    if path.is_file():
+        config, notes = from_document(read_file(path))
+        return config, path.stem, notes
+    try:
+        config, _ = from_document(service.configs.read(name))  # what the panel wrote itself needs no remarks
+    except ConfigNotFoundError as error:
+        known = ", ".join(repr(item["name"]) for item in service.configs.list()) or "none"
+        message = f"There is no file and no configuration {name!r}"
+        raise CommandLineError(message, expected=f"a file, or one of: {known}") from error
+    return config, name, ()
+
+
+def run_options(options: TrainOptions, name: str) -> RunOptions:
+    """The run options that a command line stands for."""
+    return RunOptions(
+        name=options.name or name, max_steps=options.max_steps, resume_from=options.resume, started_by="command line"
+    )
+
+
+def refuse_second_run(service: TrainerService) -> None:
+    """A data folder has one run at a time, whoever started it.
+
+    :raises RunConflictError: when one is going on.
+    """
+    state = service.get_state()
+    if state["is_training"]:
+        raise RunConflictError(
+            f"The run {state['name'] or state['run_id']} is going on in this data folder",
+            change="stop it in the panel, or give another --data",
+        )
+
+
+class Asked:
+    """How often a signal asked for an end."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, *_: object) -> None:
+        """Take one signal."""
+        self.times += 1
+
+
+@contextlib.contextmanager
+def signals_stop() -> Iterator[Asked]:
+    """Count interrupts and terminations instead of dying of them; a run of its own process does not even see them."""
+    asked = Asked()
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Teller(Protocol):
+    """Shows a run in the terminal."""
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+
+    def warn(self, text: str) -> None:
+        """A warning that stays."""
+
+    def show(self, state: dict[str, Any]) -> None:
+        """The present state."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+def has_screen(out: TextIO) -> bool:
+    """Whether a bar can be drawn: a terminal that has a size."""
+    if not out.isatty():
+        return False
+    try:
+        return min(os.get_terminal_size(out.fileno())) > 0
+    except OSError:
+        return True
+
+
+class Bar:
+    """A progress bar; lines stand above it."""
+
+    def __init__(self, out: TextIO) -> None:
+        from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
+
+        self._out = out
+        self._bar = tqdm(total=None, file=out, dynamic_ncols=True, bar_format="{desc}", leave=True)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self._bar.write(text, file=self._out)
+
+    def warn(self, text: str) -> None:
+        """A warning above the bar."""
+        self.say(f"Warning: {text}")
+
+    def show(self, state: dict[str, Any]) -> None:
+        """Move the bar: within the phase while it has an end of its own, else over the whole run."""
+        phase = state["phase"]
+        in_phase = phase not in {"training", "stopping", None} and state["phase_total"]
+        done, total = (
+            (state["phase_done"], state["phase_total"]) if in_phase else (state["progress"]["global_step"], state["total_steps"])
+        )
+        self._bar.total = total or None
+        self._bar.n = done
+        self._bar.bar_format = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}" if total else "{desc}{postfix}"
+        self._bar.set_description_str(title(state), refresh=False)
+        self._bar.set_postfix_str(numbers(state), refresh=False)
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """Leave the bar where it is."""
+        self._bar.close()
+
+
+class Lines:
+    """Plain lines, for a file or a pipe: each change of phase, and the numbers from time to time."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._phase = ""
+        self._said_at = 0.0
+
+    def say(self, text: str) -> None:
+        """One line."""
+        print(text, file=self._out, flush=True)
+
+    def warn(self, text: str) -> None:
+        """One warning."""
+        self.say(f"Warning: {text}")
+
+    def show(self, state: dict[str, Any]) -> None:
+        """A line when the phase changed or some time went by."""
+        phase = title(state)
+        due = time.monotonic() - self._said_at >= PLAIN_EVERY_S
+        if phase == self._phase and not due:
+            return
+        self._phase, self._said_at = phase, time.monotonic()
+        step, total = state["progress"]["global_step"], state["total_steps"]
+        parts = [phase, f"step {step}/{total}" if total else "", numbers(state)]
+        self.say("  ".join(part for part in parts if part))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def follow(
+    service: TrainerService, run_id: str, arrived: queue.SimpleQueue[dict[str, Any]], teller: Teller, asked: Asked
+) -> dict[str, Any]:
+    """Show the run until it has ended and its process is gone; returns its last state."""
+    obeyed = 0
+    while True:
+        state = service.get_state()
+        teller.show(state)
+        if state["run_id"] == run_id and not state["is_training"] and not state["process_running"]:
+            tell_events(arrived, run_id, teller)
+            return state
+        if asked.times > obeyed and state["can"]["stop"]:
+            obeyed += 1
+            service.stop_training(now=obeyed > 1)
+            teller.say(
+                "Stopping: finishing the step and saving. Press Ctrl-C again to stop at once."
+                if obeyed == 1
+                else "Stopping at once."
+            )
+        with contextlib.suppress(queue.Empty):
+            tell(arrived.get(timeout=LOOK_S), run_id, teller)
+        tell_events(arrived, run_id, teller)
+
+
+def tell_events(arrived: queue.SimpleQueue[dict[str, Any]], run_id: str, teller: Teller) -> None:
+    """Say everything that has arrived."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            tell(arrived.get_nowait(), run_id, teller)
+
+
+def tell(message: dict[str, Any], run_id: str, teller: Teller) -> None:
+    """Say what a person wants to know of one message of the feed."""
+    if message["type"] != "event" or message["run_id"] != run_id:
+        return
+    event = message["event"]
+    kind = event["type"]
+    if kind == "warned":
+        teller.warn(event["message"])
+    elif kind in {"backup_failed", "save_failed"}:
+        teller.warn(event["error"]["message"])
+    elif kind in PRODUCTS:
+        teller.say(f"{PRODUCTS[kind]}: {event['path']}")
+
+
+PRODUCTS = {"backup_made": "Backup", "model_saved": "Model", "sample_made": "Sample"}
+
+
+def title(state: dict[str, Any]) -> str:
+    """The phase in words."""
+    phase = PHASES.get(state["phase"] or "", "Finished")
+    return f"{phase}: {state['phase_detail']}" if state["phase"] == "queued" and state["phase_detail"] else phase
+
+
+def numbers(state: dict[str, Any]) -> str:
+    """Loss, speed and remaining time, as far as they are known."""
+    shown = []
+    if state["loss"] is not None:
+        shown.append(f"loss {state['loss']:.4f}")
+    if state["smooth_loss"] is not None:
+        shown.append(f"smooth {state['smooth_loss']:.4f}")
+    if state["speed"]:
+        shown.append(f"{state['speed']:.2f} steps/s")
+    if state["eta_s"] is not None:
+        shown.append(f"{clock(state['eta_s'])} left")
+    return "  ".join(shown)
+
+
+def clock(seconds: float) -> str:
+    """A duration as 1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def tell_end(state: dict[str, Any], out: TextIO) -> int:
+    """Say how the run ended; the exit status."""
+    reason = state["end_reason"]
+    step = state["progress"]["global_step"]
+    took = clock(state["elapsed_s"] or 0)
+    if reason in {"completed", "stopped"}:
+        print(f"{reason.capitalize()} after step {step} in {took}.", file=out, flush=True)
+    else:
+        error = state["error_info"] or {}
+        change = f" To change: {error['change']}." if error.get("change") else ""
+        print(f"onetrainer-gradio: error: the run failed at step {step}: {state['error']}{change}", file=sys.stderr, flush=True)
+    return EXIT_BY_REASON[reason]

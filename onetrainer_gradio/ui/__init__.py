@@ -1,0 +1,1 @@
+"""The page: Gradio widgets and their scripts to service calls, nothing more."""

@@ -1,0 +1,382 @@
+// Loss and learning rate over the steps, on a plain 2D canvas. The server thins a long run to the extremes of each bucket;
+// newer points come by the WebSocket.
+
+import { api, on, store } from './live.js';
+import { button, el, format, paced, say, show } from './dom.js';
+
+const BUCKETS = 1000;
+const MOST_POINTS = 6000; // more than that is fetched anew, thinned
+
+export function mount(place) {
+  const canvas = el('canvas', { class: 'og-canvas', tabindex: 0, role: 'img', 'aria-describedby': 'og-chart-summary' });
+  const readout = el('div', { class: 'og-readout', hidden: true });
+  const summary = el('p', { class: 'og-muted og-small', id: 'og-chart-summary' });
+  const empty = el('p', { class: 'og-empty', text: 'No points yet. The curve begins with the first step of a run.' });
+  const remembered = JSON.parse(localStorage.getItem('og-chart') || '{}');
+  const view = { smooth: remembered.smooth ?? 0.9, log: remembered.log ?? false, what: 'loss', from: null, to: null, at: null };
+  const smoothing = el('input', {
+    type: 'range', min: 0, max: 0.99, step: 0.01, value: view.smooth, id: 'og-smooth', 'aria-label': 'Smoothing',
+    oninput: (event) => { view.smooth = Number(event.target.value); keep(); smoothed = null; pace.now(); },
+  });
+  const logBox = el('input', { type: 'checkbox', checked: view.log, onchange: (event) => { view.log = event.target.checked; keep(); pace.now(); } });
+  const reset = button('Whole run', { icon: 'reset', kind: 'small', title: 'Show the whole run again', onclick: () => zoomTo(null, null) });
+  const pick = el('div', { class: 'og-segments', role: 'group', 'aria-label': 'What the chart shows' },
+    [['loss', 'Loss'], ['rate', 'Learning rate'], ['grad', 'Gradient norm']].map(([key, label]) => el('button', {
+      type: 'button', 'aria-pressed': String(key === view.what), dataset: { key }, text: label,
+      onclick: () => {
+        view.what = key;
+        for (const node of pick.children) node.setAttribute('aria-pressed', String(node.dataset.key === key));
+        smoothed = null;
+        load();
+        pace.now();
+      },
+    })));
+  const wrap = el('div', { class: 'og-canvas-wrap' }, canvas, readout, empty);
+  show(reset, false);
+
+  const card = el('section', { class: 'og-card', 'aria-label': 'Chart', hidden: true },
+    el('div', { class: 'og-card-head' }, pick,
+      el('label', { class: 'og-inline' }, el('span', { text: 'Smoothing' }), smoothing),
+      el('label', { class: 'og-inline' }, logBox, el('span', { text: 'Log scale' })), el('span', { class: 'og-grow' }), reset),
+    wrap, summary);
+  place.append(card);
+
+  const keep = () => localStorage.setItem('og-chart', JSON.stringify({ smooth: view.smooth, log: view.log }));
+
+  // What is held: steps, how many updates each point stands for, and lowest and highest value of each column there.
+  let runId = null;
+  let held = { x: [], width: [], low: {}, high: {} };
+  let smoothed = null;
+  let asked = '';
+  const pace = paced(wrap, draw);
+
+  const columns = () => {
+    const rates = Object.keys(store.state?.learning_rates || {}).map((name) => `lr/${name}`);
+    return { loss: ['loss'], rate: rates, grad: ['grad_norm'] }[view.what];
+  };
+
+  async function load() {
+    const id = store.state?.run_id;
+    show(card, Boolean(id));
+    if (!id) { runId = null; held = { x: [], width: [], low: {}, high: {} }; smoothed = null; asked = ''; pace.ask(); return; }
+    const range = view.from === null ? '' : `&first=${Math.floor(view.from)}&last=${Math.ceil(view.to)}`;
+    const wanted = `api/runs/${encodeURIComponent(id)}/metrics?buckets=${BUCKETS}&columns=${encodeURIComponent(columns().join(','))}${range}`;
+    if (asked === wanted) return;
+    asked = wanted;
+    try {
+      const answer = await api('GET', wanted);
+      if (asked !== wanted) return;
+      runId = id;
+      const last = answer.x_last || answer.x;
+      held = {
+        x: answer.x, low: answer.min, high: answer.max,
+        width: answer.x.map((step, at) => Math.max(1, last[at] - step + 1)),
+      };
+      smoothed = null;
+      pace.ask();
+    } catch (error) {
+      if (error.status !== 404 && error.status !== 0) throw error;
+    } finally {
+      if (asked === wanted) asked = '';
+    }
+  }
+
+  on('connected', () => load());
+  on('training_state', () => { if (store.state?.run_id !== runId) load(); });
+  on('metrics', (message) => {
+    const shown = columns();
+    if (message.run_id !== runId || shown.some((name) => !held.low[name])) { load(); return; }
+    const step = message.columns.indexOf('global_step');
+    const at = shown.map((name) => message.columns.indexOf(name));
+    for (const row of message.rows) {
+      // the snapshot may hold some of these rows already
+      if (held.x.length && row[step] <= held.x[held.x.length - 1]) continue;
+      held.x.push(row[step]);
+      held.width.push(1);
+      shown.forEach((name, index) => { held.low[name].push(row[at[index]]); held.high[name].push(row[at[index]]); });
+    }
+    smoothed = null;
+    if (held.x.length > MOST_POINTS && view.from === null) load();
+    pace.ask();
+  });
+  document.addEventListener('og-theme', () => pace.now());
+  new ResizeObserver(() => pace.now()).observe(wrap);
+
+  /** Exponential mean without the pull towards zero at the start; a point that stands for many steps counts as many. */
+  function smooth(low, high) {
+    const out = new Float64Array(low.length);
+    let mean = 0;
+    let weight = 0;
+    for (let at = 0; at < low.length; at += 1) {
+      if (low[at] !== null && Number.isFinite(low[at])) {
+        const keeps = view.smooth ** held.width[at];
+        mean = keeps * mean + (1 - keeps) * ((low[at] + high[at]) / 2);
+        weight = keeps * weight + (1 - keeps);
+      }
+      out[at] = weight ? mean / weight : NaN;
+    }
+    return out;
+  }
+
+  function series() {
+    const shown = columns().filter((name) => held.low[name]);
+    if (view.what === 'rate') {
+      return shown.map((name, at) => ({ name: name.slice(3), low: held.low[name], high: held.high[name], tone: at % 2 ? '--og-second' : '--og-accent', bold: true }));
+    }
+    const [name] = shown;
+    if (!name) return [];
+    if (!smoothed) smoothed = smooth(held.low[name], held.high[name]);
+    const plain = { name: name === 'loss' ? 'loss' : 'norm', low: held.low[name], high: held.high[name], tone: '--og-curve-faint' };
+    return [plain, { name: 'smoothed', low: smoothed, high: smoothed, tone: '--og-accent', bold: true }];
+  }
+
+  let plot = null; // what the last drawing showed, for the pointer
+  function draw() {
+    const { x } = held;
+    const lines = series();
+    const width = wrap.clientWidth;
+    const height = wrap.clientHeight;
+    const some = x.length > 0 && lines.length > 0 && width > 0;
+    show(empty, !some);
+    show(canvas, some);
+    show(reset, view.from !== null);
+    if (!some) { say(summary, ''); return; }
+    const ratio = Math.min(2, window.devicePixelRatio || 1);
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(height * ratio);
+    }
+    const style = getComputedStyle(place);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const brush = canvas.getContext('2d');
+    brush.setTransform(ratio, 0, 0, ratio, 0, 0);
+    brush.clearRect(0, 0, width, height);
+    brush.font = `11px ${style.fontFamily}`;
+
+    const from = view.from ?? x[0];
+    const to = Math.max(view.to ?? x[x.length - 1], from + 1);
+    let low = Infinity;
+    let high = -Infinity;
+    for (const line of lines) {
+      for (let at = 0; at < x.length; at += 1) {
+        if (x[at] < from || x[at] > to || line.low[at] === null || !Number.isFinite(line.low[at])) continue;
+        if (line.low[at] < low && !(view.log && line.low[at] <= 0)) low = line.low[at];
+        if (line.high[at] > high) high = line.high[at];
+      }
+    }
+    if (low > high) { low = 0; high = 1; }
+    if (low === high) { const pad = Math.abs(low) * 0.1 || 1; low -= view.log ? low * 0.1 : pad; high += pad; }
+    const scale = view.log ? Math.log10 : (value) => value;
+    const back = view.log ? (value) => 10 ** value : (value) => value;
+    let bottom = scale(low);
+    let top = scale(high);
+    const room = (top - bottom) * 0.06;
+    bottom -= room; top += room;
+    if (!view.log && low >= 0 && bottom < 0) bottom = 0;
+    const left = 52; const right = 10; const above = 8; const below = 22;
+    const px = (value) => left + ((value - from) / (to - from)) * (width - left - right);
+    const py = (value) => above + (1 - (scale(value) - bottom) / (top - bottom)) * (height - above - below);
+
+    brush.fillStyle = colour('--og-muted');
+    brush.strokeStyle = colour('--og-line');
+    brush.lineWidth = 1;
+    brush.textAlign = 'right';
+    brush.textBaseline = 'middle';
+    for (const tick of view.log ? logTicks(bottom, top) : ticks(bottom, top, Math.max(2, Math.floor(height / 48)))) {
+      const y = Math.round(py(view.log ? back(tick) : tick)) + 0.5;
+      brush.beginPath(); brush.moveTo(left, y); brush.lineTo(width - right, y); brush.stroke();
+      brush.fillText(format.number(back(tick)), left - 6, y);
+    }
+    brush.textAlign = 'center';
+    brush.textBaseline = 'top';
+    for (const tick of ticks(from, to, Math.max(2, Math.floor(width / 110)))) {
+      const at = px(tick);
+      if (at > left + 8 && at < width - right - 8) brush.fillText(format.count(tick), at, height - below + 7);
+    }
+    brush.save();
+    brush.beginPath(); brush.rect(left, above - 4, width - left - right, height - above - below + 8); brush.clip();
+    for (const line of lines) {
+      brush.strokeStyle = colour(line.tone);
+      brush.lineWidth = line.bold ? 1.8 : 1.1;
+      brush.lineJoin = 'round';
+      brush.beginPath();
+      let pen = false;
+      for (let at = 0; at < x.length; at += 1) {
+        const [bottomValue, topValue] = [line.low[at], line.high[at]];
+        if (bottomValue === null || !Number.isFinite(bottomValue) || (view.log && bottomValue <= 0)) { pen = false; continue; }
+        const across = px(x[at]);
+        if (pen) brush.lineTo(across, py(bottomValue)); else brush.moveTo(across, py(bottomValue));
+        if (topValue !== bottomValue) brush.lineTo(across, py(topValue)); // the extremes of a stretch as a stroke
+        pen = true;
+      }
+      brush.stroke();
+    }
+    brush.restore();
+    legend(brush, lines, colour, width - right);
+    plot = { x, lines, from, to, px, py, left, right, width, height, above, below, colour };
+    if (drag) selection(brush);
+    else if (view.at !== null) cross(brush);
+    describe(x, lines);
+  }
+
+  function describe(x, lines) {
+    const main = lines[lines.length - 1];
+    const finite = [...main.low].filter((value) => value !== null && Number.isFinite(value));
+    const last = finite[finite.length - 1];
+    const text = `${{ loss: 'Smoothed loss', rate: 'Learning rate', grad: 'Smoothed gradient norm' }[view.what]} up to step ${format.count(x[x.length - 1])}: now ${format.number(last)}, `
+      + `lowest ${format.number(finite.reduce((a, b) => Math.min(a, b), Infinity))}, highest ${format.number(finite.reduce((a, b) => Math.max(a, b), -Infinity))}.`;
+    say(summary, text);
+    canvas.setAttribute('aria-label', `Curve. ${text}`);
+  }
+
+  /** Names of several curves, in their colours, at the upper right. */
+  function legend(brush, lines, colour, edge) {
+    if (lines.length < 2) return;
+    brush.textAlign = 'right';
+    brush.textBaseline = 'top';
+    let at = edge;
+    for (const line of [...lines].reverse()) {
+      brush.fillStyle = colour(line.tone);
+      brush.fillText(line.name, at, 2);
+      at -= brush.measureText(line.name).width + 14;
+    }
+  }
+
+  function cross(brush) {
+    const { x, lines, px, py, above, below, height, colour, width } = plot;
+    const at = nearest(x, view.at);
+    const left = px(x[at]);
+    brush.strokeStyle = colour('--og-muted');
+    brush.lineWidth = 1;
+    brush.beginPath(); brush.moveTo(Math.round(left) + 0.5, above); brush.lineTo(Math.round(left) + 0.5, height - below); brush.stroke();
+    const rows = [['Step', format.count(x[at])]];
+    for (const line of lines) {
+      const value = line.low[at];
+      rows.push([line.name, line.high[at] === value ? format.number(value) : `${format.number(value)} – ${format.number(line.high[at])}`]);
+      if (value === null || !Number.isFinite(value)) continue;
+      brush.fillStyle = colour(line.tone);
+      brush.beginPath(); brush.arc(left, py(value), 3, 0, 7); brush.fill();
+    }
+    readout.replaceChildren(...rows.map(([name, value]) => el('div', {}, el('span', { text: name }), el('b', { text: value }))));
+    show(readout, true);
+    const side = left > width / 2 ? left - readout.offsetWidth - 12 : left + 12;
+    readout.style.transform = `translate(${Math.round(side)}px, 14px)`;
+  }
+
+  function selection(brush) {
+    const { above, below, height, colour } = plot;
+    brush.fillStyle = colour('--og-accent-soft');
+    brush.fillRect(Math.min(drag.from, drag.to), above, Math.abs(drag.to - drag.from), height - above - below);
+  }
+
+  function nearest(x, wanted) {
+    let low = 0;
+    let high = x.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (x[middle] < wanted) low = middle + 1; else high = middle;
+    }
+    return low > 0 && wanted - x[low - 1] < x[low] - wanted ? low - 1 : low;
+  }
+
+  const stepAt = (pixel) => plot.from + ((pixel - plot.left) / (plot.width - plot.left - plot.right)) * (plot.to - plot.from);
+
+  let finer = 0;
+  function zoomTo(from, to) {
+    view.from = from; view.to = to;
+    pace.now();
+    clearTimeout(finer);
+    finer = setTimeout(load, 250); // the same stretch, with all the points there are for it
+  }
+
+  function zoom(factor, around) {
+    if (!plot) return;
+    const end = store.state?.progress?.global_step || plot.to;
+    const from = Math.max(0, around - (around - plot.from) * factor);
+    const to = Math.min(end, around + (plot.to - around) * factor);
+    if (to - from < 4) return;
+    if (factor > 1 && from <= 1 && to >= end) zoomTo(null, null);
+    else if (view.from !== null || factor < 1) zoomTo(from, to);
+  }
+
+  let drag = null;
+  const fingers = new Map();
+  canvas.addEventListener('pointerdown', (event) => {
+    if (!plot) return;
+    fingers.set(event.pointerId, event.offsetX);
+    if (fingers.size === 2) { drag = null; pinch = null; return; }
+    if (event.pointerType === 'mouse' && event.button === 0) {
+      canvas.setPointerCapture(event.pointerId);
+      drag = { from: event.offsetX, to: event.offsetX };
+    }
+  });
+  let pinch = null;
+  canvas.addEventListener('pointermove', (event) => {
+    if (!plot) return;
+    if (fingers.has(event.pointerId)) fingers.set(event.pointerId, event.offsetX);
+    if (fingers.size === 2) {
+      const [a, b] = [...fingers.values()];
+      const apart = Math.max(20, Math.abs(a - b));
+      if (pinch) zoom(pinch / apart, stepAt((a + b) / 2));
+      pinch = apart;
+      return;
+    }
+    if (drag) drag.to = event.offsetX;
+    view.at = stepAt(event.offsetX);
+    pace.now();
+  });
+  const up = (event) => {
+    fingers.delete(event.pointerId);
+    if (fingers.size < 2) pinch = null;
+    if (!drag) return;
+    const [a, b] = [stepAt(Math.min(drag.from, drag.to)), stepAt(Math.max(drag.from, drag.to))];
+    const far = Math.abs(drag.to - drag.from) > 8;
+    drag = null;
+    if (far && b - a >= 4) zoomTo(Math.max(a, plot.from), Math.min(b, plot.to)); else pace.now();
+  };
+  canvas.addEventListener('pointerup', up);
+  canvas.addEventListener('pointercancel', up);
+  canvas.addEventListener('pointerleave', () => { view.at = null; show(readout, false); pace.now(); });
+  canvas.addEventListener('dblclick', () => zoomTo(null, null));
+  // the wheel zooms only with Ctrl, or once the chart was clicked: else it would catch the page's scrolling
+  canvas.addEventListener('wheel', (event) => {
+    if (!plot || !(event.ctrlKey || document.activeElement === canvas)) return;
+    event.preventDefault();
+    zoom(event.deltaY > 0 ? 1.25 : 0.8, stepAt(event.offsetX));
+  }, { passive: false });
+  canvas.addEventListener('keydown', (event) => {
+    if (!plot) return;
+    const width = (plot.to - plot.from) / 50;
+    const moves = {
+      ArrowLeft: () => { view.at = Math.max(plot.from, (view.at ?? plot.to) - width); },
+      ArrowRight: () => { view.at = Math.min(plot.to, (view.at ?? plot.from) + width); },
+      '+': () => zoom(0.7, view.at ?? (plot.from + plot.to) / 2),
+      '-': () => zoom(1.4, view.at ?? (plot.from + plot.to) / 2),
+      Escape: () => { view.at = null; show(readout, false); zoomTo(null, null); },
+    };
+    if (!moves[event.key]) return;
+    event.preventDefault();
+    moves[event.key]();
+    pace.now();
+  });
+
+  load();
+}
+
+/** Round values between two bounds, about `count` of them. */
+function ticks(from, to, count) {
+  const raw = (to - from) / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].find((each) => each * power >= raw) * power;
+  const out = [];
+  for (let at = Math.ceil(from / step) * step; at <= to + step * 1e-9; at += step) out.push(Math.abs(at) < step * 1e-9 ? 0 : at);
+  return out;
+}
+
+/** Powers of ten, with 2 and 5 between them when there are few. */
+function logTicks(from, to) {
+  const marks = to - from > 3 ? [0] : [0, Math.log10(2), Math.log10(5)];
+  const out = [];
+  for (let power = Math.floor(from); power <= to; power += 1) for (const mark of marks) if (power + mark >= from && power + mark <= to) out.push(power + mark);
+  return out.length > 1 ? out : ticks(from, to, 4);
+}

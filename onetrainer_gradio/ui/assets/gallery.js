@@ -1,0 +1,236 @@
+// The gallery: sample pictures by prompt and step, a large view with the keyboard, and the form for a picture of one's own.
+
+import { api, on, store, url } from './live.js';
+import { button, el, format, icon, openDialog, say, show, toast } from './dom.js';
+
+const PAGE = 60;
+const MOST_ENLARGED = 4;
+const SAMPLERS = ['DDIM', 'EULER', 'EULER_A', 'DPMPP', 'DPMPP_SDE', 'UNIPC', 'EULER_KARRAS', 'DPMPP_KARRAS', 'DPMPP_SDE_KARRAS', 'UNIPC_KARRAS'];
+
+export function mount(place) {
+  const inputs = {};
+  const groups = el('div', { class: 'og-groups' });
+  const empty = el('p', { class: 'og-empty' }, 'No samples yet. They appear here while a run paints its sample prompts; the prompts are under ',
+    el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }), ' › Samples.');
+  const more = button('Older samples', { onclick: () => load(false) });
+  const only = el('select', { id: 'og-gallery-run', onchange: () => load(true) }, el('option', { value: '', text: 'All runs' }));
+  const kinds = el('select', { id: 'og-gallery-kind', onchange: () => load(true) },
+    [['', 'All kinds'], ['default', 'Sample prompts'], ['custom', 'My own']].map(([value, text]) => el('option', { value, text })));
+  const tally = el('span', { class: 'og-muted og-small', role: 'status' });
+  show(more, false);
+
+  place.append(
+    customForm(),
+    el('section', { class: 'og-card', 'aria-label': 'Samples' },
+      el('div', { class: 'og-card-head' }, el('h3', { text: 'Samples' }), tally, el('span', { class: 'og-grow' }),
+        el('label', { class: 'og-inline', for: 'og-gallery-run' }, el('span', { class: 'og-sr', text: 'Run' }), only),
+        el('label', { class: 'og-inline', for: 'og-gallery-kind' }, el('span', { class: 'og-sr', text: 'Kind' }), kinds)),
+      empty, groups, el('div', { class: 'og-center' }, more)));
+
+  let samples = new Map(); // id -> sample
+  const tiles = new Map(); // id -> its node
+  let next = null;
+
+  const keyOf = (sample) => JSON.stringify([sample.run_id, sample.kind, sample.prompt, sample.index ?? 0]);
+
+  /** One row for each prompt (of a run), the newest step first in it; nodes of samples that stay are kept. */
+  function draw() {
+    const rows = new Map();
+    for (const sample of samples.values()) {
+      const key = keyOf(sample);
+      if (!rows.has(key)) rows.set(key, []);
+      rows.get(key).push(sample);
+    }
+    for (const id of tiles.keys()) if (!samples.has(id)) tiles.delete(id);
+    for (const row of rows.values()) row.sort((a, b) => b.global_step - a.global_step || (b.at || 0) - (a.at || 0));
+    // the newest run first; in it one's own pictures, then the prompts in their order
+    const place_ = (sample) => (sample.kind === 'custom' ? -1 : sample.index || 0);
+    const sorted = [...rows.values()].sort(([a], [b]) => {
+      if (a.run_id !== b.run_id) return a.run_id < b.run_id ? 1 : -1;
+      return place_(a) - place_(b) || (b.at || 0) - (a.at || 0);
+    });
+    const several = new Set(sorted.map(([first]) => first.run_id)).size > 1;
+    groups.replaceChildren(...sorted.map((row) => el('section', { class: 'og-group' },
+      el('h4', {}, el('span', { class: 'og-prompt', text: row[0].prompt || 'Empty prompt' }),
+        el('span', { class: 'og-muted og-small', text: [several && `run ${runTime(row[0].run_id)}`, row[0].kind === 'custom' && 'my own', `${row.length} ${row.length === 1 ? 'picture' : 'pictures'}`].filter(Boolean).join(' · ') })),
+      el('ul', { class: 'og-strip' }, row.map((sample) => {
+        if (!tiles.has(sample.id)) tiles.set(sample.id, tile(sample));
+        return tiles.get(sample.id);
+      })))));
+    show(empty, samples.size === 0);
+    say(tally, samples.size ? `${format.count(samples.size)} shown` : '');
+  }
+
+  function tile(sample) {
+    return el('li', {}, el('button', {
+      type: 'button', class: 'og-tile', dataset: { id: sample.id }, 'aria-label': `Step ${sample.global_step}: ${sample.prompt}`, onclick: () => open(sample.id),
+    },
+    el('img', { src: url(`api/samples/${encodeURIComponent(sample.id)}/thumbnail?w=256`), loading: 'lazy', decoding: 'async', alt: '', width: 256, height: Math.round((256 * (sample.height || 1)) / (sample.width || 1)) }),
+    el('span', { text: `step ${format.count(sample.global_step)}` })));
+  }
+
+  /** In the order of the page: prompt by prompt, newest first. */
+  const order = () => [...groups.querySelectorAll('.og-tile')].map((node) => node.dataset.id);
+
+  function open(id) {
+    const image = el('img', { alt: '' });
+    const facts = el('dl', { class: 'og-facts' });
+    const title = el('p', { class: 'og-view-prompt' });
+    const save = el('a', { class: 'og-button' }, icon('download'), el('span', { text: 'Download' }));
+    const again = button('Use these settings', { icon: 'copy', onclick: () => { dialog.close(); reuse(samples.get(at)); } });
+    const dialog = el('dialog', { class: 'og-viewer', 'aria-label': 'Sample' },
+      el('div', { class: 'og-view-stage' },
+        button('', { icon: 'left', title: 'Previous (arrow left)', kind: 'quiet og-view-move', onclick: () => move(-1) }), image,
+        button('', { icon: 'right', title: 'Next (arrow right)', kind: 'quiet og-view-move', onclick: () => move(1) })),
+      el('div', { class: 'og-view-side' },
+        el('div', { class: 'og-card-head' }, el('h2', { text: 'Sample' }), el('span', { class: 'og-grow' }),
+          button('', { icon: 'close', title: 'Close (Esc)', kind: 'quiet', onclick: () => dialog.close() })),
+        title, facts, el('div', { class: 'og-buttons' }, save, again)));
+    let at = id;
+    function showOne(which) {
+      const sample = samples.get(which);
+      if (!sample) return;
+      at = which;
+      const source = url(`api/samples/${encodeURIComponent(which)}/image`);
+      image.src = source;
+      image.alt = sample.prompt || 'Sample picture';
+      // a small picture stays small enough to be sharp
+      image.style.maxWidth = `${(sample.width || 512) * MOST_ENLARGED}px`;
+      image.style.maxHeight = `min(100%, ${(sample.height || 512) * MOST_ENLARGED}px)`;
+      save.href = source;
+      save.download = `step-${sample.global_step}-${sample.kind}-${sample.index ?? 0}.png`;
+      say(title, sample.prompt || 'Empty prompt');
+      facts.replaceChildren(...[
+        ['Step', format.count(sample.global_step)], ['Epoch', `${sample.epoch}, step ${sample.epoch_step}`],
+        ['Negative', sample.negative_prompt], ['Size', `${sample.width} × ${sample.height}`], ['Seed', String(sample.seed)],
+        ['Steps', sample.diffusion_steps], ['Guidance', sample.cfg_scale], ['Sampler', sample.noise_scheduler],
+        ['Weights', sample.ema ? 'moving average' : null], ['Painted in', sample.seconds && `${sample.seconds.toFixed(1)} s`],
+        ['Made', format.time(sample.at ?? sample.created_at)], ['Run', sample.run_id],
+      ].filter(([, value]) => value !== undefined && value !== null && value !== '')
+        .map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: value }))));
+    }
+    function move(by) {
+      const ids = order();
+      const to = ids[(ids.indexOf(at) + by + ids.length) % ids.length];
+      showOne(to);
+    }
+    dialog.addEventListener('keydown', (event) => {
+      const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (by) { event.preventDefault(); move(by); }
+    });
+    showOne(id);
+    openDialog(dialog, () => groups.querySelector(`[data-id="${CSS.escape(at)}"]`)?.focus());
+  }
+
+  // ---- a picture of one's own
+
+  function customForm() {
+    const field = (name, label, node, wide) => {
+      inputs[name] = node;
+      node.id = `og-custom-${name}`;
+      return el('label', { class: `og-field${wide ? ' wide' : ''}`, for: node.id }, el('span', { class: 'og-label', text: label }), node);
+    };
+    const number = (value, min, max, step = 1) => el('input', { type: 'number', value, min, max, step, inputmode: 'decimal' });
+    const go = button('Paint', { kind: 'primary', onclick: paint });
+    const why = el('span', { class: 'og-muted og-small', role: 'status' });
+    const node = el('details', { class: 'og-card og-fold' },
+      el('summary', { text: 'Paint a picture of your own' }),
+      el('div', { class: 'og-custom' },
+        field('prompt', 'Prompt', el('textarea', { rows: 2 }), true),
+        field('negative_prompt', 'Negative prompt', el('textarea', { rows: 1 }), true),
+        field('width', 'Width', number(512, 8, 8192, 8)), field('height', 'Height', number(512, 8, 8192, 8)),
+        field('diffusion_steps', 'Steps', number(20, 1, 1000)), field('cfg_scale', 'Guidance', number(7, 0, 50, 0.5)),
+        field('seed', 'Seed', number(42, -1, 2 ** 32 - 1)),
+        field('noise_scheduler', 'Sampler', el('select', {}, SAMPLERS.map((value) => el('option', { value, text: value })))),
+        el('label', { class: 'og-inline og-end' }, inputs.random_seed = el('input', { type: 'checkbox', id: 'og-custom-random_seed' }), el('span', { text: 'Random seed' }))),
+      el('div', { class: 'og-buttons' }, go, why));
+
+    async function paint() {
+      const params = Object.fromEntries(Object.entries(inputs).map(([name, input]) => [
+        name, input.type === 'checkbox' ? input.checked : input.type === 'number' ? Number(input.value) : input.value,
+      ]));
+      for (const input of Object.values(inputs)) input.removeAttribute('aria-invalid');
+      go.disabled = true;
+      try {
+        const answer = await api('POST', 'api/samples/custom', params);
+        waiting = answer.command_id || '';
+        say(why, 'Asked; it is painted after the present step.');
+      } catch (error) {
+        say(why, error.errors[0]?.message || error.message);
+        for (const { path } of error.errors) inputs[path]?.setAttribute('aria-invalid', 'true');
+      }
+      allow();
+    }
+    let waiting = '';
+    function allow() {
+      const now = store.state;
+      const may = Boolean(now?.can?.sample) && store.connection === 'live';
+      go.disabled = !may;
+      if (!may && !waiting) say(why, now?.why?.sample || '');
+      else if (may && why.textContent === now?.why?.sample) say(why, '');
+    }
+    on('training_state', allow);
+    on('connection', allow);
+    on('sample_custom', () => { if (waiting) { waiting = ''; say(why, 'Painted.'); } });
+    on('event', ({ event }) => {
+      if (event?.type !== 'command_answered' || !waiting || event.command_id !== waiting) return;
+      waiting = '';
+      say(why, event.outcome === 'done' ? 'Painted.' : `Not painted: ${event.reason}`);
+    });
+    allow();
+    return node;
+  }
+  function reuse(sample) {
+    for (const [name, input] of Object.entries(inputs)) {
+      if (input.type !== 'checkbox' && sample[name] !== undefined) input.value = sample[name];
+    }
+    place.querySelector('.og-fold').open = true;
+    inputs.prompt.focus();
+    inputs.prompt.scrollIntoView({ block: 'center' });
+  }
+
+  // ---- what there is
+
+  async function load(anew) {
+    const query = new URLSearchParams({ limit: PAGE });
+    if (only.value) query.set('run_id', only.value);
+    if (kinds.value) query.set('kind', kinds.value);
+    if (!anew && next) query.set('before', next);
+    try {
+      const answer = await api('GET', `api/samples/list?${query}`);
+      const found = answer.samples || answer.items || [];
+      if (anew) samples = new Map();
+      for (const sample of found) samples.set(sample.id, sample);
+      next = answer.next_before ?? answer.next ?? null;
+      show(more, Boolean(next));
+      draw();
+      if (anew) runOptions();
+    } catch (error) {
+      if (error.status !== 0) toast(error.message, 'bad');
+    }
+  }
+  async function runOptions() {
+    try {
+      const answer = await api('GET', 'api/runs');
+      const chosen = only.value;
+      only.replaceChildren(el('option', { value: '', text: 'All runs' }),
+        ...(answer.runs || answer).map((run) => el('option', { value: run.id, text: `${run.name || 'run'} · ${runTime(run.id)}` })));
+      only.value = chosen;
+    } catch { /* the list of runs is only a filter */ }
+  }
+  function arrived(message) {
+    const sample = message.sample || message;
+    if ((only.value && sample.run_id !== only.value) || (kinds.value && sample.kind !== kinds.value)) return;
+    samples = new Map([[sample.id, sample], ...samples]);
+    draw();
+  }
+  on('sample_default', arrived);
+  on('sample_custom', arrived);
+  on('connected', () => load(true));
+  load(true);
+}
+
+/** The time in the id of a run: 2026-11-23_16-06-45-3058 -> 2026-11-23 16:06. */
+function runTime(id) {
+  return id.slice(0, 16).replace('_', ' ').replace(/-(\d\d)$/, ':$1');
+}

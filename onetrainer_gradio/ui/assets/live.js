@@ -1,0 +1,173 @@
+// The page's one connection to the server, and the store that the widgets read.
+//
+// A WebSocket brings a snapshot first (which is all that a reload needs) and then what changes. It reconnects by itself;
+// where a proxy lets no WebSocket through, GET /api/events is polled instead.
+
+const RETRY_FIRST_MS = 250;
+const RETRY_LONGEST_MS = 5000;
+const PING_MS = 20000;
+const SILENCE_MS = 45000;
+const POLL_MS = 1000;
+const BLOCKED_AFTER = 3; // sockets that never opened while REST answers
+
+// The page may live under a proxy's prefix: every path is relative to the document.
+const base = new URL('.', document.baseURI);
+export const url = (path) => new URL(path.replace(/^\//, ''), base).href;
+
+/** What the server answered that was no success; `errors` has one entry for each place to change. */
+export class ApiError extends Error {
+  constructor(status, body) {
+    super(body?.error || (status ? `The server answered ${status}.` : 'The server cannot be reached.'));
+    this.status = status;
+    this.errors = body?.errors || [];
+    this.body = body || {};
+  }
+}
+
+/** A call to the REST interface; the parsed answer, or an ApiError (status 0 when nobody answered). */
+export async function api(method, path, body, { raw = false } = {}) {
+  const options = { method, credentials: 'same-origin', headers: { Accept: 'application/json' } };
+  if (body !== undefined) {
+    options.body = raw ? body : JSON.stringify(body);
+    options.headers['Content-Type'] = 'application/json';
+  }
+  let answer;
+  try {
+    answer = await fetch(url(path), options);
+  } catch {
+    throw new ApiError(0);
+  }
+  if (answer.status === 401) {
+    location.assign(url('login'));
+    throw new ApiError(401, { error: 'Please sign in.' });
+  }
+  const parsed = await answer.json().catch(() => null);
+  if (!answer.ok || parsed?.ok === false) throw new ApiError(answer.status, parsed);
+  return parsed;
+}
+
+const listeners = new Map();
+export const store = { state: null, snapshot: null, connection: 'connecting', since: 0, via: 'websocket' };
+
+/** Call `listener` for each message of `type`; returns the way out. */
+export function on(type, listener) {
+  if (!listeners.has(type)) listeners.set(type, new Set());
+  listeners.get(type).add(listener);
+  return () => listeners.get(type).delete(listener);
+}
+
+function tell(type, message) {
+  for (const listener of listeners.get(type) || []) {
+    try {
+      listener(message);
+    } catch (error) {
+      console.error(error);
+    }
+  }
+}
+
+function connection(now) {
+  if (store.connection === now) return;
+  store.connection = now;
+  store.connectionAt = Date.now();
+  tell('connection', now);
+}
+
+function receive(message) {
+  if (typeof message.seq === 'number') store.since = message.seq;
+  if (message.type === 'connected') {
+    store.snapshot = message;
+    store.state = message.state;
+    connection('live');
+    tell('training_state', message);
+  } else if (message.type === 'training_state') {
+    store.state = message.state;
+  }
+  tell(message.type, message);
+}
+
+let socket = null;
+let retry = RETRY_FIRST_MS;
+let timer = 0;
+let neverOpened = 0;
+let lastHeard = 0;
+let polling = 0;
+
+function open() {
+  clearTimeout(timer);
+  if (socket && socket.readyState <= WebSocket.OPEN) return;
+  const address = new URL('ws', base);
+  address.protocol = base.protocol === 'https:' ? 'wss:' : 'ws:';
+  let opened = false;
+  const mine = new WebSocket(address);
+  socket = mine;
+  mine.onopen = () => {
+    opened = true;
+    neverOpened = 0;
+    retry = RETRY_FIRST_MS;
+    lastHeard = Date.now();
+    stopPolling();
+  };
+  mine.onmessage = (event) => {
+    lastHeard = Date.now();
+    receive(JSON.parse(event.data));
+  };
+  mine.onclose = () => {
+    if (socket !== mine) return;
+    socket = null;
+    if (!opened) neverOpened += 1;
+    if (!polling) connection('lost');
+    if (neverOpened >= BLOCKED_AFTER && !polling) startPolling();
+    timer = setTimeout(open, polling ? 30000 : retry);
+    retry = Math.min(retry * 2, RETRY_LONGEST_MS);
+  };
+}
+
+function startPolling() {
+  polling = 1;
+  let fresh = true;
+  const look = async () => {
+    if (!polling) return;
+    try {
+      const answer = await api('GET', fresh ? 'api/events' : `api/events?since=${store.since}`);
+      if (!polling) return;
+      fresh = false;
+      store.via = 'polling';
+      if (answer.snapshot) receive({ type: 'connected', ...answer.snapshot });
+      else connection('live');
+      for (const message of answer.messages || []) receive(message);
+      if (typeof answer.seq === 'number') store.since = answer.seq;
+    } catch (error) {
+      connection('lost');
+      fresh = true;
+      // a server that is gone is no proxy that blocks: the socket is tried again at its own pace
+      if (error.status === 0) { stopPolling(); neverOpened = 0; retry = RETRY_FIRST_MS; open(); return; }
+    }
+    timer2 = setTimeout(look, POLL_MS);
+  };
+  let timer2 = setTimeout(look, 0);
+  stopPolling.cancel = () => clearTimeout(timer2);
+}
+
+function stopPolling() {
+  if (polling) { polling = 0; stopPolling.cancel?.(); }
+  store.via = 'websocket';
+}
+
+/** Open the connection and keep it. */
+export function connect() {
+  open();
+  setInterval(() => {
+    if (!socket || socket.readyState !== WebSocket.OPEN) return;
+    // a laptop that slept has a socket that looks open and is dead
+    if (Date.now() - lastHeard > SILENCE_MS) socket.close();
+    else socket.send('ping');
+  }, PING_MS);
+  const soon = () => {
+    if (document.hidden || store.connection === 'live') return;
+    retry = RETRY_FIRST_MS;
+    open();
+  };
+  document.addEventListener('visibilitychange', soon);
+  window.addEventListener('online', soon);
+}

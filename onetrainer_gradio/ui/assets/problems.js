@@ -1,0 +1,90 @@
+// Warnings and errors of the run, and the true cause of its end. Nothing to say: nothing shown.
+
+import { api, on, store } from './live.js';
+import { button, el, format, show } from './dom.js';
+
+const KINDS = { warned: 'warn', backup_failed: 'bad', save_failed: 'bad' };
+const TYPES = 'warned,backup_failed,save_failed,command_answered,run_ended';
+const MOST = 200;
+const MOST_PAGES = 10;
+
+export function mount(place) {
+  const list = el('ul', { class: 'og-problems' });
+  const title = el('h3', { text: 'Warnings and errors' });
+  const card = el('section', { class: 'og-card', 'aria-label': 'Warnings and errors', hidden: true }, title, list);
+  place.append(card);
+
+  let runId = null;
+  let seen = new Map();
+
+  /** What an event says to a person, or null. */
+  function read(event) {
+    if (event.type === 'run_ended') {
+      if (!event.error && event.reason !== 'lost') return null;
+      const error = event.error || { message: 'The training process ended without saying why.' };
+      const how = event.signal ? ` (signal ${event.signal})` : event.exit_code ? ` (exit code ${event.exit_code})` : '';
+      return { tone: 'bad', text: `The run ended: ${error.message}${how}`, ...hints(error) };
+    }
+    if (event.type === 'command_answered' && event.outcome === 'refused') {
+      return { tone: 'warn', text: `${event.command.replaceAll('_', ' ')} was not done: ${event.reason}` };
+    }
+    const tone = KINDS[event.type];
+    if (!tone) return null;
+    if (event.error) {
+      return { tone, text: `${event.type === 'backup_failed' ? 'A backup' : 'A save'} could not be written: ${event.error.message}`, ...hints(event.error) };
+    }
+    return { tone, text: event.message, path: event.path, code: event.code };
+  }
+
+  function hints(error) {
+    return { path: error.path, expected: error.expected, change: error.change };
+  }
+
+  function add(event, seq) {
+    const read_ = read(event);
+    if (!read_ || seen.has(seq)) return;
+    // the same warning about many pictures is one entry with a number
+    const key = `${read_.tone} ${read_.text}`;
+    const before = [...seen.values()].find((entry) => entry.key === key);
+    if (before) { before.times += 1; before.counter.textContent = `× ${before.times}`; seen.set(seq, before); return; }
+    const counter = el('span', { class: 'og-muted' });
+    const node = el('li', { class: read_.tone },
+      el('span', { class: 'og-muted og-mono', text: event.at ? format.clock(event.at) : '' }),
+      el('div', {}, el('div', {}, el('span', { text: read_.text }), ' ', counter),
+        read_.path && (/^[a-z][a-z0-9_.]*$/.test(read_.path) && !event.code
+          ? el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: read_.path }, text: read_.path })
+          : el('div', { class: 'og-muted og-mono og-small', text: read_.path })),
+        read_.expected && el('div', { class: 'og-small', text: `Expected: ${read_.expected}` }),
+        read_.change && el('div', { class: 'og-small', text: `To change: ${read_.change}` })));
+    seen.set(seq, { key, times: 1, counter, node });
+    list.prepend(node);
+    while (list.childElementCount > MOST) list.lastElementChild.remove();
+    show(card, true);
+  }
+
+  async function load() {
+    const id = store.state?.run_id;
+    runId = id;
+    seen = new Map();
+    list.replaceChildren();
+    show(card, false);
+    if (!id) return;
+    try {
+      let since = 0;
+      for (let pages = 0; pages < MOST_PAGES; pages += 1) {
+        const answer = await api('GET', `api/runs/${encodeURIComponent(id)}/journal?since=${since}&limit=5000&types=${TYPES}`);
+        if (runId !== id) return;
+        for (const event of answer.events) add(event, event.seq);
+        if (answer.next === since) return;
+        since = answer.next;
+      }
+    } catch (error) {
+      if (error.status !== 404 && error.status !== 0) throw error;
+    }
+  }
+
+  on('connected', load);
+  on('training_state', () => { if (store.state?.run_id !== runId) load(); });
+  on('event', (message) => { if (message.run_id === runId) add(message.event, message.journal_seq); });
+  load();
+}

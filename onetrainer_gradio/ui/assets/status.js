@@ -1,0 +1,235 @@
+// The status card: state, phase, progress, numbers; and what the native buttons may do at the moment.
+
+import { api, on, store } from './live.js';
+import { button, el, format, say, show } from './dom.js';
+import { fileLine } from './runs.js';
+import { describe, phaseName, RUNGS } from './words.js';
+
+// button -> the REST call that does the same, and what its outcome is called
+const ACTIONS = {
+  start: ['api/training/start', 'Started'],
+  pause: ['api/training/pause', 'Paused'],
+  resume: ['api/training/resume', 'Going on'],
+  stop: ['api/training/stop', 'Stopping'],
+  sample: ['api/samples/default', 'Samples are painted'],
+  backup: ['api/training/backup', 'Backup written'],
+  save: ['api/training/save', 'Model saved'],
+};
+
+const TILES = [
+  ['loss', 'Loss', (s) => format.number(s.loss)],
+  ['smooth', 'Smoothed', (s) => format.number(s.smooth_loss)],
+  ['rate', 'Learning rate', (s) => format.number(Object.values(s.learning_rates || {})[0])],
+  ['speed', 'Steps / s', (s) => format.number(s.speed)],
+  ['samples', 'Pictures / s', (s) => format.number(s.samples_per_second)],
+  ['eta', 'Time left', (s) => format.span(s.is_training ? s.eta_s : null)],
+  ['elapsed', 'Elapsed', (s) => format.span(elapsed(s))],
+];
+
+function elapsed(state) {
+  if (!state.started_at) return null;
+  return (state.ended_at || Date.now() / 1000) - state.started_at;
+}
+
+export function mount(place) {
+  const badge = el('span', { class: 'og-badge' });
+  const name = el('span', { class: 'og-run-name' });
+  const detail = el('span', { class: 'og-muted og-grow' });
+  const why = el('p', { class: 'og-why', id: 'og-why' });
+  const ready = el('p', { class: 'og-ready' });
+  const files = el('ul', { class: 'og-files', hidden: true, 'aria-label': 'Finished model' });
+  const outcome = el('p', { class: 'og-outcome', role: 'status', 'aria-live': 'polite' });
+  const waits = el('p', { class: 'og-why', hidden: true });
+  const errors = el('ul', { class: 'og-outcome-errors', hidden: true });
+  const ladder = el('p', { class: 'og-ladder', hidden: true });
+  const steps = progress('Steps');
+  const epoch = progress('Epoch');
+  const phase = progress('Phase');
+  const tiles = {};
+  const grid = el('dl', { class: 'og-tiles' }, TILES.map(([key, label]) => {
+    tiles[key] = el('dd', {});
+    return el('div', {}, el('dt', { text: label }), tiles[key]);
+  }));
+
+  place.append(el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
+    why, ladder, waits,
+    el('div', { class: 'og-status-head' }, badge, name, detail, outcome), errors,
+    el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, ready));
+
+  function state() {
+    const now = store.state;
+    if (!now) return;
+    const words = describe(now);
+    badge.dataset.tone = words.tone;
+    say(badge, words.label);
+    say(name, now.name || '');
+    say(detail, now.error && !words.active ? now.error : now.phase_detail || (now.stop ? '' : now.detail || ''));
+    const progressed = now.progress || {};
+    phase.set(now.phase_done, words.active ? now.phase_total : 0, phaseName(now.phase));
+    steps.set(progressed.global_step, now.total_steps);
+    const perEpoch = now.steps_per_epoch || now.max_step;
+    epoch.set(progressed.epoch_step, words.active && perEpoch, `Epoch ${Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1)} of ${now.max_epoch || '–'}`);
+    show(grid, Boolean(now.run_id));
+    show(ready, !words.active && Boolean(ready.textContent));
+    for (const [key, , text] of TILES) say(tiles[key], text(now));
+    rung(now);
+    queue(now);
+    allow(now);
+    finished(now);
+  }
+
+  /** The run that was started while this one is stopping. */
+  function queue(now) {
+    const id = now.queued_run_id || '';
+    show(waits, Boolean(id));
+    if (!id || waits.dataset.run === id) return;
+    waits.dataset.run = id;
+    waits.replaceChildren('Another run waits for this one to end. ', button('Take it back', {
+      kind: 'small', onclick: () => api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((error) => say(outcome, error.message)),
+    }));
+  }
+
+  /** The finished model, to take away. */
+  let filesOf = '';
+  async function finished(now) {
+    const key = !now.is_training && now.final_model ? now.run_id : '';
+    if (key === filesOf) return;
+    filesOf = key;
+    show(files, false);
+    if (!key) return;
+    try {
+      const answer = await api('GET', `api/runs/${encodeURIComponent(key)}/files`);
+      const models = answer.files.filter((file) => file.kind === 'model');
+      files.replaceChildren(...models.map((file) => fileLine(key, file)));
+      show(files, models.length > 0);
+    } catch (error) {
+      if (error.status !== 0 && error.status !== 404) throw error;
+      filesOf = '';
+    }
+  }
+
+  function rung(now) {
+    const stop = now.is_training && now.stop;
+    show(ladder, Boolean(stop));
+    if (!stop) return;
+    const [does, next] = RUNGS[stop.rung] || [stop.rung, ''];
+    const left = stop.deadline ? Math.max(0, Math.round(stop.deadline - Date.now() / 1000)) : 0;
+    say(ladder, `${does}${next && left ? ` – ${next} in ${left} s` : ''}${next ? '. Press Stop again to do it now.' : ''}`);
+  }
+
+  function allow(now) {
+    const offline = store.connection !== 'live';
+    for (const key of Object.keys(ACTIONS)) {
+      const node = document.getElementById(`og-${key}`);
+      if (!node) continue;
+      const may = Boolean(now.can?.[key]) && !offline;
+      if (node.disabled === may) node.disabled = !may;
+      const reason = offline ? 'The connection to the panel is lost.' : now.why?.[key] || '';
+      if (node.title !== reason) node.title = reason;
+    }
+    const pauseShown = !now.paused;
+    show(document.getElementById('og-pause') || el('i'), pauseShown);
+    show(document.getElementById('og-resume') || el('i'), !pauseShown);
+    document.getElementById('og-start')?.setAttribute('aria-describedby', 'og-why');
+    const reason = !offline && !now.is_training && !now.can?.start ? now.why?.start : '';
+    say(why, reason ? `Start is not possible: ${reason}` : '');
+    show(why, Boolean(reason));
+    const label = document.getElementById('og-stop');
+    if (label) say(label, now.stop ? 'Stop now' : 'Stop');
+  }
+
+  /** What Start would start: the settings in a sentence. */
+  async function next() {
+    let now;
+    try {
+      now = await api('GET', 'api/config/current');
+    } catch (error) {
+      if (error.status === 0) return;
+      throw error;
+    }
+    const { config } = now;
+    const concepts = (config.concepts || []).filter((concept) => concept.enabled).length;
+    const found = await api('POST', 'api/config/validate', {}).catch(() => ({ errors: [] }));
+    const [first, ...rest] = found.errors;
+    ready.replaceChildren(first
+      ? el('span', { class: 'bad' }, `Start would be refused: ${first.message}${rest.length ? ` (and ${rest.length} more)` : ''}. `,
+        el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Change the settings' }))
+      : el('span', { text: `Start trains ${now.name ? `“${now.name}”` : 'the current settings'}: ${config.training_method}, ${format.count(config.epochs)} epochs, `
+        + `${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, learning rate ${format.number(config.learning_rate)}.` }));
+    state();
+  }
+
+  let hide = 0;
+  let streaming = false;
+  document.addEventListener('og-outcome', ({ detail: said }) => {
+    if (!said) return;
+    streaming = !said.done;
+    clearTimeout(hide);
+    outcome.dataset.tone = said.ok ? '' : 'bad';
+    say(outcome, said.text);
+    const rest = said.errors || [];
+    errors.replaceChildren(...rest.map((error) => el('li', {},
+      error.path && el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }), el('span', { text: ` ${error.message}. ` }), el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }))));
+    show(errors, rest.some((error) => error.path));
+    if (said.done && said.ok) hide = setTimeout(() => say(outcome, ''), 8000);
+  });
+
+  // A panel that was restarted while a button's stream was open leaves Gradio's side of this page without an answer for
+  // good. From then on the buttons go through REST, which does the same; the outcome comes as an event.
+  let byRest = false;
+  const asked = new Map(); // command id -> what its outcome is called
+  const tell = (outcome_) => document.dispatchEvent(new CustomEvent('og-outcome', { detail: outcome_ }));
+  on('connection', (now) => {
+    if (now === 'lost' && streaming) { byRest = true; streaming = false; }
+    if (store.state) allow(store.state);
+  });
+  on('event', ({ event }) => {
+    const done = event.type === 'command_answered' && asked.get(event.command_id);
+    if (done) tell({ ok: event.outcome === 'done', done: true, text: event.outcome === 'done' ? done : `Not done: ${event.reason}` });
+  });
+  document.addEventListener('click', async (event) => {
+    const key = event.target.closest?.('.og-action')?.id?.slice(3);
+    if (!byRest || !ACTIONS[key]) return;
+    event.stopImmediatePropagation();
+    event.preventDefault();
+    const [path, done] = ACTIONS[key];
+    try {
+      const answer = await api('POST', key === 'stop' && store.state?.stop ? `${path}?now=true` : path, {});
+      if (answer.command_id) asked.set(answer.command_id, done);
+      tell({ ok: true, done: true, text: answer.command_id ? 'Asked; it is done after the present step' : done });
+    } catch (error) {
+      tell({ ok: false, done: true, text: error.message, errors: error.errors });
+    }
+  }, true);
+
+  setInterval(() => { if (!document.hidden && store.state?.is_training) state(); }, 1000);
+  // the buttons are Gradio's: they may come after this widget
+  new MutationObserver(() => { if (store.state) allow(store.state); })
+    .observe(document.getElementById('og-controls') || place, { childList: true });
+  on('training_state', state);
+  on('connected', next);
+  on('config', next);
+  next();
+  state();
+}
+
+function progress(label) {
+  const fill = el('span', { class: 'og-fill' });
+  const text = el('span', { class: 'og-bar-text' });
+  const title = el('span', { class: 'og-bar-label', text: label });
+  const track = el('span', { class: 'og-track', role: 'progressbar', 'aria-label': label, 'aria-valuemin': 0 }, fill);
+  const node = el('div', { class: 'og-bar', hidden: true }, title, track, text);
+  return {
+    node,
+    set(done, total, name) {
+      show(node, Boolean(total));
+      if (!total) return;
+      const part = Math.min(1, (done || 0) / total);
+      fill.style.width = `${part * 100}%`;
+      track.setAttribute('aria-valuenow', done || 0);
+      track.setAttribute('aria-valuemax', total);
+      if (name) { say(title, name); track.setAttribute('aria-label', name); }
+      say(text, `${format.count(done || 0)} / ${format.count(total)}`);
+    },
+  };
+}

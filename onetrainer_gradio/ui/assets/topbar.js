@@ -1,0 +1,108 @@
+// The line at the top: what the run does, whether the page is connected, light or dark; and the banner when it is not.
+
+import { on, store } from './live.js';
+import { button, el, format, icon, say, show } from './dom.js';
+import { describe } from './words.js';
+
+const GRACE_MS = 1200; // a reconnect that quick is no news
+const BACK_MS = 4000;
+
+export function mount(place) {
+  const badge = el('a', { class: 'og-badge', href: '#training', dataset: { ogTab: 'training' } });
+  const line = el('span', { class: 'og-topline' });
+  const bar = el('span', { class: 'og-topbar-fill' });
+  const link = el('span', { class: 'og-link', role: 'img' });
+  const spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
+  const banner = el('div', { class: 'og-banner', role: 'alert', hidden: true });
+  const themeButton = button('', { title: 'Switch between light and dark', kind: 'quiet', onclick: switchTheme });
+
+  place.append(
+    el('header', { class: 'og-topbar' },
+      el('span', { class: 'og-brand' }, mark(), el('span', { text: 'OneTrainer' }), el('span', { class: 'og-brand-more', text: 'panel' })),
+      el('span', { class: 'og-topstate' }, badge, line),
+      link, themeButton,
+      el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, bar)),
+    banner, spoken,
+  );
+
+  function switchTheme() {
+    const dark = !document.documentElement.classList.contains('og-dark');
+    localStorage.setItem('og-theme', dark ? 'dark' : 'light');
+    applyTheme();
+  }
+  function applyTheme() {
+    const chosen = localStorage.getItem('og-theme');
+    const dark = chosen ? chosen === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
+    document.documentElement.classList.toggle('og-dark', dark);
+    document.body.classList.toggle('dark', dark);
+    themeButton.replaceChildren(icon(dark ? 'sun' : 'moon'));
+    document.dispatchEvent(new CustomEvent('og-theme'));
+  }
+  applyTheme();
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', applyTheme);
+  // Gradio puts its own class on the body once it is there
+  new MutationObserver(() => {
+    if (document.body.classList.contains('dark') !== document.documentElement.classList.contains('og-dark')) applyTheme();
+  }).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+
+  let said = '';
+  function state() {
+    const now = store.state;
+    if (!now) return;
+    const words = describe(now);
+    badge.dataset.tone = words.tone;
+    say(badge, words.label);
+    say(line, words.short);
+    bar.style.width = `${words.fraction * 100}%`;
+    show(bar.parentNode, words.active);
+    if (words.label !== said) { said = words.label; say(spoken, `Run: ${words.label}`); }
+    document.title = words.active ? `${words.percent} ${words.label} – OneTrainer panel` : 'OneTrainer panel';
+  }
+
+  let since = 0;
+  let timer = 0;
+  let wasLost = false;
+  function connection(now) {
+    clearTimeout(timer);
+    link.dataset.state = now;
+    link.setAttribute('aria-label', { live: 'Connected', lost: 'Not connected', connecting: 'Connecting' }[now]);
+    link.title = now === 'live' && store.via === 'polling' ? 'Connected (by polling)' : link.getAttribute('aria-label');
+    if (now === 'lost') {
+      since = Date.now();
+      timer = setTimeout(() => {
+        wasLost = true;
+        banner.className = 'og-banner bad';
+        say(banner, `The connection to the panel is lost since ${format.clock(since / 1000)}. A run goes on without it; `
+          + 'the page reconnects by itself and keeps what you type.');
+        show(banner, true);
+      }, GRACE_MS);
+    } else if (now === 'live' && wasLost) {
+      wasLost = false;
+      banner.className = 'og-banner good';
+      say(banner, 'The connection is back; everything shown is up to date.');
+      timer = setTimeout(() => show(banner, false), BACK_MS);
+    }
+  }
+
+  on('training_state', state);
+  on('connection', connection);
+  connection(store.connection);
+  state();
+}
+
+function mark() {
+  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+  svg.setAttribute('viewBox', '0 0 32 32');
+  svg.setAttribute('class', 'og-mark');
+  svg.setAttribute('aria-hidden', 'true');
+  // a falling loss curve in a rounded square
+  for (const [name, attributes] of [
+    ['rect', { x: 1, y: 1, width: 30, height: 30, rx: 8, class: 'og-mark-ground' }],
+    ['path', { d: 'M7 8c3 0 3 9 6 11s4-2 6 0 3 5 6 5', class: 'og-mark-curve' }],
+  ]) {
+    const part = document.createElementNS('http://www.w3.org/2000/svg', name);
+    for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
+    svg.append(part);
+  }
+  return svg;
+}

@@ -1,0 +1,74 @@
+"""The page: four tabs of widgets, and the buttons that act on the run."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from onetrainer_gradio.service import TrainerService
+from onetrainer_gradio.ui.actions import Actions
+from onetrainer_gradio.ui.head import head
+from onetrainer_gradio.ui.theme import theme
+from onetrainer_gradio.ui.widget import outcome_carrier, widget
+
+TITLE = "OneTrainer panel"
+HEAD = head()
+THEME = theme()
+# All style lies in assets/panel.css, which browsers keep; Gradio would repeat a string here in every page.
+CSS = ""
+
+# How many viewers may press the same button at the same time.
+_SIDE_BY_SIDE = 16
+
+# label, name of the action, api name, look
+_BUTTONS = (
+    ("Start", "start", "primary"),
+    ("Pause", "pause", "secondary"),
+    ("Resume", "resume", "secondary"),
+    ("Stop", "stop", "stop"),
+    ("Sample now", "sample", "secondary"),
+    ("Back up now", "backup", "secondary"),
+    ("Save now", "save", "secondary"),
+)
+
+
+def build_page(service: TrainerService) -> gr.Blocks:
+    """The Blocks of the page, to be mounted with ``HEAD``, ``CSS`` and ``THEME``.
+
+    No ``gr.State``, timer, unload or stream event: each would keep a connection open for every browser tab.
+    """
+    actions = Actions(service)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+        widget("topbar")
+        with gr.Tabs(elem_id="og-tabs"):
+            with gr.Tab("Configuration", id="configuration"):
+                widget("form")
+            with gr.Tab("Training", id="training"):
+                _training(actions)
+            with gr.Tab("Samples", id="samples"):
+                widget("gallery")
+            with gr.Tab("System", id="system"):
+                widget("system")
+        gr.api(actions.watch, api_name="watch", concurrency_limit=_SIDE_BY_SIDE)
+    return page
+
+
+def _training(actions: Actions) -> None:
+    # a column that the style sheet lays out as a row: a Row would be two more files to fetch
+    with gr.Column(elem_id="og-controls"):
+        buttons = {
+            name: gr.Button(label, variant=look, elem_id=f"og-{name}", elem_classes="og-action", min_width=0)
+            for label, name, look in _BUTTONS
+        }
+    outcome = outcome_carrier()
+    for place in ("status", "chart", "problems", "console", "runs"):
+        widget(place)
+    for name, button in buttons.items():
+        button.click(
+            getattr(actions, name),
+            outputs=outcome,
+            api_name=name,
+            show_progress="hidden",
+            concurrency_limit=_SIDE_BY_SIDE,
+            # a second press of Stop while the first still streams is a press of its own
+            trigger_mode="multiple" if name == "stop" else "once",
+        )

@@ -1,0 +1,146 @@
+"""Settings over REST."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def current(panel) -> dict:
+    return panel.client.get("/api/config/current").json()
+
+
+def test_the_current_settings_carry_a_revision(panel):
+    reply = current(panel)
+    assert reply["ok"] is True
+    assert reply["config"]["__version"] == 11
+    assert isinstance(reply["revision"], int)
+
+
+def test_a_change_is_applied_and_answered_with_the_new_settings(panel):
+    before = current(panel)
+    reply = panel.client.patch(
+        "/api/config/current", json={"revision": before["revision"], "changes": {"epochs": 7, "optimizer.optimizer": "ADAMW"}}
+    ).json()
+    assert (reply["config"]["epochs"], reply["config"]["optimizer"]["optimizer"]) == (7, "ADAMW")
+    assert reply["revision"] > before["revision"]
+    assert "epochs" in reply["changed"]
+
+
+def test_a_change_against_an_old_revision_conflicts(panel):
+    revision = current(panel)["revision"]
+    panel.client.patch("/api/config/current", json={"revision": revision, "changes": {"epochs": 7}})
+    reply = panel.client.patch("/api/config/current", json={"revision": revision, "changes": {"epochs": 8}})
+    assert (reply.status_code, reply.json()["status"]) == (409, 409)
+    assert current(panel)["config"]["epochs"] == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"epochs": "many"}, "epochs"),
+        ({"no.such.thing": 1}, "no.such.thing"),
+        ({"optimizer.optimizer": "NOPE"}, "optimizer.optimizer"),
+    ],
+)
+def test_bad_values_are_named_by_their_path_and_change_nothing(panel, changes, path):
+    before = current(panel)
+    reply = panel.client.patch(
+        "/api/config/current", json={"revision": before["revision"], "changes": {"batch_size": 3, **changes}}
+    )
+    assert reply.status_code == 422
+    assert [item["path"] for item in reply.json()["errors"]] == [path]
+    assert current(panel) == before
+
+
+@pytest.mark.parametrize("body", [{}, {"revision": "x", "changes": {}}, {"revision": 1}, []])
+def test_a_request_of_the_wrong_shape_is_422_with_paths(panel, body):
+    reply = panel.client.patch("/api/config/current", json=body)
+    assert reply.status_code == 422
+    assert reply.json()["errors"]
+    assert "body" not in {item["path"] for item in reply.json()["errors"]}
+
+
+def test_save_list_load_delete(panel):
+    panel.client.put("/api/config/current", json={"config": {"epochs": 3}, "name": "three"})
+    assert panel.client.post("/api/config/save", json={"name": "my three"}).json()["name"] == "my three"
+    listed = panel.client.get("/api/config/list").json()["configs"]
+    assert ("my three", "saved") in {(item["name"], item["kind"]) for item in listed}
+    assert "preset" in {item["kind"] for item in listed}
+    panel.client.put("/api/config/current", json={"config": {"epochs": 9}})
+    loaded = panel.client.get("/api/config/load/my three").json()
+    assert (loaded["config"]["epochs"], loaded["name"]) == (3, "my three")
+    assert panel.client.delete("/api/config/my three").json() == {"ok": True}
+    assert panel.client.get("/api/config/load/my three").status_code == 404
+    assert panel.client.delete("/api/config/my three").status_code == 404
+
+
+def test_every_preset_can_be_loaded(panel):
+    for item in panel.client.get("/api/config/list").json()["configs"]:
+        assert panel.client.get(f"/api/config/load/{item['name']}").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["../secrets", "a/b", "..\\x", "", "con", "x" * 200])
+def test_names_that_are_paths_are_refused(panel, name):
+    assert panel.client.post("/api/config/save", json={"name": name}).status_code == 422
+    assert panel.client.get(f"/api/config/load/{name.replace('..', '%2e%2e')}").status_code == 404
+
+
+def test_validation_tells_errors_and_warnings_with_paths(panel):
+    good = panel.client.post("/api/config/validate", json=panel.document).json()
+    assert (good["ok"], good["valid"], good["errors"]) == (True, True, [])
+    document = {**panel.document, "resolution": "big", "colour": "red"}
+    bad = panel.client.post("/api/config/validate", json={"config": document}).json()
+    assert bad["valid"] is False
+    assert "resolution" in {item["path"] for item in bad["errors"]}
+    assert "colour" in {item["path"] for item in bad["warnings"]}
+    wrong = panel.client.post("/api/config/validate", json={"epochs": "many"}).json()
+    assert [item["path"] for item in wrong["errors"]] == ["epochs"]
+    assert panel.client.post("/api/config/validate").json()["valid"] in {True, False}
+
+
+def test_schema_and_defaults(panel):
+    schema = panel.client.get("/api/config/schema").json()
+    assert schema["properties"]["learning_rate"]["description"]
+    assert schema["x-groups"]
+    wanted = {"model_type": "STABLE_DIFFUSION_15", "method": "FINE_TUNE"}
+    defaults = panel.client.get("/api/config/defaults", params=wanted).json()
+    assert defaults["config"]["training_method"] == "FINE_TUNE"
+    assert panel.client.get("/api/config/defaults", params={"model_type": "NOPE"}).status_code == 422
+
+
+def test_export_and_import_keep_the_settings(panel):
+    """What goes out comes in again, without secrets, as a file with a name."""
+    panel.client.put("/api/config/current", json={"config": {**panel.document, "epochs": 5}, "name": "fünf"})
+    export = panel.client.get("/api/config/export?packed=true")
+    assert "f%C3%BCnf.json" in export.headers["content-disposition"]
+    assert "secrets" not in export.text
+    panel.client.put("/api/config/current", json={"config": {}})
+    reply = panel.client.post("/api/config/import", content=export.content).json()
+    assert reply["config"]["epochs"] == 5
+    assert reply["config"]["concepts"] == json.loads(export.text)["concepts"]
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"{", b"\xff\xfe", b'{"epochs": "many"}'])
+def test_a_bad_import_changes_nothing(panel, body):
+    before = current(panel)
+    reply = panel.client.post("/api/config/import", content=body)
+    assert reply.status_code == 422
+    assert reply.json()["errors"]
+    assert current(panel) == before
+
+
+def test_a_huge_import_is_refused(panel):
+    reply = panel.client.post("/api/config/import", content=b"x" * 9_000_000)
+    assert (reply.status_code, reply.json()["ok"]) == (413, False)
+
+
+def test_secrets_go_in_and_never_come_out(panel, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    secret = "hf_very_secret_value"
+    reply = panel.client.put("/api/secrets", json={"huggingface_token": secret})
+    assert reply.json() == {"ok": True, "huggingface_token": True}
+    seen = [panel.client.get(path).text for path in ("/api/secrets", "/api/config/current", "/api/config/export", "/api/events")]
+    assert not any(secret in text for text in seen)
+    assert panel.client.delete("/api/secrets").json()["huggingface_token"] is False

@@ -1,0 +1,109 @@
+"""Runs over REST."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+
+def test_runs_are_listed_newest_first_with_record_and_state(panel):
+    ids = [panel.finished(steps=2), panel.finished(steps=3)]
+    assert {item["id"] for item in panel.client.get("/api/runs").json()["runs"]} == set(ids)
+    run = panel.client.get(f"/api/runs/{ids[1]}").json()
+    assert run["record"]["name"] == "try"
+    assert run["state"]["progress"]["global_step"] == 3
+
+
+def test_the_journal_is_read_from_a_position(panel):
+    run_id = panel.finished(steps=2)
+    path = f"/api/runs/{run_id}/journal"
+    whole = panel.client.get(path).json()
+    assert [item["seq"] for item in whole["events"]] == list(range(1, whole["next"] + 1))
+    assert whole["events"][-1]["type"] == "run_ended"
+    part = panel.client.get(path, params={"since": 2, "limit": 1}).json()
+    assert (part["events"], part["next"]) == ([whole["events"][2]], 3)
+    assert panel.client.get(path, params={"since": whole["next"]}).json() == {"events": [], "next": whole["next"]}
+
+
+def test_curves_are_thinned(panel):
+    run_id = panel.finished(steps=200)
+    path = f"/api/runs/{run_id}/metrics"
+    series = panel.client.get(path, params={"columns": "loss", "buckets": 10}).json()
+    assert (series["columns"], series["rows"], series["buckets"], len(series["max"]["loss"])) == (["loss"], 200, 10, 10)
+    part = panel.client.get(path, params={"first": 5, "last": 9}).json()
+    assert (part["x"][0], part["x_last"][-1]) == (5, 9)
+
+
+def test_a_loss_that_is_no_number_is_null_in_the_curve(panel):
+    run_id = panel.finished(steps=3, nan_at=1)
+    series = panel.client.get(f"/api/runs/{run_id}/metrics").json()
+    assert series["not_finite"]["loss"] == [2]
+
+
+def test_the_log_has_a_tail_and_goes_on_from_an_offset(panel):
+    run_id = panel.finished(steps=2)
+    (panel.service.runs.get(run_id).folder / "console.log").write_text("one\ntwo\n")
+    path = f"/api/runs/{run_id}/log"
+    assert panel.client.get(path).json()["text"] == "one\ntwo\n"
+    assert panel.client.get(path, params={"offset": 4}).json() == {"text": "two\n", "offset": 4, "next": 8, "size": 8}
+
+
+def test_files_are_downloaded_whole_and_in_parts(panel):
+    """A download that broke off goes on where it was (Range), and is not compressed on the way."""
+    run_id = panel.finished(steps=2)
+    files = panel.client.get(f"/api/runs/{run_id}/files").json()["files"]
+    model = next(item for item in files if item["kind"] == "model")
+    path = f"/api/runs/{run_id}/files/{model['id']}"
+    whole = panel.client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert (whole.content, whole.headers["content-length"], whole.headers["accept-ranges"]) == (b"weights", "7", "bytes")
+    assert "lora.safetensors" in whole.headers["content-disposition"]
+    part = panel.client.get(path, headers={"Range": "bytes=2-4"})
+    assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"igh", "bytes 2-4/7")
+    assert panel.client.get(path, headers={"Range": "bytes=99-"}).status_code == 416
+
+
+def test_a_folder_is_downloaded_as_a_zip(panel):
+    run_id = panel.finished(steps=2, backup_every=2)
+    files = panel.client.get(f"/api/runs/{run_id}/files").json()["files"]
+    backup = next(item for item in files if item["kind"] == "backup")
+    reply = panel.client.get(f"/api/runs/{run_id}/files/{backup['id']}")
+    assert reply.headers["content-type"] == "application/zip"
+    assert "backup-2.zip" in reply.headers["content-disposition"]
+    archive = zipfile.ZipFile(io.BytesIO(reply.content))
+    assert archive.testzip() is None
+    assert archive.read("backup-2/step") == b"2"
+
+
+def test_only_files_of_the_run_can_be_downloaded(panel):
+    run_id = panel.finished(steps=1)
+    for file_id in ("999999", "..%2f..%2frun.json", "1", "-1"):
+        assert panel.client.get(f"/api/runs/{run_id}/files/{file_id}").status_code == 404, file_id
+
+
+def test_an_ended_run_is_resumed_from_its_newest_backup(panel):
+    run_id = panel.finished(steps=4, backup_every=2)
+    reply = panel.client.post(f"/api/runs/{run_id}/resume", json={}).json()
+    panel.service.wait_for(lambda state: not state["is_training"], 10)
+    run = panel.client.get(f"/api/runs/{reply['run_id']}").json()
+    assert run["record"]["options"]["resumes_run"] == run_id
+    assert run["record"]["options"]["resume_from"].endswith("backup-4")
+    assert panel.client.post(f"/api/runs/{run_id}/resume", json={"backup": "none such"}).status_code in {404, 409, 422}
+
+
+def test_a_run_is_deleted_when_it_has_ended(panel):
+    run_id = panel.training()
+    assert panel.client.delete(f"/api/runs/{run_id}").status_code == 409
+    panel.client.post("/api/training/stop")
+    panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 10)
+    assert panel.client.delete(f"/api/runs/{run_id}").json() == {"ok": True}
+    assert panel.client.get(f"/api/runs/{run_id}").status_code == 404
+
+
+@pytest.mark.parametrize("run_id", ["nope", "..", "%2e%2e%2fsecrets", "2026-11-23_15-04-05-abcd"])
+def test_unknown_runs_are_404(panel, run_id):
+    for part in ("", "/journal", "/metrics", "/log", "/files", "/files/1"):
+        reply = panel.client.get(f"/api/runs/{run_id}{part}")
+        assert reply.status_code == 404, part
+        assert reply.json()["ok"] is False

@@ -1,0 +1,136 @@
+"""Training over REST."""
+
+from __future__ import annotations
+
+import pytest
+
+STATE = {"is_training", "status", "progress", "max_step", "max_epoch", "error"}
+PROGRESS = {"epoch", "epoch_step", "epoch_sample", "global_step"}
+
+
+def test_the_state_has_every_key_of_the_contract(panel):
+    for path in ("/api/training/status", "/api/training/progress"):
+        state = panel.client.get(path).json()
+        assert state.keys() >= STATE
+        assert state["progress"].keys() >= PROGRESS
+        assert (state["is_training"], state["status"]) == (False, "idle")
+
+
+def test_a_run_is_started_and_ends(panel):
+    run_id = panel.finished(steps=5)
+    state = panel.client.get("/api/training/status").json()
+    assert (state["run_id"], state["status"], state["progress"]["global_step"]) == (run_id, "completed", 5)
+
+
+@pytest.mark.parametrize("form", ["current", "empty", "name", "text", "wrapped", "bare"])
+def test_a_start_takes_every_form_of_body(panel, form):
+    """Nothing, a name, a configuration, or either within a request: all start the same settings."""
+    panel.service.configs.replace(panel.document, "mine")
+    panel.service.configs.save("mine")
+    bodies = {
+        "current": {},
+        "name": {"config": "mine"},
+        "text": "mine",
+        "wrapped": {"config": panel.document},
+        "bare": panel.document,
+    }
+    body = {} if form == "empty" else {"json": bodies[form]}
+    reply = panel.client.post("/api/training/start", **body)
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["ok"] is True
+    run = panel.client.get(f"/api/runs/{reply.json()['run_id']}").json()
+    assert run["config"]["concepts"][0]["name"] == "red"
+    panel.service.wait_for(lambda state: not state["is_training"], 10)
+
+
+def test_a_start_that_cannot_work_is_refused_with_the_settings_to_change(panel):
+    document = {**panel.document, "concepts": []}
+    reply = panel.client.post("/api/training/start", json={"config": document})
+    assert reply.status_code == 422
+    body = reply.json()
+    assert body["ok"] is False
+    assert body["status"] == 422
+    assert any(item["path"].startswith("concepts") and item["message"] for item in body["errors"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "path"),
+    [
+        ({"config": "no such thing"}, 404, ""),
+        ({"config": 5}, 422, "config"),
+        ({"config": {"epochs": "many"}}, 422, "epochs"),
+        ({"options": {"max_steps": 0}}, 422, "options.max_steps"),
+        ({"options": {"colour": "red"}}, 422, "options.colour"),
+        ({"options": {"backend": "os:system"}}, 422, "options.backend"),
+        ({"options": {}, "epochs": 3}, 422, "epochs"),
+        ([1], 422, None),
+    ],
+)
+def test_bad_starts_name_the_place(panel, body, status, path):
+    reply = panel.client.post("/api/training/start", json=body)
+    assert reply.status_code == status
+    paths = [item["path"] for item in reply.json()["errors"]]
+    assert path is None or path in paths
+    assert panel.client.get("/api/runs").json() == {"runs": []}
+
+
+def test_a_second_start_conflicts(panel):
+    panel.training()
+    reply = panel.client.post("/api/training/start", json={"config": panel.document})
+    assert (reply.status_code, reply.json()["status"]) == (409, 409)
+
+
+@pytest.mark.parametrize("command", ["stop", "pause", "resume", "backup", "save"])
+def test_commands_without_a_run_are_refused(panel, command):
+    reply = panel.client.post(f"/api/training/{command}")
+    assert reply.status_code == 409
+    assert reply.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["training/backup", "training/save", "samples/default", "training/pause"])
+def test_a_command_is_taken_and_its_outcome_can_be_asked_for(panel, path):
+    panel.training()
+    reply = panel.client.post(f"/api/{path}").json()
+    assert reply["ok"] is True
+    assert reply["state"].keys() >= STATE
+    answer = panel.client.get(f"/api/commands/{reply['command_id']}", params={"wait": 10}).json()
+    assert (answer["command_id"], answer["outcome"]) == (reply["command_id"], "done")
+
+
+def test_pause_resume_stop(panel):
+    panel.training()
+    panel.client.post("/api/training/pause")
+    panel.service.wait_for(lambda state: state["paused"], 10)
+    assert panel.client.post("/api/training/pause").status_code == 409
+    assert panel.client.post("/api/training/resume").status_code == 200
+    panel.service.wait_for(lambda state: not state["paused"], 10)
+    assert panel.client.post("/api/training/stop").json()["state"]["status"] == "stopping"
+    state = panel.service.wait_for(lambda state: not state["is_training"], 10)
+    assert state["end_reason"] == "stopped"
+
+
+def test_an_undecided_command_has_no_outcome(panel):
+    reply = panel.client.get("/api/commands/unknown").json()
+    assert (reply["command_id"], reply["outcome"]) == ("unknown", None)
+
+
+def test_a_failed_run_says_why(panel):
+    panel.finished(fail_at=2)
+    state = panel.client.get("/api/training/status").json()
+    assert state["status"] == "error"
+    assert "graphics memory" in state["error"]
+
+
+def test_a_loss_that_is_no_number_does_not_break_the_replies(panel):
+    """JSON has no word for it: it becomes null."""
+    panel.training(nan_at=0)
+    assert panel.client.get("/api/training/status").json()["loss"] is None
+    assert panel.client.get("/api/training/progress").status_code == 200
+
+
+def test_a_backup_outside_the_allowed_folders_is_refused(panel, tmp_path):
+    from dataclasses import replace
+
+    panel.service.settings = replace(panel.service.settings, allowed_roots=(tmp_path / "material",))
+    body = {"config": panel.document, "options": {"resume_from": "/etc"}}
+    assert panel.client.post("/api/training/start", json=body).status_code == 403

@@ -1,0 +1,197 @@
+"""A real browser before a real panel: the server is a process of its own, its runs are rehearsals."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.config.documents import to_document
+from tests.fakes.configs import small_config
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIRED = "ONETRAINER_GRADIO_REQUIRE_BROWSER"
+BROWSER = "ONETRAINER_GRADIO_BROWSER"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+UP_WITHIN_S = 40.0
+BRISK = "tests.browser.brisk:run"
+
+
+def no_browser(reason: str) -> None:
+    """Skip, or fail where a browser is required."""
+    if os.environ.get(REQUIRED) == "1":
+        pytest.fail(f"{reason} ({REQUIRED}=1 asks for one)")
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Panel:
+    """A panel in a process of its own, which can be ended and started anew at the same address."""
+
+    folder: Path
+    arguments: tuple[str, ...] = ("--backend", BRISK, "--in-process")
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def start(self) -> Panel:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(ROOT / "app.py"), "--port", str(self.port), "--data", str(self.folder), "--no-open"]
+        self.log = (self.folder / "panel.log").open("ab")
+        self.process = subprocess.Popen(
+            [*command, *self.arguments], cwd=self.folder, env=environment, stdout=self.log, stderr=self.log
+        )
+        give_up_at = time.monotonic() + UP_WITHIN_S
+        while time.monotonic() < give_up_at:
+            try:
+                self.get("api/training/status")
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.1)
+            else:
+                return self
+        self.stop()
+        raise RuntimeError(f"the panel did not come up: {(self.folder / 'panel.log').read_text()[-2000:]}")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is None:
+            return
+        self.process.send_signal(how)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+        self.log.close()
+
+    def get(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(self.url + path, timeout=10) as reply:
+            return json.loads(reply.read())
+
+    def send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        request = urllib.request.Request(
+            self.url + path, method=method, data=json.dumps(body or {}).encode(), headers={"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as reply:
+            return json.loads(reply.read())
+
+    def change(self, **changes: Any) -> dict[str, Any]:
+        """Change settings as another person would."""
+        revision = self.get("api/config/current")["revision"]
+        return self.send("PATCH", "api/config/current", {"revision": revision, "changes": changes})
+
+    def idle(self) -> None:
+        """Stop what runs and put the settings back."""
+        if self.get("api/training/status")["is_training"]:
+            self.send("POST", "api/training/stop")
+            give_up_at = time.monotonic() + 20
+            while self.get("api/training/status")["process_running"] and time.monotonic() < give_up_at:
+                time.sleep(0.05)
+        self.send("PUT", "api/config/current", {"config": self.document, "name": "small"})
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return to_document(small_config(self.folder / "work"), packed=True)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """A running Chromium; skipped with the reason where there is none."""
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        no_browser("playwright is not installed")
+    path = os.environ.get(BROWSER) or next(filter(None, map(shutil.which, NAMES)), None)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        except Error as error:
+            no_browser(f"no Chromium can be started: {str(error).splitlines()[0]} (install one, or name it in {BROWSER})")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def shared_panel(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
+    panel = Panel(tmp_path_factory.mktemp("panel")).start()
+    yield panel
+    panel.stop()
+
+
+@pytest.fixture
+def panel(shared_panel: Panel) -> Panel:
+    """The panel that most tests share, without a run and with the small settings."""
+    shared_panel.idle()
+    return shared_panel
+
+
+@dataclass
+class Visitor:
+    """A browser of its own, that notes what must not happen."""
+
+    context: Any
+    base: str
+    faults: list[str] = field(default_factory=list)
+
+    def open(self, tab: str = "configuration", panel: Panel | None = None) -> Any:
+        """A page that shows the tab and is connected."""
+        page = self.context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
+        page.goto(f"{panel.url if panel else self.base}#{tab}")
+        page.locator(".og-link[data-state=live]").wait_for()
+        page.get_by_role("tab", name=tab.capitalize(), selected=True).wait_for()
+        page.locator(READY[tab]).first.wait_for(state="attached")
+        return page
+
+    def watch(self) -> None:
+        def note(request: Any) -> None:
+            if "://127.0.0.1:" not in request.url and not request.url.startswith(("data:", "blob:")):
+                self.faults.append(f"request off this machine: {request.url}")
+
+        self.context.on("request", note)
+
+
+# What stands on a tab when its script has filled it.
+READY = {
+    "configuration": ".og-rows > *",
+    "training": "#og-start",
+    "samples": ".og-groups",
+    "system": ".og-meter",
+}
+
+
+@pytest.fixture
+def visitor(chromium: Any, panel: Panel) -> Iterator[Visitor]:
+    """A desktop browser; at the end nothing may have gone wrong in it."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900})
+    visitor = Visitor(context, panel.url)
+    visitor.watch()
+    yield visitor
+    context.close()
+    assert visitor.faults == []

@@ -1,0 +1,184 @@
+"""What holds for the page as a whole: weight, shape, names of controls, stillness, many viewers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import READY, Panel, Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+TABS = tuple(READY)
+
+UNNAMED = """() => [...document.querySelectorAll('button, input, select, textarea, a[href], canvas, [role=progressbar]')]
+  .filter(node => node.checkVisibility() && !node.closest('[aria-hidden=true]'))
+  .filter(node => !(node.textContent.trim() || node.getAttribute('aria-label') || node.title || node.labels?.length))
+  .map(node => node.outerHTML.slice(0, 160))"""
+
+
+def test_the_first_view_is_light(visitor: Visitor, panel: Panel) -> None:
+    """At most 800 kB and 60 requests, fewer than 1500 elements, no heartbeat connection."""
+    page = visitor.context.new_page()
+    session = visitor.context.new_cdp_session(page)
+    session.send("Network.enable")
+    loaded: list[float] = []
+    session.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(panel.url)
+    page.locator(READY["configuration"]).first.wait_for()
+    page.wait_for_timeout(1000)  # what comes late counts as well
+    assert len(requests) <= 60, "\n".join(requests)
+    assert sum(loaded) < 800_000
+    assert page.evaluate("document.querySelectorAll('*').length") < 1500
+    assert page.evaluate("window.gradio_config.connect_heartbeat") is False
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_every_tab_fits_its_window_and_names_its_controls(visitor: Visitor, panel: Panel, width: int) -> None:
+    """No sideways scrolling on a phone or a desktop, all tabs within reach, no control without a name, with and without a run."""
+    page = visitor.open("configuration")
+    page.set_viewport_size({"width": width, "height": 844})
+    for started in (False, True):
+        if started:
+            panel.send("POST", "api/training/start")
+            page.locator(".og-topbar .og-badge[data-tone=busy]").wait_for()
+        for tab in TABS:
+            page.get_by_role("tab", name=tab.capitalize()).click()
+            page.locator(READY[tab]).first.wait_for(state="attached")
+            for other in TABS:
+                expect(page.get_by_role("tab", name=other.capitalize())).to_be_in_viewport()
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{tab} at {width}"
+            assert page.evaluate(UNNAMED) == [], tab
+
+
+def test_nothing_moves_by_itself(visitor: Visitor, panel: Panel) -> None:
+    """No animation and no transition runs, neither idle nor while a run streams its start."""
+    page = visitor.open("training")
+    assert page.evaluate("document.getAnimations().length") == 0
+    page.locator("#og-start").click()
+    expect(page.locator(".og-outcome")).to_contain_text("First step done")
+    moving = page.evaluate(
+        """() => new Promise(done => {
+          let most = 0;
+          const until = performance.now() + 800;
+          const look = () => {
+            most = Math.max(most, document.getAnimations().length);
+            performance.now() < until ? setTimeout(look, 50) : done(most);
+          };
+          look();
+        })"""
+    )
+    assert moving == 0
+
+
+def test_ten_pages_follow_a_run_at_once(visitor: Visitor, panel: Panel) -> None:
+    """Ten tabs of one browser load and stay live, the buttons of the last one work."""
+    panel.send("POST", "api/training/start")
+    pages = [visitor.open("training") for _ in range(10)]
+    for page in pages:
+        page.wait_for_function("og.store.state.update_step > 0")
+    pages[-1].locator("#og-pause").click()
+    for page in (pages[0], pages[-1]):
+        page.bring_to_front()
+        expect(page.locator(".og-status .og-badge")).to_have_text("Paused")
+
+
+def test_where_sockets_are_blocked_the_page_polls(visitor: Visitor, panel: Panel) -> None:
+    """A proxy that lets no WebSocket through costs a second of delay, nothing else."""
+    visitor.context.add_init_script(
+        """window.WebSocket = class {
+          static OPEN = 1;
+          readyState = 3;
+          constructor() { setTimeout(() => this.onclose?.({}), 5); }
+          close() {}
+        };"""
+    )
+    page = visitor.open("training")
+    assert page.evaluate("og.store.via") == "polling"
+    panel.send("POST", "api/training/start")
+    page.wait_for_function("og.store.state.update_step > 0")
+    expect(page.locator("#og-chart-summary")).to_contain_text("Smoothed loss up to step")
+
+
+def test_text_from_outside_stays_text(visitor: Visitor, panel: Panel) -> None:
+    """Markup and template syntax in names, prompts and logs are shown as they are and never run."""
+    evil = "<img src=x onerror='window.ran=1'>${window.ran=1}{{constructor}}"
+    concept = {**panel.document["concepts"][0], "name": evil}
+    panel.change(concepts=[concept], samples=[{**panel.document["samples"][0], "prompt": evil}])
+    panel.send("POST", "api/training/start", {"options": {"name": evil}})
+    page = visitor.open("configuration")
+    page.locator(".og-nav button[data-group=concepts]").click()
+    expect(page.locator(".og-card-title")).to_have_text(evil)
+    page.get_by_role("tab", name="Training").click()
+    expect(page.locator(".og-status .og-run-name")).to_have_text(evil)
+    assert page.evaluate("window.ran") is None
+
+
+def test_light_and_dark_are_a_choice_that_stays(visitor: Visitor, panel: Panel) -> None:
+    """The switch changes the page and Gradio's parts, and a reload keeps it."""
+    page = visitor.open()
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(colour)
+    page.get_by_role("button", name="Switch between light and dark").click()
+    dark = page.evaluate(colour)
+    assert dark != light
+    page.reload()
+    page.locator(READY["configuration"]).first.wait_for()
+    assert page.evaluate(colour) == dark
+    expect(page.locator("body")).to_have_class("dark")
+
+
+def keyboard(page: Any, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_the_gallery_works_by_keyboard(visitor: Visitor, panel: Panel) -> None:
+    """Enter opens a sample, arrows go through them, Esc closes and gives the focus back."""
+    run_id = panel.send("POST", "api/training/start", {"options": {"tags": ["steps=6", "sample_every=2"]}})["run_id"]
+    page = visitor.open("samples")
+    page.locator("#og-gallery-run").select_option(run_id)
+    tiles = page.locator(".og-tile")
+    expect(tiles).to_have_count(3)
+    expect(page.locator(".og-tile img").first).to_have_js_property("complete", True)
+    tiles.first.focus()
+    keyboard(page, "Enter")
+    view = page.get_by_role("dialog")
+    expect(view).to_contain_text("a red square")
+    expect(view).to_contain_text(run_id)
+    expect(view.locator("dd").first).to_have_text("6")
+    keyboard(page, "ArrowRight")
+    expect(view.locator("dd").first).to_have_text("4")
+    with page.expect_download() as download:
+        view.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename.endswith(".png")
+    keyboard(page, "Escape")
+    expect(view).to_have_count(0)
+    expect(tiles.nth(1)).to_be_focused()
+
+
+def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor, panel: Panel) -> None:
+    """The cause stands on the Training tab with what to change; the setting's name leads to its field."""
+    tags = ["fail_at=3", "step_s=0.01"]
+    panel.send("POST", "api/training/start", {"options": {"tags": tags, "name": "too large"}})
+    page = visitor.open("training")
+    expect(page.locator(".og-status .og-badge")).to_have_text("Failed")
+    problem = page.locator(".og-problems li.bad")
+    expect(problem).to_contain_text("The run ended: The graphics memory is used up")
+    expect(problem).to_contain_text("To change: lower the batch size")
+    problem.get_by_role("link", name="batch_size").click()
+    expect(page.locator("#og-f-batch_size")).to_be_focused()
+
+
+def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> None:
+    """What the check finds is said before Start is pressed, and again by Start itself, with the setting's name."""
+    page = visitor.open("training")
+    panel.change(base_model_name="/nowhere/model")
+    expect(page.locator(".og-ready")).to_contain_text("Start would be refused: There is no model at /nowhere/model")
+    page.locator("#og-start").click()
+    expect(page.locator(".og-outcome")).to_contain_text("These settings cannot be used")
+    expect(page.locator(".og-outcome-errors")).to_contain_text("base_model_name")

@@ -1,0 +1,128 @@
+"""The settings form in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Panel, Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def group(page: Any, key: str) -> None:
+    page.locator(f".og-nav button[data-group={key}]").click()
+
+
+def field(page: Any, path: str) -> Any:
+    return page.locator(f"#og-f-{path.replace('.', '-')}")
+
+
+def test_an_edit_is_one_patch_and_outlives_a_reload(visitor: Visitor, panel: Panel) -> None:
+    """Leaving a changed field sends one PATCH with that setting alone; a reload shows it, marked and with what it was."""
+    page = visitor.open()
+    patches: list[Any] = []
+    page.on("request", lambda request: patches.append(request.post_data_json) if request.method == "PATCH" else None)
+    group(page, "optimization")
+    field(page, "epochs").fill("7")
+    field(page, "epochs").press("Tab")
+    expect(page.locator("[data-row=epochs]")).to_have_class("og-row changed")
+    assert [patch["changes"] for patch in patches] == [{"epochs": 7}]
+    assert panel.get("api/config/current")["config"]["epochs"] == 7
+
+    page.reload()
+    expect(field(page, "epochs")).to_have_value("7")
+    expect(page.locator("[data-row=epochs] .og-was")).to_have_text("was 100")
+    page.locator("[data-row=epochs] .og-reset").click()
+    expect(field(page, "epochs")).to_have_value("100")
+
+
+def test_a_refused_value_is_explained_at_its_field_and_kept_there(visitor: Visitor, panel: Panel) -> None:
+    """What the server refuses stays in the field with the reason below it; the settings do not change."""
+    page = visitor.open()
+    group(page, "optimization")
+    for typed, reason in (("-3", "more than 0"), ("lots", "a number")):
+        field(page, "learning_rate").fill(typed)
+        field(page, "learning_rate").press("Enter")
+        expect(page.locator("#og-f-learning_rate-error")).to_contain_text(reason)
+        expect(field(page, "learning_rate")).to_have_value(typed)
+        expect(field(page, "learning_rate")).to_have_attribute("aria-invalid", "true")
+    assert panel.get("api/config/current")["config"]["learning_rate"] == 3e-06
+    field(page, "learning_rate").fill("1e-4")
+    field(page, "learning_rate").press("Enter")
+    expect(page.locator("#og-f-learning_rate-error")).to_be_empty()
+
+
+def test_a_setting_that_depends_on_another_comes_and_goes(visitor: Visitor, panel: Panel) -> None:
+    """Changing the method takes the settings of the adapter away; search still finds them and says why they are not used."""
+    page = visitor.open()
+    expect(page.locator(".og-nav button[data-group=lora]")).to_be_visible()
+    field(page, "training_method").select_option("FINE_TUNE")
+    expect(page.locator(".og-nav button[data-group=lora]")).to_have_count(0)
+    page.locator("#og-search").fill("rank")
+    expect(page.locator("[data-row=lora_rank] .og-note")).to_contain_text("Training method would have to be LORA")
+
+
+def test_concepts_are_cards(visitor: Visitor, panel: Panel) -> None:
+    """A concept can be added, filled, switched off, duplicated and removed; each is one change of the settings."""
+    page = visitor.open()
+    group(page, "concepts")
+    page.get_by_role("button", name="Add concept").click()
+    expect(page.locator(".og-item-wrap")).to_have_count(2)
+    field(page, "concepts.1.name").fill("second")
+    field(page, "concepts.1.name").press("Tab")
+    expect(page.locator(".og-card-title").nth(1)).to_have_text("second")
+    field(page, "concepts.1.enabled").uncheck()
+    page.locator(".og-item-wrap").nth(1).get_by_role("button", name="Duplicate").click()
+    expect(page.locator(".og-item-wrap")).to_have_count(3)
+    page.locator(".og-item-wrap").nth(2).get_by_role("button", name="Remove").click()
+    expect(page.locator(".og-item-wrap")).to_have_count(2)
+    concepts = panel.get("api/config/current")["config"]["concepts"]
+    assert [(concept["name"], concept["enabled"]) for concept in concepts] == [("red", True), ("second", False)]
+
+
+def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel: Panel) -> None:
+    """Another person's change shows up; a change of the same field by both asks whose is wanted."""
+    page = visitor.open()
+    group(page, "optimization")
+    expect(field(page, "epochs")).to_have_value("100")
+    panel.change(epochs=12)
+    expect(field(page, "epochs")).to_have_value("12")
+
+    field(page, "epochs").press("End")
+    field(page, "epochs").press_sequentially("3")  # typed, not yet left
+    panel.change(batch_size=2)
+    expect(field(page, "batch_size")).to_have_value("2")
+    expect(field(page, "epochs")).to_have_value("123")
+    page.route("**/api/config/current", lambda route: (panel.change(epochs=50), route.continue_()), times=1)
+    field(page, "epochs").press("Tab")
+    expect(page.locator("#og-f-epochs-error")).to_contain_text("Somebody else set this to 50")
+    page.get_by_role("button", name="Keep mine").click()
+    expect(page.locator("#og-f-epochs-error")).to_be_empty()
+    assert panel.get("api/config/current")["config"]["epochs"] == 123
+
+
+def test_presets_are_opened_saved_exported_and_imported(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
+    """A preset opens; what was changed saves under a name, leaves as a file, and comes back from it."""
+    page = visitor.open()
+    page.locator("#og-config").select_option("SD 1.5/LoRA 8 GB")
+    expect(page.locator(".og-toast")).to_contain_text("Opened SD 1.5/LoRA 8 GB")
+    group(page, "optimization")
+    field(page, "epochs").fill("9")
+    field(page, "epochs").press("Tab")
+    expect(page.locator("[data-row=epochs]")).to_have_class("og-row changed")
+    page.get_by_role("button", name="Save as").click()
+    page.get_by_label("Name").fill("my own")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.locator("#og-config")).to_have_value("my own")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export").click()
+    file = tmp_path / "exported.json"
+    download.value.save_as(file)
+    panel.change(epochs=1)
+    expect(field(page, "epochs")).to_have_value("1")
+    page.locator("input[type=file]").set_input_files(file)
+    expect(field(page, "epochs")).to_have_value("9")

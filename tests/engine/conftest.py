@@ -1,0 +1,120 @@
+"""A tiny model in the layout of Stable Diffusion 1.5, its pictures, and a recorded run on them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.documents import from_document
+from tests.engine.recording import Desk, Recorder
+
+GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Tiny models are slowed down, not sped up, by several threads that wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def recorded() -> dict[str, Any]:
+    """What the recorded run saw and did, step by step."""
+    return json.loads((GOLDEN / "run.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def recorded_tensors() -> dict[str, Any]:
+    """The tensors of the recorded run."""
+    from safetensors.torch import load_file
+
+    return load_file(GOLDEN / "run.safetensors")
+
+
+@pytest.fixture(scope="session")
+def initial_adapter(tmp_path_factory, recorded_tensors) -> Path:
+    """The adapter with which the recorded run began."""
+    from safetensors.torch import save_file
+
+    path = tmp_path_factory.mktemp("adapter") / "initial.safetensors"
+    before = {key.removeprefix("before."): value for key, value in recorded_tensors.items() if key.startswith("before.")}
+    save_file(before, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def few_pictures(tmp_path_factory) -> Path:
+    """Six of the pictures with their captions."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for picture in sorted((GOLDEN / "data").glob("*.png"))[:6]:
+        shutil.copy(picture, folder)
+        shutil.copy(picture.with_suffix(".txt"), folder)
+    return folder
+
+
+def configuration(tmp_path: Path, recorded: dict[str, Any], few: Path, **changes: Any) -> TrainConfig:
+    """A run on the tiny model: LoRA on two layers of each block, batches of two, everything else off."""
+    folder = changes.pop("pictures", few)
+    concept = {"__version": 2, "name": "tiny", "path": str(folder), "seed": 1, **changes.pop("concept", {})}
+    document = {
+        **copy.deepcopy(recorded["config"]),
+        "base_model_name": str(GOLDEN / "model"),
+        "workspace_dir": str(tmp_path / "workspace"),
+        "cache_dir": str(tmp_path / "cache"),
+        "output_model_destination": str(tmp_path / "out" / "lora.safetensors"),
+        "clear_cache_before_training": False,
+        "batch_size": 2,
+        "epochs": 2,
+        "concepts": [concept],
+        "samples": [],
+        "layer_filter": "attn2",
+    }
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        at = document
+        for parent in parents:
+            at = at[parent]
+        at[last] = value
+    return from_document(document)[0]
+
+
+@pytest.fixture
+def configured(tmp_path, recorded, few_pictures) -> Callable[..., TrainConfig]:
+    """Makes configurations of runs; a name with two underscores is a path (``unet__train``)."""
+    return lambda **changes: configuration(tmp_path, recorded, few_pictures, **changes)
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory, recorded, few_pictures) -> Recorder:
+    """What the run of the unchanged configuration says."""
+    from onetrainer_gradio import engine
+
+    recorder = Recorder()
+    engine.run(configuration(tmp_path_factory.mktemp("plain"), recorded, few_pictures), recorder, Desk(), RunOptions())
+    return recorder
+
+
+@pytest.fixture
+def train() -> Callable[..., tuple[str, Recorder]]:
+    """Runs the engine to its end; (outcome, what it said)."""
+    from onetrainer_gradio import engine
+
+    def go(
+        config: TrainConfig, recorder: Recorder | None = None, desk: Desk | None = None, **options: Any
+    ) -> tuple[str, Recorder]:
+        recorder = recorder or Recorder()
+        return engine.run(config, recorder, desk or Desk(), RunOptions(**options)), recorder
+
+    return go

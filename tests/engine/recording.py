@@ -1,0 +1,80 @@
+"""Stand-ins for the outside of the engine: they remember what a run says and say what a test wants."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from onetrainer_gradio.commands import Command, Stop
+from onetrainer_gradio.events import CommandAnswered, Event, PhaseChanged, StepDone
+
+Kind = TypeVar("Kind", bound=Event)
+
+
+@dataclass
+class Recorder:
+    """Takes events; ``on`` is told each of them and may give commands."""
+
+    on: Callable[[Event], None] = lambda event: None
+    events: list[Event] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        self.on(event)
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def steps(self) -> list[StepDone]:
+        return self.of(StepDone)
+
+    @property
+    def losses(self) -> list[float]:
+        return [step.loss for step in self.steps]
+
+    @property
+    def phases(self) -> list[str]:
+        return [event.phase for event in self.of(PhaseChanged)]
+
+    def answer(self, command: Command) -> CommandAnswered:
+        found = [event for event in self.of(CommandAnswered) if event.command_id == command.id]
+        assert len(found) == 1, f"{command} was answered {len(found)} times"
+        return found[0]
+
+
+@dataclass
+class Desk:
+    """A control to which commands are given."""
+
+    waiting: list[Command] = field(default_factory=list)
+    given: threading.Event = field(default_factory=threading.Event)
+
+    def give(self, *commands: Command) -> None:
+        self.waiting += commands
+        self.given.set()
+
+    def take(self) -> Sequence[Command]:
+        commands, self.waiting = tuple(self.waiting), []
+        self.given.clear()
+        return commands
+
+    def stop_requested(self) -> bool:
+        return any(isinstance(command, Stop) for command in self.waiting)
+
+    def wait(self, timeout_s: float) -> bool:
+        return self.given.wait(timeout_s)
+
+
+def after_step(recorder: Recorder, desk: Desk, update_step: int, *commands: Command) -> None:
+    """Gives the commands as soon as the optimizer step ``update_step`` is done."""
+    on = recorder.on
+
+    def told(event: Event) -> None:
+        on(event)
+        if isinstance(event, StepDone) and event.update_step == update_step:
+            desk.give(*commands)
+
+    recorder.on = told

@@ -1,0 +1,44 @@
+"""From what libraries raise to errors that name the cause."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from onetrainer_gradio.engine.failures import translate
+from onetrainer_gradio.errors import DatasetError, DiskFullError, OutOfMemoryError, StorageError
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "says"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore"), OutOfMemoryError, "2.00 GiB"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), OutOfMemoryError, "main memory"),
+        (MemoryError(), OutOfMemoryError, "main memory"),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), DiskFullError, "/data/x"),
+        (SafetensorError("IO error: No space left on device (os error 28)"), DiskFullError, "no space"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file data/1"),
+            DiskFullError,
+            "no space",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), StorageError, "/root/x"),
+    ],
+)
+def test_causes_are_named(raised, kind, says):
+    """Graphics memory, main memory, full disk, no permission: each with what to change."""
+    found = translate(raised)
+    assert type(found) is kind
+    assert says in found.message
+    assert found.change
+
+
+def test_own_errors_stay_as_they_are_and_others_are_unknown():
+    """A TrainerError is its own translation; a programming error is not dressed up."""
+    own = DatasetError("x")
+    assert translate(own) is own
+    assert translate(RuntimeError("shapes do not fit")) is None
+    assert translate(ZeroDivisionError()) is None

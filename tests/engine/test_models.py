@@ -1,0 +1,227 @@
+"""Where base models come from, and what whole models are saved as."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from onetrainer_gradio.engine.families.original_layout import to_original
+from onetrainer_gradio.engine.hub import Hub
+from onetrainer_gradio.errors import ModelFormatError, ModelNotFoundError
+from tests.engine.conftest import GOLDEN
+
+pytestmark = pytest.mark.slow
+
+HUB_NAME = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+def hub_cache(folder: Path, name: str = HUB_NAME) -> Path:
+    """A cache as the hub's library leaves it, with the tiny model under the name of a repository."""
+    repository = folder / "hub" / f"models--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(GOLDEN / "model", snapshot)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(snapshot.name)
+    return folder
+
+
+def test_a_hub_name_is_found_in_the_cache(configured, train, plain, tmp_path):
+    """A repository that was fetched before trains offline, with the same losses as the folder."""
+    cache = hub_cache(tmp_path / "huggingface", "somebody/tiny")
+    config = configured(base_model_name="somebody/tiny", huggingface_cache_dir=str(cache))
+    _, from_hub = train(config)
+    assert from_hub.losses == plain.losses
+
+
+def test_the_hub_is_asked_as_the_settings_say():
+    """Token, offline mode and cache folder come from the configuration; the token is not part of its text."""
+    from onetrainer_gradio.config import TrainConfig
+
+    config = TrainConfig.model_validate(
+        {"offline_mode": True, "huggingface_cache_dir": "/x", "secrets": {"huggingface_token": "hf_secret"}}
+    )
+    asked = Hub.of(config)
+    assert (asked.token, asked.offline, asked.cache_dir) == ("hf_secret", True, os.path.join("/x", "hub"))
+    asked = Hub.of(TrainConfig())
+    assert (asked.token, asked.offline, asked.cache_dir) == (None, False, None)
+    assert "hf_secret" not in repr(Hub.of(config))
+
+
+@pytest.mark.parametrize("name", ["", "no/such/folder", "/missing.safetensors", "missing.safetensors", "a/b.safetensors"])
+def test_names_that_are_nothing_are_not_asked_for(name):
+    """Only something that reads as owner/name goes to the hub."""
+    with pytest.raises(ModelNotFoundError):
+        Hub(None, True, None).locate(name, ())
+
+
+def test_a_model_in_diffusers_layout_is_saved_and_loaded(configured, train, tmp_path):
+    """DIFFUSERS writes a folder that diffusers' pipeline and the engine read: the trained weights are in it."""
+    from diffusers import StableDiffusionPipeline
+
+    target = tmp_path / "model"
+    config = configured(
+        training_method="FINE_TUNE",
+        output_model_format="DIFFUSERS",
+        output_model_destination=str(target),
+        layer_filter="",
+        learning_rate=1e-3,
+        text_encoder__train=True,
+    )
+    _, recorder = train(config)
+    assert recorder.steps[0].learning_rates == (1e-3, 1e-3)
+    pipeline = StableDiffusionPipeline.from_pretrained(target)
+    original = load_file(GOLDEN / "model" / "unet" / "diffusion_pytorch_model.safetensors")
+    saved = pipeline.unet.state_dict()
+    assert saved.keys() == original.keys()
+    changed = {name for name in saved if not torch.equal(saved[name], original[name])}
+    assert len(changed) > 100
+    text = load_file(target / "text_encoder" / "model.safetensors")
+    assert text.keys() == load_file(GOLDEN / "model" / "text_encoder" / "model.safetensors").keys()
+    _, again = train(configured(base_model_name=str(target), learning_rate=1e-12))
+    _, before = train(configured(learning_rate=1e-12))
+    assert sum(again.losses) < sum(before.losses)
+
+
+@pytest.mark.parametrize("model_format", ["ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"])
+def test_a_single_file_is_saved_and_loaded(configured, train, plain, tmp_path, model_format):
+    """The file with the original names trains on with the same losses as the folder it was made from."""
+    target = tmp_path / "model.safetensors"
+    config = configured(
+        training_method="FINE_TUNE",
+        output_model_format=model_format,
+        output_model_destination=str(target),
+        layer_filter="",
+        learning_rate=1e-30,
+        optimizer__weight_decay=0.0,
+    )
+    train(config, max_steps=1)
+    tensors = load_file(target)
+    assert "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight" in tensors
+    assert "first_stage_model.decoder.mid.attn_1.q.weight" in tensors
+    assert "cond_stage_model.transformer.text_model.encoder.layers.0.self_attn.q_proj.weight" in tensors
+    cache = hub_cache(tmp_path / "huggingface")
+    _, from_file = train(configured(base_model_name=str(target), huggingface_cache_dir=str(cache)))
+    assert from_file.losses == pytest.approx(plain.losses, abs=1e-6)
+
+
+def test_original_names_are_those_of_the_published_checkpoint():
+    """Every tensor of a full-size Stable Diffusion 1.5 gets the name that diffusers' own converter reads."""
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(cross_attention_dim=768)
+        vae = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            layers_per_block=2,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            latent_channels=4,
+        )
+    tensors = to_original(unet.state_dict(), vae.state_dict(), {}, unet.config)
+    # known facts of the published file
+    for name, shape in {
+        "model.diffusion_model.input_blocks.8.1.proj_in.weight": (1280, 1280, 1, 1),
+        "model.diffusion_model.output_blocks.2.1.conv.weight": (1280, 1280, 3, 3),
+        "model.diffusion_model.output_blocks.5.2.conv.weight": (1280, 1280, 3, 3),
+        "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight": (1280, 768),
+        "model.diffusion_model.out.2.weight": (4, 320, 3, 3),
+        "first_stage_model.encoder.down.2.downsample.conv.weight": (512, 512, 3, 3),
+        "first_stage_model.decoder.up.3.upsample.conv.weight": (512, 512, 3, 3),
+        "first_stage_model.decoder.mid.attn_1.proj_out.weight": (512, 512, 1, 1),
+        "first_stage_model.encoder.down.1.block.0.nin_shortcut.weight": (256, 128, 1, 1),
+        "first_stage_model.quant_conv.weight": (8, 8, 1, 1),
+    }.items():
+        assert tuple(tensors[name].shape) == shape, name
+    assert sum(name.startswith("model.diffusion_model.") for name in tensors) == 686
+    assert sum(name.startswith("first_stage_model.") for name in tensors) == 248
+    back = convert_ldm_unet_checkpoint(dict(tensors), dict(unet.config))
+    assert {name: tensor.shape for name, tensor in back.items()} == {n: t.shape for n, t in unet.state_dict().items()}
+    back = convert_ldm_vae_checkpoint(dict(tensors), dict(vae.config))
+    assert {name: tensor.numel() for name, tensor in back.items()} == {n: t.numel() for n, t in vae.state_dict().items()}
+
+
+def test_a_file_that_is_no_model_is_named(configured, train, tmp_path):
+    """Text with the right ending, and an adapter instead of a model."""
+    cache = str(hub_cache(tmp_path / "huggingface"))
+    wrong = tmp_path / "wrong.safetensors"
+    wrong.write_text("hello")
+    with pytest.raises(ModelFormatError, match=r"wrong\.safetensors"):
+        train(configured(base_model_name=str(wrong), huggingface_cache_dir=cache))
+    config = configured()
+    train(config, max_steps=1)
+    with pytest.raises(ModelFormatError, match=r"lora\.safetensors"):
+        train(configured(base_model_name=config.output_model_destination, huggingface_cache_dir=cache))
+
+
+def test_a_full_backup_is_a_model_of_its_own(configured, train):
+    """The folder of a full fine-tune's backup loads in diffusers, as OneTrainer's does."""
+    from diffusers import StableDiffusionPipeline
+
+    from onetrainer_gradio.events import BackupMade
+
+    config = configured(training_method="FINE_TUNE", output_model_format="LEGACY_SAFETENSORS", backup_before_save=True, epochs=1)
+    _, recorder = train(config)
+    backup = Path(recorder.of(BackupMade)[0].path)
+    assert {"unet", "vae", "text_encoder", "tokenizer", "scheduler", "model_index.json", "meta.json", "optimizer"} <= {
+        entry.name for entry in backup.iterdir()
+    }
+    StableDiffusionPipeline.from_pretrained(backup)
+    assert json.loads((backup / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
+
+
+def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, train, tmp_path):
+    """Forcing v-prediction changes the target, and the saved model says so."""
+    target = tmp_path / "model"
+    common = {
+        "training_method": "FINE_TUNE",
+        "output_model_format": "DIFFUSERS",
+        "output_model_destination": str(target),
+        "layer_filter": "attn2",
+    }
+    _, epsilon = train(configured(**common))
+    _, velocity = train(configured(**common, force_v_prediction=True))
+    assert velocity.losses != epsilon.losses
+    saved = json.loads((target / "scheduler" / "scheduler_config.json").read_text())
+    assert saved["prediction_type"] == "v_prediction"
+    sample = {"prompt": "x", "width": 32, "height": 32, "diffusion_steps": 2}
+    zero = configured(
+        **common,
+        rescale_noise_scheduler_to_zero_terminal_snr=True,
+        samples=[sample | {"noise_scheduler": name} for name in ("DDIM", "EULER_A", "DPMPP_KARRAS", "UNIPC")],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+    )
+    outcome, recorder = train(zero)
+    assert outcome == "completed"
+    saved = json.loads((target / "scheduler" / "scheduler_config.json").read_text())
+    assert saved["rescale_betas_zero_snr"] is True
+    from onetrainer_gradio.events import SampleMade
+
+    assert len(recorder.of(SampleMade)) == 8
+
+
+def test_fetching_tells_how_far_it_is_and_can_be_ended():
+    """The hub library's progress goes to the run, nothing is painted, and an answer that raises ends it."""
+    from onetrainer_gradio.engine.hub import told_to
+    from onetrainer_gradio.engine.voice import StopAsked
+
+    told = []
+    bar = told_to(lambda done, total, what: told.append((done, total, what)))(total=10, desc="model.safetensors", unit="B")
+    bar.update(4)
+    bar.update(6)
+    bar.close()
+    assert told == [(4, 10, "fetching model.safetensors"), (10, 10, "fetching model.safetensors")]
+
+    def stop(done, total, what):
+        raise StopAsked
+
+    with pytest.raises(StopAsked):
+        told_to(stop)(total=10).update(1)

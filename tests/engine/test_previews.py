@@ -1,0 +1,167 @@
+"""Preview pictures: which, where, with what inside, and that they leave the training alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from onetrainer_gradio.commands import SampleCustom, SampleDefault, Stop
+from onetrainer_gradio.events import Progressed, SampleMade, Warned
+from tests.engine.recording import Desk, Recorder, after_step
+
+pytestmark = pytest.mark.slow
+
+SAMPLE = {"prompt": "a red cross", "width": 32, "height": 40, "seed": 3, "diffusion_steps": 3, "cfg_scale": 5.0}
+
+
+def test_every_sampler_paints(configured, train):
+    """All ten noise schedulers give a picture of the wanted size, and the SDE ones the same one each time."""
+    from onetrainer_gradio.engine.samplers import SAMPLERS
+
+    assert len(SAMPLERS) == 10
+    samples = [{**SAMPLE, "noise_scheduler": name} for name in SAMPLERS for _ in range(2)]
+    config = configured(samples=samples, sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
+    _, recorder = train(config, max_steps=1)
+    made = recorder.of(SampleMade)
+    pictures = [Image.open(event.path) for event in made]
+    assert {picture.size for picture in pictures} == {(32, 40)}
+    for first, second in zip(pictures[::2], pictures[1::2], strict=True):
+        assert first.tobytes() == second.tobytes()
+    assert len({picture.tobytes() for picture in pictures}) >= 7  # few steps make some of them equal
+
+
+def test_sampling_leaves_the_training_alone(configured, train):
+    """Losses and weights are the same with and without samples in between, random seeds included."""
+    from safetensors.torch import load_file
+
+    config = configured(dropout_probability=0.2)
+    _, without = train(config)
+    one = load_file(config.output_model_destination)
+    often = config.model_copy(
+        update={"samples": configured(samples=[{**SAMPLE, "random_seed": True}]).samples, "sample_after_unit": "STEP"}
+    )
+    _, painted = train(often)
+    other = load_file(config.output_model_destination)
+    assert len(painted.of(SampleMade)) == 6
+    assert painted.losses == without.losses
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_the_event_and_the_file_say_how_it_was_made(configured, train):
+    """Parameters stand in the event and in the PNG; a random seed is the one that was drawn."""
+    config = configured(
+        samples=[{**SAMPLE, "random_seed": True, "negative_prompt": "blue"}],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        sample_image_format="PNG",
+    )
+    _, recorder = train(config, max_steps=1)
+    (made,) = recorder.of(SampleMade)
+    picture = Image.open(made.path)
+    said = json.loads(picture.text["onetrainer_gradio"])
+    assert said == {name: getattr(made, name) for name in said}
+    assert (made.prompt, made.negative_prompt, made.width, made.height) == ("a red cross", "blue", 32, 40)
+    assert (made.diffusion_steps, made.cfg_scale, made.noise_scheduler) == (3, 5.0, "DDIM")
+    assert made.seed != 3
+    assert f"Seed: {made.seed}" in picture.text["parameters"]
+    assert (made.kind, made.index, made.global_step) == ("default", 0, 0)
+    assert [(event.done, event.total) for event in recorder.of(Progressed) if event.phase == "sampling"][-1] == (3, 3)
+
+
+def test_jpeg_is_written_too(configured, train):
+    """``sample_image_format`` JPG."""
+    config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="JPG")
+    _, recorder = train(config, max_steps=1)
+    (made,) = recorder.of(SampleMade)
+    assert made.path.endswith(".jpg")
+    assert Image.open(made.path).format == "JPEG"
+
+
+def test_only_enabled_prompts_are_painted_and_skip_first_waits(configured, train):
+    """Disabled prompts keep their number; ``sample_skip_first`` leaves the first epochs out."""
+    config = configured(
+        samples=[{**SAMPLE, "enabled": False}, {**SAMPLE, "prompt": "a blue circle"}],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        sample_skip_first=2,
+        epochs=3,
+    )
+    _, recorder = train(config)
+    (made,) = recorder.of(SampleMade)
+    assert (made.index, made.epoch, made.prompt) == (1, 2, "a blue circle")
+
+
+def test_with_an_average_pictures_come_twice(configured, train):
+    """EMA: one picture with the average, one without, in the twin folder."""
+    config = configured(
+        samples=[SAMPLE], sample_after=3, sample_after_unit="STEP", ema="CPU", ema_update_step_interval=1, learning_rate=0.05
+    )
+    _, recorder = train(config)
+    made = [event for event in recorder.of(SampleMade) if event.global_step == 3]
+    assert [(event.ema, " - no-ema" in event.path) for event in made] == [(True, False), (False, True)]
+
+
+def test_stop_ends_a_picture_between_two_sampler_steps(configured, train):
+    """A long picture does not hold up the stop; a command that asked for it is refused with the reason."""
+    desk, asked, stop = Desk(), SampleCustom(params={**SAMPLE, "diffusion_steps": 900}), Stop()
+
+    def on(event):
+        if isinstance(event, Progressed) and event.phase == "sampling" and event.done > 1 and not given:
+            given.append(event)
+            desk.give(stop)
+
+    given: list[Progressed] = []
+    recorder = Recorder(on)
+    after_step(recorder, desk, 1, asked)
+    outcome, _ = train(configured(), recorder, desk)
+    assert outcome == "stopped"
+    assert recorder.answer(asked).reason == "the run is stopping"
+    assert not recorder.of(SampleMade)
+    assert given[0].done < 800
+
+
+def test_a_due_picture_that_cannot_be_painted_is_a_warning(configured, train):
+    """A wrong size in the prompts does not end the run."""
+    config = configured(samples=[{**SAMPLE, "width": 33}], sample_after=1, sample_after_unit="EPOCH")
+    outcome, recorder = train(config)
+    assert outcome == "completed"
+    assert {warning.code for warning in recorder.of(Warned)} == {"sampling_failed"}
+
+
+def test_clip_skip_changes_the_picture(configured, train):
+    """``text_encoder_layer_skip`` is used for training and pictures alike."""
+    config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
+    _, one = train(config, max_steps=1)
+    _, other = train(config.model_copy(update={"text_encoder_layer_skip": 1}), max_steps=1)
+    assert one.losses != other.losses
+    first, second = (Image.open(recorder.of(SampleMade)[0].path).tobytes() for recorder in (one, other))
+    assert first != second
+
+
+@pytest.mark.parametrize("dtype", ["BFLOAT_16"])
+def test_half_precision_paints(configured, train, dtype):
+    """A model in 16 bits with an adapter in 32 paints."""
+    config = configured(
+        samples=[SAMPLE],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        train_dtype=dtype,
+        unet__weight_dtype=dtype,
+        text_encoder__weight_dtype=dtype,
+        vae__weight_dtype=dtype,
+    )
+    _, recorder = train(config, max_steps=1)
+    assert len(recorder.of(SampleMade)) == 1
+
+
+def test_default_samples_are_painted_on_command(configured, train):
+    """SampleDefault paints the configured prompts and carries its id."""
+    recorder, desk, asked = Recorder(), Desk(), SampleDefault()
+    after_step(recorder, desk, 2, asked)
+    train(configured(samples=[SAMPLE, SAMPLE]), recorder, desk)
+    made = recorder.of(SampleMade)
+    assert [event.command_id for event in made] == [asked.id] * 2
+    assert {event.global_step for event in made} == {2}
+    assert recorder.answer(asked).outcome == "done"

@@ -1,0 +1,116 @@
+"""The list of settings that the engine reads."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio import engine
+from onetrainer_gradio.commands import SampleDefault
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.config.setting import Settings
+from onetrainer_gradio.engine.reads import READS
+from tests.engine.recording import Desk, Recorder
+
+# writing a configuration down, or refusing it, is not reading it
+pytestmark = pytest.mark.slow
+
+NOT_READING = ("documents.py", "refusals.py", "main.py", "test_reads.py")
+
+
+def followed(settings: Settings, prefix: str, log: set[str]) -> Settings:
+    """The same settings, which remember what is asked of them."""
+    kind = type(settings)
+    fields = set(kind.model_fields)
+    values = {}
+    for name in fields:
+        value = getattr(settings, name)
+        if isinstance(value, Settings):
+            value = followed(value, f"{prefix}{name}.", log)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Settings):
+            value = tuple(followed(item, f"{prefix}{name}.*.", log) for item in value)
+        values[name] = value
+    leaves = {name for name in fields - {"concepts", "samples"} if not isinstance(values[name], Settings)}
+
+    def ask(self, name):
+        if name in leaves and not sys._getframe(1).f_code.co_filename.endswith(NOT_READING):
+            log.add(prefix + name)
+        return super(spy, self).__getattribute__(name)
+
+    spy = type(kind.__name__, (kind,), {"__getattribute__": ask, "__module__": __name__})
+    return spy.model_construct(**values)
+
+
+@pytest.fixture
+def asked(configured, tmp_path) -> set[str]:
+    """What runs with everything switched on ask for."""
+    log: set[str] = set()
+    sample = {"prompt": "x", "width": 32, "height": 32, "diffusion_steps": 1}
+    everything = configured(
+        validation=True,
+        ema="CPU",
+        samples=[sample],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        save_every=1,
+        save_every_unit="EPOCH",
+        text_encoder__train=True,
+        unet__stop_training_after_unit="EPOCH",
+        unet__stop_training_after=9,
+        rolling_backup=True,
+        backup_before_save=True,
+        loss_weight_fn="P2",
+        offset_noise_weight=0.1,
+        lora_model_name=str(tmp_path / "lora.safetensors"),
+        concept={"text": {"prompt_source": "concept", "prompt_path": str(tmp_path / "captions.txt")}},
+    )
+    (tmp_path / "captions.txt").write_text("one\ntwo")
+    measured = everything.concepts[0].model_copy(update={"type": "VALIDATION"})
+    everything = everything.model_copy(update={"concepts": (*everything.concepts, measured)})
+    first = everything.model_copy(
+        update={"lora_model_name": "", "output_model_destination": str(tmp_path / "lora.safetensors"), "validation": False}
+    )
+    runs = [first, everything]
+    override = {"image": {"enable_resolution_override": True, "resolution_override": "64"}}
+    for optimizer in ("SGD", "ADAFACTOR"):
+        runs.append(configured(optimizer__optimizer=optimizer, epochs=1, concept=override))
+    runs.append(
+        configured(
+            training_method="FINE_TUNE",
+            output_model_format="DIFFUSERS",
+            output_model_destination=str(tmp_path / "model"),
+            include_train_config="ALL",
+            layer_filter="attn2",
+        )
+    )
+    for config in runs:
+        desk = Desk()
+        desk.give(SampleDefault())
+        engine.run(followed(config, "", log), Recorder(), desk, RunOptions(max_steps=4))
+    return log
+
+
+def test_the_list_is_what_runs_ask_for(asked):
+    """No setting is read that the list does not name, and none is named that no run asks for."""
+    assert asked - set(READS) == set()
+    assert set(READS) - asked == set()
+
+
+def test_the_settings_page_can_be_built_from_it():
+    """Paths exist in the configuration."""
+    from onetrainer_gradio.config import ConceptConfig, SampleConfig, TrainConfig
+
+    for path in READS:
+        at = TrainConfig()
+        for name in path.split("."):
+            if name == "*":
+                at = {"concepts": ConceptConfig(), "samples": SampleConfig()}[path.split(".")[0]]
+            elif not (name in ("concepts", "samples") and "*" in path):
+                at = getattr(at, name)
+    assert len(set(READS)) == len(READS)
+    assert list(READS) == sorted(READS)
+    assert not [path for path in READS if re.search(r"\s", path)]
+    assert Path(engine.__file__).parent.joinpath("reads.py").is_file()

@@ -1,0 +1,100 @@
+"""Settings that this engine does not implement are refused by name, never silently ignored."""
+
+from __future__ import annotations
+
+import pytest
+
+from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.engine.refusals import ONLY, ONLY_IN_CONCEPTS, findings
+
+
+def refused(**changes):
+    document = {
+        "training_method": "LORA",
+        "output_model_format": "KOHYA_LORA",
+        "train_device": "cpu",
+        "train_dtype": "FLOAT_32",
+        "concepts": [{"path": "x"}],
+    }
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        at = document
+        for parent in parents:
+            at = at[int(parent)] if parent.isdigit() else at.setdefault(parent, {})
+        at[last] = value
+    return {finding.path for finding in findings(from_document(document)[0])}
+
+
+def test_a_plain_lora_is_not_refused():
+    """OneTrainer's defaults for an adapter are fine."""
+    assert refused() == set()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("model_type", "FLUX_DEV_1"),
+        ("training_method", "EMBEDDING"),
+        ("peft_type", "LOHA"),
+        ("lora_decompose", True),
+        ("unet.weight_dtype", "NFLOAT_4"),
+        ("unet.offload_fraction", 0.5),
+        ("text_encoder.activation_offloading", True),
+        ("vae.model_name", "another"),
+        ("learning_rate_scheduler", "ADAFACTOR"),
+        ("loss_weight_fn", "SIGMA"),
+        ("optimizer.optimizer", "PRODIGY"),
+        ("optimizer.fused_back_pass", True),
+        ("attention_mechanism", "FLASH"),
+        ("compile", True),
+        ("masked_training", True),
+        ("multi_gpu", True),
+        ("cloud.enabled", True),
+        ("output_model_format", "COMFY_LORA"),
+        ("output_model_format", "DIFFUSERS"),
+        ("unet.weight_dtype", "FLOAT_16"),
+        ("lora_weight_dtype", "FLOAT_16"),
+        ("mse_strength", 0.0),
+        ("min_noising_strength", 1.0),
+        ("concepts.0.image.enable_random_hue", True),
+        ("concepts.0.image.enable_fixed_rotate", True),
+        ("concepts.0.type", "PRIOR_PREDICTION"),
+        ("concepts.0.text.enable_tag_shuffling", True),
+        ("concepts.0.text.caps_randomize_enable", True),
+    ],
+)
+def test_each_is_named(path, value):
+    """The path of the setting stands in the finding."""
+    assert path in refused(**{path.replace(".", "__"): value})
+
+
+def test_combinations_are_refused():
+    """Nothing trained, two predictions at once, bf16 weights that round at random."""
+    assert refused(unet__train=False, text_encoder__train=False) == {"unet.train"}
+    assert refused(force_v_prediction=True, force_epsilon_prediction=True) == {"force_epsilon_prediction"}
+    assert refused(lora_weight_dtype="BFLOAT_16", optimizer__stochastic_rounding=True) == {"optimizer.stochastic_rounding"}
+    assert refused(lora_weight_dtype="BFLOAT_16", optimizer__stochastic_rounding=False) == set()
+
+
+def test_a_concept_that_is_not_used_may_hold_anything():
+    """Only enabled concepts are looked at."""
+    assert refused(concepts__0__type="PRIOR_PREDICTION", concepts__0__enabled=False) == set()
+
+
+def test_the_tables_name_real_settings():
+    """Every path exists in the configuration."""
+    config = from_document({"concepts": [{}]})[0]
+    for table, start in ((ONLY, config), (ONLY_IN_CONCEPTS, config.concepts[0])):
+        for setting in table:
+            at = start
+            for name in setting.path.split("."):
+                at = getattr(at, name)
+
+
+def test_asking_needs_no_torch():
+    """The panel can show the refusals without loading torch."""
+    import subprocess
+    import sys
+
+    code = "import sys; import onetrainer_gradio.engine.refusals; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,145 @@
+"""A resumed run goes on bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.commands import BackupNow
+from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError
+from onetrainer_gradio.events import BackupMade, Resumed
+from tests.engine.conftest import GOLDEN
+from tests.engine.recording import Desk, Recorder, after_step
+
+pytestmark = pytest.mark.slow
+
+
+def weights(path: str | Path):
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def same(one, other) -> bool:
+    import torch
+
+    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize(
+    ("when", "accumulation", "backup_at"),
+    [("at an epoch start", 1, 3), ("within an epoch", 1, 2), ("asked for within an accumulation", 2, 1)],
+)
+def test_losses_and_weights_equal_those_of_the_uninterrupted_run(configured, train, tmp_path, when, accumulation, backup_at):
+    """From a backup at an epoch start, within an epoch, and one asked for while gradients were pending."""
+    whole = configured(gradient_accumulation_steps=accumulation, epochs=4, lora_rank=2, dropout_probability=0.1)
+    recorder, desk = Recorder(), Desk()
+    after_step(recorder, desk, backup_at, BackupNow())
+    train(whole, recorder, desk)
+    (backup,) = recorder.of(BackupMade)
+    end = weights(whole.output_model_destination)
+    if accumulation > 1:
+        assert backup.global_step % accumulation == 0
+
+    resumed = whole.model_copy(update={"output_model_destination": str(tmp_path / "resumed.safetensors")})
+    _, again = train(resumed, resume_from=backup.path)
+    (said,) = again.of(Resumed)
+    assert said.global_step == backup.global_step
+    assert again.losses == recorder.losses[backup_at:]
+    assert [step.smooth_loss for step in again.steps] == [step.smooth_loss for step in recorder.steps[backup_at:]]
+    assert [step.global_step for step in again.steps] == [step.global_step for step in recorder.steps[backup_at:]]
+    assert same(weights(resumed.output_model_destination), end)
+
+
+def test_a_run_that_ended_within_an_accumulation_goes_on_without_loss(configured, train, tmp_path):
+    """Micro-batches whose gradients no step used are done again: the last backup stands before them."""
+    long = configured(gradient_accumulation_steps=2, epochs=4, backup_before_save=True)
+    _, whole = train(long)
+    short = long.model_copy(update={"epochs": 3, "workspace_dir": str(tmp_path / "short")})
+    _, first = train(short)
+    (backup,) = first.of(BackupMade)
+    assert (backup.global_step, len(first.steps)) == (8, 4)  # nine micro-batches were seen
+    _, rest = train(long, resume_from=backup.path)
+    assert first.losses + rest.losses == whole.losses
+
+
+def test_full_fine_tuning_resumes_bit_for_bit(configured, train, tmp_path):
+    """The same with the whole UNet trained, under a learning rate schedule."""
+    whole = configured(
+        training_method="FINE_TUNE",
+        output_model_format="DIFFUSERS",
+        output_model_destination=str(tmp_path / "model"),
+        layer_filter="attn",
+        learning_rate=1e-4,
+        learning_rate_scheduler="COSINE",
+        learning_rate_warmup_steps=2,
+    )
+    recorder, desk = Recorder(), Desk()
+    after_step(recorder, desk, 2, BackupNow())
+    train(whole, recorder, desk)
+    (backup,) = recorder.of(BackupMade)
+    resumed = whole.model_copy(update={"output_model_destination": str(tmp_path / "again")})
+    _, again = train(resumed, resume_from=backup.path)
+    assert again.losses == recorder.losses[2:]
+    assert [step.learning_rates for step in again.steps] == [step.learning_rates for step in recorder.steps[2:]]
+    file = "unet/diffusion_pytorch_model.safetensors"
+    assert same(weights(tmp_path / "again" / file), weights(tmp_path / "model" / file))
+
+
+def test_the_newest_backup_of_the_workspace_is_continued(configured, train):
+    """``continue_last_backup`` takes the backup whose name sorts last."""
+    config = configured(epochs=2, backup_after=1, backup_after_unit="EPOCH", backup_before_save=True)
+    _, recorder = train(config)
+    assert [made.global_step for made in recorder.of(BackupMade)] == [3, 6]
+    _, again = train(config.model_copy(update={"continue_last_backup": True, "epochs": 3}))
+    assert again.of(Resumed)[0].global_step == 6
+    assert [step.global_step for step in again.steps] == [7, 8, 9]
+
+
+def test_nothing_to_continue_is_an_error(configured, train):
+    """Without a backup the run does not quietly start anew."""
+    with pytest.raises(BackupNotFoundError, match="no backup"):
+        train(configured(continue_last_backup=True))
+
+
+def test_a_backup_of_other_settings_is_refused(configured, train):
+    """Another rank or another method than the backup's is named, not trained."""
+    config = configured(epochs=1, backup_before_save=True)
+    _, recorder = train(config)
+    backup = recorder.of(BackupMade)[0].path
+    with pytest.raises(BackupMismatchError, match="rank 4"):
+        train(configured(lora_rank=8), resume_from=backup)
+    with pytest.raises(BackupMismatchError, match="no whole model"):
+        train(configured(training_method="FINE_TUNE", output_model_format="DIFFUSERS"), resume_from=backup)
+
+
+def test_a_backup_of_onetrainer_is_continued(configured, train, recorded_tensors, tmp_path):
+    """A folder as OneTrainer writes it (adapter, optimizer with its group names, meta.json) is gone on from."""
+    import json
+
+    import torch
+    from diffusers import UNet2DConditionModel
+    from safetensors.torch import save_file
+
+    backup = tmp_path / "2026-11-23_12-48-30-backup-6-1-0"
+    (backup / "lora").mkdir(parents=True)
+    (backup / "optimizer").mkdir()
+    after = {key.removeprefix("after."): value for key, value in recorded_tensors.items() if key.startswith("after.")}
+    after = {name: tensor for name, tensor in after.items() if "attn2" in name}
+    save_file(after, backup / "lora" / "lora.safetensors")
+    (backup / "meta.json").write_text(
+        json.dumps({"train_progress": {"epoch": 1, "epoch_step": 0, "epoch_sample": 0, "global_step": 3}})
+    )
+    # OneTrainer's order of parameters is that of the modules
+    unet = UNet2DConditionModel.from_pretrained(GOLDEN / "model" / "unet")
+    layers = [f"unet.{name}" for name, _ in unet.named_modules() if f"unet.{name}.alpha" in after]
+    matrices = [torch.nn.Parameter(after[f"{layer}.{m}.weight"]) for layer in layers for m in ("lora_down", "lora_up")]
+    optimizer = torch.optim.AdamW([{"params": matrices, "name": "unet_lora"}], lr=1e-3)
+    for matrix in matrices:
+        matrix.grad = torch.full_like(matrix, 1e-3)
+    optimizer.step()
+    state = optimizer.state_dict() | {"param_group_mapping": ["unet_lora"], "param_group_optimizer_mapping": ["ADAMW"]}
+    torch.save(state, backup / "optimizer" / "optimizer.pt")
+    _, recorder = train(configured(), resume_from=str(backup))
+    assert [step.global_step for step in recorder.steps] == [4, 5, 6]

@@ -1,0 +1,451 @@
+"""The run as a whole: what it says, in which order, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.commands import BackupNow, Pause, Resume, SampleCustom, SampleDefault, SaveNow, Stop
+from onetrainer_gradio.errors import (
+    ConfigInvalidError,
+    DatasetError,
+    ModelFormatError,
+    ModelNotFoundError,
+    NonFiniteLossError,
+    OutputExistsError,
+    UnsupportedError,
+)
+from onetrainer_gradio.events import (
+    BackupMade,
+    ModelSaved,
+    PhaseChanged,
+    Progressed,
+    RunPlanned,
+    SampleMade,
+    StepDone,
+    Validated,
+    Warned,
+)
+from tests.engine.recording import Desk, Recorder, after_step
+
+SAMPLE = {"prompt": "a red cross", "width": 32, "height": 32, "diffusion_steps": 2, "noise_scheduler": "DDIM"}
+
+
+def test_the_plan_comes_before_the_first_step(configured, train):
+    """Total steps, pictures, parameters and names of the learning rates are known before anything is trained."""
+    _, recorder = train(configured())
+    kinds = [type(event) for event in recorder.events]
+    assert kinds.index(RunPlanned) < kinds.index(StepDone)
+    (plan,) = recorder.of(RunPlanned)
+    assert (plan.total_steps, plan.steps_per_epoch, plan.total_updates, plan.epochs) == (6, 3, 6, 2)
+    assert (plan.pictures, plan.first_step, plan.learning_rates) == (6, 0, ("unet_lora",))
+    assert plan.trainable_parameters > 0
+
+
+def test_phases_follow_the_run(configured, train):
+    """Loading, caching, training, saving, each said once; progress while caching ends at its total."""
+    _, recorder = train(configured(backup_before_save=True))
+    phases = [phase for number, phase in enumerate(recorder.phases) if number == 0 or recorder.phases[number - 1] != phase]
+    assert phases == ["loading", "caching", "training", "backing_up", "saving"]
+    cached = [event for event in recorder.of(Progressed) if event.phase == "caching"]
+    assert cached[-1].done == cached[-1].total == 12  # six pictures, six captions
+
+
+@pytest.mark.slow
+def test_a_step_says_where_it_stands(configured, train):
+    """Numbers are OneTrainer's progress after the step; with accumulation one event comes for each optimizer step."""
+    _, recorder = train(configured(gradient_accumulation_steps=2, epochs=4))
+    assert [(s.update_step, s.global_step, s.epoch, s.epoch_step, s.epoch_sample) for s in recorder.steps] == [
+        (1, 2, 0, 2, 4),
+        (2, 4, 1, 1, 2),
+        (3, 6, 1, 3, 6),
+        (4, 8, 2, 2, 4),
+        (5, 10, 3, 1, 2),
+        (6, 12, 3, 3, 6),
+    ]
+    assert all(step.pictures == 4 and step.seconds > 0 for step in recorder.steps)
+
+
+@pytest.mark.slow
+def test_accumulation_trains_as_the_large_batch_does(configured, train):
+    """Two micro-batches of two give the loss that their mean is, and clipping sees the whole gradient."""
+    _, split = train(configured(gradient_accumulation_steps=2, epochs=2))
+    _, single = train(configured(epochs=2, learning_rate=1e-12))
+    pairs = [(single.losses[2 * i] + single.losses[2 * i + 1]) / 2 for i in range(3)]
+    assert split.losses[0] == pytest.approx(pairs[0], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_seed_of_the_options_decides_the_adapter(configured, train, plain):
+    """Same seed, same run; another seed, another adapter."""
+    _, same = train(configured(), seed=42)
+    _, other = train(configured(), seed=8)
+    assert same.losses == plain.losses
+    assert other.losses[0] == plain.losses[0]  # up starts at zero, so the first loss does not depend on it
+    assert other.losses[-1] != plain.losses[-1]
+
+
+@pytest.mark.slow
+def test_a_step_limit_ends_the_run(configured, train):
+    """``max_steps`` counts micro-batches and completes the run with its result."""
+    outcome, recorder = train(configured(), max_steps=4)
+    assert (outcome, len(recorder.steps)) == ("completed", 4)
+    assert recorder.of(ModelSaved)[-1].final
+    assert recorder.of(RunPlanned)[0].total_steps == 4
+
+
+def test_stop_finishes_backs_up_and_saves(configured, train):
+    """The step at hand is finished, then come the backup and the result, and the run is called stopped."""
+    recorder, desk = Recorder(), Desk()
+    stop = Stop()
+    after_step(recorder, desk, 2, stop)
+    outcome, _ = train(configured(backup_before_save=True), recorder, desk)
+    assert (outcome, len(recorder.steps)) == ("stopped", 2)
+    assert recorder.answer(stop).outcome == "done"
+    assert recorder.phases[-3:] == ["stopping", "backing_up", "saving"]
+    assert recorder.of(BackupMade)[0].global_step == 2
+    assert recorder.of(ModelSaved)[0].final
+
+
+@pytest.mark.slow
+def test_stop_waits_for_pending_gradients(configured, train):
+    """With accumulation a stop is obeyed after an optimizer step, so that no micro-batch is lost."""
+    recorder, desk = Recorder(), Desk()
+    after_step(recorder, desk, 1, Stop())
+    train(configured(gradient_accumulation_steps=3, epochs=4, backup_before_save=True), recorder, desk)
+    assert recorder.of(BackupMade)[0].global_step == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["loading", "caching"])
+def test_stop_while_loading_or_caching_ends_at_once(configured, train, tmp_path, phase):
+    """Nothing was trained, so nothing is saved."""
+    desk = Desk()
+
+    def on(event):
+        if isinstance(event, PhaseChanged) and event.phase == phase:
+            desk.give(Stop())
+
+    outcome, recorder = train(configured(), Recorder(on), desk)
+    assert outcome == "stopped"
+    assert not recorder.steps
+    assert not recorder.of(ModelSaved)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_pause_keeps_the_model_and_still_obeys(configured, train, plain):
+    """A paused run paints, backs up and saves when told, and goes on as if nothing had been."""
+    pause, sample, custom = Pause(), SampleDefault(), SampleCustom(params=SAMPLE)
+    backup, save, resume, second = BackupNow(), SaveNow(), Resume(), Pause()
+    desk = Desk()
+
+    def on(event):
+        if isinstance(event, PhaseChanged) and event.phase == "paused" and not desk.waiting and not done:
+            done.append(True)
+            desk.give(second, sample, custom, backup, save, resume)
+
+    done: list[bool] = []
+    recorder = Recorder(on)
+    after_step(recorder, desk, 1, pause)
+    outcome, _ = train(configured(samples=[SAMPLE]), recorder, desk)
+    assert outcome == "completed"
+    for command in (pause, sample, custom, backup, save, resume):
+        assert recorder.answer(command).outcome == "done", command
+    assert recorder.answer(second).outcome == "refused"
+    assert [made.kind for made in recorder.of(SampleMade)] == ["default", "custom"]
+    assert recorder.answer(custom).result == recorder.of(SampleMade)[1].path
+    assert recorder.answer(backup).result == recorder.of(BackupMade)[0].path
+    assert recorder.losses == plain.losses
+
+
+@pytest.mark.slow
+def test_a_paused_run_can_be_stopped(configured, train):
+    """Stop ends a pause."""
+    desk, stop = Desk(), Stop()
+    recorder = Recorder(lambda event: desk.give(stop) if getattr(event, "phase", "") == "paused" else None)
+    after_step(recorder, desk, 1, Pause())
+    outcome, _ = train(configured(), recorder, desk)
+    assert (outcome, len(recorder.steps)) == ("stopped", 1)
+    assert recorder.answer(stop).outcome == "done"
+
+
+@pytest.mark.slow
+def test_commands_that_cannot_be_obeyed_are_refused_with_the_reason(configured, train):
+    """Resume without pause, a picture of 33 pixels, an unknown sampler, no enabled prompt, and samples after a stop."""
+    resume, odd = Resume(), SampleCustom(params=SAMPLE | {"width": 33})
+    unknown, none = SampleCustom(params=SAMPLE | {"noise_scheduler": "X"}), SampleDefault()
+    recorder, desk = Recorder(), Desk()
+    late, stop = SampleDefault(), Stop()
+    after_step(recorder, desk, 1, resume, odd, unknown, none)
+    after_step(recorder, desk, 2, late, stop)
+    train(configured(), recorder, desk)
+    assert recorder.answer(resume).reason == "the run is not paused"
+    assert "multiple of 8" in recorder.answer(odd).reason
+    assert "noise_scheduler" in recorder.answer(unknown).reason
+    assert "No sample prompt" in recorder.answer(none).reason
+    assert recorder.answer(late).reason == "the run is stopping"
+
+
+@pytest.mark.slow
+def test_only_caching_trains_and_saves_nothing(configured, train, tmp_path):
+    """``only_cache`` fills the cache and completes."""
+    outcome, recorder = train(configured(only_cache=True))
+    assert outcome == "completed"
+    assert not recorder.steps
+    assert len(list((tmp_path / "cache" / "image").iterdir())) == 6
+
+
+@pytest.mark.slow
+def test_the_workspace_looks_as_onetrainer_leaves_it(configured, train, tmp_path):
+    """Config, TensorBoard folder, samples, backups and saves have OneTrainer's names and places."""
+    config = configured(
+        samples=[SAMPLE],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        sample_image_format="PNG",
+        backup_after=1,
+        backup_after_unit="EPOCH",
+        save_every=1,
+        save_every_unit="EPOCH",
+        backup_before_save=True,
+    )
+    train(config)
+    workspace = tmp_path / "workspace"
+    time = r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d"
+    found = sorted(str(path.relative_to(workspace)) for path in workspace.rglob("*") if path.is_file())
+    patterns = [
+        rf"backup/{time}-backup-3-1-0/lora/lora.safetensors",
+        rf"backup/{time}-backup-3-1-0/meta.json",
+        rf"backup/{time}-backup-3-1-0/onetrainer_config/(args|concepts|samples).json",
+        rf"backup/{time}-backup-3-1-0/optimizer/optimizer.pt",
+        rf"backup/{time}-backup-6-2-0/.*",
+        rf"config/tiny-{time}.json",
+        rf"samples/0 - a red cross/tiny-{time}-training-sample-0-0-0.png",
+        rf"samples/0 - a red cross/tiny-{time}-training-sample-3-1-0.png",
+        rf"save/tiny-{time}-save-3-1-0.safetensors",
+        rf"tensorboard/tiny-{time}/events.out.tfevents.*",
+    ]
+    for name in found:
+        assert any(re.fullmatch(pattern, name) for pattern in patterns), name
+    for pattern in patterns:
+        assert any(re.fullmatch(pattern, name) for name in found), pattern
+    meta = json.loads(next(workspace.glob("backup/*-3-1-0/meta.json")).read_text())
+    assert meta["train_progress"] == {"epoch": 1, "epoch_step": 0, "epoch_sample": 0, "global_step": 3}
+    concepts = json.loads(next(workspace.glob("backup/*-3-1-0/onetrainer_config/concepts.json")).read_text())
+    assert concepts[0]["name"] == "tiny"
+    args = json.loads(next(workspace.glob("backup/*-3-1-0/onetrainer_config/args.json")).read_text())
+    assert (args["lora_rank"], args["concepts"], "secrets" in args) == (4, None, False)
+
+
+@pytest.mark.slow
+def test_charts_carry_onetrainers_tags(configured, train, tmp_path):
+    """Loss, smoothed loss and learning rate for each optimizer step, and the pictures."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", ema="CPU", learning_rate_scheduler="LINEAR")
+    _, recorder = train(config)
+    (folder,) = (tmp_path / "workspace" / "tensorboard").iterdir()
+    events = EventAccumulator(str(folder)).Reload()
+    assert sorted(events.Tags()["scalars"]) == ["ema_decay", "loss/train_step", "lr/unet_lora", "smooth_loss/train_step"]
+    assert events.Tags()["images"] == ["sample0 - a red cross"]
+    losses = events.Scalars("loss/train_step")
+    assert [scalar.step for scalar in losses] == [0, 1, 2, 3, 4, 5]
+    assert [scalar.value for scalar in losses] == pytest.approx(recorder.losses)
+    rates = [scalar.value for scalar in events.Scalars("lr/unet_lora")]
+    assert rates == pytest.approx([1e-3 * (1 - (step + 1) / 6) for step in range(6)], abs=1e-9)  # those of the next step
+    assert [step.learning_rates[0] for step in recorder.steps] == pytest.approx([1e-3 * (1 - s / 6) for s in range(6)])
+
+
+@pytest.mark.slow
+def test_validation_measures_what_is_not_trained(configured, train, tmp_path):
+    """Concepts of type VALIDATION are left out of the training, and their loss is always measured in the same way."""
+    from onetrainer_gradio.config.documents import plain
+
+    config = configured(validation=True, validate_after=1, validate_after_unit="EPOCH", learning_rate=1e-30)
+    own = config.concepts[0]
+    measured = own.model_copy(update={"type": "VALIDATION", "name": "held back", "seed": 2})
+    config = config.model_copy(update={"concepts": (own, measured)})
+    assert plain(config)["concepts"][1]["type"] == "VALIDATION"
+    _, recorder = train(config)
+    assert recorder.of(RunPlanned)[0].pictures == 6
+    first, second = recorder.of(Validated)
+    assert (first.global_step, second.global_step) == (0, 3)
+    assert list(first.losses) == ["held back"]
+    assert first.total == pytest.approx(second.total, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_part_stops_training_when_its_time_is_over(configured, train, tmp_path):
+    """The text encoder's adapter is frozen after the first step of the second epoch, as OneTrainer does it."""
+    from safetensors.torch import load_file
+
+    config = configured(
+        text_encoder__train=True,
+        text_encoder__stop_training_after=1,
+        text_encoder__stop_training_after_unit="EPOCH",
+        save_every=1,
+        save_every_unit="STEP",
+        epochs=2,
+    )
+    train(config)
+    saves = {path.stem.split("-save-")[1]: load_file(path) for path in (tmp_path / "workspace" / "save").iterdir()}
+    assert sorted(saves) == ["0-0-0", "1-0-1", "2-0-2", "3-1-0", "4-1-1", "5-1-2"]
+
+    def changed(one, other):
+        return {name.split("_")[1] for name in one if (one[name] != other[name]).any()}
+
+    assert changed(saves["3-1-0"], saves["4-1-1"]) == {"te", "unet"}
+    assert changed(saves["4-1-1"], load_file(config.output_model_destination)) == {"unet"}
+
+
+@pytest.mark.slow
+def test_nothing_left_to_train_ends_the_run(configured, train):
+    """When every part is frozen (after more than so many steps) the run completes with what it has, and says why."""
+    config = configured(unet__stop_training_after=2, unet__stop_training_after_unit="STEP", epochs=5)
+    outcome, recorder = train(config)
+    assert outcome == "completed"
+    assert len(recorder.steps) == 3
+    assert [warning.code for warning in recorder.of(Warned)] == ["nothing_left_to_train"]
+
+
+def test_a_missing_model_is_named(configured, train):
+    """No folder, no file, no hub name: ModelNotFoundError with the name."""
+    with pytest.raises(ModelNotFoundError, match="no/such/model") as caught:
+        train(configured(base_model_name="/no/such/model"))
+    assert caught.value.path == "base_model_name"
+
+
+def test_a_hub_model_that_is_not_here_is_named_when_offline(configured, train, tmp_path):
+    """Offline, a repository that was never fetched is a clear error."""
+    with pytest.raises(ModelNotFoundError, match="'Offline' is on"):
+        train(configured(base_model_name="nobody/nothing", huggingface_cache_dir=str(tmp_path / "hub")))
+
+
+def test_a_folder_that_is_no_model_is_named(configured, train, tmp_path):
+    """A folder without the parts of Stable Diffusion says which part is missing."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelFormatError, match="text_encoder"):
+        train(configured(base_model_name=str(tmp_path / "empty")))
+
+
+def test_an_empty_folder_is_an_error(configured, train, tmp_path):
+    """A concept without pictures is named before the model is loaded."""
+    (tmp_path / "nothing").mkdir()
+    recorder = Recorder()
+    with pytest.raises(DatasetError, match="nothing"):
+        train(configured(pictures=tmp_path / "nothing"), recorder)
+    with pytest.raises(DatasetError, match="does not exist"):
+        train(configured(pictures=tmp_path / "nowhere"), recorder)
+    assert not recorder.of(Progressed)
+
+
+def test_a_batch_that_cannot_be_filled_is_an_error(configured, train):
+    """More pictures to a batch than there are of one size: says how many there are."""
+    with pytest.raises(DatasetError, match="64x64: 6"):
+        train(configured(batch_size=8))
+
+
+@pytest.mark.slow
+def test_broken_pictures_are_named_and_left_out(configured, train, few_pictures, tmp_path):
+    """No picture at all, and one cut off in the middle: both are warned about, the rest is trained on."""
+    import shutil
+
+    folder = tmp_path / "pictures"
+    shutil.copytree(few_pictures, folder)
+    first, second, *_ = sorted(folder.glob("*.png"))
+    first.write_bytes(b"this is no picture")
+    second.write_bytes(second.read_bytes()[:-120])
+    outcome, recorder = train(configured(pictures=folder))
+    assert outcome == "completed"
+    warned = [warning for warning in recorder.of(Warned) if warning.code == "broken_picture"]
+    assert {Path(warning.path).name for warning in warned} == {first.name, second.name}
+    assert recorder.of(RunPlanned)[0].pictures == 4
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_ends_the_run_with_its_step(configured, train):
+    """A learning rate far too high ends in NonFiniteLossError that names the step and what to change; nothing is saved."""
+    with pytest.raises(NonFiniteLossError, match=r"at step \d+") as caught:
+        train(configured(learning_rate=1e30, clip_grad_norm=None, epochs=20, optimizer__optimizer="SGD"))
+    assert "learning rate" in caught.value.change
+
+
+def test_an_existing_result_is_protected(configured, train, tmp_path):
+    """With ``prevent_overwrites`` a run refuses to start where its result would overwrite a file."""
+    target = tmp_path / "out.safetensors"
+    target.write_text("precious")
+    with pytest.raises(OutputExistsError, match="exists"):
+        train(configured(prevent_overwrites=True, output_model_destination=str(target)))
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.slow
+def test_a_result_for_a_folder_is_named_by_the_time(configured, train, tmp_path):
+    """An existing folder as output gets a file with prefix and time."""
+    (tmp_path / "models").mkdir()
+    _, recorder = train(configured(output_model_destination=str(tmp_path / "models")))
+    (file,) = (tmp_path / "models").iterdir()
+    assert re.fullmatch(r"tiny-\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.safetensors", file.name)
+    assert recorder.of(ModelSaved)[0].path == str(file)
+
+
+def test_a_device_that_is_not_there_is_named(configured, train):
+    """A graphics card on a machine without one is an error of the setting."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a graphics card")
+    with pytest.raises(UnsupportedError, match="cuda") as caught:
+        train(configured(train_device="cuda"))
+    assert caught.value.path == "train_device"
+
+
+def test_settings_that_the_engine_does_not_have_are_refused(configured, train):
+    """The run does not begin; each setting is named."""
+    with pytest.raises(ConfigInvalidError) as caught:
+        train(configured(masked_training=True, compile=True))
+    assert {finding.path for finding in caught.value.all_findings} == {"masked_training", "compile"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["BFLOAT_16", "FLOAT_16"])
+def test_half_precision_trains(configured, train, plain, dtype):
+    """Losses in 16 bits stay near those in 32, in the process in which a run in 32 bits ran before."""
+    _, half = train(configured(train_dtype=dtype, unet__weight_dtype=dtype, vae__weight_dtype=dtype))
+    assert half.losses == pytest.approx(plain.losses, rel=0.05)
+    assert half.losses != plain.losses
+    if dtype == "FLOAT_16":
+        _, again = train(configured())
+        assert again.losses == plain.losses
+
+
+@pytest.mark.slow
+def test_checkpointing_changes_nothing_but_memory(configured, train):
+    """Gradient checkpointing gives the same losses."""
+    _, plain = train(configured(text_encoder__train=True))
+    config = configured(text_encoder__train=True, unet__gradient_checkpointing=True, text_encoder__gradient_checkpointing=True)
+    _, checkpointed = train(config)
+    assert checkpointed.losses == pytest.approx(plain.losses, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_without_a_cache_the_pictures_are_encoded_in_every_epoch(configured, train, tmp_path):
+    """``latent_caching`` off trains, and writes nothing to the cache folder."""
+    outcome, recorder = train(configured(latent_caching=False))
+    assert (outcome, len(recorder.steps)) == ("completed", 6)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ADAM", "SGD", "ADAFACTOR"])
+def test_other_optimizers_train(configured, train, name):
+    """Each optimizer of the table lowers the loss of a repeated picture."""
+    rate = {"SGD": 1.0}.get(name, 1e-2)
+    config = configured(optimizer__optimizer=name, learning_rate=rate, epochs=4, layer_filter="attn", batch_size=3)
+    _, recorder = train(config)
+    third = len(recorder.losses) // 3
+    assert sum(recorder.losses[-third:]) < sum(recorder.losses[:third])

@@ -1,0 +1,35 @@
+"""Configurations that pass the check before a start, without a model that could be loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.documents import from_document
+from tests.fakes.rehearsal import png
+
+
+def small_config(folder: Path, **settings: object) -> TrainConfig:
+    """A LoRA on two pictures in ``folder``; all it writes goes below ``folder / "workspace"``."""
+    model, pictures = folder / "model", folder / "pictures"
+    model.mkdir(parents=True, exist_ok=True)
+    (model / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    pictures.mkdir(exist_ok=True)
+    for name in ("one", "two"):
+        (pictures / f"{name}.png").write_bytes(png(8, 8, (200, 30, 30)))
+        (pictures / f"{name}.txt").write_text("a red square")
+    document = {
+        "training_method": "LORA",
+        "model_type": "STABLE_DIFFUSION_15",
+        "base_model_name": str(model),
+        "workspace_dir": str(folder / "workspace"),
+        "cache_dir": str(folder / "cache"),
+        "output_model_format": "KOHYA_LORA",
+        "output_model_destination": str(folder / "lora.safetensors"),
+        "train_device": "cpu",
+        "batch_size": 1,
+        "concepts": [{"name": "red", "path": str(pictures)}],
+        "samples": [{"prompt": "a red square", "width": 32, "height": 32}],
+    }
+    config, _ = from_document(document | settings)
+    return config

@@ -1,0 +1,53 @@
+"""What the tests of the service share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.service.atomic import read_json
+from onetrainer_gradio.service.process import ProcessIdentity, kill
+from onetrainer_gradio.service.settings import ServiceSettings
+from onetrainer_gradio.service.trainer import TrainerService
+
+REHEARSAL = "tests.fakes.rehearsal:run"
+PATIENCE_S = 30.0
+
+MakeService = Callable[..., TrainerService]
+
+
+class NoGpu:
+    """A machine without a graphics card."""
+
+    def read(self) -> list[dict[str, object]]:
+        return []
+
+
+@pytest.fixture
+def make_service(tmp_path: Path) -> Iterator[MakeService]:
+    """Makes opened services on one data folder; closes them, and stops what still trains, at the end."""
+    made: list[TrainerService] = []
+
+    def make(*, in_process: bool = True, **settings: object) -> TrainerService:
+        given = {"data_folder": tmp_path / "data", "backend": REHEARSAL, "in_process": in_process} | settings
+        service = TrainerService(ServiceSettings(**given), gpus=NoGpu)  # type: ignore[arg-type]
+        service.open()
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        service.close()
+    for folder in (tmp_path / "data" / "runs").glob("*"):
+        for role in ("keeper", "worker"):
+            identity = ProcessIdentity.from_dict(read_json(folder / f"{role}.json"))
+            if identity is not None and identity.alive() and identity.pid != os.getpid():
+                kill(identity.pid)
+
+
+def ended(state: dict[str, object]) -> bool:
+    """Whether the run has ended and nothing of it runs any more."""
+    return not state["is_training"] and not state["process_running"]

@@ -1,0 +1,64 @@
+"""Files that a run made."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.errors import RunNotFoundError
+from onetrainer_gradio.events import BackupMade, ModelSaved, Warned
+from onetrainer_gradio.service.artifacts import find_file, run_files
+from onetrainer_gradio.service.journal import Journal
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    backup = tmp_path / "backup"
+    (backup / "unet").mkdir(parents=True)
+    (backup / "unet" / "weights").write_bytes(b"w" * 3_000_000)
+    (backup / "meta.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"12345")
+    (tmp_path / "secret").write_text("secret")
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.append(BackupMade(path=str(backup), global_step=4, epoch=0, epoch_step=4, bytes=1))
+    journal.append(Warned(code="x", message="y", path=str(tmp_path / "secret")))
+    journal.append(ModelSaved(path=str(tmp_path / "model.safetensors"), final=True, global_step=9, bytes=5))
+    journal.append(ModelSaved(path=str(tmp_path / "gone.safetensors"), final=False, global_step=5, bytes=5))
+    return journal
+
+
+def test_only_what_events_of_files_name_is_listed(journal: Journal) -> None:
+    """Models, saves, backups and samples, as long as they are there."""
+    listed = [file.as_dict() for file in run_files(journal)]
+    assert [(item["id"], item["kind"], item["name"], item["bytes"], item["folder"]) for item in listed] == [
+        ("1", "backup", "backup", 3_000_002, True),
+        ("3", "model", "model.safetensors", 5, False),
+    ]
+
+
+@pytest.mark.parametrize("file_id", ["2", "4", "0", "5", "-1", "x", "", "../secret", "1e3", "9" * 30])
+def test_nothing_else_is_given_out(journal: Journal, file_id: str) -> None:
+    """An id that names no file of the run leads nowhere, whatever else it names."""
+    with pytest.raises(RunNotFoundError):
+        find_file(journal, file_id)
+
+
+def test_a_file_saved_twice_is_listed_once(journal: Journal, tmp_path: Path) -> None:
+    """The newest event of a path counts."""
+    journal.append(ModelSaved(path=str(tmp_path / "model.safetensors"), final=False, global_step=12, bytes=5))
+    assert [(file.id, file.kind, file.global_step) for file in run_files(journal)][-1] == ("5", "save", 12)
+    assert len(run_files(journal)) == 2
+
+
+def test_a_folder_is_given_out_as_a_zip_in_pieces(journal: Journal) -> None:
+    """The zip is whole, its pieces are small, and nothing is written on the way."""
+    file = find_file(journal, "1")
+    pieces = list(file.zip_chunks())
+    assert max(map(len, pieces)) < 2_000_000
+    with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == ["backup/meta.json", "backup/unet/weights"]
+        assert archive.read("backup/unet/weights") == b"w" * 3_000_000

@@ -1,0 +1,418 @@
+"""Runs in processes of their own: what happens to panel, keeper and worker is survived or named. Real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.commands import BackupNow
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.errors import CommandRefusedError, RunConflictError
+from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.control import CommandFolder
+from onetrainer_gradio.service.process import ProcessIdentity
+from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.trainer import TrainerService
+from tests.fakes.configs import small_config
+from tests.service.conftest import PATIENCE_S, MakeService, ended
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="speaks of Unix signals")]
+
+LONG = "steps=100000"
+QUICK_LADDER = {"finish_step_s": 0.3, "interrupt_s": 0.3, "terminate_s": 0.3}
+
+
+def start(service: TrainerService, folder: Path, *tags: str, **options: Any) -> Run:
+    run_id = service.start(small_config(folder), RunOptions(name="run", tags=tags, **options))
+    return service.runs.get(run_id)
+
+
+def training(state: dict[str, Any]) -> bool:
+    return bool(state["update_step"] > 0)
+
+
+def wait_until(done: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
+    give_up_at = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < give_up_at, "it did not happen"
+        time.sleep(0.02)
+
+
+def pid(run: Run, role: str) -> int:
+    identity = ProcessIdentity.from_dict(read_json(run.folder / f"{role}.json"))
+    assert identity is not None
+    assert identity.alive()
+    return identity.pid
+
+
+def bodies(run: Run, kind: str = "") -> list[dict[str, Any]]:
+    return [entry.body for entry in run.journal.since(0, 100_000) if not kind or entry.body["type"] == kind]
+
+
+def whole(run: Run) -> None:
+    """The journal is numbered without a gap and ends with the one RunEnded; the steps are there one by one."""
+    entries = run.journal.since(0, 100_000)
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    assert [entry.body["type"] for entry in entries].index("run_ended") == len(entries) - 1
+    steps = run.metrics.rows()[:, 0].tolist() if run.metrics.count() else []
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def gone(run: Run) -> bool:
+    identities = [ProcessIdentity.from_dict(read_json(run.folder / f"{role}.json")) for role in ("keeper", "worker")]
+    return not any(identity and identity.alive() for identity in identities)
+
+
+def test_a_run_goes_its_way_in_a_process_of_its_own(make_service: MakeService, tmp_path: Path) -> None:
+    """Started, commanded, followed and ended from outside; console, record and exit are kept."""
+    service = make_service(in_process=False)
+    lines: list[str] = []
+    service.feed.subscribe(lambda message: lines.extend(message["lines"]) if message["type"] == "log" else None)
+    run = start(service, tmp_path, LONG, "step_s=0.01", "print=1")
+    service.wait_for(training, PATIENCE_S)
+    worker = pid(run, "worker")
+    assert worker != os.getpid()
+    assert os.getpgid(worker) == worker
+    assert os.readlink(f"/proc/{worker}/cwd") == str(tmp_path / "data") if sys.platform == "linux" else True
+    assert {row["role"] for row in service.system.processes()} == {"panel", "keeper", "worker"}
+    answer = service.answer(service.sample_custom({"prompt": "a star"}), PATIENCE_S)
+    assert answer is not None
+    assert answer["outcome"] == "done"
+    assert service.samples.latest()[0]["prompt"] == "a star"
+    stop = service.stop_training()
+    assert service.get_state()["status"] == "stopping"
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["status"], state["error"]) == ("stopped", "completed", None)
+    assert service.answer(stop) is not None
+    whole(run)
+    assert gone(run)
+    assert read_json(run.folder / "exit.json")["exit_code"] == 0
+    assert "step 1" in lines
+    assert "step 1\n" in run.log(0)["text"]
+    assert bodies(run, "backup_made")
+    assert Path(state["final_model"]).exists()
+
+
+PANEL = """
+import sys, time
+from pathlib import Path
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.service import ServiceSettings, TrainerService
+from tests.fakes.configs import small_config
+
+folder = Path(sys.argv[1])
+service = TrainerService(ServiceSettings(data_folder=folder / "data", backend="tests.fakes.rehearsal:run"))
+service.open()
+run_id = service.start(small_config(folder), RunOptions(name="run", tags=tuple(sys.argv[2:])))
+service.wait_for(lambda state: state["update_step"] > 0, 30)
+print(run_id, flush=True)
+time.sleep(600)
+"""
+
+
+def panel_that_is_killed(folder: Path, *tags: str) -> str:
+    """Starts a run in another panel and kills that panel while it trains."""
+    command = [sys.executable, "-c", PANEL, str(folder), *tags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as panel:
+        assert panel.stdout is not None
+        run_id = panel.stdout.readline().strip()
+        panel.kill()
+    return run_id
+
+
+def test_a_killed_panel_loses_nothing(make_service: MakeService, tmp_path: Path) -> None:
+    """The run goes on; the next panel follows it without a gap and can stop it; the one after finds it finished."""
+    run_id = panel_that_is_killed(tmp_path, LONG, "step_s=0.005", "sample_every=50")
+    second = make_service(in_process=False)
+    run = second.runs.get(run_id)
+    state = second.get_state()
+    assert (state["run_id"], state["status"], state["is_training"]) == (run_id, "running", True)
+    seen = state["update_step"]
+    second.wait_for(lambda state: state["update_step"] > seen + 50, PATIENCE_S)
+    with pytest.raises(RunConflictError, match="run"):
+        second.start(small_config(tmp_path))
+    answer = second.answer(second.backup(), PATIENCE_S)
+    assert answer is not None
+    assert answer["outcome"] == "done"
+    second.stop_training()
+    state = second.wait_for(ended, PATIENCE_S)
+    assert state["end_reason"] == "stopped"
+    whole(run)
+    second.close()
+    third = make_service(in_process=False)
+    assert third.get_state()["end_reason"] == "stopped"
+    assert third.runs.list()[0]["global_step"] == state["progress"]["global_step"]
+
+
+def test_a_run_that_ends_without_a_panel_is_found_ended(make_service: MakeService, tmp_path: Path) -> None:
+    """Nobody has to watch: the end and its cause are in the journal when somebody comes."""
+    run_id = panel_that_is_killed(tmp_path, LONG, "hold=20", "signal_at=30:SIGSEGV")
+    folder = tmp_path / "data" / "runs" / run_id
+    (tmp_path / "workspace").mkdir(exist_ok=True)
+    (tmp_path / "workspace" / "go").touch()
+    wait_until(lambda: gone(Run(folder)))
+    service = make_service(in_process=False)
+    state = service.get_state()
+    assert (state["run_id"], state["status"], state["end_signal"]) == (run_id, "error", "SIGSEGV")
+    whole(service.runs.get(run_id))
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason", "kind", "words"),
+    [
+        ("fail_at=5", "failed", "OutOfMemoryError", "The graphics memory is used up"),
+        ("exit_at=5", "failed", "WorkerDiedError", "exit code 3"),
+        ("signal_at=5:SIGKILL", "failed", "WorkerDiedError", "SIGKILL"),
+        ("signal_at=5:SIGSEGV", "failed", "WorkerDiedError", "segmentation fault"),
+    ],
+)
+def test_a_death_is_named_everywhere(
+    make_service: MakeService, tmp_path: Path, tag: str, reason: str, kind: str, words: str
+) -> None:
+    """The true cause is on the state, in the journal, and in what the viewers are told."""
+    service = make_service(in_process=False)
+    told: list[dict[str, Any]] = []
+    service.feed.subscribe(told.append)
+    run = start(service, tmp_path, LONG, tag)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["status"], state["end_reason"], state["error_info"]["type"]) == ("error", reason, kind)
+    assert words in state["error"]
+    whole(run)
+    assert bodies(run)[-1]["error"]["type"] == kind
+    wait_until(lambda: told[-1]["type"] == "training_state" or told[-1]["type"] == "system")
+    assert [message["error"] for message in told if message["type"] == "training_state"][-1] == state["error"]
+    if kind not in ("WorkerDiedError",):
+        assert "Traceback" in run.log(0)["text"]
+
+
+def test_a_hanging_run_is_interrupted(make_service: MakeService, tmp_path: Path) -> None:
+    """A backend that takes no command ends on the second rung, as stopped."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "hang_at=3", **QUICK_LADDER)
+    service.wait_for(training, PATIENCE_S)
+    stop = service.stop_training()
+    rung = service.wait_for(lambda state: state["stop"] and state["stop"]["deadline"], PATIENCE_S)["stop"]
+    assert rung["rung"] in ("finish_step", "interrupt")
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["end_signal"]) == ("stopped", "SIGINT")
+    answer = service.answer(stop)
+    assert answer is not None
+    assert answer["outcome"] == "done"
+    assert [body["rung"] for body in bodies(run, "stop_rung")] == ["finish_step", "interrupt"]
+    whole(run)
+
+
+def test_a_run_that_hears_nothing_is_terminated(make_service: MakeService, tmp_path: Path) -> None:
+    """A process that ignores the interrupt ends on the third rung; Stop now leaves out the first."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "deaf_at=3", **QUICK_LADDER)
+    service.wait_for(training, PATIENCE_S)
+    service.stop_training(now=True)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["end_signal"]) == ("stopped", "SIGTERM")
+    assert [body["rung"] for body in bodies(run, "stop_rung")] == ["interrupt", "terminate"]
+    whole(run)
+
+
+def test_a_frozen_process_is_killed_by_a_panel_of_nobody(make_service: MakeService, tmp_path: Path) -> None:
+    """A stopped process takes no signal but the last; the keeper gets there without a panel."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "step_s=0.01", **QUICK_LADDER)
+    service.wait_for(training, PATIENCE_S)
+    os.kill(pid(run, "worker"), signal.SIGSTOP)
+    service.stop_training()
+    service.close()
+    wait_until(lambda: gone(run))
+    assert bodies(run)[-1]["signal"] == "SIGKILL"
+    assert bodies(run)[-1]["reason"] == "stopped"
+    whole(run)
+
+
+def test_a_stop_during_loading_ends_at_once(make_service: MakeService, tmp_path: Path) -> None:
+    """Stop works before the first step, and nothing is saved."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "load_s=60")
+    service.wait_for(lambda state: state["phase"] == "loading" and state["phase_done"], PATIENCE_S)
+    service.stop_training()
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["final_model"], state["update_step"]) == ("stopped", None, 0)
+    whole(run)
+
+
+def test_a_killed_keeper_is_replaced_by_the_panel(make_service: MakeService, tmp_path: Path) -> None:
+    """Without its keeper the run goes on, can be commanded, and a stop climbs as high as it must."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "step_s=0.002", "deaf_at=200", **QUICK_LADDER)
+    service.wait_for(training, PATIENCE_S)
+    os.kill(pid(run, "keeper"), signal.SIGKILL)
+    answer = service.answer(service.sample_default(), PATIENCE_S)
+    assert answer is not None
+    assert answer["outcome"] == "done"
+    service.wait_for(lambda state: state["update_step"] == 200, PATIENCE_S)
+    service.stop_training()
+    state = service.wait_for(ended, PATIENCE_S)
+    assert state["end_reason"] == "stopped"
+    assert [body["rung"] for body in bodies(run, "stop_rung")][-1] == "terminate"
+    whole(run)
+    assert gone(run)
+
+
+def test_a_run_whose_processes_were_all_killed_is_lost(make_service: MakeService, tmp_path: Path) -> None:
+    """With nobody left who saw the death, the run is marked as lost and says so; its commands are answered."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "hang_at=3")
+    service.wait_for(training, PATIENCE_S)
+    command = service.backup()
+    os.kill(pid(run, "keeper"), signal.SIGKILL)
+    os.kill(pid(run, "worker"), signal.SIGKILL)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["status"], state["end_reason"]) == ("error", "lost")
+    answer = service.answer(command)
+    assert answer is not None
+    assert answer["outcome"] == "refused"
+    whole(run)
+
+
+def test_a_power_cut_is_told_from_a_kill(make_service: MakeService, tmp_path: Path) -> None:
+    """When the machine was started anew meanwhile, that is the cause; the torn last line does no harm."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, "steps=5", "step_s=0")
+    service.wait_for(ended, PATIENCE_S)
+    service.close()
+    for role in ("keeper", "worker"):
+        identity = read_json(run.folder / f"{role}.json")
+        write_json(run.folder / f"{role}.json", {**identity, "boot": "another boot"})
+    journal = run.folder / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    again = make_service(in_process=False)
+    state = again.get_state()
+    assert (state["end_reason"], state["is_training"]) == ("lost", False)
+    assert "power" in state["error"]
+    assert again.get_state()["can"]["start"]
+
+
+def test_a_worker_killed_between_taking_and_answering_leaves_no_command_unanswered(
+    make_service: MakeService, tmp_path: Path
+) -> None:
+    """A command is carried out at most once and always answered, whenever the worker dies."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "hold=5", "eat_die=1")
+    service.wait_for(lambda state: state["update_step"] == 5, PATIENCE_S)
+    commands = [service.backup() for _ in range(3)]
+    service.wait_for(ended, PATIENCE_S)
+    answers = bodies(run, "command_answered")
+    assert sorted(body["command_id"] for body in answers) == sorted(commands)
+    assert {body["outcome"] for body in answers} == {"refused"}
+    whole(run)
+
+
+def test_commands_that_the_backend_swallows_are_answered_at_the_end(make_service: MakeService, tmp_path: Path) -> None:
+    """A backend that forgets an answer does not leave the asker waiting for ever."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, "steps=60", "step_s=0.01", "hold=5", "eat=1")
+    service.wait_for(lambda state: state["update_step"] == 5, PATIENCE_S)
+    command = service.save()
+    (tmp_path / "workspace").mkdir(exist_ok=True)
+    (tmp_path / "workspace" / "go").touch()
+    service.wait_for(ended, PATIENCE_S)
+    assert [(body["command_id"], body["outcome"]) for body in bodies(run, "command_answered")] == [(command, "refused")]
+    with pytest.raises(CommandRefusedError):
+        service.save()
+
+
+def test_a_command_of_a_foreign_hand_is_carried_out(make_service: MakeService, tmp_path: Path) -> None:
+    """Anybody who may write into the run folder may command it: a script needs no panel."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "step_s=0.01")
+    service.wait_for(training, PATIENCE_S)
+    command = BackupNow(by="a script")
+    CommandFolder(run.folder).send(command)
+    answer = service.answer(command.id, PATIENCE_S)
+    assert answer is not None
+    assert answer["outcome"] == "done"
+
+
+def test_the_next_run_waits_until_the_process_of_the_last_is_gone(make_service: MakeService, tmp_path: Path) -> None:
+    """A run started while another is stopping is queued, shows so, and begins when nothing of the other is left."""
+    service = make_service(in_process=False)
+    first = start(service, tmp_path, LONG, "step_s=0.005", "linger_s=1")
+    service.wait_for(training, PATIENCE_S)
+    service.stop_training()
+    second = start(service, tmp_path, "steps=5")
+    assert second.state()["phase"] == "queued"
+    assert service.get_state()["queued_run_id"] == second.id
+    with pytest.raises(RunConflictError):
+        start(service, tmp_path, "steps=5")
+    state = service.wait_for(lambda state: state["run_id"] == second.id, PATIENCE_S)
+    assert gone(first)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["run_id"], state["end_reason"]) == (second.id, "completed")
+    whole(first)
+    whole(second)
+
+
+def test_a_worker_that_will_not_leave_is_removed(
+    make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread of a library that never ends does not hold the graphics memory for ever."""
+    monkeypatch.setenv("ONETRAINER_GRADIO_LINGER_S", "0.3")
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, "steps=5", "linger_s=600")
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["error"]) == ("completed", None)
+    assert gone(run)
+    whole(run)
+
+
+def test_a_token_reaches_the_worker_and_no_file(make_service: MakeService, tmp_path: Path) -> None:
+    """Secrets travel in the environment of the process and lie in one file that only the owner reads."""
+    service = make_service(in_process=False)
+    service.secrets.set_huggingface_token("hf_verysecret")
+    run = start(service, tmp_path, LONG, "step_s=0.01")
+    service.wait_for(training, PATIENCE_S)
+    if sys.platform == "linux":
+        environment = Path(f"/proc/{pid(run, 'worker')}/environ").read_bytes().split(b"\0")
+        assert b"HF_TOKEN=hf_verysecret" in environment
+    service.stop_training()
+    service.wait_for(ended, PATIENCE_S)
+    files = [path for path in (tmp_path / "data").rglob("*") if path.is_file() and b"hf_verysecret" in path.read_bytes()]
+    assert files == [tmp_path / "data" / "secrets.json"]
+    assert files[0].stat().st_mode & 0o077 == 0
+    assert "hf_verysecret" not in json.dumps(service.feed.snapshot())
+
+
+def test_a_shutdown_that_terminates_everything_is_named(make_service: MakeService, tmp_path: Path) -> None:
+    """When keeper and worker are terminated together, the keeper stays long enough to write down how the worker ended."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "step_s=0.01")
+    service.wait_for(training, PATIENCE_S)
+    for role in ("keeper", "worker"):
+        os.kill(pid(run, role), signal.SIGTERM)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["end_signal"]) == ("failed", "SIGTERM")
+    assert "terminated from outside" in state["error"]
+    whole(run)
+
+
+@pytest.mark.parametrize(("program", "words"), [("/no/such/python", "could not be started"), ("/bin/false", "ended with code 1")])
+def test_a_process_that_cannot_be_started_is_named(
+    make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, words: str
+) -> None:
+    """A broken installation fails the run with its cause, and leaves the panel ready."""
+    service = make_service(in_process=False)
+    monkeypatch.setattr(sys, "executable", program)
+    run = start(service, tmp_path, LONG)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["error_info"]["type"], state["can"]["start"]) == ("failed", "WorkerDiedError", True)
+    assert words in state["error"]
+    whole(run)

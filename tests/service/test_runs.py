@@ -1,0 +1,167 @@
+"""Runs as folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
+from onetrainer_gradio.events import PhaseChanged, Progressed, RunEnded, RunPlanned, Warned
+from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.metrics import MetricsWriter
+from onetrainer_gradio.service.runs import Run, RunRecord, RunStore, new_run_id
+from tests.fakes.configs import small_config
+from tests.service.test_metrics import step
+from tests.service.test_view import PLAN
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+def create(store: RunStore, run_id: str = "", **options: object) -> Run:
+    chosen = RunOptions(**options)  # type: ignore[arg-type]
+    record = RunRecord(
+        id=run_id or new_run_id(),
+        name="name",
+        created_at=1.0,
+        backend="rehearsal",
+        workspace="w",
+        options=chosen.model_dump(mode="json"),
+        versions={"python": "3"},
+    )
+    return store.create(small_config(store.folder.parent), record)
+
+
+def test_a_run_is_found_again_as_it_was_created(store: RunStore) -> None:
+    """Record, options and frozen configuration survive the panel."""
+    run = create(store, tags=("a",), max_steps=7)
+    again = RunStore(store.folder).get(run.id)
+    assert again.record == run.record
+    assert again.options() == RunOptions(tags=("a",), max_steps=7)
+    assert again.config()["concepts"][0]["name"] == "red"
+    assert "secrets" not in again.config()
+
+
+def test_ids_sort_by_time_and_hold_no_path(store: RunStore) -> None:
+    """The newest run comes first; only a well formed id is looked for."""
+    older, newer = new_run_id(1_000_000), new_run_id(2_000_000)
+    for run_id in (newer, older):
+        create(store, run_id)
+    (store.folder / "notes").mkdir()
+    assert store.ids() == [newer, older]
+    for wrong in ("..", "../runs", "", "notes", new_run_id(), f"{newer}/../{older}"):
+        with pytest.raises(RunNotFoundError):
+            store.get(wrong)
+
+
+def test_a_folder_without_a_record_is_no_run(store: RunStore) -> None:
+    """A half made folder is passed over in lists."""
+    run = create(store)
+    (store.folder / new_run_id(5)).mkdir()
+    assert [row["id"] for row in store.list()] == [run.id]
+
+
+def test_a_record_of_a_newer_version_can_be_read(store: RunStore) -> None:
+    """Keys that are unknown here are passed over."""
+    run = create(store)
+    write_json(run.folder / "run.json", {**read_json(run.folder / "run.json"), "colour": "red"})
+    assert Run(run.folder).record == run.record
+
+
+def test_the_state_follows_journal_and_metrics(store: RunStore) -> None:
+    """What was written since the last look is in the next state."""
+    run = create(store)
+    assert run.state()["status"] == "starting"
+    run.journal.append(PLAN)
+    run.journal.append(PhaseChanged(phase="training"))
+    writer = MetricsWriter(run.folder / "metrics.bin")
+    writer.plan(("unet",))
+    for number in range(1, 200):
+        writer.add(step(number))
+    writer.flush()
+    state = run.state()
+    assert (state["status"], state["update_step"], state["row"], state["seq"]) == ("running", 199, 199, 2)
+    assert state["speed"] == pytest.approx(20.0)
+    summary = run.summary()
+    assert (summary["active"], summary["global_step"], summary["total_steps"]) == (True, 398, 200)
+
+
+def test_a_running_run_cannot_be_deleted_an_ended_one_can(store: RunStore) -> None:
+    """Deleting takes the run's folder and leaves the workspace."""
+    run = create(store)
+    workspace = store.folder.parent / "workspace"
+    workspace.mkdir()
+    with pytest.raises(RunConflictError, match="going on"):
+        store.delete(run.id)
+    run.journal.append(RunEnded(reason="stopped"))
+    store.delete(run.id)
+    assert workspace.is_dir()
+    assert store.ids() == []
+    with pytest.raises(RunNotFoundError):
+        store.get(run.id)
+
+
+def test_the_log_is_read_in_parts(store: RunStore) -> None:
+    """From an offset on, or the last lines; a position leads to the next part."""
+    run = create(store)
+    assert run.log() == {"offset": 0, "text": "", "next": 0, "size": 0}
+    text = "".join(f"line {number}\n" for number in range(1000))
+    (run.folder / "console.log").write_text(text)
+    first = run.log(0, limit=100)
+    assert first["text"] + run.log(first["next"], limit=10**6)["text"] == text
+    last = run.log(-1, limit=100)
+    assert text.endswith(last["text"])
+    assert last["text"].startswith("line ")
+    assert (last["offset"] + len(last["text"]), last["next"]) == (len(text), len(text))
+    assert run.log(10**9)["text"] == ""
+
+
+def test_a_chart_names_its_run_and_all_columns(store: RunStore) -> None:
+    """A viewer learns from a chart which other columns there are."""
+    run = create(store)
+    series = run.metrics_series(["loss"])
+    assert (series["run_id"], series["all_columns"], series["x"]) == (run.id, [], [])
+    assert isinstance(PLAN, RunPlanned)
+
+
+def test_a_long_journal_is_folded_to_the_same_state(store: RunStore) -> None:
+    """Whoever is far behind passes over old progress and arrives where everybody else is."""
+    run = create(store)
+    follower = Run(run.folder)
+    run.journal.append(PhaseChanged(phase="caching"))
+    for done in range(1, 2501):
+        run.journal.append(Progressed(phase="caching", done=done, total=3000))
+        if done % 500 == 0:
+            follower.state()
+    run.journal.append(Warned(code="a", message="b"))
+    assert Run(run.folder).state()["warnings_count"] == 1
+    run.journal.append(Progressed(phase="caching", done=2501, total=3000))
+    late = Run(run.folder)
+    late.state()
+    run.journal.append(Progressed(phase="caching", done=2502, total=3000))
+    assert late.state() == follower.state()
+    assert (late.state()["phase_done"], late.state()["seq"]) == (2502, 2504)
+
+
+def test_the_line_of_an_ended_run_is_kept(store: RunStore) -> None:
+    """A long list of old runs is quick, and a running one is always read afresh."""
+    run = create(store)
+    assert store.list()[0]["active"]
+    assert not (run.folder / "summary.json").exists()
+    run.journal.append(RunEnded(reason="stopped"))
+    fresh = store.list()[0]
+    assert (fresh["active"], fresh["end_reason"]) == (False, "stopped")
+    assert RunStore(store.folder).list() == [fresh]
+    write_json(run.folder / "summary.json", {"version": 0, "summary": {}})
+    assert RunStore(store.folder).list() == [fresh]
+
+
+def test_warnings_count_in_the_list(store: RunStore) -> None:
+    """A run with warnings shows so without being opened."""
+    run = create(store)
+    run.journal.append(Warned(code="a", message="b"))
+    assert store.list()[0]["warnings_count"] == 1

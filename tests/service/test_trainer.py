@@ -1,0 +1,397 @@
+"""The service, with runs on a thread."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.errors import (
+    BackupNotFoundError,
+    CommandRefusedError,
+    ConfigInvalidError,
+    RunConflictError,
+    RunNotFoundError,
+)
+from onetrainer_gradio.events import PhaseChanged
+from onetrainer_gradio.service.atomic import write_json
+from onetrainer_gradio.service.process import ProcessIdentity
+from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.trainer import TrainerService
+from tests.fakes.configs import small_config
+from tests.service.conftest import PATIENCE_S, MakeService, ended
+
+LONG = "steps=1000000"
+
+
+def start(service: TrainerService, folder: Path, *tags: str, **options: Any) -> Run:
+    return service.runs.get(service.start(small_config(folder), RunOptions(name="run", tags=tags, **options)))
+
+
+def training(state: dict[str, Any]) -> bool:
+    return bool(state["update_step"] > 0)
+
+
+def test_run_from_start_to_end(make_service: MakeService, tmp_path: Path) -> None:
+    """A run that is started ends as completed, with its model named and its steps counted."""
+    service = make_service()
+    run_id = service.start(small_config(tmp_path), RunOptions(name="first", tags=("steps=12",)))
+    state = service.wait_for(ended, PATIENCE_S)
+    assert state["run_id"] == run_id
+    assert (state["status"], state["end_reason"], state["error"]) == ("completed", "completed", None)
+    assert state["progress"] == {"epoch": 1, "epoch_step": 2, "epoch_sample": 2, "global_step": 12}
+    assert (state["max_step"], state["max_epoch"], state["total_steps"]) == (10, 2, 12)
+    assert Path(state["final_model"]).read_bytes() == b"weights"
+
+
+def test_the_contract_in_python(make_service: MakeService, tmp_path: Path) -> None:
+    """Initialize, start, stop: the words of the seed lead through a run."""
+    service = make_service()
+    assert service.get_state()["status"] == "idle"
+    service.initialize_trainer(small_config(tmp_path), RunOptions(tags=(LONG, "step_s=0.001")))
+    assert service.get_state()["status"] == "initialized"
+    run_id = service.start_training()
+    state = service.wait_for(training, PATIENCE_S)
+    assert (state["status"], state["run_id"], state["is_training"]) == ("running", run_id, True)
+    with pytest.raises(RunConflictError):
+        service.initialize_trainer(small_config(tmp_path))
+    service.stop_training()
+    assert service.get_state()["status"] == "stopping"
+    assert service.wait_for(ended, PATIENCE_S)["end_reason"] == "stopped"
+    service.initialize_trainer(small_config(tmp_path))
+    assert service.get_state()["status"] == "initialized"
+
+
+def test_commands_are_answered_in_every_state_that_allows_them(make_service: MakeService, tmp_path: Path) -> None:
+    """Pause keeps the model and still paints, backs up and saves; resume goes on."""
+    service = make_service()
+    start(service, tmp_path, LONG, "step_s=0.001")
+    service.wait_for(training, PATIENCE_S)
+
+    def answered(command_id: str) -> dict[str, Any]:
+        answer = service.answer(command_id, PATIENCE_S)
+        assert answer is not None
+        assert (answer["command_id"], answer["outcome"]) == (command_id, "done")
+        return answer
+
+    answered(service.pause_training())
+    state = service.get_state()
+    assert (state["paused"], state["status"], state["can"]["resume"], state["can"]["pause"]) == (True, "running", True, False)
+    step = state["update_step"]
+    assert Path(answered(service.sample_default())["result"]).exists()
+    assert Path(answered(service.backup())["result"]).is_dir()
+    assert Path(answered(service.save())["result"]).exists()
+    assert service.get_state()["update_step"] == step
+    answered(service.resume_training())
+    service.wait_for(lambda state: state["update_step"] > step, PATIENCE_S)
+    with pytest.raises(CommandRefusedError, match="not paused"):
+        service.resume_training()
+    service.stop_training()
+    service.wait_for(ended, PATIENCE_S)
+    with pytest.raises(CommandRefusedError, match="No run"):
+        service.pause_training()
+
+
+def test_a_bad_sample_request_names_its_field(make_service: MakeService, tmp_path: Path) -> None:
+    """Parameters are checked before they are sent."""
+    service = make_service()
+    with pytest.raises(ConfigInvalidError) as error:
+        service.sample_custom({"prompt": "x", "width": "wide"})
+    assert error.value.findings()[0].path == "width"
+    with pytest.raises(CommandRefusedError):
+        service.sample_custom({"prompt": "x"})
+
+
+def test_settings_that_cannot_work_are_refused_before_anything_is_made(make_service: MakeService, tmp_path: Path) -> None:
+    """The check before the start names every field, and no run comes to be."""
+    service = make_service()
+    config = small_config(tmp_path, base_model_name="nowhere.safetensors", batch_size=0)
+    with pytest.raises(ConfigInvalidError) as error:
+        service.start(config)
+    assert {finding.path for finding in error.value.findings() if finding.severity == "error"} >= {
+        "base_model_name",
+        "batch_size",
+    }
+    assert service.runs.list() == []
+    assert service.get_state()["status"] == "idle"
+
+
+def test_the_settings_being_edited_are_what_starts(make_service: MakeService, tmp_path: Path) -> None:
+    """Without a config the current one is used, frozen with absolute paths, and the run has its name."""
+    service = make_service()
+    small_config(tmp_path / "data" / "mine")
+    config = small_config(tmp_path, base_model_name="mine/model", workspace_dir="mine/workspace")
+    service.configs.replace(config, "mine")
+    run_id = service.start(options=RunOptions(tags=("steps=3",)))
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["name"], state["end_reason"]) == ("mine", "completed")
+    frozen = service.runs.get(run_id).config()
+    assert frozen["base_model_name"] == str(tmp_path / "data" / "mine" / "model")
+    assert frozen["workspace_dir"] == str(tmp_path / "data" / "mine" / "workspace")
+    service.configs.patch({"epochs": 999})
+    assert service.runs.get(run_id).config()["epochs"] != 999
+
+
+def test_a_failure_is_told_with_its_cause_and_the_next_run_starts(make_service: MakeService, tmp_path: Path) -> None:
+    """An error of one run is on the page until the next one begins."""
+    service = make_service()
+    failed = start(service, tmp_path, "fail_at=3")
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["status"], state["error_info"]["path"]) == ("error", "batch_size")
+    assert state["error"] == "The graphics memory is used up"
+    assert "Traceback" in failed.log(0)["text"]
+    start(service, tmp_path, "steps=3")
+    assert service.wait_for(ended, PATIENCE_S)["error"] is None
+
+
+def test_a_second_start_is_refused_with_the_name_of_the_first(make_service: MakeService, tmp_path: Path) -> None:
+    """One run at a time; whoever is refused learns which one is in the way."""
+    service = make_service()
+    run = start(service, tmp_path, LONG, "step_s=0.001")
+    with pytest.raises(RunConflictError, match="run is going on") as error:
+        start(service, tmp_path)
+    assert error.value.value == run.id
+    with pytest.raises(RunConflictError):
+        service.runs.delete(run.id)
+    with pytest.raises(RunConflictError):
+        service.resume(run.id)
+
+
+def test_many_starts_at_once_make_one_run(make_service: MakeService, tmp_path: Path) -> None:
+    """Two people press Start in the same moment."""
+    service = make_service()
+    config = small_config(tmp_path)
+    started: list[str] = []
+    refused: list[Exception] = []
+
+    def press() -> None:
+        try:
+            started.append(service.start(config, RunOptions(tags=(LONG, "step_s=0.001"))))
+        except RunConflictError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=press) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(started), len(refused), len(service.runs.list())) == (1, 7, 1)
+
+
+def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_service: MakeService, tmp_path: Path) -> None:
+    """The queue holds one; it starts when the place is free, unless it is stopped before."""
+    service = make_service()
+    first = start(service, tmp_path, LONG, "hold=5", "eat=1", finish_step_s=0.05)
+    service.wait_for(lambda state: state["update_step"] == 5, PATIENCE_S)
+    service.stop_training()
+    second = start(service, tmp_path, "steps=2")
+    assert (service.get_state()["run_id"], service.get_state()["queued_run_id"]) == (first.id, second.id)
+    assert not service.get_state()["can"]["start"]
+    service.stop_training(run_id=second.id)
+    assert second.state()["end_reason"] == "stopped"
+    assert service.get_state()["queued_run_id"] is None
+    third = start(service, tmp_path, "steps=2")
+    (tmp_path / "workspace").mkdir(exist_ok=True)
+    (tmp_path / "workspace" / "go").touch()
+    with pytest.raises(RunNotFoundError):
+        service.stop_training(run_id=second.id)
+    assert third.state()["phase"] == "queued"
+
+
+def test_a_thread_that_does_not_react_is_said_to_be_so(make_service: MakeService, tmp_path: Path) -> None:
+    """The ladder of a thread has one rung; after it the page says what a person can do."""
+    service = make_service()
+    run = start(service, tmp_path, LONG, "load_s=0.01", "hang_at=3", finish_step_s=0.05)
+    service.wait_for(training, PATIENCE_S)
+    service.stop_training()
+    state = service.wait_for(lambda state: bool(state["stop"] and state["stop"]["note"]), PATIENCE_S)
+    assert "restart the panel" in state["stop"]["note"]
+    assert (state["stop"]["rung"], state["status"]) == ("finish_step", "stopping")
+    assert [entry.body["rung"] for entry in run.journal.since(0) if entry.body["type"] == "stop_rung"] == ["finish_step"]
+
+
+def test_a_run_goes_on_from_a_backup(make_service: MakeService, tmp_path: Path) -> None:
+    """Resume starts a new run of the same settings at the newest backup, or at the one that is named."""
+    service = make_service()
+    first = start(service, tmp_path, "steps=20", "backup_every=5", "fail_at=12")
+    service.wait_for(ended, PATIENCE_S)
+    second = service.resume(first.id)
+    state = service.wait_for(ended, PATIENCE_S)
+    run = service.runs.get(second)
+    assert (state["run_id"], run.options().resumes_run) == (second, first.id)
+    assert run.metrics.rows()[0, 0] == 11
+    assert run.config() == first.config()
+    third = service.resume(first.id, "backup-5")
+    service.wait_for(ended, PATIENCE_S)
+    assert service.runs.get(third).options().resume_from.endswith("backup-5")
+    with pytest.raises(BackupNotFoundError, match="backup-99"):
+        service.resume(first.id, "backup-99")
+    empty = start(service, tmp_path, "steps=20", "fail_at=1")
+    service.wait_for(ended, PATIENCE_S)
+    with pytest.raises(BackupNotFoundError):
+        service.resume(empty.id)
+
+
+def test_viewers_hear_of_everything_in_order(make_service: MakeService, tmp_path: Path) -> None:
+    """Events, numbers, log lines, samples and states: what a viewer collects adds up to the run."""
+    service = make_service()
+    heard: list[dict[str, Any]] = []
+    service.feed.subscribe(heard.append)
+    run = start(service, tmp_path, "steps=30", "step_s=0.02", "sample_every=10")
+    service.wait_for(ended, PATIENCE_S)
+    while not heard or heard[-1]["type"] != "training_state" or heard[-1]["is_training"]:
+        service.wait_for(ended, PATIENCE_S)
+    numbers = [message["seq"] for message in heard]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    events = [message["event"]["type"] for message in heard if message["type"] == "event"]
+    journal = [entry.body["type"] for entry in run.journal.since(0) if entry.body["type"] != "progressed"]
+    assert events == journal
+    metrics = [message for message in heard if message["type"] == "metrics"]
+    assert [row[0] for message in metrics for row in message["rows"]] == list(range(1, 31))
+    assert metrics[0]["row"] == 0
+    assert metrics[0]["columns"][6] == "loss"
+    assert len(metrics) <= heard[-1]["state"]["elapsed_s"] / 0.25 + 2
+    samples = [message for message in heard if message["type"] == "sample_default"]
+    assert [message["step"] for message in samples] == [10, 20, 30]
+    assert samples[0]["id"] == samples[0]["sample"]["id"]
+    assert heard[-1]["status"] == heard[-1]["state"]["status"] == "completed"
+    json.dumps(heard, allow_nan=False)
+
+
+def test_a_snapshot_is_everything_a_page_needs(make_service: MakeService, tmp_path: Path) -> None:
+    """After a reload the page stands as before."""
+    service = make_service()
+    start(service, tmp_path, "steps=20", "sample_every=5", "nan_at=3")
+    service.wait_for(ended, PATIENCE_S)
+    snapshot = service.feed.snapshot()
+    assert (snapshot["type"], snapshot["status"], snapshot["state"]["update_step"]) == ("connected", "completed", 20)
+    assert [sample["step"] for sample in snapshot["samples"]] == [20, 15, 10, 5]
+    assert snapshot["row_columns"][:2] == ["update_step", "global_step"]
+    assert snapshot["resources"]["memory_total"] > 0
+    json.dumps(snapshot, allow_nan=False)
+
+
+def test_an_edit_is_told_to_all(make_service: MakeService) -> None:
+    """A second page learns that the settings changed, and by whom."""
+    service = make_service()
+    heard: list[dict[str, Any]] = []
+    service.feed.subscribe(heard.append)
+    document = service.configs.patch({"epochs": 3}, by="anna")
+    told = [message for message in heard if message["type"] == "config"]
+    assert [(message["revision"], message["by"]) for message in told] == [(document.revision, "anna")]
+
+
+def test_a_run_on_a_thread_dies_with_its_panel_and_is_said_to_be_lost(make_service: MakeService, tmp_path: Path) -> None:
+    """The next panel finds a run whose thread is no more."""
+    service = make_service()
+    run = start(service, tmp_path, "steps=5")
+    service.wait_for(ended, PATIENCE_S)
+    service.close()
+    journal = run.folder / "journal.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    write_json(run.folder / "worker.json", {**ProcessIdentity.of(os.getpid()).as_dict(), "pid": 2**22 + 1})
+    state = make_service().get_state()
+    assert (state["end_reason"], state["is_training"], state["process_running"]) == ("lost", False, False)
+    assert "thread" in state["error"]
+
+
+def test_a_run_that_waited_when_the_panel_died_starts_with_the_next(make_service: MakeService, tmp_path: Path) -> None:
+    """A queued run is not forgotten."""
+    service = make_service()
+    run = start(service, tmp_path, "steps=5")
+    service.wait_for(ended, PATIENCE_S)
+    service.close()
+    for name in ("journal.jsonl", "metrics.bin", "worker.json"):
+        (run.folder / name).unlink()
+    run.journal.close()
+    Run(run.folder).journal.append(PhaseChanged(phase="queued"))
+    again = make_service()
+    state = again.wait_for(ended, PATIENCE_S)
+    assert (state["run_id"], state["end_reason"]) == (run.id, "completed")
+
+
+def test_closing_stops_a_run_on_a_thread_and_may_be_repeated(make_service: MakeService, tmp_path: Path) -> None:
+    """Such a run cannot go on without the panel, so it is stopped properly."""
+    service = make_service()
+    run = start(service, tmp_path, LONG, "step_s=0.001")
+    service.wait_for(training, PATIENCE_S)
+    service.close()
+    service.close()
+    assert run.state()["end_reason"] == "stopped"
+    assert run.state()["final_model"]
+
+
+def test_waiting_ends_in_time(make_service: MakeService) -> None:
+    """Whoever waits for something that does not come is told."""
+    service = make_service()
+    with pytest.raises(TimeoutError, match="idle"):
+        service.wait_for(lambda state: False, 0.05)
+    assert service.answer("nothing", 0.05) is None
+
+
+def test_no_thread_works_while_nothing_runs(make_service: MakeService) -> None:
+    """An idle panel has no follower; only the readings of the machine are taken, seldom."""
+    before = {thread.name for thread in threading.enumerate()}
+    make_service()
+    assert {thread.name for thread in threading.enumerate()} - before <= {"system"}
+
+
+LIGHT = """
+import sys
+from pathlib import Path
+import onetrainer_gradio.service
+from onetrainer_gradio.service import ServiceSettings, TrainerService
+service = TrainerService(ServiceSettings(data_folder=Path(sys.argv[1])))
+service.open()
+service.system.resources()
+service.configs.validate()
+service.feed.snapshot()
+service.close()
+print(*sorted({"torch", "diffusers", "transformers", "gradio", "PIL", "accelerate", "peft", "fastapi"} & set(sys.modules)))
+"""
+
+SMALL = """
+import sys
+import onetrainer_gradio.service.keeper
+print(*sorted({"torch", "pydantic", "numpy", "psutil", "gradio"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [LIGHT, SMALL], ids=["service", "keeper"])
+def test_the_panel_and_the_keeper_stay_light(tmp_path: Path, code: str) -> None:
+    """A panel that serves loads neither torch nor gradio through its service; a keeper loads next to nothing."""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.slow
+def test_one_service_per_process(tmp_path: Path) -> None:
+    """Everybody in a process gets the same service, opened; another data folder is refused."""
+    code = """
+import sys
+from pathlib import Path
+from onetrainer_gradio.errors import RunConflictError
+from onetrainer_gradio.service import ServiceSettings, get_trainer_service
+first = get_trainer_service()
+assert first is get_trainer_service()
+assert first.settings.data_folder == Path(sys.argv[1]).absolute()
+assert first.get_state()["status"] == "idle"
+try:
+    get_trainer_service(ServiceSettings(data_folder=Path("other")))
+except RunConflictError:
+    print("refused")
+first.close()
+"""
+    environment = {**os.environ, "ONETRAINER_GRADIO_DATA": str(tmp_path / "data")}
+    command = [sys.executable, "-c", code, str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
+    assert done.stdout.strip() == "refused"

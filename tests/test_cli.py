@@ -1,0 +1,142 @@
+"""The command line: what can be said, and how a mistake is answered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio import __version__, cli
+from onetrainer_gradio.cli import GENERATE, PanelOptions, TrainOptions, parse
+from onetrainer_gradio.errors import CommandLineError
+from onetrainer_gradio.server import main
+
+
+def test_without_anything_the_panel_opens_for_this_machine_alone():
+    options = parse([], {})
+    assert options == PanelOptions(data=Path("~/onetrainer_gradio").expanduser())
+    assert (options.host, options.port, options.share, options.open_browser) == ("127.0.0.1", None, False, None)
+
+
+def test_everything_can_be_said(tmp_path):
+    file = tmp_path / "c.json"
+    file.write_text("{}")
+    words = ["--host", "0.0.0.0", "--port", "0", "--share", "--password", "long enough", "--token", "also long enough"]
+    words += [
+        "--config",
+        str(file),
+        "--data",
+        str(tmp_path),
+        "--in-process",
+        "--backend",
+        "other",
+        "--allow",
+        "/a",
+        "--allow",
+        "/b",
+    ]
+    words += ["--public-host", "x.example", "--open", "--log-level", "debug"]
+    assert parse(words, {}) == PanelOptions(
+        host="0.0.0.0",
+        port=0,
+        share=True,
+        password="long enough",
+        token="also long enough",
+        data=tmp_path,
+        config=file,
+        in_process=True,
+        backend="other",
+        allow=(Path("/a"), Path("/b")),
+        public_hosts=("x.example",),
+        open_browser=True,
+        log_level="debug",
+    )
+
+
+def test_secrets_and_the_data_folder_may_come_from_the_environment():
+    environment = {
+        "ONETRAINER_GRADIO_PASSWORD": "from outside",
+        "ONETRAINER_GRADIO_TOKEN": "token from outside",
+        "ONETRAINER_GRADIO_DATA": "/data",
+        "SPACE_ID": "me/panel",
+    }
+    options = parse([], environment)
+    assert (options.password, options.token, options.data, options.hosted) == (
+        "from outside",
+        "token from outside",
+        Path("/data"),
+        True,
+    )
+    assert parse(["--password", "given here"], environment).password == "given here"
+
+
+def test_a_token_without_a_value_is_made_up():
+    assert parse(["--token"], {}).token == GENERATE
+    assert parse(["--token", "--demo"], {}).token == GENERATE
+
+
+def test_train_has_a_line_of_its_own(tmp_path):
+    words = ["train", "my.json", "--name", "x", "--max-steps", "5", "--resume", "b", "--data", str(tmp_path), "--detach"]
+    options = parse(words, {})
+    assert options == TrainOptions(
+        config="my.json", data=tmp_path, detach=True, max_steps=5, name="x", resume=str(Path("b").absolute())
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--nonsense"], "--nonsense"),
+        (["--port", "x"], "'x' is no port"),
+        (["--port", "70000"], "70000"),
+        (["--config", "/no/such.json"], "/no/such.json"),
+        (["--demo", "--config", __file__], "not allowed with"),
+        (["--log-level", "loud"], "loud"),
+        (["surplus"], "surplus"),
+        (["train"], "CONFIG"),
+        (["train", "c", "--max-steps", "0"], "'0'"),
+        (["train", "c", "--in-process", "--detach"], "not allowed with"),
+        (["--por", "1"], "--por"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_status_2(words, part, capsys):
+    with pytest.raises(CommandLineError):
+        parse(words, {})
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("onetrainer-gradio: error: ")
+    assert part in said
+    assert len(said.splitlines()) == 1
+
+
+def test_an_unknown_backend_is_refused_before_anything_starts(capsys):
+    assert main(["--backend", "nope"]) == 2
+    assert "builtin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("parser", [cli.panel_parser, cli.train_parser])
+def test_the_help_explains_every_option(parser):
+    made = parser()
+    text = made.format_help()
+    assert "examples:" in text
+    for action in made._actions:
+        assert action.help, action
+        assert any(word in text for word in action.option_strings or [action.metavar])
+
+
+def test_help_and_version_print_and_end(capsys):
+    for words, part in ((["--help"], "--public-host"), (["train", "--help"], "--max-steps"), (["--version"], __version__)):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code == 0
+        assert part in capsys.readouterr().out
+
+
+def test_the_line_is_read_without_loading_anything_heavy():
+    """Help appears at once."""
+    heavy = {"torch", "gradio", "fastapi", "pydantic", "numpy"}
+    code = f"import sys, onetrainer_gradio.cli; print(*sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []

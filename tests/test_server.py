@@ -1,0 +1,343 @@
+"""The whole panel: every route behind the guard, the page mounted right, and the server as a process."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.routing import Mount, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from onetrainer_gradio.cli import GENERATE, PanelOptions
+from onetrainer_gradio.errors import CommandLineError
+from onetrainer_gradio.server import (
+    QUEUE_SLEEP_S,
+    QUEUE_SLEEPS,
+    Notice,
+    PanelSettings,
+    address_of,
+    calm_queue,
+    listen,
+    main,
+    make_app,
+    open_link,
+)
+from onetrainer_gradio.service.access import Access, AccessSettings
+
+TOKEN = "a-token-for-programs"
+ROOT = Path(__file__).parent.parent
+REHEARSAL = "tests.fakes.rehearsal:run"
+OPEN_PATHS = {"/login", "/api/login"}
+
+HEAVY_FOR_A_PANEL = ("torch", "diffusers", "transformers", "accelerate", "peft")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("panel")
+    access = AccessSettings(token=TOKEN)
+    return make_app(PanelSettings(data_folder=folder, in_process=True, backend=REHEARSAL, demo=True, access=access))
+
+
+@pytest.fixture(scope="module")
+def client(app) -> Iterator[TestClient]:
+    with TestClient(app, base_url="http://127.0.0.1:7860", follow_redirects=False) as client:
+        yield client
+
+
+def routes(found, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Method and path of every route, those of included routers and mounted apps too."""
+    for route in found:
+        if isinstance(route, Mount):
+            yield from routes(route.routes, prefix + route.path)
+        elif hasattr(route, "original_router"):
+            yield from routes(route.original_router.routes, prefix + route.include_context.prefix)
+        elif isinstance(route, WebSocketRoute) or not getattr(route, "methods", None):
+            yield "WEBSOCKET", prefix + route.path
+        else:
+            yield from ((method, prefix + route.path) for method in route.methods)
+
+
+def filled(path: str) -> str:
+    return re.sub(r"\{[^}]*\}", "x", path)
+
+
+def test_no_route_answers_without_credentials(app):
+    """Whatever stands on the app, now or later, Gradio's own routes included: nobody unknown gets in."""
+    found = sorted(set(routes(app.routes)))
+    assert len(found) > 90
+    assert {path for _, path in found} >= {"/ws", "/docs", "/redoc", "/openapi.json", "/", "/config", "/gradio_api/queue/join"}
+    for method, path in found:
+        stranger = TestClient(app, base_url="http://127.0.0.1:7860", follow_redirects=False)
+        if method == "WEBSOCKET":
+            with stranger.websocket_connect(f"ws://127.0.0.1:7860{path}") as socket, pytest.raises(WebSocketDisconnect) as end:
+                socket.receive_text()
+            assert end.value.code == 4401
+        elif path not in OPEN_PATHS:
+            reply = stranger.request(method, filled(path))
+            assert reply.status_code == 401, f"{method} {path}"
+            assert reply.json()["ok"] is False if method != "HEAD" else True
+            page = stranger.get(filled(path), headers={"Accept": "text/html"})
+            assert page.status_code in {303, 401}, path
+
+
+def test_with_credentials_every_readable_route_answers(client, app):
+    """The guard lets the known in: every page and path of ours answers them, and Gradio's page does too."""
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    answered = 0
+    for method, path in sorted(set(routes(app.routes))):
+        if method == "GET" and not path.startswith(("/gradio_api", "/monitoring", "/svelte", "/static", "/assets")):
+            reply = client.get(filled(path), headers=known)
+            assert reply.status_code not in {401, 403}, f"{path}: {reply.text}"
+            assert reply.status_code < 500, f"{path}: {reply.text}"
+            answered += reply.status_code == 200
+    assert answered > 20
+
+
+def test_the_page_comes_with_its_parts_and_nothing_from_elsewhere(client):
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    page = client.get("/", headers=known)
+    assert page.status_code == 200
+    outside = [address for address in re.findall(r"(?:src|href)=[\"']([^\"']+)", page.text) if re.match(r"(https?:)?//", address)]
+    assert [address for address in outside if "127.0.0.1:7860" not in address] == []
+    own = set(re.findall(r"panel/[0-9a-f]+/[\w.]+", page.text))
+    assert own
+    for address in own:
+        assert client.get("/" + address, headers=known).status_code == 200
+
+
+def test_the_page_is_mounted_without_what_we_do_not_want(client):
+    """No analytics, no history of inputs in the browser, no permanent connection, no traceback in the browser."""
+    config = client.get("/config", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    assert config["analytics_enabled"] is False
+    assert config["connect_heartbeat"] is False
+    assert config["show_error"] is False
+    assert not config.get("footer_links")
+    assert not config.get("run_history")
+    assert not config.get("pwa")
+    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
+
+
+def test_the_demo_is_the_current_configuration(client):
+    reply = client.get("/api/config/current", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+    assert reply["name"].startswith("demo")
+
+
+def test_the_queue_of_the_page_sleeps_longer():
+    """These settings of Gradio are private: when this fails, find their new names, or an idle panel wakes 1000 times a second."""
+    import gradio
+
+    with gradio.Blocks() as blocks:
+        gradio.Button()
+    assert calm_queue(blocks) == QUEUE_SLEEPS
+    assert blocks._queue.sleep_when_free == QUEUE_SLEEP_S
+
+
+def test_a_busy_port_is_passed_by_unless_it_was_asked_for(monkeypatch):
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CommandLineError, match=str(port)):
+            listen("127.0.0.1", port)
+        monkeypatch.setattr("onetrainer_gradio.cli.DEFAULT_PORT", port)
+        with listen("127.0.0.1", None) as other:
+            assert 0 < other.getsockname()[1] - port <= 20
+
+
+def test_an_address_that_is_not_ours_is_one_clear_error():
+    with pytest.raises(CommandLineError, match="no-such-host"):
+        listen("no-such-host.invalid", 0)
+
+
+@pytest.mark.parametrize("words", [["--host", "0.0.0.0"], ["--share"], ["--host", "::"]])
+def test_an_open_door_without_a_lock_is_refused(words, tmp_path, capsys, monkeypatch):
+    for name in ("ONETRAINER_GRADIO_PASSWORD", "ONETRAINER_GRADIO_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    assert main([*words, "--data", str(tmp_path / "data")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("onetrainer-gradio: error: ")
+    assert "--password" in said
+    assert not (tmp_path / "data").exists()
+
+
+def test_on_a_space_a_password_is_needed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SPACE_ID", "me/panel")
+    assert main(["--data", str(tmp_path)]) == 2
+    assert "Space" in capsys.readouterr().err
+
+
+def test_without_a_relay_there_is_one_clear_line(monkeypatch, tmp_path):
+    """Offline, sharing fails and the panel goes on."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gradio.networking.GRADIO_API_SERVER", "http://127.0.0.1:9/")
+    assert re.fullmatch(r"No public link: .* goes on without it\.", open_link(7860))
+
+
+class Running:
+    """The real command on a free port, with what it says."""
+
+    def __init__(self, data: Path, *words: str, **environment: str) -> None:
+        line = [sys.executable, str(ROOT / "app.py"), "--port", "0", "--data", str(data), "--no-open", *words]
+        self.process = subprocess.Popen(
+            line,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        )
+        self.began = time.monotonic()
+        self.said = ""
+        while "Ctrl-C" not in self.said:
+            line_said = self.process.stdout.readline()
+            assert line_said, self.said + self.process.stderr.read()
+            self.said += line_said
+        self.ready_s = time.monotonic() - self.began
+        self.address = re.search(r"http://[^\s?]+", self.said)[0].rstrip("/")
+
+    def end(self, number: int = signal.SIGTERM) -> tuple[int, str, float]:
+        began = time.monotonic()
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out + err, time.monotonic() - began
+
+
+@pytest.fixture
+def panels() -> Iterator[list[Running]]:
+    """Panels that are ended whatever happens."""
+    started: list[Running] = []
+    yield started
+    for panel in started:
+        if panel.process.poll() is None:
+            panel.process.kill()
+        panel.process.communicate()
+
+
+@pytest.mark.slow
+def test_the_panel_is_light_alone_and_quick_to_stop(panels, tmp_path, capsys):
+    """No torch in its process and little memory; a second one on its data is refused; a viewer does not hold up its end."""
+    import psutil
+    from websockets.sync.client import connect
+
+    panel = Running(tmp_path)
+    panels.append(panel)
+    assert httpx.get(panel.address + "/").status_code == 200
+    assert psutil.Process(panel.process.pid).memory_info().rss < 250e6
+    if sys.platform == "linux":
+        loaded = Path(f"/proc/{panel.process.pid}/maps").read_text()
+        assert not [name for name in HEAVY_FOR_A_PANEL if f"site-packages/{name}/" in loaded]
+    assert main(["--port", "0", "--data", str(tmp_path), "--no-open"]) == 1
+    assert panel.address in capsys.readouterr().err
+    with connect(panel.address.replace("http", "ws") + "/ws") as viewer:
+        assert json.loads(viewer.recv(timeout=5))["type"] == "connected"
+        status, said, seconds = panel.end(signal.SIGINT)
+    assert (status, seconds < 10) == (0, True), said
+    assert "The panel stops." in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "panel.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
+    """SIGTERM ends the panel and says that the run goes on; a new panel shows it and stops it."""
+    from onetrainer_gradio.config.documents import to_document
+    from tests.fakes.configs import small_config
+
+    document = to_document(small_config(tmp_path / "material"), packed=True)
+    data = tmp_path / "data"
+    first = Running(data, "--backend", REHEARSAL)
+    panels.append(first)
+    options = {"tags": ["hold=1"]}
+    reply = httpx.post(first.address + "/api/training/start", json={"config": document, "options": options})
+    run_id = reply.json()["run_id"]
+    wait_for(first.address, lambda state: state["update_step"] == 1)
+    status, said, _ = first.end()
+    assert status == 0
+    assert "goes on" in said
+    second = Running(data, "--backend", REHEARSAL)
+    panels.append(second)
+    state = wait_for(second.address, lambda state: state["update_step"] == 1)
+    assert (state["run_id"], state["is_training"]) == (run_id, True)
+    assert httpx.post(second.address + "/api/training/stop").status_code == 200
+    state = wait_for(second.address, lambda state: not state["is_training"])
+    assert state["end_reason"] == "stopped"
+
+
+def wait_for(address: str, predicate) -> dict:
+    give_up = time.monotonic() + 15
+    while True:
+        state = httpx.get(address + "/api/training/status").json()
+        if predicate(state):
+            return state
+        assert time.monotonic() < give_up, state
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_given_token_is_never_shown_and_the_printed_link_works_once(panels, tmp_path):
+    panel = Running(tmp_path, ONETRAINER_GRADIO_TOKEN=TOKEN)
+    panels.append(panel)
+    link = re.search(r"http://\S+", panel.said)[0]
+    pages = {"Accept": "text/html"}
+    with (
+        httpx.Client(follow_redirects=True, headers=pages) as first,
+        httpx.Client(follow_redirects=True, headers=pages) as second,
+    ):
+        assert first.get(link).url.path == "/"
+        assert first.get(panel.address + "/api/runs").status_code == 200
+        assert second.get(link).url.path == "/login"
+    _, said, _ = panel.end()
+    assert TOKEN not in panel.said + said
+
+
+def test_a_token_that_was_made_up_is_shown_at_the_start():
+    out = io.StringIO()
+    access = Access(AccessSettings(token="made up for this start"))
+    Notice(access, PanelOptions(token=GENERATE), 7860, "made up for this start", time.monotonic(), out).started()
+    assert "made up for this start" in out.getvalue()
+    link = re.search(r"http://127.0.0.1:7860/\?token=(\S+)", out.getvalue())[1]
+    assert access.use_link(link, "anybody")
+
+
+@pytest.mark.parametrize(
+    ("state", "in_process", "part"),
+    [
+        ({"is_training": False}, False, "The panel stops."),
+        ({"is_training": True, "name": "mine"}, False, "The run mine goes on"),
+        ({"is_training": True, "name": "", "run_id": "r1"}, True, "and with it the run r1"),
+    ],
+)
+def test_at_the_end_the_terminal_says_what_becomes_of_the_run(state, in_process, part):
+    out = io.StringIO()
+    Notice(Access(AccessSettings()), PanelOptions(in_process=in_process), 1, "", 0.0, out).stopping(lambda: state)
+    assert part in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:1/"),
+        ("0.0.0.0", "http://127.0.0.1:1/"),
+        ("::1", "http://[::1]:1/"),
+        ("box", "http://box:1/"),
+    ],
+)
+def test_the_printed_address_is_one_that_works(host, address):
+    assert address_of(host, 1) == address
+
+
+def test_a_free_port_is_free():
+    """The socket that listens is the one that is served."""
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), timeout=5):
+        pass

@@ -1,0 +1,180 @@
+"""Training without a page."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.cli import TrainOptions
+from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.errors import CommandLineError, ConfigError
+from onetrainer_gradio.server import main
+from onetrainer_gradio.terminal import clock, train
+from tests.fakes.configs import small_config
+
+REHEARSAL = "tests.fakes.rehearsal:run"
+ROOT = Path(__file__).parent.parent
+
+
+class Screen(io.StringIO):
+    """A terminal that remembers."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A configuration file; the current folder is put back, because training goes to the data folder."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "small.json"
+    path.write_text(json.dumps(to_document(small_config(tmp_path / "material"), packed=True)))
+    return path
+
+
+def options(config: Path, **more) -> TrainOptions:
+    data = config.parent / "data"
+    return TrainOptions(**{"config": str(config), "data": data, "in_process": True, "backend": REHEARSAL, **more})
+
+
+def runs(config: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted((config.parent / "data" / "runs").glob("*/run.json"))]
+
+
+def test_a_training_leaves_the_same_run_folder_as_the_page(config):
+    out = io.StringIO()
+    assert train(options(config, max_steps=5, name="mine"), out) == 0
+    [run] = runs(config)
+    assert (run["name"], run["started_by"], run["options"]["max_steps"]) == ("mine", "command line", 5)
+    folder = config.parent / "data" / "runs" / run["id"]
+    assert {"config.json", "journal.jsonl", "metrics.bin"} <= {path.name for path in folder.iterdir()}
+    said = out.getvalue()
+    assert run["id"] in said
+    assert re.search(r"^Model: .*lora\.safetensors$", said, re.MULTILINE)
+    assert "Completed after step 5" in said
+    assert "\r" not in said
+
+
+def test_in_a_terminal_a_bar_shows_phase_loss_and_steps(config):
+    out = Screen()
+    assert train(options(config, max_steps=3), out) == 0
+    said = out.getvalue()
+    assert "3/3" in said
+    assert "loss 0.3333" in said
+    assert "Model: " in said
+
+
+def test_the_file_gives_the_name_and_its_unknown_settings_are_said(config):
+    document = json.loads(config.read_text())
+    config.write_text(json.dumps({**document, "learning_rat": 1}))
+    out = io.StringIO()
+    assert train(options(config, max_steps=1), out) == 0
+    assert runs(config)[0]["name"] == "small"
+    assert re.search(r"Warning: .*learning_rat", out.getvalue())
+
+
+def test_a_failure_is_said_in_one_line(config, capsys):
+    assert train(options(config, backend="tests.test_terminal:failing"), io.StringIO()) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("onetrainer-gradio: error:")]
+    assert lines == [
+        "onetrainer-gradio: error: the run failed at step 0: The graphics memory is used up. To change: lower the batch size."
+    ]
+
+
+def failing(config, emit, control, options):
+    """A backend that has no memory."""
+    from onetrainer_gradio.errors import OutOfMemoryError
+
+    raise OutOfMemoryError("The graphics memory is used up.", change="lower the batch size")
+
+
+def test_a_training_that_cannot_work_does_not_begin(config):
+    config.write_text(json.dumps({**json.loads(config.read_text()), "concepts": []}))
+    with pytest.raises(ConfigError):
+        train(options(config), io.StringIO())
+    assert runs(config) == []
+    with pytest.raises(CommandLineError, match="demo"):
+        train(options(Path("nothing.json").absolute(), data=config.parent / "data"), io.StringIO())
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3723, "1:02:03")])
+def test_durations(seconds, shown):
+    assert clock(seconds) == shown
+
+
+def command(config: Path, *words: str) -> subprocess.Popen[str]:
+    """The real command, with a run that trains until it is stopped."""
+    line = [sys.executable, str(ROOT / "app.py"), "train", str(config), "--data", str(config.parent / "data"), *words]
+    return subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+
+
+def endless(config, emit, control, options):
+    """A backend that trains until it is stopped; the step goes on while it is deaf."""
+    from tests.fakes.rehearsal import run
+
+    return run(config, emit, control, options.model_copy(update={"tags": ("steps=1000000", "step_s=0.02")}))
+
+
+def read_until(process: subprocess.Popen[str], part: str) -> str:
+    said = ""
+    while part not in said:
+        line = process.stdout.readline()
+        assert line, said + process.stderr.read()
+        said += line
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_gracefully_and_saves(config, number):
+    """The run is in a process of its own; Ctrl-C ends it after its step, with the model saved and status 130."""
+    process = command(config, "--backend", "tests.test_terminal:endless")
+    try:
+        read_until(process, "Training")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        assert "Stopping: finishing the step" in out
+        assert "Model: " in out
+        assert "Stopped after step" in out
+    finally:
+        process.kill()
+
+
+@pytest.mark.slow
+def test_a_detached_training_goes_on_alone(config):
+    """The command returns at once; a later look at the data folder finds the run ended."""
+    process = command(config, "--backend", REHEARSAL, "--detach")
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "background" in out
+    from onetrainer_gradio.service import ServiceSettings, TrainerService
+
+    with TrainerService(ServiceSettings(data_folder=config.parent / "data")) as service:
+        state = service.wait_for(lambda state: bool(state["run_id"]) and not state["is_training"], 20)
+    assert state["end_reason"] == "completed"
+
+
+def test_the_command_reports_wrong_configurations_with_status_2(config, capsys):
+    config.write_text("{")
+    assert main(["train", str(config), "--data", str(config.parent / "data"), "--backend", REHEARSAL]) == 2
+    assert "onetrainer-gradio: error: " in capsys.readouterr().err
+
+
+def test_every_wrong_setting_is_named(config, capsys):
+    document = {**json.loads(config.read_text()), "epochs": "many", "batch_size": "few"}
+    config.write_text(json.dumps(document))
+    assert main(["train", str(config), "--data", str(config.parent / "data"), "--backend", REHEARSAL]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("onetrainer-gradio: error: ")
+    assert sorted(line.split(":")[0].strip() for line in said[1:]) == ["batch_size", "epochs"]

@@ -1,0 +1,37 @@
+"""A service whose runs are rehearsals on a thread, and the page over it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.service import ServiceSettings, TrainerService
+from tests.fakes.configs import small_config
+
+
+@pytest.fixture
+def backend() -> str:
+    """What carries out the runs; a test may give another one."""
+    return "tests.fakes.rehearsal:run"
+
+
+@pytest.fixture
+def service(tmp_path: Path, backend: str) -> Iterator[TrainerService]:
+    """Opened, with small settings that pass the check; at the end nothing of it runs."""
+    settings = ServiceSettings(data_folder=tmp_path / "data", in_process=True, backend=backend)
+    with TrainerService(settings) as service:
+        service.configs.replace(small_config(tmp_path), "small")
+        yield service
+        if service.get_state()["is_training"]:
+            service.stop_training()
+        service.wait_for(lambda state: not state["process_running"], 10)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_garbage() -> Iterator[None]:
+    """Gradio leaves cycles whose collection, inside of a later import, trips CPython 3.11's count of recursion."""
+    yield
+    gc.collect()

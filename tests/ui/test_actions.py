@@ -1,0 +1,161 @@
+"""The buttons' generators over a real service with a rehearsed run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.service import TrainerService
+from onetrainer_gradio.ui.actions import Actions
+from tests.fakes.configs import small_config
+
+Said = dict[str, Any]
+
+
+def all_said(stream: AsyncIterator[Said]) -> list[Said]:
+    """Everything a generator says until it returns."""
+
+    async def collect() -> list[Said]:
+        async with asyncio.timeout(20):
+            return [said async for said in stream]
+
+    return asyncio.run(collect())
+
+
+def texts(said: list[Said]) -> list[str]:
+    return [each["text"] for each in said]
+
+
+def rehearse(service: TrainerService, tmp_path: Path, **told: object) -> str:
+    tags = tuple(f"{name}={value}" for name, value in told.items())
+    return service.start(small_config(tmp_path), RunOptions(tags=tags))
+
+
+def at_step(service: TrainerService, step: int) -> None:
+    service.wait_for(lambda state: state["update_step"] >= step, 10)
+
+
+def test_start_says_what_happens_until_the_first_step(service: TrainerService) -> None:
+    """The stream begins with the check, ends with the first step or the end of a short run, and returns."""
+    said = all_said(Actions(service).start())
+    assert said[0]["text"] == "Checking the settings"
+    assert [each["done"] for each in said] == [False] * (len(said) - 1) + [True]
+    assert said[-1]["ok"]
+    assert said[-1]["text"].startswith(("First step done, loss", "Finished after 20 steps"))
+    assert said[-1]["run_id"] == service.get_state()["run_id"]
+
+
+def test_start_names_what_has_to_change(service: TrainerService, tmp_path: Path) -> None:
+    """A start that the check refuses ends with the findings, each with its path."""
+    service.configs.patch({"base_model_name": str(tmp_path / "nowhere")})
+    said = all_said(Actions(service).start())
+    assert said[-1]["done"]
+    assert not said[-1]["ok"]
+    assert [error["path"] for error in said[-1]["errors"]] == ["base_model_name"]
+    assert service.get_state()["status"] == "idle"
+
+
+@pytest.mark.parametrize("backend", ["tests.ui.failing:run"])
+def test_start_says_why_a_run_failed_on_its_way(service: TrainerService) -> None:
+    """A run that ends before its first step gives the true cause as the outcome."""
+    said = all_said(Actions(service).start())
+    assert not said[-1]["ok"]
+    assert said[-1]["text"] == "Failed after 0 steps: No graphics memory is left for loading"
+
+
+def test_start_is_refused_while_a_run_is_going_on(service: TrainerService, tmp_path: Path) -> None:
+    """Nothing is started twice; the outcome says which run is in the way."""
+    rehearse(service, tmp_path, hold=1)
+    said = all_said(Actions(service).start())
+    assert not said[-1]["ok"]
+    assert "going on" in said[-1]["text"]
+
+
+def test_commands_stream_their_outcome(service: TrainerService, tmp_path: Path) -> None:
+    """Pause, sample, backup, save and resume each end with done when the run has answered."""
+    rehearse(service, tmp_path, hold=1)
+    at_step(service, 1)
+    actions = Actions(service)
+    outcomes: list[tuple[Callable[[], AsyncIterator[Said]], str]] = [
+        (actions.pause, "Paused"),
+        (actions.sample, "Samples are painted"),
+        (actions.backup, "Backup written"),
+        (actions.save, "Model saved"),
+        (actions.resume, "Going on"),
+    ]
+    for action, outcome in outcomes:
+        said = all_said(action())
+        assert (said[-1]["text"], said[-1]["ok"], said[-1]["done"]) == (outcome, True, True)
+        assert [each["command_id"] for each in said] == [said[0]["command_id"]] * len(said)
+
+
+def test_a_command_without_a_run_is_refused_with_the_reason(service: TrainerService) -> None:
+    """No run, no pause: one message that says so."""
+    assert texts(all_said(Actions(service).pause())) == ["No run is going on."]
+
+
+def test_a_command_that_is_never_taken_ends_with_the_run(service: TrainerService, tmp_path: Path) -> None:
+    """A run that ends before it answers leaves no stream open."""
+    rehearse(service, tmp_path, hold=1, eat=1)
+    at_step(service, 1)
+
+    async def ask_and_end() -> list[Said]:
+        stream = Actions(service).backup()
+        said = [await anext(stream)]
+        (tmp_path / "workspace").mkdir(exist_ok=True)
+        (tmp_path / "workspace" / "go").touch()
+        async with asyncio.timeout(20):
+            said += [each async for each in stream]
+        return said
+
+    said = asyncio.run(ask_and_end())
+    assert not said[-1]["ok"]
+    assert said[-1]["done"]
+
+
+def test_stop_streams_the_ladder_and_the_end(service: TrainerService, tmp_path: Path) -> None:
+    """Stop says which rung it stands on and, at the end, after how many steps the run was stopped."""
+    rehearse(service, tmp_path, hold=1, write_s=0.3)
+    at_step(service, 1)
+    said = texts(all_said(Actions(service).stop()))
+    assert any("Finishing the step" in text for text in said)
+    assert said[-1] == "Stopped after 2 steps"
+
+
+def test_a_closed_stream_leaves_the_run_alone(service: TrainerService, tmp_path: Path) -> None:
+    """A browser that goes away closes its generator: the run goes on and nobody listens any more."""
+    rehearse(service, tmp_path, hold=1)
+
+    async def leave() -> None:
+        stream = Actions(service).watch()
+        await anext(stream)
+        await stream.aclose()
+
+    asyncio.run(leave())
+    at_step(service, 1)
+    assert service.get_state()["is_training"]
+    assert not service.feed.watched
+
+
+def test_watch_streams_states_to_the_end(service: TrainerService, tmp_path: Path) -> None:
+    """The last thing that watch gives is the state of the ended run."""
+    rehearse(service, tmp_path, steps=5)
+    states = all_said(Actions(service).watch())
+    assert states[-1]["status"] == "completed"
+    assert states[-1]["progress"]["global_step"] == 5
+
+
+def test_a_start_while_another_run_stops_waits_for_it(service: TrainerService, tmp_path: Path) -> None:
+    """The stream says that the new run waits, and goes on to its first step when the other one has ended."""
+    first = rehearse(service, tmp_path, hold=1, write_s=0.4)
+    at_step(service, 1)
+    service.stop_training()
+    said = all_said(Actions(service).start())
+    assert "Waiting for the present run to end" in texts(said)
+    assert said[-1]["ok"]
+    assert said[-1]["run_id"] == service.get_state()["run_id"] != first

@@ -1,0 +1,52 @@
+"""The files of the page."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from onetrainer_gradio.ui.assets import asset_path, assets, assets_route
+
+
+def client() -> TestClient:
+    return TestClient(Starlette(routes=[assets_route()]))
+
+
+def test_a_page_from_before_an_update_still_gets_its_parts() -> None:
+    """Under an old version today's file is served, but not kept."""
+    reply = client().get("/panel/0123456789ab/dom.js")
+    assert reply.content == assets()["dom.js"].body
+    assert reply.headers["cache-control"] == "no-cache"
+
+
+def test_only_files_of_the_page_are_served() -> None:
+    """No path leads out of the folder."""
+    for path in ("/panel/x/nothing.js", "/panel/x/..%2fpage.py", "/panel/x/../page.py"):
+        assert client().get(path).status_code == 404
+
+
+def test_without_gzip_the_plain_file_is_sent() -> None:
+    """A client that cannot unpack gets the bytes."""
+    reply = client().get(f"/{asset_path('panel.css')}", headers={"Accept-Encoding": "identity"})
+    assert reply.content == assets()["panel.css"].body
+    assert "content-encoding" not in reply.headers
+
+
+def test_scripts_write_no_markup_and_ask_nobody_else() -> None:
+    """Text from outside reaches the document as text, and no script, style or font comes from another machine."""
+    for name, asset in assets().items():
+        text = asset.body.decode()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), name
+        outside = [address for address in re.findall(r"https?://[^\s'\"`)]+", text) if "www.w3.org" not in address]
+        assert outside == [], name
+
+
+def test_imports_between_scripts_hold() -> None:
+    """Every module that a script imports is there and exports the names that are asked for."""
+    for name, asset in assets().items():
+        text = asset.body.decode()
+        for names, module in re.findall(r"import \{([^}]*)\} from '\./([\w.]+)'", text):
+            exported = set(re.findall(r"export (?:async )?(?:function|const|class) (\w+)", assets()[module].body.decode()))
+            assert {each.strip() for each in names.split(",")} <= exported, f"{name} from {module}"

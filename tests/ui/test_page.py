@@ -1,0 +1,91 @@
+"""The page as Gradio builds it, without a browser."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from onetrainer_gradio.service import TrainerService
+from onetrainer_gradio.ui import page
+from onetrainer_gradio.ui.assets import assets, assets_route
+from onetrainer_gradio.ui.widget import PLACES, widget
+
+ACTIONS = {"start", "pause", "resume", "stop", "sample", "backup", "save"}
+
+
+@pytest.fixture
+def config(service: TrainerService) -> dict[str, Any]:
+    """What Gradio sends to the browser."""
+    return page.build_page(service).get_config_file()
+
+
+def test_no_part_of_the_page_holds_a_connection_open(config: dict[str, Any]) -> None:
+    """Without heartbeat a browser can open any number of tabs; a State, timer, unload or stream would bring it."""
+    assert config["connect_heartbeat"] is False
+    assert not {component["type"] for component in config["components"]} & {"state", "timer"}
+
+
+def test_actions_are_public_and_quiet(config: dict[str, Any]) -> None:
+    """Every button has an api name and no progress animation, and several people may press it at once."""
+    events = {event["api_name"]: event for event in config["dependencies"]}
+    assert set(events) == ACTIONS | {"watch"}
+    for name in ACTIONS:
+        assert events[name]["show_progress"] == "hidden", name
+        assert events[name]["api_visibility"] == "public", name
+        assert events[name]["types"]["generator"], name
+
+
+def test_templates_are_constant(config: dict[str, Any]) -> None:
+    """No widget puts a value into its markup: neither Handlebars nor template literals stand in a template."""
+    templates = [component["props"]["html_template"] for component in config["components"] if component["type"] == "html"]
+    assert len(templates) == len(PLACES) + 1
+    assert not [template for template in templates if "{{" in template or "${" in template]
+
+
+def test_every_place_has_its_script() -> None:
+    """main.js knows a module for each place, and each module is served."""
+    main = assets()["main.js"].body.decode()
+    for place in PLACES:
+        assert f"./{place}.js" in main
+        assert f"{place}.js" in assets()
+
+
+def test_a_place_that_nobody_fills_is_refused() -> None:
+    """A misspelt place is an error when the page is built, not an empty spot in it."""
+    with pytest.raises(ValueError, match="There is no widget 'chrat'; there are: topbar"):
+        widget("chrat")
+
+
+def test_the_config_that_goes_with_the_page_is_small(config: dict[str, Any]) -> None:
+    """Gradio sends it twice and uncompressed."""
+    assert len(json.dumps(config)) < 40_000
+
+
+def test_the_page_starts_a_run_through_gradios_queue(service: TrainerService) -> None:
+    """A program that speaks Gradio's protocol starts a run and reads its stream to the outcome."""
+    app = gr.mount_gradio_app(FastAPI(), page.build_page(service), "/", ssr_mode=False)
+    with TestClient(app) as client:
+        event = client.post("/gradio_api/call/start", json={"data": []}).json()["event_id"]
+        with client.stream("GET", f"/gradio_api/call/start/{event}") as reply:
+            lines = [line for line in reply.iter_lines() if line.startswith("data:")]
+    said = [each for line in lines if (each := json.loads(line.removeprefix("data:")))]
+    assert said[-1][0]["done"]
+    assert said[-1][0]["run_id"] == service.get_state()["run_id"]
+
+
+def test_head_names_files_that_are_there() -> None:
+    """Everything that the head asks for is served, from this machine, to be kept for ever."""
+    app = FastAPI(routes=[assets_route()])
+    with TestClient(app) as client:
+        paths = [part.split('"')[0] for part in page.HEAD.replace('src="', 'href="').split('href="')[1:]]
+        assert paths
+        for path in paths:
+            reply = client.get(f"/{path}")
+            assert reply.status_code == 200, path
+            assert "immutable" in reply.headers["cache-control"]
+            assert reply.headers["content-encoding"] == "gzip"
