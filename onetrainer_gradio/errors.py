@@ -52,9 +52,9 @@ from typing import Any, ClassVar
 class Finding:
     """One thing that is wrong, or worth knowing, about a configuration.
 
-    ``severity`` is ``error`` (blocks the start), ``warning`` or ``note``; ``path`` is the dotted path of the setting. ``code`` names
-    the kind of finding (``docs/preflight.md`` lists them), and ``fix`` is the change that removes it where one change is right:
-    dotted path -> new value.
+    ``severity`` is ``error`` (blocks the start), ``warning`` or ``note``; ``path`` is the dotted path of the setting. ``code``
+    names the kind of finding (``docs/preflight.md`` lists them), and ``fix`` is the change that removes it where one change is
+    right: dotted path -> new value.
     """
 
     severity: str

@@ -50,7 +50,7 @@ class ErrorEntry(BaseModel):
     change: str = Field("", description="What to change.")
     severity: str = Field("error", description="error, warning or note.")
     code: str = Field("", description="The kind of finding; docs/preflight.md lists them.")
-    fix: dict[str, Any] = Field(default_factory=dict, description="The change that removes it, where one change is right: path -> value.")
+    fix: dict[str, Any] = Field(default_factory=dict, description="The one change that removes it, if any: path -> value.")
 
 
 class ErrorReply(BaseModel):
