@@ -13,6 +13,7 @@ from onetrainer_gradio.api.config import attachment
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open, RunAccepted, RunId
 from onetrainer_gradio.api.wire import WireResponse
+from onetrainer_gradio.events import EVENT_BY_TAG
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], responses=ERRORS)
 
@@ -76,14 +77,14 @@ def journal(
     service: Service,
     run_id: RunId,
     since: Annotated[int, Query(ge=0, description="Number of the last event already known.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=5000, description="How many events to look at.")] = 500,
+    limit: Annotated[int, Query(ge=1, le=5000, description="How many events at most.")] = 500,
     types: Annotated[str, Query(description="Only events of these types, with commas between; empty: all.")] = "",
 ) -> dict[str, Any]:
     """The run's events after a position, oldest first; the end is reached when `next` no longer grows."""
-    entries = service.runs.get(run_id).journal.since(since, limit)
-    wanted = {name.strip() for name in types.split(",") if name.strip()}
-    events = [{"seq": item.seq, **item.body} for item in entries if not wanted or item.body["type"] in wanted]
-    return {"events": events, "next": entries[-1].seq if entries else since}
+    run = service.runs.get(run_id)
+    wanted = [name for name in types.split(",") if name in EVENT_BY_TAG]
+    entries = run.journal.since(since, limit, only=wanted) if wanted or not types else []
+    return {"events": [{"seq": item.seq, **item.body} for item in entries], "next": entries[-1].seq if entries else since}
 
 
 @router.get("/{run_id}/metrics", response_model=dict[str, Any])

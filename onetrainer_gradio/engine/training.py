@@ -264,6 +264,7 @@ class Training:
 
     def _dataset(self, collection: Collection) -> Dataset:
         def encoding() -> None:
+            self.voice.enter("caching")
             self.family.place("vae", "text_encoder")
 
         return Dataset.open(
@@ -316,7 +317,7 @@ class Training:
         self._set_training()
         self._freeze_parts(state.before())
         while state.epoch < config.epochs:
-            for batch in self.data.batches(state.epoch, skip=state.epoch_sample // config.batch_size):
+            for batch in self._timed(self.data.batches(state.epoch, skip=state.epoch_sample // config.batch_size)):
                 self.boundary.note(state)
                 if not self._pending and self.boundary.act():
                     return "stopped"
@@ -327,18 +328,31 @@ class Training:
             state.next_epoch()
             if not self._pending:
                 self._resting = state.copy()
-            if state.epoch < config.epochs:
-                self._prepare_epoch()
+            if state.epoch < config.epochs and not self._prepare_epoch():
+                self.boundary.obey()
+                return "stopped"
         self.boundary.obey()
         return "completed"
 
-    def _prepare_epoch(self) -> None:
+    def _prepare_epoch(self) -> bool:
+        """Encodes what the epoch needs; False when a stop came in between."""
         try:
             self.data.prepare(self.state.epoch)
         except StopAsked:
-            return  # the stop is taken at the next boundary; what is missing is encoded when it is needed
+            return False
         finally:
             self.family.place(*needed_parts(self.config))
+        return True
+
+    def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches; getting them counts as time of the step."""
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self._seconds += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
 
     def _is_over(self) -> bool:
         limit = self.options.max_steps

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import threading
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ _DURABLE = (RunEnded, BackupMade, ModelSaved, CommandAnswered)
 _INDEX_EVERY = 256
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 64 << 10
+_LOOKS_AT_A_TEAR = 5
+_LOOK_AGAIN_S = 0.001
 _ENDED = tag(RunEnded)
 
 
@@ -94,11 +97,21 @@ class Journal:
 
     @staticmethod
     def _torn(descriptor: int) -> bool:
-        size = os.lseek(descriptor, 0, os.SEEK_END)
-        if size == 0:
-            return False
-        os.lseek(descriptor, size - 1, os.SEEK_SET)
-        return os.read(descriptor, 1) != b"\n"
+        """Whether the last line was left without its end.
+
+        A line that another process is writing at this moment may look so for an instant: it counts as torn when it stays so.
+        """
+        seen, size = 0, -1
+        while seen < _LOOKS_AT_A_TEAR:
+            before, size = size, os.lseek(descriptor, 0, os.SEEK_END)
+            if size == 0:
+                return False
+            os.lseek(descriptor, size - 1, os.SEEK_SET)
+            if os.read(descriptor, 1) == b"\n":
+                return False
+            seen = seen + 1 if size == before else 1
+            time.sleep(_LOOK_AGAIN_S)
+        return True
 
     def close(self) -> None:
         """Let go of the file; appending again opens it again."""

@@ -256,6 +256,8 @@ class TrainerService:
     def get_state(self) -> dict[str, Any]:
         """The state object of the contract, with what can be asked for in it."""
         with self._lock:
+            if self._current is not None and self._carrier is None and not self._current.folder.is_dir():
+                self._current = None  # it was deleted
             run, carrier, queued, initialized = self._current, self._carrier, self._queued, self._initialized
         if run is None or (initialized is not None and carrier is None):
             state = idle_state(initialized=initialized is not None, backend=self.settings.backend)

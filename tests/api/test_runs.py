@@ -16,6 +16,16 @@ def test_runs_are_listed_newest_first_with_record_and_state(panel):
     assert run["state"]["progress"]["global_step"] == 3
 
 
+def test_the_journal_gives_events_of_some_types_alone(panel):
+    """Types that are no events find nothing, whatever they are made of."""
+    path = f"/api/runs/{panel.finished(steps=2)}/journal"
+    ended = panel.client.get(path, params={"types": "run_ended,warned"}).json()
+    assert [item["type"] for item in ended["events"]] == ["run_ended"]
+    assert ended["next"] == ended["events"][0]["seq"]
+    for nothing in ("nonsense", ".*", "warned"):
+        assert panel.client.get(path, params={"types": nothing}).json() == {"events": [], "next": 0}
+
+
 def test_the_journal_is_read_from_a_position(panel):
     run_id = panel.finished(steps=2)
     path = f"/api/runs/{run_id}/journal"

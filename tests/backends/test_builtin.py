@@ -32,3 +32,18 @@ def test_finding_it_needs_no_torch():
     """The panel can know the backend without paying for its libraries."""
     code = "import sys; import onetrainer_gradio.backends.builtin, onetrainer_gradio.engine; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.slow
+def test_used_up_memory_is_named_with_what_to_change(tmp_path):
+    """A picture scaled to 400,000 pixels a side fits no machine: the error says so, and which settings help."""
+    import json
+
+    from onetrainer_gradio.errors import OutOfMemoryError
+    from tests.engine.conftest import GOLDEN, configuration
+
+    recorded = json.loads((GOLDEN / "run.json").read_text())
+    config = configuration(tmp_path, recorded, GOLDEN / "data", resolution="400000")
+    with pytest.raises(OutOfMemoryError, match="memory is used up") as caught:
+        builtin.run(config, Recorder(), Desk(), RunOptions())
+    assert "resolution" in caught.value.change

@@ -182,3 +182,28 @@ def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> 
     page.locator("#og-start").click()
     expect(page.locator(".og-outcome")).to_contain_text("These settings cannot be used")
     expect(page.locator(".og-outcome-errors")).to_contain_text("base_model_name")
+
+
+def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> None:
+    """Each reading of a card has its place with history; what a card does not tell has none; without cards there is none."""
+    page = visitor.open("system")
+    expect(page.locator(".og-meter")).to_have_count(3)
+    readings = panel.get("api/system/resources")
+    card = {
+        "index": 0,
+        "name": "Card",
+        "utilization": 93,
+        "memory_used": 6e9,
+        "memory_total": 8e9,
+        "temperature": 71,
+        "power": None,
+    }
+    readings["now"]["gpus"] = [card]
+    columns = {name: [value] * len(readings["history"]["seconds"]["at"]) for name, value in card.items()}
+    readings["history"]["seconds"]["gpus"] = [columns]
+    page.route("**/api/system/resources", lambda route: route.fulfill(json=readings))
+    page.reload()
+    meters = page.locator(".og-meter")
+    expect(meters).to_have_count(6)
+    for place, text in enumerate(("93 %", "75 %", "71 °C"), start=3):
+        expect(meters.nth(place)).to_contain_text(text)

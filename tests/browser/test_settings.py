@@ -105,6 +105,26 @@ def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel
     assert panel.get("api/config/current")["config"]["epochs"] == 123
 
 
+def test_what_was_typed_before_a_reload_is_not_lost_and_not_forced_on_others(visitor: Visitor, panel: Panel) -> None:
+    """A field that was not left before the page was reloaded is saved then, unless somebody else changed it meanwhile."""
+    page = visitor.open()
+    group(page, "optimization")
+    page.route("**/current", lambda route: route.abort() if route.request.method == "PATCH" else route.continue_())
+    field(page, "epochs").fill("5")
+    field(page, "batch_size").fill("6")
+    field(page, "batch_size").press("Tab")
+    expect(page.locator("#og-f-batch_size-error")).to_contain_text("Not saved yet")
+    panel.change(epochs=50)
+    page.unroute_all()
+    page.reload()
+    expect(field(page, "batch_size")).to_have_value("6")
+    expect(page.locator("#og-f-epochs-error")).to_contain_text("Somebody else set this to 50")
+    config = panel.get("api/config/current")["config"]
+    assert (config["epochs"], config["batch_size"]) == (50, 6)
+    page.get_by_role("button", name="Take theirs").click()
+    expect(field(page, "epochs")).to_have_value("50")
+
+
 def test_presets_are_opened_saved_exported_and_imported(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
     """A preset opens; what was changed saves under a name, leaves as a file, and comes back from it."""
     page = visitor.open()

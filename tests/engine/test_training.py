@@ -137,6 +137,23 @@ def test_stop_while_loading_or_caching_ends_at_once(configured, train, tmp_path,
 
 
 @pytest.mark.slow
+def test_a_stop_while_the_next_epoch_is_cached_saves_what_is_trained(configured, train, tmp_path):
+    """Half of the pictures are encoded for the second epoch: a stop then ends the run after the first, with its result."""
+    desk, stop = Desk(), Stop()
+
+    def on(event):
+        if isinstance(event, Progressed) and event.phase == "caching" and recorder.steps and not desk.waiting:
+            desk.give(stop)
+
+    recorder = Recorder(on)
+    config = configured(concept={"balancing": 0.5}, batch_size=1)
+    outcome, _ = train(config, recorder, desk)
+    assert (outcome, len(recorder.steps)) == ("stopped", 3)
+    assert recorder.answer(stop).outcome == "done"
+    assert recorder.of(ModelSaved)[-1].final
+
+
+@pytest.mark.slow
 def test_pause_keeps_the_model_and_still_obeys(configured, train, plain):
     """A paused run paints, backs up and saves when told, and goes on as if nothing had been."""
     pause, sample, custom = Pause(), SampleDefault(), SampleCustom(params=SAMPLE)
@@ -350,7 +367,8 @@ def test_a_batch_that_cannot_be_filled_is_an_error(configured, train):
 
 
 @pytest.mark.slow
-def test_broken_pictures_are_named_and_left_out(configured, train, few_pictures, tmp_path):
+@pytest.mark.parametrize("cached", [True, False])
+def test_broken_pictures_are_named_and_left_out(configured, train, few_pictures, tmp_path, cached):
     """No picture at all, and one cut off in the middle: both are warned about, the rest is trained on."""
     import shutil
 
@@ -359,7 +377,7 @@ def test_broken_pictures_are_named_and_left_out(configured, train, few_pictures,
     first, second, *_ = sorted(folder.glob("*.png"))
     first.write_bytes(b"this is no picture")
     second.write_bytes(second.read_bytes()[:-120])
-    outcome, recorder = train(configured(pictures=folder))
+    outcome, recorder = train(configured(pictures=folder, latent_caching=cached))
     assert outcome == "completed"
     warned = [warning for warning in recorder.of(Warned) if warning.code == "broken_picture"]
     assert {Path(warning.path).name for warning in warned} == {first.name, second.name}

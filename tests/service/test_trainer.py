@@ -328,6 +328,18 @@ def test_closing_stops_a_run_on_a_thread_and_may_be_repeated(make_service: MakeS
     assert run.state()["final_model"]
 
 
+def test_a_deleted_run_is_gone_from_the_state(make_service: MakeService, tmp_path: Path) -> None:
+    """After the run on the page is deleted nothing is shown, and its samples are gone from the gallery."""
+    service = make_service()
+    run = start(service, tmp_path, "steps=5", "sample_every=5")
+    service.wait_for(ended, PATIENCE_S)
+    assert service.samples.latest()
+    service.runs.delete(run.id)
+    assert (service.get_state()["status"], service.get_state()["run_id"]) == ("idle", None)
+    assert service.samples.latest() == []
+    assert service.feed.snapshot()["log"] == []
+
+
 def test_waiting_ends_in_time(make_service: MakeService) -> None:
     """Whoever waits for something that does not come is told."""
     service = make_service()

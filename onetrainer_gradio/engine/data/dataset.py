@@ -149,6 +149,7 @@ class Dataset:
     _image_keys: dict[tuple[int, int], str] = field(default_factory=dict)
     _text_keys: dict[str, str] = field(default_factory=dict)
     _tokens: dict[str, Tensor] = field(default_factory=dict)
+    _all_read: bool = False
 
     @classmethod
     def open(
@@ -240,6 +241,7 @@ class Dataset:
     def prepare(self, epoch: int) -> None:
         """Encodes everything that ``epoch`` needs and that is not cached; unreadable pictures are named and left out."""
         if not self.config.latent_caching:
+            self._read_through()
             return
         while True:
             items = self.items(epoch)
@@ -280,6 +282,25 @@ class Dataset:
                     self._images.put(key, {"latents_CHW": self._encoded(item, image)})
                 done += 1
                 self._told(done, total)
+
+    def _read_through(self) -> None:
+        """Without a cache, every picture is read once at the start, so that a broken one does not end a later epoch."""
+        if self._all_read:
+            return
+        pictures = [picture for group in self.groups for picture in group.pictures]
+        unreadable = set()
+        with ThreadPoolExecutor(max(1, self.config.dataloader_threads)) as pool:
+            reads = [pool.submit(_readable, picture.path) for picture in pictures]
+            try:
+                for done, (picture, read) in enumerate(zip(pictures, reads, strict=True), 1):
+                    if (error := read.result()) is not None:
+                        self.reports.warn(broken(picture.path, error))
+                        unreadable.add(picture.index)
+                    self._told(done, len(pictures))
+            finally:
+                pool.shutdown(cancel_futures=True)
+        self._leave_out(unreadable)
+        self._all_read = True
 
     def _told(self, done: int, total: int) -> None:
         self.reports.progress(done, total)
@@ -377,6 +398,15 @@ class Dataset:
             held = {"text_LD": self.encoder.encode_text(self.tokens(caption)[None])[0].cpu()}
             self._texts.put(key, held)
         return held["text_LD"]
+
+
+def _readable(path: Path) -> BaseException | None:
+    """What is wrong with a picture, if anything."""
+    try:
+        pixels(path)
+    except BROKEN_PICTURE as error:
+        return error
+    return None
 
 
 def _groups(pictures: Sequence[Picture], concepts: dict[int, ConceptConfig]) -> tuple[Group, ...]:

@@ -278,7 +278,7 @@ class StableDiffusion:
                 text_encoder=self.text_encoder,
                 tokenizer=self.tokenizer,
                 unet=self.unet,
-                scheduler=DDIMScheduler.from_config(self.noise_schedule),
+                scheduler=scheduler_of("DDIM", self.noise_schedule, self.process.prediction, zero_snr=self._zero_snr),
                 safety_checker=None,
                 feature_extractor=None,
                 requires_safety_checker=False,
@@ -311,7 +311,8 @@ class StableDiffusion:
                 target = folder / name / "diffusion_pytorch_model.safetensors"
                 write_tensors(target, state, {"format": "pt"}, durable=False)
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        scheduler = {**self.noise_schedule, "prediction_type": self.process.prediction}
+        # latents are no pictures: clipping them to -1..1 is a default of the class that no such model wants
+        scheduler = {**self.noise_schedule, "prediction_type": self.process.prediction, "clip_sample": False}
         if self._zero_snr:
             scheduler["rescale_betas_zero_snr"] = True
         DDIMScheduler.from_config(scheduler).save_pretrained(folder / "scheduler")

@@ -48,6 +48,7 @@ export function mount(place) {
   let held = { x: [], width: [], low: {}, high: {} };
   let smoothed = null;
   let asked = '';
+  let broken = 0; // steps whose value was no number
   const pace = paced(wrap, draw);
 
   const columns = () => {
@@ -72,6 +73,7 @@ export function mount(place) {
         x: answer.x, low: answer.min, high: answer.max,
         width: answer.x.map((step, at) => Math.max(1, last[at] - step + 1)),
       };
+      broken = Math.max(0, ...Object.values(answer.not_finite || {}).map((steps) => steps.length));
       smoothed = null;
       pace.ask();
     } catch (error) {
@@ -225,7 +227,7 @@ export function mount(place) {
     const last = finite[finite.length - 1];
     const text = `${{ loss: 'Smoothed loss', rate: 'Learning rate', grad: 'Smoothed gradient norm' }[view.what]} up to step ${format.count(x[x.length - 1])}: now ${format.number(last)}, `
       + `lowest ${format.number(finite.reduce((a, b) => Math.min(a, b), Infinity))}, highest ${format.number(finite.reduce((a, b) => Math.max(a, b), -Infinity))}.`;
-    say(summary, text);
+    say(summary, broken ? `${text} ${format.count(broken)} ${broken === 1 ? 'step was' : 'steps were'} not a number.` : text);
     canvas.setAttribute('aria-label', `Curve. ${text}`);
   }
 

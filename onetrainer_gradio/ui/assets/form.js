@@ -277,7 +277,7 @@ function toolbar(settings) {
   settings.listeners.add((what) => { if (what === 'document') state(); });
   on('connected', fill);
   fill();
-  return el('div', { class: 'og-toolbar', role: 'toolbar', 'aria-label': 'Configuration' },
+  return el('div', { class: 'og-toolbar', role: 'group', 'aria-label': 'Open and save settings' },
     el('label', { class: 'og-inline og-open', for: 'og-config' }, icon('file'), el('span', { class: 'og-sr', text: 'Preset or saved configuration' }), pick), changes, removeButton, el('span', { class: 'og-grow' }),
     saveButton, button('Save as …', { kind: 'small', onclick: saveAs }),
     button('Import', { icon: 'upload', kind: 'small', onclick: () => file.click() }), file,

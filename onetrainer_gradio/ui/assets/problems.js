@@ -72,10 +72,10 @@ export function mount(place) {
     try {
       let since = 0;
       for (let pages = 0; pages < MOST_PAGES; pages += 1) {
-        const answer = await api('GET', `api/runs/${encodeURIComponent(id)}/journal?since=${since}&limit=5000&types=${TYPES}`);
+        const answer = await api('GET', `api/runs/${encodeURIComponent(id)}/journal?since=${since}&limit=1000&types=${TYPES}`);
         if (runId !== id) return;
         for (const event of answer.events) add(event, event.seq);
-        if (answer.next === since) return;
+        if (!answer.events.length) return;
         since = answer.next;
       }
     } catch (error) {

@@ -12,6 +12,17 @@ export function get(object, path) {
   return path.split('.').reduce((at, key) => (at === null || at === undefined ? undefined : at[key]), object);
 }
 
+/** Put values at dotted places within an object or list; places that are not there are passed over. */
+function put(object, changes) {
+  for (const [place, value] of changes) {
+    const keys = place.split('.');
+    const last = keys.pop();
+    const parent = keys.reduce((at, key) => at?.[key], object);
+    if (parent) parent[last] = value;
+  }
+  return object;
+}
+
 export function same(a, b) {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
 }
@@ -54,6 +65,7 @@ export class Settings {
     this.fields = fieldsOf(schema);
     this.units = new Set(this.fields.map((field) => field.unitOf).filter(Boolean));
     await this.take(document_);
+    this.compare();
     this.send();
     on('connected', () => this.refresh());
     on('config', (message) => { if (message.revision !== this.document.revision) this.refresh(); });
@@ -67,9 +79,11 @@ export class Settings {
     return get(this.document.config, path);
   }
 
-  /** What the field shows: what was typed, or else what the server has. */
+  /** What the field shows: what was typed, or else what the server has; in a list, with what was typed in its elements. */
   shownValue(path) {
-    return this.drafts.has(path) ? this.drafts.get(path).value : this.value(path);
+    const value = this.drafts.has(path) ? this.drafts.get(path).value : this.value(path);
+    const within = [...this.drafts].filter(([place]) => place.startsWith(`${path}.`));
+    return within.length ? put(structuredClone(value), within.map(([place, draft]) => [place.slice(path.length + 1), draft.value])) : value;
   }
 
   /** The value in the preset or file that the settings came from. */
@@ -78,15 +92,8 @@ export class Settings {
     if (!was) return get(this.base, path);
     if (path in was) return was[path];
     // parts of a list differ: the list as it was
-    const value = structuredClone(this.value(path));
-    for (const [place, old] of Object.entries(was)) {
-      if (!place.startsWith(`${path}.`)) continue;
-      const keys = place.slice(path.length + 1).split('.');
-      const last = keys.pop();
-      const parent = keys.reduce((at, key) => at?.[key], value);
-      if (parent) parent[last] = old;
-    }
-    return value;
+    const within = Object.entries(was).filter(([place]) => place.startsWith(`${path}.`));
+    return put(structuredClone(this.value(path)), within.map(([place, old]) => [place.slice(path.length + 1), old]));
   }
 
   changed(path) {
@@ -135,6 +142,7 @@ export class Settings {
     try {
       await this.take(await api('GET', 'api/config/current'));
       for (const draft of this.drafts.values()) if (draft.state === 'unsent') draft.state = 'waiting';
+      this.compare();
       this.send();
     } catch (error) {
       if (error.status !== 0) throw error;
@@ -171,6 +179,8 @@ export class Settings {
       this.forget(path);
       return;
     }
+    // a whole list takes what was typed in its elements with it
+    for (const place of [...this.drafts.keys()]) if (place.startsWith(`${path}.`)) this.drafts.delete(place);
     this.drafts.set(path, { value, was: this.value(path), state: 'waiting' });
     this.keep();
     this.send();
@@ -221,15 +231,20 @@ export class Settings {
   /** Somebody else changed the settings: send again, unless it was this very field; then the person decides. */
   async conflict(path, draft) {
     await this.take(await api('GET', 'api/config/current'));
-    const theirs = this.value(path);
-    if (same(theirs, draft.value)) {
-      this.forget(path);
-    } else if (!same(theirs, draft.was)) {
+    if (same(this.value(path), draft.value)) this.forget(path);
+    else this.compare();
+    return true;
+  }
+
+  /** Edits that wait, of settings that somebody else changed since they were typed: not sent before the person decides. */
+  compare() {
+    for (const [path, draft] of this.drafts) {
+      const theirs = this.value(path);
+      if (draft.state !== 'waiting' || same(theirs, draft.was) || same(theirs, draft.value)) continue;
       draft.state = 'conflict';
-      draft.errors = [{ severity: 'warning', message: 'Somebody else changed this meanwhile.', theirs, conflict: true }];
+      draft.errors = [{ severity: 'warning', theirs, conflict: true }];
       this.tell('draft', path);
     }
-    return true;
   }
 
   async whole(method, path, body, options) {

@@ -16,6 +16,8 @@ const ACTIONS = {
   save: ['api/training/save', 'Model saved'],
 };
 
+const SILENT_S = 15;
+
 const TILES = [
   ['loss', 'Loss', (s) => format.number(s.loss)],
   ['smooth', 'Smoothed', (s) => format.number(s.smooth_loss)],
@@ -63,7 +65,9 @@ export function mount(place) {
     badge.dataset.tone = words.tone;
     say(badge, words.label);
     say(name, now.name || '');
-    say(detail, now.error && !words.active ? now.error : now.phase_detail || (now.stop ? '' : now.detail || ''));
+    const silent = now.is_training && now.heartbeat_age_s > SILENT_S;
+    say(detail, silent ? `No sign of life for ${format.span(now.heartbeat_age_s)}: the process hangs, or the machine is very busy.`
+      : now.error && !words.active ? now.error : now.phase_detail || (now.stop ? '' : now.detail || ''));
     const progressed = now.progress || {};
     phase.set(now.phase_done, words.active ? now.phase_total : 0, phaseName(now.phase));
     steps.set(progressed.global_step, now.total_steps);

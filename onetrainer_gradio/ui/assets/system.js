@@ -1,9 +1,11 @@
 // What the machine does, now and over the last minutes; what runs on it, in which versions.
 
 import { api, on, store } from './live.js';
-import { el, format, paced, say, show } from './dom.js';
+import { button, el, format, paced, say, show } from './dom.js';
 
-const KEEP = 600;
+const SHOWN_S = 600;
+const LEAST_SHOWN_S = 60; // a young history does not cling to the edge
+const MOST_WATTS = 450; // full height where a card does not say its limit
 const HARDWARE = { cpu_count: 'cores', cpu: 'processor', machine: 'architecture' };
 
 export function mount(place) {
@@ -21,6 +23,8 @@ export function mount(place) {
     el('section', { class: 'og-card', 'aria-label': 'Versions' }, el('h3', { text: 'Versions' }), versions),
   );
 
+  place.append(hubToken());
+
   const cards = new Map(); // key -> meter
 
   function meter(key, label) {
@@ -33,11 +37,11 @@ export function mount(place) {
     meters.append(node);
     const pace = paced(canvas, () => spark(canvas, points), 1000);
     const made = {
-      set(text, below, fraction, redraw = true) {
+      set(text, below, fraction, at, redraw) {
         say(value, text);
         say(more, below);
-        points.push(fraction);
-        if (points.length > KEEP) points.shift();
+        points.push([at, fraction]);
+        while (points[0][0] < at - SHOWN_S) points.shift();
         if (redraw) pace.ask();
       },
       clear() { points.length = 0; },
@@ -50,21 +54,23 @@ export function mount(place) {
   function spark(canvas, points) {
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (!width) return;
+    if (!width || !points.length) return;
     canvas.width = width * ratio;
     canvas.height = height * ratio;
     const style = getComputedStyle(place);
     const brush = canvas.getContext('2d');
     brush.scale(ratio, ratio);
-    const x = (at) => width - ((points.length - 1 - at) / Math.max(60, points.length - 1)) * width;
+    const last = points.at(-1)?.[0];
+    const span = Math.max(LEAST_SHOWN_S, last - points[0]?.[0]);
+    const x = (at) => width - ((last - at) / span) * width;
     const y = (part) => height - 1 - Math.min(1, part ?? 0) * (height - 3);
     brush.beginPath();
-    points.forEach((part, at) => (at ? brush.lineTo(x(at), y(part)) : brush.moveTo(x(at), y(part))));
+    for (const [at, part] of points) brush.lineTo(x(at), y(part));
     brush.strokeStyle = style.getPropertyValue('--og-accent');
     brush.lineWidth = 1.5;
     brush.stroke();
-    brush.lineTo(x(points.length - 1), height);
-    brush.lineTo(x(0), height);
+    brush.lineTo(width, height);
+    brush.lineTo(x(points[0]?.[0]), height);
     brush.fillStyle = style.getPropertyValue('--og-accent-soft');
     brush.fill();
   }
@@ -72,31 +78,35 @@ export function mount(place) {
   /** One reading: processor, memory, disk, and each graphics card with what it tells. */
   function reading(now, redraw = true) {
     if (!now) return;
-    meter('cpu', 'CPU').set(format.percent(now.cpu), '', now.cpu / 100, redraw);
+    meter('cpu', 'CPU').set(format.percent(now.cpu), '', now.cpu / 100, now.at, redraw);
     for (const [key, label] of [['memory', 'Memory'], ['disk', 'Disk of the data folder']]) {
       const [used, total] = [now[`${key}_used`], now[`${key}_total`]];
-      if (total) meter(key, label).set(format.percent((100 * used) / total), `${format.bytes(used)} of ${format.bytes(total)}`, used / total, redraw);
+      if (total) meter(key, label).set(format.percent((100 * used) / total), `${format.bytes(used)} of ${format.bytes(total)}`, used / total, now.at, redraw);
     }
-    (now.gpus || []).forEach((gpu, at) => card(gpu, at, redraw));
+    (now.gpus || []).forEach((gpu, number) => card(gpu, number, now.at, redraw));
   }
 
-  function card(gpu, at, redraw) {
-    const name = gpu.name || `GPU ${at}`;
+  function card(gpu, number, at, redraw) {
+    const name = gpu.name || `GPU ${number}`;
     const known = (value) => value !== undefined && value !== null;
-    if (known(gpu.utilization)) meter(`gpu${at}`, name).set(format.percent(gpu.utilization), 'graphics processor', gpu.utilization / 100, redraw);
+    const key = `gpu${number}`;
+    if (known(gpu.utilization)) meter(key, name).set(format.percent(gpu.utilization), 'graphics processor', gpu.utilization / 100, at, redraw);
     if (gpu.memory_total) {
-      meter(`gpu${at}m`, `${name}: memory`).set(format.percent((100 * gpu.memory_used) / gpu.memory_total),
-        `${format.bytes(gpu.memory_used)} of ${format.bytes(gpu.memory_total)}`, gpu.memory_used / gpu.memory_total, redraw);
+      const part = gpu.memory_used / gpu.memory_total;
+      meter(`${key}-memory`, `${name}: memory`).set(format.percent(100 * part), `${format.bytes(gpu.memory_used)} of ${format.bytes(gpu.memory_total)}`, part, at, redraw);
     }
-    if (known(gpu.temperature)) meter(`gpu${at}t`, `${name}: temperature`).set(`${Math.round(gpu.temperature)} °C`, '', gpu.temperature / 100, redraw);
-    if (known(gpu.power)) meter(`gpu${at}p`, `${name}: power`).set(`${Math.round(gpu.power)} W`, gpu.power_limit ? `of ${Math.round(gpu.power_limit)} W` : '', gpu.power / (gpu.power_limit || 450), redraw);
+    if (known(gpu.temperature)) meter(`${key}-heat`, `${name}: temperature`).set(`${Math.round(gpu.temperature)} °C`, '', gpu.temperature / 100, at, redraw);
+    if (known(gpu.power)) {
+      const limit = gpu.power_limit;
+      meter(`${key}-power`, `${name}: power`).set(`${Math.round(gpu.power)} W`, limit ? `of ${Math.round(limit)} W` : '', gpu.power / (limit || MOST_WATTS), at, redraw);
+    }
   }
 
   /** The history comes as columns; what does not change over time (totals, names) stands in the reading of now. */
   function past(history, now) {
     const { at = [], gpus = [] } = history || {};
-    at.forEach((_, index) => reading({
-      ...now, cpu: history.cpu[index], memory_used: history.memory_used[index], disk_used: history.disk_used[index],
+    at.forEach((time, index) => reading({
+      ...now, at: time, cpu: history.cpu[index], memory_used: history.memory_used[index], disk_used: history.disk_used[index],
       gpus: (now.gpus || []).map((gpu, card_) => ({ ...gpu, ...Object.fromEntries(Object.entries(gpus[card_] || {}).map(([key, values]) => [key, values[index]])) })),
     }, false));
   }
@@ -141,4 +151,28 @@ export function mount(place) {
   })());
   document.addEventListener('og-theme', () => { for (const card of cards.values()) card.redraw(); });
   load();
+}
+
+/** The token of the model hub: it goes in and never comes out. */
+function hubToken() {
+  const input = el('input', { type: 'password', id: 'og-hub-token', autocomplete: 'off', placeholder: 'hf_…' });
+  const state = el('span', { class: 'og-muted og-small', role: 'status' });
+  const forget = button('Forget it', { kind: 'small', onclick: () => send('DELETE') });
+  const card = el('section', { class: 'og-card', 'aria-label': 'Hugging Face token' }, el('h3', { text: 'Hugging Face token' }),
+    el('p', { class: 'og-muted og-small', text: 'Needed for models that ask for a licence. It stays on this machine and is in no settings file, log or page.' }),
+    el('form', { class: 'og-token', onsubmit: (event) => { event.preventDefault(); if (input.value.trim()) send('PUT', { huggingface_token: input.value.trim() }); } },
+      el('label', { class: 'og-sr', for: input.id, text: 'Hugging Face token' }), input,
+      el('button', { type: 'submit', class: 'og-button small', text: 'Keep it' }), forget, state));
+  async function send(method, body) {
+    try {
+      const answer = await api(method, 'api/secrets', body);
+      input.value = '';
+      say(state, answer.huggingface_token ? 'There is a token.' : 'There is none.');
+      show(forget, answer.huggingface_token);
+    } catch (error) {
+      say(state, error.message);
+    }
+  }
+  send('GET');
+  return card;
 }
