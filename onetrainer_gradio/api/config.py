@@ -65,6 +65,29 @@ class ConfigName(BaseModel):
     name: str = Field(min_length=1, max_length=120)
 
 
+class Revision(BaseModel):
+    """Which settings are meant."""
+
+    revision: int = Field(description="The revision that the change was made against.")
+
+
+class Difference(BaseModel):
+    """A setting in which two configurations differ."""
+
+    path: str
+    before: Any = Field(description="The value in the one compared with.")
+    after: Any = Field(description="The value in the one named.")
+
+
+class Differences(BaseModel):
+    """What differs between two configurations."""
+
+    ok: bool = True
+    name: str
+    other: str | None = Field(description="What it is compared with; null: the settings being edited.")
+    differences: list[Difference]
+
+
 class Validation(BaseModel):
     """What a check found."""
 
@@ -102,6 +125,24 @@ def configs(service: Service) -> dict[str, Any]:
 def load(service: Service, name: str) -> dict[str, Any]:
     """Make a saved configuration or preset the current one."""
     return reply(service.configs.load(name))
+
+
+@router.get("/diff", response_model=Differences)
+def differences(
+    service: Service,
+    name: Annotated[str, Query(description="A saved configuration or preset.")],
+    other: Annotated[str | None, Query(description="What to compare it with; left out: the current settings.")] = None,
+) -> dict[str, Any]:
+    """What opening a saved configuration or preset would change."""
+    found = service.configs.differences(name, other)
+    entries = [{"path": path, "before": before, "after": after} for path, before, after in found]
+    return {"ok": True, "name": name, "other": other, "differences": entries}
+
+
+@router.post("/optimizer/usual", response_model=ConfigReply)
+def usual_optimizer(service: Service, body: Revision) -> dict[str, Any]:
+    """Give the parameters of the chosen optimizer their usual values, and forget what was set for it."""
+    return reply(service.configs.usual_optimizer(body.revision))
 
 
 @router.post("/save", response_model=ConfigReply)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ PRESET_FOLDERS = (_PACKAGE / "presets", _PACKAGE.parent / "configs")
 PLACEHOLDERS = {"{demo}": _PACKAGE / "demo"}
 
 DEMO_PRESET = "demo - new word LoRA"
+
+# How many names an error about an unknown one tells.
+_NEAREST = 4
 
 # What a preset says of itself beside its settings.
 OWN_KEYS = ("note", "memory_gb", "source")
@@ -102,12 +106,25 @@ def read_preset(name: str) -> Preset:
     files = preset_files()
     present = name if name in files else FORMER_NAMES.get(name, name)
     if present not in files:
-        known = ", ".join(files) or "none"
-        raise ConfigNotFoundError(f"There is no preset {name!r}", value=name, expected=f"one of: {known}")
+        raise ConfigNotFoundError(f"There is no preset {name!r}", value=name, expected=nearest(name, files))
     document: dict[str, Any] = _filled(read_file(files[present]))
     about = {key: document.pop(key, None) for key in OWN_KEYS}
     memory = about["memory_gb"]
     return Preset(present, about["note"] or "", memory if isinstance(memory, int) else None, about["source"] or "", document)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What could have been meant by a name that is not known: the few nearest ones and how many there are."""
+    names = list(known)
+    by_word = {other.lower(): other for other in names}
+    words = (Path(name).stem if name.endswith(".json") else name).lower()
+    close = difflib.get_close_matches(words, by_word, n=_NEAREST, cutoff=0.4)
+    inside = [word for word in by_word if words.strip() and words in word]
+    likely = list(dict.fromkeys([*inside, *close]))[:_NEAREST]
+    shown = [by_word[word] for word in likely] or names[:_NEAREST]
+    if len(shown) == len(names):
+        return f"one of: {', '.join(shown)}" if shown else "none is there yet"
+    return f"one of {len(names)}, for instance {', '.join(shown)}"
 
 
 def presets() -> Iterator[Preset]:

@@ -19,6 +19,7 @@ from onetrainer_gradio.config.presets import (
     OWN_KEYS,
     describe,
     load_preset,
+    nearest,
     overview,
     preset_files,
     presets,
@@ -156,11 +157,21 @@ def test_a_summary_can_be_searched_and_a_document_described():
     assert describe({"model_type": "SANA", "note": "mine", "epochs": 1}) == {"model_type": "SANA", "note": "mine"}
 
 
-def test_an_unknown_preset_names_the_known_ones():
-    """The error lists what there is."""
+def test_an_unknown_preset_names_the_nearest_ones():
+    """The error tells the few that may have been meant, and how many there are."""
     with pytest.raises(ConfigNotFoundError) as caught:
-        load_preset("nothing")
-    assert all(name in caught.value.expected for name in preset_files())
+        load_preset("SD 1.5 LoRA 8GB")
+    assert "SD 1.5/LoRA 8 GB" in caught.value.expected
+    assert f"one of {len(preset_files())}" in caught.value.expected
+    assert len(caught.value.expected) < 200
+
+
+def test_names_that_are_near_are_told_first():
+    """Parts of a name count, in any case; few names are all told, and none is no failure."""
+    many = [f"family {index}/thing" for index in range(20)]
+    assert nearest("DEMO", [*many, "demo - new word LoRA"]).endswith("for instance demo - new word LoRA")
+    assert nearest("zzz", ["one", "two"]) == "one of: one, two"
+    assert nearest("zzz", []) == "none is there yet"
 
 
 def test_the_documentation_lists_every_preset():
