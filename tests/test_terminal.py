@@ -101,7 +101,7 @@ def test_a_training_that_cannot_work_does_not_begin(config):
     with pytest.raises(ConfigError):
         train(options(config), io.StringIO())
     assert runs(config) == []
-    with pytest.raises(CommandLineError, match="a file, or one of .* SD 1.5/LoRA 8 GB"):
+    with pytest.raises(CommandLineError, match=r"a file, or one of .* SD 1.5/LoRA 8 GB"):
         train(options(Path("SD 1.5 lora 8.json").absolute(), data=config.parent / "data"), io.StringIO())
 
 
