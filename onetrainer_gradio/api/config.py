@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -97,6 +98,12 @@ class Validation(BaseModel):
     warnings: list[ErrorEntry] = Field(description="What one should know.")
 
 
+@cache
+def _schema_body() -> bytes:
+    """The schema as it goes over the wire: it is the same for everybody as long as the program runs."""
+    return json.dumps(form_schema(), ensure_ascii=False).encode()
+
+
 @router.get("/current", response_model=ConfigReply)
 def current(service: Service) -> dict[str, Any]:
     """The current settings."""
@@ -163,9 +170,9 @@ def validate(
 
 
 @router.get("/schema", response_model=dict[str, Any])
-def schema() -> dict[str, Any]:
+def schema() -> Response:
     """JSON schema of the settings with labels, help, groups, levels and visibility."""
-    return form_schema()
+    return Response(_schema_body(), media_type="application/json")
 
 
 @router.get("/defaults", response_model=dict[str, Any])

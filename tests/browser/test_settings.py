@@ -119,6 +119,7 @@ def test_what_was_typed_before_a_reload_is_not_lost_and_not_forced_on_others(vis
     page.reload()
     expect(field(page, "batch_size")).to_have_value("6")
     expect(page.locator("#og-f-epochs-error")).to_contain_text("Somebody else set this to 50")
+    expect(page.locator("[data-row=batch_size]")).to_have_class("og-row changed")  # the server has it
     config = panel.get("api/config/current")["config"]
     assert (config["epochs"], config["batch_size"]) == (50, 6)
     page.get_by_role("button", name="Take theirs").click()

@@ -141,11 +141,13 @@ export function row(settings, field, prefix = '') {
   return node;
 }
 
+const quoted = (text, value) => (typeof value === 'string' ? `“${text}”` : text);
+
 /** The button that makes the one change that removes a finding; nothing where there is none. */
 export function fixButton(settings, finding) {
   const changes = Object.entries(finding.fix || {});
   if (!changes.length) return null;
-  const words = changes.map(([path, value]) => `${path === finding.path ? '' : `${settings.labelOf(path)} `}to ${Array.isArray(value) || (value && typeof value === 'object') ? 'what fits' : `“${shownAs(value, settings.fieldAt(path)?.schema)}”`}`);
+  const words = changes.map(([path, value]) => `${path === finding.path ? '' : `${settings.labelOf(path)} `}to ${Array.isArray(value) || (value && typeof value === 'object') ? 'what fits' : quoted(shownAs(value, settings.fieldAt(path)?.schema), value)}`);
   const text = changes.length === 1 ? `Set ${words[0]}` : 'Fix it';
   return button(text, { kind: 'small og-fix', title: `Set ${words.join(', ')}`, onclick: () => settings.editTogether(finding.fix, 'fix') });
 }

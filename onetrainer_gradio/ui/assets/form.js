@@ -3,25 +3,28 @@
 import { on } from './live.js';
 import { button, el, icon, say, show, toast } from './dom.js';
 import { read, row } from './field.js';
-import { Settings } from './settings.js';
+import { ask, Settings } from './settings.js';
 import { toolbar } from './toolbar.js';
 
 const LEVELS = ['basic', 'advanced', 'expert'];
-const MOST_FOUND = 50;
+const MOST_FOUND = 40;
 const EXTRA = {
   changed: (settings) => ['Changed', `What differs from ${settings.document.name || 'the defaults'}.`],
   problems: () => ['To fix', 'What has to change before a run can start, and what you should know.'],
 };
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
+const asked = ask();
+asked.catch(() => {}); // said when the form comes
+
 export async function mount(place) {
   const settings = new Settings();
   const level = localStorage.getItem('og-level') || 'basic';
   settings.levels = new Set(LEVELS.slice(0, LEVELS.indexOf(level) + 1));
   place.append(el('p', { class: 'og-empty', text: 'Reading the settings …' }));
-  for (;;) {
+  for (let answer = asked; ; answer = ask()) {
     try {
-      await settings.open();
+      await settings.open(answer);
       break;
     } catch (error) {
       place.replaceChildren(el('p', { class: 'og-empty bad', text: `The settings cannot be read: ${error.message}` }));
@@ -90,7 +93,9 @@ export async function mount(place) {
       const near = (field) => Number(!fits(`${field.label} ${field.path}`.toLowerCase())) * 2 + Number(!settings.applies(field));
       const within = [...settings.inner].flatMap(([list, fields]) => fields.filter((field) => fits(texts.get(field))).map((field) => ({ list, field })));
       const unseen = Object.entries({ ...settings.schema['x-not-offered'], ...settings.elsewhere }).filter(([path, why]) => fits(`${path} ${why}`.toLowerCase()));
-      return { fields: found.sort((a, b) => near(a) - near(b)), within, unseen };
+      const sorted = found.sort((a, b) => near(a) - near(b));
+      const places = [...new Set(sorted.map((field) => field.group))];
+      return { fields: sorted.sort((a, b) => places.indexOf(a.group) - places.indexOf(b.group)), within, unseen };
     }
     if (view === 'problems') return { fields: [] };
     if (view === 'changed') return { fields: settings.changes().filter((field) => !settings.units.has(field.path)) };

@@ -19,7 +19,7 @@ export function openPresets(settings, items, load) {
   const openButton = button('Open', { kind: 'primary', disabled: true, onclick: () => { dialog.close(); load(chosen.name); } });
   const warning = el('span', { class: 'og-muted og-small og-grow' });
   const dialog = el('dialog', { class: 'og-dialog og-presets', 'aria-label': 'Presets and saved configurations' },
-    el('div', { class: 'og-card-head' }, el('h2', { class: 'og-grow', text: 'Presets and saved configurations' }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
+    el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: 'Presets and saved configurations' }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
     el('div', { class: 'og-preset-filter' }, search, method, memory),
     el('div', { class: 'og-preset-body' }, list, detail),
     el('div', { class: 'og-dialog-buttons' }, warning, button('Cancel', { onclick: () => dialog.close() }), openButton));

@@ -72,6 +72,9 @@ const KEPT_SECRETS = ['secrets.huggingface_token'];
 const MOST_VALUES = 4;
 const MOST_UNDO = 200;
 
+/** Ask for schema and settings: at the start of the page, while Gradio is still building it. */
+export const ask = () => Promise.all([api('GET', 'api/config/schema'), api('GET', 'api/config/current')]);
+
 export class Settings {
   constructor() {
     this.schema = null;
@@ -88,8 +91,8 @@ export class Settings {
     for (const [path, draft] of Object.entries(JSON.parse(sessionStorage.getItem(KEPT) || '{}'))) this.drafts.set(path, { ...draft, state: 'waiting' });
   }
 
-  async open() {
-    const [schema, document_] = await Promise.all([api('GET', 'api/config/schema'), api('GET', 'api/config/current')]);
+  async open(asked) {
+    const [schema, document_] = await asked;
     this.schema = schema;
     const all = fieldsOf(schema);
     this.fields = all.filter((field) => field.kind !== 'secret' || KEPT_SECRETS.includes(field.path));
