@@ -41,7 +41,7 @@ def panel() -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
         command = [sys.executable, str(ROOT / "app.py"), "--demo", "--no-open", "--port", str(port), "--data", folder]
         process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
         url = f"http://127.0.0.1:{port}/"
@@ -83,10 +83,24 @@ def show(page: Page, url: str, tab: str) -> None:
     page.wait_for_timeout(1500)
 
 
+# What of this machine stands in texts and fields, and what the pictures show in its place.
+NEUTRAL = """pairs => {
+  const neutral = text => pairs.reduce((now, [from, to]) => now.replaceAll(from, to), text)
+    .replace(/^Linux-\\S+$/, 'Linux')
+    .replace(/\\S*\\/screenshots-\\w+/, '/home/you/onetrainer_gradio');
+  for (const field of document.querySelectorAll('input[type=text], textarea')) field.value = neutral(field.value);
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = neutral(texts.currentNode.data);
+}"""
+
+
 def save(page: Page, name: str) -> None:
-    """Keep what the page shows, in 256 colours: a third of the bytes, and the repository stays small."""
+    """Keep what the page shows; where no sample is in view in 256 colours, so that the repository stays small."""
+    page.evaluate(NEUTRAL, [[str(ROOT), "/home/you/onetrainer-gradio"]])
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture.quantize(256, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    if not name.startswith("sample"):
+        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    picture.save(IMAGES / name, optimize=True)
 
 
 def shoot(browser: Browser, url: str, tabs: tuple[str, ...], scheme: str = "light", suffix: str = "") -> None:

@@ -78,17 +78,14 @@ def make_app(settings: PanelSettings, *, access: Access | None = None) -> FastAP
 
 
 def open_with(service: TrainerService, settings: PanelSettings) -> None:
-    """Make what was asked for the current settings; otherwise they are those of the last time.
+    """Make the file that was asked for the current settings; otherwise they are those of the last time, or the demo's.
 
-    :raises ConfigError: when the file or the preset cannot be read.
+    :raises ConfigError: when the file cannot be read.
     """
     from onetrainer_gradio.config.documents import read_file
-    from onetrainer_gradio.config.presets import DEMO_PRESET
 
     if settings.config_file is not None:
         service.configs.replace(read_file(settings.config_file), settings.config_file.stem)
-    elif settings.demo:
-        service.configs.load(DEMO_PRESET)
 
 
 def mount_page(app: FastAPI, service: TrainerService, data_folder: Path) -> None:

@@ -1,45 +1,66 @@
 """Trains the demo model from nothing: ``python -m onetrainer_gradio.demo.build``.
 
-On the same machine, with the same versions and the same number of threads, the same seed gives the same files.
+On the same machine with the same versions the same seed gives the same files (each stage sets its number of threads).
 Another machine sums in another order and gives a model as good, not the same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import shutil
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from onetrainer_gradio.demo import MODEL_FOLDER, PICTURES_FOLDER, check, layout, world
-from onetrainer_gradio.demo.lessons_painter import collect, train_painter
-from onetrainer_gradio.demo.lessons_vae import Say, train_vae
-from onetrainer_gradio.demo.paint import contact_sheet, open_pipeline, paint
+from onetrainer_gradio.demo import MODEL_FOLDER, PICTURES_FOLDER, layout, world
+from onetrainer_gradio.demo.exam import Exam, examine
+from onetrainer_gradio.demo.lessons_painter import WordTest, collect, train_painter
+from onetrainer_gradio.demo.lessons_vae import Say, polish_decoder, train_vae
+from onetrainer_gradio.demo.paint import contact_sheet, open_pipeline
 from onetrainer_gradio.demo.start import quiet_residuals
 from onetrainer_gradio.demo.vocabulary import write_tokenizer
 
 PICTURE_COUNT = 20
 PICTURE_SEED = 7
-EXAM_SEED = 1000
-"""Seed of the prompts and the noise of the exam."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of the painter's lesson: optimizer steps on scenes of ``size`` px with things ``zoom`` times as large."""
+
+    steps: int
+    size: int
+    zoom: float
+    scenes: int
+    learning_rate: float
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long each lesson lasts, in optimizer steps, and how many scenes the painter sees."""
+    """How long each lesson lasts.
+
+    The painter learns the words on small pictures, where a step costs a quarter, and the full size afterwards.
+    """
 
     vae_crop_steps: int = 700
     vae_whole_steps: int = 250
-    scenes: int = 6144
-    painter_steps: int = 3000
+    rounds: tuple[Round, ...] = (Round(3000, 64, 1.35, 4096, 1.2e-3), Round(600, world.SIZE, 1.0, 4096, 6e-4))
+    polish_steps: int = 400
+
+    def divided(self, by: int) -> Plan:
+        """The same plan with a fraction of its steps and scenes."""
+        rounds = tuple(replace(lesson, steps=lesson.steps // by, scenes=max(lesson.scenes // by, 32)) for lesson in self.rounds)
+        return Plan(self.vae_crop_steps // by, self.vae_whole_steps // by, rounds, self.polish_steps // by)
 
 
 def save_model(folder: Path, *, vae: Any, unet: Any, text_encoder: Any, scheduler: Any) -> None:
@@ -50,8 +71,9 @@ def save_model(folder: Path, *, vae: Any, unet: Any, text_encoder: Any, schedule
     write_tokenizer(folder / "tokenizer")
     scheduler.save_pretrained(folder / "scheduler")
     for name, part in (("vae", vae), ("unet", unet), ("text_encoder", text_encoder)):
-        part.half().save_pretrained(folder / name, safe_serialization=True)
-        part.float()
+        copy.deepcopy(part).half().save_pretrained(folder / name, safe_serialization=True)
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes files that only their owner can read
     index = {
         "_class_name": "StableDiffusionPipeline",
         "_diffusers_version": "0.30.0",
@@ -77,46 +99,93 @@ def write_pictures(folder: Path, count: int = PICTURE_COUNT, seed: int = PICTURE
         path.with_suffix(".txt").write_text(scene.caption + "\n", encoding="utf-8")
 
 
-def examine(pipeline: Any, *, seed: int = EXAM_SEED, count: int = 16) -> tuple[int, int, list[world.Pixels]]:
-    """How many old prompts are painted right, how many new ones show the new concept, and all the pictures."""
-    old = world.known_scenes(count, seed)
-    new = world.new_scenes(count, seed)
-    painted_old = paint(pipeline, [scene.caption for scene in old], seed=seed)
-    painted_new = paint(pipeline, [scene.caption for scene in new], seed=seed)
-    right = sum(check.shows_scene(picture, scene) for picture, scene in zip(painted_old, old, strict=True))
-    return right, sum(map(check.shows_new, painted_new)), painted_old + painted_new
+def show(exam: Exam, sheet: Path, moment: str, say: Say) -> None:
+    """Saves the exam's pictures as one sheet and says its results."""
+    Image.fromarray(contact_sheet(list(exam.pictures), 8)).save(sheet)
+    say(f"{moment}: {sum(exam.old)}/{len(exam.old)} old prompts right, {sum(exam.new)}/{len(exam.new)} show the new word")
 
 
-def build(folder: Path, *, seed: int, plan: Plan, work: Path | None, say: Say) -> None:
-    """Trains and writes the whole model; ``work`` gets contact sheets to look at while it learns."""
-    start = time.monotonic()
+def learn_vae(folder: Path, *, seed: int, plan: Plan, say: Say) -> Any:
+    """The first stage: an autoencoder; a finished one in ``folder`` is taken as it is."""
+    if (folder / "config.json").exists():
+        return AutoencoderKL.from_pretrained(folder)
+    torch.set_num_threads(2)
     vae = layout.new_vae(seed)
     quiet_residuals(vae)
     train_vae(vae, seed=seed, crop_steps=plan.vae_crop_steps, whole_steps=plan.vae_whole_steps, say=say)
-    say(f"autoencoder ready after {time.monotonic() - start:.0f} s")
+    vae.save_pretrained(folder)
+    return vae
 
-    write_tokenizer(folder / "tokenizer")
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    album = collect(vae, tokenizer, seed=seed + 1, count=plan.scenes, say=say)
-    unet, text_encoder, scheduler = layout.new_unet(seed), layout.new_text_encoder(seed), layout.new_scheduler()
+
+def learn_painting(folder: Path, vae: Any, *, seed: int, plan: Plan, say: Say) -> tuple[Any, Any, Any]:
+    """The second stage: UNet, text encoder and scheduler, in rounds; finished rounds in ``folder`` are taken as they are.
+
+    Each round starts from the averages that the last one left (in half precision), with a new optimizer and new scenes.
+    """
+    scheduler = layout.new_scheduler()
+    unet, text_encoder = layout.new_unet(seed), layout.new_text_encoder(seed)
     quiet_residuals(unet)
+    for number, lesson in enumerate(plan.rounds):
+        done = folder / f"round-{number}"
+        if not (done / "model_index.json").exists():
+            torch.set_num_threads(1)  # steps this small do not gain from a second one
+            write_tokenizer(folder / "tokenizer")
+            tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+            album = collect(
+                vae,
+                tokenizer,
+                seed=seed + 1 + 10 * number,
+                count=lesson.scenes,
+                size=lesson.size,
+                zoom=lesson.zoom,
+                say=say,
+            )
 
-    def watch(step: int, unet: Any, text_encoder: Any) -> None:
-        if work is None:
-            return
-        work.mkdir(parents=True, exist_ok=True)
-        save_model(work / "model", vae=vae, unet=unet, text_encoder=text_encoder, scheduler=scheduler)
-        right, new, pictures = examine(open_pipeline(work / "model"))
-        Image.fromarray(contact_sheet(pictures, 8)).save(work / f"step-{step:05d}.png")
-        say(f"painter: exam at step {step}: old words {right}/16, new word {new}/16")
+            test = WordTest(vae, tokenizer, seed=seed + 5, size=lesson.size, zoom=lesson.zoom)
 
-    train_painter(unet, text_encoder, scheduler, album, seed=seed + 2, steps=plan.painter_steps, say=say, watch=watch)
+            def watch(step: int, unet: Any, text_encoder: Any, number: int = number, test: WordTest = test) -> None:
+                say(f"painter: error by wrong word: {test(unet, text_encoder, scheduler)}")
+                glance = folder / f"glance-{number}-{step}"
+                save_model(glance, vae=vae, unet=unet, text_encoder=text_encoder, scheduler=scheduler)
+
+            train_painter(
+                unet,
+                text_encoder,
+                scheduler,
+                album,
+                seed=seed + 2 + 10 * number,
+                steps=lesson.steps,
+                learning_rate=lesson.learning_rate,
+                say=say,
+                watch=watch,
+            )
+            save_model(done, vae=vae, unet=unet, text_encoder=text_encoder, scheduler=scheduler)
+        pipeline = open_pipeline(done)
+        unet, text_encoder = pipeline.unet, pipeline.text_encoder
+    return unet, text_encoder, scheduler
+
+
+def polish(folder: Path, vae: Any, *, seed: int, plan: Plan, say: Say) -> Any:
+    """The third stage: the same autoencoder with a better decoder; a finished one in ``folder`` is taken as it is."""
+    if not (folder / "config.json").exists():
+        torch.set_num_threads(1)
+        polish_decoder(vae, seed=seed + 3, steps=plan.polish_steps, say=say)
+        vae.save_pretrained(folder)
+    return AutoencoderKL.from_pretrained(folder)
+
+
+def build(folder: Path, *, seed: int, plan: Plan, work: Path, say: Say) -> None:
+    """Trains and writes the whole model; stages already finished in ``work`` are taken from there."""
+    start = time.monotonic()
+    vae = learn_vae(work / "vae", seed=seed, plan=plan, say=say)
+    say(f"autoencoder ready after {time.monotonic() - start:.0f} s")
+    unet, text_encoder, scheduler = learn_painting(work / "painter", vae, seed=seed, plan=plan, say=say)
+    say(f"painter ready after {time.monotonic() - start:.0f} s")
+    vae = polish(work / "polished", vae, seed=seed, plan=plan, say=say)
+    if folder.exists():
+        shutil.rmtree(folder)
     save_model(folder, vae=vae, unet=unet, text_encoder=text_encoder, scheduler=scheduler)
-    right, new, pictures = examine(open_pipeline(folder))
-    if work is not None:
-        work.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(contact_sheet(pictures, 8)).save(work / "final.png")
-    say(f"done after {time.monotonic() - start:.0f} s: old words {right}/16, new word {new}/16 (not taught)")
+    show(examine(open_pipeline(folder)), work / "final.png", f"done after {time.monotonic() - start:.0f} s", say)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,21 +197,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=MODEL_FOLDER, help="folder of the model (default: in the package)")
     parser.add_argument("--pictures", type=Path, default=PICTURES_FOLDER, help="folder of the new word's pictures")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads; part of what makes the result the same")
-    parser.add_argument("--steps", type=int, default=Plan.painter_steps, help="optimizer steps of UNet and text encoder")
-    parser.add_argument("--vae-steps", type=int, default=Plan.vae_crop_steps, help="autoencoder steps on crops")
-    parser.add_argument("--scenes", type=int, default=Plan.scenes, help="how many scenes the UNet learns from")
-    parser.add_argument("--watch", type=Path, help="folder for contact sheets painted during the training")
+    parser.add_argument("--divide", type=int, default=1, help="divide all steps by this, for a quick try")
+    parser.add_argument("--work", type=Path, help="folder for finished stages and contact sheets (default: a temporary one)")
     parser.add_argument("--only-pictures", action="store_true", help="draw the new word's pictures and train nothing")
     options = parser.parse_args(arguments)
     write_pictures(options.pictures)
     if options.only_pictures:
         return 0
-    torch.set_num_threads(options.threads)
-    if options.out.exists():
-        shutil.rmtree(options.out)
-    plan = Plan(vae_crop_steps=options.vae_steps, scenes=options.scenes, painter_steps=options.steps)
-    build(options.out, seed=options.seed, plan=plan, work=options.watch, say=lambda line: print(line, flush=True))
+    plan = Plan().divided(options.divide)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = options.work or Path(scratch)
+        build(options.out, seed=options.seed, plan=plan, work=work, say=lambda line: print(line, flush=True))
     return 0
 
 

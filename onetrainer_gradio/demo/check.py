@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 
 WORK_SIZE = 64
 """Pictures are compared with templates at this edge in pixels."""
-RADII = (0.13, 0.15, 0.165, 0.18, 0.195, 0.21, 0.23)
+RADII = (0.13, 0.15, 0.165, 0.18, 0.195, 0.21, 0.23, 0.25, 0.27)
 DIFFERENT = 45.0
 """Distance in 0..255 colour units from which a pixel belongs to the thing and not to the background."""
 NEAR_COLOUR = 75.0

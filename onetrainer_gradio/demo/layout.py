@@ -29,7 +29,7 @@ UNET_CONFIG: dict[str, Any] = {
     "out_channels": 4,
     "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-    "block_out_channels": (32, 96, 128),
+    "block_out_channels": (32, 96, 96),
     "layers_per_block": 1,
     "cross_attention_dim": TEXT_WIDTH,
     "norm_num_groups": 2,

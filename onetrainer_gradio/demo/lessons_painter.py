@@ -6,8 +6,8 @@ import copy
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,14 +19,15 @@ from onetrainer_gradio.demo.lessons_vae import Say, to_tensor
 EMPTY_CAPTIONS = 0.1
 """Share of captions that are emptied, so that classifier-free guidance works (Ho and Salimans, 2022)."""
 EMA_DECAY = 0.995
+MOST_WEIGHT = 60.0
 
 Watch = Callable[[int, Any, Any], None]
-"""Gets the step and the averaged text encoder and UNet."""
+"""Gets the step and the running averages of UNet and text encoder."""
 
 
 @dataclass(frozen=True)
 class Album:
-    """Scenes ready for training: scaled latents (N, 4, 16, 16) and token numbers (N, 77), in the same order.
+    """Scenes ready for training: scaled latents (N, 4, H, W) and token numbers (N, 77), in the same order.
 
     ``empty`` (77,) are the tokens of the empty caption.
     """
@@ -44,21 +45,61 @@ def tokens_of(tokenizer: Any, captions: list[str]) -> Tensor:
     return tokens
 
 
-def collect(vae: Any, tokenizer: Any, *, seed: int, count: int, say: Say) -> Album:
-    """Draws ``count`` random scenes of the world and encodes them once."""
+def collect(vae: Any, tokenizer: Any, *, seed: int, count: int, size: int, zoom: float, say: Say) -> Album:
+    """Draws ``count`` random scenes of the world at ``size`` px, things ``zoom`` times as large, and encodes them once."""
     dice = random.Random(seed)
     scenes = [world.random_scene(dice) for _ in range(count)]
+    drawn = [replace(scene, radius=scene.radius * zoom) for scene in scenes]
     latents = []
     with torch.no_grad():
         for first in range(0, count, 32):
-            pictures = np.stack([world.render(scene) for scene in scenes[first : first + 32]])
+            pictures = np.stack([world.render(scene, size) for scene in drawn[first : first + 32]])
             latents.append(vae.encode(to_tensor(pictures)).latent_dist.mean * vae.config.scaling_factor)
-    say(f"painter: {count} scenes encoded")
+    say(f"painter: {count} scenes of {size} px encoded")
     return Album(
         torch.cat(latents),
         tokens_of(tokenizer, [scene.caption for scene in scenes]),
         tokens_of(tokenizer, [""])[0],
     )
+
+
+class WordTest:
+    """Which words of a caption the painter uses already: the error of its guess at the clean latents, with right captions
+    and with captions that are wrong in one word. A word that makes no difference has not been learned yet."""
+
+    WORDS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "thing": world.SHAPES,
+        "colour": tuple(world.COLOURS),
+        "place": tuple(world.PLACES),
+        "background": tuple(world.BACKGROUNDS),
+    }
+
+    def __init__(self, vae: Any, tokenizer: Any, *, seed: int, size: int, zoom: float, count: int = 24) -> None:
+        dice = random.Random(seed)
+        scenes = [replace(world.random_scene(dice), says_place=True, says_background=True) for _ in range(count)]
+        pictures = np.stack([world.render(replace(scene, radius=scene.radius * zoom), size) for scene in scenes])
+        with torch.no_grad():
+            self.latents = vae.encode(to_tensor(pictures)).latent_dist.mean * vae.config.scaling_factor
+        captions = {"right": [scene.caption for scene in scenes]}
+        for word, choices in self.WORDS.items():
+            captions[word] = []
+            for scene in scenes:
+                wrong: dict[str, Any] = {word: dice.choice([one for one in choices if one != getattr(scene, word)])}
+                captions[word].append(replace(scene, **wrong).caption)
+        self.tokens = {word: tokens_of(tokenizer, texts) for word, texts in captions.items()}
+        self.noise = torch.randn(self.latents.shape, generator=torch.Generator().manual_seed(seed))
+
+    def __call__(self, unet: Any, text_encoder: Any, scheduler: Any, timestep: int = 800) -> str:
+        """One line with the error for right captions and for each kind of wrong word."""
+        timesteps = torch.full((len(self.latents),), timestep)
+        noisy = scheduler.add_noise(self.latents, self.noise, timesteps)
+        kept = float(scheduler.alphas_cumprod[timestep])
+        results = []
+        with torch.no_grad():
+            for word, tokens in self.tokens.items():
+                guess = unet(noisy, timesteps, text_encoder(tokens).last_hidden_state).sample
+                results.append(f"{word} {float((guess - self.noise).square().mean()) * (1 - kept) / kept:.3f}")
+        return ", ".join(results)
 
 
 def train_painter(
@@ -73,13 +114,13 @@ def train_painter(
     batch: int = 32,
     learning_rate: float = 1.2e-3,
     watch: Watch | None = None,
-    watch_every: int = 500,
+    watch_every: int = 200,
 ) -> None:
-    """Trains both parts from scratch; they hold their running averages afterwards.
+    """Trains both parts together; they hold their running averages afterwards.
 
-    The loss is the error of the predicted noise, weighted by 1 / sqrt(alpha_bar): between the plain epsilon loss,
-    which hardly rewards the high noise levels where the layout is decided, and the velocity loss
-    (Salimans and Ho, 2022), whose weight is 1 / alpha_bar.
+    The loss is the error of the predicted noise, weighted by 1 / alpha_bar (at most ``MOST_WEIGHT``), which is the
+    velocity loss (Salimans and Ho, "Progressive distillation", 2022). The plain epsilon loss hardly rewards the high
+    noise levels, where place and shape are decided and where the caption alone can say them.
     """
     generator = torch.Generator().manual_seed(seed)
     dice = random.Random(seed)
@@ -91,7 +132,7 @@ def train_painter(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=max(steps, 2), pct_start=0.05, final_div_factor=100.0
     )
-    weights = scheduler.alphas_cumprod.rsqrt()
+    weights = scheduler.alphas_cumprod.reciprocal().clamp(max=MOST_WEIGHT)
     weights = weights / weights.mean()
     order: list[int] = []
     smooth = 1.0
@@ -124,7 +165,7 @@ def train_painter(
             say(f"painter: step {step + 1}/{steps}, loss {smooth:.4f}, {time.monotonic() - start:.0f} s")
         if watch is not None and step and step % watch_every == 0:
             averages.eval()
-            watch(step, averages[1], averages[0])
+            watch(step, averages[0], averages[1])
     with torch.no_grad():
         torch._foreach_copy_(trained, averaged)
     parts.eval()

@@ -17,6 +17,8 @@ Say = Callable[[str], None]
 
 LEARNING_RATE = 1.5e-3
 START_LOG_VARIANCE = -5.0
+POLISH_NOISE = 0.03
+"""Standard deviation of the noise on the decoder's latents, in units of the scaled latents."""
 KL_WEIGHT = 2e-4
 """Weight of the mean Kullback-Leibler term beside the mean absolute error of pictures in -1..1."""
 
@@ -45,6 +47,11 @@ def to_tensor(pictures: world.Pixels) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
+def draw_practice(dice: random.Random, count: int) -> world.Pixels:
+    """Pictures of the world and practice pictures in turn, (count, 128, 128, 3)."""
+    return np.stack([world.render(world.random_scene(dice)) if number % 2 else practice_picture(dice) for number in range(count)])
+
+
 def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Say) -> None:
     """Trains the autoencoder on crops of 64 px, then on whole pictures, with one learning-rate arc over both.
 
@@ -52,9 +59,7 @@ def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Sa
     """
     dice = random.Random(seed)
     count = 2048
-    pictures = np.stack(
-        [world.render(world.random_scene(dice)) if number % 2 else practice_picture(dice) for number in range(count)]
-    )
+    pictures = draw_practice(dice, count)
     say(f"autoencoder: {count} pictures drawn")
     total = crop_steps + whole_steps
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
@@ -95,3 +100,37 @@ def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Sa
         sample = torch.cat([vae.encode(to_tensor(pictures[n : n + 32])).latent_dist.mean for n in range(0, 256, 32)])
     vae.register_to_config(scaling_factor=round(1.0 / sample.std().item(), 5))
     say(f"autoencoder: mean {sample.mean().item():.3f}, scaling factor {vae.config.scaling_factor}")
+
+
+def polish_decoder(vae: Any, *, seed: int, steps: int, say: Say, learning_rate: float = 6e-4) -> None:
+    """Trains the decoder alone, on whole pictures and the latents that training and sampling use.
+
+    The latents stay what they are, so this can follow (or run beside) the painter's lesson.
+    """
+    dice = random.Random(seed)
+    count = 1024
+    pictures = draw_practice(random.Random(seed), count)
+    with torch.no_grad():
+        latents = torch.cat([vae.encode(to_tensor(pictures[n : n + 32])).latent_dist.mean for n in range(0, count, 32)])
+    trained = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2), pct_start=0.05)
+    generator = torch.Generator().manual_seed(seed)
+    vae.train()
+    start = time.monotonic()
+    for step in range(steps):
+        chosen = [dice.randrange(count) for _ in range(8)]
+        images = to_tensor(pictures[chosen])
+        # a little noise: painted latents are never exactly what the encoder says
+        noise = torch.randn(latents[chosen].shape, generator=generator) * (POLISH_NOISE / vae.config.scaling_factor)
+        difference = vae.decode(latents[chosen] + noise).sample - images
+        loss = difference.abs().mean() + difference.square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 0 or step == steps - 1:
+            error = difference.abs().mean().item()
+            say(f"decoder: step {step + 1}/{steps}, L1 {error:.4f}, {time.monotonic() - start:.0f} s")
+    vae.eval()

@@ -17,7 +17,7 @@ GUIDANCE = 4.0
 
 def open_pipeline(folder: Path) -> Any:
     """The demo model, or a LoRA-free copy of it, in float32 on the CPU."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, safety_checker=None)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

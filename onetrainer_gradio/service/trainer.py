@@ -188,9 +188,12 @@ class TrainerService:
                 expected=", ".join(file["name"] for file in backups),
                 change="start it anew",
             )
-        path = run.open_file(chosen[-1]["id"]).path
+        file = run.open_file(chosen[-1]["id"])
         config, _ = from_document(run.config())
-        options = run.options().model_copy(update={"resume_from": str(path), "resumes_run": run_id})
+        options = run.options()
+        # a step limit that is reached already has done its work: whoever resumes wants to go on
+        limit = options.max_steps if options.max_steps and options.max_steps > file.global_step else None
+        options = options.model_copy(update={"resume_from": str(file.path), "resumes_run": run_id, "max_steps": limit})
         return self.start(config, options)
 
     def _refuse_start_if_busy(self) -> None:

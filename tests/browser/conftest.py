@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,13 +106,19 @@ class Panel:
         revision = self.get("api/config/current")["revision"]
         return self.send("PATCH", "api/config/current", {"revision": revision, "changes": changes})
 
+    def wait(self, predicate: Callable[[dict[str, Any]], bool], timeout_s: float = 20.0) -> None:
+        """Wait until the state is as asked."""
+        give_up_at = time.monotonic() + timeout_s
+        while not predicate(self.get("api/training/status")):
+            assert time.monotonic() < give_up_at, "the panel's state did not come"
+            time.sleep(0.05)
+
     def idle(self) -> None:
         """Stop what runs and put the settings back."""
         if self.get("api/training/status")["is_training"]:
-            self.send("POST", "api/training/stop")
-            give_up_at = time.monotonic() + 20
-            while self.get("api/training/status")["process_running"] and time.monotonic() < give_up_at:
-                time.sleep(0.05)
+            with contextlib.suppress(urllib.error.HTTPError):  # it has ended, or is stopping, meanwhile
+                self.send("POST", "api/training/stop")
+        self.wait(lambda state: not state["process_running"])
         self.send("PUT", "api/config/current", {"config": self.document, "name": "small"})
 
     @property
@@ -119,9 +126,12 @@ class Panel:
         return to_document(small_config(self.folder / "work"), packed=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """A running Chromium; skipped with the reason where there is none."""
+    """A running Chromium; skipped with the reason where there is none.
+
+    It ends with this folder's tests: as long as it runs, no other test can run an event loop in this thread.
+    """
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
@@ -136,7 +146,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_panel(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Panel]:
     panel = Panel(tmp_path_factory.mktemp("panel")).start()
     yield panel

@@ -27,8 +27,10 @@ def demo(chromium: Any, tmp_path: Path) -> Iterator[Panel]:
     if not DEMO_MODEL.exists():
         panel.idle()
     yield panel
-    panel.idle()
-    panel.stop()
+    try:
+        panel.idle()
+    finally:
+        panel.stop()
 
 
 def test_from_the_first_look_to_the_finished_file(visitor: Visitor, demo: Panel, tmp_path: Path) -> None:

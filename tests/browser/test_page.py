@@ -207,3 +207,36 @@ def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> N
     expect(meters).to_have_count(6)
     for place, text in enumerate(("93 %", "75 %", "71 °C"), start=3):
         expect(meters.nth(place)).to_contain_text(text)
+
+
+def test_the_curve_of_an_earlier_run_can_be_shown(visitor: Visitor, panel: Panel) -> None:
+    """From the list of runs the chart, console and problems go to another run, and back to the present one."""
+    for name, steps in (("earlier", 30), ("later", 50)):
+        panel.send("POST", "api/training/start", {"options": {"name": name, "tags": [f"steps={steps}", "step_s=0.001"]}})
+        panel.wait(lambda state: not state["process_running"])
+    page = visitor.open("training")
+    summary = page.locator("#og-chart-summary")
+    expect(summary).to_contain_text("up to step 50")
+    earlier = page.locator(".og-run", has_text="earlier")
+    earlier.locator("summary").click()
+    earlier.get_by_role("button", name="Show its curve").click()
+    expect(page.locator(".og-which")).to_contain_text("earlier")
+    expect(summary).to_contain_text("up to step 30")
+    page.get_by_role("button", name="Learning rate").click()
+    expect(summary).to_contain_text("Learning rate up to step 30")
+    page.get_by_role("button", name="Back to the present run").click()
+    expect(summary).to_contain_text("up to step 50")
+
+
+def test_a_picture_of_ones_own_begins_with_values_that_fit(visitor: Visitor, panel: Panel) -> None:
+    """The form takes size and steps from the first sample prompt, is closed to use without a run, and says why."""
+    page = visitor.open("samples")
+    page.get_by_text("Paint a picture of your own").click()
+    expect(page.get_by_label("Width")).to_have_value("32")
+    expect(page.get_by_role("button", name="Paint")).to_be_disabled()
+    expect(page.get_by_text("No run is going on.")).to_be_visible()
+    panel.send("POST", "api/training/start")
+    expect(page.get_by_role("button", name="Paint")).to_be_enabled()
+    page.get_by_label("Prompt", exact=True).fill("mine")
+    page.get_by_role("button", name="Paint").click()
+    expect(page.locator(".og-group h4", has_text="mine")).to_be_visible()

@@ -53,7 +53,9 @@ def test_a_restarted_panel_takes_up_edits_and_the_run(visitor: Visitor, tmp_path
         expect(page.locator("#og-start")).to_be_enabled()
         assert navigated == []
     finally:
-        if panel.process is None:
-            panel.start()
-        panel.idle()
-        panel.stop()
+        try:
+            if panel.process is None:
+                panel.start()
+            panel.idle()
+        finally:
+            panel.stop()

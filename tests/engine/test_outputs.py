@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from onetrainer_gradio.commands import BackupNow, SaveNow
 from onetrainer_gradio.errors import DiskFullError
 from onetrainer_gradio.events import BackupFailed, BackupMade, ModelSaved, SaveFailed
 from tests.engine.recording import Desk, Recorder, after_step
+
+resource = pytest.importorskip("resource", reason="limits of a process exist on POSIX systems only")
 
 pytestmark = pytest.mark.slow
 

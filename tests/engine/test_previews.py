@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy
 import pytest
 from PIL import Image
 
@@ -165,3 +166,18 @@ def test_default_samples_are_painted_on_command(configured, train):
     assert [event.command_id for event in made] == [asked.id] * 2
     assert {event.global_step for event in made} == {2}
     assert recorder.answer(asked).outcome == "done"
+
+
+def test_guidance_below_one_leans_to_the_negative_prompt(configured, train):
+    """At 0 only the negative prompt counts, at 1 only the prompt; swapping the two prompts swaps the pictures."""
+    prompts = {"prompt": "a red cross", "negative_prompt": "a blue circle on a black background"}
+    swapped = {"prompt": prompts["negative_prompt"], "negative_prompt": prompts["prompt"]}
+    samples = [
+        SAMPLE | prompts | {"cfg_scale": 0.0},
+        SAMPLE | swapped | {"cfg_scale": 1.0},
+        SAMPLE | prompts | {"cfg_scale": 1.0},
+    ]
+    config = configured(samples=samples, sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
+    _, recorder = train(config, max_steps=1)
+    zero, other, one = (numpy.asarray(Image.open(made.path)).astype(int) for made in recorder.of(SampleMade))
+    assert abs(zero - other).mean() < abs(zero - one).mean()

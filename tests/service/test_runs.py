@@ -48,7 +48,8 @@ def test_a_run_is_found_again_as_it_was_created(store: RunStore) -> None:
 
 def test_ids_sort_by_time_and_hold_no_path(store: RunStore) -> None:
     """The newest run comes first; only a well formed id is looked for."""
-    older, newer = new_run_id(1_000_000), new_run_id(2_000_000)
+    older, newer = new_run_id(1_000_000.25), new_run_id(1_000_000.5)
+    assert older < newer < new_run_id(1_000_001)
     for run_id in (newer, older):
         create(store, run_id)
     (store.folder / "notes").mkdir()

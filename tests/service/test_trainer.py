@@ -239,6 +239,20 @@ def test_a_run_goes_on_from_a_backup(make_service: MakeService, tmp_path: Path) 
         service.resume(empty.id)
 
 
+def test_a_step_limit_that_is_reached_does_not_end_the_resumed_run_at_once(make_service: MakeService, tmp_path: Path) -> None:
+    """Whoever resumes wants to go on: a limit behind the backup falls away, one before it stays."""
+    service = make_service()
+    first = start(service, tmp_path, "steps=20", "backup_every=5", max_steps=10)
+    service.wait_for(ended, PATIENCE_S)
+    kept = service.resume(first.id, "backup-5")
+    service.wait_for(ended, PATIENCE_S)
+    assert service.runs.get(kept).options().max_steps == 10
+    dropped = service.resume(first.id, "backup-10")
+    service.wait_for(ended, PATIENCE_S)
+    assert service.runs.get(dropped).options().max_steps is None
+    assert service.runs.get(dropped).metrics.rows()[-1, 0] == 20
+
+
 def test_viewers_hear_of_everything_in_order(make_service: MakeService, tmp_path: Path) -> None:
     """Events, numbers, log lines, samples and states: what a viewer collects adds up to the run."""
     service = make_service()

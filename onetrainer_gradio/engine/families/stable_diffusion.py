@@ -273,7 +273,14 @@ class StableDiffusion:
         if self._pipeline is None:
             from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-            self._pipeline = StableDiffusionPipeline(
+            class Guided(StableDiffusionPipeline):  # type: ignore[misc]
+                """diffusers leaves guidance out up to a scale of 1; OneTrainer guides at every scale (at 1 it is the same)."""
+
+                @property
+                def do_classifier_free_guidance(self) -> bool:
+                    return bool(self._guidance_scale != 1.0)
+
+            self._pipeline = Guided(
                 vae=self.vae,
                 text_encoder=self.text_encoder,
                 tokenizer=self.tokenizer,

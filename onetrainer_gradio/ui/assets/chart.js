@@ -1,7 +1,7 @@
 // Loss and learning rate over the steps, on a plain 2D canvas. The server thins a long run to the extremes of each bucket;
 // newer points come by the WebSocket.
 
-import { api, on, store } from './live.js';
+import { api, on, store, view as viewRun, viewed } from './live.js';
 import { button, el, format, paced, say, show } from './dom.js';
 
 const BUCKETS = 1000;
@@ -31,6 +31,7 @@ export function mount(place) {
         pace.now();
       },
     })));
+  const which = el('p', { class: 'og-which', hidden: true });
   const wrap = el('div', { class: 'og-canvas-wrap' }, canvas, readout, empty);
   show(reset, false);
 
@@ -38,7 +39,7 @@ export function mount(place) {
     el('div', { class: 'og-card-head' }, pick,
       el('label', { class: 'og-inline' }, el('span', { text: 'Smoothing' }), smoothing),
       el('label', { class: 'og-inline' }, logBox, el('span', { text: 'Log scale' })), el('span', { class: 'og-grow' }), reset),
-    wrap, summary);
+    which, wrap, summary);
   place.append(card);
 
   const keep = () => localStorage.setItem('og-chart', JSON.stringify({ smooth: view.smooth, log: view.log }));
@@ -52,13 +53,28 @@ export function mount(place) {
   const pace = paced(wrap, draw);
 
   const columns = () => {
-    const rates = Object.keys(store.state?.learning_rates || {}).map((name) => `lr/${name}`);
+    const rates = (store.view ? chosen.rates : Object.keys(store.state?.learning_rates || {})).map((name) => `lr/${name}`);
     return { loss: ['loss'], rate: rates, grad: ['grad_norm'] }[view.what];
   };
 
+  /** Of a run chosen from the list: its name, curves and length. False when another one was chosen meanwhile. */
+  let chosen = { id: null, rates: [], steps: 0 };
+  async function choose() {
+    const id = store.view;
+    show(which, Boolean(id));
+    if (!id || chosen.id === id) return true;
+    const { state } = await api('GET', `api/runs/${encodeURIComponent(id)}`);
+    if (store.view !== id) return false;
+    chosen = { id, rates: Object.keys(state.learning_rates || {}), steps: state.progress.global_step };
+    which.replaceChildren(el('span', { text: `Run “${state.name || id}” of ${format.time(state.started_at)}. ` }),
+      button('Back to the present run', { kind: 'small', onclick: () => viewRun(null) }));
+    return true;
+  }
+
   async function load() {
-    const id = store.state?.run_id;
+    const id = viewed();
     show(card, Boolean(id));
+    if (!await choose()) return;
     if (!id) { runId = null; held = { x: [], width: [], low: {}, high: {} }; smoothed = null; asked = ''; pace.ask(); return; }
     const range = view.from === null ? '' : `&first=${Math.floor(view.from)}&last=${Math.ceil(view.to)}`;
     const wanted = `api/runs/${encodeURIComponent(id)}/metrics?buckets=${BUCKETS}&columns=${encodeURIComponent(columns().join(','))}${range}`;
@@ -84,7 +100,8 @@ export function mount(place) {
   }
 
   on('connected', () => load());
-  on('training_state', () => { if (store.state?.run_id !== runId) load(); });
+  on('training_state', () => { if (viewed() !== runId) load(); });
+  on('view', () => { view.from = null; view.to = null; load(); });
   on('metrics', (message) => {
     const shown = columns();
     if (message.run_id !== runId || shown.some((name) => !held.low[name])) { load(); return; }
@@ -293,7 +310,7 @@ export function mount(place) {
 
   function zoom(factor, around) {
     if (!plot) return;
-    const end = store.state?.progress?.global_step || plot.to;
+    const end = (store.view ? chosen.steps : store.state?.progress?.global_step) || plot.to;
     const from = Math.max(0, around - (around - plot.from) * factor);
     const to = Math.min(end, around + (plot.to - around) * factor);
     if (to - from < 4) return;

@@ -1,6 +1,6 @@
 // The console: what the training process printed, bounded, as plain text.
 
-import { api, on, store } from './live.js';
+import { api, on, viewed } from './live.js';
 import { button, el, format, say, show, toast } from './dom.js';
 
 const MOST_LINES = 2000;
@@ -70,7 +70,7 @@ export function mount(place) {
   }
 
   async function load() {
-    const id = store.state?.run_id;
+    const id = viewed();
     runId = id;
     held = [];
     lines.replaceChildren();
@@ -95,7 +95,8 @@ export function mount(place) {
     if (follow.checked !== atEnd && !document.hidden) follow.checked = atEnd;
   });
   on('connected', load);
-  on('training_state', () => { if (store.state?.run_id !== runId) load(); });
+  on('training_state', () => { if (viewed() !== runId) load(); });
+  on('view', load);
   on('log', (message) => {
     // what was read above may come again as news
     if (message.run_id === runId && message.offset > end) add(message.lines);

@@ -5,7 +5,6 @@ import { button, el, format, icon, openDialog, say, show, toast } from './dom.js
 
 const PAGE = 60;
 const MOST_ENLARGED = 4;
-const SAMPLERS = ['DDIM', 'EULER', 'EULER_A', 'DPMPP', 'DPMPP_SDE', 'UNIPC', 'EULER_KARRAS', 'DPMPP_KARRAS', 'DPMPP_SDE_KARRAS', 'UNIPC_KARRAS'];
 
 export function mount(place) {
   const inputs = {};
@@ -141,7 +140,7 @@ export function mount(place) {
         field('width', 'Width', number(512, 8, 8192, 8)), field('height', 'Height', number(512, 8, 8192, 8)),
         field('diffusion_steps', 'Steps', number(20, 1, 1000)), field('cfg_scale', 'Guidance', number(7, 0, 50, 0.5)),
         field('seed', 'Seed', number(42, -1, 2 ** 32 - 1)),
-        field('noise_scheduler', 'Sampler', el('select', {}, SAMPLERS.map((value) => el('option', { value, text: value })))),
+        field('noise_scheduler', 'Sampler', el('select', {}, el('option', { value: 'DDIM', text: 'DDIM' }))),
         el('label', { class: 'og-inline og-end' }, inputs.random_seed = el('input', { type: 'checkbox', id: 'og-custom-random_seed' }), el('span', { text: 'Random seed' }))),
       el('div', { class: 'og-buttons' }, go, why));
 
@@ -169,6 +168,15 @@ export function mount(place) {
       if (!may && !waiting) say(why, now?.why?.sample || '');
       else if (may && why.textContent === now?.why?.sample) say(why, '');
     }
+    /** Begin with the sizes and values of the first sample prompt: they fit the model. */
+    async function begin() {
+      const [{ config }, schema] = await Promise.all([api('GET', 'api/config/current'), api('GET', 'api/config/schema')]);
+      const samplers = schema.properties.samples.items.properties.noise_scheduler.enum;
+      inputs.noise_scheduler.replaceChildren(...samplers.map((value) => el('option', { value, text: value })));
+      const [first] = config.samples || [];
+      if (first) for (const name of ['width', 'height', 'diffusion_steps', 'cfg_scale', 'seed', 'noise_scheduler']) inputs[name].value = first[name];
+    }
+    begin().catch((error) => { if (error.status !== 0) throw error; });
     on('training_state', allow);
     on('connection', allow);
     on('sample_custom', () => { if (waiting) { waiting = ''; say(why, 'Painted.'); } });

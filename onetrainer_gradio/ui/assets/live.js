@@ -15,7 +15,7 @@ const base = new URL('.', document.baseURI);
 export const url = (path) => new URL(path.replace(/^\//, ''), base).href;
 
 /** What the server answered that was no success; `errors` has one entry for each place to change. */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(status, body) {
     super(body?.error || (status ? `The server answered ${status}.` : 'The server cannot be reached.'));
     this.status = status;
@@ -47,7 +47,16 @@ export async function api(method, path, body, { raw = false } = {}) {
 }
 
 const listeners = new Map();
-export const store = { state: null, snapshot: null, connection: 'connecting', since: 0, via: 'websocket' };
+export const store = { state: null, view: null, snapshot: null, connection: 'connecting', since: 0, via: 'websocket' };
+
+/** The run that curve, console and problems show: the present one, or one that was chosen from the list. */
+export const viewed = () => store.view || store.state?.run_id || null;
+
+/** Show another run (null: the present one again). */
+export function view(runId) {
+  store.view = runId === store.state?.run_id ? null : runId;
+  tell('view', store.view);
+}
 
 /** Call `listener` for each message of `type`; returns the way out. */
 export function on(type, listener) {

@@ -1,7 +1,6 @@
 // Fills the places of the page: each element with `data-og` gets the widget of that name, as soon as Gradio puts it in.
 
-import { connect, store, on } from './live.js';
-import { show } from './dom.js';
+import { connect, on, store } from './live.js';
 
 // name of the place -> its module; loaded when the place appears (a tab is built when it is first opened)
 const MODULES = {
@@ -35,7 +34,7 @@ function tabButtons() {
 }
 
 /** Open a tab by its name, as a link on the page or the address does. */
-export function openTab(name) {
+function openTab(name) {
   tabButtons()[TABS.indexOf(name)]?.click();
 }
 
@@ -71,4 +70,6 @@ document.addEventListener('click', (event) => {
 window.addEventListener('hashchange', () => { if (TABS.includes(location.hash.slice(1))) openTab(location.hash.slice(1)); });
 
 connect();
-window.og = { store, on, show };
+MODULES.form(); // it asks for the settings while Gradio is still building the page
+// for tests, and for people who open the browser's console
+window.og = { store, on };

@@ -1,7 +1,7 @@
 // Warnings and errors of the run, and the true cause of its end. Nothing to say: nothing shown.
 
-import { api, on, store } from './live.js';
-import { button, el, format, show } from './dom.js';
+import { api, on, viewed } from './live.js';
+import { el, format, show } from './dom.js';
 
 const KINDS = { warned: 'warn', backup_failed: 'bad', save_failed: 'bad' };
 const TYPES = 'warned,backup_failed,save_failed,command_answered,run_ended';
@@ -63,7 +63,7 @@ export function mount(place) {
   }
 
   async function load() {
-    const id = store.state?.run_id;
+    const id = viewed();
     runId = id;
     seen = new Map();
     list.replaceChildren();
@@ -84,7 +84,8 @@ export function mount(place) {
   }
 
   on('connected', load);
-  on('training_state', () => { if (store.state?.run_id !== runId) load(); });
+  on('training_state', () => { if (viewed() !== runId) load(); });
+  on('view', load);
   on('event', (message) => { if (message.run_id === runId) add(message.event, message.journal_seq); });
   load();
 }

@@ -1,6 +1,6 @@
 // All runs: how each ended, how far it came, its files to download, and the way to go on from it.
 
-import { api, on, store, url } from './live.js';
+import { api, on, store, url, view, viewed } from './live.js';
 import { button, confirmed, el, format, icon, say, show, toast } from './dom.js';
 import { ending } from './words.js';
 
@@ -58,6 +58,7 @@ export function mount(place) {
       cause ? el('p', { class: 'og-cause', text: cause }) : '',
       files,
       el('div', { class: 'og-buttons' },
+        button('Show its curve', { icon: 'chart', kind: 'small', onclick: () => { view(run.id); document.getElementById('og-chart').scrollIntoView({ block: 'center' }); } }),
         may && button('Go on from its last backup', { icon: 'right', kind: 'small', onclick: () => resume(run) }),
         may && button('Delete', {
           icon: 'trash', kind: 'small', title: 'Delete the record of this run', onclick: () => remove(run, path),
@@ -85,6 +86,7 @@ export function mount(place) {
     if (!await confirmed('Delete this run?', `The record of “${run.name || run.id}” (settings, curve and log) is removed. Models, backups and samples in its workspace stay.`, 'Delete')) return;
     try {
       await api('DELETE', path);
+      if (viewed() === run.id) view(null);
       await load();
     } catch (error) {
       toast(error.message, 'bad');

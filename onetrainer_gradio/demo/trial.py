@@ -1,0 +1,119 @@
+"""The demo as one trial: exam before, the preset's run in a process of its own, exam after."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.commands import Command
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.config.documents import from_document, read_file, to_document, write_file
+from onetrainer_gradio.config.presets import DEMO_PRESET, load_preset
+from onetrainer_gradio.config.resolve import resolve_paths
+from onetrainer_gradio.demo.exam import Exam, examine_file
+from onetrainer_gradio.events import Event, SampleMade, StepDone, encode, tag
+
+CONFIG_FILE = "trial.json"
+EVENTS_FILE = "events.jsonl"
+
+
+class NoCommands:
+    """The control of a run that nobody commands."""
+
+    def take(self) -> tuple[Command, ...]:
+        """Never anything."""
+        return ()
+
+    def stop_requested(self) -> bool:
+        """Never."""
+        return False
+
+    def wait(self, timeout_s: float) -> bool:
+        """Nothing will come; waits all the same."""
+        time.sleep(timeout_s)
+        return False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one run of the demo brought; all times in seconds since the start of its process.
+
+    ``first_sample``: the first preview picture during the training. ``first_step``: the first optimizer step done.
+    ``total``: the process has ended, the file is saved.
+    """
+
+    seed: int
+    before: Exam
+    after: Exam
+    adapter: Path
+    steps: int
+    first_step: float
+    first_sample: float
+    total: float
+
+
+def prepare(folder: Path, *, changes: dict[str, Any] | None = None) -> Path:
+    """Writes the demo's configuration for a run whose relative paths lie in ``folder``; gives the LoRA's path."""
+    config, _ = from_document(load_preset(DEMO_PRESET) | (changes or {}))
+    config = resolve_paths(config, folder)
+    write_file(folder / CONFIG_FILE, to_document(config, packed=True))
+    return Path(config.output_model_destination)
+
+
+def carry_out(folder: Path, seed: int) -> None:
+    """Runs the prepared configuration in this process; events go to a file, a line each."""
+    from onetrainer_gradio.engine import run  # torch and its kin only in the process that trains
+
+    config, _ = from_document(read_file(folder / CONFIG_FILE))
+    with (folder / EVENTS_FILE).open("w", encoding="utf-8", buffering=1) as file:
+
+        def emit(event: Event) -> None:
+            file.write(json.dumps(encode(event)) + "\n")
+
+        run(config, emit, NoCommands(), RunOptions(seed=seed))
+
+
+def events_of(folder: Path) -> list[dict[str, Any]]:
+    """The events that a run has written, in order."""
+    return [json.loads(line) for line in (folder / EVENTS_FILE).read_text(encoding="utf-8").splitlines()]
+
+
+def attempt(folder: Path, *, seed: int = 42, exam_seed: int = 1000, changes: dict[str, Any] | None = None) -> Trial:
+    """One whole trial in an empty folder; a trained adapter lies at ``Trial.adapter`` afterwards.
+
+    :raises subprocess.CalledProcessError: when the run fails; what it printed is in ``console.log`` in the folder.
+    """
+    before = examine_file(seed=exam_seed)
+    adapter = prepare(folder, changes=changes)
+    started = time.time()
+    with (folder / "console.log").open("w", encoding="utf-8") as console:
+        subprocess.run(
+            [sys.executable, "-m", "onetrainer_gradio.demo.trial", str(folder), str(seed)],
+            check=True,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+        )
+    total = time.time() - started
+    events = events_of(folder)
+    steps = [event for event in events if event["type"] == tag(StepDone)]
+    samples = [event for event in events if event["type"] == tag(SampleMade)]
+    return Trial(
+        seed,
+        before,
+        examine_file(adapter, seed=exam_seed),
+        adapter,
+        len(steps),
+        steps[0]["at"] - started,
+        samples[0]["at"] - started,
+        total,
+    )
+
+
+if __name__ == "__main__":
+    carry_out(Path(sys.argv[1]), int(sys.argv[2]))
