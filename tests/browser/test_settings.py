@@ -132,7 +132,7 @@ def test_presets_are_opened_saved_exported_and_imported(visitor: Visitor, panel:
     page.locator("#og-config").click()
     chooser = page.get_by_role("dialog")
     chooser.get_by_label("Search presets").fill("1.5 lora 8")
-    chooser.locator("[data-preset=\"SD 1.5/LoRA 8 GB\"]").click()
+    chooser.locator('[data-preset="SD 1.5/LoRA 8 GB"]').click()
     expect(chooser.locator(".og-differs")).to_contain_text("settings differ from those in the form")
     expect(chooser.locator(".og-preset-detail")).to_contain_text("8 GB graphics memory")
     chooser.get_by_role("button", name="Open").click()
