@@ -43,8 +43,8 @@ say what was expected and what to change, ``path`` names the setting where there
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 
@@ -52,7 +52,9 @@ from typing import Any, ClassVar
 class Finding:
     """One thing that is wrong, or worth knowing, about a configuration.
 
-    ``severity`` is ``error`` (blocks the start), ``warning`` or ``note``; ``path`` is the dotted path of the setting.
+    ``severity`` is ``error`` (blocks the start), ``warning`` or ``note``; ``path`` is the dotted path of the setting. ``code``
+    names the kind of finding (``docs/preflight.md`` lists them), and ``fix`` is the change that removes it where one change is
+    right: dotted path -> new value.
     """
 
     severity: str
@@ -61,6 +63,8 @@ class Finding:
     value: Any = None
     expected: str = ""
     change: str = ""
+    code: str = ""
+    fix: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TrainerError(Exception):

@@ -90,9 +90,8 @@ def configuration(service: TrainerService, name: str, path: Path) -> tuple[Train
     try:
         config, _ = from_document(service.configs.read(name))  # what the panel wrote itself needs no remarks
     except ConfigNotFoundError as error:
-        known = ", ".join(repr(item["name"]) for item in service.configs.list()) or "none"
         message = f"There is no file and no configuration {name!r}"
-        raise CommandLineError(message, expected=f"a file, or one of: {known}") from error
+        raise CommandLineError(message, expected=f"a file, or {error.expected}") from error
     return config, name, ()
 
 

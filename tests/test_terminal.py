@@ -101,8 +101,8 @@ def test_a_training_that_cannot_work_does_not_begin(config):
     with pytest.raises(ConfigError):
         train(options(config), io.StringIO())
     assert runs(config) == []
-    with pytest.raises(CommandLineError, match="demo"):
-        train(options(Path("nothing.json").absolute(), data=config.parent / "data"), io.StringIO())
+    with pytest.raises(CommandLineError, match=r"a file, or one of .* SD 1.5/LoRA 8 GB"):
+        train(options(Path("SD 1.5 lora 8.json").absolute(), data=config.parent / "data"), io.StringIO())
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0, "0:00"), (59.6, "1:00"), (3723, "1:02:03")])

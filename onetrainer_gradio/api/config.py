@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -65,6 +66,29 @@ class ConfigName(BaseModel):
     name: str = Field(min_length=1, max_length=120)
 
 
+class Revision(BaseModel):
+    """Which settings are meant."""
+
+    revision: int = Field(description="The revision that the change was made against.")
+
+
+class Difference(BaseModel):
+    """A setting in which two configurations differ."""
+
+    path: str
+    before: Any = Field(description="The value in the one compared with.")
+    after: Any = Field(description="The value in the one named.")
+
+
+class Differences(BaseModel):
+    """What differs between two configurations."""
+
+    ok: bool = True
+    name: str
+    other: str | None = Field(description="What it is compared with; null: the settings being edited.")
+    differences: list[Difference]
+
+
 class Validation(BaseModel):
     """What a check found."""
 
@@ -72,6 +96,12 @@ class Validation(BaseModel):
     valid: bool = Field(description="Whether a run can start with it.")
     errors: list[ErrorEntry] = Field(description="What has to change.")
     warnings: list[ErrorEntry] = Field(description="What one should know.")
+
+
+@cache
+def _schema_body() -> bytes:
+    """The schema as it goes over the wire: it is the same for everybody as long as the program runs."""
+    return json.dumps(form_schema(), ensure_ascii=False).encode()
 
 
 @router.get("/current", response_model=ConfigReply)
@@ -104,6 +134,24 @@ def load(service: Service, name: str) -> dict[str, Any]:
     return reply(service.configs.load(name))
 
 
+@router.get("/diff", response_model=Differences)
+def differences(
+    service: Service,
+    name: Annotated[str, Query(description="A saved configuration or preset.")],
+    other: Annotated[str | None, Query(description="What to compare it with; left out: the current settings.")] = None,
+) -> dict[str, Any]:
+    """What opening a saved configuration or preset would change."""
+    found = service.configs.differences(name, other)
+    entries = [{"path": path, "before": before, "after": after} for path, before, after in found]
+    return {"ok": True, "name": name, "other": other, "differences": entries}
+
+
+@router.post("/optimizer/usual", response_model=ConfigReply)
+def usual_optimizer(service: Service, body: Revision) -> dict[str, Any]:
+    """Give the parameters of the chosen optimizer their usual values, and forget what was set for it."""
+    return reply(service.configs.usual_optimizer(body.revision))
+
+
 @router.post("/save", response_model=ConfigReply)
 def save(service: Service, body: ConfigName) -> dict[str, Any]:
     """Save the current settings under a name."""
@@ -122,9 +170,9 @@ def validate(
 
 
 @router.get("/schema", response_model=dict[str, Any])
-def schema() -> dict[str, Any]:
+def schema() -> Response:
     """JSON schema of the settings with labels, help, groups, levels and visibility."""
-    return form_schema()
+    return Response(_schema_body(), media_type="application/json")
 
 
 @router.get("/defaults", response_model=dict[str, Any])

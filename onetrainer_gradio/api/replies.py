@@ -49,6 +49,8 @@ class ErrorEntry(BaseModel):
     expected: str = Field("", description="What was expected.")
     change: str = Field("", description="What to change.")
     severity: str = Field("error", description="error, warning or note.")
+    code: str = Field("", description="The kind of finding; docs/preflight.md lists them.")
+    fix: dict[str, Any] = Field(default_factory=dict, description="The one change that removes it, if any: path -> value.")
 
 
 class ErrorReply(BaseModel):
@@ -77,6 +79,8 @@ def entry(finding: Finding) -> ErrorEntry:
         expected=finding.expected,
         change=finding.change,
         severity=finding.severity,
+        code=finding.code,
+        fix=dict(finding.fix),
     )
 
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from onetrainer_gradio.config.setting import Setting
+from onetrainer_gradio.config.catalogue import CATALOGUE, Entry, pattern, reader
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.config.walk import Leaf, leaves
+from onetrainer_gradio.config.visibility import applies
+from onetrainer_gradio.config.walk import leaves
 from onetrainer_gradio.errors import Finding
 
 # attribute of the declaration -> (how it reads, whether a value satisfies it)
@@ -20,38 +21,37 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 }
 
 
-def expectation(setting: Setting) -> str:
+def expectation(entry: Entry) -> str:
     """The bounds of a setting as text."""
-    if setting.choices:
-        return "one of " + ", ".join(setting.choices)
+    setting = entry.setting
+    if entry.fixed_choices:
+        return "one of " + ", ".join(choice or "(empty)" for choice in entry.fixed_choices)
     parts = [f"{words} {getattr(setting, name):g}" for name, (words, _) in _BOUNDS.items() if getattr(setting, name) is not None]
     return "a number, " + " and ".join(parts) if parts else ""
 
 
 def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
-    """One finding for each offered value that its declaration does not allow."""
-    for leaf in leaves(config, offered=True):
-        if not _allowed(leaf):
-            expected = expectation(leaf.setting) or "a finite number"
-            yield Finding(
-                "error",
-                leaf.path,
-                f"{leaf.setting.label} is {leaf.value}",
-                leaf.value,
-                expected,
-                f"set {leaf.path} to {expected}",
-            )
+    """One finding for each offered value that its declaration does not allow.
+
+    Choices count where the setting applies; numbers are held against their bounds everywhere.
+    """
+    for leaf in leaves(config):
+        entry = CATALOGUE[pattern(leaf.path)]
+        if entry.offered and not _allowed(entry, leaf.path, leaf.value, config):
+            expected = expectation(entry) or "a finite number"
+            message = f"{entry.title} is {leaf.value}"
+            yield Finding("error", leaf.path, message, leaf.value, expected, f"set {leaf.path} to {expected}")
 
 
-def _allowed(leaf: Leaf) -> bool:
-    value: Any = leaf.value
+def _allowed(entry: Entry, path: str, value: Any, config: TrainConfig) -> bool:
+    setting = entry.setting
     if value is None:
         return True
-    if leaf.setting.choices:
-        return str(value) in leaf.setting.choices
+    if entry.fixed_choices:
+        return str(value) in entry.fixed_choices or not applies(entry.conditions, reader(config, path))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return True
     if math.isnan(value):
         return False
-    bounds = ((name, getattr(leaf.setting, name)) for name in _BOUNDS)
+    bounds = ((name, getattr(setting, name)) for name in _BOUNDS)
     return all(bound is None or _BOUNDS[name][1](value, bound) for name, bound in bounds)

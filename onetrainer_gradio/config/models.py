@@ -30,7 +30,13 @@ class LayerPreset:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Facts of one model type. ``pixel_multiple`` is what both sides of a training picture are rounded to."""
+    """Facts of one model type.
+
+    ``pixel_multiple`` is what both sides of a training picture are rounded to. The tuples of parts say which parts can be
+    ``trained``, which may be left out (``optional``), which can come from a file of their own (``replaceable``), whose layers
+    can wait in main memory (``offloaded``) and whose prompts have a length to choose (``token_limited``). ``traits`` are
+    OneTrainer's own, ``abilities`` what else the training of the type can be told.
+    """
 
     label: str
     parts: tuple[str, ...]
@@ -40,11 +46,52 @@ class ModelFacts:
     pixel_multiple: int = 64
     flow: bool = True
     traits: frozenset[str] = field(default_factory=frozenset)
+    abilities: frozenset[str] = field(default_factory=frozenset)
+    trained: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    replaceable: tuple[str, ...] = ()
+    offloaded: tuple[str, ...] = ()
+    token_limited: tuple[str, ...] = ()
 
     @property
     def denoiser(self) -> str:
         """The part that predicts."""
         return self.parts[0]
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """The parts that read the prompt, in order."""
+        return tuple(part for part in self.parts if part.startswith("text_encoder"))
+
+    @property
+    def trained_encoders(self) -> tuple[str, ...]:
+        """The encoders that can be trained."""
+        return tuple(part for part in self.encoders if part in self.trained)
+
+    @property
+    def embedding_encoders(self) -> tuple[str, ...]:
+        """The encoders whose share of a new word can be switched: those of models with more than one."""
+        return self.encoders if len(self.encoders) > 1 else ()
+
+    @property
+    def caption_dropout(self) -> tuple[str, ...]:
+        """The encoders whose caption can be left out at times; pointless where the model knows no empty prompt."""
+        return () if "no_negative_prompt" in self.traits else self.encoders
+
+    @property
+    def activations_offloaded(self) -> tuple[str, ...]:
+        """The offloaded parts that gradients flow through."""
+        return tuple(part for part in self.offloaded if part in self.trained)
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """The parts that can be told to ignore the padding of a prompt."""
+        return (self.denoiser,) if "attention_mask" in self.abilities else ()
+
+    @property
+    def guided(self) -> tuple[str, ...]:
+        """The parts that take the guidance as an input."""
+        return (self.denoiser,) if "guidance" in self.abilities else ()
 
 
 def _preset(*patterns: str, regex: bool = False) -> LayerPreset:
@@ -99,26 +146,67 @@ def _formats(
 
 
 def _stable_diffusion(label: str, *traits: str) -> ModelFacts:
-    parts = ("unet", "text_encoder", "vae")
-    return ModelFacts(label, parts, _ALL, _formats(_ALL, _WHOLE), _ATTENTIONS, 8, flow=False, traits=frozenset(traits))
+    return ModelFacts(
+        label,
+        parts=("unet", "text_encoder", "vae"),
+        methods=_ALL,
+        formats=_formats(_ALL, _WHOLE),
+        layer_presets=_ATTENTIONS,
+        pixel_multiple=8,
+        flow=False,
+        traits=frozenset(traits),
+        abilities=frozenset({"layer_skip"}),
+        trained=("unet", "text_encoder"),
+        replaceable=("vae",),
+    )
 
 
 def _xl(label: str, *traits: str) -> ModelFacts:
-    parts = ("unet", "text_encoder", "text_encoder_2", "vae")
-    formats = _formats(_WITH_EMBEDDING, _WHOLE)
-    return ModelFacts(label, parts, _WITH_EMBEDDING, formats, _ATTENTIONS, 64, flow=False, traits=frozenset(traits))
+    return ModelFacts(
+        label,
+        parts=("unet", "text_encoder", "text_encoder_2", "vae"),
+        methods=_WITH_EMBEDDING,
+        formats=_formats(_WITH_EMBEDDING, _WHOLE),
+        layer_presets=_ATTENTIONS,
+        flow=False,
+        traits=frozenset(traits),
+        abilities=frozenset({"layer_skip"}),
+        trained=("unet", "text_encoder", "text_encoder_2"),
+        replaceable=("vae",),
+    )
 
 
-def _wuerstchen(label: str, parts: tuple[str, ...], full: tuple[ModelFormat, ...], lora: tuple[ModelFormat, ...]) -> ModelFacts:
-    formats = _formats(_WITH_EMBEDDING, full, lora)
-    return ModelFacts(label, parts, _WITH_EMBEDDING, formats, _WUERSTCHEN, 128, flow=False)
+def _wuerstchen(
+    label: str,
+    parts: tuple[str, ...],
+    full: tuple[ModelFormat, ...],
+    lora: tuple[ModelFormat, ...],
+    replaceable: tuple[str, ...],
+) -> ModelFacts:
+    return ModelFacts(
+        label,
+        parts=parts,
+        methods=_WITH_EMBEDDING,
+        formats=_formats(_WITH_EMBEDDING, full, lora),
+        layer_presets=_WUERSTCHEN,
+        pixel_multiple=128,
+        flow=False,
+        abilities=frozenset({"layer_skip"}),
+        trained=("prior", "text_encoder"),
+        replaceable=replaceable,
+    )
 
 
 def _transformer(
     label: str,
     presets: dict[str, LayerPreset],
     *traits: str,
+    abilities: tuple[str, ...] = (),
     encoders: int = 1,
+    large: tuple[str, ...] = ("text_encoder",),
+    train_encoders: bool = True,
+    replaceable: tuple[str, ...] = (),
+    token_limited: tuple[str, ...] = (),
     methods: tuple[TrainingMethod, ...] = _PLAIN,
     full: tuple[ModelFormat, ...] = _DENOISER,
     lora: tuple[ModelFormat, ...] = _LORA,
@@ -126,13 +214,30 @@ def _transformer(
     flow: bool = True,
     between: tuple[str, ...] = (),
 ) -> ModelFacts:
+    """``large`` are the encoders that are worth parking, ``between`` the parts that lie between encoders and VAE."""
     names = tuple(f"text_encoder_{number}" if number > 1 else "text_encoder" for number in range(1, encoders + 1))
-    parts = ("transformer", *names, *between, "vae")
-    formats = _formats(methods, full, lora)
-    return ModelFacts(label, parts, methods, formats, presets, multiple, flow, frozenset({"compression", *traits}))
+    return ModelFacts(
+        label,
+        parts=("transformer", *names, *between, "vae"),
+        methods=methods,
+        formats=_formats(methods, full, lora),
+        layer_presets=presets,
+        pixel_multiple=multiple,
+        flow=flow,
+        traits=frozenset({"compression", *traits}),
+        abilities=frozenset(abilities),
+        trained=("transformer", *(names if train_encoders else ())),
+        optional=(*(names if encoders > 1 else ()), *between),
+        replaceable=("vae", *replaceable),
+        offloaded=("transformer", *large, *between),
+        token_limited=token_limited,
+    )
 
 
 _INPAINTING = ("mask_input", "conditioning_image")
+_MASK = ("attention_mask", "layer_skip")
+_SHIFT = ("dynamic_shift",)
+_FLUX_ABILITIES = (*_MASK, *_SHIFT, "guidance")
 
 MODELS: dict[ModelType, ModelFacts] = {
     _T.STABLE_DIFFUSION_15: _stable_diffusion("SD1.5"),
@@ -143,8 +248,12 @@ MODELS: dict[ModelType, ModelFacts] = {
     _T.STABLE_DIFFUSION_20_DEPTH: _stable_diffusion("SD2.0 Depth", "depth"),
     _T.STABLE_DIFFUSION_21: _stable_diffusion("SD2.1"),
     _T.STABLE_DIFFUSION_21_BASE: _stable_diffusion("SD2.1 Base"),
-    _T.STABLE_DIFFUSION_3: _transformer("SD3", _JOINT, encoders=3, methods=_WITH_EMBEDDING, full=_WHOLE),
-    _T.STABLE_DIFFUSION_35: _transformer("SD3.5", _JOINT, encoders=3, methods=_WITH_EMBEDDING, full=_WHOLE),
+    _T.STABLE_DIFFUSION_3: _transformer(
+        "SD3", _JOINT, abilities=_MASK, encoders=3, large=("text_encoder_3",), methods=_WITH_EMBEDDING, full=_WHOLE
+    ),
+    _T.STABLE_DIFFUSION_35: _transformer(
+        "SD3.5", _JOINT, abilities=_MASK, encoders=3, large=("text_encoder_3",), methods=_WITH_EMBEDDING, full=_WHOLE
+    ),
     _T.STABLE_DIFFUSION_XL_10_BASE: _xl("SDXL"),
     _T.STABLE_DIFFUSION_XL_10_BASE_INPAINTING: _xl("SDXL Inpainting", *_INPAINTING),
     _T.WUERSTCHEN_2: _wuerstchen(
@@ -152,33 +261,101 @@ MODELS: dict[ModelType, ModelFacts] = {
         ("prior", "text_encoder", "effnet_encoder", "decoder", "decoder_text_encoder", "decoder_vqgan"),
         (_F.DIFFUSERS,),
         _LORA_NEW,
+        ("effnet_encoder", "decoder"),
     ),
     _T.STABLE_CASCADE_1: _wuerstchen(
         "Stable Cascade",
         ("prior", "text_encoder", "effnet_encoder", "decoder", "decoder_vqgan"),
         (_F.DIFFUSERS, _F.LEGACY_SAFETENSORS),
         _LORA,
+        ("prior", "effnet_encoder", "decoder"),
     ),
-    _T.PIXART_ALPHA: _transformer("PixArt Alpha", _PIXART, methods=_WITH_EMBEDDING, multiple=16, flow=False),
-    _T.PIXART_SIGMA: _transformer("PixArt Sigma", _PIXART, methods=_WITH_EMBEDDING, multiple=16, flow=False),
-    _T.FLUX_DEV_1: _transformer("Flux Dev.1", _FLUX, encoders=2, methods=_WITH_EMBEDDING),
-    _T.FLUX_FILL_DEV_1: _transformer("Flux Fill Dev", _FLUX, *_INPAINTING, encoders=2, methods=_WITH_EMBEDDING),
-    _T.FLUX_2: _transformer("Flux 2 [Dev, Klein]", _BLOCKS),
-    _T.SANA: _transformer("Sana", _SANA, methods=_WITH_EMBEDDING, full=(_F.DIFFUSERS,), lora=_LORA_NEW, multiple=32),
-    _T.HUNYUAN_VIDEO: _transformer("Hunyuan Video", _FLUX, "video", encoders=2, methods=_WITH_EMBEDDING),
-    _T.HI_DREAM_FULL: _transformer("HiDream Full", _HI_DREAM, encoders=4, methods=_WITH_EMBEDDING, lora=_LORA_NEW),
-    _T.CHROMA_1: _transformer("Chroma1", _FLUX, methods=_WITH_EMBEDDING),
-    _T.QWEN: _transformer("QwenImage", _QWEN),
-    _T.ANIMA: _transformer("Anima", _ANIMA, full=_DENOISER_NEW, lora=_LORA_NEW),
-    _T.KREA_2: _transformer("Krea 2", _KREA, full=_DENOISER_NEW, lora=_LORA_NEW),
+    _T.PIXART_ALPHA: _transformer(
+        "PixArt Alpha", _PIXART, abilities=(*_MASK, "vb_loss"), methods=_WITH_EMBEDDING, multiple=16, flow=False
+    ),
+    _T.PIXART_SIGMA: _transformer(
+        "PixArt Sigma", _PIXART, abilities=(*_MASK, "vb_loss"), methods=_WITH_EMBEDDING, multiple=16, flow=False
+    ),
+    _T.FLUX_DEV_1: _transformer(
+        "Flux Dev.1",
+        _FLUX,
+        abilities=_FLUX_ABILITIES,
+        encoders=2,
+        large=("text_encoder_2",),
+        replaceable=("transformer",),
+        token_limited=("text_encoder_2",),
+        methods=_WITH_EMBEDDING,
+    ),
+    _T.FLUX_FILL_DEV_1: _transformer(
+        "Flux Fill Dev",
+        _FLUX,
+        *_INPAINTING,
+        abilities=_FLUX_ABILITIES,
+        encoders=2,
+        large=("text_encoder_2",),
+        replaceable=("transformer",),
+        token_limited=("text_encoder_2",),
+        methods=_WITH_EMBEDDING,
+    ),
+    _T.FLUX_2: _transformer(
+        "Flux 2 [Dev, Klein]",
+        _BLOCKS,
+        abilities=(*_SHIFT, "guidance"),
+        train_encoders=False,
+        replaceable=("transformer",),
+        token_limited=("text_encoder",),
+    ),
+    _T.SANA: _transformer(
+        "Sana", _SANA, abilities=_MASK, methods=_WITH_EMBEDDING, full=(_F.DIFFUSERS,), lora=_LORA_NEW, multiple=32
+    ),
+    _T.HUNYUAN_VIDEO: _transformer(
+        "Hunyuan Video",
+        _FLUX,
+        "video",
+        abilities=(*_MASK, "guidance", "frames"),
+        encoders=2,
+        large=("text_encoder",),
+        replaceable=("transformer",),
+        methods=_WITH_EMBEDDING,
+    ),
+    # HiDream paints no videos, yet OneTrainer offers the number of frames for it; so do we
+    _T.HI_DREAM_FULL: _transformer(
+        "HiDream Full",
+        _HI_DREAM,
+        abilities=(*_MASK, "frames"),
+        encoders=4,
+        large=("text_encoder_3", "text_encoder_4"),
+        replaceable=("text_encoder_4",),
+        methods=_WITH_EMBEDDING,
+        lora=_LORA_NEW,
+    ),
+    _T.CHROMA_1: _transformer("Chroma1", _FLUX, abilities=("layer_skip",), replaceable=("transformer",), methods=_WITH_EMBEDDING),
+    _T.QWEN: _transformer("QwenImage", _QWEN, abilities=_SHIFT, replaceable=("transformer",)),
+    _T.ANIMA: _transformer(
+        "Anima",
+        _ANIMA,
+        abilities=_SHIFT,
+        train_encoders=False,
+        replaceable=("transformer",),
+        full=_DENOISER_NEW,
+        lora=_LORA_NEW,
+    ),
+    _T.KREA_2: _transformer("Krea 2", _KREA, abilities=_SHIFT, train_encoders=False, full=_DENOISER_NEW, lora=_LORA_NEW),
     _T.Z_IMAGE: _transformer(
-        "Z-Image", _Z_IMAGE, full=(_F.DIFFUSERS, _F.ORIGINAL_TRANSFORMER, _F.COMFY_TRANSFORMER, _F.LEGACY_SAFETENSORS)
+        "Z-Image",
+        _Z_IMAGE,
+        abilities=_SHIFT,
+        train_encoders=False,
+        replaceable=("transformer",),
+        full=(_F.DIFFUSERS, _F.ORIGINAL_TRANSFORMER, _F.COMFY_TRANSFORMER, _F.LEGACY_SAFETENSORS),
     ),
-    _T.ERNIE: _transformer("Ernie Image", _ERNIE),
+    _T.ERNIE: _transformer("Ernie Image", _ERNIE, abilities=_SHIFT, train_encoders=False, replaceable=("transformer",)),
     _T.IDEOGRAM_4: _transformer(
         "Ideogram 4",
         _IDEOGRAM,
         "no_negative_prompt",
+        abilities=_SHIFT,
+        train_encoders=False,
         full=_DENOISER_NEW,
         lora=_LORA_NEW,
         between=("unconditional_transformer",),

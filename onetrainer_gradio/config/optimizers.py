@@ -632,3 +632,31 @@ OPTIMIZERS: dict[Optimizer, OptimizerFacts] = {
         }
     ),
 }
+
+
+def _auxiliary(like: Optimizer, *names: str) -> dict[str, Any]:
+    usual = OPTIMIZERS[like].defaults
+    return {name: usual[name] for name in names}
+
+
+_PLAIN_ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+_ADVANCED_ADAM = _auxiliary(
+    Optimizer.ADAMW_ADV,
+    *_PLAIN_ADAM,
+    "nnmf_factor",
+    "stochastic_rounding",
+    "use_atan2",
+    "orthogonal_gradient",
+    "use_AdEMAMix",
+    "beta3_ema",
+    "alpha",
+    "kourkoutas_beta",
+)
+
+# optimizer that trains some layers with Adam -> the parameters of that Adam with their usual values
+AUXILIARY_PARAMETERS: dict[Optimizer, dict[str, Any]] = {
+    Optimizer.MUON: _PLAIN_ADAM,
+    Optimizer.MUON_ADV: _ADVANCED_ADAM,
+    Optimizer.ADAMUON_ADV: _ADVANCED_ADAM,
+}
+AUXILIARY_NAMES = tuple(_ADVANCED_ADAM)

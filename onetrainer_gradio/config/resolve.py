@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def pack(config: TrainConfig, base_folder: Path) -> TrainConfig:
     document = to_document(config, packed=True)
     for name, file_setting in missing.items():
         path = absolute(getattr(config, file_setting), base_folder)
-        document[name] = read_json_list(path) if path.is_file() else []
+        document[name] = read_json_list(path) if os.path.isfile(path) else []
     packed, _ = from_document(document)
     return packed.model_copy(update={"secrets": config.secrets})
 
@@ -51,11 +52,14 @@ def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
 
 def absolute(path: str, base_folder: Path) -> Path:
     """The path made absolute, ``~`` included, without following links."""
-    return base_folder / Path(path).expanduser()
+    try:
+        return base_folder / Path(path).expanduser()
+    except RuntimeError:  # ~somebody whom this machine does not know
+        return base_folder / path
 
 
 def _is_hub_name(kind: str, value: str, base_folder: Path) -> bool:
-    return kind == "model" and looks_like_hub_name(value) and not absolute(value, base_folder).exists()
+    return kind == "model" and looks_like_hub_name(value) and not os.path.exists(absolute(value, base_folder))
 
 
 def looks_like_hub_name(value: str) -> bool:

@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from onetrainer_gradio.config.visibility import ChoicesBy, Only, OwnerRule
+
 Level = Literal["basic", "advanced", "expert"]
-Kind = Literal["", "text", "path", "list", "object"]
+Kind = Literal["", "text", "path", "list", "object", "secret", "map", "pairs", "layer_preset"]
 PathKind = Literal["", "folder", "file", "model", "output"]
+
+# The group of a part's setting that is shown with the part itself.
+OWN_GROUP = "part"
 
 
 @dataclass(frozen=True)
 class Setting:
     """What a setting says about itself beside its name, type and default.
 
-    ``shown`` maps dotted paths of other settings to the values under which this one applies; all must hold. ``fields`` names
-    the settings of a nested object that are offered. A setting without a label is kept and passed on, but not offered.
+    ``shown``
+        path of another setting -> the values under which this one applies; all must hold. A path that begins with a dot is a
+        neighbour in the same object. Inside the elements of a list, paths begin at the element, and at the root with a slash.
+        Instead of values there can be a rule that looks at the object the setting stands in (see ``visibility``).
+    ``choices``
+        values to choose from where the type alone does not say them, or a function of object and name that gives them.
+    ``choices_by``
+        choices that depend on other settings.
+    ``labels``
+        words for choices that are plain texts.
+    ``unit``, ``unit_of``
+        the unit, or the neighbour that holds it.
+    ``pattern``
+        regular expression that the form holds a text against while it is typed.
+    ``named``
+        the label follows that of the object it stands in: "UNet: weight precision".
+    ``fresh``
+        each new object draws a value of its own.
+    ``infinite``
+        the word ``inf`` is a value too.
+    ``keys``
+        of a ``map``: the keys that it can hold; each is declared as the neighbour of that name.
+    ``levels``
+        of an object: names of its settings that have another level here.
+
+    A setting without a label is kept and passed on, but not offered; ``catalogue.NOT_OFFERED`` says why.
     """
 
     label: str = ""
@@ -31,12 +60,20 @@ class Setting:
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] | Callable[[str, str], tuple[str, ...]] = ()
+    choices_by: ChoicesBy | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     kind: Kind = ""
     path: PathKind = ""
+    pattern: str = ""
+    required: bool = False
     unit_of: str = ""
-    fields: tuple[str, ...] = ()
-    shown: Mapping[str, tuple[Any, ...]] | None = None
+    shown: Mapping[str, tuple[Any, ...] | Only | OwnerRule] = field(default_factory=dict)
+    named: bool = False
+    fresh: bool = False
+    infinite: bool = False
+    keys: tuple[str, ...] = ()
+    levels: Mapping[str, Level] = field(default_factory=dict)
 
 
 _UNDECLARED = Setting()

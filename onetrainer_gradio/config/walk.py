@@ -51,21 +51,15 @@ def fields_of(kind: type[Settings]) -> dict[str, FieldInfo]:
     return kind.model_fields
 
 
-def leaves(config: Settings, prefix: str = "", *, offered: bool = False) -> Iterator[Leaf]:
-    """Every value below ``config``; with ``offered``, only the settings that the form offers."""
+def leaves(config: Settings, prefix: str = "") -> Iterator[Leaf]:
+    """Every value below ``config``."""
     for name, field in fields_of(type(config)).items():
-        setting = declared(field)
-        if offered and not setting.label:
-            continue
         path = f"{prefix}{name}"
         value = getattr(config, name)
         if isinstance(value, Settings):
-            for leaf in leaves(value, f"{path}.", offered=offered):
-                own_name = leaf.path[len(path) + 1 :].split(".")[0]
-                if not offered or not setting.fields or own_name in setting.fields:
-                    yield leaf
+            yield from leaves(value, f"{path}.")
         elif element_class(field.annotation) and value is not None:
             for index, element in enumerate(value):
-                yield from leaves(element, f"{path}.{index}.", offered=offered)
+                yield from leaves(element, f"{path}.{index}.")
         else:
-            yield Leaf(path, value, setting, field.annotation)
+            yield Leaf(path, value, declared(field), field.annotation)

@@ -13,8 +13,9 @@ from onetrainer_gradio.config.bounds import out_of_bounds
 from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document, write_file
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.models import output_formats
+from onetrainer_gradio.config.optimizer_memory import remembered, switched, usual, with_usual_values
 from onetrainer_gradio.config.patch import apply
-from onetrainer_gradio.config.presets import describe, load_preset, preset_files
+from onetrainer_gradio.config.presets import describe, load_preset, nearest, preset_files, read_preset
 from onetrainer_gradio.config.resolve import pack
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import (
@@ -29,7 +30,7 @@ from onetrainer_gradio.errors import (
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
 from onetrainer_gradio.service.preflight import Preflight
 
-_FIRST_PRESET = "SD 1.5 LoRA"
+_FIRST_PRESET = "SD 1.5/LoRA 8 GB"
 _MOST_CHARACTERS = 80
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
@@ -127,7 +128,7 @@ class ConfigStore:
         """The settings being edited, with what is wrong with them and what differs from where they came from."""
         draft = self._draft
         document = to_document(draft.config, packed=True)
-        changed = tuple(different_paths(draft.origin, document))
+        changed = tuple(_settings_that_differ(draft.origin, document))
         return ConfigDocument(
             config=document,
             revision=draft.revision,
@@ -146,8 +147,30 @@ class ConfigStore:
         with self._lock:
             self._expect(revision)
             draft = self._draft
-            self._put(replace(draft, config=apply(draft.config, changes), revision=draft.revision + 1))
+            self._put(replace(draft, config=_edited(draft.config, changes), revision=draft.revision + 1))
         return self._told(by)
+
+    def usual_optimizer(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Give the parameters of the chosen optimizer their usual values, and forget what was set for it.
+
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        with self._lock:
+            self._expect(revision)
+            draft = self._draft
+            self._put(replace(draft, config=with_usual_values(draft.config), revision=draft.revision + 1))
+        return self._told(by)
+
+    def differences(self, name: str, other: str | None = None) -> list[tuple[str, Any, Any]]:
+        """Where a saved configuration or preset differs from another (None: from the settings being edited).
+
+        One entry for each path: the path, the value in ``other``, the value in ``name``.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        before = self._as_opened(other) if other else to_document(self._draft.config, packed=True)
+        after = self._as_opened(name)
+        return [(path, _at(before, path), _at(after, path)) for path in _settings_that_differ(before, after)]
 
     def replace(
         self, config: TrainConfig | Mapping[str, Any], name: str | None = None, *, revision: int | None = None, by: str = ""
@@ -171,7 +194,7 @@ class ConfigStore:
         for kind, files in sources:
             for name, path in files.items():
                 try:
-                    summary = describe(load_preset(name) if kind == "preset" else read_file(path))
+                    summary = read_preset(name).summary() if kind == "preset" else describe(read_file(path))
                 except ConfigError as error:
                     summary = {"note": str(error)}
                 found.append({"name": name, "kind": kind, "summary": summary})
@@ -187,8 +210,13 @@ class ConfigStore:
             return read_file(saved[name])
         if name in preset_files():
             return load_preset(name)
-        known = ", ".join([*saved, *preset_files()]) or "none"
-        raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=f"one of: {known}")
+        known = nearest(name, [*saved, *preset_files()])
+        raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=known)
+
+    def _as_opened(self, name: str) -> dict[str, Any]:
+        """The document that opening a name would give."""
+        config, _ = from_document(self.read(name))
+        return to_document(_without_secrets(pack(config, self._base)), packed=True)
 
     def load(self, name: str, *, by: str = "") -> ConfigDocument:
         """Edit a saved configuration or preset from now on.
@@ -217,7 +245,7 @@ class ConfigStore:
         """
         saved = self._saved()
         if name not in saved:
-            raise ConfigNotFoundError(f"There is no saved configuration {name!r}", value=name, expected=", ".join(saved))
+            raise ConfigNotFoundError(f"There is no saved configuration {name!r}", value=name, expected=nearest(name, saved))
         saved[name].unlink(missing_ok=True)
 
     def import_json(self, text: str | bytes, *, name: str | None = None, by: str = "") -> ConfigDocument:
@@ -322,6 +350,20 @@ class ConfigStore:
         return _Draft(config, 1, name, to_document(config, packed=True))
 
 
+def _edited(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """The configuration with the changes made, an optimizer with what was last set for it.
+
+    :raises ConfigInvalidError: with one finding for each path or value that does not fit.
+    """
+    changed = apply(config, changes)
+    if changed.optimizer.optimizer != config.optimizer.optimizer and "optimizer" not in changes:
+        # what was set without an edit, as by a preset, comes back as well
+        before = config if config.optimizer == usual(config.optimizer.optimizer) else remembered(config)
+        return apply(switched(before, changed.optimizer.optimizer), changes)
+    edited = any(path.startswith("optimizer.") and path != "optimizer.optimizer" for path in changes)
+    return remembered(changed) if edited else changed
+
+
 def _without_secrets(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"secrets": type(config.secrets)()})
 
@@ -330,6 +372,11 @@ def _at(document: Any, path: str) -> Any:
     for key in path.split("."):
         document = document[int(key)] if isinstance(document, list) else document.get(key) if document else None
     return document
+
+
+def _settings_that_differ(before: Any, after: Any) -> list[str]:
+    """As ``different_paths``, without what is only remembered for a switch of the optimizer."""
+    return [path for path in different_paths(before, after) if not path.startswith("optimizer_defaults")]
 
 
 def different_paths(before: Any, after: Any, prefix: str = "") -> list[str]:

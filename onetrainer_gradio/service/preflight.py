@@ -7,7 +7,6 @@ from pathlib import Path
 
 from onetrainer_gradio import backends
 from onetrainer_gradio.config.check import check, first_per_path
-from onetrainer_gradio.config.resolve import pack
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
 
@@ -22,7 +21,6 @@ class Preflight:
 
     def __call__(self, config: TrainConfig, backend: str = "") -> tuple[Finding, ...]:
         """Everything found, errors first; ``backend`` is asked instead of the usual one when given."""
-        config = pack(config, self.base_folder)
         found = check(config, base_folder=self.base_folder, roots=self.roots)
         refused = backends.refusals(backend or self.backend, config)
         errors = first_per_path([*(item for item in found if item.severity == "error"), *refused])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onetrainer_gradio.ui.assets import asset_path
 
 # Parts that the first view needs: fetched at once instead of one after the other.
-_FIRST = ("dom.js", "live.js", "form.js")
+_FIRST = ("dom.js", "live.js", "form.js", "field.js", "lists.js", "settings.js", "toolbar.js")
 
 # Before the first paint, so that a dark page does not flash white. A class on the root element, since there is no body yet.
 _EARLY = """<script>

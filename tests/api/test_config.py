@@ -144,3 +144,23 @@ def test_secrets_go_in_and_never_come_out(panel, monkeypatch):
     seen = [panel.client.get(path).text for path in ("/api/secrets", "/api/config/current", "/api/config/export", "/api/events")]
     assert not any(secret in text for text in seen)
     assert panel.client.delete("/api/secrets").json()["huggingface_token"] is False
+
+
+def test_what_differs_from_a_preset_is_told_before_it_is_opened(panel):
+    """The settings stay as they are; each difference has its path and both values."""
+    before = current(panel)
+    reply = panel.client.get("/api/config/diff", params={"name": "SDXL/LoRA 8 GB"}).json()
+    differing = {entry["path"]: (entry["before"], entry["after"]) for entry in reply["differences"]}
+    assert differing["model_type"] == (before["config"]["model_type"], "STABLE_DIFFUSION_XL_10_BASE")
+    assert current(panel)["revision"] == before["revision"]
+    assert panel.client.get("/api/config/diff", params={"name": "nothing"}).status_code == 404
+
+
+def test_the_usual_values_of_an_optimizer_come_by_one_request(panel):
+    """The request names the revision it was made against, as every change does."""
+    revision = current(panel)["revision"]
+    changes = {"optimizer.optimizer": "ADAMW", "optimizer.beta1": 0.5}
+    revision = panel.client.patch("/api/config/current", json={"revision": revision, "changes": changes}).json()["revision"]
+    reply = panel.client.post("/api/config/optimizer/usual", json={"revision": revision}).json()
+    assert reply["config"]["optimizer"]["beta1"] == 0.9
+    assert panel.client.post("/api/config/optimizer/usual", json={"revision": revision}).status_code == 409

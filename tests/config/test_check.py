@@ -1,100 +1,599 @@
-"""The check before the start says everything that would fail later, with the setting to change."""
+"""The check before the start says everything else that would fail later, with the setting to change."""
+
+import json
+import time
+from enum import Enum
+from itertools import cycle, product
+from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.config import TrainConfig, patch
-from onetrainer_gradio.config.check import check
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.check import CHECKS, CODES, check
+from onetrainer_gradio.config.check.codes import catalogue
+from onetrainer_gradio.config.check.intervals import first_time
+from onetrainer_gradio.config.dataset import PictureReader
+from onetrainer_gradio.config.enums import ModelType, TimeUnit, TrainingMethod
+from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
+from onetrainer_gradio.config.walk import leaves, without_none
+from tests.config.preflight import ADA, CPU, OTHER_MODEL, add_picture, config_with, findings, furnish, write_backup
+
+DOCS = Path(__file__).parents[2] / "docs"
+XL = {"model_type": "STABLE_DIFFUSION_XL_10_BASE"}
+VIDEO = {
+    "model_type": "HUNYUAN_VIDEO",
+    "layer_filter": "",
+    "layer_filter_preset": "full",
+    "output_model_format": "COMFY_LORA",
+}
+EMBEDDING = {"training_method": "EMBEDDING", "output_model_format": "SAFETENSORS"}
+OLD_CARD = Machine("cuda", (Gpu("an old card", 8 * GIGABYTE, (7, 0)),), free=CPU.free)
 
 
 @pytest.fixture
 def place(tmp_path):
-    """A base folder with a model and two pictures, one of them captioned."""
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model_index.json").write_text("{}")
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    for name in ("a.png", "b.png", "a.txt", "a-masklabel.png"):
-        (pictures / name).write_bytes(b"")
-    return tmp_path
+    """A base folder with a model and four captioned pictures."""
+    return furnish(tmp_path)
 
 
-GOOD = {
-    "training_method": "LORA",
-    "base_model_name": "model",
-    "output_model_format": "KOHYA_LORA",
-    "train_dtype": "FLOAT_32",
-    "train_device": "cpu",
-    "concepts": [{"name": "cats", "path": "pictures"}],
-    "samples": [{"prompt": "a cat"}],
+@pytest.fixture(scope="module")
+def shared_place(tmp_path_factory):
+    """The same for tests that write nothing."""
+    return furnish(tmp_path_factory.mktemp("shared"))
+
+
+def told(place, *changes, **kwargs):
+    """Code, severity and setting of each finding."""
+    return {(item.code, item.severity, item.path) for item in findings(place, *changes, **kwargs)}
+
+
+def test_good_settings_have_no_findings(place):
+    """A run that will work is not talked about."""
+    assert findings(place) == ()
+    assert findings(place, OTHER_MODEL, {"learning_rate_warmup_steps": 0.1}) == ()
+
+
+# (code, severity, setting, changes)
+CASES = [
+    ("nothing-trained", "error", "unet.train", {"unet.train": False, "text_encoder.train": False}),
+    (
+        "method-for-type",
+        "error",
+        "training_method",
+        {"model_type": "QWEN", **EMBEDDING, "layer_filter": "", "layer_filter_preset": "full"},
+    ),
+    ("base-model-missing", "error", "base_model_name", {"base_model_name": ""}),
+    ("base-model-missing", "error", "base_model_name", {"base_model_name": "/nowhere"}),
+    ("base-model-folder", "error", "base_model_name", {"base_model_name": "pictures"}),
+    ("offline-model", "warning", "base_model_name", {"base_model_name": "owner/name", "offline_mode": True}),
+    (
+        "part-missing",
+        "error",
+        "effnet_encoder.model_name",
+        {"model_type": "WUERSTCHEN_2", "decoder.model_name": "owner/name", "layer_filter": "", "layer_filter_preset": "full"},
+    ),
+    ("file-missing", "error", "lora_model_name", {"lora_model_name": "old.safetensors"}),
+    ("file-missing", "error", "vae.model_name", {"vae.model_name": "vae.safetensors"}),
+    ("file-missing", "error", "embedding.model_name", {**EMBEDDING, "embedding.model_name": "word.safetensors"}),
+    (
+        "embeddings-for-type",
+        "error",
+        "additional_embeddings.0.train",
+        {
+            "model_type": "QWEN",
+            "output_model_format": "DIFFUSERS_LORA",
+            "layer_filter": "",
+            "layer_filter_preset": "full",
+            "additional_embeddings": [{"placeholder": "<cat>"}],
+        },
+    ),
+    ("no-backup-to-continue", "error", "continue_last_backup", {"continue_last_backup": True}),
+    ("output-name", "error", "output_model_destination", {"output_model_destination": ""}),
+    ("output-name", "error", "output_model_destination", {"output_model_destination": "x.bin"}),
+    (
+        "output-name",
+        "warning",
+        "output_model_destination",
+        {"training_method": "FINE_TUNE", "output_model_format": "DIFFUSERS"},
+    ),
+    (
+        "layer-filter-no-match",
+        "warning",
+        "quantization.layer_filter",
+        {
+            "unet.weight_dtype": "FLOAT_8",
+            "quantization.layer_filter": "attn,nonsense",
+            "quantization.layer_filter_preset": "custom",
+        },
+    ),
+    (
+        "layer-filter-partly-fused",
+        "error",
+        "layer_filter",
+        {**OTHER_MODEL, "output_model_format": "KOHYA_LORA", "layer_filter": "attn", "layer_filter_preset": "attn-only"},
+    ),
+    ("layer-preset-mismatch", "warning", "layer_filter_preset", {"layer_filter": ""}),
+    ("layer-preset-mismatch", "warning", "layer_filter_preset", {"layer_filter_preset": "blocks"}),
+    ("gguf-without-file", "error", "transformer.model_name", {**OTHER_MODEL, "transformer.weight_dtype": "GGUF"}),
+    (
+        "schedule-ignored",
+        "warning",
+        "learning_rate_scheduler",
+        {"optimizer.optimizer": "SCHEDULE_FREE_ADAMW", "learning_rate_scheduler": "COSINE"},
+    ),
+    ("adaptive-learning-rate", "warning", "learning_rate", {"optimizer.optimizer": "PRODIGY"}),
+    ("learning-rate-too-high", "warning", "learning_rate", {"learning_rate": 1.0}),
+    (
+        "learning-rate-too-high",
+        "warning",
+        "learning_rate",
+        {"training_method": "FINE_TUNE", "output_model_format": "ORIGINAL_SINGLE_FILE", "learning_rate": 0.01},
+    ),
+    ("no-loss", "error", "mse_strength", {"mse_strength": 0.0}),
+    ("noise-window", "error", "min_noising_strength", {"min_noising_strength": 0.9, "max_noising_strength": 0.2}),
+    (
+        "two-predictions",
+        "error",
+        "force_epsilon_prediction",
+        {"force_epsilon_prediction": True, "rescale_noise_scheduler_to_zero_terminal_snr": True},
+    ),
+    ("setting-ignored", "note", "generalized_offset_noise", {"generalized_offset_noise": True}),
+    ("setting-ignored", "note", "timestep_shift", {**OTHER_MODEL, "dynamic_timestep_shifting": True, "timestep_shift": 3.0}),
+    ("setting-ignored", "note", "masked_prior_preservation_weight", {"masked_prior_preservation_weight": 0.5}),
+    ("setting-ignored", "note", "aspect_ratio_bucketing", {"resolution": "512x512"}),
+    ("no-concept", "error", "concepts", {"concepts": []}),
+    ("no-concept", "error", "concepts", {"concepts.0.enabled": False}),
+    ("no-concept", "error", "concepts", {"concepts.0.type": "VALIDATION", "validation": True}),
+    ("concept-folder", "error", "concepts.0.path", {"concepts.0.path": ""}),
+    ("concept-folder", "error", "concepts.0.path", {"concepts.0.path": "nowhere"}),
+    ("concept-folder", "error", "concepts.0.path", {"concepts.0.path": "pictures/cats"}),
+    ("concept-on-hub", "warning", "concepts.0.path", {"concepts.0.path": "owner/cats"}),
+    ("concept-empty", "error", "concepts.0.path", {"concepts.0.path": "model"}),
+    ("concept-without-effect", "warning", "concepts.0.loss_weight", {"concepts.0.loss_weight": 0.0}),
+    ("concept-without-effect", "warning", "concepts.0.balancing", {"concepts.0.balancing": 0.1}),
+    ("pictures-small", "warning", "concepts.0.path", {"resolution": "1024"}),
+    ("caption-file", "error", "concepts.0.text.prompt_path", {"concepts.0.text.prompt_source": "concept"}),
+    (
+        "caption-dropout",
+        "error",
+        "text_encoder.dropout_probability",
+        {
+            "model_type": "QWEN",
+            "output_model_format": "DIFFUSERS_LORA",
+            "layer_filter": "",
+            "layer_filter_preset": "full",
+            "text_encoder.dropout_probability": 0.1,
+        },
+    ),
+    ("validation-without-concept", "warning", "validation", {"validation": True}),
+    ("masks-missing", "warning", "masked_training", {"masked_training": True}),
+    ("conditions-missing", "warning", "custom_conditioning_image", {"custom_conditioning_image": True}),
+    ("variations-cached", "note", "concepts.0.image_variations", {"concepts.0.image.enable_random_flip": True}),
+    (
+        "variations-cached",
+        "note",
+        "concepts.0.text_variations",
+        {"concepts.0.text.enable_tag_shuffling": True, "text_encoder.train": False},
+    ),
+    ("batch-larger-than-dataset", "error", "batch_size", {"batch_size": 5}),
+    ("resolution-syntax", "error", "resolution", {"resolution": "big"}),
+    (
+        "resolution-syntax",
+        "error",
+        "concepts.0.image.resolution_override",
+        {"concepts.0.image.enable_resolution_override": True, "concepts.0.image.resolution_override": "big"},
+    ),
+    ("resolution-small", "error", "resolution", {"resolution": "4"}),
+    ("resolution-multiple", "warning", "resolution", {**XL, "resolution": "500"}),
+    ("resolution-multiple", "warning", "resolution", {"resolution": "500x512", "aspect_ratio_bucketing": False}),
+    ("frames", "error", "frames", {**VIDEO, "frames": "many"}),
+    ("frames", "warning", "frames", {**VIDEO, "frames": "24"}),
+    ("sample-size", "error", "samples.0.width", {"samples.0.width": 100}),
+    ("sample-size", "warning", "samples.0.height", {**OTHER_MODEL, "samples.0.height": 520}),
+    ("no-samples", "note", "samples", {"samples": []}),
+    ("interval-never-due", "warning", "save_every", {"save_every": 100, "save_every_unit": "EPOCH"}),
+    ("interval-never-due", "warning", "backup_after", {"backup_after": 900, "backup_after_unit": "STEP"}),
+    ("interval-never-due", "note", "save_every", {"save_every": 0, "save_every_unit": "STEP"}),
+    ("no-backup", "warning", "backup_before_save", {"backup_before_save": False, "backup_after_unit": "NEVER"}),
+    ("warmup-longer-than-run", "warning", "learning_rate_warmup_steps", {"learning_rate_warmup_steps": 400.0}),
+    ("ema-never-updated", "error", "ema_update_step_interval", {"ema": "GPU", "epochs": 1}),
+    ("accumulation-longer-than-run", "error", "gradient_accumulation_steps", {"epochs": 1, "gradient_accumulation_steps": 8}),
+    (
+        "stopped-at-once",
+        "warning",
+        "unet.stop_training_after",
+        {"unet.stop_training_after": 0, "unet.stop_training_after_unit": "EPOCH"},
+    ),
+    ("device-unknown", "error", "train_device", {"train_device": "gpu"}),
+    ("device-missing", "error", "train_device", {"train_device": "cuda"}),
+    ("device-missing", "error", "train_device", {"train_device": "mps"}),
+    ("device-indexes", "error", "device_indexes", {"multi_gpu": True, "device_indexes": "0,0"}),
+    ("device-indexes", "error", "device_indexes", {"multi_gpu": True, "device_indexes": "one"}),
+    ("multi-gpu-alone", "warning", "multi_gpu", {"multi_gpu": True}),
+    ("dtype-slow", "warning", "train_dtype", {"train_dtype": "FLOAT_16"}),
+    ("dtype-slow", "warning", "train_dtype", {"train_dtype": "TFLOAT_32"}),
+    ("dtype-unsupported", "error", "transformer.weight_dtype", {**OTHER_MODEL, "transformer.weight_dtype": "INT_W8A8"}),
+    ("fallback-dtype", "error", "fallback_train_dtype", {"train_dtype": "FLOAT_16", "fallback_train_dtype": "FLOAT_32"}),
+    ("attention-unsupported", "error", "attention_mechanism", {"attention_mechanism": "FLASH"}),
+    ("folder-missing", "error", "workspace_dir", {"workspace_dir": ""}),
+    ("folder-is-file", "error", "cache_dir", {"cache_dir": "model/model_index.json/cache"}),
+    ("path-characters", "error", "base_model_name", {"base_model_name": "model\u200b"}),
+    ("value-out-of-bounds", "error", "epochs", {"epochs": 0}),
+]
+
+# Codes whose cases need more than other settings; each has a test of its own below.
+ELSEWHERE = {
+    "backups-deleted",
+    "base-model-type",
+    "bucket-empty",
+    "bucket-smaller-than-batch",
+    "captions-empty",
+    "captions-missing",
+    "disk-full",
+    "disk-space",
+    "list-file",
+    "output-exists",
+    "path-outside",
+    "path-unreadable",
+    "path-unwritable",
+    "picture-broken",
+    "pictures-unread",
+    "resume-other-run",
+    "validation-off",
+    "weights-exceed-memory",
 }
 
 
-def findings(place, changes=None, **kwargs):
-    config, _ = from_document(GOOD)
-    return check(patch.apply(config, changes or {}) if changes else config, base_folder=place, **kwargs)
+@pytest.mark.parametrize(("code", "severity", "path", "changes"), CASES, ids=[f"{row[0]}-{row[2]}" for row in CASES])
+def test_a_mistake_is_said_at_its_setting_and_its_fix_removes_it(shared_place, code, severity, path, changes):
+    """Each finding has its code, severity and place, expectation and change; a fix brings no new errors."""
+    before = findings(shared_place, changes)
+    hits = [item for item in before if (item.code, item.severity, item.path) == (code, severity, path)]
+    assert len(hits) == 1, before
+    assert hits[0].expected
+    assert hits[0].change
+    if hits[0].fix:
+        after = findings(shared_place, changes, dict(hits[0].fix))
+        assert (code, path) not in {(item.code, item.path) for item in after}
+        assert [item.severity for item in after].count("error") <= [item.severity for item in before].count("error")
 
 
-def test_good_settings_have_no_errors_and_missing_captions_are_a_warning(place):
-    """Two pictures with one caption: a warning that names the first picture without."""
-    (warning,) = findings(place)
-    assert (warning.severity, warning.path) == ("warning", "concepts.0.path")
-    assert "1 of 2" in warning.message
-    assert "b.png" in warning.message
+def test_every_code_of_the_catalogue_is_tested():
+    """A finding that nobody brings about is not known to work."""
+    refusals = {name for name, code in CODES.items() if code.refusal}
+    assert {row[0] for row in CASES} | ELSEWHERE | refusals == set(CODES)
+
+
+def test_the_documentation_lists_every_code():
+    """The catalogue in the documentation is the one in the code."""
+    assert catalogue() in (DOCS / "preflight.md").read_text(encoding="utf-8")
+
+
+def test_missing_and_empty_captions_are_said_with_their_number(place):
+    """The finding names the first picture without a caption."""
+    add_picture(place / "pictures" / "b.png", caption=None)
+    add_picture(place / "pictures" / "c.png", caption="")
+    found = {item.code: item for item in findings(place)}
+    assert "1 of 6" in found["captions-missing"].message
+    assert "b.png" in found["captions-missing"].message
+    assert not found["captions-missing"].fix
+    assert "c.txt" in found["captions-empty"].message
+
+
+def test_file_names_are_proposed_where_no_picture_has_a_caption(place):
+    """One change is right then."""
+    for file in (place / "pictures").glob("*.txt"):
+        file.unlink()
+    (missing,) = findings(place)
+    assert missing.fix == {"concepts.0.text.prompt_source": "filename"}
+    assert findings(place, dict(missing.fix)) == ()
+
+
+def test_a_caption_file_for_all_is_accepted_when_it_holds_something(place):
+    """An empty one is no caption file."""
+    changes = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "captions.txt"}
+    (place / "captions.txt").write_text("")
+    assert ("caption-file", "error", "concepts.0.text.prompt_path") in told(place, changes)
+    (place / "captions.txt").write_text("a cat")
+    assert told(place, changes) == set()
+
+
+def test_a_broken_picture_is_named(place):
+    """A text that calls itself a picture, and one that ends in its header."""
+    (place / "pictures" / "z.png").write_bytes(b"no picture")
+    (place / "pictures" / "z.txt").write_text("a cat")
+    errors = [item for item in findings(place) if item.severity == "error"]
+    assert [error.code for error in errors] == ["picture-broken"]
+    assert "z.png" in errors[0].message
+
+
+def test_pictures_in_subfolders_are_offered(place):
+    """The fix for an empty folder with folders in it is to include them."""
+    (empty,) = (item for item in findings(place, {"concepts.0.path": "."}) if item.code == "concept-empty")
+    assert empty.fix == {"concepts.0.include_subdirectories": True}
+
+
+def test_shapes_that_do_not_fill_a_batch_are_said(place):
+    """Three lying pictures among four square ones cannot be trained four at a time."""
+    for number in range(3):
+        add_picture(place / "pictures" / f"wide{number}.png", (1024, 512))
+    (few,) = findings(place, {"batch_size": 4})
+    assert (few.code, few.severity, few.fix) == ("bucket-smaller-than-batch", "warning", {"batch_size": 3})
+    assert "3 of 7" in few.message
+    assert "3 in 728x360" in few.message
+    assert findings(place, {"batch_size": 4}, dict(few.fix)) == ()
+    assert findings(place, {"batch_size": 4, "aspect_ratio_bucketing": False}) == ()
+    assert findings(place, {"batch_size": 4, "concepts.0.balancing": 2.0}) == ()
+
+
+def test_no_step_at_all_is_an_error(place):
+    """Seven pictures of two shapes are enough for a batch of five in number only."""
+    for number in range(3):
+        add_picture(place / "pictures" / f"wide{number}.png", (1024, 512))
+    (none,) = findings(place, {"batch_size": 5})
+    assert (none.code, none.severity) == ("bucket-empty", "error")
+
+
+def test_several_cards_need_larger_buckets(place):
+    """The batch of each card has to be filled."""
+    two = Machine("cuda", (Gpu("a", 24 * GIGABYTE, (8, 9)),) * 2, free=CPU.free)
+    changes = {"multi_gpu": True, "train_device": "cuda", "batch_size": 3}
+    (few,) = findings(place, changes, machine=two)
+    assert (few.code, few.fix) == ("batch-larger-than-dataset", {"batch_size": 2})
+    assert findings(place, changes, dict(few.fix), machine=two) == ()
+
+
+def test_looking_at_pictures_ends_when_the_time_is_up(place):
+    """A slow disk makes the check say less, not last longer."""
+    ticks = iter(range(1000))
+    reader = PictureReader(limit_s=2, clock=lambda: next(ticks))
+    (unread,) = findings(place, {"batch_size": 4}, reader=reader)
+    assert (unread.code, unread.severity) == ("pictures-unread", "note")
+    assert "of 4" in unread.message
+
+
+def test_a_large_folder_is_not_looked_through_to_its_end(place):
+    """What was not seen is not called missing."""
+    now = iter(range(0, 10000, 5))
+    (unread,) = findings(place, {"batch_size": 400}, reader=PictureReader(limit_s=2, clock=lambda: next(now)))
+    assert (unread.code, unread.severity) == ("pictures-unread", "note")
+    assert "of more than 0" in unread.message
 
 
 @pytest.mark.parametrize(
-    ("changes", "path"),
+    ("pipeline", "model_type", "fits"),
     [
-        ({"unet.train": False, "text_encoder.train": False}, "unet.train"),
-        ({"output_model_format": "DIFFUSERS"}, "output_model_format"),
-        ({"output_model_destination": ""}, "output_model_destination"),
-        ({"output_model_destination": "x.bin"}, "output_model_destination"),
-        ({"base_model_name": ""}, "base_model_name"),
-        ({"base_model_name": "/nowhere"}, "base_model_name"),
-        ({"base_model_name": "pictures"}, "base_model_name"),
-        ({"concepts": []}, "concepts"),
-        ({"concepts.0.enabled": False}, "concepts"),
-        ({"concepts.0.path": ""}, "concepts.0.path"),
-        ({"concepts.0.path": "nowhere"}, "concepts.0.path"),
-        ({"concepts.0.path": "model"}, "concepts.0.path"),
-        ({"concepts.0.text.prompt_source": "concept"}, "concepts.0.text.prompt_path"),
-        ({"batch_size": 3}, "batch_size"),
-        ({"resolution": "big"}, "resolution"),
-        ({"resolution": "4"}, "resolution"),
-        ({"samples.0.width": 100}, "samples.0.width"),
-        ({"continue_last_backup": True}, "continue_last_backup"),
+        ("StableDiffusionPipeline", "STABLE_DIFFUSION_15", True),
+        ("StableDiffusionInpaintPipeline", "STABLE_DIFFUSION_15_INPAINTING", True),
+        ("StableDiffusionXLPipeline", "STABLE_DIFFUSION_15", False),
+        ("StableDiffusionPipeline", "STABLE_DIFFUSION_XL_10_BASE", False),
+        ("StableDiffusion3Pipeline", "STABLE_DIFFUSION_35", True),
+        ("FluxFillPipeline", "FLUX_FILL_DEV_1", True),
+        ("Flux2KleinPipeline", "FLUX_DEV_1", False),
+        ("MyOwnPipeline", "FLUX_DEV_1", True),
     ],
 )
-def test_what_would_fail_later_is_an_error_at_its_setting(place, changes, path):
-    """Each refusal names one setting and what to change there."""
-    errors = [finding for finding in findings(place, changes) if finding.severity == "error"]
-    assert [error.path for error in errors] == [path]
-    assert errors[0].expected
-    assert errors[0].change
+def test_a_base_of_another_type_is_said(place, pipeline, model_type, fits):
+    """The folder's own index is believed; a pipeline that nobody knows is not judged."""
+    (place / "model" / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    codes = {item.code for item in findings(place, {"model_type": model_type})}
+    assert ("base-model-type" in codes) is not fits
 
 
 def test_an_existing_output_is_a_warning_or_an_error_as_the_settings_say(place):
-    """Overwriting is said, and refused where files are protected."""
+    """Overwriting is said, refused where files are protected, and another name proposed."""
     (place / "out.safetensors").write_bytes(b"x")
+    (place / "out-2.safetensors").write_bytes(b"x")
     for protect, severity in ((False, "warning"), (True, "error")):
         changes = {"output_model_destination": "out.safetensors", "prevent_overwrites": protect}
-        found = {finding.path: finding.severity for finding in findings(place, changes)}
-        assert found["output_model_destination"] == severity
+        (found,) = findings(place, changes)
+        assert (found.code, found.severity) == ("output-exists", severity)
+        assert found.fix == {"output_model_destination": "out-3.safetensors"}
+        assert findings(place, changes, dict(found.fix)) == ()
+
+
+def test_an_existing_folder_takes_a_single_file(place):
+    """OneTrainer names the file in it by the time."""
+    (place / "models").mkdir()
+    assert findings(place, {"output_model_destination": "models"}) == ()
 
 
 def test_paths_outside_the_allowed_folders_are_errors(place, tmp_path_factory):
     """With roots, a path that leads elsewhere is refused, also through a link."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "c.png").write_bytes(b"")
+    add_picture(elsewhere / "c.png")
     (place / "link").symlink_to(elsewhere)
     for path in (str(elsewhere), "link", "../" + elsewhere.name):
-        errors = [f.path for f in findings(place, {"concepts.0.path": path}, roots=[place]) if f.severity == "error"]
-        assert errors == ["concepts.0.path"]
-    assert not [f for f in findings(place, roots=[place]) if f.severity == "error"]
+        found = findings(place, {"concepts.0.path": path}, roots=[place])
+        assert [(item.code, item.path) for item in found if item.severity == "error"] == [("path-outside", "concepts.0.path")]
+    assert findings(place, roots=[place]) == ()
+
+
+def test_what_may_not_be_read_or_written_is_said(place):
+    """The system is asked before anything is tried."""
+    (place / "captions.txt").write_text("a cat")
+    (place / "old.safetensors").write_bytes(b"x")
+    changes = {"lora_model_name": "old.safetensors"}
+    closed = {"old.safetensors", place.name}
+    found = told(place, changes, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed))
+    assert ("path-unreadable", "error", "lora_model_name") in found
+    assert ("path-unwritable", "error", "workspace_dir") in found
+    changes = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "captions.txt"}
+    closed = {"captions.txt"}
+    assert told(place, changes, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed)) == {
+        ("path-unreadable", "error", "concepts.0.text.prompt_path")
+    }
+    closed = {"pictures"}
+    assert told(place, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed)) == {
+        ("path-unreadable", "error", "concepts.0.path")
+    }
+
+
+def test_a_full_disk_is_an_error_and_a_small_one_a_warning(place):
+    """The room for backups and the model is estimated."""
+    large = {"training_method": "FINE_TUNE", "output_model_format": "ORIGINAL_SINGLE_FILE"}
+    for free, code, severity in ((0.1, "disk-full", "error"), (3.0, "disk-space", "warning")):
+        machine = Machine("cpu", (), free=lambda path, free=free: int(free * GIGABYTE))
+        (found,) = findings(place, large, machine=machine)
+        assert (found.code, found.severity, found.path) == (code, severity, "workspace_dir")
+
+
+def test_a_lora_needs_little_room(place):
+    """An adapter and its backups fit into a few gigabytes."""
+    assert findings(place, machine=Machine("cpu", (), free=lambda path: 3 * GIGABYTE)) == ()
+
+
+def test_an_unreadable_list_of_concepts_is_said(place):
+    """The file is named, and the rest is checked all the same."""
+    (place / "concepts.json").write_text("{")
+    found = findings(place, {"concepts": None, "concept_file_name": "concepts.json"})
+    assert {(item.code, item.path) for item in found} == {("list-file", "concept_file_name"), ("no-concept", "concepts")}
+
+
+def test_a_backup_of_another_run_is_not_continued(place):
+    """Model type, method, adapter type and rank have to be those of the backup."""
+    write_backup(place, model_type="STABLE_DIFFUSION_15", training_method="LORA", peft_type="LORA", lora_rank=4)
+    (other,) = findings(place, {"continue_last_backup": True})
+    assert (other.code, other.path, other.fix) == ("resume-other-run", "lora_rank", {"lora_rank": 4})
+    assert findings(place, {"continue_last_backup": True}, dict(other.fix)) == ()
+
+
+def test_backups_of_earlier_runs_that_would_be_deleted_are_said(place):
+    """Rolling backups clean the whole workspace."""
+    write_backup(place)
+    (place / "workspace" / "run" / "backup" / "2026-01-02").mkdir()
+    (found,) = findings(place, {"rolling_backup": True, "rolling_backup_count": 1})
+    assert (found.code, found.severity) == ("backups-deleted", "warning")
+
+
+def test_pictures_for_validation_that_is_off_are_said(place):
+    """They would not be used."""
+    concepts = [{"path": "pictures"}, {"path": "pictures", "type": "VALIDATION"}]
+    (found,) = findings(place, {"concepts": concepts})
+    assert (found.code, found.fix) == ("validation-off", {"validation": True})
+    assert findings(place, {"concepts": concepts}, dict(found.fix)) == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "changes"),
+    [
+        ("dtype-slow", {"train_dtype": "BFLOAT_16"}),
+        ("dtype-unsupported", {**OTHER_MODEL, "transformer.weight_dtype": "FLOAT_W8A8"}),
+        ("attention-unsupported", {"attention_mechanism": "CUDNN"}),
+        ("device-missing", {"train_device": "cuda:1"}),
+        ("weights-exceed-memory", {**OTHER_MODEL, "transformer.weight_dtype": "BFLOAT_16"}),
+    ],
+)
+def test_an_old_card_is_not_asked_for_what_it_cannot(shared_place, code, changes):
+    """What a newer card does without a word is said of an older one."""
+    assert code in {item[0] for item in told(shared_place, {"train_device": "cuda", **changes}, machine=OLD_CARD)}
+
+
+def test_a_recent_card_does_it_all(place):
+    """No finding about formats or kernels."""
+    changes = {"train_device": "cuda", "train_dtype": "BFLOAT_16", "attention_mechanism": "FLASH"}
+    weights = {"transformer.weight_dtype": "FLOAT_W8A8", "text_encoder_2.weight_dtype": "NFLOAT_4"}
+    assert findings(place, OTHER_MODEL, changes, weights, machine=ADA) == ()
+
+
+def test_cards_that_cannot_be_counted_are_believed_in(place):
+    """A driver without a library to ask may hold any number of cards."""
+    amd = Machine("cuda", None, free=CPU.free)
+    assert findings(place, {"train_device": "cuda:3"}, machine=amd) == ()
+
+
+@pytest.mark.parametrize(
+    ("every", "skip", "unit", "total", "at_once", "first"),
+    [
+        (1, 0, TimeUnit.EPOCH, 1, True, 0),
+        (1, 0, TimeUnit.EPOCH, 1, False, None),
+        (5, 0, TimeUnit.EPOCH, 10, False, 5),
+        (10, 0, TimeUnit.EPOCH, 10, False, None),
+        (5, 6, TimeUnit.EPOCH, 20, True, 10),
+        (10, 0, TimeUnit.STEP, 10, False, 9),
+        (10, 0, TimeUnit.STEP, 9, False, None),
+        (10, 0, TimeUnit.STEP, 9, True, 0),
+        (10, 10, TimeUnit.STEP, 20, False, 19),
+        (0, 0, TimeUnit.STEP, 9, False, None),
+    ],
+)
+def test_an_interval_is_due_as_onetrainer_counts(every, skip, unit, total, at_once, first):
+    """Saves and backups come at the end of a step and at the beginning of a later epoch, samples also before the first."""
+    assert first_time(every, skip, unit, total, at_once=at_once) == first
+
+    def due(place: int) -> bool:
+        if place + 1 <= skip or not every:
+            return False
+        if unit is TimeUnit.EPOCH:
+            return place % every == 0 and (at_once or place > 0)
+        return (place + (0 if at_once else 1)) % every == 0
+
+    assert next((place for place in range(total) if due(place)), None) == first
 
 
 def test_the_default_configuration_says_why_it_cannot_start(place):
     """The very defaults are checked without a crash and name what is missing."""
-    paths = {finding.path for finding in check(TrainConfig(), base_folder=place) if finding.severity == "error"}
-    assert {"concepts", "output_model_format"} <= paths
+    codes = {item.code for item in check(TrainConfig(), base_folder=place, machine=CPU) if item.severity == "error"}
+    assert {"no-concept", "format-for-method"} <= codes
+
+
+def test_no_combination_of_type_and_method_crashes_the_check(shared_place):
+    """All 29 types with all 4 methods, allowed or not, give findings of the catalogue."""
+    for model_type, method in product(ModelType, TrainingMethod):
+        for item in findings(shared_place, {"model_type": model_type.value, "training_method": method.value}):
+            assert item.code in CODES
+
+
+def test_no_choice_crashes_the_check(shared_place):
+    """Every member of every enumeration, each at one of the settings that take it."""
+    takers: dict[type[Enum], list[str]] = {}
+    for leaf in leaves(config_with({})):
+        kind = without_none(leaf.annotation)
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            takers.setdefault(kind, []).append(leaf.path)
+    for kind, paths in takers.items():
+        for member, path in zip(kind, cycle(paths), strict=False):
+            assert isinstance(findings(shared_place, {path: member.value}, machine=ADA), tuple)
+
+
+@pytest.mark.parametrize("value", [0, -1, 10**9])
+def test_no_number_crashes_the_check(shared_place, value):
+    """All numbers at once, far out of their bounds."""
+    changes = {
+        leaf.path: value
+        for leaf in leaves(config_with({}))
+        if without_none(leaf.annotation) in (int, float) and not isinstance(leaf.value, bool)
+    }
+    assert {item.severity for item in findings(shared_place, changes)} >= {"error"}
+
+
+@pytest.mark.parametrize(
+    "value", ["", ",", "x" * 5000, "../..", "~who-is-this/x", "https://example.org/a b", "a/b", "*[(", "a\x00b"]
+)
+def test_no_text_crashes_the_check(shared_place, value):
+    """All texts at once, whatever is in them."""
+    changes = {
+        leaf.path: value
+        for leaf in leaves(config_with({}))
+        if without_none(leaf.annotation) is str and not leaf.path.startswith("secrets")
+    }
+    assert {item.severity for item in findings(shared_place, changes, roots=[shared_place])} >= {"error"}
+
+
+def test_errors_come_first_and_only_one_at_a_setting(place):
+    """Two errors at one place would be one too many to read."""
+    found = findings(place, {"output_model_format": "SAFETENSORS", "concepts": [], "samples": [], "validation": True})
+    severities = [item.severity for item in found]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+    errors = [item.path for item in found if item.severity == "error"]
+    assert len(errors) == len(set(errors))
+
+
+def test_the_check_is_quick(place):
+    """A check of a usual configuration takes a small part of a second."""
+    config = config_with()
+    started = time.perf_counter()
+    for _ in range(5):
+        check(config, base_folder=place, machine=CPU)
+    assert (time.perf_counter() - started) / 5 < 0.5
+    assert len(CHECKS) == len(set(CHECKS))

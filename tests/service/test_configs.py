@@ -200,3 +200,57 @@ def test_a_preset_asked_for_at_the_start_lays_the_former_draft_aside(tmp_path: P
 def test_differences_are_paths(before: object, after: object, paths: list[str]) -> None:
     """Documents are compared by value, place by place."""
     assert different_paths(before, after) == paths
+
+
+def test_an_optimizer_comes_back_as_it_was_set(store: ConfigStore) -> None:
+    """Switching there and back restores edits; an optimizer that was never set begins with its usual values."""
+    store.patch({"optimizer.optimizer": "ADAMW"})
+    store.patch({"optimizer.weight_decay": 0.07})
+    other = store.patch({"optimizer.optimizer": "CAME"}).config["optimizer"]
+    assert (other["optimizer"], other["beta3"], other["weight_decay"]) == ("CAME", 0.9999, 0.01)
+    assert store.patch({"optimizer.optimizer": "ADAMW"}).config["optimizer"]["weight_decay"] == 0.07
+
+
+def test_what_a_preset_set_for_an_optimizer_comes_back_too(store: ConfigStore) -> None:
+    """Values that came with a document and not by an edit survive a look at another optimizer."""
+    store.replace({"optimizer": {"optimizer": "ADAMW", "eps": 1e-5}})
+    store.patch({"optimizer.optimizer": "LION"})
+    assert store.patch({"optimizer.optimizer": "ADAMW"}).config["optimizer"]["eps"] == 1e-5
+
+
+def test_values_sent_with_a_switch_go_over_what_is_remembered(store: ConfigStore) -> None:
+    """One change can name an optimizer and its parameters."""
+    document = store.patch({"optimizer.optimizer": "LION", "optimizer.beta1": 0.5})
+    assert (document.config["optimizer"]["beta1"], document.config["optimizer"]["beta2"]) == (0.5, 0.99)
+
+
+def test_the_usual_values_of_an_optimizer_can_be_asked_for(store: ConfigStore) -> None:
+    """Its parameters are as usual again, and what was set is forgotten."""
+    store.patch({"optimizer.optimizer": "ADAMW"})
+    store.patch({"optimizer.weight_decay": 0.07})
+    document = store.usual_optimizer(store.revision())
+    assert document.config["optimizer"]["weight_decay"] == 0.01
+    assert "ADAMW" not in document.config["optimizer_defaults"]
+    with pytest.raises(RevisionConflictError):
+        store.usual_optimizer(document.revision - 1)
+
+
+def test_what_opening_would_change_is_told_before(store: ConfigStore) -> None:
+    """Each differing path comes with both values; nothing changes by asking."""
+    store.save("mine")
+    store.patch({"epochs": 7})
+    before = store.current().config["epochs"]
+    store.save("other")
+    store.patch({"epochs": 8})
+    assert store.differences("other") == [("epochs", 8, before)]
+    assert [path for path, _, _ in store.differences("other", "mine")] == ["epochs"]
+    assert store.current().config["epochs"] == 8
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_few(store: ConfigStore) -> None:
+    """Of many presets only those are named that may have been meant, and how many there are."""
+    with pytest.raises(ConfigNotFoundError) as caught:
+        store.read("sdxl lora 8 gb")
+    assert caught.value.expected.startswith(f"one of {len(preset_files())}, for instance ")
+    assert "SDXL/LoRA 8 GB" in caught.value.expected
+    assert len(caught.value.expected) < 200

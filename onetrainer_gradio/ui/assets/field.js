@@ -1,29 +1,14 @@
 // One setting as a row: label and help, a control of its kind, the mark and reset of a changed value, errors.
 
-import { blank, fieldsOf, same } from './settings.js';
+import { list, map, pairs } from './lists.js';
+import { same, shownAs, textOf } from './settings.js';
 import { button, el, say, show } from './dom.js';
 
-const idOf = (path) => `og-f-${path.replaceAll('.', '-')}`;
-
-/** A value as text in an input: shortest form, powers of ten for what is very small. */
-function textOf(value) {
-  if (value === null || value === undefined) return '';
-  if (typeof value === 'number' && value !== 0 && Math.abs(value) < 1e-3) return value.toExponential();
-  return String(value);
-}
+export const idOf = (path) => `og-f-${path.replaceAll('.', '-')}`;
 
 function typeOf(schema) {
   const types = [schema.type].flat();
   return { base: types.find((type) => type !== 'null'), nullable: types.includes('null') };
-}
-
-/** A value as it is shown in a sentence. */
-function shownAs(value) {
-  if (value === true) return 'on';
-  if (value === false) return 'off';
-  if (value === null || value === undefined || value === '') return 'empty';
-  if (Array.isArray(value)) return `${value.length} ${value.length === 1 ? 'entry' : 'entries'}`;
-  return typeof value === 'object' ? 'other values' : textOf(value);
 }
 
 /** What the control says: the value to send. A text that is no number is sent as it is, the server says what is wrong. */
@@ -39,68 +24,100 @@ export function read(input) {
   return text;
 }
 
-function control(path, schema, value) {
+/** The options of a select: the present choices, and a value that is none of them, marked as such. */
+function fillChoices(select, settings, field, prefix, value) {
+  const possible = settings.choices(field, prefix);
+  const strange = value !== null && value !== undefined && value !== '' && !possible.includes(value);
+  const key = JSON.stringify([possible, strange && value]);
+  if (select.dataset.choices === key) return;
+  select.dataset.choices = key;
+  const words = field.schema['x-enum-labels'] || {};
+  const known = field.schema.enum?.includes(value);
+  select.replaceChildren(
+    ...(select.dataset.nullable ? [el('option', { value: '', text: '(empty)' })] : []),
+    ...possible.map((choice) => el('option', { value: choice, text: words[choice] || choice })),
+    ...(strange ? [el('option', { value, text: `${words[value] || value} (${known ? 'not for these settings' : 'unknown'})` })] : []));
+  select.value = textOf(value);
+}
+
+/** The input of a setting that is one value. */
+export function control(settings, field, prefix, value) {
+  const { path, schema } = field;
   const { base, nullable } = typeOf(schema);
   const shared = { id: idOf(path), dataset: { path, kind: base, ...(nullable ? { nullable: 'yes' } : {}) }, 'aria-describedby': `${idOf(path)}-help ${idOf(path)}-error` };
   if (base === 'boolean') return el('input', { type: 'checkbox', role: 'switch', class: 'og-switch', checked: Boolean(value), ...shared });
   if (schema.enum) {
-    const choices = schema.enum.filter((choice) => choice !== null);
-    if (value && !choices.includes(value)) choices.push(value);
-    const select = el('select', shared, nullable && el('option', { value: '', text: '(empty)' }), choices.map((choice) => el('option', { value: choice, text: choice })));
-    select.value = textOf(value);
+    const select = el('select', shared);
+    fillChoices(select, settings, field, prefix, value);
     return select;
   }
-  if (schema['x-kind'] === 'text') return el('textarea', { rows: 2, value: textOf(value), ...shared });
+  if (field.kind === 'text') return el('textarea', { rows: 2, value: textOf(value), ...shared });
   const numeric = base === 'integer' || base === 'number';
   return el('input', {
     type: 'text', value: textOf(value), ...shared, spellcheck: 'false', autocomplete: 'off',
-    inputmode: numeric ? 'decimal' : undefined, class: numeric ? 'og-number' : 'og-text', placeholder: nullable ? 'empty: default' : undefined,
+    inputmode: numeric && !schema.pattern ? 'decimal' : undefined, class: numeric ? 'og-number' : 'og-text', placeholder: nullable ? 'empty: default' : undefined,
   });
 }
 
+/** A control of one value as a row wants it: the node, and how it takes a new value. */
+function single(settings, field, prefix) {
+  const { path } = field;
+  const input = control(settings, field, prefix, settings.shownValue(path));
+  return {
+    node: input,
+    put() {
+      if (document.activeElement === input && settings.drafts.get(path)?.state === 'typing') return;
+      const value = settings.shownValue(path);
+      if (field.schema.enum) fillChoices(input, settings, field, prefix, value);
+      if (input.type === 'checkbox') input.checked = Boolean(value);
+      else if (input.value !== textOf(value) && !same(read(input), value)) input.value = textOf(value);
+    },
+  };
+}
+
+/** Kept on the server, never in the page: a way to where it is set. */
+function secret(settings, field) {
+  return { node: el('a', { href: '#system', dataset: { ogTab: 'system' }, id: idOf(field.path), text: 'Set it on the System tab' }), put() {} };
+}
+
+const EDITORS = { map, pairs, secret };
+
 /** The row of a field. `settings` holds the values; `prefix` is the list element that its conditions refer to. */
 export function row(settings, field, prefix = '') {
-  if (field.schema['x-kind'] === 'list') return list(settings, field);
+  if (field.kind === 'list') return list(settings, field);
   const { path } = field;
-  const input = control(path, field.schema, settings.shownValue(path));
-  const unitField = field.unitOf && settings.fields.find((other) => other.path === field.unitOf);
-  const unit = unitField && control(unitField.path, unitField.schema, settings.shownValue(unitField.path));
-  unit?.setAttribute('aria-label', `${field.label}: unit`);
+  const editor = (EDITORS[field.kind] || single)(settings, field, prefix);
+  const input = editor.node;
+  const unitField = field.unitOf && settings.fieldAt(field.unitOf);
+  const unit = unitField && single(settings, unitField, prefix);
+  unit?.node.setAttribute('aria-label', `${field.label}: unit`);
   const errors = el('div', { class: 'og-errors', id: `${idOf(path)}-error` });
   const back = button('', { icon: 'reset', kind: 'quiet small og-reset', title: 'Reset', onclick: reset });
   const note = el('p', { class: 'og-note', hidden: true });
   const was = el('p', { class: 'og-was', hidden: true });
-  const node = el('div', { class: 'og-row', dataset: { row: path } },
+  const node = el('div', { class: editor.wide ? 'og-row wide' : 'og-row', dataset: { row: path } },
     el('div', { class: 'og-row-words' },
-      el('label', { class: 'og-label', for: input.id, text: field.label }),
+      el(input.id ? 'label' : 'span', { class: 'og-label', for: input.id || undefined, text: field.label, title: path }),
       el('p', { class: 'og-help', id: `${idOf(path)}-help`, text: field.help }), note),
     el('div', { class: 'og-row-control' },
-      el('div', { class: 'og-control' }, input, unit, field.schema['x-unit'] && el('span', { class: 'og-muted', text: field.schema['x-unit'] }), back),
+      el('div', { class: 'og-control' }, input, unit?.node, field.schema['x-unit'] && el('span', { class: 'og-muted', text: field.schema['x-unit'] }), back),
       was, errors));
 
   function reset() {
-    for (const each of [path, field.unitOf].filter(Boolean)) {
-      if (settings.changed(each)) settings.edit(each, settings.baseValue(each));
-    }
-  }
-
-  function put(control_, at) {
-    if (document.activeElement === control_ && settings.drafts.get(at)?.state === 'typing') return;
-    const value = settings.shownValue(at);
-    if (control_.type === 'checkbox') control_.checked = Boolean(value);
-    else if (control_.value !== textOf(value) && !same(read(control_), value)) control_.value = textOf(value);
+    const paths = [path, field.unitOf, ...Object.values(field.schema['x-writes'] || {})].filter((each) => each && settings.changed(each));
+    settings.editTogether(Object.fromEntries(paths.map((each) => [each, settings.baseValue(each)])), 'reset');
   }
 
   /** Bring the row up to date with the settings, without touching what is being typed. */
   node.update = () => {
-    put(input, path);
-    if (unit) put(unit, unitField.path);
+    editor.put();
+    unit?.put();
     const changed = settings.changed(path) || Boolean(unitField && settings.changed(unitField.path));
     node.classList.toggle('changed', changed);
     show(back, changed);
     show(was, changed);
     if (changed) {
-      const before = [path, field.unitOf].filter(Boolean).map((each) => shownAs(settings.baseValue(each))).join(' ');
+      const before = [[path, field], [field.unitOf, unitField]].filter(([each]) => each).map(([each, at]) => shownAs(settings.baseValue(each), at.schema)).join(' ');
       say(was, `was ${before}`);
       const title = `Reset to ${before}`;
       back.title = title;
@@ -108,102 +125,40 @@ export function row(settings, field, prefix = '') {
     }
     const draft = settings.drafts.get(path);
     const found = [...settings.errorsAt(path), ...(unitField ? settings.errorsAt(unitField.path) : [])];
-    input.toggleAttribute('aria-invalid', found.some((error) => error.severity !== 'warning' && error.severity !== 'note'));
-    if (input.hasAttribute('aria-invalid')) input.setAttribute('aria-invalid', 'true');
+    const wrong = found.some((error) => error.severity !== 'warning' && error.severity !== 'note');
+    if (wrong) input.setAttribute('aria-invalid', 'true');
+    else input.removeAttribute('aria-invalid');
     const lines = found.map((error) => message(settings, path, error));
     if (draft?.state === 'unsent') lines.push(el('p', { class: 'warn', text: 'Not saved yet: waiting for the connection.' }));
-    if (lines.length || errors.childElementCount) errors.replaceChildren(...lines);
-    const applies = settings.applies(field, prefix);
-    node.classList.toggle('off', !applies);
-    show(note, !applies);
-    if (!applies) say(note, `Not used now: ${Object.entries(field.shown).map(([other, values]) => `${labelOf(settings, prefix + other)} would have to be ${values.map(shownAs).join(' or ')}`).join('; ')}.`);
+    const key = JSON.stringify([found, draft?.state === 'unsent']);
+    if (errors.dataset.key !== key) { errors.dataset.key = key; errors.replaceChildren(...lines); }
+    const why = settings.whyNot(field, prefix);
+    node.classList.toggle('off', Boolean(why));
+    show(note, Boolean(why));
+    if (why) say(note, `Not used now: ${why}.`);
   };
   node.update();
   return node;
 }
 
-function labelOf(settings, path) {
-  return settings.fields.find((field) => field.path === path)?.label || path;
+const quoted = (text, value) => (typeof value === 'string' ? `“${text}”` : text);
+
+/** The button that makes the one change that removes a finding; nothing where there is none. */
+export function fixButton(settings, finding) {
+  const changes = Object.entries(finding.fix || {});
+  if (!changes.length) return null;
+  const words = changes.map(([path, value]) => `${path === finding.path ? '' : `${settings.labelOf(path)} `}to ${Array.isArray(value) || (value && typeof value === 'object') ? 'what fits' : quoted(shownAs(value, settings.fieldAt(path)?.schema), value)}`);
+  const text = changes.length === 1 ? `Set ${words[0]}` : 'Fix it';
+  return button(text, { kind: 'small og-fix', title: `Set ${words.join(', ')}`, onclick: () => settings.editTogether(finding.fix, 'fix') });
 }
 
-function message(settings, path, error) {
+export function message(settings, path, error) {
   if (error.conflict) {
-    return el('p', { class: 'warn' }, el('span', { text: `Somebody else set this to ${shownAs(error.theirs)} meanwhile. ` }),
-      button('Keep mine', { kind: 'small', onclick: () => { const { value } = settings.drafts.get(path); settings.drafts.delete(path); settings.edit(path, value); } }),
+    return el('p', { class: 'warn' }, el('span', { text: `Somebody else set this to ${shownAs(error.theirs, settings.fieldAt(path)?.schema)} meanwhile. ` }),
+      button('Keep mine', { kind: 'small', onclick: () => { const { value, also } = settings.drafts.get(path); settings.drafts.delete(path); settings.edit(path, value, also); } }),
       button('Take theirs', { kind: 'small', onclick: () => settings.forget(path) }));
   }
   const tone = error.severity === 'warning' || error.severity === 'note' ? error.severity === 'note' ? 'note' : 'warn' : 'bad';
   const more = [error.expected && `Expected: ${error.expected}.`, error.change && `To change: ${error.change}.`].filter(Boolean).join(' ');
-  return el('p', { class: tone }, el('span', { text: error.message }), more && el('span', { class: 'og-muted', text: ` ${more}` }));
-}
-
-// ---- lists: a card for each element
-
-const TITLES = { concepts: (item) => item.name || item.path || 'New concept', samples: (item) => item.prompt || 'Empty prompt' };
-const ONE = { concepts: 'concept', samples: 'sample prompt' };
-
-function list(settings, field) {
-  const { path } = field;
-  const one = ONE[path] || 'entry';
-  const cards = el('div', { class: 'og-cards' });
-  const errors = el('div', { class: 'og-errors', id: `${idOf(path)}-error` });
-  const empty = el('p', { class: 'og-empty', text: `No ${one} yet.` });
-  const back = button('Reset', { icon: 'reset', kind: 'small', onclick: () => settings.edit(path, settings.baseValue(path)) });
-  const items = () => settings.shownValue(path) || [];
-  const node = el('div', { class: 'og-list', dataset: { row: path } },
-    el('div', { class: 'og-card-head' }, el('div', { class: 'og-grow' }, el('h4', { text: field.label }), el('p', { class: 'og-help', text: field.help })), back,
-      button(`Add ${one}`, { icon: 'add', kind: 'small', onclick: () => { settings.edit(path, [...items(), blank(field.schema.items)]); open.add(items().length - 1); } })),
-    errors, empty, cards);
-  const open = new Set(items().length === 1 ? [0] : []);
-  const inner = fieldsOf(field.schema.items);
-  let drawn = '';
-
-  function card(item, at) {
-    const prefix = `${path}.${at}.`;
-    const rows = inner.filter((each) => each.path !== 'enabled').map((each) => ({ ...each, path: prefix + each.path }));
-    const body = el('div', { class: 'og-card-body' });
-    const title = el('span', { class: 'og-card-title' });
-    const use = 'enabled' in item && el('label', { class: 'og-inline' },
-      el('input', { type: 'checkbox', role: 'switch', class: 'og-switch', checked: item.enabled, id: idOf(`${prefix}enabled`), dataset: { path: `${prefix}enabled`, kind: 'boolean' } }),
-      el('span', { class: 'og-sr', text: `Use this ${one}` }));
-    const details = el('details', { class: 'og-item', open: open.has(at) }, el('summary', {}, title), body);
-    const shownRows = () => rows.filter((each) => settings.levels.has(each.level) || settings.changed(each.path)).filter((each) => settings.applies(each, prefix));
-    const fill = () => {
-      const wanted = shownRows();
-      if ([...body.children].map((child) => child.dataset.row).join() !== wanted.map((each) => each.path).join()) {
-        const have = new Map([...body.children].map((child) => [child.dataset.row, child]));
-        body.replaceChildren(...wanted.map((each) => have.get(each.path) || row(settings, each, prefix)));
-      }
-      for (const child of body.children) child.update();
-    };
-    details.addEventListener('toggle', () => { if (details.open) { open.add(at); fill(); } else open.delete(at); });
-    const node_ = el('div', { class: 'og-item-wrap' }, details, el('div', { class: 'og-item-tools' }, use,
-      button('', { icon: 'copy', title: `Duplicate this ${one}`, kind: 'quiet small', onclick: () => settings.edit(path, [...items().slice(0, at + 1), structuredClone(items()[at]), ...items().slice(at + 1)]) }),
-      button('', { icon: 'trash', title: `Remove this ${one}`, kind: 'quiet small', onclick: () => settings.edit(path, items().filter((_, other) => other !== at)) })));
-    node_.update = () => {
-      const now = items()[at];
-      if (!now) return;
-      say(title, (TITLES[path] || ((each) => each.name || `Entry ${at + 1}`))(now));
-      node_.classList.toggle('off', now.enabled === false);
-      const box = node_.querySelector(`#${CSS.escape(idOf(`${prefix}enabled`))}`);
-      if (box) box.checked = now.enabled;
-      const wrong = settings.findings.some((finding) => finding.severity === 'error' && finding.path.startsWith(prefix));
-      node_.classList.toggle('bad', wrong);
-      if (details.open) fill();
-    };
-    return node_;
-  }
-
-  node.update = () => {
-    const now = items();
-    if (drawn !== String(now.length)) { drawn = String(now.length); cards.replaceChildren(...now.map(card)); }
-    for (const each of cards.children) each.update();
-    show(empty, now.length === 0);
-    const changed = settings.changed(path);
-    node.classList.toggle('changed', changed);
-    show(back, changed && settings.baseValue(path) !== undefined);
-    errors.replaceChildren(...settings.errorsAt(path).map((error) => message(settings, path, error)));
-  };
-  node.update();
-  return node;
+  return el('p', { class: tone }, el('span', {}, el('span', { text: error.message }), more && el('span', { class: 'og-muted', text: ` ${more}` })), fixButton(settings, error));
 }

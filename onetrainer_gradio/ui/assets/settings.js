@@ -36,14 +36,41 @@ export function fieldsOf(schema, prefix = '') {
   return (prefix || parts.length + own.length < 40 ? [...own, ...parts] : properties).flatMap(([key, property]) => {
     const path = prefix + key;
     if (property.properties) return fieldsOf(property, `${path}.`);
-    return [{ path, label: property.title, help: property.description || '', group: property['x-group'], level: property['x-level'] || 'basic', shown: property['x-shown'], unitOf: property['x-unit-of'], schema: property }];
+    return [{ path, label: property.title, help: property.description || '', group: property['x-group'], level: property['x-level'] || 'basic', kind: property['x-kind'] || '', shown: property['x-shown'] || {}, words: property['x-shown-words'] || {}, unitOf: property['x-unit-of'], schema: property }];
   });
 }
 
-/** A new element of a list, from the defaults of its schema. */
+/** A new element of a list, from the defaults of its schema; what the server draws is left out. */
 export function blank(schema) {
-  return Object.fromEntries(Object.entries(schema.properties).map(([key, property]) => [key, property.properties ? blank(property) : property.default]));
+  return Object.fromEntries(Object.entries(schema.properties).filter(([, property]) => !property['x-fresh']).map(([key, property]) => [key, property.properties ? blank(property) : property.default]));
 }
+
+/** A copy of an element of a list: without what has to be its own, and what was counted for the other. */
+export function copyOf(item, schema) {
+  const own = (key) => schema.properties[key]?.['x-fresh'] || key === 'uuid' || key === 'concept_stats';
+  return Object.fromEntries(Object.entries(structuredClone(item)).filter(([key]) => !own(key)));
+}
+
+/** A value as it is shown in a sentence; with the schema of its setting, in the words of its choices. */
+export function shownAs(value, schema) {
+  if (value === true) return 'on';
+  if (value === false) return 'off';
+  if (value === null || value === undefined || value === '') return 'empty';
+  if (Array.isArray(value)) return `${value.length} ${value.length === 1 ? 'entry' : 'entries'}`;
+  return typeof value === 'object' ? 'other values' : schema?.['x-enum-labels']?.[value] || textOf(value);
+}
+
+/** A value as text in an input: shortest form, powers of ten for what is very small. */
+export function textOf(value) {
+  if (value === null || value === undefined) return '';
+  if (typeof value === 'number' && value !== 0 && Math.abs(value) < 1e-3) return value.toExponential();
+  return String(value);
+}
+
+// the secrets that the panel keeps; the others have no place in the settings
+const KEPT_SECRETS = ['secrets.huggingface_token'];
+const MOST_VALUES = 4;
+const MOST_UNDO = 200;
 
 /** Ask for schema and settings: at the start of the page, while Gradio is still building it. */
 export const ask = () => Promise.all([api('GET', 'api/config/schema'), api('GET', 'api/config/current')]);
@@ -59,13 +86,21 @@ export class Settings {
     this.listeners = new Set();
     this.busy = false;
     this.checkTimer = 0;
+    this.past = [];
+    this.future = [];
     for (const [path, draft] of Object.entries(JSON.parse(sessionStorage.getItem(KEPT) || '{}'))) this.drafts.set(path, { ...draft, state: 'waiting' });
   }
 
   async open(asked) {
     const [schema, document_] = await asked;
     this.schema = schema;
-    this.fields = fieldsOf(schema);
+    const all = fieldsOf(schema);
+    this.fields = all.filter((field) => field.kind !== 'secret' || KEPT_SECRETS.includes(field.path));
+    this.elsewhere = Object.fromEntries(all.filter((field) => !this.fields.includes(field)).map((field) => [field.path, `${field.label} is a secret of a rented machine. Secrets are in no settings file, and the panel does not keep those of machines.`]));
+    this.byPath = new Map(this.fields.map((field) => [field.path, field]));
+    this.inner = new Map(this.fields.filter((field) => field.kind === 'list').map((field) => [field.path, fieldsOf(field.schema.items)]));
+    // pattern -> the preset that writes it
+    this.written = new Map(this.fields.filter((field) => field.kind === 'layer_preset').flatMap((field) => Object.values(field.schema['x-writes']).map((path) => [path, field.path])));
     this.units = new Set(this.fields.map((field) => field.unitOf).filter(Boolean));
     await this.take(document_);
     this.compare();
@@ -100,8 +135,7 @@ export class Settings {
   }
 
   changed(path) {
-    const { was } = this.document;
-    if (was) return Object.keys(was).some((place) => place === path || place.startsWith(`${path}.`));
+    if (this.document.was) return this.different.has(path);
     const base = this.baseValue(path);
     return base !== undefined && !same(this.value(path), base);
   }
@@ -111,9 +145,47 @@ export class Settings {
     return this.fields.filter((field) => this.changed(field.path) || (field.unitOf && this.changed(field.unitOf)));
   }
 
+  /** The value that a condition asks for: a path within the element of a list, or from the root. */
+  asked(path, prefix = '') {
+    return this.value(path.startsWith('/') ? path.slice(1) : prefix + path);
+  }
+
   /** Whether a setting applies under the present values; `prefix` is the element of a list that its conditions refer to. */
   applies(field, prefix = '') {
-    return Object.entries(field.shown || {}).every(([path, values]) => values.includes(this.value(prefix + path)));
+    return Object.entries(field.shown).every(([path, values]) => values.includes(this.asked(path, prefix)));
+  }
+
+  /** Why a setting does not apply, in words; empty when it does. */
+  whyNot(field, prefix = '') {
+    return Object.entries(field.shown).filter(([path, values]) => !values.includes(this.asked(path, prefix))).map(([path, values]) => {
+      if (field.words[path]) return `it is only for ${field.words[path]}`;
+      const other = this.fieldAt(path.startsWith('/') ? path.slice(1) : prefix + path);
+      const named = values.slice(0, MOST_VALUES).map((value) => shownAs(value, other?.schema));
+      if (values.length > MOST_VALUES) named.push(`one of ${values.length - MOST_VALUES} others`);
+      return `${other?.label || path} would have to be ${named.join(' or ')}`;
+    }).join('; ');
+  }
+
+  /** The choices of a setting under the present values. */
+  choices(field, prefix = '') {
+    const depends = field.schema['x-choices-by'];
+    const found = depends ? depends.by.reduce((table, path) => table?.[this.asked(path, prefix)], depends.choices) : field.schema.enum;
+    return (found || []).filter((choice) => choice !== null);
+  }
+
+  /** The declaration of a setting, also of one in an element of a list. */
+  fieldAt(path) {
+    const [, list, rest] = /^(.*?)\.\d+\.(.+)$/.exec(path) || [];
+    return list ? this.inner.get(list)?.find((field) => field.path === rest) : this.byPath.get(path);
+  }
+
+  labelOf(path) {
+    return this.fieldAt(path)?.label || path;
+  }
+
+  /** The row that shows a path: its own setting, the one it is the unit or a part of, or the first of an object. */
+  rowOf(path) {
+    return this.byPath.get(path) || this.fields.find((field) => field.unitOf === path || path.startsWith(`${field.path}.`)) || this.fields.find((field) => field.path.startsWith(`${path}.`));
   }
 
   errorsAt(path) {
@@ -124,6 +196,7 @@ export class Settings {
 
   async take(document_) {
     this.document = document_;
+    this.different = new Set(Object.keys(document_.was || {}).flatMap((place) => place.split('.').map((_, at, keys) => keys.slice(0, at + 1).join('.'))));
     if (!document_.was) await this.findBase();
     this.tell('document');
     this.check();
@@ -166,7 +239,7 @@ export class Settings {
   }
 
   keep() {
-    const kept = [...this.drafts].map(([path, { value, was }]) => [path, { value, was }]);
+    const kept = [...this.drafts].map(([path, { value, was, also, from }]) => [path, { value, was, also, from }]);
     if (kept.length) sessionStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(kept)));
     else sessionStorage.removeItem(KEPT);
   }
@@ -177,16 +250,57 @@ export class Settings {
     this.keep();
   }
 
-  edit(path, value) {
-    if (same(value, this.value(path)) && !this.drafts.get(path)?.errors) {
+  /** Change a setting, and with it those that follow it; `also` are further settings of the same change. */
+  edit(path, value, also = this.following(path, value), from = '') {
+    const all = { [path]: value, ...also };
+    if (Object.entries(all).every(([place, wanted]) => same(wanted, this.value(place))) && !this.drafts.get(path)?.errors) {
       this.forget(path);
       return;
     }
     // a whole list takes what was typed in its elements with it
-    for (const place of [...this.drafts.keys()]) if (place.startsWith(`${path}.`)) this.drafts.delete(place);
-    this.drafts.set(path, { value, was: this.value(path), state: 'waiting' });
+    for (const other of Object.keys(all)) for (const place of [...this.drafts.keys()]) if (place === other || place.startsWith(`${other}.`)) this.drafts.delete(place);
+    this.drafts.set(path, { value, was: this.value(path), also, from, state: 'waiting' });
     this.keep();
     this.send();
+  }
+
+  /** Change several settings at once. */
+  editTogether(changes, from) {
+    const [[path, value], ...others] = Object.entries(changes);
+    this.edit(path, value, Object.fromEntries(others), from);
+  }
+
+  /** What follows from an edit: a layer preset writes its pattern, a pattern of one's own is no preset any more. */
+  following(path, value) {
+    const preset = this.byPath.get(path)?.schema['x-writes'];
+    if (preset) {
+      const writes = this.schema['x-layer-presets'][this.value('model_type')]?.[value] || {};
+      return Object.fromEntries(Object.entries(writes).map(([name, pattern]) => [preset[name], pattern]));
+    }
+    const by = this.written.get(path);
+    return by && this.value(by) !== 'custom' && !same(value, this.value(path)) ? { [by]: 'custom' } : {};
+  }
+
+  /** Take the last own edit back (`from` "undo"), or make it again ("redo"). */
+  again(from) {
+    const step = (from === 'undo' ? this.past : this.future).pop();
+    if (step) this.editTogether(from === 'undo' ? step.before : step.after, from);
+    this.tell('steps');
+  }
+
+  /** Remember a change that was made here, to take it back. */
+  made(before, after, from = '') {
+    (from === 'undo' ? this.future : this.past).push(from === 'undo' ? { before: after, after: before } : { before, after });
+    if (from !== 'undo' && from !== 'redo') this.future = [];
+    if (this.past.length > MOST_UNDO) this.past.shift();
+  }
+
+  /** The usual values for the chosen optimizer. */
+  async usualOptimizer() {
+    const before = { optimizer: this.value('optimizer') };
+    await this.take(await api('POST', 'api/config/optimizer/usual', { revision: this.document.revision }));
+    this.made(before, { optimizer: this.value('optimizer') });
+    this.tell('steps');
   }
 
   forget(path) {
@@ -210,8 +324,11 @@ export class Settings {
   }
 
   async sendOne(path, draft) {
+    const changes = { [path]: draft.value, ...draft.also };
+    const before = Object.fromEntries(Object.keys(changes).map((place) => [place, this.value(place) ?? null]));
     try {
-      const answer = await api('PATCH', 'api/config/current', { revision: this.document.revision, changes: { [path]: draft.value } });
+      const answer = await api('PATCH', 'api/config/current', { revision: this.document.revision, changes });
+      this.made(before, changes, draft.from);
       // what was typed meanwhile in the same field is newer
       if (this.drafts.get(path) === draft) this.drafts.delete(path);
       this.keep();
@@ -225,6 +342,12 @@ export class Settings {
       }
       if (error.status === 409) return this.conflict(path, draft);
       draft.state = 'refused';
+      if (draft.from) {
+        // not typed by anybody: nothing to correct in a field
+        this.forget(path);
+        this.tell('refused', error.message);
+        return true;
+      }
       draft.errors = error.errors.length ? error.errors : [{ message: error.message, severity: 'error' }];
       this.tell('draft', path);
       return true;
@@ -253,8 +376,9 @@ export class Settings {
   async whole(method, path, body, options) {
     const answer = await api(method, path, body, options);
     this.drafts.clear();
+    this.past = [];
+    this.future = [];
     this.keep();
-    this.document = null;
     await this.take(answer);
     return answer;
   }

@@ -1,0 +1,77 @@
+"""Which shape a picture is trained in: OneTrainer's aspect buckets, for telling before the start how full they are.
+
+Sizes are (height, width) in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Size = tuple[int, int]
+
+# Long side divided by short side; each exists upright and lying.
+ASPECTS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
+
+_NUMBERS = re.compile(r"^\s*\d+\s*(,\s*\d+\s*)*$")
+_FIXED = re.compile(r"^\s*(\d+)\s*x\s*(\d+)\s*$")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The setting ``resolution``: one or several edge lengths, or one fixed size."""
+
+    edges: tuple[int, ...] = ()
+    fixed: Size | None = None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All numbers in it, in the order in which they are written (width before height)."""
+        return self.edges if self.fixed is None else (self.fixed[1], self.fixed[0])
+
+
+def parse_resolution(text: str) -> Resolution | None:
+    """``512``, ``512,768`` or ``768x512`` (width x height); None for anything else."""
+    if fixed := _FIXED.match(text):
+        return Resolution(fixed=(int(fixed[2]), int(fixed[1])))
+    if _NUMBERS.match(text):
+        return Resolution(edges=tuple(int(number) for number in text.split(",")))
+    return None
+
+
+def rounded(value: float, multiple: int) -> int:
+    """The nearest multiple, at least one of it; halves go to the even one, as in OneTrainer."""
+    return max(round(value / multiple), 1) * multiple
+
+
+def shapes(edge: int, multiple: int) -> tuple[Size, ...]:
+    """The buckets with about ``edge`` squared pixels, sides multiples of ``multiple``."""
+    upright = [(edge / math.sqrt(aspect), edge * math.sqrt(aspect)) for aspect in ASPECTS]
+    both = upright + [(width, height) for height, width in upright]
+    return tuple(dict.fromkeys((rounded(height, multiple), rounded(width, multiple)) for height, width in both))
+
+
+def bucket_of(size: Size, edge: int, multiple: int) -> Size:
+    """The bucket whose aspect ratio is nearest to that of a picture."""
+    aspect = size[0] / size[1]
+    return min(shapes(edge, multiple), key=lambda bucket: abs(bucket[0] / bucket[1] - aspect))
+
+
+def target(size: Size, resolution: Resolution, multiple: int, *, bucketing: bool) -> Size:
+    """The size in which a picture is trained; with several edge lengths, that of the first."""
+    if resolution.fixed is not None:
+        return rounded(resolution.fixed[0], multiple), rounded(resolution.fixed[1], multiple)
+    edge = resolution.edges[0]
+    return bucket_of(size, edge, multiple) if bucketing else (rounded(edge, multiple), rounded(edge, multiple))
+
+
+def filled(sizes: Iterable[Size], resolution: Resolution, multiple: int, *, bucketing: bool) -> Counter[Size]:
+    """How many pictures go into each bucket."""
+    by_size = Counter(sizes)
+    counts: Counter[Size] = Counter()
+    for size, number in by_size.items():
+        counts[target(size, resolution, multiple, bucketing=bucketing)] += number
+    return counts

@@ -1,0 +1,180 @@
+"""The check before the start: everything about a configuration that would fail later, said before anything expensive.
+
+It reads folders, file names and the headers of pictures, opens no model, and needs no torch. What one backend cannot do is not
+said here: a backend says itself what it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from onetrainer_gradio.config.bounds import out_of_bounds
+from onetrainer_gradio.config.check import (
+    bases,
+    batches,
+    concepts,
+    devices,
+    formats,
+    intervals,
+    layers,
+    losses,
+    optimizers,
+    output,
+    parts,
+    paths,
+    resolution,
+)
+from onetrainer_gradio.config.check.codes import CODES, Code
+from onetrainer_gradio.config.check.findings import found
+from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.dataset import PictureReader
+from onetrainer_gradio.config.machine import Machine
+from onetrainer_gradio.config.resolve import LIST_FILES, pack
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.errors import ConfigFileError, Finding
+
+__all__ = ["CHECKS", "CODES", "Code", "Plan", "check", "first_per_path"]
+
+_ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def _bounds(plan: Plan) -> Iterator[Finding]:
+    for finding in out_of_bounds(plan.config):
+        yield found(
+            "value-out-of-bounds",
+            finding.path,
+            finding.message,
+            value=finding.value,
+            expected=finding.expected,
+            change=finding.change,
+        )
+
+
+CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
+    paths.characters,
+    parts.nothing_trained,
+    formats.format_for_method,
+    formats.original_lora,
+    formats.comfy_lora,
+    formats.fused_resume,
+    output.destination,
+    output.resume,
+    output.idle_rolling,
+    bases.single_file_base,
+    bases.base_model,
+    bases.pipeline,
+    bases.parts_from_elsewhere,
+    bases.adapters,
+    bases.embeddings,
+    parts.encoder_offload,
+    parts.offload_without_checkpointing,
+    parts.offload_without_fused_back_pass,
+    parts.quantized_and_trained,
+    parts.svd_with_gguf,
+    parts.gguf_without_file,
+    parts.compressed_weights,
+    parts.caption_dropout,
+    optimizers.fused_kernel,
+    optimizers.back_pass_on_several_cards,
+    optimizers.schedule_free_wuerstchen,
+    optimizers.custom_scheduler,
+    optimizers.schedule_ignored,
+    optimizers.learning_rate,
+    layers.pattern_errors,
+    layers.nothing_matches,
+    layers.partly_fused,
+    layers.preset_mismatch,
+    losses.weighting,
+    losses.no_loss,
+    losses.noise_window,
+    losses.two_predictions,
+    losses.overflow,
+    losses.noise_ignored,
+    concepts.something_to_learn,
+    concepts.folders,
+    concepts.broken_pictures,
+    concepts.captions,
+    concepts.prior_prediction,
+    concepts.validation,
+    concepts.masks,
+    concepts.conditions,
+    concepts.frozen_variations,
+    concepts.own_resolution,
+    concepts.weightless,
+    concepts.small_pictures,
+    batches.too_few_pictures,
+    batches.buckets,
+    batches.unread_pictures,
+    resolution.training,
+    resolution.frames,
+    resolution.samples,
+    resolution.sample_files,
+    resolution.no_samples,
+    intervals.never_due,
+    intervals.no_backup,
+    intervals.warmup,
+    intervals.averaging,
+    intervals.accumulation,
+    intervals.never_trained,
+    devices.exists,
+    devices.several,
+    devices.training_format,
+    devices.weight_formats,
+    devices.attention,
+    devices.memory,
+    paths.writable,
+    paths.inside_roots,
+    output.disk,
+    _bounds,
+)
+"""One function for each thing that can be wrong, the narrower before the broader."""
+
+
+def check(
+    config: TrainConfig,
+    *,
+    base_folder: Path,
+    roots: Iterable[Path] = (),
+    machine: Machine | None = None,
+    reader: PictureReader | None = None,
+) -> tuple[Finding, ...]:
+    """Everything that is wrong with a configuration, or worth knowing, errors first.
+
+    ``base_folder`` is where relative paths lie; with ``roots``, paths outside of them are errors. ``machine`` is the one to
+    train on (None: this one), and ``reader`` remembers pictures from check to check and limits the time spent on them.
+    """
+    allowed = tuple(Path(root).resolve() for root in roots)
+    packed, unread = _packed(config, base_folder)
+    plan = Plan(packed, base_folder, allowed, machine or Machine.here(), reader or PictureReader())
+    findings = first_per_path([*unread, *(finding for examine in CHECKS for finding in examine(plan))])
+    return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
+
+
+def _packed(config: TrainConfig, base_folder: Path) -> tuple[TrainConfig, list[Finding]]:
+    """The configuration with concepts and samples inside, and what is wrong with the files that hold them."""
+    problems = []
+    for name, file_setting in LIST_FILES.items():
+        if getattr(config, name) is not None:
+            continue
+        others = {other: () for other in LIST_FILES if other != name and getattr(config, other) is None}
+        try:
+            config = config.model_copy(update={name: getattr(pack(config.model_copy(update=others), base_folder), name)})
+        except ConfigFileError as error:
+            value = getattr(config, file_setting)
+            expected, change = "a JSON file with a list", "choose another file"
+            problems.append(found("list-file", file_setting, str(error.message), value=value, expected=expected, change=change))
+            config = config.model_copy(update={name: ()})
+    return config, problems
+
+
+def first_per_path(findings: Iterable[Finding]) -> list[Finding]:
+    """Without the errors that repeat an earlier one at the same place: the narrower check comes first."""
+    seen: set[str] = set()
+    kept = []
+    for finding in findings:
+        if finding.severity != "error" or finding.path not in seen:
+            kept.append(finding)
+        if finding.severity == "error":
+            seen.add(finding.path)
+    return kept

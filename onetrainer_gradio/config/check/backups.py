@@ -1,0 +1,51 @@
+"""What a backup or an adapter file says of itself, read without loading a weight."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.check.plan import Plan
+
+# A header that is larger than this is none.
+_LARGEST_HEADER = 100_000_000
+
+
+def backups(plan: Plan) -> list[Path]:
+    """The backups in the workspace, oldest first, as OneTrainer orders them: by name."""
+    folder = plan.path(plan.config.workspace_dir) / "backup"
+    try:
+        return sorted(path for path in folder.iterdir() if os.path.isdir(path))
+    except OSError:
+        return []
+
+
+def last_backup(plan: Plan) -> Path | None:
+    """The backup that a run would go on from."""
+    found = backups(plan)
+    return found[-1] if found else None
+
+
+def setting_of(backup: Path | None, name: str) -> Any:
+    """A setting of the run that made a backup; None when that cannot be told."""
+    if backup is None:
+        return None
+    try:
+        document = json.loads((backup / "onetrainer_config" / "args.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document.get(name) if isinstance(document, dict) else None
+
+
+def lora_keys(file: Path) -> tuple[str, ...]:
+    """The names of the tensors in a .safetensors file; empty when it is none."""
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length)) if length < _LARGEST_HEADER else None
+    except (OSError, ValueError, struct.error):
+        return ()
+    return tuple(key for key in header if key != "__metadata__") if isinstance(header, dict) else ()

@@ -1,0 +1,220 @@
+"""The base model and the files that take the place of its parts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from onetrainer_gradio.config.base_models import BASE_MODELS
+from onetrainer_gradio.config.check.findings import found
+from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.enums import ModelType, TrainingMethod
+from onetrainer_gradio.config.resolve import looks_like_hub_name
+from onetrainer_gradio.errors import Finding
+
+SINGLE_FILES = (".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin")
+_INDEX_FILES = ("model_index.json", "modular_model_index.json", "meta.json")
+_CLOUD = "cloud:"
+
+# Types whose base is read as a folder in diffusers layout only.
+_FOLDER_ONLY = frozenset(
+    {
+        ModelType.QWEN,
+        ModelType.FLUX_2,
+        ModelType.KREA_2,
+        ModelType.CHROMA_1,
+        ModelType.Z_IMAGE,
+        ModelType.ERNIE,
+        ModelType.IDEOGRAM_4,
+    }
+)
+
+# Beginning of the name of a pipeline -> what the types are called that are loaded from it.
+_PIPELINES = {
+    "StableDiffusionXL": "STABLE_DIFFUSION_XL",
+    "StableDiffusion3": "STABLE_DIFFUSION_3",
+    "StableDiffusion": "STABLE_DIFFUSION_1 STABLE_DIFFUSION_2",
+    "PixArtAlpha": "PIXART_ALPHA",
+    "PixArtSigma": "PIXART_SIGMA",
+    "Flux2": "FLUX_2",
+    "Flux": "FLUX_DEV_1 FLUX_FILL_DEV_1",
+    "Sana": "SANA",
+    "HunyuanVideo": "HUNYUAN_VIDEO",
+    "HiDream": "HI_DREAM_FULL",
+    "Chroma": "CHROMA_1",
+    "QwenImage": "QWEN",
+    "Krea2": "KREA_2",
+    "ZImage": "Z_IMAGE",
+    "ErnieImage": "ERNIE",
+    "Ideogram4": "IDEOGRAM_4",
+    "Anima": "ANIMA",
+    "Wuerstchen": "WUERSTCHEN_2",
+    "StableCascade": "STABLE_CASCADE_1",
+}
+
+# Parts that a type cannot do without and that its base does not hold.
+_NEEDED = {
+    ModelType.WUERSTCHEN_2: ("effnet_encoder", "decoder"),
+    ModelType.STABLE_CASCADE_1: ("effnet_encoder", "decoder"),
+    ModelType.HI_DREAM_FULL: ("text_encoder_4",),
+}
+
+
+def is_single_file(name: str) -> bool:
+    """Whether a model is named as one file."""
+    return name.lower().split("?")[0].endswith(SINGLE_FILES)
+
+
+def base_model(plan: Plan) -> Iterator[Finding]:
+    """A folder in diffusers layout, a file, or a name on the hub."""
+    value, name = plan.config.base_model_name, "base_model_name"
+    usual = BASE_MODELS[plan.config.model_type].hub
+    if not value:
+        yield found(
+            "base-model-missing",
+            name,
+            "No base model is named",
+            value=value,
+            expected="a folder, a file or a hub name",
+            change=f"choose a base model, for instance {usual}",
+            fix={name: usual},
+        )
+        return
+    path = plan.path(value)
+    if os.path.isdir(path) and not any(os.path.isfile(path / index) for index in _INDEX_FILES):
+        message = f"{value} is a folder without model_index.json"
+        change = "choose the folder that holds model_index.json"
+        yield found("base-model-folder", name, message, value=value, expected="a model in diffusers layout", change=change)
+    elif not os.path.exists(path) and not looks_like_hub_name(value) and not _elsewhere(plan, value):
+        message = f"There is no model at {value}"
+        yield found(
+            "base-model-missing", name, message, value=value, expected="an existing folder or file", change="correct the path"
+        )
+    elif not os.path.exists(path) and plan.config.offline_mode and looks_like_hub_name(value):
+        message = f"{value} is fetched from the hub, and Offline is on"
+        change = "turn Offline off unless it was fetched before"
+        yield found("offline-model", name, message, value=value, expected="a model on this machine", change=change)
+
+
+def pipeline(plan: Plan) -> Iterator[Finding]:
+    """A folder in diffusers layout says what it holds."""
+    value = plan.config.base_model_name
+    name = _pipeline_of(plan.path(value) / "model_index.json") if value else ""
+    meant = next((types for start, types in _PIPELINES.items() if name.startswith(start)), "")
+    if meant and not any(plan.config.model_type.value.startswith(start) for start in meant.split()):
+        yield found(
+            "base-model-type",
+            "base_model_name",
+            f"{value} holds a {name}, which is no {plan.facts.label}",
+            value=value,
+            expected=f"a model of the type {plan.facts.label}",
+            change="choose another model type, or another base model",
+        )
+
+
+def _pipeline_of(index: Path) -> str:
+    """The name of the pipeline in a model's folder; empty when it does not say."""
+    try:
+        document = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    name = document.get("_class_name") if isinstance(document, dict) else ""
+    return name if isinstance(name, str) else ""
+
+
+def _elsewhere(plan: Plan, value: str) -> bool:
+    return plan.config.cloud.enabled and value.startswith(_CLOUD)
+
+
+def single_file_base(plan: Plan) -> Iterator[Finding]:
+    """These types need tokenizer, text encoder and VAE beside the transformer, and one file holds the transformer only."""
+    value = plan.config.base_model_name
+    if plan.config.model_type not in _FOLDER_ONLY or not is_single_file(value):
+        return
+    usual = BASE_MODELS[plan.config.model_type].hub
+    override = "transformer" in plan.facts.replaceable
+    change = f"name {usual} as the base" + (", and the file as the transformer's" if override else "")
+    yield found(
+        "single-file-base",
+        "base_model_name",
+        f"{plan.facts.label} cannot be loaded from the single file {value}",
+        value=value,
+        expected="a folder in diffusers layout or a hub name",
+        change=change,
+        fix={"base_model_name": usual, **({"transformer.model_name": value} if override else {})},
+    )
+
+
+def parts_from_elsewhere(plan: Plan) -> Iterator[Finding]:
+    """Files that replace a part, or that a type cannot do without."""
+    for name in plan.loaded:
+        path = f"{name}.model_name"
+        value = plan.at(path)
+        if not value and name in _NEEDED.get(plan.config.model_type, ()):
+            yield found(
+                "part-missing",
+                path,
+                f"{plan.facts.label} needs its {plan.called(name)} from a place of its own",
+                value=value,
+                expected="a folder, a file or a hub name",
+                change="name it; the presets of this type show where it is found",
+            )
+        elif value and name in plan.facts.replaceable:
+            yield from _readable(plan, path, value)
+
+
+def adapters(plan: Plan) -> Iterator[Finding]:
+    """Adapter and embedding files to go on from."""
+    config = plan.config
+    if config.training_method is TrainingMethod.LORA and config.lora_model_name:
+        yield from _readable(plan, "lora_model_name", config.lora_model_name)
+    if config.training_method is TrainingMethod.EMBEDDING and config.embedding.model_name:
+        yield from _readable(plan, "embedding.model_name", config.embedding.model_name)
+    for index, embedding in enumerate(config.additional_embeddings):
+        if embedding.model_name:
+            yield from _readable(plan, f"additional_embeddings.{index}.model_name", embedding.model_name)
+
+
+def _readable(plan: Plan, setting: str, value: str) -> Iterator[Finding]:
+    path = plan.path(value)
+    if os.path.exists(path):
+        if not plan.machine.allowed(path, os.R_OK):
+            yield found(
+                "path-unreadable",
+                setting,
+                f"{value} cannot be read",
+                value=value,
+                expected="a file that may be read",
+                change="change its permissions",
+            )
+    elif not looks_like_hub_name(value) and not _elsewhere(plan, value):
+        yield found(
+            "file-missing",
+            setting,
+            f"There is no file {value}",
+            value=value,
+            expected="an existing file, folder or hub name",
+            change="correct the path, or leave it empty",
+        )
+
+
+def embeddings(plan: Plan) -> Iterator[Finding]:
+    """Some types cannot learn new words at all."""
+    config = plan.config
+    if TrainingMethod.EMBEDDING in plan.facts.methods:
+        return
+    for index, embedding in enumerate(config.additional_embeddings):
+        if embedding.train:
+            path = f"additional_embeddings.{index}.train"
+            yield found(
+                "embeddings-for-type",
+                path,
+                f"{plan.facts.label} cannot learn the new word {embedding.placeholder}",
+                value=True,
+                expected="no additional embeddings for this type",
+                change="remove the embedding",
+                fix={"additional_embeddings": []},
+            )
+            return

@@ -1,0 +1,173 @@
+"""Layer filters: patterns that fail, match nothing, or are not what their preset says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from onetrainer_gradio.config.check.findings import found
+from onetrainer_gradio.config.check.formats import FUSED_FORMATS
+from onetrainer_gradio.config.check.parts import QUANTIZED
+from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.enums import DataType, TrainingMethod
+from onetrainer_gradio.config.layer_names import FUSIONS, Selection, layer_names, patterns_of, select
+from onetrainer_gradio.errors import Finding
+
+_FILTERED_METHODS = frozenset({TrainingMethod.FINE_TUNE, TrainingMethod.LORA})
+_CUSTOM = "custom"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A layer filter: where it stands in the configuration, and what it says."""
+
+    prefix: str
+    patterns: str
+    regex: bool
+    preset: str
+
+
+def _filters(plan: Plan) -> Iterator[Filter]:
+    """The filters that count: of the training, and of the quantization where something is quantized."""
+    config = plan.config
+    if config.training_method in _FILTERED_METHODS:
+        yield Filter("", config.layer_filter, config.layer_filter_regex, config.layer_filter_preset)
+    if any(plan.at(f"{name}.weight_dtype") in QUANTIZED | {DataType.FLOAT_8} for name in plan.loaded):
+        quantization = config.quantization
+        preset = quantization.layer_filter_preset
+        yield Filter("quantization.", quantization.layer_filter, quantization.layer_filter_regex, preset)
+
+
+def pattern_errors(plan: Plan) -> Iterator[Finding]:
+    """A pattern that is no regular expression, or holds what cannot be typed."""
+    for item in _filters(plan):
+        for pattern in patterns_of(item.patterns):
+            problem = _problem(pattern, item.regex)
+            if problem:
+                path = f"{item.prefix}layer_filter"
+                meant = item.regex and pattern.isprintable()
+                yield found(
+                    "layer-filter-regex",
+                    path,
+                    f"{pattern!r} in the layer filter is no pattern: {problem}",
+                    value=item.patterns,
+                    expected="a comma list of regular expressions" if item.regex else "a comma list of parts of names",
+                    change="correct it, or turn regular expressions off" if meant else "write it anew",
+                )
+                break
+
+
+def _problem(pattern: str, regex: bool) -> str:
+    if not pattern.isprintable():
+        return "it has characters that cannot be seen"
+    try:
+        re.compile(pattern if regex else "")
+    except re.error as error:
+        return str(error)
+    return ""
+
+
+def nothing_matches(plan: Plan) -> Iterator[Finding]:
+    """A pattern that fits no layer is refused by OneTrainer when the model is loaded."""
+    names = layer_names(plan.config.model_type)
+    for item in _filters(plan):
+        selection = _selected(names, item)
+        if selection is None or not selection.unused:
+            continue
+        path = f"{item.prefix}layer_filter"
+        kept = selection.used
+        unused = " and ".join(repr(pattern) for pattern in selection.unused)
+        model = f"the {plan.called(plan.denoiser)} of {plan.facts.label}"
+        late = all(select(names, pattern, item.regex).layers for pattern in selection.unused)
+        yield found(
+            "layer-filter-no-match",
+            path,
+            f"An earlier pattern takes the layers that {unused} fits" if late else f"{unused} fits no layer of {model}",
+            value=item.patterns,
+            expected="patterns that fit layers, such as " + _examples(plan),
+            change="remove it" if kept else "choose one of the presets, or leave the filter empty for all layers",
+            fix={path: ",".join(kept)} if kept else _preset_fix(plan, item.prefix, "full"),
+            severity="" if not item.prefix and plan.config.training_method is TrainingMethod.LORA else _severity(selection),
+        )
+
+
+def _severity(selection: Selection) -> str:
+    """Only an adapter refuses an idle pattern; elsewhere it is worth a word, and an empty choice an error."""
+    return "warning" if selection.layers else ""
+
+
+def _examples(plan: Plan) -> str:
+    names = {pattern for preset in plan.facts.layer_presets.values() for pattern in preset.patterns if not preset.regex}
+    return " or ".join(sorted(names)[:2]) or "attention"
+
+
+def _selected(names: tuple[str, ...], item: Filter) -> Selection | None:
+    if any(_problem(pattern, item.regex) for pattern in patterns_of(item.patterns)):
+        return None
+    return select(names, item.patterns, item.regex)
+
+
+def preset_mismatch(plan: Plan) -> Iterator[Finding]:
+    """The name of a preset means nothing to the training: only the patterns beside it count."""
+    names = layer_names(plan.config.model_type)
+    for item in _filters(plan):
+        path = f"{item.prefix}layer_filter_preset"
+        if item.preset == _CUSTOM:
+            continue
+        meant, actual = plan.facts.layer_presets.get(item.preset), _selected(names, item)
+        if actual is None:
+            continue
+        if meant is None:
+            known = ", ".join([*plan.facts.layer_presets, _CUSTOM])
+            message = f"{plan.facts.label} has no layer preset {item.preset}; the patterns beside it count"
+            yield _mismatch(path, message, item.preset, f"one of {known}", {path: _CUSTOM} if item.patterns else {path: "full"})
+        elif set(select(names, ",".join(meant.patterns), meant.regex).layers) != set(actual.layers):
+            says = f"the pattern {item.patterns!r} counts" if item.patterns else "the pattern is empty and means all layers"
+            message = f"The layer preset says {item.preset}, but {says}"
+            fix = _preset_fix(plan, item.prefix, item.preset)
+            yield _mismatch(path, message, item.preset, "patterns that belong to the preset", fix)
+
+
+def _mismatch(path: str, message: str, value: str, expected: str, fix: dict[str, object]) -> Finding:
+    change = "choose the preset again to write its patterns, or choose custom to keep yours"
+    return found("layer-preset-mismatch", path, message, value=value, expected=expected, change=change, fix=fix)
+
+
+def _preset_fix(plan: Plan, prefix: str, name: str) -> dict[str, object]:
+    preset = plan.facts.layer_presets[name]
+    return {
+        f"{prefix}layer_filter_preset": name,
+        f"{prefix}layer_filter": ",".join(preset.patterns),
+        f"{prefix}layer_filter_regex": preset.regex,
+    }
+
+
+def partly_fused(plan: Plan) -> Iterator[Finding]:
+    """Formats that fuse query, key and value need all of them trained, or none."""
+    config = plan.config
+    fused = config.training_method is TrainingMethod.LORA and config.output_model_format in FUSED_FORMATS
+    item = next(_filters(plan), None)
+    if not fused or item is None or plan.config.model_type not in FUSIONS:
+        return
+    selection = _selected(layer_names(config.model_type), item)
+    if selection is None or selection.unused:
+        return
+    layers, known = set(selection.layers), layer_names(config.model_type)
+    for fusion in FUSIONS[config.model_type]:
+        first = f"{fusion.block}.0."
+        leaves = [f"{first}{leaf}" for leaf in fusion.leaves if f"{first}{leaf}" in known]
+        taken = [leaf for leaf in leaves if leaf in layers]
+        if taken and len(taken) < len(leaves):
+            missing = ", ".join(leaf.removeprefix(first) for leaf in leaves if leaf not in layers)
+            yield found(
+                "layer-filter-partly-fused",
+                "layer_filter",
+                f"{config.output_model_format.value} stores {', '.join(fusion.leaves)} of {fusion.block} as one, "
+                f"and the layer filter leaves {missing} out",
+                value=config.layer_filter,
+                expected="all of them, or a format that keeps them apart",
+                change="choose DIFFUSERS_LORA, or add the missing layers to the filter",
+                fix={"output_model_format": "DIFFUSERS_LORA"},
+            )
+            return

@@ -1,0 +1,201 @@
+"""What the run writes: the finished file, backups and saves, and the backup it goes on from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from onetrainer_gradio.config.base_models import BASE_MODELS, BYTES_PER_WEIGHT
+from onetrainer_gradio.config.check.backups import backups, last_backup, setting_of
+from onetrainer_gradio.config.check.findings import found
+from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.enums import DataType, EMAMode, TimeUnit, TrainingMethod
+from onetrainer_gradio.config.machine import GIGABYTE, existing_ancestor
+from onetrainer_gradio.config.models import FOLDER_FORMATS
+from onetrainer_gradio.errors import Finding
+
+_SUFFIX = ".safetensors"
+_OTHER_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".gguf", ".safetensor", ".onnx")
+# A disk with less than this left fails at the next thing that is written.
+_NEXT_TO_NOTHING = 0.2 * GIGABYTE
+# Bytes that an optimizer keeps for each weight beside the weight: two moments in 32 bits, unless its name says less.
+_STATE_BYTES = 8
+_SMALL_STATES = {"8BIT": 2, "ADAFACTOR": 0.1, "CAME": 4, "SGD": 4, "LION": 4}
+# The rest of a whole model (text encoders, VAE), as a share of its denoiser.
+_OTHER_PARTS = 0.5
+
+
+def destination(plan: Plan) -> Iterator[Finding]:
+    """Name and ending of the finished file, and whether it is free."""
+    config, name = plan.config, "output_model_destination"
+    value = config.output_model_destination
+    if not value:
+        yield found(
+            "output-name",
+            name,
+            "No output file is named",
+            value=value,
+            expected="a file name",
+            change="name the file to write",
+        )
+        return
+    target = plan.path(value)
+    single = config.output_model_format not in FOLDER_FORMATS
+    into_folder = single and os.path.isdir(target)
+    if single and not into_folder and target.suffix != _SUFFIX:
+        name_part = value.rstrip("/\\")
+        wrong = next((ending for ending in _OTHER_SUFFIXES if name_part.endswith(ending)), "")
+        better = name_part.removesuffix(wrong) + _SUFFIX
+        message = f"{value} does not end in {_SUFFIX}"
+        expected = f"a {_SUFFIX} file, or an existing folder"
+        yield found("output-name", name, message, value=value, expected=expected, change=f"write {better}", fix={name: better})
+    if not single and target.suffix == _SUFFIX:
+        better = value.removesuffix(_SUFFIX)
+        yield found(
+            "output-name",
+            name,
+            f"{config.output_model_format.value} is a folder, and {value} names a file",
+            value=value,
+            expected="the name of a folder",
+            change=f"write {better}",
+            fix={name: better},
+            severity="error" if os.path.isfile(target) else "warning",
+        )
+    elif (single and os.path.isfile(target)) or (not single and _has_files(target)):
+        better = _free_name(plan, value)
+        yield found(
+            "output-exists",
+            name,
+            f"{value} exists and would be overwritten",
+            value=value,
+            expected="a new name",
+            change=f"write {better}" if better else "choose another file name",
+            fix={name: better} if better else None,
+            severity="error" if config.prevent_overwrites else "",
+        )
+
+
+def _has_files(folder: Path) -> bool:
+    try:
+        return os.path.isdir(folder) and any(folder.iterdir())
+    except OSError:
+        return True
+
+
+def _free_name(plan: Plan, value: str) -> str:
+    stem, suffix = (value.removesuffix(_SUFFIX), _SUFFIX) if value.endswith(_SUFFIX) else (value.rstrip("/\\"), "")
+    names = (f"{stem}-{number}{suffix}" for number in range(2, 100))
+    return next((name for name in names if not os.path.exists(plan.path(name))), "")
+
+
+def resume(plan: Plan) -> Iterator[Finding]:
+    """A backup to go on from, made by a run of the same kind."""
+    config = plan.config
+    if not config.continue_last_backup:
+        return
+    backup = last_backup(plan)
+    if backup is None:
+        yield found(
+            "no-backup-to-continue",
+            "continue_last_backup",
+            f"There is no backup in {config.workspace_dir} to continue from",
+            value=True,
+            expected="a workspace with a backup",
+            change="turn it off, or choose the workspace with the backup",
+            fix={"continue_last_backup": False},
+        )
+        return
+    adapter = config.training_method is TrainingMethod.LORA
+    names = ("model_type", "training_method", *(("peft_type", "lora_rank") if adapter else ()))
+    for name in names:
+        before, now = setting_of(backup, name), getattr(config, name)
+        if before is not None and before != now:
+            yield found(
+                "resume-other-run",
+                name,
+                f"The backup {backup.name} was made with {name} {before}, not {now}",
+                value=now,
+                expected=str(before),
+                change=f"write {before} to go on, or turn Continue from last backup off",
+                fix={name: before},
+            )
+            return
+
+
+def disk(plan: Plan) -> Iterator[Finding]:
+    """Room for what the run will write, as an estimate on the generous side."""
+    config = plan.config
+    backup, save = _backup_bytes(plan), _model_bytes(plan)
+    kept = min(config.rolling_backup_count, 10) + 1 if config.rolling_backup else 2
+    writes_backups = config.backup_before_save or config.backup_after_unit is not TimeUnit.NEVER
+    workspace = plan.path(config.workspace_dir)
+    target = plan.path(config.output_model_destination or ".")
+    needs: dict[str, tuple[Path, float, str]] = {
+        "workspace_dir": (workspace, backup * kept if writes_backups else 0, f"{kept} backups"),
+        "output_model_destination": (target, save, "the finished model"),
+    }
+    if _same_disk(workspace, target):
+        first, second = needs.pop("workspace_dir"), needs.pop("output_model_destination")
+        needs["workspace_dir"] = (workspace, first[1] + second[1], f"{first[2]} and {second[2]}")
+    for name, (place, needed, what) in needs.items():
+        free = plan.machine.free(place)
+        if free is None:
+            continue
+        value = plan.at(name)
+        expected = f"about {needed / GIGABYTE:.1f} GB for {what}"
+        change = "make room, keep fewer backups, or choose a folder on another disk"
+        if free < _NEXT_TO_NOTHING:
+            message = f"The disk of {value} is full: {free / GIGABYTE:.2f} GB are left"
+            yield found("disk-full", name, message, value=value, expected=expected, change=change)
+        elif free < needed:
+            message = (
+                f"{free / GIGABYTE:.1f} GB are left on the disk of {value}; the run may need about {needed / GIGABYTE:.1f} GB"
+            )
+            yield found("disk-space", name, message, value=value, expected=expected, change=change)
+
+
+def _same_disk(first: Path, second: Path) -> bool:
+    try:
+        return existing_ancestor(first).stat().st_dev == existing_ancestor(second).stat().st_dev
+    except OSError:
+        return False
+
+
+def _weights(plan: Plan) -> float:
+    """How many weights are trained, roughly."""
+    base = BASE_MODELS[plan.config.model_type]
+    if plan.config.training_method is TrainingMethod.LORA:
+        return base.adapter * 1e6 * plan.config.lora_rank
+    return 1e6 if plan.config.training_method is TrainingMethod.EMBEDDING else base.billions * 1e9
+
+
+def _backup_bytes(plan: Plan) -> float:
+    config = plan.config
+    chosen = config.optimizer.optimizer.value
+    state = next((size for name, size in _SMALL_STATES.items() if name in chosen), _STATE_BYTES)
+    average = 4 if config.ema is not EMAMode.OFF else 0
+    whole = config.training_method is TrainingMethod.FINE_TUNE
+    dtype = plan.at(f"{plan.denoiser}.weight_dtype") if whole else DataType.FLOAT_32
+    weight = BYTES_PER_WEIGHT.get(dtype, 4)
+    return _weights(plan) * (weight * (1 + _OTHER_PARTS * whole) + state + average)
+
+
+def _model_bytes(plan: Plan) -> float:
+    whole = plan.config.training_method is TrainingMethod.FINE_TUNE
+    return _weights(plan) * BYTES_PER_WEIGHT.get(plan.config.output_dtype, 4) * (1 + _OTHER_PARTS * whole)
+
+
+def idle_rolling(plan: Plan) -> Iterator[Finding]:
+    """More backups are there already than are kept."""
+    config = plan.config
+    there, kept = len(backups(plan)), config.rolling_backup_count
+    if config.rolling_backup and there > kept and not config.continue_last_backup:
+        yield found(
+            "backups-deleted",
+            "rolling_backup_count",
+            f"The workspace holds {there} backups of earlier runs; all but the newest {kept} will be deleted",
+            value=kept,
+            expected="a workspace of its own for each run",
+            change="choose another workspace if you want to keep them",
+        )

@@ -1,0 +1,91 @@
+"""Folders that the run writes to, and where paths may lead at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from onetrainer_gradio.config.check.findings import found
+from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.machine import existing_ancestor
+from onetrainer_gradio.config.resolve import looks_like_hub_name
+from onetrainer_gradio.errors import Finding
+
+
+def _written(plan: Plan) -> Iterator[str]:
+    yield "workspace_dir"
+    if plan.config.latent_caching:
+        yield "cache_dir"
+    if plan.config.debug_mode:
+        yield "debug_dir"
+    if plan.config.output_model_destination:
+        yield "output_model_destination"
+
+
+def writable(plan: Plan) -> Iterator[Finding]:
+    """A folder need not exist yet; the nearest one above it that does has to let us in."""
+    for name in _written(plan):
+        value = plan.at(name)
+        output = name == "output_model_destination"
+        if not value:
+            expected = "a folder, which need not exist yet"
+            message = "No folder is named for " + ("the workspace" if name == "workspace_dir" else "it")
+            yield found("folder-missing", name, message, value=value, expected=expected, change="name a folder")
+            continue
+        place = plan.path(value)
+        above = existing_ancestor(place.parent if output else place)
+        if not os.path.isdir(above):
+            message = f"{value} lies in {above.name}, which is a file"
+            yield found("folder-is-file", name, message, value=value, expected="a folder", change="choose another name")
+        elif not plan.machine.allowed(above, os.W_OK | os.X_OK):
+            message = f"{value} cannot be written: {above} may not be changed"
+            yield found(
+                "path-unwritable",
+                name,
+                message,
+                value=value,
+                expected="a folder that may be written to",
+                change="choose another folder or change its permissions",
+            )
+
+
+def characters(plan: Plan) -> Iterator[Finding]:
+    """Characters that cannot be seen end up in paths by copying."""
+    for leaf in plan.leaves:
+        if leaf.setting.path and isinstance(leaf.value, str) and not leaf.value.isprintable():
+            yield found(
+                "path-characters",
+                leaf.path,
+                f"{leaf.value!r} has characters that cannot be seen",
+                value=leaf.value,
+                expected="a path of visible characters",
+                change="type it anew",
+                fix={leaf.path: "".join(char for char in leaf.value if char.isprintable())},
+            )
+
+
+def inside_roots(plan: Plan) -> Iterator[Finding]:
+    """Nothing is read or written outside of the allowed folders."""
+    if not plan.roots:
+        return
+    for leaf in plan.leaves:
+        if not leaf.setting.path or not leaf.value or (leaf.setting.path == "model" and looks_like_hub_name(leaf.value)):
+            continue
+        if not _inside(plan, leaf.value):
+            yield found(
+                "path-outside",
+                leaf.path,
+                f"{leaf.path} leads outside the allowed folders: {leaf.value}",
+                value=leaf.value,
+                expected="a path inside " + ", ".join(str(root) for root in plan.roots),
+                change="choose another path, or start the panel with --allow FOLDER",
+            )
+
+
+def _inside(plan: Plan, value: str) -> bool:
+    """Whether a path, with its links followed, leads into an allowed folder."""
+    try:
+        place = plan.path(value).resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, or what no path can hold
+        return False
+    return any(place.is_relative_to(root) for root in plan.roots)

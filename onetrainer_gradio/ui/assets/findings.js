@@ -1,0 +1,50 @@
+// What the check found: errors, warnings and notes, each with the way to its setting and, where one change is right, a button for it.
+
+import { el, show } from './dom.js';
+import { fixButton } from './field.js';
+
+const KINDS = [
+  ['error', 'bad', 'Has to change before a start'],
+  ['warning', 'warn', 'Worth a look'],
+  ['note', 'note', 'Good to know'],
+];
+
+/** The list of findings; `jump` leads to a setting. */
+export function findings(settings, jump) {
+  const place = el('div', { class: 'og-findings' });
+  const none = el('p', { class: 'og-empty', text: 'Nothing to fix: a run can start.' });
+  const lists = KINDS.map(([severity, tone, title]) => ({ severity, tone, ul: el('ul', {}), title: el('h4', { class: 'og-found-in', text: title }) }));
+  place.append(none, ...lists.flatMap(({ title, ul }) => [title, ul]));
+
+  function line(finding, tone) {
+    const known = finding.path && settings.rowOf(finding.path);
+    return el('li', { class: tone, dataset: { finding: finding.code || '' } },
+      el('div', { class: 'og-grow' },
+        el('p', { class: 'og-finding', text: finding.message }),
+        finding.change && el('p', { class: 'og-help', text: `To change: ${finding.change}.` }),
+        finding.path && (known ? el('button', { type: 'button', class: 'og-link-button', title: finding.path, text: named(finding.path), onclick: () => jump(finding.path) })
+          : el('span', { class: 'og-muted og-mono', text: finding.path }))),
+      fixButton(settings, finding));
+  }
+  /** The setting's label, and for one in a list the list and the number of the element. */
+  function named(path) {
+    const [, list, at] = /^(.*?)\.(\d+)(\.|$)/.exec(path) || [];
+    const label = settings.fieldAt(path)?.label || (list ? '' : settings.labelOf(settings.rowOf(path).path));
+    return [list && `${settings.labelOf(list)} ${Number(at) + 1}`, label].filter(Boolean).join(': ');
+  }
+
+  let drawn = '';
+  place.update = () => {
+    const key = JSON.stringify(settings.findings);
+    if (key === drawn) return;
+    drawn = key;
+    show(none, settings.findings.length === 0);
+    for (const { severity, tone, ul, title } of lists) {
+      const found = settings.findings.filter((finding) => finding.severity === severity);
+      ul.replaceChildren(...found.map((finding) => line(finding, tone)));
+      show(title, found.length > 0);
+    }
+  };
+  place.update();
+  return place;
+}

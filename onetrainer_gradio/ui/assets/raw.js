@@ -1,0 +1,43 @@
+// The settings as OneTrainer writes them, to look at and to edit; the server says what does not fit.
+
+import { api } from './live.js';
+import { button, el, openDialog, toast } from './dom.js';
+import { same } from './settings.js';
+
+export function openRaw(settings) {
+  const before = settings.document.config;
+  const { revision } = settings.document;
+  const text = el('textarea', { class: 'og-raw', spellcheck: 'false', 'aria-label': 'Settings as JSON', value: JSON.stringify(before, null, 4) });
+  const errors = el('div', { class: 'og-errors', role: 'status' });
+  const dialog = el('dialog', { class: 'og-dialog og-raw-dialog', 'aria-label': 'Settings as JSON' },
+    el('h2', { text: 'Settings as JSON' }), text, errors,
+    el('div', { class: 'og-dialog-buttons' }, button('Cancel', { onclick: () => dialog.close() }), button('Apply', { kind: 'primary', onclick: apply })));
+  const refuse = (...lines) => errors.replaceChildren(...lines.slice(0, 12).map((line) => el('p', { class: 'bad', text: line })));
+
+  async function apply() {
+    let wanted;
+    try {
+      wanted = JSON.parse(text.value);
+    } catch (error) {
+      refuse(`This is no JSON: ${error.message}`);
+      return;
+    }
+    const missing = Object.keys(before).filter((key) => !(key in wanted));
+    if (missing.length) { refuse(`These settings are missing: ${missing.join(', ')}`); return; }
+    const changes = Object.fromEntries(Object.entries(wanted).filter(([key, value]) => !same(value, before[key])));
+    if (!Object.keys(changes).length) { dialog.close(); return; }
+    try {
+      const answer = await api('PATCH', 'api/config/current', { revision, changes });
+      settings.made(Object.fromEntries(Object.keys(changes).map((key) => [key, before[key] ?? null])), changes);
+      await settings.take(answer);
+      dialog.close();
+      toast('The settings are changed.');
+    } catch (error) {
+      refuse(...(error.errors.length ? error.errors.map((each) => [each.path, each.message].filter(Boolean).join(': ')) : [error.message]));
+    }
+  }
+  openDialog(dialog);
+  text.focus();
+  text.setSelectionRange(0, 0);
+  text.scrollTop = 0;
+}

@@ -1,0 +1,252 @@
+"""The settings form in a browser: every setting of OneTrainer, with editors for what is a list or a structure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from onetrainer_gradio.config.catalogue import CATALOGUE, is_shown
+from onetrainer_gradio.config.documents import from_document
+from tests.browser.conftest import Panel, Visitor
+from tests.browser.test_settings import field, group
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+# Opens each group of the navigation and notes the rows in it that belong to no card.
+ROWS = """() => {
+  const keys = [...document.querySelectorAll('.og-nav-groups button')].map((each) => each.dataset.group);
+  const seen = [];
+  for (const key of keys) {
+    document.querySelector(`.og-nav [data-group="${key}"]`).click();
+    for (const row of document.querySelectorAll('.og-rows [data-row]')) {
+      if (!row.parentElement.closest('[data-row]')) seen.push(row.dataset.row);
+    }
+  }
+  return seen;
+}"""
+
+# Kept apart from the settings, and for now nowhere.
+MACHINE_SECRETS = "secrets.cloud."
+
+
+def expert(visitor: Visitor) -> Any:
+    visitor.context.add_init_script("localStorage.setItem('og-level', 'expert')")
+    return visitor.open()
+
+
+def commit(control: Any, text: str) -> None:
+    control.fill(text)
+    control.press("Tab")
+
+
+def saved(page: Any, edit: Callable[[], None]) -> None:
+    """Make an edit and wait until the server has it."""
+    with page.expect_response(lambda reply: reply.request.method == "PATCH" and reply.ok):
+        edit()
+
+
+def expected_rows(document: dict[str, Any], prefix: str = "") -> set[str]:
+    """The settings that apply under a document, but for units, which stand beside their number."""
+    config, _ = from_document(document)
+    units = {entry.setting.unit_of for entry in CATALOGUE.values()}
+    found = set()
+    for path, entry in CATALOGUE.items():
+        if entry.nested or not entry.offered or path in units or path.startswith(MACHINE_SECRETS):
+            continue
+        place = path.replace("concepts[].", "concepts.0.") if prefix else path
+        if place.startswith(prefix) and "[]" not in place and is_shown(config, place):
+            found.add(place)
+    return found
+
+
+PAIRS = (
+    ("STABLE_DIFFUSION_15", "EMBEDDING"),
+    ("STABLE_DIFFUSION_XL_10_BASE", "FINE_TUNE"),
+    ("FLUX_DEV_1", "LORA"),
+    ("STABLE_CASCADE_1", "FINE_TUNE"),
+    ("HUNYUAN_VIDEO", "LORA"),
+    ("STABLE_DIFFUSION_15_INPAINTING", "FINE_TUNE_VAE"),
+)
+
+
+def test_every_setting_that_applies_has_its_row(visitor: Visitor, panel: Panel) -> None:
+    """At expert level the groups together show each setting that applies to a type and method, once, and no other."""
+    page = expert(visitor)
+    for model_type, method in PAIRS:
+        panel.send("PUT", "api/config/current", {"config": {"model_type": model_type, "training_method": method}})
+        group(page, "model")
+        expect(field(page, "model_type")).to_have_value(model_type)
+        expect(field(page, "training_method")).to_have_value(method)
+        rows = page.evaluate(ROWS)
+        assert len(rows) == len(set(rows)), (model_type, method)
+        assert set(rows) == expected_rows(panel.get("api/config/current")["config"]), (model_type, method)
+
+
+def test_a_concept_shows_all_its_settings(visitor: Visitor, panel: Panel) -> None:
+    """The sections of a card fold out to every setting of the concept that applies, and fold in again."""
+    page = expert(visitor)
+    group(page, "concepts")
+    card = page.locator(".og-item-wrap")
+    for title in ("Picture changes", "Caption changes"):
+        card.locator(".og-section summary", has_text=title).click()
+    expect(field(page, "concepts.0.image.enable_random_flip")).to_be_visible()
+    rows = set(card.locator("[data-row]").evaluate_all("all => all.map((each) => each.dataset.row)"))
+    # the switch of a concept stands on its card
+    assert rows | {"concepts.0.enabled"} == expected_rows(panel.get("api/config/current")["config"], "concepts.0.")
+    field(page, "concepts.0.image.enable_resolution_override").check()
+    expect(field(page, "concepts.0.image.resolution_override")).to_be_visible()
+
+
+def test_cards_move_and_copies_get_their_own_seed(visitor: Visitor, panel: Panel) -> None:
+    """A copied concept has all settings of the other but its seed; cards change places; many can be filtered."""
+    panel.change(**{"concepts.0.seed": 7})
+    page = visitor.open()
+    group(page, "concepts")
+    page.get_by_role("button", name="Duplicate").click()
+    expect(page.locator(".og-item-wrap")).to_have_count(2)
+    page.locator(".og-item-wrap").nth(1).locator("summary").first.click()
+    commit(field(page, "concepts.1.name"), "copy")
+    page.locator(".og-item-wrap").nth(1).get_by_role("button", name="Move this concept up").click()
+    expect(page.locator(".og-card-title").first).to_have_text("copy")
+    copy, first = panel.get("api/config/current")["config"]["concepts"]
+    assert (copy["name"], first["name"], first["seed"]) == ("copy", "red", 7)
+    assert copy["seed"] not in (7, None)
+    assert copy["path"] == first["path"]
+
+
+def test_a_layer_preset_writes_its_pattern(visitor: Visitor, panel: Panel) -> None:
+    """Choosing a preset is one change of preset, pattern and kind of pattern; a pattern of one's own makes it custom."""
+    page = expert(visitor)
+    patches: list[Any] = []
+    page.on("request", lambda request: patches.append(request.post_data_json["changes"]) if request.method == "PATCH" else None)
+    group(page, "layers")
+    field(page, "layer_filter_preset").select_option("attn-only")
+    expect(field(page, "layer_filter")).to_have_value("attn")
+    commit(field(page, "layer_filter"), "attn,mlp")
+    expect(field(page, "layer_filter_preset")).to_have_value("custom")
+    assert patches == [
+        {"layer_filter_preset": "attn-only", "layer_filter": "attn", "layer_filter_regex": False},
+        {"layer_filter": "attn,mlp", "layer_filter_preset": "custom"},
+    ]
+    field(page, "layer_filter_preset").select_option("full")
+    expect(field(page, "layer_filter")).to_have_value("")
+
+
+def test_choices_follow_the_model_and_a_strange_one_stays_visible(visitor: Visitor, panel: Panel) -> None:
+    """Only what the model can do is offered, in words; a value that does not fit is marked and not lost."""
+    panel.change(training_method="EMBEDDING")
+    page = visitor.open()
+    options = page.locator("#og-f-training_method option")
+    expect(options).to_have_text(["Full fine-tune", "Adapter (LoRA and kin)", "Embedding (a new word)", "VAE decoder"])
+    field(page, "model_type").select_option("SANA")
+    expect(options).not_to_contain_text(["VAE decoder"])
+    panel.change(model_type="WUERSTCHEN_2", training_method="FINE_TUNE_VAE")
+    expect(options.last).to_have_text("VAE decoder (not for these settings)")
+    expect(field(page, "training_method")).to_have_value("FINE_TUNE_VAE")
+
+
+def test_an_optimizer_shows_its_parameters_and_remembers_them(visitor: Visitor, panel: Panel) -> None:
+    """Switching there and back brings an edit back; one button brings the usual values; the Adam beside Muon is edited too."""
+    panel.change(**{"optimizer.optimizer": "PRODIGY"})
+    page = expert(visitor)
+    group(page, "optimizer")
+    for path, text in (("growth_rate", "1.02"), ("growth_rate", "inf"), ("d_coef", "0.7")):
+        saved(page, lambda control=field(page, f"optimizer.{path}"), text=text: commit(control, text))
+    panel.change(**{"optimizer.optimizer": "MUON_ADV"})
+    expect(field(page, "optimizer.growth_rate")).to_have_count(0)
+    beta = page.locator("[data-row='optimizer.muon_adam_config']").get_by_label("Beta 1", exact=True)
+    saved(page, lambda: commit(beta, "0.8"))
+    expect(page.locator("[data-row='optimizer.muon_adam_config']")).to_have_class("og-row wide changed")
+    assert panel.get("api/config/current")["config"]["optimizer"]["muon_adam_config"]["beta1"] == 0.8
+
+    panel.change(**{"optimizer.optimizer": "PRODIGY"})
+    expect(field(page, "optimizer.d_coef")).to_have_value("0.7")
+    expect(field(page, "optimizer.growth_rate")).to_have_value("inf")
+    page.get_by_role("button", name="Load usual values").click()
+    expect(field(page, "optimizer.d_coef")).to_have_value("1")
+
+
+def test_findings_lead_to_their_setting_and_are_fixed_by_a_button(visitor: Visitor, panel: Panel) -> None:
+    """Each finding has a way to its field; where one change is right, a button makes it and the finding goes."""
+    panel.change(train_device="cuda", base_model_name="/nowhere/model")
+    page = visitor.open()
+    group(page, "problems")
+    finding = page.locator(".og-findings li", has_text="no graphics card")
+    finding.get_by_role("button", name="Set to “cpu”").click()
+    expect(finding).to_have_count(0)
+    assert panel.get("api/config/current")["config"]["train_device"] == "cpu"
+    page.locator(".og-findings li", has_text="/nowhere/model").get_by_role("button", name="Base model").click()
+    expect(field(page, "base_model_name")).to_be_focused()
+    expect(page.locator("#og-f-base_model_name-error")).to_contain_text("There is no model at /nowhere/model")
+
+
+def test_search_finds_what_is_hidden_and_says_why(visitor: Visitor, panel: Panel) -> None:
+    """JSON paths, settings of each concept, and paths without a control are found; what is not used now says why."""
+    page = visitor.open()
+    search = page.locator("#og-search")
+    search.fill("transformer.attention_mask")
+    expect(page.locator("[data-row='transformer.attention_mask'] .og-note")).to_contain_text("it is only for models")
+    search.fill("optimizer_defaults")
+    expect(page.locator(".og-hit.off")).to_contain_text("No control: What was last used for each optimizer")
+    search.fill("random mirror")
+    page.locator(".og-hit").click()
+    expect(field(page, "concepts.0.image.enable_random_flip")).to_be_focused()
+    expect(search).to_have_value("")
+
+
+def test_edits_are_taken_back_and_made_again(visitor: Visitor, panel: Panel) -> None:
+    """Undo and redo go through one's own edits, one change at a time; edits of others stay."""
+    page = visitor.open()
+    group(page, "optimization")
+    commit(field(page, "epochs"), "7")
+    commit(field(page, "batch_size"), "3")
+    expect(page.locator("[data-row=batch_size]")).to_have_class("og-row changed")
+    panel.change(learning_rate=0.5)
+    page.get_by_role("button", name="Undo").click()
+    expect(field(page, "batch_size")).to_have_value("1")
+    page.get_by_role("button", name="Undo").click()
+    expect(field(page, "epochs")).to_have_value("100")
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    page.get_by_role("button", name="Redo").click()
+    expect(field(page, "epochs")).to_have_value("7")
+    assert panel.get("api/config/current")["config"]["learning_rate"] == 0.5
+
+
+def test_the_settings_can_be_edited_as_json(visitor: Visitor, panel: Panel) -> None:
+    """What does not fit is refused with its path and nothing changes; what fits is taken, and can be taken back."""
+    page = visitor.open()
+    group(page, "optimization")
+    page.get_by_role("button", name="JSON").click()
+    dialog = page.get_by_role("dialog")
+    text = dialog.get_by_label("Settings as JSON")
+    document = json.loads(text.input_value())
+    text.fill("{")
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog).to_contain_text("This is no JSON")
+    text.fill(json.dumps(document | {"epochs": "many"}))
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog.locator(".og-errors")).to_contain_text("epochs")
+    text.fill(json.dumps(document | {"epochs": 8}))
+    dialog.get_by_role("button", name="Apply").click()
+    expect(dialog).to_have_count(0)
+    expect(field(page, "epochs")).to_have_value("8")
+    page.get_by_role("button", name="Undo").click()
+    expect(field(page, "epochs")).to_have_value("100")
+
+
+def test_arguments_of_a_schedule_are_pairs(visitor: Visitor, panel: Panel) -> None:
+    """Names and values are added line by line and arrive as OneTrainer keeps them."""
+    panel.change(learning_rate_scheduler="CUSTOM")
+    page = expert(visitor)
+    group(page, "optimization")
+    row = page.locator("[data-row=scheduler_params]")
+    row.get_by_role("button", name="Add").click()
+    saved(page, lambda: commit(row.get_by_label("Name"), "T_max"))
+    saved(page, lambda: commit(row.get_by_label("Value"), "%TOTAL_STEPS%"))
+    expect(row).to_have_class("og-row wide changed")
+    params = panel.get("api/config/current")["config"]["scheduler_params"]
+    assert params == [{"key": "T_max", "value": "%TOTAL_STEPS%"}]

@@ -1,0 +1,45 @@
+"""The page of all settings is made from the declarations and up to date."""
+
+from onetrainer_gradio.config.catalogue import CATALOGUE
+from onetrainer_gradio.config.settings_page import PAGE, settings_page
+
+TEXT = settings_page()
+
+
+def test_the_committed_page_is_up_to_date():
+    """Run ``python -m onetrainer_gradio.config.settings_page`` after a change of a declaration."""
+    assert PAGE.read_text(encoding="utf-8") == TEXT
+
+
+def test_every_path_is_on_the_page():
+    """All 582, offered or not; an object is named by what is in it."""
+    assert [path for path, entry in CATALOGUE.items() if not entry.nested and f"`{path}`" not in TEXT] == []
+
+
+def test_a_row_says_default_values_level_and_condition():
+    """A person sees what a setting is for, what it can be and when it counts."""
+    (row,) = [line for line in TEXT.splitlines() if "`ema_decay`" in line]
+    for words in (
+        "**Slowness**",
+        "`0.999`",
+        "number from 0.5 to 1",
+        "advanced",
+        "*When Moving average is On the graphics card or",
+    ):
+        assert words in row
+    (row,) = [line for line in TEXT.splitlines() if "`vb_loss_strength`" in line]
+    assert "*Only for models that predict a variance: PixArt Alpha, PixArt Sigma.*" in row
+    (row,) = [line for line in TEXT.splitlines() if "`train_device`" in line]
+    assert "found on the machine" in row
+
+
+def test_no_cell_breaks_its_table():
+    """Every line of a table has as many cells as its head."""
+    cells = 0
+    for line in TEXT.splitlines():
+        if not line.startswith("| "):
+            cells = 0
+            continue
+        count = line.replace("\\|", "").count("|")
+        assert cells in (0, count), line
+        cells = count
