@@ -36,6 +36,8 @@ from onetrainer_gradio.server import (
 )
 from onetrainer_gradio.service.access import Access, AccessSettings
 
+pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+
 TOKEN = "a-token-for-programs"
 ROOT = Path(__file__).parent.parent
 REHEARSAL = "tests.fakes.rehearsal:run"

@@ -7,6 +7,8 @@ import zipfile
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+
 
 def test_runs_are_listed_newest_first_with_record_and_state(panel):
     ids = [panel.finished(steps=2), panel.finished(steps=3)]

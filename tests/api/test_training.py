@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+
 STATE = {"is_training", "status", "progress", "max_step", "max_epoch", "error"}
 PROGRESS = {"epoch", "epoch_step", "epoch_sample", "global_step"}
 

@@ -537,6 +537,7 @@ def test_the_default_configuration_says_why_it_cannot_start(place):
     assert {"no-concept", "format-for-method"} <= codes
 
 
+@pytest.mark.slow
 def test_no_combination_of_type_and_method_crashes_the_check(shared_place):
     """All 29 types with all 4 methods, allowed or not, give findings of the catalogue."""
     for model_type, method in product(ModelType, TrainingMethod):
@@ -544,6 +545,7 @@ def test_no_combination_of_type_and_method_crashes_the_check(shared_place):
             assert item.code in CODES
 
 
+@pytest.mark.slow
 def test_no_choice_crashes_the_check(shared_place):
     """Every member of every enumeration, each at one of the settings that take it."""
     takers: dict[type[Enum], list[str]] = {}

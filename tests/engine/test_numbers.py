@@ -8,6 +8,8 @@ import pytest
 
 from tests.engine.conftest import GOLDEN
 
+pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+
 # GroupNorm with one channel a group takes out what these add: their true gradient is 0, and Adam makes
 # full steps out of the rounding errors that differ between processors.
 GRADIENT_IS_ROUNDING = "time_emb_proj.lora_up"

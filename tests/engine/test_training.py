@@ -31,6 +31,8 @@ from onetrainer_gradio.events import (
 )
 from tests.engine.recording import Desk, Recorder, after_step
 
+pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+
 SAMPLE = {"prompt": "a red cross", "width": 32, "height": 32, "diffusion_steps": 2, "noise_scheduler": "DDIM"}
 
 

@@ -28,6 +28,8 @@ from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, MakeService, ended
 
+pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+
 LONG = "steps=1000000"
 
 

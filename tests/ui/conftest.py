@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from onetrainer_gradio.errors import CommandRefusedError
 from onetrainer_gradio.service import ServiceSettings, TrainerService
 from tests.fakes.configs import small_config
 
@@ -25,7 +27,7 @@ def service(tmp_path: Path, backend: str) -> Iterator[TrainerService]:
     with TrainerService(settings) as service:
         service.configs.replace(small_config(tmp_path), "small")
         yield service
-        if service.get_state()["is_training"]:
+        with suppress(CommandRefusedError):  # nothing is going on, or it has just ended
             service.stop_training()
         service.wait_for(lambda state: not state["process_running"], 10)
 

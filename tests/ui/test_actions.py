@@ -14,6 +14,8 @@ from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.ui.actions import Actions
 from tests.fakes.configs import small_config
 
+pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
+
 Said = dict[str, Any]
 
 
