@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 Size = tuple[int, int]
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif"})
@@ -185,6 +183,8 @@ class PictureReader:
 
 def size_of(path: Path) -> Size | str:
     """Height and width of a picture from its header, or what is wrong with the file."""
+    from PIL import Image, UnidentifiedImageError  # a panel that looks at no pictures does without it
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a picture of enormous size is a size here, not a danger: nothing is decoded
