@@ -133,10 +133,11 @@ def chromium() -> Iterator[Any]:
     It ends with this folder's tests: as long as it runs, no other test can run an event loop in this thread.
     """
     try:
-        from playwright.sync_api import Error, sync_playwright
+        from playwright.sync_api import Error, expect, sync_playwright
     except ImportError:
         no_browser("playwright is not installed")
     path = os.environ.get(BROWSER) or next(filter(None, map(shutil.which, NAMES)), None)
+    expect.set_options(timeout=15_000)  # the machines that run this are shared; what is waited for is what counts
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
