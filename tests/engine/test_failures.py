@@ -25,7 +25,7 @@ from onetrainer_gradio.errors import DatasetError, DiskFullError, OutOfMemoryErr
             DiskFullError,
             "no space",
         ),
-        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), StorageError, "/root/x"),
+        (PermissionError(errno.EACCES, "Permission denied", "/protected/x"), StorageError, "/protected/x"),
     ],
 )
 def test_causes_are_named(raised, kind, says):
