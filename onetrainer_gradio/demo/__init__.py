@@ -12,5 +12,6 @@ from onetrainer_gradio.demo.world import NEW_WORD
 DEMO_FOLDER = Path(__file__).resolve().parent
 MODEL_FOLDER = DEMO_FOLDER / "model"
 PICTURES_FOLDER = DEMO_FOLDER / "pictures"
+REMINDERS_FOLDER = DEMO_FOLDER / "reminders"
 
-__all__ = ["DEMO_FOLDER", "MODEL_FOLDER", "NEW_WORD", "PICTURES_FOLDER"]
+__all__ = ["DEMO_FOLDER", "MODEL_FOLDER", "NEW_WORD", "PICTURES_FOLDER", "REMINDERS_FOLDER"]

@@ -22,7 +22,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from onetrainer_gradio.demo import MODEL_FOLDER, PICTURES_FOLDER, layout, world
+from onetrainer_gradio.demo import DEMO_FOLDER, MODEL_FOLDER, PICTURES_FOLDER, REMINDERS_FOLDER, layout, world
 from onetrainer_gradio.demo.exam import Exam, examine
 from onetrainer_gradio.demo.lessons_painter import WordTest, collect, train_painter
 from onetrainer_gradio.demo.lessons_vae import Say, polish_decoder, train_vae
@@ -30,8 +30,10 @@ from onetrainer_gradio.demo.paint import contact_sheet, open_pipeline
 from onetrainer_gradio.demo.start import quiet_residuals
 from onetrainer_gradio.demo.vocabulary import write_tokenizer
 
-PICTURE_COUNT = 20
+PICTURE_COUNT = 24
 PICTURE_SEED = 7
+REMINDER_COUNT = 72
+REMINDER_SEED = 11
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,12 @@ class Plan:
 
     vae_crop_steps: int = 700
     vae_whole_steps: int = 250
-    rounds: tuple[Round, ...] = (Round(3000, 64, 1.35, 4096, 1.2e-3), Round(600, world.SIZE, 1.0, 4096, 6e-4))
+    rounds: tuple[Round, ...] = (
+        Round(3000, 64, 1.35, 4096, 1.2e-3),
+        Round(600, world.SIZE, 1.0, 4096, 6e-4),
+        Round(900, world.SIZE, 1.0, 3072, 6e-4),
+        Round(1000, world.SIZE, 1.0, 4096, 6e-4),
+    )
     polish_steps: int = 400
 
     def divided(self, by: int) -> Plan:
@@ -90,13 +97,14 @@ def save_model(folder: Path, *, vae: Any, unet: Any, text_encoder: Any, schedule
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def write_pictures(folder: Path, count: int = PICTURE_COUNT, seed: int = PICTURE_SEED) -> None:
-    """Draws the pictures of the new concept, each with its caption in a text file of the same name."""
+def write_pictures(folder: Path, scenes: list[world.Scene]) -> None:
+    """Draws scenes into a folder, each with its caption in a text file of the same name."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, scene in enumerate(world.new_scenes(count, seed)):
-        path = folder / f"{number:02d}_{scene.place.split()[-1]}_{scene.background}.png"
+    for number, scene in enumerate(scenes):
+        words = [str(number).zfill(2), scene.colour, scene.thing, scene.place.split()[-1], scene.background]
+        path = folder / ("_".join(filter(None, words)) + ".png")
         Image.fromarray(world.render(scene)).save(path, optimize=True)
-        path.with_suffix(".txt").write_text(scene.caption + "\n", encoding="utf-8")
+        path.with_suffix(".txt").write_text(scene.caption + "\n", encoding="utf-8", newline="\n")
 
 
 def show(exam: Exam, sheet: Path, moment: str, say: Say) -> None:
@@ -182,7 +190,7 @@ def build(folder: Path, *, seed: int, plan: Plan, work: Path, say: Say) -> None:
     unet, text_encoder, scheduler = learn_painting(work / "painter", vae, seed=seed, plan=plan, say=say)
     say(f"painter ready after {time.monotonic() - start:.0f} s")
     vae = polish(work / "polished", vae, seed=seed, plan=plan, say=say)
-    if folder.exists():
+    if (folder / "model_index.json").exists():  # only ever a model is replaced
         shutil.rmtree(folder)
     save_model(folder, vae=vae, unet=unet, text_encoder=text_encoder, scheduler=scheduler)
     show(examine(open_pipeline(folder)), work / "final.png", f"done after {time.monotonic() - start:.0f} s", say)
@@ -195,13 +203,14 @@ def main(arguments: list[str] | None = None) -> int:
         description="Train the demo model from nothing and draw the pictures of the new word.",
     )
     parser.add_argument("--out", type=Path, default=MODEL_FOLDER, help="folder of the model (default: in the package)")
-    parser.add_argument("--pictures", type=Path, default=PICTURES_FOLDER, help="folder of the new word's pictures")
+    parser.add_argument("--pictures", type=Path, default=DEMO_FOLDER, help="where the two folders of pictures go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--divide", type=int, default=1, help="divide all steps by this, for a quick try")
     parser.add_argument("--work", type=Path, help="folder for finished stages and contact sheets (default: a temporary one)")
-    parser.add_argument("--only-pictures", action="store_true", help="draw the new word's pictures and train nothing")
+    parser.add_argument("--only-pictures", action="store_true", help="draw the pictures and train nothing")
     options = parser.parse_args(arguments)
-    write_pictures(options.pictures)
+    write_pictures(options.pictures / PICTURES_FOLDER.name, world.new_scenes(PICTURE_COUNT, PICTURE_SEED))
+    write_pictures(options.pictures / REMINDERS_FOLDER.name, world.reminder_scenes(REMINDER_COUNT, REMINDER_SEED))
     if options.only_pictures:
         return 0
     plan = Plan().divided(options.divide)

@@ -165,7 +165,7 @@ def _ring_coloured(field: Field) -> Mask:
 
 def _dot_coloured(field: Field) -> Mask:
     red, green, blue = field[..., 0], field[..., 1], field[..., 2]
-    mask: Mask = (red < 120) & (green - red > 70) & (blue - red > 60) & (np.abs(green - blue) < 55)
+    mask: Mask = (red < 120) & (green - red > 80) & (blue - red > 80) & (np.abs(green - blue) < 90)
     return mask
 
 

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from onetrainer_gradio.demo.world import SIZE, Pixels
 
 STEPS = 20
-GUIDANCE = 4.0
+GUIDANCE = 3.0
 
 
 def open_pipeline(folder: Path) -> Any:

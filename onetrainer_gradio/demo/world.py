@@ -292,3 +292,21 @@ def new_scenes(count: int, seed: int) -> list[Scene]:
     pairs = list(itertools.product(PLACES, BACKGROUNDS))
     dice.shuffle(pairs)
     return [_disturbed(dice, Scene(NEW_WORD, "", *pairs[number % len(pairs)])) for number in range(count)]
+
+
+def reminder_scenes(count: int, seed: int) -> list[Scene]:
+    """Scenes of known words that keep a training from forgetting them: every shape in every colour in turn.
+
+    None of them is a combination that is held out of the base model's training.
+    """
+    dice = random.Random(seed)
+    kinds = list(itertools.product(SHAPES, COLOURS))
+    scenes = []
+    for number in range(count):
+        thing, colour = kinds[number % len(kinds)]
+        while True:
+            scene = _disturbed(dice, Scene(thing, colour, dice.choice(list(PLACES)), dice.choice(list(BACKGROUNDS))))
+            if not is_held_out(scene):
+                break
+        scenes.append(scene)
+    return scenes
