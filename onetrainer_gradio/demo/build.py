@@ -38,13 +38,17 @@ REMINDER_SEED = 11
 
 @dataclass(frozen=True)
 class Round:
-    """One round of the painter's lesson: optimizer steps on scenes of ``size`` px with things ``zoom`` times as large."""
+    """One round of the painter's lesson: optimizer steps on scenes of ``size`` px with things ``zoom`` times as large.
+
+    The learning rate's arc is drawn for ``arc`` steps where that is not 0: such a round ends before its rate runs out.
+    """
 
     steps: int
     size: int
     zoom: float
     scenes: int
     learning_rate: float
+    arc: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,16 @@ class Plan:
         Round(3000, 64, 1.35, 4096, 1.2e-3),
         Round(600, world.SIZE, 1.0, 4096, 6e-4),
         Round(900, world.SIZE, 1.0, 3072, 6e-4),
-        Round(1000, world.SIZE, 1.0, 4096, 6e-4),
+        Round(601, world.SIZE, 1.0, 4096, 6e-4, arc=1000),
     )
     polish_steps: int = 400
 
     def divided(self, by: int) -> Plan:
         """The same plan with a fraction of its steps and scenes."""
-        rounds = tuple(replace(lesson, steps=lesson.steps // by, scenes=max(lesson.scenes // by, 32)) for lesson in self.rounds)
+        rounds = tuple(
+            replace(lesson, steps=lesson.steps // by, scenes=max(lesson.scenes // by, 32), arc=lesson.arc // by)
+            for lesson in self.rounds
+        )
         return Plan(self.vae_crop_steps // by, self.vae_whole_steps // by, rounds, self.polish_steps // by)
 
 
@@ -163,6 +170,7 @@ def learn_painting(folder: Path, vae: Any, *, seed: int, plan: Plan, say: Say) -
                 album,
                 seed=seed + 2 + 10 * number,
                 steps=lesson.steps,
+                arc=lesson.arc or lesson.steps,
                 learning_rate=lesson.learning_rate,
                 say=say,
                 watch=watch,

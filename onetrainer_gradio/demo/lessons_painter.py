@@ -110,6 +110,7 @@ def train_painter(
     *,
     seed: int,
     steps: int,
+    arc: int,
     say: Say,
     batch: int = 32,
     learning_rate: float = 1.2e-3,
@@ -117,6 +118,8 @@ def train_painter(
     watch_every: int = 200,
 ) -> None:
     """Trains both parts together; they hold their running averages afterwards.
+
+    ``arc`` is the number of steps that the learning rate's arc is drawn for.
 
     The loss is the error of the predicted noise, weighted by 1 / alpha_bar (at most ``MOST_WEIGHT``), which is the
     velocity loss (Salimans and Ho, "Progressive distillation", 2022). The plain epsilon loss hardly rewards the high
@@ -130,7 +133,7 @@ def train_painter(
     trained: list[Tensor] = [*parts.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, total_steps=max(steps, 2), pct_start=0.05, final_div_factor=100.0
+        optimizer, learning_rate, total_steps=max(arc, 2), pct_start=0.05, final_div_factor=100.0
     )
     weights = scheduler.alphas_cumprod.reciprocal().clamp(max=MOST_WEIGHT)
     weights = weights / weights.mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.documents import from_document, read_file, to_document, write_file
 from onetrainer_gradio.config.presets import DEMO_PRESET, load_preset
 from onetrainer_gradio.config.resolve import resolve_paths
+from onetrainer_gradio.demo import DEMO_FOLDER
 from onetrainer_gradio.demo.exam import Exam, examine_file
 from onetrainer_gradio.events import Event, SampleMade, StepDone, encode, tag
 
@@ -98,6 +100,7 @@ def attempt(folder: Path, *, seed: int = 42, exam_seed: int = 1000, changes: dic
             stdout=console,
             stderr=subprocess.STDOUT,
             cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(DEMO_FOLDER.parent.parent)},
         )
     total = time.time() - started
     events = events_of(folder)
