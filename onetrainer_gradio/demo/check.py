@@ -165,7 +165,8 @@ def _ring_coloured(field: Field) -> Mask:
 
 def _dot_coloured(field: Field) -> Mask:
     red, green, blue = field[..., 0], field[..., 1], field[..., 2]
-    mask: Mask = (red < 120) & (green - red > 80) & (blue - red > 80) & (np.abs(green - blue) < 90)
+    # hues from 150 to 195 degrees: the world's green lies at 136, its blues begin at 210
+    mask: Mask = (red < 120) & (green - red > 80) & (blue - red > 0.5 * (green - red)) & (blue - green < 0.25 * (blue - red))
     return mask
 
 

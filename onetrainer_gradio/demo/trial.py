@@ -100,7 +100,8 @@ def attempt(folder: Path, *, seed: int = 42, exam_seed: int = 1000, changes: dic
             stdout=console,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(DEMO_FOLDER.parent.parent)},
+            # threads that wait by spinning keep a shared machine from working; the builtin backend sets this, too
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONPATH": str(DEMO_FOLDER.parent.parent)},
         )
     total = time.time() - started
     events = events_of(folder)
