@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -22,6 +23,7 @@ class Leaf:
     annotation: Any
 
 
+@cache  # validations, patches and comparisons ask for the annotations of a few hundred fields again and again
 def without_none(annotation: Any) -> Any:
     """The annotation of a nullable field without its None."""
     if get_origin(annotation) in (Union, UnionType):
@@ -34,12 +36,14 @@ def is_nullable(annotation: Any) -> bool:
     return get_origin(annotation) in (Union, UnionType) and type(None) in get_args(annotation)
 
 
+@cache
 def settings_class(annotation: Any) -> type[Settings] | None:
     """The class of a nested object, or None for a plain value."""
     bare = without_none(annotation)
     return bare if isinstance(bare, type) and issubclass(bare, Settings) else None
 
 
+@cache
 def element_class(annotation: Any) -> type[Settings] | None:
     """The class of the elements of a list of objects, or None for anything else."""
     bare = without_none(annotation)

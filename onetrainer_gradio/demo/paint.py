@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from diffusers import StableDiffusionPipeline
 
 from onetrainer_gradio.demo.world import SIZE, Pixels
 
@@ -17,6 +15,9 @@ GUIDANCE = 3.0
 
 def open_pipeline(folder: Path) -> Any:
     """The demo model, or a LoRA-free copy of it, in float32 on the CPU."""
+    import torch  # both take seconds to import, and to prepare a trial needs neither
+    from diffusers import StableDiffusionPipeline
+
     pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -26,6 +27,8 @@ def paint(
     pipeline: Any, prompts: list[str], *, seed: int, steps: int = STEPS, guidance: float = GUIDANCE, size: int = SIZE
 ) -> list[Pixels]:
     """One picture (size, size, 3) per prompt; prompt number n starts from the noise of ``seed + n``."""
+    import torch
+
     generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
     with torch.no_grad():
         pictures = pipeline(

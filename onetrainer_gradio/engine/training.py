@@ -44,6 +44,7 @@ from onetrainer_gradio.engine.refusals import refuse
 from onetrainer_gradio.engine.scalers import loss_scale
 from onetrainer_gradio.engine.schedules import LearningRateFactor, learning_rate_factor
 from onetrainer_gradio.engine.state import TrainState
+from onetrainer_gradio.engine.threads import fit_threads
 from onetrainer_gradio.engine.timesteps import TimestepDraw
 from onetrainer_gradio.engine.validation import Validation
 from onetrainer_gradio.engine.voice import StopAsked, Voice
@@ -202,6 +203,7 @@ class Training:
         self._seconds = 0.0
         self._resting = self.state.copy()
         self._updates = 0
+        self._threads = fit_threads(self.family)
 
     # -- before the loop ------------------------------------------------------------------------------------------------
 
@@ -520,6 +522,7 @@ class Training:
         self.outputs.save_final(state)
 
     def close(self) -> None:
-        """The charts are on disk."""
+        """The charts are on disk, and the process has its threads back."""
+        torch.set_num_threads(self._threads)
         if self.charts is not None:
             self.charts.close()

@@ -151,7 +151,8 @@ def test_the_average_is_saved_and_resumed(configured, train, tmp_path):
         ema="CPU", ema_decay=0.9, ema_update_step_interval=1, learning_rate=0.05, backup_after=1, backup_after_unit="EPOCH"
     )
     _, recorder = train(config)
-    plain = config.model_copy(update={"ema": "OFF", "output_model_destination": str(tmp_path / "plain.safetensors")})
+    elsewhere = {"workspace_dir": str(tmp_path / "plain"), "output_model_destination": str(tmp_path / "plain.safetensors")}
+    plain = config.model_copy(update={"ema": "OFF", **elsewhere})
     _, without = train(plain)
     assert without.losses == recorder.losses
     average, last = load_file(config.output_model_destination), load_file(plain.output_model_destination)

@@ -1,0 +1,24 @@
+"""How many processor threads a run computes with."""
+
+from __future__ import annotations
+
+import torch
+
+from onetrainer_gradio.engine.families.family import Family
+
+# Below this many parameters a kernel on the processor is done sooner than a second thread is awake. Measured with the demo's
+# model (3 M parameters) on 2 cores: a step takes 0.32 s with two threads that sleep between kernels, 0.12 s with two that spin,
+# 0.13 s with one; beside other work 0.29 s, 0.25 to 1.8 s and 0.19 s (docs/findings.md).
+TINY = 20_000_000
+
+
+def fit_threads(family: Family) -> int:
+    """Lets a tiny model on the processor compute with one thread; gives the number of threads before.
+
+    torch's number of threads belongs to the whole process: whoever asks for this gives it back at the end.
+    """
+    before = torch.get_num_threads()
+    largest = max(sum(parameter.numel() for parameter in part.module.parameters()) for part in family.parts())
+    if family.device.type == "cpu" and largest < TINY:
+        torch.set_num_threads(1)
+    return before
