@@ -240,3 +240,29 @@ def test_a_picture_of_ones_own_begins_with_values_that_fit(visitor: Visitor, pan
     page.get_by_label("Prompt", exact=True).fill("mine")
     page.get_by_role("button", name="Paint").click()
     expect(page.locator(".og-group h4", has_text="mine")).to_be_visible()
+
+
+def test_what_is_drawn_follows_the_last_word_about_its_visibility(visitor: Visitor) -> None:
+    """A busy page hears of several changes in one message; hidden first and shown last means shown."""
+    page = visitor.open()
+    drawn = page.evaluate(
+        """async () => {
+          const scripts = [...document.querySelectorAll('script[type=module]')].map(node => node.src);
+          const address = scripts.find(src => src.includes('main.js'));
+          const { paced } = await import(new URL('dom.js', address).href);
+          const real = window.IntersectionObserver;
+          window.IntersectionObserver = class {
+            constructor(told) { this.told = told; }
+            observe() { setTimeout(() => this.told([{ isIntersecting: false }, { isIntersecting: true }]), 10); }
+            disconnect() {}
+          };
+          let drawn = 0;
+          const pace = paced(document.body, () => { drawn += 1; }, 0);
+          window.IntersectionObserver = real;
+          pace.ask();
+          await new Promise(done => setTimeout(done, 200));
+          pace.leave();
+          return drawn;
+        }"""
+    )
+    assert drawn == 1

@@ -152,7 +152,8 @@ export function paced(node, redraw, ms = 500) {
     redraw();
   };
   const plan = () => { if (asked && onScreen && !timer) timer = setTimeout(run, Math.max(0, ms - (performance.now() - last))); };
-  const watcher = new IntersectionObserver(([entry]) => { onScreen = entry.isIntersecting; plan(); });
+  // a busy page hears of several changes at once: the last one is how it is now
+  const watcher = new IntersectionObserver((entries) => { onScreen = entries.at(-1).isIntersecting; plan(); });
   watcher.observe(node);
   document.addEventListener('visibilitychange', plan);
   return {
