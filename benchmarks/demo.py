@@ -18,14 +18,17 @@ from onetrainer_gradio.demo.trial import Trial, attempt
 
 COLUMNS = (
     "| seed | new word before | after | at the asked place | old words before | after | lost "
-    "| steps | first step | first sample | whole run |"
+    "| steps | first step | first sample | whole run | of which computing |"
 )
 
 
 def row(trial: Trial) -> str:
     before, after = trial.before, trial.after
     counts = [trial.seed, sum(before.new), sum(after.new), sum(after.placed), sum(before.old), sum(after.old)]
-    times = [f"{seconds:.1f} s" for seconds in (trial.first_step, trial.first_sample, trial.total)]
+    times = [
+        f"{seconds:.1f} s"
+        for seconds in (trial.clock.first_step, trial.clock.first_sample, trial.clock.total, trial.processor.total)
+    ]
     return "| " + " | ".join([*map(str, counts), str(after.lost_since(before)), str(trial.steps), *times]) + " |"
 
 
@@ -45,7 +48,7 @@ def main() -> None:
         f"\nnew word: at most {max(sum(trial.before.new) for trial in trials)} before, "
         f"at least {min(sum(trial.after.new) for trial in trials)} after; "
         f"old words lost: at most {max(trial.after.lost_since(trial.before) for trial in trials)}; "
-        f"median time {statistics.median(trial.total for trial in trials):.0f} s"
+        f"median time {statistics.median(trial.clock.total for trial in trials):.0f} s"
     )
 
 

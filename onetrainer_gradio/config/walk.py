@@ -23,12 +23,25 @@ class Leaf:
     annotation: Any
 
 
-@cache  # validations, patches and comparisons ask for the annotations of a few hundred fields again and again
-def without_none(annotation: Any) -> Any:
-    """The annotation of a nullable field without its None."""
+# Validations, patches and comparisons ask for the annotations of a few hundred fields again and again: remembered.
+
+
+@cache
+def _without_none(annotation: Any) -> Any:
     if get_origin(annotation) in (Union, UnionType):
         return next(arg for arg in get_args(annotation) if arg is not type(None))
     return annotation
+
+
+@cache
+def _element_class(annotation: Any) -> type[Settings] | None:
+    bare = without_none(annotation)
+    return settings_class(get_args(bare)[0]) if get_origin(bare) is tuple else None
+
+
+def without_none(annotation: Any) -> Any:
+    """The annotation of a nullable field without its None."""
+    return _without_none(annotation)
 
 
 def is_nullable(annotation: Any) -> bool:
@@ -36,18 +49,15 @@ def is_nullable(annotation: Any) -> bool:
     return get_origin(annotation) in (Union, UnionType) and type(None) in get_args(annotation)
 
 
-@cache
 def settings_class(annotation: Any) -> type[Settings] | None:
     """The class of a nested object, or None for a plain value."""
     bare = without_none(annotation)
     return bare if isinstance(bare, type) and issubclass(bare, Settings) else None
 
 
-@cache
 def element_class(annotation: Any) -> type[Settings] | None:
     """The class of the elements of a list of objects, or None for anything else."""
-    bare = without_none(annotation)
-    return settings_class(get_args(bare)[0]) if get_origin(bare) is tuple else None
+    return _element_class(annotation)
 
 
 def fields_of(kind: type[Settings]) -> dict[str, FieldInfo]:
