@@ -8,8 +8,11 @@
     │   ├── ConfigInvalidError      the check before the start found something
     │   ├── ConfigFileError         a file is no readable configuration
     │   ├── ConfigNotFoundError     no saved configuration of that name
+    │   ├── ConfigExistsError       there is a saved configuration of that name
     │   └── RevisionConflictError   somebody else changed the settings meanwhile
     ├── InputError                  what the run reads
+    │   ├── PathNotFoundError       no folder or file there that can be read
+    │   ├── CheckoutError           the OneTrainer checkout cannot be used
     │   ├── ModelNotFoundError      no base model there
     │   ├── ModelFormatError        it is there but is not what was expected
     │   ├── DatasetError            no usable pictures or captions
@@ -121,12 +124,24 @@ class ConfigNotFoundError(ConfigError):
     """There is no saved configuration or preset of that name."""
 
 
+class ConfigExistsError(ConfigError):
+    """There is a saved configuration of that name, and nobody said to write over it."""
+
+
 class RevisionConflictError(ConfigError):
     """The settings were changed by somebody else since they were read."""
 
 
 class InputError(TrainerError):
     """Something that the run reads is missing or wrong."""
+
+
+class PathNotFoundError(InputError):
+    """There is no folder or file at a path, or it cannot be read."""
+
+
+class CheckoutError(InputError):
+    """The OneTrainer checkout cannot be used: it is not there, not whole, or its Python cannot import it."""
 
 
 class ModelNotFoundError(InputError):

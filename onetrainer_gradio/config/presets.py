@@ -113,6 +113,11 @@ def read_preset(name: str) -> Preset:
     return Preset(present, about["note"] or "", memory if isinstance(memory, int) else None, about["source"] or "", document)
 
 
+def preset_families() -> list[str]:
+    """The folders that presets lie in."""
+    return list(dict.fromkeys(name.rpartition("/")[0] for name in preset_files() if "/" in name))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """What could have been meant by a name that is not known: the few nearest ones and how many there are."""
     names = list(known)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.bounds import out_of_bounds
-from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document, write_file
+from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.models import output_formats
 from onetrainer_gradio.config.optimizer_memory import remembered, switched, usual, with_usual_values
@@ -23,34 +22,16 @@ from onetrainer_gradio.errors import (
     ConfigFileError,
     ConfigInvalidError,
     ConfigNotFoundError,
-    ConfigValueError,
     Finding,
     RevisionConflictError,
 )
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.preflight import Preflight
+from onetrainer_gradio.service.saved import SavedConfigs
 
 _FIRST_PRESET = "SD 1.5/LoRA 8 GB"
-_MOST_CHARACTERS = 80
-_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
-_RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
-
-
-def clean_name(name: str) -> str:
-    """A name that is safe as the name of a file on every system.
-
-    :raises ConfigValueError: when nothing is left of it, or it holds parts of a path.
-    """
-    cleaned = name.strip().removesuffix(".json").strip(" .")
-    if not cleaned or _FORBIDDEN.search(cleaned) or _RESERVED.match(cleaned) or len(cleaned) > _MOST_CHARACTERS:
-        raise ConfigValueError(
-            f"{name!r} is no name for a configuration",
-            path="name",
-            value=name,
-            expected=f'1 to {_MOST_CHARACTERS} characters without < > : " / \\ | ? *',
-            change="choose another name",
-        )
-    return cleaned
+_KINDS = ("saved", "preset", "library")
 
 
 @dataclass(frozen=True)
@@ -101,12 +82,14 @@ class ConfigStore:
         folder: Path,
         *,
         preflight: Preflight | None = None,
+        libraries: Libraries | None = None,
         start_with: str | None = None,
         changed: Callable[[ConfigDocument, str], None] = lambda document, by: None,
     ) -> None:
-        self._base = folder
+        self.base_folder = folder
+        self.libraries = libraries or Libraries(folder / "config" / "libraries.json")
         self._current_path = folder / "config" / "current.json"
-        self._saved_folder = folder / "configs"
+        self._saved = SavedConfigs(folder / "configs")
         self._preflight = preflight or Preflight(folder)
         self._lock = threading.RLock()
         self._tell = changed
@@ -120,6 +103,10 @@ class ConfigStore:
         """The name that the settings came from."""
         return self._draft.name
 
+    def origin(self) -> dict[str, Any]:
+        """The document that the settings came from; ``changed`` compares with it."""
+        return dict(self._draft.origin)
+
     def revision(self) -> int:
         """The number of the newest change."""
         return self._draft.revision
@@ -128,14 +115,14 @@ class ConfigStore:
         """The settings being edited, with what is wrong with them and what differs from where they came from."""
         draft = self._draft
         document = to_document(draft.config, packed=True)
-        changed = tuple(_settings_that_differ(draft.origin, document))
+        changed = tuple(settings_that_differ(draft.origin, document))
         return ConfigDocument(
             config=document,
             revision=draft.revision,
             name=draft.name,
             problems=tuple(out_of_bounds(draft.config)),
             changed=changed,
-            was={path: _at(draft.origin, path) for path in changed},
+            was={path: value_at(draft.origin, path) for path in changed},
         )
 
     def patch(self, changes: Mapping[str, Any], revision: int | None = None, *, by: str = "") -> ConfigDocument:
@@ -161,17 +148,6 @@ class ConfigStore:
             self._put(replace(draft, config=with_usual_values(draft.config), revision=draft.revision + 1))
         return self._told(by)
 
-    def differences(self, name: str, other: str | None = None) -> list[tuple[str, Any, Any]]:
-        """Where a saved configuration or preset differs from another (None: from the settings being edited).
-
-        One entry for each path: the path, the value in ``other``, the value in ``name``.
-
-        :raises ConfigNotFoundError: when there is none of that name.
-        """
-        before = self._as_opened(other) if other else to_document(self._draft.config, packed=True)
-        after = self._as_opened(name)
-        return [(path, _at(before, path), _at(after, path)) for path in _settings_that_differ(before, after)]
-
     def replace(
         self, config: TrainConfig | Mapping[str, Any], name: str | None = None, *, revision: int | None = None, by: str = ""
     ) -> ConfigDocument:
@@ -180,7 +156,7 @@ class ConfigStore:
         :raises ConfigInvalidError: when a document has values of a wrong type.
         """
         config = config if isinstance(config, TrainConfig) else from_document(dict(config))[0]
-        config = _without_secrets(pack(config, self._base))
+        config = _without_secrets(pack(config, self.base_folder))
         with self._lock:
             self._expect(revision)
             origin = to_document(config, packed=True)
@@ -188,35 +164,41 @@ class ConfigStore:
         return self._told(by)
 
     def list(self) -> Found:
-        """Presets and saved configurations by name, with what they are about."""
-        found = []
-        sources = [("preset", preset_files()), ("saved", self._saved())]
-        for kind, files in sources:
-            for name, path in files.items():
-                try:
-                    summary = read_preset(name).summary() if kind == "preset" else describe(read_file(path))
-                except ConfigError as error:
-                    summary = {"note": str(error)}
-                found.append({"name": name, "kind": kind, "summary": summary})
+        """Presets, those of libraries and saved configurations by name, with what they are about."""
+        found = [{"name": name, "kind": "preset", "summary": read_preset(name).summary()} for name in preset_files()]
+        found += [{"name": name, "kind": "library", "summary": summary} for name, summary in self.libraries.presets()]
+        for name, path in self._saved.files().items():
+            try:
+                summary: dict[str, Any] = {**describe(read_file(path)), "modified_at": path.stat().st_mtime}
+            except (ConfigError, OSError) as error:
+                summary = {"note": str(error)}
+            found.append({"name": name, "kind": "saved", "summary": summary})
         return found
 
-    def read(self, name: str) -> dict[str, Any]:
-        """The document of a saved configuration or preset; a saved one comes before a preset of the same name.
+    def read(self, name: str, kind: str = "") -> dict[str, Any]:
+        """The document of a saved configuration or preset; without a kind a saved one comes before a preset of the same name.
 
         :raises ConfigNotFoundError: when there is none of that name.
         """
-        saved = self._saved()
-        if name in saved:
-            return read_file(saved[name])
-        if name in preset_files():
-            return load_preset(name)
-        known = nearest(name, [*saved, *preset_files()])
-        raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=known)
+        known: dict[str, Iterable[str]] = {
+            "saved": self._saved.files(),
+            "preset": preset_files(),
+            "library": self.libraries.files(),
+        }
+        readers = {"saved": self._saved.read, "preset": load_preset, "library": self.libraries.read}
+        for each in (kind,) if kind else _KINDS:
+            if name in known[each]:
+                return readers[each](name)
+        names = [other for each in ((kind,) if kind else _KINDS) for other in known[each]]
+        raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=nearest(name, names))
 
-    def _as_opened(self, name: str) -> dict[str, Any]:
-        """The document that opening a name would give."""
-        config, _ = from_document(self.read(name))
-        return to_document(_without_secrets(pack(config, self._base)), packed=True)
+    def as_opened(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The document that opening another one would give: in the present version, packed, without secrets.
+
+        :raises ConfigInvalidError: when it has values of a wrong type.
+        """
+        config, _ = from_document(dict(document))
+        return to_document(_without_secrets(pack(config, self.base_folder)), packed=True)
 
     def load(self, name: str, *, by: str = "") -> ConfigDocument:
         """Edit a saved configuration or preset from now on.
@@ -225,28 +207,52 @@ class ConfigStore:
         """
         return self.replace(self.read(name), name, by=by)
 
-    def save(self, name: str, *, by: str = "") -> ConfigDocument:
-        """Save the settings being edited under a name; one of the same name is written over.
+    def save(self, name: str, *, over: bool = True, by: str = "") -> ConfigDocument:
+        """Save the settings being edited under a name; without ``over`` one of the same name stays.
 
         :raises ConfigValueError: when the name cannot be used.
+        :raises ConfigExistsError: when there is one of that name, and not ``over``.
         """
-        name = clean_name(name)
         with self._lock:
             document = to_document(self._draft.config, packed=True)
-            with told_as_storage_error(f"The configuration {name}"):
-                write_file(self._saved_folder / f"{name}.json", document)
+            name = self._saved.write(name, document, over=over)
             self._put(replace(self._draft, revision=self._draft.revision + 1, name=name, origin=document))
         return self._told(by)
+
+    def rename(self, name: str, to: str, *, by: str = "") -> str:
+        """Give a saved configuration another name; the settings in the form follow it. Returns the name it has now.
+
+        :raises ConfigNotFoundError: when there is no saved one of that name (presets keep their names).
+        :raises ConfigExistsError: when there is one of the new name.
+        """
+        with self._lock:
+            to = self._saved.rename(name, to)
+            follows = self._draft.name == name
+            if follows:
+                self._put(replace(self._draft, revision=self._draft.revision + 1, name=to))
+        if follows:
+            self._told(by)
+        return to
+
+    def duplicate(self, name: str, to: str = "", kind: str = "") -> str:
+        """Save a copy of a saved configuration or preset under another name (empty: made up); returns that name.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigExistsError: when there is a saved one of the new name.
+        """
+        document = self.read(name, kind)
+        if kind == "preset" or (not kind and name not in self._saved.files()):
+            document = self.as_opened(document)
+        with self._lock:
+            return self._saved.write(to or self._saved.free_name(name), document, over=False)
 
     def delete(self, name: str) -> None:
         """Delete a saved configuration.
 
         :raises ConfigNotFoundError: when there is no saved one of that name (presets stay).
         """
-        saved = self._saved()
-        if name not in saved:
-            raise ConfigNotFoundError(f"There is no saved configuration {name!r}", value=name, expected=nearest(name, saved))
-        saved[name].unlink(missing_ok=True)
+        with self._lock:
+            self._saved.delete(name)
 
     def import_json(self, text: str | bytes, *, name: str | None = None, by: str = "") -> ConfigDocument:
         """Edit the configuration in a text from now on; the result's problems name unknown keys too.
@@ -263,9 +269,15 @@ class ConfigStore:
         document = self.replace(config, name, by=by)
         return replace(document, problems=(*findings, *document.problems))
 
-    def export(self, packed: bool = True) -> dict[str, Any]:
-        """The settings being edited as a document that OneTrainer reads; never with secrets."""
-        return to_document(self._draft.config, packed=packed)
+    def export(self, packed: bool = True, name: str = "", kind: str = "") -> dict[str, Any]:
+        """Settings as a document that OneTrainer reads, never with secrets: those being edited, or those of a name.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        if not name:
+            return to_document(self._draft.config, packed=packed)
+        config, _ = from_document(self.as_opened(self.read(name, kind)))
+        return to_document(config, packed=packed)
 
     def validate(self, config: TrainConfig | Mapping[str, Any] | None = None) -> Found:
         """Everything that is wrong with a configuration (None: the one being edited), or worth knowing."""
@@ -291,12 +303,6 @@ class ConfigStore:
         if formats and config.output_model_format not in formats:
             config = config.model_copy(update={"output_model_format": formats[0]})
         return to_document(config, packed=True)
-
-    def _saved(self) -> dict[str, Path]:
-        try:
-            return {path.stem: path for path in sorted(self._saved_folder.glob("*.json"))}
-        except OSError:
-            return {}
 
     def _expect(self, revision: int | None) -> None:
         if revision is not None and revision != self._draft.revision:
@@ -346,7 +352,7 @@ class ConfigStore:
     def _first(self, start_with: str | None) -> _Draft:
         name = next((name for name in (start_with, _FIRST_PRESET) if name in preset_files()), None)
         document = load_preset(name) if name else self.defaults(ModelType.STABLE_DIFFUSION_15, TrainingMethod.LORA)
-        config = _without_secrets(pack(from_document(document)[0], self._base))
+        config = _without_secrets(pack(from_document(document)[0], self.base_folder))
         return _Draft(config, 1, name, to_document(config, packed=True))
 
 
@@ -368,13 +374,14 @@ def _without_secrets(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"secrets": type(config.secrets)()})
 
 
-def _at(document: Any, path: str) -> Any:
+def value_at(document: Any, path: str) -> Any:
+    """The value at a dotted path of a document, None where there is none."""
     for key in path.split("."):
         document = document[int(key)] if isinstance(document, list) else document.get(key) if document else None
     return document
 
 
-def _settings_that_differ(before: Any, after: Any) -> list[str]:
+def settings_that_differ(before: Any, after: Any) -> list[str]:
     """As ``different_paths``, without what is only remembered for a switch of the optimizer."""
     return [path for path in different_paths(before, after) if not path.startswith("optimizer_defaults")]
 

@@ -12,7 +12,7 @@ from onetrainer_gradio import __version__
 from onetrainer_gradio.commands import BackupNow, Command, Pause, Resume, SampleCustom, SampleDefault, SaveNow, Stop
 from onetrainer_gradio.config.documents import from_document, validated
 from onetrainer_gradio.config.options import RunOptions
-from onetrainer_gradio.config.presets import DEMO_PRESET, PLACEHOLDERS
+from onetrainer_gradio.config.presets import DEMO_PRESET, PLACEHOLDERS, preset_families
 from onetrainer_gradio.config.resolve import pack, resolve_paths
 from onetrainer_gradio.config.sample import SampleConfig
 from onetrainer_gradio.config.train import TrainConfig
@@ -25,10 +25,12 @@ from onetrainer_gradio.errors import (
 )
 from onetrainer_gradio.events import CommandAnswered, ErrorInfo, PhaseChanged, RunEnded
 from onetrainer_gradio.service.carrier import Carrier, DetachedRun, ThreadRun, adopt
+from onetrainer_gradio.service.comparison import Comparison
 from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore
 from onetrainer_gradio.service.ending import finish
 from onetrainer_gradio.service.feed import Feed
 from onetrainer_gradio.service.follower import Follower, console_line
+from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.machine import hardware, versions
 from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.runs import Run, RunRecord, RunStore, new_run_id
@@ -65,10 +67,16 @@ class TrainerService:
         self.feed = Feed(self._snapshot)
         self.secrets = SecretStore(data / "secrets.json")
         self.preflight = Preflight(data, self._roots, settings.backend)
+        self.libraries = Libraries(data / "config" / "libraries.json", roots=self._roots, taken=preset_families())
         self.configs = ConfigStore(
-            data, preflight=self.preflight, start_with=DEMO_PRESET if settings.demo else None, changed=self._config_changed
+            data,
+            preflight=self.preflight,
+            libraries=self.libraries,
+            start_with=DEMO_PRESET if settings.demo else None,
+            changed=self._config_changed,
         )
         self.runs = RunStore(data / "runs")
+        self.comparison = Comparison(self.configs, self.runs)
         self.samples = SampleStore(self.runs, data / "cache" / "thumbnails")
         self.system = SystemMonitor(
             data, busy=self._busy, run_processes=self._run_processes, publish=self._system_read, gpus=gpus

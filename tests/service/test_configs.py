@@ -15,7 +15,8 @@ from onetrainer_gradio.errors import (
     ConfigValueError,
     RevisionConflictError,
 )
-from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore, clean_name, different_paths
+from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore, different_paths
+from onetrainer_gradio.service.saved import clean_name
 from tests.fakes.configs import small_config
 
 
@@ -233,18 +234,6 @@ def test_the_usual_values_of_an_optimizer_can_be_asked_for(store: ConfigStore) -
     assert "ADAMW" not in document.config["optimizer_defaults"]
     with pytest.raises(RevisionConflictError):
         store.usual_optimizer(document.revision - 1)
-
-
-def test_what_opening_would_change_is_told_before(store: ConfigStore) -> None:
-    """Each differing path comes with both values; nothing changes by asking."""
-    store.save("mine")
-    store.patch({"epochs": 7})
-    before = store.current().config["epochs"]
-    store.save("other")
-    store.patch({"epochs": 8})
-    assert store.differences("other") == [("epochs", 8, before)]
-    assert [path for path, _, _ in store.differences("other", "mine")] == ["epochs"]
-    assert store.current().config["epochs"] == 8
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_few(store: ConfigStore) -> None:
