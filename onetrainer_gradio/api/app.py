@@ -14,7 +14,19 @@ from starlette.requests import Request
 from starlette.routing import Match
 
 from onetrainer_gradio import __version__
-from onetrainer_gradio.api import config, documentation, live, replies, runs, samples, secrets, session, system, training
+from onetrainer_gradio.api import (
+    config,
+    consequences,
+    documentation,
+    live,
+    replies,
+    runs,
+    samples,
+    secrets,
+    session,
+    system,
+    training,
+)
 from onetrainer_gradio.api.guard import MAX_BODY_BYTES, Guard
 from onetrainer_gradio.api.hub import Hub
 from onetrainer_gradio.api.wire import WireResponse
@@ -24,6 +36,7 @@ from onetrainer_gradio.service.trainer import TrainerService
 ROUTERS: tuple[APIRouter, ...] = (
     training.router,
     config.router,
+    consequences.router,
     samples.router,
     runs.router,
     system.router,

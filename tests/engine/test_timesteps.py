@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from onetrainer_gradio.config.timesteps import TimestepSettings, probabilities
 from onetrainer_gradio.engine.timesteps import CONTINUOUS, DISCRETE, TimestepDraw, middle_timestep
 
 
@@ -65,3 +66,16 @@ def test_the_shift_moves_draws_towards_noise():
 def test_validation_looks_at_the_middle():
     """499 of 1000."""
     assert middle_timestep(1000) == 499
+
+
+@pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
+@pytest.mark.parametrize(("weight", "bias"), [(0.5, 0.3), (3.0, 0.9)])
+@pytest.mark.parametrize(("shift", "window"), [(1.0, (0.0, 1.0)), (2.5, (0.1, 0.8))])
+def test_draws_follow_the_chances_that_the_page_shows(name, weight, bias, shift, window):
+    """The plot of the settings and the draw of the engine are one distribution: their cumulative shares agree within 2 %."""
+    low, high = window
+    settings = {"distribution": name, "weight": weight, "bias": bias, "shift": shift, "min_strength": low, "max_strength": high}
+    steps = drawn(**settings).long().clamp(min=0)
+    share = torch.bincount(steps, minlength=1000).double() / len(steps)
+    shown = torch.tensor(probabilities(TimestepSettings(**settings)), dtype=torch.double)
+    assert (share.cumsum(0) - shown.cumsum(0)).abs().max() < 0.02

@@ -1,0 +1,92 @@
+"""What a layer filter takes of a model, told by kinds of layers: names that differ in numbers only are one kind."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.layer_names import layer_names, patterns_of, select
+from onetrainer_gradio.config.models import MODELS
+from onetrainer_gradio.errors import ConfigValueError
+
+# Several sizes of these are published; blocks are those of one of them.
+_SIZES_DIFFER = frozenset({ModelType.FLUX_2, ModelType.ERNIE})
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+@dataclass(frozen=True)
+class PatternMatch:
+    """A pattern of a filter: how many layers it takes, and how many it fits that an earlier pattern took."""
+
+    pattern: str
+    taken: int
+    late: int
+
+
+@dataclass(frozen=True)
+class LayerKind:
+    """Layers whose names differ in the numbers of their blocks only (shown as ``*``), and how many of them are taken."""
+
+    name: str
+    total: int
+    taken: int
+
+
+@dataclass(frozen=True)
+class LayerMatch:
+    """What a filter takes of the denoiser of a model type.
+
+    ``part`` is the field of the part that is meant; ``exact`` is False where a model of another size has other numbers of blocks.
+    """
+
+    part: str
+    model: str
+    exact: bool
+    total: int
+    taken: int
+    patterns: tuple[PatternMatch, ...]
+    kinds: tuple[LayerKind, ...]
+    names: tuple[str, ...]
+
+
+def layer_match(model_type: ModelType, layer_filter: str, regex: bool) -> LayerMatch | None:
+    """What a filter takes, or None when the names of the type's layers are not known.
+
+    :raises ConfigValueError: when a pattern is no regular expression.
+    """
+    try:
+        names = layer_names(model_type)
+    except KeyError:
+        return None
+    try:
+        selection = select(names, layer_filter, regex)
+        patterns = tuple(_patterns(names, layer_filter, regex))
+    except re.error as error:
+        raise ConfigValueError(
+            f"{error.pattern!r} is no pattern: {error}",
+            path="layer_filter",
+            value=layer_filter,
+            expected="a comma list of regular expressions",
+            change="correct it, or turn regular expressions off",
+        ) from error
+    totals, taken = Counter(map(_kind, names)), Counter(map(_kind, selection.layers))
+    kinds = tuple(LayerKind(name, total, taken[name]) for name, total in totals.items())
+    facts = MODELS[model_type]
+    exact = model_type not in _SIZES_DIFFER
+    return LayerMatch(facts.denoiser, facts.label, exact, len(names), len(selection.layers), patterns, kinds, selection.layers)
+
+
+def _patterns(names: tuple[str, ...], layer_filter: str, regex: bool) -> list[PatternMatch]:
+    found = []
+    before: set[str] = set()
+    for pattern in patterns_of(layer_filter):
+        fits = set(select(names, pattern, regex).layers)
+        found.append(PatternMatch(pattern, len(fits - before), len(fits & before)))
+        before |= fits
+    return found
+
+
+def _kind(name: str) -> str:
+    return _NUMBER.sub("*", name)

@@ -1,0 +1,316 @@
+"""How often each timestep is drawn under the settings: exact probabilities, without torch and without drawing any.
+
+The distributions and the shift are those that ``engine/timesteps.py`` draws from; a test compares the two. Continuous
+distributions draw a fraction of the window and are shifted afterwards, so the window moves along; discrete ones weigh every
+timestep of the window, which stays where it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+
+from onetrainer_gradio.config.buckets import Size, parse_resolution, rounded
+from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.models import MODELS
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.errors import ConfigValueError
+
+TIMESTEPS = 1000
+"""Train timesteps of the noise schedules of all model types."""
+
+_T = ModelType
+# Points of the curve that stands for a draw whose distribution has no closed form.
+_GRID = 4096
+_LATENT, _PATCH = 8, 2
+_SMALLEST_SHAPE = 1e-4
+
+
+@dataclass(frozen=True)
+class LineShift:
+    """A shift of exp(mu), mu a straight line through (``tokens``, ``mu``) at both ends; FLUX.1 and its kin.
+
+    The numbers stand in the scheduler that comes with a model; these are those of the published ones, or the diffusers
+    library's where a model's says nothing.
+    """
+
+    tokens: tuple[int, int] = (256, 4096)
+    mu: tuple[float, float] = (0.5, 1.15)
+
+    def __call__(self, size: Size) -> float:
+        """The shift for pictures of ``size`` (height, width) in pixels."""
+        height, width = (side // _LATENT // _PATCH for side in size)
+        slope = (self.mu[1] - self.mu[0]) / (self.tokens[1] - self.tokens[0])
+        return math.exp(self.mu[0] + slope * (height * width - self.tokens[0]))
+
+
+def edge_shift(size: Size) -> float:
+    """The shift grows like the edge, 1 at 512 x 512; Ideogram 4."""
+    return math.sqrt(size[0] * size[1]) / 512
+
+
+DYNAMIC_SHIFTS: Mapping[ModelType, Callable[[Size], float]] = {
+    _T.FLUX_DEV_1: LineShift(),
+    _T.FLUX_FILL_DEV_1: LineShift(),
+    _T.FLUX_2: LineShift(),
+    _T.QWEN: LineShift((256, 8192), (0.5, 0.9)),
+    _T.ANIMA: LineShift(),
+    _T.KREA_2: LineShift((256, 6400), (0.5, 1.15)),
+    _T.Z_IMAGE: LineShift(),
+    _T.ERNIE: LineShift(),
+    _T.IDEOGRAM_4: edge_shift,
+}
+"""Shift by picture size of the types that can do it (``dynamic_shift`` in their facts)."""
+
+
+def _normal(fraction: float, weight: float, bias: float) -> float:
+    if fraction <= 0.0 or fraction >= 1.0:
+        return float(fraction >= 1.0)
+    logit = math.log(fraction / (1.0 - fraction))
+    return 0.5 * math.erfc((bias - logit) / ((weight + 1.0) * math.sqrt(2.0)))
+
+
+def _beta(fraction: float, weight: float, bias: float) -> float:
+    return beta_cdf(fraction, max(_SMALLEST_SHAPE, weight), max(_SMALLEST_SHAPE, bias))
+
+
+def beta_cdf(x: float, a: float, b: float) -> float:
+    """The regularized incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22)."""
+    if x <= 0.0 or x >= 1.0:
+        return float(x >= 1.0)
+    if x > (a + 1.0) / (a + b + 2.0):
+        return 1.0 - beta_cdf(1.0 - x, b, a)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    value, numerator, denominator = 1.0, 1.0, 0.0
+    for step in range(400):
+        m = step // 2
+        if step == 0:
+            term = 1.0
+        elif step % 2 == 0:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        else:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        denominator = 1.0 / _not_zero(1.0 + term * denominator)
+        numerator = _not_zero(1.0 + term / numerator)
+        value *= numerator * denominator
+        if step and abs(1.0 - numerator * denominator) < 1e-12:
+            break
+    return front * (value - 1.0)
+
+
+def _not_zero(value: float) -> float:
+    return value if abs(value) > 1e-30 else 1e-30
+
+
+def _heavy_tail(u: float, weight: float) -> float:
+    return 1.0 - u - weight * (math.cos(math.pi / 2.0 * u) ** 2 - 1.0 + u)
+
+
+CUMULATIVE: Mapping[str, Callable[[float, float, float], float]] = {
+    "UNIFORM": lambda fraction, weight, bias: min(1.0, max(0.0, fraction)),
+    "LOGIT_NORMAL": _normal,
+    "BETA": _beta,
+}
+"""Continuous distributions: the chance that the drawn fraction lies below one, ``(fraction, weight, bias)``."""
+
+WEIGHTS: Mapping[str, Callable[[float, float, float], float]] = {
+    "SIGMOID": lambda x, weight, bias: 0.5 * (1.0 + math.tanh(0.5 * weight * (x - bias - 0.5))),
+    "COS_MAP": lambda x, weight, bias: 2.0 / (math.pi - 2.0 * math.pi * x + 2.0 * math.pi * x * x),
+    "INVERTED_PARABOLA": lambda x, weight, bias: max(0.0, 2.0 - weight * (x - bias - 0.5) ** 2),
+}
+"""Discrete distributions: the weight of the timestep at x in 0..1, ``(x, weight, bias)``."""
+
+
+@dataclass(frozen=True)
+class TimestepSettings:
+    """What the draw depends on."""
+
+    distribution: str = "UNIFORM"
+    weight: float = 0.0
+    bias: float = 0.0
+    shift: float = 1.0
+    min_strength: float = 0.0
+    max_strength: float = 1.0
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> TimestepSettings:
+        """Those of a configuration, with its fixed shift."""
+        return cls(
+            config.timestep_distribution.value,
+            config.noising_weight,
+            config.noising_bias,
+            config.timestep_shift,
+            config.min_noising_strength,
+            config.max_noising_strength,
+        )
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """First timestep of the window and the one behind its last, before the shift."""
+        return int(TIMESTEPS * self.min_strength), int(TIMESTEPS * self.max_strength)
+
+
+def probabilities(settings: TimestepSettings) -> list[float]:
+    """The chance of each of the 1000 timesteps to be drawn; together 1.
+
+    :raises ConfigValueError: when nothing can be drawn with these values.
+    """
+    low, high = settings.window
+    if high <= low:
+        raise ConfigValueError(
+            "There is no timestep between the least and the most noise",
+            path="max_noising_strength",
+            value=settings.max_strength,
+            expected=f"more than {settings.min_strength:g}",
+            change="raise the most noise, or lower the least",
+        )
+    if settings.distribution in WEIGHTS:
+        return _table(settings, low, high)
+    if settings.distribution == "HEAVY_TAIL":
+        return _pushed([_heavy_tail(step / _GRID, settings.weight) for step in range(_GRID + 1)], settings)
+    if settings.distribution == "LOGIT_NORMAL" and settings.weight <= -1.0:
+        raise ConfigValueError(
+            "A noise weight of -1 or less leaves LOGIT_NORMAL no width",
+            path="noising_weight",
+            value=settings.weight,
+            expected="more than -1; 0 is the usual width",
+            change="write 0",
+        )
+    cumulative = CUMULATIVE[settings.distribution]
+    edges = [(_unshifted(step, settings.shift) - low) / (high - low) for step in range(TIMESTEPS + 1)]
+    below = [cumulative(min(1.0, max(0.0, edge)), settings.weight, settings.bias) for edge in edges]
+    below[-1] = 1.0  # what would come out as the 1000th is drawn as the one before
+    return [max(0.0, after - before) for before, after in pairwise(below)]
+
+
+def _shifted(step: float, shift: float) -> float:
+    return TIMESTEPS * shift * step / ((shift - 1.0) * step + TIMESTEPS)
+
+
+def _unshifted(step: float, shift: float) -> float:
+    return TIMESTEPS * step / (shift * (TIMESTEPS - step) + step)
+
+
+def _table(settings: TimestepSettings, low: int, high: int) -> list[float]:
+    """Discrete: the weights over the moved axis, times how wide each moved point is."""
+    shift, count = settings.shift, high - low
+    weights = []
+    for step in range(count):
+        x = step / (count - 1) if count > 1 else 0.0
+        moved = x / (shift - shift * x + x)
+        if settings.distribution == "SIGMOID":  # OneTrainer moves this one twice
+            moved = moved / (shift - shift * moved + moved)
+        width = shift / (shift + x - x * shift) ** 2
+        weights.append(WEIGHTS[settings.distribution](moved, settings.weight, settings.bias) * width)
+    total = sum(weights)
+    if not total > 0.0 or not math.isfinite(total):
+        raise ConfigValueError(
+            "With this noise weight and bias no timestep is ever drawn",
+            path="noising_weight",
+            value=settings.weight,
+            expected="a distribution that is above zero somewhere",
+            change="lower the noise weight, or move the noise bias towards 0",
+        )
+    return [0.0] * low + [weight / total for weight in weights] + [0.0] * (TIMESTEPS - high)
+
+
+def _pushed(fractions: Sequence[float], settings: TimestepSettings) -> list[float]:
+    """What becomes of a draw that is uniform over ``fractions``: each stretch between two neighbours is spread evenly."""
+    low, high = settings.window
+    counts = [0.0] * TIMESTEPS
+    share = 1.0 / (len(fractions) - 1)
+    steps = [_shifted(max(0.0, low + (high - low) * fraction), settings.shift) for fraction in fractions]
+    for one, other in pairwise(steps):
+        start, end = sorted((min(one, TIMESTEPS), min(other, TIMESTEPS)))
+        for at, part in _spread(start, end):
+            counts[min(at, TIMESTEPS - 1)] += share * part
+    return counts
+
+
+def _spread(start: float, end: float) -> Iterator[tuple[int, float]]:
+    first, last = int(start), int(end)
+    if first == last:
+        yield first, 1.0
+        return
+    for at in range(first, last + 1):
+        yield at, (min(end, at + 1.0) - max(start, float(at))) / (end - start)
+
+
+@dataclass(frozen=True)
+class TimestepCurve:
+    """The draw for pictures of one size (height, width; None: for all): its shift and what is drawn.
+
+    ``density`` is relative to an even draw (1 = as often as in UNIFORM) in equal bins from little to much noise; ``quantiles``
+    are the timesteps below which 10, 50 and 90 % of the draws lie.
+    """
+
+    size: Size | None
+    shift: float
+    density: tuple[float, ...]
+    mean: float
+    quantiles: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class TimestepPlot:
+    """Curves of the draw, and what else to know of them."""
+
+    curves: tuple[TimestepCurve, ...]
+    window: tuple[int, int]
+    dynamic: bool
+    notes: tuple[str, ...] = ()
+
+
+def timestep_plot(config: TrainConfig, bins: int = 200) -> TimestepPlot:
+    """The draw under the settings of ``config``: one curve, or with dynamic shifting one for each resolution.
+
+    :raises ConfigValueError: when nothing can be drawn with these values.
+    """
+    settings = TimestepSettings.of(config)
+    shift_of = DYNAMIC_SHIFTS.get(config.model_type) if config.dynamic_timestep_shifting else None
+    sizes: list[Size | None] = [*_sizes(config)] if shift_of else [None]
+    curves = []
+    for size in sizes or [None]:
+        shift = shift_of(size) if shift_of and size else settings.shift
+        curves.append(_curve(size, shift, probabilities(replace(settings, shift=shift)), bins))
+    return TimestepPlot(tuple(curves), settings.window, shift_of is not None, tuple(_notes(config, settings, sizes)))
+
+
+def _curve(size: Size | None, shift: float, chances: Sequence[float], bins: int) -> TimestepCurve:
+    edges = [round(TIMESTEPS * at / bins) for at in range(bins + 1)]
+    density = tuple(sum(chances[start:end]) * TIMESTEPS / (end - start) for start, end in pairwise(edges))
+    below = list(accumulate(chances))
+    first, middle, last = (next((at for at, sum_ in enumerate(below) if sum_ >= part), TIMESTEPS - 1) for part in (0.1, 0.5, 0.9))
+    mean = sum(at * chance for at, chance in enumerate(chances))
+    return TimestepCurve(size, shift, density, mean, (first, middle, last))
+
+
+def _sizes(config: TrainConfig) -> Iterator[Size]:
+    """The sizes that are trained, each once; of buckets, which have about as many pixels, the square one."""
+    multiple = MODELS[config.model_type].pixel_multiple
+    texts = [config.resolution, *_overrides(config)]
+    seen: dict[Size, None] = {}
+    for text in texts:
+        resolution = parse_resolution(text)
+        if resolution is None:
+            continue
+        edges: Iterable[Size] = [resolution.fixed] if resolution.fixed else [(edge, edge) for edge in resolution.edges]
+        for height, width in edges:
+            seen[rounded(height, multiple), rounded(width, multiple)] = None
+    yield from seen
+
+
+def _overrides(config: TrainConfig) -> list[str]:
+    used = [concept for concept in config.concepts or () if concept.enabled and concept.image.enable_resolution_override]
+    return [concept.image.resolution_override for concept in used]
+
+
+def _notes(config: TrainConfig, settings: TimestepSettings, sizes: Sequence[Size | None]) -> Iterator[str]:
+    if config.dynamic_timestep_shifting and config.model_type not in DYNAMIC_SHIFTS:
+        yield f"{MODELS[config.model_type].label} has no shift by picture size: the fixed one counts."
+    if settings.distribution in WEIGHTS and len(sizes) > 1:
+        yield "OneTrainer keeps the table of the first batch: with this distribution its size decides for the whole run."
+    if config.model_type in (_T.WUERSTCHEN_2, _T.STABLE_CASCADE_1):
+        yield "This model knows no single timesteps: read the axis as the share of noise."

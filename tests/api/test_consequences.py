@@ -1,0 +1,60 @@
+"""What settings lead to, over REST."""
+
+from __future__ import annotations
+
+
+def test_the_draw_of_timesteps_follows_settings_that_are_not_kept(panel):
+    """Changes are looked at and forgotten; a curve says how often each bin is drawn."""
+    revision = panel.service.configs.revision()
+    even = panel.client.post("/api/config/timesteps", json={}).json()
+    assert (even["timesteps"], even["window"], even["dynamic"]) == (1000, [0, 1000], False)
+    assert len(even["curves"][0]["density"]) == 200
+    moved = panel.client.post("/api/config/timesteps", json={"changes": {"timestep_shift": 3}, "bins": 10}).json()
+    assert len(moved["curves"][0]["density"]) == 10
+    assert moved["curves"][0]["mean"] > even["curves"][0]["mean"] + 100
+    assert panel.service.configs.revision() == revision
+
+
+def test_dynamic_shifting_gives_a_curve_for_each_size(panel):
+    """Width and height name the curve."""
+    changes = {"model_type": "QWEN", "dynamic_timestep_shifting": True, "resolution": "512,1024"}
+    found = panel.client.post("/api/config/timesteps", json={"changes": changes}).json()
+    assert [(curve["width"], curve["height"]) for curve in found["curves"]] == [(512, 512), (1024, 1024)]
+    assert found["curves"][0]["shift"] < found["curves"][1]["shift"]
+
+
+def test_what_cannot_be_drawn_is_422_with_the_field(panel):
+    """A bad value and an impossible combination are both refused with the path."""
+    for changes, path in (
+        ({"timestep_shift": -1}, "timestep_shift"),
+        ({"min_noising_strength": 0.9, "max_noising_strength": 0.1}, "max_noising_strength"),
+    ):
+        reply = panel.client.post("/api/config/timesteps", json={"changes": changes})
+        assert reply.status_code == 422
+        assert [error["path"] for error in reply.json()["errors"]] == [path]
+
+
+def test_a_layer_filter_is_counted_and_listed_on_demand(panel):
+    """All layers without a filter; names come when they are asked for."""
+    every = panel.client.post("/api/config/layers", json={"changes": {"layer_filter": ""}}).json()
+    assert every["known"]
+    assert every["taken"] == every["total"] > 100
+    assert every["names"] is None
+    some = panel.client.post("/api/config/layers", json={"changes": {"layer_filter": "attn1.to_q"}, "names": True}).json()
+    assert some["taken"] == len(some["names"]) == 16
+    assert all("attn1.to_q" in name for name in some["names"])
+    assert some["patterns"] == [{"pattern": "attn1.to_q", "taken": 16, "late": 0}]
+
+
+def test_the_filter_of_the_quantization_is_its_own(panel):
+    """Its pattern is read from its own setting."""
+    changes = {"quantization.layer_filter": "attn2", "layer_filter": "attn1.to_q"}
+    found = panel.client.post("/api/config/layers", json={"changes": changes, "of": "quantization"}).json()
+    assert [pattern["pattern"] for pattern in found["patterns"]] == ["attn2"]
+
+
+def test_a_broken_pattern_is_422(panel):
+    changes = {"layer_filter": "attn[", "layer_filter_regex": True}
+    reply = panel.client.post("/api/config/layers", json={"changes": changes})
+    assert reply.status_code == 422
+    assert reply.json()["errors"][0]["path"] == "layer_filter"
