@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from onetrainer_gradio.config.enums import Name
 from onetrainer_gradio.config.migrations import looks_like_version_0, migrate, migrate_concept
 from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.config.walk import element_class, fields_of, settings_class
+from onetrainer_gradio.config.walk import Leaf, element_class, fields_of, leaves, settings_class, without_none
 from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Finding
 
 VERSION_KEY = "__version"
@@ -48,14 +49,15 @@ def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding,
 
     A document of an older version is migrated. One without a version is laid over the defaults as it is, as OneTrainer does
     with its presets, unless its keys are those of the very first version. What a document leaves out keeps its default; keys
-    that nobody knows are kept and reported with the nearest known name.
+    and names that nobody knows are kept and reported with the nearest known one.
 
     :raises ConfigInvalidError: with one finding for each value of a wrong type.
     """
     document, findings = _present(document)
     findings.extend(_unknown_keys(TrainConfig, document, ""))
-    merged = _overlay(TrainConfig(), document)
-    return validated(TrainConfig, merged), tuple(findings)
+    config = validated(TrainConfig, _overlay(TrainConfig(), document))
+    findings.extend(_unknown_name(leaf) for leaf in leaves(config) if isinstance(leaf.value, Name) and not leaf.value.known)
+    return config, tuple(findings)
 
 
 def _present(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
@@ -225,6 +227,14 @@ def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -
             for index, item in enumerate(value):
                 if isinstance(item, dict):
                     yield from _unknown_keys(element, item, f"{path}.{index}.")
+
+
+def _unknown_name(leaf: Leaf) -> Finding:
+    known = [member.value for member in without_none(leaf.annotation)]
+    nearest = difflib.get_close_matches(leaf.value.value, known, n=1)
+    change = f"did you mean {nearest[0]}?" if nearest else "only a OneTrainer that knows it can use it"
+    message = f"{leaf.path} is {leaf.value.value}, which is no name known here; it is kept as it is"
+    return Finding("warning", leaf.path, message, leaf.value.value, "a known name", change)
 
 
 def _finding(item: Any) -> Finding:

@@ -2,54 +2,79 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+from typing import Self
+
+_NEWER = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
-class AttentionMechanism(StrEnum):
+class Name(StrEnum):
+    """One of a list of names. The list is open: a name that only a newer OneTrainer knows is kept as it is.
+
+    Such a name is no member; ``known`` tells it from one. The check before the start refuses it, unless a checkout that knows
+    it carries out the run.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str) or not _NEWER.fullmatch(value):
+            return None
+        newer = str.__new__(cls, value)
+        newer._name_ = newer._value_ = value
+        return newer
+
+    @property
+    def known(self) -> bool:
+        """Whether this release knows the name."""
+        return self._name_ in type(self).__members__
+
+
+class AttentionMechanism(Name):
     SDP = "SDP"
     FLASH = "FLASH"
     CUDNN = "CUDNN"
     FLEX = "FLEX"
 
 
-class AudioFormat(StrEnum):
+class AudioFormat(Name):
     MP3 = "MP3"
 
 
-class BalancingStrategy(StrEnum):
+class BalancingStrategy(Name):
     REPEATS = "REPEATS"
     SAMPLES = "SAMPLES"
 
 
-class CloudAction(StrEnum):
+class CloudAction(Name):
     NONE = "NONE"
     STOP = "STOP"
     DELETE = "DELETE"
 
 
-class CloudFileSync(StrEnum):
+class CloudFileSync(Name):
     FABRIC_SFTP = "FABRIC_SFTP"
     NATIVE_SCP = "NATIVE_SCP"
 
 
-class CloudType(StrEnum):
+class CloudType(Name):
     RUNPOD = "RUNPOD"
     LINUX = "LINUX"
 
 
-class ConceptType(StrEnum):
+class ConceptType(Name):
     STANDARD = "STANDARD"
     VALIDATION = "VALIDATION"
     PRIOR_PREDICTION = "PRIOR_PREDICTION"
 
 
-class ConfigPart(StrEnum):
+class ConfigPart(Name):
     NONE = "NONE"
     SETTINGS = "SETTINGS"
     ALL = "ALL"
 
 
-class DataType(StrEnum):
+class DataType(Name):
     NONE = "NONE"
     FLOAT_8 = "FLOAT_8"
     FLOAT_16 = "FLOAT_16"
@@ -67,44 +92,44 @@ class DataType(StrEnum):
     GGUF_A8_INT = "GGUF_A8_INT"
 
 
-class EMAMode(StrEnum):
+class EMAMode(Name):
     OFF = "OFF"
     GPU = "GPU"
     CPU = "CPU"
 
 
-class FileType(StrEnum):
+class FileType(Name):
     IMAGE = "IMAGE"
     VIDEO = "VIDEO"
     AUDIO = "AUDIO"
 
 
-class GenerateCaptionsModel(StrEnum):
+class GenerateCaptionsModel(Name):
     BLIP = "BLIP"
     BLIP2 = "BLIP2"
     WD14_VIT_2 = "WD14_VIT_2"
 
 
-class GenerateMasksModel(StrEnum):
+class GenerateMasksModel(Name):
     CLIPSEG = "CLIPSEG"
     REMBG = "REMBG"
     REMBG_HUMAN = "REMBG_HUMAN"
     COLOR = "COLOR"
 
 
-class GradientReducePrecision(StrEnum):
+class GradientReducePrecision(Name):
     WEIGHT_DTYPE = "WEIGHT_DTYPE"
     FLOAT_32 = "FLOAT_32"
     WEIGHT_DTYPE_STOCHASTIC = "WEIGHT_DTYPE_STOCHASTIC"
     FLOAT_32_STOCHASTIC = "FLOAT_32_STOCHASTIC"
 
 
-class ImageFormat(StrEnum):
+class ImageFormat(Name):
     PNG = "PNG"
     JPG = "JPG"
 
 
-class LearningRateScaler(StrEnum):
+class LearningRateScaler(Name):
     NONE = "NONE"
     BATCH = "BATCH"
     GLOBAL_BATCH = "GLOBAL_BATCH"
@@ -113,7 +138,7 @@ class LearningRateScaler(StrEnum):
     GLOBAL_BOTH = "GLOBAL_BOTH"
 
 
-class LearningRateScheduler(StrEnum):
+class LearningRateScheduler(Name):
     CONSTANT = "CONSTANT"
     LINEAR = "LINEAR"
     COSINE = "COSINE"
@@ -124,7 +149,7 @@ class LearningRateScheduler(StrEnum):
     CUSTOM = "CUSTOM"
 
 
-class LossScaler(StrEnum):
+class LossScaler(Name):
     NONE = "NONE"
     BATCH = "BATCH"
     GLOBAL_BATCH = "GLOBAL_BATCH"
@@ -133,7 +158,7 @@ class LossScaler(StrEnum):
     GLOBAL_BOTH = "GLOBAL_BOTH"
 
 
-class LossWeight(StrEnum):
+class LossWeight(Name):
     CONSTANT = "CONSTANT"
     P2 = "P2"
     MIN_SNR_GAMMA = "MIN_SNR_GAMMA"
@@ -141,7 +166,7 @@ class LossWeight(StrEnum):
     SIGMA = "SIGMA"
 
 
-class ModelFormat(StrEnum):
+class ModelFormat(Name):
     DIFFUSERS = "DIFFUSERS"
     ORIGINAL_SINGLE_FILE = "ORIGINAL_SINGLE_FILE"
     ORIGINAL_TRANSFORMER = "ORIGINAL_TRANSFORMER"
@@ -156,7 +181,7 @@ class ModelFormat(StrEnum):
     INTERNAL = "INTERNAL"
 
 
-class ModelType(StrEnum):
+class ModelType(Name):
     STABLE_DIFFUSION_15 = "STABLE_DIFFUSION_15"
     STABLE_DIFFUSION_15_INPAINTING = "STABLE_DIFFUSION_15_INPAINTING"
     STABLE_DIFFUSION_20 = "STABLE_DIFFUSION_20"
@@ -188,14 +213,14 @@ class ModelType(StrEnum):
     IDEOGRAM_4 = "IDEOGRAM_4"
 
 
-class PeftType(StrEnum):
+class PeftType(Name):
     LORA = "LORA"
     LOHA = "LOHA"
     OFT_2 = "OFT_2"
     LOKR = "LOKR"
 
 
-class NoiseScheduler(StrEnum):
+class NoiseScheduler(Name):
     DDIM = "DDIM"
     EULER = "EULER"
     EULER_A = "EULER_A"
@@ -208,7 +233,7 @@ class NoiseScheduler(StrEnum):
     UNIPC_KARRAS = "UNIPC_KARRAS"
 
 
-class Optimizer(StrEnum):
+class Optimizer(Name):
     ADAGRAD = "ADAGRAD"
     ADAGRAD_8BIT = "ADAGRAD_8BIT"
     ADAM = "ADAM"
@@ -254,13 +279,13 @@ class Optimizer(StrEnum):
     YOGI = "YOGI"
 
 
-class PathIOType(StrEnum):
+class PathIOType(Name):
     INPUT = "INPUT"
     OUTPUT = "OUTPUT"
     MODEL = "MODEL"
 
 
-class TimeUnit(StrEnum):
+class TimeUnit(Name):
     EPOCH = "EPOCH"
     STEP = "STEP"
     SECOND = "SECOND"
@@ -270,7 +295,7 @@ class TimeUnit(StrEnum):
     ALWAYS = "ALWAYS"
 
 
-class TimestepDistribution(StrEnum):
+class TimestepDistribution(Name):
     UNIFORM = "UNIFORM"
     SIGMOID = "SIGMOID"
     LOGIT_NORMAL = "LOGIT_NORMAL"
@@ -280,14 +305,14 @@ class TimestepDistribution(StrEnum):
     BETA = "BETA"
 
 
-class TrainingMethod(StrEnum):
+class TrainingMethod(Name):
     FINE_TUNE = "FINE_TUNE"
     LORA = "LORA"
     EMBEDDING = "EMBEDDING"
     FINE_TUNE_VAE = "FINE_TUNE_VAE"
 
 
-class VideoFormat(StrEnum):
+class VideoFormat(Name):
     PNG_IMAGE_SEQUENCE = "PNG_IMAGE_SEQUENCE"
     JPG_IMAGE_SEQUENCE = "JPG_IMAGE_SEQUENCE"
     MP4 = "MP4"

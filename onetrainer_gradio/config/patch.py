@@ -8,23 +8,26 @@ from typing import Any
 
 from onetrainer_gradio.config.bounds import out_of_bounds
 from onetrainer_gradio.config.documents import from_document, to_document
+from onetrainer_gradio.config.newer import NOTHING_NEWER, Newer, NewerSetting, newer_names, unknown_name
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import ConfigInvalidError, Finding
 
 
-def apply(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+def apply(config: TrainConfig, changes: Mapping[str, Any], newer: Newer = NOTHING_NEWER) -> TrainConfig:
     """The configuration with the changes made.
 
-    A path is dotted (``unet.learning_rate``, ``concepts.0.path``); a whole list or object may be given as value.
+    A path is dotted (``unet.learning_rate``, ``concepts.0.path``); a whole list or object may be given as value. ``newer`` are
+    settings and names that a checkout has beyond ours: they are kept beside the others, their defaults are left out.
 
     :raises ConfigInvalidError: with one finding for each path or value that does not fit; nothing is changed then.
     """
     document = to_document(config, packed=True)
-    problems = [problem for path, value in changes.items() if (problem := _put(document, path, value))]
+    problems = [problem for path, value in changes.items() if (problem := _put(document, path, value, newer))]
     if problems:
         raise ConfigInvalidError(problems)
     changed, _ = from_document(document)
-    bad = [finding for finding in out_of_bounds(changed) if _touched(finding.path, changes)]
+    strange = [unknown_name(leaf) for leaf in newer_names(changed) if not newer.knows(leaf.path, leaf.value)]
+    bad = [finding for finding in (*strange, *out_of_bounds(changed)) if _touched(finding.path, changes)]
     if bad:
         raise ConfigInvalidError(bad)
     return changed.model_copy(update={"secrets": config.secrets})
@@ -34,7 +37,9 @@ def _touched(path: str, changes: Iterable[str]) -> bool:
     return any(path == change or path.startswith(f"{change}.") for change in changes)
 
 
-def _put(document: dict[str, Any], path: str, value: Any) -> Finding | None:
+def _put(document: dict[str, Any], path: str, value: Any, newer: Newer) -> Finding | None:
+    if (setting := newer.setting(path)) is not None:
+        return _put_newer(document, path, value, setting)
     *parents, last = path.split(".")
     at: Any = document
     for part in parents:
@@ -48,6 +53,26 @@ def _put(document: dict[str, Any], path: str, value: Any) -> Finding | None:
         at[int(last)] = value
         return None
     return _unknown(document, path)
+
+
+def _put_newer(document: dict[str, Any], path: str, value: Any, setting: NewerSetting) -> Finding | None:
+    """Keep a setting that only the checkout has. Its default is left out: over there it is what a missing one means."""
+    if not setting.accepts(value):
+        expected = setting.expected()
+        return Finding("error", path, f"{path} is {value!r}", value, expected, f"set {path} to {expected}")
+    *parents, last = path.split(".")
+    at: Any = document
+    for part in parents:
+        if isinstance(at, dict) and part not in at:
+            at[part] = {}  # an object that only the checkout has
+        at = _child(at, part)
+    if not isinstance(at, dict):
+        return _unknown(document, path)
+    if value == setting.default:
+        at.pop(last, None)
+    else:
+        at[last] = value
+    return None
 
 
 def _child(at: Any, part: str) -> Any:

@@ -41,9 +41,19 @@ def test_unknown_keys_are_kept_and_reported_with_the_nearest_name():
 def test_every_wrong_value_is_named_with_its_path():
     """A broken document gives one finding for each place, none of them hidden behind another."""
     with pytest.raises(ConfigInvalidError) as caught:
-        from_document({"epochs": "many", "unet": {"train": 7}, "train_dtype": "FLOAT_17", "optimizer": {"beta1": []}})
+        from_document({"epochs": "many", "unet": {"train": 7}, "train_dtype": "float 17", "optimizer": {"beta1": []}})
     assert {f.path for f in caught.value.all_findings} == {"epochs", "unet.train", "train_dtype", "optimizer.beta1"}
     assert all(f.expected and f.change for f in caught.value.all_findings)
+
+
+def test_a_name_of_a_newer_onetrainer_is_kept_and_reported():
+    """A model type or data type that is not known here survives reading and writing; the nearest known one is named."""
+    config, findings = from_document({"model_type": "MODEL_OF_NEXT_YEAR", "train_dtype": "FLOAT_17"})
+    assert (config.model_type.value, config.model_type.known) == ("MODEL_OF_NEXT_YEAR", False)
+    assert {(finding.path, finding.severity) for finding in findings} == {("model_type", "warning"), ("train_dtype", "warning")}
+    assert "FLOAT_16" in next(finding.change for finding in findings if finding.path == "train_dtype")
+    again, _ = from_document(to_document(config, packed=True))
+    assert again == config
 
 
 def test_secrets_never_reach_a_document():

@@ -1,0 +1,167 @@
+"""The form and the document follow a OneTrainer checkout that is newer or older than this release."""
+
+import jsonschema
+import pytest
+
+from onetrainer_gradio.config import TrainConfig, patch
+from onetrainer_gradio.config.documents import from_document, to_document
+from onetrainer_gradio.config.newer import NOTHING_NEWER, Newer, NewerSetting, follow, newer_names, with_known_names
+from onetrainer_gradio.config.schema import form_schema
+from onetrainer_gradio.config.walk import leaves
+from onetrainer_gradio.errors import ConfigInvalidError
+
+NEWER = Newer(
+    source="OneTrainer abc1234",
+    settings={
+        setting.path: setting
+        for setting in (
+            NewerSetting("swirl", "number", 0.5),
+            NewerSetting("swirl_mode", "string", "SOFT", choices=("SOFT", "HARD")),
+            NewerSetting("optimizer.spin", "integer", None, nullable=True),
+            NewerSetting("transformer_9.train", "boolean", True),
+            NewerSetting("concepts[].image.bend", "boolean", False),
+        )
+    },
+    lacking=frozenset({"masked_training", "optimizer.beta1", "no_such_path"}),
+    names={"model_type": ("MODEL_OF_NEXT_YEAR",), "learning_rate_scheduler": ("WAVES",)},
+    methods={"MODEL_OF_NEXT_YEAR": ("LORA",), "FLUX_2": ("FINE_TUNE", "LORA", "EMBEDDING")},
+)
+
+
+def at(document, path):
+    for part in path.split("."):
+        document = document[int(part)] if part.isdigit() else document[part]
+    return document
+
+
+@pytest.fixture
+def config():
+    found, _ = from_document({"concepts": [{"name": "a"}]})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("swirl", 0.75),
+        ("swirl", 2),
+        ("swirl_mode", "HARD"),
+        ("optimizer.spin", 3),
+        ("transformer_9.train", False),
+        ("concepts.0.image.bend", True),
+    ],
+)
+def test_a_setting_that_only_the_checkout_has_can_be_changed_and_survives(config, path, value):
+    """It stands in the document beside the others, goes through reading and writing, and its default takes it out again."""
+    changed = patch.apply(config, {path: value}, NEWER)
+    document = to_document(changed, packed=True)
+    assert at(document, path) == value
+    again, _ = from_document(document)
+    assert again == changed
+    default = NEWER.setting(path).default
+    back = to_document(patch.apply(again, {path: default}, NEWER), packed=True)
+    with pytest.raises(KeyError):
+        at(back, path)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("swirl", "much", "a number"),
+        ("swirl", None, "a number"),
+        ("swirl", float("nan"), "a number"),
+        ("swirl_mode", "SIDEWAYS", "one of SOFT, HARD"),
+        ("optimizer.spin", 1.5, "a whole number, or empty"),
+        ("optimizer.spin", True, "a whole number, or empty"),
+        ("transformer_9.train", "yes", "true or false"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(config, path, value, words):
+    """The type that the checkout says holds, with path and expectation in the finding."""
+    with pytest.raises(ConfigInvalidError) as caught:
+        patch.apply(config, {path: value}, NEWER)
+    (finding,) = caught.value.all_findings
+    assert (finding.path, finding.expected) == (path, words)
+
+
+def test_without_the_checkout_its_settings_are_unknown(config):
+    """A typing mistake is still found when no checkout is followed."""
+    for changes in ({"swirl": 0.75}, {"model_type": "MODEL_OF_NEXT_YEAR"}, {"learning_rate_scheduler": "WAVES"}):
+        with pytest.raises(ConfigInvalidError) as caught:
+            patch.apply(config, changes)
+        assert caught.value.path == next(iter(changes))
+
+
+def test_names_that_the_checkout_knows_can_be_chosen(config):
+    """Its model types and other names are values like any other; names that it does not know either are refused."""
+    changed = patch.apply(config, {"model_type": "MODEL_OF_NEXT_YEAR", "learning_rate_scheduler": "WAVES"}, NEWER)
+    assert [leaf.path for leaf in newer_names(changed)] == ["model_type", "learning_rate_scheduler"]
+    plain = with_known_names(changed)
+    assert [leaf.path for leaf in newer_names(plain)] == ["model_type"]
+    assert plain.learning_rate_scheduler == TrainConfig().learning_rate_scheduler
+    with pytest.raises(ConfigInvalidError, match="RIPPLES"):
+        patch.apply(config, {"learning_rate_scheduler": "RIPPLES"}, NEWER)
+
+
+def test_every_name_can_be_one_that_is_not_known_here(config):
+    """Whatever setting has a list of names, a newer one in it is kept, found, and put aside for checks."""
+    named = [leaf.path for leaf in leaves(config) if isinstance(leaf.value, type(config.model_type).__mro__[1])]
+    assert len(named) > 40
+    for path in named:
+        document = to_document(config, packed=True)
+        *parents, last = path.split(".")
+        place = at(document, ".".join(parents)) if parents else document
+        place[last] = "NAME_OF_NEXT_YEAR"
+        changed, findings = from_document(document)
+        assert [leaf.path for leaf in newer_names(changed)] == [path]
+        assert [finding.path for finding in findings] == [path]
+
+
+def test_the_form_has_the_settings_of_the_checkout_as_expert_fields():
+    """Each stands where the document has it, with type and default, in a group of its own or in that of its list."""
+    schema = follow(form_schema(), NEWER)
+    swirl = schema["properties"]["swirl"]
+    assert (swirl["type"], swirl["default"], swirl["x-level"], swirl["x-group"]) == ("number", 0.5, "expert", "checkout")
+    assert schema["properties"]["swirl_mode"]["enum"] == ["SOFT", "HARD"]
+    assert schema["properties"]["optimizer"]["properties"]["spin"]["type"] == ["integer", "null"]
+    assert schema["properties"]["optimizer"]["properties"]["spin"]["title"] == "Optimizer: spin"
+    assert schema["properties"]["transformer_9"]["properties"]["train"]["title"] == "Transformer 9: train"
+    bend = schema["properties"]["concepts"]["items"]["properties"]["image"]["properties"]["bend"]
+    assert bend["x-group"] == "concept"
+    assert schema["x-groups"][-1]["key"] == schema["x-tabs"][-1]["key"] == "checkout"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_what_the_checkout_lacks_is_marked():
+    """Only settings that the form has can be marked."""
+    schema = follow(form_schema(), NEWER)
+    assert schema["properties"]["masked_training"]["x-lacking"] is True
+    assert schema["properties"]["optimizer"]["properties"]["beta1"]["x-lacking"] is True
+    assert "x-lacking" not in schema["properties"]["learning_rate"]
+
+
+def test_a_newer_model_type_is_offered_under_its_own_name_with_everything():
+    """It can be chosen, has the methods that the checkout says, and no setting is hidden for its sake."""
+    schema = follow(form_schema(), NEWER)
+    properties = schema["properties"]
+    assert "MODEL_OF_NEXT_YEAR" in properties["model_type"]["enum"]
+    methods = properties["training_method"]["x-choices-by"]["choices"]
+    assert methods["MODEL_OF_NEXT_YEAR"] == ["LORA"]
+    assert methods["FLUX_2"] == ["FINE_TUNE", "LORA", "EMBEDDING"]
+    formats = properties["output_model_format"]["x-choices-by"]["choices"]
+    before = form_schema()["properties"]["output_model_format"]["x-choices-by"]["choices"]
+    assert {"KOHYA_LORA", "DIFFUSERS"} <= set(formats["MODEL_OF_NEXT_YEAR"]["LORA"])
+    assert (
+        formats["FLUX_2"]["LORA"]
+        == form_schema()["properties"]["output_model_format"]["x-choices-by"]["choices"]["FLUX_2"]["LORA"]
+    )
+    assert formats["FLUX_2"]["EMBEDDING"]
+    assert "MODEL_OF_NEXT_YEAR" in properties["masked_training"].get("x-shown", {}).get("model_type", ["MODEL_OF_NEXT_YEAR"])
+    assert "MODEL_OF_NEXT_YEAR" in properties["layer_filter_preset"]["x-choices-by"]["choices"]
+    assert "WAVES" in properties["learning_rate_scheduler"]["enum"]
+
+
+def test_without_a_checkout_the_form_is_as_it_was():
+    """Nothing is copied or marked."""
+    schema = form_schema()
+    assert follow(schema, NOTHING_NEWER) is schema
