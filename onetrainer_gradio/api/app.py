@@ -18,6 +18,8 @@ from onetrainer_gradio.api import (
     config,
     consequences,
     documentation,
+    files,
+    libraries,
     live,
     replies,
     runs,
@@ -35,7 +37,9 @@ from onetrainer_gradio.service.trainer import TrainerService
 
 ROUTERS: tuple[APIRouter, ...] = (
     training.router,
+    libraries.router,  # before config: "delete any name" stands there
     config.router,
+    files.router,
     consequences.router,
     samples.router,
     runs.router,

@@ -12,10 +12,12 @@ from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from onetrainer_gradio.api.replies import ErrorEntry
+from onetrainer_gradio.api.replies import ErrorEntry, entry
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
+from onetrainer_gradio.config.documents import LISTS_OF_A_PACK, VERSION_KEY, from_document, to_document
 from onetrainer_gradio.config.schema import form_schema
+from onetrainer_gradio.service.comparison import Source, SourceKind
 from onetrainer_gradio.service.configs import ConfigDocument
 
 router = APIRouter(prefix="/api/config", tags=["config"], responses=ERRORS)
@@ -37,7 +39,8 @@ class ConfigItem(Open):
     """A saved configuration or preset."""
 
     name: str
-    kind: str = Field(description="preset or saved")
+    kind: str = Field(description="preset, library (a preset of a folder that was added) or saved")
+    summary: dict[str, Any] = Field(default_factory=dict, description="What it is about.")
 
 
 class ConfigList(BaseModel):
@@ -64,6 +67,7 @@ class ConfigName(BaseModel):
     """A name to save under."""
 
     name: str = Field(min_length=1, max_length=120)
+    over: bool = Field(True, description="Write over one of the same name; false: 409 when there is one.")
 
 
 class Revision(BaseModel):
@@ -72,21 +76,73 @@ class Revision(BaseModel):
     revision: int = Field(description="The revision that the change was made against.")
 
 
-class Difference(BaseModel):
-    """A setting in which two configurations differ."""
+class NewName(BaseModel):
+    """A saved configuration or preset, and the name to give it or its copy."""
 
-    path: str
-    before: Any = Field(description="The value in the one compared with.")
-    after: Any = Field(description="The value in the one named.")
+    name: str = Field(min_length=1, max_length=200)
+    to: str = Field("", max_length=120, description="The new name; for a copy it may be left out.")
+    kind: str = Field("", description="saved, preset or library; left out: whichever has the name.")
 
 
-class Differences(BaseModel):
-    """What differs between two configurations."""
+class Named(BaseModel):
+    """The name that it has now."""
 
     ok: bool = True
     name: str
-    other: str | None = Field(description="What it is compared with; null: the settings being edited.")
-    differences: list[Difference]
+
+
+class SourceBody(BaseModel):
+    """One side of a comparison."""
+
+    kind: SourceKind = Field(description="Where the settings come from.")
+    name: str = Field("", max_length=200, description="Of a preset or saved one; id of a run, or `latest`.")
+    document: dict[str, Any] | None = Field(None, description="With the kind `document`: the configuration itself.")
+
+    def source(self) -> Source:
+        """The source that is meant."""
+        return Source(self.kind, self.name, self.document)
+
+
+class CompareBody(BaseModel):
+    """What to compare."""
+
+    left: SourceBody
+    right: SourceBody
+
+
+class SideReply(BaseModel):
+    """One side as it was found."""
+
+    kind: str
+    name: str
+    title: str = Field(description="What to call it.")
+
+
+class DifferenceReply(BaseModel):
+    """A setting in which two sides differ."""
+
+    path: str
+    before: Any = Field(description="The value on the left.")
+    after: Any = Field(description="The value on the right.")
+
+
+class Differences(BaseModel):
+    """What differs between two sources of settings."""
+
+    ok: bool = True
+    left: SideReply
+    right: SideReply
+    differences: list[DifferenceReply]
+
+
+class Migrated(BaseModel):
+    """A document in the present version."""
+
+    ok: bool = True
+    config: dict[str, Any] = Field(description="With concepts and samples inside where the document had them.")
+    version: int
+    from_version: int | None = Field(description="What the document said; null: it named no version.")
+    notes: list[ErrorEntry] = Field(description="Unknown keys and the like.")
 
 
 class Validation(BaseModel):
@@ -137,13 +193,47 @@ def load(service: Service, name: str) -> dict[str, Any]:
 @router.get("/diff", response_model=Differences)
 def differences(
     service: Service,
-    name: Annotated[str, Query(description="A saved configuration or preset.")],
-    other: Annotated[str | None, Query(description="What to compare it with; left out: the current settings.")] = None,
+    right: Annotated[
+        str, Query(description="`kind` or `kind:name`, as `saved:mine`, `run:latest`.", examples=["run:latest"])
+    ] = "",
+    left: Annotated[str, Query(description="The same; left out: the current settings.")] = "current",
+    name: Annotated[str | None, Query(description="Instead of `right`: a saved configuration or preset.")] = None,
+    other: Annotated[str | None, Query(description="Instead of `left`: a saved configuration or preset.")] = None,
 ) -> dict[str, Any]:
-    """What opening a saved configuration or preset would change."""
-    found = service.configs.differences(name, other)
-    entries = [{"path": path, "before": before, "after": after} for path, before, after in found]
-    return {"ok": True, "name": name, "other": other, "differences": entries}
+    """Two sources of settings side by side; by default, what opening another one would change in the current settings."""
+    one = service.comparison.named(other) if other else Source.parse(left)
+    two = service.comparison.named(name) if name else Source.parse(right)
+    return _compared(service, one, two)
+
+
+@router.post("/diff", response_model=Differences)
+def compare(service: Service, body: CompareBody) -> dict[str, Any]:
+    """Two sources of settings side by side, documents included."""
+    return _compared(service, body.left.source(), body.right.source())
+
+
+def _compared(service: Service, left: Source, right: Source) -> dict[str, Any]:
+    one, two, found = service.comparison.compare(left, right)
+    sides = [{"kind": side.kind, "name": side.name, "title": side.title} for side in (one, two)]
+    entries = [{"path": each.path, "before": each.left, "after": each.right} for each in found]
+    return {"ok": True, "left": sides[0], "right": sides[1], "differences": entries}
+
+
+@router.post("/migrate", response_model=Migrated)
+def migrate(
+    body: Annotated[dict[str, Any], Body(description="A configuration of any version, with all keys or some.")],
+) -> dict[str, Any]:
+    """A document of any version in the present one, laid over the defaults; the current settings stay."""
+    config, findings = from_document(body)
+    version = body.get(VERSION_KEY)
+    packed = any(body.get(key) is not None for key in LISTS_OF_A_PACK)
+    return {
+        "ok": True,
+        "config": to_document(config, packed=packed),
+        "version": type(config).config_version,
+        "from_version": version,
+        "notes": [entry(finding) for finding in findings],
+    }
 
 
 @router.post("/optimizer/usual", response_model=ConfigReply)
@@ -155,7 +245,19 @@ def usual_optimizer(service: Service, body: Revision) -> dict[str, Any]:
 @router.post("/save", response_model=ConfigReply)
 def save(service: Service, body: ConfigName) -> dict[str, Any]:
     """Save the current settings under a name."""
-    return reply(service.configs.save(body.name))
+    return reply(service.configs.save(body.name, over=body.over))
+
+
+@router.post("/rename", response_model=Named)
+def rename(service: Service, body: NewName) -> dict[str, Any]:
+    """Give a saved configuration another name; 409 when it is taken."""
+    return {"ok": True, "name": service.configs.rename(body.name, body.to)}
+
+
+@router.post("/duplicate", response_model=Named)
+def duplicate(service: Service, body: NewName) -> dict[str, Any]:
+    """Save a copy of a saved configuration or preset; 409 when the name is taken."""
+    return {"ok": True, "name": service.configs.duplicate(body.name, body.to, body.kind)}
 
 
 @router.post("/validate", response_model=Validation)
@@ -187,12 +289,15 @@ def defaults(
 
 @router.get("/export")
 def export(
-    service: Service, packed: Annotated[bool, Query(description="Put concepts and samples into the file.")] = True
+    service: Service,
+    packed: Annotated[bool, Query(description="Put concepts and samples into the file.")] = True,
+    name: Annotated[str, Query(description="A saved configuration or preset; left out: the current settings.")] = "",
+    kind: Annotated[str, Query(description="saved, preset or library; left out: whichever has the name.")] = "",
 ) -> Response:
-    """The current settings as a file that OneTrainer reads; it holds no secrets."""
-    document = service.configs.export(packed=packed)
-    name = f"{service.configs.name() or 'onetrainer_config'}.json"
-    return Response(json.dumps(document, indent=4), media_type="application/json", headers=attachment(name))
+    """Settings as a file that OneTrainer reads; it holds no secrets."""
+    document = service.configs.export(packed, name, kind)
+    file = f"{(name or service.configs.name() or 'onetrainer_config').replace('/', ' ').lstrip('#')}.json"
+    return Response(json.dumps(document, indent=4), media_type="application/json", headers=attachment(file))
 
 
 @router.post("/import", response_model=ConfigReply)

@@ -40,6 +40,19 @@ class LoginReply(BaseModel):
     ok: bool = True
 
 
+class SessionReply(BaseModel):
+    """What the page has to know about access."""
+
+    ok: bool = True
+    required: bool = Field(description="Whether a password or token is needed here.")
+
+
+@router.get("/api/session", response_model=SessionReply)
+def session(access: AccessRules) -> dict[str, bool]:
+    """Whether this panel is protected, and so has something to sign out of."""
+    return {"ok": True, "required": access.required}
+
+
 @router.post("/api/login", response_model=LoginReply, responses={401: ERRORS[401]})
 def login(body: Login, request: Request, access: AccessRules) -> Response:
     """Open a session: the answer sets a cookie. Programs better send `Authorization: Bearer` with each request."""

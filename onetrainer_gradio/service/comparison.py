@@ -102,6 +102,13 @@ class Comparison:
         paths = settings_that_differ(self._absolute(one.document), self._absolute(two.document))
         return one, two, [Difference(path, value_at(one.document, path), value_at(two.document, path)) for path in paths]
 
+    def named(self, name: str) -> Source:
+        """The source of a name without a kind: a saved configuration, or else a preset.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        return Source(self._configs.kind_of(name), name)
+
     def read(self, source: Source) -> Side:
         """A source as one side of a comparison."""
         source = source.checked()

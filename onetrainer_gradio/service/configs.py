@@ -31,7 +31,6 @@ from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.saved import SavedConfigs
 
 _FIRST_PRESET = "SD 1.5/LoRA 8 GB"
-_KINDS = ("saved", "preset", "library")
 
 
 @dataclass(frozen=True)
@@ -175,22 +174,30 @@ class ConfigStore:
             found.append({"name": name, "kind": "saved", "summary": summary})
         return found
 
-    def read(self, name: str, kind: str = "") -> dict[str, Any]:
-        """The document of a saved configuration or preset; without a kind a saved one comes before a preset of the same name.
+    def kind_of(self, name: str, kind: str = "") -> str:
+        """What a name is: ``saved``, ``preset`` or ``library``; a saved one comes before a preset of the same name.
 
-        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigNotFoundError: when there is none of that name (and, if given, kind).
         """
         known: dict[str, Iterable[str]] = {
             "saved": self._saved.files(),
             "preset": preset_files(),
             "library": self.libraries.files(),
         }
+        asked = [each for each in known if kind in ("", each)]
+        found = next((each for each in asked if name in known[each]), None)
+        if found is None:
+            names = [other for each in asked for other in known[each]]
+            raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=nearest(name, names))
+        return found
+
+    def read(self, name: str, kind: str = "") -> dict[str, Any]:
+        """The document of a saved configuration or preset; without a kind a saved one comes before a preset of the same name.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
         readers = {"saved": self._saved.read, "preset": load_preset, "library": self.libraries.read}
-        for each in (kind,) if kind else _KINDS:
-            if name in known[each]:
-                return readers[each](name)
-        names = [other for each in ((kind,) if kind else _KINDS) for other in known[each]]
-        raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=nearest(name, names))
+        return readers[self.kind_of(name, kind)](name)
 
     def as_opened(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The document that opening another one would give: in the present version, packed, without secrets.
@@ -240,8 +247,9 @@ class ConfigStore:
         :raises ConfigNotFoundError: when there is none of that name.
         :raises ConfigExistsError: when there is a saved one of the new name.
         """
+        kind = self.kind_of(name, kind)
         document = self.read(name, kind)
-        if kind == "preset" or (not kind and name not in self._saved.files()):
+        if kind != "saved":
             document = self.as_opened(document)
         with self._lock:
             return self._saved.write(to or self._saved.free_name(name), document, over=False)

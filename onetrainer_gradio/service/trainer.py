@@ -29,6 +29,7 @@ from onetrainer_gradio.service.comparison import Comparison
 from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore
 from onetrainer_gradio.service.ending import finish
 from onetrainer_gradio.service.feed import Feed
+from onetrainer_gradio.service.folders import FolderBrowser
 from onetrainer_gradio.service.follower import Follower, console_line
 from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.machine import hardware, versions
@@ -76,6 +77,7 @@ class TrainerService:
             changed=self._config_changed,
         )
         self.runs = RunStore(data / "runs")
+        self.folders = FolderBrowser(data, self._roots)
         self.comparison = Comparison(self.configs, self.runs)
         self.samples = SampleStore(self.runs, data / "cache" / "thumbnails")
         self.system = SystemMonitor(

@@ -165,3 +165,63 @@ def test_the_usual_values_of_an_optimizer_come_by_one_request(panel):
     reply = panel.client.post("/api/config/optimizer/usual", json={"revision": revision}).json()
     assert reply["config"]["optimizer"]["beta1"] == 0.9
     assert panel.client.post("/api/config/optimizer/usual", json={"revision": revision}).status_code == 409
+
+
+def test_two_sources_are_compared(panel):
+    """By GET with their names, by POST also documents; what is no source is told with what would be one."""
+    panel.client.put("/api/config/current", json={"config": panel.document, "name": "small"})
+    panel.client.post("/api/config/save", json={"name": "mine"})
+    run_id = panel.finished()
+    panel.client.put("/api/config/current", json={"config": {**panel.document, "epochs": 41}})
+    entry = {"path": "epochs", "before": panel.document["epochs"], "after": 41}
+    for left in ("saved:mine", "run:latest", f"run:{run_id}"):
+        reply = panel.client.get("/api/config/diff", params={"left": left, "right": "current"}).json()
+        assert reply["differences"] == [entry], left
+    assert reply["left"] == {"kind": "run", "name": run_id, "title": "try"}
+    sides = {"left": {"kind": "document", "document": panel.document}, "right": {"kind": "current"}}
+    assert panel.client.post("/api/config/diff", json=sides).json()["differences"] == [entry]
+    for bad, status in (("draft", 422), ("saved", 422), ("saved:nothing", 404), ("run:nothing", 404)):
+        assert panel.client.get("/api/config/diff", params={"right": bad}).status_code == status, bad
+    assert (
+        panel.client.post("/api/config/diff", json={"left": {"kind": "document"}, "right": {"kind": "current"}}).status_code
+        == 422
+    )
+
+
+def test_saved_configurations_are_renamed_duplicated_and_exported(panel):
+    """Nothing is written over unasked; the form follows the new name."""
+    panel.client.put("/api/config/current", json={"config": {**panel.document, "epochs": 3}, "name": "three"})
+    panel.client.post("/api/config/save", json={"name": "mine"})
+    assert panel.client.post("/api/config/save", json={"name": "MINE", "over": False}).status_code == 409
+    assert panel.client.post("/api/config/duplicate", json={"name": "mine"}).json() == {"ok": True, "name": "mine copy"}
+    assert panel.client.post("/api/config/duplicate", json={"name": "mine", "to": "mine copy"}).status_code == 409
+    assert panel.client.post("/api/config/rename", json={"name": "mine", "to": "mine copy"}).status_code == 409
+    assert panel.client.post("/api/config/rename", json={"name": "mine", "to": "yours"}).json()["name"] == "yours"
+    assert panel.client.post("/api/config/rename", json={"name": "mine", "to": "x"}).status_code == 404
+    assert panel.client.post("/api/config/rename", json={"name": "yours", "to": "../x"}).status_code == 422
+    assert current(panel)["name"] == "yours"
+    panel.client.put("/api/config/current", json={"config": {}})
+    alone = panel.client.get("/api/config/export", params={"name": "yours", "packed": False})
+    assert (alone.json()["epochs"], alone.json()["concepts"]) == (3, None)
+    assert "yours.json" in alone.headers["content-disposition"]
+    assert panel.client.get("/api/config/export", params={"name": "yours"}).json()["concepts"]
+    assert panel.client.get("/api/config/export", params={"name": "nothing"}).status_code == 404
+
+
+def test_a_document_is_migrated_without_opening_it(panel):
+    """Old keys arrive at their new places, unknown ones are noted, wrong ones refused with their path."""
+    before = current(panel)["revision"]
+    old = {"__version": 1, "unet_learning_rate": 0.5, "colour": "red"}
+    reply = panel.client.post("/api/config/migrate", json=old).json()
+    assert reply["config"]["unet"]["learning_rate"] == 0.5
+    assert (reply["from_version"], reply["version"], reply["config"]["__version"]) == (1, 11, 11)
+    assert "colour" in [note["path"] for note in reply["notes"]]
+    assert reply["config"]["concepts"] is None
+    assert (
+        panel.client.post("/api/config/migrate", json={"concepts": [{"name": "a"}]}).json()["config"]["concepts"][0]["name"]
+        == "a"
+    )
+    bad = panel.client.post("/api/config/migrate", json={"epochs": "many"})
+    assert (bad.status_code, bad.json()["errors"][0]["path"]) == (422, "epochs")
+    assert panel.client.post("/api/config/migrate", json={"__version": "two"}).status_code == 422
+    assert current(panel)["revision"] == before

@@ -99,3 +99,11 @@ def test_without_a_password_the_page_sends_on(panel):
     assert (reply.status_code, reply.headers["location"]) == (303, "/docs")
     assert panel.client.post("/api/login", json={"password": "any"}).json() == {"ok": True}
     assert panel.client.post("/login", data={"password": "any"}, follow_redirects=False).status_code == 303
+
+
+def test_the_page_learns_whether_there_is_something_to_sign_out_of(client, panel):
+    """Only who is known is told; an open panel says that nothing is needed."""
+    assert client.get("/api/session").status_code == 401
+    client.post("/api/login", json={"password": PASSWORD})
+    assert client.get("/api/session").json() == {"ok": True, "required": True}
+    assert panel.client.get("/api/session").json() == {"ok": True, "required": False}
