@@ -13,6 +13,7 @@
     ├── InputError                  what the run reads
     │   ├── PathNotFoundError       no folder or file there that can be read
     │   ├── CheckoutError           the OneTrainer checkout cannot be used
+    │   │   └── CheckoutNotFoundError   the panel knows no such checkout
     │   ├── ModelNotFoundError      no base model there
     │   ├── ModelFormatError        it is there but is not what was expected
     │   ├── DatasetError            no usable pictures or captions
@@ -142,6 +143,10 @@ class PathNotFoundError(InputError):
 
 class CheckoutError(InputError):
     """The OneTrainer checkout cannot be used: it is not there, not whole, or its Python cannot import it."""
+
+
+class CheckoutNotFoundError(CheckoutError):
+    """The panel knows no such checkout."""
 
 
 class ModelNotFoundError(InputError):

@@ -26,6 +26,7 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.RevisionConflictError: 409,
     errors.InputError: 422,
     errors.PathNotFoundError: 404,
+    errors.CheckoutNotFoundError: 404,
     errors.TrainingError: 422,
     errors.OutOfMemoryError: 507,
     errors.WorkerDiedError: 500,
