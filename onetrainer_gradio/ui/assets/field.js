@@ -82,6 +82,15 @@ function secret(settings, field) {
 
 const EDITORS = { map, pairs, secret };
 
+// settings with a picture of what they lead to below them, loaded when they come into view
+const WITH_CONSEQUENCES = new Set(['timestep_distribution', 'layer_filter_preset', 'quantization.layer_filter_preset']);
+
+function consequences(settings, path) {
+  const place = el('div', { class: 'og-below' });
+  import('./editors.js').then(({ below }) => below(settings, path, place));
+  return place;
+}
+
 /** The row of a field. `settings` holds the values; `prefix` is the list element that its conditions refer to. */
 export function row(settings, field, prefix = '') {
   if (field.kind === 'list') return list(settings, field);
@@ -102,6 +111,8 @@ export function row(settings, field, prefix = '') {
     el('div', { class: 'og-row-control' },
       el('div', { class: 'og-control' }, input, unit?.node, field.schema['x-unit'] && el('span', { class: 'og-muted', text: field.schema['x-unit'] }), back),
       was, errors));
+  const below = WITH_CONSEQUENCES.has(path) && consequences(settings, path);
+  if (below) node.append(below);
 
   function reset() {
     const paths = [path, field.unitOf, ...Object.values(field.schema['x-writes'] || {})].filter((each) => each && settings.changed(each));
@@ -136,6 +147,7 @@ export function row(settings, field, prefix = '') {
     node.classList.toggle('off', Boolean(why));
     show(note, Boolean(why));
     if (why) say(note, `Not used now: ${why}.`);
+    below?.update?.();
   };
   node.update();
   return node;

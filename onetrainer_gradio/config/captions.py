@@ -1,0 +1,101 @@
+"""What becomes of a caption each time it is drawn: tags dropped, written in other capitals, put in another order.
+
+The steps and their order are OneTrainer's. Texts are read elsewhere; nothing here knows files but by ``special_tags``.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+
+from onetrainer_gradio.config.concept import ConceptTextConfig
+
+_MARKS = frozenset(r".^$*+?{}[]|()\\")
+
+
+def tags_of(caption: str, delimiter: str) -> list[str]:
+    """The tags of a caption without the blanks around them."""
+    return [tag.strip() for tag in caption.split(delimiter)] if delimiter else [caption.strip()]
+
+
+def drawn_caption(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str] | None = None) -> str:
+    """The caption as one draw makes it; ``special`` are the special tags where they come from a file."""
+    listed = tags_of(text.tag_dropout_special_tags, text.tag_delimiter) if special is None else special
+    if text.tag_dropout_enable and text.tag_dropout_probability > 0:
+        caption = _dropped(caption, text, random, listed)
+    if text.caps_randomize_lowercase:
+        caption = caption.lower()
+    if text.caps_randomize_enable and text.caps_randomize_probability > 0:
+        caption = _capitalized(caption, text, random)
+    if text.enable_tag_shuffling:
+        tags = tags_of(caption, text.tag_delimiter)
+        kept, moved = tags[: text.keep_tags_count], tags[text.keep_tags_count :]
+        random.shuffle(moved)
+        caption = ", ".join([*kept, *moved])  # whatever separator was there, as in OneTrainer
+    return caption
+
+
+def special_tags(path: Path) -> list[str]:
+    """Special tags of a file: the lines of a .txt, the first column of a .csv.
+
+    :raises OSError: when it cannot be read.
+    :raises UnicodeDecodeError: when it is no UTF-8 text.
+    """
+    content = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        return [row[0] for row in csv.reader(content.splitlines()) if row]
+    return content.splitlines()
+
+
+def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str]) -> str:
+    tags = tags_of(caption, text.tag_delimiter)
+    kept, others = tags[: text.keep_tags_count], tags[text.keep_tags_count :]
+    named = frozenset(_matching(special, others) if text.tag_dropout_special_tags_regex else special)
+    protected: Mapping[str, Callable[[str], bool]] = {
+        "WHITELIST": lambda tag: tag in named,
+        "BLACKLIST": lambda tag: tag not in named,
+    }
+    stays = protected.get(text.tag_dropout_special_tags_mode, lambda tag: False)
+    chance = text.tag_dropout_probability
+    if text.tag_dropout_mode == "FULL":
+        if random.random() < chance:
+            others = [tag for tag in others if stays(tag)]
+    else:
+        weighted = text.tag_dropout_mode == "RANDOM WEIGHTED"
+        chances = [chance * (at + 1) / len(others) if weighted else chance for at in range(len(others))]
+        others = [tag for tag, each in zip(others, chances, strict=True) if random.random() > each or stays(tag)]
+    return text.tag_delimiter.join([*kept, *others])
+
+
+def _matching(patterns: Sequence[str], tags: Sequence[str]) -> list[str]:
+    """The tags that a pattern fits as a whole, with or without brackets around them; a broken pattern is a plain text."""
+    found = []
+    for pattern in patterns:
+        try:
+            fits = re.compile(pattern if _MARKS & set(pattern) else re.escape(pattern)).fullmatch
+        except re.error:
+            fits = re.compile(re.escape(pattern)).fullmatch
+        found += [tag for tag in tags if fits(tag) or fits(tag.strip("()"))]
+    return found
+
+
+_CAPITALS: Mapping[str, Callable[[str, Random], str]] = {
+    "capslock": lambda tag, random: tag.upper(),
+    "title": lambda tag, random: " ".join(word.capitalize() for word in tag.split()),
+    "first": lambda tag, random: tag.capitalize(),
+    "random": lambda tag, random: "".join(random.choice((letter.upper(), letter.lower())) for letter in tag),
+}
+
+
+def _capitalized(caption: str, text: ConceptTextConfig, random: Random) -> str:
+    kinds = [kind.strip() for kind in text.caps_randomize_mode.split(",")]
+    tags = []
+    for tag in tags_of(caption, text.tag_delimiter):
+        if random.random() < text.caps_randomize_probability:
+            change = _CAPITALS.get(random.choice(kinds))
+            tag = change(tag, random) if change else tag
+        tags.append(tag)
+    return text.tag_delimiter.join(tags)
