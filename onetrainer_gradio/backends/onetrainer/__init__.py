@@ -1,0 +1,1 @@
+"""The backend that drives a OneTrainer checkout, in its own Python, without changing a line of it."""

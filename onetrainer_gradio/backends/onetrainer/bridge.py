@@ -1,0 +1,143 @@
+"""Our end of the bridge: starts the checkout's Python on the bridge script and speaks JSON lines with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.errors import CheckoutError
+
+BRIDGE_SCRIPT = Path(__file__).with_name("bridge_worker.py")
+_OWN_PARENT = str(Path(__file__).resolve().parents[3])
+_NOT_PASSED_ON = ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+
+
+def environment_of_bridge(token: str = "") -> dict[str, str]:
+    """The environment of the checkout's Python: ours, without what makes it look for libraries here."""
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
+    paths = [part for part in environment.pop("PYTHONPATH", "").split(os.pathsep) if part and part != _OWN_PARENT]
+    if paths:
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+    environment["PYTHONUNBUFFERED"] = "1"
+    if sys.platform == "darwin":
+        environment.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+    if token:
+        environment["HF_TOKEN"] = token
+    return environment
+
+
+def own_group() -> dict[str, Any]:
+    """The arguments that start a process in a group of its own."""
+    if os.name == "nt":
+        return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+    return {"process_group": 0}
+
+
+def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    """Sends a signal to the process's group, also to what the process left behind there."""
+    send = getattr(os, "killpg", None)
+    if send is None:
+        with contextlib.suppress(OSError):
+            process.send_signal(number)
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        send(process.pid, number)
+
+
+def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> dict[str, Any]:
+    """The one answer of the bridge script in ``mode``.
+
+    :raises CheckoutError: when there is none within the time, or it tells why there is none.
+    """
+    try:
+        process = subprocess.Popen(
+            [str(python), str(BRIDGE_SCRIPT), mode],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment_of_bridge(),
+            **own_group(),
+        )
+    except OSError as error:
+        raise not_startable(python, error) from error
+    try:
+        out, complaints = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise CheckoutError(
+            f"OneTrainer in {folder} did not answer within {timeout_s:.0f} seconds.",
+            value=str(folder),
+            change="look whether its disk or its libraries hang; try it again",
+        ) from None
+    finally:
+        signal_group(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+    for line in reversed(out.decode("utf-8", "replace").splitlines()):
+        body = parsed(line)
+        if body is None:
+            continue
+        if body["type"] == "import_failed":
+            raise import_error(body, folder, python)
+        return body
+    last = complaints.decode("utf-8", "replace").strip().splitlines()[-1:]
+    said = f": {last[0]}" if last else ""
+    raise CheckoutError(f"{python} ended with code {process.returncode} without an answer{said}", value=str(python))
+
+
+def parsed(line: str) -> dict[str, Any] | None:
+    """The JSON object with a type in a line, if it is one."""
+    try:
+        body = json.loads(line)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) and isinstance(body.get("type"), str) else None
+
+
+def not_startable(python: Path, error: OSError) -> CheckoutError:
+    """The Python of the checkout cannot be started."""
+    return CheckoutError(
+        f"OneTrainer's Python {python} cannot be started: {error.strerror or error}.",
+        value=str(python),
+        expected="a Python interpreter that has OneTrainer's libraries",
+        change="run OneTrainer's installer again, or name another interpreter",
+    )
+
+
+def import_error(body: Mapping[str, Any], folder: Path, python: Path) -> CheckoutError:
+    """OneTrainer could not be imported: a library is missing, a module has moved, the Python is too old."""
+    kind, message, name = str(body.get("kind", "")), str(body.get("message", "")), str(body.get("name", ""))
+    if kind == "python":
+        return CheckoutError(
+            f"{python} cannot run OneTrainer. {message}",
+            value=str(python),
+            expected="Python 3.10 or newer",
+            change="set OneTrainer's environment up again with a newer Python",
+        )
+    if kind == "ModuleNotFoundError" and name.split(".")[0] not in ("modules", ""):
+        return CheckoutError(
+            f"OneTrainer in {folder} cannot be imported: its environment lacks the library {name!r}.",
+            value=str(folder),
+            change=f"run OneTrainer's installer again, or install {name} into {python}",
+        )
+    if kind in ("ModuleNotFoundError", "ImportError", "AttributeError") and ("modules" in name or "modules" in message):
+        return CheckoutError(
+            f"This revision of OneTrainer keeps its parts where this panel does not look for them: {message}.",
+            value=str(folder),
+            change="update the panel, or check out a revision of OneTrainer that it knows",
+        )
+    where = f" (in {body['where']})" if body.get("where") else ""
+    return CheckoutError(
+        f"OneTrainer in {folder} cannot be imported: {kind}: {message}{where}",
+        value=str(folder),
+        change="look at the console log; running OneTrainer's installer again often helps",
+    )

@@ -1,0 +1,185 @@
+"""What a checkout knows: its settings with types and defaults, enums, model types and methods, presets. Read by its own Python.
+
+Reading takes as long as OneTrainer needs to import; the answer is kept in a file per revision and state of its modules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.backends.onetrainer.bridge import BRIDGE_SCRIPT, run_script
+from onetrainer_gradio.backends.onetrainer.checkout import CONFIG_FOLDERS, Checkout, require
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.documents import plain
+from onetrainer_gradio.config.setting import Settings
+from onetrainer_gradio.config.walk import element_class, fields_of, settings_class
+from onetrainer_gradio.errors import CheckoutError
+
+FORMAT = 1
+_NOT_COMPARED = ("secrets", "cloud")
+
+
+@dataclass(frozen=True)
+class FieldFacts:
+    """One setting of the checkout: type name as it writes it, whether it may be empty, default, values to choose from."""
+
+    type: str
+    nullable: bool = False
+    default: Any = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CheckoutFacts:
+    """What a checkout knows.
+
+    ``fields`` are by dotted path (``concepts[].image.enable_crop_jitter`` for the elements of lists); ``methods`` gives for each
+    model type the training methods that it can train. ``problem`` says why it cannot train at all, should its settings load
+    but its trainer not. ``presets``, ``concept_files`` and ``sample_files`` are absolute.
+    """
+
+    folder: Path
+    revision: str
+    config_version: int
+    fields: Mapping[str, FieldFacts]
+    enums: Mapping[str, tuple[str, ...]]
+    model_types: tuple[str, ...]
+    methods: Mapping[str, tuple[str, ...]]
+    presets: tuple[Path, ...] = ()
+    concept_files: tuple[Path, ...] = ()
+    sample_files: tuple[Path, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class FieldComparison:
+    """How the settings of a checkout differ from those of this release.
+
+    ``newer`` are known there and not here, ``lacking`` known here and not there, ``defaults`` have another default there
+    (here, there).
+    """
+
+    newer: Mapping[str, FieldFacts]
+    lacking: tuple[str, ...]
+    defaults: Mapping[str, tuple[Any, Any]]
+
+
+def read_facts(checkout: Checkout, cache_folder: Path, timeout_s: float = 120) -> CheckoutFacts:
+    """What the checkout knows, from the cache where it has not changed.
+
+    :raises CheckoutError: when its Python cannot tell; the message says why.
+    """
+    python = require(checkout)
+    cached = cache_folder / f"{_fingerprint(checkout)}.json"
+    body = _read(cached)
+    if body is None:
+        body = run_script(python, "facts", checkout.folder, timeout_s=timeout_s)
+        if not body.get("problem"):
+            _keep(cached, body)
+    try:
+        return _facts(checkout, body)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckoutError(f"OneTrainer in {checkout.folder} told its settings in an unknown form ({error!r}).") from error
+
+
+def compare_fields(facts: CheckoutFacts) -> FieldComparison:
+    """How the settings of the checkout differ from those of this release; secrets and cloud machines are left out."""
+    here = dict(_own_fields(TrainConfig, "", TrainConfig()))
+    there = {path: item for path, item in facts.fields.items() if path.split(".")[0] not in _NOT_COMPARED}
+    newer = {path: item for path, item in there.items() if path not in here}
+    lacking = tuple(path for path in here if path not in there)
+    defaults = {
+        path: (here[path], item.default)
+        for path, item in there.items()
+        if path in here and not _same(here[path], item.default) and not _drawn(path)
+    }
+    return FieldComparison(newer=newer, lacking=lacking, defaults=defaults)
+
+
+def _same(here: Any, there: Any) -> bool:
+    if isinstance(here, (int, float)) and isinstance(there, (int, float)) and not isinstance(here, bool):
+        return float(here) == float(there)
+    return bool(here == there) or (here in (None, [], {}) and there in (None, [], {}))
+
+
+def _drawn(path: str) -> bool:
+    return path.rpartition(".")[2] in ("uuid", "seed", "train_device")
+
+
+def _own_fields(kind: type[Settings], prefix: str, example: Settings) -> Iterator[tuple[str, Any]]:
+    values = plain(example)
+    for name, info in fields_of(kind).items():
+        path = f"{prefix}{name}"
+        if path.split(".")[0] in _NOT_COMPARED:
+            continue
+        nested, element = settings_class(info.annotation), element_class(info.annotation)
+        value = getattr(example, name)
+        if nested is not None:
+            yield from _own_fields(nested, f"{path}.", value if isinstance(value, Settings) else nested())
+            continue
+        yield path, values[name]
+        if element is not None:
+            yield from _own_fields(element, f"{path}[].", element())
+
+
+def _fingerprint(checkout: Checkout) -> str:
+    parts = [str(FORMAT), str(checkout.folder), str(checkout.python), checkout.revision, _stamp(BRIDGE_SCRIPT)]
+    for folder in CONFIG_FOLDERS:
+        for path in sorted((checkout.folder / folder).glob("*.py")):
+            parts.append(f"{path.name} {_stamp(path)}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_mtime_ns} {status.st_size}"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _keep(path: Path, body: Mapping[str, Any]) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with contextlib.suppress(OSError):  # without the cache the next reading only takes longer
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(body), encoding="utf-8")
+        os.replace(temporary, path)
+
+
+def _facts(checkout: Checkout, body: Mapping[str, Any]) -> CheckoutFacts:
+    enums = {name: tuple(values) for name, values in body["enums"].items()}
+    fields = {
+        path: FieldFacts(type=kind, nullable=bool(nullable), default=default, choices=enums.get(kind, ()))
+        for path, kind, nullable, default in body["fields"]
+    }
+    folder = checkout.folder
+    return CheckoutFacts(
+        folder=folder,
+        revision=checkout.revision,
+        config_version=int(body["config_version"]),
+        fields=fields,
+        enums=enums,
+        model_types=tuple(body["model_types"]),
+        methods={name: tuple(methods) for name, methods in body["methods"].items()},
+        presets=tuple(sorted((folder / "training_presets").rglob("*.json"))),
+        concept_files=tuple(sorted((folder / "training_concepts").glob("*.json"))),
+        sample_files=tuple(sorted((folder / "training_samples").glob("*.json"))),
+        versions=dict(body.get("versions", {})),
+        problem=str(body.get("problem", "")),
+    )

@@ -1,0 +1,41 @@
+"""Sets up a stand-in checkout with an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+STANDIN = FIXTURES / "checkout_standin"
+
+
+def set_up(folder: Path, *, newer: bool = False, python: bool = True, **behaviour: object) -> Path:
+    """A checkout in ``folder``; ``behaviour`` as ``modules/standin.py`` in it lists it."""
+    shutil.copytree(STANDIN / "base", folder)
+    for name in ("fields", "enums"):
+        shutil.copyfile(FIXTURES / f"onetrainer_{name}.json", folder / f"{name}.json")
+    if newer:
+        shutil.copytree(STANDIN / "newer", folder, dirs_exist_ok=True)
+    if python:
+        environment(folder / "venv")
+    behave(folder, **behaviour)
+    return folder
+
+
+def behave(folder: Path, **behaviour: object) -> None:
+    """How it behaves from now on."""
+    (folder / "standin.json").write_text(json.dumps(behaviour))
+
+
+def environment(folder: Path, version: str = platform.python_version()) -> Path:
+    """A virtual environment without any library; the interpreter in it."""
+    (folder / "bin").mkdir(parents=True)
+    interpreter = folder / "bin" / "python"
+    base = getattr(sys, "_base_executable", sys.executable)
+    interpreter.symlink_to(os.path.realpath(base))
+    (folder / "pyvenv.cfg").write_text(f"home = {Path(os.path.realpath(base)).parent}\nversion = {version}\n")
+    return interpreter

@@ -1,0 +1,81 @@
+"""What a checkout says it knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from onetrainer_gradio.backends.onetrainer.checkout import inspect
+from onetrainer_gradio.backends.onetrainer.facts import CheckoutFacts, FieldFacts, compare_fields, read_facts
+from onetrainer_gradio.errors import CheckoutError
+from tests.backends.onetrainer.standin import behave, set_up
+
+
+def facts_of(tmp_path, **settings: object) -> CheckoutFacts:
+    return read_facts(inspect(set_up(tmp_path / "OneTrainer", **settings)), tmp_path / "cache")
+
+
+def test_settings_types_methods_and_files_are_read_from_the_checkout(tmp_path):
+    """Its own Python tells them: types, defaults, choices, elements of lists, methods by model type, its library of files."""
+    facts = facts_of(tmp_path)
+    assert facts.config_version == 11
+    assert facts.fields["batch_size"] == FieldFacts(type="int", nullable=False, default=1)
+    assert facts.fields["samples[].prompt"].type == "str"
+    assert facts.fields["optimizer.weight_decay"].nullable
+    assert "LORA" in facts.fields["training_method"].choices
+    assert facts.enums["TimeUnit"][0] == "EPOCH"
+    assert len(facts.model_types) == 29
+    assert facts.methods["STABLE_DIFFUSION_XL_10_BASE"] == ("FINE_TUNE", "LORA", "EMBEDDING")
+    assert "FINE_TUNE_VAE" in facts.methods["STABLE_DIFFUSION_15"]
+    assert [path.name for path in facts.presets] == ["#stand-in LoRA.json"]
+    assert facts.concept_files[0].is_absolute()
+    assert facts.sample_files[0].name == "samples.json"
+    assert facts.problem == ""
+
+
+def test_the_same_settings_compare_as_equal(tmp_path):
+    """A checkout of the revision that this release knows has nothing to tell."""
+    comparison = compare_fields(facts_of(tmp_path))
+    assert (dict(comparison.newer), comparison.lacking, dict(comparison.defaults)) == ({}, (), {})
+
+
+def test_a_newer_checkout_tells_what_is_new_what_is_gone_and_what_changed(tmp_path):
+    """One setting more, one less, another default, another model type, a higher version."""
+    facts = facts_of(tmp_path, newer=True)
+    comparison = compare_fields(facts)
+    assert dict(comparison.newer) == {"sharpness": FieldFacts(type="float", default=0.5)}
+    assert comparison.lacking == ("force_circular_padding",)
+    assert dict(comparison.defaults) == {"batch_size": (1, 3)}
+    assert facts.model_types[-1] == "NEW_MODEL_9"
+    assert facts.config_version == 12
+
+
+def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
+    """The second reading starts nothing; a changed module makes it ask again."""
+    folder = set_up(tmp_path / "OneTrainer")
+    known = inspect(folder)
+    first = read_facts(known, tmp_path / "cache")
+    behave(folder, **{"import": "hang"})
+    assert read_facts(known, tmp_path / "cache", timeout_s=1) == first
+    module = folder / "modules" / "util" / "config" / "TrainConfig.py"
+    module.write_text(module.read_text() + "\n")
+    with pytest.raises(CheckoutError, match="did not answer within 1 seconds"):
+        read_facts(known, tmp_path / "cache", timeout_s=1)
+
+
+def test_settings_are_known_even_where_the_trainer_cannot_be_imported(tmp_path):
+    """The form works, and the problem is told; it is not remembered, so that mending it helps at once."""
+    folder = set_up(tmp_path / "OneTrainer", **{"import": "error"})
+    known = inspect(folder)
+    facts = read_facts(known, tmp_path / "cache")
+    assert "libcudart" in facts.problem
+    assert len(facts.fields) > 500
+    behave(folder)
+    assert read_facts(known, tmp_path / "cache").problem == ""
+
+
+def test_a_checkout_whose_settings_do_not_load_says_why(tmp_path):
+    """A missing library of its environment is named."""
+    folder = set_up(tmp_path / "OneTrainer")
+    (folder / "modules" / "util" / "config" / "TrainConfig.py").write_text("import mgds_is_not_here\n")
+    with pytest.raises(CheckoutError, match="lacks the library 'mgds_is_not_here'"):
+        read_facts(inspect(folder), tmp_path / "cache")
