@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from onetrainer_gradio.config.enums import Name
 from onetrainer_gradio.config.migrations import looks_like_version_0, migrate, migrate_concept
+from onetrainer_gradio.config.retired import without_retired
 from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.walk import Leaf, element_class, fields_of, leaves, settings_class, without_none
@@ -77,7 +78,8 @@ def _present(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
     concepts = document.get("concepts")
     if isinstance(concepts, list):
         document = document | {"concepts": [_present_concept(concept) for concept in concepts]}
-    return document, findings
+    document, about_retired = without_retired(document)
+    return document, findings + about_retired
 
 
 def _present_concept(concept: Any) -> Any:
@@ -93,9 +95,28 @@ def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
     :raises ConfigInvalidError: with one finding for each wrong value.
     """
     try:
-        return kind.model_validate(values)
+        made = kind.model_validate(values)
     except ValidationError as error:
         raise ConfigInvalidError([_finding(item) for item in error.errors(include_url=False)]) from error
+    if undefined := list(_not_numbers(made)):
+        # JSON cannot say it, and it is equal to nothing, not even to itself
+        raise ConfigInvalidError([Finding("error", path, f"{path} is not a number", "nan", "a number") for path in undefined])
+    return made
+
+
+def _not_numbers(value: Any, path: str = "") -> Iterator[str]:
+    """The paths that hold the float that is no number."""
+    if isinstance(value, float):
+        if math.isnan(value):
+            yield path
+    elif isinstance(value, Settings):
+        yield from _not_numbers({**value.__dict__, **(value.model_extra or {})}, path)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_numbers(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _not_numbers(item, f"{path}.{index}")
 
 
 def to_document(config: TrainConfig, *, packed: bool) -> dict[str, Any]:
@@ -152,6 +173,10 @@ def parse(text: str, *, name: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ConfigFileError(
             f"{name} is not JSON: {error.msg} in line {error.lineno}", expected="a configuration saved by the panel or OneTrainer"
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
+        raise ConfigFileError(
+            f"{name} cannot be read: {error}", expected="a configuration saved by the panel or OneTrainer"
         ) from error
     if not isinstance(document, dict):
         raise ConfigFileError(f"{name} holds a JSON {type(document).__name__}", expected="a JSON object with settings")

@@ -74,7 +74,7 @@ def _parts_become_objects(old: Document) -> Document:
             new[part][name] = value
             if name == "stop_training_after":
                 new[part]["stop_training_after_unit"] = "EPOCH"
-        elif key == "embedding_model_names" and value:
+        elif key == "embedding_model_names" and value and isinstance(value, list):
             embedding["model_name"] = value[0]
         elif key in _EMBEDDING_KEYS:
             embedding[key] = value
@@ -100,8 +100,18 @@ def _noising_becomes_a_distribution(old: Document) -> Document:
     new = dict(old)
     weight, bias = new.pop("noising_weight", 0.0), new.pop("noising_bias", 0.5)
     if weight:
-        return new | {"timestep_distribution": "SIGMOID", "noising_weight": weight, "noising_bias": bias - 0.5}
+        return new | {"timestep_distribution": "SIGMOID", "noising_weight": weight, "noising_bias": _less_a_half(bias)}
     return new | {"timestep_distribution": "UNIFORM", "noising_weight": 0.0, "noising_bias": 0.0}
+
+
+def _less_a_half(bias: Any) -> Any:
+    """The bias counted from the middle; what is no number is left for the validation to name."""
+    if isinstance(bias, str):  # infinity is written as a word
+        try:
+            bias = float(bias)
+        except ValueError:
+            return bias
+    return bias - 0.5 if isinstance(bias, (int, float)) else bias
 
 
 def _checkpointing_becomes_a_word(old: Document) -> Document:

@@ -1,11 +1,13 @@
 """A file of each older version opens with the meaning that it had."""
 
 import copy
+import math
 
 import pytest
 
 from onetrainer_gradio.config.documents import from_document
 from onetrainer_gradio.config.migrations import CONCEPT_MIGRATIONS, TRAIN_MIGRATIONS, looks_like_version_0, migrate
+from onetrainer_gradio.errors import ConfigInvalidError
 
 # version -> (document of that version, dotted path -> expected value today)
 FILES = {
@@ -132,3 +134,24 @@ def test_old_concepts_are_migrated_inside_a_file():
     )
     assert (config.concepts[0].balancing, config.concepts[0].type, config.concepts[1].type) == (3.0, "VALIDATION", "STANDARD")
     assert not findings
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"__version": 3, "noising_weight": 1.0, "noising_bias": {}}, "noising_bias"),
+        ({"__version": 3, "noising_weight": 1.0, "noising_bias": "much"}, "noising_bias"),
+        ({"__version": 1, "embedding_model_names": 3, "train_unet": "perhaps"}, "unet.train"),
+    ],
+)
+def test_a_damaged_old_file_is_refused_with_the_damaged_setting(document, path):
+    """No step stumbles over a value of a wrong type: the validation after it names the setting."""
+    with pytest.raises(ConfigInvalidError) as caught:
+        from_document(document)
+    assert [finding.path for finding in caught.value.findings()] == [path]
+
+
+def test_an_infinite_bias_survives_its_step():
+    """Infinity is written as a word, which the step has to read."""
+    config, _ = from_document({"__version": 3, "noising_weight": 1.0, "noising_bias": "inf"})
+    assert math.isinf(config.noising_bias)
