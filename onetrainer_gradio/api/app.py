@@ -15,6 +15,7 @@ from starlette.routing import Match
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.api import (
+    concepts,
     config,
     consequences,
     documentation,
@@ -41,6 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     config.router,
     files.router,
     consequences.router,
+    concepts.router,
     samples.router,
     runs.router,
     system.router,

@@ -98,7 +98,7 @@ class Layers(BaseModel):
 @router.post("/timesteps", response_model=Timesteps)
 def timesteps(service: Service, asked: TimestepsAsked) -> dict[str, Any]:
     """How often each timestep is drawn."""
-    found = timestep_plot(_changed(service, asked), asked.bins)
+    found = timestep_plot(changed(service, asked), asked.bins)
     return {
         "timesteps": 1000,
         "window": found.window,
@@ -111,7 +111,7 @@ def timesteps(service: Service, asked: TimestepsAsked) -> dict[str, Any]:
 @router.post("/layers", response_model=Layers)
 def layers(service: Service, asked: LayersAsked) -> dict[str, Any]:
     """Which layers a filter takes, and how many; those of the denoiser."""
-    config = _changed(service, asked)
+    config = changed(service, asked)
     source = config.quantization if asked.of == "quantization" else config
     match = layer_match(config.model_type, source.layer_filter, source.layer_filter_regex)
     if match is None:
@@ -126,7 +126,11 @@ def layers(service: Service, asked: LayersAsked) -> dict[str, Any]:
     }
 
 
-def _changed(service: TrainerService, asked: Asked) -> TrainConfig:
+def changed(service: TrainerService, asked: Asked) -> TrainConfig:
+    """The current settings with the changes that are only looked at.
+
+    :raises ConfigInvalidError: when one of them does not fit.
+    """
     config = service.configs.train_config()
     return apply(config, asked.changes) if asked.changes else config
 

@@ -58,7 +58,7 @@ def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Seq
         "WHITELIST": lambda tag: tag in named,
         "BLACKLIST": lambda tag: tag not in named,
     }
-    stays = protected.get(text.tag_dropout_special_tags_mode, lambda tag: False)
+    stays: Callable[[str], bool] = protected.get(text.tag_dropout_special_tags_mode, lambda tag: False)
     chance = text.tag_dropout_probability
     if text.tag_dropout_mode == "FULL":
         if random.random() < chance:

@@ -26,6 +26,7 @@ from onetrainer_gradio.errors import (
 from onetrainer_gradio.events import CommandAnswered, ErrorInfo, PhaseChanged, RunEnded
 from onetrainer_gradio.service.carrier import Carrier, DetachedRun, ThreadRun, adopt
 from onetrainer_gradio.service.comparison import Comparison
+from onetrainer_gradio.service.concepts import ConceptStore
 from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore
 from onetrainer_gradio.service.ending import finish
 from onetrainer_gradio.service.feed import Feed
@@ -80,6 +81,7 @@ class TrainerService:
         self.folders = FolderBrowser(data, self._roots)
         self.comparison = Comparison(self.configs, self.runs)
         self.samples = SampleStore(self.runs, data / "cache" / "thumbnails")
+        self.concepts = ConceptStore(data, self._roots, data / "cache" / "concepts")
         self.system = SystemMonitor(
             data, busy=self._busy, run_processes=self._run_processes, publish=self._system_read, gpus=gpus
         )

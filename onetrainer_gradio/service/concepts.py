@@ -1,0 +1,447 @@
+"""What lies in the folders of the concepts, told to the page: statistics, small pictures, and a preview of what is drawn.
+
+Nothing is decoded for the statistics, a look takes a bounded time and goes on where it stopped when it is asked again, and what
+is known of a folder holds until its fingerprint changes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from onetrainer_gradio.config.augmentation import drawn_picture
+from onetrainer_gradio.config.buckets import Resolution, Size, target
+from onetrainer_gradio.config.captions import drawn_caption, special_tags, tags_of
+from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.concept import ConceptConfig
+from onetrainer_gradio.config.dataset import Folder, PictureReader, Sizes, size_of
+from onetrainer_gradio.config.models import MODELS
+from onetrainer_gradio.config.resolve import absolute
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.errors import ConfigValueError, DatasetError, ForbiddenPathError, PathNotFoundError
+from onetrainer_gradio.service import pictures
+from onetrainer_gradio.service.atomic import write_atomic
+from onetrainer_gradio.service.path_guard import PathGuard
+
+THUMBNAIL_WIDTHS = (96, 192, 384)
+MOST_VARIANTS = 12
+
+_LOOK_S = 2.0
+_PREVIEW_PX = 320
+_MOST_NAMES = 8
+_MOST_TAGS = 12
+_MOST_THUMBNAILS = 5000
+_MASKED = ("enable_random_circular_mask_shrink", "enable_random_mask_rotate_crop")
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What the captions of a folder say: how many words they have, and which tags come how often.
+
+    ``unreadable`` names files that are no UTF-8 text; ``complete`` is False when there was no time for all of them.
+    """
+
+    words: tuple[int, ...] = ()
+    tags: Counter[str] = field(default_factory=Counter)
+    unreadable: tuple[str, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A folder as it was at a fingerprint."""
+
+    fingerprint: str
+    folder: Folder
+    bytes: int
+    captions: Captions
+
+
+@dataclass
+class FolderReader(PictureReader):
+    """A reader that knows folders again: what it saw holds as long as no file in a folder came, went or changed."""
+
+    looks: dict[tuple[Path, bool, bool], _Look] = field(default_factory=dict, repr=False)
+    recent: dict[tuple[Path, bool, bool], _Look] = field(default_factory=dict, repr=False)
+
+    def renew(self) -> None:
+        """Give the reader its time again; folders are looked into anew."""
+        super().renew()
+        self.recent.clear()
+
+    def look_into(self, folder: Path, with_subfolders: bool, *, videos: bool = False) -> Folder:
+        """The files of a concept's folder, as far as there is time."""
+        return self.look(folder, with_subfolders, videos=videos).folder
+
+    def look(self, folder: Path, with_subfolders: bool, *, videos: bool = False) -> _Look:
+        """As ``look_into``, with what else is known of the folder."""
+        key = (folder, with_subfolders, videos)
+        if key in self.recent:
+            return self.recent[key]
+        found = super().look_into(folder, with_subfolders, videos=videos)
+        started = self.clock()
+        fingerprint, size = fingerprint_of(found.items)
+        known = self.looks.get(key)
+        if known is None or known.fingerprint != fingerprint or known.folder != found or not known.captions.complete:
+            known = self.looks[key] = _Look(fingerprint, found, size, self._captions(found.items, started))
+        self._spent_s += self.clock() - started
+        self.recent[key] = known
+        return known
+
+    def _captions(self, items: Sequence[Path], started: float) -> Captions:
+        words: list[int] = []
+        unreadable: list[str] = []
+        tags: Counter[str] = Counter()
+        for item in items:
+            if self._spent_s + self.clock() - started > self.limit_s:
+                return Captions(tuple(words), tags, tuple(unreadable), complete=False)
+            try:
+                text = item.with_suffix(".txt").read_text(encoding="utf-8").strip()
+            except UnicodeDecodeError:
+                unreadable.append(item.with_suffix(".txt").name)
+                continue
+            except OSError:
+                continue
+            if text:
+                words.append(len(text.split()))
+                tags.update({tag for tag in tags_of(text, ",") if tag})
+        return Captions(tuple(words), tags, tuple(unreadable))
+
+
+def fingerprint_of(items: Sequence[Path]) -> tuple[str, int]:
+    """A text that changes with every picture or caption that comes, goes or changes; and the bytes of the pictures."""
+    digest, size = hashlib.sha256(), 0
+    for item in items:
+        for path in (item, item.with_suffix(".txt")):
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            size += status.st_size if path is item else 0
+    return digest.hexdigest()[:16], size
+
+
+class ConceptStore:
+    """Looks into the folders of concepts, inside the allowed ones (``roots``; none: everywhere). Safe from any thread."""
+
+    def __init__(self, base_folder: Path, roots: Sequence[Path], cache_folder: Path) -> None:
+        self._base = base_folder
+        self._guard = PathGuard(roots) if roots else None
+        self._cache = cache_folder
+        self._lock = threading.Lock()
+        self._painting = threading.Lock()
+        self._reader = FolderReader(limit_s=_LOOK_S)
+        self._shown: dict[str, Path] = {}
+
+    def statistics(self, config: TrainConfig, index: int | None = None) -> dict[str, Any]:
+        """What lies in the folders of all concepts (or of that at ``index``), and what an epoch makes of them.
+
+        ``complete`` is False where the time was not enough: ask again to go on.
+
+        :raises PathNotFoundError: when there is no concept at ``index``.
+        """
+        concepts = list(config.concepts or ())
+        _concept_at(concepts, index or 0) if index is not None else None
+        with self._lock:
+            self._reader.renew()
+            problems = [self._problem(concept) for concept in concepts]
+            # a folder that may not or cannot be looked into holds nothing here
+            seen = [
+                concept.model_copy(update={"path": "" if problem else concept.path})
+                for concept, problem in zip(concepts, problems, strict=True)
+            ]
+            every = self._plan(config, [concept.model_copy(update={"enabled": True}) for concept in seen])
+            told = [
+                self._told(every, at, concepts[at], problems[at]) for at in range(len(concepts)) if index is None or at == index
+            ]
+            total = _total(self._plan(config, seen)) if index is None else None
+        return {"concepts": told, "total": total, "complete": all(concept["complete"] for concept in told)}
+
+    def thumbnail(self, picture_id: str, width_px: int = 192) -> Path:
+        """A small WebP of a picture that the statistics named; ``width_px`` is rounded up to one of a few.
+
+        :raises PathNotFoundError: when the statistics named none of that id, or it is gone.
+        :raises DatasetError: when it is no readable picture.
+        """
+        width_px = next((known for known in THUMBNAIL_WIDTHS if known >= width_px), THUMBNAIL_WIDTHS[-1])
+        made = self._cache / f"{picture_id}-{width_px}.webp"
+        source = self._shown.get(picture_id)
+        if not picture_id.isalnum() or (source is None and not made.is_file()):
+            raise PathNotFoundError(f"There is no picture {picture_id!r}", value=picture_id, change="ask for the statistics anew")
+        if source is not None and not made.is_file():
+            source = self._allowed(str(source))  # a link may lead outside
+            if not source.is_file():
+                raise PathNotFoundError(f"The picture {source.name} is gone", value=picture_id)
+            with self._painting:
+                content = pictures.thumbnail(source, width_px)
+            self._make_room()
+            write_atomic(made, content, durable=False)
+        return made
+
+    def preview(
+        self, config: TrainConfig, index: int, *, picture: int = 0, variants: int = 6, seed: int = 0, width_px: int = _PREVIEW_PX
+    ) -> dict[str, Any]:
+        """A picture of a concept with its caption, and what ``variants`` draws of the settings make of both.
+
+        :raises PathNotFoundError: when there is no concept at ``index``.
+        :raises DatasetError: when it has no such picture, or the picture cannot be read.
+        """
+        concept = _concept_at(list(config.concepts or ()), index)
+        plan = self._plan(config, [])
+        resolution = plan.resolution_of(concept)
+        if resolution is None:
+            raise ConfigValueError(
+                "The resolution cannot be understood", path="resolution", expected="512, or 512,768, or 768x512"
+            )
+        with self._lock:
+            self._reader.renew()
+            folder = self._allowed(concept.path)
+            found = self._reader.look_into(folder, concept.include_subdirectories).pictures
+        if not found:
+            raise DatasetError(
+                f"There is no picture in {concept.path!r}",
+                path=f"concepts.{index}.path",
+                value=concept.path,
+                expected="a folder with pictures",
+                change="choose another folder, or turn on Include subfolders",
+            )
+        path = found[picture % len(found)]
+        size = size_of(self._allowed(str(path)))
+        if isinstance(size, str):
+            raise DatasetError(f"{path.name} cannot be opened: {size}", path=f"concepts.{index}.path", value=str(path))
+        lines = self._lines(path, concept)
+        special = self._special(concept)
+        drawn = []
+        with self._painting:
+            for number in range(max(1, min(MOST_VARIANTS, variants))):
+                random = Random(f"{seed} {number}")
+                draw = drawn_picture(
+                    size,
+                    concept.image,
+                    resolution,
+                    plan.facts.pixel_multiple,
+                    random,
+                    bucketing=config.aspect_ratio_bucketing,
+                )
+                drawn.append(
+                    {
+                        "image": _data(pictures.drawn(path, draw, width_px)),
+                        "width": draw.size[1],
+                        "height": draw.size[0],
+                        "changes": draw.words(),
+                        "caption": drawn_caption(random.choice(lines), concept.text, random, special),
+                    }
+                )
+            original = _data(pictures.thumbnail(path, width_px))
+        return {
+            "file": path.name,
+            "picture": picture % len(found),
+            "pictures": len(found),
+            "width": size[1],
+            "height": size[0],
+            "image": original,
+            "captions": [line for line in lines if line],
+            "variants": drawn,
+            "notes": _notes(config, concept),
+        }
+
+    def _plan(self, config: TrainConfig, concepts: Sequence[ConceptConfig]) -> Plan:
+        return Plan(config.model_copy(update={"concepts": tuple(concepts)}), self._base, reader=self._reader)
+
+    def _allowed(self, path: str) -> Path:
+        """A path of the settings, inside the allowed folders.
+
+        :raises ForbiddenPathError: when it lies outside.
+        """
+        place = absolute(path.replace("\0", ""), self._base)
+        return self._guard.resolve(place) if self._guard else place
+
+    def _problem(self, concept: ConceptConfig) -> str:
+        if not concept.path:
+            return "No folder is chosen."
+        try:
+            place = self._allowed(concept.path)
+        except ForbiddenPathError as error:
+            return f"{error.message}."
+        if not os.path.isdir(place):
+            return "There is no such folder."
+        return "" if os.access(place, os.R_OK | os.X_OK) else "The folder cannot be read."
+
+    def _told(self, plan: Plan, index: int, concept: ConceptConfig, problem: str) -> dict[str, Any]:
+        head = {
+            "index": index,
+            "name": concept.name,
+            "folder": concept.path,
+            "enabled": concept.enabled,
+            "problem": problem,
+            "per_epoch": 0,
+            "complete": True,
+        }
+        if problem:
+            return head
+        videos = "video" in plan.facts.traits
+        look = self._reader.look(plan.path(concept.path), concept.include_subdirectories, videos=videos)
+        folder, read = look.folder, plan.sizes[index]
+        whole = [path for path in folder.pictures if path not in {broken for broken, _ in read.broken}]
+        return head | {
+            "complete": folder.complete and read.complete and look.captions.complete,
+            "fingerprint": look.fingerprint,
+            "thumbnail": self._picture_id(whole[0]) if whole else None,
+            "pictures": len(folder.pictures),
+            "videos": len(folder.items) - len(folder.pictures),
+            "masks": folder.masks,
+            "conditions": folder.conditions,
+            "bytes": look.bytes,
+            "formats": dict(Counter(item.suffix.lower().removeprefix(".") for item in folder.items).most_common()),
+            "captions": _captions(concept, look),
+            "broken": {"count": len(read.broken), "first": [[path.name, why] for path, why in read.broken[:_MOST_NAMES]]},
+            "sizes": _sizes(read),
+            "per_epoch": plan.per_epoch(index, concept) if concept.enabled else 0,
+            "resolutions": _resolutions(plan, concept, read.sizes, plan.per_epoch(index, concept)),
+        }
+
+    def _picture_id(self, path: Path) -> str:
+        try:
+            status = path.stat()
+        except OSError:
+            return ""
+        text = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
+        picture_id = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:24]
+        self._shown[picture_id] = path
+        return picture_id
+
+    def _make_room(self) -> None:
+        """Throw the oldest thumbnails away where there are too many."""
+        try:
+            made = sorted(self._cache.glob("*.webp"), key=lambda path: path.stat().st_mtime)
+            for path in made[: max(0, len(made) - _MOST_THUMBNAILS)]:
+                path.unlink(missing_ok=True)
+        except OSError:
+            return  # thrown away by somebody else meanwhile
+
+    def _lines(self, picture: Path, concept: ConceptConfig) -> list[str]:
+        """The captions that a picture may get; one empty where there is none."""
+        source = concept.text.prompt_source
+        if source == "filename":
+            return [picture.stem]
+        file = self._allowed(str(picture.with_suffix(".txt")) if source == "sample" else concept.text.prompt_path)
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return [""]
+        return [line.strip() for line in text.splitlines() if line.strip()] or [""]
+
+    def _special(self, concept: ConceptConfig) -> list[str] | None:
+        """Special tags where they stand in a file."""
+        value = concept.text.tag_dropout_special_tags
+        if not value.endswith((".txt", ".csv")):
+            return None
+        try:
+            return special_tags(self._allowed(value))
+        except (OSError, UnicodeDecodeError):
+            return None
+
+
+def _concept_at(concepts: Sequence[ConceptConfig], index: int) -> ConceptConfig:
+    if not 0 <= index < len(concepts):
+        raise PathNotFoundError(f"There is no concept {index}", path="index", value=index, expected=f"0 to {len(concepts) - 1}")
+    return concepts[index]
+
+
+def _data(content: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(content).decode()
+
+
+def _captions(concept: ConceptConfig, look: _Look) -> dict[str, Any]:
+    source = concept.text.prompt_source
+    missing = look.folder.without_caption if source == "sample" else ()
+    empty = look.folder.empty_captions if source == "sample" else ()
+    words, tags = (look.captions.words, look.captions.tags) if source == "sample" else ((), Counter[str]())
+    return {
+        "source": source,
+        "missing": len(missing),
+        "without": [path.name for path in missing[:_MOST_NAMES]],
+        "empty": len(empty),
+        "unreadable": list(look.captions.unreadable[:_MOST_NAMES]) if source == "sample" else [],
+        "words": [min(words), round(sum(words) / len(words), 1), max(words)] if words else None,
+        "tags": tags.most_common(_MOST_TAGS),
+    }
+
+
+def _sizes(read: Sizes) -> dict[str, Any] | None:
+    """Smallest, middle and largest picture as (width, height)."""
+    if not read.sizes:
+        return None
+    by_pixels = sorted(read.sizes, key=lambda size: size[0] * size[1])
+    places = {"smallest": 0, "middle": len(by_pixels) // 2, "largest": -1}
+    return {name: [by_pixels[at][1], by_pixels[at][0]] for name, at in places.items()}
+
+
+def _resolutions(plan: Plan, concept: ConceptConfig, sizes: Sequence[Size], per_epoch: int) -> list[dict[str, Any]]:
+    """For each edge length the buckets with their pictures, and how many are blown up to more than twice their pixels."""
+    resolution = plan.resolution_of(concept)
+    if resolution is None:
+        return []
+    each = [Resolution(edges=(edge,)) for edge in resolution.edges] or [resolution]
+    told = []
+    for one in each:
+        multiple, bucketing = plan.facts.pixel_multiple, plan.config.aspect_ratio_bucketing
+        goals = [target(size, one, multiple, bucketing=bucketing) for size in sizes]
+        small = sum(2 * size[0] * size[1] < goal[0] * goal[1] for size, goal in zip(sizes, goals, strict=True))
+        buckets = [
+            {"width": width, "height": height, "pictures": count} for (height, width), count in Counter(goals).most_common()
+        ]
+        name = str(one.edges[0]) if one.edges else "x".join(map(str, one.numbers))
+        told.append({"resolution": name, "small": small, "buckets": buckets})
+    return told
+
+
+def _total(plan: Plan) -> dict[str, Any]:
+    """An epoch of all concepts in use: pictures, batches, what fills none."""
+    counts, batch = plan.buckets, plan.batch
+    buckets = None
+    if counts is not None:
+        buckets = [
+            {"width": width, "height": height, "pictures": count, "batches": count // batch, "left": count % batch}
+            for (height, width), count in counts.most_common()
+        ]
+    several = any(
+        len(parsed.edges) > 1 for parsed in map(plan.resolution_of, (concept for _, concept in plan.concepts)) if parsed
+    )
+    return {
+        "concepts": len(plan.concepts),
+        "pictures": sum(len(folder.items) for folder in plan.folders.values()),
+        "per_epoch": sum(plan.per_epoch(index, concept) for index, concept in plan.concepts),
+        "batch": batch,
+        "epochs": plan.config.epochs,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "steps": plan.steps,
+        "left": None if buckets is None else sum(bucket["left"] for bucket in buckets),
+        "buckets": buckets,
+        "drawn_sizes": several,
+    }
+
+
+def _notes(config: TrainConfig, concept: ConceptConfig) -> list[str]:
+    """What the preview does not show, or shows more of than the run will see."""
+    notes = []
+    if config.latent_caching:
+        count = concept.image_variations
+        what = "one variation of each picture is" if count == 1 else f"{count} variations of each picture are"
+        notes.append(f"Latents are cached: {what} drawn before the run and repeated.")
+    if any(getattr(concept.image, name) for name in _MASKED) and (config.masked_training or _masks(config)):
+        notes.append("Changes that follow a mask are not shown here.")
+    return notes
+
+
+def _masks(config: TrainConfig) -> bool:
+    return "mask_input" in MODELS[config.model_type].traits

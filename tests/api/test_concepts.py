@@ -1,0 +1,49 @@
+"""Folders of pictures over REST."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+
+def test_statistics_thumbnail_and_preview_go_together(panel):
+    """The statistics name a thumbnail that a browser may keep for ever; a preview draws the picture several times."""
+    panel.service.configs.replace(panel.document)
+    told = panel.client.post("/api/concepts/statistics", json={}).json()
+    (red,) = told["concepts"]
+    assert (red["name"], red["pictures"], red["captions"]["missing"]) == ("red", 2, 0)
+    assert told["total"]["per_epoch"] == 2
+    small = panel.client.get(red["thumbnail"], params={"w": 96})
+    assert small.headers["content-type"] == "image/webp"
+    assert "immutable" in small.headers["cache-control"]
+    assert Image.open(io.BytesIO(small.content)).format == "WEBP"
+    preview = panel.client.post("/api/concepts/preview", json={"index": 0, "variants": 3}).json()
+    assert (preview["file"], preview["pictures"], len(preview["variants"])) == ("one.png", 2, 3)
+    assert preview["variants"][0]["caption"] == "a red square"
+
+
+def test_settings_that_are_not_saved_can_be_looked_at(panel):
+    """Changes are tried and forgotten."""
+    panel.service.configs.replace(panel.document)
+    changes = {"concepts.0.balancing": 5, "resolution": "64"}
+    told = panel.client.post("/api/concepts/statistics", json={"index": 0, "changes": changes}).json()
+    assert (told["concepts"][0]["per_epoch"], told["total"]) == (10, None)
+    assert told["concepts"][0]["resolutions"][0]["buckets"][0]["width"] == 64
+    changes = {"concepts.0.text.prompt_source": "filename"}
+    shown = panel.client.post("/api/concepts/preview", json={"index": 0, "changes": changes}).json()
+    assert shown["captions"] == ["one"]
+    assert panel.service.configs.train_config().concepts[0].balancing == 1
+
+
+def test_what_is_not_there_is_said(panel):
+    """Unknown concepts and pictures are 404, an empty folder is 422."""
+    panel.service.configs.replace(panel.document)
+    assert panel.client.post("/api/concepts/statistics", json={"index": 9}).status_code == 404
+    assert panel.client.post("/api/concepts/preview", json={"index": 9}).status_code == 404
+    assert panel.client.get("/api/concepts/pictures/nope").status_code == 404
+    assert panel.client.get("/api/concepts/pictures/..%2f..%2fx").status_code == 404
+    (panel.folder / "empty").mkdir()
+    changes = {"concepts.0.path": str(panel.folder / "empty")}
+    reply = panel.client.post("/api/concepts/preview", json={"index": 0, "changes": changes})
+    assert (reply.status_code, reply.json()["errors"][0]["path"]) == (422, "concepts.0.path")
