@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -16,7 +15,6 @@ from onetrainer_gradio.api.replies import ErrorEntry, entry
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
 from onetrainer_gradio.config.documents import LISTS_OF_A_PACK, VERSION_KEY, from_document, to_document
-from onetrainer_gradio.config.schema import form_schema
 from onetrainer_gradio.service.comparison import Source, SourceKind
 from onetrainer_gradio.service.configs import ConfigDocument
 
@@ -154,12 +152,6 @@ class Validation(BaseModel):
     warnings: list[ErrorEntry] = Field(description="What one should know.")
 
 
-@cache
-def _schema_body() -> bytes:
-    """The schema as it goes over the wire: it is the same for everybody as long as the program runs."""
-    return json.dumps(form_schema(), ensure_ascii=False).encode()
-
-
 @router.get("/current", response_model=ConfigReply)
 def current(service: Service) -> dict[str, Any]:
     """The current settings."""
@@ -272,9 +264,12 @@ def validate(
 
 
 @router.get("/schema", response_model=dict[str, Any])
-def schema() -> Response:
-    """JSON schema of the settings with labels, help, groups, levels and visibility."""
-    return Response(_schema_body(), media_type="application/json")
+def schema(service: Service) -> Response:
+    """JSON schema of the settings with labels, help, groups, levels and visibility.
+
+    It follows the OneTrainer checkout that is chosen: its own settings are in it, and those that it lacks are marked.
+    """
+    return Response(service.form.body(), media_type="application/json")
 
 
 @router.get("/defaults", response_model=dict[str, Any])

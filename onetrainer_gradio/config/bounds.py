@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from onetrainer_gradio.config.catalogue import CATALOGUE, Entry, pattern, reader
+from onetrainer_gradio.config.enums import Name
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.visibility import applies
 from onetrainer_gradio.config.walk import leaves
@@ -45,8 +46,8 @@ def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
 
 def _allowed(entry: Entry, path: str, value: Any, config: TrainConfig) -> bool:
     setting = entry.setting
-    if value is None:
-        return True
+    if value is None or (isinstance(value, Name) and not value.known):
+        return True  # whether a name of a newer OneTrainer will do is not a question of bounds
     if entry.fixed_choices:
         return str(value) in entry.fixed_choices or not applies(entry.conditions, reader(config, path))
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -362,7 +362,10 @@ MODELS: dict[ModelType, ModelFacts] = {
     ),
 }
 
+# What can be said of a model type that only a newer OneTrainer knows.
+UNFAMILIAR = ModelFacts("", parts=("transformer", "vae"), methods=(), formats={}, layer_presets={})
+
 
 def output_formats(model_type: ModelType, method: TrainingMethod) -> tuple[ModelFormat, ...]:
     """The formats that a trained model of the type can be saved in; empty when type and method do not go together."""
-    return MODELS[model_type].formats.get(method, ())
+    return MODELS.get(model_type, UNFAMILIAR).formats.get(method, ())

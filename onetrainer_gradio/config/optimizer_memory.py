@@ -6,6 +6,7 @@ fills in the optimizer's usual values; an edit updates the entry, and loading th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from onetrainer_gradio.config.enums import Optimizer
@@ -16,7 +17,12 @@ from onetrainer_gradio.config.train import TrainConfig
 
 def usual(optimizer: Optimizer) -> TrainOptimizerConfig:
     """The optimizer with its usual values; what it does not take keeps the default of the file."""
-    return TrainOptimizerConfig.model_validate({"optimizer": optimizer, **OPTIMIZERS[optimizer].defaults})
+    return TrainOptimizerConfig.model_validate({"optimizer": optimizer, **_defaults(optimizer)})
+
+
+def _defaults(optimizer: Optimizer) -> Mapping[str, Any]:
+    """The usual values of an optimizer; none for one that only a newer OneTrainer knows."""
+    return OPTIMIZERS[optimizer].defaults if optimizer in OPTIMIZERS else {}
 
 
 def switched(config: TrainConfig, optimizer: Optimizer) -> TrainConfig:

@@ -12,6 +12,7 @@ from onetrainer_gradio.config.bounds import out_of_bounds
 from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.models import output_formats
+from onetrainer_gradio.config.newer import NOTHING_NEWER, Newer, newer_names, unknown_name
 from onetrainer_gradio.config.optimizer_memory import remembered, switched, usual, with_usual_values
 from onetrainer_gradio.config.patch import apply
 from onetrainer_gradio.config.presets import describe, load_preset, nearest, preset_files, read_preset
@@ -73,7 +74,8 @@ class _Draft:
 class ConfigStore:
     """One draft that everybody edits, each change against the revision it was made on. Safe from any thread.
 
-    ``changed`` is called after each change, outside of the lock, with the new document and who made it.
+    ``changed`` is called after each change, outside of the lock, with the new document and who made it. ``newer`` says what the
+    checkout that the form follows has beyond ours.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ConfigStore:
         *,
         preflight: Preflight | None = None,
         libraries: Libraries | None = None,
+        newer: Callable[[], Newer] = lambda: NOTHING_NEWER,
         start_with: str | None = None,
         changed: Callable[[ConfigDocument, str], None] = lambda document, by: None,
     ) -> None:
@@ -90,6 +93,7 @@ class ConfigStore:
         self._current_path = folder / "config" / "current.json"
         self._saved = SavedConfigs(folder / "configs")
         self._preflight = preflight or Preflight(folder)
+        self._newer = newer
         self._lock = threading.RLock()
         self._tell = changed
         self._draft = self._opened(start_with)
@@ -114,14 +118,16 @@ class ConfigStore:
         """The settings being edited, with what is wrong with them and what differs from where they came from."""
         draft = self._draft
         document = to_document(draft.config, packed=True)
-        changed = tuple(settings_that_differ(draft.origin, document))
+        newer = self._newer()
+        differing = settings_that_differ(draft.origin, document)
+        changed = tuple(path for each in differing for path in _where(each, draft.origin, document, newer))
         return ConfigDocument(
             config=document,
             revision=draft.revision,
             name=draft.name,
             problems=tuple(out_of_bounds(draft.config)),
             changed=changed,
-            was={path: value_at(draft.origin, path) for path in changed},
+            was={path: _value_in(draft.origin, path, newer) for path in changed},
         )
 
     def patch(self, changes: Mapping[str, Any], revision: int | None = None, *, by: str = "") -> ConfigDocument:
@@ -133,7 +139,8 @@ class ConfigStore:
         with self._lock:
             self._expect(revision)
             draft = self._draft
-            self._put(replace(draft, config=_edited(draft.config, changes), revision=draft.revision + 1))
+            config = _edited(draft.config, changes, self._newer())
+            self._put(replace(draft, config=config, revision=draft.revision + 1))
         return self._told(by)
 
     def usual_optimizer(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
@@ -287,8 +294,13 @@ class ConfigStore:
         config, _ = from_document(self.as_opened(self.read(name, kind)))
         return to_document(config, packed=packed)
 
-    def validate(self, config: TrainConfig | Mapping[str, Any] | None = None) -> Found:
-        """Everything that is wrong with a configuration (None: the one being edited), or worth knowing."""
+    def validate(self, config: TrainConfig | Mapping[str, Any] | None = None, *, backend: str = "", checkout: str = "") -> Found:
+        """Everything that is wrong with a configuration (None: the one being edited), or worth knowing.
+
+        It is held against the chosen engine, or against the one that is named.
+
+        :raises CheckoutNotFoundError: when the checkout is not known.
+        """
         findings: tuple[Finding, ...] = ()
         if config is None:
             config = self._draft.config
@@ -297,7 +309,7 @@ class ConfigStore:
                 config, findings = from_document(dict(config))
             except ConfigInvalidError as error:
                 return [asdict(finding) for finding in error.findings()]
-        findings += self._preflight(config)
+        findings += self._preflight(config, backend, checkout)
         return [asdict(finding) for finding in findings]
 
     def defaults(self, model_type: str | None = None, method: str | None = None) -> dict[str, Any]:
@@ -307,6 +319,9 @@ class ConfigStore:
         """
         chosen = {"model_type": model_type, "training_method": method}
         config, _ = from_document({key: value for key, value in chosen.items() if value})
+        strange = [unknown_name(leaf) for leaf in newer_names(config) if not self._newer().knows(leaf.path, leaf.value)]
+        if strange:
+            raise ConfigInvalidError(strange)
         formats = output_formats(config.model_type, config.training_method)
         if formats and config.output_model_format not in formats:
             config = config.model_copy(update={"output_model_format": formats[0]})
@@ -364,16 +379,16 @@ class ConfigStore:
         return _Draft(config, 1, name, to_document(config, packed=True))
 
 
-def _edited(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+def _edited(config: TrainConfig, changes: Mapping[str, Any], newer: Newer) -> TrainConfig:
     """The configuration with the changes made, an optimizer with what was last set for it.
 
     :raises ConfigInvalidError: with one finding for each path or value that does not fit.
     """
-    changed = apply(config, changes)
+    changed = apply(config, changes, newer)
     if changed.optimizer.optimizer != config.optimizer.optimizer and "optimizer" not in changes:
         # what was set without an edit, as by a preset, comes back as well
         before = config if config.optimizer == usual(config.optimizer.optimizer) else remembered(config)
-        return apply(switched(before, changed.optimizer.optimizer), changes)
+        return apply(switched(before, changed.optimizer.optimizer), changes, newer)
     edited = any(path.startswith("optimizer.") and path != "optimizer.optimizer" for path in changes)
     return remembered(changed) if edited else changed
 
@@ -387,6 +402,19 @@ def value_at(document: Any, path: str) -> Any:
     for key in path.split("."):
         document = document[int(key)] if isinstance(document, list) else document.get(key) if document else None
     return document
+
+
+def _value_in(document: Any, path: str, newer: Newer) -> Any:
+    """As ``value_at``; a setting that only the checkout has is at its default where the document leaves it out."""
+    value = value_at(document, path)
+    setting = newer.setting(path)
+    return setting.default if value is None and setting is not None else value
+
+
+def _where(path: str, before: Any, after: Any, newer: Newer) -> list[str]:
+    """A path that differs as the form has it: for an object that only the checkout has, the settings in it."""
+    inside = [each for each in newer.settings if each.startswith(f"{path}.")] or [path]
+    return [each for each in inside if not newer.setting(each) or _value_in(before, each, newer) != _value_in(after, each, newer)]
 
 
 def settings_that_differ(before: Any, after: Any) -> list[str]:

@@ -74,7 +74,7 @@ class Libraries:
         :raises ConfigValueError: when there is no such folder, or the title cannot be used.
         :raises ForbiddenPathError: when it lies outside the allowed folders.
         """
-        place = self._folder(folder)
+        place = self._folder(folder) if kept else Path(folder)  # what another setting names is allowed by it
         with self._lock:
             known = next((library for library in self._known.values() if library.folder == place), None)
             if known is not None:

@@ -7,21 +7,34 @@ from pathlib import Path
 
 from onetrainer_gradio import backends
 from onetrainer_gradio.config.check import check, first_per_path
+from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
+from onetrainer_gradio.service.engines import Engines
 
 
 @dataclass(frozen=True)
 class Preflight:
-    """Examines a configuration for a backend; relative paths lie in ``base_folder``, paths outside ``roots`` are errors."""
+    """Examines a configuration for an engine; relative paths lie in ``base_folder``, paths outside ``roots`` are errors.
+
+    Without ``engines`` there is one only, the ``backend``.
+    """
 
     base_folder: Path
     roots: tuple[Path, ...] = ()
     backend: str = "builtin"
+    engines: Engines | None = None
 
-    def __call__(self, config: TrainConfig, backend: str = "") -> tuple[Finding, ...]:
-        """Everything found, errors first; ``backend`` is asked instead of the usual one when given."""
+    def __call__(self, config: TrainConfig, backend: str = "", checkout: str = "") -> tuple[Finding, ...]:
+        """Everything found, errors first; ``backend`` and ``checkout`` are asked instead of the chosen engine when given.
+
+        :raises CheckoutNotFoundError: when the checkout is not known.
+        """
         found = check(config, base_folder=self.base_folder, roots=self.roots)
-        refused = backends.refusals(backend or self.backend, config)
+        if self.engines is None:
+            refused = backends.refusals(backend or self.backend, config)
+        else:
+            engine = self.engines.for_run(config, RunOptions(backend=backend, checkout=checkout))
+            refused = self.engines.findings(config, engine)
         errors = first_per_path([*(item for item in found if item.severity == "error"), *refused])
         return (*errors, *(item for item in found if item.severity != "error"))

@@ -28,7 +28,7 @@ from onetrainer_gradio.service.view import SPEED_UPDATES, RunView
 _RUN_ID = re.compile(r"^\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}-[0-9a-f]{4}$")
 _LOG_BYTES = 64 << 10
 _PAGE = 2000
-_SUMMARY_VERSION = 1
+_SUMMARY_VERSION = 2
 
 
 def new_run_id(now: float | None = None) -> str:
@@ -39,7 +39,10 @@ def new_run_id(now: float | None = None) -> str:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """How a run was started; ``created_at`` in seconds since the epoch."""
+    """How a run was started; ``created_at`` in seconds since the epoch.
+
+    ``checkout`` says of a run by OneTrainer which folder, revision and Python carried it out; empty for every other.
+    """
 
     id: str
     name: str
@@ -50,6 +53,7 @@ class RunRecord:
     versions: dict[str, str] = field(default_factory=dict)
     hardware: dict[str, str] = field(default_factory=dict)
     started_by: str = ""
+    checkout: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, body: dict[str, Any]) -> RunRecord:
@@ -134,6 +138,7 @@ class Run:
             "created_at": self.record.created_at,
             "started_by": self.record.started_by,
             "backend": self.record.backend,
+            "checkout": self.record.checkout.get("title", ""),
             "tags": list(self.record.options.get("tags", ())),
             "resumes_run": self.record.options.get("resumes_run", ""),
             "workspace": self.record.workspace,

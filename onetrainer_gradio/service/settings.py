@@ -20,6 +20,7 @@ class ServiceSettings:
     """Where the service keeps its things and how it starts runs.
 
     ``allowed_roots`` are folders outside the data folder that settings may point into; empty allows every folder.
+    ``checkouts`` are OneTrainer checkouts to know from the start; with ``find_checkouts`` the usual places are looked through.
     """
 
     data_folder: Path
@@ -27,3 +28,5 @@ class ServiceSettings:
     backend: str = "builtin"
     allowed_roots: tuple[Path, ...] = ()
     demo: bool = False
+    checkouts: tuple[Path, ...] = ()
+    find_checkouts: bool = False

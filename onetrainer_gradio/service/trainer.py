@@ -25,13 +25,16 @@ from onetrainer_gradio.errors import (
 )
 from onetrainer_gradio.events import CommandAnswered, ErrorInfo, PhaseChanged, RunEnded
 from onetrainer_gradio.service.carrier import Carrier, DetachedRun, ThreadRun, adopt
+from onetrainer_gradio.service.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
 from onetrainer_gradio.service.comparison import Comparison
 from onetrainer_gradio.service.concepts import ConceptStore
 from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore
 from onetrainer_gradio.service.ending import finish
+from onetrainer_gradio.service.engines import Engines
 from onetrainer_gradio.service.feed import Feed
 from onetrainer_gradio.service.folders import FolderBrowser
 from onetrainer_gradio.service.follower import Follower, console_line
+from onetrainer_gradio.service.form import FormSchema
 from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.machine import hardware, versions
 from onetrainer_gradio.service.preflight import Preflight
@@ -68,12 +71,19 @@ class TrainerService:
         self._closed = False
         self.feed = Feed(self._snapshot)
         self.secrets = SecretStore(data / "secrets.json")
-        self.preflight = Preflight(data, self._roots, settings.backend)
+        sources = Sources(settings.checkouts, usual_places if settings.find_checkouts else tuple)
+        self.checkouts = Checkouts(data, sources, closed=bool(roots), changed=self._engines_changed)
+        self.engines = Engines(
+            data / "config" / "engine.json", self.checkouts, usual=settings.backend, changed=self._engines_changed
+        )
+        self.preflight = Preflight(data, self._roots, settings.backend, self.engines)
+        self.form = FormSchema(self.engines.newer)
         self.libraries = Libraries(data / "config" / "libraries.json", roots=self._roots, taken=preset_families())
         self.configs = ConfigStore(
             data,
             preflight=self.preflight,
             libraries=self.libraries,
+            newer=self.engines.newer,
             start_with=DEMO_PRESET if settings.demo else None,
             changed=self._config_changed,
         )
@@ -100,6 +110,8 @@ class TrainerService:
             self._current = self.runs.get(newest) if newest else None
             for run in reversed(unfinished):
                 self._take_up(run)
+        self._offer_their_presets()
+        self.checkouts.read_all()
         self.system.start()
 
     def _take_up(self, run: Run) -> None:
@@ -126,6 +138,7 @@ class TrainerService:
         if carrier is not None:
             carrier.close()
         self._follower.close()
+        self.checkouts.close()
         self.system.close()
 
     def __enter__(self) -> TrainerService:
@@ -170,7 +183,9 @@ class TrainerService:
         with self._starting:
             with self._lock:
                 self._refuse_start_if_busy()
-            frozen = self._checked(self.configs.train_config() if config is None else config, options)
+            config = self.configs.train_config() if config is None else config
+            options = self.engines.settled(config, options)
+            frozen = self._checked(config, options)
             run = self._new_run(frozen, options.model_copy(update={"name": name}))
             with self._lock:
                 self._initialized = None
@@ -217,26 +232,26 @@ class TrainerService:
 
     def _checked(self, config: TrainConfig, options: RunOptions) -> TrainConfig:
         base = self.settings.data_folder
-        findings = self.preflight(config, options.backend)
+        findings = self.preflight(config, options.backend, options.checkout)
         if any(finding.severity == "error" for finding in findings):
             raise ConfigInvalidError(findings)
         return resolve_paths(pack(config, base), base)
 
     def _new_run(self, config: TrainConfig, options: RunOptions) -> Run:
-        backend = options.backend or self.settings.backend
         in_process = options.in_process or self.settings.in_process
-        options = options.model_copy(update={"backend": backend, "in_process": in_process})
+        options = options.model_copy(update={"in_process": in_process})
         gpus = tuple(str(gpu["name"]) for gpu in self.system.now()["gpus"])
         record = RunRecord(
             id=new_run_id(),
             name=options.name,
             created_at=time.time(),
-            backend=backend,
+            backend=options.backend,
             workspace=config.workspace_dir,
             options=options.model_dump(mode="json"),
             versions=versions(),
             hardware=hardware(gpus),
             started_by=options.started_by,
+            checkout=self.engines.record(options),
         )
         return self.runs.create(config, record)
 
@@ -389,6 +404,7 @@ class TrainerService:
             **{key: state[key] for key in ("is_training", "status", "progress", "max_step", "max_epoch", "error")},
             "version": __version__,
             "config_revision": self.configs.revision(),
+            "engine": self.engines.summary(),
             "samples": self.samples.latest(_SNAPSHOT_SAMPLES),
             "log": _log_lines(run),
             "log_offset": run.log()["size"] if run else 0,
@@ -398,6 +414,20 @@ class TrainerService:
 
     def _config_changed(self, document: ConfigDocument, by: str) -> None:
         self.feed.publish("config", revision=document.revision, name=document.name, by=by)
+
+    def _engines_changed(self) -> None:
+        self._offer_their_presets()
+        self.feed.publish("engine", engine=self.engines.summary())
+
+    def _offer_their_presets(self) -> None:
+        """The presets of each known checkout as a library that comes and goes with it."""
+        wanted = {known.folder / PRESET_FOLDER for known in self.checkouts.all()}
+        for library in self.libraries.all():
+            if not library.kept and library.folder not in wanted:
+                self.libraries.remove(library.title)
+        for folder in sorted(wanted):
+            if folder.is_dir():
+                self.libraries.add(folder, kept=False)
 
     def _system_read(self, reading: dict[str, Any]) -> None:
         if self.feed.watched:

@@ -4,11 +4,14 @@ import jsonschema
 import pytest
 
 from onetrainer_gradio.config import TrainConfig, patch
+from onetrainer_gradio.config.check import check
 from onetrainer_gradio.config.documents import from_document, to_document
+from onetrainer_gradio.config.enums import Name
 from onetrainer_gradio.config.newer import NOTHING_NEWER, Newer, NewerSetting, follow, newer_names, with_known_names
 from onetrainer_gradio.config.schema import form_schema
 from onetrainer_gradio.config.walk import leaves
 from onetrainer_gradio.errors import ConfigInvalidError
+from tests.fakes.configs import small_config
 
 NEWER = Newer(
     source="OneTrainer abc1234",
@@ -105,7 +108,7 @@ def test_names_that_the_checkout_knows_can_be_chosen(config):
 
 def test_every_name_can_be_one_that_is_not_known_here(config):
     """Whatever setting has a list of names, a newer one in it is kept, found, and put aside for checks."""
-    named = [leaf.path for leaf in leaves(config) if isinstance(leaf.value, type(config.model_type).__mro__[1])]
+    named = [leaf.path for leaf in leaves(config) if isinstance(leaf.value, Name)]
     assert len(named) > 40
     for path in named:
         document = to_document(config, packed=True)
@@ -115,6 +118,20 @@ def test_every_name_can_be_one_that_is_not_known_here(config):
         changed, findings = from_document(document)
         assert [leaf.path for leaf in newer_names(changed)] == [path]
         assert [finding.path for finding in findings] == [path]
+
+
+def test_the_check_does_not_stumble_over_a_newer_name(tmp_path):
+    """Whatever is not known here, what can be said of the rest is said, and nothing false about the name."""
+    base = small_config(tmp_path, concepts=[{"name": "gone", "path": str(tmp_path / "gone")}])
+    usual = {finding.path for finding in check(base, base_folder=tmp_path) if finding.severity == "error"}
+    for leaf in [leaf for leaf in leaves(base) if isinstance(leaf.value, Name)]:
+        document = to_document(base, packed=True)
+        *parents, last = leaf.path.split(".")
+        (at(document, ".".join(parents)) if parents else document)[last] = "NAME_OF_NEXT_YEAR"
+        config, _ = from_document(document)
+        assert {finding.path for finding in check(config, base_folder=tmp_path) if finding.severity == "error"} == usual, (
+            leaf.path
+        )
 
 
 def test_the_form_has_the_settings_of_the_checkout_as_expert_fields():
@@ -149,7 +166,6 @@ def test_a_newer_model_type_is_offered_under_its_own_name_with_everything():
     assert methods["MODEL_OF_NEXT_YEAR"] == ["LORA"]
     assert methods["FLUX_2"] == ["FINE_TUNE", "LORA", "EMBEDDING"]
     formats = properties["output_model_format"]["x-choices-by"]["choices"]
-    before = form_schema()["properties"]["output_model_format"]["x-choices-by"]["choices"]
     assert {"KOHYA_LORA", "DIFFUSERS"} <= set(formats["MODEL_OF_NEXT_YEAR"]["LORA"])
     assert (
         formats["FLUX_2"]["LORA"]

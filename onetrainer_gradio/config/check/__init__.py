@@ -30,6 +30,7 @@ from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.dataset import PictureReader
 from onetrainer_gradio.config.machine import Machine
+from onetrainer_gradio.config.newer import with_known_names
 from onetrainer_gradio.config.resolve import LIST_FILES, pack
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import ConfigFileError, Finding
@@ -130,6 +131,24 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
 )
 """One function for each thing that can be wrong, the narrower before the broader."""
 
+ANY_MODEL = frozenset(
+    {
+        paths.characters,
+        concepts.something_to_learn,
+        concepts.folders,
+        concepts.broken_pictures,
+        concepts.weightless,
+        intervals.never_due,
+        intervals.no_backup,
+        intervals.averaging,
+        devices.exists,
+        paths.writable,
+        paths.inside_roots,
+        _bounds,
+    }
+)
+"""Those that need to know nothing of the model: all that can be said of a type that only a newer OneTrainer knows."""
+
 
 def check(
     config: TrainConfig,
@@ -146,8 +165,10 @@ def check(
     """
     allowed = tuple(Path(root).resolve() for root in roots)
     packed, unread = _packed(config, base_folder)
-    plan = Plan(packed, base_folder, allowed, machine or Machine.here(), reader or PictureReader())
-    findings = first_per_path([*unread, *(finding for examine in CHECKS for finding in examine(plan))])
+    plan = Plan(with_known_names(packed), base_folder, allowed, machine or Machine.here(), reader or PictureReader())
+    familiar = config.model_type.known and config.training_method.known and config.output_model_format.known
+    wanted = [examine for examine in CHECKS if familiar or examine in ANY_MODEL]
+    findings = first_per_path([*unread, *(finding for examine in wanted for finding in examine(plan))])
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
 
 

@@ -15,7 +15,7 @@ from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.dataset import Folder, PictureReader, Sizes
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
 from onetrainer_gradio.config.machine import Machine
-from onetrainer_gradio.config.models import MODELS, ModelFacts
+from onetrainer_gradio.config.models import MODELS, UNFAMILIAR, ModelFacts
 from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.config.setting import declared
 from onetrainer_gradio.config.train import TrainConfig
@@ -51,7 +51,7 @@ class Plan:
     @property
     def facts(self) -> ModelFacts:
         """What is true of the model type."""
-        return MODELS[self.config.model_type]
+        return MODELS.get(self.config.model_type, UNFAMILIAR)
 
     @property
     def denoiser(self) -> str:

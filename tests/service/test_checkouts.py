@@ -1,0 +1,208 @@
+"""The panel knows checkouts, says what is missing at each, and reads once per revision what they can."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.config.newer import NewerSetting
+from onetrainer_gradio.errors import (
+    CheckoutError,
+    CheckoutNotFoundError,
+    ConfigFileError,
+    ConfigNotFoundError,
+    ForbiddenPathError,
+)
+from onetrainer_gradio.service.checkouts import Checkouts, Sources
+from tests.backends.onetrainer.standin import behave, environment, set_up
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def newer_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of a later revision, only looked at by these tests."""
+    return set_up(tmp_path_factory.mktemp("later") / "OneTrainer", newer=True)
+
+
+def read(checkouts: Checkouts) -> Checkouts:
+    checkouts.read_all()
+    assert checkouts.wait(PATIENCE_S)
+    return checkouts
+
+
+def test_a_checkout_that_is_added_is_remembered(data: Path, newer_one: Path) -> None:
+    """The list outlives the panel; a name for addresses stays the same."""
+    checkouts = Checkouts(data)
+    known = checkouts.add(newer_one)
+    again = Checkouts(data)
+    assert again.all() == (known,)
+    assert again.get(known.id) == again.get(newer_one) == again.get(str(newer_one) + "/") == known
+    assert known.id.startswith("onetrainer-")
+    assert checkouts.wait(PATIENCE_S)
+
+
+def test_what_is_removed_is_not_found_again(data: Path, newer_one: Path) -> None:
+    """Somebody who does not want one does not get it back from the search; adding it by hand brings it back."""
+    sources = Sources(search=lambda: [newer_one, data / "nothing"])
+    checkouts = Checkouts(data, sources)
+    (known,) = checkouts.all()
+    assert known.origin == "found"
+    checkouts.remove(known.id)
+    assert checkouts.all() == Checkouts(data, sources).all() == ()
+    with pytest.raises(CheckoutNotFoundError, match="none is known yet"):
+        checkouts.get(known.id)
+    checkouts.add(newer_one)
+    assert [known.origin for known in Checkouts(data, sources).all()] == ["added"]
+    assert checkouts.wait(PATIENCE_S)
+
+
+def test_those_of_the_command_line_come_first(data: Path, newer_one: Path, tmp_path: Path) -> None:
+    """They are known for this start, whatever is wrong with them, and each folder once."""
+    other = tmp_path / "other"
+    sources = Sources([other, newer_one], lambda: [newer_one])
+    assert [(known.folder, known.origin) for known in Checkouts(data, sources).all()] == [
+        (other, "command line"),
+        (newer_one, "command line"),
+    ]
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "does not exist"), ("README.md", "no OneTrainer")])
+def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, content: str | None, words: str) -> None:
+    """The message says what is not there and what to give instead; nothing is remembered."""
+    folder = tmp_path / "somewhere"
+    if content:
+        folder.mkdir()
+        (folder / content).touch()
+    checkouts = Checkouts(data)
+    with pytest.raises(CheckoutError, match=words) as caught:
+        checkouts.add(folder)
+    assert caught.value.change
+    with pytest.raises(CheckoutError, match="No folder is named"):
+        checkouts.add("  ")
+    assert checkouts.all() == ()
+
+
+def test_a_checkout_without_an_environment_is_kept_and_says_so(data: Path, tmp_path: Path) -> None:
+    """What is missing stands at it; with an interpreter named, or the environment made, it can be used."""
+    folder = set_up(tmp_path / "OneTrainer", python=False)
+    checkouts = Checkouts(data)
+    told = checkouts.describe(checkouts.add(folder))
+    assert told["usable"] is False
+    assert told["problems"][0]["code"] == "checkout_no_python"
+    assert "installer" in told["problems"][0]["change"]
+    assert told["settings"]["state"] == "unread"
+    python = environment(tmp_path / "elsewhere")
+    told = checkouts.describe(checkouts.add(folder, python))
+    assert (told["usable"], told["python"], told["named_python"]) == (True, str(python), str(python))
+    assert Checkouts(data).all()[0].python == python
+    assert checkouts.wait(PATIENCE_S)
+
+
+def test_a_panel_for_others_takes_checkouts_from_its_start_only(data: Path, newer_one: Path) -> None:
+    """Whoever adds a checkout lets a program of it run: behind --allow that is for the person at the machine."""
+    checkouts = Checkouts(data, Sources([newer_one]), closed=True)
+    with pytest.raises(ForbiddenPathError, match="cannot be added"):
+        checkouts.add(newer_one)
+    with pytest.raises(ForbiddenPathError):
+        checkouts.try_out("/etc")
+    assert [known.folder for known in checkouts.all()] == [newer_one]
+
+
+def test_its_settings_are_read_in_the_background_and_told(data: Path, newer_one: Path) -> None:
+    """Newer and lacking settings, other defaults, model types: all of it comes from the checkout's own Python."""
+    told: list[str] = []
+    checkouts = Checkouts(data, Sources([newer_one]), changed=lambda: told.append("changed"))
+    (known,) = checkouts.all()
+    assert checkouts.describe(known)["settings"]["state"] == "unread"
+    assert checkouts.newer(known).settings == {}
+    read(checkouts)
+    settings = checkouts.describe(known)["settings"]
+    assert settings["state"] == "ready"
+    assert settings["newer"] == [{"path": "sharpness", "type": "float", "default": 0.5}]
+    assert settings["lacking"] == ["force_circular_padding"]
+    assert {"path": "batch_size", "here": 1, "there": 3} in settings["defaults"]
+    assert settings["newer_model_types"] == ["NEW_MODEL_9"]
+    newer = checkouts.newer(known)
+    assert newer.settings == {"sharpness": NewerSetting("sharpness", "number", 0.5)}
+    assert newer.lacking == {"force_circular_padding"}
+    assert newer.names == {"model_type": ("NEW_MODEL_9",)}
+    assert newer.methods["NEW_MODEL_9"]
+    assert "STABLE_DIFFUSION_15" not in newer.methods
+    assert len(told) >= 2
+    json.dumps(checkouts.describe(known))
+
+
+def test_a_checkout_that_cannot_be_imported_says_why(data: Path, tmp_path: Path) -> None:
+    """Reading fails with the cause; the checkout is not offered any more until it is checked again."""
+    folder = set_up(tmp_path / "OneTrainer")
+    (folder / "modules/util/config/TrainConfig.py").write_text("import a_library_that_is_not_there\nconfig_version=11\n")
+    checkouts = read(Checkouts(data, Sources([folder])))
+    (known,) = checkouts.all()
+    settings = checkouts.describe(known)["settings"]
+    assert settings["state"] == "failed"
+    assert "a_library_that_is_not_there" in settings["error"]
+    assert checkouts.usable() == ()
+    set_up(tmp_path / "again")
+    (folder / "modules/util/config/TrainConfig.py").write_bytes(
+        (tmp_path / "again/modules/util/config/TrainConfig.py").read_bytes()
+    )
+    checkouts.check(known.id)
+    assert checkouts.wait(PATIENCE_S)
+    assert checkouts.describe(known)["settings"]["state"] == "ready"
+    assert checkouts.usable() == (known,)
+
+
+def test_lists_of_concepts_and_samples_can_be_read(data: Path, tmp_path: Path) -> None:
+    """Their relative paths are taken from the checkout, where OneTrainer looks for them."""
+    folder = set_up(tmp_path / "OneTrainer")
+    (folder / "pictures").mkdir()
+    mine = [{"name": "a", "path": "pictures"}, {"name": "b", "path": "/elsewhere"}, {"name": "c", "path": "not/there"}]
+    (folder / "training_concepts" / "mine.json").write_text(json.dumps(mine))
+    (folder / "training_concepts" / "broken.json").write_text("{")
+    checkouts = Checkouts(data, Sources([folder]))
+    (known,) = checkouts.all()
+    assert checkouts.describe(known)["lists"]["concepts"] == ["broken", "concepts", "mine"]
+    paths = [item["path"] for item in checkouts.read_list(known.id, "concepts", "mine")]
+    assert paths == [str(folder / "pictures"), "/elsewhere", "not/there"]
+    assert isinstance(checkouts.read_list(known.id, "samples", "samples"), list)
+    with pytest.raises(ConfigFileError):
+        checkouts.read_list(known.id, "concepts", "broken")
+    for kind, name in (("concepts", "../../secrets"), ("presets", "x")):
+        with pytest.raises(ConfigNotFoundError):
+            checkouts.read_list(known.id, kind, name)
+
+
+def test_a_run_can_note_which_checkout_it_used(data: Path, newer_one: Path) -> None:
+    """Folder, interpreter, revision, version and libraries."""
+    checkouts = read(Checkouts(data, Sources([newer_one])))
+    record = checkouts.record(checkouts.all()[0])
+    assert record["folder"] == str(newer_one)
+    assert record["python"] == str(newer_one / "venv/bin/python")
+    assert record["config_version"] == 12
+    assert record["versions"]["python"]
+
+
+def test_an_unreadable_list_does_not_keep_the_panel_from_starting(data: Path) -> None:
+    """A damaged file is no reason to have no panel."""
+    (data / "checkouts.json").write_text('{"checkouts": [3, {"folder": 5}, {}], "forgotten": [null]}')
+    assert Checkouts(data).all() == ()
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment of whoever runs the tests names no checkout."""
+    for name in ("ONETRAINER_PATH", "ONETRAINER_PYTHON", "OT_PYTHON_VENV", "OT_CONDA_ENV"):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    assert behave
