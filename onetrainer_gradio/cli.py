@@ -34,12 +34,14 @@ examples:
   {PROGRAM} --demo                          try everything with a tiny model that comes along
   {PROGRAM} --config my_lora.json           open with the settings of a file
   {PROGRAM} --host 0.0.0.0 --token          open to the local network, with a new token
+  {PROGRAM} --onetrainer ~/OneTrainer       know a OneTrainer checkout: its models, presets and settings
   {PROGRAM} train my_lora.json              train without a page (see: {PROGRAM} train --help)
 
 environment:
   {DATA_VARIABLE}       the data folder, when --data is not given
   {PASSWORD_VARIABLE}   the password, when --password is not given
   {TOKEN_VARIABLE}      the token, when --token is not given
+  ONETRAINER_PATH              a OneTrainer checkout to know, besides those in the usual places
 
 Ctrl-C stops the panel. Runs in processes of their own go on, and the panel shows them again when it is started anew.
 """
@@ -68,6 +70,8 @@ class PanelOptions:
     config: Path | None = None
     in_process: bool = False
     backend: str = "builtin"
+    checkouts: tuple[Path, ...] = ()
+    find_checkouts: bool = True
     allow: tuple[Path, ...] = ()
     public_hosts: tuple[str, ...] = ()
     open_browser: bool | None = None
@@ -84,6 +88,7 @@ class TrainOptions:
     in_process: bool = False
     detach: bool = False
     backend: str = "builtin"
+    checkout: Path | None = None
     max_steps: int | None = None
     name: str = ""
     resume: str = ""
@@ -148,6 +153,20 @@ def panel_parser() -> argparse.ArgumentParser:
 
     training = parser.add_argument_group("training")
     _add_training(training)
+    training.add_argument(
+        "--onetrainer",
+        action="append",
+        default=[],
+        type=_folder,
+        metavar="FOLDER",
+        help="know this OneTrainer checkout; may be given several times",
+    )
+    training.add_argument(
+        "--find-onetrainer",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="look for OneTrainer in the usual places, as the home folder (default: yes)",
+    )
 
     about = parser.add_argument_group("about")
     _add_log_level(about)
@@ -167,6 +186,7 @@ def train_parser() -> argparse.ArgumentParser:
     _add_data(parser)
     where = parser.add_mutually_exclusive_group()
     _add_training(parser, where)
+    parser.add_argument("--onetrainer", type=_folder, metavar="FOLDER", help="train with this OneTrainer checkout")
     where.add_argument("--detach", action="store_true", help="start the run in the background and return at once")
     _add_log_level(parser)
     return parser
@@ -220,6 +240,8 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
         config=given.config,
         in_process=given.in_process,
         backend=given.backend,
+        checkouts=tuple(given.onetrainer),
+        find_checkouts=given.find_onetrainer,
         allow=tuple(path.expanduser().absolute() for path in given.allow),
         public_hosts=tuple(given.public_host),
         open_browser=given.open_browser,
@@ -236,6 +258,7 @@ def _train_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
         in_process=given.in_process,
         detach=given.detach,
         backend=given.backend,
+        checkout=given.onetrainer,
         max_steps=given.max_steps,
         name=given.name,
         resume=str(Path(given.resume).expanduser().absolute()) if given.resume else "",
@@ -251,6 +274,13 @@ def _file(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"there is no file {text!r}")
+    return path
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}; give the one that OneTrainer was cloned or unpacked into")
     return path
 
 

@@ -47,6 +47,8 @@ class PanelSettings:
     data_folder: Path
     in_process: bool = False
     backend: str = "builtin"
+    checkouts: tuple[Path, ...] = ()
+    find_checkouts: bool = False
     allowed_roots: tuple[Path, ...] = ()
     demo: bool = False
     config_file: Path | None = None
@@ -67,6 +69,8 @@ def make_app(settings: PanelSettings, *, access: Access | None = None) -> FastAP
             data_folder=settings.data_folder,
             in_process=settings.in_process,
             backend=settings.backend,
+            checkouts=settings.checkouts,
+            find_checkouts=settings.find_checkouts,
             allowed_roots=settings.allowed_roots,
             demo=settings.demo,
         )
@@ -192,6 +196,8 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
         data_folder=options.data,
         in_process=options.in_process,
         backend=options.backend,
+        checkouts=options.checkouts,
+        find_checkouts=options.find_checkouts,
         allowed_roots=options.allow,
         demo=options.demo,
         config_file=options.config,

@@ -57,7 +57,13 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         message = f"The data folder {options.data} cannot be made: {error.strerror}"
         raise CommandLineError(message, change="give another --data") from error
     os.chdir(options.data)  # relative paths of the settings are meant from there
-    settings = ServiceSettings(data_folder=options.data, in_process=options.in_process, backend=options.backend)
+    settings = ServiceSettings(
+        data_folder=options.data,
+        in_process=options.in_process,
+        backend=options.backend,
+        checkouts=(options.checkout,) if options.checkout else (),
+        find_checkouts=options.backend == "onetrainer",
+    )
     with Tenancy(options.data, f"training {options.config}"), TrainerService(settings) as service:
         config, name, notes = configuration(service, options.config, given)
         refuse_second_run(service)
@@ -98,7 +104,11 @@ def configuration(service: TrainerService, name: str, path: Path) -> tuple[Train
 def run_options(options: TrainOptions, name: str) -> RunOptions:
     """The run options that a command line stands for."""
     return RunOptions(
-        name=options.name or name, max_steps=options.max_steps, resume_from=options.resume, started_by="command line"
+        name=options.name or name,
+        checkout=str(options.checkout or ""),
+        max_steps=options.max_steps,
+        resume_from=options.resume,
+        started_by="command line",
     )
 
 

@@ -140,3 +140,16 @@ def test_the_line_is_read_without_loading_anything_heavy():
     code = f"import sys, onetrainer_gradio.cli; print(*sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == []
+
+
+def test_checkouts_are_named_and_found(tmp_path, capsys):
+    """A panel may know several, training takes one; a folder that is not there is said before anything starts."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    options = parse(["--onetrainer", str(one), "--onetrainer", str(two), "--no-find-onetrainer"], {})
+    assert (options.checkouts, options.find_checkouts) == ((one, two), False)
+    assert parse([], {}).find_checkouts
+    assert parse(["train", "x.json", "--onetrainer", str(one)], {}).checkout == one
+    assert main(["--onetrainer", str(tmp_path / "three")]) == 2
+    assert "cloned or unpacked" in capsys.readouterr().err

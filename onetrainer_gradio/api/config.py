@@ -14,7 +14,10 @@ from starlette.responses import Response
 from onetrainer_gradio.api.replies import ErrorEntry, entry
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
+from onetrainer_gradio.api.training import options_of
 from onetrainer_gradio.config.documents import LISTS_OF_A_PACK, VERSION_KEY, from_document, to_document
+from onetrainer_gradio.config.options import RunOptions
+from onetrainer_gradio.errors import ConfigInvalidError
 from onetrainer_gradio.service.comparison import Source, SourceKind
 from onetrainer_gradio.service.configs import ConfigDocument
 
@@ -150,6 +153,8 @@ class Validation(BaseModel):
     valid: bool = Field(description="Whether a run can start with it.")
     errors: list[ErrorEntry] = Field(description="What has to change.")
     warnings: list[ErrorEntry] = Field(description="What one should know.")
+    engine: str = Field("", description="Id of the engine that would carry out the run.")
+    engines: list[dict[str, Any]] = Field(default_factory=list, description="Each engine, whether it can, and why not.")
 
 
 @router.get("/current", response_model=ConfigReply)
@@ -256,11 +261,21 @@ def duplicate(service: Service, body: NewName) -> dict[str, Any]:
 def validate(
     service: Service, body: Annotated[dict[str, Any] | None, Body(description="A configuration; empty: the current one.")] = None
 ) -> dict[str, Any]:
-    """Check a configuration as before a start. The answer is 200 whatever is found."""
-    document = body.get("config") if body and body.keys() <= {"config"} else body
-    found = service.configs.validate(document or None)
+    """Check a configuration as before a start, for the engine that would carry it out. The answer is 200 whatever is found.
+
+    With `{"config": ..., "options": {"backend": "onetrainer", "checkout": ...}}` it is held against that engine.
+    """
+    asked = body if body and body.keys() <= {"config", "options"} else {"config": body}
+    document = asked.get("config") or None
+    options = options_of(service, asked.get("options")) or RunOptions()
+    found = service.configs.validate(document, backend=options.backend, checkout=options.checkout)
     errors = [item for item in found if item["severity"] == "error"]
-    return {"ok": True, "valid": not errors, "errors": errors, "warnings": [item for item in found if item not in errors]}
+    try:
+        offers = service.engine_offers(document)
+    except ConfigInvalidError:  # it is among the errors
+        offers = {}
+    warnings = [item for item in found if item not in errors]
+    return {"ok": True, "valid": not errors, "errors": errors, "warnings": warnings, **offers}
 
 
 @router.get("/schema", response_model=dict[str, Any])

@@ -23,6 +23,7 @@ START_KEYS = frozenset({"config", "name", "options"})
 START_EXAMPLES: dict[str, Any] = {
     "current": {"summary": "the current settings", "value": {}},
     "saved": {"summary": "a saved configuration or preset", "value": {"config": "demo - new word LoRA"}},
+    "engine": {"summary": "with OneTrainer", "value": {"config": {"epochs": 4}, "options": {"backend": "onetrainer"}}},
     "own": {"summary": "settings of one's own", "value": {"config": {"epochs": 4}, "options": {"name": "test", "max_steps": 20}}},
 }
 

@@ -137,6 +137,11 @@ class Checkouts:
                 seen.add(known.folder)
                 yield known
 
+    @property
+    def can_add(self) -> bool:
+        """Whether checkouts can be added by hand."""
+        return not self._closed
+
     # which there are
 
     def all(self) -> tuple[Known, ...]:

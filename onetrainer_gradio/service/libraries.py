@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.documents import read_file
-from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.models import MODELS
 from onetrainer_gradio.config.presets import describe, nearest
 from onetrainer_gradio.errors import ConfigNotFoundError, ConfigValueError
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
@@ -97,7 +95,7 @@ class Libraries:
 
     def files(self) -> dict[str, Path]:
         """The presets of all libraries by name, in order."""
-        return {f"{library.title}/{path.stem}": path for library in self.all() for path in _files_of(library.folder)}
+        return {_name(library, path): path for library in self.all() for path in _files_of(library.folder)}
 
     def presets(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Name of each preset and what a list shows of it; files that are no presets are passed over."""
@@ -105,7 +103,7 @@ class Libraries:
             for path in _files_of(library.folder):
                 summary = self._summary(path)
                 if summary is not None:
-                    yield f"{library.title}/{path.stem}", {**summary, "family": library.title}
+                    yield _name(library, path), {**summary, "family": library.title}
 
     def read(self, name: str) -> dict[str, Any]:
         """The document of a preset.
@@ -189,10 +187,15 @@ def _title_of(folder: Path) -> str:
     return _clean(inside or folder.name) or "Library"
 
 
+def _name(library: Library, path: Path) -> str:
+    return f"{library.title}/{path.relative_to(library.folder).with_suffix('').as_posix()}"
+
+
 def _files_of(folder: Path) -> list[Path]:
-    """The JSON files right in a folder, those with OneTrainer's number sign among the others."""
+    """The JSON files right in a folder (OneTrainer's own is a tree), those with its number sign among the others."""
     try:
-        found = [path for path in folder.glob("*.json") if not path.name.startswith(".") and path.is_file()]
+        pattern = "**/*.json" if folder.name == "training_presets" else "*.json"
+        found = [path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file()]
     except OSError:
         return []
     return sorted(found, key=lambda path: path.name.lstrip("#").lower())[:_MOST_FILES]
@@ -205,8 +208,4 @@ def _about(path: Path) -> dict[str, Any] | None:
         return {"note": f"This file cannot be read: {error}"}
     if not isinstance(document, dict) or not _KEYS_OF_A_PRESET & document.keys():
         return None
-    summary: dict[str, Any] = describe(document)
-    model = str(summary.get("model_type"))
-    if model in ModelType.__members__:
-        summary["model"] = MODELS[ModelType(model)].label
-    return summary
+    return {**describe(document)}

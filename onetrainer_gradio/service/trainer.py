@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -333,6 +333,34 @@ class TrainerService:
             if answer is not None or left <= 0:
                 return _answer_dict(answer) if answer else None
             self._follower.wait(min(left, 0.25))
+
+    # engines
+
+    def engine_offers(self, config: TrainConfig | Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Which engine would carry out a configuration (None: the one being edited), and for each whether it can.
+
+        :raises ConfigInvalidError: when the configuration has values of a wrong type.
+        """
+        if config is None:
+            config = self.configs.train_config()
+        elif not isinstance(config, TrainConfig):
+            config, _ = from_document(dict(config))
+        present = self.engines.present(config)
+        return {"choice": self.engines.choice(), "engine": present.id, "engines": self.engines.offers(config)}
+
+    def import_list(
+        self, checkout: str, kind: str, name: str, *, revision: int | None = None, add: bool = False
+    ) -> ConfigDocument:
+        """Put a list of concepts or samples of a checkout into the settings being edited.
+
+        :raises CheckoutNotFoundError: when the checkout is not known.
+        :raises ConfigNotFoundError: when it has no such list.
+        :raises ConfigInvalidError: when its elements do not fit.
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        items = self.checkouts.read_list(checkout, kind, name)
+        present = self.configs.export()[kind] or []
+        return self.configs.patch({kind: [*present, *items] if add else items}, revision)
 
     # commands
 

@@ -1,0 +1,169 @@
+"""Checkouts and engines over REST."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from onetrainer_gradio.api.app import put_service
+from onetrainer_gradio.service import ServiceSettings, TrainerService
+from tests.api.conftest import ADDRESS
+from tests.backends.onetrainer.standin import set_up
+
+PATIENCE_S = 30.0
+BASE = "/api/onetrainer/checkouts"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A checkout of a later revision; these tests do not change it."""
+    return set_up(tmp_path_factory.mktemp("later") / "OneTrainer", newer=True)
+
+
+@pytest.fixture
+def known(panel, checkout):
+    """A panel that knows it, with its settings read, and uses it."""
+    reply = panel.client.post(BASE, json={"folder": str(checkout)})
+    assert reply.status_code == 200, reply.text
+    assert panel.service.checkouts.wait(PATIENCE_S)
+    checkout_id = reply.json()["checkout"]["id"]
+    assert panel.client.put("/api/engines", json={"engine": f"onetrainer:{checkout_id}"}).status_code == 200
+    return panel, checkout_id
+
+
+def change(panel, **changes):
+    revision = panel.client.get("/api/config/current").json()["revision"]
+    return panel.client.patch("/api/config/current", json={"revision": revision, "changes": changes})
+
+
+def test_a_checkout_is_looked_at_added_listed_and_removed(panel, checkout, tmp_path):
+    """What is missing is said before and after; a folder without OneTrainer is refused with the reason."""
+    looked = panel.client.post("/api/onetrainer/look", json={"folder": str(checkout)}).json()["checkout"]
+    assert (looked["usable"], looked["config_version"]) == (True, 12)
+    assert panel.client.get(BASE).json() == {"checkouts": [], "can_add": True}
+    added = panel.client.post(BASE, json={"folder": str(checkout)}).json()["checkout"]
+    assert panel.client.get(f"{BASE}/{added['id']}").json()["checkout"]["folder"] == str(checkout)
+    assert panel.client.post(f"{BASE}/{added['id']}/check").status_code == 200
+    refused = panel.client.post(BASE, json={"folder": str(tmp_path)})
+    assert refused.status_code == 422
+    assert "no OneTrainer" in refused.json()["error"]
+    assert refused.json()["errors"][0]["path"] == "folder"
+    assert panel.client.delete(f"{BASE}/{added['id']}").status_code == 200
+    assert panel.client.get(f"{BASE}/{added['id']}").status_code == 404
+
+
+def test_its_settings_are_in_the_schema_and_can_be_changed(known):
+    """A setting that only the checkout has goes through PATCH, export and import; resetting it takes it out again."""
+    panel, _ = known
+    schema = panel.client.get("/api/config/schema").json()
+    assert schema["properties"]["sharpness"]["default"] == 0.5
+    assert schema["properties"]["force_circular_padding"]["x-lacking"] is True
+    assert "NEW_MODEL_9" in schema["properties"]["model_type"]["enum"]
+    changed = change(panel, sharpness=0.75).json()
+    assert changed["config"]["sharpness"] == 0.75
+    assert "sharpness" in changed["changed"]
+    assert changed["was"]["sharpness"] == 0.5
+    exported = panel.client.get("/api/config/export").content
+    assert panel.client.post("/api/config/import", content=exported).json()["config"]["sharpness"] == 0.75
+    assert "sharpness" not in change(panel, sharpness=0.5).json()["config"]
+    bad = change(panel, sharpness="much")
+    assert (bad.status_code, bad.json()["errors"][0]["path"]) == (422, "sharpness")
+
+
+def test_without_it_they_are_unknown_again(known):
+    """With the built-in engine the form is our own; what was set stays in the document."""
+    panel, _ = known
+    change(panel, sharpness=0.75)
+    assert panel.client.put("/api/engines", json={"engine": "builtin"}).json()["choice"] == "builtin"
+    assert "sharpness" not in panel.client.get("/api/config/schema").json()["properties"]
+    assert panel.client.get("/api/config/current").json()["config"]["sharpness"] == 0.75
+    assert change(panel, model_type="NEW_MODEL_9").status_code == 422
+    warnings = panel.client.post("/api/config/validate").json()["warnings"]
+    assert any(warning["path"] == "sharpness" and "passes over" in warning["message"] for warning in warnings)
+
+
+def test_a_newer_model_type_can_be_chosen(known):
+    """Under its own name, with the methods that the checkout has for it; others stay wrong."""
+    panel, checkout_id = known
+    changed = change(panel, model_type="NEW_MODEL_9")
+    assert changed.json()["config"]["model_type"] == "NEW_MODEL_9"
+    checked = panel.client.post("/api/config/validate").json()
+    assert checked["engine"] == f"onetrainer:{checkout_id}"
+    assert {offer["id"]: offer["can"] for offer in checked["engines"]}["builtin"] is False
+    assert change(panel, model_type="NEW_MODEL_10").status_code == 422
+
+
+def test_the_engine_is_chosen_and_the_check_asks_it(known):
+    """Choice, present engine and reasons; a check can also be made for another engine."""
+    panel, checkout_id = known
+    panel.client.put("/api/config/current", json={"config": panel.document})
+    panel.client.put("/api/engines", json={"engine": "auto"})
+    engines = panel.client.get("/api/engines").json()
+    assert (engines["choice"], engines["engine"]) == ("auto", engines["engines"][0]["id"])
+    chosen = panel.client.put("/api/engines", json={"engine": f"onetrainer:{checkout_id}"}).json()
+    assert chosen["engine"] == f"onetrainer:{checkout_id}"
+    change(panel, training_method="EMBEDDING", output_model_format="SAFETENSORS")
+    mine = panel.client.post("/api/config/validate").json()
+    theirs = panel.client.post("/api/config/validate", json={"options": {"backend": "builtin"}}).json()
+    assert not any(error["path"] == "training_method" for error in mine["errors"])
+    assert any(error["path"] == "training_method" for error in theirs["errors"])
+    unknown = panel.client.post("/api/config/validate", json={"options": {"checkout": "/nowhere"}})
+    assert unknown.status_code == 404
+    smuggled = panel.client.post("/api/config/validate", json={"options": {"backend": "os:system"}})
+    assert smuggled.status_code == 422
+    assert panel.client.put("/api/engines", json={"engine": "best"}).status_code == 422
+
+
+def test_the_table_of_engines(known):
+    """One row for each model type and method."""
+    panel, checkout_id = known
+    rows = panel.client.get("/api/engines/table").json()["rows"]
+    row = next(row for row in rows if (row["model_type"], row["training_method"]) == ("FLUX_DEV_1", "LORA"))
+    assert {one["id"]: one["can"] for one in row["engines"]}[f"onetrainer:{checkout_id}"] is True
+
+
+def test_lists_of_the_checkout_come_into_the_settings(known):
+    """In the place of the present list, or behind it; an old revision conflicts."""
+    panel, checkout_id = known
+    path = f"{BASE}/{checkout_id}/lists/samples/samples"
+    items = panel.client.get(path).json()["items"]
+    taken = panel.client.post(path, json={}).json()
+    assert [item["prompt"] for item in taken["config"]["samples"]] == [item["prompt"] for item in items]
+    more = panel.client.post(path, json={"add": True, "revision": taken["revision"]}).json()
+    assert len(more["config"]["samples"]) == 2 * len(items)
+    assert panel.client.post(path, json={"revision": taken["revision"]}).status_code == 409
+    assert panel.client.post(f"{BASE}/{checkout_id}/lists/samples/none", json={}).status_code == 404
+
+
+def test_its_presets_are_a_library_that_goes_with_it(known):
+    """They can be opened; taking the checkout away takes them away."""
+    panel, checkout_id = known
+    names = [item["name"] for item in panel.client.get("/api/config/list").json()["configs"] if item["kind"] == "library"]
+    assert names == ["OneTrainer/SD1.5/#stand-in LoRA"]
+    assert panel.client.get(f"/api/config/load/{names[0].replace('#', '%23')}").status_code == 200
+    assert panel.client.delete(f"{BASE}/{checkout_id}").status_code == 200
+    assert not [item for item in panel.client.get("/api/config/list").json()["configs"] if item["kind"] == "library"]
+
+
+def test_pages_are_told_of_a_change(known):
+    """The snapshot of a new page and a message to the others say which engine is chosen and what the form follows."""
+    panel, checkout_id = known
+    with panel.socket() as socket:
+        first = socket.receive_json()
+        assert first["engine"]["count"] == 3  # the rehearsal, the built-in one, the checkout
+        panel.client.put("/api/engines", json={"engine": "builtin"})
+        while (message := socket.receive_json())["type"] != "engine":
+            pass
+        assert message["engine"] == {"choice": "builtin", "count": 3, "follows": ""}
+
+
+def test_behind_allowed_folders_only_the_start_names_checkouts(app, tmp_path, checkout):
+    """Nobody who only has the page can make the machine run a program of theirs."""
+    settings = ServiceSettings(
+        data_folder=tmp_path / "data", allowed_roots=(tmp_path,), checkouts=(checkout,), backend="tests.fakes.rehearsal:run"
+    )
+    put_service(app, TrainerService(settings))
+    with TestClient(app, base_url=ADDRESS) as client:
+        listed = client.get(BASE).json()
+        assert (len(listed["checkouts"]), listed["can_add"]) == (1, False)
+        assert client.post(BASE, json={"folder": str(tmp_path)}).status_code == 403
+        assert client.post("/api/onetrainer/look", json={"folder": str(tmp_path)}).status_code == 403
+        assert [item["name"] for item in client.get("/api/config/list").json()["configs"] if item["kind"] == "library"]
