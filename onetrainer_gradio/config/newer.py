@@ -69,11 +69,13 @@ class NewerSetting:
 class Newer:
     """How the configuration of a checkout differs from ours; empty where no checkout is followed.
 
-    ``source`` names the checkout in sentences. ``lacking`` are the paths that it does not know, ``names`` the values that it
-    knows beyond ours (path -> names), ``methods`` the training methods of each model type that has more there than here.
+    ``source`` names the checkout in sentences, ``key`` changes with anything here. ``lacking`` are the paths that it does not know,
+    ``names`` the values that it knows beyond ours (path -> names), ``methods`` the training methods of each model type that has
+    more there than here.
     """
 
     source: str = ""
+    key: str = ""
     settings: Mapping[str, NewerSetting] = field(default_factory=dict)
     lacking: frozenset[str] = frozenset()
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -126,7 +128,7 @@ def follow(schema: dict[str, Any], newer: Newer) -> dict[str, Any]:
     if newer == NOTHING_NEWER:
         return schema
     schema = copy.deepcopy(schema)
-    schema["x-follows"] = newer.source
+    schema["x-follows"] = {"key": newer.key, "title": newer.source}
     _name_types(schema, newer)
     for path, names in newer.names.items():
         if path != MODEL_TYPE and (place := _place(schema, path)) is not None:

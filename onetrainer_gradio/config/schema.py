@@ -41,6 +41,9 @@ At the root:
     parameters, and of the Adam beside it.
 ``x-not-offered``
     path -> why there is no control for it.
+
+Where the form follows a OneTrainer checkout (``newer.follow``), settings that only the checkout has carry ``x-newer``, those that
+it lacks ``x-lacking``, and at the root stands ``x-follows``: ``{"key", "title"}`` of the checkout.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -421,13 +421,15 @@ def newer_of(facts: CheckoutFacts, source: str) -> Newer:
     compared = checkout_facts.compare_fields(facts)
     settings = (_newer_setting(path, item) for path, item in compared.newer.items())
     methods = {name: tuple(methods) for name, methods in facts.methods.items() if set(methods) - set(_our_methods(name))}
-    return Newer(
+    found = Newer(
         source=source,
         settings={setting.path: setting for setting in settings if setting is not None},
         lacking=frozenset(compared.lacking),
         names=dict(_newer_names(facts)),
         methods={name: tuple(dict.fromkeys((*_our_methods(name), *theirs))) for name, theirs in methods.items()},
     )
+    content = (str(facts.folder), source, found.settings, sorted(found.lacking), found.names, found.methods)
+    return replace(found, key=hashlib.sha256(repr(content).encode()).hexdigest()[:16])
 
 
 def _newer_setting(path: str, item: FieldFacts) -> NewerSetting | None:

@@ -263,11 +263,8 @@ class Engines:
         return self._checkouts.newer(known) if known else NOTHING_NEWER
 
     def summary(self) -> dict[str, Any]:
-        """What a page has to know at once: the choice, how many engines there are, and which checkout the form follows."""
-        known = self.followed()
-        reading = self._checkouts.reading(known) if known else None
-        state = f"{known.id} {reading.state} {reading.revision}" if known and reading else ""
-        return {"choice": self.choice(), "count": len(self.all()), "follows": state}
+        """What a page has to know at once: the choice, how many checkouts are known, and the key of what the form follows."""
+        return {"choice": self.choice(), "checkouts": len(self._checkouts.all()), "follows": self.newer().key}
 
 
 _PASSED_OVER = "not_used_by_engine"

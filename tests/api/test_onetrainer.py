@@ -148,11 +148,12 @@ def test_pages_are_told_of_a_change(known):
     panel, checkout_id = known
     with panel.socket() as socket:
         first = socket.receive_json()
-        assert first["engine"]["count"] == 3  # the rehearsal, the built-in one, the checkout
+        schema = panel.client.get("/api/config/schema").json()
+        assert first["engine"]["follows"] == schema["x-follows"]["key"] != ""
         panel.client.put("/api/engines", json={"engine": "builtin"})
         while (message := socket.receive_json())["type"] != "engine":
             pass
-        assert message["engine"] == {"choice": "builtin", "count": 3, "follows": ""}
+        assert message["engine"] == {"choice": "builtin", "checkouts": 1, "follows": ""}
 
 
 def test_behind_allowed_folders_only_the_start_names_checkouts(app, tmp_path, checkout):
