@@ -59,6 +59,14 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HelperStarted(Event):
+    """A process that leads a group of its own works for the run; whoever ends the run by force ends that group, too."""
+
+    pid: int
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PhaseChanged(Event):
     """The run enters a phase; ``detail`` is a short text for people."""
 
@@ -240,6 +248,7 @@ class Emit(Protocol):
 
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
+    HelperStarted,
     PhaseChanged,
     Progressed,
     RunPlanned,

@@ -21,6 +21,7 @@ Backend = Callable[[TrainConfig, Emit, Control, RunOptions], Outcome]
 # name -> where its function is; a name with a colon is such a place itself
 BACKENDS: dict[str, str] = {
     "builtin": "onetrainer_gradio.backends.builtin:run",
+    "onetrainer": "onetrainer_gradio.backends.onetrainer.driver:run",
 }
 
 

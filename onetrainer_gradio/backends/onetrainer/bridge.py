@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,99 @@ def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         send(process.pid, number)
+
+
+class Bridge:
+    """The checkout's Python with the bridge script in it, warm for one run after another.
+
+    Its error output is ours, so that the console log goes on should we die; standard input is the only thing it needs of us.
+
+    :raises CheckoutError: when the interpreter cannot be started.
+    """
+
+    def __init__(self, python: Path, folder: Path, *, token: str = "", inherit: Sequence[int] = ()) -> None:
+        self.python, self.folder = python, folder
+        self._closed = False
+        try:
+            self._process = subprocess.Popen(
+                [str(python), str(BRIDGE_SCRIPT), "serve"],
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment_of_bridge(token),
+                pass_fds=tuple(inherit) if os.name != "nt" else (),
+                **own_group(),
+            )
+        except OSError as error:
+            raise not_startable(python, error) from error
+        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, name="bridge", daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The process, which leads a group of its own."""
+        return self._process.pid
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with contextlib.suppress(ValueError, OSError):
+            for raw in self._process.stdout:
+                if (body := parsed(raw.decode("utf-8", "replace"))) is not None:
+                    self._lines.put(body)
+        self._lines.put(None)
+
+    def next(self, timeout_s: float) -> dict[str, Any] | None:
+        """The next thing it says.
+
+        :raises queue.Empty: when it says nothing for so long. None once it has ended.
+        """
+        return self._lines.get(timeout=timeout_s)
+
+    def send(self, body: Mapping[str, Any]) -> None:
+        """Tells it something; a bridge that has ended hears nothing."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(json.dumps(body).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def signal(self, number: int, *, group: bool = True) -> None:
+        """Sends a signal to it, and to what it started."""
+        if group:
+            signal_group(self._process, number)
+        else:
+            with contextlib.suppress(OSError):
+                self._process.send_signal(number)
+
+    def interrupt(self) -> None:
+        """Ctrl-C for it alone, so that its helpers do not die under its hands."""
+        self.signal(signal.SIGINT if os.name != "nt" else getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM), group=False)
+
+    def status(self, timeout_s: float = 5.0) -> int | None:
+        """How it ended: the exit code, or the negative number of the signal; None when it has not within the time."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def close(self, patience_s: float = 5.0) -> None:
+        """Ends it, in good order if it goes within the time, and everything that is left of its group."""
+        if self._closed:
+            return
+        self.send({"type": "shutdown"})
+        try:
+            if patience_s and self.status(patience_s) is None:
+                self.signal(signal.SIGTERM)
+                self.status(min(patience_s, 2.0))
+        finally:
+            self._closed = True
+            signal_group(self._process, getattr(signal, "SIGKILL", signal.SIGTERM))
+            self._process.wait()
+            self._reader.join(1.0)
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(OSError):
+                        stream.close()
 
 
 def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> dict[str, Any]:

@@ -30,17 +30,21 @@ if sys.version_info < OLDEST_PYTHON:
 
 import contextlib
 import enum
+import gc
 import io
 import json
 import math
 import os
 import platform
+import random
 import re
+import signal
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any, get_args, get_origin
+from functools import partial
+from typing import Any, NoReturn, get_args, get_origin
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "mgds", "safetensors", "bitsandbytes")
 BAR = re.compile(r"^(?P<name>[^|]*?):?\s*\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)\s*\[")
@@ -167,6 +171,14 @@ def attempt(action: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         return action(), None
     except BaseException as error:  # noqa: BLE001 - the body of a run: whatever is raised is the cause of its end
         return None, error
+
+
+def quietly(action: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """What an action gives, or the ordinary error that it raises; an interrupt goes on its way."""
+    result, error = attempt(action)
+    if error is not None and not isinstance(error, Exception):
+        raise error
+    return result, error
 
 
 def cause_of(error: BaseException) -> dict[str, Any]:
@@ -296,6 +308,705 @@ def read_methods(model_types: Any, training_methods: Any) -> dict[str, list[str]
     }
 
 
+# ---------------------------------------------------------------------------------------------------------------- driving
+
+# What a status of OneTrainer's contains -> phase, most telling first.
+PHASES = (
+    ("previous backup", "loading"),
+    ("backup", "backing_up"),
+    ("saving", "saving"),
+    ("validation", "validating"),
+    ("sampling", "sampling"),
+    ("cach", "caching"),
+    ("training", "training"),
+    ("loading", "loading"),
+    ("setup", "loading"),
+    ("hugging face", "loading"),
+)
+# Nothing can be asked of OneTrainer meanwhile: a stop interrupts it.
+INTERRUPTED = frozenset({"loading", "caching"})
+BAR_PHASES = frozenset({"loading", "caching", "validating"})
+LOSS, SMOOTH_LOSS, RATE, VALIDATION = "loss/train_step", "smooth_loss/train_step", "lr/", "loss/validation_step/"
+TOTAL = "total_average"
+STOPPING = "the run is stopping"
+COMMANDS = frozenset({"stop", "pause", "resume", "sample_default", "sample_custom", "backup_now", "save_now"})
+COMMAND_ID = "onetrainer_gradio_command_id"
+NO_SPACE = "Nothing was written. Is the disk full?"
+
+
+class SamplingStopped(Exception):  # noqa: N818 - a signal, not an error
+    """A stop was asked for while a picture is painted."""
+
+
+class Desk:
+    """What the parent says, laid down by the thread that reads and taken by the one that trains."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.changed = threading.Condition(threading.RLock())
+        self.runs: list[dict[str, Any]] = []
+        self.commands: list[dict[str, Any]] = []
+        self.drive: Drive | None = None
+        self.orphaned = False
+        self.over = False
+
+    def listen(self) -> None:
+        """Reads until the parent is gone."""
+        for line in sys.stdin:
+            body, error = attempt(partial(json.loads, line))
+            if error is None and isinstance(body, dict):
+                self.hear(body)
+        with self.changed:
+            self.orphaned = self.over = True
+            drive = self.drive
+            if drive is None:
+                leave(0)
+            drive.ask_to_stop()
+            self.changed.notify_all()
+
+    def hear(self, body: dict[str, Any]) -> None:
+        """One line of the parent's."""
+        kind = body.get("type")
+        with self.changed:
+            if kind == "run":
+                self.runs.append(body)
+            elif kind == "shutdown":
+                self.over = True
+            elif self.drive is None and kind == "stop" and self.runs:
+                self.runs.clear()
+                self.answer(body)
+                self.wire.send("run_done", outcome="stopped", error=None, phase="starting")
+            elif self.drive is None:
+                self.answer(body, "refused", "no run is going on")
+            elif kind not in COMMANDS:
+                self.answer(body, "refused", "OneTrainer does not know the command")
+            elif kind == "stop":
+                self.drive.ask_to_stop()
+                self.answer(body)
+            else:
+                self.commands.append(body)
+            self.changed.notify_all()
+
+    def next_run(self, onetrainer: dict[str, Any]) -> Drive | None:
+        """Waits for a run; None when there will be none."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.runs or self.over)
+            if not self.runs or self.orphaned:
+                return None
+            self.drive = Drive(self, onetrainer, self.runs.pop(0))
+            return self.drive
+
+    def take(self, kind: str) -> list[dict[str, Any]]:
+        """The waiting commands of a kind."""
+        with self.changed:
+            taken = [body for body in self.commands if body.get("type") == kind]
+            self.commands = [body for body in self.commands if body.get("type") != kind]
+            return taken
+
+    def answer(self, body: dict[str, Any], outcome: str = "done", reason: str = "", result: str = "") -> None:
+        """The one answer to a command."""
+        kind = body.get("type", "")
+        self.wire.event(
+            "command_answered", command_id=body.get("id", ""), command=kind, outcome=outcome, reason=reason, result=result
+        )
+
+
+class Drive:
+    """One run: what OneTrainer calls, says and writes becomes events; what the parent says becomes what OneTrainer asks for."""
+
+    def __init__(self, desk: Desk, onetrainer: dict[str, Any], body: dict[str, Any]) -> None:
+        self.desk, self.wire, self.onetrainer = desk, desk.wire, onetrainer
+        self.document: dict[str, Any] = body["config"]
+        self.resume_from: str = body.get("resume_from") or ""
+        self.max_steps: int = body.get("max_steps") or 0
+        self.config: Any = None
+        self.trainer: Any = None
+        self.phase = "queued"
+        self.stopping = self.interrupted = self.limit_reached = False
+        self.scalars: dict[str, float] = {}
+        self.validation: dict[str, float] = {}
+        self.rates: list[str] = []
+        self.planned = False
+        self.first_step = 0
+        self.pending_gradients = False
+        self.step_at = time.monotonic()
+        self.warned: set[str] = set()
+        self.progress_at = 0.0
+        # the round of pictures that is being painted, the backup that is being written, and who asked for them
+        self.painted = 0
+        self.painting_error = ""
+        self.round_open = self.round_custom = False
+        self.asked: dict[str, list[dict[str, Any]]] = {"sample_default": [], "backup_now": [], "save_now": []}
+        self.custom: dict[str, dict[str, Any]] = {}
+        self.backup: tuple[str, str] | None = None
+        self.closing = self.ending = self.saved_finally = False
+
+    # -- the run
+
+    def carry_out(self) -> None:
+        """From the settings to ``run_done``."""
+        outcome, error = attempt(self.run)
+        if isinstance(error, KeyboardInterrupt) and self.interrupted:
+            outcome, error = attempt(self.end_stopped)
+        with self.desk.changed:
+            self.desk.drive = None
+            left, self.desk.commands = self.desk.commands, []
+        quietly(self.settle)
+        reason = STOPPING if self.stopping else "the run has ended"
+        for body in (*left, *self.custom.values(), *(one for asked in self.asked.values() for one in asked)):
+            self.desk.answer(body, "refused", reason)
+        failure: dict[str, Any] | None = None
+        if isinstance(error, KeyboardInterrupt):
+            outcome = "interrupted"
+        elif error is not None:
+            outcome, failure = "failed", cause_of(error)
+            traceback.print_exception(error)
+            error.__traceback__ = None
+        quietly(self.clean_up)
+        self.desk.wire.send("run_done", outcome=outcome, error=failure, phase=self.phase)
+
+    def run(self) -> str:
+        """Trains; says how it ended."""
+        try:
+            self.enter("loading")
+            if self.stopping:
+                return "stopped"
+            self.read_config()
+            self.trainer = self.onetrainer["create_trainer"](self.config, self.callbacks(), self.commands())
+            self.listen_to_scalars(self.trainer.tensorboard)
+            self.trainer.start()
+            self.take_hold()
+            if not self.stopping:
+                self.trainer.train()
+        finally:
+            with self.desk.changed:
+                self.closing = True
+        return self.end_stopped() if self.stopping else self.end("completed")
+
+    def end_stopped(self) -> str:
+        """The end after a stop: what was trained is backed up and saved."""
+        if self.desk.orphaned:
+            self.config.backup_before_save = True
+        return self.end("stopped")
+
+    def end(self, outcome: str) -> str:
+        with self.desk.changed:
+            self.ending = True
+            if outcome == "stopped":
+                self.phase_is("stopping")
+        trained = bool(getattr(self.trainer, "one_step_trained", False))
+        if self.trainer is not None and getattr(self.trainer, "model", None) is not None:
+            self.trainer.end()
+        self.settle()
+        if trained and not self.saved_finally:
+            raise OSError(28, NO_SPACE, str(self.config.output_model_destination))
+        return outcome
+
+    def clean_up(self) -> None:
+        """Its chart server ends, and its memory is free."""
+        trainer, self.trainer, self.config = self.trainer, None, None
+        board, child = getattr(trainer, "tensorboard", None), getattr(trainer, "tensorboard_subprocess", None)
+        if board is not None:
+            quietly(board.close)
+        if child is not None:
+            end_child(child)
+        trainer = board = child = None
+        gc.collect()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+    def read_config(self) -> None:
+        """The settings become OneTrainer's, and are told as it took them."""
+        self.config = self.onetrainer["TrainConfig"].default_values().from_dict(self.document)
+        told, error = quietly(lambda: self.config.to_pack_dict(secrets=False))
+        self.wire.send("config", config=plain_document(told if error is None else self.config.to_dict()))
+        if self.resume_from:
+            self.config.continue_last_backup = True
+            self.config.get_last_backup_path = lambda: self.resume_from
+        elif self.config.continue_last_backup and self.config.get_last_backup_path() is None:
+            self.warn("no_backup", "There is no backup to go on from; the run begins anew.", "continue_last_backup")
+
+    def take_hold(self) -> None:
+        """The model is there: painting and writing are listened to."""
+        trainer = self.trainer
+        trainer.model_saver.save = self.listen_to_saver(trainer.model_saver.save)
+        trainer.model_sampler.sample = self.listen_to_sampler(trainer.model_sampler.sample)
+        self.first_step = trainer.model.train_progress.global_step
+        path = self.resume_from or (self.config.get_last_backup_path() if self.config.continue_last_backup else None)
+        if path:
+            self.wire.event("resumed", path=str(path), global_step=self.first_step)
+
+    # -- what OneTrainer says
+
+    def callbacks(self) -> Any:
+        """Its callbacks; what goes wrong in ours is told instead of swallowed."""
+        functions = {
+            "on_update_train_progress": self.guarded(self.on_progress),
+            "on_update_status": self.guarded(self.on_status),
+        }
+        return self.onetrainer["TrainCallbacks"](**functions)
+
+    def guarded(self, function: Callable[..., None]) -> Callable[..., None]:
+        def call(*values: Any) -> None:
+            _, error = quietly(lambda: function(*values))
+            if error is None:
+                return
+            traceback.print_exception(error)
+            cause = cause_of(error)
+            text = f"What OneTrainer tells could not be passed on: {cause['kind']}: {cause['message']}."
+            self.warn("bridge_callback", text)
+
+        return call
+
+    def warn(self, code: str, message: str, path: str = "") -> None:
+        """Something to know, once."""
+        if message not in self.warned:
+            self.warned.add(message)
+            self.wire.event("warned", code=code, message=message, path=path)
+
+    def phase_is(self, phase: str) -> None:
+        if phase != self.phase:
+            self.phase = phase
+            self.wire.event("phase_changed", phase=phase)
+
+    def enter(self, phase: str) -> None:
+        """The phase, said when it changes; a run that is stopping does not go back to training."""
+        with self.desk.changed:
+            if self.stopping and phase in ("training", "paused", *INTERRUPTED):
+                return
+            self.phase_is(phase)
+
+    def on_status(self, status: str) -> None:
+        """One of OneTrainer's own sentences."""
+        self.settle()
+        words = status.lower()
+        phase = next((phase for word, phase in PHASES if word in words), None)
+        if phase is not None:
+            self.enter(phase)
+        if phase == "sampling":
+            self.round_open, self.round_custom = True, False
+            self.painted, self.painting_error = 0, ""
+
+    def on_bar(self, name: str, done: int, total: int) -> None:
+        """A progress bar of OneTrainer's, or of a library."""
+        if name not in OWN_BARS and self.phase in BAR_PHASES:
+            self.progress(done, total, name)
+
+    def progress(self, done: int, total: int, detail: str = "") -> None:
+        now = time.monotonic()
+        if done >= total or now - self.progress_at >= PROGRESS_EVERY_S:
+            self.progress_at = now
+            self.wire.event("progressed", phase=self.phase, done=done, total=total, detail=detail)
+
+    def listen_to_scalars(self, board: Any) -> None:
+        """Loss and learning rates go to its charts; they pass here."""
+        original = board.add_scalar
+
+        def add_scalar(name: str, value: Any, *rest: Any, **named: Any) -> Any:
+            quietly(lambda: self.note_scalar(name, float(value)))
+            return original(name, value, *rest, **named)
+
+        board.add_scalar = add_scalar
+
+    def note_scalar(self, name: str, value: float) -> None:
+        if name.startswith(VALIDATION):
+            self.validation[name[len(VALIDATION) :]] = value
+        else:
+            self.scalars[name] = value
+
+    def on_progress(self, progress: Any, epoch_length: int, epochs: int) -> None:
+        """After a batch, and after an epoch: ``epoch_length`` is what OneTrainer calls the greatest step."""
+        self.settle()
+        loss = self.scalars.pop(LOSS, None)
+        if loss is not None:
+            self.tell_step(progress, int(epoch_length), int(epochs), loss)
+        if progress.epoch_step > 0:
+            self.pending_gradients = loss is None
+        if self.max_steps and progress.global_step >= self.max_steps:
+            self.limit_reached = True
+        if not self.pending_gradients and not self.limit_reached:
+            self.hold()
+
+    def tell_step(self, progress: Any, epoch_length: int, epochs: int, loss: float) -> None:
+        rates = {name[len(RATE) :]: self.scalars.pop(name) for name in list(self.scalars) if name.startswith(RATE)}
+        accumulated = max(1, int(getattr(self.config, "gradient_accumulation_steps", 1) or 1))
+        if not self.planned:
+            self.planned, self.rates = True, list(rates)
+            self.tell_plan(epoch_length, epochs, accumulated)
+        now = time.monotonic()
+        seconds, self.step_at = now - self.step_at, now
+        self.wire.event(
+            "step_done",
+            update_step=progress.global_step // accumulated,
+            global_step=progress.global_step,
+            epoch=progress.epoch,
+            epoch_step=progress.epoch_step,
+            epoch_sample=progress.epoch_sample,
+            loss=loss,
+            smooth_loss=self.scalars.pop(SMOOTH_LOSS, loss),
+            grad_norm=None,
+            learning_rates=[rates.get(name, math.nan) for name in self.rates],
+            seconds=seconds,
+            pictures=int(self.config.batch_size) * accumulated,
+        )
+
+    def tell_plan(self, epoch_length: int, epochs: int, accumulated: int) -> None:
+        total = epoch_length * epochs
+        total = min(total, self.max_steps) if self.max_steps else total
+        parameters = getattr(self.trainer, "parameters", None) or ()
+        trained, _ = quietly(lambda: sum(item.numel() for item in parameters if item.requires_grad))
+        self.wire.event(
+            "run_planned",
+            total_steps=total,
+            steps_per_epoch=epoch_length,
+            total_updates=total // accumulated,
+            epochs=epochs,
+            first_step=self.first_step,
+            pictures=epoch_length * int(self.config.batch_size),
+            trainable_parameters=trained or 0,
+            learning_rates=self.rates,
+        )
+
+    # -- what OneTrainer writes
+
+    def settle(self) -> None:
+        """Tells what is complete now: a backup once OneTrainer has left it, a round of pictures, a validation."""
+        if self.backup is not None:
+            (path, failure), self.backup = self.backup, None
+            self.tell_backup(path, failure)
+        if self.validation:
+            losses, self.validation = self.validation, {}
+            total = losses.pop(TOTAL, None)
+            mean = total if total is not None else sum(losses.values()) / len(losses)
+            self.wire.event("validated", global_step=self.trainer.model.train_progress.global_step, losses=losses, total=mean)
+        if self.round_open:
+            self.round_open = False
+            if not self.round_custom:
+                self.answer_default()
+        if self.phase in ("sampling", "backing_up", "saving", "validating"):
+            self.step_at = time.monotonic()
+
+    def answer_default(self) -> None:
+        asked, self.asked["sample_default"] = self.asked["sample_default"], []
+        for body in asked:
+            if self.painted:
+                self.desk.answer(body)
+            else:
+                none = STOPPING if self.stopping else "no sample prompt is enabled"
+                self.desk.answer(body, "refused", self.painting_error or none)
+
+    def tell_backup(self, path: str, failure: str) -> None:
+        progress = self.trainer.model.train_progress
+        whole = os.path.isdir(path) and bool(os.listdir(path))
+        asked = [*self.asked["backup_now"], *self.desk.take("backup_now")]
+        self.asked["backup_now"] = []
+        if whole and not failure:
+            steps = {"global_step": progress.global_step, "epoch": progress.epoch, "epoch_step": progress.epoch_step}
+            self.wire.event("backup_made", path=path, bytes=size_of(path), **steps)
+        else:
+            failure = failure or NO_SPACE
+            self.wire.event("backup_failed", path=path, error=storage_error(failure, path))
+        for body in asked:
+            if failure:
+                self.desk.answer(body, "refused", failure)
+            else:
+                self.desk.answer(body, result=path)
+
+    def listen_to_saver(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Its saver writes backups, intermediate and final models; what it says about the outcome is not taken for granted."""
+
+        def save(*values: Any, **named: Any) -> Any:
+            model_format = str(named.get("output_model_format", values[2] if len(values) > 2 else ""))
+            path = str(named.get("output_model_destination", values[3] if len(values) > 3 else ""))
+            known = os.path.exists(path)
+            _, error = attempt(lambda: original(*values, **named))
+            failure = problem_of(error) if error is not None else "" if os.path.exists(path) else NO_SPACE
+            if model_format == "INTERNAL":
+                self.backup = (path, failure)
+            else:
+                self.tell_save(path, failure, remove=bool(failure) and not known)
+            if error is not None:
+                raise error
+
+        return save
+
+    def tell_save(self, path: str, failure: str, *, remove: bool) -> None:
+        final = self.ending
+        if remove:
+            quietly(lambda: os.unlink(path))
+        asked = [*self.asked["save_now"], *self.desk.take("save_now")]
+        self.asked["save_now"] = []
+        if failure:
+            if not final:
+                self.wire.event("save_failed", path=path, error=storage_error(failure, path))
+        else:
+            self.saved_finally = self.saved_finally or final
+            step = self.trainer.model.train_progress.global_step
+            self.wire.event("model_saved", path=path, final=final, global_step=step, bytes=size_of(path))
+        for body in asked:
+            if failure:
+                self.desk.answer(body, "refused", failure)
+            else:
+                self.desk.answer(body, result=path)
+
+    def listen_to_sampler(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Its sampler paints one picture a call; where it lies, how it was made and how far it is are told."""
+
+        def sample(*values: Any, **named: Any) -> Any:
+            config = named.get("sample_config", values[0] if values else None)
+            destination = str(named.get("destination", values[1] if len(values) > 1 else ""))
+            body = self.custom.pop(getattr(config, COMMAND_ID, ""), None)
+            self.round_custom = self.round_custom or body is not None
+            if self.stopping:
+                if body is not None:
+                    self.desk.answer(body, "refused", STOPPING)
+                return None
+            self.draw_seed(config)
+            self.show_progress(named, config, custom=body is not None)
+            started = time.monotonic()
+            result, error = attempt(lambda: original(*values, **named))
+            if error is None:
+                self.tell_sample(config, destination, time.monotonic() - started, body)
+                return result
+            reason = STOPPING if isinstance(error, SamplingStopped) else f"The picture could not be painted: {problem_of(error)}"
+            if body is not None:
+                self.desk.answer(body, "refused", reason)
+            if isinstance(error, SamplingStopped):
+                return None
+            self.painting_error = reason
+            if isinstance(error, Exception):
+                self.warn("sampling_failed", reason, "samples")
+            raise error
+
+        return sample
+
+    def draw_seed(self, config: Any) -> None:
+        """A random seed is drawn here, so that the picture can be painted again."""
+        if getattr(config, "random_seed", False):
+            config.random_seed = False
+            config.seed = random.SystemRandom().randrange(2**31)
+
+    def show_progress(self, named: dict[str, Any], config: Any, *, custom: bool) -> None:
+        original = named.get("on_update_progress")
+        enabled = [item for item in self.config.samples or () if item.enabled]
+        number, count = self.painted, 1 if custom else max(len(enabled), self.painted + 1)
+
+        def on_update_progress(done: int, total: int) -> None:
+            if original is not None:
+                original(done, total)
+            self.progress(number * total + done, count * total, str(config.prompt))
+            if self.stopping:
+                raise SamplingStopped
+
+        named["on_update_progress"] = on_update_progress
+
+    def tell_sample(self, config: Any, destination: str, seconds: float, body: dict[str, Any] | None) -> None:
+        folder, name = os.path.split(destination)
+        made = sorted(item for item in os.listdir(folder) if item.startswith(name)) if os.path.isdir(folder) else []
+        if not made:
+            self.painting_error = "OneTrainer wrote no picture"
+            if body is not None:
+                self.desk.answer(body, "refused", self.painting_error)
+            return
+        self.painted += 1
+        folder_name = os.path.basename(folder)
+        progress = self.trainer.model.train_progress
+        path = os.path.join(folder, made[0])
+        index = folder_name.partition(" - ")[0]
+        ema = getattr(self.trainer.model, "ema", None) is not None and not folder_name.endswith(" - no-ema")
+        commands = [body] if body is not None else self.asked["sample_default"]
+        self.wire.event(
+            "sample_made",
+            path=path,
+            kind="custom" if body is not None else "default",
+            index=int(index) if index.isdecimal() and body is None else 0,
+            prompt=config.prompt,
+            negative_prompt=config.negative_prompt,
+            width=config.width,
+            height=config.height,
+            seed=config.seed,
+            diffusion_steps=config.diffusion_steps,
+            cfg_scale=config.cfg_scale,
+            noise_scheduler=str(config.noise_scheduler),
+            global_step=progress.global_step,
+            epoch=progress.epoch,
+            epoch_step=progress.epoch_step,
+            seconds=seconds,
+            ema=ema,
+            command_id=commands[0].get("id", "") if commands else "",
+        )
+        if body is not None:
+            self.desk.answer(body, result=path)
+
+    # -- what the parent says
+
+    def ask_to_stop(self) -> None:
+        """A stop, or the parent's death: at once where nothing can be asked of OneTrainer, else at the end of the step."""
+        with self.desk.changed:
+            first, self.stopping = not self.stopping, True
+            interrupt = first and self.phase in INTERRUPTED and not self.closing
+            self.phase_is("stopping")
+            if interrupt:
+                self.interrupted = True
+                interrupt_main_thread()
+            self.desk.changed.notify_all()
+
+    def commands(self) -> Any:
+        """OneTrainer asks for commands; it gets its own, and those of the parent at that moment."""
+        drive = self
+        kind: Any = self.onetrainer["TrainCommands"]
+
+        class Commands(kind):  # type: ignore[misc]
+            def get_stop_command(self) -> bool:
+                return drive.stopping or drive.limit_reached or bool(super().get_stop_command())
+
+            def get_and_reset_sample_default_command(self) -> bool:
+                asked = super().get_and_reset_sample_default_command()
+                return drive.collect("sample_default") or bool(asked)
+
+            def get_and_reset_sample_custom_commands(self) -> list[Any]:
+                return [*super().get_and_reset_sample_custom_commands(), *drive.collect_custom()]
+
+            def get_and_reset_backup_command(self) -> bool:
+                asked = super().get_and_reset_backup_command()
+                return drive.collect("backup_now") or bool(asked)
+
+            def get_and_reset_save_command(self) -> bool:
+                asked = super().get_and_reset_save_command()
+                return drive.collect("save_now") or bool(asked)
+
+        return Commands()
+
+    def collect(self, kind: str) -> bool:
+        """Whether the parent asked for it; who asked is remembered for the answer."""
+        taken = self.desk.take(kind)
+        self.asked[kind].extend(taken)
+        return bool(taken)
+
+    def collect_custom(self) -> list[Any]:
+        """The pictures that the parent asked for, as OneTrainer's objects."""
+        samples = []
+        for body in self.desk.take("sample_custom"):
+            sample, error = quietly(partial(self.sample_config, body))
+            if error is not None:
+                self.desk.answer(body, "refused", f"these are no parameters of a picture: {problem_of(error)}")
+                continue
+            self.custom[body["id"]] = body
+            samples.append(sample)
+        return samples
+
+    def sample_config(self, body: dict[str, Any]) -> Any:
+        kind = self.onetrainer["SampleConfig"]
+        made, error = quietly(lambda: kind.default_values(self.config.model_type))
+        sample = (kind.default_values() if error is not None else made).from_dict(body.get("params", {}))
+        sample.enabled = True
+        setattr(sample, COMMAND_ID, body["id"])
+        return sample
+
+    def hold(self) -> None:
+        """Waits on the training thread while the run is paused; pictures, backups and models can be asked for meanwhile."""
+        for body in self.desk.take("resume"):
+            self.desk.answer(body, "refused", "the run is not paused")
+        pauses = self.desk.take("pause")
+        if not pauses or self.stopping:
+            for body in pauses:
+                self.desk.answer(body, "refused", STOPPING)
+            return
+        self.enter("paused")
+        for body in pauses:
+            self.desk.answer(body)
+        while not self.stopping:
+            with self.desk.changed:
+                self.desk.changed.wait_for(lambda: self.stopping or self.desk.commands)
+            for body in self.desk.take("pause"):
+                self.desk.answer(body, "refused", "the run is paused already")
+            resumes = self.desk.take("resume")
+            for body in resumes:
+                self.desk.answer(body)
+            if resumes:
+                break
+            if not self.stopping:
+                self.serve_paused()
+                self.enter("paused")
+        self.enter("training")
+        self.step_at = time.monotonic()
+
+    def serve_paused(self) -> None:
+        """What OneTrainer's loop would do at its next step is done by the same functions of its now."""
+        progress = self.trainer.model.train_progress
+        device = getattr(self.trainer, "train_device", None) or self.config.train_device
+        if self.collect("sample_default"):
+            self.do_now("sample_during_training", "sample_default", progress, device)
+        if samples := self.collect_custom():
+            self.do_now("sample_during_training", "", progress, device, samples)
+        for name, kind in (("backup", "backup_now"), ("save", "save_now")):
+            if self.collect(kind):
+                quietly(self.trainer.model.evict)
+                self.do_now(name, kind, progress, True)
+                quietly(lambda: self.trainer.model_setup.setup_train_device(self.trainer.model, self.config))
+        self.settle()
+
+    def do_now(self, name: str, kind: str, *values: Any) -> None:
+        function = getattr(self.trainer, f"_{type(self.trainer).__name__}__{name}", None)
+        error: Exception | None = None
+        if function is not None:
+            _, error = quietly(lambda: function(*values))
+            self.settle()
+        unable = "this revision of OneTrainer cannot do that while it is paused; resume first"
+        reason = unable if function is None else problem_of(error) if error is not None else "nothing came of it"
+        for body in self.asked.get(kind, []) if kind else list(self.custom.values()):
+            self.desk.answer(body, "refused", reason)
+        if kind:
+            self.asked[kind] = []
+        else:
+            self.custom.clear()
+
+
+def end_child(child: Any) -> None:
+    """Ends a process and collects it."""
+    quietly(child.kill)
+    quietly(lambda: child.wait(timeout=5.0))
+
+
+def plain_document(value: Any) -> Any:
+    """A configuration as JSON."""
+    if isinstance(value, dict):
+        return {str(key): plain_document(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_document(item) for item in value]
+    return str(value) if isinstance(value, enum.Enum) else value
+
+
+def problem_of(error: BaseException) -> str:
+    """An error in one sentence."""
+    text = first_line(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def storage_error(failure: str, path: str) -> dict[str, Any]:
+    """The error of something that was not written."""
+    full = failure == NO_SPACE or "No space left" in failure or "[Errno 28]" in failure
+    change = "free some space, keep fewer backups (rolling_backup), or choose another workspace folder"
+    return {"type": "DiskFullError" if full else "StorageError", "message": failure, "path": path, "change": change}
+
+
+def size_of(path: str) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    return sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names)
+
+
+def interrupt_main_thread() -> None:
+    """Ctrl-C for the thread that trains, out of a blocking call too."""
+    thread = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and thread is not None:
+        signal.pthread_kill(thread, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
+
+
 # ---------------------------------------------------------------------------------------------------------------- starting
 
 
@@ -324,16 +1035,70 @@ def answer_facts(wire: Wire) -> int:
     return 0
 
 
+def import_onetrainer() -> dict[str, Any]:
+    """The parts of OneTrainer that are called. They must be imported with the checkout as working directory."""
+    from modules.trainer import GenericTrainer  # noqa: F401 - so that it is there before the collector is told to spare it
+    from modules.util import create
+    from modules.util.callbacks.TrainCallbacks import TrainCallbacks
+    from modules.util.commands.TrainCommands import TrainCommands
+    from modules.util.config.SampleConfig import SampleConfig
+    from modules.util.config.TrainConfig import TrainConfig
+
+    return {
+        "create_trainer": create.create_trainer,
+        "TrainCallbacks": TrainCallbacks,
+        "TrainCommands": TrainCommands,
+        "SampleConfig": SampleConfig,
+        "TrainConfig": TrainConfig,
+    }
+
+
+def serve(wire: Wire, console: Console) -> int:
+    """Imports OneTrainer and carries out runs until the parent ends or wants no more."""
+    desk = Desk(wire)
+    wire.send("hello", protocol=PROTOCOL, pid=os.getpid(), versions=library_versions())
+    threading.Thread(target=desk.listen, name="listen", daemon=True).start()
+    began = time.monotonic()
+    onetrainer, error = attempt(import_onetrainer)
+    if error is not None:
+        traceback.print_exception(error)
+        wire.send("import_failed", **cause_of(error))
+        return 4
+    # Half a million imported objects live as long as the process, and OneTrainer collects garbage at every turn.
+    gc.collect()
+    gc.freeze()
+    wire.send("imported", seconds=time.monotonic() - began)
+    while (drive := desk.next_run(onetrainer)) is not None:
+        console.on_bar = drive.on_bar
+        drive.carry_out()
+        console.settle()
+        del drive
+        console.on_bar = lambda name, done, total: None
+    return 0
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process and what it left in its group, without waiting for anybody's threads."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    if hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with contextlib.suppress(OSError):
+            os.killpg(os.getpid(), signal.SIGTERM)
+    os._exit(status)
+
+
 def main(arguments: list[str]) -> int:
     """Does what the mode says; the exit status is 0 when it could."""
-    wire, _console = clean_output()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    wire, console = clean_output()
     at_home_in_checkout()
     if arguments == ["facts"]:
         return answer_facts(wire)
+    if arguments == ["serve"]:
+        return serve(wire, console)
     return 2
 
 
 if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(status)
+    leave(main(sys.argv[1:]))

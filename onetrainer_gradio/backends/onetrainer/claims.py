@@ -1,0 +1,90 @@
+"""Folders that two trainings must not write to at once, whichever panel or program started them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from onetrainer_gradio.errors import RunConflictError
+
+CLAIM_NAME = ".in-use-by-training"
+
+
+@contextlib.contextmanager
+def claimed(folders: dict[str, Path], label: str) -> Iterator[tuple[int, ...]]:
+    """Holds the folders (setting -> folder) while the block runs; gives the descriptors that hold them.
+
+    A process that inherits the descriptors goes on holding the folders should this one die. A folder that cannot hold a lock
+    (another kind of file system, no permission) is not held: what is wrong with it shows when it is used.
+
+    :raises RunConflictError: when another training holds one.
+    """
+    with contextlib.ExitStack() as stack:
+        held = []
+        for setting, folder in folders.items():
+            descriptor = _open(folder)
+            if descriptor is None:
+                continue
+            stack.callback(os.close, descriptor)
+            if not _lock(descriptor):
+                raise RunConflictError(
+                    f"{folder} is in use by another training{_who(descriptor)}.",
+                    path=setting,
+                    value=str(folder),
+                    expected="a folder that no other training writes to",
+                    change=f"wait for it, stop it, or choose another folder for {setting}",
+                )
+            _write(descriptor, label)
+            held.append(descriptor)
+        yield tuple(held)
+
+
+def _open(folder: Path) -> int | None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder / CLAIM_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError:
+        return None
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether nobody else holds it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            os.lseek(descriptor, 4096, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _write(descriptor: int, label: str) -> None:
+    with contextlib.suppress(OSError):
+        note = json.dumps({"process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S"), "what": label})
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, note.encode(), 0) if hasattr(os, "pwrite") else os.write(descriptor, note.encode())
+
+
+def _who(descriptor: int) -> str:
+    try:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        note = json.loads(os.read(descriptor, 1000))
+        return f" (process {note['process']}, since {note['since']}: {note['what']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

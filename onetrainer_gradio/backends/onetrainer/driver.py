@@ -1,0 +1,284 @@
+"""The backend ``onetrainer``: carries a run out in a checkout's own Python and passes on what is said on both sides."""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio import __version__
+from onetrainer_gradio.backends.onetrainer.bridge import Bridge, import_error
+from onetrainer_gradio.backends.onetrainer.checkout import Checkout, find, inspect, require
+from onetrainer_gradio.backends.onetrainer.claims import claimed
+from onetrainer_gradio.backends.onetrainer.failure import death, error_of
+from onetrainer_gradio.backends.onetrainer.readback import differences
+from onetrainer_gradio.backends.onetrainer.resolve import Headless, headless
+from onetrainer_gradio.commands import Command, Control, Stop, encode_command
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.errors import CheckoutError, Finding, TrainerError
+from onetrainer_gradio.events import (
+    EVENT_BY_TAG,
+    CommandAnswered,
+    Emit,
+    HelperStarted,
+    Outcome,
+    PhaseChanged,
+    RunEnded,
+    RunStarted,
+    Warned,
+    decode,
+    tag,
+)
+
+NAME = "onetrainer"
+POLL_S = 0.05
+# A first import on a slow disk takes minutes; one that hangs never ends.
+IMPORT_S = float(os.environ.get("ONETRAINER_GRADIO_IMPORT_S") or 600.0)
+# After an interrupt OneTrainer has so long to let go, then its process ends.
+LET_GO_S = 5.0
+_WRITING = frozenset({"backing_up", "saving"})
+# Of these the bridge sends no event; they are written here.
+_NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(HelperStarted)})
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that are waited: for the import, and for each rung of a stop where no keeper climbs the ladder."""
+
+    import_s: float = IMPORT_S
+    finish_step_s: float = 60.0
+    interrupt_s: float = 15.0
+    terminate_s: float = 10.0
+
+
+def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
+    """Trains with the checkout that the options name, or the first in the usual places.
+
+    :raises TrainerError: with the cause, when the run cannot go on.
+    """
+    checkout = chosen(options)
+    python = require(checkout)
+    token = config.secrets.huggingface_token
+    folders = {"workspace_dir": Path(config.workspace_dir), "cache_dir": Path(config.cache_dir)}
+    patience = Patience(finish_step_s=options.finish_step_s, interrupt_s=options.interrupt_s, terminate_s=options.terminate_s)
+    with claimed(folders, f"OneTrainer in {checkout.folder}") as descriptors:
+        bridge = Bridge(python, checkout.folder, token=token, inherit=descriptors)
+        emit(HelperStarted(pid=bridge.pid, role=NAME))
+        session = Session(bridge, checkout, emit, control, patience, climbs=options.in_process)
+        try:
+            if not session.begin(config):
+                return "stopped"
+            outcome = session.carry_out(config, options)
+            bridge.close()
+            return outcome
+        except KeyboardInterrupt:
+            bridge.interrupt()
+            bridge.status(LET_GO_S)
+            raise
+        finally:
+            bridge.close(patience_s=0.0)
+
+
+def chosen(options: RunOptions) -> Checkout:
+    """The checkout of a run.
+
+    :raises CheckoutError: when none is named and none is found.
+    """
+    checkout = inspect(Path(options.checkout)) if options.checkout else find()
+    if checkout is None:
+        raise CheckoutError(
+            "There is no OneTrainer in the usual places.",
+            path="checkout",
+            expected="a folder with OneTrainer in it",
+            change="say where it is: --onetrainer PATH, or the setting on the page",
+        )
+    return checkout
+
+
+def findings(config: TrainConfig) -> tuple[Finding, ...]:
+    """What cannot be driven of what OneTrainer itself can do; what it refuses, it says itself."""
+    return tuple(_findings(config))
+
+
+def _findings(config: TrainConfig) -> Iterator[Finding]:
+    if config.multi_gpu:
+        text = "OneTrainer trains on several cards in processes of its own, which the panel cannot follow."
+        change = "turn multi-GPU off, or start one run per card"
+        yield Finding(
+            "error", "multi_gpu", text, True, "one card per run", change, code="bridge_multi_gpu", fix={"multi_gpu": False}
+        )
+    if config.cloud.enabled:
+        text = "Training on a rented machine is OneTrainer's own; the panel drives a OneTrainer on its own machine."
+        change = "turn the cloud off, and run the panel on that machine"
+        fix = {"cloud.enabled": False}
+        yield Finding("error", "cloud.enabled", text, True, "a run on this machine", change, code="bridge_cloud", fix=fix)
+
+
+@dataclass
+class Session:
+    """One bridge and what is said over it; several runs can follow each other.
+
+    ``climbs`` says that nobody else climbs the stop ladder: a stop that is not heard then ends OneTrainer's process from here.
+    """
+
+    bridge: Bridge
+    checkout: Checkout
+    emit: Emit
+    control: Control
+    patience: Patience = field(default_factory=Patience)
+    climbs: bool = False
+    phase: str = "starting"
+    _held: list[Command] = field(default_factory=list)
+    _stops: int = 0
+    _rung: int = 0
+    _rung_at: float = 0.0
+
+    def begin(self, config: TrainConfig) -> bool:
+        """Until OneTrainer is imported; False when a stop came first.
+
+        :raises CheckoutError: when it cannot be imported, or not within the time.
+        """
+        give_up_at = time.monotonic() + self.patience.import_s
+        while True:
+            self._held.extend(self.control.take())
+            if stops := [command for command in self._held if isinstance(command, Stop)]:
+                self._stopped_early(stops)
+                return False
+            if time.monotonic() >= give_up_at:
+                raise CheckoutError(
+                    f"OneTrainer in {self.checkout.folder} could not be imported within {self.patience.import_s:.0f} seconds; "
+                    "its process was ended.",
+                    value=str(self.checkout.folder),
+                    change="look at the console log for where it hangs; a disk or a driver that does not answer are usual causes",
+                )
+            try:
+                body = self.bridge.next(POLL_S)
+            except queue.Empty:
+                continue
+            if body is None:
+                raise self._death()
+            if body["type"] == "hello":
+                self._started(config, body)
+            elif body["type"] == "import_failed":
+                raise import_error(body, self.checkout.folder, self.bridge.python)
+            elif body["type"] == "imported":
+                return True
+
+    def carry_out(self, config: TrainConfig, options: RunOptions) -> Outcome:
+        """One run, from its settings to its end.
+
+        :raises TrainerError: with the cause, when it failed; the bridge can carry out another one, unless its process ended.
+        """
+        ready = headless(config, options)
+        for note in ready.notes:
+            self.emit(note)
+        self.bridge.send(
+            {"type": "run", "config": ready.document, "resume_from": options.resume_from, "max_steps": options.max_steps}
+        )
+        for command in self._held:
+            self.bridge.send(encode_command(command))
+        self._held, self._stops, self._rung = [], 0, 0
+        while True:
+            self._pass_on_commands()
+            try:
+                body = self.bridge.next(POLL_S)
+            except queue.Empty:
+                continue
+            if body is None:
+                if self._rung:  # the stop ended it, from here
+                    return "stopped"
+                raise self._death()
+            if body["type"] == "run_done":
+                return self._outcome(body)
+            self._hear(body, ready)
+
+    def _started(self, config: TrainConfig, body: Mapping[str, Any]) -> None:
+        versions = {"onetrainer_gradio": __version__, "onetrainer": self.checkout.label, **body.get("versions", {})}
+        if self.checkout.branch:
+            versions["onetrainer_branch"] = self.checkout.branch
+        self.emit(RunStarted(backend=NAME, pid=os.getpid(), versions=versions, hardware=hardware(config)))
+        self.emit(PhaseChanged(phase="starting", detail="importing OneTrainer"))
+
+    def _stopped_early(self, stops: list[Stop]) -> None:
+        self.emit(PhaseChanged(phase="stopping"))
+        for command in self._held:
+            early = command in stops
+            self.emit(
+                CommandAnswered(
+                    command_id=command.id,
+                    command=tag(type(command)),
+                    outcome="done" if early else "refused",
+                    reason="" if early else "the run is stopping",
+                )
+            )
+        self._held = []
+
+    def _pass_on_commands(self) -> None:
+        for command in self.control.take():
+            self.bridge.send(encode_command(command))
+            if isinstance(command, Stop):
+                self._stops += 1
+                if self.climbs and (command.now or self._stops > 1):
+                    self._climb()
+                self._rung_at = self._rung_at or time.monotonic()
+        if self.climbs and self._stops and self.phase not in _WRITING:
+            times = (self.patience.finish_step_s, self.patience.interrupt_s, self.patience.terminate_s)
+            if self._rung < len(times) and time.monotonic() - self._rung_at >= times[self._rung]:
+                self._climb()
+
+    def _climb(self) -> None:
+        self._rung += 1
+        self._rung_at = time.monotonic()
+        if self._rung == 1:
+            self.bridge.interrupt()
+        elif self._rung == 2:
+            self.bridge.signal(signal.SIGTERM)
+        else:
+            self.bridge.signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def _hear(self, body: dict[str, Any], ready: Headless) -> None:
+        kind = body["type"]
+        if kind == "config":
+            for difference in differences(ready.document, body["config"], to_document(TrainConfig(), packed=True)):
+                self.emit(difference.warned())
+        elif kind in EVENT_BY_TAG and kind not in _NOT_EVENTS:
+            try:
+                event = decode(body)
+            except (KeyError, TypeError) as error:
+                text = f"OneTrainer's side told something in an unknown form: {error}"
+                self.emit(Warned(code="bridge_message", message=text))
+                return
+            if isinstance(event, PhaseChanged):
+                self.phase = event.phase
+            self.emit(event)
+
+    def _outcome(self, body: Mapping[str, Any]) -> Outcome:
+        if body["outcome"] == "completed":
+            return "completed"
+        if body["outcome"] == "stopped":
+            return "stopped"
+        if body["outcome"] == "interrupted":
+            if self.climbs:
+                return "stopped"
+            raise KeyboardInterrupt
+        raise error_of(body.get("error") or {}, str(body.get("phase", "")))
+
+    def _death(self) -> TrainerError:
+        return death(self.bridge.status(), self.phase)
+
+
+def hardware(config: TrainConfig) -> dict[str, str]:
+    """The machine, as far as it is known without torch."""
+    return {
+        "device": config.train_device,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processors": str(os.cpu_count()),
+    }

@@ -1,0 +1,75 @@
+"""The settings that OneTrainer says it uses, compared with those it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onetrainer_gradio.config.documents import VERSION_KEY
+from onetrainer_gradio.events import Warned
+
+CODE = "config_read_back"
+_MISSING = object()
+_NOT_TOLD = ("secrets", "note")  # secrets are never told; a note is the panel's own
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that came back otherwise; ``known`` is False where the checkout does not have it at all."""
+
+    path: str
+    given: Any
+    used: Any
+    known: bool = True
+
+    def warned(self) -> Warned:
+        """The difference as an event."""
+        if self.known:
+            text = f"{self.path} was given as {_short(self.given)}; OneTrainer uses {_short(self.used)}."
+        else:
+            text = f"This OneTrainer has no setting {self.path}; the value {_short(self.given)} has no effect."
+        return Warned(code=CODE, message=text, path=self.path)
+
+
+def differences(given: Mapping[str, Any], used: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Difference]:
+    """Every setting that OneTrainer uses otherwise than it was given.
+
+    Settings that it lacks count only where they differ from ``defaults``: those have no effect either way.
+    """
+    for key, value in given.items():
+        if key not in _NOT_TOLD:
+            yield from _compare(key, value, used.get(key, _MISSING), defaults.get(key, _MISSING))
+
+
+def _compare(path: str, given: Any, used: Any, default: Any) -> Iterator[Difference]:
+    if path.rpartition(".")[2] == VERSION_KEY:
+        return
+    if used is _MISSING:
+        if default is _MISSING or not _same(given, default):
+            yield Difference(path, given, None, known=False)
+        return
+    if isinstance(given, Mapping) and isinstance(used, Mapping):
+        below = default if isinstance(default, Mapping) else {}
+        for key, value in given.items():
+            yield from _compare(f"{path}.{key}", value, used.get(key, _MISSING), below.get(key, _MISSING))
+        return
+    if isinstance(given, list) and isinstance(used, list) and len(given) == len(used):
+        for index, (one, other) in enumerate(zip(given, used, strict=True)):
+            yield from _compare(f"{path}.{index}", one, other, _MISSING)
+        return
+    if not _same(given, used):
+        yield Difference(path, given, used)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if one is None or other is None or isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return float(one) == float(other)
+    return bool(one == other) or str(one) == str(other)
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

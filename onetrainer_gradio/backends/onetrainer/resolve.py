@@ -1,0 +1,110 @@
+"""From a configuration to what OneTrainer needs without its window: what its window would fill in is written out."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.documents import VERSION_KEY, to_document
+from onetrainer_gradio.config.models import MODELS, output_formats
+from onetrainer_gradio.events import Warned
+
+CONCEPT_VERSION = 2
+# Named by its window, and by people for patterns of their own: the patterns that are there are meant.
+_OWN_PATTERNS = frozenset({"", "custom", "full"})
+
+
+@dataclass
+class Headless:
+    """The document to hand over, without secrets, and what is worth knowing about it."""
+
+    document: dict[str, Any]
+    notes: list[Warned] = field(default_factory=list)
+
+
+def headless(config: TrainConfig, options: RunOptions) -> Headless:
+    """The configuration (packed, paths absolute) as OneTrainer needs it.
+
+    Concepts and samples lie inside, patterns stand for the names of layer presets, the format of the result is one that goes
+    with model type and method, a run that goes on keeps the identity of its embedding, no other machine is involved.
+    """
+    result = Headless(to_document(config, packed=True))
+    document = result.document
+    document[VERSION_KEY] = config.config_version
+    for name in ("concepts", "samples"):
+        document[name] = document.get(name) or []
+    for concept in document["concepts"]:
+        concept[VERSION_KEY] = CONCEPT_VERSION
+    _layers(config, document)
+    _layers(config, document["quantization"])
+    _format(config, result)
+    _embedding(config, options, result)
+    document.pop("note", None)
+    for path, value in options.checkout_settings.items():
+        lay(document, path, value)
+    return result
+
+
+def lay(document: dict[str, Any], path: str, value: Any) -> None:
+    """Write a value at a dotted path, making the objects on the way."""
+    *parents, last = path.split(".")
+    at: Any = document
+    for part in parents:
+        at = at[int(part)] if isinstance(at, list) else at.setdefault(part, {})
+    at[int(last) if isinstance(at, list) else last] = value
+
+
+def _layers(config: TrainConfig, settings: dict[str, Any], name: str = "layer_filter") -> None:
+    """OneTrainer's window turns the name of a preset into patterns; without it the name does nothing and all layers train."""
+    preset = str(settings.get(f"{name}_preset") or "")
+    facts = MODELS[config.model_type]
+    if preset in _OWN_PATTERNS or preset not in facts.layer_presets or settings.get(name):
+        return
+    choice = facts.layer_presets[preset]
+    settings[name] = ",".join(choice.patterns)
+    settings[f"{name}_regex"] = choice.regex
+
+
+def _format(config: TrainConfig, result: Headless) -> None:
+    known = output_formats(config.model_type, config.training_method)
+    if not known or config.output_model_format in known:
+        return
+    result.document["output_model_format"] = known[0].value
+    result.notes.append(
+        Warned(
+            code="output_format",
+            message=f"OneTrainer cannot write {config.output_model_format} for this model type and method; "
+            f"the result is written as {known[0].value}.",
+            path="output_model_format",
+        )
+    )
+
+
+def _embedding(config: TrainConfig, options: RunOptions, result: Headless) -> None:
+    """A backup names the embedding by its uuid; a run that goes on from it needs the same one."""
+    if config.training_method != "EMBEDDING":
+        return
+    backup = _backup(config, options)
+    if backup is None:
+        return
+    try:
+        told = json.loads((backup / "onetrainer_config" / "args.json").read_text(encoding="utf-8"))
+        uuid = str(told["embedding"]["uuid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if uuid != result.document["embedding"].get("uuid"):
+        result.document["embedding"]["uuid"] = uuid
+
+
+def _backup(config: TrainConfig, options: RunOptions) -> Path | None:
+    if options.resume_from:
+        return Path(options.resume_from)
+    if not config.continue_last_backup:
+        return None
+    folder = Path(config.workspace_dir) / "backup"
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
+    return folder / names[-1] if names else None
