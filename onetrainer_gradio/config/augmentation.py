@@ -39,12 +39,12 @@ class PictureDraw:
             said.append("cropped, moved" if moved else "cropped")
         if self.mirrored:
             said.append("mirrored")
-        if self.angle:
+        if abs(self.angle) >= 0.05:
             said.append(f"turned {self.angle:+.1f}°")
         for name in ("brightness", "contrast", "saturation"):
-            if (factor := getattr(self, name)) != 1.0:
+            if abs((factor := getattr(self, name)) - 1.0) >= 0.005:
                 said.append(f"{name} {factor - 1:+.0%}")
-        if self.hue:
+        if abs(self.hue) >= 0.005:
             said.append(f"hue {self.hue:+.0%}")
         return said
 

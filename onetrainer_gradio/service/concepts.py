@@ -112,7 +112,7 @@ class FolderReader(PictureReader):
                 continue
             if text:
                 words.append(len(text.split()))
-                tags.update({tag for tag in tags_of(text, ",") if tag})
+                tags.update(list(dict.fromkeys(tag for tag in tags_of(text, ",") if tag)))
         return Captions(tuple(words), tags, tuple(unreadable))
 
 
@@ -373,7 +373,7 @@ def _captions(concept: ConceptConfig, look: _Look) -> dict[str, Any]:
         "empty": len(empty),
         "unreadable": list(look.captions.unreadable[:_MOST_NAMES]) if source == "sample" else [],
         "words": [min(words), round(sum(words) / len(words), 1), max(words)] if words else None,
-        "tags": tags.most_common(_MOST_TAGS),
+        "tags": [(tag, count) for tag, count in tags.most_common(_MOST_TAGS) if count > 1],
     }
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Panel, Visitor
@@ -80,3 +82,142 @@ def test_a_layer_filter_says_what_it_takes(visitor: Visitor, panel: Panel) -> No
     assert page.locator(".og-layer-list").is_hidden()
     page.get_by_role("button", name="List the layers").click()
     expect(page.locator(".og-layer-list")).to_contain_text("mid_block.attentions.*.transformer_blocks.*.attn2.to_q")
+
+
+def paint(folder: Path, *sizes: tuple[int, int], captions: str | None = "sks cat, red, sitting") -> None:
+    """Pictures of these sizes (width, height), a caption beside each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, size in enumerate(sizes):
+        Image.linear_gradient("L").resize(size).convert("RGB").save(folder / f"{number}.png")
+        if captions is not None:
+            (folder / f"{number}.txt").write_text(captions)
+
+
+def concepts(visitor: Visitor, panel: Panel, *made: dict[str, Any], **settings: Any) -> Any:
+    """The page at the list of these concepts, which lie below a folder of their own."""
+    document = panel.document | {"resolution": "64", **settings}
+    document["concepts"] = [{"image": {}, "text": {}, **concept} for concept in made]
+    panel.send("PUT", "api/config/current", {"config": document, "name": "concepts"})
+    page = visitor.open()
+    group(page, "concepts")
+    return page
+
+
+@pytest.fixture
+def pictures(panel: Panel, tmp_path: Path) -> Path:
+    paint(tmp_path / "cats", (64, 64), (128, 64), (64, 64))
+    paint(tmp_path / "dogs", (64, 64), captions=None)
+    return tmp_path
+
+
+def test_a_card_shows_a_picture_and_what_lies_in_its_folder(visitor: Visitor, panel: Panel, pictures: Path) -> None:
+    """Thumbnail, counts, captions, shapes and sums; a folder that is not there says so."""
+    page = concepts(
+        visitor,
+        panel,
+        {"name": "cats", "path": str(pictures / "cats"), "balancing": 4},
+        {"name": "dogs", "path": str(pictures / "dogs")},
+        {"name": "gone", "path": str(pictures / "gone")},
+        batch_size=2,
+    )
+    lines = page.locator(".og-concept-line")
+    expect(lines.nth(0)).to_have_text("3 pictures12 an epoch")
+    expect(lines.nth(1)).to_have_text("1 picture1 without caption")
+    expect(lines.nth(2)).to_have_text("There is no such folder.")
+    image = page.locator(".og-concept-thumb img").first
+    image.evaluate("image => image.decode()")
+    assert image.evaluate("image => image.naturalWidth") == 64
+    expect(page.locator(".og-concept-sums")).to_contain_text("4 pictures in 3 concepts in use · 13 an epoch in 6 steps")
+    expect(page.locator(".og-concept-head .og-note")).to_contain_text("1 picture of an epoch is left out")
+    page.locator(".og-item > summary").first.click()
+    card = page.locator(".og-item-wrap").first
+    expect(card.locator(".og-shapes li")).to_have_count(2)
+    expect(card.locator(".og-shapes li").first).to_have_text("64 × 642")
+    expect(card.locator(".og-tags li").first).to_have_text("sks cat3")
+    expect(card.locator(".og-folder-list")).to_contain_text("beside every picture")
+
+
+def test_an_edit_is_followed_by_a_new_look(visitor: Visitor, panel: Panel, pictures: Path) -> None:
+    """A new folder or balance shows in the card without anybody asking."""
+    page = concepts(visitor, panel, {"name": "cats", "path": str(pictures / "cats")})
+    line = page.locator(".og-concept-line")
+    expect(line).to_have_text("3 pictures")
+    field(page, "concepts.0.balancing").fill("2")
+    field(page, "concepts.0.balancing").press("Tab")
+    expect(line).to_have_text("3 pictures6 an epoch")
+    field(page, "concepts.0.path").fill(str(pictures / "dogs"))
+    field(page, "concepts.0.path").press("Tab")
+    expect(line).to_have_text("1 picture2 an epoch1 without caption")
+    (pictures / "dogs" / "0.txt").write_text("a dog")
+    page.get_by_role("button", name="Look again").click()
+    expect(line).to_have_text("1 picture2 an epoch")
+
+
+def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, panel: Panel, pictures: Path) -> None:
+    """Filters hide cards and change nothing; sorting and switching are one change each, and can be undone."""
+    page = concepts(
+        visitor,
+        panel,
+        {"name": "b", "path": str(pictures / "dogs"), "enabled": False},
+        {"name": "c", "path": str(pictures / "cats")},
+        {"name": "a", "path": str(pictures / "gone"), "type": "VALIDATION"},
+    )
+    names = page.locator(".og-card-title:visible")
+    expect(names).to_have_text(["b", "c", "a"])
+    page.get_by_label("Show concepts of a type").select_option("VALIDATION")
+    expect(names).to_have_text(["a"])
+    page.get_by_label("Show concepts of a type").select_option("")
+    page.get_by_label("Show concepts in use").select_option("off")
+    expect(names).to_have_text(["b"])
+    page.get_by_label("Show concepts in use").select_option("")
+    expect(page.locator(".og-concept-line").nth(1)).to_contain_text("3 pictures")
+    page.get_by_label("Sort the concepts").select_option("pictures")
+    expect(names).to_have_text(["c", "b", "a"])
+    expect(page.locator(".og-concept-line").nth(0)).to_contain_text("3 pictures")
+    page.get_by_label("Sort the concepts").select_option("name")
+    expect(names).to_have_text(["a", "b", "c"])
+    page.get_by_role("button", name="Use all").click()
+    expect(page.get_by_role("button", name="Use none")).to_be_visible()
+    assert [concept["enabled"] for concept in panel.get("api/config/current")["config"]["concepts"]] == [True] * 3
+
+
+def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, pictures: Path) -> None:
+    """Nothing random: one draw. With changes: several, other ones on demand, and at once while a number is typed."""
+    page = concepts(visitor, panel, {"name": "cats", "path": str(pictures / "cats")})
+    page.get_by_role("button", name="Advanced").click()
+    page.locator("[data-part=draw] > summary").click()
+    drawn = page.locator(".og-drawn")
+    expect(drawn).to_have_count(2)
+    expect(page.locator("[data-part=draw]")).to_contain_text("every draw is this one")
+    page.locator(".og-section > summary", has_text="Caption changes").click()
+    field(page, "concepts.0.text.enable_tag_shuffling").check()
+    expect(drawn).to_have_count(6)
+    expect(drawn.locator("p", has_text="sks cat, sitting, red").first).to_be_visible()
+    page.locator(".og-section > summary", has_text="Picture changes").click()
+    field(page, "concepts.0.image.enable_fixed_brightness").check()
+    field(page, "concepts.0.image.random_brightness_max_strength").fill("0.5")
+    expect(drawn.nth(1)).to_contain_text("brightness +50%")
+    assert panel.get("api/config/current")["config"]["concepts"][0]["image"]["random_brightness_max_strength"] == 0
+    drawn.nth(1).locator("img").evaluate("image => image.decode()")
+    page.get_by_title("The next picture").click()
+    expect(page.locator(".og-draw-file")).to_have_text("1.png · 2 of 3")
+    before = drawn.locator("p").all_text_contents()
+    page.get_by_role("button", name="Draw again").click()
+    page.wait_for_function(
+        "before => [...document.querySelectorAll('.og-drawn p')].map((p) => p.textContent).join() !== before.join()", arg=before
+    )
+
+
+def test_texts_of_files_reach_the_page_as_texts(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
+    """Markup in a caption or in the name of a file is shown, not run."""
+    bad = "<img src=x onerror=document.title='run'>"
+    paint(tmp_path / "x", (64, 64), (64, 64), captions=f"{bad}, other")
+    for kind in ("png", "txt"):
+        (tmp_path / "x" / f"0.{kind}").rename(tmp_path / "x" / f"<b>0.{kind}")
+    page = concepts(visitor, panel, {"name": bad, "path": str(tmp_path / "x")})
+    page.locator("[data-part=draw] > summary").click()
+    expect(page.locator(".og-drawn p").first).to_have_text(f"{bad}, other")
+    page.get_by_title("The next picture").click()
+    expect(page.locator(".og-draw-file")).to_contain_text("<b>0.png")
+    expect(page.locator(".og-tags li").first).to_have_text(f"{bad}2")
+    assert page.title() != "run"

@@ -68,3 +68,9 @@ export function asking(settings, node, depends, ask, draw, { after = 120 } = {})
   });
   return problem;
 }
+
+/** What the list of concepts shows beside its settings. */
+export async function concepts(list) {
+  const [made] = await Promise.all([import('./concepts.js'), style()]);
+  return made.concepts(list);
+}

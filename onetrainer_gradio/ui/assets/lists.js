@@ -14,6 +14,9 @@ const TITLES = {
   additional_embeddings: (item) => item.placeholder || item.model_name || 'New embedding',
 };
 
+// what a list shows beside its settings, loaded when it comes into view
+const BESIDE = { concepts: (list) => import('./editors.js').then((editors) => editors.concepts(list)) };
+
 /** A list of objects: each card folds out into its settings, by group; cards can be switched off, copied, moved, removed. */
 export function list(settings, field) {
   const { path } = field;
@@ -35,6 +38,7 @@ export function list(settings, field) {
   const unfolded = new Set(groups.slice(0, 1).map((group) => group.key));
   let pinned = '';
   let drawn = -1;
+  let beside = null;
 
   const change = (next) => settings.edit(path, next);
   /** Move, copy or remove cards: `order` has the old place of each, and the open ones stay open. */
@@ -83,17 +87,21 @@ export function list(settings, field) {
     const use = 'enabled' in item && el('label', { class: 'og-inline' },
       el('input', { type: 'checkbox', role: 'switch', class: 'og-switch', checked: item.enabled, id: idOf(`${prefix}enabled`), dataset: { path: `${prefix}enabled`, kind: 'boolean' } }),
       el('span', { class: 'og-sr', text: `Use this ${one}` }));
-    const details = el('details', { class: 'og-item', open: open.has(at) }, el('summary', {}, title), body);
+    const look = beside?.card(at);
+    const details = el('details', { class: 'og-item', open: open.has(at) }, el('summary', {}, look?.picture, el('span', { class: 'og-item-words' }, title, look?.line)), body);
     let sections = [];
     const fill = () => {
       if (!sections.length) {
         sections = groups.map((group) => section(group, prefix));
-        body.replaceChildren(...sections, more);
+        body.replaceChildren(...(look ? [look.body] : []), ...sections, more);
+        look?.update();
       }
       const hidden = sections.reduce((sum, each) => sum + each.update(), 0);
       say(more, hidden ? `${hidden} more settings under Advanced and Expert.` : '');
     };
     const clear = () => { sections = []; body.replaceChildren(); };
+    // known at once: an update may come before the event that the card was folded out
+    details.firstChild.addEventListener('click', () => { if (details.open) open.delete(at); else open.add(at); });
     details.addEventListener('toggle', () => { if (details.open) { open.add(at); fill(); } else { open.delete(at); clear(); } });
     const up = button('', { icon: 'up', title: `Move this ${one} up`, kind: 'quiet small', onclick: () => move(at, at - 1) });
     const down = button('', { icon: 'down', title: `Move this ${one} down`, kind: 'quiet small', onclick: () => move(at, at + 1) });
@@ -118,9 +126,10 @@ export function list(settings, field) {
       down.disabled = at === items().length - 1;
       wrap.classList.toggle('bad', settings.findings.some((finding) => finding.severity === 'error' && finding.path.startsWith(prefix)));
       const words = filter.value.trim().toLowerCase();
-      show(wrap, !words || JSON.stringify([now.name, now.path, now.prompt, now.placeholder, now.type]).toLowerCase().includes(words));
+      show(wrap, (!beside || beside.passes(now)) && (!words || JSON.stringify([now.name, now.path, now.prompt, now.placeholder, now.type]).toLowerCase().includes(words)));
       if (details.open !== open.has(at)) details.open = open.has(at);
       if (details.open) fill();
+      look?.update();
     };
     return wrap;
   }
@@ -131,6 +140,7 @@ export function list(settings, field) {
       drawn = now.length;
       cards.replaceChildren(...now.map(card));
     }
+    beside?.update();
     for (const each of cards.children) each.update();
     show(filter, now.length >= FILTER_FROM);
     show(empty, now.length === 0);
@@ -159,6 +169,12 @@ export function list(settings, field) {
     return node.querySelector(`[data-row="${CSS.escape(wanted)}"]`) || cards.children[at];
   };
   node.update();
+  BESIDE[path]?.({ settings, path, items, change, arrange, update: () => node.update() }).then((made) => {
+    beside = made;
+    empty.before(made.head);
+    drawn = -1;
+    node.update();
+  });
   return node;
 }
 

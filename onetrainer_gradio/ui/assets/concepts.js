@@ -1,0 +1,313 @@
+// What the cards of concepts show beside their settings: a picture, what lies in the folder, and what is drawn from it.
+//
+// One request tells of all folders; it is made when the list comes into view and when something it depends on was changed.
+
+import { api, url } from './live.js';
+import { button, el, format, icon, say, show } from './dom.js';
+
+const LOOK_AFTER_MS = 300;
+const GO_ON_AFTER_MS = 400;
+const MOST_LOOKS = 50;
+const DRAW_AFTER_MS = 250;
+// with the original a full row
+const VARIANTS = 5;
+const TOOLS_FROM = 3;
+const MOST_BUCKETS = 12;
+// settings of a concept that its statistics depend on
+const OF_CONCEPT = ['path', 'include_subdirectories', 'enabled', 'type', 'balancing', 'balancing_strategy'];
+const OF_RUN = ['model_type', 'resolution', 'batch_size', 'aspect_ratio_bucketing', 'epochs', 'multi_gpu', 'device_indexes', 'frames'];
+// what a preview depends on, beside the concept itself
+const OF_DRAW = ['model_type', 'resolution', 'aspect_ratio_bucketing', 'latent_caching', 'masked_training'];
+
+const plural = (count, one, many = `${one}s`) => `${format.count(count)} ${count === 1 ? one : many}`;
+const by = (width, height) => `${width} × ${height}`;
+
+const SORTS = {
+  name: ['Name', (item) => (item.name || item.path).toLowerCase()],
+  path: ['Folder', (item) => item.path.toLowerCase()],
+  type: ['Type', (item) => item.type],
+  enabled: ['In use first', (item) => Number(!item.enabled)],
+  pictures: ['Most pictures first', (item, told) => -(told?.pictures ?? -1)],
+};
+
+/** Everything beside the settings, for the list of concepts: its head, and a part for each card. */
+export function concepts(list) {
+  const { settings, path, items } = list;
+  const told = new Map();
+  const unfolded = new Set(['look']);
+  let total = null;
+  let key = '';
+  let timer = 0;
+  let failed = '';
+  let looks = 0;
+
+  const sums = el('p', { class: 'og-concept-sums', role: 'status' });
+  const lost = el('p', { class: 'og-note', hidden: true });
+  const again = button('Look again', { icon: 'reset', kind: 'small', title: 'Look into the folders again', onclick: () => look(true) });
+  const type = el('select', { 'aria-label': 'Show concepts of a type', onchange: () => list.update() });
+  const used = el('select', { 'aria-label': 'Show concepts in use', onchange: () => list.update() },
+    el('option', { value: '', text: 'In use or not' }), el('option', { value: 'on', text: 'In use' }), el('option', { value: 'off', text: 'Not in use' }));
+  const sort = el('select', { 'aria-label': 'Sort the concepts', onchange: sorted },
+    el('option', { value: '', text: 'Sort by …' }), Object.entries(SORTS).map(([name, [words]]) => el('option', { value: name, text: words })));
+  const all = button('', { kind: 'small', onclick: useAll });
+  const tools = el('div', { class: 'og-concept-tools', role: 'group', 'aria-label': 'Filter and sort' }, type, used, sort, all);
+  const head = el('div', { class: 'og-concept-head' }, el('div', { class: 'og-grow' }, sums, lost), tools, again);
+
+  function sorted() {
+    const [, of] = SORTS[sort.value];
+    sort.value = '';
+    const now = items();
+    const ranks = now.map((item, at) => of(item, told.get(at)));
+    const order = now.map((_, at) => at).sort((a, b) => (ranks[a] < ranks[b] ? -1 : ranks[a] > ranks[b] ? 1 : a - b));
+    list.arrange(order.map((at) => now[at]), order);
+  }
+
+  function useAll() {
+    const some = items().some((item) => !item.enabled);
+    list.change(items().map((item) => ({ ...item, enabled: some })));
+  }
+
+  function passes(item) {
+    return (!type.value || item.type === type.value) && (!used.value || item.enabled === (used.value === 'on'));
+  }
+
+  async function look(anew = false) {
+    clearTimeout(timer);
+    if (anew) looks = 0;
+    const wanted = key;
+    again.disabled = true;
+    try {
+      const answer = await api('POST', 'api/concepts/statistics', {});
+      if (wanted !== key) return;
+      told.clear();
+      for (const each of answer.concepts) told.set(each.index, each);
+      ({ total } = answer);
+      failed = '';
+      looks += 1;
+      if (!answer.complete && looks < MOST_LOOKS && head.isConnected) timer = setTimeout(look, GO_ON_AFTER_MS);
+    } catch (error) {
+      failed = error.message;
+    }
+    again.disabled = false;
+    list.update();
+  }
+
+  /** Look again when what the statistics depend on is another. */
+  function keep() {
+    const saved = settings.value(path) || [];
+    const now = JSON.stringify([OF_RUN.map((name) => settings.value(name)), saved.map((item) => [...OF_CONCEPT.map((name) => item[name]), item.text.prompt_source, item.text.prompt_path, item.image.enable_resolution_override && item.image.resolution_override])]);
+    if (now === key) return;
+    const first = !key;
+    key = now;
+    looks = 0;
+    clearTimeout(timer);
+    timer = setTimeout(look, first ? 0 : LOOK_AFTER_MS);
+  }
+
+  function update() {
+    keep();
+    const now = items();
+    show(head, now.length > 0);
+    show(tools, now.length >= TOOLS_FROM);
+    const types = [...new Set(now.map((item) => item.type))];
+    if (type.dataset.types !== types.join()) {
+      type.dataset.types = types.join();
+      const held = type.value;
+      const words = settings.inner.get(path).find((field) => field.path === 'type').schema['x-enum-labels'] || {};
+      type.replaceChildren(el('option', { value: '', text: 'All types' }), ...types.map((each) => el('option', { value: each, text: words[each] || each })));
+      type.value = types.includes(held) ? held : '';
+    }
+    show(type, types.length > 1 || Boolean(type.value));
+    say(all.querySelector('span') || all.appendChild(el('span', {})), now.some((item) => !item.enabled) ? 'Use all' : 'Use none');
+    if (failed) { say(sums, `The folders could not be looked into: ${failed}`); show(lost, false); return; }
+    if (!total) { say(sums, now.length ? 'Looking into the folders …' : ''); return; }
+    const steps = total.steps_per_epoch === null ? '' : ` in ${plural(total.steps_per_epoch, 'step')}`;
+    const parts = [`${plural(total.pictures, 'picture')} in ${plural(total.concepts, 'concept')} in use`, `${format.count(total.per_epoch)} an epoch${steps}`];
+    if (steps) parts.push(`${plural(total.steps, 'step')} in ${plural(total.epochs, 'epoch')}`);
+    say(sums, total.concepts ? parts.join(' · ') : 'No concept is in use.');
+    const short = (total.buckets || []).filter((bucket) => bucket.left);
+    show(lost, short.length > 0);
+    if (short.length) say(lost, `${plural(total.left, 'picture')} of an epoch ${total.left === 1 ? 'is' : 'are'} left out because ${short.length === 1 ? 'its shape does' : 'their shapes do'} not fill a batch of ${total.batch}: ${short.slice(0, 3).map((bucket) => `${bucket.left} in ${by(bucket.width, bucket.height)}`).join(', ')}${short.length > 3 ? ' …' : ''}.`);
+  }
+
+  /** What a card shows: `picture` and `line` in its head, `body` above its settings. */
+  function card(at) {
+    const picture = el('span', { class: 'og-concept-thumb' }, icon('folder'));
+    const line = el('span', { class: 'og-concept-line' });
+    const facts = el('div', { class: 'og-section-body og-folder' });
+    const stage = el('div', { class: 'og-section-body' });
+    const fold = (name, title, body) => {
+      const details = el('details', { class: 'og-section', open: unfolded.has(name), dataset: { part: name } }, el('summary', {}, el('span', { text: title })), body);
+      details.addEventListener('toggle', () => { if (details.open) unfolded.add(name); else unfolded.delete(name); if (details.isConnected) opened(); });
+      return details;
+    };
+    const looked = fold('look', 'What is in the folder', facts);
+    const drawing = fold('draw', 'What is drawn from it', stage);
+    const body = el('div', { class: 'og-concept' }, looked, drawing);
+    const draw = preview(settings, `${path}.${at}`, at, stage);
+    let shown = '';
+    let filled = '';
+
+    function opened() {
+      if (looked.open) fill();
+      if (drawing.open) draw.update();
+    }
+
+    function fill() {
+      const mine = told.get(at);
+      const now = JSON.stringify([mine, total?.batch]);
+      if (now === filled) return;
+      filled = now;
+      facts.replaceChildren(...(mine ? statistics(mine) : [el('p', { class: 'og-muted', text: 'Looking into the folder …' })]));
+    }
+
+    return {
+      picture,
+      line,
+      body,
+      update() {
+        const mine = told.get(at);
+        const now = mine?.thumbnail || '';
+        if (now !== shown) {
+          shown = now;
+          picture.replaceChildren(now ? el('img', { src: url(`${now}?w=192`), alt: '', width: 56, height: 56, onerror: () => picture.replaceChildren(icon('folder')) }) : icon('folder'));
+        }
+        line.replaceChildren(...words(mine, items()[at]));
+        if (body.isConnected) opened();
+      },
+    };
+  }
+
+  return { head, card, passes, update };
+}
+
+/** The line below the name of a concept. */
+function words(mine, item) {
+  if (!mine) return [el('span', { class: 'og-muted', text: '…' })];
+  if (mine.problem) return [el('span', { class: 'bad', text: mine.problem })];
+  const parts = [[plural(mine.pictures + mine.videos, mine.videos ? 'file' : 'picture') + (mine.complete ? '' : ' so far')]];
+  if (item?.enabled && mine.per_epoch !== mine.pictures + mine.videos && item.type !== 'VALIDATION') parts.push([`${format.count(mine.per_epoch)} an epoch`]);
+  if (mine.captions.missing) parts.push([`${format.count(mine.captions.missing)} without caption`, 'warn']);
+  if (mine.captions.unreadable.length) parts.push(['captions that cannot be read', 'bad']);
+  if (mine.broken.count) parts.push([`${format.count(mine.broken.count)} broken`, 'bad']);
+  if (mine.masks) parts.push([plural(mine.masks, 'mask')]);
+  return parts.map(([text, tone]) => el('span', { class: tone || 'og-muted', text }));
+}
+
+const SOURCES = { concept: 'from one file for all', filename: 'the file names' };
+
+function statistics(mine) {
+  if (mine.problem) return [el('p', { class: 'og-below-problem', text: mine.problem })];
+  const { captions, sizes, broken } = mine;
+  const rows = [];
+  const row = (name, text, tone, more) => rows.push(el('div', {}, el('dt', { text: name }), el('dd', { class: tone }, el('span', { text }), more && el('small', { class: 'og-muted', text: more }))));
+  const formats = Object.entries(mine.formats).map(([name, count]) => `${format.count(count)} ${name}`).join(', ');
+  row('Files', `${plural(mine.pictures, 'picture')}${mine.videos ? `, ${plural(mine.videos, 'video')}` : ''}`, '', [formats, format.bytes(mine.bytes)].filter(Boolean).join(' · '));
+  if (broken.count) row('Broken', plural(broken.count, 'file'), 'bad', broken.first.map(([name, why]) => `${name}: ${why}`).join('; '));
+  if (captions.source !== 'sample') row('Captions', SOURCES[captions.source]);
+  else {
+    const without = captions.without.join(', ') + (captions.missing > captions.without.length ? ' …' : '');
+    const bad = captions.missing || captions.empty || captions.unreadable.length;
+    row('Captions', [captions.missing ? `${format.count(captions.missing)} missing` : bad ? '' : 'beside every picture', captions.empty && `${format.count(captions.empty)} empty`, captions.unreadable.length && `not UTF-8: ${captions.unreadable.join(', ')}`].filter(Boolean).join(', '), bad ? 'warn' : '', [without, captions.words && (captions.words[0] === captions.words[2] ? `${captions.words[0]} words each` : `${captions.words[0]} to ${captions.words[2]} words, ${captions.words[1]} on average`)].filter(Boolean).join(' · '));
+  }
+  if (mine.masks || mine.conditions) row('Beside them', [mine.masks && plural(mine.masks, 'mask'), mine.conditions && plural(mine.conditions, 'conditioning picture')].filter(Boolean).join(', '));
+  if (sizes) row('Sizes', by(...sizes.smallest) === by(...sizes.largest) ? `all ${by(...sizes.largest)}` : `${by(...sizes.smallest)} to ${by(...sizes.largest)}`, '', by(...sizes.smallest) === by(...sizes.largest) ? '' : `in the middle ${by(...sizes.middle)}`);
+  if (mine.enabled) row('An epoch takes', plural(mine.per_epoch, 'picture'));
+  return [
+    el('dl', { class: 'og-folder-list' }, rows),
+    captions.tags.length > 0 && el('div', { class: 'og-tags' }, el('h5', { text: 'Most frequent between commas' }),
+      el('ul', {}, captions.tags.map(([tag, count]) => el('li', {}, el('span', { text: tag }), el('small', { class: 'og-muted', text: format.count(count) }))))),
+    ...mine.resolutions.map((each) => shapes(each)),
+  ].filter(Boolean);
+}
+
+/** The buckets at a resolution, as bars with the outline of their shape. */
+function shapes({ resolution, small, buckets }) {
+  const most = Math.max(...buckets.map((bucket) => bucket.pictures));
+  const longest = (bucket) => Math.max(bucket.width, bucket.height);
+  const line = (bucket) => el('li', {},
+    el('i', { class: 'og-shape', style: `width: ${(18 * bucket.width) / longest(bucket)}px; height: ${(18 * bucket.height) / longest(bucket)}px` }),
+    el('span', { class: 'og-shape-name', text: by(bucket.width, bucket.height) }),
+    el('span', { class: 'og-share' }, el('i', { style: `width: ${(100 * bucket.pictures) / most}%` })),
+    el('span', { class: 'og-shape-count', text: format.count(bucket.pictures) }));
+  return el('div', { class: 'og-shapes' }, el('h5', { text: `Trained at ${resolution}` }),
+    el('ul', {}, buckets.slice(0, MOST_BUCKETS).map(line)),
+    buckets.length > MOST_BUCKETS && el('p', { class: 'og-muted og-small', text: `and ${buckets.length - MOST_BUCKETS} more shapes` }),
+    small > 0 && el('p', { class: 'og-note', text: `${plural(small, 'picture')} ${small === 1 ? 'has' : 'have'} less than half of these pixels and ${small === 1 ? 'is' : 'are'} blown up.` }));
+}
+
+/** A picture as it is and as several draws make it, with its caption; drawn anew while settings are typed. */
+function preview(settings, path, at, place) {
+  let picture = 0;
+  let seed = 0;
+  let key = '';
+  let timer = 0;
+  const name = el('span', { class: 'og-draw-file' });
+  const back = button('', { icon: 'left', kind: 'quiet small', title: 'The picture before', onclick: () => step(-1) });
+  const on = button('', { icon: 'right', kind: 'quiet small', title: 'The next picture', onclick: () => step(1) });
+  const again = button('Draw again', { icon: 'reset', kind: 'small', onclick: () => { seed += 1; update(true); } });
+  const problem = el('p', { class: 'og-below-problem', hidden: true });
+  const grid = el('div', { class: 'og-draws' });
+  const notes = el('div', {});
+  place.replaceChildren(el('div', { class: 'og-draw-head' }, back, on, name, again), problem, grid, notes);
+  place.addEventListener('keydown', ({ key: pressed }) => { if (pressed === 'ArrowLeft') step(-1); if (pressed === 'ArrowRight') step(1); });
+
+  let count = 0;
+  function step(by_) {
+    if (count) { picture = (picture + by_ + count) % count; update(true); }
+  }
+
+  const depends = () => JSON.stringify([OF_DRAW.map((each) => settings.shownValue(each)), settings.shownValue(path)]);
+
+  async function ask() {
+    const wanted = key;
+    // what is typed and not saved yet; a folder is looked into when it is saved
+    const typed = Object.fromEntries([...settings.drafts].filter(([each]) => (each.startsWith(`${path}.`) && each !== `${path}.path`) || OF_DRAW.includes(each)).map(([each, draft]) => [each, draft.value]));
+    try {
+      const answer = await api('POST', 'api/concepts/preview', { index: at, picture, seed, variants: VARIANTS, changes: typed });
+      if (wanted !== key) return;
+      show(problem, false);
+      put(answer);
+    } catch (error) {
+      if (wanted !== key) return;
+      if (error.status === 0) key = '';
+      say(problem, error.errors?.[0]?.message || error.message);
+      show(problem, true);
+      grid.classList.add('stale');
+    }
+  }
+
+  function put(answer) {
+    count = answer.pictures;
+    grid.classList.remove('stale');
+    show(back, count > 1);
+    show(on, count > 1);
+    say(name, `${answer.file} · ${answer.picture + 1} of ${format.count(count)}`);
+    const figure = (image, title, changes, text) => el('figure', { class: 'og-drawn' },
+      el('img', { src: image, alt: [answer.file, title, ...changes].join(', ') }),
+      el('figcaption', {}, el('b', { text: title }), changes.length > 0 && el('span', { class: 'og-muted', text: changes.join(', ') }),
+        el('p', { class: text ? '' : 'warn', text: text || 'no caption' })));
+    const random = answer.variants.some((each) => each.image !== answer.variants[0].image || each.caption !== answer.variants[0].caption);
+    grid.replaceChildren(
+      figure(answer.image, `Original ${by(answer.width, answer.height)}`, [], answer.captions.join('\n')),
+      ...answer.variants.slice(0, random ? VARIANTS : 1).map((each) => figure(each.image, by(each.width, each.height), each.changes, each.caption)));
+    const texts = random ? answer.notes : ['Nothing is drawn at random under these settings: every draw is this one.'];
+    notes.replaceChildren(...texts.map((text) => el('p', { class: 'og-muted og-small', text })));
+  }
+
+  function update(anew = false) {
+    const now = `${depends()} ${picture} ${seed}`;
+    if (now === key && !anew) return;
+    const first = !key;
+    key = now;
+    clearTimeout(timer);
+    timer = setTimeout(ask, first || anew ? 0 : DRAW_AFTER_MS);
+  }
+
+  document.addEventListener('input', function listen(event) {
+    if (!place.isConnected) { if (key) document.removeEventListener('input', listen); return; }
+    const typed = event.target.dataset?.path || '';
+    if (place.offsetParent && (typed.startsWith(`${path}.`) || OF_DRAW.includes(typed))) update();
+  });
+  return { update };
+}
