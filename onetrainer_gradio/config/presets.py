@@ -157,9 +157,11 @@ def _filled(value: Any) -> Any:
 
 
 def describe(document: dict[str, Any]) -> dict[str, str]:
-    """What a list of saved configurations shows of one: model type, method and a note, where they are given."""
+    """What a list of saved configurations shows of one: model, method and a note, where they are given."""
     keys = ("model_type", "training_method", "note")
-    return {key: json.dumps(document[key]).strip('"') for key in keys if key in document}
+    about = {key: json.dumps(document[key]).strip('"') for key in keys if key in document}
+    model = about.get("model_type", "")
+    return about | ({"model": MODELS[ModelType(model)].label} if model in ModelType.__members__ else {})
 
 
 _COLUMNS = (

@@ -53,6 +53,11 @@ class Panel:
     arguments: tuple[str, ...] = ("--backend", BRISK, "--in-process")
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    token: str = ""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
 
     @property
     def url(self) -> str:
@@ -91,13 +96,12 @@ class Panel:
         self.log.close()
 
     def get(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(self.url + path, timeout=10) as reply:
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=self.headers), timeout=10) as reply:
             return json.loads(reply.read())
 
     def send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        request = urllib.request.Request(
-            self.url + path, method=method, data=json.dumps(body or {}).encode(), headers={"Content-Type": "application/json"}
-        )
+        data = json.dumps(body or {}).encode()
+        request = urllib.request.Request(self.url + path, method=method, data=data, headers=self.headers)
         with urllib.request.urlopen(request, timeout=10) as reply:
             return json.loads(reply.read())
 

@@ -146,7 +146,8 @@ def test_presets_are_opened_saved_exported_and_imported(visitor: Visitor, panel:
     page.get_by_role("dialog").get_by_role("button", name="Save").click()
     expect(page.locator("#og-config")).to_contain_text("my own")
     with page.expect_download() as download:
-        page.get_by_role("link", name="Export").click()
+        page.get_by_role("button", name="Export").click()
+        page.get_by_role("dialog").get_by_role("link", name="Packed").click()
     file = tmp_path / "exported.json"
     download.value.save_as(file)
     panel.change(epochs=1)

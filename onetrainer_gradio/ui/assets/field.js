@@ -102,6 +102,7 @@ export function row(settings, field, prefix = '') {
   unit?.node.setAttribute('aria-label', `${field.label}: unit`);
   const errors = el('div', { class: 'og-errors', id: `${idOf(path)}-error` });
   const back = button('', { icon: 'reset', kind: 'quiet small og-reset', title: 'Reset', onclick: reset });
+  const browse = field.kind === 'path' && button('', { icon: 'folder', kind: 'quiet small', title: `Choose: ${field.label}`, onclick: choose });
   const note = el('p', { class: 'og-note', hidden: true });
   const was = el('p', { class: 'og-was', hidden: true });
   const node = el('div', { class: editor.wide ? 'og-row wide' : 'og-row', dataset: { row: path } },
@@ -109,7 +110,7 @@ export function row(settings, field, prefix = '') {
       el(input.id ? 'label' : 'span', { class: 'og-label', for: input.id || undefined, text: field.label, title: path }),
       el('p', { class: 'og-help', id: `${idOf(path)}-help`, text: field.help }), note),
     el('div', { class: 'og-row-control' },
-      el('div', { class: 'og-control' }, input, unit?.node, field.schema['x-unit'] && el('span', { class: 'og-muted', text: field.schema['x-unit'] }), back),
+      el('div', { class: 'og-control' }, input, unit?.node, field.schema['x-unit'] && el('span', { class: 'og-muted', text: field.schema['x-unit'] }), browse, back),
       was, errors));
   const below = WITH_CONSEQUENCES.has(path) && consequences(settings, path);
   if (below) node.append(below);
@@ -117,6 +118,12 @@ export function row(settings, field, prefix = '') {
   function reset() {
     const paths = [path, field.unitOf, ...Object.values(field.schema['x-writes'] || {})].filter((each) => each && settings.changed(each));
     settings.editTogether(Object.fromEntries(paths.map((each) => [each, settings.baseValue(each)])), 'reset');
+  }
+
+  async function choose() {
+    const { choosePath } = await import('./files.js');
+    const chosen = await choosePath({ title: field.label, wants: field.schema['x-path'], path: textOf(settings.shownValue(path)), setting: path });
+    if (chosen !== null) settings.edit(path, chosen);
   }
 
   /** Bring the row up to date with the settings, without touching what is being typed. */

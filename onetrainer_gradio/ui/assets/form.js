@@ -9,7 +9,7 @@ import { toolbar } from './toolbar.js';
 const LEVELS = ['basic', 'advanced', 'expert'];
 const MOST_FOUND = 40;
 const EXTRA = {
-  changed: (settings) => ['Changed', `What differs from ${settings.document.name || 'the defaults'}.`],
+  changed: (settings) => ['Changed', `What differs from ${settings.comparedTo()}.`],
   problems: () => ['To fix', 'What has to change before a run can start, and what you should know.'],
 };
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
@@ -42,6 +42,7 @@ export async function mount(place) {
   const about = el('p', { class: 'og-muted' });
   const hidden = el('p', { class: 'og-muted og-small' });
   const usual = button('Load usual values', { icon: 'reset', kind: 'small', hidden: true, title: 'The usual values for the chosen optimizer', onclick: () => settings.usualOptimizer().catch((error) => toast(error.message, 'bad')) });
+  const since = el('div', { class: 'og-grow', hidden: true });
   const scroller = el('div', { class: 'og-nav-groups' });
   const extras = el('div', {});
   const nav = el('nav', { class: 'og-nav', 'aria-label': 'Groups of settings' }, scroller, extras);
@@ -62,7 +63,7 @@ export async function mount(place) {
     el('div', { class: 'og-form' },
       el('aside', { class: 'og-side' }, el('div', { class: 'og-search' }, icon('search'), search), el('div', { class: 'og-narrow' }, narrow), nav),
       el('section', { class: 'og-card og-group-card', 'aria-labelledby': 'og-group-title' },
-        el('div', { class: 'og-card-head' }, el('div', { class: 'og-grow' }, heading, about), usual, levels), rows, hidden)));
+        el('div', { class: 'og-card-head' }, el('div', { class: 'og-grow' }, heading, about), usual, levels, since), rows, hidden)));
 
   // one listener for all controls
   rows.addEventListener('change', ({ target }) => { if (target.dataset.path) settings.edit(target.dataset.path, read(target)); });
@@ -118,6 +119,13 @@ export async function mount(place) {
     const key = `${view} ${search.value} ${fields.map((field) => field.path)}`;
     if (anew || key !== drawn) {
       drawn = key;
+  since.update = async () => {
+    since.update = () => {};
+    const { changedTools } = await import('./changed.js');
+    const made = changedTools(settings);
+    since.replaceChildren(made.node);
+    since.update = made.update;
+  };
       const old = nodes;
       const keep = (field) => old.get(field.path) || row(settings, field);
       nodes = new Map(fields.map((field) => [field.path, keep(field)]));
@@ -177,6 +185,8 @@ export async function mount(place) {
       const fields = inGroup.get(key).filter((field) => settings.applies(field));
       const wrong = errors.filter((finding) => fields.some((field) => finding.path === field.path || finding.path.startsWith(`${field.path}.`))).length;
       return { key, name, tab, count: wrong, tone: 'bad', some: fields.some((field) => settings.levels.has(field.level) || important(field)) };
+    show(since, view === 'changed' && !searching());
+    if (!since.hidden) since.update();
     }).filter((group) => group.some || group.key === view);
   }
 
@@ -187,7 +197,7 @@ export async function mount(place) {
     const tabs = settings.schema['x-tabs'].map((tab) => ({ ...tab, groups: shown.filter((group) => group.tab === tab.key) })).filter((tab) => tab.groups.length);
     const serious = settings.findings.filter((finding) => finding.severity !== 'note').length;
     const extra = [
-      changed.length || view === 'changed' ? { key: 'changed', name: 'Changed', count: changed.length, tone: 'accent' } : null,
+      { key: 'changed', name: 'Changed', count: changed.length, tone: 'accent' },
       settings.findings.length || view === 'problems' ? { key: 'problems', name: 'To fix', count: serious, tone: errors.length ? 'bad' : 'warn' } : null,
     ].filter(Boolean);
     const key = JSON.stringify([view, searching(), tabs, extra]);
@@ -249,4 +259,14 @@ export async function mount(place) {
   if (!groups.some((group) => group.key === view) && !EXTRA[view]) view = 'model';
   draw(true);
   find();
+  /** Compare with a run that another tab names. */
+  async function compare() {
+    const run = sessionStorage.getItem('og-compare');
+    if (!run) return;
+    sessionStorage.removeItem('og-compare');
+    const { openCompare } = await import('./compare.js');
+    await openCompare(settings, `run:${run}`).catch((error) => toast(error.message, 'bad'));
+  }
+  document.addEventListener('og-compare', compare);
 }
+  compare();

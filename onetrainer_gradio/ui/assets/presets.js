@@ -1,14 +1,14 @@
 // Presets and saved configurations: searched, by family, with what opening one would change.
 
 import { api } from './live.js';
-import { button, el, openDialog, say, show } from './dom.js';
-import { shownAs } from './settings.js';
+import { button, confirmed, el, openDialog, say, show, toast } from './dom.js';
+import { table } from './differences.js';
+import { duplicate, exportDialog, rename } from './saved.js';
 
 const MEMORIES = [8, 12, 16, 24, 32, 48];
-const MOST_SHOWN = 60;
 
-/** A dialog to choose from `items`; `load` opens the chosen one. */
-export function openPresets(settings, items, load) {
+/** A dialog to choose from `items`; `load` opens the chosen one, `again` asks for the items anew. */
+export function openPresets(settings, items, { load, again }) {
   const search = el('input', { type: 'search', placeholder: 'Search', 'aria-label': 'Search presets', oninput: draw });
   const methods = [...new Set(items.map((item) => item.summary?.training_method).filter(Boolean))];
   const words = settings.byPath.get('training_method').schema['x-enum-labels'] || {};
@@ -22,9 +22,8 @@ export function openPresets(settings, items, load) {
     el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: 'Presets and saved configurations' }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
     el('div', { class: 'og-preset-filter' }, search, method, memory),
     el('div', { class: 'og-preset-body' }, list, detail),
-    el('div', { class: 'og-dialog-buttons' }, warning, button('Cancel', { onclick: () => dialog.close() }), openButton));
+    el('div', { class: 'og-dialog-buttons og-preset-foot' }, button('Add a folder …', { icon: 'add', title: 'Offer the presets of another folder, as that of a OneTrainer checkout', onclick: addLibrary }), warning, button('Cancel', { onclick: () => dialog.close() }), openButton));
   let chosen = null;
-
   const textOf = (item) => [item.name, item.summary?.model, item.summary?.training_method, item.summary?.note].join(' ').toLowerCase();
   const family = (item) => (item.kind === 'saved' ? 'Saved' : item.summary?.family || 'To begin with');
 
@@ -34,12 +33,85 @@ export function openPresets(settings, items, load) {
       && (!method.value || item.summary?.training_method === method.value)
       && (!memory.value || !item.summary?.memory_gb || item.summary.memory_gb <= Number(memory.value)));
     const families = [...new Set(['Saved', ...found.map(family)])].filter((each) => found.some((item) => family(item) === each));
-    list.replaceChildren(...families.flatMap((each) => [el('h4', { text: each }), ...found.filter((item) => family(item) === each).map(entry)]));
+    list.replaceChildren(...families.flatMap((each) => [heading(each), ...found.filter((item) => family(item) === each).map(entry)]));
+    for (const { title, folder, present, presets } of libraries) {
+      if (!asked.length && !families.includes(title)) list.append(heading(title), el('p', { class: 'og-muted og-small og-library-none', title: folder, text: !present ? 'The folder is not there at present.' : presets ? 'None that fits.' : 'No presets in this folder.' }));
+    }
     if (!found.length) list.append(el('p', { class: 'og-empty', text: 'Nothing found.' }));
   }
 
+  /** The name of a family; that of a folder that was added says where it is, and can be taken off the list. */
+  function heading(title) {
+    const library = libraries.find((each) => each.title === title);
+    if (!library) return el('h4', { text: title });
+    return el('div', { class: 'og-library-head' }, el('h4', { text: title, title: library.folder }), el('span', { class: 'og-count og-muted', text: 'read-only' }),
+      library.kept ? button('', { icon: 'close', title: `Take ${title} off this list`, kind: 'quiet small', onclick: () => removeLibrary(library) }) : null);
+  }
+
+  let libraries = [];
+  async function readLibraries(answer = api('GET', 'api/config/libraries')) {
+    ({ libraries } = await answer);
+    draw();
+  }
+  async function addLibrary() {
+    const { choosePath } = await import('./files.js');
+    const folder = await choosePath({ title: 'A folder of presets', wants: 'folder' });
+    if (!folder) return;
+    await attempt(async () => {
+      const answer = await api('POST', 'api/config/libraries', { folder });
+      items = await again();
+      await readLibraries(answer);
+      list.querySelector('.og-library-head:last-of-type')?.scrollIntoView({ block: 'start' });
+      const added = libraries.find((each) => each.folder === folder) || libraries.at(-1);
+      toast(added.presets ? `${added.presets} presets of ${added.title} are in the list.` : `There are no presets in ${folder}.`, added.presets ? '' : 'bad');
+    });
+  }
+  async function removeLibrary({ title, folder }) {
+    if (!await confirmed(`Take “${title}” off the list?`, `The presets in ${folder} stay where they are.`, 'Take off')) return;
+    await attempt(async () => {
+      const answer = await api('DELETE', `api/config/libraries/${encodeURIComponent(title)}`);
+      items = await again();
+      await readLibraries(answer);
+    });
+  }
+  async function attempt(action) {
+    try {
+      await action();
+    } catch (error) {
+      toast(error.message, 'bad');
+    }
+  }
+
+  /** What can be done with an item beside opening it. */
+  function tools(item) {
+    const after = async (name) => {
+      if (!name) return;
+      items = await again();
+      draw();
+      const now = items.find((each) => each.kind === 'saved' && each.name === name);
+      if (now) { choose(now); list.querySelector('[aria-pressed=true]')?.scrollIntoView({ block: 'nearest' }); }
+    };
+    const remove = async () => {
+      if (!await confirmed(`Delete “${item.name}”?`, 'The saved configuration is removed; the settings in the form stay.', 'Delete')) return;
+      await attempt(async () => {
+        await api('DELETE', `api/config/${encodeURIComponent(item.name)}`);
+        items = await again();
+        chosen = null;
+        openButton.disabled = true;
+        detail.replaceChildren(el('p', { class: 'og-empty', text: `“${item.name}” is deleted.` }));
+        draw();
+      });
+    };
+    const saved = item.kind === 'saved';
+    return el('div', { class: 'og-preset-tools' },
+      saved && button('Rename', { kind: 'small', onclick: () => rename(item.name).then(after) }),
+      button(saved ? 'Duplicate' : 'Save a copy', { icon: 'copy', kind: 'small', onclick: () => duplicate(item).then(after) }),
+      button('Export', { icon: 'download', kind: 'small', onclick: () => exportDialog(item) }),
+      saved && button('Delete', { icon: 'trash', kind: 'small', onclick: remove }));
+  }
+
   function entry(item) {
-    const short = item.kind === 'preset' && item.summary?.family ? item.name.slice(item.summary.family.length + 1) : item.name;
+    const short = item.kind !== 'saved' && item.summary?.family ? item.name.slice(item.summary.family.length + 1).replace(/^#/, '') : item.name;
     return el('button', { type: 'button', class: 'og-preset', 'aria-pressed': String(chosen?.name === item.name && chosen.kind === item.kind), dataset: { preset: item.name }, title: item.name, onclick: () => choose(item), ondblclick: () => openButton.click() },
       el('span', { text: short }), item.name === settings.document.name ? el('span', { class: 'og-count accent', text: 'open' }) : null);
   }
@@ -51,11 +123,12 @@ export function openPresets(settings, items, load) {
     const about = item.summary || {};
     const facts = [about.model || about.model_type, words[about.training_method] || about.training_method, about.memory_gb && `${about.memory_gb} GB graphics memory`].filter(Boolean);
     const differs = el('div', { class: 'og-differs' }, el('p', { class: 'og-muted og-small', text: 'Comparing …' }));
-    detail.replaceChildren(el('h3', { text: item.name }), el('p', { class: 'og-muted', text: facts.join(' · ') }),
-      about.note && el('p', { text: about.note }), about.source && el('p', { class: 'og-muted og-small', text: about.source }), differs);
+    detail.replaceChildren(...[el('h3', { text: item.name }), el('p', { class: 'og-muted', text: [...facts, item.kind === 'library' && 'read-only'].filter(Boolean).join(' · ') }),
+      about.note && el('p', { text: about.note }), about.source && el('p', { class: 'og-muted og-small', text: about.source }), tools(item), differs].filter(Boolean));
     try {
-      const { differences } = await api('GET', `api/config/diff?${new URLSearchParams({ name: item.name })}`);
-      if (chosen === item) differs.replaceChildren(...compared(settings, differences));
+      const { differences } = await api('GET', `api/config/diff?${new URLSearchParams({ right: `${item.kind}:${item.name}` })}`);
+      const count_ = `${differences.length} ${differences.length === 1 ? 'setting differs' : 'settings differ'} from those in the form`;
+      if (chosen === item) differs.replaceChildren(...(differences.length ? [el('p', { class: 'og-muted og-small', text: count_ }), table(settings, differences, ['Now', 'Then'])] : [el('p', { class: 'og-muted', text: 'No difference to the settings in the form.' })]));
     } catch (error) {
       if (chosen === item) differs.replaceChildren(el('p', { class: 'bad', text: error.message }));
     }
@@ -65,23 +138,9 @@ export function openPresets(settings, items, load) {
   say(warning, count ? `Opening replaces the settings; you changed ${count} and did not save them.` : '');
   show(warning, true);
   draw();
+  attempt(readLibraries);
   openDialog(dialog);
   search.focus();
   const present = items.find((item) => item.name === settings.document.name);
   detail.replaceChildren(el('p', { class: 'og-empty', text: present ? `“${present.name}” is open. Choose one to see what it would change.` : 'Choose one to see what it would change.' }));
-}
-
-/** Differences as a table: the setting, what it is now, what it would be. */
-function compared(settings, differences) {
-  if (!differences.length) return [el('p', { class: 'og-muted', text: 'No difference to the settings in the form.' })];
-  const [known, rest] = [[], []];
-  for (const each of differences) (settings.fieldAt(each.path) ? known : rest).push(each);
-  const lines = known.slice(0, MOST_SHOWN).map(({ path, before, after }) => {
-    const { schema } = settings.fieldAt(path);
-    return el('tr', {}, el('td', { text: settings.labelOf(path), title: path }), el('td', { class: 'og-muted', text: shownAs(before, schema) }), el('td', { text: shownAs(after, schema) }));
-  });
-  const more = known.length - lines.length + rest.length;
-  return [el('p', { class: 'og-muted og-small', text: `${differences.length} ${differences.length === 1 ? 'setting differs' : 'settings differ'} from those in the form` }),
-    el('table', { class: 'og-table' }, el('thead', {}, el('tr', {}, ['Setting', 'Now', 'Then'].map((text) => el('th', { text })))), el('tbody', {}, lines)),
-    more ? el('p', { class: 'og-muted og-small', text: `and ${more} more` }) : ''];
 }

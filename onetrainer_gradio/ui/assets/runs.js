@@ -59,6 +59,11 @@ export function mount(place) {
       files,
       el('div', { class: 'og-buttons' },
         button('Show its curve', { icon: 'chart', kind: 'small', onclick: () => { view(run.id); document.getElementById('og-chart').scrollIntoView({ block: 'center' }); } }),
+        button('Compare its settings', { icon: 'swap', kind: 'small', title: 'Its settings beside those in the form', dataset: { ogTab: 'configuration' }, onclick: () => {
+          // the form may not be there yet: it looks here when it comes
+          sessionStorage.setItem('og-compare', run.id);
+          document.dispatchEvent(new CustomEvent('og-compare'));
+        } }),
         may && button('Go on from its last backup', { icon: 'right', kind: 'small', onclick: () => resume(run) }),
         may && button('Delete', {
           icon: 'trash', kind: 'small', title: 'Delete the record of this run', onclick: () => remove(run, path),

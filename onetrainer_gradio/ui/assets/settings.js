@@ -6,6 +6,7 @@
 import { api, on } from './live.js';
 
 const KEPT = 'og-drafts';
+const AGAINST = 'og-against';
 const CHECK_AFTER_MS = 500;
 
 export function get(object, path) {
@@ -88,6 +89,9 @@ export class Settings {
     this.checkTimer = 0;
     this.past = [];
     this.future = [];
+    // what marks compare with: a source as the server names it; empty for what was opened
+    this.against = localStorage.getItem(AGAINST) || '';
+    this.againstTitle = '';
     for (const [path, draft] of Object.entries(JSON.parse(sessionStorage.getItem(KEPT) || '{}'))) this.drafts.set(path, { ...draft, state: 'waiting' });
   }
 
@@ -195,7 +199,7 @@ export class Settings {
   }
 
   async take(document_) {
-    this.document = document_;
+    this.document = document_ = await this.compared(document_);
     this.different = new Set(Object.keys(document_.was || {}).flatMap((place) => place.split('.').map((_, at, keys) => keys.slice(0, at + 1).join('.'))));
     if (!document_.was) await this.findBase();
     this.tell('document');
@@ -223,6 +227,36 @@ export class Settings {
     } catch (error) {
       if (error.status !== 0) throw error;
     }
+  }
+
+  /** The document with the values of another source in `was`, where that is what marks compare with. */
+  async compared(document_) {
+    if (!this.against) return document_;
+    try {
+      const { left, differences } = await api('GET', `api/config/diff?${new URLSearchParams({ left: this.against, right: 'current' })}`);
+      this.againstTitle = left.kind === 'run' ? `the run ${left.title}` : left.title;
+      return { ...document_, was: Object.fromEntries(differences.map(({ path, before }) => [path, before])) };
+    } catch (error) {
+      if (error.status === 404) this.remember(''); // it was deleted meanwhile
+      return document_;
+    }
+  }
+
+  remember(source) {
+    this.against = source;
+    if (source) localStorage.setItem(AGAINST, source);
+    else localStorage.removeItem(AGAINST);
+  }
+
+  /** Mark what differs from another source than what was opened; an empty one is that again. */
+  async compareWith(source) {
+    this.remember(source);
+    await this.refresh();
+  }
+
+  /** What values are compared with, in words. */
+  comparedTo() {
+    return (this.against && this.againstTitle) || this.document.name || 'the defaults';
   }
 
   check() {

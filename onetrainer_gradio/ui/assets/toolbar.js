@@ -1,7 +1,7 @@
-// What stands above the settings: open, undo, save, import, export, reset.
+// What stands above the settings: open, undo, save, import, export, reset; and who trains.
 
-import { api, on, url } from './live.js';
-import { button, confirmed, el, icon, openDialog, say, show, toast } from './dom.js';
+import { api, on } from './live.js';
+import { button, confirmed, el, icon, say, show, toast } from './dom.js';
 
 const loadPath = (name) => `api/config/load/${name.split('/').map(encodeURIComponent).join('/')}`;
 
@@ -30,7 +30,7 @@ export function toolbar(settings) {
   function state() {
     const count = settings.changes().length;
     say(name_, settings.document.name || 'Open a preset …');
-    say(changes, count ? `${count} changed` : current() ? 'unchanged' : '');
+    say(changes, count ? `${count} ${settings.against ? 'differ' : 'changed'}` : current() ? 'unchanged' : '');
     saveButton.disabled = current()?.kind !== 'saved' || !count;
     undo.disabled = settings.past.length === 0;
     redo.disabled = settings.future.length === 0;
@@ -51,7 +51,10 @@ export function toolbar(settings) {
   async function browse() {
     const { openPresets } = await import('./presets.js');
     await fill();
-    openPresets(settings, items, (name) => attempt(() => settings.whole('GET', loadPath(name)), `Opened ${name}.`));
+    openPresets(settings, items, {
+      load: (name) => attempt(() => settings.whole('GET', loadPath(name)), `Opened ${name}.`),
+      async again() { await fill(); return items; },
+    });
   }
   async function raw() {
     const { openRaw } = await import('./raw.js');
@@ -60,14 +63,17 @@ export function toolbar(settings) {
   async function save(name) {
     await attempt(() => settings.whole('POST', 'api/config/save', { name }), `Saved as ${name}.`);
   }
-  function saveAs() {
-    const input = el('input', { type: 'text', value: current()?.kind === 'saved' ? settings.document.name : '', required: true, maxlength: 120, id: 'og-save-name' });
-    const form = el('form', { method: 'dialog', onsubmit: () => { const name = input.value.trim(); if (name) save(name); } },
-      el('h2', { text: 'Save as' }), el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Name' }), input),
-      el('div', { class: 'og-dialog-buttons' }, button('Cancel', { onclick: () => dialog.close() }), el('button', { class: 'og-button primary', type: 'submit', text: 'Save' })));
-    const dialog = el('dialog', { class: 'og-dialog', 'aria-label': 'Save as' }, form);
-    openDialog(dialog);
-    input.focus();
+  async function saveAs() {
+    const dialogs = await import('./saved.js');
+    const name = await dialogs.saveAs(settings, current()?.kind === 'saved' ? settings.document.name : '');
+    if (name) { toast(`Saved as ${name}.`); await fill(); }
+  }
+  async function takeAway() {
+    (await import('./saved.js')).exportDialog();
+  }
+  async function compare() {
+    const { openCompare } = await import('./compare.js');
+    await attempt(() => openCompare(settings, settings.against));
   }
   async function importFile(chosen) {
     if (!chosen) return;
@@ -95,7 +101,63 @@ export function toolbar(settings) {
     pick, undo, redo, changes, removeButton, el('span', { class: 'og-grow' }),
     saveButton, button('Save as …', { kind: 'small', onclick: saveAs }),
     button('Import', { icon: 'upload', kind: 'small', onclick: () => file.click() }), file,
-    el('a', { class: 'og-button small', href: url('api/config/export'), download: 'onetrainer_config.json' }, icon('download'), el('span', { text: 'Export' })),
+    button('Export', { icon: 'download', kind: 'small', title: 'Take the settings away as a file', onclick: takeAway }),
+    button('Compare', { icon: 'swap', kind: 'small', title: 'Two settings side by side: the form, a run, a preset, what was saved', onclick: compare }),
     button('JSON', { kind: 'small', title: 'Look at the settings as OneTrainer writes them, and edit them', onclick: raw }),
     button('Reset', { icon: 'reset', kind: 'small', onclick: reset }));
+}
+
+export const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
+/** Who trains, over the form; it follows what the check says. */
+export function engineStrip(settings) {
+  const line = engineLine('og-engine');
+  settings.listeners.add((what) => { if (what === 'findings') line.put(settings.engines); });
+  if (settings.engines) line.put(settings.engines);
+  return line.node;
+}
+
+/** A choice of the engine with what it means for the settings: `put` takes the answer of the check. */
+export function engineLine(id) {
+  const select = el('select', { id, onchange: () => choose(select.value) });
+  const words = el('div', { class: 'og-engine-words', role: 'status' });
+  const node = el('div', { class: 'og-engine' }, el('label', { class: 'og-inline', for: id }, el('span', { text: 'Trained by' }), select), words);
+  let drawn = '';
+
+  async function choose(engine) {
+    try {
+      put(await api('PUT', 'api/engines', { engine }));
+    } catch (error) {
+      toast(error.message, 'bad');
+    }
+  }
+
+  function put(found) {
+    if (!found?.engines?.length) return;
+    const key = JSON.stringify([found.choice, found.engine, found.engines]);
+    if (key === drawn) return;
+    drawn = key;
+    select.replaceChildren(el('option', { value: 'auto', text: 'Whichever can (automatic)' }),
+      ...found.engines.map((each) => el('option', { value: each.id, text: capital(each.title) })));
+    select.value = found.choice;
+    const present = found.engines.find((each) => each.id === found.engine);
+    if (present) words.replaceChildren(...sentences(present, found));
+  }
+
+  function sentences(present, { choice, engines }) {
+    if (!present.can) {
+      const others = engines.filter((each) => each.can);
+      return [
+        el('span', { class: 'bad', text: `${capital(present.title)} cannot train this: ${present.why}${present.more ? ` (and ${present.more} more)` : ''}. ` }),
+        present.path && el('a', { href: '#configuration', dataset: { ogSetting: present.path }, text: 'Show the setting' }),
+        ...others.map((each) => button(`Use ${each.title}`, { kind: 'small', onclick: () => choose(each.id) })),
+        !others.length && !present.path && el('a', { href: '#system', dataset: { ogTab: 'system' }, text: 'See the System tab' }),
+      ].filter(Boolean);
+    }
+    const refused = engines.find((each) => !each.can && each.backend === 'builtin');
+    const why = choice === 'auto' && refused ? ` The built-in engine cannot: ${refused.why}` : '';
+    return [el('span', { class: 'og-muted', text: `${capital(present.title)} trains these settings.${why}${present.note ? ` ${present.note}.` : ''}` })];
+  }
+
+  return { node, put };
 }

@@ -1,6 +1,6 @@
 // The line at the top: what the run does, whether the page is connected, light or dark; and the banner when it is not.
 
-import { on, store } from './live.js';
+import { api, on, store, url } from './live.js';
 import { button, el, format, icon, say, show } from './dom.js';
 import { describe } from './words.js';
 
@@ -14,16 +14,24 @@ export function mount(place) {
   const link = el('span', { class: 'og-link', role: 'img' });
   const spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
   const banner = el('div', { class: 'og-banner', role: 'alert', hidden: true });
+  const leave = button('Sign out', { icon: 'leave', kind: 'quiet small', title: 'Sign out of this panel', hidden: true, onclick: signOut });
   const themeButton = button('', { title: 'Switch between light and dark', kind: 'quiet', onclick: switchTheme });
 
   place.append(
     el('header', { class: 'og-topbar' },
       el('span', { class: 'og-brand' }, mark(), el('span', { text: 'OneTrainer' }), el('span', { class: 'og-brand-more', text: 'panel' })),
       el('span', { class: 'og-topstate' }, badge, line),
-      link, themeButton,
+      link, leave, themeButton,
       el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, bar)),
     banner, spoken,
   );
+
+  async function signOut() {
+    await api('POST', 'api/logout').catch(() => {}); // not reached: the login page says so
+    location.assign(url('login'));
+  }
+  // a panel that asks nobody who they are has nothing to sign out of
+  api('GET', 'api/session').then(({ required }) => show(leave, required)).catch(() => {});
 
   function switchTheme() {
     const dark = !document.documentElement.classList.contains('og-dark');

@@ -1,0 +1,43 @@
+// Above the list of changed settings: what they are compared with, and the way back for all of them.
+
+import { api } from './live.js';
+import { button, el, format, say, show, toast } from './dom.js';
+import { sheet } from './sheet.js';
+
+await sheet('manage.css');
+
+/** The controls of the view "Changed"; `{node, update}`. */
+export function changedTools(settings) {
+  const select = el('select', { 'aria-label': 'Compared with', onchange: () => choose(select.value) });
+  const back = button('Take all back', { icon: 'reset', kind: 'small', title: 'Give all of these settings the values that they are compared with', onclick: all });
+  const node = el('div', { class: 'og-since' }, el('label', { class: 'og-inline' }, el('span', { text: 'Compared with' }), select),
+    button('Side by side', { kind: 'small', onclick: async () => (await import('./compare.js')).openCompare(settings, settings.against || 'opened').catch((error) => toast(error.message, 'bad')) }), back);
+  let last = null;
+
+  async function choose(source) {
+    await settings.compareWith(source);
+  }
+
+  /** One change, which one press of undo takes back. */
+  function all() {
+    const was = Object.entries(settings.document.was || {}).filter(([path]) => settings.rowOf(path) && settings.value(path) !== undefined);
+    if (was.length) settings.editTogether(Object.fromEntries(was), 'reset');
+  }
+
+  function update() {
+    const options = [['', settings.document.name ? `what was opened: ${settings.document.name}` : 'what was opened']];
+    if (last) options.push(['run:latest', `the last run: ${last.name || last.id}, ${format.time(last.created_at)}`]);
+    if (settings.against && !options.some(([value]) => value === settings.against)) options.push([settings.against, settings.againstTitle || settings.against]);
+    const key = JSON.stringify(options);
+    if (select.dataset.drawn !== key) {
+      select.dataset.drawn = key;
+      select.replaceChildren(...options.map(([value, text]) => el('option', { value, text })));
+    }
+    if (select.value !== settings.against) select.value = settings.against;
+    show(back, settings.changes().length > 0);
+  }
+
+  api('GET', 'api/runs').then((answer) => { [last = null] = answer.runs || answer; update(); }).catch((error) => { if (error.status) say(node, error.message); });
+  update();
+  return { node, update };
+}

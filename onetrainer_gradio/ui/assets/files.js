@@ -1,0 +1,95 @@
+// Choosing a file or folder of the machine that the panel runs on.
+
+import { api } from './live.js';
+import { button, el, format, icon, openDialog, say, show } from './dom.js';
+import { sheet } from './sheet.js';
+
+await sheet('manage.css');
+
+// what a setting wants (`x-path` of its schema) -> [what is shown beside folders, whether a folder, a file, can be chosen]
+const WANTS = { folder: ['folder', true, false], file: ['any', false, true], model: ['model', true, true], output: ['model', true, false] };
+// settings whose files have a kind of their own
+const KINDS = { concept_file_name: 'json', sample_definition_file_name: 'json', base_image_path: 'picture', mask_image_path: 'picture', prompt_path: 'text', model_name: 'model' };
+
+/** Choose a path for a setting; resolves to it, or to null. */
+export function choosePath({ title, wants = 'folder', path = '', setting = '' }) {
+  const [usual, folders, files] = WANTS[wants] || WANTS.file;
+  const kind = (wants === 'file' && KINDS[setting.split('.').pop()]) || usual;
+  return new Promise((resolve) => {
+    let listing = null;
+    let chosen = null;
+    let result = null;
+    const where = el('input', { type: 'text', class: 'og-text', 'aria-label': 'Folder', spellcheck: 'false', autocomplete: 'off', onchange: () => go(where.value) });
+    const up = button('', { icon: 'up', title: 'One folder up', kind: 'quiet', onclick: () => go(listing.parent) });
+    const search = el('input', { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter names', oninput: () => go(listing.path) });
+    const every = el('input', { type: 'checkbox', onchange: () => go(listing.path) });
+    const places = el('div', { class: 'og-places', role: 'group', 'aria-label': 'Places' });
+    const list = el('ul', { class: 'og-entries', 'aria-label': 'Contents' });
+    const note = el('p', { class: 'og-muted og-small', role: 'status' });
+    const name = el('input', { type: 'text', class: 'og-text', id: 'og-file-name', spellcheck: 'false', autocomplete: 'off', oninput: state });
+    const naming = el('label', { class: 'og-file-naming' }, el('span', { class: 'og-label', text: 'File name' }), name);
+    const take = button('', { kind: 'primary', onclick: () => { result = picked(); dialog.close(); } });
+    const dialog = el('dialog', { class: 'og-dialog og-browse', 'aria-label': title },
+      el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: title }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
+      places, el('div', { class: 'og-browse-where' }, up, where, search), list, note, naming,
+      el('div', { class: 'og-dialog-buttons' }, el('label', { class: 'og-inline og-grow', hidden: !(files && kind !== 'any') }, every, el('span', { text: 'Show all files' })),
+        button('Cancel', { onclick: () => dialog.close() }), take));
+
+    const within = (entry) => `${listing.path.replace(/[\\/]$/, '')}${listing.path.includes('\\') ? '\\' : '/'}${entry}`;
+    const picked = () => (wants === 'output' && name.value.trim() ? within(name.value.trim()) : chosen ? chosen.path : listing.path);
+
+    let asked = 0;
+    async function go(to, nearest = false) {
+      const mine = asked += 1;
+      try {
+        const query = new URLSearchParams({ path: to, kind: every.checked ? 'any' : kind, search: search.value.trim(), nearest });
+        const answer = await api('GET', `api/files?${query}`);
+        if (mine !== asked) return;
+        if (listing && answer.path !== listing.path && search.value) { search.value = ''; listing = answer; go(answer.path); return; }
+        listing = answer;
+        chosen = files ? answer.entries.find((entry) => entry.name === answer.file && !entry.folder) || null : null;
+        if (wants === 'output' && answer.file) name.value = answer.file;
+        draw();
+      } catch (error) {
+        if (mine === asked) { say(note, error.message); note.className = 'bad og-small'; }
+      }
+    }
+
+    function draw() {
+      where.value = listing.path;
+      up.disabled = !listing.parent;
+      places.replaceChildren(...listing.places.map((place) => button(place.title, { kind: 'small', icon: 'folder', title: place.path, onclick: () => go(place.path) })));
+      list.replaceChildren(...listing.entries.map(line));
+      list.scrollTop = 0;
+      note.className = 'og-muted og-small';
+      say(note, listing.left_out ? `${listing.left_out} more are not shown: filter by a part of the name.` : listing.entries.length ? '' : search.value ? 'Nothing of that name here.' : kind === 'folder' ? 'No folders in here.' : 'Nothing in here that fits.');
+      state();
+      list.querySelector('[aria-pressed=true]')?.scrollIntoView({ block: 'nearest' });
+    }
+    function line(entry) {
+      const usable = entry.folder || files || wants === 'output';
+      return el('li', {}, el('button', {
+        type: 'button', class: 'og-entry', disabled: !usable, title: entry.path, 'aria-pressed': entry.folder ? undefined : String(chosen?.path === entry.path),
+        onclick: () => { if (entry.folder) go(entry.path); else pick(entry); }, ondblclick: () => { if (!entry.folder && files) take.click(); },
+      }, icon(entry.folder ? 'folder' : 'file'), el('span', { class: 'og-entry-name', text: entry.name }),
+      el('span', { class: 'og-muted og-small', text: entry.folder ? '' : format.bytes(entry.bytes) }), el('span', { class: 'og-muted og-small og-entry-when', text: format.time(entry.modified_at) })));
+    }
+    function pick(entry) {
+      if (wants === 'output') name.value = entry.name;
+      else chosen = entry;
+      for (const each of list.querySelectorAll('.og-entry[aria-pressed]')) each.setAttribute('aria-pressed', String(each.title === entry.path));
+      state();
+    }
+    function state() {
+      const text = wants === 'output' ? 'Choose' : chosen ? 'Choose this file' : folders ? 'Choose this folder' : 'Choose a file';
+      take.replaceChildren(el('span', { text }));
+      take.disabled = !listing || (wants === 'output' ? !name.value.trim() : !chosen && !folders);
+    }
+
+    show(naming, wants === 'output');
+    if (wants === 'output') name.value = path.split(/[\\/]/).pop();
+    state();
+    openDialog(dialog, () => resolve(result));
+    go(path, true);
+  });
+}

@@ -1,0 +1,228 @@
+"""Presets, saved settings, comparisons and files in a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.error
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Panel, Visitor
+from tests.browser.test_settings import field, group
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture
+def tidy(panel: Panel) -> Iterator[None]:
+    """Takes away what was saved and added."""
+    yield
+    for item in panel.get("api/config/list")["configs"]:
+        if item["kind"] == "saved":
+            with contextlib.suppress(urllib.error.HTTPError):
+                panel.send("DELETE", f"api/config/{item['name'].replace(' ', '%20')}")
+    for library in panel.get("api/config/libraries")["libraries"]:
+        panel.send("DELETE", f"api/config/libraries/{library['title'].replace(' ', '%20')}")
+
+
+def dialog(page: Any, name: str) -> Any:
+    return page.get_by_role("dialog", name=name, exact=True)
+
+
+def rehearsed(panel: Panel, name: str) -> None:
+    """A finished run with the present settings."""
+    panel.send("POST", "api/training/start", {"options": {"name": name, "tags": ["steps=2"]}})
+    panel.wait(lambda state: state["status"] == "completed" and not state["process_running"])
+
+
+def test_settings_stand_beside_those_of_a_run(visitor: Visitor, panel: Panel) -> None:
+    """Both values of each difference, in words; one press uses the other value; sides can be chosen and swapped."""
+    rehearsed(panel, "first try")
+    panel.change(epochs=7, concepts=[*panel.document["concepts"], {"name": "blue"}])
+    page = visitor.open()
+    page.get_by_role("button", name="Compare").click()
+    compare = dialog(page, "Compare settings")
+    expect(compare.locator("thead th")).to_have_text(["Setting", "first try", "In the form", ""])
+    row = compare.locator("tbody tr", has_text="Epochs")
+    expect(row.locator("td").nth(0)).to_have_text("100")
+    expect(row.locator("td").nth(1)).to_have_text("7")
+    added = compare.locator("tbody tr", has_text="Concept 2")
+    expect(added.locator("td").nth(0)).to_have_text("not there")
+    expect(added.locator("td").nth(1)).to_have_text("blue")
+    compare.get_by_role("button", name="Swap sides").click()
+    expect(compare.locator("thead th").nth(1)).to_have_text("In the form")
+    row.get_by_role("button", name="Use").click()
+    expect(row).to_have_count(0)
+    assert panel.get("api/config/current")["config"]["epochs"] == 100
+    compare.get_by_label("Right side").select_option("preset:SDXL/LoRA 8 GB")
+    expect(compare.locator("tbody")).to_contain_text("Model type")
+    compare.get_by_label("Left side").select_option("run:latest")
+    expect(compare.get_by_role("button", name="Use")).to_have_count(0)
+
+
+def test_marks_compare_with_the_last_run(visitor: Visitor, panel: Panel) -> None:
+    """Marks, list and reset follow what they are compared with; it is remembered, and one press takes all back."""
+    panel.change(epochs=20)
+    rehearsed(panel, "second try")
+    panel.change(epochs=7, batch_size=3)
+    page = visitor.open()
+    group(page, "changed")
+    expect(page.locator("[data-row=epochs] .og-was")).to_have_text("was 100")
+    page.get_by_label("Compared with").select_option("run:latest")
+    expect(page.locator("[data-row=epochs] .og-was")).to_have_text("was 20")
+    expect(page.locator(".og-group-card")).to_contain_text("What differs from the run second try.")
+    page.reload()
+    expect(page.locator("[data-row=epochs] .og-was")).to_have_text("was 20")
+    page.get_by_role("button", name="Take all back").click()
+    expect(page.locator("[data-row=epochs]")).to_have_count(0)
+    config = panel.get("api/config/current")["config"]
+    assert (config["epochs"], config["batch_size"]) == (20, 1)
+    page.get_by_role("button", name="Undo").click()
+    expect(field(page, "epochs")).to_have_value("7")
+    page.get_by_label("Compared with").select_option("")
+    expect(page.locator("[data-row=epochs] .og-was")).to_have_text("was 100")
+
+
+def test_a_run_in_the_list_leads_to_the_comparison(visitor: Visitor, panel: Panel) -> None:
+    """Its button opens the configuration with that run on the left."""
+    rehearsed(panel, "third try")
+    panel.change(epochs=8)
+    page = visitor.open("training")
+    run = page.locator(".og-run", has_text="third try").first
+    run.locator("summary").click()
+    run.get_by_role("button", name="Compare its settings").click()
+    compare = dialog(page, "Compare settings")
+    expect(compare.locator("thead th").nth(1)).to_have_text("third try")
+    expect(compare.locator("tbody tr", has_text="Epochs").locator("td").nth(1)).to_have_text("8")
+
+
+@pytest.mark.usefixtures("tidy")
+def test_saved_settings_are_renamed_copied_exported_and_deleted(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
+    """All of it in the dialog; a name that is taken is said there, and nothing is written over without a question."""
+    panel.send("POST", "api/config/save", {"name": "mine"})
+    panel.send("POST", "api/config/save", {"name": "taken"})
+    page = visitor.open()
+    page.get_by_role("button", name="Save as").click()
+    dialog(page, "Save as").get_by_label("Name").fill("Mine")
+    dialog(page, "Save as").get_by_role("button", name="Save").click()
+    dialog(page, "Write over “mine”?").get_by_role("button", name="Write over").click()
+    expect(page.locator("#og-config")).to_contain_text("mine")
+
+    page.locator("#og-config").click()
+    chooser = dialog(page, "Presets and saved configurations")
+    chooser.locator('[data-preset="mine"]').click()
+    chooser.get_by_role("button", name="Rename").click()
+    rename = dialog(page, "Rename")
+    rename.get_by_label("Name").fill("taken")
+    rename.get_by_role("button", name="Rename").click()
+    expect(rename.get_by_role("alert")).to_contain_text("There is a saved configuration 'taken'")
+    rename.get_by_label("Name").fill("yours")
+    rename.get_by_role("button", name="Rename").click()
+    expect(chooser.locator('[data-preset="yours"]')).to_contain_text("open")
+    expect(page.locator("#og-config")).to_contain_text("yours")
+
+    chooser.get_by_role("button", name="Duplicate").click()
+    dialog(page, "Save a copy").get_by_role("button", name="Save").click()
+    expect(chooser.locator('[data-preset="yours copy"]')).to_have_attribute("aria-pressed", "true")
+    chooser.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        dialog(page, "Export").get_by_role("link", name="Settings only").click()
+    assert download.value.suggested_filename == "yours copy.json"
+    assert json.loads(Path(download.value.path()).read_text())["concepts"] is None
+    chooser.get_by_role("button", name="Delete").click()
+    dialog(page, "Delete “yours copy”?").get_by_role("button", name="Delete").click()
+    expect(chooser.locator('[data-preset="yours copy"]')).to_have_count(0)
+    assert {item["name"] for item in panel.get("api/config/list")["configs"] if item["kind"] == "saved"} == {"taken", "yours"}
+
+
+@pytest.mark.usefixtures("tidy")
+def test_a_folder_of_presets_is_added_with_the_picker(visitor: Visitor, panel: Panel) -> None:
+    """Its presets stand in the list, read-only, open like the others, and go when the folder is taken off."""
+    folder = panel.folder / "OneTrainer" / "training_presets"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "#flux.json").write_text(json.dumps({"model_type": "FLUX_DEV_1", "training_method": "LORA", "epochs": 77}))
+    page = visitor.open()
+    page.locator("#og-config").click()
+    chooser = dialog(page, "Presets and saved configurations")
+    chooser.get_by_role("button", name="Add a folder").click()
+    picker = dialog(page, "A folder of presets")
+    picker.get_by_role("button", name="OneTrainer").click()
+    picker.get_by_role("button", name="training_presets").click()
+    expect(picker.get_by_role("textbox", name="Folder")).to_have_value(str(folder))
+    picker.get_by_role("button", name="Choose this folder").click()
+    chooser.locator('[data-preset="OneTrainer/#flux"]').click()
+    expect(chooser.locator(".og-preset-detail")).to_contain_text("read-only")
+    expect(chooser.get_by_role("button", name="Rename")).to_have_count(0)
+    chooser.get_by_role("button", name="Open").click()
+    expect(page.locator("#og-config")).to_contain_text("OneTrainer/#flux")
+    assert panel.get("api/config/current")["config"]["epochs"] == 77
+    page.locator("#og-config").click()
+    chooser.get_by_role("button", name="Take OneTrainer off this list").click()
+    dialog(page, "Take “OneTrainer” off the list?").get_by_role("button", name="Take off").click()
+    expect(chooser.locator('[data-preset="OneTrainer/#flux"]')).to_have_count(0)
+    assert (folder / "#flux.json").exists()
+
+
+def test_paths_are_chosen_on_the_machine_of_the_panel(visitor: Visitor, panel: Panel) -> None:
+    """A model is a folder or a file of its kind; an output has a name; a file list can be narrowed and shown whole."""
+    models = panel.folder / "models"
+    models.mkdir(exist_ok=True)
+    for name in ("a.safetensors", "b.safetensors", "notes.txt"):
+        (models / name).write_text("x")
+    page = visitor.open()
+    group(page, "model")
+    row = page.locator("[data-row=base_model_name]")
+    row.get_by_role("button", name="Choose: Base model").click()
+    picker = dialog(page, "Base model")
+    picker.get_by_role("button", name="Data folder").click()
+    picker.get_by_role("button", name="models").click()
+    entries = picker.locator(".og-entry-name")
+    expect(entries).to_have_text(["a.safetensors", "b.safetensors"])
+    picker.get_by_label("Show all files").check()
+    expect(entries).to_have_text(["a.safetensors", "b.safetensors", "notes.txt"])
+    picker.get_by_label("Filter names").fill("B.")
+    expect(entries).to_have_text(["b.safetensors"])
+    picker.locator(".og-entry").click()
+    picker.get_by_role("button", name="Choose this file").click()
+    expect(field(page, "base_model_name")).to_have_value(str(models / "b.safetensors"))
+    expect(row).to_have_class("og-row changed")
+    assert panel.get("api/config/current")["config"]["base_model_name"] == str(models / "b.safetensors")
+
+    group(page, "output")
+    page.locator("[data-row=output_model_destination]").get_by_role("button", name="Choose").click()
+    picker = page.get_by_role("dialog")
+    picker.get_by_role("textbox", name="Folder").fill(str(models))
+    picker.get_by_role("textbox", name="Folder").press("Enter")
+    expect(picker.locator(".og-entry-name").first).to_have_text("a.safetensors")
+    picker.get_by_label("File name").fill("mine.safetensors")
+    picker.get_by_role("button", name="Choose", exact=True).click()
+    expect(field(page, "output_model_destination")).to_have_value(str(models / "mine.safetensors"))
+
+
+def test_a_protected_panel_can_be_left(visitor: Visitor, tmp_path: Path) -> None:
+    """With a password the top line has a way out, and the page behind it asks for the password again; without one it has none."""
+    expect(visitor.open().get_by_role("button", name="Sign out")).to_be_hidden()
+    (tmp_path / "data").mkdir()
+    password = "correct horse battery"
+    locked = Panel(
+        tmp_path / "data",
+        arguments=("--backend", "tests.browser.brisk:run", "--in-process", "--password", password),
+        token=password,
+    )
+    try:
+        locked.start()
+        page = visitor.context.new_page()
+        page.goto(locked.url)
+        page.get_by_label("Password").fill(password)
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Password")).to_be_visible()
+        page.goto(locked.url)
+        expect(page.get_by_label("Password")).to_be_visible()
+    finally:
+        locked.stop()
