@@ -1,0 +1,613 @@
+"""A run in a checkout, through the seam that every backend has: what is said, what can be told, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.backends.onetrainer import driver
+from onetrainer_gradio.backends.onetrainer.bridge import Bridge
+from onetrainer_gradio.backends.onetrainer.checkout import inspect
+from onetrainer_gradio.commands import (
+    BackupNow,
+    Command,
+    Pause,
+    Resume,
+    SampleCustom,
+    SampleDefault,
+    SaveNow,
+    Stop,
+)
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.errors import (
+    CheckoutError,
+    DiskFullError,
+    ModelNotFoundError,
+    NonFiniteLossError,
+    OutOfMemoryError,
+    RunConflictError,
+    TrainingError,
+    WorkerDiedError,
+)
+from onetrainer_gradio.events import (
+    BackupFailed,
+    BackupMade,
+    Event,
+    HelperStarted,
+    ModelSaved,
+    PhaseChanged,
+    Progressed,
+    Resumed,
+    RunPlanned,
+    RunStarted,
+    SampleMade,
+    SaveFailed,
+    StepDone,
+    Validated,
+    Warned,
+    decode,
+)
+from onetrainer_gradio.service.process import group_alive
+from tests.backends.onetrainer.standin import behave, set_up
+from tests.engine.recording import Desk, Recorder
+from tests.fakes.configs import small_config
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_S = 30.0
+
+
+class Ride:
+    """A stand-in checkout, a configuration, and what was said."""
+
+    def __init__(self, folder: Path, **behaviour: object) -> None:
+        self.folder = folder
+        self.checkout = set_up(folder / "OneTrainer", **behaviour)
+        self.recorder, self.desk = Recorder(), Desk()
+        self.options: dict[str, Any] = {}
+
+    def config(self, **settings: object) -> TrainConfig:
+        return small_config(self.folder, **({"epochs": 2, "tensorboard": False} | settings))
+
+    def run(self, config: TrainConfig | None = None, **settings: object) -> str:
+        options = RunOptions(backend="onetrainer", checkout=str(self.checkout), **self.options)
+        return driver.run(config or self.config(**settings), self.recorder, self.desk, options)
+
+    def when(self, kind: type[Event], action: Callable[[Any], None]) -> None:
+        """Act on each event of a kind."""
+        before = self.recorder.on
+
+        def told(event: Event) -> None:
+            before(event)
+            if isinstance(event, kind):
+                action(event)
+
+        self.recorder.on = told
+
+    def give_after_step(self, step: int, *commands: Command) -> None:
+        self.when(StepDone, lambda event: self.desk.give(*commands) if event.global_step == step else None)
+
+    @property
+    def go(self) -> Path:
+        return self.folder / "workspace" / "go"
+
+    def group(self) -> int:
+        return self.recorder.of(HelperStarted)[0].pid
+
+
+@pytest.fixture
+def ride(tmp_path) -> Callable[..., Ride]:
+    rides: list[Ride] = []
+
+    def begin(**behaviour: object) -> Ride:
+        rides.append(Ride(tmp_path, **behaviour))
+        return rides[-1]
+
+    return begin
+
+
+def test_a_run_says_everything_that_a_run_of_ours_says(ride):
+    """State, phases, plan, steps with loss and rates, the result; the epoch's length is not mistaken for the run's."""
+    one = ride()
+    assert one.run(batch_size=2) == "completed"
+    started, planned = one.recorder.of(RunStarted)[0], one.recorder.of(RunPlanned)[0]
+    assert (started.backend, started.pid) == ("onetrainer", os.getpid())
+    assert str(one.checkout) in started.versions["onetrainer"]
+    assert "python" in started.versions
+    assert (planned.steps_per_epoch, planned.total_steps, planned.epochs, planned.pictures) == (5, 10, 2, 10)
+    assert (planned.learning_rates, planned.trainable_parameters) == (("unet_lora",), 642)
+    steps = one.recorder.steps
+    assert [step.global_step for step in steps] == list(range(1, 11))
+    assert (steps[6].epoch, steps[6].epoch_step, steps[6].epoch_sample) == (1, 2, 4)
+    assert steps[1].loss == pytest.approx(0.5)
+    assert steps[1].smooth_loss == pytest.approx(0.25)
+    assert steps[0].learning_rates == (pytest.approx(3e-6),)
+    assert [phase for phase in one.recorder.phases if phase != "caching"][:3] == ["starting", "loading", "training"]
+    saved = one.recorder.of(ModelSaved)[-1]
+    assert saved.final
+    assert Path(saved.path).read_text() == "weights of step 10"
+    assert saved.bytes == Path(saved.path).stat().st_size
+    made = one.recorder.of(BackupMade)[-1]
+    assert (Path(made.path) / "onetrainer_config" / "args.json").is_file()
+    assert (made.global_step, made.epoch, made.epoch_step) == (10, 2, 0)
+    assert one.recorder.of(Warned) == []
+    order = [type(event) for event in one.recorder.events]
+    assert order.index(RunPlanned) < order.index(StepDone)
+    assert not group_alive(one.group())
+
+
+def test_steps_are_told_per_optimizer_step(ride):
+    """With gradient accumulation OneTrainer tells a loss on update steps only."""
+    one = ride()
+    assert one.run(gradient_accumulation_steps=2) == "completed"
+    assert [(step.update_step, step.global_step) for step in one.recorder.steps] == [(1, 2), (2, 4), (3, 6), (4, 8), (5, 10)]
+    assert one.recorder.steps[0].pictures == 2
+
+
+def test_a_step_limit_ends_it_as_completed(ride):
+    """The limit counts micro-batches, as everywhere."""
+    one = ride()
+    one.options["max_steps"] = 3
+    assert one.run() == "completed"
+    assert one.recorder.steps[-1].global_step == 3
+    assert one.recorder.of(RunPlanned)[0].total_steps == 3
+    assert one.recorder.of(ModelSaved)[-1].final
+
+
+def test_samples_backups_saves_and_validation_are_told_with_where_they_lie(ride):
+    """Each with its path and how it was made, once it is complete."""
+    one = ride()
+    settings = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every", "validate_after")}
+    one.run(sample_after=4, backup_after=4, save_every=4, validate_after=4, validation=True, **settings)
+    sample = one.recorder.of(SampleMade)[0]
+    assert Path(sample.path).read_bytes().startswith(b"\x89PNG")
+    assert Path(sample.path).parent.name == "0 - a red square"
+    assert (sample.kind, sample.index, sample.prompt, sample.width, sample.global_step) == ("default", 0, "a red square", 32, 3)
+    assert sample.noise_scheduler == "DDIM"
+    progress = [event for event in one.recorder.of(Progressed) if event.phase == "sampling"]
+    assert (progress[-1].done, progress[-1].total) == (30, 30)
+    assert [made.global_step for made in one.recorder.of(BackupMade)] == [3, 7, 10]
+    assert [(saved.final, saved.global_step) for saved in one.recorder.of(ModelSaved)] == [(False, 3), (False, 7), (True, 10)]
+    validated = one.recorder.of(Validated)[0]
+    assert (validated.losses, validated.total) == ({"faces": 0.25, "hands": 0.75}, 0.5)
+    assert {"sampling", "backing_up", "saving", "validating"} <= set(one.recorder.phases)
+
+
+def test_a_random_seed_is_drawn_where_it_can_be_told(ride):
+    """The picture can be painted again with what the event says."""
+    one = ride()
+    one.run(sample_after=2, sample_after_unit="STEP", samples=[{"prompt": "x", "random_seed": True, "seed": 7}])
+    seeds = {sample.seed for sample in one.recorder.of(SampleMade)}
+    assert len(seeds) > 1
+
+
+def test_each_command_is_carried_out_and_answered_once(ride):
+    """Sample default and custom, backup, save: done, with the path where there is one."""
+    one = ride(step_s=0.02)
+    commands = (SampleDefault(), SampleCustom(params={"prompt": "blue", "width": 16, "height": 8}), BackupNow(), SaveNow())
+    one.give_after_step(1, *commands)
+    assert one.run(epochs=8) == "completed"
+    answers = [one.recorder.answer(command) for command in commands]
+    assert [answer.outcome for answer in answers] == ["done"] * 4
+    custom = next(sample for sample in one.recorder.of(SampleMade) if sample.kind == "custom")
+    assert (custom.command_id, custom.path, custom.prompt, custom.width) == (commands[1].id, answers[1].result, "blue", 16)
+    default = next(sample for sample in one.recorder.of(SampleMade) if sample.kind == "default")
+    assert default.command_id == commands[0].id
+    assert Path(answers[2].result).is_dir()
+    assert Path(answers[3].result).is_file()
+
+
+def test_a_stop_finishes_the_step_backs_up_and_saves(ride):
+    """As OneTrainer's own stop does."""
+    one = ride(step_s=0.02)
+    stop = Stop()
+    one.give_after_step(3, stop)
+    assert one.run(epochs=200) == "stopped"
+    assert one.recorder.answer(stop).outcome == "done"
+    assert 3 <= one.recorder.steps[-1].global_step < 20
+    assert one.recorder.of(BackupMade)
+    assert one.recorder.of(ModelSaved)[-1].final
+    assert one.recorder.phases.index("stopping") < one.recorder.phases.index("saving")
+
+
+@pytest.mark.parametrize("behaviour", [{"load_s": 60}, {"cache_s": 60}], ids=["loading", "caching"])
+def test_a_stop_while_nothing_can_be_asked_of_onetrainer_interrupts_it(ride, behaviour):
+    """Loading and caching know no stop; nothing was trained, so nothing is written."""
+    one = ride(**behaviour)
+    stop = Stop()
+    phase = "loading" if "load_s" in behaviour else "caching"
+    one.when(PhaseChanged, lambda event: one.desk.give(stop) if event.phase == phase and not one.desk.waiting else None)
+    began = time.monotonic()
+    assert one.run() == "stopped"
+    assert time.monotonic() - began < PATIENCE_S
+    assert one.recorder.answer(stop).outcome == "done"
+    assert one.recorder.of(ModelSaved) == []
+
+
+def test_a_stop_ends_the_painting_too(ride):
+    """Within one step of the sampler, whatever prompts wait."""
+    one = ride(sample_s=9)
+    stop, custom = Stop(), SampleCustom(params={"prompt": "never", "width": 8, "height": 8})
+    one.give_after_step(1, custom)
+    one.when(PhaseChanged, lambda event: one.desk.give(stop) if event.phase == "sampling" else None)
+    assert one.run(epochs=1000) == "stopped"
+    assert one.recorder.answer(custom).outcome == "refused"
+    assert "stopping" in one.recorder.answer(custom).reason
+    assert one.recorder.of(SampleMade) == []
+
+
+def test_a_pause_holds_the_training_and_serves_meanwhile(ride):
+    """The step is finished, the model stays; pictures, backups and models can still be had; a resume goes on."""
+    one = ride(step_s=0.02)
+    pause, again, backup, save = Pause(), Pause(), BackupNow(), SaveNow()
+    sample, custom, resume = SampleDefault(), SampleCustom(params={"prompt": "b", "width": 8, "height": 8}), Resume()
+    early = Resume()
+    one.give_after_step(1, early)
+    one.give_after_step(3, pause)
+    paused = {"at": 0}
+
+    def on_pause(event: PhaseChanged) -> None:
+        if event.phase == "paused" and not paused["at"]:
+            paused["at"] = one.recorder.steps[-1].global_step
+            one.desk.give(again, backup, save, sample, custom)
+
+    one.when(PhaseChanged, on_pause)
+
+    def on_sample(event: SampleMade) -> None:
+        if event.kind == "custom":
+            assert one.recorder.steps[-1].global_step == paused["at"]
+            one.desk.give(resume)
+
+    one.when(SampleMade, on_sample)
+    assert one.run(epochs=20) == "completed"
+    assert [one.recorder.answer(one_).outcome for one_ in (pause, backup, save, sample, custom, resume)] == ["done"] * 6
+    assert [one.recorder.answer(one_).outcome for one_ in (early, again)] == ["refused"] * 2
+    assert one.recorder.steps[-1].global_step == 100
+    assert {made.global_step for made in one.recorder.of(BackupMade)} >= {paused["at"]}
+
+
+def test_a_stop_ends_a_pause(ride):
+    """Paused is no prison."""
+    one = ride(step_s=0.02)
+    pause, stop = Pause(), Stop()
+    one.give_after_step(2, pause)
+    one.when(PhaseChanged, lambda event: one.desk.give(stop) if event.phase == "paused" else None)
+    assert one.run(epochs=200) == "stopped"
+    assert [one.recorder.answer(one_).outcome for one_ in (pause, stop)] == ["done", "done"]
+
+
+def test_a_run_goes_on_from_a_chosen_backup(ride):
+    """Not only from the newest one, which is all that OneTrainer's setting can say."""
+    one = ride()
+    one.run(backup_after=4, backup_after_unit="STEP")
+    older = one.recorder.of(BackupMade)[0]
+    second = Ride(one.folder / "second")
+    second.options["resume_from"] = older.path
+    assert second.run(one.config()) == "completed"
+    assert second.recorder.of(Resumed) == [pytest.approx(second.recorder.of(Resumed)[0])]
+    assert (second.recorder.of(Resumed)[0].path, second.recorder.of(Resumed)[0].global_step) == (older.path, 3)
+    assert [step.global_step for step in second.recorder.steps] == [4, 5, 6, 7, 8, 9, 10]
+    assert second.recorder.of(RunPlanned)[0].first_step == 3
+
+
+def test_nothing_to_go_on_from_is_told(ride):
+    """OneTrainer begins anew without a word."""
+    one = ride()
+    one.run(continue_last_backup=True)
+    assert [warned.code for warned in one.recorder.of(Warned)] == ["no_backup"]
+
+
+def test_what_onetrainer_uses_otherwise_is_told(ride):
+    """A setting that it lacks and one that it does not take: each with given and used."""
+    one = ride(newer=True)
+    one.run(force_circular_padding=True)
+    warned = {event.path: event for event in one.recorder.of(Warned)}
+    assert warned["force_circular_padding"].code == "config_read_back"
+    assert "no setting force_circular_padding" in warned["force_circular_padding"].message
+    one = Ride(one.folder / "second")
+    one.options["checkout_settings"] = {"learning_rate_warmup_steps": "many", "optimizer.optimizer": "NO_SUCH"}
+    one.run()
+    warned = {event.path: event for event in one.recorder.of(Warned)}
+    assert {"learning_rate_warmup_steps", "optimizer.optimizer"} <= warned.keys()
+    assert "'many'" in warned["learning_rate_warmup_steps"].message
+
+
+def test_settings_that_only_the_checkout_knows_reach_it(ride):
+    """Kept in the configuration as they are, or laid over it where this release has no word for them."""
+    one = ride(newer=True)
+    one.options["checkout_settings"] = {"model_type": "NEW_MODEL_9"}
+    assert one.run(sharpness=0.75) == "completed"
+    assert one.recorder.of(Warned) == []
+    used = json.loads(next((one.folder / "workspace" / "config").glob("*.json")).read_text())
+    assert (used["sharpness"], used["model_type"]) == (0.75, "NEW_MODEL_9")
+
+
+def test_the_token_reaches_onetrainer_and_no_file(ride):
+    """It is in the process's environment only: OneTrainer would log in and leave it on the disk."""
+    one = ride()
+    config = one.config()
+    config = config.model_copy(update={"secrets": config.secrets.model_copy(update={"huggingface_token": "hf_very_secret"})})
+    watch = one.checkout / "modules" / "util" / "config" / "SampleConfig.py"
+    watch.write_text(watch.read_text() + "\nimport os\nassert os.environ['HF_TOKEN'] == 'hf_very_secret'\n")
+    assert one.run(config) == "completed"
+    for path in one.folder.rglob("*"):
+        if path.is_file() and path != watch and not path.is_symlink() and "__pycache__" not in path.parts:
+            assert b"hf_very_secret" not in path.read_bytes(), path
+
+
+def test_bars_and_lines_of_the_console(ride, capfd):
+    """Of a bar the last state is kept, ordinary lines are kept whole, and caching is told as progress."""
+    one = ride(chatty=True, cache_s=0.3)
+    one.run(epochs=1)
+    lines = capfd.readouterr().err.splitlines()
+    assert "an ordinary line" in lines
+    bars = [line for line in lines if line.startswith("caching:")]
+    assert 1 <= len(bars) <= 2
+    assert "20/20" in bars[-1]
+    cached = [event for event in one.recorder.of(Progressed) if event.phase == "caching"]
+    assert (cached[-1].done, cached[-1].total) == (20, 20)
+
+
+def test_its_chart_server_is_never_left_behind(ride):
+    """The process that it starts ends with the run, also where the run fails."""
+    one = ride(child=True, crash_at=2)
+    with pytest.raises(TrainingError):
+        one.run()
+    child = int((one.checkout / "child.pid").read_text())
+    assert not Path(f"/proc/{child}").exists()
+
+
+# ------------------------------------------------------------------------------------------------------------- bad cases
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error", "words"),
+    [
+        ({"nan_at": 3}, NonFiniteLossError, "no number"),
+        ({"crash_at": 3}, TrainingError, "ValueError: the tensors do not match, because of KeyError: 'prompt_embeds'"),
+        ({"memory_at": 3}, OutOfMemoryError, "graphics memory is used up"),
+        ({"die_at": 3}, WorkerDiedError, "SIGKILL while training"),
+        ({"final_fails": True}, DiskFullError, "no space left"),
+    ],
+    ids=["nan", "exception", "memory", "killed", "full disk at the end"],
+)
+def test_a_failure_is_told_by_its_cause(ride, behaviour, error, words):
+    """In one sentence, with what to change; nothing of its processes is left."""
+    one = ride(**behaviour)
+    with pytest.raises(error, match=words) as caught:
+        one.run()
+    assert caught.value.change
+    assert len(one.recorder.steps) >= 3
+    assert not group_alive(one.group())
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("error", r"cannot be imported: OSError: libcudart.so.12"),
+        ("library", r"lacks the library 'a_library_that_nobody_has'"),
+        ("moved", r"keeps its parts where this panel does not look for them: No module named 'modules.util.elsewhere'"),
+    ],
+)
+def test_an_import_that_fails_says_why(ride, what, words):
+    """A driver library, a missing package, a module that moved: each its own sentence."""
+    with pytest.raises(CheckoutError, match=words):
+        ride(**{"import": what}).run()
+
+
+def test_an_import_that_hangs_is_ended_in_time(ride, monkeypatch):
+    """The message names checkout and seconds."""
+    one = ride(**{"import": "hang"})
+    monkeypatch.setattr(driver, "Patience", lambda **known: driver_patience(1.0))
+    with pytest.raises(CheckoutError, match="could not be imported within 1 seconds"):
+        one.run()
+    assert not group_alive(one.group())
+
+
+def driver_patience(import_s: float) -> object:
+    return PATIENCE(import_s=import_s)
+
+
+PATIENCE = driver.Patience
+
+
+def test_a_stop_works_while_it_is_imported(ride):
+    """Nothing is to be finished then; what else was asked is refused."""
+    one = ride(**{"import": "hang"})
+    stop, sample = Stop(), SampleDefault()
+    one.when(RunStarted, lambda event: one.desk.give(sample, stop))
+    assert one.run() == "stopped"
+    assert [one.recorder.answer(command).outcome for command in (stop, sample)] == ["done", "refused"]
+    assert not group_alive(one.group())
+
+
+def test_no_checkout_or_no_environment_is_told_before_anything_starts(tmp_path):
+    """The message of the inspection."""
+    with pytest.raises(CheckoutError, match="does not exist"):
+        driver.run(small_config(tmp_path), Recorder(), Desk(), RunOptions(checkout=str(tmp_path / "nowhere")))
+    folder = set_up(tmp_path / "OneTrainer", python=False)
+    with pytest.raises(CheckoutError, match="no Python environment"):
+        driver.run(small_config(tmp_path), Recorder(), Desk(), RunOptions(checkout=str(folder)))
+
+
+def test_a_python_that_is_no_python_is_told(ride):
+    """What its environment holds may be anything."""
+    one = ride()
+    python = one.checkout / "venv" / "bin" / "python"
+    python.unlink()
+    python.write_text("no program at all")
+    python.chmod(0o755)
+    with pytest.raises(CheckoutError, match="cannot be started"):
+        one.run()
+
+
+def test_painting_that_fails_is_told_and_the_training_goes_on(ride):
+    """OneTrainer only prints it."""
+    one = ride(sample_fails=True, step_s=0.02)
+    default, custom = SampleDefault(), SampleCustom(params={"prompt": "x", "width": 8, "height": 8})
+    one.give_after_step(1, default, custom)
+    assert one.run(epochs=8) == "completed"
+    for command in (default, custom):
+        answer = one.recorder.answer(command)
+        assert answer.outcome == "refused"
+        assert "the decoder does not fit" in answer.reason
+    assert [warned.code for warned in one.recorder.of(Warned)] == ["sampling_failed"]
+
+
+def test_no_prompt_to_paint_is_told(ride):
+    """A command for the configured pictures where none is configured."""
+    one = ride(step_s=0.02)
+    default = SampleDefault()
+    one.give_after_step(1, default)
+    one.run(epochs=8, samples=[])
+    assert one.recorder.answer(default).reason == "no sample prompt is enabled"
+
+
+def test_a_full_disk_at_a_backup_or_save_is_told_and_survived(ride):
+    """OneTrainer prints it and goes on; nothing half-written is left to be taken for whole."""
+    one = ride(backup_fails=True, save_fails=True, step_s=0.02)
+    backup, save = BackupNow(), SaveNow()
+    one.give_after_step(1, backup, save)
+    assert one.run(epochs=8, backup_before_save=False) == "completed"
+    assert [one.recorder.answer(command).outcome for command in (backup, save)] == ["refused"] * 2
+    failed = [*one.recorder.of(BackupFailed), *one.recorder.of(SaveFailed)]
+    assert [event.error.type for event in failed] == ["DiskFullError"] * 2
+    assert one.recorder.of(BackupMade) == []
+    assert [saved.final for saved in one.recorder.of(ModelSaved)] == [True]
+    for event in failed:
+        assert not Path(event.path).exists()
+
+
+def test_a_save_that_leaves_no_file_is_no_save(ride):
+    """That the file is there is looked at, not believed."""
+    one = ride(save_lost=True, step_s=0.02)
+    save = SaveNow()
+    one.give_after_step(1, save)
+    one.run(epochs=8)
+    assert one.recorder.answer(save).outcome == "refused"
+    assert len(one.recorder.of(SaveFailed)) == 1
+
+
+def test_two_trainings_do_not_share_their_folders(ride):
+    """A second panel on the same checkout may train, but not into the same workspace or cache."""
+    one = ride(hold=2)
+    other = Ride(one.folder / "second")
+    thread = threading.Thread(target=one.run, daemon=True)
+    running = threading.Event()
+    one.when(StepDone, lambda event: running.set())
+    thread.start()
+    try:
+        assert running.wait(PATIENCE_S)
+        with pytest.raises(RunConflictError, match="in use by another training") as caught:
+            other.run(one.config())
+        assert caught.value.path == "workspace_dir"
+        with pytest.raises(RunConflictError) as caught:
+            other.run(one.config(workspace_dir=str(one.folder / "workspace 2")))
+        assert caught.value.path == "cache_dir"
+        other.checkout = one.checkout
+        behave(one.checkout)
+        assert other.run() == "completed"
+    finally:
+        one.go.parent.mkdir(parents=True, exist_ok=True)
+        one.go.touch()
+        thread.join(PATIENCE_S)
+    assert other.run(one.config()) == "completed"
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_where_nobody_else_climbs_the_ladder_the_backend_does(ride, deaf):
+    """A run on a thread of the panel: a stop that is not heard interrupts, terminates and kills OneTrainer's process."""
+    one = ride(**{"deaf_at" if deaf else "hang_at": 2})
+    one.options |= {"in_process": True, "finish_step_s": 0.2, "interrupt_s": 0.2, "terminate_s": 0.2}
+    one.give_after_step(2, Stop())
+    assert one.run() == "stopped"
+    assert not group_alive(one.group())
+
+
+# -------------------------------------------------------------------------------------------------------- one bridge alone
+
+
+def talk(bridge: Bridge, until: str) -> list[dict[str, Any]]:
+    heard: list[dict[str, Any]] = []
+    while True:
+        body = bridge.next(PATIENCE_S)
+        assert body is not None, f"it ended before {until}: {heard[-3:]}"
+        heard.append(body)
+        if body["type"] == until:
+            return heard
+
+
+def test_a_warm_bridge_carries_out_one_run_after_another(ride):
+    """A wrong model path spoils its own run only; the next one begins without another import."""
+    one = ride()
+    found = inspect(one.checkout)
+    assert found.python is not None
+    bridge = Bridge(found.python, found.folder)
+    session = driver.Session(bridge, found, one.recorder, one.desk)
+    try:
+        assert session.begin(one.config())
+        with pytest.raises(ModelNotFoundError, match="could not load model: wrong") as caught:
+            session.carry_out(one.config(base_model_name="wrong"), RunOptions())
+        assert caught.value.path == "base_model_name"
+        for _ in range(2):
+            assert session.carry_out(one.config(), RunOptions()) == "completed"
+        behave(one.checkout, load_s=60)
+        one.when(PhaseChanged, lambda event: one.desk.give(Stop()) if event.phase == "loading" else None)
+        assert session.carry_out(one.config(), RunOptions()) == "stopped"
+        one.recorder.on = lambda event: None
+        behave(one.checkout)
+        assert session.carry_out(one.config(), RunOptions()) == "completed"
+    finally:
+        bridge.close()
+    assert [type(event) for event in one.recorder.events].count(RunStarted) == 1
+    assert not group_alive(bridge.pid)
+
+
+def test_when_its_parent_is_dead_it_finishes_the_step_backs_up_saves_and_goes(ride):
+    """End of file on its standard input is all it needs to know."""
+    from onetrainer_gradio.backends.onetrainer.resolve import headless
+
+    one = ride(step_s=0.02, child=True)
+    found = inspect(one.checkout)
+    assert found.python is not None
+    bridge = Bridge(found.python, found.folder)
+    try:
+        talk(bridge, "imported")
+        config = one.config(epochs=1000, backup_before_save=False)
+        bridge.send({"type": "run", "config": headless(config, RunOptions()).document})
+        talk(bridge, "step_done")
+        assert bridge._process.stdin is not None
+        bridge._process.stdin.close()
+        assert bridge.status(PATIENCE_S) == 0
+        assert not group_alive(bridge.pid)
+    finally:
+        bridge.close(0.0)
+    assert Path(config.output_model_destination).is_file()
+    assert len(list((one.folder / "workspace" / "backup").iterdir())) == 1
+
+
+def test_its_lines_are_events_of_ours(ride):
+    """What it writes is the form of the journal."""
+    from onetrainer_gradio.backends.onetrainer.resolve import headless
+
+    one = ride()
+    found = inspect(one.checkout)
+    assert found.python is not None
+    bridge = Bridge(found.python, found.folder)
+    try:
+        first = talk(bridge, "imported")
+        assert [body["type"] for body in first] == ["hello", "imported"]
+        bridge.send({"type": "run", "config": headless(one.config(), RunOptions()).document})
+        bodies = talk(bridge, "run_done")
+    finally:
+        bridge.close()
+    assert bodies[-1]["outcome"] == "completed"
+    events = [decode(body) for body in bodies if body["type"] not in ("config", "run_done")]
+    assert {type(event) for event in events} >= {PhaseChanged, RunPlanned, StepDone, BackupMade, ModelSaved}
