@@ -19,6 +19,7 @@ from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import end_of_lost_run
 from onetrainer_gradio.service.control import CommandFolder, QueueControl
 from onetrainer_gradio.service.ending import finish, send
+from onetrainer_gradio.service.helper import Helper
 from onetrainer_gradio.service.keeper import StopWatch, child_environment, ladder_times, module_command, own_session
 from onetrainer_gradio.service.ladder import StopLadder
 from onetrainer_gradio.service.lock import FolderLock
@@ -67,8 +68,7 @@ class DetachedRun:
     def __init__(self, run: Run, keeper: subprocess.Popen[bytes] | None = None) -> None:
         self.run = run
         self._keeper_process = keeper
-        self._keeper = ProcessIdentity.of(keeper.pid) if keeper else None
-        self._worker: ProcessIdentity | None = None
+        self._identities = {"keeper": ProcessIdentity.of(keeper.pid)} if keeper else {}
         self._watch: StopWatch | None = None
 
     @classmethod
@@ -106,14 +106,9 @@ class DetachedRun:
         return self._look_without_keeper()
 
     def _identity(self, role: str) -> ProcessIdentity:
-        known = self._keeper if role == "keeper" else self._worker
-        if known is None:
-            known = ProcessIdentity.from_dict(read_json(self.run.folder / f"{role}.json"))
-            if role == "keeper":
-                self._keeper = known
-            else:
-                self._worker = known
-        return known or ProcessIdentity(0, "", "")
+        if role not in self._identities and (known := ProcessIdentity.from_dict(read_json(self.run.folder / f"{role}.json"))):
+            self._identities[role] = known
+        return self._identities.get(role) or ProcessIdentity(0, "", "")
 
     def _look_without_keeper(self) -> bool:
         ended = self.run.ended()
@@ -126,6 +121,8 @@ class DetachedRun:
             else:
                 self._watch.look()
             return True
+        if self._see_helper_out(worker.pid):
+            return True
         if ended:
             return False
         if not worker.pid and self._keeper_process is None and time.time() - self.run.record.created_at < GRACE_S:
@@ -135,6 +132,14 @@ class DetachedRun:
         except OSError:
             return True  # a full disk; the next look tries again
         return False
+
+    def _see_helper_out(self, worker_pid: int) -> bool:
+        helper = Helper(self.run.folder)
+        if not helper.alive():
+            helper.kill()  # what it left behind in its group
+            return False
+        self._watch = self._watch or StopWatch(self.run.folder, worker_pid)
+        return self._watch.see_out()
 
     def _end(self, worker: ProcessIdentity) -> RunEnded:
         rung = self._watch.ladder.rung if self._watch else None
@@ -149,8 +154,8 @@ class DetachedRun:
         return end_of_lost_run(rebooted=bool(known.boot) and known.boot != boot_id(), in_process=False)
 
     def processes(self) -> list[tuple[str, int]]:
-        """Keeper and worker, as far as they live."""
-        known = [("keeper", self._identity("keeper")), ("worker", self._identity("worker"))]
+        """Keeper, worker and helper, as far as they live."""
+        known = [(role, self._identity(role)) for role in ("keeper", "worker", "helper")]
         return [(role, identity.pid) for role, identity in known if identity.pid and identity.alive()]
 
     def heartbeat_age_s(self) -> float | None:

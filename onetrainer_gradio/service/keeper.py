@@ -15,12 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.events import PhaseChanged
+from onetrainer_gradio.events import PhaseChanged, Warned
 from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import CounterReader, end_of_worker, oom_kill_counters
 from onetrainer_gradio.service.control import CommandFolder
 from onetrainer_gradio.service.ending import finish
+from onetrainer_gradio.service.helper import Helper
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.ladder import LadderTimes, StopLadder
 
@@ -28,6 +29,8 @@ LOOK_EVERY_S = 0.2
 LOOKS_FOR_END = 5
 # A worker that has recorded its end but hangs on the way out (a library's threads, a driver) is ended after so long.
 LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
+# A helper whose worker died backs up and saves what it has; a large model takes its time.
+ORPHAN_S = float(os.environ.get("ONETRAINER_GRADIO_ORPHAN_S") or 900.0)
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 
@@ -88,6 +91,8 @@ class StopWatch:
         self._phases = PhaseWatch(self._journal)
         self._pid = worker_pid
         self._linger_until: float | None = None
+        self._orphan_until: float | None = None
+        self.helper = Helper(run_folder)
         self.ladder = StopLadder(ladder_times(run_folder))
 
     def look(self) -> None:
@@ -111,17 +116,42 @@ class StopWatch:
         elif now >= self._linger_until:
             process.terminate(self._pid)
 
+    def see_out(self) -> bool:
+        """After the end of the worker: whether its helper still runs.
+
+        One whose worker died without a word finishes its step, backs up and saves; one that is to go is ended at once.
+        """
+        if not self.helper.alive():
+            return False
+        now = time.monotonic()
+        if self._orphan_until is None:
+            wanted = self.ladder.rung not in ("interrupt", "terminate", "kill") and not self._journal.ended()
+            self._orphan_until = now + (ORPHAN_S if wanted else 0.0)
+            if wanted:
+                text = "The process of the run has died; OneTrainer finishes its step, backs up and saves before it ends."
+                _quietly(self._journal, Warned(code="helper_finishes", message=text))
+        self.look()
+        if now >= self._orphan_until:
+            self.helper.kill()
+        return True
+
     def _act(self, rung: str) -> None:
-        if rung == "interrupt":
-            process.interrupt(self._pid)
-        elif rung == "terminate":
-            process.terminate(self._pid)
+        if self._orphan_until is None:
+            {"interrupt": process.interrupt, "terminate": process.terminate, "kill": process.kill}.get(rung, _nothing)(self._pid)
+        elif rung == "interrupt":  # where the worker lives, it hands the interrupt on
+            self.helper.interrupt()
+        if rung == "terminate":
+            self.helper.terminate()
         elif rung == "kill":
-            process.kill(self._pid)
+            self.helper.kill()
 
     def close(self) -> None:
         """Let go of the journal."""
         self._journal.close()
+
+
+def _nothing(pid: int) -> None:
+    return
 
 
 def _quietly(journal: Journal, event: Any) -> None:
@@ -156,9 +186,11 @@ def keep(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> in
         watch.look()
         if looks % LOOKS_FOR_END == 0 and journal.ended():
             watch.look_after_end()
-    # what the worker left behind in its group still holds memory; a helper that nobody collects does not count
+    while watch.see_out():
+        time.sleep(LOOK_EVERY_S)
+    # what worker and helper left behind in their groups still holds memory; a process that nobody collects does not count
     give_up_at = time.monotonic() + LINGER_S
-    while process.kill_group(worker.pid) and time.monotonic() < give_up_at:
+    while (process.kill_group(worker.pid) or watch.helper.kill()) and time.monotonic() < give_up_at:
         time.sleep(LOOK_EVERY_S / 4)
     _finish(run_folder, worker.returncode, watch, before, counters)
     watch.close()

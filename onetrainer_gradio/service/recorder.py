@@ -13,6 +13,7 @@ from onetrainer_gradio.commands import Command
 from onetrainer_gradio.events import (
     CommandAnswered,
     Event,
+    HelperStarted,
     PhaseChanged,
     Progressed,
     RunEnded,
@@ -21,6 +22,7 @@ from onetrainer_gradio.events import (
     Warned,
 )
 from onetrainer_gradio.service.control import unanswered
+from onetrainer_gradio.service.helper import note_helper
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.metrics import MetricsWriter
@@ -85,6 +87,8 @@ class Recorder:
                 if event.command_id in self._answered:
                     return
                 self._answered.add(event.command_id)
+            if isinstance(event, HelperStarted):
+                self._note_helper(event)
             if isinstance(event, RunPlanned):
                 self._metrics.plan(event.learning_rates)
             if isinstance(event, RunEnded):
@@ -121,6 +125,12 @@ class Recorder:
             self.flush()
             self._journal.close()
             self._metrics.close()
+
+    def _note_helper(self, event: HelperStarted) -> None:
+        try:
+            note_helper(self._folder, event.pid)
+        except OSError as error:
+            self._no_disk(error)
 
     def _worth_telling(self, event: Progressed) -> bool:
         phase, at = self._progress
