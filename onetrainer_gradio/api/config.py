@@ -153,6 +153,7 @@ class Validation(BaseModel):
     valid: bool = Field(description="Whether a run can start with it.")
     errors: list[ErrorEntry] = Field(description="What has to change.")
     warnings: list[ErrorEntry] = Field(description="What one should know.")
+    choice: str = Field("", description="Which engine was chosen: its id, or auto.")
     engine: str = Field("", description="Id of the engine that would carry out the run.")
     engines: list[dict[str, Any]] = Field(default_factory=list, description="Each engine, whether it can, and why not.")
 

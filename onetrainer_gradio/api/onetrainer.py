@@ -66,7 +66,7 @@ class Engines(BaseModel):
 class EngineTable(BaseModel):
     """Model types and methods by engine."""
 
-    rows: list[dict[str, Any]] = Field(description="model_type, training_method, label, engines: id, can, why.")
+    rows: list[dict[str, Any]] = Field(description="model_type, training_method, their words, engines: id, can, why.")
 
 
 class ListImport(BaseModel):

@@ -69,9 +69,9 @@ class NewerSetting:
 class Newer:
     """How the configuration of a checkout differs from ours; empty where no checkout is followed.
 
-    ``source`` names the checkout in sentences, ``key`` changes with anything here. ``lacking`` are the paths that it does not know,
-    ``names`` the values that it knows beyond ours (path -> names), ``methods`` the training methods of each model type that has
-    more there than here.
+    ``source`` names the checkout in sentences, ``key`` changes with anything here. ``lacking`` are the paths that it does not
+    know, ``names`` the values that it knows beyond ours (path -> names), ``methods`` the training methods of each model type that
+    has more there than here.
     """
 
     source: str = ""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio import backends
-from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.enums import ModelType, TrainingMethod
+from onetrainer_gradio.config.labels import label_of
 from onetrainer_gradio.config.models import MODELS
 from onetrainer_gradio.config.newer import NOTHING_NEWER, Newer, newer_names, unknown_name
 from onetrainer_gradio.config.options import RunOptions
@@ -233,7 +234,8 @@ class Engines:
             for method in methods:
                 config = TrainConfig.model_validate({MODEL_TYPE: name, METHOD: method})
                 engines = [_kind_offer(self.findings(config, engine), engine) for engine in self.all()]
-                rows.append({MODEL_TYPE: name, METHOD: method, "label": _words(name), "engines": engines})
+                words = {"label": _words(name), "method_label": label_of(TrainingMethod, method)}
+                rows.append({MODEL_TYPE: name, METHOD: method, **words, "engines": engines})
         return rows
 
     def _types(self) -> dict[str, tuple[str, ...]]:
@@ -302,8 +304,13 @@ def _kept(config: Any, path: str) -> Any:
 
 
 def _kind_offer(found: Iterable[Finding], engine: Engine) -> dict[str, Any]:
-    reasons = [item.message for item in found if item.severity == "error" and item.path in ("", MODEL_TYPE, METHOD)]
+    reasons = [item.message for item in found if item.severity == "error" and _is_about_the_kind(item)]
     return {"id": engine.id, "can": not reasons, "why": reasons[0] if reasons else ""}
+
+
+def _is_about_the_kind(item: Finding) -> bool:
+    """Whether a reason holds for the model type and method, or for the engine itself, whatever the other settings are."""
+    return item.path in ("", MODEL_TYPE, METHOD) or item.code.startswith("checkout")
 
 
 def _words(model_type: str) -> str:

@@ -145,7 +145,7 @@ def test_its_presets_are_a_library_that_goes_with_it(known):
 
 def test_pages_are_told_of_a_change(known):
     """The snapshot of a new page and a message to the others say which engine is chosen and what the form follows."""
-    panel, checkout_id = known
+    panel, _ = known
     with panel.socket() as socket:
         first = socket.receive_json()
         schema = panel.client.get("/api/config/schema").json()

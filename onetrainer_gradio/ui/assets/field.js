@@ -154,6 +154,10 @@ export function row(settings, field, prefix = '') {
     node.classList.toggle('off', Boolean(why));
     show(note, Boolean(why));
     if (why) say(note, `Not used now: ${why}.`);
+    else if (field.schema['x-lacking']) {
+      show(note, true);
+      say(note, `${settings.schema['x-follows'].title} does not have this setting and passes over it.`);
+    }
     below?.update?.();
   };
   node.update();

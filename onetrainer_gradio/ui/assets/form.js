@@ -1,10 +1,10 @@
 // The configuration: the groups by tab, search, levels, findings, and the rows of the group in view.
 
-import { on } from './live.js';
+import { on, store } from './live.js';
 import { button, el, icon, say, show, toast } from './dom.js';
 import { read, row } from './field.js';
 import { ask, Settings } from './settings.js';
-import { toolbar } from './toolbar.js';
+import { engineStrip, toolbar } from './toolbar.js';
 
 const LEVELS = ['basic', 'advanced', 'expert'];
 const MOST_FOUND = 40;
@@ -33,7 +33,7 @@ export async function mount(place) {
   }
   place.replaceChildren();
 
-  const groups = settings.schema['x-groups'].filter((group) => !group['x-of']);
+  let groups = [];
   const titleOf = (key) => settings.schema['x-groups'].find((group) => group.key === key)?.title || key;
   let view = sessionStorage.getItem('og-group') || 'model';
   let pinned = '';
@@ -43,6 +43,15 @@ export async function mount(place) {
   const hidden = el('p', { class: 'og-muted og-small' });
   const usual = button('Load usual values', { icon: 'reset', kind: 'small', hidden: true, title: 'The usual values for the chosen optimizer', onclick: () => settings.usualOptimizer().catch((error) => toast(error.message, 'bad')) });
   const since = el('div', { class: 'og-grow', hidden: true });
+  const engines = el('div', { hidden: true });
+  /** Who trains: said where there is a choice. */
+  function choice() {
+    const some = Boolean(store.engine?.checkouts);
+    if (some && !engines.childElementCount) engines.append(engineStrip(settings));
+    show(engines, some);
+  }
+  on('connected', choice);
+  on('engine', choice);
   const scroller = el('div', { class: 'og-nav-groups' });
   const extras = el('div', {});
   const nav = el('nav', { class: 'og-nav', 'aria-label': 'Groups of settings' }, scroller, extras);
@@ -59,7 +68,7 @@ export async function mount(place) {
   })));
 
   place.append(
-    toolbar(settings),
+    toolbar(settings), engines,
     el('div', { class: 'og-form' },
       el('aside', { class: 'og-side' }, el('div', { class: 'og-search' }, icon('search'), search), el('div', { class: 'og-narrow' }, narrow), nav),
       el('section', { class: 'og-card og-group-card', 'aria-labelledby': 'og-group-title' },
@@ -76,10 +85,18 @@ export async function mount(place) {
     if (path && settings.drafts.get(path)?.state === 'typing') settings.edit(path, read(target));
   });
 
-  const withoutUnits = settings.fields.filter((field) => !settings.units.has(field.path));
-  const texts = new Map([...withoutUnits, ...[...settings.inner.values()].flat()].map((field) => [field,
+  let withoutUnits;
+  let texts;
+  let inGroup;
+  /** Make the tables of what there is to show: at the start, and when the form follows another OneTrainer. */
+  function index() {
+    groups = settings.schema['x-groups'].filter((group) => !group['x-of']);
+    withoutUnits = settings.fields.filter((field) => !settings.units.has(field.path));
+    texts = new Map([...withoutUnits, ...[...settings.inner.values()].flat()].map((field) => [field,
     [field.label, field.help, field.path, titleOf(field.group), ...(field.schema.enum || []), ...Object.values(field.schema['x-enum-labels'] || {})].join(' ').toLowerCase()]));
-  const inGroup = new Map(groups.map((group) => [group.key, withoutUnits.filter((field) => field.group === group.key)]));
+    inGroup = new Map(groups.map((group) => [group.key, withoutUnits.filter((field) => field.group === group.key)]));
+  }
+  index();
   // a setting that was changed, or is wrong, is shown whatever the level
   const important = (field) => settings.changed(field.path) || field.path === pinned || settings.errorsAt(field.path).some((error) => error.severity === 'error');
   const searching = () => Boolean(search.value.trim());
@@ -111,6 +128,13 @@ export async function mount(place) {
     list.replaceChildren(made);
     list.update = made.update;
   };
+  since.update = async () => {
+    since.update = () => {};
+    const { changedTools } = await import('./changed.js');
+    const made = changedTools(settings);
+    since.replaceChildren(made.node);
+    since.update = made.update;
+  };
   let drawn = '';
   let nodes = new Map();
   function draw(anew = false) {
@@ -119,13 +143,6 @@ export async function mount(place) {
     const key = `${view} ${search.value} ${fields.map((field) => field.path)}`;
     if (anew || key !== drawn) {
       drawn = key;
-  since.update = async () => {
-    since.update = () => {};
-    const { changedTools } = await import('./changed.js');
-    const made = changedTools(settings);
-    since.replaceChildren(made.node);
-    since.update = made.update;
-  };
       const old = nodes;
       const keep = (field) => old.get(field.path) || row(settings, field);
       nodes = new Map(fields.map((field) => [field.path, keep(field)]));
@@ -177,6 +194,8 @@ export async function mount(place) {
     say(hidden, more.length ? `${more.length} more under ${LEVELS.filter((each) => more.some((field) => field.level === each)).map(capital).join(' and ')}.`
       : fields.length || searching() || view === 'problems' ? '' : 'Nothing here.');
     show(usual, view === 'optimizer' && !searching());
+    show(since, view === 'changed' && !searching());
+    if (!since.hidden) since.update();
   }
 
   /** The groups that have something to show under the present settings, by tab. */
@@ -185,8 +204,6 @@ export async function mount(place) {
       const fields = inGroup.get(key).filter((field) => settings.applies(field));
       const wrong = errors.filter((finding) => fields.some((field) => finding.path === field.path || finding.path.startsWith(`${field.path}.`))).length;
       return { key, name, tab, count: wrong, tone: 'bad', some: fields.some((field) => settings.levels.has(field.level) || important(field)) };
-    show(since, view === 'changed' && !searching());
-    if (!since.hidden) since.update();
     }).filter((group) => group.some || group.key === view);
   }
 
@@ -251,14 +268,6 @@ export async function mount(place) {
     jump(path);
   }
   document.addEventListener('og-find', find);
-  settings.listeners.add((what, text) => {
-    if (what === 'refused') toast(text, 'bad');
-    draw();
-  });
-  on('connection', () => draw());
-  if (!groups.some((group) => group.key === view) && !EXTRA[view]) view = 'model';
-  draw(true);
-  find();
   /** Compare with a run that another tab names. */
   async function compare() {
     const run = sessionStorage.getItem('og-compare');
@@ -268,5 +277,20 @@ export async function mount(place) {
     await openCompare(settings, `run:${run}`).catch((error) => toast(error.message, 'bad'));
   }
   document.addEventListener('og-compare', compare);
-}
+  settings.listeners.add((what, text) => {
+    if (what === 'refused') toast(text, 'bad');
+    if (what === 'schema') {
+      index();
+      nodes = new Map();
+      draw(true);
+      return;
+    }
+    draw();
+  });
+  on('connection', () => draw());
+  if (!groups.some((group) => group.key === view) && !EXTRA[view]) view = 'model';
+  draw(true);
+  choice();
+  find();
   compare();
+}

@@ -47,7 +47,7 @@ export async function api(method, path, body, { raw = false } = {}) {
 }
 
 const listeners = new Map();
-export const store = { state: null, view: null, snapshot: null, connection: 'connecting', since: 0, via: 'websocket' };
+export const store = { state: null, engine: null, view: null, snapshot: null, connection: 'connecting', since: 0, via: 'websocket' };
 
 /** The run that curve, console and problems show: the present one, or one that was chosen from the list. */
 export const viewed = () => store.view || store.state?.run_id || null;
@@ -87,10 +87,13 @@ function receive(message) {
   if (message.type === 'connected') {
     store.snapshot = message;
     store.state = message.state;
+    store.engine = message.engine;
     connection('live');
     tell('training_state', message);
   } else if (message.type === 'training_state') {
     store.state = message.state;
+  } else if (message.type === 'engine') {
+    store.engine = message.engine;
   }
   tell(message.type, message);
 }

@@ -54,7 +54,7 @@ export function mount(place) {
     const files = el('ul', { class: 'og-files' });
     const may = !run.active;
     body.replaceChildren(
-      el('p', { class: 'og-muted og-mono og-small', text: run.id }),
+      el('p', { class: 'og-muted og-mono og-small', text: run.checkout ? `${run.id} · ${run.checkout}` : run.id }),
       cause ? el('p', { class: 'og-cause', text: cause }) : '',
       files,
       el('div', { class: 'og-buttons' },

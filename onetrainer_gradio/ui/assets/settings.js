@@ -3,7 +3,7 @@
 // Every edit is one small PATCH with the revision it was made against. Edits go one after the other; what cannot be sent
 // waits, survives a reload of the page, and is sent when the connection is back.
 
-import { api, on } from './live.js';
+import { api, on, store } from './live.js';
 
 const KEPT = 'og-drafts';
 const AGAINST = 'og-against';
@@ -97,6 +97,18 @@ export class Settings {
 
   async open(asked) {
     const [schema, document_] = await asked;
+    this.adopt(schema);
+    await this.take(document_);
+    this.compare();
+    this.send();
+    on('connected', () => { this.refresh(); this.follow(); });
+    on('config', (message) => { if (message.revision !== this.document.revision) this.refresh(); });
+    on('engine', () => this.follow());
+    this.follow();
+  }
+
+  /** Take the declarations of the settings from a schema. */
+  adopt(schema) {
     this.schema = schema;
     const all = fieldsOf(schema);
     this.fields = all.filter((field) => field.kind !== 'secret' || KEPT_SECRETS.includes(field.path));
@@ -106,19 +118,30 @@ export class Settings {
     // pattern -> the preset that writes it
     this.written = new Map(this.fields.filter((field) => field.kind === 'layer_preset').flatMap((field) => Object.values(field.schema['x-writes']).map((path) => [path, field.path])));
     this.units = new Set(this.fields.map((field) => field.unitOf).filter(Boolean));
-    await this.take(document_);
-    this.compare();
-    this.send();
-    on('connected', () => this.refresh());
-    on('config', (message) => { if (message.revision !== this.document.revision) this.refresh(); });
+    this.follows = schema['x-follows']?.key || '';
+  }
+
+  /** Where the form follows another OneTrainer checkout since the schema was read, read it again; and ask who can train now. */
+  async follow() {
+    if (!store.engine) return;
+    if (store.engine.follows !== this.follows) {
+      this.follows = store.engine.follows;
+      this.adopt(await api('GET', 'api/config/schema'));
+      this.tell('schema');
+      await this.refresh();
+    } else this.check();
   }
 
   tell(what, path) {
     for (const listener of this.listeners) listener(what, path);
   }
 
+  /** The value of a setting; one that only the checkout has stands in the document when it is not the default. */
   value(path) {
-    return get(this.document.config, path);
+    const value = get(this.document.config, path);
+    if (value !== undefined) return value;
+    const field = this.fieldAt(path);
+    return field?.schema['x-newer'] ? field.schema.default : undefined;
   }
 
   /** What the field shows: what was typed, or else what the server has; in a list, with what was typed in its elements. */
@@ -206,29 +229,6 @@ export class Settings {
     this.check();
   }
 
-  /** What the values are compared with where the server does not say what they were: the defaults. */
-  async findBase() {
-    const { model_type: type, training_method: method } = this.document.config;
-    try {
-      const query = new URLSearchParams({ model_type: type, method });
-      this.base = (await api('GET', `api/config/defaults?${query}`)).config;
-    } catch {
-      this.base = {};
-    }
-  }
-
-  async refresh() {
-    if (this.busy) return;
-    try {
-      await this.take(await api('GET', 'api/config/current'));
-      for (const draft of this.drafts.values()) if (draft.state === 'unsent') draft.state = 'waiting';
-      this.compare();
-      this.send();
-    } catch (error) {
-      if (error.status !== 0) throw error;
-    }
-  }
-
   /** The document with the values of another source in `was`, where that is what marks compare with. */
   async compared(document_) {
     if (!this.against) return document_;
@@ -259,12 +259,36 @@ export class Settings {
     return (this.against && this.againstTitle) || this.document.name || 'the defaults';
   }
 
+  /** What the values are compared with where the server does not say what they were: the defaults. */
+  async findBase() {
+    const { model_type: type, training_method: method } = this.document.config;
+    try {
+      const query = new URLSearchParams({ model_type: type, method });
+      this.base = (await api('GET', `api/config/defaults?${query}`)).config;
+    } catch {
+      this.base = {};
+    }
+  }
+
+  async refresh() {
+    if (this.busy) return;
+    try {
+      await this.take(await api('GET', 'api/config/current'));
+      for (const draft of this.drafts.values()) if (draft.state === 'unsent') draft.state = 'waiting';
+      this.compare();
+      this.send();
+    } catch (error) {
+      if (error.status !== 0) throw error;
+    }
+  }
+
   check() {
     clearTimeout(this.checkTimer);
     this.checkTimer = setTimeout(async () => {
       try {
         const found = await api('POST', 'api/config/validate', {});
         this.findings = [...found.errors, ...found.warnings];
+        this.engines = found;
         this.tell('findings');
       } catch (error) {
         if (error.status !== 0) throw error;

@@ -3,6 +3,7 @@
 import { api, on, store } from './live.js';
 import { button, el, format, say, show } from './dom.js';
 import { fileLine } from './runs.js';
+import { engineLine } from './toolbar.js';
 import { describe, phaseName, RUNGS } from './words.js';
 
 // button -> the REST call that does the same, and what its outcome is called
@@ -41,6 +42,7 @@ export function mount(place) {
   const ready = el('p', { class: 'og-ready' });
   const files = el('ul', { class: 'og-files', hidden: true, 'aria-label': 'Finished model' });
   const outcome = el('p', { class: 'og-outcome', role: 'status', 'aria-live': 'polite' });
+  const engines = el('div', { hidden: true });
   const waits = el('p', { class: 'og-why', hidden: true });
   const errors = el('ul', { class: 'og-outcome-errors', hidden: true });
   const ladder = el('p', { class: 'og-ladder', hidden: true });
@@ -56,7 +58,7 @@ export function mount(place) {
   place.append(el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
     why, ladder, waits,
     el('div', { class: 'og-status-head' }, badge, name, detail, outcome), errors,
-    el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, ready));
+    el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, engines, ready));
 
   function state() {
     const now = store.state;
@@ -75,6 +77,7 @@ export function mount(place) {
     epoch.set(progressed.epoch_step, words.active && perEpoch, `Epoch ${Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1)} of ${now.max_epoch || '–'}`);
     show(grid, Boolean(now.run_id));
     show(ready, !words.active && Boolean(ready.textContent));
+    show(engines, !words.active && engines.childElementCount > 0);
     for (const [key, , text] of TILES) say(tiles[key], text(now));
     rung(now);
     queue(now);
@@ -155,12 +158,22 @@ export function mount(place) {
     const concepts = (config.concepts || []).filter((concept) => concept.enabled).length;
     const found = await api('POST', 'api/config/validate', {}).catch(() => ({ errors: [] }));
     const [first, ...rest] = found.errors;
+    who(found);
     ready.replaceChildren(first
       ? el('span', { class: 'bad' }, `Start would be refused: ${first.message}${rest.length ? ` (and ${rest.length} more)` : ''}. `,
         el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Change the settings' }))
       : el('span', { text: `Start trains ${now.name ? `“${now.name}”` : 'the current settings'}: ${config.training_method}, ${format.count(config.epochs)} epochs, `
         + `${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, learning rate ${format.number(config.learning_rate)}.` }));
     state();
+  }
+
+  /** Who trains: said where there is a choice. */
+  let line = null;
+  function who(found) {
+    if (!store.engine?.checkouts || !found.engines) return;
+    line ||= engineLine('og-engine-run');
+    line.put(found);
+    engines.replaceChildren(line.node);
   }
 
   let hide = 0;
@@ -213,6 +226,7 @@ export function mount(place) {
   on('training_state', state);
   on('connected', next);
   on('config', next);
+  on('engine', next);
   next();
   state();
 }

@@ -23,7 +23,9 @@ export function mount(place) {
     el('section', { class: 'og-card', 'aria-label': 'Versions' }, el('h3', { text: 'Versions' }), versions),
   );
 
-  place.append(hubToken());
+  const checkouts = el('div', {});
+  place.append(checkouts, hubToken());
+  import('./checkouts.js').then(async ({ checkoutsCard }) => checkouts.replaceChildren(await checkoutsCard()));
 
   const cards = new Map(); // key -> meter
 

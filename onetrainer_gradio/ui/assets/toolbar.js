@@ -137,7 +137,7 @@ export function engineLine(id) {
     const key = JSON.stringify([found.choice, found.engine, found.engines]);
     if (key === drawn) return;
     drawn = key;
-    select.replaceChildren(el('option', { value: 'auto', text: 'Whichever can (automatic)' }),
+    select.replaceChildren(el('option', { value: 'auto', text: 'Automatic' }),
       ...found.engines.map((each) => el('option', { value: each.id, text: capital(each.title) })));
     select.value = found.choice;
     const present = found.engines.find((each) => each.id === found.engine);

@@ -1,0 +1,120 @@
+"""The page with a OneTrainer checkout: who trains, its own settings in the form, and the card on the System tab."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.backends.onetrainer.standin import set_up
+from tests.browser.conftest import Panel, Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return set_up(tmp_path_factory.mktemp("later") / "OneTrainer", newer=True)
+
+
+@pytest.fixture(scope="module")
+def panel(chromium: Any, tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator[Panel]:
+    """A panel with the built-in engine that knows a checkout of a later revision."""
+    arguments = ("--no-find-onetrainer", "--onetrainer", str(checkout))
+    panel = Panel(tmp_path_factory.mktemp("panel"), arguments).start()
+    panel.wait(lambda _: panel.get("api/onetrainer/checkouts")["checkouts"][0]["settings"]["state"] == "ready")
+    yield panel
+    panel.stop()
+
+
+@pytest.fixture(autouse=True)
+def settings(panel: Panel) -> None:
+    panel.send("PUT", "api/engines", {"engine": "auto"})
+    precise = {part: {"weight_dtype": "FLOAT_32"} for part in ("unet", "text_encoder", "vae")}
+    panel.send("PUT", "api/config/current", {"config": {**panel.document, "train_dtype": "FLOAT_32", **precise}, "name": "small"})
+
+
+def test_the_page_says_who_trains_and_lets_choose(visitor: Visitor, panel: Panel) -> None:
+    """With an open choice the first that can; choosing one that cannot is explained, with the way to one that can."""
+    page = visitor.open()
+    words = page.locator(".og-engine-words")
+    expect(words).to_contain_text("The built-in engine trains these settings")
+    page.locator("#og-f-model_type").select_option("NEW_MODEL_9")
+    expect(words).to_contain_text("OneTrainer trains these settings. The built-in engine cannot")
+    page.locator("#og-engine").select_option("builtin")
+    expect(words).to_contain_text("The built-in engine cannot train this")
+    assert panel.get("api/engines")["choice"] == "builtin"
+    words.get_by_role("button", name="Use OneTrainer").click()
+    expect(words).to_contain_text("OneTrainer trains these settings")
+    assert panel.get("api/engines")["choice"].startswith("onetrainer:")
+
+
+def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: Visitor, panel: Panel) -> None:
+    """It stands in a group of its own under Expert, is saved, marked as changed, and reset; what the checkout lacks says so."""
+    page = visitor.open()
+    page.get_by_role("button", name="Expert", exact=True).click()
+    page.locator('[data-group="checkout"]').click()
+    row = page.locator('[data-row="sharpness"]')
+    expect(row).to_contain_text("does not describe yet")
+    field = page.locator("#og-f-sharpness")
+    expect(field).to_have_value("0.5")
+    field.fill("0.75")
+    field.press("Tab")
+    expect(row).to_contain_text("was 0.5")
+    assert panel.get("api/config/current")["config"]["sharpness"] == 0.75
+    row.get_by_role("button", name=re.compile("Reset")).click()
+    expect(row).not_to_have_class(re.compile("changed"))
+    assert "sharpness" not in panel.get("api/config/current")["config"]
+    page.locator("#og-search").fill("force_circular_padding")
+    expect(page.locator('[data-row="force_circular_padding"]')).to_contain_text("OneTrainer does not have this setting")
+
+
+def test_the_form_follows_another_choice_at_once(visitor: Visitor, panel: Panel) -> None:
+    """With the built-in engine the settings of the checkout leave the form, and come back with it."""
+    page = visitor.open()
+    page.get_by_role("button", name="Expert", exact=True).click()
+    group = page.locator('[data-group="checkout"]')
+    expect(group).to_be_visible()
+    panel.send("PUT", "api/engines", {"engine": "builtin"})
+    expect(group).to_have_count(0)
+    panel.send("PUT", "api/engines", {"engine": "auto"})
+    expect(group).to_be_visible()
+
+
+def test_the_training_tab_says_who_trains(visitor: Visitor, panel: Panel) -> None:
+    """The same choice stands by the Start button."""
+    page = visitor.open("training")
+    select = page.locator("#og-engine-run")
+    expect(page.locator("#og-status .og-engine-words")).to_contain_text("The built-in engine trains")
+    select.select_option(label="OneTrainer")
+    expect(page.locator("#og-status .og-engine-words")).to_contain_text("OneTrainer trains these settings")
+
+
+def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
+    """What is missing is said in words; the lists of a checkout come into the settings."""
+    bare = set_up(tmp_path / "bare", python=False)
+    page = visitor.open("system")
+    card = page.get_by_role("region", name="OneTrainer")
+    first = card.locator(".og-checkout").first
+    expect(first).to_contain_text("Ready")
+    expect(first).to_contain_text("1 setting that only it has")
+    page.locator("#og-checkout-folder").fill(str(tmp_path))
+    card.get_by_role("button", name="Look").click()
+    expect(card).to_contain_text("There is no OneTrainer in")
+    page.locator("#og-checkout-folder").fill(str(bare))
+    card.get_by_role("button", name="Add", exact=True).click()
+    second = card.locator(".og-checkout").nth(1)
+    expect(second).to_contain_text("Not ready")
+    expect(second).to_contain_text("no Python environment of its own")
+    second.get_by_text("Take over its concepts and sample prompts").click()
+    second.get_by_role("button", name="Replace those in the settings").nth(1).click()
+    expect(page.locator("#og-toasts")).to_contain_text("is in the settings")
+    second.get_by_role("button", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Forget it").click()
+    expect(card.locator(".og-checkout")).to_have_count(1)
+    card.get_by_text("Which engine trains which model").click()
+    expect(card.get_by_role("row", name=re.compile("NEW_MODEL_9 Adapter"))).to_contain_text("yes")
