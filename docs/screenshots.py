@@ -116,6 +116,55 @@ def shoot(browser: Browser, url: str, tabs: tuple[str, ...], scheme: str = "ligh
         context.close()
 
 
+# changes that show what the editors show, made for the pictures and taken back
+EDITED = {
+    "concepts.0.image.enable_random_flip": True,
+    "concepts.0.image_variations": 4,
+    "timestep_distribution": "LOGIT_NORMAL",
+    "timestep_shift": 2,
+}
+
+
+def editors(browser: Browser, url: str) -> None:
+    """A card of a concept with its preview, and the plot of the timesteps."""
+    with urllib.request.urlopen(f"{url}api/config/current", timeout=20) as reply:
+        before = json.loads(reply.read())
+    change(url, before["revision"], EDITED)
+    for size, (width, height) in SIZES.items():
+        context = browser.new_context(viewport={"width": width, "height": height})
+        page = context.new_page()
+        for group, place in (("concepts", "[data-row=concepts]"), ("noise", "[data-row=timestep_distribution]")):
+            page.goto(url)
+            page.evaluate(
+                "group => { sessionStorage.setItem('og-group', group); localStorage.setItem('og-level', 'advanced') }", group
+            )
+            show(page, url, "configuration")
+            if group == "concepts":
+                page.locator(".og-item > summary").first.click()
+                page.locator("[data-part=draw] > summary").first.click()
+                page.locator(".og-drawn").nth(3).wait_for()
+            page.locator(place).evaluate("node => node.scrollIntoView()")
+            page.wait_for_timeout(600)
+            save(page, f"{group}-{size}.png")
+        context.close()
+    change(url, before["revision"] + 1, {path: at(before["config"], path) for path in EDITED})
+
+
+def at(document: Any, path: str) -> Any:
+    """The value at a dotted path."""
+    for key in path.split("."):
+        document = document[int(key)] if isinstance(document, list) else document[key]
+    return document
+
+
+def change(url: str, revision: int, changes: dict[str, Any]) -> None:
+    """Change settings of the panel."""
+    body = json.dumps({"revision": revision, "changes": changes}).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{url}api/config/current", data=body, headers=headers, method="PATCH")
+    urllib.request.urlopen(request, timeout=30).close()
+
+
 def large_view(browser: Browser, url: str) -> None:
     """One sample with all that is known about it."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
@@ -137,6 +186,7 @@ def main() -> None:
     with panel() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         shoot(browser, url, ("configuration",))
+        editors(browser, url)
         post(url, "api/training/start")
         while state(url)["progress"]["global_step"] < from_step and state(url)["is_training"]:
             time.sleep(0.5)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 Size = tuple[int, int]
 
@@ -47,6 +48,7 @@ def rounded(value: float, multiple: int) -> int:
     return max(round(value / multiple), 1) * multiple
 
 
+@lru_cache(maxsize=64)
 def shapes(edge: int, multiple: int) -> tuple[Size, ...]:
     """The buckets with about ``edge`` squared pixels, sides multiples of ``multiple``."""
     upright = [(edge / math.sqrt(aspect), edge * math.sqrt(aspect)) for aspect in ASPECTS]

@@ -1,7 +1,7 @@
 """What lies in the folders of the concepts, told to the page: statistics, small pictures, and a preview of what is drawn.
 
-Nothing is decoded for the statistics, a look takes a bounded time and goes on where it stopped when it is asked again, and what
-is known of a folder holds until its fingerprint changes.
+Nothing is decoded for the statistics. A look takes a bounded time (2 s, step by step up to 16 s for what is too large) and goes on
+where it stopped when it is asked again; what is known of a folder holds until its fingerprint changes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from onetrainer_gradio.service.path_guard import PathGuard
 THUMBNAIL_WIDTHS = (96, 192, 384)
 MOST_VARIANTS = 12
 
-_LOOK_S = 2.0
+_LOOK_S, _LONGEST_LOOK_S = 2.0, 16.0
 _PREVIEW_PX = 320
 _MOST_NAMES = 8
 _MOST_TAGS = 12
@@ -133,13 +133,13 @@ def fingerprint_of(items: Sequence[Path]) -> tuple[str, int]:
 class ConceptStore:
     """Looks into the folders of concepts, inside the allowed ones (``roots``; none: everywhere). Safe from any thread."""
 
-    def __init__(self, base_folder: Path, roots: Sequence[Path], cache_folder: Path) -> None:
+    def __init__(self, base_folder: Path, roots: Sequence[Path], cache_folder: Path, reader: FolderReader | None = None) -> None:
         self._base = base_folder
         self._guard = PathGuard(roots) if roots else None
         self._cache = cache_folder
         self._lock = threading.Lock()
         self._painting = threading.Lock()
-        self._reader = FolderReader(limit_s=_LOOK_S)
+        self._reader = reader or FolderReader(limit_s=_LOOK_S)
         self._shown: dict[str, Path] = {}
 
     def statistics(self, config: TrainConfig, index: int | None = None) -> dict[str, Any]:
@@ -164,7 +164,10 @@ class ConceptStore:
                 self._told(every, at, concepts[at], problems[at]) for at in range(len(concepts)) if index is None or at == index
             ]
             total = _total(self._plan(config, seen)) if index is None else None
-        return {"concepts": told, "total": total, "complete": all(concept["complete"] for concept in told)}
+            complete = all(concept["complete"] for concept in told)
+            # what is too large for one look gets more time with the next
+            self._reader.limit_s = _LOOK_S if complete else min(_LONGEST_LOOK_S, 2 * self._reader.limit_s)
+        return {"concepts": told, "total": total, "complete": complete}
 
     def thumbnail(self, picture_id: str, width_px: int = 192) -> Path:
         """A small WebP of a picture that the statistics named; ``width_px`` is rounded up to one of a few.

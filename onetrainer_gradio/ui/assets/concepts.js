@@ -2,7 +2,7 @@
 //
 // One request tells of all folders; it is made when the list comes into view and when something it depends on was changed.
 
-import { api, url } from './live.js';
+import { api, on, url } from './live.js';
 import { button, el, format, icon, say, show } from './dom.js';
 
 const LOOK_AFTER_MS = 300;
@@ -53,11 +53,18 @@ export function concepts(list) {
   const tools = el('div', { class: 'og-concept-tools', role: 'group', 'aria-label': 'Filter and sort' }, type, used, sort, all);
   const head = el('div', { class: 'og-concept-head' }, el('div', { class: 'og-grow' }, sums, lost), tools, again);
 
+  /** What is known of the folder of a card, wherever it stood when it was looked into. */
+  function known(at) {
+    const folder = items()[at]?.path;
+    const mine = told.get(at);
+    return mine?.folder === folder ? mine : [...told.values()].find((each) => each.folder === folder);
+  }
+
   function sorted() {
     const [, of] = SORTS[sort.value];
     sort.value = '';
     const now = items();
-    const ranks = now.map((item, at) => of(item, told.get(at)));
+    const ranks = now.map((item, at) => of(item, known(at)));
     const order = now.map((_, at) => at).sort((a, b) => (ranks[a] < ranks[b] ? -1 : ranks[a] > ranks[b] ? 1 : a - b));
     list.arrange(order.map((at) => now[at]), order);
   }
@@ -87,6 +94,7 @@ export function concepts(list) {
       if (!answer.complete && looks < MOST_LOOKS && head.isConnected) timer = setTimeout(look, GO_ON_AFTER_MS);
     } catch (error) {
       failed = error.message;
+      const off = on('connected', () => { off(); if (head.isConnected) look(true); });
     }
     again.disabled = false;
     list.update();
@@ -154,7 +162,7 @@ export function concepts(list) {
     }
 
     function fill() {
-      const mine = told.get(at);
+      const mine = known(at);
       const now = JSON.stringify([mine, total?.batch]);
       if (now === filled) return;
       filled = now;
@@ -166,7 +174,7 @@ export function concepts(list) {
       line,
       body,
       update() {
-        const mine = told.get(at);
+        const mine = known(at);
         const now = mine?.thumbnail || '';
         if (now !== shown) {
           shown = now;
