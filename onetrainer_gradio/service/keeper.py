@@ -21,15 +21,16 @@ from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import CounterReader, end_of_worker, oom_kill_counters
 from onetrainer_gradio.service.control import CommandFolder
 from onetrainer_gradio.service.ending import finish
-from onetrainer_gradio.service.helper import Helper
+from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.ladder import LadderTimes, StopLadder
+from onetrainer_gradio.service.orphans import untold
 
 LOOK_EVERY_S = 0.2
 LOOKS_FOR_END = 5
 # A worker that has recorded its end but hangs on the way out (a library's threads, a driver) is ended after so long.
 LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
-# A helper whose worker died backs up and saves what it has; a large model takes its time.
+# A companion whose worker died backs up and saves what it has; a large model takes its time.
 ORPHAN_S = float(os.environ.get("ONETRAINER_GRADIO_ORPHAN_S") or 900.0)
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
@@ -86,13 +87,15 @@ class StopWatch:
     """Climbs the stop ladder for one process; used by the keeper, and by the panel when the keeper is gone."""
 
     def __init__(self, run_folder: Path, worker_pid: int) -> None:
+        self._folder = run_folder
         self._commands = CommandFolder(run_folder)
         self._journal = Journal(run_folder / "journal.jsonl")
         self._phases = PhaseWatch(self._journal)
         self._pid = worker_pid
         self._linger_until: float | None = None
         self._orphan_until: float | None = None
-        self.helper = Helper(run_folder)
+        self._told_untold = False
+        self.companion = Companion(run_folder)
         self.ladder = StopLadder(ladder_times(run_folder))
 
     def look(self) -> None:
@@ -117,11 +120,13 @@ class StopWatch:
             process.terminate(self._pid)
 
     def see_out(self) -> bool:
-        """After the end of the worker: whether its helper still runs.
+        """After the end of the worker: whether its companion still runs.
 
-        One whose worker died without a word finishes its step, backs up and saves; one that is to go is ended at once.
+        One whose worker died without a word finishes its step, backs up and saves; one that is to go is ended at once. What
+        it wrote when nobody listened any more is told here.
         """
-        if not self.helper.alive():
+        if not self.companion.alive():
+            self._tell_untold()
             return False
         now = time.monotonic()
         if self._orphan_until is None:
@@ -129,21 +134,33 @@ class StopWatch:
             self._orphan_until = now + (ORPHAN_S if wanted else 0.0)
             if wanted:
                 text = "The process of the run has died; OneTrainer finishes its step, backs up and saves before it ends."
-                _quietly(self._journal, Warned(code="helper_finishes", message=text))
+                _quietly(self._journal, Warned(code="companion_finishes", message=text))
         self.look()
         if now >= self._orphan_until:
-            self.helper.kill()
+            self.companion.kill()
         return True
+
+    def _tell_untold(self) -> None:
+        if self._told_untold or not self.companion.identity.created or self._journal.ended():
+            return
+        self._told_untold = True
+        try:
+            events = untold(self._folder, self._journal)
+        except OSError as error:  # what cannot be looked at cannot be told; the end of the run still is
+            print(f"What was written last cannot be found: {error}", file=sys.stderr, flush=True)
+            return
+        for event in events:
+            _quietly(self._journal, event)
 
     def _act(self, rung: str) -> None:
         if self._orphan_until is None:
             {"interrupt": process.interrupt, "terminate": process.terminate, "kill": process.kill}.get(rung, _nothing)(self._pid)
         elif rung == "interrupt":  # where the worker lives, it hands the interrupt on
-            self.helper.interrupt()
+            self.companion.interrupt()
         if rung == "terminate":
-            self.helper.terminate()
+            self.companion.terminate()
         elif rung == "kill":
-            self.helper.kill()
+            self.companion.kill()
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -188,9 +205,9 @@ def keep(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> in
             watch.look_after_end()
     while watch.see_out():
         time.sleep(LOOK_EVERY_S)
-    # what worker and helper left behind in their groups still holds memory; a process that nobody collects does not count
+    # what worker and companion left behind in their groups still holds memory; a process that nobody collects does not count
     give_up_at = time.monotonic() + LINGER_S
-    while (process.kill_group(worker.pid) or watch.helper.kill()) and time.monotonic() < give_up_at:
+    while (process.kill_group(worker.pid) or watch.companion.kill()) and time.monotonic() < give_up_at:
         time.sleep(LOOK_EVERY_S / 4)
     _finish(run_folder, worker.returncode, watch, before, counters)
     watch.close()
