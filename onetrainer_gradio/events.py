@@ -59,7 +59,7 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HelperStarted(Event):
+class CompanionStarted(Event):
     """A process that leads a group of its own works for the run; whoever ends the run by force ends that group, too."""
 
     pid: int
@@ -248,7 +248,7 @@ class Emit(Protocol):
 
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
-    HelperStarted,
+    CompanionStarted,
     PhaseChanged,
     Progressed,
     RunPlanned,

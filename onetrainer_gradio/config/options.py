@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -17,11 +15,7 @@ class RunOptions(BaseModel):
     started_by: str = Field("", description="Who started the run.")
     backend: str = Field("", description="Which backend carries the run out; empty takes the panel's own.")
     checkout: str = Field("", description="Folder of the OneTrainer checkout to train with; empty takes the panel's own.")
-    checkout_settings: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Settings of the checkout that this release has no field or no word for, by dotted path: they are laid over "
-        "the configuration as they are.",
-    )
+    checkout_python: str = Field("", description="Python that runs the checkout; the panel writes it, from what it knows.")
     max_steps: int | None = Field(None, ge=1, description="End after so many micro-batches, whatever the epochs say.")
     seed: int = Field(42, description="Seed of everything random that the configuration does not seed: adapter initialisation.")
     resume_from: str = Field(

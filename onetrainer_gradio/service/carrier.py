@@ -17,9 +17,9 @@ from onetrainer_gradio.errors import CommandRefusedError
 from onetrainer_gradio.events import ErrorInfo, RunEnded, Warned
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import end_of_lost_run
+from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.control import CommandFolder, QueueControl
 from onetrainer_gradio.service.ending import finish, send
-from onetrainer_gradio.service.helper import Helper
 from onetrainer_gradio.service.keeper import StopWatch, child_environment, ladder_times, module_command, own_session
 from onetrainer_gradio.service.ladder import StopLadder
 from onetrainer_gradio.service.lock import FolderLock
@@ -121,7 +121,7 @@ class DetachedRun:
             else:
                 self._watch.look()
             return True
-        if self._see_helper_out(worker.pid):
+        if self._see_companion_out(worker.pid):
             return True
         if ended:
             return False
@@ -133,10 +133,10 @@ class DetachedRun:
             return True  # a full disk; the next look tries again
         return False
 
-    def _see_helper_out(self, worker_pid: int) -> bool:
-        helper = Helper(self.run.folder)
-        if not helper.alive():
-            helper.kill()  # what it left behind in its group
+    def _see_companion_out(self, worker_pid: int) -> bool:
+        companion = Companion(self.run.folder)
+        if not companion.alive():
+            companion.kill()  # what it left behind in its group
             return False
         self._watch = self._watch or StopWatch(self.run.folder, worker_pid)
         return self._watch.see_out()
@@ -154,8 +154,8 @@ class DetachedRun:
         return end_of_lost_run(rebooted=bool(known.boot) and known.boot != boot_id(), in_process=False)
 
     def processes(self) -> list[tuple[str, int]]:
-        """Keeper, worker and helper, as far as they live."""
-        known = [(role, self._identity(role)) for role in ("keeper", "worker", "helper")]
+        """Keeper, worker and companion, as far as they live."""
+        known = [(role, self._identity(role)) for role in ("keeper", "worker", "companion")]
         return [(role, identity.pid) for role, identity in known if identity.pid and identity.alive()]
 
     def heartbeat_age_s(self) -> float | None:

@@ -19,9 +19,9 @@ from onetrainer_gradio.events import PhaseChanged, Warned
 from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import CounterReader, end_of_worker, oom_kill_counters
+from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.control import CommandFolder
 from onetrainer_gradio.service.ending import finish
-from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.ladder import LadderTimes, StopLadder
 from onetrainer_gradio.service.orphans import untold

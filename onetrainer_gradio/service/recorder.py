@@ -12,8 +12,8 @@ from pathlib import Path
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.events import (
     CommandAnswered,
+    CompanionStarted,
     Event,
-    HelperStarted,
     PhaseChanged,
     Progressed,
     RunEnded,
@@ -21,8 +21,8 @@ from onetrainer_gradio.events import (
     StepDone,
     Warned,
 )
+from onetrainer_gradio.service.companion import note_companion
 from onetrainer_gradio.service.control import unanswered
-from onetrainer_gradio.service.helper import note_helper
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.metrics import MetricsWriter
@@ -87,8 +87,8 @@ class Recorder:
                 if event.command_id in self._answered:
                     return
                 self._answered.add(event.command_id)
-            if isinstance(event, HelperStarted):
-                self._note_helper(event)
+            if isinstance(event, CompanionStarted):
+                self._note_companion(event)
             if isinstance(event, RunPlanned):
                 self._metrics.plan(event.learning_rates)
             if isinstance(event, RunEnded):
@@ -126,9 +126,9 @@ class Recorder:
             self._journal.close()
             self._metrics.close()
 
-    def _note_helper(self, event: HelperStarted) -> None:
+    def _note_companion(self, event: CompanionStarted) -> None:
         try:
-            note_helper(self._folder, event.pid)
+            note_companion(self._folder, event.pid)
         except OSError as error:
             self._no_disk(error)
 

@@ -26,8 +26,8 @@ from onetrainer_gradio.errors import CheckoutError, Finding, TrainerError
 from onetrainer_gradio.events import (
     EVENT_BY_TAG,
     CommandAnswered,
+    CompanionStarted,
     Emit,
-    HelperStarted,
     Outcome,
     PhaseChanged,
     RunEnded,
@@ -45,7 +45,7 @@ IMPORT_S = float(os.environ.get("ONETRAINER_GRADIO_IMPORT_S") or 600.0)
 LET_GO_S = 5.0
 _WRITING = frozenset({"backing_up", "saving"})
 # Of these the bridge sends no event; they are written here.
-_NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(HelperStarted)})
+_NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(CompanionStarted)})
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     patience = Patience(finish_step_s=options.finish_step_s, interrupt_s=options.interrupt_s, terminate_s=options.terminate_s)
     with claimed(folders, f"OneTrainer in {checkout.folder}") as descriptors:
         bridge = Bridge(python, checkout.folder, token=token, inherit=descriptors)
-        emit(HelperStarted(pid=bridge.pid, role=NAME))
+        emit(CompanionStarted(pid=bridge.pid, role=NAME))
         session = Session(bridge, checkout, emit, control, patience, climbs=options.in_process)
         try:
             if not session.begin(config):
@@ -91,7 +91,8 @@ def chosen(options: RunOptions) -> Checkout:
 
     :raises CheckoutError: when none is named and none is found.
     """
-    checkout = inspect(Path(options.checkout)) if options.checkout else find()
+    python = Path(options.checkout_python) if options.checkout_python else None
+    checkout = inspect(Path(options.checkout), python) if options.checkout else find()
     if checkout is None:
         raise CheckoutError(
             "There is no OneTrainer in the usual places.",

@@ -44,33 +44,22 @@ def headless(config: TrainConfig, options: RunOptions) -> Headless:
     _format(config, result)
     _embedding(config, options, result)
     document.pop("note", None)
-    for path, value in options.checkout_settings.items():
-        lay(document, path, value)
     return result
-
-
-def lay(document: dict[str, Any], path: str, value: Any) -> None:
-    """Write a value at a dotted path, making the objects on the way."""
-    *parents, last = path.split(".")
-    at: Any = document
-    for part in parents:
-        at = at[int(part)] if isinstance(at, list) else at.setdefault(part, {})
-    at[int(last) if isinstance(at, list) else last] = value
 
 
 def _layers(config: TrainConfig, settings: dict[str, Any], name: str = "layer_filter") -> None:
     """OneTrainer's window turns the name of a preset into patterns; without it the name does nothing and all layers train."""
     preset = str(settings.get(f"{name}_preset") or "")
-    facts = MODELS[config.model_type]
-    if preset in _OWN_PATTERNS or preset not in facts.layer_presets or settings.get(name):
+    facts = MODELS.get(config.model_type)  # a newer checkout's types are not in the table
+    choice = facts.layer_presets.get(preset) if facts else None
+    if choice is None or preset in _OWN_PATTERNS or settings.get(name):
         return
-    choice = facts.layer_presets[preset]
     settings[name] = ",".join(choice.patterns)
     settings[f"{name}_regex"] = choice.regex
 
 
 def _format(config: TrainConfig, result: Headless) -> None:
-    known = output_formats(config.model_type, config.training_method)
+    known = output_formats(config.model_type, config.training_method) if config.model_type in MODELS else ()
     if not known or config.output_model_format in known:
         return
     result.document["output_model_format"] = known[0].value

@@ -1,6 +1,6 @@
 """The process that works for a run beside its worker: OneTrainer's own Python, in a group of its own.
 
-Its identity lies in ``helper.json`` of the run's folder, so that whoever ends the run by force can end it, too.
+Its identity lies in ``companion.json`` of the run's folder, so that whoever ends the run by force can end it, too.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.process import ProcessIdentity, boot_id
 
 
-def note_helper(run_folder: Path, pid: int) -> None:
+def note_companion(run_folder: Path, pid: int) -> None:
     """Write down who works for the run.
 
     :raises OSError: when the disk takes nothing.
     """
-    write_json(run_folder / "helper.json", ProcessIdentity.of(pid).as_dict(), durable=False)
+    write_json(run_folder / "companion.json", ProcessIdentity.of(pid).as_dict(), durable=False)
 
 
-class Helper:
-    """The helper of a run, if it has one."""
+class Companion:
+    """The companion of a run, if it has one."""
 
     def __init__(self, run_folder: Path) -> None:
-        self._path = run_folder / "helper.json"
+        self._path = run_folder / "companion.json"
         self._known: ProcessIdentity | None = None
 
     @property
