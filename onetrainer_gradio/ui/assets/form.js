@@ -250,9 +250,11 @@ export async function mount(place) {
     search.value = usable ? '' : field.path;
     draw(true);
     const node = nodes.get(field.path);
-    const target = node.reveal && path !== field.path ? node.reveal(path) : node;
+    const reveal = () => (node.reveal && path !== field.path ? node.reveal(path) : node);
+    let target = reveal();
     // the tab opens a moment after the click that asked for it
     const there = (tries) => {
+      if (!target.isConnected) target = reveal(); // made anew meanwhile
       if (!target.checkVisibility() && tries) { requestAnimationFrame(() => there(tries - 1)); return; }
       target.scrollIntoView({ block: 'center' });
       target.querySelector('input, select, textarea')?.focus({ preventScroll: true });

@@ -173,7 +173,9 @@ export function list(settings, field) {
     beside = made;
     empty.before(made.head);
     drawn = -1;
+    const focused = node.contains(document.activeElement) && document.activeElement.id;
     node.update();
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   });
   return node;
 }
