@@ -1,0 +1,56 @@
+"""What OneTrainer raises, in a sentence with what to change."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from onetrainer_gradio import errors
+from onetrainer_gradio.backends.onetrainer.failure import death, error_of
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "path"),
+    [
+        (
+            {"kind": "OutOfMemoryError", "message": "CUDA out of memory. Tried to allocate 2 GiB."},
+            errors.OutOfMemoryError,
+            "batch_size",
+        ),
+        ({"kind": "RuntimeError", "message": "Training loss became NaN. This"}, errors.NonFiniteLossError, "learning_rate"),
+        ({"kind": "Exception", "message": "could not load model: /x"}, errors.ModelNotFoundError, "base_model_name"),
+        (
+            {"kind": "OSError", "message": "[Errno 28]", "errno": errno.ENOSPC, "filename": "/w"},
+            errors.DiskFullError,
+            "workspace_dir",
+        ),
+        ({"kind": "SafetensorError", "message": "I/O error: No space left on device"}, errors.DiskFullError, "workspace_dir"),
+        ({"kind": "PermissionError", "message": "[Errno 13] denied: '/w'", "errno": 13}, errors.StorageError, ""),
+        ({"kind": "KeyError", "message": "'unet'"}, errors.TrainingError, ""),
+    ],
+)
+def test_known_causes_have_their_class_and_their_setting(cause, kind, path):
+    """Memory, disk, loss, model; the rest keeps its own words."""
+    error = error_of(cause, "training")
+    assert type(error) is kind
+    assert error.path == path
+    assert error.change
+
+
+def test_an_unknown_cause_is_told_whole():
+    """What, when, where, and what lay beneath it."""
+    cause = {"kind": "RuntimeError", "message": "setup failed", "root_kind": "KeyError", "root_message": "'x'"}
+    error = error_of(cause | {"where": "modules/a.py:3"}, "backing_up")
+    text = "OneTrainer could not go on while backing up: RuntimeError: setup failed, because of KeyError: 'x' (in modules/a.py:3)"
+    assert error.message == text
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(-9, "SIGKILL"), (-11, "native code"), (3, "exit code 3"), (None, "without saying why")]
+)
+def test_a_death_is_named(status, words):
+    """By its signal or its code, and the phase it happened in."""
+    error = death(status, "caching")
+    assert words in error.message
+    assert "while caching" in error.message

@@ -1,0 +1,205 @@
+"""OneTrainer carried by the panel's keeper and worker: whoever is killed, nothing is lost and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.service.atomic import read_json
+from onetrainer_gradio.service.process import ProcessIdentity, group_alive
+from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.trainer import TrainerService
+from tests.backends.onetrainer.standin import behave, set_up
+from tests.fakes.configs import small_config
+from tests.service.conftest import PATIENCE_S, MakeService, ended, make_service
+from tests.service.test_recovery import QUICK_LADDER, bodies, pid, training, wait_until, whole
+
+__all__ = ["make_service"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="speaks of Unix signals")]
+
+LONG = 100_000
+
+
+def start(
+    service: TrainerService, folder: Path, *, epochs: int = LONG, options: dict[str, Any] | None = None, **behaviour: Any
+) -> Run:
+    checkout = folder / "OneTrainer"
+    if checkout.exists():
+        behave(checkout, **behaviour)
+    else:
+        set_up(checkout, **behaviour)
+    known = service.checkouts.add(checkout)
+    config = small_config(folder, epochs=epochs, tensorboard=False)
+    given = RunOptions(name="run", backend="onetrainer", checkout=str(known.folder), **(options or {}))
+    return service.runs.get(service.start(config, given))
+
+
+def companion(run: Run) -> int:
+    wait_until(lambda: (run.folder / "companion.json").exists())
+    return pid(run, "companion")
+
+
+def nothing_left(run: Run, group: int) -> bool:
+    identities = [ProcessIdentity.from_dict(read_json(run.folder / f"{role}.json")) for role in ("keeper", "worker", "companion")]
+    return not any(identity and identity.alive() for identity in identities) and not group_alive(group)
+
+
+def backups(folder: Path) -> list[Path]:
+    return sorted((folder / "workspace" / "backup").glob("*"))
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_a_run_goes_its_way(make_service: MakeService, tmp_path: Path, in_process: bool) -> None:
+    """In processes of its own or on a thread: state, steps, files and record are those of every run."""
+    service = make_service(in_process=in_process)
+    run = start(service, tmp_path, epochs=2, chatty=True, child=True)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["error"]) == ("completed", None) or state["error"] in ("", None), state["error"]
+    assert state["update_step"] == 10
+    assert bodies(run, "run_started")[0]["backend"] == "onetrainer"
+    assert [body["final"] for body in bodies(run, "model_saved")] == [True]
+    assert (tmp_path / "lora.safetensors").read_text() == "weights of step 10"
+    assert str(tmp_path / "OneTrainer") in str(run.record.checkout)
+    group = bodies(run, "companion_started")[0]["pid"]
+    wait_until(lambda: not group_alive(group))
+    if not in_process:
+        assert "an ordinary line" in (run.folder / "console.log").read_text().splitlines()
+    whole(run)
+
+
+def test_a_stop_is_heard(make_service: MakeService, tmp_path: Path) -> None:
+    """The step is finished, a backup and the model are written, and a run can go on from it."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, step_s=0.02)
+    group = companion(run)
+    service.wait_for(training, PATIENCE_S)
+    service.stop_training()
+    state = service.wait_for(ended, PATIENCE_S)
+    assert state["end_reason"] == "stopped"
+    assert nothing_left(run, group)
+    steps = state["update_step"]
+    assert len(backups(tmp_path)) == 1
+    again = start(service, tmp_path, epochs=steps // 5 + 1, options={"resume_from": str(backups(tmp_path)[0])})
+    state = service.wait_for(ended, PATIENCE_S)
+    assert state["end_reason"] == "completed"
+    assert bodies(again, "resumed")[0]["global_step"] == steps
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_hanging_step_is_ended(make_service: MakeService, tmp_path: Path, deaf: bool) -> None:
+    """The interrupt reaches OneTrainer through the worker; where it helps nothing, its process ends."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, options=QUICK_LADDER | {"interrupt_s": 30.0}, **{"deaf_at" if deaf else "hang_at": 3})
+    group = companion(run)
+    service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
+    service.stop_training()
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["end_signal"]) == ("stopped", "SIGINT")
+    assert nothing_left(run, group)
+    whole(run)
+
+
+def test_a_stop_works_while_onetrainer_is_imported(make_service: MakeService, tmp_path: Path) -> None:
+    """Even when the import hangs."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, **{"import": "hang"})
+    group = companion(run)
+    service.stop_training()
+    state = service.wait_for(ended, PATIENCE_S)
+    assert state["end_reason"] == "stopped"
+    assert nothing_left(run, group)
+
+
+def test_a_killed_worker_does_not_take_the_training_along(make_service: MakeService, tmp_path: Path) -> None:
+    """OneTrainer finishes its step, backs up and saves before it goes; the end names the kill and the backup can be resumed."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, step_s=0.02, child=True)
+    group = companion(run)
+    service.wait_for(training, PATIENCE_S)
+    os.kill(pid(run, "worker"), signal.SIGKILL)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["end_signal"]) == ("failed", "SIGKILL")
+    assert [body["code"] for body in bodies(run, "warned")] == ["companion_finishes"]
+    assert len(backups(tmp_path)) == 1
+    assert [body["path"] for body in bodies(run, "backup_made")] == [str(backups(tmp_path)[0])]
+    assert (tmp_path / "lora.safetensors").exists()
+    assert nothing_left(run, group)
+
+
+def test_a_stop_after_the_worker_was_killed_ends_a_hanging_onetrainer(make_service: MakeService, tmp_path: Path) -> None:
+    """The ladder goes on climbing for the companion alone."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, options=QUICK_LADDER, deaf_at=3)
+    group = companion(run)
+    service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
+    os.kill(pid(run, "worker"), signal.SIGKILL)
+    wait_until(lambda: bodies(run, "warned"))
+    service.stop_training()
+    state = service.wait_for(ended, PATIENCE_S)
+    assert state["end_reason"] == "stopped"
+    assert nothing_left(run, group)
+
+
+def test_the_kill_of_a_frozen_worker_reaches_onetrainer(make_service: MakeService, tmp_path: Path) -> None:
+    """A stopped process hands no interrupt on; the last rung ends both groups."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, options=QUICK_LADDER, step_s=0.02, child=True)
+    group = companion(run)
+    service.wait_for(training, PATIENCE_S)
+    os.kill(pid(run, "worker"), signal.SIGSTOP)
+    service.stop_training()
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["end_signal"]) == ("stopped", "SIGKILL")
+    assert nothing_left(run, group)
+
+
+def test_a_killed_onetrainer_is_named(make_service: MakeService, tmp_path: Path) -> None:
+    """The worker tells of its death; the next run begins as if nothing had been."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, step_s=0.02)
+    group = companion(run)
+    service.wait_for(training, PATIENCE_S)
+    os.kill(group, signal.SIGKILL)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert state["end_reason"] == "failed"
+    assert "SIGKILL" in state["error"]
+    assert nothing_left(run, group)
+    start(service, tmp_path, epochs=1)
+    assert service.wait_for(ended, PATIENCE_S)["end_reason"] == "completed"
+
+
+def test_without_keeper_and_worker_the_panel_sees_it_out(make_service: MakeService, tmp_path: Path) -> None:
+    """The run is lost, its training is not: OneTrainer backs up before it goes, and nothing is left."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, step_s=0.02)
+    group = companion(run)
+    service.wait_for(training, PATIENCE_S)
+    for role in ("keeper", "worker"):
+        os.kill(pid(run, role), signal.SIGKILL)
+    state = service.wait_for(ended, PATIENCE_S)
+    assert state["end_reason"] == "lost"
+    assert len(backups(tmp_path)) == 1
+    assert nothing_left(run, group)
+
+
+def test_a_panel_that_comes_back_goes_on_following(make_service: MakeService, tmp_path: Path) -> None:
+    """The run does not notice; a command given afterwards reaches OneTrainer."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, step_s=0.02)
+    group = companion(run)
+    service.wait_for(training, PATIENCE_S)
+    service.close()
+    again = make_service(in_process=False)
+    answer = again.answer(again.sample_default(), PATIENCE_S)
+    assert answer is not None
+    assert answer["outcome"] == "done"
+    again.stop_training()
+    assert again.wait_for(ended, PATIENCE_S)["end_reason"] == "stopped"
+    assert nothing_left(run, group)
