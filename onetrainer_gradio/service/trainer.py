@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio import __version__
@@ -200,14 +201,19 @@ class TrainerService:
     def resume(self, run_id: str, backup: str | None = None) -> str:
         """Start a new run that goes on from a backup of an ended one: the newest, or the one of that file id or name.
 
+        A run that was itself going on from a backup and made none of its own goes on from there again.
+
         :raises BackupNotFoundError: when there is none.
         :raises RunConflictError: when the run has not ended, or another one is going on.
         """
         run = self.runs.get(run_id)
         if not run.ended():
             raise RunConflictError(f"The run {run_id} has not ended", value=run_id, change="stop it first")
+        options = run.options()
         backups = [file for file in run.files() if file["kind"] == "backup"]
         chosen = [file for file in backups if backup in (None, file["id"], file["name"])]
+        if not backups and backup is None and options.resume_from and Path(options.resume_from).is_dir():
+            return self.start(from_document(run.config())[0], options.model_copy(update={"resumes_run": run_id}))
         if not chosen:
             raise BackupNotFoundError(
                 f"The run {run_id} has no backup {backup!r}" if backup else f"The run {run_id} has no backup to go on from",
@@ -217,7 +223,6 @@ class TrainerService:
             )
         file = run.open_file(chosen[-1]["id"])
         config, _ = from_document(run.config())
-        options = run.options()
         # a step limit that is reached already has done its work: whoever resumes wants to go on
         limit = options.max_steps if options.max_steps and options.max_steps > file.global_step else None
         options = options.model_copy(update={"resume_from": str(file.path), "resumes_run": run_id, "max_steps": limit})
@@ -229,6 +234,13 @@ class TrainerService:
             raise RunConflictError(
                 str(state["why"]["start"]), value=state["run_id"], change="stop the run, or wait until it has ended"
             )
+
+    def check(self, config: TrainConfig, options: RunOptions) -> None:
+        """Hold a configuration against what its run would need, without starting it.
+
+        :raises ConfigInvalidError: with findings, when the check before the start finds errors.
+        """
+        self._checked(config, options)
 
     def _checked(self, config: TrainConfig, options: RunOptions) -> TrainConfig:
         base = self.settings.data_folder

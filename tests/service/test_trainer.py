@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -239,6 +240,24 @@ def test_a_run_goes_on_from_a_backup(make_service: MakeService, tmp_path: Path) 
     service.wait_for(ended, PATIENCE_S)
     with pytest.raises(BackupNotFoundError):
         service.resume(empty.id)
+
+
+def test_a_resumed_run_that_made_no_backup_goes_on_from_where_it_began(make_service: MakeService, tmp_path: Path) -> None:
+    """A run that dies soon after it was resumed has lost nothing: the backup that it began with is still there."""
+    service = make_service()
+    first = start(service, tmp_path, "steps=20", "backup_every=5", "fail_at=8")
+    service.wait_for(ended, PATIENCE_S)
+    second = service.resume(first.id)
+    service.wait_for(ended, PATIENCE_S)
+    made = service.runs.get(second)
+    for file in made.files():
+        if file["kind"] == "backup":
+            shutil.rmtree(made.open_file(file["id"]).path)
+    third = service.resume(second)
+    service.wait_for(ended, PATIENCE_S)
+    options = service.runs.get(third).options()
+    assert (options.resume_from, options.resumes_run) == (made.options().resume_from, second)
+    assert service.runs.get(third).metrics.rows()[0, 0] == 6
 
 
 def test_a_step_limit_that_is_reached_does_not_end_the_resumed_run_at_once(make_service: MakeService, tmp_path: Path) -> None:
