@@ -107,7 +107,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> P
 
 def panel_parser() -> argparse.ArgumentParser:
     """The parser of the panel's command line."""
-    parser = _Parser(
+    parser = CheckedParser(
         prog=PROGRAM, description=PANEL_DESCRIPTION, epilog=PANEL_EPILOG, formatter_class=_Format, allow_abbrev=False
     )
     start = parser.add_argument_group("what to open")
@@ -157,7 +157,7 @@ def panel_parser() -> argparse.ArgumentParser:
         "--onetrainer",
         action="append",
         default=[],
-        type=_folder,
+        type=existing_folder,
         metavar="FOLDER",
         help="know this OneTrainer checkout; may be given several times",
     )
@@ -176,17 +176,17 @@ def panel_parser() -> argparse.ArgumentParser:
 
 def train_parser() -> argparse.ArgumentParser:
     """The parser of ``train``."""
-    parser = _Parser(
+    parser = CheckedParser(
         prog=f"{PROGRAM} train", description=TRAIN_DESCRIPTION, epilog=TRAIN_EPILOG, formatter_class=_Format, allow_abbrev=False
     )
     parser.add_argument("config", metavar="CONFIG", help="a configuration file, or the name of a preset or saved configuration")
     parser.add_argument("--name", default="", help="a name for the run (default: that of the configuration)")
-    parser.add_argument("--max-steps", type=_positive, metavar="N", help="end after so many steps, whatever the epochs say")
+    parser.add_argument("--max-steps", type=positive, metavar="N", help="end after so many steps, whatever the epochs say")
     parser.add_argument("--resume", default="", metavar="BACKUP", help="go on from this backup folder")
     _add_data(parser)
     where = parser.add_mutually_exclusive_group()
     _add_training(parser, where)
-    parser.add_argument("--onetrainer", type=_folder, metavar="FOLDER", help="train with this OneTrainer checkout")
+    parser.add_argument("--onetrainer", type=existing_folder, metavar="FOLDER", help="train with this OneTrainer checkout")
     where.add_argument("--detach", action="store_true", help="start the run in the background and return at once")
     _add_log_level(parser)
     return parser
@@ -197,7 +197,7 @@ class _Format(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=28, width=min(110, _columns()))
 
 
-class _Parser(argparse.ArgumentParser):
+class CheckedParser(argparse.ArgumentParser):
     """Reports a mistake as an error of the project, so that it is answered in one place."""
 
     def error(self, message: str) -> NoReturn:
@@ -277,7 +277,8 @@ def _file(text: str) -> Path:
     return path
 
 
-def _folder(text: str) -> Path:
+def existing_folder(text: str) -> Path:
+    """The folder that an argument names."""
     path = Path(text).expanduser().absolute()
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {text!r}; give the one that OneTrainer was cloned or unpacked into")
@@ -290,7 +291,8 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """The number of steps that an argument says."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of steps: expected 1 or more")
     return int(text)

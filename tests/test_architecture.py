@@ -21,7 +21,7 @@ LAYERS = (
     ("service",),
     ("api", "ui"),
     ("cli",),
-    ("terminal",),
+    ("terminal", "compare"),
     ("server",),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
