@@ -10,6 +10,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Panel, Visitor
+from tests.browser.test_page import UNNAMED
 from tests.browser.test_settings import field, group
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -220,3 +221,24 @@ def test_texts_of_files_reach_the_page_as_texts(visitor: Visitor, panel: Panel, 
     expect(page.locator(".og-draw-file")).to_contain_text("<b>0.png")
     expect(page.locator(".og-tags li").first).to_have_text(f"{bad}2")
     assert page.title() != "run"
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_editors_fit_their_window_and_name_their_controls(visitor: Visitor, panel: Panel, pictures: Path, width: int) -> None:
+    """No sideways scrolling on a phone or a desktop, and no control without a name, with everything folded out."""
+    cats = {"name": "cats", "path": str(pictures / "cats"), "image": {"enable_random_flip": True}}
+    page = concepts(visitor, panel, cats, {**cats, "name": "c" * 80}, cats)
+    page.set_viewport_size({"width": width, "height": 844})
+    page.locator(".og-item > summary").nth(1).click()
+    page.locator("[data-part=draw] > summary").click()
+    expect(page.locator(".og-drawn")).to_have_count(6)
+    for key in ("concepts", "noise", "layers"):
+        if key != "concepts":
+            page.get_by_role("button", name="Expert").click()
+            if width < 820:
+                page.locator("#og-group").select_option(key)
+            else:
+                group(page, key)
+            expect(page.locator(".og-draw-keys li, .og-layer-count:not(:empty)")).to_have_count(1)
+        assert page.evaluate(UNNAMED) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -295,7 +295,7 @@ function preview(settings, path, at, place) {
       el('img', { src: image, alt: [answer.file, title, ...changes].join(', ') }),
       el('figcaption', {}, el('b', { text: title }), changes.length > 0 && el('span', { class: 'og-muted', text: changes.join(', ') }),
         el('p', { class: text ? '' : 'warn', text: text || 'no caption' })));
-    const random = answer.variants.some((each) => each.image !== answer.variants[0].image || each.caption !== answer.variants[0].caption);
+    const random = new Set(answer.variants.map((each) => JSON.stringify(each))).size > 1;
     grid.replaceChildren(
       figure(answer.image, `Original ${by(answer.width, answer.height)}`, [], answer.captions.join('\n')),
       ...answer.variants.slice(0, random ? VARIANTS : 1).map((each) => figure(each.image, by(each.width, each.height), each.changes, each.caption)));
