@@ -60,4 +60,4 @@ class Companion:
         now = ProcessIdentity.of(known.pid)
         if now.created and now.created != known.created:
             return False
-        return process.kill_group(known.pid)
+        return process.kill_group(known.pid) and process.group_living(known.pid)

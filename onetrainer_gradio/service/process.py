@@ -74,6 +74,21 @@ def group_alive(group: int) -> bool:
     return _send_group(group, 0)
 
 
+def group_living(group: int) -> bool:
+    """Whether somebody in the group still runs: one that has ended and was not collected (a machine without init) does not."""
+    if not (_STAT / "self" / "stat").exists():
+        return group_alive(group)
+    for folder in _STAT.iterdir():
+        if folder.name.isdecimal():
+            try:
+                state, _, own, *_ = (folder / "stat").read_text().rpartition(")")[2].split()
+            except (OSError, ValueError):
+                continue
+            if int(own) == group and state not in "ZX":
+                return True
+    return False
+
+
 def kill_group(group: int) -> bool:
     """Kill what is left of a group whose leader has ended; says whether something was."""
     return _send_group(group, getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -12,7 +12,7 @@ import pytest
 
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.service.atomic import read_json
-from onetrainer_gradio.service.process import ProcessIdentity, group_alive
+from onetrainer_gradio.service.process import ProcessIdentity, group_living
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.backends.onetrainer.standin import behave, set_up
@@ -48,7 +48,7 @@ def companion(run: Run) -> int:
 
 def nothing_left(run: Run, group: int) -> bool:
     identities = [ProcessIdentity.from_dict(read_json(run.folder / f"{role}.json")) for role in ("keeper", "worker", "companion")]
-    return not any(identity and identity.alive() for identity in identities) and not group_alive(group)
+    return not any(identity and identity.alive() for identity in identities) and not group_living(group)
 
 
 def backups(folder: Path) -> list[Path]:
@@ -68,7 +68,7 @@ def test_a_run_goes_its_way(make_service: MakeService, tmp_path: Path, in_proces
     assert (tmp_path / "lora.safetensors").read_text() == "weights of step 10"
     assert str(tmp_path / "OneTrainer") in str(run.record.checkout)
     group = bodies(run, "companion_started")[0]["pid"]
-    wait_until(lambda: not group_alive(group))
+    wait_until(lambda: not group_living(group))
     if not in_process:
         assert "an ordinary line" in (run.folder / "console.log").read_text().splitlines()
     whole(run)
