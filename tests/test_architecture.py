@@ -13,7 +13,7 @@ PACKAGE = Path(onetrainer_gradio.__file__).parent
 
 # A layer imports only what stands above it in this list; names in one row do not import each other.
 LAYERS = (
-    ("errors", "events"),
+    ("errors", "events", "memory_kills"),
     ("commands",),
     ("config",),
     ("engine",),

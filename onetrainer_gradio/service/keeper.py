@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.events import PhaseChanged, Warned
+from onetrainer_gradio.memory_kills import CounterReader, oom_kill_counters
 from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
-from onetrainer_gradio.service.cause import CounterReader, end_of_worker, oom_kill_counters
+from onetrainer_gradio.service.cause import end_of_worker
 from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.control import CommandFolder
 from onetrainer_gradio.service.ending import finish

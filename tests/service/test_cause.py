@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.events import RunEnded
+from onetrainer_gradio.memory_kills import killed_for_memory, oom_kill_counters
 from onetrainer_gradio.service.cause import (
     UNRECORDED_COMPLETED,
     UNRECORDED_FAILED,
     UNRECORDED_STOPPED,
     end_of_lost_run,
     end_of_worker,
-    killed_for_memory,
-    oom_kill_counters,
 )
 
 CALM = {"vmstat": 3}

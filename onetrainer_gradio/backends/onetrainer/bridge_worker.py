@@ -38,6 +38,7 @@ import os
 import platform
 import random
 import re
+import shutil
 import signal
 import threading
 import time
@@ -734,7 +735,7 @@ class Drive:
     def tell_save(self, path: str, failure: str, *, remove: bool) -> None:
         final = self.ending
         if remove:
-            quietly(lambda: os.unlink(path))
+            quietly(lambda: shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path))
         asked = [*self.asked["save_now"], *self.desk.take("save_now")]
         self.asked["save_now"] = []
         if failure:

@@ -36,6 +36,7 @@ from onetrainer_gradio.events import (
     decode,
     tag,
 )
+from onetrainer_gradio.memory_kills import Counters, killed_for_memory, oom_kill_counters
 
 NAME = "onetrainer"
 POLL_S = 0.05
@@ -79,6 +80,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
             bridge.close()
             return outcome
         except KeyboardInterrupt:
+            bridge.send({"type": "shutdown"})
             bridge.interrupt()
             bridge.status(LET_GO_S)
             raise
@@ -136,6 +138,7 @@ class Session:
     patience: Patience = field(default_factory=Patience)
     climbs: bool = False
     phase: str = "starting"
+    _kills_before: Counters = field(default_factory=oom_kill_counters)
     _held: list[Command] = field(default_factory=list)
     _stops: int = 0
     _rung: int = 0
@@ -272,7 +275,8 @@ class Session:
         raise error_of(body.get("error") or {}, str(body.get("phase", "")))
 
     def _death(self) -> TrainerError:
-        return death(self.bridge.status(), self.phase)
+        out_of_memory = killed_for_memory(self._kills_before, oom_kill_counters())
+        return death(self.bridge.status(), self.phase, out_of_memory=out_of_memory)
 
 
 def hardware(config: TrainConfig) -> dict[str, str]:

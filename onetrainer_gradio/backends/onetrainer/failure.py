@@ -20,7 +20,7 @@ from onetrainer_gradio.errors import (
     WorkerDiedError,
 )
 
-_NO_LOOK = "look at the end of the console log"
+_LOOK = "look at the end of the console log"
 _MEMORY_CHANGE = (
     "lower the batch size or the resolution, turn gradient checkpointing on, train fewer parts, "
     "or use a smaller precision for the parts that are not trained"
@@ -100,26 +100,31 @@ def error_of(cause: Mapping[str, Any], phase: str = "") -> TrainerError:
     where = f" (in {cause['where']})" if cause.get("where") else ""
     if isinstance(cause.get("errno"), int):
         return StorageError(f"OneTrainer could not go on{during}: {said}{where}", change="check the path and its permissions")
-    return TrainingError(f"OneTrainer could not go on{during}: {said}{where}", change=_NO_LOOK)
+    return TrainingError(f"OneTrainer could not go on{during}: {said}{where}", change=_LOOK)
 
 
-def death(status: int | None, phase: str = "") -> WorkerDiedError:
-    """OneTrainer's process ended without a word; ``status`` as subprocess gives it."""
+def death(status: int | None, phase: str = "", *, out_of_memory: bool = False) -> TrainingError:
+    """OneTrainer's process ended without a word; ``status`` as subprocess gives it.
+
+    ``out_of_memory`` says that the kernel ended something for want of memory meanwhile.
+    """
     during = f" while {phase.replace('_', ' ')}" if phase and phase not in ("queued", "stopping") else ""
     if status is None or status >= 0:
         code = "" if status is None else f" with exit code {status}"
-        return WorkerDiedError(f"OneTrainer's process ended{code}{during} without saying why.", change=_NO_LOOK)
+        return WorkerDiedError(f"OneTrainer's process ended{code}{during} without saying why.", change=_LOOK)
     try:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
+    if name == "SIGKILL" and out_of_memory:
+        return OutOfMemoryError(
+            f"The operating system killed OneTrainer's process{during} because the main memory was used up (SIGKILL).",
+            change="lower the batch size or the resolution, close other programs, or give the machine more memory",
+        )
     why = {
-        "SIGKILL": "it was killed from outside, or by the operating system because the main memory was used up",
+        "SIGKILL": "it was killed from outside",
         "SIGSEGV": "it crashed in native code",
         "SIGABRT": "a library aborted it",
         "SIGTERM": "it was ended from outside",
     }.get(name, "it was ended by a signal")
-    change = "lower the batch size or the resolution, close other programs, then resume from the newest backup"
-    return WorkerDiedError(
-        f"OneTrainer's process ended by {name}{during}: {why}.", change=change if name == "SIGKILL" else _NO_LOOK
-    )
+    return WorkerDiedError(f"OneTrainer's process ended by {name}{during}: {why}.", change=_LOOK)

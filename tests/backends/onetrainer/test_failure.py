@@ -54,3 +54,10 @@ def test_a_death_is_named(status, words):
     error = death(status, "caching")
     assert words in error.message
     assert "while caching" in error.message
+
+
+def test_a_kill_for_want_of_memory_is_told_from_every_other():
+    """When the kernel counted one meanwhile."""
+    assert isinstance(death(-9, "training", out_of_memory=True), errors.OutOfMemoryError)
+    assert isinstance(death(-9, "training"), errors.WorkerDiedError)
+    assert isinstance(death(-11, "training", out_of_memory=True), errors.WorkerDiedError)
