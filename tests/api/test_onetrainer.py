@@ -143,6 +143,26 @@ def test_its_presets_are_a_library_that_goes_with_it(known):
     assert not [item for item in panel.client.get("/api/config/list").json()["configs"] if item["kind"] == "library"]
 
 
+@pytest.mark.slow
+def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
+    """Start takes the choice, and the run records folder, revision and Python; its options can name another engine."""
+    panel, checkout_id = known
+    folder = panel.service.checkouts.get(checkout_id).folder
+    panel.client.put("/api/config/current", json={"config": {**panel.document, "tensorboard": False, "sharpness": 0.75}})
+    run_id = panel.client.post("/api/training/start", json={"options": {"max_steps": 3}}).json()["run_id"]
+    panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], PATIENCE_S)
+    run = panel.client.get(f"/api/runs/{run_id}").json()
+    assert run["state"]["end_reason"] == "completed", run["state"]["error"]
+    assert (run["record"]["backend"], run["record"]["options"]["checkout"]) == ("onetrainer", str(folder))
+    assert run["record"]["checkout"]["python"] == str(folder / "venv/bin/python")
+    assert run["config"]["sharpness"] == 0.75
+    assert panel.client.get("/api/runs").json()["runs"][0]["checkout"] == "OneTrainer"
+    other = {"backend": "tests.fakes.rehearsal:run", "tags": ["steps=2"]}
+    second = panel.client.post("/api/training/start", json={"options": other}).json()["run_id"]
+    panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], PATIENCE_S)
+    assert panel.client.get(f"/api/runs/{second}").json()["record"]["checkout"] == {}
+
+
 def test_pages_are_told_of_a_change(known):
     """The snapshot of a new page and a message to the others say which engine is chosen and what the form follows."""
     panel, _ = known

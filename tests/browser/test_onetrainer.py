@@ -53,6 +53,22 @@ def test_the_page_says_who_trains_and_lets_choose(visitor: Visitor, panel: Panel
     assert panel.get("api/engines")["choice"].startswith("onetrainer:")
 
 
+def test_without_a_checkout_the_way_to_one_is_shown(visitor: Visitor, panel: Panel) -> None:
+    """Where the built-in engine is alone and cannot train the kind of model, the page leads to where OneTrainer is added."""
+    (known,) = panel.get("api/onetrainer/checkouts")["checkouts"]
+    panel.send("DELETE", f"api/onetrainer/checkouts/{known['id']}")
+    page = visitor.open()
+    expect(page.locator("#og-f-model_type")).to_be_visible()
+    expect(page.locator(".og-engine")).to_have_count(0)
+    page.locator("#og-f-model_type").select_option("SANA")
+    words = page.locator(".og-engine-words")
+    expect(words).to_contain_text("The built-in engine cannot train this")
+    words.get_by_role("link", name="Add a OneTrainer that can").click()
+    page.locator("#og-checkout-folder").fill(known["folder"])
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator(".og-checkout")).to_contain_text("Ready")
+
+
 def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: Visitor, panel: Panel) -> None:
     """It stands in a group of its own under Expert, is saved, marked as changed, and reset; what the checkout lacks says so."""
     page = visitor.open()

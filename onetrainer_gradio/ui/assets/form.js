@@ -4,7 +4,7 @@ import { on, store } from './live.js';
 import { button, el, icon, say, show, toast } from './dom.js';
 import { read, row } from './field.js';
 import { ask, Settings } from './settings.js';
-import { engineStrip, toolbar } from './toolbar.js';
+import { engineStrip, nobodyCan, toolbar } from './toolbar.js';
 
 const LEVELS = ['basic', 'advanced', 'expert'];
 const MOST_FOUND = 40;
@@ -44,9 +44,9 @@ export async function mount(place) {
   const usual = button('Load usual values', { icon: 'reset', kind: 'small', hidden: true, title: 'The usual values for the chosen optimizer', onclick: () => settings.usualOptimizer().catch((error) => toast(error.message, 'bad')) });
   const since = el('div', { class: 'og-grow', hidden: true });
   const engines = el('div', { hidden: true });
-  /** Who trains: said where there is a choice. */
+  /** Who trains: said where there is a choice, or nobody who could. */
   function choice() {
-    const some = Boolean(store.engine?.checkouts);
+    const some = Boolean(store.engine?.checkouts) || nobodyCan(settings.engines);
     if (some && !engines.childElementCount) engines.append(engineStrip(settings));
     show(engines, some);
   }
@@ -281,6 +281,7 @@ export async function mount(place) {
   document.addEventListener('og-compare', compare);
   settings.listeners.add((what, text) => {
     if (what === 'refused') toast(text, 'bad');
+    if (what === 'findings') choice();
     if (what === 'schema') {
       index();
       nodes = new Map();

@@ -117,6 +117,9 @@ export function engineStrip(settings) {
   return line.node;
 }
 
+/** Whether no engine trains this kind of model by this method. */
+export const nobodyCan = (found) => Boolean(found?.engines?.length) && found.engines.every((each) => !each.can && ['model_type', 'training_method'].includes(each.path));
+
 /** A choice of the engine with what it means for the settings: `put` takes the answer of the check. */
 export function engineLine(id) {
   const select = el('select', { id, onchange: () => choose(select.value) });
@@ -151,7 +154,7 @@ export function engineLine(id) {
         el('span', { class: 'bad', text: `${capital(present.title)} cannot train this: ${present.why}${present.more ? ` (and ${present.more} more)` : ''}. ` }),
         present.path && el('a', { href: '#configuration', dataset: { ogSetting: present.path }, text: 'Show the setting' }),
         ...others.map((each) => button(`Use ${each.title}`, { kind: 'small', onclick: () => choose(each.id) })),
-        !others.length && !present.path && el('a', { href: '#system', dataset: { ogTab: 'system' }, text: 'See the System tab' }),
+        !others.length && (!present.path || engines.length === 1) && el('a', { href: '#system', dataset: { ogTab: 'system' }, text: engines.length === 1 ? 'Add a OneTrainer that can' : 'See the System tab' }),
       ].filter(Boolean);
     }
     const refused = engines.find((each) => !each.can && each.backend === 'builtin');
