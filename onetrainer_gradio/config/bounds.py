@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -52,7 +51,5 @@ def _allowed(entry: Entry, path: str, value: Any, config: TrainConfig) -> bool:
         return str(value) in entry.fixed_choices or not applies(entry.conditions, reader(config, path))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return True
-    if math.isnan(value):
-        return False
     bounds = ((name, getattr(setting, name)) for name in _BOUNDS)
     return all(bound is None or _BOUNDS[name][1](value, bound) for name, bound in bounds)

@@ -100,7 +100,10 @@ def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
         raise ConfigInvalidError([_finding(item) for item in error.errors(include_url=False)]) from error
     if undefined := list(_not_numbers(made)):
         # JSON cannot say it, and it is equal to nothing, not even to itself
-        raise ConfigInvalidError([Finding("error", path, f"{path} is not a number", "nan", "a number") for path in undefined])
+        text, change = "{} is not a number", "set {} to a number"
+        raise ConfigInvalidError(
+            [Finding("error", path, text.format(path), "nan", "a number", change.format(path)) for path in undefined]
+        )
     return made
 
 

@@ -154,7 +154,8 @@ def test_a_summary_can_be_searched_and_a_document_described():
     assert summary["family"] == "SDXL"
     assert summary["training_method"] == "LORA"
     assert "Pony" in summary["note"]
-    assert describe({"model_type": "SANA", "note": "mine", "epochs": 1}) == {"model_type": "SANA", "note": "mine"}
+    described = describe({"model_type": "SANA", "note": "mine", "epochs": 1})
+    assert described == {"model_type": "SANA", "model": "Sana", "note": "mine"}
 
 
 def test_an_unknown_preset_names_the_nearest_ones():
