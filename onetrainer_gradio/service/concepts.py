@@ -1,7 +1,7 @@
 """What lies in the folders of the concepts, told to the page: statistics, small pictures, and a preview of what is drawn.
 
-Nothing is decoded for the statistics. A look takes a bounded time (2 s, step by step up to 16 s for what is too large) and goes on
-where it stopped when it is asked again; what is known of a folder holds until its fingerprint changes.
+Nothing is decoded for the statistics. A look takes a bounded time (2 s, by and by up to 16 s for what is too large) and goes
+on where it stopped when it is asked again; what is known of a folder holds until its fingerprint changes.
 """
 
 from __future__ import annotations

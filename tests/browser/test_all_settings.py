@@ -116,12 +116,11 @@ def test_cards_move_and_copies_get_their_own_seed(visitor: Visitor, panel: Panel
     panel.change(**{"concepts.0.seed": 7})
     page = visitor.open()
     group(page, "concepts")
-    page.get_by_role("button", name="Duplicate").click()
+    saved(page, page.get_by_role("button", name="Duplicate").click)
     expect(page.locator(".og-item-wrap")).to_have_count(2)
     page.locator(".og-item-wrap").nth(1).locator("summary").first.click()
-    commit(field(page, "concepts.1.name"), "copy")
-    with page.expect_response(lambda reply: reply.request.method == "PATCH"):
-        page.locator(".og-item-wrap").nth(1).get_by_role("button", name="Move this concept up").click()
+    saved(page, lambda: commit(field(page, "concepts.1.name"), "copy"))
+    saved(page, page.locator(".og-item-wrap").nth(1).get_by_role("button", name="Move this concept up").click)
     expect(page.locator(".og-card-title").first).to_have_text("copy")
     copy, first = panel.get("api/config/current")["config"]["concepts"]
     assert (copy["name"], first["name"], first["seed"]) == ("copy", "red", 7)
