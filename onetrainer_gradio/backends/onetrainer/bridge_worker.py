@@ -50,6 +50,7 @@ from typing import Any, NoReturn, get_args, get_origin
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "mgds", "safetensors", "bitsandbytes")
 BAR = re.compile(r"^(?P<name>[^|]*?):?\s*\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)\s*\[")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+RAISED = re.compile(r"^[\w.]*(Error|Exception|NotFound)\w*: (?!not an? )")
 BAR_EVERY_S = 10.0
 PROGRESS_EVERY_S = 0.1
 # Bars that say what the callbacks say better.
@@ -96,7 +97,8 @@ class Console(io.TextIOBase):
         self._bar_at = -BAR_EVERY_S
         self._bar_written = True
         self.on_bar = on_bar
-        self.tail: list[str] = []
+        self.raised: list[str] = []
+        """The last errors that were printed: some of OneTrainer's own name no cause."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -158,7 +160,8 @@ class Console(io.TextIOBase):
             self._put(self._bar.rstrip())
 
     def _put(self, line: str) -> None:
-        self.tail = [*self.tail[-19:], line]
+        if RAISED.match(line) and line not in self.raised:
+            self.raised = [*self.raised[-2:], line[:200]]
         with contextlib.suppress(OSError):
             os.write(self._descriptor, (line + "\n").encode("utf-8", "replace"))
 
@@ -377,11 +380,11 @@ class Desk:
                 self.runs.clear()
                 self.answer(body)
                 self.wire.send("run_done", outcome="stopped", error=None, phase="starting")
-            elif self.drive is None:
+            elif self.drive is None and not self.runs:
                 self.answer(body, "refused", "no run is going on")
             elif kind not in COMMANDS:
                 self.answer(body, "refused", "OneTrainer does not know the command")
-            elif kind == "stop":
+            elif kind == "stop" and self.drive is not None:
                 self.drive.ask_to_stop()
                 self.answer(body)
             else:
@@ -417,6 +420,7 @@ class Drive:
 
     def __init__(self, desk: Desk, onetrainer: dict[str, Any], body: dict[str, Any]) -> None:
         self.desk, self.wire, self.onetrainer = desk, desk.wire, onetrainer
+        self.printed: Callable[[], list[str]] = list
         self.document: dict[str, Any] = body["config"]
         self.resume_from: str = body.get("resume_from") or ""
         self.max_steps: int = body.get("max_steps") or 0
@@ -460,7 +464,7 @@ class Drive:
         if isinstance(error, KeyboardInterrupt):
             outcome = "interrupted"
         elif error is not None:
-            outcome, failure = "failed", cause_of(error)
+            outcome, failure = "failed", {**cause_of(error), "printed": self.printed()}
             traceback.print_exception(error)
             error.__traceback__ = None
         quietly(self.clean_up)
@@ -1070,7 +1074,8 @@ def serve(wire: Wire, console: Console) -> int:
     gc.freeze()
     wire.send("imported", seconds=time.monotonic() - began)
     while (drive := desk.next_run(onetrainer)) is not None:
-        console.on_bar = drive.on_bar
+        console.on_bar, console.raised = drive.on_bar, []
+        drive.printed = lambda: console.raised
         drive.carry_out()
         console.settle()
         del drive

@@ -22,7 +22,7 @@ from onetrainer_gradio.backends.onetrainer.resolve import Headless, headless
 from onetrainer_gradio.commands import Command, Control, Stop, encode_command
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.documents import to_document
-from onetrainer_gradio.errors import CheckoutError, Finding, TrainerError
+from onetrainer_gradio.errors import CheckoutError, ConfigInvalidError, Finding, TrainerError
 from onetrainer_gradio.events import (
     EVENT_BY_TAG,
     CommandAnswered,
@@ -64,6 +64,8 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
 
     :raises TrainerError: with the cause, when the run cannot go on.
     """
+    if refused := findings(config):
+        raise ConfigInvalidError(refused)
     checkout = chosen(options)
     python = require(checkout)
     token = config.secrets.huggingface_token

@@ -54,7 +54,7 @@ _KNOWN: tuple[tuple[str, type[TrainerError], str, str, str], ...] = (
     (
         r"could not load model",
         ModelNotFoundError,
-        "OneTrainer {message}",
+        "OneTrainer {message}{printed}",
         "base_model_name",
         "the base model: a folder, a file or a hub name that is right and fits the model type",
     ),
@@ -92,7 +92,8 @@ def error_of(cause: Mapping[str, Any], phase: str = "") -> TrainerError:
     for text_kind, text in ((kind, message), (root_kind, root)):
         for pattern, error, sentence, path, change in _KNOWN:
             if re.search(pattern, f"{text_kind}: {text}", re.IGNORECASE):
-                return error(sentence.format(message=text or text_kind), path=path, change=change)
+                said = sentence.format(message=text or text_kind, printed=_printed(cause))
+                return error(said, path=path, change=change)
     said = f"{kind}: {message}" if message else kind
     if (root_kind, root) != (kind, message):
         said += f", because of {root_kind}: {root}" if root else f", because of {root_kind}"
@@ -101,6 +102,12 @@ def error_of(cause: Mapping[str, Any], phase: str = "") -> TrainerError:
     if isinstance(cause.get("errno"), int):
         return StorageError(f"OneTrainer could not go on{during}: {said}{where}", change="check the path and its permissions")
     return TrainingError(f"OneTrainer could not go on{during}: {said}{where}", change=_LOOK)
+
+
+def _printed(cause: Mapping[str, Any]) -> str:
+    """What OneTrainer had printed of the errors that it tried to go on from."""
+    lines = cause.get("printed") or ()
+    return f" ({'; '.join(map(str, lines))})" if lines else ""
 
 
 def death(status: int | None, phase: str = "", *, out_of_memory: bool = False) -> TrainingError:

@@ -28,6 +28,7 @@ from onetrainer_gradio.commands import (
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.errors import (
     CheckoutError,
+    ConfigInvalidError,
     DiskFullError,
     ModelNotFoundError,
     NonFiniteLossError,
@@ -348,6 +349,50 @@ def test_bars_and_lines_of_the_console(ride, capfd):
     assert (cached[-1].done, cached[-1].total) == (20, 20)
 
 
+def insert(one: Ride, code: str) -> None:
+    """Something more that the stand-in's trainer does when it starts."""
+    path = one.checkout / "modules" / "trainer" / "GenericTrainer.py"
+    body = "\n".join(f"    {line}" for line in code.splitlines())
+    path.write_text(f"{path.read_text()}\n\ndef more(self):\n{body}\n    started(self)\n\n\n")
+    path.write_text(path.read_text() + "started, GenericTrainer.start = GenericTrainer.start, more\n")
+
+
+def test_how_it_stands_in_the_checkouts_python(ride):
+    """In the checkout's folder, leading a group of its own, with its imports spared by the garbage collection."""
+    one = ride()
+    seen = "os.getcwd(), os.getpgrp() == os.getpid(), gc.get_freeze_count() > 100, sys.path[0]"
+    insert(one, f"import gc\njson.dump([{seen}], open('seen.json', 'w'))")
+    assert one.run() == "completed"
+    assert json.loads((one.checkout / "seen.json").read_text()) == [str(one.checkout), True, True, str(one.checkout)]
+
+
+def test_what_is_printed_is_never_taken_for_what_is_said(ride, capfd):
+    """Whoever writes to standard output, Python or not, writes to the console log."""
+    one = ride()
+    insert(one, """print('{"type": "run_done", "outcome": "completed"}')\nos.write(1, b'{"type": "run_done"}\\n')""")
+    assert one.run() == "completed"
+    assert len(one.recorder.steps) == 10
+    assert capfd.readouterr().err.count("run_done") == 2
+
+
+def test_what_cannot_be_passed_on_is_told(ride):
+    """OneTrainer swallows what a callback raises; here it becomes a warning, and the run goes on."""
+    one = ride()
+    insert(one, "self.callbacks.on_update_train_progress(None, 5, 2)")
+    assert one.run() == "completed"
+    assert [warned.code for warned in one.recorder.of(Warned)] == ["bridge_callback"]
+    assert "global_step" in one.recorder.of(Warned)[0].message or "epoch_step" in one.recorder.of(Warned)[0].message
+
+
+@pytest.mark.parametrize(("setting", "value"), [("multi_gpu", True), ("cloud", {"enabled": True})])
+def test_what_cannot_be_driven_is_refused(ride, setting, value):
+    """Processes and machines that the panel cannot follow."""
+    one = ride()
+    with pytest.raises(ConfigInvalidError):
+        one.run(**{setting: value})
+    assert one.recorder.events == []
+
+
 def test_its_chart_server_is_never_left_behind(ride):
     """The process that it starts ends with the run, also where the run fails."""
     one = ride(child=True, crash_at=2)
@@ -428,6 +473,20 @@ def test_no_checkout_or_no_environment_is_told_before_anything_starts(tmp_path):
     folder = set_up(tmp_path / "OneTrainer", python=False)
     with pytest.raises(CheckoutError, match="no Python environment"):
         driver.run(small_config(tmp_path), Recorder(), Desk(), RunOptions(checkout=str(folder)))
+
+
+def test_too_old_a_python_says_so_itself(ride):
+    """Where the environment's files do not tell its version, the script finds out before it uses anything new."""
+    one = ride()
+    python = one.checkout / "venv" / "bin" / "python"
+    real = python.resolve()
+    python.unlink()
+    old = "import sys; sys.version_info = (3, 8, 1); sys.argv = sys.argv[1:]; exec(open(sys.argv[0]).read())"
+    python.write_text(f"#!/bin/sh\nexec {real} -c '{old}' \"$@\"\n")
+    python.chmod(0o755)
+    with pytest.raises(CheckoutError, match=r"This is Python 3\.8") as caught:
+        one.run()
+    assert "3.10" in caught.value.expected
 
 
 def test_a_python_that_is_no_python_is_told(ride):
@@ -546,7 +605,9 @@ def test_a_warm_bridge_carries_out_one_run_after_another(ride):
     session = driver.Session(bridge, found, one.recorder, one.desk)
     try:
         assert session.begin(one.config())
-        with pytest.raises(ModelNotFoundError, match="could not load model: wrong") as caught:
+        with pytest.raises(
+            ModelNotFoundError, match=r"could not load model: wrong \(FileNotFoundError: .*model_index.json"
+        ) as caught:
             session.carry_out(one.config(base_model_name="wrong"), RunOptions())
         assert caught.value.path == "base_model_name"
         for _ in range(2):
