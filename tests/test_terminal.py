@@ -18,6 +18,7 @@ from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.errors import CommandLineError, ConfigError
 from onetrainer_gradio.server import main
 from onetrainer_gradio.terminal import clock, train
+from tests.backends.onetrainer.standin import set_up
 from tests.fakes.configs import small_config
 
 REHEARSAL = "tests.fakes.rehearsal:run"
@@ -178,3 +179,15 @@ def test_every_wrong_setting_is_named(config, capsys):
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("onetrainer-gradio: error: ")
     assert sorted(line.split(":")[0].strip() for line in said[1:]) == ["batch_size", "epochs"]
+
+
+@pytest.mark.slow
+def test_a_checkout_can_be_named_to_train_with(config, capsys):
+    """`--onetrainer` is all it takes; the run records which one it was, and a folder without OneTrainer is said in one line."""
+    checkout = set_up(config.parent / "OneTrainer")
+    data = config.parent / "data"
+    assert main(["train", str(config), "--data", str(data), "--onetrainer", str(checkout), "--max-steps", "3"]) == 0
+    (record,) = (data / "runs").glob("*/run.json")
+    assert json.loads(record.read_text())["checkout"]["folder"] == str(checkout)
+    assert main(["train", str(config), "--data", str(data), "--onetrainer", str(data)]) == 2
+    assert "There is no OneTrainer in" in capsys.readouterr().err

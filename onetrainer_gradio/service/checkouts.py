@@ -7,6 +7,7 @@ OneTrainer needs to be imported: that happens once per revision, on a thread, on
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from collections import deque
@@ -29,7 +30,7 @@ from onetrainer_gradio.config.walk import without_none
 from onetrainer_gradio.errors import CheckoutError, CheckoutNotFoundError, ConfigNotFoundError, ForbiddenPathError
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
 
-# How long a look at the files of a checkout holds: git is asked whether anything was changed.
+# How long a look at the files of a checkout holds where a person looks: git is asked whether anything was changed.
 _LOOK_S = 5.0
 _KINDS: dict[str, Kind] = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
 
@@ -223,15 +224,19 @@ class Checkouts:
 
     # what they are
 
-    def look(self, known: Known, *, anew: bool = False) -> Checkout:
-        """The checkout as its files say, looked at at most every few seconds unless ``anew``."""
+    def look(self, known: Known, *, not_older_s: float = math.inf) -> Checkout:
+        """The checkout as its files said at the last look, or at one that is not older than that many seconds."""
         with self._lock:
             glance = self._glances.get(known.folder)
-        if glance is not None and not anew and time.monotonic() - glance.at < _LOOK_S:
+        if glance is not None and time.monotonic() - glance.at < not_older_s:
             return glance.checkout
         looked = self._look(known.folder, known.python)
         with self._lock:
             self._glances[known.folder] = _Glance(time.monotonic(), looked)
+            reading = self._readings.get(known.folder)
+            updated = reading is not None and reading.state == "ready" and reading.revision != looked.revision
+        if updated:
+            self.read(known)
         return looked
 
     def try_out(self, folder: str | Path, python: str | Path = "") -> Checkout:
@@ -296,7 +301,7 @@ class Checkouts:
         :raises CheckoutNotFoundError: when it is not known.
         """
         known = self.get(which)
-        self.look(known, anew=True)
+        self.look(known, not_older_s=0)
         with self._lock:
             reading = self._readings.get(known.folder)
             if reading is not None and reading.state != "reading":
@@ -330,7 +335,7 @@ class Checkouts:
             self._tell()
 
     def _read_one(self, known: Known) -> _Reading:
-        looked = self.look(known, anew=True)
+        looked = self.look(known, not_older_s=0)
         try:
             facts = self._read(looked, self._cache)
         except CheckoutError as error:
@@ -342,7 +347,7 @@ class Checkouts:
 
     def describe(self, known: Known) -> dict[str, Any]:
         """A checkout as a JSON object."""
-        looked = self.look(known)
+        looked = self.look(known, not_older_s=_LOOK_S)
         return {
             "id": known.id,
             "title": self.title(known),
@@ -374,7 +379,7 @@ class Checkouts:
 
     def record(self, known: Known) -> dict[str, Any]:
         """What a run notes of the checkout that carries it out."""
-        looked = self.look(known, anew=True)
+        looked = self.look(known, not_older_s=_LOOK_S)
         facts = self.facts(known)
         return {
             "folder": str(known.folder),

@@ -150,6 +150,8 @@ class Engines:
     def settled(self, config: TrainConfig, options: RunOptions) -> RunOptions:
         """The options with the engine that carries out the run written into them."""
         engine = self.for_run(config, options)
+        if engine.known:
+            self._checkouts.look(engine.known, not_older_s=0)  # what was missing may be there by now, or the other way round
         python = engine.known.python if engine.known else None
         return options.model_copy(
             update={

@@ -156,6 +156,8 @@ def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
     assert (run["record"]["backend"], run["record"]["options"]["checkout"]) == ("onetrainer", str(folder))
     assert run["record"]["checkout"]["python"] == str(folder / "venv/bin/python")
     assert run["config"]["sharpness"] == 0.75
+    said = panel.client.get(f"/api/runs/{run_id}/journal", params={"types": "warned"}).json()["events"]
+    assert not [event for event in said if "sharpness" in event["event"]["message"]], "OneTrainer took it as it was set"
     assert panel.client.get("/api/runs").json()["runs"][0]["checkout"] == "OneTrainer"
     other = {"backend": "tests.fakes.rehearsal:run", "tags": ["steps=2"]}
     second = panel.client.post("/api/training/start", json={"options": other}).json()["run_id"]

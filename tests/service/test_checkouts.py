@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from onetrainer_gradio.errors import (
     ForbiddenPathError,
 )
 from onetrainer_gradio.service.checkouts import Checkouts, Sources
-from tests.backends.onetrainer.standin import behave, environment, set_up
+from tests.backends.onetrainer.standin import environment, set_up
 
 PATIENCE_S = 30.0
 
@@ -163,6 +163,25 @@ def test_a_checkout_that_cannot_be_imported_says_why(data: Path, tmp_path: Path)
     assert checkouts.usable() == (known,)
 
 
+def test_an_update_of_the_checkout_is_noticed(data: Path, tmp_path: Path) -> None:
+    """When its revision changes, the next look reads its settings again."""
+    folder = set_up(tmp_path / "OneTrainer")
+    git = folder / ".git"
+    git.mkdir()
+    (git / "HEAD").write_text("1" * 40)
+    checkouts = read(Checkouts(data, Sources([folder])))
+    (known,) = checkouts.all()
+    assert checkouts.title(known) == "OneTrainer 1111111"
+    assert checkouts.newer(known).settings == {}
+    (git / "HEAD").write_text("2" * 40)
+    set_up(tmp_path / "later", newer=True)
+    shutil.copytree(tmp_path / "later" / "modules", folder / "modules", dirs_exist_ok=True)
+    checkouts.look(known, not_older_s=0)
+    assert checkouts.wait(PATIENCE_S)
+    assert "sharpness" in checkouts.newer(known).settings
+    assert checkouts.newer(known).source == "OneTrainer 2222222"
+
+
 def test_lists_of_concepts_and_samples_can_be_read(data: Path, tmp_path: Path) -> None:
     """Their relative paths are taken from the checkout, where OneTrainer looks for them."""
     folder = set_up(tmp_path / "OneTrainer")
@@ -200,9 +219,7 @@ def test_an_unreadable_list_does_not_keep_the_panel_from_starting(data: Path) ->
 
 
 @pytest.fixture(autouse=True)
-def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of whoever runs the tests names no checkout."""
     for name in ("ONETRAINER_PATH", "ONETRAINER_PYTHON", "OT_PYTHON_VENV", "OT_CONDA_ENV"):
         monkeypatch.delenv(name, raising=False)
-    yield
-    assert behave

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.documents import from_document
-from onetrainer_gradio.errors import CheckoutNotFoundError, ConfigValueError
+from onetrainer_gradio.errors import CheckoutNotFoundError, ConfigInvalidError, ConfigValueError
+from onetrainer_gradio.events import Warned
 from onetrainer_gradio.service.checkouts import Checkouts, Sources
 from onetrainer_gradio.service.engines import AUTO, BUILTIN, Engines
 from tests.backends.onetrainer.standin import set_up
+from tests.fakes.configs import small_config
+from tests.service.conftest import MakeService, ended
 
 PATIENCE_S = 30.0
 
@@ -164,3 +168,36 @@ def test_a_panel_that_was_started_with_another_backend_uses_it(tmp_path: Path, c
     assert engines.choice() == AUTO
     assert engines.all()[0].id == "somewhere:run"
     assert engines.newer().settings == {}
+
+
+@pytest.mark.slow
+def test_what_only_the_checkout_knows_arrives_there_as_it_was_set(make_service: MakeService, tmp_path: Path) -> None:
+    """A model type and a setting that are newer than this release are trained by OneTrainer, which nobody had to choose."""
+    service = make_service(backend="builtin", checkouts=(set_up(tmp_path / "OneTrainer", newer=True),))
+    assert service.checkouts.wait(PATIENCE_S)
+    config = small_config(tmp_path, model_type="NEW_MODEL_9", sharpness=0.75, tensorboard=False, epochs=1)
+    run = service.runs.get(service.start(config))
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["backend"]) == ("completed", "onetrainer"), state["error"]
+    assert run.record.checkout["config_version"] == 12
+    assert run.summary()["checkout"] == "OneTrainer"
+    (used,) = (tmp_path / "workspace" / "config").glob("*.json")
+    taken = json.loads(used.read_text())
+    assert (taken["model_type"], taken["sharpness"]) == ("NEW_MODEL_9", 0.75)
+    assert not [entry for entry in run.journal.since(0, 500) if isinstance(entry.event(), Warned)]
+
+
+@pytest.mark.slow
+def test_a_checkout_that_is_gone_is_said_before_the_start(make_service: MakeService, tmp_path: Path) -> None:
+    """The run does not begin; the next one does, after the folder is there again."""
+    folder = set_up(tmp_path / "OneTrainer")
+    service = make_service(backend="builtin", checkouts=(folder,))
+    assert service.checkouts.wait(PATIENCE_S)
+    service.engines.choose(service.engines.all()[1].id)
+    folder.rename(tmp_path / "moved")
+    with pytest.raises(ConfigInvalidError, match="does not exist"):
+        service.start(small_config(tmp_path, tensorboard=False, epochs=1))
+    assert service.runs.ids() == []
+    (tmp_path / "moved").rename(folder)
+    service.start(small_config(tmp_path, tensorboard=False, epochs=1))
+    assert service.wait_for(ended, PATIENCE_S)["end_reason"] == "completed"

@@ -117,6 +117,8 @@ export function engineStrip(settings) {
   return line.node;
 }
 
+const plain = (sentence) => sentence.replace(/\.$/, '');
+
 /** Whether no engine trains this kind of model by this method. */
 export const nobodyCan = (found) => Boolean(found?.engines?.length) && found.engines.every((each) => !each.can && ['model_type', 'training_method'].includes(each.path));
 
@@ -151,14 +153,14 @@ export function engineLine(id) {
     if (!present.can) {
       const others = engines.filter((each) => each.can);
       return [
-        el('span', { class: 'bad', text: `${capital(present.title)} cannot train this: ${present.why}${present.more ? ` (and ${present.more} more)` : ''}. ` }),
+        el('span', { class: 'bad', text: `${capital(present.title)} cannot train this: ${plain(present.why)}${present.more ? ` (and ${present.more} more)` : ''}. ` }),
         present.path && el('a', { href: '#configuration', dataset: { ogSetting: present.path }, text: 'Show the setting' }),
         ...others.map((each) => button(`Use ${each.title}`, { kind: 'small', onclick: () => choose(each.id) })),
         !others.length && (!present.path || engines.length === 1) && el('a', { href: '#system', dataset: { ogTab: 'system' }, text: engines.length === 1 ? 'Add a OneTrainer that can' : 'See the System tab' }),
       ].filter(Boolean);
     }
     const refused = engines.find((each) => !each.can && each.backend === 'builtin');
-    const why = choice === 'auto' && refused ? ` The built-in engine cannot: ${refused.why}` : '';
+    const why = choice === 'auto' && refused ? ` The built-in engine cannot: ${plain(refused.why)}.` : '';
     return [el('span', { class: 'og-muted', text: `${capital(present.title)} trains these settings.${why}${present.note ? ` ${present.note}.` : ''}` })];
   }
 
