@@ -24,6 +24,7 @@ from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from settings_pictures import settings_pictures
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -94,9 +95,12 @@ NEUTRAL = """pairs => {
 }"""
 
 
+PLACES = [[str(ROOT), "/home/you/onetrainer-gradio"]]
+
+
 def save(page: Page, name: str) -> None:
     """Keep what the page shows; where no sample is in view in 256 colours, so that the repository stays small."""
-    page.evaluate(NEUTRAL, [[str(ROOT), "/home/you/onetrainer-gradio"]])
+    page.evaluate(NEUTRAL, PLACES)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     if not name.startswith("sample"):
         picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
@@ -187,6 +191,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         shoot(browser, url, ("configuration",))
         editors(browser, url)
+        settings_pictures(browser, url, NEUTRAL, PLACES)
         post(url, "api/training/start")
         while state(url)["progress"]["global_step"] < from_step and state(url)["is_training"]:
             time.sleep(0.5)

@@ -18,6 +18,9 @@ from onetrainer_gradio.config.walk import is_nullable, without_none
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
 
+# Where the pictures of the groups lie, seen from the page.
+PICTURES = "images/settings"
+
 _INTRODUCTION = """# Settings
 
 All settings in the order of the form. Names, nesting and defaults are OneTrainer's, so that a file of either program opens in
@@ -69,7 +72,17 @@ def _group(group: Group) -> str:
     inside = f" Each element of `{group.of}` has these." if group.of else ""
     rows = (_row(entry) for entry in entries)
     heading = f'<a id="{_anchor(group)}"></a>\n\n### {group.title}\n\n{group.about}{inside}\n'
-    return "\n".join([heading, _table(("Setting", "Default", "Values", "Level", "What it does"), rows)])
+    return "\n".join([heading, _pictures(group), _table(("Setting", "Default", "Values", "Level", "What it does"), rows)])
+
+
+def _pictures(group: Group) -> str:
+    """How the group looks in a wide and in a narrow window; ``docs/settings_pictures.py`` takes them."""
+    sizes = (("wide", 620, "in a wide window"), ("narrow", 190, "on a phone"))
+    shown = (
+        f'<img src="{PICTURES}/{group.key}-{size}.webp" width="{width}" alt="{group.title} {where}">'
+        for size, width, where in sizes
+    )
+    return " ".join(shown) + "\n"
 
 
 def _row(entry: Entry) -> tuple[str, ...]:

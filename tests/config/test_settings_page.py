@@ -1,7 +1,8 @@
 """The page of all settings is made from the declarations and up to date."""
 
 from onetrainer_gradio.config.catalogue import CATALOGUE
-from onetrainer_gradio.config.settings_page import PAGE, settings_page
+from onetrainer_gradio.config.groups import GROUPS
+from onetrainer_gradio.config.settings_page import PAGE, PICTURES, settings_page
 
 TEXT = settings_page()
 
@@ -9,6 +10,15 @@ TEXT = settings_page()
 def test_the_committed_page_is_up_to_date():
     """Run ``python -m onetrainer_gradio.config.settings_page`` after a change of a declaration."""
     assert PAGE.read_text(encoding="utf-8") == TEXT
+
+
+def test_every_group_is_pictured_wide_and_narrow():
+    """Run ``python docs/settings_pictures.py`` after a new group; together the pictures stay below 3 MB."""
+    wanted = {f"{group.key}-{size}.webp" for group in GROUPS for size in ("wide", "narrow")}
+    there = {path.name: path.stat().st_size for path in (PAGE.parent / PICTURES).iterdir()}
+    assert set(there) == wanted
+    assert all(f"{PICTURES}/{name}" in TEXT for name in wanted)
+    assert sum(there.values()) < 3_000_000
 
 
 def test_every_path_is_on_the_page():

@@ -1,0 +1,172 @@
+"""Makes the pictures of each group of settings in docs/images/settings: part of ``python docs/screenshots.py``, or alone.
+
+``python docs/settings_pictures.py`` takes only these, ``python docs/settings_pictures.py ema noise`` those of some groups. The
+settings in them are those of presets.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+from playwright.sync_api import Browser, Locator, Page
+
+FOLDER = Path(__file__).resolve().parent / "images" / "settings"
+# the window is as high as the longest group, so that nothing that stays in place covers a part of it
+SIZES = {"wide": (1240, 2600), "narrow": (390, 4200)}
+# what is longer is cut off
+LONGEST = {"wide": 1100, "narrow": 1500}
+
+# Everything on that has settings of its own, so that they are seen.
+ALL_ON = {
+    "validation": True,
+    "multi_gpu": True,
+    "tensorboard": True,
+    "debug_mode": True,
+    "ema": "GPU",
+    "masked_training": True,
+    "samples": [{"prompt": "a photo of the new word", "seed": 1}],
+    "additional_embeddings": [{"placeholder": "<my-style>", "token_count": 4, "initial_embedding_text": "painting"}],
+    "cloud": {"enabled": True, "create": True},
+}
+
+# preset -> what is changed in it, and the groups that are taken with it
+SCENES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "SD 1.5/LoRA 8 GB": (
+        ALL_ON,
+        (
+            *(
+                "general",
+                "validation",
+                "device",
+                "multi_gpu",
+                "tensorboard",
+                "debug",
+                "model",
+                "weights",
+                "quantization",
+                "output",
+            ),
+            *("data", "concepts", "optimization", "optimizer", "text_encoder", "embeddings", "resolution", "precision", "ema"),
+            *("unet", "noise", "masked", "loss", "layers", "sampling", "backup", "lora", "additional_embeddings", "cloud"),
+            *("cloud_remote", "cloud_results", "cloud_machine"),
+        ),
+    ),
+    "PixArt/Sigma embedding 16 GB": ({}, ("embedding",)),
+    "Flux 1/fine-tune 24 GB": ({}, ("transformer", "text_encoder_2")),
+    "SD 3/3.5 large fine-tune 24 GB": ({}, ("text_encoder_3",)),
+    "HiDream/Full LoRA 16 GB": ({"training_method": "FINE_TUNE"}, ("text_encoder_4",)),
+    "Wuerstchen/v2 fine-tune 16 GB": ({}, ("prior",)),
+    "Ideogram 4/fine-tune 24 GB": ({}, ("unconditional_transformer",)),
+}
+# group of the elements of a list -> the group of the list, the title of the section in a card
+ELEMENTS = {
+    "concept": ("concepts", "General"),
+    "concept_image": ("concepts", "Picture changes"),
+    "concept_text": ("concepts", "Caption changes"),
+    "sample": ("sampling", ""),
+    "additional_embedding": ("additional_embeddings", ""),
+}
+
+SECTIONS = frozenset(element for element, (_, title) in ELEMENTS.items() if title)
+
+# A picture of the settings is none of what a machine without this card or these models says about them.
+QUIET = ".og-errors, .og-note, .og-item-wrap .og-look, .og-reset, .og-was { display: none !important }"
+
+
+def call(url: str, method: str, path: str, body: Any = None) -> Any:
+    """Ask the panel for something."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url + path, data=data, method=method, headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        return json.loads(reply.read())
+
+
+def settings_pictures(browser: Browser, url: str, neutral: str, places: list[list[str]], only: Sequence[str] = ()) -> None:
+    """Take all of them, or those of some groups; ``neutral`` is the script that puts something neutral in place of ``places``."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    before = call(url, "GET", "api/config/current")
+    concepts = before["config"]["concepts"]
+    for preset, (changes, every) in SCENES.items():
+        groups = [group for group in every if not only or group in only]
+        if not groups:
+            continue
+        config = call(url, "GET", f"api/config/presets/{urllib.parse.quote(preset)}")["config"]
+        call(url, "PUT", "api/config/current", {"config": config | {"concepts": concepts} | changes, "name": preset})
+        for size, (width, height) in SIZES.items():
+            context = browser.new_context(viewport={"width": width, "height": height})
+            context.add_init_script("localStorage.setItem('og-level', 'expert')")
+            page = context.new_page()
+            page.goto(url)
+            page.locator(".og-rows > *").first.wait_for()
+            page.add_style_tag(content=QUIET)
+            for group in groups:
+                take(page, group, size, neutral, places)
+                for element, (owner, title) in ELEMENTS.items():
+                    if owner == group:
+                        take_element(page, element, title, size, neutral, places)
+            context.close()
+    call(url, "PUT", "api/config/current", {"config": before["config"], "name": before["name"]})
+
+
+def take(page: Page, group: str, size: str, neutral: str, places: list[list[str]]) -> None:
+    """The card of a group."""
+    if size == "wide":
+        page.locator(f".og-nav-groups [data-group={group}]").click()
+    else:
+        page.locator("#og-group").select_option(group)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)  # what it leads to is fetched
+    keep(page, page.locator(".og-group-card"), group, size, neutral, places)
+
+
+def take_element(page: Page, element: str, title: str, size: str, neutral: str, places: list[list[str]]) -> None:
+    """A section of the first card of a list, or all of the card."""
+    card = page.locator(".og-item-wrap").first
+    if not card.locator(".og-card-body").is_visible():
+        card.locator("summary").first.click()
+    place = card
+    if title:
+        place = card.locator(".og-section").filter(has=page.locator("summary span", has_text=title)).first
+        if place.get_attribute("open") is None:
+            place.locator("summary").first.click()
+    page.wait_for_timeout(300)
+    keep(page, place, element, size, neutral, places)
+
+
+def keep(page: Page, place: Locator, name: str, size: str, neutral: str, places: list[list[str]]) -> None:
+    """Write one picture; the few colours of a form make it small without loss."""
+    page.evaluate(neutral, places)
+    page.evaluate("document.activeElement?.blur()")
+    picture = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
+    picture = picture.crop((0, 0, picture.width, min(picture.height, LONGEST[size])))
+    if name in SECTIONS:
+        picture = ImageOps.expand(picture, 16, picture.getpixel((1, 1)))  # a section ends where its text does
+    few = picture.quantize(48, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
+    few.save(FOLDER / f"{name}-{size}.webp", lossless=True, quality=100, method=6)
+
+
+def main() -> None:
+    """Take only these pictures."""
+    import os
+    import shutil
+    import sys
+
+    from playwright.sync_api import sync_playwright
+    from screenshots import FLAGS, NAMES, NEUTRAL, PLACES, panel
+
+    path = os.environ.get("ONETRAINER_GRADIO_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    with panel() as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        settings_pictures(browser, url, NEUTRAL, PLACES, sys.argv[1:])
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
