@@ -160,8 +160,9 @@ class Console(io.TextIOBase):
             self._put(self._bar.rstrip())
 
     def _put(self, line: str) -> None:
-        if RAISED.match(line) and line not in self.raised:
-            self.raised = [*self.raised[-2:], line[:200]]
+        if RAISED.match(line):
+            said = line.partition(": ")[2][:200]
+            self.raised = [*(known for known in self.raised if known != said), said][-2:]
         with contextlib.suppress(OSError):
             os.write(self._descriptor, (line + "\n").encode("utf-8", "replace"))
 
