@@ -76,8 +76,9 @@ def make_app(settings: PanelSettings, *, access: Access | None = None) -> FastAP
         )
     )
     open_with(service, settings)
-    app = create_api(service, access or Access(settings.access))
-    mount_page(app, service, settings.data_folder)
+    access = access or Access(settings.access)
+    app = create_api(service, access)
+    mount_page(app, service, settings.data_folder, protected=access.required)
     return app
 
 
@@ -92,7 +93,7 @@ def open_with(service: TrainerService, settings: PanelSettings) -> None:
         service.configs.replace(read_file(settings.config_file), settings.config_file.stem)
 
 
-def mount_page(app: FastAPI, service: TrainerService, data_folder: Path) -> None:
+def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, protected: bool = False) -> None:
     """Put the page at ``/``, behind everything that the API already has."""
     import gradio as gr
 
@@ -103,7 +104,7 @@ def mount_page(app: FastAPI, service: TrainerService, data_folder: Path) -> None
     blocks = ui.build_page(service)
     calm_queue(blocks)
     wanted: dict[str, Any] = {
-        "head": ui.HEAD,
+        "head": ui.HEAD + (ui.PROTECTED if protected else ""),
         "css": ui.CSS,
         "theme": getattr(ui, "THEME", None),
         "ssr_mode": False,

@@ -18,6 +18,10 @@ _EARLY = """<script>
 </script>"""
 
 
+# Says that the page has something to sign out of.
+PROTECTED = '<meta name="og-protected" content="yes">'
+
+
 def head() -> str:
     """The markup; all paths are relative to the page, so that a proxy may put the panel anywhere."""
     preloads = "".join(f'<link rel="modulepreload" href="{asset_path(name)}">' for name in _FIRST)

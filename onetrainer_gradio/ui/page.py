@@ -6,9 +6,11 @@ import gradio as gr
 
 from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.ui.actions import Actions
-from onetrainer_gradio.ui.head import head
+from onetrainer_gradio.ui.head import PROTECTED, head
 from onetrainer_gradio.ui.theme import theme
 from onetrainer_gradio.ui.widget import outcome_carrier, widget
+
+__all__ = ["CSS", "HEAD", "PROTECTED", "THEME", "TITLE", "build_page"]
 
 TITLE = "OneTrainer panel"
 HEAD = head()
