@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TextIO
 
+from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
@@ -83,6 +84,7 @@ def carry_out(
     Emits exactly one RunEnded, the last event. Whatever a backend raises becomes its error, with the traceback on ``console``
     (the process's error output unless given).
     """
+    CONSOLE.set(console)
     try:
         outcome = find_backend(name, table)(config, emit, control, options)
         emit(RunEnded(reason=outcome))

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.errors import CheckoutError
 
 BRIDGE_SCRIPT = Path(__file__).with_name("bridge_worker.py")
@@ -56,7 +57,7 @@ def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 class Bridge:
     """The checkout's Python with the bridge script in it, warm for one run after another.
 
-    Its error output is ours, so that the console log goes on should we die; standard input is the only thing it needs of us.
+    Its error output is the console log itself, so that the log goes on should we die; standard input is all that it needs of us.
 
     :raises CheckoutError: when the interpreter cannot be started.
     """
@@ -70,6 +71,7 @@ class Bridge:
                 cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                stderr=CONSOLE.get(),
                 env=environment_of_bridge(token),
                 pass_fds=tuple(inherit) if os.name != "nt" else (),
                 **own_group(),

@@ -69,8 +69,7 @@ def test_a_run_goes_its_way(make_service: MakeService, tmp_path: Path, in_proces
     assert str(tmp_path / "OneTrainer") in str(run.record.checkout)
     group = bodies(run, "companion_started")[0]["pid"]
     wait_until(lambda: not group_living(group))
-    if not in_process:
-        assert "an ordinary line" in (run.folder / "console.log").read_text().splitlines()
+    assert "an ordinary line" in (run.folder / "console.log").read_text().splitlines()
     whole(run)
 
 
