@@ -33,6 +33,7 @@ LOOKS_FOR_END = 5
 LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
 # A companion whose worker died backs up and saves what it has; a large model takes its time.
 ORPHAN_S = float(os.environ.get("ONETRAINER_GRADIO_ORPHAN_S") or 900.0)
+FORCED = frozenset({"interrupt", "terminate", "kill"})
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 
@@ -131,9 +132,11 @@ class StopWatch:
             return False
         now = time.monotonic()
         if self._orphan_until is None:
-            wanted = self.ladder.rung not in ("interrupt", "terminate", "kill") and not self._journal.ended()
+            end = self._journal.ended()
+            # a run that was found lost ended by nobody's will
+            wanted = self.ladder.rung not in FORCED and (end is None or end.body.get("reason") == "lost")
             self._orphan_until = now + (ORPHAN_S if wanted else 0.0)
-            if wanted:
+            if end is None and wanted:
                 text = "The process of the run has died; OneTrainer finishes its step, backs up and saves before it ends."
                 _quietly(self._journal, Warned(code="companion_finishes", message=text))
         self.look()
