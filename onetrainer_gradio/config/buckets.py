@@ -17,8 +17,8 @@ Size = tuple[int, int]
 # Long side divided by short side; each exists upright and lying.
 ASPECTS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
 
-_NUMBERS = re.compile(r"^\s*\d+\s*(,\s*\d+\s*)*$")
-_FIXED = re.compile(r"^\s*(\d+)\s*x\s*(\d+)\s*$")
+_NUMBERS = re.compile(r"^\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*$")
+_FIXED = re.compile(r"^\s*(\d{1,6})\s*x\s*(\d{1,6})\s*$")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onetrainer_gradio.config.catalogue import CATALOGUE, Entry
+from onetrainer_gradio.config.check import check
 from onetrainer_gradio.config.documents import LISTS_OF_A_PACK, from_document, parse, to_document
 from onetrainer_gradio.config.walk import is_nullable, without_none
 from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Finding
 
 quick = settings(
-    max_examples=25,
+    max_examples=18,
     deadline=None,
     database=None,
     derandomize=True,
@@ -116,6 +118,13 @@ PLACES = places(PACKED)
 KEYS = [*sorted(PACKED), "optimizer_beta1", "unet_learning_rate", "train_unet", "embeddings", "min_snr_gamma"]
 
 
+def holds(value: Any, key: Any) -> bool:
+    """Whether a part of a document, damaged or not, has something at a key."""
+    if isinstance(value, list):
+        return isinstance(key, int) and key < len(value)
+    return isinstance(value, dict) and key in value
+
+
 @st.composite
 def damaged(draw: st.DrawFn) -> dict[str, Any]:
     """A whole document of which some places hold anything, or nothing."""
@@ -123,10 +132,10 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     for place in draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=3)):
         at: Any = document
         for key in place[:-1]:
-            at = at[key] if (isinstance(at, dict) and key in at) or (isinstance(at, list) and key < len(at)) else None
+            at = at[key] if holds(at, key) else None
         if isinstance(at, dict) and draw(st.booleans()):
             at.pop(place[-1], None)
-        elif isinstance(at, dict) or (isinstance(at, list) and place[-1] < len(at)):
+        elif isinstance(at, dict) or holds(at, place[-1]):
             at[place[-1]] = draw(JUNK)
     return document
 
@@ -161,6 +170,22 @@ def test_a_damaged_document_is_taken_or_refused_with_its_place(document: dict[st
 def test_a_damaged_document_of_any_version_is_taken_or_refused(document: dict[str, Any], version: Any) -> None:
     """The same for documents that are migrated first."""
     taken_or_refused(document | {"__version": version})
+
+
+@quick
+@given(documents() | damaged())
+def test_the_check_takes_whatever_can_be_read(document: dict[str, Any]) -> None:
+    """What is read is examined without a crash, however strange its values are; every finding has a place and words."""
+    with contextlib.suppress(ConfigInvalidError):
+        found = check(from_document(document)[0], base_folder=Path("/nowhere"))
+        assert all(finding.path and finding.message for finding in found)
+
+
+@pytest.mark.parametrize("value", ["9" * 500, f"512x{'9' * 500}", f"{'9' * 7},512"])
+def test_the_check_names_a_resolution_beyond_all_measure(value: str) -> None:
+    """Its digits alone would overflow what is worked out from it."""
+    found = check(from_document({"resolution": value})[0], base_folder=Path("/nowhere"))
+    assert "resolution-syntax" in {finding.code for finding in found if finding.path == "resolution"}
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"epochs": ' + "1" * 10_000 + "}", '{"epochs": ', "", "7", "\0"])
