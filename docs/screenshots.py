@@ -169,6 +169,38 @@ def change(url: str, revision: int, changes: dict[str, Any]) -> None:
     urllib.request.urlopen(request, timeout=30).close()
 
 
+# what is changed after the run, so that there is something to compare
+LATER = {"epochs": 60, "learning_rate": 0.0002, "optimizer.optimizer": "PRODIGY"}
+
+
+def dialogs(browser: Browser, url: str) -> None:
+    """Settings side by side, the list of presets, the choice of a folder; there has to be a run."""
+    with urllib.request.urlopen(f"{url}api/config/current", timeout=20) as reply:
+        before = json.loads(reply.read())
+    change(url, before["revision"], LATER)
+    for size, (width, height) in SIZES.items():
+        context = browser.new_context(viewport={"width": width, "height": height})
+        page = context.new_page()
+        show(page, url, "configuration")
+        page.get_by_role("button", name="Compare").click()
+        page.locator(".og-diff").wait_for()
+        page.mouse.move(0, 0)
+        page.wait_for_timeout(500)
+        save(page, f"compare-{size}.png")
+        page.keyboard.press("Escape")
+        page.locator("#og-config").click()
+        page.locator(".og-preset", has_text="LoRA 12 GB").first.click()
+        page.locator(".og-diff").wait_for()
+        page.wait_for_timeout(500)
+        save(page, f"presets-{size}.png")
+        page.get_by_role("button", name="Add a folder").click()
+        page.locator(".og-entry").first.wait_for()
+        page.wait_for_timeout(500)
+        save(page, f"picker-{size}.png")
+        context.close()
+    change(url, before["revision"] + 1, {path: at(before["config"], path) for path in LATER})
+
+
 def large_view(browser: Browser, url: str) -> None:
     """One sample with all that is known about it."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
@@ -198,6 +230,7 @@ def main() -> None:
         shoot(browser, url, TABS[1:])
         shoot(browser, url, ("training",), "dark", "-dark")
         large_view(browser, url)
+        dialogs(browser, url)
         browser.close()
 
 
