@@ -155,7 +155,7 @@ def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> di
     """
     try:
         process = subprocess.Popen(
-            [str(python), str(BRIDGE_SCRIPT), mode],
+            [str(python), str(BRIDGE_SCRIPT), mode, str(os.getpid())],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -2,8 +2,9 @@
 
 Started by path, so it imports nothing of this package: the standard library, and OneTrainer's own modules by their public names.
 
-``python bridge_worker.py facts``
-    writes one JSON object with what the checkout knows, and ends.
+``python bridge_worker.py facts [PARENT]``
+    writes one JSON object with what the checkout knows, and ends. It also ends when the process of the number PARENT is no more
+    its parent: then nobody waits for the answer.
 ``python bridge_worker.py serve``
     speaks JSON lines. Out, on what was standard output: ``hello``, then ``imported`` or ``import_failed``, then per run its
     events (those of ``onetrainer_gradio.events``, tag under ``type``), ``config`` with the settings that OneTrainer says it
@@ -53,6 +54,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 RAISED = re.compile(r"^[\w.]*(Error|Exception|NotFound)\w*: (?!not an? )")
 BAR_EVERY_S = 10.0
 PROGRESS_EVERY_S = 0.1
+PARENT_EVERY_S = 0.5
 # Bars that say what the callbacks say better.
 OWN_BARS = frozenset({"epoch", "step"})
 
@@ -1030,6 +1032,13 @@ def clean_output() -> tuple[Wire, Console]:
     return wire, console
 
 
+def end_with(parent: int) -> None:
+    """Ends this process once its parent is dead, also while an import hangs."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_EVERY_S)
+    leave(5)
+
+
 def answer_facts(wire: Wire) -> int:
     """Tells what the checkout knows."""
     body, error = attempt(read_facts)
@@ -1089,9 +1098,13 @@ def leave(status: int) -> NoReturn:
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     if hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        number = signal.SIGTERM
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, signal.SIG_IGN)
+        else:  # here no signal can be ignored, so this process goes with its group
+            number = signal.SIGKILL
         with contextlib.suppress(OSError):
-            os.killpg(os.getpid(), signal.SIGTERM)
+            os.killpg(os.getpid(), number)
     os._exit(status)
 
 
@@ -1100,7 +1113,9 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     wire, console = clean_output()
     at_home_in_checkout()
-    if arguments == ["facts"]:
+    if arguments[:1] == ["facts"]:
+        if len(arguments) > 1 and os.name == "posix":
+            threading.Thread(target=end_with, args=(int(arguments[1]),), name="parent", daemon=True).start()
         return answer_facts(wire)
     if arguments == ["serve"]:
         return serve(wire, console)
