@@ -218,15 +218,20 @@ def _side(run: Run, engine: str, began: float) -> Side:
         first_step_s=at[0] - began if at else None,
         total_s=state["ended_at"] - began if state["ended_at"] else None,
         trainable_parameters=planned.trainable_parameters if isinstance(planned, RunPlanned) else 0,
-        files=tuple(_produced(file["kind"], run.open_file(file["id"]).path) for file in run.files() if file["kind"] != "sample"),
+        files=tuple(produced(file["kind"], run.open_file(file["id"]).path) for file in run.files() if file["kind"] != "sample"),
         checkout=dict(run.record.checkout),
     )
 
 
-def _produced(kind: str, path: Path) -> Produced:
+def produced(kind: str, path: Path) -> Produced:
+    """What lies at a path: a file, or a folder with the files of a model."""
     if path.is_dir():
-        parts = [part for part in path.rglob("*") if part.is_file()]
-        return Produced(kind, path.name, sum(part.stat().st_size for part in parts))
+        parts = sorted(part for part in path.rglob("*") if part.is_file())
+        names = (
+            (part.relative_to(path).parent.as_posix(), tensor_names(part)) for part in parts if part.suffix == ".safetensors"
+        )
+        inside = tuple(sorted(f"{folder}: {name}" for folder, found in names for name in found))
+        return Produced(kind, path.name, sum(part.stat().st_size for part in parts), len(inside), inside)
     try:
         size = path.stat().st_size
     except OSError:

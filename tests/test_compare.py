@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.compare import Comparison, Produced, Request, Side, compare, main, own_folders, table, tensor_names
+from onetrainer_gradio.compare import (
+    Comparison,
+    Produced,
+    Request,
+    Side,
+    compare,
+    main,
+    own_folders,
+    produced,
+    table,
+    tensor_names,
+)
 from onetrainer_gradio.config.documents import to_document, write_file
 from onetrainer_gradio.errors import ConfigInvalidError
 from tests.backends.onetrainer.standin import set_up
@@ -87,13 +98,21 @@ def test_a_side_that_failed_is_told_with_its_cause() -> None:
 
 
 def test_tensors_are_read_from_the_header(tmp_path: Path) -> None:
-    """Names, types and shapes; what is no such file has none."""
+    """Names, types and shapes, in a folder by its parts; what is no such file has none."""
     header = json.dumps({"__metadata__": {}, "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
     good, bad = tmp_path / "good.safetensors", tmp_path / "bad.safetensors"
     good.write_bytes(struct.pack("<Q", len(header)) + header + bytes(24))
     bad.write_bytes(b"\xff" * 20)
     assert tensor_names(good) == ("a F32 [2, 3]",)
     assert tensor_names(bad) == tensor_names(tmp_path / "none.safetensors") == ()
+    part = tmp_path / "model" / "unet"
+    part.mkdir(parents=True)
+    good.rename(part / "weights.safetensors")
+    (part / "config.json").write_text("{}")
+    made = produced("model", tmp_path / "model")
+    assert (made.tensors, made.keys) == (1, ("unet: a F32 [2, 3]",))
+    assert made.bytes == len(header) + 8 + 24 + 2
+    assert produced("model", tmp_path / "gone") == Produced("model", "gone", 0)
 
 
 @pytest.mark.parametrize("words", [["--steps", "0", "x"], ["x", "--onetrainer", "/no/such/folder"], ["no such preset"], []])
