@@ -49,6 +49,7 @@ class PanelSettings:
     backend: str = "builtin"
     checkouts: tuple[Path, ...] = ()
     find_checkouts: bool = False
+    closed_checkouts: bool = False
     allowed_roots: tuple[Path, ...] = ()
     demo: bool = False
     config_file: Path | None = None
@@ -71,6 +72,7 @@ def make_app(settings: PanelSettings, *, access: Access | None = None) -> FastAP
             backend=settings.backend,
             checkouts=settings.checkouts,
             find_checkouts=settings.find_checkouts,
+            closed_checkouts=settings.closed_checkouts,
             allowed_roots=settings.allowed_roots,
             demo=settings.demo,
         )
@@ -199,6 +201,8 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
         backend=options.backend,
         checkouts=options.checkouts,
         find_checkouts=options.find_checkouts,
+        # whoever names a checkout names a program to run: elsewhere than on this machine that is the operator's alone
+        closed_checkouts=options.share or options.hosted or not is_loopback(options.host),
         allowed_roots=options.allow,
         demo=options.demo,
         config_file=options.config,

@@ -33,6 +33,7 @@ from onetrainer_gradio.server import (
     main,
     make_app,
     open_link,
+    panel_settings,
 )
 from onetrainer_gradio.service.access import Access, AccessSettings
 
@@ -343,3 +344,17 @@ def test_a_free_port_is_free():
     """The socket that listens is the one that is served."""
     with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname(), timeout=5):
         pass
+
+
+@pytest.mark.parametrize(
+    ("options", "closed"),
+    [
+        (PanelOptions(), False),
+        (PanelOptions(host="0.0.0.0"), True),
+        (PanelOptions(share=True), True),
+        (PanelOptions(hosted=True), True),
+    ],
+)
+def test_only_a_panel_of_this_machine_takes_checkouts_from_its_page(options: PanelOptions, closed: bool) -> None:
+    """Whoever names a checkout names a program to run: from elsewhere that is for the person who starts the panel."""
+    assert panel_settings(options).closed_checkouts is closed

@@ -21,6 +21,7 @@ class ServiceSettings:
 
     ``allowed_roots`` are folders outside the data folder that settings may point into; empty allows every folder.
     ``checkouts`` are OneTrainer checkouts to know from the start; with ``find_checkouts`` the usual places are looked through.
+    ``closed_checkouts``: nobody may add one later, because its Python would be run on this machine.
     """
 
     data_folder: Path
@@ -30,3 +31,4 @@ class ServiceSettings:
     demo: bool = False
     checkouts: tuple[Path, ...] = ()
     find_checkouts: bool = False
+    closed_checkouts: bool = False

@@ -73,7 +73,7 @@ class TrainerService:
         self.feed = Feed(self._snapshot)
         self.secrets = SecretStore(data / "secrets.json")
         sources = Sources(settings.checkouts, usual_places if settings.find_checkouts else tuple)
-        self.checkouts = Checkouts(data, sources, closed=bool(roots), changed=self._engines_changed)
+        self.checkouts = Checkouts(data, sources, closed=settings.closed_checkouts or bool(roots), changed=self._engines_changed)
         self.engines = Engines(
             data / "config" / "engine.json", self.checkouts, usual=settings.backend, changed=self._engines_changed
         )
@@ -83,6 +83,7 @@ class TrainerService:
         self.configs = ConfigStore(
             data,
             preflight=self.preflight,
+            roots=self._roots,
             libraries=self.libraries,
             newer=self.engines.newer,
             start_with=DEMO_PRESET if settings.demo else None,
