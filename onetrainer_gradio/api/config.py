@@ -183,9 +183,15 @@ def configs(service: Service) -> dict[str, Any]:
 
 
 @router.get("/load/{name:path}", response_model=ConfigReply)
-def load(service: Service, name: str) -> dict[str, Any]:
+def load(
+    service: Service,
+    name: str,
+    kind: Annotated[
+        str, Query(description="saved, preset or library; left out: whichever has the name, a saved one first.")
+    ] = "",
+) -> dict[str, Any]:
     """Make a saved configuration or preset the current one."""
-    return reply(service.configs.load(name))
+    return reply(service.configs.load(name, kind))
 
 
 @router.get("/diff", response_model=Differences)

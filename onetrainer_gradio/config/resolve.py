@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from onetrainer_gradio.config.walk import leaves
 LIST_FILES = {"concepts": "concept_file_name", "samples": "sample_definition_file_name"}
 
 
-def pack(config: TrainConfig, base_folder: Path) -> TrainConfig:
+def pack(config: TrainConfig, base_folder: Path, roots: Iterable[Path] = ()) -> TrainConfig:
     """The configuration with concepts and samples inside, read from their files where they are not.
 
-    A file that is not there gives an empty list.
+    A file that is not there gives an empty list; with ``roots``, so does one that lies outside of them.
 
     :raises ConfigFileError: when a file is there but holds no list.
     """
@@ -25,9 +26,11 @@ def pack(config: TrainConfig, base_folder: Path) -> TrainConfig:
     if not missing:
         return config
     document = to_document(config, packed=True)
+    allowed = tuple(root.resolve() for root in roots)
     for name, file_setting in missing.items():
         path = absolute(getattr(config, file_setting), base_folder)
-        document[name] = read_json_list(path) if os.path.isfile(path) else []
+        readable = os.path.isfile(path) and (not allowed or any(path.resolve().is_relative_to(root) for root in allowed))
+        document[name] = read_json_list(path) if readable else []
     packed, _ = from_document(document)
     return packed.model_copy(update={"secrets": config.secrets})
 

@@ -74,8 +74,9 @@ class _Draft:
 class ConfigStore:
     """One draft that everybody edits, each change against the revision it was made on. Safe from any thread.
 
-    ``changed`` is called after each change, outside of the lock, with the new document and who made it. ``newer`` says what the
-    checkout that the form follows has beyond ours.
+    With ``roots``, lists of concepts and samples are read from files inside of them only. ``changed`` is called after each
+    change, outside of the lock, with the new document and who made it. ``newer`` says what the checkout that the form follows
+    has beyond ours.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class ConfigStore:
         folder: Path,
         *,
         preflight: Preflight | None = None,
+        roots: tuple[Path, ...] = (),
         libraries: Libraries | None = None,
         newer: Callable[[], Newer] = lambda: NOTHING_NEWER,
         start_with: str | None = None,
         changed: Callable[[ConfigDocument, str], None] = lambda document, by: None,
     ) -> None:
         self.base_folder = folder
+        self._roots = roots
         self.libraries = libraries or Libraries(folder / "config" / "libraries.json")
         self._current_path = folder / "config" / "current.json"
         self._saved = SavedConfigs(folder / "configs")
@@ -162,7 +165,7 @@ class ConfigStore:
         :raises ConfigInvalidError: when a document has values of a wrong type.
         """
         config = config if isinstance(config, TrainConfig) else from_document(dict(config))[0]
-        config = _without_secrets(pack(config, self.base_folder))
+        config = _without_secrets(pack(config, self.base_folder, self._roots))
         with self._lock:
             self._expect(revision)
             origin = to_document(config, packed=True)
@@ -212,14 +215,14 @@ class ConfigStore:
         :raises ConfigInvalidError: when it has values of a wrong type.
         """
         config, _ = from_document(dict(document))
-        return to_document(_without_secrets(pack(config, self.base_folder)), packed=True)
+        return to_document(_without_secrets(pack(config, self.base_folder, self._roots)), packed=True)
 
-    def load(self, name: str, *, by: str = "") -> ConfigDocument:
-        """Edit a saved configuration or preset from now on.
+    def load(self, name: str, kind: str = "", *, by: str = "") -> ConfigDocument:
+        """Edit a saved configuration or preset from now on; without a kind a saved one comes first.
 
         :raises ConfigNotFoundError: when there is none of that name.
         """
-        return self.replace(self.read(name), name, by=by)
+        return self.replace(self.read(name, kind), name, by=by)
 
     def save(self, name: str, *, over: bool = True, by: str = "") -> ConfigDocument:
         """Save the settings being edited under a name; without ``over`` one of the same name stays.
@@ -375,7 +378,7 @@ class ConfigStore:
     def _first(self, start_with: str | None) -> _Draft:
         name = next((name for name in (start_with, _FIRST_PRESET) if name in preset_files()), None)
         document = load_preset(name) if name else self.defaults(ModelType.STABLE_DIFFUSION_15, TrainingMethod.LORA)
-        config = _without_secrets(pack(from_document(document)[0], self.base_folder))
+        config = _without_secrets(pack(from_document(document)[0], self.base_folder, self._roots))
         return _Draft(config, 1, name, to_document(config, packed=True))
 
 

@@ -16,6 +16,7 @@ from onetrainer_gradio.errors import (
     RevisionConflictError,
 )
 from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore, different_paths
+from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.saved import clean_name
 from tests.fakes.configs import small_config
 
@@ -136,6 +137,30 @@ def test_concepts_of_a_file_are_taken_in(store: ConfigStore, tmp_path: Path) -> 
     store.replace({"concepts": None})
     assert store.current().config["concepts"][0]["name"] == "dog"
     assert store.export(packed=False)["concepts"] is None
+
+
+def test_lists_are_read_inside_the_allowed_folders_only(tmp_path: Path) -> None:
+    """A document from outside cannot have a file read that the panel may not show; the check says that it lies outside."""
+    outside = tmp_path / "outside.json"
+    outside.write_text('[{"name": "secret"}]')
+    roots = (tmp_path / "data",)
+    store = ConfigStore(tmp_path / "data", roots=roots, preflight=Preflight(tmp_path / "data", roots))
+    document = {"concept_file_name": str(outside)}
+    assert store.replace(document).config["concepts"] == []
+    assert store.as_opened(document)["concepts"] == []
+    found = store.validate(document)
+    assert "concept_file_name" in {finding["path"] for finding in found if finding["severity"] == "error"}
+    assert "secret" not in str(found)
+    assert ConfigStore(tmp_path / "free").replace(document).config["concepts"][0]["name"] == "secret"
+
+
+def test_a_name_can_be_opened_as_what_it_is(store: ConfigStore) -> None:
+    """A saved configuration comes before a preset of its name, unless the preset is asked for."""
+    name = next(name for name in preset_files() if "/" not in name)
+    store.patch({"epochs": 7})
+    store.save(name)
+    assert store.load(name).config["epochs"] == 7
+    assert store.load(name, "preset").config["epochs"] != 7
 
 
 def test_validation_finds_what_the_start_would(store: ConfigStore, tmp_path: Path) -> None:

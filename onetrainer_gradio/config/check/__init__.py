@@ -164,7 +164,7 @@ def check(
     train on (None: this one), and ``reader`` remembers pictures from check to check and limits the time spent on them.
     """
     allowed = tuple(Path(root).resolve() for root in roots)
-    packed, unread = _packed(config, base_folder)
+    packed, unread = _packed(config, base_folder, allowed)
     plan = Plan(with_known_names(packed), base_folder, allowed, machine or Machine.here(), reader or PictureReader())
     familiar = config.model_type.known and config.training_method.known and config.output_model_format.known
     wanted = [examine for examine in CHECKS if familiar or examine in ANY_MODEL]
@@ -172,7 +172,7 @@ def check(
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
 
 
-def _packed(config: TrainConfig, base_folder: Path) -> tuple[TrainConfig, list[Finding]]:
+def _packed(config: TrainConfig, base_folder: Path, roots: tuple[Path, ...]) -> tuple[TrainConfig, list[Finding]]:
     """The configuration with concepts and samples inside, and what is wrong with the files that hold them."""
     problems = []
     for name, file_setting in LIST_FILES.items():
@@ -180,7 +180,8 @@ def _packed(config: TrainConfig, base_folder: Path) -> tuple[TrainConfig, list[F
             continue
         others = {other: () for other in LIST_FILES if other != name and getattr(config, other) is None}
         try:
-            config = config.model_copy(update={name: getattr(pack(config.model_copy(update=others), base_folder), name)})
+            packed = pack(config.model_copy(update=others), base_folder, roots)
+            config = config.model_copy(update={name: getattr(packed, name)})
         except ConfigFileError as error:
             value = getattr(config, file_setting)
             expected, change = "a JSON file with a list", "choose another file"

@@ -16,7 +16,7 @@ export function openPresets(settings, items, { load, again }) {
   const memory = el('select', { 'aria-label': 'Graphics memory', onchange: draw }, el('option', { value: '', text: 'Any memory' }), MEMORIES.map((each) => el('option', { value: each, text: `up to ${each} GB` })));
   const list = el('div', { class: 'og-preset-list' });
   const detail = el('div', { class: 'og-preset-detail' });
-  const openButton = button('Open', { kind: 'primary', disabled: true, onclick: () => { dialog.close(); load(chosen.name); } });
+  const openButton = button('Open', { kind: 'primary', disabled: true, onclick: () => { dialog.close(); load(chosen); } });
   const warning = el('span', { class: 'og-muted og-small og-grow' });
   const dialog = el('dialog', { class: 'og-dialog og-presets', 'aria-label': 'Presets and saved configurations' },
     el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: 'Presets and saved configurations' }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),

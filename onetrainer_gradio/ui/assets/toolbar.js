@@ -3,7 +3,7 @@
 import { api, on } from './live.js';
 import { button, confirmed, el, icon, say, show, toast } from './dom.js';
 
-const loadPath = (name) => `api/config/load/${name.split('/').map(encodeURIComponent).join('/')}`;
+const loadPath = (name, kind = '') => `api/config/load/${name.split('/').map(encodeURIComponent).join('/')}${kind && `?kind=${kind}`}`;
 
 export function toolbar(settings) {
   const name_ = el('span', { class: 'og-open-name' });
@@ -52,7 +52,7 @@ export function toolbar(settings) {
     const { openPresets } = await import('./presets.js');
     await fill();
     openPresets(settings, items, {
-      load: (name) => attempt(() => settings.whole('GET', loadPath(name)), `Opened ${name}.`),
+      load: ({ name, kind }) => attempt(() => settings.whole('GET', loadPath(name, kind)), `Opened ${name}.`),
       async again() { await fill(); return items; },
     });
   }
