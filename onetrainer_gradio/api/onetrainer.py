@@ -45,7 +45,7 @@ class CheckoutList(BaseModel):
     """The known checkouts."""
 
     checkouts: list[Checkout]
-    can_add: bool = Field(description="Whether others can be added; with --allow, --share or another --host only the start names them.")
+    can_add: bool = Field(description="Whether others can be added; where others may use the panel only its start does so.")
 
 
 class EngineChoice(BaseModel):
