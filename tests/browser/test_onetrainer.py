@@ -81,6 +81,7 @@ def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: 
     field.fill("0.75")
     field.press("Tab")
     expect(row).to_contain_text("was 0.5")
+    expect(page.locator(".og-engine-words")).to_contain_text("would pass over settings that only OneTrainer has")
     assert panel.get("api/config/current")["config"]["sharpness"] == 0.75
     row.get_by_role("button", name=re.compile("Reset")).click()
     expect(row).not_to_have_class(re.compile("changed"))

@@ -159,8 +159,8 @@ export function engineLine(id) {
         !others.length && (!present.path || engines.length === 1) && el('a', { href: '#system', dataset: { ogTab: 'system' }, text: engines.length === 1 ? 'Add a OneTrainer that can' : 'See the System tab' }),
       ].filter(Boolean);
     }
-    const refused = engines.find((each) => !each.can && each.backend === 'builtin');
-    const why = choice === 'auto' && refused ? ` The built-in engine cannot: ${plain(refused.why)}.` : '';
+    const builtin = choice === 'auto' && present.backend === 'onetrainer' && engines.find((each) => each.backend === 'builtin');
+    const why = !builtin ? '' : builtin.can ? ' The built-in engine would pass over settings that only OneTrainer has.' : ` The built-in engine cannot: ${plain(builtin.why)}.`;
     return [el('span', { class: 'og-muted', text: `${capital(present.title)} trains these settings.${why}${present.note ? ` ${present.note}.` : ''}` })];
   }
 
