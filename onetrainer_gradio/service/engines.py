@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio import backends
+from onetrainer_gradio.config.catalogue import CATALOGUE, value_at
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.labels import label_of
 from onetrainer_gradio.config.models import MODELS
@@ -207,6 +208,10 @@ class Engines:
         for leaf in newer_names(config):
             if leaf.path != MODEL_TYPE and not reading.newer.knows(leaf.path, leaf.value):
                 yield unknown_name(leaf)
+        for path in sorted(reading.newer.lacking):
+            if "[]" not in path and (value := value_at(config, path)) != CATALOGUE[path].default:
+                text = f"{title} does not have {path} and passes over it"
+                yield Finding("warning", path, text, value, change="reset it, or train with another engine", code=_PASSED_OVER)
 
     def _errors(self, engine: Engine, config: TrainConfig, *, strict: bool = False) -> list[Finding]:
         """The reasons why an engine cannot; ``strict`` counts what it would pass over as well."""

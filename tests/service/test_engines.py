@@ -123,6 +123,15 @@ def test_each_engine_says_why_it_cannot(engines: Engines, checkouts: Checkouts) 
     assert (offers[ready]["can"], offers[ready]["path"]) == (False, "learning_rate_scheduler")
 
 
+def test_what_the_checkout_lacks_is_said_where_it_was_set(engines: Engines, checkouts: Checkouts) -> None:
+    """A setting that it would pass over is a warning, not a reason to refuse; at its default it is not worth a word."""
+    ready = engines.all()[-1]
+    (finding,) = [item for item in engines.findings(configured(force_circular_padding=True), ready) if item.severity == "warning"]
+    assert (finding.path, finding.value) == ("force_circular_padding", True)
+    assert "does not have" in finding.message
+    assert not [item for item in engines.findings(configured(), ready) if item.severity == "warning"]
+
+
 def test_the_table_of_types_and_methods_has_what_anything_knows(engines: Engines, checkouts: Checkouts) -> None:
     """Each row tells of each engine whether it can train the type by the method at all."""
     rows = {(row["model_type"], row["training_method"]): row for row in engines.matrix()}
