@@ -333,6 +333,8 @@ PHASES = (
 # Nothing can be asked of OneTrainer meanwhile: a stop interrupts it.
 INTERRUPTED = frozenset({"loading", "caching"})
 BAR_PHASES = frozenset({"loading", "caching", "validating"})
+# What OneTrainer calls of the writer of its charts.
+CHART_METHODS = ("add_scalar", "add_image", "flush", "close")
 LOSS, SMOOTH_LOSS, RATE, VALIDATION = "loss/train_step", "smooth_loss/train_step", "lr/", "loss/validation_step/"
 TOTAL = "total_average"
 STOPPING = "the run is stopping"
@@ -608,7 +610,10 @@ class Drive:
             self.wire.event("progressed", phase=self.phase, done=done, total=total, detail=detail)
 
     def listen_to_scalars(self, board: Any) -> None:
-        """Loss and learning rates go to its charts; they pass here."""
+        """Loss and learning rates go to its charts; they pass here. Charts that cannot be written do not end the training."""
+        for method in CHART_METHODS:
+            if hasattr(board, method):
+                setattr(board, method, self.chart(getattr(board, method)))
         original = board.add_scalar
 
         def add_scalar(name: str, value: Any, *rest: Any, **named: Any) -> Any:
@@ -616,6 +621,17 @@ class Drive:
             return original(name, value, *rest, **named)
 
         board.add_scalar = add_scalar
+
+    def chart(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any, **named: Any) -> Any:
+            try:
+                return method(*values, **named)
+            except OSError as error:
+                text = f"OneTrainer's charts cannot be written ({problem_of(error)}); the training goes on without them."
+                self.warn("charts", text, "workspace_dir")
+                return None
+
+        return call
 
     def note_scalar(self, name: str, value: float) -> None:
         if name.startswith(VALIDATION):

@@ -87,8 +87,8 @@ def error_of(cause: Mapping[str, Any], phase: str = "") -> TrainerError:
     kind, message = str(cause.get("kind", "")), str(cause.get("message", ""))
     root_kind, root = str(cause.get("root_kind", kind)), str(cause.get("root_message", message))
     if cause.get("errno") in _FULL:
-        what = cause.get("filename") or root
-        return DiskFullError(f"There is no space left on the disk for {what}.", path="workspace_dir", change=_DISK_CHANGE)
+        what = f" for {cause['filename']}" if cause.get("filename") else ""
+        return DiskFullError(f"There is no space left on the disk{what}.", path="workspace_dir", change=_DISK_CHANGE)
     for text_kind, text in ((kind, message), (root_kind, root)):
         for pattern, error, sentence, path, change in _KNOWN:
             if re.search(pattern, f"{text_kind}: {text}", re.IGNORECASE):

@@ -537,6 +537,14 @@ def test_a_full_disk_at_a_backup_or_save_is_told_and_survived(ride):
         assert not Path(event.path).exists()
 
 
+def test_charts_that_cannot_be_written_are_told_and_survived(ride):
+    """A disk that is full for its charts does not cost the training; loss and the end are told as ever."""
+    one = ride(charts_fail=True)
+    assert one.run(epochs=1) == "completed"
+    assert [event.path for event in one.recorder.of(Warned) if event.code == "charts"] == ["workspace_dir"]
+    assert len(one.recorder.of(StepDone)) == 5
+
+
 def test_a_save_that_leaves_no_file_is_no_save(ride):
     """That the file is there is looked at, not believed."""
     one = ride(save_lost=True, step_s=0.02)

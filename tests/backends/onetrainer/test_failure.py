@@ -38,6 +38,13 @@ def test_known_causes_have_their_class_and_their_setting(cause, kind, path):
     assert error.change
 
 
+def test_a_full_disk_is_told_in_a_sentence_with_and_without_the_file():
+    """Where the system does not name the file, nothing stands in its place."""
+    full = {"kind": "OSError", "message": "[Errno 28] No space left on device", "errno": errno.ENOSPC}
+    assert error_of(full).message == "There is no space left on the disk."
+    assert error_of(full | {"filename": "/w/x"}).message == "There is no space left on the disk for /w/x."
+
+
 def test_an_unknown_cause_is_told_whole():
     """What, when, where, and what lay beneath it."""
     cause = {"kind": "RuntimeError", "message": "setup failed", "root_kind": "KeyError", "root_message": "'x'"}
