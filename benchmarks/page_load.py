@@ -30,6 +30,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 TABS_AT_ONCE = 10
 
 # what, unit, the budget
+OPENED = "SDXL/LoRA 12 GB"
 ROWS = (
     ("requests", "", 60),
     ("transferred", "kB", 800),
@@ -38,7 +39,8 @@ ROWS = (
     ("elements", "", 1500),
     ("JS heap", "MB", None),
     ("requests off this machine", "", 0),
-    ("an edit: typed to saved and shown", "ms", None),
+    ("an edit: typed to saved and shown", "ms", 100),
+    ("a whole configuration: Open to shown", "ms", 300),
     ("a tab opened for the first time", "ms", None),
     (f"{TABS_AT_ONCE} tabs at once: the last one live", "s", None),
 )
@@ -96,6 +98,7 @@ def one_round(browser: Browser, url: str) -> dict[str, float]:
     session.send("HeapProfiler.collectGarbage")
     found["JS heap"] = session.send("Runtime.getHeapUsage")["usedSize"] / 1e6
     found["an edit: typed to saved and shown"] = edit(page)
+    found["a whole configuration: Open to shown"] = open_configuration(page)
     found["a tab opened for the first time"] = open_tab(page)
     begun = time.perf_counter()
     page.goto(f"{url}?again", wait_until="commit")
@@ -121,6 +124,29 @@ def edit(page: Page) -> float:
               }).observe(row, {attributes: true});
               row.querySelector('input').dispatchEvent(new Event('change', {bubbles: true}));
             })"""
+        )
+    )
+
+
+def open_configuration(page: Page) -> float:
+    """Milliseconds from the click on Open in the preset browser to its values in the form."""
+    page.locator("#og-config").click()
+    chooser = page.get_by_role("dialog")
+    chooser.get_by_label("Search presets").fill("sdxl lora 12")
+    chooser.locator(f'[data-preset="{OPENED}"]').click()
+    chooser.locator(".og-differs").wait_for()
+    return float(
+        page.evaluate(
+            """name => new Promise(done => {
+              const begun = performance.now();
+              const named = () => document.querySelector('#og-config').textContent.includes(name);
+              const epochs = () => Number(document.querySelector('#og-f-epochs')?.value || 1000);
+              const there = () => named() && epochs() < 1000; // the edit before wrote more
+              const look = () => there() ? done(performance.now() - begun) : requestAnimationFrame(look);
+              [...document.querySelectorAll('dialog[open] button')].find(node => node.textContent.trim() === 'Open').click();
+              look();
+            })""",
+            OPENED,
         )
     )
 
