@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from onetrainer_gradio.config.bounds import expectation
+from onetrainer_gradio.config.catalogue import CATALOGUE, pattern
 from onetrainer_gradio.config.enums import Name
 from onetrainer_gradio.config.migrations import looks_like_version_0, migrate, migrate_concept
 from onetrainer_gradio.config.retired import without_retired
@@ -100,11 +102,14 @@ def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
         raise ConfigInvalidError([_finding(item) for item in error.errors(include_url=False)]) from error
     if undefined := list(_not_numbers(made)):
         # JSON cannot say it, and it is equal to nothing, not even to itself
-        text, change = "{} is not a number", "set {} to a number"
-        raise ConfigInvalidError(
-            [Finding("error", path, text.format(path), "nan", "a number", change.format(path)) for path in undefined]
-        )
+        raise ConfigInvalidError([_undefined(path) for path in undefined])
     return made
+
+
+def _undefined(path: str) -> Finding:
+    entry = CATALOGUE.get(pattern(path))
+    expected = (expectation(entry) if entry else "") or "a number"
+    return Finding("error", path, f"{path} is not a number", "nan", expected, f"set {path} to {expected}")
 
 
 def _not_numbers(value: Any, path: str = "") -> Iterator[str]:

@@ -12,6 +12,7 @@ from onetrainer_gradio.config.catalogue import CATALOGUE
 from onetrainer_gradio.config.documents import from_document
 from onetrainer_gradio.config.enums import ModelType, Optimizer
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
+from onetrainer_gradio.errors import ConfigInvalidError
 
 CONTROLS = json.loads((Path(__file__).parent.parent / "fixtures" / "onetrainer_controls.json").read_text())["controls"]
 
@@ -83,3 +84,11 @@ def test_a_title_tells_parts_apart():
 def test_the_whole_default_configuration_is_in_bounds():
     """Every declared default satisfies its own declaration."""
     assert list(out_of_bounds(TrainConfig())) == []
+
+
+def test_what_is_no_number_is_refused_with_the_bounds():
+    """It is refused when it is read, and the finding tells what would fit."""
+    with pytest.raises(ConfigInvalidError) as caught:
+        from_document({"clip_grad_norm": math.nan})
+    (finding,) = caught.value.all_findings
+    assert (finding.path, finding.expected) == ("clip_grad_norm", "a number, at least 0")

@@ -27,7 +27,7 @@ def test_values_are_set_by_dotted_path_and_normalised():
         ({"concepts.3.path": "x"}, "concepts.3.path", ""),
         ({"output_dtype": "INT_8"}, "output_dtype", "FLOAT_16"),
         ({"epochs": None}, "epochs", "whole number"),
-        ({"learning_rate": float("nan")}, "learning_rate", "a number"),
+        ({"learning_rate": float("nan")}, "learning_rate", "more than 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_path_and_remedy(changes, path, words):
