@@ -55,6 +55,11 @@ class RunRecord:
     started_by: str = ""
     checkout: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def checkout_title(self) -> str:
+        """What to call the checkout that carried it out; empty for every other engine."""
+        return str(self.checkout.get("title", ""))
+
     @classmethod
     def from_dict(cls, body: dict[str, Any]) -> RunRecord:
         """The record in a JSON object; keys that this version does not know are passed over."""
@@ -74,7 +79,7 @@ class Run:
         self.journal = Journal(folder / "journal.jsonl")
         self.metrics = MetricsReader(folder / "metrics.bin")
         self._lock = threading.Lock()
-        self._view = RunView(self.id, self.record.name, self.record.backend)
+        self._view = RunView(self.id, self.record.name, self.record.backend, self.record.checkout_title)
 
     def config(self) -> dict[str, Any]:
         """The frozen configuration."""
@@ -138,7 +143,7 @@ class Run:
             "created_at": self.record.created_at,
             "started_by": self.record.started_by,
             "backend": self.record.backend,
-            "checkout": self.record.checkout.get("title", ""),
+            "checkout": self.record.checkout_title,
             "tags": list(self.record.options.get("tags", ())),
             "resumes_run": self.record.options.get("resumes_run", ""),
             "workspace": self.record.workspace,

@@ -49,10 +49,11 @@ def finite(value: float | None) -> float | None:
 class RunView:
     """The fold of a run's events and rows. Not thread safe: its owner holds a lock."""
 
-    def __init__(self, run_id: str, name: str, backend: str) -> None:
+    def __init__(self, run_id: str, name: str, backend: str, checkout: str = "") -> None:
         self.run_id = run_id
         self.name = name
         self.backend = backend
+        self.checkout = checkout
         self.phase = "starting"
         self.phase_detail = ""
         self.phase_done = 0
@@ -147,6 +148,7 @@ class RunView:
             "run_id": self.run_id,
             "name": self.name,
             "backend": self.backend,
+            "checkout": self.checkout,
             "phase": None if ended else self.phase,
             "phase_detail": "" if ended else self.phase_detail,
             "phase_done": 0 if ended else self.phase_done,

@@ -159,10 +159,14 @@ def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
     said = panel.client.get(f"/api/runs/{run_id}/journal", params={"types": "warned"}).json()["events"]
     assert not [event for event in said if "sharpness" in event["event"]["message"]], "OneTrainer took it as it was set"
     assert panel.client.get("/api/runs").json()["runs"][0]["checkout"] == "OneTrainer"
+    state = panel.client.get("/api/training/status").json()
+    assert (state["backend"], state["checkout"]) == ("onetrainer", "OneTrainer")
     other = {"backend": "tests.fakes.rehearsal:run", "tags": ["steps=2"]}
     second = panel.client.post("/api/training/start", json={"options": other}).json()["run_id"]
     panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], PATIENCE_S)
     assert panel.client.get(f"/api/runs/{second}").json()["record"]["checkout"] == {}
+    state = panel.client.get("/api/training/status").json()
+    assert (state["backend"], state["checkout"]) == (other["backend"], "")
 
 
 def test_pages_are_told_of_a_change(known):

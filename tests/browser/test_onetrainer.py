@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.backends.onetrainer.standin import set_up
+from tests.backends.onetrainer.standin import behave, set_up
 from tests.browser.conftest import Panel, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -109,6 +109,30 @@ def test_the_training_tab_says_who_trains(visitor: Visitor, panel: Panel) -> Non
     expect(page.locator("#og-status .og-engine-words")).to_contain_text("The built-in engine trains")
     select.select_option(label="OneTrainer")
     expect(page.locator("#og-status .og-engine-words")).to_contain_text("OneTrainer trains these settings")
+
+
+def test_a_run_says_who_trains_it_while_it_goes_on_and_after(visitor: Visitor, panel: Panel, checkout: Path) -> None:
+    """In the state card and in the list of runs, whatever is chosen meanwhile."""
+    (known,) = panel.get("api/onetrainer/checkouts")["checkouts"]
+    panel.send("PUT", "api/engines", {"engine": f"onetrainer:{known['id']}"})
+    panel.change(tensorboard=False)
+    workspace = Path(panel.get("api/config/current")["config"]["workspace_dir"])
+    behave(checkout, hold=1)
+    page = visitor.open("training")
+    by = page.locator("#og-status .og-run-engine")
+    expect(by).to_be_hidden()
+    panel.send("POST", "api/training/start", {"options": {"max_steps": 3}})
+    expect(by).to_have_text("Trained by OneTrainer")
+    panel.wait(lambda state: state["progress"]["global_step"] == 1)
+    expect(page.locator(".og-run").first).to_contain_text("Trained by OneTrainer")
+    panel.send("PUT", "api/engines", {"engine": "builtin"})
+    (workspace / "go").touch()
+    panel.wait(lambda state: not state["process_running"])
+    expect(page.locator("#og-status .og-badge")).to_have_text("Finished")
+    expect(by).to_have_text("Trained by OneTrainer")
+    page.reload()
+    expect(by).to_have_text("Trained by OneTrainer")
+    expect(page.locator(".og-run").first).to_contain_text("Trained by OneTrainer")
 
 
 def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:

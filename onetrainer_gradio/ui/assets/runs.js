@@ -2,7 +2,7 @@
 
 import { api, on, store, url, view, viewed } from './live.js';
 import { button, confirmed, el, format, icon, say, show, toast } from './dom.js';
-import { ending } from './words.js';
+import { ending, engineName } from './words.js';
 
 const KINDS = { model: 'Finished model', save: 'Saved on the way', backup: 'Backup', sample: 'Sample' };
 const ORDER = ['model', 'save', 'backup', 'sample'];
@@ -35,8 +35,10 @@ export function mount(place) {
       el('summary', {},
         el('span', { class: 'og-badge', dataset: { tone }, text: label }),
         el('span', { class: 'og-run-name', text: run.name || run.id }),
-        el('span', { class: 'og-muted og-small', dataset: { steps: run.id }, text: steps(run) }),
-        el('span', { class: 'og-muted og-small og-run-when', text: format.time(run.created_at ?? run.started_at) })),
+        el('span', { class: 'og-muted og-small og-run-facts' },
+          el('span', { class: 'og-run-engine', title: 'Who trained' }, el('span', { class: 'og-sr', text: 'Trained by ' }), engineName(run)),
+          el('span', { dataset: { steps: run.id }, text: steps(run) }),
+          el('span', { class: 'og-run-when', text: format.time(run.created_at ?? run.started_at) }))),
       body);
     const fill = () => { opened.add(run.id); contents(body, run, cause); };
     node.addEventListener('toggle', () => { if (node.open) fill(); else opened.delete(run.id); });
@@ -54,7 +56,7 @@ export function mount(place) {
     const files = el('ul', { class: 'og-files' });
     const may = !run.active;
     body.replaceChildren(
-      el('p', { class: 'og-muted og-mono og-small', text: run.checkout ? `${run.id} · ${run.checkout}` : run.id }),
+      el('p', { class: 'og-muted og-mono og-small', text: run.id }),
       cause ? el('p', { class: 'og-cause', text: cause }) : '',
       files,
       el('div', { class: 'og-buttons' },

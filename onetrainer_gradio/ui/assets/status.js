@@ -4,7 +4,7 @@ import { api, on, store } from './live.js';
 import { button, el, format, say, show } from './dom.js';
 import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
-import { describe, phaseName, RUNGS } from './words.js';
+import { describe, engineName, phaseName, RUNGS } from './words.js';
 
 // button -> the REST call that does the same, and what its outcome is called
 const ACTIONS = {
@@ -37,6 +37,8 @@ function elapsed(state) {
 export function mount(place) {
   const badge = el('span', { class: 'og-badge' });
   const name = el('span', { class: 'og-run-name' });
+  const engine = el('span', {});
+  const by = el('span', { class: 'og-muted og-small og-run-engine', title: 'Who trains' }, el('span', { class: 'og-sr', text: 'Trained by ' }), engine);
   const detail = el('span', { class: 'og-muted og-grow' });
   const why = el('p', { class: 'og-why', id: 'og-why' });
   const ready = el('p', { class: 'og-ready' });
@@ -57,7 +59,7 @@ export function mount(place) {
 
   place.append(el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
     why, ladder, waits,
-    el('div', { class: 'og-status-head' }, badge, name, detail, outcome), errors,
+    el('div', { class: 'og-status-head' }, badge, name, by, detail, outcome), errors,
     el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, engines, ready));
 
   function state() {
@@ -67,6 +69,8 @@ export function mount(place) {
     badge.dataset.tone = words.tone;
     say(badge, words.label);
     say(name, now.name || '');
+    say(engine, engineName(now));
+    show(by, Boolean(now.run_id && engine.textContent));
     const silent = now.is_training && now.heartbeat_age_s > SILENT_S;
     say(detail, silent ? `No sign of life for ${format.span(now.heartbeat_age_s)}: the process hangs, or the machine is very busy.`
       : now.error && !words.active ? now.error : now.phase_detail || (now.stop ? '' : now.detail || ''));

@@ -26,6 +26,13 @@ export function ending(run) {
   return ENDS[run.end_reason] || STATUSES[run.status] || [run.status || 'Unknown', 'idle'];
 }
 
+const ENGINES = { builtin: 'Built-in', onetrainer: 'OneTrainer' };
+
+/** Who carries out a run: of a state object, or of a run in the list. */
+export function engineName({ backend, checkout }) {
+  return checkout || ENGINES[backend] || backend || '';
+}
+
 export function phaseName(phase) {
   return PHASES[phase] || phase || '';
 }
