@@ -33,6 +33,7 @@ from onetrainer_gradio.api import (
 )
 from onetrainer_gradio.api.guard import MAX_BODY_BYTES, Guard
 from onetrainer_gradio.api.hub import Hub
+from onetrainer_gradio.api.prefix import Prefix
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.service.access import Access
 from onetrainer_gradio.service.trainer import TrainerService
@@ -93,7 +94,8 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
         app.include_router(router, max_body_size=MAX_BODY_BYTES)  # holds for bodies that do not announce their size, too
     app.add_api_route("/api/{path:path}", unknown_path, methods=ALL_METHODS, include_in_schema=False)
     replies.install(app)
-    # What is added last runs first: the guard stands before the compression.
+    # What is added last runs first: the guard stands before the compression and the prefix.
+    app.add_middleware(Prefix)
     app.add_middleware(
         GZipMiddleware,
         minimum_size=1000,

@@ -7,6 +7,7 @@ from http.cookies import CookieError, SimpleCookie
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.service.access import SESSION_S
 
 HTTPS = frozenset({"https", "wss"})
@@ -43,9 +44,10 @@ def session_of(scope: Scope) -> str:
 def session_cookie(scope: Scope, session: str, *, hosted: bool) -> str:
     """The Set-Cookie header that starts a session, or ends it when ``session`` is empty.
 
+    Below a proxy's prefix it is sent there only, so that two panels at one address do not take each other's.
     On a Space (``hosted``) the page lies in a frame of another site, which only a partitioned cookie reaches.
     """
-    parts = [f"{cookie_name(host_of(scope))}={session}", "Path=/", "HttpOnly"]
+    parts = [f"{cookie_name(host_of(scope))}={session}", f"Path={prefix_of(scope)}/", "HttpOnly"]
     parts.append(f"Max-Age={round(SESSION_S) if session else 0}")
     if hosted:
         parts += ["SameSite=None", "Secure", "Partitioned"]

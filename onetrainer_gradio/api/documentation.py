@@ -22,7 +22,8 @@ ASSET_TYPES = {
 }
 # Redoc shows this picture beside its name; from here it shows none.
 REMOTE_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
-ASSETS_URL = "/docs/assets"
+# relative to the two pages, so that a proxy may put the panel anywhere
+ASSETS_URL = "docs/assets"
 
 # Whatever the two programs would still like to load from elsewhere stays unloaded.
 HEADERS = {
@@ -37,7 +38,7 @@ HEADERS = {
 def swagger(request: Request) -> Response:
     """Try the API in the browser."""
     page = get_swagger_ui_html(
-        openapi_url="/openapi.json",
+        openapi_url="openapi.json",
         title=request.app.title,
         swagger_js_url=f"{ASSETS_URL}/swagger-ui-bundle.js",
         swagger_css_url=f"{ASSETS_URL}/swagger-ui.css",
@@ -51,7 +52,7 @@ def swagger(request: Request) -> Response:
 def redoc(request: Request) -> Response:
     """Read the API's reference."""
     page = get_redoc_html(
-        openapi_url="/openapi.json",
+        openapi_url="openapi.json",
         title=request.app.title,
         redoc_js_url=f"{ASSETS_URL}/redoc.standalone.js",
         redoc_favicon_url=f"{ASSETS_URL}/favicon.png",
@@ -60,7 +61,7 @@ def redoc(request: Request) -> Response:
     return HTMLResponse(page.body, headers=HEADERS)
 
 
-@router.get(ASSETS_URL + "/{name}")
+@router.get(f"/{ASSETS_URL}/{{name}}")
 def asset(name: str) -> Response:
     """One of the files the two pages are made of."""
     if name not in ASSET_TYPES:

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onetrainer_gradio.api.cookies import client_of, host_of, session_cookie, session_of
+from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.replies import error_reply, trainer_error_reply
 from onetrainer_gradio.errors import AccessError, ForbiddenOriginError, NotAuthenticatedError
 from onetrainer_gradio.service.access import Access, is_loopback
@@ -74,7 +75,7 @@ class Guard:
             return None
         if _wants_page(scope, headers):
             target = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
-            return RedirectResponse(f"/login?next={quote(target, safe='/')}", status_code=303)
+            return RedirectResponse(f"{prefix_of(scope)}/login?next={quote(target, safe='/')}", status_code=303)
         return NotAuthenticatedError(
             "Not logged in.", change="log in at /login, or send the header 'Authorization: Bearer' with the panel's token"
         )
@@ -119,7 +120,7 @@ class Guard:
         if not links or scope["path"].startswith(("/api/", "/gradio_api/")):
             return None
         rest = urlencode([(key, value) for key, value in query if key != LINK_PARAMETER])
-        clean = local_path(scope["path"]) + (f"?{rest}" if rest else "")
+        clean = prefix_of(scope) + local_path(scope["path"]) + (f"?{rest}" if rest else "")
         session = None if self.access.session_valid(session_of(scope)) else self.access.use_link(links[0], client_of(scope))
         reply = RedirectResponse(clean, status_code=303)
         if session is not None:

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from onetrainer_gradio.api.cookies import client_of, session_cookie, session_of
 from onetrainer_gradio.api.guard import local_path
+from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.seam import AccessRules
 from onetrainer_gradio.api.shapes import ERRORS
 from onetrainer_gradio.api.wire import WireResponse
@@ -76,7 +77,7 @@ def logout(request: Request, access: AccessRules) -> Response:
 def login_page(request: Request, access: AccessRules, following: Annotated[str, Query(alias="next")] = "/") -> Response:
     """The page that asks for the password."""
     if not access.required or access.session_valid(session_of(request.scope)):
-        return RedirectResponse(local_path(following), status_code=303)
+        return RedirectResponse(prefix_of(request.scope) + local_path(following), status_code=303)
     return page(following)
 
 
@@ -85,7 +86,7 @@ async def login_form(request: Request, access: AccessRules) -> Response:
     """Take the page's form; it works without any script."""
     form = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
     following = form.get("next", ["/"])[0]
-    reply: Response = RedirectResponse(local_path(following), status_code=303)
+    reply: Response = RedirectResponse(prefix_of(request.scope) + local_path(following), status_code=303)
     if not access.required:
         return reply
     try:
