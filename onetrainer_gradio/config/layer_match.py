@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.layer_names import layer_names, patterns_of, select
+from onetrainer_gradio.config.layer_filter import patterns_of, select
+from onetrainer_gradio.config.layer_names import layer_names
 from onetrainer_gradio.config.models import MODELS
-from onetrainer_gradio.errors import ConfigValueError
 
 # Several sizes of these are published; blocks are those of one of them.
 _SIZES_DIFFER = frozenset({ModelType.FLUX_2, ModelType.ERNIE})
@@ -60,17 +60,8 @@ def layer_match(model_type: ModelType, layer_filter: str, regex: bool) -> LayerM
         names = layer_names(model_type)
     except KeyError:
         return None
-    try:
-        selection = select(names, layer_filter, regex)
-        patterns = tuple(_patterns(names, layer_filter, regex))
-    except re.error as error:
-        raise ConfigValueError(
-            f"{error.pattern!r} is no pattern: {error}",
-            path="layer_filter",
-            value=layer_filter,
-            expected="a comma list of regular expressions",
-            change="correct it, or turn regular expressions off",
-        ) from error
+    selection = select(names, layer_filter, regex)
+    patterns = tuple(_patterns(names, layer_filter, regex))
     totals, taken = Counter(map(_kind, names)), Counter(map(_kind, selection.layers))
     kinds = tuple(LayerKind(name, total, taken[name]) for name, total in totals.items())
     facts = MODELS[model_type]

@@ -8,7 +8,7 @@ model's, the names do not. ``docs/preflight.md`` says how the table was made; a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -459,40 +459,3 @@ def _numbers(part: str) -> tuple[str, ...]:
 def layer_names(model_type: ModelType) -> tuple[str, ...]:
     """The linear and convolution layers of the type's denoiser, in the order of the model."""
     return _names(_FAMILY[model_type])
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a layer filter makes of a model: the layers it takes, the patterns that took some and those that took none."""
-
-    layers: tuple[str, ...]
-    used: tuple[str, ...]
-    unused: tuple[str, ...]
-
-
-def patterns_of(layer_filter: str) -> tuple[str, ...]:
-    """The patterns of a comma list; an empty one stands for all layers."""
-    return tuple(pattern.strip() for pattern in layer_filter.split(","))
-
-
-def select(names: Iterable[str], layer_filter: str, regex: bool) -> Selection:
-    """Apply a layer filter as OneTrainer does: a name is taken by the first pattern that fits it.
-
-    A pattern counts as used only for names that no earlier pattern took.
-
-    :raises re.error: when a pattern is no regular expression.
-    """
-    patterns = patterns_of(layer_filter)
-    fits = [re.compile(pattern).search if regex and pattern else None for pattern in patterns]
-    at_work: set[int] = set()
-    taken = []
-    for name in names:
-        for index, pattern in enumerate(patterns):
-            search = fits[index]
-            if search(name) if search else pattern in name:
-                at_work.add(index)
-                taken.append(name)
-                break
-    used = tuple(pattern for index, pattern in enumerate(patterns) if index in at_work)
-    unused = tuple(pattern for index, pattern in enumerate(patterns) if index not in at_work)
-    return Selection(tuple(taken), used, unused)

@@ -1,6 +1,7 @@
 """How often each timestep is drawn under the settings: exact probabilities, without torch and without drawing any.
 
-The distributions and the shift are those that ``engine/timesteps.py`` draws from; a test compares the two. Continuous
+The distributions and the shift are those that ``engine/timesteps.py`` draws from. It has their formulas once more, on tensors
+of float32 whose rounding belongs to the numbers recipe; these are on doubles, and a test compares the two. Continuous
 distributions draw a fraction of the window and are shifted afterwards, so the window moves along; discrete ones weigh every
 timestep of the window, which stays where it is.
 """
@@ -146,10 +147,9 @@ class TimestepSettings:
             config.max_noising_strength,
         )
 
-    @property
-    def window(self) -> tuple[int, int]:
+    def window(self, timesteps: int = TIMESTEPS) -> tuple[int, int]:
         """First timestep of the window and the one behind its last, before the shift."""
-        return int(TIMESTEPS * self.min_strength), int(TIMESTEPS * self.max_strength)
+        return int(timesteps * self.min_strength), int(timesteps * self.max_strength)
 
 
 def probabilities(settings: TimestepSettings) -> list[float]:
@@ -157,7 +157,7 @@ def probabilities(settings: TimestepSettings) -> list[float]:
 
     :raises ConfigValueError: when nothing can be drawn with these values.
     """
-    low, high = settings.window
+    low, high = settings.window()
     if high <= low:
         raise ConfigValueError(
             "There is no timestep between the least and the most noise",
@@ -218,7 +218,7 @@ def _table(settings: TimestepSettings, low: int, high: int) -> list[float]:
 
 def _pushed(fractions: Sequence[float], settings: TimestepSettings) -> list[float]:
     """What becomes of a draw that is uniform over ``fractions``: each stretch between two neighbours is spread evenly."""
-    low, high = settings.window
+    low, high = settings.window()
     counts = [0.0] * TIMESTEPS
     share = 1.0 / (len(fractions) - 1)
     steps = [_shifted(max(0.0, low + (high - low) * fraction), settings.shift) for fraction in fractions]
@@ -275,7 +275,7 @@ def timestep_plot(config: TrainConfig, bins: int = 200) -> TimestepPlot:
     for size in sizes or [None]:
         shift = shift_of(size) if shift_of and size else settings.shift
         curves.append(_curve(size, shift, probabilities(replace(settings, shift=shift)), bins))
-    return TimestepPlot(tuple(curves), settings.window, shift_of is not None, tuple(_notes(config, settings, sizes)))
+    return TimestepPlot(tuple(curves), settings.window(), shift_of is not None, tuple(_notes(config, settings, sizes)))
 
 
 def _curve(size: Size | None, shift: float, chances: Sequence[float], bins: int) -> TimestepCurve:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from onetrainer_gradio.config.timesteps import TimestepSettings
+
 ContinuousDraw = Callable[[Generator, int, float, float], Tensor]
 DiscreteWeight = Callable[[Tensor, float, float], Tensor]
 
@@ -85,24 +87,20 @@ DISCRETE: Mapping[str, DiscreteWeight] = {
 
 @dataclass(frozen=True)
 class TimestepDraw:
-    """Draws timesteps of ``distribution`` out of the window [min, max) of ``timesteps``, shifted towards noise."""
+    """Draws out of ``timesteps`` as the settings say: from their window, shifted towards noise."""
 
     timesteps: int
-    distribution: str = "UNIFORM"
-    weight: float = 0.0
-    bias: float = 0.0
-    shift: float = 1.0
-    min_strength: float = 0.0
-    max_strength: float = 1.0
+    settings: TimestepSettings
 
     def __call__(self, generator: Generator, batch: int) -> Tensor:
         """timestep_B as int32 on the device of ``generator``."""
-        low, high = int(self.timesteps * self.min_strength), int(self.timesteps * self.max_strength)
-        if self.distribution in CONTINUOUS:
-            fraction = CONTINUOUS[self.distribution](generator, batch, self.weight, self.bias)
-            t = low + (high - low) * fraction if self.distribution == "UNIFORM" else fraction * (high - low) + low
+        name, shift = self.settings.distribution, self.settings.shift
+        low, high = self.settings.window(self.timesteps)
+        if name in CONTINUOUS:
+            fraction = CONTINUOUS[name](generator, batch, self.settings.weight, self.settings.bias)
+            t = low + (high - low) * fraction if name == "UNIFORM" else fraction * (high - low) + low
             # the shift moves the window along with the draw
-            t = self.timesteps * self.shift * t / ((self.shift - 1) * t + self.timesteps)
+            t = self.timesteps * shift * t / ((shift - 1) * t + self.timesteps)
             return t.int().clamp(max=self.timesteps - 1)
         table = self.table(high - low).to(generator.device)
         drawn = torch.multinomial(table, num_samples=batch, replacement=True, generator=generator)
@@ -110,13 +108,14 @@ class TimestepDraw:
 
     def table(self, steps: int) -> Tensor:
         """Weights of a discrete distribution over ``steps`` timesteps."""
+        name, shift = self.settings.distribution, self.settings.shift
         x = torch.linspace(0, 1, steps)
-        unshifted = x / (self.shift - self.shift * x + x)
+        unshifted = x / (shift - shift * x + x)
         # the derivative of the inverse shift: how wide each moved sample point is
-        width = self.shift / (self.shift + x - x * self.shift).pow(2)
-        if self.distribution == "SIGMOID":  # OneTrainer unshifts this one twice
-            unshifted = unshifted / (self.shift - self.shift * unshifted + unshifted)
-        return DISCRETE[self.distribution](unshifted, self.weight, self.bias) * width
+        width = shift / (shift + x - x * shift).pow(2)
+        if name == "SIGMOID":  # OneTrainer unshifts this one twice
+            unshifted = unshifted / (shift - shift * unshifted + unshifted)
+        return DISCRETE[name](unshifted, self.settings.weight, self.settings.bias) * width
 
 
 def middle_timestep(timesteps: int) -> int:

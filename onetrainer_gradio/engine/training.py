@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.timesteps import TimestepSettings
 from onetrainer_gradio.engine import optimizers, precision
 from onetrainer_gradio.engine.backups import EMA, OPTIMIZER, Backups, BackupWriter, read_state, read_tensors
 from onetrainer_gradio.engine.boundary import Boundary
@@ -184,15 +185,7 @@ class Training:
         config = self.config
         self._started_s = time.monotonic()
         self._generator = Generator(self.family.device)
-        self._draw = TimestepDraw(
-            self.family.process.timesteps,
-            config.timestep_distribution,
-            config.noising_weight,
-            config.noising_bias,
-            config.timestep_shift,
-            config.min_noising_strength,
-            config.max_noising_strength,
-        )
+        self._draw = TimestepDraw(self.family.process.timesteps, TimestepSettings.of(config))
         self._mix = LossMix(
             config.mse_strength, config.mae_strength, config.log_cosh_strength, config.huber_strength, config.huber_delta
         )

@@ -3,8 +3,9 @@
 import pytest
 
 from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.layer_filter import select
 from onetrainer_gradio.config.layer_match import layer_match
-from onetrainer_gradio.config.layer_names import layer_names, select
+from onetrainer_gradio.config.layer_names import layer_names
 from onetrainer_gradio.config.models import MODELS
 from onetrainer_gradio.errors import ConfigValueError
 

@@ -1,11 +1,10 @@
-"""Layer filters are tried on the names of the real layers."""
-
-import re
+"""The names are those of the real layers, and the presets fit them."""
 
 import pytest
 
 from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.layer_names import FUSIONS, layer_names, select
+from onetrainer_gradio.config.layer_filter import select
+from onetrainer_gradio.config.layer_names import FUSIONS, layer_names
 from onetrainer_gradio.config.models import MODELS
 
 # Presets that OneTrainer offers although they fit no layer of the type.
@@ -22,25 +21,6 @@ def test_every_type_has_layers_and_every_preset_but_two_takes_some():
             if select(names, ",".join(preset.patterns), preset.regex).unused:
                 idle.add((model_type, name))
     assert idle == IDLE
-
-
-def test_the_empty_filter_takes_all():
-    """No pattern means every layer."""
-    names = layer_names(ModelType.STABLE_DIFFUSION_15)
-    assert select(names, "", False).layers == names
-
-
-def test_a_pattern_is_used_when_it_takes_what_no_earlier_one_took():
-    """The order counts, as in OneTrainer."""
-    names = ("attn1.to_q", "attn2.to_q", "ff")
-    assert select(names, "attn1, attn", False).unused == ()
-    assert select(names, "attn, attn1", False).unused == ("attn1",)
-    twice = select(names, "attn, attn", False)
-    assert (twice.used, twice.unused) == (("attn",), ("attn",))
-    assert select(names, "^attn[12]", True).layers == names[:2]
-    assert select(names, "ff,", False).layers == names
-    with pytest.raises(re.error):
-        select(names, "(", True)
 
 
 def test_fused_projections_are_layers():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from onetrainer_gradio.config.layer_filter import select
 from onetrainer_gradio.engine.adapter_files import LORA_FORMATS, Layout, read_adapter
 from onetrainer_gradio.engine.families.family import Part
 from onetrainer_gradio.errors import ModelFormatError
@@ -45,7 +46,6 @@ def test_a_model_of_the_same_shape_has_onetrainers_counts():
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    from onetrainer_gradio.engine.methods.layer_filter import LayerFilter
     from onetrainer_gradio.engine.methods.lora import _adaptable
 
     with torch.device("meta"):
@@ -65,7 +65,7 @@ def test_a_model_of_the_same_shape_has_onetrainers_counts():
     assert (len(kohya), len(diffusers)) == (1059, 706)
     assert "lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight" in kohya
     assert "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.alpha" in kohya
-    assert len(LayerFilter.parse("attentions", regex=False).selected(_adaptable(unet))) * 3 == 576
+    assert len(select(_adaptable(unet), "attentions", regex=False).layers) * 3 == 576
 
 
 def test_an_incomplete_layer_is_refused():

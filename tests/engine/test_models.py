@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from onetrainer_gradio.engine.families.original_layout import to_original
 from onetrainer_gradio.engine.hub import Hub
-from onetrainer_gradio.errors import ModelFormatError, ModelNotFoundError
+from onetrainer_gradio.errors import ConfigValueError, ModelFormatError, ModelNotFoundError
 from tests.engine.conftest import GOLDEN
 
 pytestmark = pytest.mark.slow
@@ -175,6 +175,15 @@ def test_a_full_backup_is_a_model_of_its_own(configured, train):
     }
     StableDiffusionPipeline.from_pretrained(backup)
     assert json.loads((backup / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
+
+
+def test_a_fine_tune_passes_over_a_pattern_that_takes_nothing(configured, train):
+    """As OneTrainer does, and as the check before the start says in a warning; a filter that takes nothing at all is refused."""
+    config = configured(training_method="FINE_TUNE", output_model_format="LEGACY_SAFETENSORS", layer_filter="attn2,nonsense")
+    outcome, _ = train(config, max_steps=1)
+    assert outcome == "completed"
+    with pytest.raises(ConfigValueError, match="nonsense"):
+        train(config.model_copy(update={"layer_filter": "nonsense"}))
 
 
 def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, train, tmp_path):

@@ -10,7 +10,7 @@ from onetrainer_gradio.engine.timesteps import CONTINUOUS, DISCRETE, TimestepDra
 
 
 def drawn(count=20_000, seed=5, **settings):
-    return TimestepDraw(1000, **settings)(torch.Generator().manual_seed(seed), count)
+    return TimestepDraw(1000, TimestepSettings(**settings))(torch.Generator().manual_seed(seed), count)
 
 
 @pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])

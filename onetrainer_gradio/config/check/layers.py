@@ -11,7 +11,8 @@ from onetrainer_gradio.config.check.formats import FUSED_FORMATS
 from onetrainer_gradio.config.check.parts import QUANTIZED
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import DataType, TrainingMethod
-from onetrainer_gradio.config.layer_names import FUSIONS, Selection, layer_names, patterns_of, select
+from onetrainer_gradio.config.layer_filter import Selection, patterns_of, select
+from onetrainer_gradio.config.layer_names import FUSIONS, layer_names
 from onetrainer_gradio.errors import Finding
 
 _FILTERED_METHODS = frozenset({TrainingMethod.FINE_TUNE, TrainingMethod.LORA})

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.layer_filter import layers_to_train
 from onetrainer_gradio.engine.families.family import Family
 from onetrainer_gradio.engine.header import Header
-from onetrainer_gradio.engine.methods.layer_filter import LayerFilter
 from onetrainer_gradio.engine.methods.method import ParameterGroup
 from onetrainer_gradio.errors import BackupMismatchError
 
@@ -48,14 +48,15 @@ class FineTune:
     @classmethod
     def attach(cls, family: Family, config: TrainConfig, seed: int, backup: Path | None) -> FineTune:
         """Makes the parameters of the parts that are trained trainable."""
-        filter_ = LayerFilter.parse(config.layer_filter, regex=config.layer_filter_regex)
         groups, modules = [], []
         for part in family.parts():
             settings = getattr(config, part.name)
             if not settings.train:
                 continue
             named = dict(part.module.named_parameters())
-            chosen = filter_.selected(list(named)) if part.layer_filter else list(named)
+            chosen = tuple(named)
+            if part.layer_filter:
+                chosen = layers_to_train(named, config.layer_filter, config.layer_filter_regex, idle_allowed=True)
             for name in chosen:
                 named[name].requires_grad_(True)
             rate = config.learning_rate if settings.learning_rate is None else settings.learning_rate

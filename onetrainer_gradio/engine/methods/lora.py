@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
 from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.layer_filter import layers_to_train
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.adapter_files import LORA_FORMATS, Layout, Tensors, read_adapter
 from onetrainer_gradio.engine.families.family import Family, Part
 from onetrainer_gradio.engine.files import digest, write_tensors
 from onetrainer_gradio.engine.header import Header
-from onetrainer_gradio.engine.methods.layer_filter import LayerFilter
 from onetrainer_gradio.engine.methods.lean import lean_forward
 from onetrainer_gradio.engine.methods.method import ParameterGroup
 from onetrainer_gradio.errors import BackupMismatchError, ModelFormatError, ModelNotFoundError
@@ -75,14 +75,14 @@ class Lora:
         paths = {part.name: _adaptable(part.module) for part in parts}
         layout = Layout.of(parts, paths)
         start = _starting_weights(config, layout, backup)
-        filter_ = LayerFilter.parse(config.layer_filter, regex=config.layer_filter_regex)
         layers: dict[str, tuple[Layer, ...]] = {}
         for part in parts:
-            names = paths[part.name]
+            chosen: Sequence[str] = paths[part.name]
             wanted = not part.layer_filter and not _part(config, part).train
             if wanted and not any(key.startswith(f"{part.name}.") for key in start):
                 continue
-            chosen = filter_.selected(names) if part.layer_filter else names
+            if part.layer_filter:
+                chosen = layers_to_train(chosen, config.layer_filter, config.layer_filter_regex, idle_allowed=False)
             layers[part.name] = _inject(part, chosen, config)
         generator = torch.Generator().manual_seed(seed)
         everything = [layer for found in layers.values() for layer in found]
@@ -149,9 +149,9 @@ def _adaptable(module: nn.Module) -> list[str]:
     return [name for name, child in module.named_modules() if isinstance(child, nn.Linear | nn.Conv2d)]
 
 
-def _inject(part: Part, names: list[str], config: TrainConfig) -> tuple[Layer, ...]:
+def _inject(part: Part, names: Sequence[str], config: TrainConfig) -> tuple[Layer, ...]:
     settings = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=names, lora_dropout=0.0, init_lora_weights=False
+        r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=list(names), lora_dropout=0.0, init_lora_weights=False
     )
     inject_adapter_in_model(settings, part.module, adapter_name=ADAPTER)
     layers = tuple(Layer(f"{part.name}.{part.path_prefix}{name}", part.module.get_submodule(name)) for name in names)
