@@ -10,9 +10,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from onetrainer_gradio import errors
+from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.errors import Finding, TrainerError
 
 log = logging.getLogger(__name__)
@@ -89,13 +90,13 @@ def entry(finding: Finding) -> ErrorEntry:
 
 def error_reply(
     status: int, message: str, entries: Iterable[ErrorEntry] = (), headers: Mapping[str, str] | None = None
-) -> JSONResponse:
+) -> WireResponse:
     """A reply in the one shape."""
     body = ErrorReply(ok=False, error=message, errors=list(entries), status=status)
-    return JSONResponse(body.model_dump(mode="json"), status_code=status, headers=headers)
+    return WireResponse(body.model_dump(mode="json"), status_code=status, headers=headers)
 
 
-def trainer_error_reply(error: TrainerError) -> JSONResponse:
+def trainer_error_reply(error: TrainerError) -> WireResponse:
     """The reply to an error of the project."""
     status = status_of(error)
     headers: dict[str, str] = {}

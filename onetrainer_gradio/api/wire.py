@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
@@ -12,7 +14,10 @@ from starlette.responses import JSONResponse
 
 def encode(value: Any) -> bytes:
     """A value as JSON; a number that is not finite becomes null."""
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS)
+    try:
+        return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS)
+    except orjson.JSONEncodeError:  # a number of more than 64 bits, or half a character: the slow way knows them
+        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":")).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -23,6 +28,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted(value)
     return str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else _finite(_plain(value))
 
 
 class WireResponse(JSONResponse):

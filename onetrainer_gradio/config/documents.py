@@ -208,10 +208,15 @@ def read_json_list(path: Path) -> list[Any]:
 def write_file(path: Path, document: dict[str, Any]) -> None:
     """Write a document so that the file is always whole: the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=4, ensure_ascii=False)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+        data = json.dumps(document, indent=4).encode()
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=4, ensure_ascii=False)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -49,7 +49,12 @@ def told_as_storage_error(what: str) -> Iterator[None]:
 
 def write_json(path: Path, document: Any, *, mode: int = 0o644, durable: bool = True) -> None:
     """Put ``document`` at ``path`` as readable JSON, in one piece."""
-    write_atomic(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n", mode=mode, durable=durable)
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+        data = (json.dumps(document, indent=2) + "\n").encode()
+    write_atomic(path, data, mode=mode, durable=durable)
 
 
 def read_json(path: Path) -> Any | None:

@@ -36,6 +36,16 @@ def test_a_change_against_an_old_revision_conflicts(panel):
     assert current(panel)["config"]["epochs"] == 7
 
 
+@pytest.mark.parametrize("path", ["epochs", "unet.stop_training_after"])
+def test_a_number_of_any_size_does_not_close_the_settings(panel, path):
+    """A whole number that fits no 64 bits is kept or refused; the settings can be read and mended afterwards."""
+    for value in (2**70, 3):
+        revision = current(panel)["revision"]
+        reply = panel.client.patch("/api/config/current", json={"revision": revision, "changes": {path: value}})
+        assert reply.status_code in (200, 422)
+    assert reply.status_code == 200
+
+
 @pytest.mark.parametrize(
     ("changes", "path"),
     [

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+
+import pytest
 from starlette.testclient import TestClient
 
 from onetrainer_gradio.api.app import create_api
@@ -38,3 +42,22 @@ def test_folders_outside_the_allowed_ones_are_403(tmp_path):
         reply = client.get("/api/files", params={"path": path})
         assert (reply.status_code, reply.json()["ok"]) == (403, False)
     assert client.post("/api/config/libraries", json={"folder": str(tmp_path)}).status_code == 403
+
+
+def test_names_that_are_no_utf8_are_listed_and_can_be_set(panel, tmp_path):
+    """A folder from an old archive opens in the picker; its path goes into the settings and comes back out of them."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    asked = {"path": str(tmp_path), "kind": "folder", "search": "caf"}
+    (listed,) = panel.client.get("/api/files", params=asked).json()["entries"]
+    assert listed["path"] == str(folder)
+    revision = panel.client.get("/api/config/current").json()["revision"]
+    body = json.dumps({"revision": revision, "changes": {"workspace_dir": listed["path"]}})  # as a browser writes it
+    changed = panel.client.patch("/api/config/current", content=body, headers={"Content-Type": "application/json"})
+    assert changed.json()["config"]["workspace_dir"] == str(folder)
+    panel.client.post("/api/config/save", json={"name": "old archive"})
+    again = TrainerService(ServiceSettings(data_folder=panel.service.settings.data_folder)).configs
+    assert again.train_config().workspace_dir == again.read("old archive")["workspace_dir"] == str(folder)
