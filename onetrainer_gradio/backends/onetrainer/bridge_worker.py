@@ -41,6 +41,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import threading
 import time
 import traceback
@@ -172,20 +173,32 @@ class Console(io.TextIOBase):
 # ---------------------------------------------------------------------------------------------------------------- facts
 
 
-def attempt(action: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """What an action gives, or what it raises: the one place where anything at all that OneTrainer raises is taken."""
+def attempt(body: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """What the body of a run or of an import gives, or what it raises.
+
+    The one place where anything at all is taken, for those alone to whom an error is the answer: a run, and an import.
+    """
     try:
-        return action(), None
+        return body(), None
     except BaseException as error:  # noqa: BLE001 - the body of a run: whatever is raised is the cause of its end
         return None, error
 
 
-def quietly(action: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """What an action gives, or the ordinary error that it raises; an interrupt goes on its way."""
-    result, error = attempt(action)
-    if error is not None and not isinstance(error, Exception):
-        raise error
-    return result, error
+class Witness:
+    """Stands around something of OneTrainer's, is told how it went (None, or the error), and lets the error pass."""
+
+    def __init__(self, saw: Callable[[BaseException | None], None]) -> None:
+        self._saw = saw
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self._saw(error)
+        finally:
+            if error is not None and not isinstance(error, Exception):
+                raise error  # an interrupt gets out, also where telling it failed
 
 
 def cause_of(error: BaseException) -> dict[str, Any]:
@@ -252,8 +265,10 @@ def type_name(kind: Any) -> str:
 
 def defaults_of(kind: Any) -> Any:
     """An object of a configuration class with its defaults, None where the class wants to be asked otherwise."""
-    made, _ = attempt(lambda: kind.default_values())
-    return made
+    try:
+        return kind.default_values()
+    except TypeError:  # it has to be told something more, such as the model type
+        return None
 
 
 def walk(config: Any, prefix: str, rows: list[list[Any]], enums: dict[str, list[str]]) -> None:
@@ -280,7 +295,7 @@ def note_enum(kind: Any, enums: dict[str, list[str]]) -> None:
 
 
 def read_facts() -> dict[str, Any]:
-    """What the checkout in the working directory knows."""
+    """What the checkout in the working directory knows of settings; its trainer is not imported for that."""
     from modules.util.config.TrainConfig import TrainConfig
     from modules.util.enum.ModelType import ModelType
     from modules.util.enum.TrainingMethod import TrainingMethod
@@ -291,27 +306,26 @@ def read_facts() -> dict[str, Any]:
     walk(config, "", rows, enums)
     for kind in (ModelType, TrainingMethod):
         note_enum(kind, enums)
-    methods, error = attempt(lambda: read_methods(ModelType, TrainingMethod))
     return {
         "type": "facts",
         "config_version": config.config_version,
         "fields": rows,
         "enums": enums,
         "model_types": [str(item) for item in ModelType],
-        "methods": methods or {},
         "versions": library_versions(),
-        "problem": f"{type(error).__name__}: {first_line(error)}" if error is not None else "",
     }
 
 
-def read_methods(model_types: Any, training_methods: Any) -> dict[str, list[str]]:
-    """Which methods each model type can be trained with."""
+def read_methods() -> dict[str, list[str]]:
+    """Which methods each model type can be trained with: the whole of OneTrainer is imported for that."""
     from modules.util import create
+    from modules.util.enum.ModelType import ModelType
+    from modules.util.enum.TrainingMethod import TrainingMethod
 
     asked = getattr(create, "get_model_setup_class", None) or create.create_model_loader
     return {
-        str(model_type): [str(method) for method in training_methods if asked(model_type, method) is not None]
-        for model_type in model_types
+        str(model_type): [str(method) for method in TrainingMethod if asked(model_type, method) is not None]
+        for model_type in ModelType
     }
 
 
@@ -360,11 +374,16 @@ class Desk:
         self.over = False
 
     def listen(self) -> None:
-        """Reads until the parent is gone."""
-        for line in sys.stdin:
-            body, error = attempt(partial(json.loads, line))
-            if error is None and isinstance(body, dict):
-                self.hear(body)
+        """Reads until the parent is gone; should the reading itself fail, nobody can say anything any more either."""
+        try:
+            for line in sys.stdin:
+                if isinstance(body := document_in(line), dict):
+                    self.hear(body)
+        finally:
+            self.nobody_is_left()
+
+    def nobody_is_left(self) -> None:
+        """The run that is going on is brought to its end, and there will be no other."""
         with self.changed:
             self.orphaned = self.over = True
             drive = self.drive
@@ -454,26 +473,59 @@ class Drive:
     # -- the run
 
     def carry_out(self) -> None:
-        """From the settings to ``run_done``."""
-        outcome, error = attempt(self.run)
-        if isinstance(error, KeyboardInterrupt) and self.interrupted:
-            outcome, error = attempt(self.end_stopped)
+        """From the settings to ``run_done``, which is said whatever arises on the way there."""
+        outcome: str = "failed"
+        failure: dict[str, Any] | None = {"kind": "BridgeError", "message": "how the run ended could not be told"}
+        try:
+            outcome, failure = self.told(*attempt(self.run_and_end))
+        finally:
+            try:
+                self.tell_left(attempt(self.wind_up)[1])
+            finally:
+                self.wire.send("run_done", outcome=outcome, error=failure, phase=self.phase)
+
+    def run_and_end(self) -> str:
+        """The run; one that a stop of ours interrupted is ended as after any stop."""
+        try:
+            return self.run()
+        except KeyboardInterrupt:
+            if not self.interrupted:
+                raise
+        return self.end_stopped()
+
+    def told(self, outcome: str, error: BaseException | None) -> tuple[str, dict[str, Any] | None]:
+        """How it ended, for ``run_done``. The error is not kept: its frames hold the model."""
+        if error is None:
+            return outcome, None
+        if isinstance(error, KeyboardInterrupt):
+            return "interrupted", None
+        traceback.print_exception(error)
+        return "failed", {**cause_of(error), "printed": self.printed()}
+
+    def wind_up(self) -> None:
+        """What is complete is told, what was asked for is answered, and nothing stays behind."""
         with self.desk.changed:
             self.desk.drive = None
             left, self.desk.commands = self.desk.commands, []
-        quietly(self.settle)
+        with contextlib.ExitStack() as last:  # called from the last to the first, whatever the others raise
+            last.callback(self.clean_up)
+            last.callback(self.refuse, left)
+            self.settle()
+
+    def refuse(self, left: list[dict[str, Any]]) -> None:
+        """Nothing can be asked of the run any more."""
         reason = STOPPING if self.stopping else "the run has ended"
         for body in (*left, *self.custom.values(), *(one for asked in self.asked.values() for one in asked)):
             self.desk.answer(body, "refused", reason)
-        failure: dict[str, Any] | None = None
-        if isinstance(error, KeyboardInterrupt):
-            outcome = "interrupted"
-        elif error is not None:
-            outcome, failure = "failed", {**cause_of(error), "printed": self.printed()}
-            traceback.print_exception(error)
-            error.__traceback__ = None
-        quietly(self.clean_up)
-        self.desk.wire.send("run_done", outcome=outcome, error=failure, phase=self.phase)
+
+    def tell_left(self, error: BaseException | None) -> None:
+        """What could not be put away spoils the run no more, and the next one can be tried."""
+        if error is None:
+            return
+        traceback.print_exception(error)
+        if isinstance(error, Exception):
+            text = f"What OneTrainer left of the run could not be put away ({problem_of(error)}); the next run may fail for it."
+            self.warn("clean_up", text)
 
     def run(self) -> str:
         """Trains; says how it ended."""
@@ -495,7 +547,7 @@ class Drive:
 
     def end_stopped(self) -> str:
         """The end after a stop: what was trained is backed up and saved."""
-        if self.desk.orphaned:
+        if self.desk.orphaned and self.config is not None:
             self.config.backup_before_save = True
         return self.end("stopped")
 
@@ -516,11 +568,16 @@ class Drive:
         """Its chart server ends, and its memory is free."""
         trainer, self.trainer, self.config = self.trainer, None, None
         board, child = getattr(trainer, "tensorboard", None), getattr(trainer, "tensorboard_subprocess", None)
-        if board is not None:
-            quietly(board.close)
-        if child is not None:
-            end_child(child)
-        trainer = board = child = None
+        with contextlib.ExitStack() as last:  # called from the last to the first, whatever the others raise
+            last.callback(self.free_memory)
+            if child is not None:
+                last.callback(end_child, child)
+            if board is not None:
+                last.callback(board.close)
+            trainer = board = child = None
+
+    def free_memory(self) -> None:
+        """The next run, here or elsewhere, finds the memory free."""
         gc.collect()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -529,8 +586,12 @@ class Drive:
     def read_config(self) -> None:
         """The settings become OneTrainer's, and are told as it took them."""
         self.config = self.onetrainer["TrainConfig"].default_values().from_dict(self.document)
-        told, error = quietly(lambda: self.config.to_pack_dict(secrets=False))
-        self.wire.send("config", config=plain_document(told if error is None else self.config.to_dict()))
+        try:
+            used = self.config.to_pack_dict(secrets=False)
+        except (AttributeError, TypeError, OSError, ValueError):
+            # older revisions know no such method or no such word; newer ones read the files of concepts and prompts for it
+            used = {key: value for key, value in self.config.to_dict().items() if key != "secrets"}
+        self.wire.send("config", config=plain_document(used))
         if self.resume_from:
             self.config.continue_last_backup = True
             self.config.get_last_backup_path = lambda: self.resume_from
@@ -550,7 +611,7 @@ class Drive:
     # -- what OneTrainer says
 
     def callbacks(self) -> Any:
-        """Its callbacks; what goes wrong in ours is told instead of swallowed."""
+        """Its callbacks. OneTrainer swallows whatever they raise, so it is told before."""
         functions = {
             "on_update_train_progress": self.guarded(self.on_progress),
             "on_update_status": self.guarded(self.on_status),
@@ -559,15 +620,16 @@ class Drive:
 
     def guarded(self, function: Callable[..., None]) -> Callable[..., None]:
         def call(*values: Any) -> None:
-            _, error = quietly(lambda: function(*values))
-            if error is None:
-                return
-            traceback.print_exception(error)
-            cause = cause_of(error)
-            text = f"What OneTrainer tells could not be passed on: {cause['kind']}: {cause['message']}."
-            self.warn("bridge_callback", text)
+            with Witness(self.tell_unpassed):
+                function(*values)
 
         return call
+
+    def tell_unpassed(self, error: BaseException | None) -> None:
+        """Something of ours went wrong where OneTrainer would only print it, or not even that."""
+        if isinstance(error, Exception):
+            traceback.print_exception(error)
+            self.warn("bridge_callback", f"What OneTrainer tells could not be passed on: {problem_of(error)}.")
 
     def warn(self, code: str, message: str, path: str = "") -> None:
         """Something to know, once."""
@@ -617,7 +679,7 @@ class Drive:
         original = board.add_scalar
 
         def add_scalar(name: str, value: Any, *rest: Any, **named: Any) -> Any:
-            quietly(lambda: self.note_scalar(name, float(value)))
+            self.note_scalar(name, value)
             return original(name, value, *rest, **named)
 
         board.add_scalar = add_scalar
@@ -633,11 +695,16 @@ class Drive:
 
         return call
 
-    def note_scalar(self, name: str, value: float) -> None:
+    def note_scalar(self, name: str, value: Any) -> None:
+        try:
+            number = float(value)
+        except (TypeError, ValueError, RuntimeError) as error:  # the last is a tensor's of more than one number
+            self.warn("bridge_scalar", f"OneTrainer's chart {name} shows something that is no number ({problem_of(error)}).")
+            return
         if name.startswith(VALIDATION):
-            self.validation[name[len(VALIDATION) :]] = value
+            self.validation[name[len(VALIDATION) :]] = number
         else:
-            self.scalars[name] = value
+            self.scalars[name] = number
 
     def on_progress(self, progress: Any, epoch_length: int, epochs: int) -> None:
         """After a batch, and after an epoch: ``epoch_length`` is what OneTrainer calls the greatest step."""
@@ -678,8 +745,10 @@ class Drive:
     def tell_plan(self, epoch_length: int, epochs: int, accumulated: int) -> None:
         total = epoch_length * epochs
         total = min(total, self.max_steps) if self.max_steps else total
-        parameters = getattr(self.trainer, "parameters", None) or ()
-        trained, _ = quietly(lambda: sum(item.numel() for item in parameters if item.requires_grad))
+        try:
+            trained = sum(item.numel() for item in self.trainer.parameters if item.requires_grad)
+        except (AttributeError, TypeError):  # a revision that keeps them elsewhere or otherwise: the number is only shown
+            trained = 0
         self.wire.event(
             "run_planned",
             total_steps=total,
@@ -688,7 +757,7 @@ class Drive:
             epochs=epochs,
             first_step=self.first_step,
             pictures=epoch_length * int(self.config.batch_size),
-            trainable_parameters=trained or 0,
+            trainable_parameters=trained,
             learning_rates=self.rates,
         )
 
@@ -722,15 +791,15 @@ class Drive:
 
     def tell_backup(self, path: str, failure: str) -> None:
         progress = self.trainer.model.train_progress
-        whole = os.path.isdir(path) and bool(os.listdir(path))
+        size, unread = measured(path)
+        failure = failure or unread or ("" if os.path.isdir(path) and size else NO_SPACE)
         asked = [*self.asked["backup_now"], *self.desk.take("backup_now")]
         self.asked["backup_now"] = []
-        if whole and not failure:
-            steps = {"global_step": progress.global_step, "epoch": progress.epoch, "epoch_step": progress.epoch_step}
-            self.wire.event("backup_made", path=path, bytes=size_of(path), **steps)
-        else:
-            failure = failure or NO_SPACE
+        if failure:
             self.wire.event("backup_failed", path=path, error=storage_error(failure, path))
+        else:
+            steps = {"global_step": progress.global_step, "epoch": progress.epoch, "epoch_step": progress.epoch_step}
+            self.wire.event("backup_made", path=path, bytes=size, **steps)
         for body in asked:
             if failure:
                 self.desk.answer(body, "refused", failure)
@@ -743,22 +812,37 @@ class Drive:
         def save(*values: Any, **named: Any) -> Any:
             model_format = str(named.get("output_model_format", values[2] if len(values) > 2 else ""))
             path = str(named.get("output_model_destination", values[3] if len(values) > 3 else ""))
-            known = os.path.exists(path)
-            _, error = attempt(lambda: original(*values, **named))
-            failure = problem_of(error) if error is not None else "" if os.path.exists(path) else NO_SPACE
-            if model_format == "INTERNAL":
-                self.backup = (path, failure)
-            else:
-                self.tell_save(path, failure, remove=bool(failure) and not known)
-            if error is not None:
-                raise error
+            tell = self.guarded(partial(self.tell_written, model_format, path, os.path.exists(path)))
+            with Witness(tell):
+                return original(*values, **named)
 
         return save
 
-    def tell_save(self, path: str, failure: str, *, remove: bool) -> None:
+    def tell_written(self, model_format: str, path: str, known: bool, error: BaseException | None) -> None:
+        """The saver is back, with an error or without; ``known`` says that something of the name was there before."""
+        failure = problem_of(error) if error is not None else "" if os.path.exists(path) else NO_SPACE
+        if model_format == "INTERNAL":
+            self.backup = (path, failure)  # OneTrainer is not done with it yet
+            return
+        if failure and not known:
+            self.remove_half(path)
+        size, unread = measured(path) if not failure else (0, "")
+        self.tell_save(path, failure or unread, size)
+
+    def remove_half(self, path: str) -> None:
+        """What was not written to its end is not left to be taken for a whole one."""
+        try:
+            if os.path.isdir(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        except FileNotFoundError:  # nothing was written
+            return
+        except OSError as error:
+            self.warn("half_written", f"{path} is only half written and could not be removed: {problem_of(error)}.")
+
+    def tell_save(self, path: str, failure: str, size: int) -> None:
         final = self.ending
-        if remove:
-            quietly(lambda: shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path))
         asked = [*self.asked["save_now"], *self.desk.take("save_now")]
         self.asked["save_now"] = []
         if failure:
@@ -767,7 +851,7 @@ class Drive:
         else:
             self.saved_finally = self.saved_finally or final
             step = self.trainer.model.train_progress.global_step
-            self.wire.event("model_saved", path=path, final=final, global_step=step, bytes=size_of(path))
+            self.wire.event("model_saved", path=path, final=final, global_step=step, bytes=size)
         for body in asked:
             if failure:
                 self.desk.answer(body, "refused", failure)
@@ -780,30 +864,43 @@ class Drive:
         def sample(*values: Any, **named: Any) -> Any:
             config = named.get("sample_config", values[0] if values else None)
             destination = str(named.get("destination", values[1] if len(values) > 1 else ""))
-            body = self.custom.pop(getattr(config, COMMAND_ID, ""), None)
+            body = self.custom.get(getattr(config, COMMAND_ID, ""))
             self.round_custom = self.round_custom or body is not None
             if self.stopping:
-                if body is not None:
-                    self.desk.answer(body, "refused", STOPPING)
+                self.answer_custom(body, "refused", STOPPING)
                 return None
-            self.draw_seed(config)
-            self.show_progress(named, config, custom=body is not None)
-            started = time.monotonic()
-            result, error = attempt(lambda: original(*values, **named))
-            if error is None:
-                self.tell_sample(config, destination, time.monotonic() - started, body)
-                return result
-            reason = STOPPING if isinstance(error, SamplingStopped) else f"The picture could not be painted: {problem_of(error)}"
-            if body is not None:
-                self.desk.answer(body, "refused", reason)
-            if isinstance(error, SamplingStopped):
+            tell = self.guarded(partial(self.tell_painted, config, destination, body, time.monotonic()))
+            try:
+                with Witness(tell):
+                    self.draw_seed(config)
+                    self.show_progress(named, config, custom=body is not None)
+                    return original(*values, **named)
+            except SamplingStopped:
                 return None
-            self.painting_error = reason
-            if isinstance(error, Exception):
-                self.warn("sampling_failed", reason, "samples")
-            raise error
 
         return sample
+
+    def tell_painted(
+        self, config: Any, destination: str, body: dict[str, Any] | None, started: float, error: BaseException | None
+    ) -> None:
+        """The sampler is back, with an error or without."""
+        if error is None:
+            self.tell_sample(config, destination, time.monotonic() - started, body)
+        elif isinstance(error, SamplingStopped):
+            self.answer_custom(body, "refused", STOPPING)
+        elif isinstance(error, Exception):
+            self.not_painted(body, f"The picture could not be painted: {problem_of(error)}")
+        # an interrupt ends the run, and with it what was asked for is refused
+
+    def not_painted(self, body: dict[str, Any] | None, reason: str) -> None:
+        self.painting_error = reason
+        self.answer_custom(body, "refused", reason)
+        self.warn("sampling_failed", reason, "samples")
+
+    def answer_custom(self, body: dict[str, Any] | None, outcome: str = "done", reason: str = "", result: str = "") -> None:
+        """Answers who asked for a picture of their own, if somebody did."""
+        if body is not None and self.custom.pop(body["id"], None) is not None:
+            self.desk.answer(body, outcome, reason, result)
 
     def draw_seed(self, config: Any) -> None:
         """A random seed is drawn here, so that the picture can be painted again."""
@@ -827,11 +924,12 @@ class Drive:
 
     def tell_sample(self, config: Any, destination: str, seconds: float, body: dict[str, Any] | None) -> None:
         folder, name = os.path.split(destination)
-        made = sorted(item for item in os.listdir(folder) if item.startswith(name)) if os.path.isdir(folder) else []
+        try:
+            made = sorted(item for item in os.listdir(folder) if item.startswith(name))
+        except OSError:  # no folder, or none that can be read
+            made = []
         if not made:
-            self.painting_error = "OneTrainer wrote no picture"
-            if body is not None:
-                self.desk.answer(body, "refused", self.painting_error)
+            self.not_painted(body, "OneTrainer wrote no picture")
             return
         self.painted += 1
         folder_name = os.path.basename(folder)
@@ -860,8 +958,7 @@ class Drive:
             ema=ema,
             command_id=commands[0].get("id", "") if commands else "",
         )
-        if body is not None:
-            self.desk.answer(body, result=path)
+        self.answer_custom(body, result=path)
 
     # -- what the parent says
 
@@ -912,18 +1009,22 @@ class Drive:
         """The pictures that the parent asked for, as OneTrainer's objects."""
         samples = []
         for body in self.desk.take("sample_custom"):
-            sample, error = quietly(partial(self.sample_config, body))
-            if error is not None:
-                self.desk.answer(body, "refused", f"these are no parameters of a picture: {problem_of(error)}")
-                continue
             self.custom[body["id"]] = body
-            samples.append(sample)
+            try:
+                samples.append(self.sample_config(body))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:  # what values of another shape lead to
+                self.answer_custom(body, "refused", f"these are no parameters of a picture: {problem_of(error)}")
         return samples
 
     def sample_config(self, body: dict[str, Any]) -> Any:
-        kind = self.onetrainer["SampleConfig"]
-        made, error = quietly(lambda: kind.default_values(self.config.model_type))
-        sample = (kind.default_values() if error is not None else made).from_dict(body.get("params", {}))
+        kind, parameters = self.onetrainer["SampleConfig"], body.get("params", {})
+        if not isinstance(parameters, dict):
+            raise TypeError(f"{parameters!r:.100} is no object")
+        try:
+            sample = kind.default_values(self.config.model_type)
+        except TypeError:  # older revisions have the same defaults for every model
+            sample = kind.default_values()
+        sample = sample.from_dict(parameters)
         sample.enabled = True
         setattr(sample, COMMAND_ID, body["id"])
         return sample
@@ -940,45 +1041,66 @@ class Drive:
         self.enter("paused")
         for body in pauses:
             self.desk.answer(body)
-        while not self.stopping:
-            with self.desk.changed:
-                self.desk.changed.wait_for(lambda: self.stopping or self.desk.commands)
-            for body in self.desk.take("pause"):
-                self.desk.answer(body, "refused", "the run is paused already")
-            resumes = self.desk.take("resume")
-            for body in resumes:
-                self.desk.answer(body)
-            if resumes:
-                break
-            if not self.stopping:
-                self.serve_paused()
-                self.enter("paused")
-        self.enter("training")
-        self.step_at = time.monotonic()
+        try:
+            while not self.stopping:
+                with self.desk.changed:
+                    self.desk.changed.wait_for(lambda: self.stopping or self.desk.commands)
+                for body in self.desk.take("pause"):
+                    self.desk.answer(body, "refused", "the run is paused already")
+                resumes = self.desk.take("resume")
+                for body in resumes:
+                    self.desk.answer(body)
+                if resumes:
+                    break
+                if not self.stopping:
+                    self.serve_paused()
+                    self.enter("paused")
+        finally:  # an error that gets out of here is told, and OneTrainer goes on training
+            self.enter("training")
+            self.step_at = time.monotonic()
 
     def serve_paused(self) -> None:
         """What OneTrainer's loop would do at its next step is done by the same functions of its now."""
         progress = self.trainer.model.train_progress
         device = getattr(self.trainer, "train_device", None) or self.config.train_device
         if self.collect("sample_default"):
-            self.do_now("sample_during_training", "sample_default", progress, device)
+            self.do_now("sample_default", partial(self.own("sample_during_training"), progress, device))
         if samples := self.collect_custom():
-            self.do_now("sample_during_training", "", progress, device, samples)
+            self.do_now("", partial(self.own("sample_during_training"), progress, device, samples))
         for name, kind in (("backup", "backup_now"), ("save", "save_now")):
             if self.collect(kind):
-                quietly(self.trainer.model.evict)
-                self.do_now(name, kind, progress, True)
-                quietly(lambda: self.trainer.model_setup.setup_train_device(self.trainer.model, self.config))
+                self.do_now(kind, partial(self.write_now, self.own(name), progress))
         self.settle()
 
-    def do_now(self, name: str, kind: str, *values: Any) -> None:
-        function = getattr(self.trainer, f"_{type(self.trainer).__name__}__{name}", None)
-        error: Exception | None = None
-        if function is not None:
-            _, error = quietly(lambda: function(*values))
-            self.settle()
-        unable = "this revision of OneTrainer cannot do that while it is paused; resume first"
-        reason = unable if function is None else problem_of(error) if error is not None else "nothing came of it"
+    def own(self, name: str) -> Callable[..., Any]:
+        """A function of the trainer that it keeps to itself."""
+        function: Callable[..., Any] = getattr(self.trainer, f"_{type(self.trainer).__name__}__{name}", not_there)
+        return function
+
+    def write_now(self, write: Callable[..., Any], progress: Any) -> None:
+        """As OneTrainer's loop does it: the model leaves the graphics memory meanwhile."""
+        model = self.trainer.model
+        if hasattr(model, "evict"):
+            model.evict()
+        else:  # the word of older revisions
+            model.to(self.trainer.temp_device)
+        try:
+            write(progress, True)
+        finally:
+            self.trainer.model_setup.setup_train_device(model, self.config)
+
+    def do_now(self, kind: str, function: Callable[[], Any]) -> None:
+        """Carries it out; whoever asked is told why nothing came of it, and the run stays paused."""
+        reason = "nothing came of it"
+        try:
+            function()
+        except (AttributeError, TypeError, NotImplementedError):
+            traceback.print_exc()
+            reason = "this revision of OneTrainer cannot do that while it is paused; resume first"
+        except (OSError, RuntimeError) as error:  # the disk's errors, and torch's: its memory, its device
+            traceback.print_exc()
+            reason = problem_of(error)
+        self.settle()
         for body in self.asked.get(kind, []) if kind else list(self.custom.values()):
             self.desk.answer(body, "refused", reason)
         if kind:
@@ -987,10 +1109,25 @@ class Drive:
             self.custom.clear()
 
 
+def not_there(*_: Any) -> NoReturn:
+    """Stands for a function that a revision does not have."""
+    raise NotImplementedError
+
+
 def end_child(child: Any) -> None:
     """Ends a process and collects it."""
-    quietly(child.kill)
-    quietly(lambda: child.wait(timeout=5.0))
+    with contextlib.suppress(OSError):  # it has gone meanwhile
+        child.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the system; it goes with the group
+        child.wait(timeout=5.0)
+
+
+def document_in(line: str) -> Any:
+    """The JSON document of a line; None when it is none."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def plain_document(value: Any) -> Any:
@@ -1015,11 +1152,14 @@ def storage_error(failure: str, path: str) -> dict[str, Any]:
     return {"type": "DiskFullError" if full else "StorageError", "message": failure, "path": path, "change": change}
 
 
-def size_of(path: str) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    if not os.path.isdir(path):
-        return os.path.getsize(path)
-    return sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names)
+def measured(path: str) -> tuple[int, str]:
+    """Bytes of a file, or of all files of a folder, and why they cannot be had."""
+    try:
+        if not os.path.isdir(path):
+            return os.path.getsize(path), ""
+        return sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names), ""
+    except OSError as error:
+        return 0, problem_of(error)
 
 
 def interrupt_main_thread() -> None:
@@ -1057,13 +1197,20 @@ def end_with(parent: int) -> None:
 
 def answer_facts(wire: Wire) -> int:
     """Tells what the checkout knows."""
-    body, error = attempt(read_facts)
+    facts, error = attempt(read_facts)
     if error is not None:
-        traceback.print_exception(error)
-        wire.send("import_failed", **cause_of(error))
-        return 4
-    wire.send(body.pop("type"), **body)
+        return import_failed(wire, error)
+    methods, error = attempt(read_methods)
+    facts["methods"], facts["problem"] = methods or {}, problem_of(error) if error is not None else ""
+    wire.send(facts.pop("type"), **facts)
     return 0
+
+
+def import_failed(wire: Wire, error: BaseException) -> int:
+    """Tells why there is nothing to tell; the exit status."""
+    traceback.print_exception(error)
+    wire.send("import_failed", **cause_of(error))
+    return 4
 
 
 def import_onetrainer() -> dict[str, Any]:
@@ -1092,9 +1239,7 @@ def serve(wire: Wire, console: Console) -> int:
     began = time.monotonic()
     onetrainer, error = attempt(import_onetrainer)
     if error is not None:
-        traceback.print_exception(error)
-        wire.send("import_failed", **cause_of(error))
-        return 4
+        return import_failed(wire, error)
     # Half a million imported objects live as long as the process, and OneTrainer collects garbage at every turn.
     gc.collect()
     gc.freeze()
@@ -1139,4 +1284,10 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    status = 1
+    try:
+        status = main(sys.argv[1:])
+    finally:  # whatever gets out of there: nothing that was started stays
+        if sys.exc_info()[1] is not None:
+            traceback.print_exc()
+        leave(status)
