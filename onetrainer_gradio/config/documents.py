@@ -165,7 +165,7 @@ def read_file(path: Path) -> dict[str, Any]:
     :raises ConfigFileError: when there is no such file or it holds no JSON object.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFileError(f"{path} cannot be read ({error})", change="choose another file") from error
     return parse(text, name=path.name)
@@ -197,8 +197,8 @@ def read_json_list(path: Path) -> list[Any]:
     :raises ConfigFileError: when the file holds no JSON list.
     """
     try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        items = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigFileError(f"{path} cannot be read ({error})", expected="a JSON list") from error
     if not isinstance(items, list):
         raise ConfigFileError(f"{path} holds a JSON {type(items).__name__}", expected="a JSON list")

@@ -66,7 +66,7 @@ class FolderBrowser:
         else:
             home = Path(os.path.expanduser("~"))
             found += [("Home", home), ("This machine", Path(self._data.anchor or "/"))]
-        real = {place.resolve(): title for title, place in reversed(found) if place.is_dir()}
+        real = {place.resolve(): title for title, place in reversed(found) if os.path.isdir(place)}
         return [{"title": title, "path": str(place)} for place, title in reversed(real.items())]
 
     def list(
@@ -85,7 +85,7 @@ class FolderBrowser:
             raise ConfigValueError(f"{kind!r} is no kind of file", path="kind", value=kind, expected=", ".join(KINDS))
         folder = self._folder(path, nearest=nearest)
         file = ""
-        if folder.is_file():
+        if os.path.isfile(folder):
             folder, file = folder.parent, folder.name
         try:
             with os.scandir(folder) as found:
@@ -111,7 +111,7 @@ class FolderBrowser:
                 real = self._real(str(wanted))
             except ForbiddenPathError:
                 break
-            if real.exists():
+            if os.path.exists(real):
                 return real
         return self._real("")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections.abc import Iterable, Iterator
@@ -119,7 +120,7 @@ class Libraries:
     def _folder(self, folder: Path | str) -> Path:
         text = str(folder).strip()
         place = self._guard.resolve(text) if self._guard.roots else _resolved(text)
-        if not text or not place.is_dir():
+        if not text or place is None or not os.path.isdir(place):
             raise ConfigValueError(
                 f"There is no folder {text!r}" if text else "No folder is named",
                 path="folder",
@@ -158,7 +159,7 @@ class Libraries:
 
 def as_dict(library: Library, count: int) -> dict[str, Any]:
     """A library as a JSON object; ``count`` is how many presets it offers."""
-    present = library.folder.is_dir()
+    present = os.path.isdir(library.folder)
     return asdict(library) | {"folder": str(library.folder), "present": present, "presets": count}
 
 
@@ -170,11 +171,11 @@ def _remembered(file: Path) -> Iterator[Library]:
             yield Library(entry["title"], Path(entry["folder"]))
 
 
-def _resolved(text: str) -> Path:
+def _resolved(text: str) -> Path | None:
     try:
         return Path(text).expanduser().resolve()
     except (OSError, RuntimeError, ValueError):
-        return Path()
+        return None
 
 
 def _clean(title: str) -> str:
@@ -203,8 +204,8 @@ def _files_of(folder: Path) -> list[Path]:
 
 def _about(path: Path) -> dict[str, Any] | None:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         return {"note": f"This file cannot be read: {error}"}
     if not isinstance(document, dict) or not _KEYS_OF_A_PRESET & document.keys():
         return None

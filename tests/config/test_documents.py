@@ -5,7 +5,7 @@ import json
 import pytest
 
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document, write_file
+from onetrainer_gradio.config.documents import from_document, parse, read_file, read_json_list, to_document, write_file
 from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError
 
 
@@ -98,3 +98,20 @@ def test_a_configuration_is_frozen():
     """A run's settings cannot be changed under it."""
     with pytest.raises(ValueError, match="frozen"):
         TrainConfig().epochs = 3
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    """Editors on Windows write one; it is no part of the settings."""
+    path = tmp_path / "config.json"
+    path.write_bytes(b'\xef\xbb\xbf{"epochs": 3}')
+    assert read_file(path) == {"epochs": 3}
+    path.write_bytes(b'\xef\xbb\xbf[{"name": "cats"}]')
+    assert read_json_list(path) == [{"name": "cats"}]
+
+
+def test_a_list_that_is_nested_without_end_is_no_list(tmp_path):
+    """It is refused by name like every other file that cannot be read."""
+    path = tmp_path / "concepts.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ConfigFileError, match=r"concepts\.json"):
+        read_json_list(path)

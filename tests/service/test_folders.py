@@ -79,6 +79,14 @@ def test_nothing_outside_the_allowed_folders_is_seen(data: Path, tmp_path: Path)
     assert browser.places() == [{"title": "Data folder", "path": str(data)}, {"title": "other", "path": str(other)}]
 
 
+def test_what_the_system_refuses_to_look_at_is_named(data: Path) -> None:
+    """A name that no disk can hold is an error about that path, or leads to the folder above it."""
+    browser, name = FolderBrowser(data), "a" * 5000
+    with pytest.raises(PathNotFoundError, match="cannot be read"):
+        browser.list(name)
+    assert browser.list(f"Pictures/{name}", nearest=True).path == str(data / "Pictures")
+
+
 def test_a_huge_folder_is_cut_and_says_so(tmp_path: Path) -> None:
     """The first thousand are listed, the rest counted; a search finds what was left out."""
     for number in range(1010):

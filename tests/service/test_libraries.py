@@ -81,7 +81,7 @@ def test_what_is_no_folder_or_not_allowed_is_refused(tmp_path: Path, presets: Pa
     with pytest.raises(ForbiddenPathError):
         libraries.add(presets)
     free = Libraries(tmp_path / "libraries.json")
-    for folder in ("", presets / "mine.json", tmp_path / "nowhere"):
+    for folder in ("", presets / "mine.json", tmp_path / "nowhere", "~nobody_of_that_name/x", "a\0b", "a" * 5000):
         with pytest.raises(ConfigValueError) as caught:
             free.add(folder)
         assert caught.value.path == "folder"
@@ -92,8 +92,9 @@ def test_a_damaged_file_or_a_lost_folder_keeps_nothing_from_working(tmp_path: Pa
     """A file that cannot be read is listed with the reason; a folder that is away offers nothing until it is back."""
     libraries = Libraries(tmp_path / "libraries.json")
     libraries.add(presets)
-    (presets / "broken.json").write_text("{")
-    assert "cannot be read" in dict(libraries.presets())["OneTrainer/broken"]["note"]
+    for broken in ("{", '{"model_type": ' + "[" * 100_000):
+        (presets / "broken.json").write_text(broken)
+        assert "cannot be read" in dict(libraries.presets())["OneTrainer/broken"]["note"]
     with pytest.raises(ConfigFileError):
         libraries.read("OneTrainer/broken")
     (presets / "broken.json").write_text('{"learning_rate": 1}')
