@@ -155,6 +155,6 @@ def _make_thumbnail(source: Path, target: Path, width: int, sample_id: str) -> N
             small.thumbnail((width, 4 * width))
             out = io.BytesIO()
             small.save(out, "WEBP", quality=_WEBP_QUALITY, method=2)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise SampleNotFoundError(f"The file of sample {sample_id} is no readable picture: {error}", value=sample_id) from error
     write_atomic(target, out.getvalue(), durable=False)
