@@ -12,7 +12,7 @@ from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, CommandAccepted, Open, SampleId
 from onetrainer_gradio.api.training import accepted
 from onetrainer_gradio.api.wire import WireResponse
-from onetrainer_gradio.config import SampleConfig
+from onetrainer_gradio.service.new_sample import new_sample
 
 router = APIRouter(prefix="/api/samples", tags=["samples"], responses=ERRORS)
 
@@ -49,14 +49,23 @@ def sample_default(service: Service) -> dict[str, Any]:
 def sample_custom(
     service: Service, params: Annotated[dict[str, Any], Body(openapi_examples={"plain": {"value": {"prompt": "a red house"}}})]
 ) -> dict[str, Any]:
-    """Paint one picture with the given parameters (those of a configured sample)."""
-    return accepted(service, service.sample_custom(params))
+    """Paint one picture with the given parameters (those of a configured sample).
+
+    What is left out is as it suits the model that trains: see `/api/samples/parameters`.
+    """
+    return accepted(service, service.sample_custom(new_sample(service) | params))
 
 
 @router.get("/parameters", response_model=dict[str, Any])
-def parameters() -> dict[str, Any]:
-    """The defaults of a custom sample's parameters."""
-    return SampleConfig().model_dump(mode="json")
+def parameters(
+    service: Service,
+    model_type: Annotated[
+        str,
+        Query(description="As STABLE_DIFFUSION_15; left out: that of the model that trains now, else of the settings."),
+    ] = "",
+) -> dict[str, Any]:
+    """What the parameters of a sample are when nothing else is said: they go by the model type."""
+    return new_sample(service, model_type)
 
 
 @router.get("/list", response_model=SampleList)

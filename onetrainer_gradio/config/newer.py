@@ -71,7 +71,7 @@ class Newer:
 
     ``source`` names the checkout in sentences, ``key`` changes with anything here. ``lacking`` are the paths that it does not
     know, ``names`` the values that it knows beyond ours (path -> names), ``methods`` the training methods of each model type that
-    has more there than here.
+    has more there than here, ``samples`` what a new sample prompt of each model type begins with there.
     """
 
     source: str = ""
@@ -80,6 +80,7 @@ class Newer:
     lacking: frozenset[str] = frozenset()
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     methods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    samples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def setting(self, path: str) -> NewerSetting | None:
         """The additional setting at a path."""
@@ -138,6 +139,10 @@ def follow(schema: dict[str, Any], newer: Newer) -> dict[str, Any]:
             place["x-lacking"] = True
     for setting in newer.settings.values():
         _add(schema, setting, newer.source)
+    samples = schema["properties"]["samples"]
+    for model_type, begins in newer.samples.items():
+        known = {name: value for name, value in begins.items() if name in samples["items"]["properties"]}
+        samples["x-new-by"]["values"].setdefault(model_type, {}).update(known)
     if any("[]" not in path for path in newer.settings):
         schema["x-tabs"].append({"key": GROUP, "title": "Newer settings"})
         about = f"Settings that {newer.source} has and this panel does not describe yet. They go to OneTrainer as they are."

@@ -27,6 +27,8 @@ that the form lives on. At a setting:
     key -> schema of what a map can hold.
 ``x-fresh``
     a new element leaves it out, the server draws a value.
+``x-new-by``
+    at a list: ``{"by": path, "values": {...}}``: what a new element has other than its defaults, by the value of another setting.
 
 At the root:
 
@@ -180,6 +182,8 @@ def _additions(entry: Entry) -> dict[str, Any]:
         added["x-unit-of"] = setting.unit_of
     if setting.choices_by:
         added["x-choices-by"] = {"by": list(setting.choices_by.by), "choices": plain(setting.choices_by.choices)}
+    if setting.new_by_type:
+        added["x-new-by"] = {"by": MODEL_TYPE, "values": plain(setting.new_by_type)}
     if setting.kind == "layer_preset":
         prefix = entry.path.removesuffix("layer_filter_preset")
         added["x-writes"] = {name: f"{prefix}{name}" for name in ("layer_filter", "layer_filter_regex")}

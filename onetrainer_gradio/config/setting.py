@@ -41,6 +41,8 @@ class Setting:
         the label follows that of the object it stands in: "UNet: weight precision".
     ``fresh``
         each new object draws a value of its own.
+    ``new_by_type``
+        of a list: model type -> what a new element has other than its defaults.
     ``infinite``
         the word ``inf`` is a value too.
     ``keys``
@@ -71,6 +73,7 @@ class Setting:
     shown: Mapping[str, tuple[Any, ...] | Only | OwnerRule] = field(default_factory=dict)
     named: bool = False
     fresh: bool = False
+    new_by_type: Mapping[Any, Mapping[str, Any]] = field(default_factory=dict)
     infinite: bool = False
     keys: tuple[str, ...] = ()
     levels: Mapping[str, Level] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from onetrainer_gradio.config.optimizer import TrainOptimizerConfig
 from onetrainer_gradio.config.part import TrainModelPartConfig
 from onetrainer_gradio.config.quantization import QuantizationConfig
 from onetrainer_gradio.config.sample import SampleConfig
+from onetrainer_gradio.config.sample_defaults import SAMPLE_DEFAULTS
 from onetrainer_gradio.config.secret import SecretsConfig
 from onetrainer_gradio.config.setting import Settings, setting
 from onetrainer_gradio.config.visibility import (
@@ -1264,6 +1265,7 @@ class TrainConfig(Settings):
         group="sampling",
         level="basic",
         kind="list",
+        new_by_type=SAMPLE_DEFAULTS,
     )
     sample_after: int = setting(
         10,

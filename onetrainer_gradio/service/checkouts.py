@@ -432,8 +432,9 @@ def newer_of(facts: CheckoutFacts, source: str) -> Newer:
         lacking=frozenset(compared.lacking),
         names=dict(_newer_names(facts)),
         methods={name: tuple(dict.fromkeys((*_our_methods(name), *theirs))) for name, theirs in methods.items()},
+        samples=facts.sample_defaults,
     )
-    content = (str(facts.folder), source, found.settings, sorted(found.lacking), found.names, found.methods)
+    content = (str(facts.folder), source, found.settings, sorted(found.lacking), found.names, found.methods, found.samples)
     return replace(found, key=hashlib.sha256(repr(content).encode()).hexdigest()[:16])
 
 

@@ -71,6 +71,25 @@ def test_a_custom_sample_takes_parameters_and_refuses_bad_ones(panel):
     assert panel.client.get("/api/samples/parameters").json()["diffusion_steps"] > 0
 
 
+def test_what_is_left_out_of_a_custom_sample_goes_by_the_model_type(panel):
+    """A type that is named; or that of the settings; while a run goes on, that of its model."""
+    named = panel.client.get("/api/samples/parameters?model_type=HUNYUAN_VIDEO").json()
+    assert [named[key] for key in ("width", "height", "diffusion_steps", "cfg_scale")] == [848, 480, 30, 6.0]
+    assert panel.client.get("/api/samples/parameters?model_type=WHO_KNOWS").json()["width"] == 512
+    panel.training()
+    usual = panel.client.get("/api/samples/parameters").json()
+    assert (usual["width"], usual["cfg_scale"], usual["noise_scheduler"]) == (512, 7.5, "EULER_A")
+    panel.client.put("/api/config/current", json={"config": {"model_type": "SANA"}})
+    assert panel.client.get("/api/samples/parameters").json() == usual
+    reply = panel.client.post("/api/samples/custom", json={"prompt": "a cat", "diffusion_steps": 12}).json()
+    assert panel.client.get(f"/api/commands/{reply['command_id']}?wait=10").json()["outcome"] == "done"
+    sample = panel.client.get("/api/samples/list?kind=custom").json()["samples"][0]
+    assert [sample[key] for key in ("diffusion_steps", "cfg_scale", "noise_scheduler")] == [12, 7.5, "EULER_A"]
+    panel.client.post("/api/training/stop")
+    panel.service.wait_for(lambda state: not state["process_running"], 20)
+    assert panel.client.get("/api/samples/parameters").json()["width"] == 1024
+
+
 def test_sampling_without_a_run_is_refused(panel):
     assert panel.client.post("/api/samples/default").status_code == 409
     assert panel.client.post("/api/samples/custom", json={"prompt": "x"}).status_code == 409

@@ -90,6 +90,35 @@ def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: 
     expect(page.locator('[data-row="force_circular_padding"]')).to_contain_text("OneTrainer does not have this setting")
 
 
+def test_a_new_sample_prompt_begins_as_the_model_wants_it(visitor: Visitor, panel: Panel) -> None:
+    """With the numbers of the model type, of a checkout its own; so does a picture of one's own where there is no prompt."""
+    panel.change(samples=[])
+    page = visitor.open("samples")
+    page.get_by_text("Paint a picture of your own").click()
+    expect(page.locator("#og-custom-cfg_scale")).to_have_value("7.5")
+    page.locator("#og-custom-seed").fill("7")
+    panel.change(model_type="NEW_MODEL_9")
+    expect(page.locator("#og-custom-width")).to_have_value("640")
+    expect(page.locator("#og-custom-negative_prompt")).to_have_value("grainy")
+    expect(page.locator("#og-custom-seed")).to_have_value("7")
+    page.get_by_role("tab", name="Configuration").click()
+    for count, (engine, model, values) in enumerate(
+        (
+            ("auto", "NEW_MODEL_9", [640, 512, 12]),
+            ("auto", "STABLE_DIFFUSION_XL_10_BASE", [896, 1024, 22]),
+            ("builtin", "FLUX_2", [1024, 1024, 30]),
+        )
+    ):
+        page.locator('[data-group="model"]').click()
+        page.locator("#og-engine").select_option(engine)
+        page.locator("#og-f-model_type").select_option(model)
+        page.locator('[data-group="sampling"]').click()
+        page.get_by_role("button", name="Add sample prompt").click()
+        expect(page.locator(f"#og-f-samples-{count}-width")).to_have_value(str(values[0]))
+        sample = panel.get("api/config/current")["config"]["samples"][-1]
+        assert [sample[key] for key in ("width", "height", "diffusion_steps")] == values
+
+
 def test_the_form_follows_another_choice_at_once(visitor: Visitor, panel: Panel) -> None:
     """With the built-in engine the settings of the checkout leave the form, and come back with it."""
     page = visitor.open()

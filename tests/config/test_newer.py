@@ -28,6 +28,7 @@ NEWER = Newer(
     lacking=frozenset({"masked_training", "optimizer.beta1", "no_such_path"}),
     names={"model_type": ("MODEL_OF_NEXT_YEAR",), "learning_rate_scheduler": ("WAVES",)},
     methods={"MODEL_OF_NEXT_YEAR": ("LORA",), "FLUX_2": ("FINE_TUNE", "LORA", "EMBEDDING")},
+    samples={"MODEL_OF_NEXT_YEAR": {"width": 640, "negative_prompt": "grainy", "no_field": 1}, "SANA": {"width": 896}},
 )
 
 
@@ -175,6 +176,14 @@ def test_a_newer_model_type_is_offered_under_its_own_name_with_everything():
     assert "MODEL_OF_NEXT_YEAR" in properties["masked_training"].get("x-shown", {}).get("model_type", ["MODEL_OF_NEXT_YEAR"])
     assert "MODEL_OF_NEXT_YEAR" in properties["layer_filter_preset"]["x-choices-by"]["choices"]
     assert "WAVES" in properties["learning_rate_scheduler"]["enum"]
+
+
+def test_a_new_sample_begins_as_the_checkout_says():
+    """By model type, over what we know of it; what the form has no field for is left out."""
+    begins = follow(form_schema(), NEWER)["properties"]["samples"]["x-new-by"]["values"]
+    assert begins["MODEL_OF_NEXT_YEAR"] == {"width": 640, "negative_prompt": "grainy"}
+    assert (begins["SANA"]["width"], begins["SANA"]["height"], begins["SANA"]["diffusion_steps"]) == (896, 1024, 20)
+    assert begins["FLUX_2"]["width"] == 1024
 
 
 def test_without_a_checkout_the_form_is_as_it_was():

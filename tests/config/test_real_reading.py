@@ -20,6 +20,7 @@ from onetrainer_gradio.config.enums import Optimizer
 from onetrainer_gradio.config.models import MODELS
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.config.presets import load_preset, preset_files
+from onetrainer_gradio.config.sample_defaults import SAMPLE_DEFAULTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,6 +40,16 @@ for document, migrate in json.load(open(sys.argv[1])):
         packed = config.to_pack_dict(secrets=False) if config.concepts is not None and config.samples is not None else None
         answers.append([config.to_settings_dict(secrets=False), packed, said.getvalue()])
 json.dump(answers, open(sys.argv[2], "w"))
+"""
+
+
+# Writes what a new sample of each model type is.
+BEGINNER = """
+import json, os, sys
+sys.path[0] = os.getcwd()
+from modules.util.config.SampleConfig import SampleConfig
+from modules.util.enum.ModelType import ModelType
+json.dump({str(each): SampleConfig.default_values(each).to_dict() for each in ModelType}, open(sys.argv[1], "w"))
 """
 
 
@@ -110,3 +121,13 @@ def test_concepts_and_samples_have_their_defaults(tmp_path: Path) -> None:
     here = to_document(ours, packed=True)
     assert differences(packed["concepts"], here["concepts"]) == []
     assert differences(packed["samples"], here["samples"]) == []
+
+
+def test_new_samples_begin_as_in_its_window(tmp_path: Path) -> None:
+    """Size, steps, guidance and sampler of every model type."""
+    checkout = inspect(Path(os.environ[PATH_VARIABLE]))
+    command = [str(checkout.python), "-c", BEGINNER, str(tmp_path / "answers.json")]
+    subprocess.run(command, cwd=checkout.folder, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    theirs = json.loads((tmp_path / "answers.json").read_text())
+    for name, begins in SAMPLE_DEFAULTS.items():
+        assert {key: theirs[name.value][key] for key in begins} == begins, name

@@ -33,7 +33,10 @@ import struct
 import threading
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from onetrainer_gradio.commands import (
     BackupNow,
@@ -208,7 +211,7 @@ class _Rehearsal:
             case SampleDefault():
                 result = self.sample("default", command.id)
             case SampleCustom():
-                result = self.sample("custom", command.id, str(command.params.get("prompt", "")))
+                result = self.sample("custom", command.id, command.params)
             case BackupNow():
                 result = self.backup()
             case SaveNow():
@@ -220,7 +223,7 @@ class _Rehearsal:
     def after(self) -> None:
         self.emit(PhaseChanged(phase="paused" if self.paused else "stopping" if self.stopping else "training"))
 
-    def sample(self, kind: str, command_id: str, prompt: str = "a red square") -> str:
+    def sample(self, kind: str, command_id: str, params: Mapping[str, Any] = MappingProxyType({"prompt": "a red square"})) -> str:
         self.emit(PhaseChanged(phase="sampling"))
         path = self.workspace / "samples" / f"{self.samples:04d}-{self.step}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -231,14 +234,14 @@ class _Rehearsal:
                 path=str(path),
                 kind="custom" if kind == "custom" else "default",
                 index=0,
-                prompt=prompt,
+                prompt=str(params.get("prompt", "")),
                 negative_prompt="",
                 width=32,
                 height=24,
                 seed=42,
-                diffusion_steps=20,
-                cfg_scale=7.0,
-                noise_scheduler="DDIM",
+                diffusion_steps=params.get("diffusion_steps", 20),
+                cfg_scale=params.get("cfg_scale", 7.0),
+                noise_scheduler=params.get("noise_scheduler", "DDIM"),
                 global_step=self.step,
                 epoch=self.step // self.epoch_steps,
                 epoch_step=self.step % self.epoch_steps,

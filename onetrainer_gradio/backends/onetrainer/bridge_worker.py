@@ -312,6 +312,7 @@ def read_facts() -> dict[str, Any]:
         "fields": rows,
         "enums": enums,
         "model_types": [str(item) for item in ModelType],
+        "sample_defaults": read_sample_defaults(ModelType),
         "versions": library_versions(),
     }
 
@@ -327,6 +328,19 @@ def read_methods() -> dict[str, list[str]]:
         str(model_type): [str(method) for method in TrainingMethod if asked(model_type, method) is not None]
         for model_type in ModelType
     }
+
+
+def read_sample_defaults(model_types: Any) -> dict[str, dict[str, Any]]:
+    """What a new sample of each model type begins with: the values in which the types differ."""
+    from modules.util.config.SampleConfig import SampleConfig
+
+    usual = plain(SampleConfig.default_values())
+    try:
+        every = {str(model_type): plain(SampleConfig.default_values(model_type)) for model_type in model_types}
+    except TypeError:  # older revisions begin with the same values for every model
+        return {}
+    differ = [name for name in usual if any(each.get(name) != usual[name] for each in every.values())]
+    return {model_type: {name: each[name] for name in differ} for model_type, each in every.items()} if differ else {}
 
 
 # ---------------------------------------------------------------------------------------------------------------- driving

@@ -22,7 +22,7 @@ from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.config.walk import element_class, fields_of, settings_class
 from onetrainer_gradio.errors import CheckoutError
 
-FORMAT = 1
+FORMAT = 2
 _NOT_COMPARED = ("secrets", "cloud")
 
 
@@ -41,7 +41,8 @@ class CheckoutFacts:
     """What a checkout knows.
 
     ``fields`` are by dotted path (``concepts[].image.enable_crop_jitter`` for the elements of lists); ``methods`` gives for each
-    model type the training methods that it can train. ``problem`` says why it cannot train at all, should its settings load
+    model type the training methods that it can train, ``sample_defaults`` what a new sample prompt of it begins with (empty for
+    revisions that make no difference). ``problem`` says why it cannot train at all, should its settings load
     but its trainer not. ``presets``, ``concept_files`` and ``sample_files`` are absolute.
     """
 
@@ -55,6 +56,7 @@ class CheckoutFacts:
     presets: tuple[Path, ...] = ()
     concept_files: tuple[Path, ...] = ()
     sample_files: tuple[Path, ...] = ()
+    sample_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
 
@@ -180,6 +182,7 @@ def _facts(checkout: Checkout, body: Mapping[str, Any]) -> CheckoutFacts:
         presets=tuple(sorted((folder / "training_presets").rglob("*.json"))),
         concept_files=tuple(sorted((folder / "training_concepts").glob("*.json"))),
         sample_files=tuple(sorted((folder / "training_samples").glob("*.json"))),
+        sample_defaults={name: dict(begins) for name, begins in body.get("sample_defaults", {}).items()},
         versions=dict(body.get("versions", {})),
         problem=str(body.get("problem", "")),
     )

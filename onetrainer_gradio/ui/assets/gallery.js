@@ -5,9 +5,12 @@ import { button, el, format, icon, openDialog, say, show, toast } from './dom.js
 
 const PAGE = 60;
 const MOST_ENLARGED = 4;
+// what the form for a picture of one's own takes from the first sample prompt, or the model
+const BEGINS = ['negative_prompt', 'width', 'height', 'diffusion_steps', 'cfg_scale', 'seed', 'noise_scheduler'];
 
 export function mount(place) {
   const inputs = {};
+  const own = new Set(); // of these, what somebody typed or took from a picture: it stays
   const groups = el('div', { class: 'og-groups' });
   const empty = el('p', { class: 'og-empty' }, 'No samples yet. They appear here while a run paints its sample prompts; the prompts are under ',
     el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }), ' › Samples.');
@@ -168,15 +171,29 @@ export function mount(place) {
       if (!may && !waiting) say(why, now?.why?.sample || '');
       else if (may && why.textContent === now?.why?.sample) say(why, '');
     }
-    /** Begin with the sizes and values of the first sample prompt: they fit the model. */
-    async function begin() {
-      const [{ config }, schema] = await Promise.all([api('GET', 'api/config/current'), api('GET', 'api/config/schema')]);
-      const samplers = schema.properties.samples.items.properties.noise_scheduler.enum;
-      inputs.noise_scheduler.replaceChildren(...samplers.map((value) => el('option', { value, text: value })));
-      const [first] = config.samples || [];
-      if (first) for (const name of ['width', 'height', 'diffusion_steps', 'cfg_scale', 'seed', 'noise_scheduler']) inputs[name].value = first[name];
+    node.addEventListener('input', ({ target }) => own.add(target.id.slice('og-custom-'.length)));
+    async function samplers() {
+      const schema = await api('GET', 'api/config/schema');
+      const names = schema.properties.samples.items.properties.noise_scheduler.enum;
+      inputs.noise_scheduler.replaceChildren(...names.map((value) => el('option', { value, text: value })));
     }
-    begin().catch((error) => { if (error.status !== 0) throw error; });
+    /** The values of the first sample prompt, or else those that suit the model: of the run that goes on, or of the settings. */
+    async function begin() {
+      const run = store.state?.is_training && store.state.run_id;
+      const [{ config }, usual] = await Promise.all([api('GET', run ? `api/runs/${encodeURIComponent(run)}` : 'api/config/current'), api('GET', 'api/samples/parameters')]);
+      const [first] = config.samples || [];
+      const values = first ? { ...usual, ...first, negative_prompt: '' } : usual;
+      for (const name of BEGINS) if (!own.has(name)) inputs[name].value = values[name];
+    }
+    const offline = (error) => { if (error.status !== 0) throw error; };
+    const again = () => { if (node.open) begin().catch(offline); };
+    samplers().then(begin).catch(offline);
+    node.addEventListener('toggle', again);
+    on('config', again);
+    let run = store.state?.run_id;
+    on('training_state', () => {
+      if (run !== store.state?.run_id) { run = store.state?.run_id; again(); }
+    });
     on('training_state', allow);
     on('connection', allow);
     on('sample_custom', () => { if (waiting) { waiting = ''; say(why, 'Painted.'); } });
@@ -190,7 +207,9 @@ export function mount(place) {
   }
   function reuse(sample) {
     for (const [name, input] of Object.entries(inputs)) {
-      if (input.type !== 'checkbox' && sample[name] !== undefined) input.value = sample[name];
+      if (input.type === 'checkbox' || sample[name] === undefined) continue;
+      input.value = sample[name];
+      own.add(name);
     }
     place.querySelector('.og-fold').open = true;
     inputs.prompt.focus();

@@ -1,7 +1,7 @@
 // Settings that hold several values of their own: lists of objects as cards, pairs of names and values, maps of known keys.
 
 import { idOf, message, row } from './field.js';
-import { blank, copyOf, same, shownAs, textOf } from './settings.js';
+import { copyOf, same, shownAs, textOf } from './settings.js';
 import { button, el, say, show } from './dom.js';
 
 // from how many cards on there is a filter
@@ -32,7 +32,7 @@ export function list(settings, field) {
   const items = () => settings.shownValue(path) || [];
   const node = el('div', { class: 'og-list', dataset: { row: path } },
     el('div', { class: 'og-card-head' }, el('div', { class: 'og-grow' }, el('h4', { text: field.label }), el('p', { class: 'og-help', text: field.help })), filter, back,
-      button(`Add ${one}`, { icon: 'add', kind: 'small', onclick: () => { open.add(items().length); change([...items(), blank(field.schema.items)]); } })),
+      button(`Add ${one}`, { icon: 'add', kind: 'small', onclick: () => { open.add(items().length); change([...items(), settings.newElement(field)]); } })),
     errors, empty, cards);
   let open = new Set(items().length === 1 ? [0] : []);
   const unfolded = new Set(groups.slice(0, 1).map((group) => group.key));

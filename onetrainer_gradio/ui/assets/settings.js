@@ -42,7 +42,7 @@ export function fieldsOf(schema, prefix = '') {
 }
 
 /** A new element of a list, from the defaults of its schema; what the server draws is left out. */
-export function blank(schema) {
+function blank(schema) {
   return Object.fromEntries(Object.entries(schema.properties).filter(([, property]) => !property['x-fresh']).map(([key, property]) => [key, property.properties ? blank(property) : property.default]));
 }
 
@@ -204,6 +204,12 @@ export class Settings {
   fieldAt(path) {
     const [, list, rest] = /^(.*?)\.\d+\.(.+)$/.exec(path) || [];
     return list ? this.inner.get(list)?.find((field) => field.path === rest) : this.byPath.get(path);
+  }
+
+  /** A new element of a list: its defaults, and what goes with the present model. */
+  newElement({ schema }) {
+    const by = schema['x-new-by'];
+    return { ...blank(schema.items), ...by?.values[this.value(by.by)] };
   }
 
   labelOf(path) {

@@ -49,6 +49,14 @@ def test_a_newer_checkout_tells_what_is_new_what_is_gone_and_what_changed(tmp_pa
     assert facts.config_version == 12
 
 
+def test_what_a_new_sample_begins_with_is_read_by_model_type(tmp_path):
+    """The values in which the types differ, for each of them; nothing for a revision that makes no difference."""
+    begins = facts_of(tmp_path, newer=True).sample_defaults
+    assert begins["NEW_MODEL_9"] == {"width": 640, "diffusion_steps": 12, "negative_prompt": "grainy"}
+    assert begins["SANA"] == {"width": 512, "diffusion_steps": 30, "negative_prompt": ""}
+    assert facts_of(tmp_path / "older").sample_defaults == {}
+
+
 def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
     """The second reading starts nothing; a changed module makes it ask again."""
     folder = set_up(tmp_path / "OneTrainer")
