@@ -195,6 +195,7 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
     """The settings that a command line stands for."""
     from onetrainer_gradio.api.guard import allowed_hosts
 
+    hosts = allowed_hosts(options.public_hosts)
     return PanelSettings(
         data_folder=options.data,
         in_process=options.in_process,
@@ -202,14 +203,14 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
         checkouts=options.checkouts,
         find_checkouts=options.find_checkouts,
         # whoever names a checkout names a program to run: elsewhere than on this machine that is the operator's alone
-        closed_checkouts=options.share or options.hosted or not is_loopback(options.host),
+        closed_checkouts=options.share or options.hosted or not all(map(is_loopback, (options.host, *hosts))),
         allowed_roots=options.allow,
         demo=options.demo,
         config_file=options.config,
         access=AccessSettings(
             password=options.password,
             token=options.token,
-            hosts=allowed_hosts(options.public_hosts),
+            hosts=hosts,
             hosted=options.hosted,
             sessions_file=options.data / "sessions.json",
         ),

@@ -353,6 +353,8 @@ def test_a_free_port_is_free():
         (PanelOptions(host="0.0.0.0"), True),
         (PanelOptions(share=True), True),
         (PanelOptions(hosted=True), True),
+        (PanelOptions(public_hosts=("panel.example.org",)), True),
+        (PanelOptions(public_hosts=("localhost",)), False),
     ],
 )
 def test_only_a_panel_of_this_machine_takes_checkouts_from_its_page(options: PanelOptions, closed: bool) -> None:
