@@ -45,7 +45,7 @@ class CheckoutList(BaseModel):
     """The known checkouts."""
 
     checkouts: list[Checkout]
-    can_add: bool = Field(description="Whether others can be added; where others may use the panel only its start does so.")
+    can_add: bool = Field(description="Whether checkouts can be added and removed; where others use the panel its start names them.")
 
 
 class EngineChoice(BaseModel):

@@ -95,8 +95,8 @@ class Sources:
 class Checkouts:
     """The known checkouts, those of the command line first. Safe from any thread.
 
-    With ``closed``, none can be added by hand: whoever adds one lets its Python be run on this machine. ``changed`` is called,
-    outside of the lock, when the list or what is known of a checkout changed.
+    With ``closed``, none can be added or removed by hand: whoever adds one lets its Python be run on this machine. ``changed``
+    is called, outside of the lock, when the list or what is known of a checkout changed.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Checkouts:
 
     @property
     def can_add(self) -> bool:
-        """Whether checkouts can be added by hand."""
+        """Whether checkouts can be added and removed by hand."""
         return not self._closed
 
     # which there are
@@ -200,10 +200,18 @@ class Checkouts:
         """Know a checkout no more; nothing of it is deleted, and it is not found by itself again.
 
         :raises CheckoutNotFoundError: when it is not known.
+        :raises ForbiddenPathError: when checkouts may only be named at the start: it could not be added again.
         """
         known = self.get(which)
+        if self._closed:
+            raise ForbiddenPathError(
+                "Checkouts cannot be removed from this panel from the page",
+                value=str(known.folder),
+                expected="the checkouts of the start",
+                change="start the panel without it (--no-find-onetrainer leaves out those that are found)",
+            )
         with self._lock:
-            del self._known[known.folder]
+            self._known.pop(known.folder, None)
             self._forgotten.add(known.folder)
             self._forget_what_is_known(known.folder)
             self._remember()

@@ -116,6 +116,8 @@ def test_a_panel_for_others_takes_checkouts_from_its_start_only(data: Path, newe
         checkouts.add(newer_one)
     with pytest.raises(ForbiddenPathError):
         checkouts.try_out("/etc")
+    with pytest.raises(ForbiddenPathError, match="cannot be removed"):
+        checkouts.remove(checkouts.all()[0].id)
     assert [known.folder for known in checkouts.all()] == [newer_one]
 
 

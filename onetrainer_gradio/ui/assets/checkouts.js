@@ -57,7 +57,7 @@ export async function checkoutsCard() {
       show(form, may);
       show(closed, !may);
       const unfolded = new Set([...list.querySelectorAll('details[open]')].map((each) => each.dataset.key));
-      list.replaceChildren(...checkouts.map((each) => entry(each, unfolded)));
+      list.replaceChildren(...checkouts.map((each) => entry(each, unfolded, may)));
     } catch (error) {
       if (error.status !== 0) throw error;
     }
@@ -73,7 +73,7 @@ export async function checkoutsCard() {
     }
   }
 
-  function entry(checkout, unfolded) {
+  function entry(checkout, unfolded, may) {
     const { settings } = checkout;
     const path = `${BASE}/${encodeURIComponent(checkout.id)}`;
     const chosen = store.engine?.choice === `onetrainer:${checkout.id}`;
@@ -98,7 +98,7 @@ export async function checkoutsCard() {
       el('div', { class: 'og-buttons' },
         button(chosen ? 'Trains all runs' : 'Train with it', { kind: 'small', disabled: chosen || !checkout.usable, title: chosen ? 'Chosen as the engine of all runs' : 'Choose it as the engine of all runs', onclick: () => act('PUT', 'api/engines', { engine: `onetrainer:${checkout.id}` }, `${checkout.title} trains from now on.`) }),
         button('Check again', { icon: 'reset', kind: 'small', title: 'After an update or an installation', onclick: () => act('POST', `${path}/check`, {}) }),
-        button('Remove', { icon: 'trash', kind: 'small', onclick: async () => {
+        may && button('Remove', { icon: 'trash', kind: 'small', onclick: async () => {
           if (await confirmed(`Forget ${checkout.title}?`, 'The panel will not use it any more. Nothing in its folder is deleted.', 'Forget it')) act('DELETE', path);
         } })));
   }
