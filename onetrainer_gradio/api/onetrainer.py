@@ -45,7 +45,7 @@ class CheckoutList(BaseModel):
     """The known checkouts."""
 
     checkouts: list[Checkout]
-    can_add: bool = Field(description="Whether checkouts can be added and removed; where others use the panel its start names them.")
+    can_add: bool = Field(description="Whether some can be added and removed; where others use the panel its start names them.")
 
 
 class EngineChoice(BaseModel):

@@ -129,8 +129,10 @@ class Checkouts:
 
     def _first(self, sources: Sources, kept: Any) -> Iterator[Known]:
         seen: set[Path] = set()
-        given = (Known(_absolute(folder), origin="command line") for folder in sources.given)
-        added = (Known(Path(entry["folder"]), Path(entry["python"]) if entry.get("python") else None) for entry in _entries(kept))
+        added = [Known(Path(entry["folder"]), Path(entry["python"]) if entry.get("python") else None) for entry in _entries(kept)]
+        named = {known.folder: known.python for known in added}
+        folders = map(_absolute, sources.given)
+        given = (Known(folder, named.get(folder), "command line") for folder in folders)
         found = (Known(_absolute(folder), origin="found") for folder in sources.search())
         for known in (*given, *added, *found):
             is_there = known.origin != "found" or (known.folder / checkouts.NEEDED_FILES[0]).is_file()

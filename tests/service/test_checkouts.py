@@ -106,6 +106,8 @@ def test_a_checkout_without_an_environment_is_kept_and_says_so(data: Path, tmp_p
     told = checkouts.describe(checkouts.add(folder, python))
     assert (told["usable"], told["python"], told["named_python"]) == (True, str(python), str(python))
     assert Checkouts(data).all()[0].python == python
+    (given,) = Checkouts(data, Sources([folder])).all()
+    assert (given.origin, given.python) == ("command line", python)
     assert checkouts.wait(PATIENCE_S)
 
 
