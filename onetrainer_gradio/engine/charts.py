@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy
 from torch.utils.tensorboard import SummaryWriter
+
+from onetrainer_gradio.engine.failures import translate
+from onetrainer_gradio.events import Warned
 
 FLUSH_S = 15
 
@@ -29,18 +33,43 @@ class Charts(Protocol):
 
 
 class TensorBoardCharts:
-    """One folder of event files per start of a run."""
+    """One folder of event files per start of a run.
 
-    def __init__(self, folder: Path) -> None:
-        self._writer = SummaryWriter(str(folder), flush_secs=FLUSH_S)
+    Charts that cannot be written (a full disk, a folder that is gone) are a warning, and the run goes on without them.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[Warned], None]) -> None:
+        self._folder = folder
+        self._warn = warn
+        self._writer: SummaryWriter | None = None
+        with self._survived():
+            self._writer = SummaryWriter(str(folder), flush_secs=FLUSH_S)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
+        with self._survived():
+            for tag, value in values.items():
+                if self._writer is not None:
+                    self._writer.add_scalar(tag, value, step)
 
     def image(self, tag: str, image: Any, step: int) -> None:
-        self._writer.add_image(tag, numpy.asarray(image.convert("RGB")), step, dataformats="HWC")
-        self._writer.flush()
+        with self._survived():
+            if self._writer is not None:
+                self._writer.add_image(tag, numpy.asarray(image.convert("RGB")), step, dataformats="HWC")
+                self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with self._survived():
+            if self._writer is not None:
+                self._writer.close()
+
+    @contextmanager
+    def _survived(self) -> Iterator[None]:
+        """The writer's own thread meets the error; it comes up in a later call, and in every one from then on."""
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            known = translate(error)
+            cause = known.message if known else str(error)
+            text = f"The charts cannot be written; the training goes on without them. {cause}"
+            self._warn(Warned(code="charts", message=text, path=str(self._folder)))

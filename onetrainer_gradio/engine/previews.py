@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from onetrainer_gradio.config import SampleConfig, TrainConfig
 from onetrainer_gradio.engine.charts import Charts
 from onetrainer_gradio.engine.ema import MovingAverage
+from onetrainer_gradio.engine.failures import translate
 from onetrainer_gradio.engine.families.family import Family, Painting
 from onetrainer_gradio.engine.files import safe_name, timestamp, whole_file
 from onetrainer_gradio.engine.samplers import SAMPLERS
@@ -146,7 +147,10 @@ class Previews:
             "epoch": state.epoch,
             "epoch_step": state.epoch_step,
         }
-        _write(path, image, picture_format, facts)
+        try:
+            _write(path, image, picture_format, facts)
+        except OSError as error:  # a full disk costs the picture, not the run
+            raise translate(error) or error from error
         if self.config.samples_to_tensorboard and kind == "default" and not postfix:
             self.charts.image(f"sample{index} - {prompt}", image, state.global_step)
         self.voice.say(

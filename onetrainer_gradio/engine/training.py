@@ -275,7 +275,8 @@ class Training:
     def _open_outputs(self, validated: Dataset | None) -> None:
         config, voice = self.config, self.voice
         workspace = Path(config.workspace_dir)
-        self.charts = charts = TensorBoardCharts(workspace / "tensorboard" / f"{config.save_filename_prefix}{timestamp()}")
+        folder = workspace / "tensorboard" / f"{config.save_filename_prefix}{timestamp()}"
+        self.charts = charts = TensorBoardCharts(folder, voice.warn)
         header = header_of(config, self.family.title, self.family.architecture)
         writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, self.method.groups(), self.ema, header)
         self.outputs = Outputs(config, self.method, writer, self.ema, header, voice)

@@ -19,6 +19,7 @@ from onetrainer_gradio.errors import DatasetError, DiskFullError, OutOfMemoryErr
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), OutOfMemoryError, "main memory"),
         (MemoryError(), OutOfMemoryError, "main memory"),
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), DiskFullError, "/data/x"),
+        (OSError(errno.ENOSPC, "No space left on device"), DiskFullError, "left on the disk."),
         (SafetensorError("IO error: No space left on device (os error 28)"), DiskFullError, "no space"),
         (
             RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file data/1"),

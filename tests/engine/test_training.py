@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -277,6 +278,40 @@ def test_charts_carry_onetrainers_tags(configured, train, tmp_path):
     rates = [scalar.value for scalar in events.Scalars("lr/unet_lora")]
     assert rates == pytest.approx([1e-3 * (1 - (step + 1) / 6) for step in range(6)], abs=1e-9)  # those of the next step
     assert [step.learning_rates[0] for step in recorder.steps] == pytest.approx([1e-3 * (1 - s / 6) for s in range(6)])
+
+
+@pytest.mark.slow
+def test_samples_that_cannot_be_written_are_a_warning_and_the_run_goes_on(configured, train, tmp_path, plain):
+    """What a full disk refuses is told; a command for one is refused with the reason."""
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "samples").write_text("a file is in the way")
+    recorder, desk = Recorder(), Desk()
+    command = SampleDefault()
+    after_step(recorder, desk, 2, command)
+    config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH")
+    outcome, recorder = train(config, recorder, desk)
+    assert (outcome, len(recorder.losses)) == ("completed", len(plain.losses))
+    (warned,) = [event for event in recorder.of(Warned) if event.code == "sampling_failed"]
+    assert "A file could not be read or written" in warned.message
+    assert recorder.answer(command).outcome == "refused"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the writer's own thread meets it first
+def test_charts_that_cannot_be_written_are_a_warning_and_the_run_goes_on(configured, train, tmp_path, plain):
+    """Their folder goes away after the first step, as with a disk that breaks or fills up: the losses are the same."""
+    folder = tmp_path / "workspace" / "tensorboard"
+
+    def lose(event):
+        if isinstance(event, StepDone) and event.update_step == 1:
+            shutil.rmtree(folder)
+            folder.write_text("a file is in the way")
+
+    outcome, recorder = train(configured(), Recorder(lose))
+    assert outcome == "completed"
+    assert recorder.losses == pytest.approx(plain.losses)
+    (warned,) = [event for event in recorder.of(Warned) if event.code == "charts"]
+    assert "the training goes on without them" in warned.message
+    assert warned.path.startswith(str(folder))
 
 
 @pytest.mark.slow
