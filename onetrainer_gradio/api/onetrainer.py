@@ -31,6 +31,9 @@ class Checkout(Open):
     id: str = ""
     folder: str
     usable: bool = Field(description="Whether nothing is known that would keep it from training.")
+    config_version: int | None = Field(description="Version of its settings; null where it is not told.")
+    panel_config_version: int = Field(description="Version of the settings of this panel.")
+    version_note: str = Field(description="What it means that the two differ; empty where they do not.")
     problems: list[dict[str, Any]] = Field(description="What is missing, each with what to do about it.")
 
 

@@ -25,6 +25,7 @@ from onetrainer_gradio.config.documents import read_json_list
 from onetrainer_gradio.config.enums import ModelType, Name
 from onetrainer_gradio.config.models import MODELS
 from onetrainer_gradio.config.newer import NOTHING_NEWER, Kind, Newer, NewerSetting
+from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.visibility import MODEL_TYPE
 from onetrainer_gradio.config.walk import without_none
 from onetrainer_gradio.errors import CheckoutError, CheckoutNotFoundError, ConfigNotFoundError, ForbiddenPathError
@@ -42,7 +43,7 @@ PRESET_FOLDER = "training_presets"
 # list of the settings -> folder of the checkout that holds files of such lists
 LIST_FOLDERS = {"concepts": "training_concepts", "samples": "training_samples"}
 
-__all__ = ["LIST_FOLDERS", "PRESET_FOLDER", "Checkouts", "Known", "Sources", "about", "newer_of", "usual_places"]
+__all__ = ["LIST_FOLDERS", "PRESET_FOLDER", "Checkouts", "Known", "Sources", "about", "newer_of", "usual_places", "version_note"]
 
 Look = Callable[[Path, Path | None], Checkout]
 Read = Callable[[Checkout, Path], CheckoutFacts]
@@ -76,6 +77,11 @@ class _Reading:
     error: str = ""
     change: str = ""
     revision: str = ""
+
+
+_UNREADABLE = _Reading(
+    "failed", error="What it told of its settings cannot be understood", change="look at the terminal of the panel; check it again"
+)
 
 
 @dataclass(frozen=True)
@@ -300,9 +306,7 @@ class Checkouts:
                 return
             reading.state = "reading"
             self._waiting.append(known)
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._read_waiting, name="checkouts", daemon=True)
-                self._worker.start()
+            self._read_on()
         self._tell()
 
     def check(self, which: str) -> Known:
@@ -338,11 +342,24 @@ class Checkouts:
                     self._idle.notify_all()
                     return
                 known = self._waiting.popleft()
-            reading = self._read_one(known)
-            with self._lock:
-                if known.folder in self._known:
-                    self._readings[known.folder] = reading
+            reading = _UNREADABLE
+            try:
+                reading = self._read_one(known)
+            finally:  # what nobody foresaw ends this thread: the next reading takes another
+                with self._idle:
+                    if known.folder in self._known:
+                        self._readings[known.folder] = reading
+                    if reading is _UNREADABLE:
+                        self._worker = None
+                        self._read_on()
+                        self._idle.notify_all()
             self._tell()
+
+    def _read_on(self) -> None:
+        """A thread for what waits to be read; the lock is held."""
+        if self._worker is None and self._waiting:
+            self._worker = threading.Thread(target=self._read_waiting, name="checkouts", daemon=True)
+            self._worker.start()
 
     def _read_one(self, known: Known) -> _Reading:
         looked = self.look(known, not_older_s=0)
@@ -427,8 +444,28 @@ def about(looked: Checkout) -> dict[str, Any]:
         "branch": looked.branch,
         "modified": looked.modified,
         "config_version": looked.config_version,
+        "panel_config_version": TrainConfig.config_version,
+        "version_note": version_note(looked.config_version),
         "problems": [asdict(problem) for problem in looked.problems],
     }
+
+
+def version_note(version: int | None) -> str:
+    """What it means that the settings of a checkout have another version than ours; empty where they have the same one."""
+    here = TrainConfig.config_version
+    if version is None or version == here:
+        return ""
+    if version > here:
+        return (
+            f"Its settings have version {version}, this panel's version {here}: when a run starts, it translates ours into its "
+            "own. What only it has stands in the form under Expert, in the group “Newer settings”; what it has dropped is marked "
+            "there and has no effect. A newer release of this panel may describe them."
+        )
+    return (
+        f"Its settings have version {version}, this panel's version {here}: it reads ours by their names, without translation. "
+        "What it does not have yet is marked in the form and has no effect with it; what it takes otherwise than it was set is a "
+        "warning of the run. An update of OneTrainer brings the rest."
+    )
 
 
 def newer_of(facts: CheckoutFacts, source: str) -> Newer:

@@ -37,7 +37,8 @@ def change(panel, **changes):
 def test_a_checkout_is_looked_at_added_listed_and_removed(panel, checkout, tmp_path):
     """What is missing is said before and after; a folder without OneTrainer is refused with the reason."""
     looked = panel.client.post("/api/onetrainer/look", json={"folder": str(checkout)}).json()["checkout"]
-    assert (looked["usable"], looked["config_version"]) == (True, 12)
+    assert (looked["usable"], looked["config_version"], looked["panel_config_version"]) == (True, 12, 11)
+    assert "version 12" in looked["version_note"]
     assert panel.client.get(BASE).json() == {"checkouts": [], "can_add": True}
     added = panel.client.post(BASE, json={"folder": str(checkout)}).json()["checkout"]
     assert panel.client.get(f"{BASE}/{added['id']}").json()["checkout"]["folder"] == str(checkout)

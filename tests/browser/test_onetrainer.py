@@ -172,6 +172,7 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     first = card.locator(".og-checkout").first
     expect(first).to_contain_text("Ready")
     expect(first).to_contain_text("1 setting that only it has")
+    expect(first.locator("[data-part=version]")).to_contain_text("version 12, this panel's version 11")
     page.locator("#og-checkout-folder").fill(str(tmp_path))
     card.get_by_role("button", name="Look").click()
     expect(card).to_contain_text("There is no OneTrainer in")
@@ -180,6 +181,7 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     second = card.locator(".og-checkout").nth(1)
     expect(second).to_contain_text("Not ready")
     expect(second).to_contain_text("no Python environment of its own")
+    expect(second.locator("[data-part=version]")).to_have_count(0)
     second.get_by_text("Take over its concepts and sample prompts").click()
     second.get_by_role("button", name="Replace those in the settings").nth(1).click()
     expect(page.locator("#og-toasts")).to_contain_text("is in the settings")

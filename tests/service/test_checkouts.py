@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from onetrainer_gradio.backends.onetrainer.checkout import Checkout
+from onetrainer_gradio.backends.onetrainer.facts import CheckoutFacts, read_facts
 from onetrainer_gradio.config.newer import NewerSetting
 from onetrainer_gradio.errors import (
     CheckoutError,
@@ -16,7 +18,7 @@ from onetrainer_gradio.errors import (
     ConfigNotFoundError,
     ForbiddenPathError,
 )
-from onetrainer_gradio.service.checkouts import Checkouts, Sources
+from onetrainer_gradio.service.checkouts import Checkouts, Sources, version_note
 from tests.backends.onetrainer.standin import environment, set_up
 
 PATIENCE_S = 30.0
@@ -167,6 +169,35 @@ def test_a_checkout_that_cannot_be_imported_says_why(data: Path, tmp_path: Path)
     assert checkouts.usable() == (known,)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(data: Path, tmp_path: Path) -> None:
+    """What nobody foresaw is said at that checkout alone; the others are read, and it can be checked again."""
+    first, second = set_up(tmp_path / "one" / "OneTrainer"), set_up(tmp_path / "two" / "OneTrainer")
+    bad = True
+
+    def read_one(looked: Checkout, cache: Path) -> CheckoutFacts:
+        if bad and looked.folder == first:
+            raise LookupError("something new")
+        return read_facts(looked, cache)
+
+    checkouts = read(Checkouts(data, Sources([first, second]), read=read_one))
+    assert [checkouts.reading(known).state for known in checkouts.all()] == ["failed", "ready"]
+    assert checkouts.describe(checkouts.all()[0])["settings"]["error"]
+    bad = False
+    checkouts.check(str(first))
+    assert checkouts.wait(PATIENCE_S)
+    assert [checkouts.reading(known).state for known in checkouts.all()] == ["ready", "ready"]
+
+
+def test_a_damaged_cache_is_said_to_be_so(data: Path, newer_one: Path) -> None:
+    """An answer in an unknown form is an error of that checkout."""
+    read(Checkouts(data, Sources([newer_one])))
+    (cached,) = (data / "cache" / "onetrainer").glob("*.json")
+    cached.write_text('{"enums": [1]}')
+    checkouts = read(Checkouts(data, Sources([newer_one])))
+    assert "unknown form" in checkouts.describe(checkouts.all()[0])["settings"]["error"]
+
+
 def test_an_update_of_the_checkout_is_noticed(data: Path, tmp_path: Path) -> None:
     """When its revision changes, the next look reads its settings again."""
     folder = set_up(tmp_path / "OneTrainer")
@@ -214,6 +245,23 @@ def test_a_run_can_note_which_checkout_it_used(data: Path, newer_one: Path) -> N
     assert record["python"] == str(newer_one / "venv/bin/python")
     assert record["config_version"] == 12
     assert record["versions"]["python"]
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (12, ("version 12, this panel's version 11", "translates", "“Newer settings”", "dropped")),
+        (10, ("version 10, this panel's version 11", "by their names", "does not have yet", "warning of the run")),
+        (11, ()),
+        (None, ()),
+    ],
+)
+def test_another_version_of_the_settings_is_explained(version: int | None, words: tuple[str, ...]) -> None:
+    """In sentences that say what becomes of the settings; nothing where it is the same, or not told."""
+    said = version_note(version)
+    assert bool(said) == bool(words)
+    for each in words:
+        assert each in said
 
 
 def test_an_unreadable_list_does_not_keep_the_panel_from_starting(data: Path) -> None:

@@ -34,7 +34,7 @@ export async function checkoutsCard() {
     try {
       const { checkout } = await api('POST', 'api/onetrainer/look', place());
       const wrong = checkout.problems.filter((problem) => problem.severity === 'error');
-      tell(wrong.length ? wrong.map(sentence).join(' ') : `OneTrainer, configuration version ${checkout.config_version ?? 'unknown'}${checkout.revision ? `, revision ${checkout.revision.slice(0, 7)}` : ''}. It can be used.`, wrong.length ? 'bad' : '');
+      tell(wrong.length ? wrong.map(sentence).join(' ') : `OneTrainer, configuration version ${checkout.config_version ?? 'unknown'}${checkout.revision ? `, revision ${checkout.revision.slice(0, 7)}` : ''}. It can be used.${checkout.version_note ? ` ${checkout.version_note}` : ''}`, wrong.length ? 'bad' : '');
     } catch (error) {
       tell(error.message, 'bad');
     }
@@ -85,6 +85,7 @@ export async function checkoutsCard() {
     return el('article', { class: 'og-checkout', dataset: { checkout: checkout.id } },
       el('div', { class: 'og-checkout-head' }, el('span', { class: 'og-label', text: checkout.title }), el('span', { class: 'og-badge', dataset: { tone }, text: state }),
         el('span', { class: 'og-muted og-mono', text: checkout.folder })),
+      checkout.version_note && el('p', { class: 'og-small warn', dataset: { part: 'version' }, text: checkout.version_note }),
       problems.length > 0 && el('ul', {}, problems.map((problem) => el('li', { class: problem.severity === 'error' ? 'bad' : 'warn', text: sentence(problem) }))),
       el('dl', { class: 'og-facts og-columns' }, facts(checkout).map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: value })))),
       settings.newer?.length > 0 && fold('newer', `${count(settings.newer.length, 'setting')} that only it has`,
