@@ -40,6 +40,9 @@ _NOT_THERE = frozenset({"checkout_missing", "checkout_not_onetrainer"})
 
 PRESET_FOLDER = "training_presets"
 
+_NOT_READ = "What it told of its settings cannot be understood"
+_LOOK_AT = "look at the terminal of the panel, then check it again"
+
 # list of the settings -> folder of the checkout that holds files of such lists
 LIST_FOLDERS = {"concepts": "training_concepts", "samples": "training_samples"}
 
@@ -77,11 +80,6 @@ class _Reading:
     error: str = ""
     change: str = ""
     revision: str = ""
-
-
-_UNREADABLE = _Reading(
-    "failed", error="What it told of its settings cannot be understood", change="look at the terminal of the panel; check it again"
-)
 
 
 @dataclass(frozen=True)
@@ -342,14 +340,14 @@ class Checkouts:
                     self._idle.notify_all()
                     return
                 known = self._waiting.popleft()
-            reading = _UNREADABLE
+            reading = None
             try:
                 reading = self._read_one(known)
             finally:  # what nobody foresaw ends this thread: the next reading takes another
                 with self._idle:
                     if known.folder in self._known:
-                        self._readings[known.folder] = reading
-                    if reading is _UNREADABLE:
+                        self._readings[known.folder] = reading or _Reading("failed", error=_NOT_READ, change=_LOOK_AT)
+                    if reading is None:
                         self._worker = None
                         self._read_on()
                         self._idle.notify_all()

@@ -88,7 +88,7 @@ def read_facts(checkout: Checkout, cache_folder: Path, timeout_s: float = 120) -
             _keep(cached, body)
     try:
         return _facts(checkout, body)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckoutError(f"OneTrainer in {checkout.folder} told its settings in an unknown form ({error!r}).") from error
 
 
