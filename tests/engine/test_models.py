@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from onetrainer_gradio.engine.families.original_layout import to_original
 from onetrainer_gradio.engine.hub import Hub
@@ -159,6 +160,25 @@ def test_a_file_that_is_no_model_is_named(configured, train, tmp_path):
     train(config, max_steps=1)
     with pytest.raises(ModelFormatError, match=r"lora\.safetensors"):
         train(configured(base_model_name=config.output_model_destination, huggingface_cache_dir=cache))
+
+
+@pytest.mark.parametrize("name", ["broken.safetensors", "settings.json"])
+def test_a_file_that_is_no_model_is_named_before_anything_is_fetched(configured, train, tmp_path, name):
+    """Without the hub, too, it is the file that is wrong."""
+    file = tmp_path / name
+    file.write_bytes(b"{}" * 100)
+    with pytest.raises(ModelFormatError, match=re.escape(name)):
+        train(configured(base_model_name=str(file), offline_mode=True, huggingface_cache_dir=str(tmp_path / "empty")))
+
+
+def test_a_single_file_without_the_hub_says_what_it_lacks(configured, train, tmp_path):
+    """The name of a repository that nobody entered is explained by the file that needs it."""
+    file = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(1)}, file)
+    with pytest.raises(ModelNotFoundError, match="holds weights only") as raised:
+        train(configured(base_model_name=str(file), offline_mode=True, huggingface_cache_dir=str(tmp_path / "empty")))
+    assert str(file) in raised.value.message
+    assert HUB_NAME in raised.value.message
 
 
 def test_a_full_backup_is_a_model_of_its_own(configured, train):

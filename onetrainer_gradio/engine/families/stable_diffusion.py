@@ -14,7 +14,7 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -30,13 +30,14 @@ from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.hub import Hub
 from onetrainer_gradio.engine.noise import draw_noise, generalized_offset_psi
 from onetrainer_gradio.engine.samplers import scheduler_of
-from onetrainer_gradio.errors import ModelFormatError
+from onetrainer_gradio.errors import ModelFormatError, ModelNotFoundError
 
 CFG_RESCALE = 0.7
 """Guidance rescale of preview pictures (arXiv 2305.08891, section 3.4), the value that OneTrainer uses."""
 
 CONFIGS_OF_SINGLE_FILES = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 """A single file holds weights only; tokenizer and layout come from here."""
+_CHECKPOINTS = (".ckpt", ".pt", ".pth", ".bin")
 
 _SMALL = ("model_index.json", "scheduler/*.json", "tokenizer/*", "*/config.json")
 _WEIGHTS = {
@@ -399,9 +400,10 @@ def _from_folder(
 def _from_file(config: TrainConfig, file: Path, hub: Hub, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-    layout = hub.locate(CONFIGS_OF_SINGLE_FILES, _SMALL)
-    progress(0, 1, file.name)
     try:
+        _look_into(file)
+        layout = _layout_of_single_files(file, hub)
+        progress(0, 1, file.name)
         pipeline = StableDiffusionPipeline.from_single_file(
             str(file), config=str(layout), local_files_only=True, safety_checker=None, torch_dtype=torch.float32
         )
@@ -426,6 +428,29 @@ def _from_file(config: TrainConfig, file: Path, hub: Hub, progress: Callable[[in
             "tokenizer": [file_identity(found) for found in sorted((layout / "tokenizer").iterdir())],
         },
     }
+
+
+def _look_into(file: Path) -> None:
+    """Raises what is wrong with a file before anything is fetched for it."""
+    if file.suffix == ".safetensors":
+        with safe_open(file, "pt"):
+            pass
+    elif file.suffix not in _CHECKPOINTS:
+        raise ValueError(f"a model's file ends in {', '.join(('.safetensors', *_CHECKPOINTS))}")
+
+
+def _layout_of_single_files(file: Path, hub: Hub) -> Path:
+    """:raises ModelNotFoundError: when it was not fetched before, and cannot be now."""
+    try:
+        return hub.locate(CONFIGS_OF_SINGLE_FILES, _SMALL)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(
+            f"The file '{file}' holds weights only, and what belongs to them (tokenizer, layout) is missing: {error.message}",
+            path="base_model_name",
+            value=str(file),
+            expected=f"a model in diffusers layout, or access to '{CONFIGS_OF_SINGLE_FILES}' once",
+            change="turn 'Offline' off, check the connection, or choose a model in diffusers layout",
+        ) from error
 
 
 def _dtype(config: TrainConfig, part: str) -> torch.dtype:
