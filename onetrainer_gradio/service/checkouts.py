@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import threading
 import time
 from collections import deque
@@ -139,7 +140,7 @@ class Checkouts:
         given = (Known(folder, named.get(folder), "command line") for folder in folders)
         found = (Known(_absolute(folder), origin="found") for folder in sources.search())
         for known in (*given, *added, *found):
-            is_there = known.origin != "found" or (known.folder / checkouts.NEEDED_FILES[0]).is_file()
+            is_there = known.origin != "found" or os.path.isfile(known.folder / checkouts.NEEDED_FILES[0])
             if known.folder not in seen and is_there and not (known.origin == "found" and known.folder in self._forgotten):
                 seen.add(known.folder)
                 yield known

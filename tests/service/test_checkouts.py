@@ -79,6 +79,18 @@ def test_those_of_the_command_line_come_first(data: Path, newer_one: Path, tmp_p
     ]
 
 
+def test_a_usual_place_that_cannot_be_looked_at_is_passed_over(data: Path, newer_one: Path, tmp_path: Path) -> None:
+    """A folder of somebody else, or a path that no disk can hold, does not keep the panel from starting."""
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0)
+    places = [tmp_path / ("a" * 5000), locked / "OneTrainer", newer_one]
+    checkouts = Checkouts(data, Sources(search=lambda: places))
+    locked.chmod(0o755)
+    assert [known.folder for known in checkouts.all()] == [newer_one]
+    assert checkouts.try_out(places[0]).problems[0].code == "checkout_missing"
+
+
 @pytest.mark.parametrize(("content", "words"), [(None, "does not exist"), ("README.md", "no OneTrainer")])
 def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, content: str | None, words: str) -> None:
     """The message says what is not there and what to give instead; nothing is remembered."""

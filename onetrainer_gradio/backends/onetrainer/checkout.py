@@ -104,7 +104,7 @@ def usual_places() -> Iterator[Path]:
 
 def find() -> Checkout | None:
     """The first checkout in the usual places, usable ones before others; None where there is none at all."""
-    known = [inspect(place) for place in dict.fromkeys(usual_places()) if (place / NEEDED_FILES[0]).is_file()]
+    known = [inspect(place) for place in dict.fromkeys(usual_places()) if os.path.isfile(place / NEEDED_FILES[0])]
     return next((checkout for checkout in known if checkout.usable), known[0] if known else None)
 
 
@@ -125,19 +125,18 @@ def require(checkout: Checkout) -> Path:
 
 
 def _folder_problems(folder: Path) -> Iterator[Finding]:
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
+    if not os.path.isdir(folder):
         yield Finding(
             "error",
             "checkout",
-            f"The folder {folder} {what}.",
+            f"The folder {folder} {_what_it_is(folder)}.",
             str(folder),
             "the folder that OneTrainer was cloned or unpacked into",
             "give the folder that holds start-ui and modules",
             code="checkout_missing",
         )
         return
-    missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
+    missing = [name for name in NEEDED_FILES if not os.path.isfile(folder / name)]
     if len(missing) == len(NEEDED_FILES):
         yield Finding(
             "error",
@@ -160,12 +159,22 @@ def _folder_problems(folder: Path) -> Iterator[Finding]:
         )
 
 
+def _what_it_is(path: Path) -> str:
+    try:
+        os.stat(path)
+    except PermissionError:
+        return "may not be opened by this user"
+    except (OSError, ValueError):
+        return "does not exist"
+    return "is a file"
+
+
 def _interpreter(folder: Path, python: Path | None) -> tuple[Path | None, list[Finding]]:
     if python is None and (named := os.environ.get(PYTHON_VARIABLE)):
         python = Path(named)
     if python is not None:
         python = Path(os.path.abspath(python.expanduser()))
-        if not os.access(python, os.X_OK) or python.is_dir():
+        if not os.access(python, os.X_OK) or os.path.isdir(python):
             text = f"{python} is no program that can be run."
             expected, change = "a Python interpreter", "give the path of OneTrainer's Python"
             return None, [Finding("error", "checkout_python", text, str(python), expected, change, code="checkout_no_python")]
@@ -174,9 +183,9 @@ def _interpreter(folder: Path, python: Path | None) -> tuple[Path | None, list[F
     for environment in _environments(folder):
         for name in _INTERPRETERS:
             candidate = environment / name
-            if os.access(candidate, os.X_OK) and not candidate.is_dir():
+            if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
                 return candidate, _version_problems(candidate)
-            if candidate.is_symlink():
+            if os.path.islink(candidate):
                 broken = candidate
     if broken is not None:
         text = f"The Python of OneTrainer's environment is gone: {broken} points to {os.path.realpath(broken)}."
