@@ -51,5 +51,8 @@ def _allowed(entry: Entry, path: str, value: Any, config: TrainConfig) -> bool:
         return str(value) in entry.fixed_choices or not applies(entry.conditions, reader(config, path))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return True
-    bounds = ((name, getattr(setting, name)) for name in _BOUNDS)
-    return all(bound is None or _BOUNDS[name][1](value, bound) for name, bound in bounds)
+    for name, (_, holds) in _BOUNDS.items():
+        bound = getattr(setting, name)
+        if bound is not None and not holds(value, bound):
+            return False
+    return True

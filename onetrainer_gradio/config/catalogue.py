@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
@@ -172,6 +173,7 @@ def in_form_order(prefix: str = "") -> Iterator[Entry]:
             yield from in_form_order(f"{entry.path}." if entry.nested else f"{entry.path}[].")
 
 
+@lru_cache(maxsize=8192)
 def pattern(path: str) -> str:
     """The path with ``[]`` for the numbers of elements, as the catalogue has it: concepts.0.path -> concepts[].path."""
     return re.sub(r"\.\d+(?=\.|$)", "[]", path)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from onetrainer_gradio.config.migrations import looks_like_version_0, migrate, m
 from onetrainer_gradio.config.retired import without_retired
 from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.config.walk import Leaf, element_class, fields_of, leaves, settings_class, without_none
+from onetrainer_gradio.config.walk import Leaf, leaves, shapes_of, without_none
 from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Finding
 
 VERSION_KEY = "__version"
@@ -100,7 +100,7 @@ def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
         made = kind.model_validate(values)
     except ValidationError as error:
         raise ConfigInvalidError([_finding(item) for item in error.errors(include_url=False)]) from error
-    if undefined := list(_not_numbers(made)):
+    if undefined := _not_numbers(made):
         # JSON cannot say it, and it is equal to nothing, not even to itself
         raise ConfigInvalidError([_undefined(path) for path in undefined])
     return made
@@ -112,19 +112,23 @@ def _undefined(path: str) -> Finding:
     return Finding("error", path, f"{path} is not a number", "nan", expected, f"set {path} to {expected}")
 
 
-def _not_numbers(value: Any, path: str = "") -> Iterator[str]:
+def _not_numbers(value: Any, path: str = "") -> list[str]:
     """The paths that hold the float that is no number."""
     if isinstance(value, float):
-        if math.isnan(value):
-            yield path
-    elif isinstance(value, Settings):
-        yield from _not_numbers({**value.__dict__, **(value.model_extra or {})}, path)
+        return [path] if math.isnan(value) else []
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Settings):
+        inside = (*value.__dict__.items(), *(value.model_extra or {}).items())
     elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _not_numbers(item, f"{path}.{key}" if path else str(key))
+        inside = value.items()
     elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _not_numbers(item, f"{path}.{index}")
+        inside = enumerate(value)
+    return [
+        undefined
+        for key, item in inside
+        if isinstance(item, (float, Settings, dict, list, tuple))
+        for undefined in _not_numbers(item, f"{path}.{key}" if path else str(key))
+    ]
 
 
 def to_document(config: TrainConfig, *, packed: bool) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def to_document(config: TrainConfig, *, packed: bool) -> dict[str, Any]:
 def plain(config: Settings) -> dict[str, Any]:
     """The object as plain JSON values, each nested object with its version first."""
     values: dict[str, Any] = {VERSION_KEY: config.config_version}
-    for name in fields_of(type(config)):
+    for name in shapes_of(type(config)):
         values[name] = _plain_value(getattr(config, name))
     values.update(config.model_extra or {})
     return values
@@ -226,15 +230,17 @@ def write_file(path: Path, document: dict[str, Any]) -> None:
 
 
 def _overlay(base: Settings, document: dict[str, Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {name: getattr(base, name) for name in fields_of(type(base))}
+    shapes = shapes_of(type(base))
+    values: dict[str, Any] = {name: getattr(base, name) for name in shapes}
     for key, value in document.items():
         if key == VERSION_KEY:
             continue
-        field = fields_of(type(base)).get(key)
+        shape = shapes.get(key)
         current = values.get(key)
         if isinstance(current, Settings) and isinstance(value, dict):
             values[key] = _overlay(current, value)
-        elif field and (element := element_class(field.annotation)) and isinstance(value, list):
+        elif shape and shape.element and isinstance(value, list):
+            element = shape.element
             values[key] = [_overlay(element(), item) if isinstance(item, dict) else item for item in value]
         elif key == "optimizer_defaults" and isinstance(value, dict):
             values[key] = {name: _without_version(item) for name, item in value.items()}
@@ -248,7 +254,7 @@ def _without_version(value: Any) -> Any:
 
 
 def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -> Iterator[Finding]:
-    known = fields_of(kind)
+    known = shapes_of(kind)
     for key, value in document.items():
         path = f"{prefix}{key}"
         if key == VERSION_KEY or path == NOTE_KEY:
@@ -258,13 +264,13 @@ def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -
             change = f"did you mean {prefix}{nearest[0]}?" if nearest else "remove it if it is a mistake"
             yield Finding("warning", path, f"{path} is no known setting; it is kept as it is", value, "a known setting", change)
             continue
-        annotation = known[key].annotation
-        if (nested := settings_class(annotation)) and isinstance(value, dict):
-            yield from _unknown_keys(nested, value, f"{path}.")
-        elif (element := element_class(annotation)) and isinstance(value, list):
+        shape = known[key]
+        if shape.nested and isinstance(value, dict):
+            yield from _unknown_keys(shape.nested, value, f"{path}.")
+        elif shape.element and isinstance(value, list):
             for index, item in enumerate(value):
                 if isinstance(item, dict):
-                    yield from _unknown_keys(element, item, f"{path}.{index}.")
+                    yield from _unknown_keys(shape.element, item, f"{path}.{index}.")
 
 
 def _unknown_name(leaf: Leaf) -> Finding:

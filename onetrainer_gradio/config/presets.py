@@ -87,7 +87,8 @@ def preset_files() -> dict[str, Path]:
     folder = next((folder for folder in PRESET_FOLDERS if folder.is_dir()), None)
     if folder is None:
         return {}
-    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.json")}
+    start = len(folder.parts)
+    found = {"/".join((*path.parts[start:-1], path.stem)): path for path in folder.rglob("*.json")}
     return dict(sorted(found.items(), key=lambda item: (item[0].rpartition("/")[0].lower(), _size(item[0]), item[0])))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.config.walk import element_class, fields_of, settings_class, without_none
+from onetrainer_gradio.config.walk import Shape, fields_of, shapes_of
 from onetrainer_gradio.errors import Finding
 
 # path -> names that OneTrainer knew once and has dropped; it takes the default in their place
@@ -36,36 +36,28 @@ def without_retired(document: dict[str, Any]) -> tuple[dict[str, Any], list[Find
 def _cleared(kind: type[Settings], document: Any, prefix: str, findings: list[Finding], empty: list[str]) -> Any:
     if not isinstance(document, dict):
         return document  # damaged: the validation names it
-    known = fields_of(kind)
+    known = shapes_of(kind)
     cleared: dict[str, Any] = {}
     for key, value in document.items():
         path = f"{prefix}{key}"
-        annotation = known[key].annotation if key in known else None
+        shape = known.get(key)
         if isinstance(value, str) and value in RETIRED_NAMES.get(path, ()):
-            default = getattr(known[key].get_default(call_default_factory=True), "value", "")
+            default = getattr(fields_of(kind)[key].get_default(call_default_factory=True), "value", "")
             message = f"{path} is {value}, which OneTrainer has dropped; {default} takes its place, as it does there"
             findings.append(Finding("warning", path, message, value, "a name in use", f"choose another {path}"))
-        elif annotation is bool and value is None:
+        elif value is None and shape and shape.annotation is bool:
             empty.append(path)
             cleared[key] = False
-        elif annotation is not None:
-            cleared[key] = _cleared_inside(annotation, value, path, findings, empty)
         else:
-            cleared[key] = value
+            cleared[key] = _cleared_inside(shape, value, path, findings, empty) if shape else value
     return cleared
 
 
-def _cleared_inside(annotation: Any, value: Any, path: str, findings: list[Finding], empty: list[str]) -> Any:
-    if nested := settings_class(annotation):
-        return _cleared(nested, value, f"{path}.", findings, empty)
-    if (element := element_class(annotation)) and isinstance(value, list):
-        return [_cleared(element, item, f"{path}.{place}.", findings, empty) for place, item in enumerate(value)]
-    if (kind := _value_class(annotation)) and isinstance(value, dict):
-        return {name: _cleared(kind, item, f"{path}.{name}.", findings, empty) for name, item in value.items()}
+def _cleared_inside(shape: Shape, value: Any, path: str, findings: list[Finding], empty: list[str]) -> Any:
+    if shape.nested:
+        return _cleared(shape.nested, value, f"{path}.", findings, empty)
+    if shape.element and isinstance(value, list):
+        return [_cleared(shape.element, item, f"{path}.{place}.", findings, empty) for place, item in enumerate(value)]
+    if shape.values and isinstance(value, dict):
+        return {name: _cleared(shape.values, item, f"{path}.{name}.", findings, empty) for name, item in value.items()}
     return value
-
-
-def _value_class(annotation: Any) -> type[Settings] | None:
-    """The class of the values of a mapping of objects."""
-    bare = without_none(annotation)
-    return settings_class(get_args(bare)[1]) if get_origin(bare) is dict else None

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from onetrainer_gradio.config.setting import Setting, Settings, declared
 
 
-@dataclass(frozen=True)
-class Leaf:
+class Leaf(NamedTuple):
     """One value of a configuration: its dotted path, value, declaration and annotation."""
 
     path: str
@@ -65,15 +63,51 @@ def fields_of(kind: type[Settings]) -> dict[str, FieldInfo]:
     return kind.model_fields
 
 
-def leaves(config: Settings, prefix: str = "") -> Iterator[Leaf]:
+class Shape(NamedTuple):
+    """What a declared field holds; the classes of the objects ``nested`` in it, in its list or as ``values`` of its mapping."""
+
+    annotation: Any
+    setting: Setting
+    nested: type[Settings] | None
+    element: type[Settings] | None
+    values: type[Settings] | None
+
+
+@cache
+def shapes_of(kind: type[Settings]) -> Mapping[str, Shape]:
+    """The declared fields of a class in order, worked out once: reading a document asks for each of a few hundred many times."""
+    return {
+        name: Shape(
+            field.annotation,
+            declared(field),
+            settings_class(field.annotation),
+            element_class(field.annotation),
+            _value_class(field.annotation),
+        )
+        for name, field in fields_of(kind).items()
+    }
+
+
+def _value_class(annotation: Any) -> type[Settings] | None:
+    bare = without_none(annotation)
+    return settings_class(get_args(bare)[1]) if get_origin(bare) is dict else None
+
+
+def leaves(config: Settings) -> Iterator[Leaf]:
     """Every value below ``config``."""
-    for name, field in fields_of(type(config)).items():
+    found: list[Leaf] = []
+    _collect(config, "", found)
+    return iter(found)
+
+
+def _collect(config: Settings, prefix: str, found: list[Leaf]) -> None:
+    for name, shape in shapes_of(type(config)).items():
         path = f"{prefix}{name}"
         value = getattr(config, name)
-        if isinstance(value, Settings):
-            yield from leaves(value, f"{path}.")
-        elif element_class(field.annotation) and value is not None:
+        if shape.nested and value is not None:
+            _collect(value, f"{path}.", found)
+        elif shape.element and value is not None:
             for index, element in enumerate(value):
-                yield from leaves(element, f"{path}.{index}.")
+                _collect(element, f"{path}.{index}.", found)
         else:
-            yield Leaf(path, value, declared(field), field.annotation)
+            found.append(Leaf(path, value, shape.setting, shape.annotation))

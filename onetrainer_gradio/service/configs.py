@@ -376,7 +376,8 @@ class ConfigStore:
             return None  # written by hand or by a newer version: begin anew rather than not at all
 
     def _first(self, start_with: str | None) -> _Draft:
-        name = next((name for name in (start_with, _FIRST_PRESET) if name in preset_files()), None)
+        presets = preset_files()
+        name = next((name for name in (start_with, _FIRST_PRESET) if name in presets), None)
         document = load_preset(name) if name else self.defaults(ModelType.STABLE_DIFFUSION_15, TrainingMethod.LORA)
         config = _without_secrets(pack(from_document(document)[0], self.base_folder, self._roots))
         return _Draft(config, 1, name, to_document(config, packed=True))
