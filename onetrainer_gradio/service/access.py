@@ -6,11 +6,12 @@ whoever reads it, and a changed password or token ends all of them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import ipaddress
 import json
-import os
+import logging
 import secrets
 import threading
 import time
@@ -19,6 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onetrainer_gradio.errors import CommandLineError, InsecureBindError, NotAuthenticatedError, TooManyAttemptsError
+from onetrainer_gradio.service.atomic import write_json
+
+log = logging.getLogger(__name__)
 
 SESSION_S = 30 * 24 * 3600.0
 MAX_SESSIONS = 1000
@@ -187,12 +191,13 @@ class Access:
         path = self.settings.sessions_file
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(self._sessions, file)
-        temporary.replace(path)
+        try:
+            write_json(path, self._sessions, mode=0o600, durable=False)
+        except OSError as error:
+            # Whoever comes to make room on a full disk gets in all the same; what has ended must not come back.
+            log.warning("Sessions hold until the panel is restarted: %s cannot be written (%s)", path, error)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 class Brake:

@@ -78,6 +78,18 @@ def test_sessions_survive_a_restart_but_not_a_new_password(tmp_path: Path):
     assert not make(sessions_file=file).session_valid(session)
 
 
+def test_a_full_disk_keeps_nobody_out(tmp_path: Path):
+    """A session that cannot be written down holds until the restart; one that was ended does not come back by it."""
+    file = tmp_path / "access" / "sessions.json"
+    access = make(sessions_file=file)
+    session = access.login(PASSWORD, "a")
+    (tmp_path / "access").rename(tmp_path / "away")
+    (tmp_path / "access").touch()  # nothing can be written below a file
+    other = access.login(PASSWORD, "a")
+    access.logout(session)
+    assert (access.session_valid(session), access.session_valid(other)) == (False, True)
+
+
 def test_a_start_link_works_once():
     access = make()
     link = access.new_link()
