@@ -835,11 +835,13 @@ class Drive:
     def tell_written(self, model_format: str, path: str, known: bool, error: BaseException | None) -> None:
         """The saver is back, with an error or without; ``known`` says that something of the name was there before."""
         failure = problem_of(error) if error is not None else "" if os.path.exists(path) else NO_SPACE
-        if model_format == "INTERNAL":
+        internal = model_format == "INTERNAL"
+        # of a backup that failed OneTrainer removes what was written, unless it was interrupted
+        if failure and not known and not (internal and isinstance(error, Exception)):
+            self.remove_half(path)
+        if internal:
             self.backup = (path, failure)  # OneTrainer is not done with it yet
             return
-        if failure and not known:
-            self.remove_half(path)
         size, unread = measured(path) if not failure else (0, "")
         self.tell_save(path, failure or unread, size)
 

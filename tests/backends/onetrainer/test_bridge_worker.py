@@ -1,0 +1,340 @@
+"""What goes wrong in the checkout's Python beside the training itself: it is told, the run ends, and the next one can begin."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from onetrainer_gradio.backends.onetrainer.bridge import Bridge
+from onetrainer_gradio.backends.onetrainer.bridge_worker import Witness, defaults_of
+from onetrainer_gradio.backends.onetrainer.checkout import inspect
+from onetrainer_gradio.backends.onetrainer.resolve import headless
+from onetrainer_gradio.config import RunOptions
+from tests.backends.onetrainer.standin import behave, set_up
+from tests.fakes.configs import small_config
+
+pytestmark = pytest.mark.slow
+
+needs_interrupt = pytest.mark.skipif(sys.platform == "win32", reason="an interrupt is another thing there")
+
+PATIENCE_S, POLL_S = 30.0, 0.02
+Body = dict[str, Any]
+EVERY_2 = {"sample_after": 2, "sample_after_unit": "STEP"}
+
+
+class Line:
+    """The bridge on a stand-in checkout, with nothing of ours between: what is sent, and what comes back."""
+
+    def __init__(self, folder: Path, behaviour: dict[str, object], code: str = "") -> None:
+        self.folder = folder
+        self.checkout = set_up(folder / "OneTrainer", **behaviour)
+        if code:
+            self.insert(code)
+        found = inspect(self.checkout)
+        assert found.python is not None
+        self.bridge = Bridge(found.python, found.folder)
+
+    def insert(self, code: str) -> None:
+        """Something more that the stand-in's trainer does when it starts."""
+        path = self.checkout / "modules" / "trainer" / "GenericTrainer.py"
+        body = "\n".join(f"    {line}" for line in code.splitlines())
+        more = f"\n\ndef more(self):\n{body}\n    started(self)\n\n\nstarted, GenericTrainer.start = GenericTrainer.start, more\n"
+        path.write_text(path.read_text() + more)
+
+    def run(self, on: Callable[[Body], None] = lambda body: None, **settings: object) -> list[Body]:
+        """One run: everything that is said until it is done; ``on`` hears each of it at once."""
+        config = small_config(self.folder, **({"epochs": 1, "tensorboard": False} | settings))
+        self.bridge.send({"type": "run", "config": headless(config, RunOptions()).document})
+        heard: list[Body] = []
+        while not heard or heard[-1]["type"] != "run_done":
+            body = self.bridge.next(PATIENCE_S)
+            assert body is not None, f"it ended: {heard[-3:]}"
+            heard.append(body)
+            on(body)
+        return heard
+
+    def at(self, phase: str, action: Callable[[], None]) -> Callable[[Body], None]:
+        """Acts when the run enters a phase for the first time."""
+        seen = threading.Event()
+
+        def on(body: Body) -> None:
+            if body["type"] == "phase_changed" and body["phase"] == phase and not seen.is_set():
+                seen.set()
+                action()
+
+        return on
+
+    def interrupt_there(self, before: Callable[[], object] = lambda: None) -> None:
+        """Ctrl-C once the stand-in is where it takes its time."""
+
+        def interrupt() -> None:
+            until = time.monotonic() + PATIENCE_S
+            while not (self.checkout / "arrived").exists() and time.monotonic() < until:
+                time.sleep(POLL_S)
+            before()
+            self.bridge.interrupt()
+
+        threading.Thread(target=interrupt, daemon=True).start()
+
+    def ask(self, kind: str, **values: object) -> None:
+        """A command, with its kind as its number."""
+        self.bridge.send({"type": kind, "id": kind, **values})
+
+
+@pytest.fixture
+def line(tmp_path) -> Iterator[Callable[..., Line]]:
+    lines: list[Line] = []
+
+    def begin(code: str = "", **behaviour: object) -> Line:
+        lines.append(Line(tmp_path, behaviour, code))
+        return lines[-1]
+
+    yield begin
+    for one in lines:
+        one.bridge.close()
+
+
+def of(kind: str, heard: list[Body]) -> list[Body]:
+    return [body for body in heard if body["type"] == kind]
+
+
+def warnings(heard: list[Body]) -> list[str]:
+    return [body["code"] for body in of("warned", heard)]
+
+
+def answer(command: str, heard: list[Body]) -> Body:
+    found = [body for body in of("command_answered", heard) if body["command_id"] == command]
+    assert len(found) == 1, f"{command} was answered {len(found)} times"
+    return found[0]
+
+
+def child_of(one: Line) -> int:
+    return int((one.checkout / "child.pid").read_text())
+
+
+# ------------------------------------------------------------------------------------------------------------- the end of a run
+
+
+def test_charts_that_cannot_be_closed_keep_nothing_from_being_put_away(line):
+    """The run's own cause is told, its chart server ends, what could not be put away is said, and the next run trains."""
+    one = line(crash_at=2, close_fails=True, child=True)
+    heard = one.run()
+    assert (heard[-1]["outcome"], heard[-1]["error"]["message"]) == ("failed", "the tensors do not match")
+    assert warnings(heard) == ["clean_up"]
+    assert "the charts are in disorder" in of("warned", heard)[0]["message"]
+    assert not psutil.pid_exists(child_of(one))
+    behave(one.checkout)
+    assert one.run()[-1]["outcome"] == "completed"
+
+
+@needs_interrupt
+def test_an_interrupt_while_it_is_put_away_hides_no_outcome(line):
+    """Charts that never close are left; the run is done with its own cause, its chart server gone, the next run trains."""
+    one = line(crash_at=2, close_hangs=True, child=True)
+    one.interrupt_there()
+    heard = one.run()
+    assert (heard[-1]["outcome"], heard[-1]["error"]["kind"]) == ("failed", "ValueError")
+    assert not psutil.pid_exists(child_of(one))
+    behave(one.checkout)
+    assert one.run()[-1]["outcome"] == "completed"
+
+
+@needs_interrupt
+def test_what_was_asked_for_is_answered_whatever_fails(line):
+    """A command that nothing came of is refused, also where the end of the run goes wrong."""
+    one = line(hang_at=2, close_fails=True)
+    commands = ("sample_custom", "sample_default", "backup_now", "save_now", "pause")
+    one.interrupt_there(lambda: [one.ask(command) for command in commands])
+    heard = one.run()
+    assert (heard[-1]["outcome"], warnings(heard)) == ("interrupted", ["clean_up"])
+    assert {answer(command, heard)["outcome"] for command in commands} == {"refused"}
+
+
+@needs_interrupt
+@pytest.mark.parametrize(
+    ("behaviour", "settings"),
+    [
+        ({"sample_s": 6000}, EVERY_2),
+        ({"write_s": 60}, {"save_every": 2, "save_every_unit": "STEP"}),
+        ({"write_s": 60}, {"backup_after": 2, "backup_after_unit": "STEP"}),
+        ({"hang_at": 2}, {}),
+    ],
+    ids=["painting", "saving", "backing up", "a step"],
+)
+def test_an_interrupt_gets_out_of_everything(line, behaviour, settings):
+    """No listener of ours keeps it; nothing half-written is left, and the next run trains."""
+    one = line(**behaviour, child=True)
+    one.interrupt_there()
+    heard = one.run(**settings)
+    assert (heard[-1]["outcome"], heard[-1]["error"]) == ("interrupted", None)
+    assert warnings(heard) == []
+    written = [path for name in ("backup", "save") for path in (one.folder / "workspace" / name).rglob("*")]
+    assert written == []
+    assert not psutil.pid_exists(child_of(one))
+    behave(one.checkout)
+    assert one.run()[-1]["outcome"] == "completed"
+
+
+@needs_interrupt
+def test_an_interrupt_between_two_runs_ends_it_with_what_it_started(line):
+    """Whatever gets out of the script: it ends, and nothing of its group stays."""
+    one = line(child=True, epoch_steps=1)
+    heard = one.run()
+    assert heard[-1]["outcome"] == "completed"
+    one.bridge.interrupt()
+    assert one.bridge.status(PATIENCE_S) not in (None, 0)
+    assert not psutil.pid_exists(child_of(one))
+
+
+# --------------------------------------------------------------------------------------------------------------- small places
+
+
+def test_a_chart_value_that_is_no_number_is_told_once(line):
+    """It reaches OneTrainer's charts as it is, and the training goes on."""
+    one = line("for step in range(3):\n    self.tensorboard.add_scalar('kourkoutas/beta2', [1, 2], step)")
+    heard = one.run()
+    assert warnings(heard) == ["bridge_scalar"]
+    assert "kourkoutas/beta2" in of("warned", heard)[0]["message"]
+    assert (heard[-1]["outcome"], len(of("step_done", heard))) == ("completed", 5)
+
+
+def test_a_picture_that_was_not_written_is_told(line):
+    """OneTrainer says nothing then; also where nobody asked for it."""
+    one = line(sample_lost=True)
+    heard = one.run(**EVERY_2)
+    assert heard[-1]["outcome"] == "completed"
+    assert [(body["code"], body["message"]) for body in of("warned", heard)] == [
+        ("sampling_failed", "OneTrainer wrote no picture")
+    ]
+
+
+def test_a_picture_of_which_nothing_can_be_told_is_no_secret(line):
+    """A prompt without what our side needs of it: OneTrainer would only print that; whoever asked for the picture is answered."""
+    one = line(no_scale=True, step_s=0.05)
+    heard = one.run(one.at("training", lambda: one.ask("sample_custom", params={"prompt": "x", "width": 8, "height": 8})))
+    assert (heard[-1]["outcome"], warnings(heard)) == ("completed", ["bridge_callback"])
+    assert "cfg_scale" in of("warned", heard)[0]["message"]
+    assert answer("sample_custom", heard)["outcome"] == "refused"
+
+
+@pytest.mark.parametrize("params", [5, ["a prompt"], "a prompt", None])
+def test_parameters_of_another_shape_are_refused(line, params):
+    """The picture is refused with the reason; the training goes on."""
+    one = line(step_s=0.05)
+    heard = one.run(one.at("training", lambda: one.ask("sample_custom", params=params)))
+    assert answer("sample_custom", heard)["outcome"] == "refused"
+    assert "no parameters of a picture" in answer("sample_custom", heard)["reason"]
+    assert heard[-1]["outcome"] == "completed"
+
+
+def test_half_a_file_that_cannot_be_removed_is_told(line):
+    """It could be taken for a whole one."""
+    one = line("def refuse(path):\n    raise PermissionError(13, 'Permission denied', path)\nos.unlink = refuse", save_fails=True)
+    heard = one.run(save_every=2, save_every_unit="STEP")
+    half = Path(of("save_failed", heard)[0]["path"])
+    assert half.is_file()
+    told = [body["message"] for body in of("warned", heard) if body["code"] == "half_written"]
+    assert any(str(half) in message and "Permission denied" in message for message in told)
+
+
+def test_while_paused_a_failure_is_the_commands_own(line):
+    """Memory that is not there to move the model to: the backup is refused with the reason, and the run stays paused."""
+    one = line(step_s=0.05)
+    pause = one.at("training", lambda: one.ask("pause"))
+    backup = one.at("paused", lambda: one.ask("backup_now"))
+
+    def on(body: Body) -> None:
+        pause(body)
+        if body["type"] == "phase_changed" and body["phase"] == "paused":
+            behave(one.checkout, evict_fails=True)
+        backup(body)
+        if body["type"] == "command_answered" and body["command"] == "backup_now":
+            behave(one.checkout)
+            one.ask("stop")
+
+    heard = one.run(on, epochs=200)
+    assert answer("backup_now", heard)["outcome"] == "refused"
+    assert "no memory to move it to" in answer("backup_now", heard)["reason"]
+    assert heard[-1]["outcome"] == "stopped"
+    phases = [body["phase"] for body in of("phase_changed", heard)]
+    assert "training" not in phases[phases.index("paused") :]
+
+
+def test_an_older_revision_backs_up_while_paused_too(line):
+    """Its models know another word for leaving the graphics memory."""
+    one = line(before_evict=True, step_s=0.05)
+    pause = one.at("training", lambda: one.ask("pause"))
+    backup = one.at("paused", lambda: one.ask("backup_now"))
+
+    def on(body: Body) -> None:
+        pause(body)
+        backup(body)
+        if body["type"] == "command_answered" and body["command"] == "backup_now":
+            one.ask("resume")
+
+    heard = one.run(on)
+    assert answer("backup_now", heard)["outcome"] == "done"
+    assert (one.checkout / "moved.txt").read_text() == "cpu"
+    assert heard[-1]["outcome"] == "completed"
+
+
+def test_lines_that_are_no_documents_are_passed_over(line):
+    """What follows them is heard."""
+    one = line()
+    stdin = one.bridge._process.stdin
+    assert stdin is not None
+    stdin.write(b'{"type": "run"\n[1]\n\n7\n')
+    stdin.flush()
+    assert one.run()[-1]["outcome"] == "completed"
+
+
+# ------------------------------------------------------------------------------------------------------------------- its parts
+
+
+def test_a_witness_tells_and_lets_everything_pass():
+    """Without an error it hears that, too."""
+    seen: list[BaseException | None] = []
+    with Witness(seen.append):
+        pass
+    for error in (ValueError("a"), KeyboardInterrupt()):
+        with pytest.raises(type(error)), Witness(seen.append):
+            raise error
+    assert [type(error) for error in seen] == [type(None), ValueError, KeyboardInterrupt]
+
+
+def test_an_interrupt_gets_past_a_witness_that_fails():
+    """Where telling it goes wrong, too; of an ordinary error both are known."""
+
+    def fail(error: BaseException | None) -> None:
+        raise TypeError("cannot tell")
+
+    with pytest.raises(KeyboardInterrupt), Witness(fail):
+        raise KeyboardInterrupt
+    with pytest.raises(TypeError, match="cannot tell") as caught, Witness(fail):
+        raise ValueError("the cause")
+    assert isinstance(caught.value.__context__, ValueError)
+
+
+def test_a_class_that_has_to_be_told_more_has_no_defaults_to_tell():
+    """Anything else that goes wrong there is no matter of course."""
+
+    class Asks:
+        @staticmethod
+        def default_values(model_type: str) -> str:
+            return model_type
+
+    class Fails:
+        @staticmethod
+        def default_values() -> str:
+            raise LookupError("its file is gone")
+
+    assert defaults_of(Asks) is None
+    with pytest.raises(LookupError):
+        defaults_of(Fails)
