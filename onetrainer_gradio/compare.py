@@ -23,16 +23,18 @@ from onetrainer_gradio.config.models import FOLDER_FORMATS
 from onetrainer_gradio.config.presets import load_preset
 from onetrainer_gradio.config.resolve import pack, resolve_paths
 from onetrainer_gradio.errors import CommandLineError, ConfigError, TrainerError
-from onetrainer_gradio.events import RunPlanned
+from onetrainer_gradio.events import RunPlanned, tag
 from onetrainer_gradio.service.atomic import write_json
 from onetrainer_gradio.service.engines import BUILTIN, ONETRAINER
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
+from onetrainer_gradio.terminal import STOPPED, Asked, signals_stop
 
 PROGRAM = "python -m onetrainer_gradio.compare"
 DEFAULT_STEPS = 20
 LOOK_S = 0.5
+READ_S = 120.0
 # Steps at the start that are slow for reasons of their own: kernels are chosen, memory is taken for the first time.
 WARM_UP = 2
 MOST_HEADER_BYTES = 100 << 20
@@ -114,8 +116,8 @@ class Comparison:
             "engines": [_side_dict(side) for side in self.sides],
             "loss": {
                 "steps_compared": len(differences),
-                "largest_difference": max(differences, default=None),
-                "first_difference": differences[0] if differences else None,
+                "largest_difference": max(filter(math.isfinite, differences), default=None),
+                "first_difference": next(filter(math.isfinite, differences[:1]), None),
             },
             "model": {"same_keys": self.same_keys, **_alone(left, right)},
         }
@@ -147,9 +149,10 @@ class Request:
     in_process: bool = False
 
 
-def compare(request: Request, say: TextIO) -> Comparison:
-    """Train with both engines, one after the other.
+def compare(request: Request, say: TextIO, asked: Asked | None = None) -> Comparison:
+    """Train with both engines, one after the other. ``asked`` counts how often somebody asked for an end.
 
+    :raises KeyboardInterrupt: when an end was asked for, once the run that went on has ended.
     :raises CheckoutNotFoundError: when no checkout is named and none is found.
     :raises ConfigInvalidError: when one of them cannot train these settings; nothing is trained then.
     """
@@ -163,7 +166,10 @@ def compare(request: Request, say: TextIO) -> Comparison:
     with TrainerService(settings) as service:
         if request.checkout and request.python:
             service.checkouts.add(request.checkout, request.python)
-        service.checkouts.wait(120.0)
+        asked = asked or Asked()
+        give_up_at = time.monotonic() + READ_S
+        while not (service.checkouts.wait(LOOK_S) or asked.times or time.monotonic() >= give_up_at):
+            pass
         wanted = [RunOptions(backend=request.first), RunOptions(backend=ONETRAINER, checkout=str(request.checkout or ""))]
         plans = []
         for options in wanted:
@@ -172,7 +178,7 @@ def compare(request: Request, say: TextIO) -> Comparison:
             plans.append((config, service.engines.settled(config, options)))
         for config, options in plans:  # both are asked before the first one trains
             service.check(config, options)
-        first, second = (_train(service, config, options, say) for config, options in plans)
+        first, second = (_train(service, config, options, say, asked) for config, options in plans)
         return Comparison(request.name, request.steps, (first, second))
 
 
@@ -190,16 +196,25 @@ def own_folders(config: TrainConfig, folder: Path, steps: int) -> TrainConfig:
     return changed
 
 
-def _train(service: TrainerService, config: TrainConfig, options: RunOptions, say: TextIO) -> Side:
+def _train(service: TrainerService, config: TrainConfig, options: RunOptions, say: TextIO, asked: Asked) -> Side:
+    if asked.times:
+        raise KeyboardInterrupt
     engine = service.engines.title(service.engines.for_run(config, options))
     print(f"Training with {engine} …", file=say, flush=True)
     began = time.time()
     run_id = service.start(config, options)
+    obeyed = 0
     while True:
         state = service.get_state()
         if state["run_id"] == run_id and not state["is_training"] and not state["process_running"]:
             break
+        if asked.times > obeyed and state["can"]["stop"]:
+            obeyed += 1
+            print("Stopping ...", file=say, flush=True)
+            service.stop_training(now=True)  # nothing of it is wanted any more
         time.sleep(LOOK_S)
+    if obeyed:
+        raise KeyboardInterrupt
     return _side(service.runs.get(run_id), engine, began)
 
 
@@ -207,7 +222,7 @@ def _side(run: Run, engine: str, began: float) -> Side:
     state, rows = run.state(), run.metrics.rows(0, run.metrics.count())
     columns = {name: index for index, name in enumerate(run.metrics.columns())}
     losses, seconds, at = ([float(row[columns[name]]) for row in rows] for name in ("loss", "seconds", "at"))
-    planned = next((entry.event() for entry in run.journal.since(0, 500) if isinstance(entry.event(), RunPlanned)), None)
+    planned = next((entry.event() for entry in run.journal.since(0, 1, only=(tag(RunPlanned),))), None)
     return Side(
         engine=engine,
         run_id=run.id,
@@ -270,10 +285,10 @@ def table(comparison: Comparison) -> str:
 
 def _loss_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     left, right = (side.losses for side in comparison.sides)
-    rows = []
+    rows, differences = [], comparison.differences
     for step in range(max(len(left), len(right))):
         pair = [losses[step] if step < len(losses) else None for losses in (left, right)]
-        difference = f"{comparison.differences[step]:.2e}" if None not in pair else ""
+        difference = f"{differences[step]:.2e}" if None not in pair else ""
         rows.append((str(step + 1), *("" if value is None else f"{value:.6f}" for value in pair), difference))
     return rows
 
@@ -311,11 +326,15 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None, out: TextIO | None = None) -> int:
-    """Carry out the command line; the exit status: 0 both completed, 1 one did not, 2 wrong command line or settings."""
+    """Carry out the command line; the exit status: 0 both completed, 1 one did not, 2 wrong command line, 130 stopped."""
     out = out or sys.stdout
     try:
         request, json_file = _request(sys.argv[1:] if argv is None else argv)
-        comparison = compare(request, sys.stderr)
+        with signals_stop() as asked:
+            comparison = compare(request, sys.stderr, asked)
+    except KeyboardInterrupt:
+        print("Stopped: nothing is compared.", file=sys.stderr)
+        return STOPPED
     except (CommandLineError, ConfigError) as error:
         return _complain(error, 2)
     except TrainerError as error:
@@ -346,6 +365,8 @@ def _request(argv: Sequence[str]) -> tuple[Request, Path]:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where everything goes (default: a new folder here)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the numbers go (default: comparison.json in there)")
     given = parser.parse_args(argv)
+    if given.python and not given.onetrainer:
+        raise CommandLineError("--python is an interpreter for a checkout that is named", change="give --onetrainer FOLDER, too")
     name, config = _configuration(given.config)
     out = (given.out or Path(f"comparison-{time.strftime('%Y-%m-%d_%H-%M-%S')}")).expanduser().absolute()
     try:

@@ -22,8 +22,8 @@ LAYERS = (
     ("service",),
     ("api", "ui"),
     ("cli",),
-    ("terminal", "compare"),
-    ("server",),
+    ("terminal",),
+    ("compare", "server"),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import struct
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,9 @@ from onetrainer_gradio.compare import (
 )
 from onetrainer_gradio.config.documents import to_document, write_file
 from onetrainer_gradio.errors import ConfigInvalidError
+from onetrainer_gradio.service.atomic import read_json
+from onetrainer_gradio.service.process import ProcessIdentity
+from onetrainer_gradio.terminal import Asked
 from tests.backends.onetrainer.standin import set_up
 from tests.fakes.configs import small_config
 
@@ -52,6 +58,31 @@ def test_both_train_the_same_and_everything_is_reported(tmp_path: Path) -> None:
     assert "steps per second" in text
     json.dumps(comparison.as_dict())
     assert (tmp_path / "out" / "onetrainer" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path) -> None:
+    """Nothing trains on unseen; the second engine does not begin."""
+    checkout = set_up(tmp_path / "OneTrainer", step_s=0.2)
+    request = Request("small", small_config(tmp_path), 500, tmp_path / "out", checkout, first="onetrainer", in_process=False)
+    asked = Asked()
+
+    def ctrl_c() -> None:
+        while not list((tmp_path / "out" / "panel" / "runs").glob("*/companion.json")):
+            time.sleep(0.05)
+        asked()
+
+    pressed = threading.Thread(target=ctrl_c)
+    pressed.start()
+    with pytest.raises(KeyboardInterrupt):
+        compare(request, io.StringIO(), asked)
+    pressed.join()
+    (run,) = (tmp_path / "out" / "panel" / "runs").iterdir()
+    assert '"reason":"stopped"' in (run / "journal.jsonl").read_text()
+    for role in ("keeper", "worker", "companion"):
+        identity = ProcessIdentity.from_dict(read_json(run / f"{role}.json"))
+        assert identity is not None
+        assert not identity.alive()
 
 
 @pytest.mark.slow
@@ -92,9 +123,9 @@ def test_a_side_that_failed_is_told_with_its_cause() -> None:
     broken = Side("OneTrainer", "run", "failed", "the graphics memory is used up")
     text = table(Comparison("x", 3, (side("a", (float("nan"),)), broken)))
     assert "OneTrainer: failed: the graphics memory is used up" in text
-    assert json.loads(json.dumps(Comparison("x", 3, (side("a", (float("nan"),)), broken)).as_dict()))["engines"][0]["losses"] == [
-        None
-    ]
+    told = Comparison("x", 3, (side("a", (float("nan"), 1.0)), side("b", (1.0, 1.5)))).as_dict()
+    assert json.loads(json.dumps(told, allow_nan=False))["engines"][0]["losses"] == [None, 1.0]
+    assert told["loss"] == {"steps_compared": 2, "largest_difference": 0.5, "first_difference": None}
 
 
 def test_tensors_are_read_from_the_header(tmp_path: Path) -> None:
@@ -115,7 +146,16 @@ def test_tensors_are_read_from_the_header(tmp_path: Path) -> None:
     assert produced("model", tmp_path / "gone") == Produced("model", "gone", 0)
 
 
-@pytest.mark.parametrize("words", [["--steps", "0", "x"], ["x", "--onetrainer", "/no/such/folder"], ["no such preset"], []])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--steps", "0", "x"],
+        ["x", "--onetrainer", "/no/such/folder"],
+        ["SD 1.5/LoRA 8 GB", "--python", sys.executable],
+        ["no such preset"],
+        [],
+    ],
+)
 def test_a_mistake_on_the_command_line_is_status_2(words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Said in one line, before anything is made."""
     assert main([*words, "--out", str(tmp_path / "out")]) == 2
