@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -30,6 +33,8 @@ from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, w
 from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.saved import SavedConfigs
+
+log = logging.getLogger(__name__)
 
 _FIRST_PRESET = "SD 1.5/LoRA 8 GB"
 
@@ -122,16 +127,19 @@ class ConfigStore:
         draft = self._draft
         document = to_document(draft.config, packed=True)
         newer = self._newer()
-        differing = settings_that_differ(draft.origin, document)
-        changed = tuple(path for each in differing for path in _where(each, draft.origin, document, newer))
+        changed = tuple(paths_in_form(settings_that_differ(draft.origin, document), draft.origin, document, newer))
         return ConfigDocument(
             config=document,
             revision=draft.revision,
             name=draft.name,
             problems=tuple(out_of_bounds(draft.config)),
             changed=changed,
-            was={path: _value_in(draft.origin, path, newer) for path in changed},
+            was={path: value_in_form(draft.origin, path, newer) for path in changed},
         )
+
+    def newer(self) -> Newer:
+        """What the checkout that the form follows has beyond ours."""
+        return self._newer()
 
     def patch(self, changes: Mapping[str, Any], revision: int | None = None, *, by: str = "") -> ConfigDocument:
         """Change single settings; ``revision`` is the one that the change was made on (None: whatever it is now).
@@ -358,6 +366,7 @@ class ConfigStore:
     def _opened(self, start_with: str | None) -> _Draft:
         kept = self._restored()
         if kept is None:
+            self._lay_aside()
             return self._first(start_with)
         if start_with and start_with in preset_files() and kept.name != start_with:
             # asked for by name at the start: what was edited before is laid aside, not lost
@@ -371,9 +380,22 @@ class ConfigStore:
             return None
         try:
             config, _ = from_document(kept["config"])
-            return _Draft(config, int(kept["revision"]), kept.get("name"), kept.get("origin") or {})
-        except (KeyError, TypeError, ValueError, ConfigError):
+            name, origin = kept.get("name"), kept.get("origin")
+            return _Draft(
+                config,
+                int(kept["revision"]),
+                name if isinstance(name, str) else None,
+                origin if isinstance(origin, dict) else {},
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, ConfigError):
             return None  # written by hand or by a newer version: begin anew rather than not at all
+
+    def _lay_aside(self) -> None:
+        """Settings that cannot be read are not written over: somebody may read them yet."""
+        aside = self._current_path.with_name("unreadable.json")
+        with contextlib.suppress(OSError):  # there are none
+            os.replace(self._current_path, aside)
+            log.warning("The settings that were edited last cannot be read. They lie in %s; the form begins anew.", aside)
 
     def _first(self, start_with: str | None) -> _Draft:
         presets = preset_files()
@@ -408,17 +430,27 @@ def value_at(document: Any, path: str) -> Any:
     return document
 
 
-def _value_in(document: Any, path: str, newer: Newer) -> Any:
+def value_in_form(document: Any, path: str, newer: Newer) -> Any:
     """As ``value_at``; a setting that only the checkout has is at its default where the document leaves it out."""
     value = value_at(document, path)
     setting = newer.setting(path)
     return setting.default if value is None and setting is not None else value
 
 
-def _where(path: str, before: Any, after: Any, newer: Newer) -> list[str]:
-    """A path that differs as the form has it: for an object that only the checkout has, the settings in it."""
-    inside = [each for each in newer.settings if each.startswith(f"{path}.")] or [path]
-    return [each for each in inside if not newer.setting(each) or _value_in(before, each, newer) != _value_in(after, each, newer)]
+def paths_in_form(paths: Iterable[str], before: Any, after: Any, newer: Newer) -> list[str]:
+    """Paths that differ as the form has them.
+
+    For an object that only the checkout has, the settings in it; for a place within a list or object that is one setting of
+    the checkout, that setting.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        whole = newer.around(path) or path
+        inside = [each for each in newer.settings if each.startswith(f"{whole}.")] or [whole]
+        for each in inside:
+            if not newer.setting(each) or value_in_form(before, each, newer) != value_in_form(after, each, newer):
+                found[each] = None
+    return list(found)
 
 
 def settings_that_differ(before: Any, after: Any) -> list[str]:

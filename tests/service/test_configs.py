@@ -195,11 +195,16 @@ def test_viewers_are_told_of_each_change_and_who_made_it(tmp_path: Path) -> None
 
 def test_an_unreadable_draft_does_not_keep_the_panel_from_starting(tmp_path: Path) -> None:
     """A file that somebody broke by hand is replaced by the defaults."""
-    for text in ("{torn", '{"config": {"epochs": "many"}, "revision": 1}', "[]"):
+    for text in ("{torn", '{"config": {"epochs": "many"}, "revision": 1}', '{"config": 5, "revision": 1}', "[]"):
         path = tmp_path / "config" / "current.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-        assert ConfigStore(tmp_path).current().revision == 1
+        store = ConfigStore(tmp_path)
+        assert store.current().revision == 1
+        store.patch({"epochs": 77})
+        assert (tmp_path / "config" / "unreadable.json").read_text() == text, "it is kept for whoever can read it"
+    path.write_text('{"config": {"epochs": 7}, "revision": 3, "name": ["a"], "origin": 5}')
+    assert ConfigStore(tmp_path).current().config["epochs"] == 7
 
 
 def test_a_preset_asked_for_at_the_start_lays_the_former_draft_aside(tmp_path: Path) -> None:
