@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from onetrainer_gradio.demo import DEMO_FOLDER, MODEL_FOLDER, PICTURES_FOLDER, REMINDERS_FOLDER, layout, world
@@ -86,6 +87,7 @@ def save_model(folder: Path, *, vae: Any, unet: Any, text_encoder: Any, schedule
     scheduler.save_pretrained(folder / "scheduler")
     for name, part in (("vae", vae), ("unet", unet), ("text_encoder", text_encoder)):
         copy.deepcopy(part).half().save_pretrained(folder / name, safe_serialization=True)
+    name_as_elsewhere(folder / "text_encoder" / "model.safetensors")
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes files that only their owner can read
     index = {
@@ -102,6 +104,17 @@ def save_model(folder: Path, *, vae: Any, unet: Any, text_encoder: Any, schedule
         "vae": ["diffusers", "AutoencoderKL"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def name_as_elsewhere(weights: Path) -> None:
+    """Gives a text encoder's tensors the names that they have in published models and that other programs expect.
+
+    Newer transformers read both and write them without their first part.
+    """
+    tensors = load_file(weights)
+    save_file(
+        {f"text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in tensors.items()}, weights, {"format": "pt"}
+    )
 
 
 def write_pictures(folder: Path, scenes: list[world.Scene]) -> None:

@@ -36,6 +36,12 @@ def test_model_and_pictures_take_at_most_ten_megabytes() -> None:
     assert size <= 10_000_000
 
 
+def test_tensors_have_the_names_of_published_models() -> None:
+    """So that every program reads the demo's model, OneTrainer too, whose libraries may be older than ours."""
+    with safe_open(MODEL_FOLDER / "text_encoder" / PARTS["text_encoder"], "pt") as weights:
+        assert {name.partition(".")[0] for name in weights.keys()} == {"text_model"}  # noqa: SIM118
+
+
 def test_the_layout_is_that_of_stable_diffusion_15() -> None:
     """Classes, noise schedule and latent shape are SD1.5's; there is no safety checker."""
     index = json.loads((MODEL_FOLDER / "model_index.json").read_text(encoding="utf-8"))
