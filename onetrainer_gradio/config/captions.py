@@ -76,7 +76,7 @@ def _matching(patterns: Sequence[str], tags: Sequence[str]) -> list[str]:
     for pattern in patterns:
         try:
             fits = re.compile(pattern if _MARKS & set(pattern) else re.escape(pattern)).fullmatch
-        except re.error:
+        except (re.error, OverflowError, RecursionError):
             fits = re.compile(re.escape(pattern)).fullmatch
         found += [tag for tag in tags if fits(tag) or fits(tag.strip("()"))]
     return found

@@ -26,6 +26,17 @@ def patterns_of(layer_filter: str) -> tuple[str, ...]:
     return tuple(pattern.strip() for pattern in layer_filter.split(","))
 
 
+def problem_of(pattern: str) -> str:
+    """Why a text is no regular expression; empty when it is one."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return str(error)
+    except (OverflowError, RecursionError):
+        return "it repeats or nests too much"
+    return ""
+
+
 def select(names: Iterable[str], layer_filter: str, regex: bool) -> Selection:
     """Apply a layer filter as OneTrainer does: a name is taken by the first pattern that fits it.
 
@@ -34,16 +45,16 @@ def select(names: Iterable[str], layer_filter: str, regex: bool) -> Selection:
     :raises ConfigValueError: when a pattern is no regular expression.
     """
     patterns = patterns_of(layer_filter)
-    try:
-        fits = [re.compile(pattern).search if regex and pattern else None for pattern in patterns]
-    except re.error as error:
-        raise ConfigValueError(
-            f"{error.pattern!r} is no pattern for regular expressions: {error}",
-            path="layer_filter",
-            value=layer_filter,
-            expected="a comma list of regular expressions",
-            change="correct it, or turn regular expressions off",
-        ) from error
+    for pattern in patterns if regex else ():
+        if problem := problem_of(pattern):
+            raise ConfigValueError(
+                f"{pattern!r} is no pattern for regular expressions: {problem}",
+                path="layer_filter",
+                value=layer_filter,
+                expected="a comma list of regular expressions",
+                change="correct it, or turn regular expressions off",
+            )
+    fits = [re.compile(pattern).search if regex and pattern else None for pattern in patterns]
     at_work: set[int] = set()
     taken = []
     for name in names:

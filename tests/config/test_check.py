@@ -1,6 +1,7 @@
 """The check before the start says everything else that would fail later, with the setting to change."""
 
 import json
+import math
 import time
 from enum import Enum
 from itertools import cycle, product
@@ -567,6 +568,26 @@ def test_no_number_crashes_the_check(shared_place, value):
         if without_none(leaf.annotation) in (int, float) and not isinstance(leaf.value, bool)
     }
     assert {item.severity for item in findings(shared_place, changes)} >= {"error"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", [0, -1, 1e300, math.inf])
+def test_no_single_number_crashes_the_check(shared_place, value):
+    """Each number alone, far out of its bounds, with everything turned on that counts with it."""
+    counting = {"ema": "CPU", "validation": True, "rolling_backup": True, "dynamic_timestep_shifting": True}
+    for leaf in leaves(config_with(counting)):
+        kind = without_none(leaf.annotation)
+        if isinstance(leaf.value, bool) or kind not in (int, float) or (kind is int and isinstance(value, float)):
+            continue
+        assert isinstance(findings(shared_place, {**counting, leaf.path: value}), tuple)
+
+
+def test_a_pattern_that_is_none_is_a_finding(place):
+    """Whatever is wrong with it, and whatever else asks for the layers that it would take."""
+    quantized = {"training_method": "FINE_TUNE", "output_model_format": "DIFFUSERS", "unet.weight_dtype": "NFLOAT_4"}
+    for pattern in ("(", "a{99999999999}", "(" * 3000):
+        found = findings(place, {**quantized, "layer_filter": pattern, "layer_filter_regex": True}, machine=ADA)
+        assert "layer-filter-regex" in {item.code for item in found}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ def test_a_pattern_is_used_when_it_takes_what_no_earlier_one_took():
     assert select(names, "ff,", False).layers == names
     with pytest.raises(ConfigValueError, match=r"'\(' is no pattern"):
         select(names, "(", True)
+    for pattern, why in (("(?<=a+)b", "fixed-width"), ("a{99999999999}", "too much"), ("(" * 3000, "too much")):
+        with pytest.raises(ConfigValueError, match=why) as caught:
+            select(names, f"ff,{pattern}", True)
+        assert pattern in caught.value.message
 
 
 def test_an_adapter_takes_no_idle_pattern_and_a_fine_tune_no_idle_filter():

@@ -107,7 +107,7 @@ def averaging(plan: Plan) -> Iterator[Finding]:
     config, steps = plan.config, plan.steps
     if config.ema is EMAMode.OFF or not steps:
         return
-    updates = steps // config.gradient_accumulation_steps
+    updates = steps // max(1, config.gradient_accumulation_steps)
     if config.ema_update_step_interval > updates:
         yield found(
             "ema-never-updated",

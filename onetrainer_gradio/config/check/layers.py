@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from onetrainer_gradio.config.check.formats import FUSED_FORMATS
 from onetrainer_gradio.config.check.parts import QUANTIZED
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import DataType, TrainingMethod
-from onetrainer_gradio.config.layer_filter import Selection, patterns_of, select
+from onetrainer_gradio.config.layer_filter import Selection, patterns_of, problem_of, select
 from onetrainer_gradio.config.layer_names import FUSIONS, layer_names
 from onetrainer_gradio.errors import Finding
 
@@ -62,11 +61,7 @@ def pattern_errors(plan: Plan) -> Iterator[Finding]:
 def _problem(pattern: str, regex: bool) -> str:
     if not pattern.isprintable():
         return "it has characters that cannot be seen"
-    try:
-        re.compile(pattern if regex else "")
-    except re.error as error:
-        return str(error)
-    return ""
+    return problem_of(pattern) if regex else ""
 
 
 def nothing_matches(plan: Plan) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from onetrainer_gradio.config.enums import DataType, ModelType, Optimizer, Train
 from onetrainer_gradio.config.layer_filter import select
 from onetrainer_gradio.config.layer_names import layer_names
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
-from onetrainer_gradio.errors import Finding
+from onetrainer_gradio.errors import ConfigValueError, Finding
 
 GGUF = frozenset({DataType.GGUF, DataType.GGUF_A8_FLOAT, DataType.GGUF_A8_INT})
 COMPRESSED = {
@@ -149,7 +148,7 @@ def _overlap(plan: Plan, name: str) -> bool:
     try:
         trained = select(names, config.layer_filter, config.layer_filter_regex)
         quantized = select(names, config.quantization.layer_filter, config.quantization.layer_filter_regex)
-    except re.error:
+    except ConfigValueError:  # a pattern that is none is another finding
         return True
     return bool(set(trained.layers) & set(quantized.layers))
 

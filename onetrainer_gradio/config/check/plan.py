@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -137,7 +138,7 @@ class Plan:
     def per_epoch(self, index: int, concept: ConceptConfig) -> int:
         """How many pictures of a concept enter an epoch."""
         items = len(self.folders[index].items) if index in self.folders else 0
-        if concept.type is ConceptType.VALIDATION or not items:
+        if concept.type is ConceptType.VALIDATION or not items or not math.isfinite(concept.balancing):
             return 0
         return int(concept.balancing) if concept.balancing_strategy == "SAMPLES" else int(concept.balancing * items)
 
