@@ -132,7 +132,7 @@ def changed(service: TrainerService, asked: Asked) -> TrainConfig:
     :raises ConfigInvalidError: when one of them does not fit.
     """
     config = service.configs.train_config()
-    return apply(config, asked.changes) if asked.changes else config
+    return apply(config, asked.changes, service.engines.newer()) if asked.changes else config
 
 
 def _curve(curve: TimestepCurve) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
+from onetrainer_gradio.config.bounds import out_of_bounds
 from onetrainer_gradio.config.buckets import Size, parse_resolution, rounded
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.models import MODELS
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.errors import ConfigValueError
+from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError
 
 TIMESTEPS = 1000
 """Train timesteps of the noise schedules of all model types."""
@@ -27,6 +28,8 @@ _T = ModelType
 _GRID = 4096
 _LATENT, _PATCH = 8, 2
 _SMALLEST_SHAPE = 1e-4
+# The settings that the draw depends on, and that have bounds.
+_DRAW = frozenset({"timestep_shift", "noising_weight", "noising_bias", "min_noising_strength", "max_noising_strength"})
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,15 @@ def probabilities(settings: TimestepSettings) -> list[float]:
             expected="more than -1; 0 is the usual width",
             change="write 0",
         )
-    cumulative = CUMULATIVE[settings.distribution]
+    cumulative = CUMULATIVE.get(settings.distribution)
+    if cumulative is None:
+        raise ConfigValueError(
+            f"How {settings.distribution} draws is not known here",
+            path="timestep_distribution",
+            value=settings.distribution,
+            expected=", ".join((*CUMULATIVE, "HEAVY_TAIL", *WEIGHTS)),
+            change="nothing, if OneTrainer is to train with it",
+        )
     edges = [(_unshifted(step, settings.shift) - low) / (high - low) for step in range(TIMESTEPS + 1)]
     below = [cumulative(min(1.0, max(0.0, edge)), settings.weight, settings.bias) for edge in edges]
     below[-1] = 1.0  # what would come out as the 1000th is drawn as the one before
@@ -266,8 +277,11 @@ class TimestepPlot:
 def timestep_plot(config: TrainConfig, bins: int = 200) -> TimestepPlot:
     """The draw under the settings of ``config``: one curve, or with dynamic shifting one for each resolution.
 
+    :raises ConfigInvalidError: when one of the values is out of its bounds.
     :raises ConfigValueError: when nothing can be drawn with these values.
     """
+    if wrong := [finding for finding in out_of_bounds(config) if finding.path in _DRAW]:
+        raise ConfigInvalidError(wrong)
     settings = TimestepSettings.of(config)
     shift_of = DYNAMIC_SHIFTS.get(config.model_type) if config.dynamic_timestep_shifting else None
     sizes: list[Size | None] = [*_sizes(config)] if shift_of else [None]
@@ -309,7 +323,11 @@ def _overrides(config: TrainConfig) -> list[str]:
 
 def _notes(config: TrainConfig, settings: TimestepSettings, sizes: Sequence[Size | None]) -> Iterator[str]:
     if config.dynamic_timestep_shifting and config.model_type not in DYNAMIC_SHIFTS:
-        yield f"{MODELS[config.model_type].label} has no shift by picture size: the fixed one counts."
+        facts = MODELS.get(config.model_type)
+        if facts is None:
+            yield f"Whether {config.model_type.value} has a shift by picture size is not known here: the fixed one is shown."
+        else:
+            yield f"{facts.label} has no shift by picture size: the fixed one counts."
     if settings.distribution in WEIGHTS and len(sizes) > 1:
         yield "OneTrainer keeps the table of the first batch: with this distribution its size decides for the whole run."
     if config.model_type in (_T.WUERSTCHEN_2, _T.STABLE_CASCADE_1):

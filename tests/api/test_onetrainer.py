@@ -65,6 +65,8 @@ def test_its_settings_are_in_the_schema_and_can_be_changed(known):
     exported = panel.client.get("/api/config/export").content
     assert panel.client.post("/api/config/import", content=exported).json()["config"]["sharpness"] == 0.75
     assert "sharpness" not in change(panel, sharpness=0.5).json()["config"]
+    looked = panel.client.post("/api/config/timesteps", json={"changes": {"sharpness": 0.75, "model_type": "NEW_MODEL_9"}})
+    assert looked.status_code == 200, looked.text
     bad = change(panel, sharpness="much")
     assert (bad.status_code, bad.json()["errors"][0]["path"]) == (422, "sharpness")
 

@@ -14,7 +14,7 @@ from onetrainer_gradio.config.timesteps import (
     probabilities,
     timestep_plot,
 )
-from onetrainer_gradio.errors import ConfigValueError
+from onetrainer_gradio.errors import ConfigError, ConfigValueError
 
 
 def plot(**settings):
@@ -57,6 +57,29 @@ def test_a_curve_is_relative_to_an_even_draw():
     assert even.quantiles == (100, 500, 900) or even.quantiles == (99, 499, 899)
     (shifted,) = plot(timestep_shift=3.0).curves
     assert shifted.quantiles[1] == pytest.approx(750, abs=1)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"timestep_shift": 0.0},
+        {"timestep_shift": -3.0},
+        {"min_noising_strength": "inf"},
+        {"timestep_distribution": "OF_NEXT_YEAR"},
+    ],
+)
+def test_what_a_file_may_hold_and_nobody_can_draw_is_named(settings):
+    """A value out of its bounds, or a distribution that only a newer OneTrainer has, is an error at its setting."""
+    with pytest.raises(ConfigError) as caught:
+        plot(**settings)
+    assert [finding.path for finding in caught.value.findings()] == [*settings]
+
+
+def test_a_model_type_that_is_not_known_here_has_the_fixed_shift():
+    """The plot of a newer OneTrainer's model type is drawn, and says what it does not know."""
+    found = plot(model_type="MODEL_OF_NEXT_YEAR", dynamic_timestep_shifting=True)
+    assert not found.dynamic
+    assert "MODEL_OF_NEXT_YEAR" in found.notes[0]
 
 
 def test_dynamic_shifting_has_a_curve_for_each_resolution():
