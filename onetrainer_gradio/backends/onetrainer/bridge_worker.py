@@ -847,13 +847,13 @@ class Drive:
 
     def remove_half(self, path: str) -> None:
         """What was not written to its end is not left to be taken for a whole one."""
+        if not os.path.lexists(path):
+            return
         try:
             if os.path.isdir(path):
                 shutil.rmtree(path)
             else:
                 os.unlink(path)
-        except FileNotFoundError:  # nothing was written
-            return
         except OSError as error:
             self.warn("half_written", f"{path} is only half written and could not be removed: {problem_of(error)}.")
 

@@ -134,6 +134,34 @@ def test_charts_that_cannot_be_closed_keep_nothing_from_being_put_away(line):
     assert one.run()[-1]["outcome"] == "completed"
 
 
+KEEPS_TRACK = """
+import builtins, gc, weakref
+gc.disable()
+before = getattr(builtins, "before", lambda: None)
+with open("left.txt", "a") as file:
+    file.write(f"{before() is not None} ")
+builtins.before = weakref.ref(self)
+def step(number):
+    try:
+        raise KeyError("prompt_embeds")
+    except KeyError as error:
+        raise ValueError("the tensors do not match") from error
+if told("chain"):
+    self._step = step
+"""
+
+
+@pytest.mark.parametrize(
+    "behaviour", [{"chain": True}, {"chain": True, "close_fails": True}, {}], ids=["failed", "twice", "completed"]
+)
+def test_a_run_leaves_no_trainer_in_memory(line, behaviour):
+    """Nor the model that it holds: neither an error nor one beneath it keeps them once the run is done."""
+    one = line(KEEPS_TRACK.strip(), **behaviour)
+    for _ in range(3):
+        one.run()
+    assert (one.checkout / "left.txt").read_text().split() == ["False"] * 3
+
+
 @needs_interrupt
 def test_an_interrupt_while_it_is_put_away_hides_no_outcome(line):
     """Charts that never close are left; the run is done with its own cause, its chart server gone, the next run trains."""
@@ -242,6 +270,17 @@ def test_half_a_file_that_cannot_be_removed_is_told(line):
     assert half.is_file()
     told = [body["message"] for body in of("warned", heard) if body["code"] == "half_written"]
     assert any(str(half) in message and "Permission denied" in message for message in told)
+
+
+def test_nothing_written_is_nothing_half_written(line):
+    """A file where the folder of the models should be: the save is refused for that alone."""
+    one = line()
+    workspace = one.folder / "workspace"
+    workspace.mkdir()
+    (workspace / "save").touch()
+    heard = one.run(save_every=2, save_every_unit="STEP")
+    assert (heard[-1]["outcome"], warnings(heard)) == ("completed", [])
+    assert "FileExistsError" in of("save_failed", heard)[0]["error"]["message"]
 
 
 def test_while_paused_a_failure_is_the_commands_own(line):
