@@ -23,7 +23,7 @@ from onetrainer_gradio.config.captions import drawn_caption, special_tags, tags_
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.dataset import Folder, PictureReader, Sizes, size_of
-from onetrainer_gradio.config.models import MODELS
+from onetrainer_gradio.config.models import MODELS, UNFAMILIAR
 from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import ConfigValueError, DatasetError, ForbiddenPathError, PathNotFoundError
@@ -294,11 +294,12 @@ class ConceptStore:
         videos = "video" in plan.facts.traits
         look = self._reader.look(plan.path(concept.path), concept.include_subdirectories, videos=videos)
         folder, read = look.folder, plan.sizes[index]
-        whole = [path for path in folder.pictures if path not in {broken for broken, _ in read.broken}]
+        broken = {path for path, _ in read.broken}
+        whole = next((path for path in folder.pictures if path not in broken), None)
         return head | {
             "complete": folder.complete and read.complete and look.captions.complete,
             "fingerprint": look.fingerprint,
-            "thumbnail": self._picture_id(whole[0]) if whole else None,
+            "thumbnail": self._picture_id(whole) if whole else None,
             "pictures": len(folder.pictures),
             "videos": len(folder.items) - len(folder.pictures),
             "masks": folder.masks,
@@ -441,10 +442,7 @@ def _notes(config: TrainConfig, concept: ConceptConfig) -> list[str]:
         count = concept.image_variations
         what = "one variation of each picture is" if count == 1 else f"{count} variations of each picture are"
         notes.append(f"Latents are cached: {what} drawn before the run and repeated.")
-    if any(getattr(concept.image, name) for name in _MASKED) and (config.masked_training or _masks(config)):
+    masks = config.masked_training or "mask_input" in MODELS.get(config.model_type, UNFAMILIAR).traits
+    if masks and any(getattr(concept.image, name) for name in _MASKED):
         notes.append("Changes that follow a mask are not shown here.")
     return notes
-
-
-def _masks(config: TrainConfig) -> bool:
-    return "mask_input" in MODELS[config.model_type].traits

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,27 @@ def test_a_cached_run_sees_fewer_variants_than_the_preview(store: ConceptStore) 
     """Said beside the preview, and not where nothing is cached."""
     assert "drawn before the run" in store.preview(config(latent_caching=True), 0)["notes"][0]
     assert store.preview(config(latent_caching=False), 0)["notes"] == []
+
+
+def test_a_model_type_that_is_not_known_here_has_a_preview(store: ConceptStore) -> None:
+    """Of a newer OneTrainer's type the pictures are shown as of any other."""
+    newer = config({"image": {"enable_random_mask_rotate_crop": True}}, model_type="MODEL_OF_NEXT_YEAR")
+    assert store.preview(newer, 0)["variants"]
+
+
+@pytest.mark.slow
+def test_a_folder_full_of_broken_files_is_told_at_once(base: Path, store: ConceptStore) -> None:
+    """What is known of thousands of files takes no longer than a look at their names."""
+    folder = base / "broken"
+    folder.mkdir()
+    for number in range(6000):
+        (folder / f"{number}.png").write_bytes(b"no picture")
+    full = config({"path": "broken"})
+    while not store.statistics(full)["complete"]:
+        pass
+    started = time.monotonic()
+    assert store.statistics(full)["concepts"][0]["broken"]["count"] == 6000
+    assert time.monotonic() - started < 2
 
 
 def test_what_cannot_be_previewed_is_explained(base: Path, store: ConceptStore) -> None:
