@@ -17,6 +17,8 @@ PROGRAM = "onetrainer-gradio"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
 PORTS_TRIED = 20
+# OneTrainer takes seconds to import; whoever looks at a run before starting the next one is back within minutes.
+KEEP_LOADED_S = 600.0
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 
 # The value of --token without a value: the panel makes one up.
@@ -72,6 +74,7 @@ class PanelOptions:
     backend: str = "builtin"
     checkouts: tuple[Path, ...] = ()
     find_checkouts: bool = True
+    keep_loaded_s: float = KEEP_LOADED_S
     allow: tuple[Path, ...] = ()
     public_hosts: tuple[str, ...] = ()
     open_browser: bool | None = None
@@ -167,6 +170,13 @@ def panel_parser() -> argparse.ArgumentParser:
         default=True,
         help="look for OneTrainer in the usual places, as the home folder (default: yes)",
     )
+    training.add_argument(
+        "--keep-loaded",
+        type=_seconds,
+        default=KEEP_LOADED_S,
+        metavar="SECONDS",
+        help=f"how long OneTrainer stays loaded after a run, for the next one (default: {KEEP_LOADED_S:.0f}; 0: not at all)",
+    )
 
     about = parser.add_argument_group("about")
     _add_log_level(about)
@@ -242,6 +252,7 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
         backend=given.backend,
         checkouts=tuple(given.onetrainer),
         find_checkouts=given.find_onetrainer,
+        keep_loaded_s=given.keep_loaded,
         allow=tuple(path.expanduser().absolute() for path in given.allow),
         public_hosts=tuple(given.public_host),
         open_browser=given.open_browser,
@@ -296,6 +307,16 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of steps: expected 1 or more")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: expected seconds from 0 to 86400")
+    return seconds
 
 
 def _columns() -> int:

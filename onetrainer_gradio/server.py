@@ -50,6 +50,7 @@ class PanelSettings:
     checkouts: tuple[Path, ...] = ()
     find_checkouts: bool = False
     closed_checkouts: bool = False
+    keep_loaded_s: float = 0.0
     allowed_roots: tuple[Path, ...] = ()
     demo: bool = False
     config_file: Path | None = None
@@ -73,6 +74,7 @@ def make_app(settings: PanelSettings, *, access: Access | None = None) -> FastAP
             checkouts=settings.checkouts,
             find_checkouts=settings.find_checkouts,
             closed_checkouts=settings.closed_checkouts,
+            keep_loaded_s=settings.keep_loaded_s,
             allowed_roots=settings.allowed_roots,
             demo=settings.demo,
         )
@@ -204,6 +206,7 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
         find_checkouts=options.find_checkouts,
         # whoever names a checkout names a program to run: elsewhere than on this machine that is the operator's alone
         closed_checkouts=options.share or options.hosted or not all(map(is_loopback, (options.host, *hosts))),
+        keep_loaded_s=options.keep_loaded_s,
         allowed_roots=options.allow,
         demo=options.demo,
         config_file=options.config,

@@ -153,3 +153,13 @@ def test_checkouts_are_named_and_found(tmp_path, capsys):
     assert parse(["train", "x.json", "--onetrainer", str(one)], {}).checkout == one
     assert main(["--onetrainer", str(tmp_path / "three")]) == 2
     assert "cloned or unpacked" in capsys.readouterr().err
+
+
+def test_onetrainer_stays_loaded_for_as_long_as_is_said(capsys):
+    """Ten minutes unless told otherwise; what is no time is refused by name."""
+    assert parse([], {}).keep_loaded_s == 600
+    assert parse(["--keep-loaded", "0"], {}).keep_loaded_s == 0
+    for wrong in ("soon", "-1", "nan", "1e9"):
+        assert main(["--keep-loaded", wrong]) == 2
+        said = capsys.readouterr().err
+        assert f"{wrong!r} is no time: expected seconds from 0 to 86400" in said

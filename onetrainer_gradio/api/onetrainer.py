@@ -79,6 +79,13 @@ class ListImport(BaseModel):
     add: bool = Field(False, description="Put it behind what is there instead of in its place.")
 
 
+class Unloaded(BaseModel):
+    """What became of the OneTrainer that waited."""
+
+    ok: bool = True
+    unloaded: bool = Field(description="Whether one was loaded.")
+
+
 class ListItems(BaseModel):
     """The elements of a list."""
 
@@ -122,6 +129,12 @@ def look(service: Service, body: CheckoutPlace) -> dict[str, Any]:
     """What a folder is and what is missing, without knowing it afterwards."""
     looked = service.checkouts.try_out(body.folder, body.python)
     return {"ok": True, "checkout": {"folder": str(looked.folder), **known_checkouts.about(looked)}}
+
+
+@router.post("/onetrainer/unload", response_model=Unloaded)
+def unload(service: Service) -> dict[str, Any]:
+    """End the OneTrainer that the last run left loaded for the next one; what it holds of the memory is free then."""
+    return {"ok": True, "unloaded": service.unload()}
 
 
 @router.get("/onetrainer/checkouts/{checkout_id}", response_model=CheckoutReply)

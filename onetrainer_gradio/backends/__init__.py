@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TextIO
 
 from onetrainer_gradio.backends.console import CONSOLE
+from onetrainer_gradio.backends.warm import WARM, Warm
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
@@ -78,13 +79,15 @@ def carry_out(
     *,
     table: Mapping[str, str] = BACKENDS,
     console: TextIO | None = None,
+    warm: Warm | None = None,
 ) -> Outcome | None:
     """Carry out a run and say how it ended: the body of a training thread or process. None when the run failed.
 
     Emits exactly one RunEnded, the last event. Whatever a backend raises becomes its error, with the traceback on ``console``
-    (the process's error output unless given).
+    (the process's error output unless given). What the backend has loaded may stay in ``warm`` for the next run.
     """
     CONSOLE.set(console)
+    WARM.set(warm)
     try:
         outcome = find_backend(name, table)(config, emit, control, options)
         emit(RunEnded(reason=outcome))

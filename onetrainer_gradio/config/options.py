@@ -23,6 +23,9 @@ class RunOptions(BaseModel):
     )
     resumes_run: str = Field("", description="Id of the run that this one goes on from.")
     in_process: bool = Field(False, description="Run on a thread of the panel instead of a process of its own.")
+    keep_loaded_s: float | None = Field(
+        None, ge=0, description="Seconds that OneTrainer stays loaded afterwards, for the next run; empty takes the panel's own."
+    )
     finish_step_s: float = Field(60.0, gt=0, description="Seconds that a stop waits for the step, the backup and the save.")
     interrupt_s: float = Field(15.0, gt=0, description="Seconds between the interrupt and the termination of a stop.")
     terminate_s: float = Field(10.0, gt=0, description="Seconds between the termination and the kill of a stop.")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from onetrainer_gradio.backends import carry_out
+from onetrainer_gradio.backends.warm import Warm
 from onetrainer_gradio.commands import Command, Stop
 from onetrainer_gradio.errors import CommandRefusedError
 from onetrainer_gradio.events import ErrorInfo, RunEnded, Warned
@@ -20,6 +21,7 @@ from onetrainer_gradio.service.cause import end_of_lost_run
 from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.control import CommandFolder, QueueControl
 from onetrainer_gradio.service.ending import finish, send
+from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.keeper import StopWatch, child_environment, ladder_times, module_command, own_session
 from onetrainer_gradio.service.ladder import StopLadder
 from onetrainer_gradio.service.lock import FolderLock
@@ -49,6 +51,18 @@ class Carrier(Protocol):
         """Do what is due; False once the run is over and nothing of it is left in memory."""
         ...
 
+    def loaded_until(self) -> float | None:
+        """After the end of its run: until when what it has loaded waits for the next one (seconds since the epoch), else None."""
+        ...
+
+    def hand_on(self, run: Run, *, token: str) -> Carrier | None:
+        """While something waits: let it carry out that run. None when it cannot, or not any more."""
+        ...
+
+    def let_go(self) -> None:
+        """While something waits: end it. The carrier is over once it has gone."""
+        ...
+
     def processes(self) -> list[tuple[str, int]]:
         """Role and number of each process that belongs to the run."""
         ...
@@ -65,11 +79,13 @@ class Carrier(Protocol):
 class DetachedRun:
     """A run in processes of its own, started by this panel or by a former one."""
 
-    def __init__(self, run: Run, keeper: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, run: Run, keeper: subprocess.Popen[bytes] | None = None, *, token: str | None = None) -> None:
         self.run = run
         self._keeper_process = keeper
+        self._token = token  # None: a former panel's, which this one does not know
         self._identities = {"keeper": ProcessIdentity.of(keeper.pid)} if keeper else {}
         self._watch: StopWatch | None = None
+        self._after = HandOver(run.folder)
 
     @classmethod
     def start(cls, run: Run, *, data_folder: Path, token: str = "") -> DetachedRun:
@@ -91,7 +107,7 @@ class DetachedRun:
         finally:
             os.close(log)
         write_json(run.folder / "keeper.json", ProcessIdentity.of(keeper.pid).as_dict(), durable=False)
-        return cls(run, keeper)
+        return cls(run, keeper, token=token)
 
     def send(self, command: Command) -> None:
         """Lay the command into the run's folder."""
@@ -105,12 +121,37 @@ class DetachedRun:
             return True
         return self._look_without_keeper()
 
+    def loaded_until(self) -> float | None:
+        """Until when the worker waits."""
+        if (until := self._after.parked_until()) is None or self._after.decision() is not None:
+            return None
+        return until if self._identity("keeper").alive() and self._identity("worker").alive() else None
+
+    def hand_on(self, run: Run, *, token: str) -> DetachedRun | None:
+        """Give the waiting worker the run: one of its backend, with the hub token that it was started with."""
+        same = run.record.backend == self.run.record.backend and self._token is not None and token == self._token
+        keeper = self._identity("keeper")
+        if not same or self.loaded_until() is None or not self._after.give(run.folder):
+            return None
+        write_json(run.folder / "keeper.json", keeper.as_dict(), durable=False)
+        following = DetachedRun(run, self._keeper_process, token=token)
+        self._keeper_process = None
+        return following
+
+    def let_go(self) -> None:
+        """Let the keeper end the waiting worker."""
+        if self._after.parked_until() is not None:
+            with contextlib.suppress(OSError):  # a full disk, or a deleted run: then the keeper ends it by itself
+                self._after.end()
+
     def _identity(self, role: str) -> ProcessIdentity:
         if role not in self._identities and (known := ProcessIdentity.from_dict(read_json(self.run.folder / f"{role}.json"))):
             self._identities[role] = known
         return self._identities.get(role) or ProcessIdentity(0, "", "")
 
     def _look_without_keeper(self) -> bool:
+        if not self.run.folder.is_dir():
+            return False  # it was deleted after its end
         ended = self.run.ended()
         worker = self._identity("worker")
         if worker.alive():
@@ -166,7 +207,8 @@ class DetachedRun:
             return None
 
     def close(self) -> None:
-        """Nothing: the processes go on without the panel."""
+        """The processes of a run go on without the panel; one that waits for the next run goes."""
+        self.let_go()
         if self._watch is not None:
             self._watch.close()
 
@@ -174,9 +216,11 @@ class DetachedRun:
 class ThreadRun:
     """A run on a thread of this process. A thread cannot be killed: its stop ladder has one rung and then a note."""
 
-    def __init__(self, run: Run, *, token: str = "", notify: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, run: Run, *, token: str = "", notify: Callable[[], None] = lambda: None, warm: Warm | None = None) -> None:
         self.run = run
         self._token = token
+        self._warm = warm if warm is not None else Warm()
+        self._loaded_until = 0.0
         self._control = QueueControl()
         self._recorder = Recorder(run.folder, self._control.received, notify=notify)
         self._notify = notify
@@ -194,7 +238,10 @@ class ThreadRun:
     def _work(self) -> None:
         config, options = load_run(self.run.folder)
         with (self.run.folder / "console.log").open("a", encoding="utf-8") as console:
-            carry_out(options.backend, with_token(config, self._token), self._recorder, self._control, options, console=console)
+            config = with_token(config, self._token)
+            stays = self._warm if options.keep_loaded_s else None
+            carry_out(options.backend, config, self._recorder, self._control, options, console=console, warm=stays)
+        self._loaded_until = time.time() + (options.keep_loaded_s or 0.0)
         self._recorder.close()
         self._notify()
 
@@ -226,7 +273,26 @@ class ThreadRun:
                 finish(self.run.folder, end)
             except OSError:
                 return True
+        if self.loaded_until() is not None:
+            return True
+        self._warm.close()
         return False
+
+    def loaded_until(self) -> float | None:
+        """Until when OneTrainer waits, which stands outside this process in any case."""
+        waits = not self._thread.is_alive() and time.time() < self._loaded_until and self._warm.holds()
+        return self._loaded_until if waits else None
+
+    def hand_on(self, run: Run, *, token: str) -> ThreadRun | None:
+        """A run on another thread of this process finds what is loaded."""
+        if run.record.backend != self.run.record.backend or self.loaded_until() is None:
+            return None
+        self._loaded_until = 0.0
+        return ThreadRun(run, token=token, notify=self._notify, warm=self._warm).start()
+
+    def let_go(self) -> None:
+        """The next look ends it."""
+        self._loaded_until = 0.0
 
     def processes(self) -> list[tuple[str, int]]:
         """None of its own."""
@@ -238,11 +304,11 @@ class ThreadRun:
 
     def close(self) -> None:
         """Ask the run to stop and wait as long as its options allow: it cannot go on without the panel."""
-        if not self._thread.is_alive():
-            return
-        with contextlib.suppress(CommandRefusedError):
-            self.send(Stop(by="panel"))
-        self._thread.join(ladder_times(self.run.folder).finish_step_s)
+        if self._thread.is_alive():
+            with contextlib.suppress(CommandRefusedError):
+                self.send(Stop(by="panel"))
+            self._thread.join(ladder_times(self.run.folder).finish_step_s)
+        self._warm.close()
 
 
 def adopt(run: Run) -> Carrier:

@@ -36,6 +36,7 @@ _AT_ONCE = (
     "total_steps",
     "run_id",
     "queued_run_id",
+    "loaded_until",
 )
 
 
@@ -150,12 +151,24 @@ def _size(path: Path) -> int:
 
 
 class Follower:
-    """The thread. Without an active run it sleeps until it is woken."""
+    """The thread. Without an active run it sleeps until it is woken.
 
-    def __init__(self, feed: Feed, state: Callable[[], dict[str, Any]], gone: Callable[[Carrier], None]) -> None:
+    ``parked`` is told of a carrier that has ended its run and waits for the next one, ``gone`` of one that is over.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        state: Callable[[], dict[str, Any]],
+        *,
+        parked: Callable[[Carrier], None],
+        gone: Callable[[Carrier], None],
+    ) -> None:
         self._feed = feed
         self._state = state
+        self._parked = parked
         self._gone = gone
+        self._told_parked: Carrier | None = None
         self._changed = threading.Condition()
         self._woken = False
         self._closing = False
@@ -219,14 +232,18 @@ class Follower:
 
     def _look(self, carrier: Carrier, tail: Tail) -> None:
         alive = carrier.look()
-        news = tail.look(everything=not alive)
+        parked = alive and carrier is not self._told_parked and carrier.loaded_until() is not None
+        news = tail.look(everything=not alive or parked)
+        if parked:
+            self._told_parked = carrier
+            self._parked(carrier)
         if not alive:
             with self._changed:
                 if self._carrier is carrier:
                     self._carrier = self._tail = None
             self._gone(carrier)
-        self.tell(force=not alive)
-        if news or not alive:
+        self.tell(force=not alive or parked)
+        if news or not alive or parked:
             with self._changed:
                 self._changed.notify_all()
 

@@ -1,11 +1,13 @@
 """The small process between panel and worker: it outlives the panel, climbs the stop ladder, and says how the worker ended.
 
 Started as ``python -P -m onetrainer_gradio.service.keeper RUN_FOLDER`` in a session of its own. It imports neither torch nor
-pydantic nor numpy, so it costs a few megabytes.
+pydantic nor numpy, so it costs a few megabytes. A worker that waits after its run with something loaded is given the next one
+here, or ended when nobody wants it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,6 +25,7 @@ from onetrainer_gradio.service.cause import end_of_worker
 from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.control import CommandFolder
 from onetrainer_gradio.service.ending import finish
+from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.ladder import LadderTimes, StopLadder
 from onetrainer_gradio.service.orphans import untold
@@ -111,8 +114,12 @@ class StopWatch:
         _quietly(self._journal, rung)
         self._act(rung.rung)
 
+    def linger_from_now(self) -> None:
+        """A worker that waited after its end goes now; what it waited does not count."""
+        self._linger_until = None
+
     def look_after_end(self) -> None:
-        """End a worker that recorded its end but does not go."""
+        """End a worker that recorded its end but does not go: ask it, then force it."""
         now = time.monotonic()
         if self._linger_until is None:
             self._linger_until = now + LINGER_S
@@ -182,51 +189,136 @@ def _quietly(journal: Journal, event: Any) -> None:
         print(f"The journal takes nothing: {error}", file=sys.stderr, flush=True)
 
 
+class Worker:
+    """The training process, for one run after another."""
+
+    def __init__(self, run_folder: Path) -> None:
+        log = os.open(run_folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._process = subprocess.Popen(
+            module_command("onetrainer_gradio.service.worker", str(run_folder)),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=child_environment(),
+            **own_session(),
+        )
+        os.close(log)
+        self.gone = threading.Event()
+        threading.Thread(target=self._wait, daemon=True, name="wait-for-worker").start()
+
+    def _wait(self) -> None:
+        self._process.wait()
+        self.gone.set()
+
+    @property
+    def pid(self) -> int:
+        """Its number, which is that of its group, too."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int:
+        """How it ended, as subprocess gives it."""
+        return self._process.returncode
+
+    def give(self, run_folder: Path) -> None:
+        """Tell it, while it waits, to carry out that run."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{run_folder}\n".encode())
+        self._process.stdin.flush()
+
+    def want_no_more(self) -> None:
+        """It ends once its run has ended, or at once while it waits."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+
 def keep(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> int:
-    """Start the worker of a run, see it to its end, and record that end."""
-    before = counters()
-    write_json(run_folder / "keeper.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
-    log = os.open(run_folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    worker = subprocess.Popen(
-        module_command("onetrainer_gradio.service.worker", str(run_folder)),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        env=child_environment(),
-        **own_session(),
-    )
-    os.close(log)
-    write_json(run_folder / "worker.json", process.ProcessIdentity.of(worker.pid).as_dict(), durable=False)
-    gone = threading.Event()
-    threading.Thread(target=_wait, args=(worker, gone), daemon=True, name="wait-for-worker").start()
-    watch = StopWatch(run_folder, worker.pid)
-    journal = Journal(run_folder / "journal.jsonl")
+    """Start the worker of a run, see it to its end, and record that end; likewise for the runs that it is given afterwards."""
+    worker: Worker | None = None
+    following: Path | None = run_folder
+    while following is not None:
+        run_folder, before = following, counters()
+        write_json(run_folder / "keeper.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
+        worker = _carrying(run_folder, worker)
+        write_json(run_folder / "worker.json", process.ProcessIdentity.of(worker.pid).as_dict(), durable=False)
+        watch = StopWatch(run_folder, worker.pid)
+        parked = _until_parked_or_gone(run_folder, worker, watch)
+        if not parked:
+            _clear_away(worker, watch)
+        _finish(run_folder, 0 if parked else worker.status, watch, before, counters)
+        following = _wait_for_the_next(run_folder, worker, watch) if parked else None
+        if parked and following is None:
+            _clear_away(worker, watch)
+        watch.close()
+    return 0
+
+
+def _carrying(run_folder: Path, waiting: Worker | None) -> Worker:
+    """The worker that carries out the run: the one that waits for it, or a new one where there is none or it went meanwhile."""
+    if waiting is not None and not waiting.gone.is_set():
+        with contextlib.suppress(OSError):
+            waiting.give(run_folder)
+            return waiting
+    return Worker(run_folder)
+
+
+def _until_parked_or_gone(run_folder: Path, worker: Worker, watch: StopWatch) -> bool:
+    """Watches the run; True when it has ended and the worker waits for another one, as far as the run was not deleted since."""
+    journal, after = Journal(run_folder / "journal.jsonl"), HandOver(run_folder)
     looks = 0
-    while not gone.wait(LOOK_EVERY_S):
+    while not worker.gone.wait(LOOK_EVERY_S):
         looks += 1
         watch.look()
         if looks % LOOKS_FOR_END == 0 and journal.ended():
             watch.look_after_end()
+        if after.parked_until() is not None or not run_folder.is_dir():
+            return True
+    return False
+
+
+def _wait_for_the_next(run_folder: Path, worker: Worker, watch: StopWatch) -> Path | None:
+    """The folder of the run that the waiting worker is to carry out; None once it is gone, for want of one."""
+    after = HandOver(run_folder)
+    until = after.parked_until() or 0.0
+    watch.companion.alive()  # from here on its identity is known, should the run be deleted meanwhile
+    while run_folder.is_dir() and not worker.gone.wait(LOOK_EVERY_S):
+        decision = after.decision()
+        if decision is not None and decision.folder is not None:
+            return decision.folder
+        if decision is not None or _time_is_up(after, until):
+            break
+    worker.want_no_more()
+    watch.linger_from_now()
+    while not worker.gone.wait(LOOK_EVERY_S):
+        watch.look_after_end()
+    return None
+
+
+def _time_is_up(after: HandOver, until: float) -> bool:
+    """Whether the worker has waited long enough; the next look sees whether the panel decided otherwise at the last moment."""
+    now = time.time()
+    if now >= until:
+        try:
+            after.end()
+        except OSError:  # a full disk
+            return True
+    return now >= until + LINGER_S
+
+
+def _clear_away(worker: Worker, watch: StopWatch) -> None:
+    """What worker and companion left behind in their groups still holds memory; a process that nobody collects does not count."""
     while watch.see_out():
         time.sleep(LOOK_EVERY_S)
-    # what worker and companion left behind in their groups still holds memory; a process that nobody collects does not count
     give_up_at = time.monotonic() + LINGER_S
     while (process.kill_group(worker.pid) or watch.companion.kill()) and time.monotonic() < give_up_at:
         time.sleep(LOOK_EVERY_S / 4)
-    _finish(run_folder, worker.returncode, watch, before, counters)
-    watch.close()
-    return 0
-
-
-def _wait(worker: subprocess.Popen[bytes], gone: threading.Event) -> None:
-    worker.wait()
-    gone.set()
 
 
 def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counters: CounterReader) -> None:
     end = end_of_worker(status, watch.ladder.rung, before, counters())
     exit_note = {"exit_code": end.exit_code, "signal": end.signal, "rung": watch.ladder.rung, "at": time.time()}
-    while True:
+    while run_folder.is_dir():  # else it was deleted after its end
         try:
             finish(run_folder, end)
             write_json(run_folder / "exit.json", exit_note)

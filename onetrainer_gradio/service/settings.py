@@ -21,6 +21,7 @@ class ServiceSettings:
 
     ``allowed_roots`` are folders outside the data folder that settings may point into; empty allows every folder.
     ``checkouts`` are OneTrainer checkouts to know from the start; with ``find_checkouts`` the usual places are looked through.
+    ``keep_loaded_s`` is how long OneTrainer stays loaded after a run, so that the next one begins at once; 0 for not at all.
     ``closed_checkouts``: nobody may add one later, because its Python would be run on this machine.
     """
 
@@ -32,3 +33,4 @@ class ServiceSettings:
     checkouts: tuple[Path, ...] = ()
     find_checkouts: bool = False
     closed_checkouts: bool = False
+    keep_loaded_s: float = 0.0

@@ -97,7 +97,7 @@ class TrainerService:
         self.system = SystemMonitor(
             data, busy=self._busy, run_processes=self._run_processes, publish=self._system_read, gpus=gpus
         )
-        self._follower = Follower(self.feed, self.get_state, self._gone)
+        self._follower = Follower(self.feed, self.get_state, parked=self._parked, gone=self._gone)
 
     # life
 
@@ -112,6 +112,8 @@ class TrainerService:
             self._current = self.runs.get(newest) if newest else None
             for run in reversed(unfinished):
                 self._take_up(run)
+            if self._current is not None and self._carrier is None:
+                self._see_off(self._current)
         self._offer_their_presets()
         self.checkouts.read_all()
         self.system.start()
@@ -128,6 +130,14 @@ class TrainerService:
             return
         if self._carrier is None:
             self._carrier, self._current = carrier, run
+            self._follower.follow(carrier, from_start=False)
+
+    def _see_off(self, run: Run) -> None:
+        """What a former panel's last run left loaded cannot be used by this one, which does not know its hub token."""
+        carrier = DetachedRun(run)
+        if not run.options().in_process and carrier.loaded_until() is not None:
+            carrier.let_go()
+            self._carrier = carrier
             self._follower.follow(carrier, from_start=False)
 
     def close(self) -> None:
@@ -192,7 +202,7 @@ class TrainerService:
             with self._lock:
                 self._initialized = None
                 self._queued = run
-                if self._carrier is None:
+                if self._carrier is None or self._carrier.loaded_until() is not None:
                     self._start_queued()
                 else:
                     run.journal.append(PhaseChanged(phase="queued", detail=f"waits for {self._carrier.run.id} to end"))
@@ -252,7 +262,8 @@ class TrainerService:
 
     def _new_run(self, config: TrainConfig, options: RunOptions) -> Run:
         in_process = options.in_process or self.settings.in_process
-        options = options.model_copy(update={"in_process": in_process})
+        keep = self.settings.keep_loaded_s if options.keep_loaded_s is None else options.keep_loaded_s
+        options = options.model_copy(update={"in_process": in_process, "keep_loaded_s": keep})
         gpus = tuple(str(gpu["name"]) for gpu in self.system.now()["gpus"])
         record = RunRecord(
             id=new_run_id(),
@@ -269,12 +280,22 @@ class TrainerService:
         return self.runs.create(config, record)
 
     def _start_queued(self) -> None:
-        run, self._queued = self._queued, None
+        """Start the run that waits, in what the last one left loaded where it can; else that has to go first."""
+        run = self._queued
         if run is None:
             return
-        self._current = run
-        run.journal.append(PhaseChanged(phase="starting", detail="the training process loads its libraries"))
         token = self.secrets.huggingface_token()
+        if self._carrier is not None:
+            following = self._hand_on(self._carrier, run, token)
+            if following is None:
+                self._carrier.let_go()
+                run.journal.append(PhaseChanged(phase="queued", detail="waits until what the last run left loaded is gone"))
+                return
+            self._queued, self._current, self._carrier = None, run, following
+            self._follower.follow(following, from_start=True)
+            return
+        self._queued, self._current = None, run
+        run.journal.append(PhaseChanged(phase="starting", detail="the training process loads its libraries"))
         try:
             if run.options().in_process:
                 self._carrier = ThreadRun(run, token=token, notify=self._follower.wake).start()
@@ -286,8 +307,33 @@ class TrainerService:
             return
         self._follower.follow(self._carrier, from_start=True)
 
+    @staticmethod
+    def _hand_on(carrier: Carrier, run: Run, token: str) -> Carrier | None:
+        try:
+            return carrier.hand_on(run, token=token)
+        except OSError:  # the disk does not take what would have to be told
+            return None
+
+    def _parked(self, carrier: Carrier) -> None:
+        """Its run is over, and it waits for the next one with what it has loaded."""
+        carrier.run.summary()
+        with self._lock:
+            if self._carrier is carrier and not self._closed:
+                self._start_queued()
+
+    def unload(self) -> bool:
+        """End what the last run left loaded for the next one; whether there was anything."""
+        with self._lock:
+            carrier = self._carrier
+            if carrier is None or carrier.loaded_until() is None:
+                return False
+            carrier.let_go()
+        self._follower.wake()
+        return True
+
     def _gone(self, carrier: Carrier) -> None:
-        carrier.run.summary()  # keeps it, while everything is read already
+        if carrier.run.folder.is_dir():  # it was deleted while its process waited, perhaps
+            carrier.run.summary()  # keeps it, while everything is read already
         with self._lock:
             if self._carrier is carrier:
                 self._carrier = None
@@ -299,7 +345,7 @@ class TrainerService:
     def get_state(self) -> dict[str, Any]:
         """The state object of the contract, with what can be asked for in it."""
         with self._lock:
-            if self._current is not None and self._carrier is None and not self._current.folder.is_dir():
+            if self._current is not None and not self._current.folder.is_dir():
                 self._current = None  # it was deleted
             run, carrier, queued, initialized = self._current, self._carrier, self._queued, self._initialized
         if run is None or (initialized is not None and carrier is None):
@@ -307,9 +353,11 @@ class TrainerService:
         else:
             state = run.state()
         state["queued_run_id"] = queued.id if queued else None
+        loaded_until = carrier.loaded_until() if carrier is not None and not state["is_training"] else None
         # between its RunEnded and the end of its process a run still holds memory: a new one waits for that
-        state["process_running"] = carrier is not None
-        state["heartbeat_age_s"] = carrier.heartbeat_age_s() if carrier is not None else None
+        state["process_running"] = carrier is not None and loaded_until is None
+        state["loaded_until"] = loaded_until
+        state["heartbeat_age_s"] = carrier.heartbeat_age_s() if state["process_running"] and carrier is not None else None
         state["can"], state["why"] = permissions(state, queue_full=queued is not None)
         return state
 

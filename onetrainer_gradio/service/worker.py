@@ -2,6 +2,9 @@
 
 It reads the frozen configuration, carries the run out, and writes journal and metrics itself. One thread beside the training
 beats the heart, brings commands in, and writes the numbers of the steps, so that the training loop does none of it.
+
+Where the run's options allow it and the backend has something loaded that is worth it, the process then waits: its keeper writes
+the folder of the next run, one line, to its standard input, or closes that.
 """
 
 from __future__ import annotations
@@ -12,7 +15,10 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TextIO
 
+from onetrainer_gradio.backends import carry_out
+from onetrainer_gradio.backends.warm import Warm
 from onetrainer_gradio.config.documents import from_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
@@ -21,6 +27,7 @@ from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import UNRECORDED_COMPLETED, UNRECORDED_FAILED, UNRECORDED_STOPPED
 from onetrainer_gradio.service.control import CommandFolder, FileControl
+from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.recorder import Recorder
 
 PULSE_EVERY_S = 0.1
@@ -84,17 +91,19 @@ def with_token(config: TrainConfig, token: str) -> TrainConfig:
     return config.model_copy(update={"secrets": secrets})
 
 
-def work(folder: Path) -> int:
-    """Carry out the run of ``folder`` in this process and return the exit status that says how it ended."""
-    from onetrainer_gradio.backends import carry_out
+def work(folder: Path, warm: Warm) -> int:
+    """Carry out the run of ``folder`` in this process and return the exit status that says how it ended.
 
+    What its backend has loaded is in ``warm`` afterwards, if the run's options let it stay.
+    """
     config, options = load_run(folder)
     control = FileControl(CommandFolder(folder))
     recorder = Recorder(folder, control.received)
     pulse = Pulse(folder, control, recorder)
     pulse.start()
     try:
-        outcome = carry_out(options.backend, config, recorder, control, options)
+        stays = warm if options.keep_loaded_s else None
+        outcome = carry_out(options.backend, config, recorder, control, options, warm=stays)
     finally:
         pulse.stop()
         recorder.close()
@@ -110,9 +119,44 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "SIGBREAK"):
         signal.signal(signal.SIGBREAK, signal.default_int_handler)
-    folder = Path(arguments[0]).absolute()
-    write_json(folder / "worker.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
-    return work(folder)
+    keeper = private_input()
+    folder: Path | None = Path(arguments[0]).absolute()
+    warm = Warm()
+    status = 0
+    while folder is not None:
+        write_json(folder / "worker.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
+        status = work(folder, warm)
+        recorded = status not in _UNRECORDED.values()  # else the keeper does it, once we are gone
+        folder = next_folder(folder, keeper) if recorded and warm.holds() else None
+    warm.close()
+    return status
+
+
+def private_input() -> TextIO:
+    """Standard input for this module alone; whatever else reads there finds nothing instead of what the keeper says."""
+    keeper = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return keeper
+
+
+def next_folder(folder: Path, keeper: TextIO) -> Path | None:
+    """Waits for the run after that of ``folder``, whose console log becomes this process's; None when there is to be none."""
+    _, options = load_run(folder)
+    try:
+        HandOver(folder).park(options.keep_loaded_s or 0.0)
+    except OSError as error:  # nobody can be told that we wait
+        print(f"OneTrainer is not kept loaded: {error}", file=sys.stderr, flush=True)
+        return None
+    line = keeper.readline().strip()
+    if not line:
+        return None
+    log = os.open(Path(line) / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for output in (1, 2):
+        os.dup2(log, output)
+    os.close(log)
+    return Path(line)
 
 
 if __name__ == "__main__":

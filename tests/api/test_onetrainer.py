@@ -1,5 +1,7 @@
 """Checkouts and engines over REST."""
 
+import time
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -69,6 +71,36 @@ def test_its_settings_are_in_the_schema_and_can_be_changed(known):
     assert looked.status_code == 200, looked.text
     bad = change(panel, sharpness="much")
     assert (bad.status_code, bad.json()["errors"][0]["path"]) == (422, "sharpness")
+
+
+def test_its_lists_and_objects_are_settings_as_a_whole(known):
+    """They are changed, marked, compared and reset as one value each, and go to files and back; a wrong place is named."""
+    panel, _ = known
+    assert panel.client.get("/api/config/schema").json()["properties"]["rules"]["x-kind"] == "json"
+    rules = [{"word": "x", "strength": 0.5}]
+    changed = change(panel, rules=rules, tile_sizes=[64, 256], extra_arguments={"width": 1}).json()
+    assert {"rules", "tile_sizes", "extra_arguments"} <= set(changed["changed"])
+    assert [changed["was"][path] for path in ("rules", "tile_sizes", "extra_arguments")] == [[], [64, 128], {"depth": 2}]
+    panel.client.post("/api/config/save", json={"name": "with rules"})
+    changed = change(panel, **{"rules": [{"word": "y"}], "tile_sizes.0": 32, "extra_arguments.height": 2}).json()
+    assert [changed["config"][path] for path in ("tile_sizes", "extra_arguments")] == [[32, 256], {"width": 1, "height": 2}]
+    assert (changed["was"]["rules"], changed["was"]["tile_sizes"], changed["was"]["extra_arguments"]) == (
+        rules,
+        [64, 256],
+        {"width": 1},
+    )
+    compared = panel.client.get("/api/config/diff", params={"left": "defaults"} | {"right": "current"}).json()["differences"]
+    differences = {each["path"]: (each["before"], each["after"]) for each in compared}
+    assert differences["tile_sizes"] == ([64, 128], [32, 256])
+    assert differences["rules"] == ([], [{"word": "y"}])
+    exported = panel.client.get("/api/config/export").content
+    assert panel.client.post("/api/config/import", content=exported).json()["config"]["rules"] == [{"word": "y"}]
+    bad = change(panel, rules=[{"word": "y"}, {"strength": "much"}])
+    assert (bad.status_code, bad.json()["errors"][0]["path"]) == (422, "rules")
+    assert bad.json()["errors"][0]["message"] == "rules.1.strength is 'much'"
+    assert change(panel, rules='[{"word": "y"').json()["errors"][0]["message"].startswith("rules is no JSON: ")
+    assert change(panel, **{"tile_sizes.0": "wide"}).status_code == 422
+    assert "tile_sizes" not in change(panel, tile_sizes=[64, 128]).json()["config"]
 
 
 def test_without_it_they_are_unknown_again(known):
@@ -151,19 +183,27 @@ def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
     """Start takes the choice, and the run records folder, revision and Python; its options can name another engine."""
     panel, checkout_id = known
     folder = panel.service.checkouts.get(checkout_id).folder
-    panel.client.put("/api/config/current", json={"config": {**panel.document, "tensorboard": False, "sharpness": 0.75}})
-    run_id = panel.client.post("/api/training/start", json={"options": {"max_steps": 3}}).json()["run_id"]
+    newer = {"sharpness": 0.75, "rules": [{"word": "x"}], "tile_sizes": [32], "extra_arguments": {"width": 1}, "units_shown": ["EPOCH"]}
+    panel.client.put("/api/config/current", json={"config": {**panel.document, "tensorboard": False, **newer}})
+    assert panel.client.post("/api/onetrainer/unload").json() == {"ok": True, "unloaded": False}
+    options = {"max_steps": 3, "keep_loaded_s": 60}
+    run_id = panel.client.post("/api/training/start", json={"options": options}).json()["run_id"]
     panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], PATIENCE_S)
     run = panel.client.get(f"/api/runs/{run_id}").json()
     assert run["state"]["end_reason"] == "completed", run["state"]["error"]
     assert (run["record"]["backend"], run["record"]["options"]["checkout"]) == ("onetrainer", str(folder))
     assert run["record"]["checkout"]["python"] == str(folder / "venv/bin/python")
-    assert run["config"]["sharpness"] == 0.75
+    assert {path: run["config"][path] for path in newer} == newer
     said = panel.client.get(f"/api/runs/{run_id}/journal", params={"types": "warned"}).json()["events"]
-    assert not [event for event in said if "sharpness" in event["event"]["message"]], "OneTrainer took it as it was set"
+    taken_otherwise = [event for event in said if any(path in event["event"]["message"] for path in newer)]
+    assert not taken_otherwise, "OneTrainer took them as they were set"
     assert panel.client.get("/api/runs").json()["runs"][0]["checkout"] == "OneTrainer"
     state = panel.client.get("/api/training/status").json()
     assert (state["backend"], state["checkout"]) == ("onetrainer", "OneTrainer")
+    assert 0 < state["loaded_until"] - time.time() <= 60
+    assert panel.client.post("/api/onetrainer/unload").json() == {"ok": True, "unloaded": True}
+    panel.service.wait_for(lambda state: not state["process_running"] and state["loaded_until"] is None, PATIENCE_S)
+    assert panel.client.get("/api/training/status").json()["loaded_until"] is None
     other = {"backend": "tests.fakes.rehearsal:run", "tags": ["steps=2"]}
     second = panel.client.post("/api/training/start", json={"options": other}).json()["run_id"]
     panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], PATIENCE_S)

@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from onetrainer_gradio.errors import CheckoutError
 
 BRIDGE_SCRIPT = Path(__file__).with_name("bridge_worker.py")
 _OWN_PARENT = str(Path(__file__).resolve().parents[3])
+_CAN_HAND_OVER = hasattr(socket, "send_fds")
 _NOT_PASSED_ON = ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 
@@ -57,27 +59,40 @@ def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 class Bridge:
     """The checkout's Python with the bridge script in it, warm for one run after another.
 
-    Its error output is the console log itself, so that the log goes on should we die; standard input is all that it needs of us.
+    Its error output is the console log itself, so that the log goes on should we die; standard input is all that it needs of us,
+    and a socket over which it is handed open files: the log of the next run, and what holds the folders of a run.
 
     :raises CheckoutError: when the interpreter cannot be started.
     """
 
-    def __init__(self, python: Path, folder: Path, *, token: str = "", inherit: Sequence[int] = ()) -> None:
+    def __init__(self, python: Path, folder: Path, *, token: str = "") -> None:
         self.python, self.folder = python, folder
+        self.greeting: Mapping[str, Any] | None = None
+        """What it said of itself once OneTrainer was imported; from then on it can carry out runs."""
         self._closed = False
+        self._way: socket.socket | None = None
+        theirs: socket.socket | None = None
+        if _CAN_HAND_OVER:
+            self._way, theirs = socket.socketpair()
+        handed = (theirs.fileno(),) if theirs is not None else ()
         try:
             self._process = subprocess.Popen(
-                [str(python), str(BRIDGE_SCRIPT), "serve"],
+                [str(python), str(BRIDGE_SCRIPT), "serve", *map(str, handed)],
                 cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=CONSOLE.get(),
                 env=environment_of_bridge(token),
-                pass_fds=tuple(inherit) if os.name != "nt" else (),
+                pass_fds=handed,
                 **own_group(),
             )
         except OSError as error:
+            if self._way is not None:
+                self._way.close()
             raise not_startable(python, error) from error
+        finally:
+            if theirs is not None:
+                theirs.close()
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, name="bridge", daemon=True)
         self._reader.start()
@@ -108,6 +123,35 @@ class Bridge:
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(json.dumps(body).encode() + b"\n")
             self._process.stdin.flush()
+
+    @property
+    def can_stay(self) -> bool:
+        """Whether a run after the first could have a console log of its own."""
+        return self._way is not None
+
+    def begin(self, body: Mapping[str, Any], console: int, held: Sequence[int]) -> None:
+        """Gives it a run, with the descriptors of its console log and of what holds its folders.
+
+        It goes on holding them should this process die. Without a way to hand them over (Windows) it does not.
+        """
+        if self._way is None:
+            self.send(body)
+            return
+        descriptors = [console, *held]
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._way, [b"."], descriptors)
+        self.send({**body, "descriptors": len(descriptors)})
+
+    def usable(self) -> bool:
+        """Whether it has imported OneTrainer and still runs, so that it can carry out another run."""
+        return self.greeting is not None and self._process.poll() is None
+
+    def forget(self) -> None:
+        """Drops what it said since its last run, which nobody waits for any more."""
+        with contextlib.suppress(queue.Empty):
+            while self._lines.get_nowait() is not None:
+                pass
+            self._lines.put(None)
 
     def signal(self, number: int, *, group: bool = True) -> None:
         """Sends a signal to it, and to what it started."""
@@ -146,6 +190,8 @@ class Bridge:
                 if stream is not None:
                     with contextlib.suppress(OSError):
                         stream.close()
+            if self._way is not None:
+                self._way.close()
 
 
 def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> dict[str, Any]:

@@ -5,12 +5,13 @@ Started by path, so it imports nothing of this package: the standard library, an
 ``python bridge_worker.py facts [PARENT]``
     writes one JSON object with what the checkout knows, and ends. It also ends when the process of the number PARENT is no more
     its parent: then nobody waits for the answer.
-``python bridge_worker.py serve``
+``python bridge_worker.py serve [SOCKET]``
     speaks JSON lines. Out, on what was standard output: ``hello``, then ``imported`` or ``import_failed``, then per run its
     events (those of ``onetrainer_gradio.events``, tag under ``type``), ``config`` with the settings that OneTrainer says it
     uses, and at last ``run_done``. In, on standard input: ``run``, commands (those of ``onetrainer_gradio.commands``),
-    ``shutdown``. Its end of file means that the parent is dead: the step is finished, a backup and the model are saved, and the
-    process ends.
+    ``shutdown``. With a ``run`` come, over the socket of the number SOCKET, as many descriptors as it says: first that of the
+    console log, then those that hold the run's folders; they are closed when the run is over. End of file on standard input means
+    that the parent is dead: the step is finished, a backup and the model are saved, and the process ends.
 
 What OneTrainer prints goes to standard error; of progress bars only the last state is kept, and now and then one between.
 """
@@ -41,6 +42,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -129,6 +131,11 @@ class Console(io.TextIOBase):
 
     def flush(self) -> None:
         return
+
+    def go_on_in(self, descriptor: int | None) -> None:
+        """From here on everything goes to another log, also what native code prints."""
+        if descriptor is not None:
+            os.dup2(descriptor, self._descriptor)
 
     def settle(self) -> None:
         """Writes what has no line end yet."""
@@ -282,6 +289,7 @@ def walk(config: Any, prefix: str, rows: list[list[Any]], enums: dict[str, list[
         rows.append([path, type_name(kind), bool(config.nullables.get(name)), plain(value)])
         note_enum(kind, enums)
         for inner in get_args(kind):
+            note_enum(inner, enums)
             if hasattr(inner, "default_values") and get_origin(kind) is list:
                 element = defaults_of(inner)
                 if element is not None and hasattr(element, "types"):
@@ -371,6 +379,23 @@ COMMAND_ID = "onetrainer_gradio_command_id"
 NO_SPACE = "Nothing was written. Is the disk full?"
 
 
+def receive(place: int | None, count: int) -> list[int]:
+    """The descriptors that the parent sends with a run."""
+    if place is None or not count:
+        return []
+    with socket.socket(fileno=os.dup(place)) as way:
+        descriptors = list(socket.recv_fds(way, 1, count)[1])
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return descriptors
+
+
+def close(descriptors: list[int]) -> None:
+    """Lets go of descriptors."""
+    while descriptors:
+        os.close(descriptors.pop())
+
+
 class SamplingStopped(Exception):  # noqa: N818 - a signal, not an error
     """A stop was asked for while a picture is painted."""
 
@@ -378,8 +403,9 @@ class SamplingStopped(Exception):  # noqa: N818 - a signal, not an error
 class Desk:
     """What the parent says, laid down by the thread that reads and taken by the one that trains."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, place: int | None = None) -> None:
         self.wire = wire
+        self.place = place
         self.changed = threading.Condition(threading.RLock())
         self.runs: list[dict[str, Any]] = []
         self.commands: list[dict[str, Any]] = []
@@ -411,10 +437,13 @@ class Desk:
         kind = body.get("type")
         with self.changed:
             if kind == "run":
+                body["descriptors"] = receive(self.place, body.get("descriptors", 0))
                 self.runs.append(body)
             elif kind == "shutdown":
                 self.over = True
             elif self.drive is None and kind == "stop" and self.runs:
+                for run in self.runs:
+                    close(run["descriptors"])
                 self.runs.clear()
                 self.answer(body)
                 self.wire.send("run_done", outcome="stopped", error=None, phase="starting")
@@ -462,6 +491,7 @@ class Drive:
         self.document: dict[str, Any] = body["config"]
         self.resume_from: str = body.get("resume_from") or ""
         self.max_steps: int = body.get("max_steps") or 0
+        self.descriptors: list[int] = body["descriptors"]
         self.config: Any = None
         self.trainer: Any = None
         self.phase = "queued"
@@ -522,6 +552,7 @@ class Drive:
             self.desk.drive = None
             left, self.desk.commands = self.desk.commands, []
         with contextlib.ExitStack() as last:  # called from the last to the first, whatever the others raise
+            last.callback(close, self.descriptors)
             last.callback(self.clean_up)
             last.callback(self.refuse, left)
             self.settle()
@@ -1247,9 +1278,9 @@ def import_onetrainer() -> dict[str, Any]:
     }
 
 
-def serve(wire: Wire, console: Console) -> int:
+def serve(wire: Wire, console: Console, place: int | None) -> int:
     """Imports OneTrainer and carries out runs until the parent ends or wants no more."""
-    desk = Desk(wire)
+    desk = Desk(wire, place)
     wire.send("hello", protocol=PROTOCOL, pid=os.getpid(), versions=library_versions())
     threading.Thread(target=desk.listen, name="listen", daemon=True).start()
     began = time.monotonic()
@@ -1261,6 +1292,7 @@ def serve(wire: Wire, console: Console) -> int:
     gc.freeze()
     wire.send("imported", seconds=time.monotonic() - began)
     while (drive := desk.next_run(onetrainer)) is not None:
+        console.go_on_in(drive.descriptors[0] if drive.descriptors else None)
         console.on_bar, console.raised = drive.on_bar, []
         drive.printed = lambda: console.raised
         drive.carry_out()
@@ -1294,8 +1326,8 @@ def main(arguments: list[str]) -> int:
         if len(arguments) > 1 and os.name == "posix":
             threading.Thread(target=end_with, args=(int(arguments[1]),), name="parent", daemon=True).start()
         return answer_facts(wire)
-    if arguments == ["serve"]:
-        return serve(wire, console)
+    if arguments[:1] == ["serve"]:
+        return serve(wire, console, int(arguments[1]) if len(arguments) > 1 else None)
     return 2
 
 

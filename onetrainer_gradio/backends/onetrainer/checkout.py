@@ -90,6 +90,19 @@ def inspect(folder: Path, python: Path | None = None) -> Checkout:
     )
 
 
+def state_of_modules(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of change of every Python file of OneTrainer: what an import of it would bring in."""
+    found = []
+    for place, _, names in os.walk(folder / "modules"):
+        for name in names:
+            if name.endswith(".py"):
+                path = os.path.join(place, name)
+                with contextlib.suppress(OSError):  # gone in the meantime: an update is going on
+                    stat = os.stat(path)
+                    found.append((path, stat.st_size, stat.st_mtime_ns))
+    return tuple(sorted(found))
+
+
 def usual_places() -> Iterator[Path]:
     """Folders where a checkout is usually found, those that are named by the environment first; they need not be there."""
     if named := os.environ.get(PATH_VARIABLE):

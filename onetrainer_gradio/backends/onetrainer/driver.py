@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import platform
 import queue
+import re
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio import __version__
+from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.backends.onetrainer.bridge import Bridge, import_error
-from onetrainer_gradio.backends.onetrainer.checkout import Checkout, find, inspect, require
+from onetrainer_gradio.backends.onetrainer.checkout import Checkout, find, inspect, require, state_of_modules
 from onetrainer_gradio.backends.onetrainer.claims import claimed
 from onetrainer_gradio.backends.onetrainer.failure import death, error_of
 from onetrainer_gradio.backends.onetrainer.readback import differences
 from onetrainer_gradio.backends.onetrainer.resolve import Headless, headless
+from onetrainer_gradio.backends.warm import WARM
 from onetrainer_gradio.commands import Command, Control, Stop, encode_command
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.documents import to_document
-from onetrainer_gradio.errors import CheckoutError, ConfigInvalidError, Finding, TrainerError
+from onetrainer_gradio.errors import CheckoutError, ConfigInvalidError, Finding, OutOfMemoryError, TrainerError
 from onetrainer_gradio.events import (
     EVENT_BY_TAG,
     CommandAnswered,
@@ -44,6 +47,10 @@ POLL_S = 0.05
 IMPORT_S = float(os.environ.get("ONETRAINER_GRADIO_IMPORT_S") or 600.0)
 # After an interrupt OneTrainer has so long to let go, then its process ends.
 LET_GO_S = 5.0
+_BEFORE_TRAINING = frozenset({"queued", "starting", "loading"})
+# After these nobody knows what state a graphics card's driver is in.
+_DRIVER = re.compile(r"\b(CUDA|cuDNN|cuBLAS|NCCL|HIP|XPU|MPS)\b", re.IGNORECASE)
+_ERROR_OUTPUT = 2
 _WRITING = frozenset({"backing_up", "saving"})
 # Of these the bridge sends no event; they are written here.
 _NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(CompanionStarted)})
@@ -62,6 +69,9 @@ class Patience:
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
     """Trains with the checkout that the options name, or the first in the usual places.
 
+    A OneTrainer that a former run left loaded is used again, if it is just the one that would be loaded now; after the run it
+    stays where the caller has a place for it, unless something went wrong that it may not have got over.
+
     :raises TrainerError: with the cause, when the run cannot go on.
     """
     if refused := findings(config):
@@ -71,23 +81,27 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     token = config.secrets.huggingface_token
     folders = {"workspace_dir": Path(config.workspace_dir), "cache_dir": Path(config.cache_dir)}
     patience = Patience(finish_step_s=options.finish_step_s, interrupt_s=options.interrupt_s, terminate_s=options.terminate_s)
+    warm = WARM.get()
+    mark = (python, checkout.folder, state_of_modules(checkout.folder), token)
     with claimed(folders, f"OneTrainer in {checkout.folder}") as descriptors:
-        bridge = Bridge(python, checkout.folder, token=token, inherit=descriptors)
+        kept = warm.take(mark) if warm is not None else None
+        bridge = kept if isinstance(kept, Bridge) else Bridge(python, checkout.folder, token=token)
         emit(CompanionStarted(pid=bridge.pid, role=NAME))
         session = Session(bridge, checkout, emit, control, patience, climbs=options.in_process)
         try:
             if not session.begin(config):
                 return "stopped"
-            outcome = session.carry_out(config, options)
-            bridge.close()
-            return outcome
+            return session.carry_out(config, options, descriptors)
         except KeyboardInterrupt:
             bridge.send({"type": "shutdown"})
             bridge.interrupt()
             bridge.status(LET_GO_S)
             raise
         finally:
-            bridge.close(patience_s=0.0)
+            if warm is not None and bridge.can_stay and session.unharmed and bridge.usable():
+                warm.keep(mark, bridge)
+            else:
+                bridge.close(patience_s=LET_GO_S if session.unharmed else 0.0)
 
 
 def chosen(options: RunOptions) -> Checkout:
@@ -140,6 +154,8 @@ class Session:
     patience: Patience = field(default_factory=Patience)
     climbs: bool = False
     phase: str = "starting"
+    unharmed: bool = False
+    """Whether the last run left OneTrainer as it was: it ended as it should, or failed before it had trained anything."""
     _kills_before: Counters = field(default_factory=oom_kill_counters)
     _held: list[Command] = field(default_factory=list)
     _stops: int = 0
@@ -151,6 +167,11 @@ class Session:
 
         :raises CheckoutError: when it cannot be imported, or not within the time.
         """
+        if self.bridge.greeting is not None:
+            self.bridge.forget()
+            self._started(config, self.bridge.greeting, "OneTrainer is loaded already")
+            return True
+        hello: Mapping[str, Any] = {}
         give_up_at = time.monotonic() + self.patience.import_s
         while True:
             self._held.extend(self.control.take())
@@ -171,23 +192,26 @@ class Session:
             if body is None:
                 raise self._death()
             if body["type"] == "hello":
-                self._started(config, body)
+                hello = body
+                self._started(config, body, "importing OneTrainer")
             elif body["type"] == "import_failed":
                 raise import_error(body, self.checkout.folder, self.bridge.python)
             elif body["type"] == "imported":
+                self.bridge.greeting = hello
                 return True
 
-    def carry_out(self, config: TrainConfig, options: RunOptions) -> Outcome:
-        """One run, from its settings to its end.
+    def carry_out(self, config: TrainConfig, options: RunOptions, held: Sequence[int] = ()) -> Outcome:
+        """One run, from its settings to its end; ``held`` are the descriptors that hold its folders.
 
         :raises TrainerError: with the cause, when it failed; the bridge can carry out another one, unless its process ended.
         """
+        self.unharmed = False
+        console = CONSOLE.get()
         ready = headless(config, options)
         for note in ready.notes:
             self.emit(note)
-        self.bridge.send(
-            {"type": "run", "config": ready.document, "resume_from": options.resume_from, "max_steps": options.max_steps}
-        )
+        order = {"type": "run", "config": ready.document, "resume_from": options.resume_from, "max_steps": options.max_steps}
+        self.bridge.begin(order, console.fileno() if console is not None else _ERROR_OUTPUT, held)
         for command in self._held:
             self.bridge.send(encode_command(command))
         self._held, self._stops, self._rung = [], 0, 0
@@ -205,12 +229,12 @@ class Session:
                 return self._outcome(body)
             self._hear(body, ready)
 
-    def _started(self, config: TrainConfig, body: Mapping[str, Any]) -> None:
+    def _started(self, config: TrainConfig, body: Mapping[str, Any], detail: str) -> None:
         versions = {"onetrainer_gradio": __version__, "onetrainer": self.checkout.label, **body.get("versions", {})}
         if self.checkout.branch:
             versions["onetrainer_branch"] = self.checkout.branch
         self.emit(RunStarted(backend=NAME, pid=os.getpid(), versions=versions, hardware=hardware(config)))
-        self.emit(PhaseChanged(phase="starting", detail="importing OneTrainer"))
+        self.emit(PhaseChanged(phase="starting", detail=detail))
 
     def _stopped_early(self, stops: list[Stop]) -> None:
         self.emit(PhaseChanged(phase="stopping"))
@@ -266,15 +290,19 @@ class Session:
             self.emit(event)
 
     def _outcome(self, body: Mapping[str, Any]) -> Outcome:
-        if body["outcome"] == "completed":
-            return "completed"
-        if body["outcome"] == "stopped":
-            return "stopped"
         if body["outcome"] == "interrupted":
             if self.climbs:
                 return "stopped"
             raise KeyboardInterrupt
-        raise error_of(body.get("error") or {}, str(body.get("phase", "")))
+        if body["outcome"] in ("completed", "stopped"):
+            self.unharmed = True
+            return "completed" if body["outcome"] == "completed" else "stopped"
+        phase = str(body.get("phase", ""))
+        error = error_of(body.get("error") or {}, phase)
+        # a wrong model path leaves nothing behind; what the memory or a driver refused may
+        refused = isinstance(error, OutOfMemoryError) or _DRIVER.search(error.message)
+        self.unharmed = phase in _BEFORE_TRAINING and not refused
+        raise error
 
     def _death(self) -> TrainerError:
         out_of_memory = killed_for_memory(self._kills_before, oom_kill_counters())

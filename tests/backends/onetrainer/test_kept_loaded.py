@@ -1,0 +1,267 @@
+"""OneTrainer stays loaded between runs: the next one begins without an import, and nothing is ever left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.trainer import TrainerService
+from tests.backends.onetrainer.standin import behave, set_up
+from tests.backends.onetrainer.test_in_service import companion, nothing_left
+from tests.fakes.configs import small_config
+from tests.service.conftest import PATIENCE_S, REHEARSAL, MakeService, ended, make_service
+from tests.service.test_recovery import bodies, pid, training, wait_until, whole
+
+__all__ = ["make_service"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="speaks of Unix signals")]
+
+LONG = 100_000
+modes = pytest.mark.parametrize("in_process", [False, True])
+
+
+def start(service: TrainerService, folder: Path, epochs: int = 2, options: dict[str, Any] | None = None, **settings: Any) -> Run:
+    config = small_config(folder, **({"epochs": epochs, "tensorboard": False} | settings))
+    given = RunOptions(name="run", backend="onetrainer", checkout=str(folder / "OneTrainer"), **(options or {}))
+    return service.runs.get(service.start(config, given))
+
+
+def ready(make_service: MakeService, folder: Path, *, in_process: bool = False, seconds: float = 60.0) -> TrainerService:
+    set_up(folder / "OneTrainer", chatty=True)
+    service = make_service(in_process=in_process, keep_loaded_s=seconds)
+    service.checkouts.add(folder / "OneTrainer")
+    return service
+
+
+def over(service: TrainerService) -> dict[str, Any]:
+    return service.wait_for(ended, PATIENCE_S)
+
+
+def carried_by(run: Run) -> int:
+    """The number of OneTrainer's process."""
+    return int(bodies(run, "companion_started")[0]["pid"])
+
+
+def imported(run: Run) -> bool:
+    return any("importing" in body["detail"] for body in bodies(run, "phase_changed"))
+
+
+@modes
+def test_the_next_run_begins_without_an_import(make_service: MakeService, tmp_path: Path, in_process: bool) -> None:
+    """In processes of its own or on a thread: the same OneTrainer, but journal, log and files of each run are its own."""
+    service = ready(make_service, tmp_path, in_process=in_process)
+    runs = []
+    for _ in range(3):
+        runs.append(start(service, tmp_path))
+        state = over(service)
+        assert (state["end_reason"], state["error"], state["update_step"]) == ("completed", None, 10)
+        assert state["loaded_until"] > time.time()
+        assert state["can"]["start"]
+    assert len({carried_by(run) for run in runs}) == 1
+    assert [imported(run) for run in runs] == [True, False, False]
+    for run in runs:
+        whole(run)
+        assert bodies(run, "run_started")[0]["versions"]["python"]
+        assert (run.folder / "console.log").read_text().splitlines().count("an ordinary line") == 2  # one an epoch
+        if not in_process:
+            assert (run.folder / "exit.json").exists() or run is runs[-1]
+    assert service.unload()
+    state = service.wait_for(lambda state: state["loaded_until"] is None and ended(state), PATIENCE_S)
+    assert not service.unload()
+    assert nothing_left(runs[-1], carried_by(runs[-1])) or in_process
+
+
+def test_a_wrong_model_path_leaves_it_loaded(make_service: MakeService, tmp_path: Path) -> None:
+    """What failed before anything was trained spoils its own run only."""
+    service = ready(make_service, tmp_path)
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong" / "model_index.json").write_text("{}")
+    wrong = start(service, tmp_path, base_model_name=str(tmp_path / "wrong"))
+    assert over(service)["end_reason"] == "failed"
+    right = start(service, tmp_path)
+    assert over(service)["end_reason"] == "completed"
+    assert carried_by(wrong) == carried_by(right)
+    whole(wrong)
+    whole(right)
+
+
+def test_what_failed_in_the_middle_is_not_used_again(make_service: MakeService, tmp_path: Path) -> None:
+    """Nobody knows what an error during the training left behind."""
+    service = ready(make_service, tmp_path)
+    behave(tmp_path / "OneTrainer", nan_at=3)
+    failed = start(service, tmp_path)
+    state = over(service)
+    assert (state["end_reason"], state["loaded_until"]) == ("failed", None)
+    wait_until(lambda: nothing_left(failed, carried_by(failed)))
+
+
+@modes
+def test_nobody_waits_for_ever(make_service: MakeService, tmp_path: Path, in_process: bool) -> None:
+    """After its time OneTrainer ends, and with it everything that belonged to the run."""
+    service = ready(make_service, tmp_path, in_process=in_process, seconds=1.0)
+    run = start(service, tmp_path)
+    over(service)
+    service.wait_for(lambda state: state["loaded_until"] is None and ended(state), PATIENCE_S)
+    assert in_process or nothing_left(run, carried_by(run))
+    again = start(service, tmp_path)
+    assert over(service)["end_reason"] == "completed"
+    assert imported(again)
+
+
+def test_kept_is_only_what_was_asked_for(make_service: MakeService, tmp_path: Path) -> None:
+    """A run whose options say 0 leaves nothing behind, whatever the panel's usual time is."""
+    service = ready(make_service, tmp_path)
+    run = start(service, tmp_path, options={"keep_loaded_s": 0})
+    assert over(service)["loaded_until"] is None
+    assert nothing_left(run, carried_by(run))
+
+
+@modes
+def test_another_engine_waits_until_it_is_gone(make_service: MakeService, tmp_path: Path, in_process: bool) -> None:
+    """Its memory is free before the next run needs it."""
+    service = ready(make_service, tmp_path, in_process=in_process)
+    first = start(service, tmp_path)
+    over(service)
+    other = service.start(small_config(tmp_path), RunOptions(name="other", backend=REHEARSAL, tags=("steps=3",)))
+    service.wait_for(lambda state: ended(state) and state["run_id"] == other, PATIENCE_S)
+    assert in_process or nothing_left(first, carried_by(first))
+    assert bodies(service.runs.get(other), "phase_changed")[0]["phase"] == "queued"
+
+
+def test_a_changed_checkout_is_imported_anew(make_service: MakeService, tmp_path: Path) -> None:
+    """After an update nothing of the old OneTrainer trains any more."""
+    service = ready(make_service, tmp_path)
+    first = start(service, tmp_path)
+    over(service)
+    file = tmp_path / "OneTrainer" / "modules" / "util" / "create.py"
+    os.utime(file, ns=(time.time_ns(), time.time_ns()))
+    second = start(service, tmp_path)
+    assert over(service)["end_reason"] == "completed"
+    assert carried_by(first) != carried_by(second)
+    assert imported(second)
+
+
+@pytest.mark.parametrize("role", ["companion", "worker", "keeper"])
+def test_who_is_killed_while_it_waits_is_not_missed(make_service: MakeService, tmp_path: Path, role: str) -> None:
+    """The next run begins with an import again, and nothing of the old one is left."""
+    service = ready(make_service, tmp_path)
+    first = start(service, tmp_path)
+    over(service)
+    os.kill(pid(first, role), signal.SIGKILL)
+    second = start(service, tmp_path)
+    assert over(service)["end_reason"] == "completed"
+    whole(second)
+    assert imported(second)
+    service.unload()
+    service.wait_for(lambda state: state["loaded_until"] is None and ended(state), PATIENCE_S)
+    assert nothing_left(first, carried_by(first))
+    assert nothing_left(second, carried_by(second))
+
+
+def test_a_killed_worker_of_a_later_run_does_not_take_the_training_along(make_service: MakeService, tmp_path: Path) -> None:
+    """What holds for a first run holds for the next: OneTrainer finishes its step, backs up, saves and goes."""
+    service = ready(make_service, tmp_path)
+    start(service, tmp_path)
+    over(service)
+    behave(tmp_path / "OneTrainer", step_s=0.05, child=True)
+    run = start(service, tmp_path, LONG)
+    service.wait_for(lambda state: training(state) and state["run_id"] == run.id, PATIENCE_S)
+    group = companion(run)
+    os.kill(pid(run, "worker"), signal.SIGKILL)
+    state = over(service)
+    assert state["end_reason"] == "failed"
+    assert "SIGKILL" in state["error"]
+    assert bodies(run, "warned")[-1]["code"] == "companion_finishes" or bodies(run, "backup_made")
+    assert nothing_left(run, group)
+    assert list((tmp_path / "workspace" / "backup").iterdir())
+    whole(run)
+
+
+def test_a_later_run_that_hangs_is_ended(make_service: MakeService, tmp_path: Path) -> None:
+    """The stop ladder climbs for the run that goes on, not for the one that was first."""
+    service = ready(make_service, tmp_path)
+    start(service, tmp_path)
+    over(service)
+    behave(tmp_path / "OneTrainer", hang_at=3)
+    run = start(service, tmp_path, options={"finish_step_s": 0.3, "interrupt_s": 0.3, "terminate_s": 0.3})
+    service.wait_for(lambda state: state["update_step"] == 3 and state["run_id"] == run.id, PATIENCE_S)
+    service.stop_training()
+    assert over(service)["end_reason"] == "stopped"
+    assert nothing_left(run, carried_by(run))
+    behave(tmp_path / "OneTrainer")
+    again = start(service, tmp_path)
+    assert over(service)["end_reason"] == "completed"
+    assert imported(again)
+
+
+def test_a_run_that_waited_in_the_queue_takes_over(make_service: MakeService, tmp_path: Path) -> None:
+    """Started while the present one stops, it begins in the same OneTrainer as soon as that is free."""
+    service = ready(make_service, tmp_path)
+    behave(tmp_path / "OneTrainer", step_s=0.02)
+    first = start(service, tmp_path, LONG)
+    service.wait_for(training, PATIENCE_S)
+    service.stop_training()
+    second = start(service, tmp_path, 1)
+    state = service.wait_for(lambda state: ended(state) and state["run_id"] == second.id, PATIENCE_S)
+    assert state["end_reason"] == "completed"
+    assert carried_by(first) == carried_by(second)
+
+
+def test_a_panel_that_ends_leaves_nothing_that_waits(make_service: MakeService, tmp_path: Path) -> None:
+    """A run outlives the panel; what waits for the next run does not."""
+    service = ready(make_service, tmp_path)
+    run = start(service, tmp_path)
+    over(service)
+    service.close()
+    wait_until(lambda: nothing_left(run, carried_by(run)))
+
+
+def test_a_new_panel_sees_off_what_a_dead_one_left(make_service: MakeService, tmp_path: Path) -> None:
+    """Without a good-bye: the next panel ends what waits, and starts its own run afterwards."""
+    service = ready(make_service, tmp_path)
+    run = start(service, tmp_path)
+    over(service)
+    service._follower.close()  # as far as the data folder can tell, the panel is dead
+    with TrainerService(service.settings) as other:
+        assert other.get_state()["loaded_until"] is None
+        again = start(other, tmp_path)
+        state = other.wait_for(lambda state: ended(state) and state["run_id"] == again.id, PATIENCE_S)
+        assert state["end_reason"] == "completed"
+        assert imported(again)
+        assert nothing_left(run, carried_by(run))
+
+
+def test_a_deleted_run_takes_what_waits_along(make_service: MakeService, tmp_path: Path) -> None:
+    """Its folder does not come back."""
+    service = ready(make_service, tmp_path)
+    run = start(service, tmp_path)
+    over(service)
+    group = carried_by(run)
+    service.runs.delete(run.id)
+    service.wait_for(lambda state: state["loaded_until"] is None and ended(state) and state["run_id"] is None, PATIENCE_S)
+    wait_until(lambda: nothing_left(run, group))
+    assert not run.folder.exists()
+    again = start(service, tmp_path)
+    assert over(service)["end_reason"] == "completed"
+    assert imported(again)
+
+
+def test_another_hub_token_needs_another_process(make_service: MakeService, tmp_path: Path) -> None:
+    """It lies in the environment of the processes, and only there."""
+    service = ready(make_service, tmp_path)
+    first = start(service, tmp_path)
+    over(service)
+    service.secrets.set_huggingface_token("hf_secret")
+    second = start(service, tmp_path)
+    over(service)
+    assert carried_by(first) != carried_by(second)
+    for file in tmp_path.joinpath("data", "runs").rglob("*"):
+        assert not file.is_file() or b"hf_secret" not in file.read_bytes()
