@@ -50,7 +50,8 @@ def _newest_backup(folder: Path, since: float) -> BackupMade | None:
     progress = meta.get("train_progress") if isinstance(meta, dict) else None
     if not isinstance(progress, dict):
         return None
-    step, epoch, epoch_step = (int(progress.get(name, 0)) for name in ("global_step", "epoch", "epoch_step"))
+    counted = (progress.get(name) for name in ("global_step", "epoch", "epoch_step"))
+    step, epoch, epoch_step = (value if isinstance(value, int) else 0 for value in counted)
     return BackupMade(path=str(names[-1]), global_step=step, epoch=epoch, epoch_step=epoch_step, bytes=_size(names[-1]))
 
 

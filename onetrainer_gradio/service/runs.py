@@ -62,8 +62,16 @@ class RunRecord:
 
     @classmethod
     def from_dict(cls, body: dict[str, Any]) -> RunRecord:
-        """The record in a JSON object; keys that this version does not know are passed over."""
-        return cls(**{name: value for name, value in body.items() if name in cls.__dataclass_fields__})
+        """The record in a JSON object; keys that this version does not know are passed over.
+
+        :raises TypeError: when the object is no record.
+        """
+        record = cls(**{name: value for name, value in body.items() if name in cls.__dataclass_fields__})
+        if not (
+            isinstance(record.created_at, (int, float)) and isinstance(record.options, dict) and isinstance(record.checkout, dict)
+        ):
+            raise TypeError("no record of a run")
+        return record
 
 
 class Run:
@@ -73,9 +81,10 @@ class Run:
         self.folder = folder
         self.id = folder.name
         body = read_json(folder / "run.json")
-        if not isinstance(body, dict):
-            raise RunNotFoundError(f"There is no run {folder.name!r}", value=folder.name)
-        self.record = RunRecord.from_dict(body)
+        try:
+            self.record = RunRecord.from_dict(body if isinstance(body, dict) else {})
+        except TypeError as error:
+            raise RunNotFoundError(f"There is no run {folder.name!r}", value=folder.name) from error
         self.journal = Journal(folder / "journal.jsonl")
         self.metrics = MetricsReader(folder / "metrics.bin")
         self._lock = threading.Lock()
@@ -126,7 +135,7 @@ class Run:
         """The run in a line of a list. That of an ended run is kept in a file, so that a long list is quick."""
         path = self.folder / "summary.json"
         kept = read_json(path)
-        if isinstance(kept, dict) and kept.get("version") == _SUMMARY_VERSION:
+        if isinstance(kept, dict) and kept.get("version") == _SUMMARY_VERSION and isinstance(kept.get("summary"), dict):
             return dict(kept["summary"])
         summary = self._summary()
         if not summary["active"]:

@@ -66,6 +66,28 @@ def test_a_folder_without_a_record_is_no_run(store: RunStore) -> None:
     assert [row["id"] for row in store.list()] == [run.id]
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"run.json": {}},
+        {"run.json": {"id": 1}},
+        {"run.json": {"id": "x", "name": "n", "created_at": 1, "backend": "b", "workspace": "w", "options": 7}},
+        {"summary.json": {"version": 2}},
+        {"summary.json": {"version": 2, "summary": 5}},
+    ],
+)
+def test_a_damaged_run_costs_no_other(store: RunStore, damaged: dict[str, object]) -> None:
+    """The list of runs, and so the start of the panel, goes on without a record that is none."""
+    whole, broken = create(store), create(store)
+    for run in (whole, broken):
+        run.journal.append(RunEnded(reason="completed"))
+    for name, content in damaged.items():
+        write_json(broken.folder / name, content)
+    again = RunStore(store.folder)
+    assert whole.id in [run.id for run in again.all()]
+    assert whole.id in [line["id"] for line in again.list()]
+
+
 def test_a_record_of_a_newer_version_can_be_read(store: RunStore) -> None:
     """Keys that are unknown here are passed over."""
     run = create(store)
