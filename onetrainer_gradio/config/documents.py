@@ -29,6 +29,13 @@ NOTE_KEY = "note"  # what a preset says about itself
 SECRET_KEYS = ("secrets",)
 LISTS_OF_A_PACK = ("concepts", "samples")
 
+_TOKEN_NOT_KEPT = Finding(
+    "warning",
+    "secrets.huggingface_token",
+    "The file holds a token for the model hub; it is not taken over, because settings keep no secrets",
+    change="give the token on the System tab, or set HF_TOKEN",
+)
+
 # type of a pydantic error -> what was expected, in plain words
 _EXPECTED = {
     "int_parsing": "a whole number",
@@ -60,6 +67,8 @@ def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding,
     findings.extend(_unknown_keys(TrainConfig, document, ""))
     config = validated(TrainConfig, _overlay(TrainConfig(), document))
     findings.extend(_unknown_name(leaf) for leaf in leaves(config) if isinstance(leaf.value, Name) and not leaf.value.known)
+    if config.secrets.huggingface_token:
+        findings.append(_TOKEN_NOT_KEPT)
     return config, tuple(findings)
 
 

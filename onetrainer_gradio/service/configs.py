@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.bounds import out_of_bounds
-from onetrainer_gradio.config.documents import from_document, parse, read_file, to_document
+from onetrainer_gradio.config.documents import SECRET_KEYS, from_document, parse, read_file, to_document
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.models import output_formats
 from onetrainer_gradio.config.newer import NOTHING_NEWER, Newer, newer_names, unknown_name
@@ -266,7 +266,7 @@ class ConfigStore:
         :raises ConfigExistsError: when there is a saved one of the new name.
         """
         kind = self.kind_of(name, kind)
-        document = self.read(name, kind)
+        document = {key: value for key, value in self.read(name, kind).items() if key not in SECRET_KEYS}
         if kind != "saved":
             document = self.as_opened(document)
         with self._lock:

@@ -112,6 +112,10 @@ def test_secrets_never_come_near_a_file(store: ConfigStore, tmp_path: Path) -> N
     """A token in an imported file is neither kept, nor exported, nor part of the settings being edited."""
     store.import_json(json.dumps({"epochs": 5, "secrets": {"huggingface_token": "hf_verysecret"}}))
     store.save("mine")
+    theirs = tmp_path / "configs" / "theirs.json"
+    theirs.write_text(json.dumps({"epochs": 5, "secrets": {"huggingface_token": "hf_verysecret"}}))
+    store.duplicate("theirs")
+    theirs.unlink()
     assert store.train_config().secrets.huggingface_token == ""
     assert "hf_verysecret" not in json.dumps(store.export())
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and "hf_verysecret" in path.read_text()]
