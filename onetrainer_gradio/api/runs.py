@@ -140,5 +140,5 @@ def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -
 @router.delete("/{run_id}")
 def delete(service: Service, run_id: RunId) -> dict[str, Any]:
     """Delete a finished run's folder; its workspace with models and backups stays."""
-    service.runs.delete(run_id)
+    service.delete_run(run_id)
     return {"ok": True}

@@ -36,6 +36,8 @@ LOOKS_FOR_END = 5
 LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
 # A companion whose worker died backs up and saves what it has; a large model takes its time.
 ORPHAN_S = float(os.environ.get("ONETRAINER_GRADIO_ORPHAN_S") or 900.0)
+# A run's folder that is gone for so long does not come back; a network drive that was away for a moment does.
+MISSING_S = 60.0
 FORCED = frozenset({"interrupt", "terminate", "kill"})
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
@@ -264,7 +266,7 @@ def _carrying(run_folder: Path, waiting: Worker | None) -> Worker:
 
 
 def _until_parked_or_gone(run_folder: Path, worker: Worker, watch: StopWatch) -> bool:
-    """Watches the run; True when it has ended and the worker waits for another one, as far as the run was not deleted since."""
+    """Watches the run; True when it has ended and the worker waits for another one."""
     journal, after = Journal(run_folder / "journal.jsonl"), HandOver(run_folder)
     looks = 0
     while not worker.gone.wait(LOOK_EVERY_S):
@@ -272,7 +274,7 @@ def _until_parked_or_gone(run_folder: Path, worker: Worker, watch: StopWatch) ->
         watch.look()
         if looks % LOOKS_FOR_END == 0 and journal.ended():
             watch.look_after_end()
-        if after.parked_until() is not None or not run_folder.is_dir():
+        if after.parked_until() is not None:
             return True
     return False
 
@@ -281,7 +283,7 @@ def _wait_for_the_next(run_folder: Path, worker: Worker, watch: StopWatch) -> Pa
     """The folder of the run that the waiting worker is to carry out; None once it is gone, for want of one."""
     after = HandOver(run_folder)
     until = after.parked_until() or 0.0
-    watch.companion.alive()  # from here on its identity is known, should the run be deleted meanwhile
+    watch.companion.alive()  # from here on its identity is known, should somebody delete the folder by hand
     while run_folder.is_dir() and not worker.gone.wait(LOOK_EVERY_S):
         decision = after.decision()
         if decision is not None and decision.folder is not None:
@@ -318,7 +320,8 @@ def _clear_away(worker: Worker, watch: StopWatch) -> None:
 def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counters: CounterReader) -> None:
     end = end_of_worker(status, watch.ladder.rung, before, counters())
     exit_note = {"exit_code": end.exit_code, "signal": end.signal, "rung": watch.ladder.rung, "at": time.time()}
-    while run_folder.is_dir():  # else it was deleted after its end
+    give_up_at = time.monotonic() + MISSING_S
+    while run_folder.is_dir() or time.monotonic() < give_up_at:
         try:
             finish(run_folder, end)
             write_json(run_folder / "exit.json", exit_note)

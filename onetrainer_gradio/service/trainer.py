@@ -46,6 +46,7 @@ from onetrainer_gradio.service.settings import ServiceSettings, default_data_fol
 from onetrainer_gradio.service.system import GpuReader, NvmlReader, RunProcess, SystemMonitor
 from onetrainer_gradio.service.view import idle_state, permissions
 
+DELETE_WAITS_S = 15.0
 _SNAPSHOT_SAMPLES = 24
 _SNAPSHOT_LINES = 200
 
@@ -238,6 +239,25 @@ class TrainerService:
         limit = options.max_steps if options.max_steps and options.max_steps > file.global_step else None
         options = options.model_copy(update={"resume_from": str(file.path), "resumes_run": run_id, "max_steps": limit})
         return self.start(config, options)
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete the folder of an ended run; what lies in its workspace stays. What it left loaded goes first.
+
+        :raises RunNotFoundError: when there is none of that id.
+        :raises RunConflictError: when it, or its process, has not ended.
+        """
+        run = self.runs.get(run_id)
+        give_up_at = time.monotonic() + DELETE_WAITS_S
+        while run.ended() and (carrier := self._carrier) is not None and carrier.run.id == run_id:
+            if carrier.loaded_until() is not None:
+                carrier.let_go()
+            if time.monotonic() >= give_up_at:
+                raise RunConflictError(
+                    f"The process of the run {run_id} has not gone yet", value=run_id, change="delete it in a moment"
+                )
+            self._follower.wake()
+            self._follower.wait(0.1)
+        self.runs.delete(run_id)
 
     def _refuse_start_if_busy(self) -> None:
         state = self.get_state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.service.process import ProcessIdentity
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.backends.onetrainer.standin import behave, set_up
@@ -240,15 +242,21 @@ def test_a_new_panel_sees_off_what_a_dead_one_left(make_service: MakeService, tm
 
 
 def test_a_deleted_run_takes_what_waits_along(make_service: MakeService, tmp_path: Path) -> None:
-    """Its folder does not come back."""
+    """Whether the panel deletes it, or somebody by hand: its folder does not come back."""
     service = ready(make_service, tmp_path)
-    run = start(service, tmp_path)
-    over(service)
-    group = carried_by(run)
-    service.runs.delete(run.id)
-    service.wait_for(lambda state: state["loaded_until"] is None and ended(state) and state["run_id"] is None, PATIENCE_S)
-    wait_until(lambda: nothing_left(run, group))
-    assert not run.folder.exists()
+    for by_hand in (False, True):
+        run = start(service, tmp_path)
+        over(service)
+        identities = [pid(run, role) for role in ("keeper", "worker", "companion")]
+        if by_hand:
+            wait_until(lambda run=run: (run.folder / "exit.json").exists())
+            shutil.rmtree(run.folder)
+        else:
+            service.delete_run(run.id)
+        state = service.wait_for(lambda state: ended(state) and state["loaded_until"] is None, PATIENCE_S)
+        assert state["run_id"] is None
+        wait_until(lambda known=identities: not any(ProcessIdentity.of(number).created for number in known))
+        assert not run.folder.exists()
     again = start(service, tmp_path)
     assert over(service)["end_reason"] == "completed"
     assert imported(again)
