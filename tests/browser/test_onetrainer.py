@@ -190,3 +190,21 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     expect(card.locator(".og-checkout")).to_have_count(1)
     card.get_by_text("Which engine trains which model").click()
     expect(card.get_by_role("row", name=re.compile("NEW_MODEL_9 Adapter"))).to_contain_text("yes")
+
+
+def test_what_stays_loaded_is_said_and_can_be_let_go(visitor: Visitor, panel: Panel, checkout: Path) -> None:
+    """After a run the card says until when OneTrainer waits for the next one; Unload ends it."""
+    known = panel.get("api/onetrainer/checkouts")["checkouts"]
+    if not known:
+        known = [panel.send("POST", "api/onetrainer/checkouts", {"folder": str(checkout)})["checkout"]]
+    panel.send("PUT", "api/engines", {"engine": f"onetrainer:{known[0]['id']}"})
+    behave(checkout)
+    panel.send("POST", "api/training/start", {"options": {"max_steps": 2}})
+    panel.wait(lambda state: state["loaded_until"] is not None)
+    page = visitor.open()
+    page.get_by_role("tab", name="System").click()
+    line = page.locator(".og-checkout-waiting")
+    expect(line).to_contain_text(re.compile(r"OneTrainer stays loaded until \d\d:\d\d"))
+    line.get_by_role("button", name="Unload").click()
+    expect(line).to_be_hidden()
+    panel.wait(lambda state: state["loaded_until"] is None and not state["process_running"])

@@ -25,7 +25,7 @@ export async function checkoutsCard() {
   const closed = el('p', { class: 'og-muted og-small', hidden: true, text: 'This panel takes checkouts from its command line only: --onetrainer FOLDER.' });
   const card = el('section', { class: 'og-card', 'aria-label': 'OneTrainer' }, el('h3', { text: 'OneTrainer' }),
     el('p', { class: 'og-muted og-small', text: 'Checkouts of OneTrainer on this machine: runs can be trained by them, their settings appear in the form, their presets when you open one.' }),
-    none, list, form, closed, table());
+    waiting(), none, list, form, closed, table());
 
   const place = () => ({ folder: folder.value.trim(), python: python.value.trim() });
   const tell = (text, tone = '') => { said.className = `og-small ${tone}`; say(said, text); };
@@ -118,6 +118,28 @@ export async function checkoutsCard() {
   on('connected', load);
   load();
   return card;
+}
+
+/** The OneTrainer that the last run left loaded. */
+function waiting() {
+  const text = el('span', {});
+  const line = el('p', { class: 'og-checkout-waiting og-small', role: 'status', hidden: true }, text,
+    button('Unload', { kind: 'small', title: 'End it now; the next run imports OneTrainer again', onclick: async () => {
+      try {
+        await api('POST', 'api/onetrainer/unload');
+      } catch (error) {
+        toast(error.message, 'bad');
+      }
+    } }));
+  const told = () => {
+    const until = store.state?.loaded_until;
+    show(line, Boolean(until));
+    if (until) say(text, `OneTrainer stays loaded until ${format.clock(until)}, so that the next run begins at once.`);
+  };
+  on('training_state', told);
+  on('connected', told);
+  told();
+  return line;
 }
 
 const count = (number, word) => `${format.count(number)} ${word}${number === 1 ? '' : 's'}`;
