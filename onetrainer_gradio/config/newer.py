@@ -7,6 +7,7 @@ offered by the form with their type and default, and checked against what the ch
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,22 +20,56 @@ from onetrainer_gradio.config.visibility import METHOD, MODEL_TYPE
 from onetrainer_gradio.config.walk import Leaf, leaves, without_none
 from onetrainer_gradio.errors import Finding
 
-Kind = Literal["boolean", "integer", "number", "string"]
+Kind = Literal["boolean", "integer", "number", "string", "array", "object"]
 
 GROUP = "checkout"
 
-_WORDS: dict[Kind, str] = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "string": "a text"}
+# kind -> (what one value is, what several are, the values of a small example)
+_WORDS: dict[Kind, tuple[str, str, tuple[Any, ...]]] = {
+    "boolean": ("true or false", "true or false values", (True, False)),
+    "integer": ("a whole number", "whole numbers", (1, 2)),
+    "number": ("a number", "numbers", (0.5, 2)),
+    "string": ("a text", "texts", ("one", "two")),
+    "array": ("a list", "lists", ([], [])),
+    "object": ("an object", "objects", ({}, {})),
+}
+# kinds whose values are edited as JSON
+AS_JSON: frozenset[Kind] = frozenset({"array", "object"})
+_PYTHON: dict[Kind, type] = {"boolean": bool, "string": str, "array": list, "object": dict}
+_MOST_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """The first place in a value that does not fit: its path, what is there, and what has to be there, in words."""
+
+    path: str
+    value: Any
+    expected: str
+    message: str = ""
+
+    def finding(self, setting: str, *, as_json: bool) -> Finding:
+        """It as a finding at the setting that holds it."""
+        message = self.message or f"{self.path} is {_short(self.value)}"
+        change = "correct the text, or reset the setting" if as_json else f"set {self.path} to {self.expected}"
+        return Finding("error", setting, message, self.value, self.expected, change)
 
 
 @dataclass(frozen=True)
 class NewerSetting:
-    """A setting that only the checkout has: path (``[]`` for list elements), type, default, and names to choose from."""
+    """A setting that only the checkout has: path (``[]`` for list elements), type, default, and names to choose from.
+
+    ``items`` is what each element of a list is, or each value of an object with names of its own; ``inside`` are the settings of
+    an object that has known ones. Where neither is given (or None for one of them), anything may stand there.
+    """
 
     path: str
     kind: Kind
     default: Any = None
     nullable: bool = False
     choices: tuple[str, ...] = ()
+    items: NewerSetting | None = None
+    inside: Mapping[str, NewerSetting | None] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -47,22 +82,87 @@ class NewerSetting:
 
     def expected(self) -> str:
         """What a value has to be, in words."""
-        words = f"one of {', '.join(self.choices)}" if self.choices else _WORDS[self.kind]
+        if self.choices:
+            words = f"one of {', '.join(self.choices)}"
+        elif self.kind in AS_JSON:
+            words = f"{self.several()}, as {json.dumps(self.example(), ensure_ascii=False)}"
+        else:
+            words = _WORDS[self.kind][0]
         return f"{words}, or empty" if self.nullable else words
 
-    def accepts(self, value: Any) -> bool:
-        """Whether the setting can have a value."""
-        if value is None:
-            return self.nullable
+    def several(self) -> str:
+        """What a list or an object holds, in words."""
+        one = _WORDS[self.kind][0]
+        if self.inside:
+            return f"{one} with {', '.join(self.inside)}"
+        if self.items is None:
+            return one
+        of = self.items
+        what = f"{_WORDS[of.kind][1]} with {', '.join(of.inside)}" if of.inside else _WORDS[of.kind][1]
+        if of.choices:
+            what = f"the names {', '.join(of.choices)}"
+        return f"{one} of {what}"
+
+    def example(self) -> Any:
+        """A small value of the setting."""
         if self.choices:
-            return value in self.choices
-        if self.kind == "boolean" or isinstance(value, bool):
-            return self.kind == "boolean" and isinstance(value, bool)
-        if self.kind == "integer":
-            return isinstance(value, int)
-        if self.kind == "number":
-            return isinstance(value, (int, float)) and not math.isnan(value)
-        return isinstance(value, str)
+            return self.choices[0]
+        if self.kind == "array":
+            return self._examples() or ["one", 2]
+        if self.kind == "object":
+            named = {name: each.example() for name, each in self.inside.items() if each is not None and each.kind not in AS_JSON}
+            return named or dict(zip(("name", "other"), self._examples(), strict=False)) or {"name": "value"}
+        return _WORDS[self.kind][2][0]
+
+    def _examples(self) -> list[Any]:
+        of = self.items
+        if of is None:
+            return []
+        if of.choices:
+            return list(of.choices[:2])
+        return [of.example()] if of.kind in AS_JSON else list(_WORDS[of.kind][2])
+
+    def wrong(self, value: Any, path: str) -> Wrong | None:
+        """What keeps the setting at a path from having a value; None where it can."""
+        if value is None:
+            return None if self.nullable else Wrong(path, value, self.expected())
+        if not self._is_one(value):
+            if self.kind in AS_JSON and isinstance(value, str):
+                return Wrong(path, value, self.expected(), _no_json(path, value))
+            return Wrong(path, value, self.expected())
+        if self.kind not in AS_JSON:
+            return None
+        for key, each in enumerate(value) if isinstance(value, list) else value.items():
+            setting = self.items
+            if self.inside:
+                if key not in self.inside:
+                    return Wrong(path, each, self.expected(), f"{path} has no setting {_short(key)}")
+                setting = self.inside[str(key)]
+            if setting is not None and (found := setting.wrong(each, f"{path}.{key}")) is not None:
+                return found
+        return None
+
+    def _is_one(self, value: Any) -> bool:
+        """Whether the value itself is of the setting's kind, whatever stands inside."""
+        if self.choices:
+            return isinstance(value, str) and value in self.choices
+        if self.kind in _PYTHON:
+            return isinstance(value, _PYTHON[self.kind])
+        if isinstance(value, bool):
+            return False
+        return isinstance(value, int if self.kind == "integer" else (int, float)) and not math.isnan(value)
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of its values."""
+        described: dict[str, Any] = {"type": [self.kind, "null"] if self.nullable else self.kind}
+        if self.choices:
+            described["enum"] = [*self.choices, None] if self.nullable else [*self.choices]
+        if self.items is not None:
+            described["items" if self.kind == "array" else "additionalProperties"] = self.items.schema()
+        if self.inside:
+            described["properties"] = {name: each.schema() if each else {} for name, each in self.inside.items()}
+            described["additionalProperties"] = False
+        return described
 
 
 @dataclass(frozen=True)
@@ -86,12 +186,40 @@ class Newer:
         """The additional setting at a path."""
         return self.settings.get(pattern(path))
 
+    def around(self, path: str) -> str:
+        """The path of the additional setting that holds a path within its list or object; empty where there is none."""
+        parts = path.split(".")
+        every = (".".join(parts[:end]) for end in range(1, len(parts)))
+        return next((each for each in every if (held := self.setting(each)) is not None and held.kind in AS_JSON), "")
+
     def knows(self, path: str, value: str) -> bool:
         """Whether the checkout knows a name at a path."""
         return value in self.names.get(pattern(path), ())
 
 
 NOTHING_NEWER = Newer()
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
+
+
+def _no_json(path: str, text: str) -> str:
+    """Why a text is no JSON, and where; or that it is none of the setting's."""
+    if not text.strip():
+        return f"{path} is empty"
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        return f"{path} is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+    except (ValueError, RecursionError) as error:
+        return f"{path} is no JSON: {error}"
+    return f"{path} is {_short(text)}"
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no number there")
 
 
 def newer_names(config: TrainConfig) -> Iterator[Leaf]:
@@ -176,14 +304,16 @@ def _add(schema: dict[str, Any], setting: NewerSetting, source: str) -> None:
     described: dict[str, Any] = {
         "title": setting.title,
         "description": f"A setting of {source} that this panel does not describe yet. Its name there: {setting.path}.",
-        "type": [setting.kind, "null"] if setting.nullable else setting.kind,
+        **setting.schema(),
         "default": setting.default,
         "x-group": _group(schema, setting.path),
         "x-level": "expert",
         "x-newer": True,
     }
-    if setting.choices:
-        described["enum"] = [*setting.choices, None] if setting.nullable else [*setting.choices]
+    if setting.kind in AS_JSON:
+        default = "empty" if setting.default is None else json.dumps(setting.default, ensure_ascii=False)
+        described["description"] += f" Written as JSON: {setting.expected()}. Default: {default}."
+        described["x-kind"] = "json"
     at.setdefault("properties", {})[name] = described
 
 

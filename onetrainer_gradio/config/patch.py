@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from onetrainer_gradio.config.bounds import out_of_bounds
+from onetrainer_gradio.config.catalogue import pattern
 from onetrainer_gradio.config.documents import from_document, to_document
-from onetrainer_gradio.config.newer import NOTHING_NEWER, Newer, NewerSetting, newer_names, unknown_name
+from onetrainer_gradio.config.newer import AS_JSON, NOTHING_NEWER, Newer, NewerSetting, newer_names, unknown_name
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import ConfigInvalidError, Finding
 
@@ -40,6 +42,8 @@ def _touched(path: str, changes: Iterable[str]) -> bool:
 def _put(document: dict[str, Any], path: str, value: Any, newer: Newer) -> Finding | None:
     if (setting := newer.setting(path)) is not None:
         return _put_newer(document, path, value, setting)
+    if whole := newer.around(path):
+        return _put_within(document, whole, path, value, newer)
     *parents, last = path.split(".")
     at: Any = document
     for part in parents:
@@ -57,9 +61,8 @@ def _put(document: dict[str, Any], path: str, value: Any, newer: Newer) -> Findi
 
 def _put_newer(document: dict[str, Any], path: str, value: Any, setting: NewerSetting) -> Finding | None:
     """Keep a setting that only the checkout has. Its default is left out: over there it is what a missing one means."""
-    if not setting.accepts(value):
-        expected = setting.expected()
-        return Finding("error", path, f"{path} is {value!r}", value, expected, f"set {path} to {expected}")
+    if (wrong := setting.wrong(value, path)) is not None:
+        return wrong.finding(path, as_json=setting.kind in AS_JSON)
     *parents, last = path.split(".")
     at: Any = document
     for part in parents:
@@ -73,6 +76,26 @@ def _put_newer(document: dict[str, Any], path: str, value: Any, setting: NewerSe
     else:
         at[last] = value
     return None
+
+
+def _put_within(document: dict[str, Any], whole: str, path: str, value: Any, newer: Newer) -> Finding | None:
+    """Change a place within a list or object that only the checkout has: the whole of it has to fit afterwards."""
+    setting = newer.settings[pattern(whole)]
+    held: Any = document
+    for part in whole.split("."):
+        held = _child(held, part)
+    held = copy.deepcopy(setting.default if held is None else held)
+    *parents, last = path[len(whole) + 1 :].split(".")
+    at = held
+    for part in parents:
+        at = _child(at, part)
+    if isinstance(at, dict):
+        at[last] = value
+    elif isinstance(at, list) and last.isdigit() and int(last) < len(at):
+        at[int(last)] = value
+    else:
+        return _unknown(document, path)
+    return _put_newer(document, whole, held, setting)
 
 
 def _child(at: Any, part: str) -> Any:

@@ -8,7 +8,7 @@ that the form lives on. At a setting:
 ``x-kind``
     ``text`` (several lines), ``path``, ``list`` (objects, see ``items``), ``secret`` (never read back: the service keeps it),
     ``map`` (an object of ``x-keys``), ``pairs`` (a list of ``{"key", "value"}`` texts), ``layer_preset`` (choosing one writes
-    ``x-writes`` as well).
+    ``x-writes`` as well), ``json`` (a list or object as text; only where a checkout is followed).
 ``x-path``
     what a path leads to: folder, file, model (folder, file or hub repository), output.
 ``x-unit``, ``x-unit-of``

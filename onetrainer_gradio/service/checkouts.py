@@ -20,21 +20,21 @@ from typing import Any
 from onetrainer_gradio.backends.onetrainer import checkout as checkouts
 from onetrainer_gradio.backends.onetrainer import facts as checkout_facts
 from onetrainer_gradio.backends.onetrainer.checkout import Checkout, usual_places
-from onetrainer_gradio.backends.onetrainer.facts import CheckoutFacts, FieldFacts
+from onetrainer_gradio.backends.onetrainer.facts import CheckoutFacts
 from onetrainer_gradio.config.catalogue import CATALOGUE
 from onetrainer_gradio.config.documents import read_json_list
 from onetrainer_gradio.config.enums import ModelType, Name
 from onetrainer_gradio.config.models import MODELS
-from onetrainer_gradio.config.newer import NOTHING_NEWER, Kind, Newer, NewerSetting
+from onetrainer_gradio.config.newer import NOTHING_NEWER, Newer
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.visibility import MODEL_TYPE
 from onetrainer_gradio.config.walk import without_none
 from onetrainer_gradio.errors import CheckoutError, CheckoutNotFoundError, ConfigNotFoundError, ForbiddenPathError
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.newer_settings import newer_fields, newer_settings
 
 # How long a look at the files of a checkout holds where a person looks: git is asked whether anything was changed.
 _LOOK_S = 5.0
-_KINDS: dict[str, Kind] = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
 
 # Findings about a folder that is no checkout at all; with every other one it can be put in order.
 _NOT_THERE = frozenset({"checkout_missing", "checkout_not_onetrainer"})
@@ -393,12 +393,13 @@ class Checkouts:
         if facts is None:
             return told
         differences = checkout_facts.compare_fields(facts)
+        newer = newer_fields(differences.newer)
         return told | {
             "problem": facts.problem,
             "versions": dict(facts.versions),
             "model_types": len(facts.model_types),
             "newer_model_types": list(reading.newer.names.get(MODEL_TYPE, ())),
-            "newer": [{"path": path, "type": item.type, "default": item.default} for path, item in differences.newer.items()],
+            "newer": [{"path": path, "type": item.type, "default": item.default} for path, item in newer.items()],
             "lacking": list(differences.lacking),
             "defaults": [{"path": path, "here": here, "there": there} for path, (here, there) in differences.defaults.items()],
         }
@@ -470,11 +471,10 @@ def version_note(version: int | None) -> str:
 def newer_of(facts: CheckoutFacts, source: str) -> Newer:
     """How the configuration of a checkout differs from ours, in the terms of the form."""
     compared = checkout_facts.compare_fields(facts)
-    settings = (_newer_setting(path, item) for path, item in compared.newer.items())
     methods = {name: tuple(methods) for name, methods in facts.methods.items() if set(methods) - set(_our_methods(name))}
     found = Newer(
         source=source,
-        settings={setting.path: setting for setting in settings if setting is not None},
+        settings=newer_settings(facts),
         lacking=frozenset(compared.lacking),
         names=dict(_newer_names(facts)),
         methods={name: tuple(dict.fromkeys((*_our_methods(name), *theirs))) for name, theirs in methods.items()},
@@ -482,11 +482,6 @@ def newer_of(facts: CheckoutFacts, source: str) -> Newer:
     )
     content = (str(facts.folder), source, found.settings, sorted(found.lacking), found.names, found.methods, found.samples)
     return replace(found, key=hashlib.sha256(repr(content).encode()).hexdigest()[:16])
-
-
-def _newer_setting(path: str, item: FieldFacts) -> NewerSetting | None:
-    kind = "string" if item.choices else _KINDS.get(item.type)
-    return NewerSetting(path, kind, item.default, item.nullable, item.choices) if kind else None
 
 
 def _newer_names(facts: CheckoutFacts) -> Iterator[tuple[str, tuple[str, ...]]]:

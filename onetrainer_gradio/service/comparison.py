@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from onetrainer_gradio.config.documents import from_document, to_document
 from onetrainer_gradio.config.resolve import pack, resolve_paths
 from onetrainer_gradio.errors import ConfigValueError, RunNotFoundError
-from onetrainer_gradio.service.configs import ConfigStore, settings_that_differ, value_at
+from onetrainer_gradio.service.configs import ConfigStore, paths_in_form, settings_that_differ, value_in_form
 from onetrainer_gradio.service.runs import RunStore
 
 SourceKind = Literal["current", "opened", "defaults", "preset", "library", "saved", "run", "document"]
@@ -98,9 +98,11 @@ class Comparison:
         :raises RunNotFoundError: when there is no run of an id.
         :raises ConfigInvalidError: when a document has values of a wrong type.
         """
-        one, two = self.read(left), self.read(right)
-        paths = settings_that_differ(self._absolute(one.document), self._absolute(two.document))
-        return one, two, [Difference(path, value_at(one.document, path), value_at(two.document, path)) for path in paths]
+        one, two, newer = self.read(left), self.read(right), self._configs.newer()
+        before, after = self._absolute(one.document), self._absolute(two.document)
+        paths = paths_in_form(settings_that_differ(before, after), before, after, newer)
+        values = ((path, *(value_in_form(side.document, path, newer) for side in (one, two))) for path in paths)
+        return one, two, [Difference(path, left_value, right_value) for path, left_value, right_value in values]
 
     def named(self, name: str) -> Source:
         """The source of a name without a kind: a saved configuration, or else a preset.

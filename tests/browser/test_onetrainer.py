@@ -90,6 +90,52 @@ def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: 
     expect(page.locator('[data-row="force_circular_padding"]')).to_contain_text("OneTrainer does not have this setting")
 
 
+def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor: Visitor, panel: Panel) -> None:
+    """What cannot be read, or does not fit, is named and stays in its field, over a reload as well; what fits is saved and reset."""
+    page = visitor.open()
+    page.get_by_role("button", name="Expert", exact=True).click()
+    page.locator('[data-group="checkout"]').click()
+    row, field = page.locator('[data-row="rules"]'), page.locator("#og-f-rules")
+    expect(field).to_have_value("[]")
+    expect(row).to_contain_text("a list of objects with word, strength, steps")
+    expect(page.locator("#og-f-extra_arguments")).to_have_value('{"depth": 2}')
+    broken = '[{"word": "x",\n  "strength": }]'
+    field.fill(broken)
+    field.press("Tab")
+    expect(row.locator(".og-errors")).to_contain_text(
+        "rules is no JSON: Expecting value in line 2, column 15. Expected: a list of"
+    )
+    expect(field).to_have_attribute("aria-invalid", "true")
+    page.reload()
+    expect(field).to_have_value(broken)
+    expect(row.locator(".og-errors")).to_contain_text("rules is no JSON")
+    field.fill('[{"word": "x", "colour": 3}]')
+    field.press("Tab")
+    expect(row.locator(".og-errors")).to_contain_text("rules.0 has no setting 'colour'")
+    expect(field).to_have_value('[{"word": "x", "colour": 3}]')
+    field.fill('[ {"word": "x", "steps": [1, 2]} ]')
+    field.press("Tab")
+    expect(row.locator(".og-errors")).to_be_empty()
+    expect(row).to_contain_text("was []")
+    expect(field).to_have_value('[ {"word": "x", "steps": [1, 2]} ]')  # as it was typed
+    assert panel.get("api/config/current")["config"]["rules"] == [{"word": "x", "steps": [1, 2]}]
+    row.get_by_role("button", name=re.compile("Reset")).click()
+    expect(field).to_have_value("[]")
+    assert "rules" not in panel.get("api/config/current")["config"]
+    page.locator("#og-f-tag_weights").fill('{"face": 1.5}')
+    page.locator("#og-f-tag_weights").press("Tab")
+    expect(page.locator('[data-row="tag_weights"]')).to_contain_text("was empty")
+    page.locator("#og-f-tag_weights").fill("")
+    page.locator("#og-f-tag_weights").press("Tab")
+    expect(page.locator('[data-row="tag_weights"]')).not_to_have_class(re.compile("changed"))
+    # within the elements of a list of ours
+    page.locator('[data-group="concepts"]').click()
+    page.locator("#og-f-concepts-0-neighbours").fill('["left", "right"]')
+    page.locator("#og-f-concepts-0-neighbours").press("Tab")
+    expect(page.locator('[data-row="concepts.0.neighbours"]')).to_contain_text("was []")
+    assert panel.get("api/config/current")["config"]["concepts"][0]["neighbours"] == ["left", "right"]
+
+
 def test_a_new_sample_prompt_begins_as_the_model_wants_it(visitor: Visitor, panel: Panel) -> None:
     """With the numbers of the model type, of a checkout its own; so does a picture of one's own where there is no prompt."""
     panel.change(samples=[])
@@ -171,7 +217,9 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     card = page.get_by_role("region", name="OneTrainer")
     first = card.locator(".og-checkout").first
     expect(first).to_contain_text("Ready")
-    expect(first).to_contain_text("1 setting that only it has")
+    expect(first).to_contain_text("8 settings that only it has")
+    first.get_by_text("8 settings that only it has").click()
+    expect(first.get_by_role("row", name=re.compile("extra_arguments"))).to_contain_text('dict{"depth": 2}')
     expect(first.locator("[data-part=version]")).to_contain_text("version 12, this panel's version 11")
     page.locator("#og-checkout-folder").fill(str(tmp_path))
     card.get_by_role("button", name="Look").click()

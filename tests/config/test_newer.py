@@ -13,6 +13,11 @@ from onetrainer_gradio.config.walk import leaves
 from onetrainer_gradio.errors import ConfigInvalidError
 from tests.fakes.configs import small_config
 
+RULE = {
+    "word": NewerSetting("rules[].word", "string", ""),
+    "steps": NewerSetting("rules[].steps", "array", [], items=NewerSetting("rules[].steps[]", "integer")),
+    "unclear": None,
+}
 NEWER = Newer(
     source="OneTrainer abc1234",
     settings={
@@ -23,6 +28,12 @@ NEWER = Newer(
             NewerSetting("optimizer.spin", "integer", None, nullable=True),
             NewerSetting("transformer_9.train", "boolean", True),
             NewerSetting("concepts[].image.bend", "boolean", False),
+            NewerSetting("words", "array", ["a"], items=NewerSetting("words[]", "string")),
+            NewerSetting("places", "array", [], items=NewerSetting("places[]", "string", choices=("HERE", "THERE"))),
+            NewerSetting("weights", "object", None, nullable=True, items=NewerSetting("weights[]", "number")),
+            NewerSetting("anything", "object", {"depth": 2}),
+            NewerSetting("rules", "array", [], items=NewerSetting("rules[]", "object", inside=RULE)),
+            NewerSetting("concepts[].neighbours", "array", [], items=NewerSetting("concepts[].neighbours[]", "integer")),
         )
     },
     lacking=frozenset({"masked_training", "optimizer.beta1", "no_such_path"}),
@@ -53,6 +64,13 @@ def config():
         ("optimizer.spin", 3),
         ("transformer_9.train", False),
         ("concepts.0.image.bend", True),
+        ("words", ["b", "c"]),
+        ("words", []),
+        ("places", ["THERE"]),
+        ("weights", {"face": 1, "hand": 0.5}),
+        ("anything", {"depth": [1, {"x": None}], "name": "y"}),
+        ("rules", [{"word": "x", "steps": [1, 2], "unclear": "?"}, {}]),
+        ("concepts.0.neighbours", [1]),
     ],
 )
 def test_a_setting_that_only_the_checkout_has_can_be_changed_and_survives(config, path, value):
@@ -86,6 +104,74 @@ def test_a_value_of_another_type_is_refused(config, path, value, words):
         patch.apply(config, {path: value}, NEWER)
     (finding,) = caught.value.all_findings
     assert (finding.path, finding.expected) == (path, words)
+
+
+WORDS = 'a list of texts, as ["one", "two"]'
+RULES = 'an object with word, steps, unclear, as {"word": "one"}'
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message", "expected"),
+    [
+        ("words", '["a", ', "words is no JSON: Expecting value in line 1, column 7", WORDS),
+        ("words", "[NaN]", "words is no JSON: NaN is no number there", WORDS),
+        ("words", "[" * 200_000, "words is no JSON: ", WORDS),
+        ("words", " ", "words is empty", WORDS),
+        ("words", '["a"]', "words is '[\"a\"]'", WORDS),
+        ("words", {"a": 1}, "words is {'a': 1}", WORDS),
+        ("words", None, "words is None", WORDS),
+        ("words", ["a", 2], "words.1 is 2", "a text"),
+        ("places", ["HERE", "NOWHERE"], "places.1 is 'NOWHERE'", "one of HERE, THERE"),
+        ("weights", {"face": True}, "weights.face is True", "a number"),
+        ("weights", [], "weights is []", 'an object of numbers, as {"name": 0.5, "other": 2}, or empty'),
+        ("anything", "x", "anything is no JSON: Expecting value in line 1, column 1", 'an object, as {"name": "value"}'),
+        ("rules", [{"wrod": "x"}], "rules.0 has no setting 'wrod'", RULES),
+        ("rules", [{}, {"steps": [1, 2.5]}], "rules.1.steps.1 is 2.5", "a whole number"),
+        ("rules", [3], "rules.0 is 3", RULES),
+        ("concepts.0.neighbours", ["a"], "concepts.0.neighbours.0 is 'a'", "a whole number"),
+    ],
+)
+def test_what_does_not_fit_in_a_list_or_object_is_named(config, path, value, message, expected):
+    """The place within it, what is there, and what has to be there; the finding stands at the setting, which keeps its value."""
+    with pytest.raises(ConfigInvalidError) as caught:
+        patch.apply(config, {path: value}, NEWER)
+    (finding,) = caught.value.all_findings
+    assert (finding.path, finding.expected) == (path, expected)
+    assert finding.message.startswith(message)
+    assert len(finding.message) < 200
+    assert finding.change
+
+
+def test_a_place_within_a_list_or_object_can_be_changed_and_is_held_to_the_same(config):
+    """Beginning at the default where nothing is set; what does not fit there is refused."""
+    document = to_document(patch.apply(config, {"words.0": "b", "anything.more": [1]}, NEWER), packed=True)
+    assert document["words"] == ["b"]
+    assert document["anything"] == {"depth": 2, "more": [1]}
+    for path, value in (("words.0", 1), ("words.1", "b"), ("words.x", "b"), ("rules.0.word", "x"), ("weights.face", 1)):
+        with pytest.raises(ConfigInvalidError):
+            patch.apply(config, {path: value}, NEWER)
+    assert NEWER.around("concepts.0.neighbours.3") == "concepts.0.neighbours"
+    assert NEWER.around("words") == NEWER.around("concepts.0.path") == ""
+
+
+def test_lists_and_objects_of_the_checkout_are_fields_of_json():
+    """With what they hold and their default in words, and a schema that its values pass."""
+    properties = follow(form_schema(), NEWER)["properties"]
+    rules = properties["rules"]
+    assert (rules["x-kind"], rules["x-level"], rules["default"], rules["type"]) == ("json", "expert", [], "array")
+    assert "a list of objects with word, steps, unclear" in rules["description"]
+    assert "Default: []." in rules["description"]
+    assert "Default: empty." in properties["weights"]["description"]
+    assert "properties" not in properties["anything"], "it is one field, not a part with settings of its own"
+    validator = jsonschema.Draft202012Validator(
+        {"type": "object", "properties": {"rules": rules, "weights": properties["weights"]}}
+    )
+    assert validator.is_valid({"rules": [{"word": "x", "steps": [1], "unclear": None}], "weights": {"a": 1.5}})
+    assert validator.is_valid({"weights": None})
+    for wrong in ({"rules": [{"wrod": "x"}]}, {"rules": {}}, {"weights": {"a": "x"}}):
+        assert not validator.is_valid(wrong)
+    neighbours = properties["concepts"]["items"]["properties"]["neighbours"]
+    assert (neighbours["x-kind"], neighbours["x-group"]) == ("json", "concept")
 
 
 def test_without_the_checkout_its_settings_are_unknown(config):

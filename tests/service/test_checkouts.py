@@ -147,12 +147,20 @@ def test_its_settings_are_read_in_the_background_and_told(data: Path, newer_one:
     read(checkouts)
     settings = checkouts.describe(known)["settings"]
     assert settings["state"] == "ready"
-    assert settings["newer"] == [{"path": "sharpness", "type": "float", "default": 0.5}]
+    told_newer = {item["path"]: (item["type"], item["default"]) for item in settings["newer"]}
+    assert told_newer["sharpness"] == ("float", 0.5)
+    assert told_newer["rules"] == ("list[RuleConfig]", [])
+    assert "rules[].word" not in told_newer, "it belongs to the list"
     assert settings["lacking"] == ["force_circular_padding"]
     assert {"path": "batch_size", "here": 1, "there": 3} in settings["defaults"]
     assert settings["newer_model_types"] == ["NEW_MODEL_9"]
     newer = checkouts.newer(known)
-    assert newer.settings == {"sharpness": NewerSetting("sharpness", "number", 0.5)}
+    assert newer.settings.keys() == told_newer.keys()
+    assert newer.settings["sharpness"] == NewerSetting("sharpness", "number", 0.5)
+    words = newer.settings["trigger_words"]
+    assert words == NewerSetting("trigger_words", "array", ["a photo"], items=NewerSetting("trigger_words[]", "string"))
+    assert newer.settings["units_shown"].items.choices[0] == "EPOCH"
+    assert list(newer.settings["rules"].items.inside) == ["word", "strength", "steps"]
     assert newer.lacking == {"force_circular_padding"}
     assert newer.names == {"model_type": ("NEW_MODEL_9",)}
     assert newer.methods["NEW_MODEL_9"]

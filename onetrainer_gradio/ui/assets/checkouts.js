@@ -10,6 +10,7 @@ const BASE = 'api/onetrainer/checkouts';
 const ORIGINS = { 'command line': 'named when the panel was started', found: 'found by itself', added: 'added here' };
 const LISTS = { concepts: ['Concepts', 'concept list'], samples: ['Sample prompts', 'list of sample prompts'] };
 const MOST_LISTED = 40;
+const JSON_SHOWN = { 'x-kind': 'json' };
 
 export async function checkoutsCard() {
   await sheet('checkouts.css');
@@ -90,7 +91,7 @@ export async function checkoutsCard() {
       el('dl', { class: 'og-facts og-columns' }, facts(checkout).map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: value })))),
       settings.newer?.length > 0 && fold('newer', `${count(settings.newer.length, 'setting')} that only it has`,
         el('p', { class: 'og-muted og-small', text: 'They stand in the form under Expert, in the group “Newer settings”, while the form follows this checkout.' }),
-        rows(['Setting', 'Type', 'Default'], settings.newer.map((each) => [each.path, each.type, shownAs(each.default)]))),
+        rows(['Setting', 'Type', 'Default'], settings.newer.map((each) => [each.path, each.type, shownAs(each.default, JSON_SHOWN)]))),
       settings.lacking?.length > 0 && fold('lacking', `${count(settings.lacking.length, 'setting')} that it does not have`,
         el('p', { class: 'og-muted og-small', text: settings.lacking.join(', ') })),
       settings.defaults?.length > 0 && fold('defaults', `${count(settings.defaults.length, 'default')} that ${settings.defaults.length === 1 ? 'differs' : 'differ'} from ours`,

@@ -1,6 +1,6 @@
 // One setting as a row: label and help, a control of its kind, the mark and reset of a changed value, errors.
 
-import { list, map, pairs } from './lists.js';
+import { json, list, map, pairs } from './lists.js';
 import { same, shownAs, textOf } from './settings.js';
 import { button, el, say, show } from './dom.js';
 
@@ -11,12 +11,21 @@ function typeOf(schema) {
   return { base: types.find((type) => type !== 'null'), nullable: types.includes('null') };
 }
 
-/** What the control says: the value to send. A text that is no number is sent as it is, the server says what is wrong. */
+function fromJson(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** What the control says: the value to send. A text that is no number, or no JSON, is sent as it is, the server says what is wrong. */
 export function read(input) {
   const { kind, nullable } = input.dataset;
   if (input.type === 'checkbox') return input.checked;
   const text = input.value;
   if (nullable && text.trim() === '') return null;
+  if (kind === 'json') return fromJson(text);
   if (kind === 'integer' || kind === 'number') {
     const number = Number(text.trim().replace(',', '.'));
     return text.trim() === '' || Number.isNaN(number) ? text : number;
@@ -80,7 +89,7 @@ function secret(settings, field) {
   return { node: el('a', { href: '#system', dataset: { ogTab: 'system' }, id: idOf(field.path), text: 'Set it on the System tab' }), put() {} };
 }
 
-const EDITORS = { map, pairs, secret };
+const EDITORS = { json, map, pairs, secret };
 
 // settings with a picture of what they lead to below them, loaded when they come into view
 const WITH_CONSEQUENCES = new Set(['timestep_distribution', 'layer_filter_preset', 'quantization.layer_filter_preset']);
@@ -183,5 +192,5 @@ export function message(settings, path, error) {
   }
   const tone = error.severity === 'warning' || error.severity === 'note' ? error.severity === 'note' ? 'note' : 'warn' : 'bad';
   const more = [error.expected && `Expected: ${error.expected}.`, error.change && `To change: ${error.change}.`].filter(Boolean).join(' ');
-  return el('p', { class: tone }, el('span', {}, el('span', { text: error.message }), more && el('span', { class: 'og-muted', text: ` ${more}` })), fixButton(settings, error));
+  return el('p', { class: tone }, el('span', {}, el('span', { text: more && !/[.!?]$/.test(error.message) ? `${error.message}.` : error.message }), more && el('span', { class: 'og-muted', text: ` ${more}` })), fixButton(settings, error));
 }

@@ -1,7 +1,7 @@
-// Settings that hold several values of their own: lists of objects as cards, pairs of names and values, maps of known keys.
+// Settings that hold several values of their own: lists of objects as cards, pairs of names and values, maps of known keys, JSON.
 
-import { idOf, message, row } from './field.js';
-import { copyOf, same, shownAs, textOf } from './settings.js';
+import { idOf, message, read, row } from './field.js';
+import { copyOf, jsonOf, same, shownAs, textOf } from './settings.js';
 import { button, el, say, show } from './dom.js';
 
 // from how many cards on there is a filter
@@ -203,6 +203,25 @@ export function pairs(settings, field) {
       const value = settings.shownValue(path) || [];
       if (node.contains(document.activeElement) || same(value, present())) return;
       lines.replaceChildren(...value.map(line));
+    },
+  };
+}
+
+/** A list or object as JSON. A text that is none stays as it was typed, with what is wrong below it. */
+export function json(settings, field) {
+  const { path } = field;
+  const nullable = [field.schema.type].flat().includes('null');
+  const input = el('textarea', {
+    rows: 3, class: 'og-json', id: idOf(path), spellcheck: 'false', autocomplete: 'off', placeholder: nullable ? 'empty: default' : undefined,
+    dataset: { path, kind: 'json', ...(nullable ? { nullable: 'yes' } : {}) }, 'aria-describedby': `${idOf(path)}-help ${idOf(path)}-error`,
+  });
+  return {
+    node: input,
+    wide: true,
+    put() {
+      if (document.activeElement === input && settings.drafts.get(path)?.state === 'typing') return;
+      const value = settings.shownValue(path);
+      if (!same(read(input), value)) input.value = typeof value === 'string' ? value : value === null ? '' : jsonOf(value);
     },
   };
 }

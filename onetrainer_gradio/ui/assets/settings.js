@@ -52,8 +52,25 @@ export function copyOf(item, schema) {
   return Object.fromEntries(Object.entries(structuredClone(item)).filter(([key]) => !own(key)));
 }
 
-/** A value as it is shown in a sentence; with the schema of its setting, in the words of its choices. */
+const LONG_JSON = 60;
+
+/** A value as JSON on one line, with the spaces that people write. Line ends stand between values only: in texts they are escaped. */
+function jsonLine(value) {
+  return JSON.stringify(value, null, 1).replace(/([[{])\n\s*|\n\s*(?=[\]}])/g, '$1').replace(/\n\s*/g, ' ');
+}
+
+/** A value as JSON, on one line where it is short. */
+export function jsonOf(value) {
+  const line = jsonLine(value);
+  return line.length > LONG_JSON ? JSON.stringify(value, null, 2) : line;
+}
+
+/** A value as it is shown in a sentence; with the schema of its setting, in the words of its choices, or as JSON. */
 export function shownAs(value, schema) {
+  if (schema?.['x-kind'] === 'json' && value && typeof value === 'object') {
+    const line = jsonLine(value);
+    return line.length > LONG_JSON ? `${line.slice(0, LONG_JSON)} …` : line;
+  }
   if (value === true) return 'on';
   if (value === false) return 'off';
   if (value === null || value === undefined || value === '') return 'empty';

@@ -39,10 +39,21 @@ def test_the_same_settings_compare_as_equal(tmp_path):
 
 
 def test_a_newer_checkout_tells_what_is_new_what_is_gone_and_what_changed(tmp_path):
-    """One setting more, one less, another default, another model type, a higher version."""
+    """More settings, one less, another default, another model type, a higher version."""
     facts = facts_of(tmp_path, newer=True)
     comparison = compare_fields(facts)
-    assert dict(comparison.newer) == {"sharpness": FieldFacts(type="float", default=0.5)}
+    assert comparison.newer["sharpness"] == FieldFacts(type="float", default=0.5)
+    assert comparison.newer["trigger_words"] == FieldFacts(type="list[str]", default=["a photo"])
+    assert comparison.newer["rules[].steps"] == FieldFacts(type="list[int]", default=[])
+    assert {path: item.type for path, item in comparison.newer.items() if "[]" not in path} == {
+        "sharpness": "float",
+        "trigger_words": "list[str]",
+        "tile_sizes": "list[int]",
+        "units_shown": "list[TimeUnit]",
+        "extra_arguments": "dict",
+        "tag_weights": "dict[str, float]",
+        "rules": "list[RuleConfig]",
+    }
     assert comparison.lacking == ("force_circular_padding",)
     assert dict(comparison.defaults) == {"batch_size": (1, 3)}
     assert facts.model_types[-1] == "NEW_MODEL_9"
