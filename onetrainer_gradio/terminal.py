@@ -70,16 +70,17 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         arrived: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         unsubscribe = service.feed.subscribe(arrived.put)
         try:
-            run_id = service.start(config, run_options(options, name))
-            teller = Bar(out) if has_screen(out) else Lines(out)
-            for note in notes:
-                teller.warn(note.message)
-            teller.say(f"Run {run_id} in {options.data / 'runs' / run_id}")
-            if options.detach:
-                teller.say("It goes on in the background; the panel shows it.")
-                return COMPLETED
-            with contextlib.closing(teller), signals_stop() as asked:
-                state = follow(service, run_id, arrived, teller, asked)
+            with signals_stop() as asked:  # from here on: a run that nobody follows would go on alone
+                run_id = service.start(config, run_options(options, name))
+                teller = Bar(out) if has_screen(out) else Lines(out)
+                for note in notes:
+                    teller.warn(note.message)
+                teller.say(f"Run {run_id} in {options.data / 'runs' / run_id}")
+                if options.detach:
+                    teller.say("It goes on in the background; the panel shows it.")
+                    return COMPLETED
+                with contextlib.closing(teller):
+                    state = follow(service, run_id, arrived, teller, asked)
         finally:
             unsubscribe()
         return tell_end(state, out)

@@ -153,6 +153,22 @@ def test_an_interrupt_stops_gracefully_and_saves(config, number):
 
 
 @pytest.mark.slow
+def test_an_interrupt_while_the_run_begins_stops_it_too(config):
+    """From the moment that there is a run, Ctrl-C is for the run: none goes on that nobody follows."""
+    process = command(config, "--backend", "tests.test_terminal:endless")
+    try:
+        runs_folder = config.parent / "data" / "runs"
+        while not list(runs_folder.glob("*/run.json")):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, "Traceback" in err) == (130, False), err
+        assert "Stopping: finishing the step" in out
+    finally:
+        process.kill()
+
+
+@pytest.mark.slow
 def test_a_detached_training_goes_on_alone(config):
     """The command returns at once; a later look at the data folder finds the run ended."""
     process = command(config, "--backend", REHEARSAL, "--detach")
