@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from http.cookies import CookieError, SimpleCookie
-
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
@@ -31,14 +29,14 @@ def cookie_name(host: str) -> str:
 
 
 def session_of(scope: Scope) -> str:
-    """The session that a request carries, empty when none."""
-    jar = SimpleCookie()
-    try:
-        jar.load(Headers(scope=scope).get("cookie", ""))
-    except CookieError:
-        return ""
-    found = jar.get(cookie_name(host_of(scope)))
-    return found.value if found else ""
+    """The session that a request carries, empty when none.
+
+    Every program of a host leaves cookies there; one that the standard library cannot read would hide ours from it. Of several
+    of our name the first counts, which is the one of the longer path.
+    """
+    name = cookie_name(host_of(scope))
+    pairs = (pair.partition("=") for pair in Headers(scope=scope).get("cookie", "").split(";"))
+    return next((value.strip() for key, _, value in pairs if key.strip() == name), "")
 
 
 def session_cookie(scope: Scope, session: str, *, hosted: bool) -> str:

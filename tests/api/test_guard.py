@@ -11,6 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from onetrainer_gradio.api.cookies import cookie_name
 from onetrainer_gradio.api.guard import CLOSE_NOT_AUTHENTICATED, Guard, allowed_hosts, local_path
 from onetrainer_gradio.service.access import FREE_ATTEMPTS, Access, AccessSettings
 
@@ -148,6 +149,17 @@ def test_the_start_link_becomes_a_cookie_once():
     client.cookies.clear()
     assert "set-cookie" not in client.get(f"/?token={link}").headers
     assert client.get("/x").status_code == 401
+
+
+@pytest.mark.parametrize("other", ['theme={"dark": true}', "a[b]=1", "a b=1", "novalue", 'a="open', "a=ä", "path=/", "=x"])
+def test_cookies_of_other_programs_do_not_hide_the_session(other):
+    """Programs at other ports of the same host share the browser's cookies with us, whatever is in theirs."""
+    client, access = panel(password=PASSWORD)
+    session = access.login(PASSWORD, "a")
+    name = cookie_name("127.0.0.1:7860")
+    for header in (f"{other}; {name}={session}", f"{name}={session}; {other}", f"{name}={session}; {name}=of-a-shorter-path"):
+        assert client.get("/api/session", headers={"Cookie": header.encode()}).status_code == 200
+    assert client.get("/api/session", headers={"Cookie": f"not_{name}={session}"}).status_code == 401
 
 
 def test_cookies_are_secure_over_https_and_partitioned_on_a_space():
