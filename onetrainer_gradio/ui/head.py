@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from onetrainer_gradio.ui.assets import asset_path
 
 # Parts that the first view needs: fetched at once instead of one after the other.
@@ -18,6 +20,12 @@ _EARLY = """<script>
 </script>"""
 
 
+# The mark of the top bar, as part of the page: it costs no request, and is found below a proxy's prefix, too.
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect x="1" y="1" width="30" height="30" rx="8" fill="#3558d4"/>'
+    '<path d="M7 8c3 0 3 9 6 11s4-2 6 0 3 5 6 5" fill="none" stroke="#fff" stroke-width="2.6" stroke-linecap="round"/></svg>'
+)
+
 # Says that the page has something to sign out of.
 PROTECTED = '<meta name="og-protected" content="yes">'
 
@@ -28,6 +36,7 @@ def head() -> str:
     return (
         f'{_EARLY}<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
+        f'<link rel="icon" href="data:image/svg+xml,{quote(_ICON, safe="")}">'
         f'<link rel="stylesheet" href="{asset_path("panel.css")}">'
         f'{preloads}<script type="module" src="{asset_path("main.js")}"></script>'
     )

@@ -12,6 +12,18 @@ from tests.browser.conftest import READY, Panel, Visitor
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TABS = tuple(READY)
+# a control of each tab that is there once the others are
+LATE = {
+    "configuration": "#og-f-base_model_name",
+    "training": ".og-run > summary",
+    "samples": ".og-tile, #og-gallery-kind",
+    "system": "#og-hub-token",
+}
+# what has the focus, whether that shows, and its markup
+FOCUSED = """() => {
+  const [node, style] = [document.activeElement, getComputedStyle(document.activeElement)];
+  return [node.tagName, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2, node.outerHTML.slice(0, 160)];
+}"""
 
 UNNAMED = """() => [...document.querySelectorAll('button, input, select, textarea, a[href], canvas, [role=progressbar]')]
   .filter(node => node.checkVisibility() && !node.closest('[aria-hidden=true]'))
@@ -53,6 +65,25 @@ def test_every_tab_fits_its_window_and_names_its_controls(visitor: Visitor, pane
                 expect(page.get_by_role("tab", name=other.capitalize())).to_be_in_viewport()
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{tab} at {width}"
             assert page.evaluate(UNNAMED) == [], tab
+
+
+def test_whoever_uses_the_keyboard_sees_where_they_are(visitor: Visitor, panel: Panel) -> None:
+    """Each control of each tab that the Tab key reaches shows a ring, from the tab's button to the end of the page."""
+    panel.send("POST", "api/training/start", {"options": {"tags": ["steps=30", "step_s=0.001", "print=1"]}})
+    panel.wait(lambda state: not state["process_running"])
+    page = visitor.open("training")
+    for tab, late in LATE.items():
+        page.get_by_role("tab", name=tab.capitalize()).click()
+        page.locator(late).first.wait_for()
+        seen = 0
+        for _ in range(80):
+            page.keyboard.press("Tab")
+            tag, ring, told = page.evaluate(FOCUSED)
+            if tag == "BODY":
+                break
+            assert ring, told
+            seen += 1
+        assert seen > 2, tab
 
 
 def test_nothing_moves_by_itself(visitor: Visitor, panel: Panel) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from onetrainer_gradio.ui.assets import asset_path, assets, assets_route
+from onetrainer_gradio.ui.head import head
 
 
 def client() -> TestClient:
@@ -50,3 +53,9 @@ def test_imports_between_scripts_hold() -> None:
         for names, module in re.findall(r"import \{([^}]*)\} from '\./([\w.]+)'", text):
             exported = set(re.findall(r"export (?:async )?(?:function|const|class) (\w+)", assets()[module].body.decode()))
             assert {each.split(" as ")[0].strip() for each in names.split(",")} <= exported, f"{name} from {module}"
+
+
+def test_the_site_has_its_own_icon() -> None:
+    """It lies in the page, whole, and so costs no request."""
+    (address,) = re.findall(r'<link rel="icon" href="data:image/svg\+xml,([^"]+)">', head())
+    assert ElementTree.fromstring(unquote(address)).tag.endswith("svg")

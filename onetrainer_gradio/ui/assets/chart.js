@@ -208,7 +208,7 @@ export function mount(place) {
     }
     brush.textAlign = 'center';
     brush.textBaseline = 'top';
-    for (const tick of ticks(from, to, Math.max(2, Math.floor(width / 110)))) {
+    for (const tick of ticks(from, to, Math.max(2, Math.floor(width / 110)), 1)) {
       const at = px(tick);
       if (at > left + 8 && at < width - right - 8) brush.fillText(format.count(tick), at, height - below + 7);
     }
@@ -382,11 +382,11 @@ export function mount(place) {
   load();
 }
 
-/** Round values between two bounds, about `count` of them. */
-function ticks(from, to, count) {
+/** Round values between two bounds, about `count` of them, `least` or more apart. */
+function ticks(from, to, count, least = 0) {
   const raw = (to - from) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].find((each) => each * power >= raw) * power;
+  const step = Math.max(least, [1, 2, 5, 10].find((each) => each * power >= raw) * power);
   const out = [];
   for (let at = Math.ceil(from / step) * step; at <= to + step * 1e-9; at += step) out.push(Math.abs(at) < step * 1e-9 ? 0 : at);
   return out;

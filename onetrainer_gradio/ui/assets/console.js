@@ -9,7 +9,7 @@ const WARN = /\bwarn(ing)?\b/i;
 
 export function mount(place) {
   const lines = el('pre', { class: 'og-log', tabindex: 0, role: 'log', 'aria-label': 'Console of the training process', 'aria-live': 'off' });
-  const empty = el('p', { class: 'og-empty', text: 'Nothing printed yet. The output of the training process appears here.' });
+  const empty = el('p', { class: 'og-empty', text: 'Nothing is printed. What the training process prints appears here.' });
   const follow = el('input', { type: 'checkbox', checked: true, onchange: () => bottom() });
   const search = el('input', { type: 'search', placeholder: 'Find in the log', 'aria-label': 'Find in the log', oninput: () => filter() });
   const count = el('span', { class: 'og-muted og-small' });

@@ -18,7 +18,7 @@ export function mount(place) {
     el('section', { class: 'og-card', 'aria-label': 'Use of the machine' }, el('h3', { text: 'Now and the last ten minutes' }), meters),
     el('section', { class: 'og-card', 'aria-label': 'Processes' }, el('h3', { text: 'Processes' }),
       el('div', { class: 'og-scroll' }, el('table', { class: 'og-table' },
-        el('thead', {}, el('tr', {}, ['Process', 'Number', 'Memory', 'CPU time', 'Threads', 'Since'].map((text) => el('th', { scope: 'col', text })))), processes)), noProcesses),
+        el('thead', {}, el('tr', {}, ['Process', 'Process id', 'Memory', 'CPU time', 'Threads', 'Since'].map((text) => el('th', { scope: 'col', text })))), processes)), noProcesses),
     el('section', { class: 'og-card', 'aria-label': 'Hardware' }, el('h3', { text: 'Hardware' }), hardware),
     el('section', { class: 'og-card', 'aria-label': 'Versions' }, el('h3', { text: 'Versions' }), versions),
   );
