@@ -12,6 +12,7 @@
     │   └── RevisionConflictError   somebody else changed the settings meanwhile
     ├── InputError                  what the run reads
     │   ├── PathNotFoundError       no folder or file there that can be read
+    │   ├── PathExistsError         there is a folder or file of that name already
     │   ├── CheckoutError           the OneTrainer checkout cannot be used
     │   │   └── CheckoutNotFoundError   the panel knows no such checkout
     │   ├── ModelNotFoundError      no base model there
@@ -139,6 +140,10 @@ class InputError(TrainerError):
 
 class PathNotFoundError(InputError):
     """There is no folder or file at a path, or it cannot be read."""
+
+
+class PathExistsError(InputError):
+    """There is a folder or file at a path already."""
 
 
 class CheckoutError(InputError):

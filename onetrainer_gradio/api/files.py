@@ -43,6 +43,26 @@ class Files(BaseModel):
     places: list[Place]
 
 
+class NewFolder(BaseModel):
+    """A folder to make."""
+
+    path: str = Field(description="The folder to make it in; relative to the data folder.")
+    name: str = Field(description="Its name: one part of a path.", examples=["my run"])
+
+
+class Made(BaseModel):
+    """A folder that was made."""
+
+    ok: bool = True
+    path: str
+
+
+@router.post("/folder", response_model=Made)
+def make_folder(service: Service, body: NewFolder) -> dict[str, Any]:
+    """Make a folder inside the allowed folders; 409 where there is something of that name."""
+    return {"ok": True, "path": str(service.folders.make(body.path, body.name))}
+
+
 @router.get("", response_model=Files)
 def files(
     service: Service,

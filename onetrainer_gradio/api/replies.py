@@ -27,6 +27,7 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.RevisionConflictError: 409,
     errors.InputError: 422,
     errors.PathNotFoundError: 404,
+    errors.PathExistsError: 409,
     errors.CheckoutNotFoundError: 404,
     errors.TrainingError: 422,
     errors.OutOfMemoryError: 507,

@@ -1,7 +1,11 @@
-"""What lies in the folders of this machine, for choosing a file or folder: inside the allowed folders, folders first."""
+"""What lies in the folders of this machine, for choosing a file or folder: inside the allowed folders, folders first.
+
+A new folder can be made for what a setting is going to write.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,10 +14,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from onetrainer_gradio.errors import ConfigValueError, ForbiddenPathError, PathNotFoundError
+from onetrainer_gradio.config.presets import PLACEHOLDERS
+from onetrainer_gradio.errors import ConfigValueError, ForbiddenPathError, PathExistsError, PathNotFoundError
+from onetrainer_gradio.service.atomic import told_as_storage_error
 from onetrainer_gradio.service.path_guard import PathGuard
 
 _MOST_ENTRIES = 1000
+_MAY_NOT = (errno.EACCES, errno.EPERM, errno.EROFS)
+_LONGEST_NAME = 255  # bytes, on every file system in use
+# What separates the parts of a path somewhere, or cannot stand in a name somewhere: folders are shared between machines.
+_NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
+_NAME = 'a name without / \\ : * ? " < > |, that does not begin or end with a dot'
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jxl", ".gif"})
 
 # what is looked for -> endings of the files that are shown; empty: none, None: all
@@ -52,7 +63,7 @@ class Listing:
 
 
 class FolderBrowser:
-    """Lists folders; with ``roots`` only those inside of them, links that lead out included. Reads, never writes."""
+    """Lists folders and makes new ones; with ``roots`` only inside of them: what a link leads to counts."""
 
     def __init__(self, data_folder: Path, roots: Iterable[Path] = ()) -> None:
         self._data = data_folder
@@ -103,6 +114,55 @@ class FolderBrowser:
             str(folder), self._parent(folder), tuple(entries[:_MOST_ENTRIES]), max(0, len(entries) - _MOST_ENTRIES), file
         )
 
+    def make(self, path: str, name: str) -> Path:
+        """Make a folder of a name in the folder at a path (relative: in the data folder); the path of the new one.
+
+        Only the last part is made, and never over something that is there.
+
+        :raises ForbiddenPathError: when the folder lies outside the allowed ones, or nothing may be written there.
+        :raises PathNotFoundError: when there is no such folder.
+        :raises PathExistsError: when there is something of that name in it.
+        :raises ConfigValueError: when it cannot be the name of a folder.
+        :raises StorageError: when it cannot be made, as on a full disk.
+        """
+        name = _checked(name)
+        folder = self._real(path)
+        if not os.path.isdir(folder):
+            raise PathNotFoundError(
+                f"There is no folder {folder}",
+                path="path",
+                value=path,
+                expected="a folder that is there",
+                change="choose another one",
+            )
+        if any(folder.is_relative_to(own.resolve()) for own in PLACEHOLDERS.values()):
+            raise ForbiddenPathError(
+                f"The folder {folder} belongs to the panel itself", path="path", value=path, change="choose another folder"
+            )
+        made = folder / name
+        with told_as_storage_error(f"The folder {made}"):
+            try:
+                made.mkdir()
+            except FileExistsError as error:
+                raise PathExistsError(
+                    f"There is a {'folder' if os.path.isdir(made) else 'file'} {name!r} in {folder} already",
+                    path="name",
+                    value=name,
+                    expected="a name that is not taken",
+                    change="choose another name",
+                ) from error
+            except OSError as error:
+                if error.errno not in _MAY_NOT:
+                    raise
+                raise ForbiddenPathError(
+                    f"The panel may not write into {folder} ({error.strerror})",
+                    path="path",
+                    value=path,
+                    expected="a folder that the panel may write into",
+                    change="choose another folder",
+                ) from error
+        return made
+
     def _folder(self, path: str, *, nearest: bool) -> Path:
         if not nearest:
             return self._real(path)
@@ -146,6 +206,27 @@ class FolderBrowser:
         except (OSError, ForbiddenPathError):
             return None  # a link to nowhere or out of the allowed folders
         return Entry(name, found.path, folder, None if folder else about.st_size, about.st_mtime)
+
+
+def _checked(name: str) -> str:
+    """The name without blanks around it.
+
+    :raises ConfigValueError: when no folder can have it, or should.
+    """
+    text = name.strip()
+    try:
+        fits = 0 < len(os.fsencode(text)) <= _LONGEST_NAME
+    except UnicodeEncodeError:
+        fits = False
+    if not fits or _NOT_IN_NAMES.search(text) or text.startswith(".") or text.endswith("."):
+        raise ConfigValueError(
+            f"{text[:_LONGEST_NAME]!r} cannot be the name of a folder" if text else "The new folder has no name",
+            path="name",
+            value=name,
+            expected=_NAME if len(text) <= _LONGEST_NAME else f"a name of at most {_LONGEST_NAME} bytes",
+            change="choose another name",
+        )
+    return text
 
 
 def _upwards(path: str, base: Path) -> Iterator[Path]:

@@ -44,6 +44,44 @@ def test_folders_outside_the_allowed_ones_are_403(tmp_path):
     assert client.post("/api/config/libraries", json={"folder": str(tmp_path)}).status_code == 403
 
 
+def test_a_folder_is_made_inside_the_allowed_ones(tmp_path):
+    """Its path comes back; elsewhere 403, a name that is taken 409, one that leads elsewhere 422, and nothing is made."""
+    (tmp_path / "allowed").mkdir()
+    service = TrainerService(ServiceSettings(data_folder=tmp_path / "data", allowed_roots=(tmp_path / "allowed",)))
+    client = TestClient(create_api(service, Access(AccessSettings())), base_url=ADDRESS)
+
+    def make(path, name):
+        return client.post("/api/files/folder", json={"path": str(path), "name": name})
+
+    made = make(tmp_path / "allowed", "my run")
+    assert (made.status_code, made.json()) == (200, {"ok": True, "path": str(tmp_path / "allowed" / "my run")})
+    again = make(tmp_path / "allowed", "my run")
+    assert (again.status_code, again.json()["errors"][0]["path"]) == (409, "name")
+    for path, name, status in (
+        (tmp_path, "x", 403),
+        ("..", "x", 403),
+        (tmp_path / "allowed", "../x", 422),
+        (tmp_path / "allowed", str(tmp_path / "x"), 422),
+        (tmp_path / "allowed" / "nowhere", "x", 404),
+    ):
+        assert make(path, name).status_code == status, (path, name)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["allowed", "data"]
+    assert [each.name for each in (tmp_path / "allowed").iterdir()] == ["my run"]
+
+
+def test_making_a_folder_is_guarded_like_every_change(tmp_path):
+    """Without the password, and from a foreign page, nothing is made."""
+    service = TrainerService(ServiceSettings(data_folder=tmp_path / "data"))
+    body = {"path": "", "name": "new"}
+    locked = TestClient(create_api(service, Access(AccessSettings(password="a password of some length"))), base_url=ADDRESS)
+    assert locked.post("/api/files/folder", json=body).status_code == 401
+    open_to_all = TestClient(create_api(service, Access(AccessSettings())), base_url=ADDRESS)
+    assert open_to_all.post("/api/files/folder", json=body, headers={"Origin": "https://elsewhere.example"}).status_code == 403
+    assert not (tmp_path / "data" / "new").exists()
+    assert open_to_all.post("/api/files/folder", json=body).status_code == 200
+    assert (tmp_path / "data" / "new").is_dir()
+
+
 def test_names_that_are_no_utf8_are_listed_and_can_be_set(panel, tmp_path):
     """A folder from an old archive opens in the picker; its path goes into the settings and comes back out of them."""
     folder = tmp_path / os.fsdecode(b"caf\xe9")

@@ -204,6 +204,39 @@ def test_paths_are_chosen_on_the_machine_of_the_panel(visitor: Visitor, panel: P
     expect(field(page, "output_model_destination")).to_have_value(str(models / "mine.safetensors"))
 
 
+def test_a_folder_is_made_in_the_picker(visitor: Visitor, panel: Panel) -> None:
+    """A name that is taken is named and can be corrected; the picker then stands in the new folder; not where files are read."""
+    (panel.folder / "taken").mkdir(exist_ok=True)
+    page = visitor.open()
+    group(page, "general")
+    row = page.locator("[data-row=workspace_dir]")
+    row.get_by_role("button", name="Choose: Workspace").click()
+    picker = page.get_by_role("dialog")
+    picker.get_by_role("button", name="Data folder").click()
+    expect(picker.locator(".og-entry-name").filter(has_text="taken")).to_be_visible()
+    picker.get_by_role("button", name="New folder").click()
+    name = picker.get_by_label("Name of the new folder")
+    expect(name).to_be_focused()
+    name.fill("taken")
+    name.press("Enter")
+    expect(picker).to_contain_text("There is a folder 'taken'")
+    expect(name).to_have_value("taken")
+    name.press("Escape")
+    expect(name).to_be_hidden()
+    picker.get_by_role("button", name="New folder").click()
+    name.fill("first run")
+    picker.get_by_role("button", name="Create").click()
+    expect(picker.get_by_role("textbox", name="Folder", exact=True)).to_have_value(str(panel.folder / "first run"))
+    expect(name).to_be_hidden()
+    picker.get_by_role("button", name="Choose this folder").click()
+    expect(field(page, "workspace_dir")).to_have_value(str(panel.folder / "first run"))
+    assert (panel.folder / "first run").is_dir()
+    group(page, "model")
+    page.locator("[data-row=base_model_name]").get_by_role("button", name="Choose").click()
+    expect(page.get_by_role("dialog").get_by_role("button", name="Data folder")).to_be_visible()
+    expect(page.get_by_role("dialog").get_by_role("button", name="New folder")).to_have_count(0)
+
+
 def test_a_protected_panel_can_be_left(visitor: Visitor, tmp_path: Path) -> None:
     """With a password the top line has a way out, and the page behind it asks for the password again; without one it has none."""
     expect(visitor.open().get_by_role("button", name="Sign out")).to_be_hidden()

@@ -91,7 +91,7 @@ def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: 
 
 
 def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor: Visitor, panel: Panel) -> None:
-    """What cannot be read, or does not fit, is named and stays in its field, over a reload as well; what fits is saved and reset."""
+    """What cannot be read, or does not fit, is named and stays in its field, over a reload too; what fits is saved and reset."""
     page = visitor.open()
     page.get_by_role("button", name="Expert", exact=True).click()
     page.locator('[data-group="checkout"]').click()

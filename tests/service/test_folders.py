@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.errors import ConfigValueError, ForbiddenPathError, PathNotFoundError
+from onetrainer_gradio.config.presets import PLACEHOLDERS
+from onetrainer_gradio.errors import ConfigValueError, DiskFullError, ForbiddenPathError, PathExistsError, PathNotFoundError
 from onetrainer_gradio.service.folders import FolderBrowser
 
 
@@ -100,3 +102,98 @@ def test_a_huge_folder_is_cut_and_says_so(tmp_path: Path) -> None:
 def test_places_to_begin_are_there_without_limits(tmp_path: Path) -> None:
     """The data folder, the home folder and the whole machine."""
     assert [place["title"] for place in FolderBrowser(tmp_path).places()] == ["Data folder", "Home", "This machine"]
+
+
+def test_a_folder_is_made_where_the_picker_stands(data: Path) -> None:
+    """Relative paths lie in the data folder; blanks around the name are left out; the new one is empty and listed."""
+    browser = FolderBrowser(data)
+    assert browser.make("run 2", "  my run ") == data / "run 2" / "my run"
+    assert names(browser, "run 2") == ["my run"]
+    assert browser.make(str(data / "run 2" / "my run"), "Größe 2").is_dir()
+    assert names(browser, "run 2/my run/Größe 2") == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "  ",
+        ".",
+        "..",
+        "../out",
+        "a/b",
+        "/tmp/x",
+        "a\\b",
+        "C:",
+        "C:evil",
+        "a\0b",
+        "a\nb",
+        ".hidden",
+        "dot.",
+        "x" * 256,
+        "ü" * 128,
+        "\ud800",
+    ],
+)
+def test_a_name_is_one_part_of_a_path(data: Path, name: str) -> None:
+    """Whatever leads elsewhere, cannot be a name on some machine or would be hidden is refused, and nothing is made."""
+    before = sorted(data.rglob("*"))
+    with pytest.raises(ConfigValueError) as caught:
+        FolderBrowser(data).make("", name)
+    assert (caught.value.path, bool(caught.value.expected)) == ("name", True)
+    assert sorted(data.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("run 2", "a folder 'run 2'"), ("a.json", "a file 'a.json'"), ("link", "a file 'link'")]
+)
+def test_nothing_is_made_over_what_is_there(data: Path, name: str, words: str) -> None:
+    """Neither over folders nor files nor links to nowhere; what is inside stays."""
+    (data / "run 2" / "kept").write_text("x")
+    (data / "link").symlink_to(data / "nowhere")
+    with pytest.raises(PathExistsError, match=f"There is {words}"):
+        FolderBrowser(data).make("", name)
+    assert (data / "run 2" / "kept").exists()
+    assert not (data / "nowhere").exists()
+
+
+def test_folders_are_made_inside_the_allowed_ones_only(data: Path, tmp_path: Path) -> None:
+    """Paths that lead out, links included, are refused; so is the panel's own folder."""
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (allowed / "out").symlink_to(outside)
+    browser = FolderBrowser(data, (data, allowed))
+    assert browser.make(str(allowed), "run") == allowed / "run"
+    for path in (str(outside), str(allowed / "out"), "..", str(allowed / ".." / "outside"), "~", "/", "a\0b"):
+        with pytest.raises(ForbiddenPathError):
+            browser.make(path, "run")
+    assert list(outside.iterdir()) == []
+    for own in PLACEHOLDERS.values():
+        with pytest.raises(ForbiddenPathError, match="belongs to the panel"):
+            FolderBrowser(data).make(str(own), "run")
+
+
+def test_a_folder_to_make_one_in_has_to_be_there(data: Path) -> None:
+    """Only the last part is made; a file holds no folders."""
+    for path in ("nowhere", "run 2/not/there", "a.json"):
+        with pytest.raises(PathNotFoundError):
+            FolderBrowser(data).make(path, "run")
+    assert not (data / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EACCES, ForbiddenPathError), (errno.EROFS, ForbiddenPathError), (errno.ENOSPC, DiskFullError)]
+)
+def test_a_folder_that_cannot_be_made_says_why(
+    data: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    """No rights, a disk that may only be read, a full one: each with its own error."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)  # a disk that is full, or read only, cannot be set up in a test
+    with pytest.raises(kind):
+        FolderBrowser(data).make("", "run")

@@ -11,6 +11,9 @@ const WANTS = { folder: ['folder', true, false], file: ['any', false, true], mod
 // settings whose files have a kind of their own
 const KINDS = { concept_file_name: 'json', sample_definition_file_name: 'json', base_image_path: 'picture', mask_image_path: 'picture', prompt_path: 'text', model_name: 'model' };
 
+// what is going to be written: there a folder may have to be made first
+const WITH_NEW = new Set(['folder', 'output']);
+
 /** Choose a path for a setting; resolves to it, or to null. */
 export function choosePath({ title, wants = 'folder', path = '', setting = '' }) {
   const [usual, folders, files] = WANTS[wants] || WANTS.file;
@@ -29,9 +32,12 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     const name = el('input', { type: 'text', class: 'og-text', id: 'og-file-name', spellcheck: 'false', autocomplete: 'off', oninput: state });
     const naming = el('label', { class: 'og-file-naming' }, el('span', { class: 'og-label', text: 'File name' }), name);
     const take = button('', { kind: 'primary', onclick: () => { result = picked(); dialog.close(); } });
+    const fresh = button('New folder', { icon: 'add', kind: 'small og-new-folder', title: 'Make a folder in the one that is shown', onclick: ask });
+    const freshName = el('input', { type: 'text', class: 'og-text', 'aria-label': 'Name of the new folder', placeholder: 'Name of the new folder', spellcheck: 'false', autocomplete: 'off', onkeydown: keys });
+    const making = el('div', { class: 'og-file-making', hidden: true }, icon('folder'), freshName, button('Create', { onclick: make }), button('', { icon: 'close', title: 'Make no folder', kind: 'quiet', onclick: done }));
     const dialog = el('dialog', { class: 'og-dialog og-browse', 'aria-label': title },
       el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: title }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
-      places, el('div', { class: 'og-browse-where' }, up, where, search), list, note, naming,
+      places, el('div', { class: 'og-browse-where' }, up, where, search), making, list, note, naming,
       el('div', { class: 'og-dialog-buttons' }, el('label', { class: 'og-inline og-grow', hidden: !(files && kind !== 'any') }, every, el('span', { text: 'Show all files' })),
         button('Cancel', { onclick: () => dialog.close() }), take));
 
@@ -55,10 +61,34 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
       }
     }
 
+    function ask() {
+      show(making, true);
+      freshName.focus();
+    }
+    function done() {
+      show(making, false);
+      freshName.value = '';
+      fresh.focus();
+    }
+    function keys(event) {
+      const does = { Enter: make, Escape: done }[event.key];
+      if (does) { event.preventDefault(); does(); }
+    }
+    async function make() {
+      try {
+        const made = await api('POST', 'api/files/folder', { path: listing.path, name: freshName.value });
+        done();
+        await go(made.path);
+      } catch (error) {
+        say(note, error.message);
+        note.className = 'bad og-small';
+      }
+    }
+
     function draw() {
       where.value = listing.path;
       up.disabled = !listing.parent;
-      places.replaceChildren(...listing.places.map((place) => button(place.title, { kind: 'small', icon: 'folder', title: place.path, onclick: () => go(place.path) })));
+      places.replaceChildren(...listing.places.map((place) => button(place.title, { kind: 'small', icon: 'folder', title: place.path, onclick: () => go(place.path) })), ...(WITH_NEW.has(wants) ? [fresh] : []));
       list.replaceChildren(...listing.entries.map(line));
       list.scrollTop = 0;
       note.className = 'og-muted og-small';
