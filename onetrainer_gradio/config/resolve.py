@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.config.catalogue import pattern
 from onetrainer_gradio.config.documents import from_document, read_json_list, to_document
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.walk import leaves
@@ -38,11 +39,14 @@ def pack(config: TrainConfig, base_folder: Path, roots: Iterable[Path] = ()) -> 
 def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
     """The configuration with every path absolute; relative ones lie in ``base_folder``.
 
-    The name of a hub repository is left alone: a base model counts as a path when it exists, or looks like one.
+    The name of a hub repository is left alone: a base model counts as a path when it exists, or looks like one, the folder of
+    a concept when the folder above it exists.
     """
     document = to_document(config, packed=True)
     for leaf in leaves(config):
         if not leaf.setting.path or not leaf.value or _is_hub_name(leaf.setting.path, leaf.value, base_folder):
+            continue
+        if pattern(leaf.path) == "concepts[].path" and names_a_data_set(leaf.value, base_folder):
             continue
         *parents, last = leaf.path.split(".")
         at: Any = document
@@ -63,6 +67,12 @@ def absolute(path: str, base_folder: Path) -> Path:
 
 def _is_hub_name(kind: str, value: str, base_folder: Path) -> bool:
     return kind == "model" and looks_like_hub_name(value) and not os.path.exists(absolute(value, base_folder))
+
+
+def names_a_data_set(path: str, base_folder: Path) -> bool:
+    """Whether the folder of a concept reads as the name of a data set of the hub: nothing is there, nor right above it."""
+    place = absolute(path, base_folder)
+    return looks_like_hub_name(path) and not os.path.exists(place) and not os.path.exists(place.parent)
 
 
 def looks_like_hub_name(value: str) -> bool:

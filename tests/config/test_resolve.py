@@ -48,6 +48,17 @@ def test_a_hub_name_stays_unless_such_a_folder_exists(tmp_path):
     assert resolve_paths(config, tmp_path).base_model_name == str(tmp_path / "owner" / "name")
 
 
+def test_the_name_of_a_data_set_stays_unless_a_folder_is_meant(tmp_path):
+    """OneTrainer fetches it from the hub by that name; a folder that is there, or missing in one that is, is a path."""
+    config, _ = from_document(
+        {"concepts": [{"path": "owner/cats"}, {"path": "here/cats"}, {"path": "here/dogs"}, {"path": "cats"}]}
+    )
+    (tmp_path / "here" / "cats").mkdir(parents=True)
+    kept, *paths = [concept.path for concept in resolve_paths(config, tmp_path).concepts]
+    assert kept == "owner/cats"
+    assert paths == [str(tmp_path / "here" / "cats"), str(tmp_path / "here" / "dogs"), str(tmp_path / "cats")]
+
+
 def test_lists_are_read_from_their_files_once_they_are_missing(tmp_path):
     """OneTrainer's settings form names the files; what is inside already wins; a missing file is an empty list."""
     (tmp_path / "c.json").write_text(json.dumps([{"name": "from file"}]))

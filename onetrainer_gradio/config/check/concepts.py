@@ -12,7 +12,7 @@ from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.dataset import has_folders, is_empty
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
-from onetrainer_gradio.config.resolve import looks_like_hub_name
+from onetrainer_gradio.config.resolve import names_a_data_set
 from onetrainer_gradio.errors import Finding
 
 _RANDOM_LOOKS = ("flip", "rotate", "brightness", "contrast", "saturation", "hue")
@@ -59,8 +59,11 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 expected="a folder with pictures",
                 change="choose the folder",
             )
-        elif not os.path.exists(place) and looks_like_hub_name(value) and not os.path.exists(place.parent):
-            message = f"{name}: there is no folder {value}; it is taken for a data set of that name on the hub"
+        elif names_a_data_set(value.replace("\0", ""), plan.base_folder):
+            message = (
+                f"{name}: there is no folder {value}; it is taken for a data set of that name on the hub, which OneTrainer "
+                "fetches and the built-in engine does not"
+            )
             expected = "a folder on this machine, unless a data set of the hub is meant"
             change = "correct the path if a folder is meant"
             yield found("concept-on-hub", path, message, value=value, expected=expected, change=change)
