@@ -10,7 +10,7 @@ from typing import Any
 from onetrainer_gradio.config.catalogue import pattern
 from onetrainer_gradio.config.documents import from_document, read_json_list, to_document
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.config.walk import leaves
+from onetrainer_gradio.config.walk import Leaf, leaves
 
 # setting that holds a list -> setting that names the file to read it from
 LIST_FILES = {"concepts": "concept_file_name", "samples": "sample_definition_file_name"}
@@ -44,7 +44,9 @@ def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
     """
     document = to_document(config, packed=True)
     for leaf in leaves(config):
-        if not leaf.setting.path or not leaf.value or _is_hub_name(leaf.setting.path, leaf.value, base_folder):
+        if not (leaf.setting.path or _names_tags(leaf, base_folder)) or not leaf.value:
+            continue
+        if _is_hub_name(leaf.setting.path, leaf.value, base_folder):
             continue
         if pattern(leaf.path) == "concepts[].path" and names_a_data_set(leaf.value, base_folder):
             continue
@@ -63,6 +65,13 @@ def absolute(path: str, base_folder: Path) -> Path:
         return base_folder / Path(path).expanduser()
     except RuntimeError:  # ~somebody whom this machine does not know
         return base_folder / path
+
+
+def _names_tags(leaf: Leaf, base_folder: Path) -> bool:
+    """Whether special tags stand in a file: the setting holds tags, or the name of a file with them."""
+    if pattern(leaf.path) != "concepts[].text.tag_dropout_special_tags" or not leaf.value.endswith((".txt", ".csv")):
+        return False
+    return os.path.isfile(absolute(leaf.value, base_folder))
 
 
 def _is_hub_name(kind: str, value: str, base_folder: Path) -> bool:

@@ -59,6 +59,15 @@ def test_the_name_of_a_data_set_stays_unless_a_folder_is_meant(tmp_path):
     assert paths == [str(tmp_path / "here" / "cats"), str(tmp_path / "here" / "dogs"), str(tmp_path / "cats")]
 
 
+def test_special_tags_in_a_file_are_found_from_anywhere(tmp_path):
+    """The file is named as every other path; what is no file stays a list of tags."""
+    (tmp_path / "tags.txt").write_text("cat")
+    texts = [{"tag_dropout_special_tags": tags} for tags in ("tags.txt", "gone.csv", "cat, dog", "")]
+    config, _ = from_document({"concepts": [{"path": "p", "text": text} for text in texts]})
+    special = [concept.text.tag_dropout_special_tags for concept in resolve_paths(config, tmp_path).concepts]
+    assert special == [str(tmp_path / "tags.txt"), "gone.csv", "cat, dog", ""]
+
+
 def test_lists_are_read_from_their_files_once_they_are_missing(tmp_path):
     """OneTrainer's settings form names the files; what is inside already wins; a missing file is an empty list."""
     (tmp_path / "c.json").write_text(json.dumps([{"name": "from file"}]))
