@@ -17,7 +17,7 @@ LATE = {
     "configuration": "#og-f-base_model_name",
     "training": ".og-run > summary",
     "samples": ".og-tile, #og-gallery-kind",
-    "system": "#og-hub-token",
+    "system": "#og-checkout-folder",
 }
 # what has the focus, whether that shows, and its markup
 FOCUSED = """() => {
