@@ -74,6 +74,7 @@ CASES = [
         {"model_type": "WUERSTCHEN_2", "decoder.model_name": "owner/name", "layer_filter": "", "layer_filter_preset": "full"},
     ),
     ("file-missing", "error", "lora_model_name", {"lora_model_name": "old.safetensors"}),
+    ("file-missing", "error", "lora_model_name", {"lora_model_name": "loras/old"}),
     ("file-missing", "error", "vae.model_name", {"vae.model_name": "vae.safetensors"}),
     ("file-missing", "error", "embedding.model_name", {**EMBEDDING, "embedding.model_name": "word.safetensors"}),
     (

@@ -166,18 +166,18 @@ def parts_from_elsewhere(plan: Plan) -> Iterator[Finding]:
 
 
 def adapters(plan: Plan) -> Iterator[Finding]:
-    """Adapter and embedding files to go on from."""
+    """Adapter and embedding files to go on from; those are not fetched from the hub."""
     config = plan.config
     if config.training_method is TrainingMethod.LORA and config.lora_model_name:
-        yield from _readable(plan, "lora_model_name", config.lora_model_name)
+        yield from _readable(plan, "lora_model_name", config.lora_model_name, hub=False)
     if config.training_method is TrainingMethod.EMBEDDING and config.embedding.model_name:
-        yield from _readable(plan, "embedding.model_name", config.embedding.model_name)
+        yield from _readable(plan, "embedding.model_name", config.embedding.model_name, hub=False)
     for index, embedding in enumerate(config.additional_embeddings):
         if embedding.model_name:
-            yield from _readable(plan, f"additional_embeddings.{index}.model_name", embedding.model_name)
+            yield from _readable(plan, f"additional_embeddings.{index}.model_name", embedding.model_name, hub=False)
 
 
-def _readable(plan: Plan, setting: str, value: str) -> Iterator[Finding]:
+def _readable(plan: Plan, setting: str, value: str, *, hub: bool = True) -> Iterator[Finding]:
     path = plan.path(value)
     if os.path.exists(path):
         if not plan.machine.allowed(path, os.R_OK):
@@ -189,13 +189,13 @@ def _readable(plan: Plan, setting: str, value: str) -> Iterator[Finding]:
                 expected="a file that may be read",
                 change="change its permissions",
             )
-    elif not looks_like_hub_name(value) and not _elsewhere(plan, value):
+    elif not (hub and looks_like_hub_name(value)) and not _elsewhere(plan, value):
         yield found(
             "file-missing",
             setting,
             f"There is no file {value}",
             value=value,
-            expected="an existing file, folder or hub name",
+            expected="an existing file, folder or hub name" if hub else "an existing file or folder",
             change="correct the path, or leave it empty",
         )
 
