@@ -59,6 +59,20 @@ _KNOWN: tuple[tuple[str, type[TrainerError], str, str, str], ...] = (
         "the base model: a folder, a file or a hub name that is right and fits the model type",
     ),
     (
+        r"could not load LoRA",
+        ModelNotFoundError,
+        "OneTrainer {message}{printed}",
+        "lora_model_name",
+        "the adapter to go on from: a file or backup that is there and fits the model type, or nothing to begin anew",
+    ),
+    (
+        r"could not load embedding",
+        ModelNotFoundError,
+        "OneTrainer {message}{printed}",
+        "embedding.model_name",
+        "the embedding to go on from: a file that is there and fits the model type, or nothing to begin anew",
+    ),
+    (
         r"RepositoryNotFound|GatedRepo|LocalEntryNotFound|HFValidationError|is not a local folder",
         ModelNotFoundError,
         "The base model cannot be had from the hub: {message}",

@@ -20,6 +20,8 @@ from onetrainer_gradio.backends.onetrainer.failure import death, error_of
         ),
         ({"kind": "RuntimeError", "message": "Training loss became NaN. This"}, errors.NonFiniteLossError, "learning_rate"),
         ({"kind": "Exception", "message": "could not load model: /x"}, errors.ModelNotFoundError, "base_model_name"),
+        ({"kind": "Exception", "message": "could not load LoRA: /x"}, errors.ModelNotFoundError, "lora_model_name"),
+        ({"kind": "Exception", "message": "could not load embedding: x"}, errors.ModelNotFoundError, "embedding.model_name"),
         (
             {"kind": "OSError", "message": "[Errno 28]", "errno": errno.ENOSPC, "filename": "/w"},
             errors.DiskFullError,
