@@ -137,6 +137,9 @@ def _fingerprint(checkout: Checkout) -> str:
     for folder in CONFIG_FOLDERS:
         for path in sorted((checkout.folder / folder).glob("*.py")):
             parts.append(f"{path.name} {_stamp(path)}")
+    environment = checkout.python.parent.parent if checkout.python else checkout.folder
+    for libraries in (*sorted(environment.glob("lib/python*/site-packages")), environment / "Lib" / "site-packages"):
+        parts.append(_stamp(libraries))  # a library that came, went or was exchanged
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from onetrainer_gradio.backends.onetrainer.checkout import inspect
@@ -79,6 +81,21 @@ def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
     module.write_text(module.read_text() + "\n")
     with pytest.raises(CheckoutError, match="did not answer within 1 seconds"):
         read_facts(known, tmp_path / "cache", timeout_s=1)
+
+
+def test_it_is_asked_again_when_its_libraries_change(tmp_path):
+    """A run notes their versions: those of before an update would be false."""
+    folder = set_up(tmp_path / "OneTrainer")
+    libraries = folder / "venv" / "lib" / "python3.99" / "site-packages"
+    libraries.mkdir(parents=True)
+    known = inspect(folder)
+    read_facts(known, tmp_path / "cache")
+    read_facts(known, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    (libraries / "torch-9.dist-info").mkdir()
+    os.utime(libraries, (1, 1))
+    read_facts(known, tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_settings_are_known_even_where_the_trainer_cannot_be_imported(tmp_path):
