@@ -1,4 +1,4 @@
-"""A lock on a run folder that holds between processes and ends with the process that holds it."""
+"""A lock on a folder that holds between processes and ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import TracebackType
 
 
 class FolderLock:
-    """``with FolderLock(folder):`` lets one process (and one thread) at a time change who is answered and how the run ended."""
+    """``with FolderLock(folder):`` lets one process (and one thread) at a time in: to end a run, or to move into a data folder."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".lock"

@@ -8,6 +8,7 @@ from types import TracebackType
 
 from onetrainer_gradio.errors import RunConflictError
 from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.process import ProcessIdentity
 
 
@@ -25,6 +26,11 @@ class Tenancy:
         self._address = address
 
     def __enter__(self) -> Tenancy:
+        with FolderLock(self._data_folder):  # of two that come at once one is first
+            self._move_in()
+        return self
+
+    def _move_in(self) -> None:
         known = read_json(self._path)
         tenant = ProcessIdentity.from_dict(known)
         if tenant is not None and tenant.pid != os.getpid() and tenant.alive():
@@ -34,7 +40,6 @@ class Tenancy:
                 change="use that one, end it, or give another --data",
             )
         write_json(self._path, {**ProcessIdentity.of(os.getpid()).as_dict(), "address": self._address}, durable=False)
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._path.unlink(missing_ok=True)

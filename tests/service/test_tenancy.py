@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from onetrainer_gradio.errors import RunConflictError
+from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.process import ProcessIdentity
 from onetrainer_gradio.service.tenancy import Tenancy
 
@@ -36,3 +38,25 @@ def test_what_a_killed_process_left_does_not_count(tmp_path, left):
     with Tenancy(tmp_path, "me"):
         assert json.loads((tmp_path / "panel.json").read_text())["address"] == "me"
     assert not (tmp_path / "panel.json").exists()
+
+
+def test_of_two_that_come_at_once_one_is_refused(tmp_path, other_process):
+    """Whether somebody is there is looked at, and one's own name put there, while nobody else does."""
+    refused = []
+
+    def come() -> None:
+        try:
+            with Tenancy(tmp_path, "me"):
+                pass
+        except RunConflictError as error:
+            refused.append(error)
+
+    late = threading.Thread(target=come)
+    with FolderLock(tmp_path):
+        late.start()
+        late.join(0.2)
+        assert not (tmp_path / "panel.json").exists()
+        body = {**ProcessIdentity.of(other_process.pid).as_dict(), "address": "the first"}
+        (tmp_path / "panel.json").write_text(json.dumps(body))
+    late.join(10)
+    assert len(refused) == 1
