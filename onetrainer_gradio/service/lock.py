@@ -9,7 +9,7 @@ from types import TracebackType
 
 
 class FolderLock:
-    """``with FolderLock(folder):`` lets one process (and one thread) at a time in: to end a run, or to move into a data folder."""
+    """``with FolderLock(folder):`` lets one process (and one thread) at a time in: to end a run, to move into a data folder."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ".lock"

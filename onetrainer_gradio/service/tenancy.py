@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from onetrainer_gradio.errors import RunConflictError
-from onetrainer_gradio.service.atomic import read_json, write_json
+from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
 from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.process import ProcessIdentity
 
@@ -18,6 +18,7 @@ class Tenancy:
     What a process that was killed left behind does not count.
 
     :raises RunConflictError: when another process works there.
+    :raises StorageError: when nothing can be written there.
     """
 
     def __init__(self, data_folder: Path, address: str) -> None:
@@ -26,7 +27,8 @@ class Tenancy:
         self._address = address
 
     def __enter__(self) -> Tenancy:
-        with FolderLock(self._data_folder):  # of two that come at once one is first
+        # of two that come at once one is first
+        with told_as_storage_error("Who works in the data folder"), FolderLock(self._data_folder):
             self._move_in()
         return self
 

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from onetrainer_gradio.errors import RunConflictError
+from onetrainer_gradio.errors import RunConflictError, StorageError
 from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.process import ProcessIdentity
 from onetrainer_gradio.service.tenancy import Tenancy
@@ -38,6 +38,13 @@ def test_what_a_killed_process_left_does_not_count(tmp_path, left):
     with Tenancy(tmp_path, "me"):
         assert json.loads((tmp_path / "panel.json").read_text())["address"] == "me"
     assert not (tmp_path / "panel.json").exists()
+
+
+def test_a_folder_that_takes_nothing_is_said_to_be_so(tmp_path):
+    """A full disk or a folder that is none: a sentence, no traceback."""
+    (tmp_path / "data").touch()
+    with pytest.raises(StorageError, match="cannot be written"), Tenancy(tmp_path / "data", "me"):
+        pass
 
 
 def test_of_two_that_come_at_once_one_is_refused(tmp_path, other_process):
