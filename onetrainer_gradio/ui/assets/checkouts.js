@@ -124,7 +124,7 @@ export async function checkoutsCard() {
 /** The OneTrainer that the last run left loaded. */
 function waiting() {
   const text = el('span', {});
-  const line = el('p', { class: 'og-checkout-waiting og-small', role: 'status', hidden: true }, text,
+  const line = el('div', { class: 'og-checkout-waiting og-small', role: 'status', hidden: true }, text,
     button('Unload', { kind: 'small', title: 'End it now; the next run imports OneTrainer again', onclick: async () => {
       try {
         await api('POST', 'api/onetrainer/unload');
