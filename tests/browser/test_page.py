@@ -259,6 +259,20 @@ def test_the_curve_of_an_earlier_run_can_be_shown(visitor: Visitor, panel: Panel
     expect(summary).to_contain_text("up to step 50")
 
 
+def test_only_a_run_with_a_backup_offers_to_go_on_from_it(visitor: Visitor, panel: Panel) -> None:
+    """Of one that failed before its first backup the list offers curve, settings and removal only."""
+    for name, told in (("with", ["backup_every=5"]), ("without", ["fail_at=2"])):
+        options = {"name": f"{name} a backup", "tags": ["steps=10", "step_s=0.001", *told]}
+        panel.send("POST", "api/training/start", {"options": options})
+        panel.wait(lambda state: not state["process_running"])
+    page = visitor.open("training")
+    for name, offered in (("with", 1), ("without", 0)):
+        run = page.locator(".og-run", has_text=f"{name} a backup")
+        run.locator("summary").click()
+        expect(run.get_by_role("button", name="Delete")).to_be_visible()
+        expect(run.get_by_role("button", name="Go on from its last backup")).to_have_count(offered)
+
+
 def test_a_picture_of_ones_own_begins_with_values_that_fit(visitor: Visitor, panel: Panel) -> None:
     """The form takes size and steps from the first sample prompt, is closed to use without a run, and says why."""
     page = visitor.open("samples")

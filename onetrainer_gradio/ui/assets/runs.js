@@ -55,6 +55,7 @@ export function mount(place) {
     const path = `api/runs/${encodeURIComponent(run.id)}`;
     const files = el('ul', { class: 'og-files' });
     const may = !run.active;
+    const goOn = may && button('Go on from its last backup', { icon: 'right', kind: 'small', onclick: () => resume(run) });
     body.replaceChildren(
       el('p', { class: 'og-muted og-mono og-small', text: run.id }),
       cause ? el('p', { class: 'og-cause', text: cause }) : '',
@@ -66,13 +67,15 @@ export function mount(place) {
           sessionStorage.setItem('og-compare', run.id);
           document.dispatchEvent(new CustomEvent('og-compare'));
         } }),
-        may && button('Go on from its last backup', { icon: 'right', kind: 'small', onclick: () => resume(run) }),
+        goOn,
         may && button('Delete', {
           icon: 'trash', kind: 'small', title: 'Delete the record of this run', onclick: () => remove(run, path),
         })));
     try {
       const answer = await api('GET', `${path}/files`);
       const found = answer.files || [];
+      // one that itself went on from a backup can do so from there again
+      if (goOn) show(goOn, Boolean(run.resumes_run) || found.some((file) => file.kind === 'backup'));
       const shown = ORDER.flatMap((kind) => found.filter((file) => file.kind === kind).slice(-MOST_OF_A_KIND).reverse());
       files.replaceChildren(...(found.length ? shown.map((file) => fileLine(run.id, file)) : [el('li', { class: 'og-muted', text: 'No files yet.' })]));
     } catch (error) {
