@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from enum import Enum
 from itertools import cycle, product
@@ -602,6 +603,18 @@ def test_no_text_crashes_the_check(shared_place, value):
         if without_none(leaf.annotation) is str and not leaf.path.startswith("secrets")
     }
     assert {item.severity for item in findings(shared_place, changes, roots=[shared_place])} >= {"error"}
+
+
+@pytest.mark.parametrize("name", ["\u732b\u3000photo", "a\u00a0b", "\U0001f468\u200d\U0001f469", os.fsdecode(b"caf\xe9")])
+def test_names_that_are_there_are_meant(place, name):
+    """Wide blanks and joined signs are characters that cannot be seen, and stand in the names of people's folders."""
+    try:
+        (place / "pictures").rename(place / name)
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    assert findings(place, {"concepts.0.path": name, "workspace_dir": f"{name}/new"}) == ()
+    wrong = findings(place, {"concepts.0.path": name, "workspace_dir": f"{name}/new\u200b"})
+    assert [(item.code, item.path) for item in wrong] == [("path-characters", "workspace_dir")]
 
 
 def test_errors_come_first_and_only_one_at_a_setting(place):

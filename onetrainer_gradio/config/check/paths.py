@@ -50,9 +50,9 @@ def writable(plan: Plan) -> Iterator[Finding]:
 
 
 def characters(plan: Plan) -> Iterator[Finding]:
-    """Characters that cannot be seen end up in paths by copying."""
+    """Characters that cannot be seen end up in paths by copying; a wide blank in the name of a folder that is there is meant."""
     for leaf in plan.leaves:
-        if leaf.setting.path and isinstance(leaf.value, str) and not leaf.value.isprintable():
+        if leaf.setting.path and isinstance(leaf.value, str) and not leaf.value.isprintable() and _misspelt(plan, leaf.value):
             yield found(
                 "path-characters",
                 leaf.path,
@@ -62,6 +62,12 @@ def characters(plan: Plan) -> Iterator[Finding]:
                 change="type it anew",
                 fix={leaf.path: "".join(char for char in leaf.value if char.isprintable())},
             )
+
+
+def _misspelt(plan: Plan, value: str) -> bool:
+    """Whether what is not there of a path has such characters."""
+    place = plan.path(value)
+    return "\0" in value or not str(place).removeprefix(str(existing_ancestor(place))).isprintable()
 
 
 def inside_roots(plan: Plan) -> Iterator[Finding]:
