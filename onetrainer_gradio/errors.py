@@ -242,8 +242,9 @@ class TooManyAttemptsError(AccessError):
     """Wrong passwords came too fast; ``retry_after_s`` says how many seconds to wait."""
 
     def __init__(self, retry_after_s: float) -> None:
+        seconds = max(1, round(retry_after_s))
         super().__init__(
-            f"Too many wrong attempts. Wait {max(1, round(retry_after_s))} seconds.",
+            f"Too many wrong attempts. Wait {seconds} second{'s' if seconds > 1 else ''}.",
             expected="the password or token of the panel",
         )
         self.retry_after_s = retry_after_s
