@@ -410,6 +410,10 @@ def test_paths_outside_the_allowed_folders_are_errors(place, tmp_path_factory):
         found = findings(place, {"concepts.0.path": path}, roots=[place])
         assert [(item.code, item.path) for item in found if item.severity == "error"] == [("path-outside", "concepts.0.path")]
     assert findings(place, roots=[place]) == ()
+    (elsewhere / "model").mkdir()
+    (elsewhere / "model" / "model_index.json").write_text("{}")
+    assert ("path-outside", "error", "base_model_name") in told(place, {"base_model_name": "link/model"}, roots=[place])
+    assert told(place, {"base_model_name": "owner/model"}, roots=[place]) == set()
 
 
 def test_what_may_not_be_read_or_written_is_said(place):

@@ -75,7 +75,10 @@ def inside_roots(plan: Plan) -> Iterator[Finding]:
     if not plan.roots:
         return
     for leaf in plan.leaves:
-        if not leaf.setting.path or not leaf.value or (leaf.setting.path == "model" and looks_like_hub_name(leaf.value)):
+        if not leaf.setting.path or not leaf.value:
+            continue
+        named = leaf.setting.path == "model" and looks_like_hub_name(leaf.value)
+        if named and not os.path.lexists(plan.path(leaf.value)):  # else it is a path, as for the run
             continue
         if not _inside(plan, leaf.value):
             yield found(
