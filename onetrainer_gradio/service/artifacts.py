@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,9 +40,13 @@ class RunFile:
         return self.path.is_dir()
 
     def size(self) -> int:
-        """The size, of all files within for a folder."""
-        paths = self.path.rglob("*") if self.folder else [self.path]
-        return sum(path.stat().st_size for path in paths if path.is_file())
+        """The size, of all files within for a folder; a backup may be thrown away while it is looked at."""
+        within = [os.path.join(folder, name) for folder, _, names in os.walk(self.path) for name in names]
+        total = 0
+        for path in within or [self.path]:
+            with contextlib.suppress(OSError):
+                total += os.path.getsize(path) if os.path.isfile(path) else 0
+        return total
 
     def as_dict(self) -> dict[str, Any]:
         """The file in a line of a list."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -37,6 +40,29 @@ def test_only_what_events_of_files_name_is_listed(journal: Journal) -> None:
         ("1", "backup", "backup", 3_000_002, True),
         ("3", "model", "model.safetensors", 5, False),
     ]
+
+
+def test_a_backup_may_be_thrown_away_while_it_is_listed(journal: Journal, tmp_path: Path) -> None:
+    """Older backups go while the list of a run's files is read: they count for what is still there."""
+    enough = threading.Event()
+
+    def come_and_go() -> None:
+        while not enough.is_set():
+            for number in range(40):
+                folder = tmp_path / "backup" / "parts" / str(number % 5)
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / str(number)).write_bytes(b"x")
+            shutil.rmtree(tmp_path / "backup" / "parts")
+
+    trainer = threading.Thread(target=come_and_go)
+    trainer.start()
+    try:
+        file, until = find_file(journal, "1"), time.monotonic() + 1.5
+        while time.monotonic() < until:
+            assert 3_000_002 <= file.size() <= 3_000_042
+    finally:
+        enough.set()
+        trainer.join()
 
 
 @pytest.mark.parametrize("file_id", ["2", "4", "0", "5", "-1", "x", "", "../secret", "1e3", "9" * 30])
