@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.errors import CommandLineError, InsecureBindError, NotAuthenticatedError, TooManyAttemptsError
-from onetrainer_gradio.service.access import FREE_ATTEMPTS, SESSION_S, Access, AccessSettings, check_bind, is_loopback
+from onetrainer_gradio.service.access import (
+    CROWD_S,
+    FREE_ATTEMPTS,
+    LONG_SECRET,
+    MOST_FAILURES,
+    SESSION_S,
+    Access,
+    AccessSettings,
+    check_bind,
+    is_loopback,
+)
 
 PASSWORD = "correct horse battery"
 TOKEN = "a-token-for-programs"
@@ -88,6 +98,23 @@ def test_a_full_disk_keeps_nobody_out(tmp_path: Path):
     other = access.login(PASSWORD, "a")
     access.logout(session)
     assert (access.session_valid(session), access.session_valid(other)) == (False, True)
+
+
+def test_addresses_that_are_made_up_do_not_let_anybody_guess_on():
+    """What a request says of where it comes from may be anything; a program with a long token is let in all the same."""
+    clock, token = Clock(), "t" * LONG_SECRET
+    access = make(clock, token=token)
+    for number in range(MOST_FAILURES):
+        clock.now += 0.001
+        with pytest.raises(NotAuthenticatedError):
+            access.login("wrong", f"10.0.0.{number}")
+    with pytest.raises(TooManyAttemptsError):
+        access.login(PASSWORD, "someone else")
+    assert access.bearer(token, "a program")
+    with pytest.raises(TooManyAttemptsError):
+        access.bearer("wrong", "another")
+    clock.now += CROWD_S
+    assert access.session_valid(access.login(PASSWORD, "someone else"))
 
 
 def test_a_start_link_works_once():
