@@ -43,7 +43,7 @@ class RunFile:
         """The size, of all files within for a folder; a backup may be thrown away while it is looked at."""
         within = [os.path.join(folder, name) for folder, _, names in os.walk(self.path) for name in names]
         total = 0
-        for path in within or [self.path]:
+        for path in within or [str(self.path)]:
             with contextlib.suppress(OSError):
                 total += os.path.getsize(path) if os.path.isfile(path) else 0
         return total
