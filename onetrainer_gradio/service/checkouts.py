@@ -334,25 +334,25 @@ class Checkouts:
             self._waiting.clear()
 
     def _read_waiting(self) -> None:
-        while True:
+        try:
+            while (known := self._next()) is not None:
+                reading = None
+                try:
+                    reading = self._read_one(known)
+                finally:
+                    with self._lock:
+                        if known.folder in self._known:
+                            self._readings[known.folder] = reading or _Reading("failed", error=_NOT_READ, change=_LOOK_AT)
+                self._tell()
+        finally:  # what nobody foresaw ends this thread: what waits yet takes another
             with self._idle:
-                if not self._waiting:
-                    self._worker = None
-                    self._idle.notify_all()
-                    return
-                known = self._waiting.popleft()
-            reading = None
-            try:
-                reading = self._read_one(known)
-            finally:  # what nobody foresaw ends this thread: the next reading takes another
-                with self._idle:
-                    if known.folder in self._known:
-                        self._readings[known.folder] = reading or _Reading("failed", error=_NOT_READ, change=_LOOK_AT)
-                    if reading is None:
-                        self._worker = None
-                        self._read_on()
-                        self._idle.notify_all()
-            self._tell()
+                self._worker = None
+                self._read_on()
+                self._idle.notify_all()
+
+    def _next(self) -> Known | None:
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
 
     def _read_on(self) -> None:
         """A thread for what waits to be read; the lock is held."""

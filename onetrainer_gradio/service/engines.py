@@ -99,9 +99,9 @@ class Engines:
                 f"There is no engine {which!r}", path="engine", value=which, expected=f"one of: {', '.join(ids)}"
             )
         with self._lock:
-            self._choice = which
             with told_as_storage_error("The choice of the engine"):
                 write_json(self._file, {"choice": which})
+            self._choice = which
         self._tell()
 
     def title(self, engine: Engine) -> str:

@@ -71,6 +71,7 @@ class Libraries:
         Without ``kept`` it is forgotten at the end of the process: for a folder that another setting names.
 
         :raises ConfigValueError: when there is no such folder, or the title cannot be used.
+        :raises StorageError: when one that is kept cannot be written down.
         :raises ForbiddenPathError: when it lies outside the allowed folders.
         """
         place = self._folder(folder) if kept else Path(folder)  # what another setting names is allowed by it
@@ -79,8 +80,7 @@ class Libraries:
             if known is not None:
                 return known
             library = Library(self._free(_clean(title) or _title_of(place)), place, kept)
-            self._known[library.title] = library
-            self._remember()
+            self._change({**self._known, library.title: library}, write=kept)
         return library
 
     def remove(self, title: str) -> None:
@@ -91,8 +91,8 @@ class Libraries:
         with self._lock:
             if title not in self._known:
                 raise ConfigNotFoundError(f"There is no library {title!r}", value=title, expected=nearest(title, self._known))
-            del self._known[title]
-            self._remember()
+            left = {known: library for known, library in self._known.items() if known != title}
+            self._change(left, write=self._known[title].kept)
 
     def files(self) -> dict[str, Path]:
         """The presets of all libraries by name, in order."""
@@ -140,10 +140,13 @@ class Libraries:
             free = f"{title} {number}"
         return free
 
-    def _remember(self) -> None:
-        kept = [{"title": library.title, "folder": str(library.folder)} for library in self._known.values() if library.kept]
-        with told_as_storage_error("The list of libraries"):
-            write_json(self._file, {"libraries": kept})
+    def _change(self, known: dict[str, Library], *, write: bool) -> None:
+        """Other libraries from now on; the lock is held. What cannot be written is not changed either."""
+        if write:
+            kept = [{"title": library.title, "folder": str(library.folder)} for library in known.values() if library.kept]
+            with told_as_storage_error("The list of libraries"):
+                write_json(self._file, {"libraries": kept})
+        self._known = known
 
     def _summary(self, path: Path) -> dict[str, Any] | None:
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import queue
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from onetrainer_gradio.errors import (
     ConfigFileError,
     ConfigNotFoundError,
     ForbiddenPathError,
+    StorageError,
 )
 from onetrainer_gradio.service.checkouts import Checkouts, Sources, version_note
 from tests.backends.onetrainer.standin import environment, set_up
@@ -189,8 +192,17 @@ def test_a_checkout_that_cannot_be_imported_says_why(data: Path, tmp_path: Path)
     assert checkouts.usable() == (known,)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(data: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def deaths(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[type[BaseException]]:
+    """What threads end of; nobody else is told."""
+    told: queue.Queue[type[BaseException]] = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", lambda death: told.put(death.exc_type))
+    return told
+
+
+def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(
+    data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
+) -> None:
     """What nobody foresaw is said at that checkout alone; the others are read, and it can be checked again."""
     first, second = set_up(tmp_path / "one" / "OneTrainer"), set_up(tmp_path / "two" / "OneTrainer")
     bad = True
@@ -201,11 +213,28 @@ def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(data: Path, tm
         return read_facts(looked, cache)
 
     checkouts = read(Checkouts(data, Sources([first, second]), read=read_one))
+    assert deaths.get(timeout=PATIENCE_S) is LookupError
     assert [checkouts.reading(known).state for known in checkouts.all()] == ["failed", "ready"]
     assert checkouts.describe(checkouts.all()[0])["settings"]["error"]
     bad = False
     checkouts.check(str(first))
     assert checkouts.wait(PATIENCE_S)
+    assert [checkouts.reading(known).state for known in checkouts.all()] == ["ready", "ready"]
+
+
+def test_a_page_that_cannot_be_told_keeps_none_from_being_read(
+    data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
+) -> None:
+    """What is done with the news (a full disk) does not end the readings."""
+    first, second = set_up(tmp_path / "one" / "OneTrainer"), set_up(tmp_path / "two" / "OneTrainer")
+    main = threading.get_ident()
+
+    def changed() -> None:
+        if threading.get_ident() != main:
+            raise StorageError("the disk is full")
+
+    checkouts = read(Checkouts(data, Sources([first, second]), changed=changed))
+    assert [deaths.get(timeout=PATIENCE_S) for _ in range(2)] == [StorageError, StorageError]
     assert [checkouts.reading(known).state for known in checkouts.all()] == ["ready", "ready"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.errors import ConfigFileError, ConfigNotFoundError, ConfigValueError, ForbiddenPathError
+from onetrainer_gradio.errors import ConfigFileError, ConfigNotFoundError, ConfigValueError, ForbiddenPathError, StorageError
 from onetrainer_gradio.service.configs import ConfigStore
 from onetrainer_gradio.service.libraries import Libraries
 
@@ -60,6 +60,18 @@ def test_a_library_of_something_else_goes_with_it(tmp_path: Path, presets: Path)
     assert libraries.add(presets, "Checkout", kept=False).title == "Checkout"
     assert libraries.read("Checkout/mine") == {"learning_rate": 0.5, "optimizer": "ADAFACTOR"}
     assert Libraries(file).all() == ()
+
+
+def test_a_disk_that_takes_nothing_changes_nothing(tmp_path: Path, presets: Path) -> None:
+    """One that is kept is not added or removed then; one that is not needs no disk, so that a panel with a checkout starts."""
+    (tmp_path / "full").touch()
+    libraries = Libraries(tmp_path / "full" / "libraries.json")
+    with pytest.raises(StorageError):
+        libraries.add(presets)
+    assert libraries.all() == ()
+    assert libraries.add(presets, kept=False).title == "OneTrainer"
+    libraries.remove("OneTrainer")
+    assert libraries.all() == ()
 
 
 def test_removing_a_library_leaves_its_files(tmp_path: Path, presets: Path) -> None:
