@@ -370,7 +370,8 @@ class ConfigStore:
             return self._first(start_with)
         if start_with and start_with in preset_files() and kept.name != start_with:
             # asked for by name at the start: what was edited before is laid aside, not lost
-            write_json(self._current_path.with_name("previous.json"), read_json(self._current_path))
+            with told_as_storage_error("What was edited last"):
+                write_json(self._current_path.with_name("previous.json"), read_json(self._current_path))
             return replace(self._first(start_with), revision=kept.revision + 1)
         return kept
 

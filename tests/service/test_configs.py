@@ -14,6 +14,7 @@ from onetrainer_gradio.errors import (
     ConfigNotFoundError,
     ConfigValueError,
     RevisionConflictError,
+    StorageError,
 )
 from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore, different_paths
 from onetrainer_gradio.service.preflight import Preflight
@@ -209,6 +210,16 @@ def test_an_unreadable_draft_does_not_keep_the_panel_from_starting(tmp_path: Pat
         assert (tmp_path / "config" / "unreadable.json").read_text() == text, "it is kept for whoever can read it"
     path.write_text('{"config": {"epochs": 7}, "revision": 3, "name": ["a"], "origin": 5}')
     assert ConfigStore(tmp_path).current().config["epochs"] == 7
+
+
+def test_a_draft_that_cannot_be_laid_aside_stays(tmp_path: Path) -> None:
+    """Where nothing can be written, the start says so, and what was edited is still there."""
+    ConfigStore(tmp_path).patch({"epochs": 77})
+    preset = next(name for name in preset_files() if name != ConfigStore(tmp_path).name())
+    (tmp_path / "config" / "previous.json").mkdir()
+    with pytest.raises(StorageError, match="What was edited last"):
+        ConfigStore(tmp_path, start_with=preset)
+    assert ConfigStore(tmp_path).current().config["epochs"] == 77
 
 
 def test_a_preset_asked_for_at_the_start_lays_the_former_draft_aside(tmp_path: Path) -> None:
