@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import READY, Panel, Visitor
+from tests.browser.conftest import BRISK, READY, Panel, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -203,6 +204,24 @@ def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor
     expect(problem).to_contain_text("To change: lower the batch size")
     problem.get_by_role("link", name="batch_size").click()
     expect(page.locator("#og-f-batch_size")).to_be_focused()
+
+
+def test_what_ended_a_process_is_said_once(visitor: Visitor, tmp_path: Path) -> None:
+    """The signal stands in the sentence and not again behind it; a command that a killed process left says its name in words."""
+    panel = Panel(tmp_path, arguments=("--backend", BRISK)).start()
+    try:
+        panel.send("PUT", "api/config/current", {"config": panel.document, "name": "small"})
+        tags = ["steps=100", "step_s=0.05", "eat_die=1"]
+        panel.send("POST", "api/training/start", {"options": {"tags": tags, "name": "killed"}})
+        panel.wait(lambda state: state["can"]["sample"] and state["update_step"] > 0)
+        panel.send("POST", "api/samples/default")
+        panel.wait(lambda state: not state["process_running"])
+        page = visitor.open("training", panel)
+        expect(page.locator(".og-problems li.bad")).to_contain_text("SIGKILL: it was killed from outside.")
+        expect(page.locator(".og-problems li.bad")).not_to_contain_text("(signal")
+        expect(page.locator(".og-problems li.warn")).to_contain_text("Painting the samples was not done:")
+    finally:
+        panel.stop()
 
 
 def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> None:

@@ -8,6 +8,11 @@ const TYPES = 'warned,backup_failed,save_failed,command_answered,run_ended';
 const MOST = 200;
 const MOST_PAGES = 10;
 
+const COMMANDS = {
+  stop: 'The stop', pause: 'The pause', resume: 'Going on', backup_now: 'The backup', save_now: 'The save',
+  sample_default: 'Painting the samples', sample_custom: 'Painting the picture',
+};
+
 export function mount(place) {
   const list = el('ul', { class: 'og-problems' });
   const title = el('h3', { text: 'Warnings and errors' });
@@ -22,11 +27,13 @@ export function mount(place) {
     if (event.type === 'run_ended') {
       if (!event.error && event.reason !== 'lost') return null;
       const error = event.error || { message: 'The training process ended without saying why.' };
-      const how = event.signal ? ` (signal ${event.signal})` : event.exit_code ? ` (exit code ${event.exit_code})` : '';
-      return { tone: 'bad', text: `The run ended: ${error.message}${how}`, ...hints(error) };
+      const how = event.signal || (event.exit_code ? `exit code ${event.exit_code}` : '');
+      // most causes name it already
+      const more = how && !error.message.includes(how) ? ` (${event.signal ? `signal ${how}` : how})` : '';
+      return { tone: 'bad', text: `The run ended: ${error.message}${more}`, ...hints(error) };
     }
     if (event.type === 'command_answered' && event.outcome === 'refused') {
-      return { tone: 'warn', text: `${event.command.replaceAll('_', ' ')} was not done: ${event.reason}` };
+      return { tone: 'warn', text: `${COMMANDS[event.command] || event.command} was not done: ${event.reason}` };
     }
     const tone = KINDS[event.type];
     if (!tone) return null;
