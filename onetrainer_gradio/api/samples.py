@@ -53,7 +53,7 @@ def sample_custom(
 
     What is left out is as it suits the model that trains: see `/api/samples/parameters`.
     """
-    return accepted(service, service.sample_custom(new_sample(service) | params))
+    return accepted(service, service.sample_custom(params))
 
 
 @router.get("/parameters", response_model=dict[str, Any])

@@ -38,6 +38,7 @@ from onetrainer_gradio.service.follower import Follower, console_line
 from onetrainer_gradio.service.form import FormSchema
 from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.machine import hardware, versions
+from onetrainer_gradio.service.new_sample import new_sample
 from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.runs import Run, RunRecord, RunStore, new_run_id
 from onetrainer_gradio.service.samples import SampleStore
@@ -479,11 +480,11 @@ class TrainerService:
         return self._send("sample", SampleDefault())
 
     def sample_custom(self, params: dict[str, Any]) -> str:
-        """Paint one picture; ``params`` are fields of SampleConfig.
+        """Paint one picture; ``params`` are fields of SampleConfig, the others are as they suit the model that trains.
 
         :raises ConfigInvalidError: with one finding for each wrong value.
         """
-        sample = validated(SampleConfig, dict(params))
+        sample = validated(SampleConfig, new_sample(self) | params)
         return self._send("sample", SampleCustom(params=sample.model_dump(mode="json")))
 
     def backup(self) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.config.sample import SampleConfig
+from onetrainer_gradio.config.sample_defaults import sample_defaults
 from onetrainer_gradio.errors import (
     BackupNotFoundError,
     CommandRefusedError,
@@ -100,6 +102,23 @@ def test_commands_are_answered_in_every_state_that_allows_them(make_service: Mak
     service.wait_for(ended, PATIENCE_S)
     with pytest.raises(CommandRefusedError, match="No run"):
         service.pause_training()
+
+
+def test_what_a_sample_request_leaves_out_suits_the_model_that_trains(make_service: MakeService, tmp_path: Path) -> None:
+    """From Python as over REST: what is given holds, sampler and guidance are those of its type."""
+    service = make_service()
+    run = start(service, tmp_path, LONG, "step_s=0.001")
+    service.wait_for(training, PATIENCE_S)
+    answer = service.answer(service.sample_custom({"prompt": "a star", "diffusion_steps": 3}), PATIENCE_S)
+    assert answer is not None
+    assert answer["outcome"] == "done"
+    made = next(entry.body for entry in run.journal.since(0, 1000) if entry.body["type"] == "sample_made")
+    suits = sample_defaults("STABLE_DIFFUSION_15")
+    assert made["diffusion_steps"] == 3
+    assert {name: made[name] for name in ("cfg_scale", "noise_scheduler")} == {
+        name: suits[name] for name in ("cfg_scale", "noise_scheduler")
+    }
+    assert suits["noise_scheduler"] != SampleConfig().model_dump(mode="json")["noise_scheduler"]
 
 
 def test_a_bad_sample_request_names_its_field(make_service: MakeService, tmp_path: Path) -> None:
