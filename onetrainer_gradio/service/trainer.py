@@ -263,9 +263,7 @@ class TrainerService:
     def _refuse_start_if_busy(self) -> None:
         state = self.get_state()
         if not state["can"]["start"]:
-            raise RunConflictError(
-                str(state["why"]["start"]), value=state["run_id"], change="stop the run, or wait until it has ended"
-            )
+            raise RunConflictError(str(state["why"]["start"]), value=state["run_id"])
 
     def check(self, config: TrainConfig, options: RunOptions) -> None:
         """Hold a configuration against what its run would need, without starting it.

@@ -265,7 +265,7 @@ def permissions(state: dict[str, Any], *, queue_full: bool) -> tuple[dict[str, b
     if queue_full:
         why["start"] = "A run is waiting already for the present one to end."
     elif active and not stopping:
-        why["start"] = f"The run {state['name'] or state['run_id']} is going on; stop it first."
+        why["start"] = f"The run “{state['name'] or state['run_id']}” is going on; stop it, or wait until it has ended."
     for action in ACTIONS[1:]:
         if not active:
             why[action] = "No run is going on."

@@ -278,6 +278,18 @@ def test_the_curve_of_an_earlier_run_can_be_shown(visitor: Visitor, panel: Panel
     expect(summary).to_contain_text("up to step 50")
 
 
+def test_the_list_says_what_a_run_does_as_the_top_of_the_page_does(visitor: Visitor, panel: Panel) -> None:
+    """Not that it starts while its model is being loaded."""
+    options = {"name": "slow to load", "tags": ["load_s=60", "steps=5"]}
+    panel.send("POST", "api/training/start", {"options": options})
+    page = visitor.open("training")
+    run = page.locator(".og-run", has_text="slow to load")
+    expect(run.locator(".og-badge")).to_have_text("Loading model")
+    panel.send("POST", "api/training/stop", {"now": True})
+    panel.wait(lambda state: not state["process_running"])
+    expect(run.locator(".og-badge")).to_have_text("Stopped")
+
+
 def test_only_a_run_with_a_backup_offers_to_go_on_from_it(visitor: Visitor, panel: Panel) -> None:
     """Of one that failed before its first backup the list offers curve, settings and removal only."""
     for name, told in (("with", ["backup_every=5"]), ("without", ["fail_at=2"])):

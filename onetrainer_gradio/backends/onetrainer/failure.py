@@ -120,8 +120,9 @@ def error_of(cause: Mapping[str, Any], phase: str = "") -> TrainerError:
 
 def _printed(cause: Mapping[str, Any]) -> str:
     """What OneTrainer had printed of the errors that it tried to go on from."""
-    lines = cause.get("printed") or ()
-    return f" ({'; '.join(map(str, lines))})" if lines else ""
+    message = str(cause.get("message", ""))
+    lines = [line for line in map(str, cause.get("printed") or ()) if line not in message]
+    return f" ({'; '.join(lines)})" if lines else ""
 
 
 def death(status: int | None, phase: str = "", *, out_of_memory: bool = False) -> TrainingError:

@@ -23,7 +23,8 @@ export const RUNGS = {
 
 /** Label and tone of a run in the list, by how it ended or what it does. */
 export function ending(run) {
-  return ENDS[run.end_reason] || STATUSES[run.status] || [run.status || 'Unknown', 'idle'];
+  const [label, tone] = STATUSES[run.status] || [run.status || 'Unknown', 'idle'];
+  return ENDS[run.end_reason] || [(run.status !== 'stopping' && PHASES[run.phase]) || label, tone];
 }
 
 const ENGINES = { builtin: 'Built-in', onetrainer: 'OneTrainer' };

@@ -40,6 +40,14 @@ def test_known_causes_have_their_class_and_their_setting(cause, kind, path):
     assert error.change
 
 
+def test_what_was_printed_is_told_unless_it_says_the_same():
+    """OneTrainer prints the causes of what it tried, and its own sentence once more."""
+    said = "could not load model: /x"
+    error = error_of({"kind": "Exception", "message": said, "printed": ["No such file: /x/model_index.json", said]})
+    assert error.message == f"OneTrainer {said} (No such file: /x/model_index.json)"
+    assert error_of({"kind": "Exception", "message": said, "printed": [said]}).message == f"OneTrainer {said}"
+
+
 def test_a_full_disk_is_told_in_a_sentence_with_and_without_the_file():
     """Where the system does not name the file, nothing stands in its place."""
     full = {"kind": "OSError", "message": "[Errno 28] No space left on device", "errno": errno.ENOSPC}
