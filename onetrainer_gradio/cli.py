@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.errors import CommandLineError
+from onetrainer_gradio.panel_secrets import PASSWORD_VARIABLE, TOKEN_VARIABLE
 from onetrainer_gradio.service.settings import DATA_VARIABLE, default_data_folder
 
 PROGRAM = "onetrainer-gradio"
@@ -24,8 +25,6 @@ LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 # The value of --token without a value: the panel makes one up.
 GENERATE = "\0generate"
 
-PASSWORD_VARIABLE = "ONETRAINER_GRADIO_PASSWORD"
-TOKEN_VARIABLE = "ONETRAINER_GRADIO_TOKEN"
 SPACE_VARIABLE = "SPACE_ID"
 
 PANEL_DESCRIPTION = (
@@ -263,6 +262,8 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
 
 def _train_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> TrainOptions:
     given = parser.parse_args(argv)
+    if given.onetrainer and given.backend not in ("builtin", "onetrainer"):
+        parser.error(f"--onetrainer trains with OneTrainer, --backend {given.backend} with something else: give one of them")
     return TrainOptions(
         config=given.config,
         data=_data(given.data, environment),

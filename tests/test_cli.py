@@ -163,3 +163,10 @@ def test_onetrainer_stays_loaded_for_as_long_as_is_said(capsys):
         assert main(["--keep-loaded", wrong]) == 2
         said = capsys.readouterr().err
         assert f"{wrong!r} is no time: expected seconds from 0 to 86400" in said
+
+
+def test_train_does_not_pass_over_who_is_to_train(tmp_path, capsys):
+    """A checkout and another backend contradict each other; the checkout with its own backend does not."""
+    assert main(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "mine:run"]) == 2
+    assert "give one of them" in capsys.readouterr().err
+    assert parse(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "onetrainer"], {}).checkout == tmp_path

@@ -19,6 +19,7 @@ from typing import Any
 
 from onetrainer_gradio.events import PhaseChanged, Warned
 from onetrainer_gradio.memory_kills import CounterReader, oom_kill_counters
+from onetrainer_gradio.panel_secrets import without_panel_secrets
 from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import end_of_worker
@@ -49,7 +50,7 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """The environment of a process of a run: it finds this package, and prints without delay."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(extra or {})}
+    environment = {**without_panel_secrets(os.environ), "PYTHONUNBUFFERED": "1", **(extra or {})}
     if _PACKAGE_PARENT.name not in ("site-packages", "dist-packages"):
         known = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
         environment["PYTHONPATH"] = os.pathsep.join([str(_PACKAGE_PARENT), *known])

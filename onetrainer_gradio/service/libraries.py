@@ -87,12 +87,27 @@ class Libraries:
         """Offer the presets of a library no more; its files stay.
 
         :raises ConfigNotFoundError: when there is none of that title.
+        :raises ConfigValueError: when it belongs to something else that is set up.
         """
         with self._lock:
             if title not in self._known:
                 raise ConfigNotFoundError(f"There is no library {title!r}", value=title, expected=nearest(title, self._known))
-            left = {known: library for known, library in self._known.items() if known != title}
-            self._change(left, write=self._known[title].kept)
+            if not self._known[title].kept:
+                raise ConfigValueError(
+                    f"The library {title!r} belongs to a OneTrainer checkout and goes with it.",
+                    value=title,
+                    change="remove the checkout on the System tab",
+                )
+            self._change(self._without(title), write=True)
+
+    def withdraw(self, title: str) -> None:
+        """Offer no more what belongs to something that is not there any more; nothing happens where there is no such library."""
+        with self._lock:
+            if title in self._known and not self._known[title].kept:
+                self._change(self._without(title), write=False)
+
+    def _without(self, title: str) -> dict[str, Library]:
+        return {known: library for known, library in self._known.items() if known != title}
 
     def files(self) -> dict[str, Path]:
         """The presets of all libraries by name, in order."""

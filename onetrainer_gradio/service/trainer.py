@@ -39,6 +39,7 @@ from onetrainer_gradio.service.form import FormSchema
 from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.machine import hardware, versions
 from onetrainer_gradio.service.new_sample import new_sample
+from onetrainer_gradio.service.path_guard import PathGuard
 from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.runs import Run, RunRecord, RunStore, new_run_id
 from onetrainer_gradio.service.samples import SampleStore
@@ -481,8 +482,12 @@ class TrainerService:
         """Paint one picture; ``params`` are fields of SampleConfig, the others are as they suit the model that trains.
 
         :raises ConfigInvalidError: with one finding for each wrong value.
+        :raises ForbiddenPathError: when a picture that it begins with lies outside the allowed folders.
         """
         sample = validated(SampleConfig, new_sample(self) | params)
+        for path in filter(None, (sample.base_image_path, sample.mask_image_path)):
+            if self._roots:
+                PathGuard(self._roots).resolve(path)
         return self._send("sample", SampleCustom(params=sample.model_dump(mode="json")))
 
     def backup(self) -> str:
@@ -532,7 +537,7 @@ class TrainerService:
         wanted = {known.folder / PRESET_FOLDER for known in self.checkouts.all()}
         for library in self.libraries.all():
             if not library.kept and library.folder not in wanted:
-                self.libraries.remove(library.title)
+                self.libraries.withdraw(library.title)
         for folder in sorted(wanted):
             if folder.is_dir():
                 self.libraries.add(folder, kept=False)

@@ -54,12 +54,18 @@ def test_adding_twice_is_once_and_titles_are_told_apart(tmp_path: Path, presets:
 
 
 def test_a_library_of_something_else_goes_with_it(tmp_path: Path, presets: Path) -> None:
-    """One that is not kept is offered, and forgotten at the end."""
+    """One that is not kept is offered, cannot be removed by hand, and is forgotten at the end."""
     file = tmp_path / "libraries.json"
     libraries = Libraries(file)
     assert libraries.add(presets, "Checkout", kept=False).title == "Checkout"
     assert libraries.read("Checkout/mine") == {"learning_rate": 0.5, "optimizer": "ADAFACTOR"}
+    with pytest.raises(ConfigValueError, match="belongs to a OneTrainer checkout"):
+        libraries.remove("Checkout")
+    assert [library.title for library in libraries.all()] == ["Checkout"]
     assert Libraries(file).all() == ()
+    for _ in range(2):
+        libraries.withdraw("Checkout")
+    assert libraries.all() == ()
 
 
 def test_a_disk_that_takes_nothing_changes_nothing(tmp_path: Path, presets: Path) -> None:
@@ -70,7 +76,7 @@ def test_a_disk_that_takes_nothing_changes_nothing(tmp_path: Path, presets: Path
         libraries.add(presets)
     assert libraries.all() == ()
     assert libraries.add(presets, kept=False).title == "OneTrainer"
-    libraries.remove("OneTrainer")
+    libraries.withdraw("OneTrainer")
     assert libraries.all() == ()
 
 
@@ -78,6 +84,8 @@ def test_removing_a_library_leaves_its_files(tmp_path: Path, presets: Path) -> N
     """It is offered no more and not remembered."""
     libraries = Libraries(tmp_path / "libraries.json")
     libraries.add(presets)
+    libraries.withdraw("OneTrainer")
+    assert libraries.all(), "it belongs to nothing else, so only somebody's hand takes it away"
     libraries.remove("OneTrainer")
     assert Libraries(tmp_path / "libraries.json").all() == ()
     assert (presets / "mine.json").exists()

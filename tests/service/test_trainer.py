@@ -20,6 +20,7 @@ from onetrainer_gradio.errors import (
     BackupNotFoundError,
     CommandRefusedError,
     ConfigInvalidError,
+    ForbiddenPathError,
     RunConflictError,
     RunNotFoundError,
 )
@@ -121,6 +122,16 @@ def test_what_a_sample_request_leaves_out_suits_the_model_that_trains(make_servi
     assert suits["noise_scheduler"] != SampleConfig().model_dump(mode="json")["noise_scheduler"]
 
 
+def test_a_picture_to_begin_with_lies_inside_the_allowed_folders(make_service: MakeService, tmp_path: Path) -> None:
+    """Where folders are closed, a sample reads no other file either."""
+    service = make_service(allowed_roots=(tmp_path / "open",))
+    for setting in ("base_image_path", "mask_image_path"):
+        with pytest.raises(ForbiddenPathError, match="outside the allowed folders"):
+            service.sample_custom({"prompt": "x", setting: str(tmp_path / "closed" / "a.png")})
+        with pytest.raises(CommandRefusedError, match="No run"):
+            service.sample_custom({"prompt": "x", setting: str(tmp_path / "open" / "a.png")})
+
+
 def test_a_bad_sample_request_names_its_field(make_service: MakeService, tmp_path: Path) -> None:
     """Parameters are checked before they are sent."""
     service = make_service()
@@ -177,7 +188,7 @@ def test_a_second_start_is_refused_with_the_name_of_the_first(make_service: Make
     """One run at a time; whoever is refused learns which one is in the way."""
     service = make_service()
     run = start(service, tmp_path, LONG, "step_s=0.001")
-    with pytest.raises(RunConflictError, match="run is going on") as error:
+    with pytest.raises(RunConflictError, match="The run “run” is going on") as error:
         start(service, tmp_path)
     assert error.value.value == run.id
     with pytest.raises(RunConflictError):

@@ -17,6 +17,7 @@ from typing import Any
 
 from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.errors import CheckoutError
+from onetrainer_gradio.panel_secrets import without_panel_secrets
 
 BRIDGE_SCRIPT = Path(__file__).with_name("bridge_worker.py")
 _OWN_PARENT = str(Path(__file__).resolve().parents[3])
@@ -25,8 +26,8 @@ _NOT_PASSED_ON = ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 
 def environment_of_bridge(token: str = "") -> dict[str, str]:
-    """The environment of the checkout's Python: ours, without what makes it look for libraries here."""
-    environment = {name: value for name, value in os.environ.items() if name not in _NOT_PASSED_ON}
+    """The environment of the checkout's Python: ours, without what opens the panel and what makes it look for libraries here."""
+    environment = {name: value for name, value in without_panel_secrets(os.environ).items() if name not in _NOT_PASSED_ON}
     paths = [part for part in environment.pop("PYTHONPATH", "").split(os.pathsep) if part and part != _OWN_PARENT]
     if paths:
         environment["PYTHONPATH"] = os.pathsep.join(paths)

@@ -78,7 +78,8 @@ def _write(descriptor: int, label: str) -> None:
     with contextlib.suppress(OSError):
         note = json.dumps({"process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S"), "what": label})
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, note.encode(), 0) if hasattr(os, "pwrite") else os.write(descriptor, note.encode())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, note.encode())
 
 
 def _who(descriptor: int) -> str:

@@ -214,7 +214,7 @@ class Session:
         self.bridge.begin(order, console.fileno() if console is not None else _ERROR_OUTPUT, held)
         for command in self._held:
             self.bridge.send(encode_command(command))
-        self._held, self._stops, self._rung = [], 0, 0
+        self._held, self._stops, self._rung, self._rung_at = [], 0, 0, 0.0
         while True:
             self._pass_on_commands()
             try:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.backends.onetrainer import driver
-from onetrainer_gradio.backends.onetrainer.bridge import Bridge
+from onetrainer_gradio.backends.onetrainer.bridge import BRIDGE_SCRIPT, Bridge
 from onetrainer_gradio.backends.onetrainer.checkout import inspect
 from onetrainer_gradio.commands import (
     BackupNow,
@@ -63,6 +63,7 @@ from tests.fakes.configs import small_config
 pytestmark = pytest.mark.slow
 
 PATIENCE_S = 30.0
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 class Ride:
@@ -364,6 +365,21 @@ def test_how_it_stands_in_the_checkouts_python(ride):
     insert(one, f"import gc\njson.dump([{seen}], open('seen.json', 'w'))")
     assert one.run() == "completed"
     assert json.loads((one.checkout / "seen.json").read_text()) == [str(one.checkout), True, True, str(one.checkout)]
+
+
+def test_its_environment_is_its_own(ride, monkeypatch):
+    """What opens the panel is not in it, and how many threads it computes with is OneTrainer's own choice."""
+    monkeypatch.setenv("ONETRAINER_GRADIO_PASSWORD", "a password")
+    monkeypatch.setenv("ONETRAINER_GRADIO_TOKEN", "a token")
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    one = ride()
+    insert(one, "json.dump(dict(os.environ), open('seen.json', 'w'))")
+    assert one.run() == "completed"
+    seen = json.loads((one.checkout / "seen.json").read_text())
+    assert not [name for name in seen if name.startswith("ONETRAINER_GRADIO_") and name.endswith(("PASSWORD", "TOKEN"))]
+    assert not set(THREADS) & set(seen)
+    assert "set_num_threads" not in BRIDGE_SCRIPT.read_text()
 
 
 def test_what_is_printed_is_never_taken_for_what_is_said(ride, capfd):
