@@ -134,7 +134,7 @@ def test_a_backup_of_onetrainer_is_continued(configured, train, recorded_tensors
     # OneTrainer's order of parameters is that of the modules
     unet = UNet2DConditionModel.from_pretrained(GOLDEN / "model" / "unet")
     layers = [f"unet.{name}" for name, _ in unet.named_modules() if f"unet.{name}.alpha" in after]
-    matrices = [torch.nn.Parameter(after[f"{layer}.{m}.weight"]) for layer in layers for m in ("lora_down", "lora_up")]
+    matrices = [torch.nn.Parameter(after[f"{layer}.{m}.weight"].clone()) for layer in layers for m in ("lora_down", "lora_up")]
     optimizer = torch.optim.AdamW([{"params": matrices, "name": "unet_lora"}], lr=1e-3)
     for matrix in matrices:
         matrix.grad = torch.full_like(matrix, 1e-3)
