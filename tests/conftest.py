@@ -1,7 +1,27 @@
 """What holds for all tests."""
 
+import gc
+
+import pytest
 from hypothesis import settings
+
+from tests.alone import turn
 
 # The machines that run this are shared and slow by turns: a deadline per example would only measure the neighbours.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+def pytest_collection_finish():
+    """What the imports left stays for good: the collector need not walk through torch and gradio again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Of several processes, none runs a test beside one that is marked ``alone``."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    with turn(item.get_closest_marker("alone") is not None):
+        return (yield)

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,21 @@ def layer_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path):
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Everything that stands in a file; several tests look through all of them."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every module that a file imports, wherever in the file."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path):
     package = ("onetrainer_gradio", *path.relative_to(PACKAGE).parent.parts)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -119,12 +131,7 @@ def takes_anything(node: ast.AST) -> bool:
 
 def test_broad_excepts_stand_in_three_places_only():
     """The bodies of a run here and in OneTrainer's Python, and the API's last resort; everything else names what it handles."""
-    broad = [
-        str(path.relative_to(PACKAGE))
-        for path in modules()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if takes_anything(node)
-    ]
+    broad = [str(path.relative_to(PACKAGE)) for path in modules() for node in nodes(path) if takes_anything(node)]
     assert set(broad) <= {"backends/__init__.py", BRIDGE_SCRIPT, "api/failures.py", "api/errors.py"}, broad
     assert len(broad) <= 3, broad
 
