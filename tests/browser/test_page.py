@@ -225,13 +225,18 @@ def test_what_ended_a_process_is_said_once(visitor: Visitor, tmp_path: Path) -> 
 
 
 def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> None:
-    """What the check finds is said before Start is pressed, and again by Start itself, with the setting's name."""
+    """What the check finds is said before Start is pressed, then by Start itself with the setting's name: in one place each."""
     page = visitor.open("training")
     panel.change(base_model_name="/nowhere/model")
     expect(page.locator(".og-ready")).to_contain_text("Start would be refused: There is no model at /nowhere/model")
     page.locator("#og-start").click()
     expect(page.locator(".og-outcome")).to_contain_text("These settings cannot be used")
     expect(page.locator(".og-outcome-errors")).to_contain_text("base_model_name")
+    expect(page.locator(".og-status").get_by_text("There is no model at /nowhere/model").locator("visible=true")).to_have_count(1)
+    expect(page.locator(".og-ready")).to_be_hidden()
+    panel.change(base_model_name="/nowhere/else")
+    expect(page.locator(".og-outcome-errors")).to_be_hidden()
+    expect(page.locator(".og-ready")).to_contain_text("Start would be refused: There is no model at /nowhere/else")
 
 
 def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> None:

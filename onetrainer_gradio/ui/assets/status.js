@@ -46,7 +46,8 @@ export function mount(place) {
   const outcome = el('p', { class: 'og-outcome', role: 'status', 'aria-live': 'polite' });
   const engines = el('div', { hidden: true });
   const waits = el('p', { class: 'og-why', hidden: true });
-  const errors = el('ul', { class: 'og-outcome-errors', hidden: true });
+  const errors = el('ul', { class: 'og-outcome-errors', hidden: true, 'aria-live': 'polite' });
+  let listed = false; // what a refused command names setting by setting
   const ladder = el('p', { class: 'og-ladder', hidden: true });
   const steps = progress('Steps');
   const epoch = progress('Epoch');
@@ -80,7 +81,7 @@ export function mount(place) {
     const perEpoch = now.steps_per_epoch || now.max_step;
     epoch.set(progressed.epoch_step, words.active && perEpoch, `Epoch ${Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1)} of ${now.max_epoch || '–'}`);
     show(grid, Boolean(now.run_id));
-    show(ready, !words.active && Boolean(ready.textContent));
+    show(ready, !words.active && !listed && Boolean(ready.textContent));
     show(engines, !words.active && engines.childElementCount > 0);
     for (const [key, , text] of TILES) say(tiles[key], text(now));
     rung(now);
@@ -187,11 +188,14 @@ export function mount(place) {
     streaming = !said.done;
     clearTimeout(hide);
     outcome.dataset.tone = said.ok ? '' : 'bad';
-    say(outcome, said.text);
     const rest = said.errors || [];
+    listed = rest.some((error) => error.path);
+    // what the list below says need not stand above it, too
+    say(outcome, listed ? said.text.split(`: ${rest[0].message}`)[0] : said.text);
     errors.replaceChildren(...rest.map((error) => el('li', {},
       error.path && el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }), el('span', { text: ` ${error.message}. ` }), el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }))));
-    show(errors, rest.some((error) => error.path));
+    show(errors, listed);
+    state();
     if (said.done && said.ok) hide = setTimeout(() => say(outcome, ''), 8000);
   });
 
@@ -229,7 +233,14 @@ export function mount(place) {
     .observe(document.getElementById('og-controls') || place, { childList: true });
   on('training_state', state);
   on('connected', next);
-  on('config', next);
+  on('config', () => {
+    if (listed) {
+      listed = false;
+      show(errors, false);
+      say(outcome, '');
+    }
+    next();
+  });
   on('engine', next);
   next();
   state();
