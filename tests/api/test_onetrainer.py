@@ -183,7 +183,13 @@ def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
     """Start takes the choice, and the run records folder, revision and Python; its options can name another engine."""
     panel, checkout_id = known
     folder = panel.service.checkouts.get(checkout_id).folder
-    newer = {"sharpness": 0.75, "rules": [{"word": "x"}], "tile_sizes": [32], "extra_arguments": {"width": 1}, "units_shown": ["EPOCH"]}
+    newer = {
+        "sharpness": 0.75,
+        "rules": [{"word": "x"}],
+        "tile_sizes": [32],
+        "extra_arguments": {"width": 1},
+        "units_shown": ["EPOCH"],
+    }
     panel.client.put("/api/config/current", json={"config": {**panel.document, "tensorboard": False, **newer}})
     assert panel.client.post("/api/onetrainer/unload").json() == {"ok": True, "unloaded": False}
     options = {"max_steps": 3, "keep_loaded_s": 60}
