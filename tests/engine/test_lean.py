@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
 from onetrainer_gradio.engine.methods.lean import lean_forward
 
 
 def adapted(module, alpha):
+    from peft import LoraConfig, inject_adapter_in_model  # seconds, and only in the process that runs this file
+
     model = nn.Sequential(module)
     settings = LoraConfig(r=4, lora_alpha=alpha, target_modules=["0"], init_lora_weights=False)
     inject_adapter_in_model(settings, model)
