@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import gc
+import os
 
 import pytest
 from hypothesis import settings
@@ -25,3 +26,11 @@ def pytest_runtest_protocol(item):
         return (yield)
     with turn(item.get_closest_marker("alone") is not None):
         return (yield)
+
+
+@pytest.fixture(autouse=True)
+def _back_where_it_was():
+    """A panel or run started in this process goes to its data folder; the next test, in whatever order, begins here again."""
+    before = os.getcwd()
+    yield
+    os.chdir(before)
