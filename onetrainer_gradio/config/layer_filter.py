@@ -81,6 +81,6 @@ def layers_to_train(names: Iterable[str], layer_filter: str, regex: bool, *, idl
             path="layer_filter",
             value=layer_filter,
             expected="parts of layer names, for instance: attn or attentions",
-            change="layer_filter",
+            change="correct the pattern, or take it out",
         )
     return selection.layers

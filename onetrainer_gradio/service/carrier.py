@@ -133,7 +133,8 @@ class DetachedRun:
         keeper = self._identity("keeper")
         if not same or self.loaded_until() is None or not self._after.give(run.folder):
             return None
-        write_json(run.folder / "keeper.json", keeper.as_dict(), durable=False)
+        with contextlib.suppress(OSError):  # given is given: the keeper writes it, too
+            write_json(run.folder / "keeper.json", keeper.as_dict(), durable=False)
         following = DetachedRun(run, self._keeper_process, token=token)
         self._keeper_process = None
         return following

@@ -368,12 +368,12 @@ class TrainerService:
             if self._current is not None and not self._current.folder.is_dir():
                 self._current = None  # it was deleted
             run, carrier, queued, initialized = self._current, self._carrier, self._queued, self._initialized
-        if run is None or (initialized is not None and carrier is None):
+        loaded_until = carrier.loaded_until() if carrier is not None and carrier.run.ended() else None
+        if run is None or (initialized is not None and (carrier is None or loaded_until is not None)):
             state = idle_state(initialized=initialized is not None, backend=self.settings.backend)
         else:
             state = run.state()
         state["queued_run_id"] = queued.id if queued else None
-        loaded_until = carrier.loaded_until() if carrier is not None and not state["is_training"] else None
         # between its RunEnded and the end of its process a run still holds memory: a new one waits for that
         state["process_running"] = carrier is not None and loaded_until is None
         state["loaded_until"] = loaded_until

@@ -158,6 +158,7 @@ class Session:
     """Whether the last run left OneTrainer as it was: it ended as it should, or failed before it had trained anything."""
     _kills_before: Counters = field(default_factory=oom_kill_counters)
     _held: list[Command] = field(default_factory=list)
+    _put_away: bool = True
     _stops: int = 0
     _rung: int = 0
     _rung_at: float = 0.0
@@ -205,7 +206,7 @@ class Session:
 
         :raises TrainerError: with the cause, when it failed; the bridge can carry out another one, unless its process ended.
         """
-        self.unharmed = False
+        self.unharmed, self._put_away = False, True
         console = CONSOLE.get()
         ready = headless(config, options)
         for note in ready.notes:
@@ -287,6 +288,8 @@ class Session:
                 return
             if isinstance(event, PhaseChanged):
                 self.phase = event.phase
+            elif isinstance(event, Warned) and event.code == "clean_up":
+                self._put_away = False
             self.emit(event)
 
     def _outcome(self, body: Mapping[str, Any]) -> Outcome:
@@ -295,13 +298,13 @@ class Session:
                 return "stopped"
             raise KeyboardInterrupt
         if body["outcome"] in ("completed", "stopped"):
-            self.unharmed = True
+            self.unharmed = self._put_away
             return "completed" if body["outcome"] == "completed" else "stopped"
         phase = str(body.get("phase", ""))
         error = error_of(body.get("error") or {}, phase)
         # a wrong model path leaves nothing behind; what the memory or a driver refused may
         refused = isinstance(error, OutOfMemoryError) or _DRIVER.search(error.message)
-        self.unharmed = phase in _BEFORE_TRAINING and not refused
+        self.unharmed = phase in _BEFORE_TRAINING and not refused and self._put_away
         raise error
 
     def _death(self) -> TrainerError:

@@ -43,6 +43,13 @@ def ready(make_service: MakeService, folder: Path, *, in_process: bool = False, 
     return service
 
 
+def wrong_model(folder: Path) -> str:
+    """A model that passes the check before the start and that the stand-in cannot load."""
+    (folder / "wrong").mkdir()
+    (folder / "wrong" / "model_index.json").write_text("{}")
+    return str(folder / "wrong")
+
+
 def over(service: TrainerService) -> dict[str, Any]:
     return service.wait_for(ended, PATIENCE_S)
 
@@ -81,12 +88,24 @@ def test_the_next_run_begins_without_an_import(make_service: MakeService, tmp_pa
     assert nothing_left(runs[-1], carried_by(runs[-1])) or in_process
 
 
+def test_a_run_that_was_prepared_is_shown_and_begins_at_once(make_service: MakeService, tmp_path: Path) -> None:
+    """What waits for the next run is not in the way of saying which one that is."""
+    service = ready(make_service, tmp_path)
+    first = start(service, tmp_path)
+    over(service)
+    options = RunOptions(backend="onetrainer", checkout=str(tmp_path / "OneTrainer"))
+    service.initialize_trainer(small_config(tmp_path, epochs=1, tensorboard=False), options)
+    state = service.get_state()
+    assert (state["status"], state["process_running"], state["loaded_until"] is not None) == ("initialized", False, True)
+    second = service.runs.get(service.start_training())
+    assert service.wait_for(lambda state: ended(state) and state["run_id"] == second.id, PATIENCE_S)["end_reason"] == "completed"
+    assert carried_by(first) == carried_by(second)
+
+
 def test_a_wrong_model_path_leaves_it_loaded(make_service: MakeService, tmp_path: Path) -> None:
     """What failed before anything was trained spoils its own run only."""
     service = ready(make_service, tmp_path)
-    (tmp_path / "wrong").mkdir()
-    (tmp_path / "wrong" / "model_index.json").write_text("{}")
-    wrong = start(service, tmp_path, base_model_name=str(tmp_path / "wrong"))
+    wrong = start(service, tmp_path, base_model_name=wrong_model(tmp_path))
     assert over(service)["end_reason"] == "failed"
     right = start(service, tmp_path)
     assert over(service)["end_reason"] == "completed"
@@ -103,6 +122,17 @@ def test_what_failed_in_the_middle_is_not_used_again(make_service: MakeService, 
     state = over(service)
     assert (state["end_reason"], state["loaded_until"]) == ("failed", None)
     wait_until(lambda: nothing_left(failed, carried_by(failed)))
+
+
+def test_what_could_not_be_put_away_is_not_used_again(make_service: MakeService, tmp_path: Path) -> None:
+    """Also where the run failed before it trained anything: the next one could stumble over it."""
+    service = ready(make_service, tmp_path)
+    behave(tmp_path / "OneTrainer", close_fails=True)
+    run = start(service, tmp_path, base_model_name=wrong_model(tmp_path))
+    state = over(service)
+    assert (state["end_reason"], state["loaded_until"]) == ("failed", None)
+    assert "clean_up" in [body["code"] for body in bodies(run, "warned")]
+    assert nothing_left(run, carried_by(run))
 
 
 @modes
