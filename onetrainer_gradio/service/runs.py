@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,13 @@ _RUN_ID = re.compile(r"^\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}-[0-9a-f]{4}$")
 _LOG_BYTES = 64 << 10
 _PAGE = 2000
 _SUMMARY_VERSION = 2
+_STAMP = "%Y-%m-%d_%H-%M-%S"
 
 
 def new_run_id(now: float | None = None) -> str:
     """A name that sorts by time: to the second for people, and to a 65536th of it after that."""
     now = time.time() if now is None else now
-    return time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now)) + f"-{int(now % 1 * 0x10000):04x}"
+    return time.strftime(_STAMP, time.localtime(now)) + f"-{int(now % 1 * 0x10000):04x}"
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,17 @@ class RunStore:
         self.folder = folder
         self._lock = threading.Lock()
         self._known: dict[str, Run] = {}
+
+    def new_id(self, now: float | None = None) -> str:
+        """A name for a new run, which sorts behind all that are there: also after the clock was set back, as in autumn."""
+        made, newest = new_run_id(now), next(iter(self.ids()), "")
+        if made > newest:
+            return made
+        stamp, _, rest = newest.rpartition("-")
+        try:
+            return f"{datetime.strptime(stamp, _STAMP) + timedelta(seconds=1):{_STAMP}}-{rest}"
+        except (ValueError, OverflowError):  # somebody's folder that only looks like one of ours
+            return made
 
     def create(self, config: TrainConfig, record: RunRecord) -> Run:
         """Make the folder of a new run; the configuration has to be packed, with absolute paths.

@@ -41,7 +41,7 @@ from onetrainer_gradio.service.machine import hardware, versions
 from onetrainer_gradio.service.new_sample import new_sample
 from onetrainer_gradio.service.path_guard import PathGuard
 from onetrainer_gradio.service.preflight import Preflight
-from onetrainer_gradio.service.runs import Run, RunRecord, RunStore, new_run_id
+from onetrainer_gradio.service.runs import Run, RunRecord, RunStore
 from onetrainer_gradio.service.samples import SampleStore
 from onetrainer_gradio.service.secret_store import SecretStore
 from onetrainer_gradio.service.settings import ServiceSettings, default_data_folder
@@ -286,7 +286,7 @@ class TrainerService:
         options = options.model_copy(update={"in_process": in_process, "keep_loaded_s": keep})
         gpus = tuple(str(gpu["name"]) for gpu in self.system.now()["gpus"])
         record = RunRecord(
-            id=new_run_id(),
+            id=self.runs.new_id(),
             name=options.name,
             created_at=time.time(),
             backend=options.backend,

@@ -46,6 +46,22 @@ def test_a_run_is_found_again_as_it_was_created(store: RunStore) -> None:
     assert "secrets" not in again.config()
 
 
+def test_a_new_run_is_the_newest_whatever_the_clock_says(store: RunStore) -> None:
+    """In autumn the clock goes back an hour, and a machine may come up with yesterday's date."""
+    first = store.new_id(1_000_000.5)
+    assert first == new_run_id(1_000_000.5)
+    create(store, first)
+    second = store.new_id(1_000_000.5 - 3600)
+    create(store, second)
+    third = store.new_id(1_000_000.5)
+    create(store, third)
+    assert store.ids() == [third, second, first]
+    assert store.new_id(2_000_000) == new_run_id(2_000_000)
+    for name in ("9999-12-31_23-59-59-0000", "9999-99-99_99-99-99-0000"):
+        (store.folder / name).mkdir()
+        assert store.new_id(2_000_000) == new_run_id(2_000_000)
+
+
 def test_ids_sort_by_time_and_hold_no_path(store: RunStore) -> None:
     """The newest run comes first; only a well formed id is looked for."""
     older, newer = new_run_id(1_000_000.25), new_run_id(1_000_000.5)
