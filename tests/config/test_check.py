@@ -67,6 +67,7 @@ CASES = [
     ("base-model-missing", "error", "base_model_name", {"base_model_name": ""}),
     ("base-model-missing", "error", "base_model_name", {"base_model_name": "/nowhere"}),
     ("base-model-folder", "error", "base_model_name", {"base_model_name": "pictures"}),
+    ("base-model-file", "error", "base_model_name", {"base_model_name": "model/model_index.json"}),
     ("offline-model", "warning", "base_model_name", {"base_model_name": "owner/name", "offline_mode": True}),
     (
         "part-missing",

@@ -15,6 +15,8 @@ from onetrainer_gradio.config.resolve import looks_like_hub_name
 from onetrainer_gradio.errors import Finding
 
 SINGLE_FILES = (".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin")
+# A file of any other name may be a model: whoever loads it looks inside.
+_NO_MODELS = frozenset({".json", ".yaml", ".yml", ".toml", ".txt", ".md", ".csv", ".png", ".jpg", ".jpeg", ".webp", ".zip"})
 _INDEX_FILES = ("model_index.json", "modular_model_index.json", "meta.json")
 _CLOUD = "cloud:"
 
@@ -87,6 +89,10 @@ def base_model(plan: Plan) -> Iterator[Finding]:
         message = f"{value} is a folder without model_index.json"
         change = "choose the folder that holds model_index.json"
         yield found("base-model-folder", name, message, value=value, expected="a model in diffusers layout", change=change)
+    elif os.path.isfile(path) and path.suffix.lower() in _NO_MODELS:
+        message = f"{value} is a file of a kind that holds no model"
+        expected = f"a folder in diffusers layout, or a file that ends in {', '.join(SINGLE_FILES)}"
+        yield found("base-model-file", name, message, value=value, expected=expected, change="choose the model itself")
     elif not os.path.exists(path) and not looks_like_hub_name(value) and not _elsewhere(plan, value):
         message = f"There is no model at {value}"
         yield found(

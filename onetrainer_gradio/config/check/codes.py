@@ -44,6 +44,12 @@ CODES: dict[str, Code] = {
         "The base model is a folder without a model_index.json.",
         "Choose the folder that holds model_index.json.",
     ),
+    "base-model-file": Code(
+        "Model and method",
+        "error",
+        "The base model is a file of a kind that holds no model, as .json.",
+        "Choose a folder in diffusers layout, or the file that holds the model.",
+    ),
     "base-model-type": Code(
         "Model and method",
         "error",
