@@ -40,6 +40,11 @@ def training(state: dict[str, Any]) -> bool:
     return bool(state["update_step"] > 0)
 
 
+def stuck(state: dict[str, Any]) -> bool:
+    """Whether a run that hangs after its third step has come that far; before, it would hear a stop."""
+    return bool(state["update_step"] == 3)
+
+
 def wait_until(done: Callable[[], Any], timeout_s: float = PATIENCE_S) -> None:
     give_up_at = time.monotonic() + timeout_s
     while not done():
@@ -198,7 +203,7 @@ def test_a_hanging_run_is_interrupted(make_service: MakeService, tmp_path: Path)
     """A backend that takes no command ends on the second rung, as stopped."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "hang_at=3", **QUICK_LADDER)
-    service.wait_for(training, PATIENCE_S)
+    service.wait_for(stuck, PATIENCE_S)
     stop = service.stop_training()
     rung = service.wait_for(lambda state: state["stop"] and state["stop"]["deadline"], PATIENCE_S)["stop"]
     assert rung["rung"] in ("finish_step", "interrupt")
@@ -215,7 +220,7 @@ def test_a_run_that_hears_nothing_is_terminated(make_service: MakeService, tmp_p
     """A process that ignores the interrupt ends on the third rung; Stop now leaves out the first."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "deaf_at=3", **QUICK_LADDER)
-    service.wait_for(training, PATIENCE_S)
+    service.wait_for(stuck, PATIENCE_S)
     service.stop_training(now=True)
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["end_reason"], state["end_signal"]) == ("stopped", "SIGTERM")
@@ -270,7 +275,7 @@ def test_a_run_whose_processes_were_all_killed_is_lost(make_service: MakeService
     """With nobody left who saw the death, the run is marked as lost and says so; its commands are answered."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "hang_at=3")
-    service.wait_for(training, PATIENCE_S)
+    service.wait_for(stuck, PATIENCE_S)
     command = service.backup()
     os.kill(pid(run, "keeper"), signal.SIGKILL)
     os.kill(pid(run, "worker"), signal.SIGKILL)

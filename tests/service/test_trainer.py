@@ -242,7 +242,7 @@ def test_a_thread_that_does_not_react_is_said_to_be_so(make_service: MakeService
     """The ladder of a thread has one rung; after it the page says what a person can do."""
     service = make_service()
     run = start(service, tmp_path, LONG, "load_s=0.01", "hang_at=3", finish_step_s=0.05)
-    service.wait_for(training, PATIENCE_S)
+    service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
     service.stop_training()
     state = service.wait_for(lambda state: bool(state["stop"] and state["stop"]["note"]), PATIENCE_S)
     assert "restart the panel" in state["stop"]["note"]
