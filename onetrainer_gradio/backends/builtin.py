@@ -7,6 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from onetrainer_gradio import __version__
+from onetrainer_gradio.backends.hardware import hardware
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.engine import refusals
@@ -52,13 +53,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def hardware(config: TrainConfig) -> dict[str, str]:
-    """The machine, as far as it is known without torch."""
-    return {
-        "device": config.train_device,
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "processors": str(os.cpu_count()),
-    }

@@ -150,7 +150,9 @@ class NewerSetting:
             return isinstance(value, _PYTHON[self.kind])
         if isinstance(value, bool):
             return False
-        return isinstance(value, int if self.kind == "integer" else (int, float)) and not math.isnan(value)
+        if isinstance(value, float):
+            return self.kind == "number" and not math.isnan(value)
+        return isinstance(value, int)  # of any size: OneTrainer, too, counts without a bound
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of its values."""

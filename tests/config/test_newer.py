@@ -174,6 +174,15 @@ def test_lists_and_objects_of_the_checkout_are_fields_of_json():
     assert (neighbours["x-kind"], neighbours["x-group"]) == ("json", "concept")
 
 
+def test_a_number_of_any_size_is_one():
+    """What does not fit into a float is judged like every other; a fraction is no whole number, and NaN none at all."""
+    whole, number = NewerSetting("seeds", "integer"), NewerSetting("scale", "number")
+    assert [whole.wrong(value, "seeds") for value in (10**400, -1, 0)] == [None] * 3
+    assert [number.wrong(value, "scale") for value in (10**400, 0.5, 1)] == [None] * 3
+    assert all(whole.wrong(value, "seeds") for value in (0.5, 1.0, float("nan"), True, "1"))
+    assert all(number.wrong(value, "scale") for value in (float("nan"), True, "1"))
+
+
 def test_without_the_checkout_its_settings_are_unknown(config):
     """A typing mistake is still found when no checkout is followed."""
     for changes in ({"swirl": 0.75}, {"model_type": "MODEL_OF_NEXT_YEAR"}, {"learning_rate_scheduler": "WAVES"}):

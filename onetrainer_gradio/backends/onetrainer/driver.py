@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import queue
 import re
 import signal
@@ -15,6 +14,7 @@ from typing import Any
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.backends.console import CONSOLE
+from onetrainer_gradio.backends.hardware import hardware
 from onetrainer_gradio.backends.onetrainer.bridge import Bridge, import_error
 from onetrainer_gradio.backends.onetrainer.checkout import Checkout, find, inspect, require, state_of_modules
 from onetrainer_gradio.backends.onetrainer.claims import claimed
@@ -310,13 +310,3 @@ class Session:
     def _death(self) -> TrainerError:
         out_of_memory = killed_for_memory(self._kills_before, oom_kill_counters())
         return death(self.bridge.status(), self.phase, out_of_memory=out_of_memory)
-
-
-def hardware(config: TrainConfig) -> dict[str, str]:
-    """The machine, as far as it is known without torch."""
-    return {
-        "device": config.train_device,
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "processors": str(os.cpu_count()),
-    }
