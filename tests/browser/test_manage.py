@@ -168,6 +168,27 @@ def test_a_folder_of_presets_is_added_with_the_picker(visitor: Visitor, panel: P
     assert (folder / "#flux.json").exists()
 
 
+def test_a_path_that_is_typed_while_a_folder_is_being_read_stays(visitor: Visitor, panel: Panel) -> None:
+    """On a slow disk the answer to the first question comes when somebody has written where to go instead."""
+    wanted = panel.folder / "elsewhere"
+    wanted.mkdir(exist_ok=True)
+    (wanted / "here.safetensors").write_text("x")
+    page = visitor.open()
+    group(page, "output")
+    held: list[Any] = []
+    page.route("**/api/files?*", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/api/files?*"):
+        page.locator("[data-row=output_model_destination]").get_by_role("button", name="Choose").click()
+    picker = page.get_by_role("dialog")
+    folder = picker.get_by_role("textbox", name="Folder")
+    folder.fill(str(wanted))
+    held[0].continue_()
+    expect(picker.locator(".og-places button").first).to_be_visible()
+    expect(folder).to_have_value(str(wanted))
+    folder.press("Enter")
+    expect(picker.locator(".og-entry-name").first).to_have_text("here.safetensors")
+
+
 def test_paths_are_chosen_on_the_machine_of_the_panel(visitor: Visitor, panel: Panel) -> None:
     """A model is a folder or a file of its kind; an output has a name; a file list can be narrowed and shown whole."""
     models = panel.folder / "models"

@@ -22,7 +22,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     let listing = null;
     let chosen = null;
     let result = null;
-    const where = el('input', { type: 'text', class: 'og-text', 'aria-label': 'Folder', spellcheck: 'false', autocomplete: 'off', onchange: () => go(where.value) });
+    const where = el('input', { type: 'text', class: 'og-text', 'aria-label': 'Folder', spellcheck: 'false', autocomplete: 'off', oninput: () => { typing = true; }, onchange: () => go(where.value) });
     const up = button('', { icon: 'up', title: 'One folder up', kind: 'quiet', onclick: () => go(listing.parent) });
     const search = el('input', { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter names', oninput: () => go(listing.path) });
     const every = el('input', { type: 'checkbox', onchange: () => go(listing.path) });
@@ -45,8 +45,10 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     const picked = () => (wants === 'output' && name.value.trim() ? within(name.value.trim()) : chosen ? chosen.path : listing.path);
 
     let asked = 0;
+    let typing = false; // a folder by hand: the answer to an earlier question does not write over it
     async function go(to, nearest = false) {
       const mine = asked += 1;
+      typing = false;
       try {
         const query = new URLSearchParams({ path: to, kind: every.checked ? 'any' : kind, search: search.value.trim(), nearest });
         const answer = await api('GET', `api/files?${query}`);
@@ -86,7 +88,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     }
 
     function draw() {
-      where.value = listing.path;
+      if (!typing) where.value = listing.path;
       up.disabled = !listing.parent;
       places.replaceChildren(...listing.places.map((place) => button(place.title, { kind: 'small', icon: 'folder', title: place.path, onclick: () => go(place.path) })), ...(WITH_NEW.has(wants) ? [fresh] : []));
       list.replaceChildren(...listing.entries.map(line));
