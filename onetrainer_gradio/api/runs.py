@@ -14,6 +14,7 @@ from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open, RunAccepted, RunId
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.events import EVENT_BY_TAG
+from onetrainer_gradio.service.lineage import chain_of, chain_series
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], responses=ERRORS)
 
@@ -95,9 +96,15 @@ def metrics(
     buckets: Annotated[int, Query(ge=1, le=10_000, description="Smallest and largest value of so many stretches.")] = 1000,
     first: Annotated[int | None, Query(description="First step of the stretch.")] = None,
     last: Annotated[int | None, Query(description="Last step of the stretch.")] = None,
+    chain: Annotated[bool, Query(description="Include the runs that this one resumes, up to where it resumes them.")] = False,
 ) -> Response:
-    """The curves of a run, thinned to what a chart can show."""
+    """The curves of a run, thinned to what a chart can show.
+
+    With `chain`, the answer also lists the runs (`chain`, oldest first) and the steps at which one resumes another (`resumes`).
+    """
     wanted = [name.strip() for name in columns.split(",") if name.strip()] or None
+    if chain:
+        return WireResponse(chain_series(chain_of(service.runs, run_id), wanted, buckets, first, last))
     return WireResponse(service.runs.get(run_id).metrics_series(wanted, buckets, first, last))
 
 

@@ -184,6 +184,17 @@ class MetricsReader:
                 return np.empty((0, len(self._header[0]) if self._header else 0))
             return self._read(file, first, last)
 
+    def count_between(self, first: int | None = None, last: int | None = None) -> int:
+        """Return the number of rows for the steps ``first`` to ``last`` (global steps, both included)."""
+        with self._open() as file:
+            count = self._count(file)
+            if file is None or not count or self._header is None:
+                return 0
+            step = self._header[0].index(STEP_COLUMN)
+            start = 0 if first is None else self._search(file, count, step, first, after=False)
+            stop = count if last is None else self._search(file, count, step, last, after=True)
+            return max(0, stop - start)
+
     def series(
         self, columns: Sequence[str] | None = None, buckets: int = 1000, first: int | None = None, last: int | None = None
     ) -> dict[str, Any]:

@@ -114,6 +114,16 @@ class Run:
             self._catch_up()
             return self._view.answers.get(command_id)
 
+    def resumes_run(self) -> str:
+        """Return the id of the run that this one resumes; empty when it starts from the beginning."""
+        return str(self.record.options.get("resumes_run", "") or "")
+
+    def resumed_step(self) -> int | None:
+        """Return the step that the run resumes after; None when it doesn't resume, or hasn't loaded its backup yet."""
+        with self._lock:
+            self._catch_up()
+            return self._view.resumed_step
+
     def _catch_up(self) -> None:
         length = self.journal.length()
         if length - self._view.seq > _PAGE:

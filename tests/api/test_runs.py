@@ -119,3 +119,20 @@ def test_unknown_runs_are_404(panel, run_id):
         reply = panel.client.get(f"/api/runs/{run_id}{part}")
         assert reply.status_code == 404, part
         assert reply.json()["ok"] is False
+
+
+def test_the_curve_of_a_resumed_run_contains_what_came_before(panel):
+    """With `chain` the answer is one curve over all runs of the chain, with a mark at each resume."""
+    first = panel.finished(steps=6, backup_every=4)
+    second = panel.client.post(f"/api/runs/{first}/resume").json()["run_id"]
+    panel.service.wait_for(lambda state: state["run_id"] == second and not state["is_training"], 10)
+    path = f"/api/runs/{second}/metrics"
+    assert panel.client.get(path).json()["x"] == [5, 6]
+    joined = panel.client.get(path, params={"chain": True}).json()
+    assert joined["x"] == [1, 2, 3, 4, 5, 6]
+    assert joined["resumes"] == [{"step": 4, "run_id": second}]
+    assert [(item["run_id"], item["rows"]) for item in joined["chain"]] == [(first, 4), (second, 2)]
+    state = panel.client.get(f"/api/runs/{second}").json()["state"]
+    smoothed = panel.client.get(path, params={"columns": "smooth_loss"}).json()["max"]["smooth_loss"][-1]
+    assert smoothed == pytest.approx(state["smooth_loss"], rel=1e-4)
+    assert panel.client.get("/api/runs/2020-01-01_00-00-00-0000/metrics", params={"chain": True}).status_code == 404
