@@ -124,7 +124,7 @@ def test_unknown_runs_are_404(panel, run_id):
 def test_the_curve_of_a_resumed_run_contains_what_came_before(panel):
     """With `chain` the answer is one curve over all runs of the chain, with a mark at each resume."""
     first = panel.finished(steps=6, backup_every=4)
-    second = panel.client.post(f"/api/runs/{first}/resume").json()["run_id"]
+    second = panel.client.post(f"/api/runs/{first}/resume", json={"backup": "backup-4"}).json()["run_id"]
     panel.service.wait_for(lambda state: state["run_id"] == second and not state["is_training"], 10)
     path = f"/api/runs/{second}/metrics"
     assert panel.client.get(path).json()["x"] == [5, 6]
