@@ -40,6 +40,7 @@
     │   ├── ForbiddenPathError      outside the allowed folders
     │   ├── ForbiddenOriginError    the request comes from a foreign page
     │   └── InsecureBindError       open to others without a password
+    ├── BusyError                   too many requests at the same time
     └── CommandLineError            the command line
 
 The broad classes are to catch, the narrow ones to act on. Each message says what happened; ``expected`` and ``change``
@@ -260,6 +261,10 @@ class ForbiddenOriginError(AccessError):
 
 class InsecureBindError(AccessError):
     """The panel would be open to others without a password."""
+
+
+class BusyError(TrainerError):
+    """Too many requests are waiting; the same request works a moment later."""
 
 
 class CommandLineError(TrainerError):

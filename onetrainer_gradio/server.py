@@ -36,6 +36,9 @@ GRACE_S = 2
 # Gradio's queue looks for work a thousand times a second; every event of our page can wait this long.
 QUEUE_SLEEP_S = 0.05
 QUEUE_SLEEPS = ("sleep_when_free", "progress_update_sleep_when_free")
+# Gradio runs 40 actions at the same time, whatever they are; ours only watch, and a Stop has to find room.
+QUEUE_LIMIT = "max_thread_count"
+QUEUE_ACTIONS = 1000
 
 EXIT_WRONG_COMMAND_LINE = 2
 
@@ -127,11 +130,15 @@ def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, prot
 
 
 def calm_queue(blocks: gradio.Blocks) -> tuple[str, ...]:
-    """Let the page's queue look for work less often; says which of its (private) settings were found."""
+    """Let the page's queue look for work less often and take more at the same time.
+
+    Returns which of its (private) settings were found.
+    """
     queue = getattr(blocks, "_queue", None)
-    found = tuple(name for name in QUEUE_SLEEPS if hasattr(queue, name))
+    wanted = {**dict.fromkeys(QUEUE_SLEEPS, QUEUE_SLEEP_S), QUEUE_LIMIT: QUEUE_ACTIONS}
+    found = tuple(name for name in wanted if hasattr(queue, name))
     for name in found:
-        setattr(queue, name, QUEUE_SLEEP_S)
+        setattr(queue, name, wanted[name])
     return found
 
 

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +22,8 @@ from starlette.websockets import WebSocketDisconnect
 from onetrainer_gradio.cli import GENERATE, PanelOptions
 from onetrainer_gradio.errors import CommandLineError
 from onetrainer_gradio.server import (
+    QUEUE_ACTIONS,
+    QUEUE_LIMIT,
     QUEUE_SLEEP_S,
     QUEUE_SLEEPS,
     Notice,
@@ -36,12 +37,11 @@ from onetrainer_gradio.server import (
     panel_settings,
 )
 from onetrainer_gradio.service.access import Access, AccessSettings
+from tests.panel_process import REHEARSAL, Running, wait_for
 
 pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
 
 TOKEN = "a-token-for-programs"
-ROOT = Path(__file__).parent.parent
-REHEARSAL = "tests.fakes.rehearsal:run"
 OPEN_PATHS = {"/login", "/api/login"}
 
 HEAVY_FOR_A_PANEL = ("torch", "diffusers", "transformers", "accelerate", "peft")
@@ -144,8 +144,9 @@ def test_the_queue_of_the_page_sleeps_longer():
 
     with gradio.Blocks() as blocks:
         gradio.Button()
-    assert calm_queue(blocks) == QUEUE_SLEEPS
+    assert calm_queue(blocks) == (*QUEUE_SLEEPS, QUEUE_LIMIT)
     assert blocks._queue.sleep_when_free == QUEUE_SLEEP_S
+    assert blocks._queue.max_thread_count == QUEUE_ACTIONS
 
 
 def test_a_busy_port_is_passed_by_unless_it_was_asked_for(monkeypatch):
@@ -187,44 +188,13 @@ def test_without_a_relay_there_is_one_clear_line(monkeypatch, tmp_path):
     assert re.fullmatch(r"No public link: .* goes on without it\.", open_link(7860))
 
 
-class Running:
-    """The real command on a free port, with what it says."""
-
-    def __init__(self, data: Path, *words: str, **environment: str) -> None:
-        line = [sys.executable, str(ROOT / "app.py"), "--port", "0", "--data", str(data), "--no-open", *words]
-        self.process = subprocess.Popen(
-            line,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        )
-        self.began = time.monotonic()
-        self.said = ""
-        while "Ctrl-C" not in self.said:
-            line_said = self.process.stdout.readline()
-            assert line_said, self.said + self.process.stderr.read()
-            self.said += line_said
-        self.ready_s = time.monotonic() - self.began
-        self.address = re.search(r"http://[^\s?]+", self.said)[0].rstrip("/")
-
-    def end(self, number: int = signal.SIGTERM) -> tuple[int, str, float]:
-        began = time.monotonic()
-        self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=20)
-        return self.process.returncode, out + err, time.monotonic() - began
-
-
 @pytest.fixture
 def panels() -> Iterator[list[Running]]:
     """Panels that are ended whatever happens."""
     started: list[Running] = []
     yield started
     for panel in started:
-        if panel.process.poll() is None:
-            panel.process.kill()
-        panel.process.communicate()
+        panel.kill()
 
 
 @pytest.mark.slow
@@ -275,16 +245,6 @@ def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
     assert httpx.post(second.address + "/api/training/stop").status_code == 200
     state = wait_for(second.address, lambda state: not state["is_training"])
     assert state["end_reason"] == "stopped"
-
-
-def wait_for(address: str, predicate) -> dict:
-    give_up = time.monotonic() + 15
-    while True:
-        state = httpx.get(address + "/api/training/status").json()
-        if predicate(state):
-            return state
-        assert time.monotonic() < give_up, state
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from onetrainer_gradio.api.consequences import Asked, changed
 from onetrainer_gradio.api.samples import FOREVER, PICTURE
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
+from onetrainer_gradio.api.threads import images, slow
 from onetrainer_gradio.service.concepts import MOST_VARIANTS
 
 router = APIRouter(prefix="/api/concepts", tags=["concepts"], responses=ERRORS)
@@ -80,6 +81,7 @@ class Preview(BaseModel):
 
 
 @router.post("/statistics", response_model=Statistics)
+@slow
 def statistics(service: Service, asked: StatisticsAsked) -> dict[str, Any]:
     """What lies in the folders: pictures, captions, masks, sizes, buckets, and what an epoch takes; in a few seconds at most."""
     told = service.concepts.statistics(changed(service, asked), asked.index)
@@ -90,6 +92,7 @@ def statistics(service: Service, asked: StatisticsAsked) -> dict[str, Any]:
 
 
 @router.post("/preview", response_model=Preview)
+@slow
 def preview(service: Service, asked: PreviewAsked) -> dict[str, Any]:
     """A picture of a concept as it is trained, drawn several times, with its caption."""
     return service.concepts.preview(
@@ -103,6 +106,7 @@ def preview(service: Service, asked: PreviewAsked) -> dict[str, Any]:
 
 
 @router.get("/pictures/{picture_id}", response_class=Response, responses=PICTURE)
+@images
 def picture(
     service: Service,
     picture_id: Annotated[str, Path(description="Of the statistics.", max_length=64)],

@@ -8,18 +8,19 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from onetrainer_gradio.api.replies import ErrorEntry, entry
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
+from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.training import options_of
 from onetrainer_gradio.config.documents import LISTS_OF_A_PACK, VERSION_KEY, from_document, to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import ConfigInvalidError
 from onetrainer_gradio.service.comparison import Source, SourceKind
 from onetrainer_gradio.service.configs import ConfigDocument
+from onetrainer_gradio.service.threads import Threads, in_thread
 
 router = APIRouter(prefix="/api/config", tags=["config"], responses=ERRORS)
 
@@ -177,12 +178,14 @@ def replace(service: Service, body: ConfigReplace) -> dict[str, Any]:
 
 
 @router.get("/list", response_model=ConfigList)
+@slow
 def configs(service: Service) -> dict[str, Any]:
     """Presets and saved configurations."""
     return {"configs": service.configs.list()}
 
 
 @router.get("/load/{name:path}", response_model=ConfigReply)
+@slow
 def load(
     service: Service,
     name: str,
@@ -195,6 +198,7 @@ def load(
 
 
 @router.get("/diff", response_model=Differences)
+@slow
 def differences(
     service: Service,
     right: Annotated[
@@ -211,6 +215,7 @@ def differences(
 
 
 @router.post("/diff", response_model=Differences)
+@slow
 def compare(service: Service, body: CompareBody) -> dict[str, Any]:
     """Two sources of settings side by side, documents included."""
     return _compared(service, body.left.source(), body.right.source())
@@ -224,6 +229,7 @@ def _compared(service: Service, left: Source, right: Source) -> dict[str, Any]:
 
 
 @router.post("/migrate", response_model=Migrated)
+@slow
 def migrate(
     body: Annotated[dict[str, Any], Body(description="A configuration of any version, with all keys or some.")],
 ) -> dict[str, Any]:
@@ -265,6 +271,7 @@ def duplicate(service: Service, body: NewName) -> dict[str, Any]:
 
 
 @router.post("/validate", response_model=Validation)
+@slow
 def validate(
     service: Service, body: Annotated[dict[str, Any] | None, Body(description="A configuration; empty: the current one.")] = None
 ) -> dict[str, Any]:
@@ -320,7 +327,7 @@ def export(
 @router.post("/import", response_model=ConfigReply)
 async def import_file(service: Service, request: Request) -> dict[str, Any]:
     """Make a OneTrainer file (the body itself) the current settings."""
-    return reply(await run_in_threadpool(service.configs.import_json, await request.body()))
+    return reply(await in_thread(Threads.SLOW, service.configs.import_json, await request.body()))
 
 
 @router.delete("/{name:path}")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.config.layer_match import layer_match
 from onetrainer_gradio.config.patch import apply
 from onetrainer_gradio.config.timesteps import TimestepCurve, timestep_plot
@@ -96,6 +97,7 @@ class Layers(BaseModel):
 
 
 @router.post("/timesteps", response_model=Timesteps)
+@slow
 def timesteps(service: Service, asked: TimestepsAsked) -> dict[str, Any]:
     """How often each timestep is drawn."""
     found = timestep_plot(changed(service, asked), asked.bins)
@@ -109,6 +111,7 @@ def timesteps(service: Service, asked: TimestepsAsked) -> dict[str, Any]:
 
 
 @router.post("/layers", response_model=Layers)
+@slow
 def layers(service: Service, asked: LayersAsked) -> dict[str, Any]:
     """Which layers a filter takes, and how many; those of the denoiser."""
     config = changed(service, asked)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.threads import slow
 
 router = APIRouter(prefix="/api/files", tags=["files"], responses=ERRORS)
 
@@ -64,6 +65,7 @@ def make_folder(service: Service, body: NewFolder) -> dict[str, Any]:
 
 
 @router.get("", response_model=Files)
+@slow
 def files(
     service: Service,
     path: Annotated[str, Query(description="A folder or file; relative to the data folder. Empty: the data folder.")] = "",

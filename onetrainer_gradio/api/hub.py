@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from onetrainer_gradio.api.wire import encode
+from onetrainer_gradio.service.threads import Threads, in_thread
 
 MAX_WAITING = 256
 MAX_WAITING_BYTES = 2_000_000
@@ -98,6 +99,8 @@ class Hub:
         self._feed = feed
         self._outboxes: set[Outbox] = set()
         self._unsubscribe: Callable[[], None] | None = None
+        self._making = asyncio.Lock()
+        self._next: asyncio.Future[tuple[int, bytes]] | None = None
 
     @property
     def viewers(self) -> int:
@@ -110,7 +113,7 @@ class Hub:
         # Listening starts before the state is read, so that nothing falls between; what is in both is passed over by number.
         self._outboxes.add(outbox)
         self._listen()
-        missed = None if since is None else await asyncio.to_thread(self._feed.since, since)
+        missed = None if since is None else await in_thread(Threads.FEED, self._feed.since, since)
         if since is None or missed is None:
             return outbox, await self.whole_state(outbox)
         outbox.caught_up(int(missed[-1]["seq"]) if missed else since)
@@ -119,9 +122,24 @@ class Hub:
     async def whole_state(self, outbox: Outbox) -> list[bytes]:
         """The ``connected`` message; the outbox goes on from there."""
         outbox.overflown = False
-        snapshot = await asyncio.to_thread(self._feed.snapshot)
-        outbox.caught_up(int(snapshot["seq"]))
-        return [encode({**snapshot, "type": "connected"})]
+        seq, text = await self._snapshot()
+        outbox.caught_up(seq)
+        return [text]
+
+    async def _snapshot(self) -> tuple[int, bytes]:
+        """The number and the text of a snapshot that begins after this call; all who ask meanwhile share it."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._make())
+        return await asyncio.shield(self._next)
+
+    async def _make(self) -> tuple[int, bytes]:
+        async with self._making:
+            self._next = None  # whoever asks from now on needs a newer one
+            return await in_thread(Threads.FEED, self._encoded)
+
+    def _encoded(self) -> tuple[int, bytes]:
+        snapshot = self._feed.snapshot()
+        return int(snapshot["seq"]), encode({**snapshot, "type": "connected"})
 
     def leave(self, outbox: Outbox) -> None:
         """A viewer goes; harmless when repeated."""

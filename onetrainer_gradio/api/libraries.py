@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from onetrainer_gradio.api.config import ConfigItem
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.service.libraries import as_dict
 
 router = APIRouter(prefix="/api/config", tags=["presets"], responses=ERRORS)
@@ -57,8 +58,13 @@ class PresetReply(BaseModel):
 
 
 @router.get("/libraries", response_model=LibraryList)
+@slow
 def libraries(service: Service) -> dict[str, Any]:
     """The folders of presets that were added."""
+    return _known(service)
+
+
+def _known(service: Service) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for name, _ in service.libraries.presets():
         title = name.partition("/")[0]
@@ -67,20 +73,23 @@ def libraries(service: Service) -> dict[str, Any]:
 
 
 @router.post("/libraries", response_model=LibraryList)
+@slow
 def add_library(service: Service, body: LibraryAdd) -> dict[str, Any]:
     """Offer the presets of a folder of this machine from now on; they are never written to."""
     service.libraries.add(body.folder, body.title)
-    return libraries(service)
+    return _known(service)
 
 
 @router.delete("/libraries/{title}", response_model=LibraryList)
+@slow
 def remove_library(service: Service, title: str) -> dict[str, Any]:
     """Offer them no more; the files stay."""
     service.libraries.remove(title)
-    return libraries(service)
+    return _known(service)
 
 
 @router.get("/presets", response_model=PresetList)
+@slow
 def presets(
     service: Service,
     search: Annotated[str, Query(description="Words that have to stand in name, model, method or note.")] = "",

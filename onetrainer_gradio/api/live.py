@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from onetrainer_gradio.api.hub import PONG, Hub, Outbox
 from onetrainer_gradio.api.seam import Service
+from onetrainer_gradio.api.threads import snapshot
 
 router = APIRouter(tags=["live"])
 
@@ -28,6 +29,7 @@ class EventsReply(BaseModel):
 
 
 @router.get("/api/events", response_model=EventsReply, response_model_exclude_none=True)
+@snapshot
 def events(
     service: Service, since: Annotated[int | None, Query(description="Last seen ``seq``; left out: the whole state.")] = None
 ) -> dict[str, Any]:

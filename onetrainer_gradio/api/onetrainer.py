@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from onetrainer_gradio.api.config import ConfigReply, reply
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
+from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.service import checkouts as known_checkouts
 
 router = APIRouter(prefix="/api", tags=["onetrainer"], responses=ERRORS)
@@ -106,6 +107,7 @@ def choose_engine(service: Service, body: EngineChoice) -> dict[str, Any]:
 
 
 @router.get("/engines/table", response_model=EngineTable)
+@slow
 def engine_table(service: Service) -> dict[str, Any]:
     """For each model type and training method, which engines can train it, and why the others cannot."""
     return {"rows": service.engines.matrix()}
@@ -119,12 +121,14 @@ def checkouts(service: Service) -> dict[str, Any]:
 
 
 @router.post("/onetrainer/checkouts", response_model=CheckoutReply)
+@slow
 def add_checkout(service: Service, body: CheckoutPlace) -> dict[str, Any]:
     """Know a checkout from now on; its settings are read in the background. 422 where there is no OneTrainer."""
     return {"ok": True, "checkout": service.checkouts.describe(service.checkouts.add(body.folder, body.python))}
 
 
 @router.post("/onetrainer/look", response_model=CheckoutReply)
+@slow
 def look(service: Service, body: CheckoutPlace) -> dict[str, Any]:
     """What a folder is and what is missing, without knowing it afterwards."""
     looked = service.checkouts.try_out(body.folder, body.python)
@@ -132,6 +136,7 @@ def look(service: Service, body: CheckoutPlace) -> dict[str, Any]:
 
 
 @router.post("/onetrainer/unload", response_model=Unloaded)
+@control
 def unload(service: Service) -> dict[str, Any]:
     """End the OneTrainer that the last run left loaded for the next one; what it holds of the memory is free then."""
     return {"ok": True, "unloaded": service.unload()}
@@ -144,6 +149,7 @@ def checkout(service: Service, checkout_id: CheckoutId) -> dict[str, Any]:
 
 
 @router.post("/onetrainer/checkouts/{checkout_id}/check", response_model=CheckoutReply)
+@slow
 def check(service: Service, checkout_id: CheckoutId) -> dict[str, Any]:
     """Look at it again, after an update or an installation."""
     return {"ok": True, "checkout": service.checkouts.describe(service.checkouts.check(checkout_id))}
@@ -157,12 +163,14 @@ def remove_checkout(service: Service, checkout_id: CheckoutId) -> dict[str, Any]
 
 
 @router.get("/onetrainer/checkouts/{checkout_id}/lists/{kind}/{name}", response_model=ListItems)
+@slow
 def read_list(service: Service, checkout_id: CheckoutId, kind: ListKind, name: str) -> dict[str, Any]:
     """A list of concepts or samples of the checkout."""
     return {"items": service.checkouts.read_list(checkout_id, kind, name)}
 
 
 @router.post("/onetrainer/checkouts/{checkout_id}/lists/{kind}/{name}", response_model=ConfigReply)
+@slow
 def import_list(service: Service, checkout_id: CheckoutId, kind: ListKind, name: str, body: ListImport) -> dict[str, Any]:
     """Put a list of concepts or samples of the checkout into the current settings."""
     return reply(service.import_list(checkout_id, kind, name, revision=body.revision, add=body.add))

@@ -41,6 +41,7 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.AccessError: 403,
     errors.NotAuthenticatedError: 401,
     errors.TooManyAttemptsError: 429,
+    errors.BusyError: 503,
     errors.CommandLineError: 422,
 }
 
@@ -105,6 +106,8 @@ def trainer_error_reply(error: TrainerError) -> WireResponse:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, errors.TooManyAttemptsError):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, errors.BusyError):
+        headers["Retry-After"] = "5"
     return error_reply(status, str(error), [entry(finding) for finding in error.findings()], headers)
 
 

@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from onetrainer_gradio.api.config import attachment
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open, RunAccepted, RunId
+from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.events import EVENT_BY_TAG
 from onetrainer_gradio.service.lineage import chain_of, chain_series
@@ -61,6 +62,7 @@ class FileList(BaseModel):
 
 
 @router.get("", response_model=RunList)
+@slow
 def runs(service: Service) -> dict[str, Any]:
     """All runs, newest first."""
     return {"runs": service.runs.list()}
@@ -89,6 +91,7 @@ def journal(
 
 
 @router.get("/{run_id}/metrics", response_model=dict[str, Any])
+@slow
 def metrics(
     service: Service,
     run_id: RunId,
@@ -119,6 +122,7 @@ def log(
 
 
 @router.get("/{run_id}/files", response_model=FileList)
+@slow
 def files(service: Service, run_id: RunId) -> dict[str, Any]:
     """Models, backups and samples of the run, with sizes and ids to download them by."""
     return {"files": service.runs.get(run_id).files()}
@@ -138,6 +142,7 @@ def download(service: Service, run_id: RunId, file_id: str) -> Response:
 
 
 @router.post("/{run_id}/resume", response_model=RunAccepted)
+@slow
 def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -> dict[str, Any]:
     """Go on with an ended run from one of its backups, as a new run."""
     new_id = service.resume(run_id, body.backup if body else None)
@@ -145,6 +150,7 @@ def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -
 
 
 @router.delete("/{run_id}")
+@slow
 def delete(service: Service, run_id: RunId) -> dict[str, Any]:
     """Delete a finished run's folder; its workspace with models and backups stays."""
     service.delete_run(run_id)

@@ -10,6 +10,7 @@ from starlette.responses import FileResponse, Response
 
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, CommandAccepted, Open, SampleId
+from onetrainer_gradio.api.threads import control, images
 from onetrainer_gradio.api.training import accepted
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.service.new_sample import new_sample
@@ -40,12 +41,14 @@ class SampleList(BaseModel):
 
 
 @router.post("/default", response_model=CommandAccepted)
+@control
 def sample_default(service: Service) -> dict[str, Any]:
     """Paint the configured prompts now."""
     return accepted(service, service.sample_default())
 
 
 @router.post("/custom", response_model=CommandAccepted)
+@control
 def sample_custom(
     service: Service, params: Annotated[dict[str, Any], Body(openapi_examples={"plain": {"value": {"prompt": "a red house"}}})]
 ) -> dict[str, Any]:
@@ -105,6 +108,7 @@ def image(
 
 
 @router.get("/{sample_id}/thumbnail", response_class=Response, responses=PICTURE)
+@images
 def thumbnail(
     service: Service, sample_id: SampleId, w: Annotated[int, Query(ge=16, le=1024, description="Width in pixels.")] = 256
 ) -> Response:

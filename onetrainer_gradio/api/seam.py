@@ -1,4 +1,7 @@
-"""How an endpoint gets the service."""
+"""How an endpoint gets the service.
+
+The two functions are coroutines because FastAPI runs any other dependency on a thread.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from onetrainer_gradio.service.access import Access
 from onetrainer_gradio.service.trainer import TrainerService
 
 
-def service_of(connection: HTTPConnection) -> TrainerService:
+async def service_of(connection: HTTPConnection) -> TrainerService:
     """The service of the app that answers."""
     service: TrainerService = connection.app.state.service
     return service
 
 
-def access_of(connection: HTTPConnection) -> Access:
+async def access_of(connection: HTTPConnection) -> Access:
     """The access rules of the app that answers."""
     access: Access = connection.app.state.access
     return access

@@ -9,7 +9,6 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from onetrainer_gradio.api.cookies import client_of, session_cookie, session_of
@@ -17,8 +16,10 @@ from onetrainer_gradio.api.guard import local_path
 from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.seam import AccessRules
 from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.threads import control
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.errors import AccessError, NotAuthenticatedError, TooManyAttemptsError
+from onetrainer_gradio.service.threads import Threads, in_thread
 
 router = APIRouter(tags=["session"])
 
@@ -49,12 +50,14 @@ class SessionReply(BaseModel):
 
 
 @router.get("/api/session", response_model=SessionReply)
+@control
 def session(access: AccessRules) -> dict[str, bool]:
     """Whether this panel is protected, and so has something to sign out of."""
     return {"ok": True, "required": access.required}
 
 
 @router.post("/api/login", response_model=LoginReply, responses={401: ERRORS[401]})
+@control
 def login(body: Login, request: Request, access: AccessRules) -> Response:
     """Open a session: the answer sets a cookie. Programs better send `Authorization: Bearer` with each request."""
     reply = WireResponse({"ok": True})
@@ -65,6 +68,7 @@ def login(body: Login, request: Request, access: AccessRules) -> Response:
 
 
 @router.post("/api/logout", response_model=LoginReply)
+@control
 def logout(request: Request, access: AccessRules) -> Response:
     """End this session."""
     access.logout(session_of(request.scope))
@@ -74,6 +78,7 @@ def logout(request: Request, access: AccessRules) -> Response:
 
 
 @router.get("/login", include_in_schema=False)
+@control
 def login_page(request: Request, access: AccessRules, following: Annotated[str, Query(alias="next")] = "/") -> Response:
     """The page that asks for the password."""
     if not access.required or access.session_valid(session_of(request.scope)):
@@ -90,7 +95,7 @@ async def login_form(request: Request, access: AccessRules) -> Response:
     if not access.required:
         return reply
     try:
-        session = await run_in_threadpool(access.login, form.get("password", [""])[0], client_of(request.scope))
+        session = await in_thread(Threads.CONTROL, access.login, form.get("password", [""])[0], client_of(request.scope))
     except (NotAuthenticatedError, TooManyAttemptsError) as error:
         return page(following, error)
     reply.headers["Set-Cookie"] = session_cookie(request.scope, session, hosted=access.settings.hosted)

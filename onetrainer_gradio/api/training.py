@@ -9,6 +9,8 @@ from pydantic import Field, ValidationError
 
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, CommandAccepted, Open, RunAccepted, State
+from onetrainer_gradio.api.threads import control, slow
+from onetrainer_gradio.api.waiting import answer_within
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.documents import from_document
 from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError, Finding
@@ -39,18 +41,21 @@ class CommandReply(Open):
 
 
 @router.get("/training/status", response_model=State)
+@control
 def status(service: Service) -> dict[str, Any]:
     """What is going on."""
     return service.get_state()
 
 
 @router.get("/training/progress", response_model=State)
+@control
 def progress(service: Service) -> dict[str, Any]:
     """Progress and the newest metrics; the whole curves stand under `/api/runs/{id}/metrics`."""
     return service.get_state()
 
 
 @router.post("/training/start", response_model=RunAccepted)
+@slow
 def start(
     service: Service, body: Annotated[dict[str, Any] | str | None, Body(openapi_examples=START_EXAMPLES)] = None
 ) -> dict[str, Any]:
@@ -64,6 +69,7 @@ def start(
 
 
 @router.post("/training/stop", response_model=CommandAccepted)
+@control
 def stop(
     service: Service,
     now: Annotated[bool, Query(description="Do not wait for the step: climb the stop ladder.")] = False,
@@ -74,37 +80,41 @@ def stop(
 
 
 @router.post("/training/pause", response_model=CommandAccepted)
+@control
 def pause(service: Service) -> dict[str, Any]:
     """Wait after the present step, model in memory."""
     return accepted(service, service.pause_training())
 
 
 @router.post("/training/resume", response_model=CommandAccepted)
+@control
 def resume(service: Service) -> dict[str, Any]:
     """Go on after a pause."""
     return accepted(service, service.resume_training())
 
 
 @router.post("/training/backup", response_model=CommandAccepted)
+@control
 def backup(service: Service) -> dict[str, Any]:
     """Make a backup now."""
     return accepted(service, service.backup())
 
 
 @router.post("/training/save", response_model=CommandAccepted)
+@control
 def save(service: Service) -> dict[str, Any]:
     """Save the model now."""
     return accepted(service, service.save())
 
 
 @router.get("/commands/{command_id}", response_model=CommandReply)
-def command(
+async def command(
     service: Service,
     command_id: str,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the outcome.")] = 0.0,
 ) -> dict[str, Any]:
     """What became of a command: `outcome` is null until it is done or refused."""
-    return service.answer(command_id, timeout_s=wait) or {"command_id": command_id}
+    return await answer_within(service, command_id, wait) or {"command_id": command_id}
 
 
 def accepted(service: TrainerService, command_id: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from onetrainer_gradio.errors import TrainerError
 from onetrainer_gradio.service import TrainerService
+from onetrainer_gradio.service.threads import Threads, in_thread
 
 Said = dict[str, Any]
 
@@ -60,7 +61,7 @@ class Actions:
         yield _said("start", "Checking the settings")
         with _messages(self._service) as arrived:
             try:
-                run_id = await asyncio.to_thread(self._service.start)
+                run_id = await in_thread(Threads.SLOW, self._service.start)
             except TrainerError as error:
                 yield _refused("start", error)
                 return
@@ -87,7 +88,7 @@ class Actions:
         stopping = bool(self._service.get_state().get("stop"))
         with _messages(self._service) as arrived:
             try:
-                await asyncio.to_thread(self._service.stop_training, now=stopping)
+                await in_thread(Threads.CONTROL, self._service.stop_training, now=stopping)
             except TrainerError as error:
                 yield _refused("stop", error)
                 return
@@ -146,7 +147,7 @@ class Actions:
     async def _command(self, name: str, give: Callable[[], str], done: str) -> AsyncIterator[Said]:
         with _messages(self._service) as arrived:
             try:
-                command_id = await asyncio.to_thread(give)
+                command_id = await in_thread(Threads.CONTROL, give)
             except TrainerError as error:
                 yield _refused(name, error)
                 return

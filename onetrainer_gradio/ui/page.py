@@ -18,7 +18,7 @@ THEME = theme()
 # All style lies in assets/panel.css, which browsers keep; Gradio would repeat a string here in every page.
 CSS = ""
 
-# How many viewers may press the same button at the same time.
+# How many viewers may press the same button at the same time. Stop has no limit: it never waits behind another press.
 _SIDE_BY_SIDE = 16
 
 # label, name of the action, api name, look
@@ -70,7 +70,7 @@ def _training(actions: Actions) -> None:
             outputs=outcome,
             api_name=name,
             show_progress="hidden",
-            concurrency_limit=_SIDE_BY_SIDE,
+            concurrency_limit=None if name == "stop" else _SIDE_BY_SIDE,
             # a second press of Stop while the first still streams is a press of its own
             trigger_mode="multiple" if name == "stop" else "once",
         )

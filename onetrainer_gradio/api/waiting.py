@@ -1,0 +1,37 @@
+"""Waiting for a run without holding a thread: the feed says when there is something to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from onetrainer_gradio.events import CommandAnswered, tag
+from onetrainer_gradio.service.threads import Threads, in_thread
+from onetrainer_gradio.service.trainer import TrainerService
+
+_COMMAND_ANSWERED = tag(CommandAnswered)
+
+
+async def answer_within(service: TrainerService, command_id: str, wait_s: float) -> dict[str, Any] | None:
+    """The answer to a command, waited for up to ``wait_s``; None when there is none yet."""
+    loop = asyncio.get_running_loop()
+    answered = asyncio.Event()
+
+    def heard(message: dict[str, Any]) -> None:
+        event = message.get("event") or {}
+        if event.get("command_id") == command_id and event.get("type") == _COMMAND_ANSWERED:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(answered.set)
+
+    # Listening starts before the first look, so that an answer in between is not missed.
+    leave = service.feed.subscribe(heard)
+    try:
+        answer = await in_thread(Threads.CONTROL, service.answer, command_id)
+        if answer is None and wait_s > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(answered.wait(), wait_s)
+            answer = await in_thread(Threads.CONTROL, service.answer, command_id)
+        return answer
+    finally:
+        leave()
