@@ -15,6 +15,8 @@ from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.training import options_of
+from onetrainer_gradio.config.aliases import aliases
+from onetrainer_gradio.config.catalogue import CATALOGUE
 from onetrainer_gradio.config.documents import LISTS_OF_A_PACK, VERSION_KEY, from_document, to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import ConfigInvalidError
@@ -70,6 +72,13 @@ class ConfigName(BaseModel):
 
     name: str = Field(min_length=1, max_length=120)
     over: bool = Field(True, description="Write over one of the same name; false: 409 when there is one.")
+
+
+class Aliases(BaseModel):
+    """Other names of settings."""
+
+    ok: bool = True
+    aliases: dict[str, list[str]] = Field(description="Path of a setting (`concepts[].path` in each concept) -> other names.")
 
 
 class Revision(BaseModel):
@@ -299,6 +308,15 @@ def schema(service: Service) -> Response:
     It follows the OneTrainer checkout that is chosen: its own settings are in it, and those that it lacks are marked.
     """
     return Response(service.form.body(), media_type="application/json")
+
+
+@router.get("/aliases", response_model=Aliases)
+def other_names() -> dict[str, Any]:
+    """What other trainers call the settings, so that search finds them by these names too."""
+    return {
+        "ok": True,
+        "aliases": {path: names for path, entry in CATALOGUE.items() if entry.offered and (names := aliases(path))},
+    }
 
 
 @router.get("/defaults", response_model=dict[str, Any])

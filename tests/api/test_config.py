@@ -111,6 +111,14 @@ def test_validation_tells_errors_and_warnings_with_paths(panel):
     assert panel.client.post("/api/config/validate").json()["valid"] in {True, False}
 
 
+def test_aliases_of_settings(panel):
+    """The names of other trainers come by path, those of settings inside of concepts as well."""
+    aliases = panel.client.get("/api/config/aliases").json()["aliases"]
+    assert "network_dim" in aliases["lora_rank"]
+    assert "lr" in aliases["unet.learning_rate"]
+    assert "num_repeats" in aliases["concepts[].balancing"]
+
+
 def test_schema_and_defaults(panel):
     schema = panel.client.get("/api/config/schema").json()
     assert schema["properties"]["learning_rate"]["description"]

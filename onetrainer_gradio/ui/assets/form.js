@@ -7,7 +7,7 @@ import { ask, Settings } from './settings.js';
 import { engineStrip, nobodyCan, toolbar } from './toolbar.js';
 
 const LEVELS = ['basic', 'advanced', 'expert'];
-const MOST_FOUND = 40;
+const MOST_FOUND = 40; // shown before "Show all"
 const EXTRA = {
   changed: (settings) => ['Changed', `What differs from ${settings.comparedTo()}.`],
   problems: () => ['To fix', 'What has to change before a run can start, and what you should know.'],
@@ -56,7 +56,8 @@ export async function mount(place) {
   const extras = el('div', {});
   const nav = el('nav', { class: 'og-nav', 'aria-label': 'Groups of settings' }, scroller, extras);
   const narrow = el('select', { id: 'og-group', 'aria-label': 'Group of settings', onchange: () => open(narrow.value) });
-  const search = el('input', { type: 'search', id: 'og-search', placeholder: 'Search settings', 'aria-label': 'Search settings', oninput: () => { pinned = ''; draw(true); } });
+  const search = el('input', { type: 'search', id: 'og-search', placeholder: 'Search settings', 'aria-label': 'Search settings', oninput: () => { pinned = ''; most = MOST_FOUND; draw(true); } });
+  let most = MOST_FOUND;
   const levels = el('div', { class: 'og-segments', role: 'group', 'aria-label': 'How many settings are shown' }, LEVELS.map((name) => el('button', {
     type: 'button', dataset: { level: name }, 'aria-pressed': String(name === level), text: capital(name),
     onclick: () => {
@@ -86,14 +87,13 @@ export async function mount(place) {
   });
 
   let withoutUnits;
-  let texts;
   let inGroup;
+  let searchFor = null; // search is loaded when it is first used
   /** Make the tables of what there is to show: at the start, and when the form follows another OneTrainer. */
   function index() {
     groups = settings.schema['x-groups'].filter((group) => !group['x-of']);
     withoutUnits = settings.fields.filter((field) => !settings.units.has(field.path));
-    texts = new Map([...withoutUnits, ...[...settings.inner.values()].flat()].map((field) => [field,
-    [field.label, field.help, field.path, titleOf(field.group), ...(field.schema.enum || []), ...Object.values(field.schema['x-enum-labels'] || {})].join(' ').toLowerCase()]));
+    searchFor = null;
     inGroup = new Map(groups.map((group) => [group.key, withoutUnits.filter((field) => field.group === group.key)]));
   }
   index();
@@ -101,19 +101,17 @@ export async function mount(place) {
   const important = (field) => settings.changed(field.path) || field.path === pinned || settings.errorsAt(field.path).some((error) => error.severity === 'error');
   const searching = () => Boolean(search.value.trim());
 
+  async function loadSearch() {
+    const { searcher } = await import('./search.js');
+    searchFor = await searcher(settings, withoutUnits, titleOf);
+    if (searching()) draw(true);
+  }
+
   /** What a view shows: fields, and what else search found. */
   function wanted() {
     if (searching()) {
-      const words = search.value.trim().toLowerCase().split(/\s+/);
-      const fits = (text) => words.every((word) => text.includes(word));
-      const found = withoutUnits.filter((field) => fits(texts.get(field)));
-      // what is in the label comes before what is only in the help
-      const near = (field) => Number(!fits(`${field.label} ${field.path}`.toLowerCase())) * 2 + Number(!settings.applies(field));
-      const within = [...settings.inner].flatMap(([list, fields]) => fields.filter((field) => fits(texts.get(field))).map((field) => ({ list, field })));
-      const unseen = Object.entries({ ...settings.schema['x-not-offered'], ...settings.elsewhere }).filter(([path, why]) => fits(`${path} ${why}`.toLowerCase()));
-      const sorted = found.sort((a, b) => near(a) - near(b));
-      const places = [...new Set(sorted.map((field) => field.group))];
-      return { fields: sorted.sort((a, b) => places.indexOf(a.group) - places.indexOf(b.group)), within, unseen };
+      if (!searchFor) { loadSearch(); return { fields: [], loading: true }; }
+      return searchFor(search.value);
     }
     if (view === 'problems') return { fields: [] };
     if (view === 'changed') return { fields: settings.changes().filter((field) => !settings.units.has(field.path)) };
@@ -138,8 +136,8 @@ export async function mount(place) {
   let drawn = '';
   let nodes = new Map();
   function draw(anew = false) {
-    const { fields: all, within = [], unseen = [] } = wanted();
-    const fields = searching() ? all.slice(0, MOST_FOUND) : all;
+    const { fields: all, within = [], unseen = [], withinFirst = false, loading = false } = wanted();
+    const fields = searching() ? all.slice(0, most) : all;
     const key = `${view} ${search.value} ${fields.map((field) => field.path)}`;
     if (anew || key !== drawn) {
       drawn = key;
@@ -155,7 +153,11 @@ export async function mount(place) {
         }
         parts.push(nodes.get(field.path));
       }
-      parts.push(...hits(within.slice(0, MOST_FOUND), unseen.slice(0, MOST_FOUND)));
+      const inside = hits(within.slice(0, most), []);
+      if (withinFirst) parts.unshift(...inside);
+      else parts.push(...inside);
+      parts.push(...hits([], unseen.slice(0, most)));
+      if (searching() && Math.max(all.length, within.length, unseen.length) > most) parts.push(el('button', { type: 'button', class: 'og-more', text: 'Show all', onclick: () => { most = Infinity; draw(true); } }));
       // replaceChildren would take the focus away from a row that stays
       const focused = document.activeElement;
       if (!(rows.contains(focused) && [...nodes.values()].some((node) => node.contains(focused)))) rows.replaceChildren(...parts);
@@ -163,7 +165,7 @@ export async function mount(place) {
     }
     for (const node of nodes.values()) node.update();
     if (view === 'problems') list.update();
-    title(fields, all.length + within.length + unseen.length);
+    if (!loading) title(fields, all.length + within.length + unseen.length);
     side();
   }
 
@@ -185,8 +187,8 @@ export async function mount(place) {
 
   function title(fields, total) {
     const group = groups.find((each) => each.key === view);
-    const found = total > fields.length && fields.length === MOST_FOUND ? `${total} found; the first ones are shown.` : `${total} found.`;
-    const [name, text] = searching() ? ['Found', total ? found : 'Nothing found. Search looks at labels, help texts and names.']
+    const found = total > fields.length && fields.length === most ? `${total} results. The closest ones are shown.` : `${total} ${total === 1 ? 'result' : 'results'}.`;
+    const [name, text] = searching() ? ['Search results', total ? found : 'No results. Search covers labels, help text, config keys, and the names that kohya and diffusers use.']
       : EXTRA[view]?.(settings) || [group?.title || view, group?.about || ''];
     say(heading, name);
     say(about, text);
@@ -241,7 +243,8 @@ export async function mount(place) {
   }
 
   /** Show the setting at a path, whatever the level; one that is not used now is found by search, with the reason. */
-  function jump(path) {
+  async function jump(path) {
+    if (!searchFor) await loadSearch();
     const field = settings.rowOf(path);
     if (!field) { search.value = path; draw(true); return; }
     pinned = field.path;
