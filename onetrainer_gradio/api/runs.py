@@ -100,15 +100,18 @@ def metrics(
     first: Annotated[int | None, Query(description="First step of the stretch.")] = None,
     last: Annotated[int | None, Query(description="Last step of the stretch.")] = None,
     chain: Annotated[bool, Query(description="Include the runs that this one resumes, up to where it resumes them.")] = False,
+    digits: Annotated[
+        int | None, Query(ge=1, le=17, description="Significant digits to round values to; omitted: full precision.")
+    ] = None,
 ) -> Response:
-    """The curves of a run, thinned to what a chart can show.
+    """The curves of a run, reduced to minimum and maximum per bucket. `lr/*` is the rate that the update at that step used.
 
     With `chain`, the answer also lists the runs (`chain`, oldest first) and the steps at which one resumes another (`resumes`).
     """
     wanted = [name.strip() for name in columns.split(",") if name.strip()] or None
     if chain:
-        return WireResponse(chain_series(chain_of(service.runs, run_id), wanted, buckets, first, last))
-    return WireResponse(service.runs.get(run_id).metrics_series(wanted, buckets, first, last))
+        return WireResponse(chain_series(chain_of(service.runs, run_id), wanted, buckets, first, last, digits))
+    return WireResponse(service.runs.get(run_id).metrics_series(wanted, buckets, first, last, digits))
 
 
 @router.get("/{run_id}/log", response_model=LogPage)

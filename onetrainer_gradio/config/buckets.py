@@ -48,6 +48,27 @@ def rounded(value: float, multiple: int) -> int:
     return max(round(value / multiple), 1) * multiple
 
 
+def empty_side(resolution: Resolution, multiple: int, *, bucketing: bool) -> int | None:
+    """The number of a resolution that leads to images with a side of 0 pixels; None when every side has some.
+
+    Sides are rounded to ``multiple``, and of the buckets of one edge length the narrowest has half of it as its short side.
+    OneTrainer divides by that side, and so would the engine. Without buckets edge lengths are not rounded.
+    """
+    if resolution.fixed is None and not bucketing:
+        return None
+    narrowest = 1.0 if resolution.fixed is not None else math.sqrt(max(ASPECTS))
+    return next((number for number in resolution.numbers if round(number / narrowest / multiple) == 0), None)
+
+
+def smallest_edge(multiple: int) -> int:
+    """The smallest multiple of ``multiple`` that is an edge length with buckets."""
+    return next(
+        edge
+        for edge in range(multiple, 9 * multiple, multiple)
+        if empty_side(Resolution((edge,)), multiple, bucketing=True) is None
+    )
+
+
 @lru_cache(maxsize=64)
 def shapes(edge: int, multiple: int) -> tuple[Size, ...]:
     """The buckets with about ``edge`` squared pixels, sides multiples of ``multiple``."""

@@ -689,7 +689,7 @@ class TrainConfig(Settings):
     force_v_prediction: bool = setting(
         False,
         label="Force v-prediction",
-        help="Train as a velocity model, whatever the model's own files say. Wrong for the model at hand, it paints nothing but noise.",
+        help="Trains with v-prediction and ignores the prediction type in the model's files. With the wrong prediction type, samples are nothing but noise. The built-in engine applies this to every training method. OneTrainer applies it to full fine-tunes only.",
         group="unet",
         level="expert",
         shown={MODEL_TYPE: has_part("unet")},
@@ -697,7 +697,7 @@ class TrainConfig(Settings):
     force_epsilon_prediction: bool = setting(
         False,
         label="Force epsilon prediction",
-        help="Train as a noise model, whatever the model's own files say. Wrong for the model at hand, it paints nothing but noise.",
+        help="Trains with epsilon prediction and ignores the prediction type in the model's files. With the wrong prediction type, samples are nothing but noise. The built-in engine applies this to every training method. OneTrainer applies it to full fine-tunes only.",
         group="unet",
         level="expert",
         shown={MODEL_TYPE: has_part("unet")},

@@ -442,12 +442,10 @@ class Training:
         self._resting = state.copy()
         seconds, self._seconds = self._seconds, 0.0
         update_step = state.global_step // accumulation
-        # OneTrainer charts the rates of the step to come
-        upcoming = self.factor(update_step)
         scalars = {
             "loss/train_step": loss,
             "smooth_loss/train_step": smooth,
-            **{f"lr/{group['name']}": group["initial_lr"] * upcoming for group in self.optimizer.param_groups},
+            **{f"lr/{group['name']}": rate for group, rate in zip(self.optimizer.param_groups, rates, strict=True)},
         }
         if self.ema is not None:
             scalars["ema_decay"] = self.ema.decay(update_step - 1)

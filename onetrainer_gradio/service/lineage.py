@@ -49,7 +49,12 @@ def _shortened(links: list[Link]) -> list[Link]:
 
 
 def chain_series(
-    links: Sequence[Link], columns: Sequence[str] | None, buckets: int, first: int | None, last: int | None
+    links: Sequence[Link],
+    columns: Sequence[str] | None,
+    buckets: int,
+    first: int | None,
+    last: int | None,
+    digits: int | None = None,
 ) -> dict[str, Any]:
     """Return the metrics of a chain as one series, in the form of ``Run.metrics_series``.
 
@@ -58,7 +63,8 @@ def chain_series(
     limits = [_lower(last, link.last_step) for link in links]
     counts = [link.run.metrics.count_between(first, limit) for link, limit in zip(links, limits, strict=True)]
     parts = [
-        link.run.metrics_series(columns, share, first, limit) | {"rows": link.run.metrics.count_between(None, link.last_step)}
+        link.run.metrics_series(columns, share, first, limit, digits)
+        | {"rows": link.run.metrics.count_between(None, link.last_step)}
         for link, limit, share in zip(links, limits, _shares(counts, buckets), strict=True)
     ]
     for link, part in zip(links, parts, strict=True):
@@ -66,6 +72,7 @@ def chain_series(
             part["last_step"] = min(part["last_step"], link.last_step)
     return _joined(parts) | {
         "run_id": links[-1].run.id,
+        "digits": digits,
         "chain": [
             {
                 "run_id": link.run.id,

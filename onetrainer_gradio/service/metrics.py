@@ -196,9 +196,16 @@ class MetricsReader:
             return max(0, stop - start)
 
     def series(
-        self, columns: Sequence[str] | None = None, buckets: int = 1000, first: int | None = None, last: int | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        buckets: int = 1000,
+        first: int | None = None,
+        last: int | None = None,
+        digits: int | None = None,
     ) -> dict[str, Any]:
         """Minimum and maximum of ``columns`` for the steps ``first`` to ``last`` (global steps, both included).
+
+        Values are as the engine measured them, or rounded to ``digits`` significant ones.
 
         Values that are not finite are left out of minimum and maximum (None where nothing is left) and their steps are
         listed under ``not_finite``.
@@ -208,7 +215,7 @@ class MetricsReader:
             names = self._header[0] if self._header else ()
             chosen = [name for name in (columns or ("loss", "smooth_loss")) if name in names]
             if file is None or not count:
-                return _series(0, None, None, chosen, [])
+                return _series(0, None, None, chosen, [], digits)
             step = names.index(STEP_COLUMN)
             start = 0 if first is None else self._search(file, count, step, first, after=False)
             stop = count if last is None else self._search(file, count, step, last, after=True)
@@ -216,7 +223,7 @@ class MetricsReader:
             parts = list(self._bucketed(file, edges, step, [names.index(name) for name in chosen])) if stop > start else []
             first_step = int(self._read(file, 0, 1)[0, step])
             last_step = int(self._read(file, count - 1, count)[0, step])
-        return _series(count, first_step, last_step, chosen, parts)
+        return _series(count, first_step, last_step, chosen, parts, digits)
 
     def _bucketed(self, file: int, edges: npt.NDArray[np.int64], step: int, columns: list[int]) -> Iterator[_Part]:
         buckets = len(edges) - 1
@@ -296,7 +303,9 @@ class _Part:
         self.not_finite = not_finite
 
 
-def _series(rows: int, first: int | None, last: int | None, columns: list[str], parts: list[_Part]) -> dict[str, Any]:
+def _series(
+    rows: int, first: int | None, last: int | None, columns: list[str], parts: list[_Part], digits: int | None
+) -> dict[str, Any]:
     lows = np.concatenate([part.low for part in parts]) if parts else np.empty((0, len(columns)))
     highs = np.concatenate([part.high for part in parts]) if parts else np.empty((0, len(columns)))
     return {
@@ -304,11 +313,12 @@ def _series(rows: int, first: int | None, last: int | None, columns: list[str], 
         "first_step": first,
         "last_step": last,
         "columns": columns,
+        "digits": digits,
         "buckets": len(lows),
         "x": [int(step) for part in parts for step in part.x],
         "x_last": [int(step) for part in parts for step in part.x_last],
-        "min": {name: _short(lows[:, index]) for index, name in enumerate(columns)},
-        "max": {name: _short(highs[:, index]) for index, name in enumerate(columns)},
+        "min": {name: _plain(lows[:, index], digits) for index, name in enumerate(columns)},
+        "max": {name: _plain(highs[:, index], digits) for index, name in enumerate(columns)},
         "not_finite": {
             name: [int(step) for part in parts for step in part.not_finite[index]][:_SHOWN_NOT_FINITE]
             for index, name in enumerate(columns)
@@ -316,6 +326,7 @@ def _series(rows: int, first: int | None, last: int | None, columns: list[str], 
     }
 
 
-def _short(values: Rows) -> list[float | None]:
-    # five digits are more than a chart can show, and half the bytes
-    return [float(f"{value:.5g}") if np.isfinite(value) else None for value in values]
+def _plain(values: Rows, digits: int | None) -> list[float | None]:
+    if digits is None:
+        return [float(value) if np.isfinite(value) else None for value in values]
+    return [float(f"{value:.{digits}g}") if np.isfinite(value) else None for value in values]

@@ -37,4 +37,5 @@ class Preflight:
             engine = self.engines.for_run(config, RunOptions(backend=backend, checkout=checkout))
             refused = self.engines.findings(config, engine)
         errors = first_per_path([*(item for item in found if item.severity == "error"), *refused])
-        return (*errors, *(item for item in found if item.severity != "error"))
+        rest = (item for item in found if item.severity != "error")
+        return tuple(sorted((*errors, *rest), key=lambda item: item.severity != "error"))

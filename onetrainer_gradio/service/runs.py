@@ -174,11 +174,16 @@ class Run:
         }
 
     def metrics_series(
-        self, columns: Sequence[str] | None = None, buckets: int = 1000, first: int | None = None, last: int | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        buckets: int = 1000,
+        first: int | None = None,
+        last: int | None = None,
+        digits: int | None = None,
     ) -> dict[str, Any]:
         """Minimum and maximum per bucket of the chosen columns; see ``MetricsReader.series``."""
         return {"run_id": self.id, "all_columns": list(self.metrics.columns())} | self.metrics.series(
-            columns, buckets, first, last
+            columns, buckets, first, last, digits
         )
 
     def log(self, offset: int = -1, limit: int = _LOG_BYTES) -> dict[str, Any]:

@@ -48,6 +48,24 @@ def test_curves_are_thinned(panel):
     assert (part["x"][0], part["x_last"][-1]) == (5, 9)
 
 
+def test_curves_have_full_precision_unless_fewer_digits_are_requested(panel):
+    """A program reads the loss as it was measured; a chart asks for five digits and gets half the bytes."""
+    run_id = panel.finished(steps=5)
+    path = f"/api/runs/{run_id}/metrics"
+    stored = panel.service.runs.get(run_id).metrics
+    column = stored.columns().index("loss")
+    exact = [float(row[column]) for row in stored.rows()]
+    series = panel.client.get(path, params={"columns": "loss"}).json()
+    assert (series["min"]["loss"], series["max"]["loss"], series["digits"]) == (exact, exact, None)
+    rounded = panel.client.get(path, params={"columns": "loss", "digits": 5}).json()
+    assert (rounded["min"]["loss"], rounded["digits"]) == ([float(f"{value:.5g}") for value in exact], 5)
+    assert rounded["min"]["loss"] != exact
+    chain = panel.client.get(path, params={"columns": "loss", "digits": 5, "chain": True}).json()
+    assert (chain["min"]["loss"], chain["digits"]) == (rounded["min"]["loss"], 5)
+    for wrong in ("0", "18", "-1", "x"):
+        assert panel.client.get(path, params={"digits": wrong}).status_code == 422
+
+
 def test_a_loss_that_is_no_number_is_null_in_the_curve(panel):
     run_id = panel.finished(steps=3, nan_at=1)
     series = panel.client.get(f"/api/runs/{run_id}/metrics").json()

@@ -276,7 +276,7 @@ def test_charts_carry_onetrainers_tags(configured, train, tmp_path):
     assert [scalar.step for scalar in losses] == [0, 1, 2, 3, 4, 5]
     assert [scalar.value for scalar in losses] == pytest.approx(recorder.losses)
     rates = [scalar.value for scalar in events.Scalars("lr/unet_lora")]
-    assert rates == pytest.approx([1e-3 * (1 - (step + 1) / 6) for step in range(6)], abs=1e-9)  # those of the next step
+    assert rates == pytest.approx([1e-3 * (1 - step / 6) for step in range(6)], abs=1e-9)  # the ones that the update used
     assert [step.learning_rates[0] for step in recorder.steps] == pytest.approx([1e-3 * (1 - s / 6) for s in range(6)])
 
 

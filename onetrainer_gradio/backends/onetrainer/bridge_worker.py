@@ -55,6 +55,8 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "mgds", "safete
 BAR = re.compile(r"^(?P<name>[^|]*?):?\s*\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)\s*\[")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 RAISED = re.compile(r"^[\w.]*(Error|Exception|NotFound)\w*: (?!not an? )")
+# OneTrainer prints a handful when it cannot load a model, the telling ones first.
+RAISED_KEPT = 16
 BAR_EVERY_S = 10.0
 PROGRESS_EVERY_S = 0.1
 PARENT_EVERY_S = 0.5
@@ -103,7 +105,7 @@ class Console(io.TextIOBase):
         self._bar_written = True
         self.on_bar = on_bar
         self.raised: list[str] = []
-        """The last errors that were printed: some of OneTrainer's own name no cause."""
+        """The errors that were printed, oldest first: some of OneTrainer's own name no cause."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -172,7 +174,8 @@ class Console(io.TextIOBase):
     def _put(self, line: str) -> None:
         if RAISED.match(line):
             said = line.partition(": ")[2][:200]
-            self.raised = [*(known for known in self.raised if known != said), said][-2:]
+            if said not in self.raised:
+                self.raised = [*self.raised, said][-RAISED_KEPT:]
         with contextlib.suppress(OSError):
             os.write(self._descriptor, (line + "\n").encode("utf-8", "replace"))
 
@@ -499,6 +502,9 @@ class Drive:
         self.scalars: dict[str, float] = {}
         self.validation: dict[str, float] = {}
         self.rates: list[str] = []
+        # OneTrainer charts the rates of the next update: these are the ones of the update to come
+        self.upcoming: dict[str, float] = {}
+        self.first_rates: list[float] = []
         self.planned = False
         self.first_step = 0
         self.pending_gradients = False
@@ -701,6 +707,8 @@ class Drive:
         phase = next((phase for word, phase in PHASES if word in words), None)
         if phase is not None:
             self.enter(phase)
+        if phase == "training" and not self.planned:
+            self.first_rates = self.rates_of_optimizer()
         if phase == "sampling":
             self.round_open, self.round_custom = True, False
             self.painted, self.painting_error = 0, ""
@@ -770,6 +778,9 @@ class Drive:
         if not self.planned:
             self.planned, self.rates = True, list(rates)
             self.tell_plan(epoch_length, epochs, accumulated)
+            # several groups may share a name, and then nothing says whose rate is whose
+            self.upcoming = dict(zip(rates, self.first_rates, strict=True)) if len(rates) == len(self.first_rates) else {}
+        used, self.upcoming = self.upcoming, rates
         now = time.monotonic()
         seconds, self.step_at = now - self.step_at, now
         self.wire.event(
@@ -782,10 +793,18 @@ class Drive:
             loss=loss,
             smooth_loss=self.scalars.pop(SMOOTH_LOSS, loss),
             grad_norm=None,
-            learning_rates=[rates.get(name, math.nan) for name in self.rates],
+            learning_rates=[used.get(name, math.nan) for name in self.rates],
             seconds=seconds,
             pictures=int(self.config.batch_size) * accumulated,
         )
+
+    def rates_of_optimizer(self) -> list[float]:
+        """The learning rate of each parameter group, before the first update: OneTrainer charts the rates of later ones only."""
+        try:
+            # optimizers that estimate the step size themselves keep it as "d"; OneTrainer charts the product
+            return [float(group["lr"]) * float(group.get("d", 1.0)) for group in self.trainer.model.optimizer.param_groups]
+        except (AttributeError, KeyError, TypeError, ValueError):  # a revision that keeps them elsewhere
+            return []
 
     def tell_plan(self, epoch_length: int, epochs: int, accumulated: int) -> None:
         total = epoch_length * epochs

@@ -24,6 +24,7 @@ from onetrainer_gradio.backends.onetrainer.resolve import Headless, headless
 from onetrainer_gradio.backends.warm import WARM
 from onetrainer_gradio.commands import Command, Control, Stop, encode_command
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.check.onetrainer import onetrainer_findings
 from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.errors import CheckoutError, ConfigInvalidError, Finding, OutOfMemoryError, TrainerError
 from onetrainer_gradio.events import (
@@ -74,7 +75,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
 
     :raises TrainerError: with the cause, when the run cannot go on.
     """
-    if refused := findings(config):
+    if refused := tuple(finding for finding in findings(config) if finding.severity == "error"):
         raise ConfigInvalidError(refused)
     checkout = chosen(options)
     python = require(checkout)
@@ -122,8 +123,8 @@ def chosen(options: RunOptions) -> Checkout:
 
 
 def findings(config: TrainConfig) -> tuple[Finding, ...]:
-    """What cannot be driven of what OneTrainer itself can do; what it refuses, it says itself."""
-    return tuple(_findings(config))
+    """What cannot be driven of what OneTrainer itself can do, what its code is known to fail on, and what it ignores."""
+    return (*_findings(config), *onetrainer_findings(config))
 
 
 def _findings(config: TrainConfig) -> Iterator[Finding]:
@@ -227,7 +228,7 @@ class Session:
                     return "stopped"
                 raise self._death()
             if body["type"] == "run_done":
-                return self._outcome(body)
+                return self._outcome(body, config)
             self._hear(body, ready)
 
     def _started(self, config: TrainConfig, body: Mapping[str, Any], detail: str) -> None:
@@ -292,7 +293,7 @@ class Session:
                 self._put_away = False
             self.emit(event)
 
-    def _outcome(self, body: Mapping[str, Any]) -> Outcome:
+    def _outcome(self, body: Mapping[str, Any], config: TrainConfig) -> Outcome:
         if body["outcome"] == "interrupted":
             if self.climbs:
                 return "stopped"
@@ -301,7 +302,7 @@ class Session:
             self.unharmed = self._put_away
             return "completed" if body["outcome"] == "completed" else "stopped"
         phase = str(body.get("phase", ""))
-        error = error_of(body.get("error") or {}, phase)
+        error = error_of(body.get("error") or {}, phase, config)
         # a wrong model path leaves nothing behind; what the memory or a driver refused may
         refused = isinstance(error, OutOfMemoryError) or _DRIVER.search(error.message)
         self.unharmed = phase in _BEFORE_TRAINING and not refused and self._put_away

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import signal
 from collections.abc import Mapping
 from typing import Any
 
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.check.resolution import resolutions_too_small
 from onetrainer_gradio.errors import (
     DatasetError,
     DiskFullError,
@@ -87,7 +90,7 @@ _KNOWN: tuple[tuple[str, type[TrainerError], str, str, str], ...] = (
         _DISK_CHANGE,
     ),
     (
-        r"approximate_length|num_samples=0|no (images|pictures|samples)|division by zero",
+        r"approximate_length|num_samples=0|no (images|pictures|samples)",
         DatasetError,
         "OneTrainer found no pictures to train with ({message})",
         "concepts",
@@ -96,17 +99,23 @@ _KNOWN: tuple[tuple[str, type[TrainerError], str, str, str], ...] = (
 )
 
 
-def error_of(cause: Mapping[str, Any], phase: str = "") -> TrainerError:
-    """The error of a run that OneTrainer could not carry out; ``cause`` is what the bridge told of the exception."""
+def error_of(cause: Mapping[str, Any], phase: str = "", config: TrainConfig | None = None) -> TrainerError:
+    """The error of a run that OneTrainer could not run; ``cause`` is what the bridge reported of the exception.
+
+    ``config`` is what the run was started with: some exceptions name no cause, and the settings do.
+    """
     kind, message = str(cause.get("kind", "")), str(cause.get("message", ""))
     root_kind, root = str(cause.get("root_kind", kind)), str(cause.get("root_message", message))
     if cause.get("errno") in _FULL:
         what = f" for {cause['filename']}" if cause.get("filename") else ""
         return DiskFullError(f"There is no space left on the disk{what}.", path="workspace_dir", change=_DISK_CHANGE)
+    if "ZeroDivisionError" in (kind, root_kind) and config is not None and (small := _too_small(config)) is not None:
+        return small
     for text_kind, text in ((kind, message), (root_kind, root)):
         for pattern, error, sentence, path, change in _KNOWN:
             if re.search(pattern, f"{text_kind}: {text}", re.IGNORECASE):
-                said = sentence.format(message=text or text_kind, printed=_printed(cause))
+                named = _setting(config, path) if config is not None else ""
+                said = sentence.format(message=text or text_kind, printed=_printed(cause, named))
                 return error(said, path=path, change=change)
     said = f"{kind}: {message}" if message else kind
     if (root_kind, root) != (kind, message):
@@ -118,11 +127,42 @@ def error_of(cause: Mapping[str, Any], phase: str = "") -> TrainerError:
     return TrainingError(f"OneTrainer could not go on{during}: {said}{where}", change=_LOOK)
 
 
-def _printed(cause: Mapping[str, Any]) -> str:
-    """What OneTrainer had printed of the errors that it tried to go on from."""
+def _too_small(config: TrainConfig) -> DatasetError | None:
+    """The error of a resolution with which an aspect ratio bucket has a side of 0 pixels; None when every side has some."""
+    finding = next((item for item in resolutions_too_small(config) if item.severity == "error"), None)
+    if finding is None:
+        return None
+    return DatasetError(
+        f"{finding.message}.", path=finding.path, value=finding.value, expected=finding.expected, change=finding.change
+    )
+
+
+# OneTrainer tries every way to load a model in turn and prints why each failed: as a backup of its own, as a folder in
+# diffusers layout or a hub name, as a single file. Only the way that fits what is at the path says anything about it.
+_AS_A_BACKUP = re.compile(r"meta\.json|internal", re.IGNORECASE)
+_AS_A_FOLDER = re.compile(
+    r"repo id must|repo_id|HFValidationError|not a local folder|not a valid model identifier|not a directory"
+    r"|model_index\.json|does not appear to have a file named|Cannot load model .* locally",
+    re.IGNORECASE,
+)
+
+
+def _setting(config: TrainConfig, path: str) -> str:
+    """The text at a dotted path of the settings; empty for anything else."""
+    value: Any = config
+    for name in path.split(".") if path else ():
+        value = getattr(value, name, None)
+    return value if isinstance(value, str) else ""
+
+
+def _printed(cause: Mapping[str, Any], path: str = "") -> str:
+    """The first reason that OneTrainer printed and that fits what is at the path: a folder, a single file or a hub name."""
     message = str(cause.get("message", ""))
-    lines = [line for line in map(str, cause.get("printed") or ()) if line not in message]
-    return f" ({'; '.join(lines)})" if lines else ""
+    lines = [line for line in map(str, cause.get("printed") or ()) if line and line not in message]
+    other_ways = [_AS_A_BACKUP, _AS_A_FOLDER] if path and os.path.isfile(path) else [_AS_A_BACKUP]
+    telling = [line for line in lines if not any(way.search(line) for way in other_ways)]
+    reason = next(iter(telling or lines), "")
+    return f" ({reason})" if reason else ""
 
 
 def death(status: int | None, phase: str = "", *, out_of_memory: bool = False) -> TrainingError:

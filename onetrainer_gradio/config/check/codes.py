@@ -26,6 +26,13 @@ CODES: dict[str, Code] = {
         "No part of the model is trained, so the run would change nothing.",
         "Train the denoiser (UNet, transformer or prior) or a text encoder, or add an embedding.",
     ),
+    "embedding-in-no-encoder": Code(
+        "Model and method",
+        "error",
+        "An embedding is trained, and no text encoder takes part: Train embedding is off for each, or they are not included. "
+        "A warning when the run trains something else as well.",
+        "Turn Train embedding on for at least one included text encoder.",
+    ),
     "method-for-type": Code(
         "Model and method",
         "error",
@@ -454,8 +461,9 @@ CODES: dict[str, Code] = {
     "resolution-small": Code(
         "Batches and sizes",
         "error",
-        "The resolution is below 8 pixels.",
-        "Write 512.",
+        "The resolution is below 8 pixels, or so small that an aspect ratio bucket would have a side of 0 pixels: sides are "
+        "rounded to the multiple of the model type (8 for SD1.5, 64 for most types, 128 for Wuerstchen and Cascade).",
+        "Set the resolution that the finding proposes.",
     ),
     "resolution-multiple": Code(
         "Batches and sizes",
@@ -618,6 +626,18 @@ CODES: dict[str, Code] = {
         "error",
         "The disk is full.",
         "Make room.",
+    ),
+    "onetrainer-crash": Code(
+        "OneTrainer",
+        "error",
+        "OneTrainer is the engine, and its own code is known to fail with this model type and these settings.",
+        "Change the setting that the finding names, or choose the built-in engine where it supports the model type.",
+    ),
+    "onetrainer-ignores": Code(
+        "OneTrainer",
+        "warning",
+        "OneTrainer is the engine, and it ignores this setting with the training method.",
+        "Turn the setting off, or train with the built-in engine.",
     ),
     "value-out-of-bounds": Code(
         "Values",

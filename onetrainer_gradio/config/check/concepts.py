@@ -9,6 +9,7 @@ from pathlib import Path
 from onetrainer_gradio.config.buckets import parse_resolution
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.check.resolution import too_small
 from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.dataset import has_folders, is_empty
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
@@ -274,11 +275,17 @@ def frozen_variations(plan: Plan) -> Iterator[Finding]:
 def own_resolution(plan: Plan) -> Iterator[Finding]:
     """The resolution of a concept of its own has to be one."""
     for index, concept in plan.concepts:
-        value = concept.image.resolution_override
-        if concept.image.enable_resolution_override and parse_resolution(value) is None:
+        value, path = concept.image.resolution_override, f"concepts.{index}.image.resolution_override"
+        if not concept.image.enable_resolution_override:
+            continue
+        resolution = parse_resolution(value)
+        if resolution is not None:
+            finding = too_small(plan, path, value, resolution)
+            yield from () if finding is None else (finding,)
+        else:
             yield found(
                 "resolution-syntax",
-                f"concepts.{index}.image.resolution_override",
+                path,
                 f"{_name(index, concept)}: the resolution is {value!r}",
                 value=value,
                 expected="512, or 512,768, or 768x512",

@@ -36,6 +36,9 @@ WITHOUT_CAPTION_DROPOUT = frozenset(
 
 def nothing_trained(plan: Plan) -> Iterator[Finding]:
     """A run that would change nothing."""
+    if plan.wants_embeddings and not plan.trains_embeddings:
+        yield from _embedding_in_no_encoder(plan)
+        return
     if plan.trained or plan.trains_embeddings:
         return
     path = f"{plan.denoiser}.train"
@@ -47,6 +50,25 @@ def nothing_trained(plan: Plan) -> Iterator[Finding]:
         expected="at least one part that is trained",
         change=f"train the {plan.called(plan.denoiser)}",
         fix={path: True},
+    )
+
+
+def _embedding_in_no_encoder(plan: Plan) -> Iterator[Finding]:
+    """An embedding is trained in every encoder that is loaded and has Train embedding on; here that is none."""
+    loaded = [name for name in plan.facts.embedding_encoders if name in plan.loaded]
+    name = (loaded or plan.facts.embedding_encoders)[0]
+    path = f"{name}.train_embedding" if loaded else f"{name}.include"
+    alone = not plan.trained
+    yield found(
+        "embedding-in-no-encoder",
+        path,
+        "No text encoder takes part in the training of the embedding"
+        + (", so the run has nothing to train" if alone else ", so the embedding is not trained"),
+        value=False,
+        expected="at least one included text encoder with Train embedding on",
+        change=f"turn it on for the {plan.called(name)}",
+        fix={path: True} if loaded else {path: True, f"{name}.train_embedding": True},
+        severity="error" if alone else "warning",
     )
 
 

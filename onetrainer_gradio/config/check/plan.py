@@ -81,10 +81,17 @@ class Plan:
         return tuple(name for name in self.facts.trained if name in self.loaded and self.at(f"{name}.train"))
 
     @cached_property
-    def trains_embeddings(self) -> bool:
-        """Whether new words are trained, alone or beside something else."""
+    def wants_embeddings(self) -> bool:
+        """Whether an embedding is meant to be trained, alone or in addition to something else."""
         alone = self.config.training_method is TrainingMethod.EMBEDDING
         return alone or any(embedding.train for embedding in self.config.additional_embeddings)
+
+    @cached_property
+    def trains_embeddings(self) -> bool:
+        """Whether an embedding is trained: with several text encoders, at least one has to take part in it."""
+        encoders = self.facts.embedding_encoders
+        taking_part = [name for name in encoders if name in self.loaded and self.at(f"{name}.train_embedding")]
+        return self.wants_embeddings and (not encoders or bool(taking_part))
 
     @cached_property
     def with_gradients(self) -> tuple[str, ...]:

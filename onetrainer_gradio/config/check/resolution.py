@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
-from onetrainer_gradio.config.buckets import Resolution, rounded
+from onetrainer_gradio.config.buckets import Resolution, empty_side, parse_resolution, rounded, smallest_edge
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import TimeUnit
+from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
 
 SMALLEST = 8
@@ -32,6 +34,8 @@ def training(plan: Plan) -> Iterator[Finding]:
         message = f"Resolution {min(resolution.numbers)} is too small"
         expected, change = f"at least {SMALLEST}", "write 512"
         yield found("resolution-small", "resolution", message, value=value, expected=expected, change=change)
+    elif (finding := too_small(plan, "resolution", value, resolution)) is not None:
+        yield finding
     elif any(number % multiple for number in resolution.numbers):
         better = _written(resolution, multiple)
         yield found(
@@ -53,6 +57,44 @@ def training(plan: Plan) -> Iterator[Finding]:
             change="turn the buckets off, or write one number as resolution to keep shapes",
             fix={"aspect_ratio_bucketing": False},
         )
+
+
+def resolutions_too_small(config: TrainConfig) -> Iterator[Finding]:
+    """Every resolution of a configuration, its concepts' included, that leads to a side of 0 pixels."""
+    plan = Plan(config, Path())
+    named = [("resolution", config.resolution)]
+    named += [
+        (f"concepts.{index}.image.resolution_override", concept.image.resolution_override)
+        for index, concept in plan.concepts
+        if concept.image.enable_resolution_override
+    ]
+    for path, value in named:
+        resolution = parse_resolution(value)
+        finding = too_small(plan, path, value, resolution) if resolution is not None else None
+        if finding is not None:
+            yield finding
+
+
+def too_small(plan: Plan, path: str, value: str, resolution: Resolution) -> Finding | None:
+    """Sides are rounded to the type's multiple, and a side must not become 0."""
+    multiple, bucketing = plan.facts.pixel_multiple, plan.config.aspect_ratio_bucketing
+    number = empty_side(resolution, multiple, bucketing=bucketing)
+    if number is None:
+        return None
+    fixed = resolution.fixed is not None
+    least = multiple if fixed else smallest_edge(multiple)
+    why = "this side becomes" if fixed else "the narrowest aspect ratio buckets become"
+    better = ("x" if fixed else ",").join(str(max(rounded(side, multiple), least)) for side in resolution.numbers)
+    return found(
+        "resolution-small",
+        path,
+        f"Resolution {number} is too small for {plan.facts.label}: sides are rounded to multiples of {multiple}, "
+        f"so {why} 0 pixels wide",
+        value=value,
+        expected=f"at least {least}",
+        change=f"set it to {better}" + ("" if fixed else ", or turn aspect ratio bucketing off"),
+        fix={path: better},
+    )
 
 
 def _written(resolution: Resolution, multiple: int) -> str:

@@ -32,8 +32,8 @@ from onetrainer_gradio.engine.noise import draw_noise, generalized_offset_psi
 from onetrainer_gradio.engine.samplers import scheduler_of
 from onetrainer_gradio.errors import ModelFormatError, ModelNotFoundError
 
-CFG_RESCALE = 0.7
-"""Guidance rescale of preview pictures (arXiv 2305.08891, section 3.4), the value that OneTrainer uses."""
+ZERO_SNR_GUIDANCE_RESCALE = 0.7
+"""Guidance rescale of samples (arXiv 2305.08891, section 3.4) with zero terminal SNR; OneTrainer rescales for no other model."""
 
 CONFIGS_OF_SINGLE_FILES = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 """A single file holds weights only; tokenizer and layout come from here."""
@@ -262,7 +262,7 @@ class StableDiffusion:
                 width=sample.width,
                 num_inference_steps=sample.diffusion_steps,
                 guidance_scale=sample.cfg_scale,
-                guidance_rescale=CFG_RESCALE,
+                guidance_rescale=ZERO_SNR_GUIDANCE_RESCALE if self._zero_snr else 0.0,
                 generator=generator,
                 latents=latents,
                 callback_on_step_end=on_step,

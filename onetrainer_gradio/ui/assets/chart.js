@@ -5,6 +5,8 @@ import { api, on, store, view as viewRun, viewed } from './live.js';
 import { button, el, format, paced, say, show } from './dom.js';
 
 const BUCKETS = 1000;
+// five significant digits are more than a chart can show, and half the bytes
+const DIGITS = 5;
 const MOST_POINTS = 6000; // more than that is fetched anew, thinned
 
 export function mount(place) {
@@ -77,7 +79,7 @@ export function mount(place) {
     if (!await choose()) return;
     if (!id) { runId = null; held = { x: [], width: [], low: {}, high: {} }; smoothed = null; asked = ''; pace.ask(); return; }
     const range = view.from === null ? '' : `&first=${Math.floor(view.from)}&last=${Math.ceil(view.to)}`;
-    const wanted = `api/runs/${encodeURIComponent(id)}/metrics?buckets=${BUCKETS}&columns=${encodeURIComponent(columns().join(','))}${range}`;
+    const wanted = `api/runs/${encodeURIComponent(id)}/metrics?buckets=${BUCKETS}&digits=${DIGITS}&columns=${encodeURIComponent(columns().join(','))}${range}`;
     if (asked === wanted) return;
     asked = wanted;
     try {

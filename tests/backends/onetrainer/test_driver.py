@@ -115,6 +115,14 @@ def ride(tmp_path) -> Callable[..., Ride]:
     return begin
 
 
+def test_the_learning_rate_of_a_step_is_the_one_that_its_update_used(ride):
+    """OneTrainer charts the rate of the next update; a run of ours has the rate of each step's own, the first one's too."""
+    one = ride(decay=0.5)
+    one.run()
+    rates = [step.learning_rates[0] for step in one.recorder.steps]
+    assert rates == [pytest.approx(3e-6 * 0.5**step) for step in range(len(rates))]
+
+
 def test_a_run_says_everything_that_a_run_of_ours_says(ride):
     """State, phases, plan, steps with loss and rates, the result; the epoch's length is not mistaken for the run's."""
     one = ride()

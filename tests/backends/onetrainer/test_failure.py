@@ -48,6 +48,43 @@ def test_what_was_printed_is_told_unless_it_says_the_same():
     assert error_of({"kind": "Exception", "message": said, "printed": [said]}).message == f"OneTrainer {said}"
 
 
+HUB = "Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/x.safetensors'."
+ATTEMPTS = ["[Errno 2] No such file or directory: '/x/meta.json'", "unet is missing a weight", "Is a directory: '/x'"]
+
+
+def test_of_several_attempts_to_load_the_first_that_fits_the_path_is_told(tmp_path):
+    """OneTrainer tries a backup, a folder and a single file in turn; the reasons of the ways that do not fit say nothing."""
+    from tests.config.preflight import config_with
+
+    cause = {"kind": "Exception", "message": "could not load model: /x"}
+    error = error_of(cause | {"printed": ATTEMPTS})
+    assert error.message == "OneTrainer could not load model: /x (unet is missing a weight)"
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(b"x")
+    printed = [ATTEMPTS[0], HUB, "Error while deserializing header: HeaderTooSmall", "missing argument"]
+    error = error_of(cause | {"printed": printed}, "loading", config_with({"base_model_name": str(file)}))
+    assert error.message.endswith("(Error while deserializing header: HeaderTooSmall)")
+    assert error_of(cause | {"printed": ATTEMPTS[:1]}).message.endswith("meta.json')")
+
+
+def test_a_division_by_zero_is_not_taken_for_missing_images():
+    """It is explained by a resolution with a side of 0 pixels, of the run or of a concept; else it keeps its own words."""
+    from tests.config.preflight import config_with
+
+    cause = {"kind": "ZeroDivisionError", "message": "division by zero", "where": "modules/x.py:3"}
+    xl = {"model_type": "STABLE_DIFFUSION_XL_10_BASE"}
+    own = {"concepts.0.image.enable_resolution_override": True, "concepts.0.image.resolution_override": "64"}
+    for changes, path in (({"resolution": "64"}, "resolution"), (own, "concepts.0.image.resolution_override")):
+        error = error_of(cause, "caching", config_with(xl, changes))
+        assert (type(error), error.path) == (errors.DatasetError, path)
+        assert "0 pixels" in error.message
+        wrapped = {"kind": "RuntimeError", "message": "x", "root_kind": "ZeroDivisionError", "root_message": "division by zero"}
+        assert error_of(wrapped, "caching", config_with(xl, changes)).path == path
+    other = error_of(cause, "training", config_with(xl))
+    assert type(other) is errors.TrainingError
+    assert other.message == "OneTrainer could not go on while training: ZeroDivisionError: division by zero (in modules/x.py:3)"
+
+
 def test_a_full_disk_is_told_in_a_sentence_with_and_without_the_file():
     """Where the system does not name the file, nothing stands in its place."""
     full = {"kind": "OSError", "message": "[Errno 28] No space left on device", "errno": errno.ENOSPC}

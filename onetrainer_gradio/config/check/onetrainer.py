@@ -1,0 +1,145 @@
+"""What OneTrainer's own code fails on or ignores, reported before the start when OneTrainer is the engine.
+
+No other engine is affected, so these are not among ``check.CHECKS``: the backend that drives OneTrainer asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.check.bases import is_single_file
+from onetrainer_gradio.config.check.findings import found
+from onetrainer_gradio.config.check.formats import usual_format
+from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.enums import ModelFormat, ModelType, TrainingMethod
+from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.errors import Finding
+
+_T = ModelType
+_WUERSTCHEN = (_T.WUERSTCHEN_2, _T.STABLE_CASCADE_1)
+_ENCODER_MUST_REST = {"text_encoder.train": False}
+
+
+@dataclass(frozen=True)
+class Crash:
+    """Settings that OneTrainer's code cannot run: for which types and when, at which setting, why, and what to do."""
+
+    types: tuple[ModelType, ...]
+    when: Callable[[TrainConfig], bool]
+    path: str
+    message: str
+    expected: str
+    change: str
+    fix: dict[str, Any] = field(default_factory=dict)
+
+
+def _method(method: TrainingMethod) -> Callable[[TrainConfig], bool]:
+    return lambda config: config.training_method is method
+
+
+def _trained_encoder(config: TrainConfig) -> bool:
+    return config.text_encoder.train
+
+
+CRASHES: tuple[Crash, ...] = (
+    Crash(
+        (_T.STABLE_DIFFUSION_20_DEPTH,),
+        lambda config: True,
+        "model_type",
+        "OneTrainer cannot train {label}: its data pipeline does not produce the depth maps that the model needs",
+        "another model type",
+        "choose the model type and base model SD2.0 or SD2.1",
+    ),
+    Crash(
+        (_T.HI_DREAM_FULL,),
+        _method(TrainingMethod.FINE_TUNE),
+        "training_method",
+        "OneTrainer cannot train {label} with FINE_TUNE: the run fails in its code",
+        "LORA or EMBEDDING",
+        "choose LORA",
+        {
+            "training_method": "LORA",
+            "output_model_format": usual_format(_T.HI_DREAM_FULL, TrainingMethod.LORA, single_file=True).value,
+        },
+    ),
+    Crash(
+        (_T.HI_DREAM_FULL,),
+        lambda config: is_single_file(config.base_model_name),
+        "base_model_name",
+        "OneTrainer cannot load {label} from a single file",
+        "a folder in diffusers layout or a hub name",
+        "choose the model in diffusers layout",
+    ),
+    Crash(
+        (_T.ANIMA,),
+        lambda config: config.training_method is TrainingMethod.FINE_TUNE and config.output_model_format is ModelFormat.DIFFUSERS,
+        "output_model_format",
+        "OneTrainer cannot save a full fine-tune of {label} as DIFFUSERS: the run fails when it saves",
+        "ORIGINAL_TRANSFORMER",
+        "choose ORIGINAL_TRANSFORMER",
+        {"output_model_format": "ORIGINAL_TRANSFORMER"},
+    ),
+    Crash(
+        (_T.ANIMA,),
+        _trained_encoder,
+        "text_encoder.train",
+        "OneTrainer cannot train the text encoder of {label}: with Train on, the run fails at its first step",
+        "off: the text encoder of {label} is never trained",
+        "turn Train off for the text encoder",
+        _ENCODER_MUST_REST,
+    ),
+    Crash(
+        (_T.KREA_2,),
+        lambda config: config.text_encoder.train and config.temp_device != config.train_device,
+        "text_encoder.train",
+        "OneTrainer cannot train the text encoder of {label}: with Train on, it stays on the temp device and the run fails",
+        "off: the text encoder of {label} is never trained",
+        "turn Train off for the text encoder",
+        _ENCODER_MUST_REST,
+    ),
+    Crash(
+        _WUERSTCHEN,
+        lambda config: any(embedding.train for embedding in config.additional_embeddings),
+        "additional_embeddings",
+        "OneTrainer cannot train additional embeddings with {label}: the run fails in its code",
+        "no additional embeddings that are trained",
+        "remove them, or train an embedding alone with the method EMBEDDING",
+        {"additional_embeddings": []},
+    ),
+)
+
+FORCED = ("force_v_prediction", "force_epsilon_prediction")
+"""Settings that OneTrainer applies to full fine-tunes only. The built-in engine applies them to every method."""
+
+
+def onetrainer_findings(config: TrainConfig) -> Iterator[Finding]:
+    """What OneTrainer fails on (errors) or ignores (warnings)."""
+    label = Plan(config, Path()).facts.label
+    for crash in CRASHES:
+        if config.model_type in crash.types and crash.when(config):
+            value = getattr(config, crash.path, None) if "." not in crash.path else True
+            yield found(
+                "onetrainer-crash",
+                crash.path,
+                crash.message.format(label=label),
+                value=value if isinstance(value, (str, bool)) else True,
+                expected=crash.expected.format(label=label),
+                change=crash.change,
+                fix=crash.fix,
+            )
+    if config.training_method is TrainingMethod.FINE_TUNE:
+        return
+    for path in FORCED:
+        if getattr(config, path):
+            yield found(
+                "onetrainer-ignores",
+                path,
+                "OneTrainer applies this setting to full fine-tunes only and trains with the prediction type of the model files",
+                value=True,
+                expected="off with this training method",
+                change="turn it off, or train with the built-in engine, which applies it to every method",
+                fix={path: False},
+            )
