@@ -298,14 +298,14 @@ def existing_folder(text: str) -> Path:
 
 
 def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 65535:
+    if not (text.isascii() and text.isdigit()) or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 0 (any) to 65535")
     return int(text)
 
 
 def positive(text: str) -> int:
     """The number of steps that an argument says."""
-    if not text.isdigit() or int(text) < 1:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of steps: expected 1 or more")
     return int(text)
 

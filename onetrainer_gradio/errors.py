@@ -5,6 +5,7 @@
     TrainerError
     ├── ConfigError                 the settings
     │   ├── ConfigValueError        one value is wrong
+    │   │   └── PatternError        a regular expression takes too long, or can't be evaluated
     │   ├── ConfigInvalidError      the check before the start found something
     │   ├── ConfigFileError         a file is no readable configuration
     │   ├── ConfigNotFoundError     no saved configuration of that name
@@ -103,6 +104,10 @@ class ConfigError(TrainerError):
 
 class ConfigValueError(ConfigError):
     """One value is wrong."""
+
+
+class PatternError(ConfigValueError):
+    """A regular expression takes too long, or can't be evaluated."""
 
 
 class ConfigInvalidError(ConfigError):

@@ -6,11 +6,11 @@ The steps and their order are OneTrainer's. Texts are read elsewhere; nothing he
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
+from onetrainer_gradio.config import patterns as regular
 from onetrainer_gradio.config.concept import ConceptTextConfig
 
 _MARKS = frozenset(r".^$*+?{}[]|()\\")
@@ -22,7 +22,10 @@ def tags_of(caption: str, delimiter: str) -> list[str]:
 
 
 def drawn_caption(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str] | None = None) -> str:
-    """The caption as one draw makes it; ``special`` are the special tags where they come from a file."""
+    """The caption as one draw makes it; ``special`` are the special tags where they come from a file.
+
+    :raises PatternError: when special tags are regular expressions that take too long.
+    """
     listed = tags_of(text.tag_dropout_special_tags, text.tag_delimiter) if special is None else special
     if text.tag_dropout_enable and text.tag_dropout_probability > 0:
         caption = _dropped(caption, text, random, listed)
@@ -53,7 +56,7 @@ def special_tags(path: Path) -> list[str]:
 def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str]) -> str:
     tags = tags_of(caption, text.tag_delimiter)
     kept, others = tags[: text.keep_tags_count], tags[text.keep_tags_count :]
-    named = frozenset(_matching(special, others) if text.tag_dropout_special_tags_regex else special)
+    named = frozenset(matching(special, others) if text.tag_dropout_special_tags_regex else special)
     protected: Mapping[str, Callable[[str], bool]] = {
         "WHITELIST": lambda tag: tag in named,
         "BLACKLIST": lambda tag: tag not in named,
@@ -70,16 +73,17 @@ def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Seq
     return text.tag_delimiter.join([*kept, *others])
 
 
-def _matching(patterns: Sequence[str], tags: Sequence[str]) -> list[str]:
-    """The tags that a pattern fits as a whole, with or without brackets around them; a broken pattern is a plain text."""
-    found = []
-    for pattern in patterns:
-        try:
-            fits = re.compile(pattern if _MARKS & set(pattern) else re.escape(pattern)).fullmatch
-        except (re.error, OverflowError, RecursionError):
-            fits = re.compile(re.escape(pattern)).fullmatch
-        found += [tag for tag in tags if fits(tag) or fits(tag.strip("()"))]
-    return found
+def matching(patterns: Sequence[str], tags: Sequence[str]) -> list[str]:
+    """The tags that a pattern fits as a whole, with or without brackets around them; a broken pattern is a plain text.
+
+    :raises PatternError: when the patterns take too long.
+    """
+    texts = tuple(dict.fromkeys(text for tag in tags for text in (tag, tag.strip("()"))))
+    expressions = [pattern for pattern in patterns if _MARKS & set(pattern)]
+    fitted = set(patterns) - set(expressions)
+    for pattern, fits in zip(expressions, regular.fits(expressions, texts, "fullmatch"), strict=True):
+        fitted |= {pattern} if isinstance(fits, str) else {texts[at] for at in fits}
+    return [tag for tag in tags if tag in fitted or tag.strip("()") in fitted]
 
 
 _CAPITALS: Mapping[str, Callable[[str, Random], str]] = {

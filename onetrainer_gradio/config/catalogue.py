@@ -13,6 +13,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.groups import FIRST, GROUPS
 from onetrainer_gradio.config.labels import label_of
@@ -189,7 +190,7 @@ def value_at(config: Settings, path: str) -> Any:
     at: Any = config
     for part in path.split("."):
         if isinstance(at, (list, tuple)):
-            at = at[int(part)] if part.isdigit() and int(part) < len(at) else None
+            at = at[int(part)] if is_whole(part) and int(part) < len(at) else None
         else:
             at = getattr(at, part, None)
     return at

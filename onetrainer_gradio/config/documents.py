@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
+import itertools
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -20,11 +20,17 @@ from onetrainer_gradio.config.enums import Name
 from onetrainer_gradio.config.migrations import looks_like_version_0, migrate, migrate_concept
 from onetrainer_gradio.config.retired import without_retired
 from onetrainer_gradio.config.setting import Settings
+from onetrainer_gradio.config.suggestions import nearest_name
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.walk import Leaf, leaves, shapes_of, without_none
 from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Finding
 
 VERSION_KEY = "__version"
+
+MOST_LEVELS = 60
+"""How deep a document may be nested; OneTrainer needs five. Much deeper ones can't be written as JSON again."""
+
+_MOST_UNKNOWN = 100
 NOTE_KEY = "note"  # what a preset says about itself
 SECRET_KEYS = ("secrets",)
 LISTS_OF_A_PACK = ("concepts", "samples")
@@ -52,6 +58,7 @@ _EXPECTED = {
 }
 
 _Kind = TypeVar("_Kind", bound=Settings)
+_Found = TypeVar("_Found")
 
 
 def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding, ...]]:
@@ -63,13 +70,47 @@ def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding,
 
     :raises ConfigInvalidError: with one finding for each value of a wrong type.
     """
+    _refuse_deep(document)
     document, findings = _present(document)
-    findings.extend(_unknown_keys(TrainConfig, document, ""))
+    findings.extend(_few(_unknown_keys(TrainConfig, document, ""), _unknown_key, "keys are no known settings"))
     config = validated(TrainConfig, _overlay(TrainConfig(), document))
-    findings.extend(_unknown_name(leaf) for leaf in leaves(config) if isinstance(leaf.value, Name) and not leaf.value.known)
+    strange = (leaf for leaf in leaves(config) if isinstance(leaf.value, Name) and not leaf.value.known)
+    findings.extend(_few(strange, _unknown_name, "names are not known here"))
     if config.secrets.huggingface_token:
         findings.append(_TOKEN_NOT_KEPT)
     return config, tuple(findings)
+
+
+def nested_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested in more levels than that; found without recursion."""
+    inside: list[Any] = [value]
+    for _ in range(levels + 1):
+        inside = [
+            item
+            for each in inside
+            for item in (each.values() if isinstance(each, dict) else each)
+            if isinstance(item, (dict, list, tuple))
+        ]
+        if not inside:
+            return False
+    return True
+
+
+def _refuse_deep(document: dict[str, Any]) -> None:
+    for key, value in document.items():
+        if isinstance(value, (dict, list, tuple)) and nested_deeper(value, MOST_LEVELS):
+            message = f"{_short(key)[1:-1]} is nested in more than {MOST_LEVELS} levels"
+            expected = f"lists and objects in at most {MOST_LEVELS} levels"
+            raise ConfigInvalidError([Finding("error", str(key), message, None, expected, "correct the file")])
+
+
+def _few(found: Iterator[_Found], finding: Callable[[_Found], Finding], others: str) -> Iterator[Finding]:
+    """A finding for each of the first; how many others there are is one more."""
+    yield from map(finding, itertools.islice(found, _MOST_UNKNOWN))
+    more = sum(1 for _ in found)
+    if more:
+        message = f"{more} more {others}; they are kept as they are"
+        yield Finding("warning", "", message, None, "", "check whether this is a configuration")
 
 
 def _present(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
@@ -262,16 +303,23 @@ def _without_version(value: Any) -> Any:
     return {key: item for key, item in value.items() if key != VERSION_KEY} if isinstance(value, dict) else value
 
 
-def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -> Iterator[Finding]:
+class _Strange(NamedTuple):
+    """A key that is no setting of the object that has it."""
+
+    kind: type[Settings]
+    prefix: str
+    key: str
+    value: Any
+
+
+def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -> Iterator[_Strange]:
     known = shapes_of(kind)
     for key, value in document.items():
         path = f"{prefix}{key}"
         if key == VERSION_KEY or path == NOTE_KEY:
             continue
         if key not in known:
-            nearest = difflib.get_close_matches(key, known, n=1)
-            change = f"did you mean {prefix}{nearest[0]}?" if nearest else "remove it if it is a mistake"
-            yield Finding("warning", path, f"{path} is no known setting; it is kept as it is", value, "a known setting", change)
+            yield _Strange(kind, prefix, key, value)
             continue
         shape = known[key]
         if shape.nested and isinstance(value, dict):
@@ -282,10 +330,18 @@ def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -
                     yield from _unknown_keys(shape.element, item, f"{path}.{index}.")
 
 
+def _unknown_key(strange: _Strange) -> Finding:
+    path = f"{strange.prefix}{strange.key}"
+    nearest = nearest_name(strange.key, shapes_of(strange.kind))
+    change = f"did you mean {strange.prefix}{nearest}?" if nearest else "remove it if it is a mistake"
+    message = f"{path} is no known setting; it is kept as it is"
+    return Finding("warning", path, message, strange.value, "a known setting", change)
+
+
 def _unknown_name(leaf: Leaf) -> Finding:
     known = [member.value for member in without_none(leaf.annotation)]
-    nearest = difflib.get_close_matches(leaf.value.value, known, n=1)
-    change = f"did you mean {nearest[0]}?" if nearest else "only a OneTrainer that knows it can use it"
+    nearest = nearest_name(leaf.value.value, known)
+    change = f"did you mean {nearest}?" if nearest else "only a OneTrainer that knows it can use it"
     message = f"{leaf.path} is {leaf.value.value}, which is no name known here; it is kept as it is"
     return Finding("warning", leaf.path, message, leaf.value.value, "a known name", change)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.layer_filter import patterns_of, select
+from onetrainer_gradio.config.layer_filter import fitting, patterns_of, select
 from onetrainer_gradio.config.layer_names import layer_names
 from onetrainer_gradio.config.models import MODELS
 
@@ -55,6 +55,7 @@ def layer_match(model_type: ModelType, layer_filter: str, regex: bool) -> LayerM
     """What a filter takes, or None when the names of the type's layers are not known.
 
     :raises ConfigValueError: when a pattern is no regular expression.
+    :raises PatternError: when the patterns take too long.
     """
     try:
         names = layer_names(model_type)
@@ -71,11 +72,11 @@ def layer_match(model_type: ModelType, layer_filter: str, regex: bool) -> LayerM
 
 def _patterns(names: tuple[str, ...], layer_filter: str, regex: bool) -> list[PatternMatch]:
     found = []
-    before: set[str] = set()
-    for pattern in patterns_of(layer_filter):
-        fits = set(select(names, pattern, regex).layers)
-        found.append(PatternMatch(pattern, len(fits - before), len(fits & before)))
-        before |= fits
+    before: set[int] = set()
+    for pattern, fits in zip(patterns_of(layer_filter), fitting(names, layer_filter, regex), strict=True):
+        if isinstance(fits, frozenset):  # what is no regular expression was an error before
+            found.append(PatternMatch(pattern, len(fits - before), len(fits & before)))
+            before |= fits
     return found
 
 

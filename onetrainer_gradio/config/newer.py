@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from onetrainer_gradio.config.catalogue import CATALOGUE, pattern
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import Name
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.visibility import METHOD, MODEL_TYPE
@@ -244,7 +245,7 @@ def with_known_names(config: TrainConfig) -> TrainConfig:
     For checks that look names up in tables; nothing is trained with it.
     """
     for leaf in list(newer_names(config)):
-        if leaf.path != MODEL_TYPE and not any(part.isdigit() for part in leaf.path.split(".")):
+        if leaf.path != MODEL_TYPE and not any(is_whole(part) for part in leaf.path.split(".")):
             config = _with(config, leaf.path.split("."), CATALOGUE[leaf.path].default)
     return config
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from onetrainer_gradio.config.bounds import out_of_bounds
 from onetrainer_gradio.config.catalogue import pattern
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.documents import from_document, to_document
 from onetrainer_gradio.config.newer import AS_JSON, NOTHING_NEWER, Newer, NewerSetting, newer_names, unknown_name
+from onetrainer_gradio.config.suggestions import nearest_name
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import ConfigInvalidError, Finding
+
+# Comparing a path with all settings takes a while.
+_MOST_SUGGESTIONS = 10
+_MOST_SHOWN = 120
+_MOST_CHARACTERS = 1000
 
 
 def apply(config: TrainConfig, changes: Mapping[str, Any], newer: Newer = NOTHING_NEWER) -> TrainConfig:
@@ -26,7 +33,7 @@ def apply(config: TrainConfig, changes: Mapping[str, Any], newer: Newer = NOTHIN
     document = to_document(config, packed=True)
     problems = [problem for path, value in changes.items() if (problem := _put(document, path, value, newer))]
     if problems:
-        raise ConfigInvalidError(problems)
+        raise ConfigInvalidError(_with_suggestions(problems, document))
     changed, _ = from_document(document)
     strange = [unknown_name(leaf) for leaf in newer_names(changed) if not newer.knows(leaf.path, leaf.value)]
     bad = [finding for finding in (*strange, *out_of_bounds(changed)) if _touched(finding.path, changes)]
@@ -40,6 +47,8 @@ def _touched(path: str, changes: Iterable[str]) -> bool:
 
 
 def _put(document: dict[str, Any], path: str, value: Any, newer: Newer) -> Finding | None:
+    if len(path) > _MOST_CHARACTERS:
+        return _unknown(path)
     if (setting := newer.setting(path)) is not None:
         return _put_newer(document, path, value, setting)
     if whole := newer.around(path):
@@ -49,14 +58,14 @@ def _put(document: dict[str, Any], path: str, value: Any, newer: Newer) -> Findi
     for part in parents:
         at = _child(at, part)
         if at is None:
-            return _unknown(document, path)
+            return _unknown(path)
     if isinstance(at, dict) and last in at:
         at[last] = value
         return None
-    if isinstance(at, list) and last.isdigit() and int(last) < len(at):
+    if isinstance(at, list) and is_whole(last) and int(last) < len(at):
         at[int(last)] = value
         return None
-    return _unknown(document, path)
+    return _unknown(path)
 
 
 def _put_newer(document: dict[str, Any], path: str, value: Any, setting: NewerSetting) -> Finding | None:
@@ -70,7 +79,7 @@ def _put_newer(document: dict[str, Any], path: str, value: Any, setting: NewerSe
             at[part] = {}  # an object that only the checkout has
         at = _child(at, part)
     if not isinstance(at, dict):
-        return _unknown(document, path)
+        return _unknown(path)
     if value == setting.default:
         at.pop(last, None)
     else:
@@ -91,25 +100,38 @@ def _put_within(document: dict[str, Any], whole: str, path: str, value: Any, new
         at = _child(at, part)
     if isinstance(at, dict):
         at[last] = value
-    elif isinstance(at, list) and last.isdigit() and int(last) < len(at):
+    elif isinstance(at, list) and is_whole(last) and int(last) < len(at):
         at[int(last)] = value
     else:
-        return _unknown(document, path)
+        return _unknown(path)
     return _put_newer(document, whole, held, setting)
 
 
 def _child(at: Any, part: str) -> Any:
     if isinstance(at, dict):
         return at.get(part)
-    if isinstance(at, list) and part.isdigit() and int(part) < len(at):
+    if isinstance(at, list) and is_whole(part) and int(part) < len(at):
         return at[int(part)]
     return None
 
 
-def _unknown(document: dict[str, Any], path: str) -> Finding:
-    nearest = difflib.get_close_matches(path, list(_paths(document, "")), n=1)
-    hint = f"did you mean {nearest[0]}?" if nearest else "look the name up in the settings page"
-    return Finding("error", path, f"{path} is no setting", None, "the path of a setting", hint)
+def _unknown(path: str) -> Finding:
+    return Finding("error", path, f"{_short(path)} is no setting", None, "the path of a setting")
+
+
+def _with_suggestions(problems: list[Finding], document: dict[str, Any]) -> list[Finding]:
+    """What was probably meant by the first few paths that are no setting."""
+    unknown = [at for at, problem in enumerate(problems) if not problem.change]
+    known = list(_paths(document, "")) if unknown else []
+    for number, at in enumerate(unknown):
+        nearest = nearest_name(problems[at].path, known) if number < _MOST_SUGGESTIONS else ""
+        change = f"did you mean {nearest}?" if nearest else "look the name up in the settings page"
+        problems[at] = replace(problems[at], change=change)
+    return problems
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= _MOST_SHOWN else f"{path[:_MOST_SHOWN]}…"
 
 
 def _paths(value: Any, prefix: str) -> Iterable[str]:

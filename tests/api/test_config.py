@@ -243,3 +243,28 @@ def test_a_document_is_migrated_without_opening_it(panel):
     assert (bad.status_code, bad.json()["errors"][0]["path"]) == (422, "epochs")
     assert panel.client.post("/api/config/migrate", json={"__version": "two"}).status_code == 422
     assert current(panel)["revision"] == before
+
+
+@pytest.mark.parametrize("path", ["validate", "migrate", "import", "current", "layers", "diff"])
+def test_documents_of_any_form_are_answered_without_a_server_error(panel, path):
+    """Deep nesting, numbers without end, digits that are none, a lone surrogate; the settings can still be read."""
+    deep = "[" * 300 + "]" * 300
+    revision = panel.service.configs.revision()
+    bodies = [
+        f'{{"epochs": {deep}}}',
+        '{"x": ' + '{"a":' * 300 + "1" + "}" * 301,
+        f'{{"config": {{"x": {deep}}}, "options": {{"tags": {deep}}}}}',
+        f'{{"revision": {revision}, "changes": {{"concepts": {deep}, "concepts.².path": 1, "epochs": 1e999999}}}}',
+        f'{{"changes": {{"{"a." * 20_000}": 1, "concepts.99999999999999999999": {deep}}}}}',
+        '{"epochs": 1e999999, "learning_rate": -1e999999}',
+        '{"epochs": ' + "9" * 6000 + "}",
+        '{"base_model_name": "\\ud800", "\\ud800": 1}',
+        '{"left": {"kind": "current"}, "right": {"kind": "document", "document": {"x": ' + deep + "}}}",
+        "[" * 100_000,
+    ]
+    for body in bodies:
+        method = "PATCH" if path == "current" else "POST"
+        reply = panel.client.request(method, f"/api/config/{path}", content=body, headers={"Content-Type": "application/json"})
+        assert reply.status_code < 500, (body[:80], reply.text[:200])
+        assert panel.client.get("/api/config/current").status_code == 200
+    assert panel.client.post("/api/config/validate", json={}).status_code == 200

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 
 def test_the_draw_of_timesteps_follows_settings_that_are_not_kept(panel):
     """Changes are looked at and forgotten; a curve says how often each bin is drawn."""
@@ -58,3 +62,22 @@ def test_a_broken_pattern_is_422(panel):
     reply = panel.client.post("/api/config/layers", json={"changes": changes})
     assert reply.status_code == 422
     assert reply.json()["errors"][0]["path"] == "layer_filter"
+
+
+@pytest.mark.slow
+def test_a_pattern_that_never_ends_freezes_neither_the_page_nor_the_check(panel):
+    """Saved in the draft it is a finding, refused at the start, and everything else is answered meanwhile."""
+    slow = {"layer_filter": r"(\w+\.?)+!", "layer_filter_regex": True, "layer_filter_preset": "custom"}
+    revision = panel.service.configs.revision()
+    assert panel.client.patch("/api/config/current", json={"revision": revision, "changes": slow}).status_code == 200
+    started = time.monotonic()
+    counted = panel.client.post("/api/config/layers", json={})
+    assert (counted.status_code, counted.json()["errors"][0]["path"]) == (422, "layer_filter")
+    assert "took too long" in counted.json()["error"]
+    found = panel.client.post("/api/config/validate", json={}).json()
+    assert ("layer_filter", "layer-filter-slow") in {(error["path"], error["code"]) for error in found["errors"]}
+    assert panel.client.get("/api/config/current").status_code == 200
+    refused = panel.client.post("/api/training/start", json={})
+    assert refused.status_code == 422
+    assert "took too long" in refused.text
+    assert time.monotonic() - started < 6

@@ -156,6 +156,18 @@ CASES = [
     ("concept-without-effect", "warning", "concepts.0.loss_weight", {"concepts.0.loss_weight": 0.0}),
     ("concept-without-effect", "warning", "concepts.0.balancing", {"concepts.0.balancing": 0.1}),
     ("pictures-small", "warning", "concepts.0.path", {"resolution": "1024"}),
+    ("layer-filter-slow", "error", "layer_filter", {"layer_filter": r"attn,(\w+\.?)+!", "layer_filter_regex": True}),
+    (
+        "layer-filter-slow",
+        "error",
+        "quantization.layer_filter",
+        {
+            "unet.weight_dtype": "NFLOAT_4",
+            "quantization.layer_filter": r"(.*)*(.*)*(.*)*z",
+            "quantization.layer_filter_regex": True,
+        },
+    ),
+    ("layer-filter-slow", "error", "layer_filter", {"layer_filter": "x," * 6000}),
     ("caption-file", "error", "concepts.0.text.prompt_path", {"concepts.0.text.prompt_source": "concept"}),
     (
         "caption-dropout",
@@ -261,6 +273,7 @@ ELSEWHERE = {
     "picture-broken",
     "pictures-unread",
     "resume-other-run",
+    "special-tags-slow",
     "validation-off",
     "weights-exceed-memory",
 }
@@ -278,6 +291,36 @@ def test_a_mistake_is_said_at_its_setting_and_its_fix_removes_it(shared_place, c
         after = findings(shared_place, changes, dict(hits[0].fix))
         assert (code, path) not in {(item.code, item.path) for item in after}
         assert [item.severity for item in after].count("error") <= [item.severity for item in before].count("error")
+
+
+@pytest.mark.slow
+def test_a_special_tag_that_takes_too_long_on_the_captions_is_an_error(place):
+    """OneTrainer would hang in the first epoch; the list may be in a file, and captions may come from one."""
+    special = {
+        "concepts.0.text.tag_dropout_enable": True,
+        "concepts.0.text.tag_dropout_special_tags_mode": "WHITELIST",
+        "concepts.0.text.tag_dropout_special_tags_regex": True,
+        "concepts.0.text.tag_dropout_special_tags": r"a cat;(\w+\s?)+!",
+        "concepts.0.text.tag_delimiter": ";",
+    }
+    wanted = ("special-tags-slow", "error", "concepts.0.text.tag_dropout_special_tags")
+    assert wanted not in told(place, special)
+    (place / "pictures" / "0.txt").write_text("a cat;a long caption of many words that ends without a mark of any kind")
+    assert wanted in told(place, special)
+    (place / "tags.txt").write_text("a dog\n(\\w+\\s?)+!\n")
+    assert wanted in told(place, special, {"concepts.0.text.tag_dropout_special_tags": str(place / "tags.txt")})
+    assert wanted not in told(place, special, {"concepts.0.text.prompt_source": "filename"})
+    (place / "all.txt").write_text("one more long caption of many words that ends without a mark of any kind\n")
+    from_file = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "all.txt"}
+    assert wanted in told(place, special, from_file)
+    for name, value in {"enable": False, "special_tags_regex": False, "special_tags_mode": "NONE"}.items():
+        assert wanted not in told(place, special, {f"concepts.0.text.tag_dropout_{name}": value})
+
+
+def test_a_slow_pattern_is_an_error_for_a_model_type_that_only_a_newer_onetrainer_has(place):
+    """Its layers are not known here, and OneTrainer would hang all the same."""
+    changes = {"model_type": "SOMETHING_NEWER", "layer_filter": r"(\w+\.?)+!", "layer_filter_regex": True}
+    assert ("layer-filter-slow", "error", "layer_filter") in told(place, changes)
 
 
 def test_every_code_of_the_catalogue_is_tested():

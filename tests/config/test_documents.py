@@ -1,6 +1,7 @@
 """Reading and writing configurations loses nothing and says what it did not understand."""
 
 import json
+import time
 
 import pytest
 
@@ -118,3 +119,22 @@ def test_a_list_that_is_nested_without_end_is_no_list(tmp_path):
     path.write_text("[" * 100_000)
     with pytest.raises(ConfigFileError, match=r"concepts\.json"):
         read_json_list(path)
+
+
+@pytest.mark.parametrize("deep", ['{"epochs": ' + "[" * 100 + "]" * 100 + "}", '{"x": ' + '{"a":' * 300 + "1" + "}" * 301])
+def test_a_document_nested_too_deeply_is_an_error_at_its_key(deep):
+    """It could be read, but neither saved nor shown again."""
+    document = json.loads(deep)
+    with pytest.raises(ConfigInvalidError, match="nested in more than 60 levels") as caught:
+        from_document(document)
+    assert [finding.path for finding in caught.value.findings()] == list(document)
+
+
+def test_thousands_of_unknown_keys_are_counted_and_do_not_take_long():
+    """The first ones are named; all are kept."""
+    started = time.monotonic()
+    config, findings = from_document({f"strange_{number}": number for number in range(20_000)} | {"k" * 50_000: 1})
+    assert time.monotonic() - started < 5
+    assert len(findings) == 101
+    assert "19901 more keys" in findings[-1].message
+    assert len(config.model_extra) == 20_001

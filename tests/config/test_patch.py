@@ -1,5 +1,7 @@
 """A change to the settings is all or nothing and says what does not fit."""
 
+import time
+
 import pytest
 
 from onetrainer_gradio.config import TrainConfig, patch
@@ -45,3 +47,13 @@ def test_one_bad_change_changes_nothing_and_secrets_stay():
     with pytest.raises(ConfigInvalidError):
         patch.apply(config, {"epochs": 3, "batch_size": 0})
     assert patch.apply(config, {"epochs": 3}).secrets.huggingface_token == "t"
+
+
+@pytest.mark.parametrize("path", ["concepts.²", "concepts.٣.path", "concepts.99999999999999999999.path", "a." * 50_000, "", "."])
+def test_a_strange_path_is_no_setting_and_is_said_soon(path):
+    """Digits that are none, numbers without end, names of any length."""
+    started = time.monotonic()
+    with pytest.raises(ConfigInvalidError, match="is no setting") as caught:
+        patch.apply(TrainConfig(), {path: 1, **{f"nothing_{number}": 1 for number in range(500)}})
+    assert time.monotonic() - started < 3
+    assert all(len(finding.message) < 200 and finding.change for finding in caught.value.findings())

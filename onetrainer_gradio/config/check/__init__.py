@@ -24,6 +24,7 @@ from onetrainer_gradio.config.check import (
     parts,
     paths,
     resolution,
+    tags,
 )
 from onetrainer_gradio.config.check.codes import CODES, Code
 from onetrainer_gradio.config.check.findings import found
@@ -104,6 +105,7 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     concepts.own_resolution,
     concepts.weightless,
     concepts.small_pictures,
+    tags.slow_patterns,
     batches.too_few_pictures,
     batches.buckets,
     batches.unread_pictures,
@@ -142,6 +144,8 @@ ANY_MODEL = frozenset(
         intervals.no_backup,
         intervals.averaging,
         devices.exists,
+        layers.pattern_errors,
+        tags.slow_patterns,
         paths.writable,
         paths.inside_roots,
         _bounds,

@@ -160,6 +160,12 @@ CODES: dict[str, Code] = {
         "Correct the pattern, or turn regular expressions off.",
         refusal=18,
     ),
+    "layer-filter-slow": Code(
+        "Layers",
+        "error",
+        "A regular expression took too long to evaluate. OneTrainer has no time limit for it and would hang.",
+        "Remove repeats inside repeats, such as (a+)+, or use plain parts of names.",
+    ),
     "layer-filter-no-match": Code(
         "Layers",
         "error",
@@ -384,6 +390,12 @@ CODES: dict[str, Code] = {
         "note",
         "Caption files are empty.",
         "Write captions, unless they are meant to be empty.",
+    ),
+    "special-tags-slow": Code(
+        "Pictures and captions",
+        "error",
+        "A special tag is a regular expression that took too long to evaluate on the captions of its concept.",
+        "Remove repeats inside repeats, such as (a+)+, or turn regular expressions off.",
     ),
     "caption-file": Code(
         "Pictures and captions",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from onetrainer_gradio.config.base_models import BASE_MODELS, BYTES_PER_WEIGHT
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import AttentionMechanism, DataType, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu
 from onetrainer_gradio.errors import Finding
@@ -74,7 +75,7 @@ def several(plan: Plan) -> Iterator[Finding]:
         return
     text = config.device_indexes.strip()
     numbers = [part.strip() for part in text.split(",")] if text else []
-    if not all(number.isdigit() for number in numbers) or len(set(numbers)) < len(numbers):
+    if not all(is_whole(number) for number in numbers) or len(set(numbers)) < len(numbers):
         message = f"Device indexes is {text!r}"
         expected, change = "numbers such as 0,1, or nothing for all", "leave it empty to use all"
         fix = {"device_indexes": ""}

@@ -9,10 +9,10 @@ from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.formats import FUSED_FORMATS
 from onetrainer_gradio.config.check.parts import QUANTIZED
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.enums import DataType, TrainingMethod
-from onetrainer_gradio.config.layer_filter import Selection, patterns_of, problem_of, select
+from onetrainer_gradio.config.enums import DataType, ModelType, TrainingMethod
+from onetrainer_gradio.config.layer_filter import Selection, fitting, patterns_of, select
 from onetrainer_gradio.config.layer_names import FUSIONS, layer_names
-from onetrainer_gradio.errors import Finding
+from onetrainer_gradio.errors import ConfigValueError, Finding, PatternError
 
 _FILTERED_METHODS = frozenset({TrainingMethod.FINE_TUNE, TrainingMethod.LORA})
 _CUSTOM = "custom"
@@ -39,29 +39,49 @@ def _filters(plan: Plan) -> Iterator[Filter]:
         yield Filter("quantization.", quantization.layer_filter, quantization.layer_filter_regex, preset)
 
 
+# Of a type whose layers are not known, a pattern is held against these.
+_STAND_IN = ModelType.STABLE_DIFFUSION_XL_10_BASE
+
+
 def pattern_errors(plan: Plan) -> Iterator[Finding]:
-    """A pattern that is no regular expression, or holds what cannot be typed."""
+    """A pattern that is no regular expression, takes too long, or holds characters that can't be seen."""
+    try:
+        names = layer_names(plan.config.model_type)
+    except KeyError:
+        names = layer_names(_STAND_IN)
     for item in _filters(plan):
-        for pattern in patterns_of(item.patterns):
-            problem = _problem(pattern, item.regex)
-            if problem:
-                path = f"{item.prefix}layer_filter"
-                meant = item.regex and pattern.isprintable()
-                yield found(
-                    "layer-filter-regex",
-                    path,
-                    f"{pattern!r} in the layer filter is no pattern: {problem}",
-                    value=item.patterns,
-                    expected="a comma list of regular expressions" if item.regex else "a comma list of parts of names",
-                    change="correct it, or turn regular expressions off" if meant else "write it anew",
-                )
+        path = f"{item.prefix}layer_filter"
+        unseen = next((pattern for pattern in patterns_of(item.patterns) if not pattern.isprintable()), None)
+        if unseen is not None:
+            yield _no_pattern(path, item, unseen, "it has characters that cannot be seen", "write it anew")
+            continue
+        try:
+            fits = fitting(names, item.patterns, item.regex)
+        except PatternError as error:
+            yield found(
+                "layer-filter-slow",
+                path,
+                error.message,
+                value=item.patterns,
+                expected=error.expected,
+                change=error.change or "simplify it",
+            )
+            continue
+        for pattern, each in zip(patterns_of(item.patterns), fits, strict=True):
+            if isinstance(each, str):
+                yield _no_pattern(path, item, pattern, each, "correct it, or turn regular expressions off")
                 break
 
 
-def _problem(pattern: str, regex: bool) -> str:
-    if not pattern.isprintable():
-        return "it has characters that cannot be seen"
-    return problem_of(pattern) if regex else ""
+def _no_pattern(path: str, item: Filter, pattern: str, problem: str, change: str) -> Finding:
+    return found(
+        "layer-filter-regex",
+        path,
+        f"{pattern!r} in the layer filter is no pattern: {problem}",
+        value=item.patterns,
+        expected="a comma list of regular expressions" if item.regex else "a comma list of parts of names",
+        change=change,
+    )
 
 
 def nothing_matches(plan: Plan) -> Iterator[Finding]:
@@ -75,7 +95,8 @@ def nothing_matches(plan: Plan) -> Iterator[Finding]:
         kept = selection.used
         unused = " and ".join(repr(pattern) for pattern in selection.unused)
         model = f"the {plan.called(plan.denoiser)} of {plan.facts.label}"
-        late = all(select(names, pattern, item.regex).layers for pattern in selection.unused)
+        fits = dict(zip(patterns_of(item.patterns), fitting(names, item.patterns, item.regex), strict=True))
+        late = all(fits[pattern] for pattern in selection.unused)
         yield found(
             "layer-filter-no-match",
             path,
@@ -99,9 +120,12 @@ def _examples(plan: Plan) -> str:
 
 
 def _selected(names: tuple[str, ...], item: Filter) -> Selection | None:
-    if any(_problem(pattern, item.regex) for pattern in patterns_of(item.patterns)):
+    if not item.patterns.isprintable():
         return None
-    return select(names, item.patterns, item.regex)
+    try:
+        return select(names, item.patterns, item.regex)
+    except ConfigValueError:  # another finding says so
+        return None
 
 
 def preset_mismatch(plan: Plan) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from onetrainer_gradio.config.buckets import Resolution, empty_side, parse_resolution, rounded, smallest_edge
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import TimeUnit
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
@@ -108,7 +109,7 @@ def frames(plan: Plan) -> Iterator[Finding]:
         return
     value = plan.config.frames.strip()
     numbers = [part.strip() for part in value.split(",")]
-    if not all(number.isdigit() and int(number) > 0 for number in numbers):
+    if not all(is_whole(number) and int(number) > 0 for number in numbers):
         expected = "a number such as 25"
         message = f"Frames is {value!r}"
         yield found("frames", "frames", message, value=value, expected=expected, change="write 25", fix={"frames": "25"})

@@ -1,0 +1,72 @@
+"""Special tags of a concept that are regular expressions: held against its captions, since OneTrainer has no time limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from onetrainer_gradio.config.captions import matching, special_tags, tags_of
+from onetrainer_gradio.config.check.findings import found
+from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.concept import ConceptConfig
+from onetrainer_gradio.errors import Finding, PatternError
+
+# The longest tags are the ones that take long.
+_MOST_TAGS = 200
+_MOST_BYTES = 100_000
+_READING_S = 0.5
+
+
+def slow_patterns(plan: Plan) -> Iterator[Finding]:
+    """Regular expressions that take too long on the captions of their concept."""
+    give_up_at = time.monotonic() + _READING_S
+    for index, concept in plan.concepts:
+        text = concept.text
+        if not text.tag_dropout_enable or not text.tag_dropout_special_tags_regex or text.tag_dropout_special_tags_mode == "NONE":
+            continue
+        tags = {tag for caption in _captions(plan, index, concept, give_up_at) for tag in tags_of(caption, text.tag_delimiter)}
+        try:
+            matching(_special(plan, concept), sorted(tags, key=len)[-_MOST_TAGS:])
+        except PatternError as error:
+            yield found(
+                "special-tags-slow",
+                f"concepts.{index}.text.tag_dropout_special_tags",
+                f"{concept.name or f'Concept {index + 1}'}: {error.message[0].lower()}{error.message[1:]}",
+                value=text.tag_dropout_special_tags,
+                expected=error.expected,
+                change=error.change or "simplify it",
+            )
+
+
+def _special(plan: Plan, concept: ConceptConfig) -> list[str]:
+    value = concept.text.tag_dropout_special_tags
+    if value.endswith((".txt", ".csv")):
+        try:
+            return special_tags(plan.path(value))
+        except (OSError, UnicodeDecodeError):  # no file: a tag that ends like one
+            pass
+    return tags_of(value, concept.text.tag_delimiter)
+
+
+def _captions(plan: Plan, index: int, concept: ConceptConfig, give_up_at: float) -> Iterator[str]:
+    source = concept.text.prompt_source
+    items = plan.folders[index].items if index in plan.folders else ()
+    if source == "concept":
+        yield from _lines(plan.path(concept.text.prompt_path))
+        return
+    for item in items:
+        if time.monotonic() > give_up_at:
+            return
+        if source == "filename":
+            yield item.stem
+        else:
+            yield from _lines(item.with_suffix(".txt"))
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_MOST_BYTES).decode(errors="replace").splitlines()
+    except OSError:
+        return []

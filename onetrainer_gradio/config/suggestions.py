@@ -1,0 +1,15 @@
+"""The known name that was probably meant by an unknown one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+# Comparing costs the product of the lengths, and nobody mistypes a name of a thousand characters.
+_MOST_CHARACTERS = 120
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """The known name nearest to ``name``; empty when none is near, or the name is too long to compare."""
+    found = difflib.get_close_matches(name, known, n=1) if len(name) <= _MOST_CHARACTERS else []
+    return found[0] if found else ""
