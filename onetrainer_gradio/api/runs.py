@@ -59,6 +59,9 @@ class FileList(BaseModel):
     """What a run made."""
 
     files: list[dict[str, Any]]
+    missing: list[dict[str, Any]] = Field(description="Models and saves that can't be obtained any more, and `why`.")
+    freed_bytes: int = Field(description="How much space deleting the run frees.")
+    only_here_bytes: int = Field(description="How much of that are files which exist nowhere else.")
 
 
 @router.get("", response_model=RunList)
@@ -128,7 +131,9 @@ def log(
 @slow
 def files(service: Service, run_id: RunId) -> dict[str, Any]:
     """Models, backups and samples of the run, with sizes and ids to download them by."""
-    return {"files": service.runs.get(run_id).files()}
+    found = service.runs.get(run_id)
+    (present, missing), (freed, only) = found.files_and_missing(), found.freed_by_delete()
+    return {"files": present, "missing": missing, "freed_bytes": freed, "only_here_bytes": only}
 
 
 @router.get("/{run_id}/files/{file_id}", response_class=Response)
@@ -155,6 +160,5 @@ def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -
 @router.delete("/{run_id}")
 @slow
 def delete(service: Service, run_id: RunId) -> dict[str, Any]:
-    """Delete a finished run's folder; its workspace with models and backups stays."""
-    service.delete_run(run_id)
-    return {"ok": True}
+    """Delete an ended run's folder with the files that it keeps. Its workspace and its output file stay."""
+    return {"ok": True, "freed_bytes": service.delete_run(run_id)}

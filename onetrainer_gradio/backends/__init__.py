@@ -80,15 +80,18 @@ def carry_out(
     table: Mapping[str, str] = BACKENDS,
     console: TextIO | None = None,
     warm: Warm | None = None,
+    before: Callable[[], None] = lambda: None,
 ) -> Outcome | None:
     """Carry out a run and say how it ended: the body of a training thread or process. None when the run failed.
 
     Emits exactly one RunEnded, the last event. Whatever a backend raises becomes its error, with the traceback on ``console``
-    (the process's error output unless given). What the backend has loaded may stay in ``warm`` for the next run.
+    (the process's error output unless given). What the backend has loaded may stay in ``warm`` for the next run. An error of
+    ``before`` ends the run, too: the backend isn't called then.
     """
     CONSOLE.set(console)
     WARM.set(warm)
     try:
+        before()
         outcome = find_backend(name, table)(config, emit, control, options)
         emit(RunEnded(reason=outcome))
         return outcome

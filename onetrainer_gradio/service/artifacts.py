@@ -1,4 +1,8 @@
-"""Files that a run made: only what its own events name can be listed or given out, under names that hold no path."""
+"""Files that a run made: only what its own events name can be listed or given out, under names that hold no path.
+
+What is given out has the bytes that the run wrote: those at their original place if nobody has replaced them, else those that
+the run keeps in its own folder.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +10,46 @@ import contextlib
 import io
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.errors import RunNotFoundError
+from onetrainer_gradio.service.file_records import (
+    KINDS,
+    FileRecord,
+    holds,
+    kept_path,
+    plausible,
+    read_records,
+    record_of_event,
+)
 from onetrainer_gradio.service.journal import Entry, Journal
 
-# kind of event -> kind of file
-_KINDS = {"model_saved": "save", "backup_made": "backup", "sample_made": "sample"}
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class RunFile:
-    """A file or folder that a run made. ``id`` is the number of the event that named it."""
+    """A file or folder that a run made. ``id`` is the number of the event that named it.
+
+    ``path`` is where its bytes are now, ``written_to`` where the run wrote them.
+    """
 
     id: str
     kind: str
     path: Path
     at: float
     global_step: int
+    written_to: Path
+    sha256: str = ""
+    kept: bool = False
 
     @property
     def name(self) -> str:
         """The name without its folder."""
-        return self.path.name
+        return self.written_to.name
 
     @property
     def folder(self) -> bool:
@@ -58,6 +75,9 @@ class RunFile:
             "at": self.at,
             "folder": self.folder,
             "global_step": self.global_step,
+            "sha256": self.sha256,
+            "written_to": str(self.written_to),
+            "kept": self.kept,
         }
 
     def zip_chunks(self) -> Iterator[bytes]:
@@ -99,34 +119,88 @@ class _Outlet(io.RawIOBase):
         return data
 
 
-def _file(entry: Entry) -> RunFile | None:
-    kind = _KINDS.get(entry.body["type"])
-    if kind is None or not entry.body.get("path"):
+@dataclass(frozen=True)
+class MissingFile:
+    """A file that a run made and that can't be obtained any more, with the reason."""
+
+    id: str
+    kind: str
+    name: str
+    at: float
+    global_step: int
+    why: str
+
+
+def _file(entry: Entry, run_folder: Path, records: Records, *, thorough: bool) -> RunFile | MissingFile | None:
+    begun = record_of_event(entry.body)
+    if begun is None:
         return None
-    if kind == "save" and entry.body.get("final"):
-        kind = "model"
-    path = Path(entry.body["path"])
+    record, written_to = records.get(begun.key), Path(begun.path)
+    kept = run_folder / record.kept if record and record.kept else kept_path(run_folder, begun.path, begun.at)
+    file_id, kind, at, step = str(entry.seq), begun.kind, begun.at, begun.global_step
+    for path in (kept, written_to):  # what is kept is never replaced while it is read
+        if _is_it(path, entry.body, record, kept=path is kept, thorough=thorough):
+            return RunFile(file_id, kind, path, at, step, written_to, record.sha256 if record else "", kept.exists())
+    replaced = written_to.exists() or kept.exists()
+    why = f"{written_to} was changed or replaced after this run wrote it." if replaced else f"{written_to} was deleted."
+    return MissingFile(file_id, kind, written_to.name, at, step, why)
+
+
+def _is_it(path: Path, body: dict[str, Any], record: FileRecord | None, *, kept: bool, thorough: bool) -> bool:
     if not path.exists():
-        return None
-    return RunFile(str(entry.seq), kind, path, float(entry.body["at"]), int(entry.body.get("global_step", 0)))
+        return False
+    if record is None:
+        return kept or plausible(path, body)
+    if record.kind == "backup":  # named by its time, and never replaced
+        return True
+    return holds(path, record, moved=kept, thorough=thorough)
+
+
+Records = Mapping[tuple[str, float], FileRecord]
+
+
+def all_files(journal: Journal) -> list[RunFile | MissingFile]:
+    """Return what the events name, in order: of each path the newest event, and earlier ones that are kept."""
+    run_folder = journal.path.parent
+    records = read_records(run_folder)
+    found: dict[Path, RunFile | MissingFile] = {}
+    for entry in journal.since(0, journal.length(), only=KINDS):
+        file = _file(entry, run_folder, records, thorough=False)
+        if file is not None:
+            place = file.path if isinstance(file, RunFile) else Path(entry.body["path"])
+            found.pop(place, None)
+            found[place] = file
+    return list(found.values())
+
+
+def kept_or_original(run_folder: Path, path: str, at: float) -> str | None:
+    """Return where a model is, without reading it: at its original place, in the run's folder, or nowhere any more."""
+    record = read_records(run_folder).get((path, at))
+    kept = run_folder / record.kept if record and record.kept else kept_path(run_folder, path, at)
+    if record is None:
+        return path if Path(path).exists() else str(kept) if kept.exists() else None
+    if holds(Path(path), record, thorough=False):
+        return path
+    return str(kept) if holds(kept, record, moved=True, thorough=False) else None
 
 
 def run_files(journal: Journal) -> list[RunFile]:
-    """The files that the events name and that are still there, the newest event of each path, in order."""
-    files: dict[Path, RunFile] = {}
-    for file in filter(None, map(_file, journal.since(0, journal.length(), only=_KINDS))):
-        files.pop(file.path, None)
-        files[file.path] = file
-    return list(files.values())
+    """Return the files that the events name and that can be obtained, in order."""
+    return [file for file in all_files(journal) if isinstance(file, RunFile)]
 
 
 def find_file(journal: Journal, file_id: str) -> RunFile:
-    """The file that the event of number ``file_id`` names.
+    """Return the file that the event of number ``file_id`` names.
 
-    :raises RunNotFoundError: when it names none, or the file is gone.
+    :raises RunNotFoundError: when it names none, or its bytes can't be obtained any more.
     """
+    why = "the run's events name none."
     if file_id.isdigit() and 0 < int(file_id) < 10**12:
         entries = journal.since(int(file_id) - 1, 1)
-        if entries and entries[0].seq == int(file_id) and (file := _file(entries[0])):
-            return file
-    raise RunNotFoundError(f"The run has no file {file_id!r}, or it was deleted", value=file_id)
+        if entries and entries[0].seq == int(file_id):
+            run_folder = journal.path.parent
+            file = _file(entries[0], run_folder, read_records(run_folder), thorough=True)
+            if isinstance(file, RunFile):
+                return file
+            why = file.why if file else why
+    raise RunNotFoundError(f"The run has no file {file_id!r}: {why}", value=file_id)

@@ -29,7 +29,7 @@ from onetrainer_gradio.service.process import ProcessIdentity, boot_id
 from onetrainer_gradio.service.recorder import Recorder
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.view import THREAD_NOTE
-from onetrainer_gradio.service.worker import TOKEN_VARIABLE, load_run, with_token
+from onetrainer_gradio.service.worker import TOKEN_VARIABLE, load_run, preparation, with_token
 
 # How long a run folder may stand without its keeper's name in it: the panel was killed between the two.
 GRACE_S = 10.0
@@ -241,7 +241,8 @@ class ThreadRun:
         with (self.run.folder / "console.log").open("a", encoding="utf-8") as console:
             config = with_token(config, self._token)
             stays = self._warm if options.keep_loaded_s else None
-            carry_out(options.backend, config, self._recorder, self._control, options, console=console, warm=stays)
+            before = preparation(self.run.folder, config, self._recorder)
+            carry_out(options.backend, config, self._recorder, self._control, options, console=console, warm=stays, before=before)
         self._loaded_until = time.time() + (options.keep_loaded_s or 0.0)
         self._recorder.close()
         self._notify()

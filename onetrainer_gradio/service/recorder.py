@@ -23,6 +23,7 @@ from onetrainer_gradio.events import (
 )
 from onetrainer_gradio.service.companion import note_companion
 from onetrainer_gradio.service.control import unanswered
+from onetrainer_gradio.service.file_preserver import FilePreserver
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.metrics import MetricsWriter
@@ -31,6 +32,8 @@ FLUSH_EVERY_S = 0.2
 PROGRESS_EVERY_S = 0.2
 ROWS_KEPT_WITHOUT_DISK = 100_000
 LAST_TRY_S = 5.0
+# Whoever reads of a run's end finds its files recorded, unless they are so large that reading them takes longer.
+SETTLE_S = 2.0
 
 
 class Recorder:
@@ -53,6 +56,7 @@ class Recorder:
         self._folder = folder
         self._journal = Journal(folder / "journal.jsonl")
         self._metrics = MetricsWriter(folder / "metrics.bin")
+        self._files = FilePreserver(folder)
         self._received = received
         self._notify = notify
         self._clock = clock
@@ -94,6 +98,7 @@ class Recorder:
             if isinstance(event, RunEnded):
                 self._end(event)
                 return
+            self._files.take(event)  # before anybody reads of the file
             self._waiting.append(event)
             self.flush(force=isinstance(event, PhaseChanged))
 
@@ -121,6 +126,7 @@ class Recorder:
 
     def close(self) -> None:
         """Write what waits and let go of the files; an end that waits for the disk is left to whoever finishes the run."""
+        self._files.close()
         with self._lock:
             self.flush()
             self._journal.close()
@@ -143,6 +149,7 @@ class Recorder:
         return True
 
     def _end(self, event: RunEnded) -> None:
+        self._files.settle(SETTLE_S)
         give_up_at = self._clock() + self._last_try_s
         with FolderLock(self._folder):
             self._waiting.extend(unanswered(self._received(), self._answered, event.reason))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import shutil
 import threading
@@ -18,18 +19,22 @@ from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
 from onetrainer_gradio.events import CommandAnswered, Progressed, tag
-from onetrainer_gradio.service.artifacts import RunFile, find_file, run_files
+from onetrainer_gradio.service.artifacts import MissingFile, RunFile, all_files, find_file, kept_or_original, run_files
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
 from onetrainer_gradio.service.control import CommandFolder
+from onetrainer_gradio.service.file_preserver import FilePreserver, freed_bytes
+from onetrainer_gradio.service.file_records import kept_path
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.metrics import MetricsReader
 from onetrainer_gradio.service.view import SPEED_UPDATES, RunView
 
 _RUN_ID = re.compile(r"^\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}-[0-9a-f]{4}$")
+_LOG = logging.getLogger(__name__)
 _LOG_BYTES = 64 << 10
 _PAGE = 2000
-_SUMMARY_VERSION = 2
+_SUMMARY_VERSION = 3
+DELETED = ".deleted-"
 _STAMP = "%Y-%m-%d_%H-%M-%S"
 
 
@@ -106,7 +111,10 @@ class Run:
         with self._lock:
             self._catch_up()
             self._view.stop_asked = self._view.stop_asked or (self.folder / "stops.jsonl").exists()
-            return self._view.state()
+            state, saved = self._view.state(), self._view.final_saved
+        if saved is not None:
+            state["final_model"] = kept_or_original(self.folder, saved.path, saved.at)
+        return state
 
     def answer(self, command_id: str) -> CommandAnswered | None:
         """The answer to a command, None while there is none."""
@@ -171,7 +179,30 @@ class Run:
             "active": state["is_training"],
             "global_step": state["progress"]["global_step"],
             **{key: state[key] for key in _IN_SUMMARY},
+            "final_model": self._kept_model() or state["final_model"],
         }
+
+    def _kept_model(self) -> str:
+        """Return where the run keeps its final model: unlike the output file, that is true as long as there is the run."""
+        saved = self._view.final_saved
+        kept = kept_path(self.folder, saved.path, saved.at) if saved is not None else None
+        return str(kept) if kept is not None and kept.exists() else ""
+
+    def complete_files(self, stop: threading.Event) -> None:
+        """Keep what the run's own process didn't get to, as after a kill; record it in the background until ``stop`` is set."""
+        preserver = FilePreserver(self.folder)
+        try:
+            preserver.complete(self.journal)
+        except OSError as error:
+            _LOG.warning("The files of the run %s can't be recorded: %s", self.id, error)
+
+        def record() -> None:
+            while not preserver.settle(0.5) and not stop.is_set():
+                continue
+            preserver.close()
+
+        if not preserver.settle(0.0):
+            threading.Thread(target=record, name=f"files-{self.id}", daemon=True).start()
 
     def metrics_series(
         self,
@@ -206,6 +237,16 @@ class Run:
         """Models, backups and samples that the run's own events name."""
         return [file.as_dict() for file in run_files(self.journal)]
 
+    def files_and_missing(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return ``files``, and the models and saves that were replaced or deleted after the run wrote them, with the reason."""
+        found = all_files(self.journal)
+        missing = [asdict(file) for file in found if isinstance(file, MissingFile) and file.kind in ("model", "save")]
+        return [file.as_dict() for file in found if isinstance(file, RunFile)], missing
+
+    def freed_by_delete(self) -> tuple[int, int]:
+        """Return how many bytes deleting the run frees, and how many of them are kept files that exist nowhere else."""
+        return freed_bytes(self.folder)
+
     def open_file(self, file_id: str) -> RunFile:
         """One of ``files``.
 
@@ -224,6 +265,8 @@ _IN_SUMMARY = (
     "smooth_loss",
     "samples",
     "final_model",
+    "final_model_file",
+    "final_model_title",
     "started_at",
     "ended_at",
     "elapsed_s",
@@ -300,8 +343,10 @@ class RunStore:
         """The runs in short, newest first."""
         return [run.summary() for run in self.all()]
 
-    def delete(self, run_id: str) -> None:
-        """Delete the folder of an ended run; what lies in its workspace stays.
+    def delete(self, run_id: str) -> int:
+        """Delete the folder of an ended run with the files that it keeps, and return how many bytes that frees.
+
+        The files at their original places stay: those in the workspace, and the output file.
 
         :raises RunNotFoundError: when there is none of that id.
         :raises RunConflictError: when it has not ended.
@@ -312,5 +357,11 @@ class RunStore:
         run.journal.close()
         with self._lock:
             self._known.pop(run_id, None)
+        freed, _ = run.freed_by_delete()
         with told_as_storage_error(f"The folder of the run {run_id}"):
-            shutil.rmtree(run.folder)
+            # out of the list at once, and out of reach of whoever still writes records by its path
+            aside = self.folder / f"{DELETED}{run_id}"
+            run.folder.rename(aside)
+            for folder in self.folder.glob(f"{DELETED}*"):  # also what a kill left of an earlier one
+                shutil.rmtree(folder)
+        return freed

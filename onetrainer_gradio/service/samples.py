@@ -8,6 +8,7 @@ from typing import Any
 
 from onetrainer_gradio.errors import RunNotFoundError, SampleNotFoundError
 from onetrainer_gradio.events import SampleMade, tag
+from onetrainer_gradio.service.artifacts import find_file
 from onetrainer_gradio.service.runs import RunStore
 
 THUMBNAIL_WIDTHS = (128, 256, 384, 512, 768)
@@ -83,11 +84,11 @@ class SampleStore:
 
         :raises SampleNotFoundError: when there is none of that id, or its file is gone.
         """
-        _, _, body = self._event(sample_id)
-        path = Path(body["path"])
-        if not path.is_file():
-            raise SampleNotFoundError(f"The picture of sample {sample_id} was deleted", value=sample_id)
-        return path
+        run_id, seq, _ = self._event(sample_id)
+        try:
+            return find_file(self._runs.get(run_id).journal, str(seq)).path
+        except RunNotFoundError as error:
+            raise SampleNotFoundError(f"The image of sample {sample_id} was deleted", value=sample_id) from error
 
     def thumbnail(self, sample_id: str, width: int = 256) -> Path:
         """A small WebP of the picture, made on first use; ``width`` is rounded up to one of a few.

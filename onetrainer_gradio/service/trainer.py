@@ -73,6 +73,7 @@ class TrainerService:
         self._initialized: tuple[TrainConfig, RunOptions] | None = None
         self._opened = False
         self._closed = False
+        self._closing = threading.Event()
         self.feed = Feed(self._snapshot)
         self.secrets = SecretStore(data / "secrets.json")
         sources = Sources(settings.checkouts, usual_places if settings.find_checkouts else tuple)
@@ -117,6 +118,8 @@ class TrainerService:
                 self._take_up(run)
             if self._current is not None and self._carrier is None:
                 self._see_off(self._current)
+            for run in {run.id: run for run in (self._current, *unfinished) if run is not None and run.ended()}.values():
+                run.complete_files(self._closing)
         self._offer_their_presets()
         self.checkouts.read_all()
         self.system.start()
@@ -149,6 +152,7 @@ class TrainerService:
             if self._closed:
                 return
             self._closed = True
+            self._closing.set()
             carrier = self._carrier
         if carrier is not None:
             carrier.close()
@@ -242,8 +246,10 @@ class TrainerService:
         options = options.model_copy(update={"resume_from": str(file.path), "resumes_run": run_id, "max_steps": limit})
         return self.start(config, options)
 
-    def delete_run(self, run_id: str) -> None:
-        """Delete the folder of an ended run; what lies in its workspace stays. What it left loaded goes first.
+    def delete_run(self, run_id: str) -> int:
+        """Delete the folder of an ended run with the files that it keeps, and return how many bytes that frees.
+
+        The files in its workspace and the output file stay. What it left loaded goes first.
 
         :raises RunNotFoundError: when there is none of that id.
         :raises RunConflictError: when it, or its process, has not ended.
@@ -259,7 +265,7 @@ class TrainerService:
                 )
             self._follower.wake()
             self._follower.wait(0.1)
-        self.runs.delete(run_id)
+        return self.runs.delete(run_id)
 
     def _refuse_start_if_busy(self) -> None:
         state = self.get_state()
@@ -354,6 +360,7 @@ class TrainerService:
     def _gone(self, carrier: Carrier) -> None:
         if carrier.run.folder.is_dir():  # it was deleted while its process waited, perhaps
             carrier.run.summary()  # keeps it, while everything is read already
+            carrier.run.complete_files(self._closing)
         with self._lock:
             if self._carrier is carrier:
                 self._carrier = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from onetrainer_gradio.events import (
     CommandAnswered,
+    EndReason,
     Event,
     ModelSaved,
     PhaseChanged,
@@ -46,6 +47,14 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def model_title(step: int, total: int, reason: EndReason | None) -> str:
+    """Return what to call the model that a run saved at its end: a run that didn't reach its last step has no final model."""
+    if reason in (None, "completed") or not total or step >= total:
+        return f"Final model, step {step}"
+    verb = "Stopped" if reason == "stopped" else "Ended"
+    return f"{verb} at step {step} of {total}: model so far"
+
+
 class RunView:
     """The fold of a run's events and rows. Not thread safe: its owner holds a lock."""
 
@@ -69,9 +78,11 @@ class RunView:
         self.warning: str | None = None
         self.answers: dict[str, CommandAnswered] = {}
         self.samples = 0
-        self.final_model = ""
+        self.final_saved: ModelSaved | None = None
+        self.final_file = 0
         self.resumed_step: int | None = None
         self.seq = 0
+        self._at = 0
         self.row = 0
         self._last: Sequence[float] = ()
         self._recent: list[tuple[float, float, float, float]] = []
@@ -79,7 +90,7 @@ class RunView:
 
     def apply(self, event: Event | None, seq: int) -> None:
         """Take in the event on line ``seq``."""
-        self.seq = max(self.seq, seq)
+        self.seq, self._at = max(self.seq, seq), seq
         fold = _FOLDS.get(type(event))
         if event is not None and fold is not None:
             fold(self, event)
@@ -172,12 +183,19 @@ class RunView:
             "ended_at": ended.at if ended else None,
             "elapsed_s": max(0.0, until - self.started_at) if self.started_at else None,
             "samples": self.samples,
-            "final_model": self.final_model or None,
+            "final_model": self.final_saved.path if self.final_saved else None,
+            "final_model_file": str(self.final_file) if self.final_saved else None,
+            "final_model_title": self._model_title(total),
             "warnings_count": self.warnings,
             "warning": self.warning,
             "seq": self.seq,
             "row": self.row,
         }
+
+    def _model_title(self, total: int) -> str | None:
+        if self.final_saved is None:
+            return None
+        return model_title(self.final_saved.global_step, total, self.ended.reason if self.ended else None)
 
     def _start_step(self) -> int | None:
         if self.planned is not None:
@@ -214,7 +232,7 @@ class RunView:
 
     def _saved(self, event: ModelSaved) -> None:
         if event.final:
-            self.final_model = event.path
+            self.final_saved, self.final_file = event, self._at
 
     def _warned(self, event: Warned) -> None:
         self.warnings += 1

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -22,11 +23,12 @@ from onetrainer_gradio.backends.warm import Warm
 from onetrainer_gradio.config.documents import from_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.events import Outcome
+from onetrainer_gradio.events import Emit, Outcome, PhaseChanged
 from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import UNRECORDED_COMPLETED, UNRECORDED_FAILED, UNRECORDED_STOPPED
 from onetrainer_gradio.service.control import CommandFolder, FileControl
+from onetrainer_gradio.service.file_preserver import keep_before_replacing
 from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.recorder import Recorder
 
@@ -91,6 +93,15 @@ def with_token(config: TrainConfig, token: str) -> TrainConfig:
     return config.model_copy(update={"secrets": secrets})
 
 
+def preparation(folder: Path, config: TrainConfig, emit: Emit) -> Callable[[], None]:
+    """Return what a run does before its backend begins: keep what its destination holds of an earlier run."""
+
+    def say(text: str) -> None:
+        emit(PhaseChanged(phase="starting", detail=text))
+
+    return lambda: keep_before_replacing(folder, config, say)
+
+
 def work(folder: Path, warm: Warm) -> int:
     """Carry out the run of ``folder`` in this process and return the exit status that says how it ended.
 
@@ -103,7 +114,9 @@ def work(folder: Path, warm: Warm) -> int:
     pulse.start()
     try:
         stays = warm if options.keep_loaded_s else None
-        outcome = carry_out(options.backend, config, recorder, control, options, warm=stays)
+        outcome = carry_out(
+            options.backend, config, recorder, control, options, warm=stays, before=preparation(folder, config, recorder)
+        )
     finally:
         pulse.stop()
         recorder.close()

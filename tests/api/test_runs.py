@@ -127,7 +127,10 @@ def test_a_run_is_deleted_when_it_has_ended(panel):
     assert panel.client.delete(f"/api/runs/{run_id}").status_code == 409
     panel.client.post("/api/training/stop")
     panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 10)
-    assert panel.client.delete(f"/api/runs/{run_id}").json() == {"ok": True}
+    size = panel.client.get(f"/api/runs/{run_id}/files").json()["freed_bytes"]
+    answer = panel.client.delete(f"/api/runs/{run_id}").json()
+    assert answer == {"ok": True, "freed_bytes": size}
+    assert size > 0
     assert panel.client.get(f"/api/runs/{run_id}").status_code == 404
 
 

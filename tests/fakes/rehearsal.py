@@ -20,6 +20,7 @@ eat_die        take a command and end by SIGKILL before it is answered (1)
 nan_at         the loss of this step is not a number
 hold           wait at step N until the file ``go`` lies in the workspace
 print          print a line each so many steps
+weights        what the model file holds (weights)
 linger_s       seconds to stay after the end with a thread that does not end
 ============== ======================================================================================================
 """
@@ -267,8 +268,9 @@ class _Rehearsal:
         time.sleep(self.number("write_s", 0))
         path = Path(self.config.output_model_destination) if final else self.workspace / "save" / f"save-{self.step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"weights")
-        self.emit(ModelSaved(path=str(path), final=final, global_step=self.step, bytes=7))
+        weights = self.told.get("weights", "weights").encode()
+        path.write_bytes(weights)
+        self.emit(ModelSaved(path=str(path), final=final, global_step=self.step, bytes=len(weights)))
         if not final:
             self.after()
         return str(path)
