@@ -29,33 +29,65 @@ function look(root) {
   for (const place of root.querySelectorAll?.('[data-og]') || []) fill(place);
 }
 
-function tabButtons() {
-  return [...document.querySelectorAll('#og-tabs > .tab-wrapper [role=tab]')];
-}
+const strip = () => document.querySelector('#og-tabs > .tab-wrapper');
 
-/** Open a tab by its name, as a link on the page or the address does. */
+/** Open a tab by its name, as a link on the page or the address does. Where the window is narrow, Gradio puts tabs into a menu. */
 function openTab(name) {
-  tabButtons()[TABS.indexOf(name)]?.click();
+  const menu = [...strip()?.querySelectorAll('.overflow-dropdown button') || []];
+  (strip()?.querySelector(`[role=tab][data-tab-id=${name}]`) || menu.find((node) => node.textContent.trim().toLowerCase() === name))?.click();
 }
 
-let opened = false;
-function followAddress() {
-  if (opened || tabButtons().length < TABS.length) return;
-  opened = true;
-  const wanted = location.hash.slice(1);
-  if (TABS.includes(wanted)) openTab(wanted);
+// ---- the address names the open tab: a reload, a link, Back and Forward come to it
+
+let current = '';
+let seeking = false; // a link to a setting scrolls by itself
+const places = new Map(); // tab -> how far it was scrolled
+
+/** The tab that an address names; the first one when it names none. */
+const tabOf = (hash) => (TABS.includes(hash.slice(1)) ? hash.slice(1) : TABS[0]);
+
+/** Scroll to where a tab was left, once it is as long as it was. */
+function scrollBack(name, to, frames = 60) {
+  if (name !== current) return;
+  scrollTo(0, to);
+  if (frames && scrollY < to - 1) requestAnimationFrame(() => scrollBack(name, to, frames - 1));
+}
+
+/** What Gradio shows now, however it came to that: by a click, a key, or its menu of tabs that have no room. */
+function follow() {
+  const name = strip()?.querySelector('[role=tab][aria-selected=true]')?.dataset.tabId;
+  if (!TABS.includes(name) || name === current) return;
+  const before = current;
+  current = name;
+  if (before) {
+    if (tabOf(location.hash) !== name) history.pushState(null, '', `#${name}`);
+    if (!seeking) scrollBack(name, places.get(name) || 0);
+  }
+  seeking = false;
+  document.dispatchEvent(new CustomEvent('og-tab', { detail: name }));
+}
+
+function begin() {
+  if (current) return;
+  follow();
+  if (!current) return;
+  history.scrollRestoration = 'manual';
+  new MutationObserver(follow).observe(strip(), { subtree: true, childList: true, attributeFilter: ['aria-selected'] });
+  openTab(tabOf(location.hash));
 }
 
 new MutationObserver((changes) => {
   for (const change of changes) for (const node of change.addedNodes) if (node.nodeType === 1) look(node);
-  followAddress();
+  begin();
 }).observe(document.documentElement, { childList: true, subtree: true });
 look(document.documentElement);
 
-// The address names the open tab, so that a reload or a link comes back to it.
+// not by scroll events: the page is scrolled as well when a long tab makes way for a short one
+const leave = () => places.set(current, scrollY);
+document.addEventListener('click', leave, true);
+window.addEventListener('popstate', () => { leave(); openTab(tabOf(location.hash)); });
+
 document.addEventListener('click', (event) => {
-  const at = tabButtons().indexOf(event.target.closest?.('[role=tab]'));
-  if (at >= 0) history.replaceState(null, '', `#${TABS[at]}`);
   const link = event.target.closest?.('[data-og-tab]');
   if (link) { event.preventDefault(); openTab(link.dataset.ogTab); }
   const setting = event.target.closest?.('[data-og-setting]');
@@ -63,11 +95,11 @@ document.addEventListener('click', (event) => {
     event.preventDefault();
     // the form may not be there yet: it looks here when it comes
     sessionStorage.setItem('og-find', setting.dataset.ogSetting);
+    seeking = current !== 'configuration';
     openTab('configuration');
     document.dispatchEvent(new CustomEvent('og-find'));
   }
 });
-window.addEventListener('hashchange', () => { if (TABS.includes(location.hash.slice(1))) openTab(location.hash.slice(1)); });
 
 connect();
 MODULES.form(); // it asks for the settings while Gradio is still building the page

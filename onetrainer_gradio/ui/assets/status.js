@@ -139,6 +139,7 @@ export function mount(place) {
       const reason = offline ? 'The connection to the panel is lost.' : now.why?.[key] || '';
       if (node.title !== reason) node.title = reason;
     }
+    document.getElementById('og-controls')?.toggleAttribute('data-active', Boolean(now.is_training));
     const pauseShown = !now.paused;
     show(document.getElementById('og-pause') || el('i'), pauseShown);
     show(document.getElementById('og-resume') || el('i'), !pauseShown);

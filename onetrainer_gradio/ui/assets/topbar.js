@@ -1,7 +1,7 @@
 // The line at the top: what the run does, whether the page is connected, light or dark; and the banner when it is not.
 
 import { api, on, store, url } from './live.js';
-import { button, el, format, icon, say, show } from './dom.js';
+import { button, el, format, icon, say, show, toast } from './dom.js';
 import { describe } from './words.js';
 
 const GRACE_MS = 1200; // a reconnect that quick is no news
@@ -15,16 +15,38 @@ export function mount(place) {
   const spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
   const banner = el('div', { class: 'og-banner', role: 'alert', hidden: true });
   const leave = button('Sign out', { icon: 'leave', kind: 'quiet small', title: 'Sign out of this panel', hidden: true, onclick: signOut });
+  const stopButton = button('Stop', { kind: 'small og-topstop', hidden: true, onclick: stop });
   const themeButton = button('', { title: 'Switch between light and dark', kind: 'quiet', onclick: switchTheme });
 
   place.append(
     el('header', { class: 'og-topbar' },
       el('span', { class: 'og-brand' }, mark(), el('span', { text: 'OneTrainer' }), el('span', { class: 'og-brand-more', text: 'panel' })),
       el('span', { class: 'og-topstate' }, badge, line),
-      link, leave, themeButton,
+      stopButton, link, leave, themeButton,
       el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, bar)),
     banner, spoken,
   );
+
+  stay(place);
+
+  async function stop() {
+    try {
+      await api('POST', store.state?.stop ? 'api/training/stop?now=true' : 'api/training/stop', {});
+    } catch (error) {
+      toast(error.message, 'bad');
+    }
+  }
+  /** Stop on every tab: on the Training tab it is among the buttons there. */
+  function allow() {
+    const now = store.state;
+    const there = document.getElementById('og-stop')?.checkVisibility();
+    const offline = store.connection !== 'live';
+    show(stopButton, Boolean(now?.is_training) && !there);
+    say(stopButton.firstElementChild, now?.stop ? 'Stop now' : 'Stop');
+    stopButton.disabled = offline || !now?.can?.stop;
+    stopButton.title = offline ? 'The connection to the panel is lost.' : now?.why?.stop || '';
+  }
+  document.addEventListener('og-tab', allow);
 
   async function signOut() {
     await api('POST', 'api/logout').catch(() => {}); // not reached: the login page says so
@@ -64,6 +86,7 @@ export function mount(place) {
     bar.style.width = `${words.fraction * 100}%`;
     show(bar.parentNode, words.active);
     if (words.label !== said) { said = words.label; say(spoken, `Run: ${words.label}`); }
+    allow();
     document.title = words.active ? `${words.percent} ${words.label} – OneTrainer panel` : 'OneTrainer panel';
   }
 
@@ -72,6 +95,7 @@ export function mount(place) {
   let wasLost = false;
   function connection(now) {
     clearTimeout(timer);
+    allow();
     link.dataset.state = now;
     link.setAttribute('aria-label', { live: 'Connected', lost: 'Not connected', connecting: 'Connecting' }[now]);
     link.title = now === 'live' && store.via === 'polling' ? 'Connected (by polling)' : link.getAttribute('aria-label');
@@ -96,6 +120,19 @@ export function mount(place) {
   on('connection', connection);
   connection(store.connection);
   state();
+}
+
+/** Keep what sticks to the top in view: below a banner that comes and goes, and with an on-screen keyboard. */
+function stay(place) {
+  const { style } = document.documentElement;
+  new ResizeObserver(() => style.setProperty('--og-top', `${place.offsetHeight}px`)).observe(place);
+  // Browsers that know this make the page shorter for the keyboard; the others move what is seen over the page
+  const meta = document.querySelector('meta[name=viewport]');
+  if (meta) meta.content = 'width=device-width, initial-scale=1, interactive-widget=resizes-content';
+  const seen = window.visualViewport;
+  const shift = () => style.setProperty('--og-shift', `${seen.scale > 1.01 ? 0 : Math.max(0, Math.round(seen.offsetTop))}px`);
+  seen?.addEventListener('resize', shift);
+  seen?.addEventListener('scroll', shift);
 }
 
 function mark() {
