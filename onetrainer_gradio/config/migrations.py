@@ -227,6 +227,12 @@ def _climb(document: Document, version: int, steps: tuple[Migration, ...]) -> Do
 
 
 def looks_like_version_0(document: Document) -> bool:
-    """Whether a document without a version is one of the oldest files, and not a preset that names only what it changes."""
+    """Whether a document without a version is one of the oldest files, and not a preset that names only what it changes.
+
+    The oldest files name the optimizer by a text. Presets with an ``optimizer`` object and flat keys beside it are of a later
+    time; OneTrainer lays them over its defaults and ignores the flat keys.
+    """
+    if isinstance(document.get("optimizer"), Mapping):
+        return False
     flat = any(key in _PART_OF_FLAT_KEY or (key.startswith("optimizer_") and key != "optimizer_defaults") for key in document)
     return flat or isinstance(document.get("optimizer"), str)

@@ -16,8 +16,8 @@ _T = ModelType
 # Formats that are folders; every other one is a single .safetensors file.
 FOLDER_FORMATS = frozenset({ModelFormat.DIFFUSERS})
 
-# Samplers that can be chosen for models that predict noise; flow models have one of their own.
-SAMPLERS = tuple(item for item in NoiseScheduler if item not in (NoiseScheduler.DPMPP, NoiseScheduler.DPMPP_SDE))
+# Samplers for models that predict noise; flow models have their own. DPMPP and DPMPP_SDE are in OneTrainer's code, not in its UI.
+SAMPLERS = tuple(NoiseScheduler)
 
 
 @dataclass(frozen=True)

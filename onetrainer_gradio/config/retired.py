@@ -12,6 +12,7 @@ from onetrainer_gradio.errors import Finding
 # path -> names that OneTrainer knew once and has dropped; it takes the default in their place
 RETIRED_NAMES = {
     "attention_mechanism": ("DEFAULT", "XFORMERS"),
+    "learning_rate_scheduler": ("constant",),
     "output_model_format": ("CKPT",),
     "optimizer.optimizer": ("SIMPLIFIED_AdEMAMix", "LION_PRODIGY_ADV"),
 }

@@ -55,6 +55,12 @@ def test_good_settings_have_no_findings(place):
     assert findings(place, OTHER_MODEL, {"learning_rate_warmup_steps": 0.1}) == ()
 
 
+@pytest.mark.parametrize("sampler", ["DPMPP", "DPMPP_SDE"])
+def test_samplers_that_only_the_code_of_onetrainer_has_are_no_mistake(place, sampler):
+    """Its UI doesn't list them, and both engines have them."""
+    assert findings(place, {"samples.0.noise_scheduler": sampler}) == ()
+
+
 # (code, severity, setting, changes)
 CASES = [
     ("nothing-trained", "error", "unet.train", {"unet.train": False, "text_encoder.train": False}),

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.documents import from_document, to_document
 from onetrainer_gradio.config.migrations import CONCEPT_MIGRATIONS, TRAIN_MIGRATIONS, looks_like_version_0, migrate
 from onetrainer_gradio.errors import ConfigInvalidError
 
@@ -125,6 +125,30 @@ def test_a_file_without_version_is_a_preset_unless_its_keys_are_the_oldest():
     assert not looks_like_version_0({"optimizer": {"optimizer": "ADAM"}, "optimizer_defaults": {}, "noising_weight": 1.0})
     config, _ = from_document({"noising_weight": 1.0, "output_model_format": "SAFETENSORS"})
     assert (config.timestep_distribution, config.output_model_format) == ("UNIFORM", "SAFETENSORS")
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        {"unet_weight_dtype": "FLOAT_16", "weight_dtype": "BFLOAT_16"},
+        {"train_text_encoder_epochs": 30, "train_unet_epochs": 100_000, "decoder_weight_dtype": "FLOAT_16"},
+        {"decoder_model_name": "somebody/something", "effnet_encoder_model_name": "TODO"},
+        {"optimizer_learning_rate": 1.0, "prior_learning_rate": 2.0},
+    ],
+)
+@pytest.mark.parametrize("optimizer", [{"optimizer": "ADAFACTOR"}, {"__version": 0, "optimizer": "ADAFACTOR", "beta1": None}])
+def test_a_preset_with_an_optimizer_object_and_flat_keys_is_laid_over_the_defaults(flat, optimizer):
+    """As OneTrainer reads it: what it names by today's names counts, the flat keys are kept, reported and used by nothing."""
+    named = {"model_type": "STABLE_CASCADE_1", "resolution": "1024", "output_dtype": "BFLOAT_16", "optimizer": optimizer}
+    config, findings = from_document({**named, **flat})
+    plain, _ = from_document(named)
+    document, expected = (to_document(each, packed=True) for each in (config, plain))
+    assert {key: document[key] for key in expected if key != "embedding"} == {
+        key: value for key, value in expected.items() if key != "embedding"
+    }
+    assert config.optimizer.optimizer == "ADAFACTOR"
+    assert {finding.path for finding in findings} == set(flat)
+    assert {finding.severity for finding in findings} == {"warning"}
 
 
 def test_old_concepts_are_migrated_inside_a_file():
