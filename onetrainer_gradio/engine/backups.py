@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.documents import plain, to_document
+from onetrainer_gradio.config.model_files import damage
 from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.engine import optimizers
 from onetrainer_gradio.engine.ema import MovingAverage
@@ -136,16 +138,21 @@ def read_state(backup: Path) -> TrainState:
         ) from error
 
 
-def read_tensors(file: Path) -> dict[str, Any] | None:
-    """The content of an optimizer.pt or ema.pt; None when there is none.
+def read_tensors(file: Path, *entries: str) -> dict[str, Any] | None:
+    """The content of an optimizer.pt or ema.pt, which has these ``entries``; None when there is none.
 
     :raises BackupMismatchError: when it is damaged.
     """
     if not file.is_file():
         return None
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise BackupMismatchError(
-            f"The backup is damaged: '{file}' cannot be read ({error}).", change="go on from another backup"
-        ) from error
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    # what torch raises for a file of another kind is text for programmers; the file itself shows more
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, UnpicklingError) as error:
+        what = damage(file) or "is not a file that PyTorch wrote, or not a whole one"
+        raise BackupMismatchError(f"The backup is damaged: '{file}' {what}.", change="resume from another backup") from error
+    lacking = [name for name in entries if not isinstance(content, dict) or name not in content]
+    if lacking:
+        what = f"does not hold what a {file.name} holds ({', '.join(lacking)})"
+        raise BackupMismatchError(f"The backup is damaged: '{file}' {what}.", change="resume from another backup")
+    return content  # type: ignore[no-any-return]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from onetrainer_gradio.errors import BackupMismatchError
+
 
 @dataclass
 class MovingAverage:
@@ -59,5 +61,17 @@ class MovingAverage:
         return {"decay": self.max_decay, "ema_parameters": self.averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over the averages of a backup."""
+        """Takes over the averages of a backup.
+
+        :raises BackupMismatchError: when they belong to other weights.
+        """
+        found, own = [[tuple(tensor.shape) for tensor in some] for some in (state["ema_parameters"], self.parameters)]
+        if found != own:
+            raise BackupMismatchError(
+                f"The EMA weights of the backup belong to other weights than those that are trained "
+                f"({len(found)} tensors, and {len(own)} are trained).",
+                path="layer_filter",
+                expected="the layers and the rank that the backup was made with",
+                change="layer_filter, lora_rank or what is trained",
+            )
         self.averages = [tensor.to(self.device) for tensor in state["ema_parameters"]]

@@ -202,13 +202,13 @@ class Training:
 
     def resume(self, backup: Path) -> None:
         """Takes over optimizer, average and loss scaler of a backup; weights and state are there already."""
-        saved = read_tensors(backup / OPTIMIZER)
+        saved = read_tensors(backup / OPTIMIZER, "state", "param_groups")
         if saved is None:
             text = f"The backup '{backup}' holds no optimizer state; it starts anew."
             self.voice.warn(Warned(code="no_optimizer_state", message=text, path=str(backup)))
         else:
             optimizers.load_state(self.optimizer, saved, self.config, self.method.groups())
-        averages = read_tensors(backup / EMA)
+        averages = read_tensors(backup / EMA, "ema_parameters")
         if self.ema is not None and averages is not None:
             self.ema.load_state_dict(averages)
         if self.scaler.is_enabled() and self.state.loss_scale is not None:

@@ -270,6 +270,7 @@ ELSEWHERE = {
     "disk-full",
     "disk-space",
     "list-file",
+    "model-file",
     "onetrainer-crash",
     "onetrainer-ignores",
     "output-exists",

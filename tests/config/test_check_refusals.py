@@ -69,7 +69,7 @@ REFUSALS = [
             "optimizer.optimizer": "SCHEDULE_FREE_ADAMW",
             "layer_filter": "attention",
             "layer_filter_preset": "attn-only",
-            "effnet_encoder.model_name": "model/model_index.json",
+            "effnet_encoder.model_name": "model",
             "decoder.model_name": "model",
         },
     ),

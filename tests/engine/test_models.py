@@ -254,3 +254,33 @@ def test_fetching_tells_how_far_it_is_and_can_be_ended():
 
     with pytest.raises(StopAsked):
         told_to(stop)(total=10).update(1)
+
+
+def test_the_engine_says_the_same_of_a_file_as_the_check(configured, train, tmp_path):
+    """Base model and adapter: what the file is and what to choose, with no words of a library."""
+    from onetrainer_gradio.config.model_files import BASE, LORA, unfit
+    from tests.config.test_model_files import BROKEN, MISPLACED
+
+    cache = str(hub_cache(tmp_path / "huggingface"))
+    for setting, role in (("base_model_name", BASE), ("lora_model_name", LORA)):
+        wrong = {name: row[0] for name, row in MISPLACED.items() if role in row[1]}
+        for name, content in {**{name: row[0] for name, row in BROKEN.items()}, **wrong}.items():
+            file = tmp_path / name
+            file.write_bytes(content)
+            with pytest.raises(ModelFormatError) as raised:
+                train(configured(huggingface_cache_dir=cache, **{setting: str(file)}))
+            problem = unfit(file, role)
+            assert raised.value.path == setting
+            assert problem.what in raised.value.message
+            assert raised.value.change == problem.change
+
+
+def test_a_base_folder_with_a_pointer_instead_of_weights_is_named(configured, train, tmp_path):
+    """A repository that was cloned without its large files."""
+    from tests.config.test_model_files import LFS
+
+    folder = tmp_path / "model"
+    shutil.copytree(GOLDEN / "model", folder)
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(LFS)
+    with pytest.raises(ModelFormatError, match=r"component unet, which has the weight file .* Git LFS pointer"):
+        train(configured(base_model_name=str(folder)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from onetrainer_gradio.commands import BackupNow
-from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError
+from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError, ModelFormatError
 from onetrainer_gradio.events import BackupMade, Resumed
 from tests.engine.conftest import GOLDEN
 from tests.engine.recording import Desk, Recorder, after_step
@@ -143,3 +144,46 @@ def test_a_backup_of_onetrainer_is_continued(configured, train, recorded_tensors
     torch.save(state, backup / "optimizer" / "optimizer.pt")
     _, recorder = train(configured(), resume_from=str(backup))
     assert [step.global_step for step in recorder.steps] == [4, 5, 6]
+
+
+@pytest.mark.parametrize("name", ["optimizer/optimizer.pt", "ema/ema.pt", "lora/lora.safetensors"])
+@pytest.mark.parametrize("content", ["empty", "cut", "text", "code", "other"])
+def test_a_damaged_backup_is_named_without_words_of_a_library(configured, train, tmp_path, name, content):
+    """The file, what is wrong with it, and that another backup can be resumed; nothing of ``weights_only``."""
+    import torch
+
+    from tests.config.test_model_files import Runs, safetensors, torch_file
+
+    config = configured(epochs=1, backup_before_save=True, ema="CPU")
+    _, recorder = train(config)
+    backup = Path(recorder.of(BackupMade)[0].path)
+    whole = (backup / name).read_bytes()
+    other = tmp_path / "other.pt"
+    torch.save({"nothing": [1]}, other)
+    kept = {
+        "empty": b"",
+        "cut": whole[: len(whole) // 2],
+        "text": b"hello, this is no backup\n",
+        "code": torch_file(Runs()),
+        "other": safetensors("something") if name.startswith("lora") else other.read_bytes(),
+    }[content]
+    (backup / name).write_bytes(kept)
+    with pytest.raises((BackupMismatchError, ModelFormatError)) as raised:
+        train(config.model_copy(update={"epochs": 2}), resume_from=str(backup))
+    assert str(backup / name) in raised.value.message
+    assert not re.search(r"weights_only|Unpickl|torch\.|header|magic|Python", raised.value.message)
+    if content != "other" or not name.startswith("lora"):
+        assert raised.value.change == "resume from another backup"
+
+
+def test_an_average_of_other_weights_is_refused(configured, train):
+    """A backup whose EMA belongs to other layers does not become the average of these."""
+    import torch
+
+    config = configured(epochs=1, backup_before_save=True, ema="CPU")
+    _, recorder = train(config)
+    backup = Path(recorder.of(BackupMade)[0].path)
+    state = torch.load(backup / "ema" / "ema.pt")
+    torch.save({**state, "ema_parameters": state["ema_parameters"][:-1]}, backup / "ema" / "ema.pt")
+    with pytest.raises(BackupMismatchError, match="EMA weights of the backup"):
+        train(config.model_copy(update={"epochs": 2}), resume_from=str(backup))

@@ -66,6 +66,7 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     bases.single_file_base,
     bases.base_model,
     bases.pipeline,
+    bases.checkpoint_type,
     bases.parts_from_elsewhere,
     bases.adapters,
     bases.embeddings,

@@ -11,9 +11,17 @@ from onetrainer_gradio.config.base_models import BASE_MODELS
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
+from onetrainer_gradio.config.model_files import BASE, COMPONENT, EMBEDDING, LORA, PIPELINE, family_of, unfit
 from onetrainer_gradio.config.resolve import looks_like_hub_name
 from onetrainer_gradio.errors import Finding
 
+_EXPECTED = {
+    COMPONENT: "the file or folder of this component",
+    PIPELINE: "the file or folder of this component",
+    LORA: "a LoRA file or backup",
+    EMBEDDING: "an embedding file",
+}
+_FAMILY_NAMES = {"STABLE_DIFFUSION_XL": "SDXL", "STABLE_DIFFUSION_2": "SD2", "STABLE_DIFFUSION_1": "SD1.5"}
 SINGLE_FILES = (".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin")
 # A file of any other name may be a model: whoever loads it looks inside.
 _NO_MODELS = frozenset({".json", ".yaml", ".yml", ".toml", ".txt", ".md", ".csv", ".png", ".jpg", ".jpeg", ".webp", ".zip"})
@@ -85,14 +93,18 @@ def base_model(plan: Plan) -> Iterator[Finding]:
         )
         return
     path = plan.path(value)
+    problem = unfit(path, BASE, whole=_whole(plan), components=_of_base(plan))
     if os.path.isdir(path) and not any(os.path.isfile(path / index) for index in _INDEX_FILES):
-        message = f"{value} is a folder without model_index.json"
-        change = "choose the folder that holds model_index.json"
+        message = problem.about(value) if problem else f"{value} is a folder without model_index.json"
+        change = problem.change if problem else "choose the folder that holds model_index.json"
         yield found("base-model-folder", name, message, value=value, expected="a model in diffusers layout", change=change)
     elif os.path.isfile(path) and path.suffix.lower() in _NO_MODELS:
         message = f"{value} is a file of a kind that holds no model"
         expected = f"a folder in diffusers layout, or a file that ends in {', '.join(SINGLE_FILES)}"
         yield found("base-model-file", name, message, value=value, expected=expected, change="choose the model itself")
+    elif problem is not None:
+        expected = "a folder in diffusers layout or a checkpoint"
+        yield found("model-file", name, problem.about(value), value=value, expected=expected, change=problem.change)
     elif not os.path.exists(path) and not looks_like_hub_name(value) and not _elsewhere(plan, value):
         message = f"There is no model at {value}"
         yield found(
@@ -102,6 +114,34 @@ def base_model(plan: Plan) -> Iterator[Finding]:
         message = f"{value} is fetched from the hub, and Offline is on"
         change = "turn Offline off unless it was fetched before"
         yield found("offline-model", name, message, value=value, expected="a model on this machine", change=change)
+
+
+def _whole(plan: Plan) -> bool:
+    """Whether a single file has to hold every component: for these types nothing else is asked for the others."""
+    kind = plan.config.model_type.value
+    whole = kind.startswith(("STABLE_DIFFUSION_1", "STABLE_DIFFUSION_2", "STABLE_DIFFUSION_XL"))
+    return whole and not plan.config.vae.model_name
+
+
+def _of_base(plan: Plan) -> tuple[str, ...]:
+    """The components that are loaded from the base model, by their names in a folder in diffusers layout."""
+    return tuple(name for name in plan.loaded if not (name in plan.facts.replaceable and plan.at(f"{name}.model_name")))
+
+
+def checkpoint_type(plan: Plan) -> Iterator[Finding]:
+    """The tensor names of a checkpoint show what type of model it is."""
+    value = plan.config.base_model_name
+    family = family_of(plan.path(value)) if value else ""
+    if family and not plan.config.model_type.value.startswith(family):
+        named = _FAMILY_NAMES[family]
+        yield found(
+            "base-model-type",
+            "base_model_name",
+            f"{value} is a checkpoint of {named}, not of {plan.facts.label}",
+            value=value,
+            expected=f"a model of the type {plan.facts.label}",
+            change="choose another model type, or another base model",
+        )
 
 
 def pipeline(plan: Plan) -> Iterator[Finding]:
@@ -168,22 +208,22 @@ def parts_from_elsewhere(plan: Plan) -> Iterator[Finding]:
                 change="name it; the presets of this type show where it is found",
             )
         elif value and name in plan.facts.replaceable:
-            yield from _readable(plan, path, value)
+            yield from _readable(plan, path, value, COMPONENT if name in ("vae", "transformer") else PIPELINE)
 
 
 def adapters(plan: Plan) -> Iterator[Finding]:
     """Adapter and embedding files to go on from; those are not fetched from the hub."""
     config = plan.config
     if config.training_method is TrainingMethod.LORA and config.lora_model_name:
-        yield from _readable(plan, "lora_model_name", config.lora_model_name, hub=False)
+        yield from _readable(plan, "lora_model_name", config.lora_model_name, LORA, hub=False)
     if config.training_method is TrainingMethod.EMBEDDING and config.embedding.model_name:
-        yield from _readable(plan, "embedding.model_name", config.embedding.model_name, hub=False)
+        yield from _readable(plan, "embedding.model_name", config.embedding.model_name, EMBEDDING, hub=False)
     for index, embedding in enumerate(config.additional_embeddings):
         if embedding.model_name:
-            yield from _readable(plan, f"additional_embeddings.{index}.model_name", embedding.model_name, hub=False)
+            yield from _readable(plan, f"additional_embeddings.{index}.model_name", embedding.model_name, EMBEDDING, hub=False)
 
 
-def _readable(plan: Plan, setting: str, value: str, *, hub: bool = True) -> Iterator[Finding]:
+def _readable(plan: Plan, setting: str, value: str, role: str, *, hub: bool = True) -> Iterator[Finding]:
     path = plan.path(value)
     if os.path.exists(path):
         if not plan.machine.allowed(path, os.R_OK):
@@ -195,6 +235,9 @@ def _readable(plan: Plan, setting: str, value: str, *, hub: bool = True) -> Iter
                 expected="a file that may be read",
                 change="change its permissions",
             )
+        elif (problem := unfit(path, role)) is not None:
+            expected = _EXPECTED[role]
+            yield found("model-file", setting, problem.about(value), value=value, expected=expected, change=problem.change)
     elif not (hub and looks_like_hub_name(value)) and not _elsewhere(plan, value):
         yield found(
             "file-missing",

@@ -57,10 +57,18 @@ CODES: dict[str, Code] = {
         "The base model is a file of a kind that holds no model, as .json.",
         "Choose a folder in diffusers layout, or the file that holds the model.",
     ),
+    "model-file": Code(
+        "Model and method",
+        "error",
+        "A file or folder is not what the setting needs: a LoRA or embedding as the base model, a checkpoint without a VAE, "
+        "a web page, a text file, a Git LFS pointer, an incomplete download, an index without its weight files, a pickle file "
+        "that would run code.",
+        "Choose what the finding proposes.",
+    ),
     "base-model-type": Code(
         "Model and method",
         "error",
-        "The base model's folder says that it holds a model of another type.",
+        "The base model's folder or its tensor names show a model of another type.",
         "Choose the model type that fits, or another base model.",
     ),
     "single-file-base": Code(

@@ -14,11 +14,12 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Generator, Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.model_files import BASE, Unfit, family_of, unfit, weights_unfit
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.data.cache import file_identity
 from onetrainer_gradio.engine.data.dataset import Batch
@@ -363,6 +364,11 @@ def _from_folder(
                 expected=f"{part}/config.json and {part}/{names[0]}",
                 change="the base model or the model type",
             )
+        problem = weights_unfit(folder / part)
+        if problem is not None:
+            raise _not_fitting(
+                f"The base model '{source}' has the component {part}, which {problem.what}.", source, problem.change
+            )
     loaders: dict[str, Callable[[], Any]] = {
         "tokenizer": lambda: CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         "text_encoder": lambda: CLIPTextModel.from_pretrained(
@@ -400,8 +406,8 @@ def _from_folder(
 def _from_file(config: TrainConfig, file: Path, hub: Hub, progress: Callable[[int, int, str], None]) -> dict[str, Any]:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
+    _look_into(file)
     try:
-        _look_into(file)
         layout = _layout_of_single_files(file, hub)
         progress(0, 1, file.name)
         pipeline = StableDiffusionPipeline.from_single_file(
@@ -431,12 +437,18 @@ def _from_file(config: TrainConfig, file: Path, hub: Hub, progress: Callable[[in
 
 
 def _look_into(file: Path) -> None:
-    """Raises what is wrong with a file before anything is fetched for it."""
-    if file.suffix == ".safetensors":
-        with safe_open(file, "pt"):
-            pass
-    elif file.suffix not in _CHECKPOINTS:
-        raise ValueError(f"a model's file ends in {', '.join(('.safetensors', *_CHECKPOINTS))}")
+    """:raises ModelFormatError: when the file is no Stable Diffusion 1.5, before anything is downloaded for it."""
+    problem = unfit(file, BASE)
+    if problem is None and file.suffix not in (".safetensors", *_CHECKPOINTS):
+        problem = Unfit("is not a model file", f"choose a file that ends in {', '.join(('.safetensors', *_CHECKPOINTS))}")
+    if problem is None and not "STABLE_DIFFUSION_15".startswith(family_of(file)):
+        problem = Unfit("is a checkpoint of another model type", "choose a Stable Diffusion 1.5, or another model type")
+    if problem is not None:
+        raise _not_fitting(f"The base model '{file}' {problem.what}.", str(file), problem.change)
+
+
+def _not_fitting(message: str, source: str, change: str) -> ModelFormatError:
+    return ModelFormatError(message, path="base_model_name", value=source, expected="a whole Stable Diffusion 1.5", change=change)
 
 
 def _layout_of_single_files(file: Path, hub: Hub) -> Path:

@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.layer_filter import layers_to_train
+from onetrainer_gradio.config.model_files import LORA, unfit
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.adapter_files import LORA_FORMATS, Layout, Tensors, read_adapter
 from onetrainer_gradio.engine.families.family import Family, Part
@@ -191,6 +192,17 @@ def _starting_weights(config: TrainConfig, layout: Layout, backup: Path | None) 
             value=config.lora_model_name,
             expected="a .safetensors file",
             change="the adapter to start from",
+        )
+    problem = unfit(file, LORA)
+    if problem is not None:
+        if backup is not None:
+            raise BackupMismatchError(f"The backup is damaged: '{file}' {problem.what}.", change="resume from another backup")
+        raise ModelFormatError(
+            f"The adapter '{file}' {problem.what}.",
+            path="lora_model_name",
+            value=config.lora_model_name,
+            expected="a LoRA file or backup",
+            change=problem.change,
         )
     try:
         return read_adapter(load_file(file), layout, str(file))

@@ -1,0 +1,459 @@
+"""What a model file or folder is, recognized from its first bytes and tensor names: no weight is loaded, no code of a file runs.
+
+The check before the start and the engine ask ``unfit``, so both report the same about a file that a setting cannot use.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickletools
+import re
+import stat
+import struct
+import zipfile
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+LARGEST_HEADER = 100_000_000
+"""Bytes: safetensors' own limit for a header."""
+_HEAD = 1024
+_LARGEST_PICKLE = 64_000_000
+
+# the roles of a file: what a setting uses it for; PIPELINE is a component that comes as a pipeline of its own
+BASE, COMPONENT, PIPELINE, LORA, EMBEDDING = "base", "component", "pipeline", "lora", "embedding"
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """What a file is. ``kind`` is a key of ``_KINDS``, ``detail`` completes its description, ``keys`` are its tensor names."""
+
+    kind: str
+    detail: str = ""
+    keys: tuple[str, ...] = ()
+    container: str = ""
+    """How a file holds it: safetensors, torch or gguf."""
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why a setting cannot use a file or folder (a sentence without its subject), and what to choose instead."""
+
+    what: str
+    change: str
+
+    def about(self, name: str) -> str:
+        """The sentence."""
+        return f"{name} {self.what}"
+
+
+# kind -> (what the file is, what to do about it whatever it was meant for)
+_BROKEN: Mapping[str, tuple[str, str]] = {
+    "empty": ("is empty (0 bytes)", "download or copy it again"),
+    "lfs": (
+        "is a Git LFS pointer, not the file itself{detail}",
+        "run “git lfs pull” in the repository, or download the file from the model page",
+    ),
+    "html": ("is a web page saved under this name", "download the file itself; the site may require you to sign in first"),
+    "text": ("is a text file, not a model", "choose the model file"),
+    "json": ("is a JSON file, not a model", "choose the model file"),
+    "image": ("is an image, not a model", "choose the model file"),
+    "archive": ("is an archive ({detail}), not a model", "unpack it and choose the model file inside"),
+    "truncated": ("is incomplete: {detail}", "download or copy it again"),
+    "damaged": ("is damaged: {detail}", "download or copy it again"),
+    "misnamed": ("is a {detail}", "give the file the ending of what it is"),
+    "lightning": (
+        "is a PyTorch Lightning checkpoint that holds objects of a training program besides the weights{detail}. "
+        "Loading them would run code, so it is not loaded",
+        "choose the model as .safetensors, or convert it on a machine where you trust the file",
+    ),
+    "code": (
+        "is a pickle file that would run code when it is loaded{detail}, so it is not loaded",
+        "choose the model as .safetensors, or convert it on a machine where you trust the file",
+    ),
+}
+
+# kind -> what the file is; whether it fits depends on the role
+_KINDS: Mapping[str, str] = {
+    "lora": "is a LoRA adapter",
+    "embedding": "is an embedding (textual inversion)",
+    "checkpoint": "is a whole checkpoint",
+    "no-vae": "is a checkpoint without a VAE",
+    "no-encoder": "is a checkpoint without a text encoder",
+    "denoiser": "holds a denoiser only, without VAE and text encoder",
+    "vae": "is a VAE",
+    "text-encoder": "is a text encoder",
+    "gguf": "is a GGUF file, which holds a quantized denoiser only",
+    "pipeline": "is a folder of a whole model in diffusers layout",
+    "component": "is a folder of a single model component ({detail})",
+    "adapter-folder": "is a folder of an adapter in PEFT format",
+    "adapter-backup": "is a backup of a LoRA run",
+}
+
+_NO_COMPONENT = dict.fromkeys(
+    ("lora", "embedding", "adapter-folder", "adapter-backup"), "choose a model component, or leave the setting empty"
+)
+_A_BASE = "choose a folder in diffusers layout, or a checkpoint that holds denoiser, VAE and text encoder"
+# role -> kinds that do not fit, with what to choose
+_MISPLACED: Mapping[str, Mapping[str, str]] = {
+    BASE: {
+        "lora": "choose the base model here, and set the LoRA as the one to resume from (LoRA base model)",
+        "embedding": "choose the base model here, and set the embedding as the one to resume from",
+        "adapter-folder": _A_BASE,
+        "adapter-backup": "choose the base model here, and resume from the backup",
+        "vae": _A_BASE,
+        "text-encoder": _A_BASE,
+        "component": "choose the folder above it, which holds model_index.json",
+    },
+    COMPONENT: {**_NO_COMPONENT, "pipeline": "choose the component’s subfolder, for instance vae"},
+    PIPELINE: _NO_COMPONENT,
+    LORA: {
+        "embedding": "choose a LoRA file",
+        "checkpoint": "choose a LoRA file here, and this file as the base model",
+        "no-vae": "choose a LoRA file",
+        "no-encoder": "choose a LoRA file",
+        "denoiser": "choose a LoRA file",
+        "vae": "choose a LoRA file",
+        "text-encoder": "choose a LoRA file",
+        "gguf": "choose a LoRA file",
+        "pipeline": "choose a LoRA file here, and this folder as the base model",
+        "component": "choose a LoRA file",
+    },
+    EMBEDDING: {
+        "lora": "choose an embedding file, or choose the method LORA for this file",
+        "checkpoint": "choose an embedding file here, and this file as the base model",
+        "no-vae": "choose an embedding file",
+        "no-encoder": "choose an embedding file",
+        "denoiser": "choose an embedding file",
+        "vae": "choose an embedding file",
+        "text-encoder": "choose an embedding file",
+        "gguf": "choose an embedding file",
+        "pipeline": "choose an embedding file here, and this folder as the base model",
+        "component": "choose an embedding file",
+        "adapter-folder": "choose an embedding file",
+        "adapter-backup": "choose an embedding file",
+    },
+}
+# Of a base model that is loaded as a whole from one file.
+_INCOMPLETE = ("no-vae", "no-encoder", "denoiser", "gguf")
+
+_ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+_CONTAINERS = {"safetensors": "safetensors file", "torch": "PyTorch file (.ckpt, .pt)", "gguf": "GGUF file"}
+
+_MAGIC: tuple[tuple[bytes, str, str], ...] = (
+    (b"version https://git-lfs.github.com/spec/", "lfs", ""),
+    (b"GGUF", "gguf", ""),
+    (b"\x89PNG", "image", ""),
+    (b"\xff\xd8\xff", "image", ""),
+    (b"GIF8", "image", ""),
+    (b"7z\xbc\xaf\x27\x1c", "archive", "7z"),
+    (b"Rar!", "archive", "rar"),
+    (b"\x1f\x8b", "archive", "gzip"),
+)
+_HTML = re.compile(rb"\s*(<!doctype html|<html|<\?xml|<head|<!--)", re.IGNORECASE)
+
+_LORA_KEY = re.compile(
+    r"(^|\.)lora_(down|up|mid|A|B|E)(\.|$)|\.lora\.(down|up)\.|_lora\.(down|up)\.|\.hada_w[12]_|\.hada_t|\.lokr_|\.oft_(R|blocks)|^lora_|^lycoris_"
+)
+_EMBEDDING_KEYS = frozenset({"emp_params", "emp_params_out", "clip_l", "clip_g", "t5", "gemma", "llama", "string_to_param", "*"})
+_DENOISER_KEY = re.compile(
+    r"^(model\.diffusion_model|net)\.|^(double_blocks|joint_blocks|transformer_blocks|single_transformer_blocks|single_blocks)\."
+    r"|^down_blocks\.\d+\.(attentions|resnets)\.|^input_blocks\.\d+\."
+)
+_VAE_KEY = re.compile(r"^(decoder|encoder)\.(conv_in|conv_out|mid_block|mid\.|up_blocks|down_blocks|up\.|down\.)")
+_ENCODER_KEY = re.compile(r"^(text_model|transformer\.text_model)\.|^encoder\.block\.|^shared\.weight$")
+_IN_CHECKPOINT = {"vae": ("first_stage_model.", "vae."), "encoder": ("cond_stage_model.", "conditioner.", "text_encoders.")}
+
+# what a pickle of weights names; torch's own restricted loader accepts these
+_PLAIN_MODULES = re.compile(r"^(torch|torch\._utils|torch\.nn\.parameter|torch\.storage|torch\._tensor|collections|_codecs)$")
+_PLAIN_TORCH = re.compile(r"^(\w*Storage|Size|device|dtype|Tensor|bool|\w*(float|int|complex)\w*)$")
+_PLAIN_BUILTINS = frozenset({"set", "frozenset", "bytearray", "complex", "dict", "list", "tuple", "int", "float", "str", "bool"})
+
+
+def recognize(path: Path) -> Recognized | None:
+    """What is at ``path``; None when it is not there, cannot be read, or is nothing that is known here."""
+    try:
+        if path.is_dir():
+            return _folder(path)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return _known(str(path), status.st_size, status.st_mtime_ns) if status.st_size else Recognized("empty")
+    except OSError:  # a missing or unreadable path is another finding
+        return None
+
+
+@lru_cache(maxsize=256)
+def _known(path: str, size: int, changed_ns: int) -> Recognized | None:
+    """A file is read once per content: the check runs at every edit of a setting, and some pickles take a second."""
+    with open(path, "rb") as file:
+        found = _file(file, file.read(_HEAD), size)
+    ending = os.path.splitext(path)[1].lower()
+    if found is None:
+        broken = ending == ".safetensors"
+        return Recognized("damaged", "it does not begin like a safetensors file") if broken else None
+    if found.kind in _BROKEN:
+        return found
+    tensors = ending == ".safetensors"
+    if found.container and ending in _ENDINGS and tensors != (found.container == "safetensors"):
+        return Recognized("misnamed", f"{_CONTAINERS[found.container]} under a name that ends in {ending}")
+    return found
+
+
+def unfit(path: Path, role: str, *, whole: bool = True, components: Collection[str] = ()) -> Unfit | None:
+    """Why a setting of ``role`` cannot use what is at ``path``; None when it can, or when nothing is known against it.
+
+    ``whole`` says that a base model in one file has to hold every component. ``components`` are the subfolders that are loaded
+    of a folder in diffusers layout.
+    """
+    found = recognize(path)
+    if found is None:
+        return None
+    if found.kind in _BROKEN:
+        what, change = _BROKEN[found.kind]
+        return Unfit(what.format(detail=found.detail), change)
+    change = _MISPLACED[role].get(found.kind, "")
+    if not change and role == BASE and whole and found.kind in _INCOMPLETE:
+        change = _A_BASE
+    if change:
+        return Unfit(_KINDS[found.kind].format(detail=found.detail), change)
+    if found.kind == "pipeline" and role == BASE:
+        return _component_unfit(path, components)
+    return None
+
+
+# ------------------------------------------------------------------------------------------------------------------ files
+
+
+def _file(file: io.BufferedReader, head: bytes, size: int) -> Recognized | None:
+    for magic, kind, detail in _MAGIC:
+        if head.startswith(magic):
+            return Recognized(kind, _pointed(head) if kind == "lfs" else detail, container="gguf" if kind == "gguf" else "")
+    if _HTML.match(head):
+        return Recognized("html")
+    if head.startswith(b"PK\x03\x04"):
+        return _zip(file)
+    if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
+        file.seek(0)
+        return _pickled(file.read(_LARGEST_PICKLE))
+    # a safetensors file begins with the length of its header, which is a JSON object
+    if len(head) > 8 and head[8:9] in b"{ " and struct.unpack("<Q", head[:8])[0] < LARGEST_HEADER:
+        return _safetensors(file, size)
+    if _is_text(head):
+        return Recognized("json" if head.lstrip()[:1] in (b"{", b"[") else "text")
+    if size < 8:
+        return Recognized("truncated", f"it has {size} bytes")
+    return None
+
+
+def _pointed(head: bytes) -> str:
+    size = re.search(rb"^size (\d{1,18})$", head, re.MULTILINE)
+    return f" (which has {int(size[1]):,} bytes)" if size else ""
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4 or error.start == 0:
+            return False
+        text = head[: error.start].decode("utf-8")
+    return all(character.isprintable() or character in "\r\n\t\f" for character in text)
+
+
+def _safetensors(file: io.BufferedReader, size: int) -> Recognized:
+    file.seek(0)
+    (length,) = struct.unpack("<Q", file.read(8))
+    if 8 + length > size:
+        return Recognized("truncated", f"it has {size:,} bytes, and its header alone has {8 + length:,}")
+    try:
+        header = json.loads(file.read(length))
+    except (ValueError, RecursionError):
+        return Recognized("damaged", "its header cannot be read")
+    if not isinstance(header, dict):
+        return Recognized("damaged", "its header is not an object")
+    tensors = {key: value for key, value in header.items() if key != "__metadata__"}
+    try:
+        end = max((int(value["data_offsets"][1]) for value in tensors.values()), default=0)
+    except (KeyError, TypeError, ValueError, IndexError):
+        return Recognized("damaged", "its header does not describe tensors")
+    if 8 + length + end > size:
+        return Recognized("truncated", f"it has {size:,} of {8 + length + end:,} bytes")
+    return replace(_of_keys(tensors) or Recognized("", keys=tuple(tensors)), container="safetensors")
+
+
+def _of_keys(names: Iterable[str]) -> Recognized | None:
+    """The kind of weights that tensor names belong to."""
+    keys = tuple(names)
+    if not keys:
+        return None
+    if any(_LORA_KEY.search(key) for key in keys):
+        return Recognized("lora", keys=keys)
+    if set(keys) <= _EMBEDDING_KEYS | {f"{key}_out" for key in _EMBEDDING_KEYS}:
+        return Recognized("embedding", keys=keys)
+    has = {part: any(key.startswith(prefixes) for key in keys) for part, prefixes in _IN_CHECKPOINT.items()}
+    denoiser = any(_DENOISER_KEY.search(key) for key in keys)
+    if any(has.values()):
+        kind = "checkpoint" if all(has.values()) else "no-encoder" if has["vae"] else "no-vae"
+        return Recognized(kind if denoiser else "", keys=keys)
+    if denoiser:
+        return Recognized("denoiser", keys=keys)
+    if any(_VAE_KEY.search(key) for key in keys):
+        return Recognized("vae", keys=keys)
+    if any(_ENCODER_KEY.search(key) for key in keys):
+        return Recognized("text-encoder", keys=keys)
+    return None
+
+
+# ----------------------------------------------------------------------------------------------------------------- pickles
+
+
+def _zip(file: io.BufferedReader) -> Recognized | None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            pickled = next((item for item in archive.infolist() if item.filename.endswith("data.pkl")), None)
+            if pickled is None:
+                return Recognized("archive", "zip")
+            with archive.open(pickled) as stream:
+                return _pickled(stream.read(_LARGEST_PICKLE))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError, RuntimeError):
+        return Recognized("truncated", "it is a PyTorch file that ends early")
+
+
+def _pickled(data: bytes) -> Recognized | None:
+    """What a pickle names and which strings it holds, from its operations alone."""
+    named: list[str] = []
+    strings: list[str] = []
+    try:
+        for operation, argument, _ in pickletools.genops(data):
+            if operation.name in ("GLOBAL", "INST"):
+                named.append(str(argument).replace(" ", "."))
+            elif operation.name == "STACK_GLOBAL":
+                named.append(".".join(strings[-2:]))
+            elif isinstance(argument, str):
+                strings.append(argument)
+    except (ValueError, IndexError, struct.error, UnicodeDecodeError):
+        # an old file of several pickles is read up to its first end; anything else ends early
+        if not named and not strings:
+            return Recognized("damaged", "it is not a file that PyTorch wrote")
+    lightning = any(text.startswith("pytorch-lightning") for text in strings)
+    foreign = next((name for name in named if not _plain(name)), "")
+    if foreign:
+        return Recognized("lightning" if lightning else "code", f" ({foreign})")
+    found = _of_keys(text for text in strings if not text.isdigit() and ("." in text or text in _EMBEDDING_KEYS))
+    return replace(found or Recognized(""), container="torch")
+
+
+def _plain(name: str) -> bool:
+    module, _, attribute = name.rpartition(".")
+    if module in ("builtins", "__builtin__"):
+        return attribute in _PLAIN_BUILTINS
+    if module == "torch":
+        return bool(_PLAIN_TORCH.match(attribute))
+    return bool(_PLAIN_MODULES.match(module))
+
+
+# ----------------------------------------------------------------------------------------------------------------- folders
+
+_WEIGHTS = ("diffusion_pytorch_model", "model", "pytorch_model")
+_NO_WEIGHTS = re.compile(r"Scheduler|Tokenizer|Processor|FeatureExtractor|SafetyChecker")
+
+
+def _folder(folder: Path) -> Recognized | None:
+    if (folder / "lora" / "lora.safetensors").is_file():
+        return Recognized("adapter-backup")
+    if any((folder / name).is_file() for name in ("model_index.json", "modular_model_index.json", "meta.json")):
+        return Recognized("pipeline")
+    if (folder / "adapter_config.json").is_file():
+        return Recognized("adapter-folder")
+    config = _document(folder / "config.json")
+    if isinstance(config, dict):
+        kind = config.get("_class_name") or next(iter(config.get("architectures") or ()), "") or config.get("model_type") or "?"
+        return Recognized("component", str(kind)[:80])
+    return None
+
+
+def _document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _component_unfit(folder: Path, wanted: Collection[str]) -> Unfit | None:
+    """What is wrong with the weights of a folder in diffusers layout."""
+    index = _document(folder / "model_index.json")
+    if not isinstance(index, dict):
+        if (folder / "model_index.json").is_file():
+            return Unfit("has a model_index.json that cannot be read", "download or copy the folder again")
+        return None
+    for name, value in index.items():
+        loaded = isinstance(value, list) and len(value) == 2 and isinstance(value[1], str)
+        if not loaded or _NO_WEIGHTS.search(value[1]) or (wanted and name not in wanted):
+            continue
+        problem = weights_unfit(folder / name)
+        if problem is not None:
+            return Unfit(f"has the component {name}, which {problem.what}", problem.change)
+    return None
+
+
+def weights_unfit(folder: Path) -> Unfit | None:
+    """What is wrong with the weights in the folder of one component: missing, without a shard, or broken."""
+    again = "download or copy the folder again"
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return Unfit("is missing", again)
+    single = any(f"{name}.safetensors" in names for name in _WEIGHTS)
+    for index in (name for name in names if name.endswith(".index.json") and not single):
+        shards = _shards(folder / index)
+        if shards is None:
+            return Unfit(f"has an index of its weight files ({index}) that cannot be read", again)
+        missing = [shard for shard in shards if shard not in names]
+        if missing:
+            return Unfit(f"lacks {len(missing)} of the {len(shards)} weight files that {index} lists, first {missing[0]}", again)
+    weights = [name for name in names if name.split(".")[0].split("-")[0] in _WEIGHTS and name.endswith((".safetensors", ".bin"))]
+    if not weights:
+        return Unfit("has no weight files", again)
+    # the plain safetensors files are loaded; variants and .bin files only where there are none
+    plain = [name for name in weights if name.endswith(".safetensors") and name.count(".") == 1]
+    for name in plain or [item for item in weights if item.endswith(".safetensors")] or weights:
+        found = recognize(folder / name)
+        if found is not None and found.kind in _BROKEN:
+            what, change = _BROKEN[found.kind]
+            return Unfit(f"has the weight file {name}, which {what.format(detail=found.detail)}", change)
+    return None
+
+
+def _shards(index: Path) -> list[str] | None:
+    document = _document(index)
+    weight_map = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(weight_map, dict):
+        return None
+    return sorted({str(name) for name in weight_map.values()})
+
+
+_FAMILIES: tuple[tuple[str, str], ...] = (
+    ("conditioner.embedders.", "STABLE_DIFFUSION_XL"),
+    ("cond_stage_model.model.", "STABLE_DIFFUSION_2"),
+    ("cond_stage_model.transformer.", "STABLE_DIFFUSION_1"),
+)
+
+
+def family_of(path: Path) -> str:
+    """The beginning of the model types that a checkpoint in one file belongs to; empty when its tensor names do not show it."""
+    found = recognize(path)
+    keys = found.keys if found is not None and found.kind in ("checkpoint", "no-vae") else ()
+    return next((family for start, family in _FAMILIES if any(key.startswith(start) for key in keys)), "")
+
+
+def damage(path: Path) -> str:
+    """Why a file of a backup cannot be read, as the end of a sentence; empty when nothing shows it."""
+    found = recognize(path)
+    if found is None or found.kind not in _BROKEN:
+        return ""
+    return _BROKEN[found.kind][0].format(detail=found.detail)
