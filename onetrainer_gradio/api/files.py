@@ -41,6 +41,9 @@ class Files(BaseModel):
     file: str = Field(description="The file that was asked for, when it was one.")
     entries: list[FileEntry] = Field(description="Folders first.")
     left_out: int = Field(description="How many entries more there are; narrow them by `search`.")
+    images: int = Field(description="How many images are in the folder, whatever kind was asked for.")
+    other_files: int = Field(description="How many files that are not images are in it.")
+    thumbnails: list[str] = Field(description="Addresses of thumbnails of its first images; `?w=` sets their width in pixels.")
     places: list[Place]
 
 
@@ -78,4 +81,5 @@ def files(
 ) -> dict[str, Any]:
     """What lies in a folder of this machine, inside the allowed folders."""
     listing = service.folders.list(path, kind, search, hidden=hidden, nearest=nearest)
-    return {"ok": True, **asdict(listing), "places": service.folders.places()}
+    thumbnails = [f"/api/concepts/pictures/{shown}" for path in listing.first_images if (shown := service.concepts.shown(path))]
+    return {"ok": True, **asdict(listing), "thumbnails": thumbnails, "places": service.folders.places()}

@@ -190,6 +190,10 @@ class ConceptStore:
             write_atomic(made, content, durable=False)
         return made
 
+    def shown(self, path: str) -> str:
+        """Return the id under which ``thumbnail`` answers for an image of the file picker; empty when it is gone."""
+        return self._picture_id(Path(path))
+
     def preview(
         self, config: TrainConfig, index: int, *, picture: int = 0, variants: int = 6, seed: int = 0, width_px: int = _PREVIEW_PX
     ) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from onetrainer_gradio.service.atomic import told_as_storage_error
 from onetrainer_gradio.service.path_guard import PathGuard
 
 _MOST_ENTRIES = 1000
+_MOST_THUMBNAILS = 12
 _MAY_NOT = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LONGEST_NAME = 255  # bytes, on every file system in use
 # What separates the parts of a path somewhere, or cannot stand in a name somewhere: folders are shared between machines.
@@ -53,13 +54,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a folder. ``parent`` is empty where there is none to go to; ``left_out`` counts what was too much."""
+    """What lies in a folder. ``parent`` is empty where there is none to go to; ``left_out`` counts what was too much.
+
+    ``images`` counts the images in it, whatever ``kind`` was asked for, ``first_images`` are the paths of the first ones, and
+    ``other_files`` counts the files of other kinds.
+    """
 
     path: str
     parent: str
     entries: tuple[Entry, ...]
     left_out: int
     file: str
+    images: int = 0
+    first_images: tuple[str, ...] = ()
+    other_files: int = 0
 
 
 class FolderBrowser:
@@ -100,7 +108,8 @@ class FolderBrowser:
             folder, file = folder.parent, folder.name
         try:
             with os.scandir(folder) as found:
-                entries = [entry for each in found if (entry := self._entry(each, KINDS[kind], search, hidden=hidden))]
+                seen = [each for each in found if (hidden or not each.name.startswith(".")) and self._may_see(each)]
+                entries = [entry for each in seen if _fits(each, KINDS[kind], search) and (entry := _entry(each))]
         except OSError as error:
             raise PathNotFoundError(
                 f"The folder {folder} cannot be read ({error.strerror})",
@@ -110,8 +119,17 @@ class FolderBrowser:
                 change="choose another folder",
             ) from error
         entries.sort(key=lambda entry: (not entry.folder, _natural(entry.name)))
+        files = [each for each in seen if not each.is_dir()]
+        images = sorted((each.path for each in files if _ending(each.name) in _PICTURES), key=_natural)
         return Listing(
-            str(folder), self._parent(folder), tuple(entries[:_MOST_ENTRIES]), max(0, len(entries) - _MOST_ENTRIES), file
+            path=str(folder),
+            parent=self._parent(folder),
+            entries=tuple(entries[:_MOST_ENTRIES]),
+            left_out=max(0, len(entries) - _MOST_ENTRIES),
+            file=file,
+            images=len(images),
+            first_images=tuple(images[:_MOST_THUMBNAILS]),
+            other_files=len(files) - len(images),
         )
 
     def make(self, path: str, name: str) -> Path:
@@ -190,22 +208,27 @@ class FolderBrowser:
         inside = not self._guard.roots or any(parent.is_relative_to(root) for root in self._guard.roots)
         return str(parent) if parent != folder and inside else ""
 
-    def _entry(self, found: os.DirEntry[str], endings: frozenset[str] | None, search: str, *, hidden: bool) -> Entry | None:
-        name = found.name
-        if (name.startswith(".") and not hidden) or search.casefold() not in name.casefold():
-            return None
+    def _may_see(self, found: os.DirEntry[str]) -> bool:
+        """Whether it is a file or folder, and no link to nowhere or out of the allowed folders."""
         try:
-            folder = found.is_dir()
-            if not folder and endings is not None and os.path.splitext(name)[1].lower() not in endings:
-                return None
-            if not folder and not found.is_file():
-                return None
             if found.is_symlink() and self._guard.roots:
                 self._guard.resolve(found.path)
-            about = found.stat()
+            return found.is_dir() or found.is_file()
         except (OSError, ForbiddenPathError):
-            return None  # a link to nowhere or out of the allowed folders
-        return Entry(name, found.path, folder, None if folder else about.st_size, about.st_mtime)
+            return False
+
+
+def _fits(found: os.DirEntry[str], endings: frozenset[str] | None, search: str) -> bool:
+    named = search.casefold() in found.name.casefold()
+    return named and (endings is None or found.is_dir() or _ending(found.name) in endings)
+
+
+def _entry(found: os.DirEntry[str]) -> Entry | None:
+    try:
+        about, folder = found.stat(), found.is_dir()
+    except OSError:
+        return None  # it was removed meanwhile
+    return Entry(found.name, found.path, folder, None if folder else about.st_size, about.st_mtime)
 
 
 def _checked(name: str) -> str:
@@ -236,6 +259,10 @@ def _upwards(path: str, base: Path) -> Iterator[Path]:
         return
     yield wanted
     yield from wanted.parents
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def _natural(name: str) -> list[Any]:

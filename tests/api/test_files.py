@@ -6,6 +6,7 @@ import json
 import os
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from onetrainer_gradio.api.app import create_api
@@ -30,6 +31,18 @@ def test_the_data_folder_is_listed_first(panel):
     assert listing["places"][0] == {"title": "Data folder", "path": str(data)}
     assert panel.client.get("/api/files", params={"path": "nowhere"}).status_code == 404
     assert panel.client.get("/api/files", params={"kind": "movie"}).status_code == 422
+
+
+def test_images_of_a_folder_have_thumbnails(panel):
+    """The picker counts the images of a folder and shows the first ones, which is allowed without a concept that names it."""
+    folder = panel.service.settings.data_folder / "dataset"
+    folder.mkdir()
+    for number in range(20):
+        Image.new("RGB", (32, 16), (number, 0, 0)).save(folder / f"{number}.png")
+    listing = panel.client.get("/api/files", params={"path": str(folder), "kind": "folder"}).json()
+    assert (listing["images"], listing["other_files"], len(listing["thumbnails"])) == (20, 0, 12)
+    shown = panel.client.get(listing["thumbnails"][0], params={"w": 96})
+    assert shown.headers["content-type"] == "image/webp"
 
 
 def test_folders_outside_the_allowed_ones_are_403(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Panel, Visitor
@@ -187,6 +188,24 @@ def test_a_path_that_is_typed_while_a_folder_is_being_read_stays(visitor: Visito
     expect(folder).to_have_value(str(wanted))
     folder.press("Enter")
     expect(picker.locator(".og-entry-name").first).to_have_text("here.safetensors")
+
+
+def test_the_picker_shows_the_images_of_a_folder(visitor: Visitor, panel: Panel) -> None:
+    """A folder of 20 images and their captions is not empty: it has a count and thumbnails."""
+    images = panel.folder / "images"
+    images.mkdir(exist_ok=True)
+    for number in range(20):
+        Image.new("RGB", (48, 32), (10 * number, 90, 120)).save(images / f"{number}.png")
+        (images / f"{number}.txt").write_text("a caption")
+    page = visitor.open()
+    group(page, "general")
+    page.locator("[data-row=workspace_dir]").get_by_role("button", name="Choose").click()
+    picker = page.get_by_role("dialog")
+    picker.get_by_role("button", name="Data folder").click()
+    picker.get_by_role("button", name="images").click()
+    expect(picker.get_by_text("20 images and 20 other files in this folder.")).to_be_visible()
+    expect(picker.locator(".og-thumbs img")).to_have_count(12)
+    expect(picker.locator(".og-thumbs img").last).to_have_js_property("complete", True)
 
 
 def test_paths_are_chosen_on_the_machine_of_the_panel(visitor: Visitor, panel: Panel) -> None:

@@ -99,6 +99,19 @@ def test_a_huge_folder_is_cut_and_says_so(tmp_path: Path) -> None:
     assert names(browser, "", "any", "1009") == ["1009.txt"]
 
 
+def test_a_folder_of_images_does_not_look_empty(tmp_path: Path) -> None:
+    """Its files are not listed while a folder is chosen, but its images and other files are counted; links out are not."""
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    for name in ("2.png", "10.JPG", "1.webp", "1.txt", "._1.webp", ".DS_Store"):
+        (folder / name).touch()
+    (tmp_path / "outside.png").touch()
+    (folder / "link.png").symlink_to(tmp_path / "outside.png")
+    listing = FolderBrowser(folder, [folder]).list(str(folder), "folder")
+    assert (listing.entries, listing.images, listing.other_files) == ((), 3, 1)
+    assert [Path(path).name for path in listing.first_images] == ["1.webp", "2.png", "10.JPG"]
+
+
 def test_places_to_begin_are_there_without_limits(tmp_path: Path) -> None:
     """The data folder, the home folder and the whole machine."""
     assert [place["title"] for place in FolderBrowser(tmp_path).places()] == ["Data folder", "Home", "This machine"]

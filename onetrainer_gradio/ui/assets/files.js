@@ -1,6 +1,6 @@
 // Choosing a file or folder of the machine that the panel runs on.
 
-import { api } from './live.js';
+import { api, url } from './live.js';
 import { button, el, format, icon, openDialog, say, show } from './dom.js';
 import { sheet } from './sheet.js';
 
@@ -29,6 +29,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     const places = el('div', { class: 'og-places', role: 'group', 'aria-label': 'Places' });
     const list = el('ul', { class: 'og-entries', 'aria-label': 'Contents' });
     const note = el('p', { class: 'og-muted og-small', role: 'status' });
+    const inside = el('div', { class: 'og-inside', hidden: true });
     const name = el('input', { type: 'text', class: 'og-text', id: 'og-file-name', spellcheck: 'false', autocomplete: 'off', oninput: state });
     const naming = el('label', { class: 'og-file-naming' }, el('span', { class: 'og-label', text: 'File name' }), name);
     const take = button('', { kind: 'primary', onclick: () => { result = picked(); dialog.close(); } });
@@ -37,7 +38,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     const making = el('div', { class: 'og-file-making', hidden: true }, icon('folder'), freshName, button('Create', { onclick: make }), button('', { icon: 'close', title: 'Make no folder', kind: 'quiet', onclick: done }));
     const dialog = el('dialog', { class: 'og-dialog og-browse', 'aria-label': title },
       el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: title }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
-      places, el('div', { class: 'og-browse-where' }, up, where, search), making, list, note, naming,
+      places, el('div', { class: 'og-browse-where' }, up, where, search), making, list, note, inside, naming,
       el('div', { class: 'og-dialog-buttons' }, el('label', { class: 'og-inline og-grow', hidden: !(files && kind !== 'any') }, every, el('span', { text: 'Show all files' })),
         button('Cancel', { onclick: () => dialog.close() }), take));
 
@@ -94,9 +95,21 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
       list.replaceChildren(...listing.entries.map(line));
       list.scrollTop = 0;
       note.className = 'og-muted og-small';
-      say(note, listing.left_out ? `${listing.left_out} more are not shown: filter by a part of the name.` : listing.entries.length ? '' : search.value ? 'Nothing of that name here.' : kind === 'folder' ? 'No folders in here.' : 'Nothing in here that fits.');
+      say(note, listing.left_out ? `${listing.left_out} more are not shown: filter by a part of the name.` : listing.entries.length ? '' : search.value ? 'Nothing of that name here.' : kind === 'folder' ? 'No subfolders.' : 'Nothing in here that fits.');
+      contents();
       state();
       list.querySelector('[aria-pressed=true]')?.scrollIntoView({ block: 'nearest' });
+    }
+    /** What the folder holds that is not in the list: a folder full of images does not look empty. */
+    function contents() {
+      const hidden = kind === 'folder' ? listing.other_files : 0;
+      const counts = [listing.images && `${listing.images} ${listing.images === 1 ? 'image' : 'images'}`, hidden && `${hidden} other ${hidden === 1 ? 'file' : 'files'}`].filter(Boolean).join(' and ');
+      show(inside, Boolean(kind === 'folder' && counts));
+      const alone = Boolean(!listing.entries.length && listing.images);
+      inside.classList.toggle('alone', alone);
+      show(list, !alone);
+      inside.replaceChildren(el('p', { class: 'og-small', role: 'status', text: `${counts} in this folder.` }),
+        el('div', { class: 'og-thumbs' }, listing.thumbnails.map((each) => el('img', { src: url(`${each}?w=96`), alt: '', loading: 'lazy', width: 64, height: 64, onerror: (event) => event.target.remove() }))));
     }
     function line(entry) {
       const usable = entry.folder || files || wants === 'output';
