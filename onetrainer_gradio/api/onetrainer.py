@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.config import ConfigReply, reply
@@ -73,6 +73,26 @@ class EngineTable(BaseModel):
     rows: list[dict[str, Any]] = Field(description="model_type, training_method, their words, engines: id, can, why.")
 
 
+class UnavailablePreset(BaseModel):
+    """A preset or saved configuration that no engine here can train."""
+
+    kind: str = Field(description="preset, library or saved.")
+    name: str
+    why: str = Field(description="The first reason.")
+
+
+class UnavailablePresets(BaseModel):
+    """The presets and saved configurations that no engine here can train."""
+
+    presets: list[UnavailablePreset]
+
+
+class UnavailableChoices(BaseModel):
+    """The choices that can't be trained here together with the current settings."""
+
+    choices: dict[str, dict[str, str]] = Field(description="Path of a setting -> choice -> reason.")
+
+
 class ListImport(BaseModel):
     """How a list comes into the current settings."""
 
@@ -111,6 +131,23 @@ def choose_engine(service: Service, body: EngineChoice) -> dict[str, Any]:
 def engine_table(service: Service) -> dict[str, Any]:
     """For each model type and training method, which engines can train it, and why the others cannot."""
     return {"rows": service.engines.matrix()}
+
+
+@router.get("/engines/unavailable/presets", response_model=UnavailablePresets)
+@slow
+def unavailable_presets(service: Service) -> dict[str, Any]:
+    """Which presets and saved configurations no engine of this panel can train, and why."""
+    return {"presets": service.availability.presets()}
+
+
+@router.get("/engines/unavailable/choices", response_model=UnavailableChoices)
+@slow
+def unavailable_choices(
+    service: Service,
+    path: Annotated[list[str], Query(description="Settings with choices, such as `optimizer.optimizer`.", max_length=20)],
+) -> dict[str, Any]:
+    """Which choices of the given settings can't be trained here together with the current settings, and why."""
+    return {"choices": service.availability.choices(service.configs.train_config(), path)}
 
 
 @router.get("/onetrainer/checkouts", response_model=CheckoutList)

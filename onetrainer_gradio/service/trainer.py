@@ -25,6 +25,7 @@ from onetrainer_gradio.errors import (
     RunNotFoundError,
 )
 from onetrainer_gradio.events import CommandAnswered, ErrorInfo, PhaseChanged, RunEnded
+from onetrainer_gradio.service.availability import Availability
 from onetrainer_gradio.service.carrier import Carrier, DetachedRun, ThreadRun, adopt
 from onetrainer_gradio.service.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
 from onetrainer_gradio.service.comparison import Comparison
@@ -96,6 +97,7 @@ class TrainerService:
         self.runs = RunStore(data / "runs")
         self.folders = FolderBrowser(data, self._roots)
         self.comparison = Comparison(self.configs, self.runs)
+        self.availability = Availability(self.engines, self.configs)
         self.samples = SampleStore(self.runs, data / "cache" / "thumbnails")
         self.concepts = ConceptStore(data, self._roots, data / "cache" / "concepts")
         self.system = SystemMonitor(

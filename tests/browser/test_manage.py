@@ -190,6 +190,38 @@ def test_a_path_that_is_typed_while_a_folder_is_being_read_stays(visitor: Visito
     expect(picker.locator(".og-entry-name").first).to_have_text("here.safetensors")
 
 
+def test_what_no_engine_can_train_is_marked_and_can_be_hidden(visitor: Visitor, panel: Panel) -> None:
+    """The reason is at the preset; hiding it also hides such choices in the settings."""
+    reason = "This engine cannot do that."
+    visitor.context.route(
+        "**/api/engines/unavailable/presets",
+        lambda route: route.fulfill(json={"presets": [{"kind": "preset", "name": "Anima/LoRA 8 GB", "why": reason}]}),
+    )
+    visitor.context.route(
+        "**/api/engines/unavailable/choices*",
+        lambda route: route.fulfill(json={"choices": {"optimizer.optimizer": {"PRODIGY": reason}}}),
+    )
+    page = visitor.open()
+    page.locator("#og-config").click()
+    preset = page.locator('[data-preset="Anima/LoRA 8 GB"]')
+    expect(preset).to_contain_text("not trainable here")
+    preset.click()
+    expect(page.get_by_text(reason)).to_be_visible()
+    page.locator('[data-preset="Anima/LoRA 12 GB"]').click()
+    page.get_by_label("Hide what can’t be trained here").check()
+    expect(preset).to_have_count(0)
+    page.keyboard.press("Escape")
+    group(page, "optimization")
+    options = page.locator("[data-row='optimizer.optimizer'] option")
+    expect(options.filter(has_text="Adafactor")).to_have_count(1)
+    expect(options.filter(has_text="Prodigy advanced")).to_have_count(1)
+    expect(options.get_by_text("Prodigy", exact=True)).to_have_count(0)
+    page.locator("#og-config").click()
+    page.get_by_label("Hide what can’t be trained here").uncheck()
+    page.keyboard.press("Escape")
+    expect(options.get_by_text("Prodigy (not available here)", exact=True)).to_have_count(1)
+
+
 def test_the_picker_shows_the_images_of_a_folder(visitor: Visitor, panel: Panel) -> None:
     """A folder of 20 images and their captions is not empty: it has a count and thumbnails."""
     images = panel.folder / "images"

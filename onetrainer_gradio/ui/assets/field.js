@@ -37,14 +37,16 @@ export function read(input) {
 function fillChoices(select, settings, field, prefix, value) {
   const possible = settings.choices(field, prefix);
   const strange = value !== null && value !== undefined && value !== '' && !possible.includes(value);
-  const key = JSON.stringify([possible, strange && value]);
+  const gone = settings.unavailable?.[field.path] || {};
+  const hide = Object.keys(gone).length > 0 && localStorage.getItem('og-hide-unavailable') === 'yes';
+  const key = JSON.stringify([possible, strange && value, gone, hide && value]);
   if (select.dataset.choices === key) return;
   select.dataset.choices = key;
   const words = field.schema['x-enum-labels'] || {};
   const known = field.schema.enum?.includes(value);
   select.replaceChildren(
     ...(select.dataset.nullable ? [el('option', { value: '', text: '(empty)' })] : []),
-    ...possible.map((choice) => el('option', { value: choice, text: words[choice] || choice })),
+    ...possible.filter((choice) => !hide || !gone[choice] || choice === value).map((choice) => el('option', { value: choice, title: gone[choice], text: `${words[choice] || choice}${gone[choice] ? ' (not available here)' : ''}` })),
     ...(strange ? [el('option', { value, text: `${words[value] || value} (${known ? 'not for these settings' : 'unknown'})` })] : []));
   select.value = textOf(value);
 }

@@ -133,6 +133,13 @@ export async function mount(place) {
     since.replaceChildren(made.node);
     since.update = made.update;
   };
+  // the first view is drawn without them
+  let marks = async () => {
+    marks = () => {};
+    const { watchChoices } = await import('./available.js');
+    marks = watchChoices(settings, draw);
+    marks();
+  };
   let drawn = '';
   let nodes = new Map();
   function draw(anew = false) {
@@ -164,6 +171,7 @@ export async function mount(place) {
       else reconcile(parts);
     }
     for (const node of nodes.values()) node.update();
+    if (view !== 'model' || searching()) marks();
     if (view === 'problems') list.update();
     if (!loading) title(fields, all.length + within.length + unseen.length);
     side();

@@ -1,5 +1,6 @@
 // Presets and saved configurations: searched, by family, with what opening one would change.
 
+import { hiding, setHiding, unavailablePresets } from './available.js';
 import { api } from './live.js';
 import { button, confirmed, el, openDialog, say, show, toast } from './dom.js';
 import { table } from './differences.js';
@@ -14,13 +15,17 @@ export function openPresets(settings, items, { load, again }) {
   const words = settings.byPath.get('training_method').schema['x-enum-labels'] || {};
   const method = el('select', { 'aria-label': 'Method', onchange: draw }, el('option', { value: '', text: 'Any method' }), methods.map((each) => el('option', { value: each, text: words[each] || each })));
   const memory = el('select', { 'aria-label': 'Graphics memory', onchange: draw }, el('option', { value: '', text: 'Any memory' }), MEMORIES.map((each) => el('option', { value: each, text: `up to ${each} GB` })));
+  const hide = el('input', { type: 'checkbox', checked: hiding(), onchange: () => { setHiding(hide.checked); draw(); for (const listener of settings.listeners) listener('choices'); } });
+  const hider = el('label', { class: 'og-inline og-small og-hide-unavailable', title: 'Also hides such choices in the settings, for example optimizers' }, hide, el('span', { text: 'Hide what can’t be trained here' }));
+  let unavailable = new Map();
+  const why = (item) => unavailable.get(`${item.kind}:${item.name}`);
   const list = el('div', { class: 'og-preset-list' });
   const detail = el('div', { class: 'og-preset-detail' });
   const openButton = button('Open', { kind: 'primary', disabled: true, onclick: () => { dialog.close(); load(chosen); } });
   const warning = el('span', { class: 'og-muted og-small og-grow' });
   const dialog = el('dialog', { class: 'og-dialog og-presets', 'aria-label': 'Presets and saved configurations' },
     el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: 'Presets and saved configurations' }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
-    el('div', { class: 'og-preset-filter' }, search, method, memory),
+    el('div', { class: 'og-preset-filter' }, search, method, memory, hider),
     el('div', { class: 'og-preset-body' }, list, detail),
     el('div', { class: 'og-dialog-buttons og-preset-foot' }, button('Add a folder …', { icon: 'add', title: 'Offer the presets of another folder, as that of a OneTrainer checkout', onclick: addLibrary }), warning, button('Cancel', { onclick: () => dialog.close() }), openButton));
   let chosen = null;
@@ -30,6 +35,7 @@ export function openPresets(settings, items, { load, again }) {
   function draw() {
     const asked = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     const found = items.filter((item) => asked.every((word) => textOf(item).includes(word))
+      && (!hide.checked || !why(item) || item === chosen)
       && (!method.value || item.summary?.training_method === method.value)
       && (!memory.value || !item.summary?.memory_gb || item.summary.memory_gb <= Number(memory.value)));
     const families = [...new Set(['Saved', ...found.map(family)])].filter((each) => found.some((item) => family(item) === each));
@@ -113,7 +119,7 @@ export function openPresets(settings, items, { load, again }) {
   function entry(item) {
     const short = item.kind !== 'saved' && item.summary?.family ? item.name.slice(item.summary.family.length + 1).replace(/^#/, '') : item.name;
     return el('button', { type: 'button', class: 'og-preset', 'aria-pressed': String(chosen?.name === item.name && chosen.kind === item.kind), dataset: { preset: item.name }, title: item.name, onclick: () => choose(item), ondblclick: () => openButton.click() },
-      el('span', { text: short }), item.name === settings.document.name ? el('span', { class: 'og-count accent', text: 'open' }) : null);
+      el('span', { class: why(item) ? 'og-muted' : '', text: short }), why(item) ? el('span', { class: 'og-count og-muted', title: why(item), text: 'not trainable here' }) : null, item.name === settings.document.name ? el('span', { class: 'og-count accent', text: 'open' }) : null);
   }
 
   async function choose(item) {
@@ -124,7 +130,7 @@ export function openPresets(settings, items, { load, again }) {
     const facts = [about.model || about.model_type, words[about.training_method] || about.training_method, about.memory_gb && `${about.memory_gb} GB graphics memory`].filter(Boolean);
     const differs = el('div', { class: 'og-differs' }, el('p', { class: 'og-muted og-small', text: 'Comparing …' }));
     detail.replaceChildren(...[el('h3', { text: item.name }), el('p', { class: 'og-muted', text: [...facts, item.kind === 'library' && 'read-only'].filter(Boolean).join(' · ') }),
-      about.note && el('p', { text: about.note }), about.source && el('p', { class: 'og-muted og-small', text: about.source }), tools(item), differs].filter(Boolean));
+      why(item) && el('p', { class: 'warn', text: `No engine of this panel can train this: ${why(item)}` }), about.note && el('p', { text: about.note }), about.source && el('p', { class: 'og-muted og-small', text: about.source }), tools(item), differs].filter(Boolean));
     try {
       const { differences } = await api('GET', `api/config/diff?${new URLSearchParams({ right: `${item.kind}:${item.name}` })}`);
       const count_ = `${differences.length} ${differences.length === 1 ? 'setting differs' : 'settings differ'} from those in the form`;
@@ -139,6 +145,7 @@ export function openPresets(settings, items, { load, again }) {
   show(warning, true);
   draw();
   attempt(readLibraries);
+  attempt(async () => { unavailable = await unavailablePresets(); draw(); });
   openDialog(dialog);
   search.focus();
   const present = items.find((item) => item.name === settings.document.name);
