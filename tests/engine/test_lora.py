@@ -177,7 +177,7 @@ def test_a_file_that_does_not_fit_is_refused(configured, train, tmp_path):
         train(configured(lora_model_name=str(foreign)))
     text = tmp_path / "text.safetensors"
     text.write_text("hello")
-    with pytest.raises(ModelFormatError, match="cannot be read"):
+    with pytest.raises(ModelFormatError, match="is a text file, not a model"):
         train(configured(lora_model_name=str(text)))
     config = configured()
     train(config, max_steps=1)
