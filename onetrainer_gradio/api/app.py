@@ -31,7 +31,9 @@ from onetrainer_gradio.api import (
     system,
     training,
 )
-from onetrainer_gradio.api.guard import MAX_BODY_BYTES, Guard
+from onetrainer_gradio.api.bodies import Bodies
+from onetrainer_gradio.api.failures import Failures
+from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.hub import Hub
 from onetrainer_gradio.api.prefix import Prefix
 from onetrainer_gradio.api.wire import WireResponse
@@ -91,10 +93,11 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     put_service(app, service)
     app.state.access = access
     for router in ROUTERS:
-        app.include_router(router, max_body_size=MAX_BODY_BYTES)  # holds for bodies that do not announce their size, too
+        app.include_router(router)
     app.add_api_route("/api/{path:path}", unknown_path, methods=ALL_METHODS, include_in_schema=False)
     replies.install(app)
     # What is added last runs first: the guard stands before the compression and the prefix.
+    app.add_middleware(Bodies)
     app.add_middleware(Prefix)
     app.add_middleware(
         GZipMiddleware,
@@ -103,6 +106,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
     )
     app.add_middleware(Guard, access=access)
+    app.add_middleware(Failures)
     return app
 
 

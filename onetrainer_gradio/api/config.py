@@ -357,7 +357,7 @@ def delete(service: Service, name: str) -> dict[str, Any]:
 
 def attachment(name: str) -> dict[str, str]:
     """The header that makes a browser save a reply under a name."""
-    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
+    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='', errors='replace')}"}
 
 
 def reply(document: ConfigDocument) -> dict[str, Any]:

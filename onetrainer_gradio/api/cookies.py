@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from onetrainer_gradio.api.prefix import prefix_of
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.service.access import SESSION_S
 
 HTTPS = frozenset({"https", "wss"})
@@ -25,7 +26,7 @@ def client_of(scope: Scope) -> str:
 def cookie_name(host: str) -> str:
     """Browsers share cookies between the ports of a host: the name tells two panels on one machine apart."""
     _, _, port = host.rpartition(":")
-    return f"onetrainer_gradio_{port if port.isdigit() else 'web'}"
+    return f"onetrainer_gradio_{port if is_whole(port) else 'web'}"
 
 
 def session_of(scope: Scope) -> str:

@@ -15,15 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onetrainer_gradio.api.cookies import client_of, host_of, session_cookie, session_of
 from onetrainer_gradio.api.prefix import prefix_of
-from onetrainer_gradio.api.replies import error_reply, trainer_error_reply
+from onetrainer_gradio.api.replies import trainer_error_reply
 from onetrainer_gradio.errors import AccessError, ForbiddenOriginError, NotAuthenticatedError
 from onetrainer_gradio.service.access import Access, is_loopback
 
 # What can be reached without being known. Everything else is guarded, what is added later included.
 OPEN_PATHS = frozenset({"/login", "/api/login"})
 LINK_PARAMETER = "token"
-
-MAX_BODY_BYTES = 8_000_000
 
 CLOSE_NOT_AUTHENTICATED = 4401
 CLOSE_FORBIDDEN = 4403
@@ -64,8 +62,6 @@ class Guard:
         headers = Headers(scope=scope)
         self._check_host(host_of(scope))
         self._check_origin(scope, headers)
-        if _too_large(scope, headers):
-            return error_reply(413, f"The request is too large: at most {MAX_BODY_BYTES} bytes are taken here.")
         if not self.access.required or scope["path"] in OPEN_PATHS:
             return None
         by_link = self._by_link(scope)
@@ -181,12 +177,6 @@ def _wants_page(scope: Scope, headers: Headers) -> bool:
 def _opens_page(scope: Scope, headers: Headers) -> bool:
     """Whether a browser goes to a page, as after a click on a link: the one thing other sites may cause."""
     return headers.get("sec-fetch-mode") == "navigate" and _wants_page(scope, headers)
-
-
-def _too_large(scope: Scope, headers: Headers) -> bool:
-    """Whether a request announces more than any of ours needs; uploads of the page go to Gradio, which has a limit of its own."""
-    length = headers.get("content-length", "")
-    return length.isdigit() and int(length) > MAX_BODY_BYTES and not scope["path"].startswith("/gradio_api/")
 
 
 async def _refuse_socket(answer: Response | AccessError, receive: Receive, send: Send) -> None:

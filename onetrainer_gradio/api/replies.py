@@ -146,9 +146,8 @@ async def on_http_error(_request: Request, error: Exception) -> Response:
     return error_reply(error.status_code, str(error.detail), headers=error.headers)
 
 
-async def on_unexpected_error(request: Request, error: Exception) -> Response:
-    """Answer what nothing else caught: the details go to the log, none of them to the client."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+def unexpected_error_reply(error: Exception) -> WireResponse:
+    """The reply to what nothing else caught: the details go to the log, none of them to the client."""
     return error_reply(
         500, f"Something went wrong inside the panel ({type(error).__name__}). The terminal of the panel says more."
     )
@@ -159,7 +158,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TrainerError, on_trainer_error)
     app.add_exception_handler(RequestValidationError, on_bad_request)
     app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(Exception, on_unexpected_error)
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,8 @@ from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.events import EVENT_BY_TAG
 from onetrainer_gradio.service.lineage import chain_of, chain_series
 
+MOST_STEPS = 2**53  # whole numbers up to here are exact in the curves
+
 router = APIRouter(prefix="/api/runs", tags=["runs"], responses=ERRORS)
 
 
@@ -100,8 +102,8 @@ def metrics(
     run_id: RunId,
     columns: Annotated[str, Query(description="Names with commas between; empty: loss and smooth_loss.")] = "",
     buckets: Annotated[int, Query(ge=1, le=10_000, description="Smallest and largest value of so many stretches.")] = 1000,
-    first: Annotated[int | None, Query(description="First step of the stretch.")] = None,
-    last: Annotated[int | None, Query(description="Last step of the stretch.")] = None,
+    first: Annotated[int | None, Query(ge=-MOST_STEPS, le=MOST_STEPS, description="First step of the stretch.")] = None,
+    last: Annotated[int | None, Query(ge=-MOST_STEPS, le=MOST_STEPS, description="Last step of the stretch.")] = None,
     chain: Annotated[bool, Query(description="Include the runs that this one resumes, up to where it resumes them.")] = False,
     digits: Annotated[
         int | None, Query(ge=1, le=17, description="Significant digits to round values to; omitted: full precision.")

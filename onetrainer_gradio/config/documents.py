@@ -146,6 +146,7 @@ def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
 
     :raises ConfigInvalidError: with one finding for each wrong value.
     """
+    _refuse_deep(values)
     try:
         made = kind.model_validate(values)
     except ValidationError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.documents import read_file
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.models import MODELS
@@ -95,7 +96,7 @@ def preset_files() -> dict[str, Path]:
 def _size(name: str) -> tuple[str, int]:
     """Sorts ``LoRA 8 GB`` before ``LoRA 16 GB``."""
     words = name.split()
-    sized = len(words) > 2 and words[-1] == "GB" and words[-2].isdigit()
+    sized = len(words) > 2 and words[-1] == "GB" and is_whole(words[-2])
     return (" ".join(words[:-2]), int(words[-2])) if sized else (name, 0)
 
 

@@ -60,11 +60,24 @@ def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
 
 
 def absolute(path: str, base_folder: Path) -> Path:
-    """The path made absolute, ``~`` included, without following links."""
+    """The path made absolute, ``~`` included, without following links; characters that no path can hold are another finding."""
+    path = holdable(path)
     try:
         return base_folder / Path(path).expanduser()
     except RuntimeError:  # ~somebody whom this machine does not know
         return base_folder / path
+
+
+def holdable(text: str) -> str:
+    """The text without what no path can hold: zero characters, and halves of characters.
+
+    Python writes bytes of a file name that are not UTF-8 as U+DC80 to U+DCFF; these stay.
+    """
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_half(letter) else letter for letter in text if letter != "\0")
+
+
+def _is_half(letter: str) -> bool:
+    return "\ud800" <= letter <= "\udfff" and not "\udc80" <= letter <= "\udcff"
 
 
 def _names_tags(leaf: Leaf, base_folder: Path) -> bool:

@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from onetrainer_gradio.config.digits import is_whole
+
 UNFINISHED = ".unfinished-"
 _NAME_MARKS = frozenset(" ._-#")
 
@@ -102,7 +104,7 @@ def remove_unfinished(folder: Path) -> None:
     for entry in folder.iterdir():
         if entry.name.startswith(UNFINISHED):
             owner = entry.name.removeprefix(UNFINISHED).split("-", 1)[0]
-            if owner.isdigit() and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
+            if is_whole(owner) and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
                 shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
 
 

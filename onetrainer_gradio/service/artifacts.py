@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.errors import RunNotFoundError
 from onetrainer_gradio.service.file_records import (
     KINDS,
@@ -195,9 +196,10 @@ def find_file(journal: Journal, file_id: str) -> RunFile:
     :raises RunNotFoundError: when it names none, or its bytes can't be obtained any more.
     """
     why = "the run's events name none."
-    if file_id.isdigit() and 0 < int(file_id) < 10**12:
-        entries = journal.since(int(file_id) - 1, 1)
-        if entries and entries[0].seq == int(file_id):
+    seq = int(file_id) if is_whole(file_id) else 0
+    if seq:
+        entries = journal.since(seq - 1, 1)
+        if entries and entries[0].seq == seq:
             run_folder = journal.path.parent
             file = _file(entries[0], run_folder, read_records(run_folder), thorough=True)
             if isinstance(file, RunFile):

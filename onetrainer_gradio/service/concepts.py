@@ -269,7 +269,7 @@ class ConceptStore:
 
         :raises ForbiddenPathError: when it lies outside.
         """
-        place = absolute(path.replace("\0", ""), self._base)
+        place = absolute(path, self._base)
         return self._guard.resolve(place) if self._guard else place
 
     def _problem(self, concept: ConceptConfig) -> str:

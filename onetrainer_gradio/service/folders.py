@@ -200,7 +200,7 @@ class FolderBrowser:
         try:
             wanted = self._data / Path(text).expanduser()
             return self._guard.resolve(wanted) if self._guard.roots else wanted.resolve()
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise PathNotFoundError(f"The path {text!r} cannot be followed: {error}", path="path", value=path) from error
 
     def _parent(self, folder: Path) -> str:

@@ -25,7 +25,7 @@ class PathGuard:
             raise ForbiddenPathError(f"The path {text!r} is not allowed", value=text, expected=expected)
         try:
             real = (self.roots[0] / Path(text).expanduser()).resolve()
-        except (OSError, RuntimeError) as error:  # a loop of links, an unknown home
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown home, what no path can hold
             raise ForbiddenPathError(f"The path {text!r} cannot be followed: {error}", value=text, expected=expected) from error
         if not any(real.is_relative_to(root) for root in self.roots):
             raise ForbiddenPathError(

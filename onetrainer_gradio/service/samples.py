@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.errors import RunNotFoundError, SampleNotFoundError
 from onetrainer_gradio.events import SampleMade, tag
 from onetrainer_gradio.service.artifacts import find_file
@@ -127,19 +128,20 @@ class SampleStore:
 
     def _event(self, sample_id: str) -> tuple[str, int, dict[str, Any]]:
         run_id, dot, number = sample_id.rpartition(".")
-        if dot and number.isdigit() and 0 < int(number) < 10**12:
+        seq = int(number) if dot and is_whole(number) else 0
+        if seq:
             try:
-                entries = self._runs.get(run_id).journal.since(int(number) - 1, 1)
+                entries = self._runs.get(run_id).journal.since(seq - 1, 1)
             except RunNotFoundError:
                 entries = []
-            if entries and entries[0].seq == int(number) and entries[0].body["type"] == _SAMPLE_MADE:
-                return run_id, int(number), entries[0].body
+            if entries and entries[0].seq == seq and entries[0].body["type"] == _SAMPLE_MADE:
+                return run_id, seq, entries[0].body
         raise SampleNotFoundError(f"There is no sample {sample_id!r}", value=sample_id)
 
 
 def _sort_key(sample_id: str) -> tuple[str, int]:
     run_id, _, number = sample_id.rpartition(".")
-    return run_id, int(number) if number.isdigit() else 0
+    return run_id, int(number) if is_whole(number) else 0
 
 
 def _make_thumbnail(source: Path, target: Path, width: int, sample_id: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from onetrainer_gradio.api.failures import Failures
 from onetrainer_gradio.api.replies import STATUS_BY_ERROR, install, status_of
 from onetrainer_gradio.errors import ConfigValueError, TrainerError
 
@@ -116,7 +117,8 @@ def test_an_unexpected_error_says_nothing_of_the_inside(caplog):
     app = FastAPI()
     app.add_api_route("/broken", broken)
     install(app)
-    reply = TestClient(app, raise_server_exceptions=False).get("/broken")
+    app.add_middleware(Failures)
+    reply = TestClient(app).get("/broken")
     assert reply.status_code == 500
     assert reply.json().keys() == SHAPE
     assert "1234" not in reply.text

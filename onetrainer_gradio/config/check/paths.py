@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.machine import existing_ancestor
-from onetrainer_gradio.config.resolve import looks_like_hub_name
+from onetrainer_gradio.config.resolve import holdable, looks_like_hub_name
 from onetrainer_gradio.errors import Finding
 
 
@@ -67,7 +67,7 @@ def characters(plan: Plan) -> Iterator[Finding]:
 def _misspelt(plan: Plan, value: str) -> bool:
     """Whether what is not there of a path has such characters."""
     place = plan.path(value)
-    return "\0" in value or not str(place).removeprefix(str(existing_ancestor(place))).isprintable()
+    return holdable(value) != value or not str(place).removeprefix(str(existing_ancestor(place))).isprintable()
 
 
 def inside_roots(plan: Plan) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ class Plan:
 
     def path(self, value: str) -> Path:
         """A path of the configuration made absolute; characters that no path can hold are another finding."""
-        return absolute(value.replace("\0", ""), self.base_folder)
+        return absolute(value, self.base_folder)
 
     def at(self, path: str) -> Any:
         """The value at a dotted path."""

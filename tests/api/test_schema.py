@@ -1,0 +1,84 @@
+"""The documented API under generated requests: no server error, whatever is sent (schemathesis)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings, strategies
+from schemathesis import GenerationMode
+from starlette.testclient import TestClient
+
+from onetrainer_gradio.api.app import create_api
+from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.service.access import Access, AccessSettings
+from tests.api.conftest import ADDRESS, rehearsal_service
+from tests.fakes.configs import small_config
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES = 8
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, dict[str, str]]]:
+    """A client of a panel that has a finished run with a sample and a backup, and the ids of these."""
+    folder = tmp_path_factory.mktemp("schema")
+    service = rehearsal_service(folder / "data")
+    app = create_api(service, Access(AccessSettings()))
+    with TestClient(app, base_url=ADDRESS) as client:
+        document = to_document(small_config(folder / "material"), packed=True)
+        options = {"tags": ["sample_every=10", "backup_every=10"], "name": "finished"}
+        reply = client.post("/api/training/start", json={"config": document, "options": options}).json()
+        service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 20)
+        run_id = reply["run_id"]
+        files = client.get(f"/api/runs/{run_id}/files").json()["files"]
+        sample = client.get("/api/samples/latest").json()["samples"][0]["id"]
+        yield client, {"run_id": run_id, "file_id": files[0]["id"], "sample_id": sample}
+
+
+def sent(client: TestClient, case: schemathesis.Case) -> httpx.Response:
+    """The answer to a generated request, as it goes over the wire."""
+    wanted = case.as_transport_kwargs(base_url=ADDRESS)
+    request = requests.Request(**{key: wanted[key] for key in wanted if key not in {"timeout", "allow_redirects"}}).prepare()
+    return client.request(request.method, request.url, headers=dict(request.headers), content=request.body)
+
+
+BOUNDED = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_no_documented_path_fails(known):
+    """Generated parameters and bodies, valid and invalid ones, get an answer below 500."""
+    client, ids = known
+    schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
+    schema.config.update(base_url=ADDRESS)
+    failed: dict[str, str] = {}
+    tried = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @BOUNDED
+        @given(case=strategies.one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode)))
+        def attempt(case):
+            nonlocal tried
+            tried += 1
+            for name, value in (case.path_parameters or {}).items():
+                if name in ids and len(str(value)) % 2:
+                    case.path_parameters[name] = ids[name]
+            response = sent(client, case)
+            if response.status_code >= 500:
+                failed.setdefault(case.operation.label, f"{response.text[:200]} after {case.as_curl_command()[:500]}")
+
+        attempt()
+    assert tried > 300
+    assert not failed, "\n".join(f"{label}: {why}" for label, why in failed.items())
