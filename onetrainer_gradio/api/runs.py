@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -129,6 +129,14 @@ def log(
     return service.runs.get(run_id).log(offset)
 
 
+@router.get("/{run_id}/log.txt", response_class=Response)
+def log_file(service: Service, run_id: RunId) -> Response:
+    """Download the console log as it is now."""
+    size, pieces = service.runs.get(run_id).log_bytes()
+    headers = {**attachment(f"{run_id}.log"), "Content-Length": str(size)}
+    return StreamingResponse(pieces, media_type="text/plain; charset=utf-8", headers=headers)
+
+
 @router.get("/{run_id}/files", response_model=FileList)
 @slow
 def files(service: Service, run_id: RunId) -> dict[str, Any]:
@@ -136,6 +144,24 @@ def files(service: Service, run_id: RunId) -> dict[str, Any]:
     found = service.runs.get(run_id)
     (present, missing), (freed, only) = found.files_and_missing(), found.freed_by_delete()
     return {"files": present, "missing": missing, "freed_bytes": freed, "only_here_bytes": only}
+
+
+@router.get("/{run_id}/files.zip", response_class=Response)
+@slow
+def archive(
+    service: Service,
+    run_id: RunId,
+    kind: Annotated[
+        Literal["", "model", "save", "backup", "sample"], Query(description="Only files of this kind; omitted: all.")
+    ] = "",
+    ids: Annotated[str, Query(description="Only these files: ids with commas between.", max_length=8000)] = "",
+) -> Response:
+    """Download files of the run as one zip, streamed without compression: models, saves, backups and samples."""
+    chosen = [each for each in ids.split(",") if each]
+    pieces = service.runs.get(run_id).archive(kind=kind, ids=chosen)
+    return StreamingResponse(
+        pieces, media_type="application/zip", headers=attachment(f"{run_id}{f'-{kind}s' if kind else ''}.zip")
+    )
 
 
 @router.get("/{run_id}/files/{file_id}", response_class=Response)

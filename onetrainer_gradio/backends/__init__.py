@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TextIO
 
 from onetrainer_gradio.backends.console import CONSOLE
+from onetrainer_gradio.backends.run_log import RunLog
 from onetrainer_gradio.backends.warm import WARM, Warm
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config.options import RunOptions
@@ -90,6 +90,7 @@ def carry_out(
     """
     CONSOLE.set(console)
     WARM.set(warm)
+    emit = RunLog(emit, console)
     try:
         before()
         outcome = find_backend(name, table)(config, emit, control, options)
@@ -109,7 +110,6 @@ def carry_out(
         return None
     except Exception as error:  # noqa: BLE001 - the body of a run: whatever a backend raises is the cause of the run's end
         console = console or sys.stderr
-        console.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} the run failed\n")
         traceback.print_exception(error, file=console)
         console.flush()
         emit(RunEnded(reason="failed", error=error_info(error)))

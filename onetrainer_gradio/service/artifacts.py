@@ -7,16 +7,15 @@ the run keeps in its own folder.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.errors import RunNotFoundError
+from onetrainer_gradio.service.archive import Member, folder_members, unique, zip_chunks
 from onetrainer_gradio.service.file_records import (
     KINDS,
     FileRecord,
@@ -27,8 +26,6 @@ from onetrainer_gradio.service.file_records import (
     record_of_event,
 )
 from onetrainer_gradio.service.journal import Entry, Journal
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -81,43 +78,19 @@ class RunFile:
             "kept": self.kept,
         }
 
+    def members(self, name: str) -> Iterator[Member]:
+        """Yield the file, or the files of the folder, under ``name`` in an archive."""
+        return folder_members(self.path, name) if self.folder else iter([(self.path, name)])
+
     def zip_chunks(self) -> Iterator[bytes]:
-        """The folder as a zip, piece by piece: nothing is stored on the way and memory stays small."""
-        return filter(None, self._zipped())
+        """Yield the folder as a zip, piece by piece."""
+        return zip_chunks(self.members(self.name))
 
-    def _zipped(self) -> Iterator[bytes]:
-        out = _Outlet()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-            for path in sorted(self.path.rglob("*")):
-                if not path.is_file():
-                    continue
-                name = f"{self.name}/{path.relative_to(self.path).as_posix()}"
-                info = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
-                with path.open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
-                    while data := source.read(_CHUNK_BYTES):
-                        target.write(data)
-                        yield out.taken()
-                yield out.taken()
-        yield out.taken()
-
-
-class _Outlet(io.RawIOBase):
-    """A file that can only be written; what was written is taken away piece by piece."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._parts.append(bytes(data))
-        return len(data)
-
-    def taken(self) -> bytes:
-        data = b"".join(self._parts)
-        self._parts.clear()
-        return data
+    @property
+    def archive_name(self) -> str:
+        """The name in an archive of several files; samples are in a folder for each prompt, as in the workspace."""
+        within = f"{self.written_to.parent.name}/" if self.kind == "sample" else ""
+        return f"{self.kind}s/{within}{self.name}"
 
 
 @dataclass(frozen=True)
@@ -206,3 +179,21 @@ def find_file(journal: Journal, file_id: str) -> RunFile:
                 return file
             why = file.why if file else why
     raise RunNotFoundError(f"The run has no file {file_id!r}: {why}", value=file_id)
+
+
+# Kinds whose bytes are compared with the record before they are given out.
+_COMPARED = ("model", "save")
+
+
+def archive_chunks(journal: Journal, *, kind: str = "", ids: Sequence[str] = ()) -> Iterator[bytes]:
+    """Return the files of a run, of one kind, or of some ids, as a zip in pieces.
+
+    :raises RunNotFoundError: when an id names no file, or there is none of that kind.
+    """
+    found = [find_file(journal, each) for each in dict.fromkeys(ids)] if ids else run_files(journal)
+    chosen = [file for file in found if kind in ("", file.kind)]
+    if not chosen:
+        raise RunNotFoundError(f"The run has no files{f' of the kind {kind!r}' if kind else ''}.", value=kind)
+    if not ids:
+        chosen = [find_file(journal, file.id) if file.kind in _COMPARED else file for file in chosen]
+    return zip_chunks(unique(member for file in chosen for member in file.members(file.archive_name)))

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
 from onetrainer_gradio.events import CommandAnswered, Progressed, tag
-from onetrainer_gradio.service.artifacts import MissingFile, RunFile, all_files, find_file, kept_or_original, run_files
+from onetrainer_gradio.service.artifacts import (
+    MissingFile,
+    RunFile,
+    all_files,
+    archive_chunks,
+    find_file,
+    kept_or_original,
+    run_files,
+)
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
 from onetrainer_gradio.service.control import CommandFolder
 from onetrainer_gradio.service.file_preserver import FilePreserver, freed_bytes
@@ -253,6 +262,30 @@ class Run:
         :raises RunNotFoundError: when the run has no such file, or it is gone.
         """
         return find_file(self.journal, file_id)
+
+    def archive(self, *, kind: str = "", ids: Sequence[str] = ()) -> Iterator[bytes]:
+        """Return ``files``, those of one kind, or those of some ids, as a zip in pieces.
+
+        :raises RunNotFoundError: when there is none.
+        """
+        return archive_chunks(self.journal, kind=kind, ids=ids)
+
+    def log_bytes(self) -> tuple[int, Iterator[bytes]]:
+        """Return the size of the console log as it is now, and its bytes in pieces."""
+        try:
+            file = (self.folder / "console.log").open("rb")
+        except OSError:
+            return 0, iter(())
+        size = os.fstat(file.fileno()).st_size
+        return size, _pieces(file, size)
+
+
+def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yield ``size`` bytes: a log that grows meanwhile is cut there."""
+    with file:
+        while size > 0 and (data := file.read(min(size, _LOG_BYTES))):
+            size -= len(data)
+            yield data
 
 
 _IN_SUMMARY = (

@@ -106,6 +106,33 @@ def test_a_folder_is_downloaded_as_a_zip(panel):
     assert archive.read("backup-2/step") == b"2"
 
 
+def test_all_samples_are_downloaded_as_a_zip(panel):
+    """However many there are; chosen ones by their ids; an error before the download begins where there is none."""
+    run_id = panel.finished(steps=20, sample_every=1)
+    path = f"/api/runs/{run_id}/files.zip"
+    reply = panel.client.get(path, params={"kind": "sample"}, headers={"Accept-Encoding": "gzip"})
+    assert (reply.headers["content-type"], reply.headers.get("content-encoding")) == ("application/zip", None)
+    assert f"{run_id}-samples.zip" in reply.headers["content-disposition"]
+    assert len(zipfile.ZipFile(io.BytesIO(reply.content)).namelist()) == 20
+    files = panel.client.get(f"/api/runs/{run_id}/files").json()["files"]
+    ids = ",".join(item["id"] for item in files[:3])
+    assert len(zipfile.ZipFile(io.BytesIO(panel.client.get(path, params={"ids": ids}).content)).namelist()) == 3
+    assert panel.client.get(path, params={"kind": "save"}).status_code == 404
+    assert panel.client.get(path, params={"ids": "99999"}).status_code == 404
+    assert panel.client.get(path, params={"kind": "x"}).status_code == 422
+
+
+def test_the_whole_log_is_downloaded_and_names_what_happened(panel):
+    """A successful run printed its phases, epochs, samples and model."""
+    run_id = panel.finished(steps=20, sample_every=10)
+    reply = panel.client.get(f"/api/runs/{run_id}/log.txt")
+    assert f"{run_id}.log" in reply.headers["content-disposition"]
+    for part in ("Loading the model", "Epoch 1 of 2 finished", "Sample generated at step 10", "Model saved", "Run finished."):
+        assert part in reply.text
+    (panel.service.runs.get(run_id).folder / "console.log").unlink()
+    assert panel.client.get(f"/api/runs/{run_id}/log.txt").text == ""
+
+
 def test_only_files_of_the_run_can_be_downloaded(panel):
     run_id = panel.finished(steps=1)
     for file_id in ("999999", "..%2f..%2frun.json", "1", "-1"):

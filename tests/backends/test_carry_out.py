@@ -53,11 +53,14 @@ def carry(name: str, kind: str = "") -> tuple[object, RunEnded, str]:
     return outcome, events[0], console.getvalue()
 
 
-@pytest.mark.parametrize(("name", "reason"), [("completes", "completed"), ("stops", "stopped")])
-def test_an_outcome_becomes_the_end(name: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason", "line"), [("completes", "completed", "Run finished."), ("stops", "stopped", "Run stopped.")]
+)
+def test_an_outcome_becomes_the_end(name: str, reason: str, line: str) -> None:
     """What the backend returns is how the run ended."""
     outcome, end, console = carry(name)
-    assert (outcome, end.reason, end.error, console) == (reason, reason, None, "")
+    assert (outcome, end.reason, end.error) == (reason, reason, None)
+    assert [each.split(" ", 2)[2] for each in console.splitlines()] == [line]
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import itertools
 import shutil
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from onetrainer_gradio.errors import RunNotFoundError
-from onetrainer_gradio.events import BackupMade, ModelSaved, Warned
-from onetrainer_gradio.service.artifacts import find_file, run_files
+from onetrainer_gradio.events import BackupMade, ModelSaved, SampleMade, Warned
+from onetrainer_gradio.service.artifacts import archive_chunks, find_file, run_files
 from onetrainer_gradio.service.journal import Journal
 
 
@@ -88,3 +91,59 @@ def test_a_folder_is_given_out_as_a_zip_in_pieces(journal: Journal) -> None:
         assert archive.testzip() is None
         assert sorted(archive.namelist()) == ["backup/meta.json", "backup/unet/weights"]
         assert archive.read("backup/unet/weights") == b"w" * 3_000_000
+
+
+def unzipped(pieces: Iterator[bytes]) -> zipfile.ZipFile:
+    held = list(pieces)
+    assert max(map(len, held)) < 2_000_000
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(held)))
+    assert archive.testzip() is None
+    return archive
+
+
+def sample(path: Path) -> SampleMade:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(path.parent.name.encode())
+    return SampleMade(
+        path=str(path), kind="default", index=0, prompt="", negative_prompt="", width=8, height=8, seed=1, diffusion_steps=1,
+        cfg_scale=1.0, noise_scheduler="DDIM", global_step=4, epoch=0, epoch_step=4, seconds=0.1,
+    )  # fmt: skip
+
+
+def test_all_files_of_a_run_are_one_zip(journal: Journal, tmp_path: Path) -> None:
+    """Samples of one name are told apart by the folder of their prompt, or by a number; nothing is compressed."""
+    for folder in ("0 - cat", "1 - dog", "other/1 - DOG"):
+        journal.append(sample(tmp_path / folder / "step-4.png"))
+    archive = unzipped(archive_chunks(journal))
+    assert sorted(archive.namelist()) == [
+        "backups/backup/meta.json",
+        "backups/backup/unet/weights",
+        "models/model.safetensors",
+        "samples/0 - cat/step-4.png",
+        "samples/1 - DOG/step-4-2.png",
+        "samples/1 - dog/step-4.png",
+    ]
+    assert archive.read("samples/0 - cat/step-4.png") == b"0 - cat"
+    assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+    assert unzipped(archive_chunks(journal, kind="model")).namelist() == ["models/model.safetensors"]
+    assert unzipped(archive_chunks(journal, ids=["3", "5", "3"])).namelist() == [
+        "models/model.safetensors",
+        "samples/0 - cat/step-4.png",
+    ]
+
+
+@pytest.mark.parametrize("asked", [{"ids": ["2"]}, {"ids": ["3", "../x"]}, {"kind": "save"}])
+def test_a_zip_of_what_is_not_there_is_an_error(journal: Journal, asked: dict[str, Any]) -> None:
+    """Before the first byte, not in the middle of a download."""
+    with pytest.raises(RunNotFoundError):
+        archive_chunks(journal, **asked)
+
+
+def test_a_file_that_goes_while_the_zip_is_made_is_omitted(journal: Journal, tmp_path: Path) -> None:
+    """An older backup may be removed meanwhile, and a link in a folder never leads out of it."""
+    (tmp_path / "backup" / "link").symlink_to(tmp_path / "secret")
+    pieces = archive_chunks(journal)
+    held = [next(pieces)]
+    (tmp_path / "model.safetensors").unlink()
+    archive = unzipped(itertools.chain(held, pieces))
+    assert sorted(archive.namelist()) == ["backups/backup/meta.json", "backups/backup/unet/weights"]
