@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from onetrainer_gradio.config.buckets import Resolution, Size, target
 from onetrainer_gradio.config.concept import ConceptImageConfig
+from onetrainer_gradio.config.dataset.buckets import Resolution, Size, covering, target
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,6 @@ def drawn_picture(
     }
     hue = _strength(image, "hue", image.random_hue_max_strength, random) / 2
     return PictureDraw(scaled, goal, offset, mirrored, angle, **factors, hue=max(-0.5, min(0.5, hue)))
-
-
-def covering(size: Size, goal: Size) -> Size:
-    """The size to which a picture is scaled so that it just covers ``goal``."""
-    height, width = size
-    if height / width > goal[0] / goal[1]:
-        return max(goal[0], round(height * (goal[1] / width))), goal[1]
-    return goal[0], max(goal[1], round(width * (goal[0] / height)))
 
 
 def _strength(image: ConceptImageConfig, name: str, most: float, random: Random) -> float:

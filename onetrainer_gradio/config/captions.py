@@ -6,12 +6,14 @@ The steps and their order are OneTrainer's. Texts are read elsewhere; nothing he
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
 from onetrainer_gradio.config import patterns as regular
 from onetrainer_gradio.config.concept import ConceptTextConfig
+from onetrainer_gradio.config.dataset.captions import read_text, split_lines
 
 _MARKS = frozenset(r".^$*+?{}[]|()\\")
 
@@ -45,12 +47,13 @@ def special_tags(path: Path) -> list[str]:
     """Special tags of a file: the lines of a .txt, the first column of a .csv.
 
     :raises OSError: when it cannot be read.
-    :raises UnicodeDecodeError: when it is no UTF-8 text.
+    :raises UnreadableTextError: when it is no text.
     """
-    content = path.read_text(encoding="utf-8")
+    content = read_text(path).content
     if path.suffix == ".csv":
-        return [row[0] for row in csv.reader(content.splitlines()) if row]
-    return content.splitlines()
+        return [row[0] for row in csv.reader(io.StringIO(content, newline="")) if row]
+    lines = split_lines(content)
+    return lines if lines[-1] else lines[:-1]
 
 
 def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str]) -> str:

@@ -16,6 +16,9 @@ class RunOptions(BaseModel):
     backend: str = Field("", description="Which backend carries the run out; empty takes the panel's own.")
     checkout: str = Field("", description="Folder of the OneTrainer checkout to train with; empty takes the panel's own.")
     checkout_python: str = Field("", description="Python that runs the checkout; the panel writes it, from what it knows.")
+    allowed_folders: tuple[str, ...] = Field(
+        (), description="Folders that images and captions may be read from; the panel writes it. Empty allows all."
+    )
     max_steps: int | None = Field(None, ge=1, description="End after so many micro-batches, whatever the epochs say.")
     seed: int = Field(42, description="Seed of everything random that the configuration does not seed: adapter initialisation.")
     resume_from: str = Field(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 from onetrainer_gradio.config.bounds import out_of_bounds
-from onetrainer_gradio.config.buckets import Size, parse_resolution, rounded
+from onetrainer_gradio.config.dataset.buckets import Size, parse_resolution, rounded
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.models import MODELS
 from onetrainer_gradio.config.train import TrainConfig

@@ -92,9 +92,10 @@ def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
 
     voice.enter("loading", "reading the picture folders")
     reports = Reports(voice.warn, voice.progress, voice.check_stop)
-    collections = [Collection.of(config, reports, validation=False)]
+    roots = tuple(Path(folder) for folder in options.allowed_folders)
+    collections = [Collection.of(config, reports, validation=False, roots=roots)]
     if config.validation and any(concept.enabled and concept.type == "VALIDATION" for concept in config.concepts or ()):
-        collections.append(Collection.of(config, reports, validation=True))
+        collections.append(Collection.of(config, reports, validation=True, roots=roots))
 
     def progress(done: int, total: int, part: str) -> None:
         voice.check_stop()

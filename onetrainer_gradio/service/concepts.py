@@ -18,11 +18,14 @@ from random import Random
 from typing import Any
 
 from onetrainer_gradio.config.augmentation import drawn_picture
-from onetrainer_gradio.config.buckets import Resolution, Size, target
 from onetrainer_gradio.config.captions import drawn_caption, special_tags, tags_of
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.concept import ConceptConfig
-from onetrainer_gradio.config.dataset import Folder, PictureReader, Sizes, size_of
+from onetrainer_gradio.config.dataset.buckets import Resolution, Size, target
+from onetrainer_gradio.config.dataset.captions import UnreadableTextError, read_text
+from onetrainer_gradio.config.dataset.files import Folder, shown
+from onetrainer_gradio.config.dataset.images import size_of
+from onetrainer_gradio.config.dataset.reader import Captions, PictureReader, Sizes
 from onetrainer_gradio.config.models import MODELS, UNFAMILIAR
 from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.config.train import TrainConfig
@@ -38,21 +41,27 @@ _LOOK_S, _LONGEST_LOOK_S = 2.0, 16.0
 _PREVIEW_PX = 320
 _MOST_NAMES = 8
 _MOST_TAGS = 12
+_FORMAT = "the format isn't trained"
 _MOST_THUMBNAILS = 5000
 _MASKED = ("enable_random_circular_mask_shrink", "enable_random_mask_rotate_crop")
 
 
 @dataclass(frozen=True)
-class Captions:
-    """What the captions of a folder say: how many words they have, and which tags come how often.
-
-    ``unreadable`` names files that are no UTF-8 text; ``complete`` is False when there was no time for all of them.
-    """
+class _Statistics:
+    """What the captions of a folder say: how many words each has, and how often tags occur."""
 
     words: tuple[int, ...] = ()
     tags: Counter[str] = field(default_factory=Counter)
-    unreadable: tuple[str, ...] = ()
-    complete: bool = True
+
+    @classmethod
+    def of(cls, captions: Captions) -> _Statistics:
+        words: list[int] = []
+        tags: Counter[str] = Counter()
+        for _, text in captions.texts:
+            if content := text.content.strip():
+                words.append(len(content.split()))
+                tags.update(list(dict.fromkeys(tag for tag in tags_of(content, ",") if tag)))
+        return cls(tuple(words), tags)
 
 
 @dataclass(frozen=True)
@@ -63,64 +72,45 @@ class _Look:
     folder: Folder
     bytes: int
     captions: Captions
+    statistics: _Statistics
 
 
 @dataclass
 class FolderReader(PictureReader):
-    """A reader that knows folders again: what it saw holds as long as no file in a folder came, went or changed."""
+    """A reader that remembers statistics: they hold as long as no file in a folder came, went or changed."""
 
     looks: dict[tuple[Path, bool, bool], _Look] = field(default_factory=dict, repr=False)
     recent: dict[tuple[Path, bool, bool], _Look] = field(default_factory=dict, repr=False)
 
     def renew(self) -> None:
-        """Give the reader its time again; folders are looked into anew."""
+        """Give the reader its time again; folders are scanned again."""
         super().renew()
         self.recent.clear()
 
-    def look_into(self, folder: Path, with_subfolders: bool, *, videos: bool = False) -> Folder:
-        """The files of a concept's folder, as far as there is time."""
-        return self.look(folder, with_subfolders, videos=videos).folder
-
-    def look(self, folder: Path, with_subfolders: bool, *, videos: bool = False) -> _Look:
+    def look(self, folder: Path, with_subfolders: bool, *, videos: bool = False, roots: Sequence[Path] = ()) -> _Look:
         """As ``look_into``, with what else is known of the folder."""
         key = (folder, with_subfolders, videos)
         if key in self.recent:
             return self.recent[key]
-        found = super().look_into(folder, with_subfolders, videos=videos)
+        found = self.look_into(folder, with_subfolders, videos=videos, roots=roots)
+        captions = self.read_captions(found.caption_files)
         started = self.clock()
-        fingerprint, size = fingerprint_of(found.items)
+        fingerprint, size = fingerprint_of(found)
         known = self.looks.get(key)
-        if known is None or known.fingerprint != fingerprint or known.folder != found or not known.captions.complete:
-            known = self.looks[key] = _Look(fingerprint, found, size, self._captions(found.items, started))
+        if known is None or (known.fingerprint, known.folder, known.captions) != (fingerprint, found, captions):
+            known = self.looks[key] = _Look(fingerprint, found, size, captions, _Statistics.of(captions))
         self._spent_s += self.clock() - started
         self.recent[key] = known
         return known
 
-    def _captions(self, items: Sequence[Path], started: float) -> Captions:
-        words: list[int] = []
-        unreadable: list[str] = []
-        tags: Counter[str] = Counter()
-        for item in items:
-            if self._spent_s + self.clock() - started > self.limit_s:
-                return Captions(tuple(words), tags, tuple(unreadable), complete=False)
-            try:
-                text = item.with_suffix(".txt").read_text(encoding="utf-8").strip()
-            except UnicodeDecodeError:
-                unreadable.append(item.with_suffix(".txt").name)
-                continue
-            except OSError:
-                continue
-            if text:
-                words.append(len(text.split()))
-                tags.update(list(dict.fromkeys(tag for tag in tags_of(text, ",") if tag)))
-        return Captions(tuple(words), tags, tuple(unreadable))
 
-
-def fingerprint_of(items: Sequence[Path]) -> tuple[str, int]:
-    """A text that changes with every picture or caption that comes, goes or changes; and the bytes of the pictures."""
+def fingerprint_of(folder: Folder) -> tuple[str, int]:
+    """A text that changes with every image or caption that comes, goes or changes; and the bytes of the images."""
     digest, size = hashlib.sha256(), 0
-    for item in items:
-        for path in (item, item.with_suffix(".txt")):
+    for item in folder.items:
+        for path in (item, folder.caption_of(item)):
+            if path is None:
+                continue
             try:
                 status = path.stat()
             except OSError:
@@ -136,6 +126,7 @@ class ConceptStore:
     def __init__(self, base_folder: Path, roots: Sequence[Path], cache_folder: Path, reader: FolderReader | None = None) -> None:
         self._base = base_folder
         self._guard = PathGuard(roots) if roots else None
+        self._roots = self._guard.roots if self._guard else ()
         self._cache = cache_folder
         self._lock = threading.Lock()
         self._painting = threading.Lock()
@@ -211,8 +202,9 @@ class ConceptStore:
             )
         with self._lock:
             self._reader.renew()
-            folder = self._allowed(concept.path)
-            found = self._reader.look_into(folder, concept.include_subdirectories).pictures
+            path = self._allowed(concept.path)
+            folder = self._reader.look_into(path, concept.include_subdirectories, roots=self._roots)
+        found = folder.pictures
         if not found:
             raise DatasetError(
                 f"There is no picture in {concept.path!r}",
@@ -224,8 +216,8 @@ class ConceptStore:
         path = found[picture % len(found)]
         size = size_of(self._allowed(str(path)))
         if isinstance(size, str):
-            raise DatasetError(f"{path.name} cannot be opened: {size}", path=f"concepts.{index}.path", value=str(path))
-        lines = self._lines(path, concept)
+            raise DatasetError(f"{shown(path.name)} can't be opened: {size}", path=f"concepts.{index}.path", value=shown(path))
+        lines = self._lines(path, folder, concept)
         special = self._special(concept)
         drawn = []
         with self._painting:
@@ -262,7 +254,7 @@ class ConceptStore:
         }
 
     def _plan(self, config: TrainConfig, concepts: Sequence[ConceptConfig]) -> Plan:
-        return Plan(config.model_copy(update={"concepts": tuple(concepts)}), self._base, reader=self._reader)
+        return Plan(config.model_copy(update={"concepts": tuple(concepts)}), self._base, self._roots, reader=self._reader)
 
     def _allowed(self, path: str) -> Path:
         """A path of the settings, inside the allowed folders.
@@ -296,7 +288,7 @@ class ConceptStore:
         if problem:
             return head
         videos = "video" in plan.facts.traits
-        look = self._reader.look(plan.path(concept.path), concept.include_subdirectories, videos=videos)
+        look = self._reader.look(plan.path(concept.path), concept.include_subdirectories, videos=videos, roots=self._roots)
         folder, read = look.folder, plan.sizes[index]
         broken = {path for path, _ in read.broken}
         whole = next((path for path in folder.pictures if path not in broken), None)
@@ -309,9 +301,12 @@ class ConceptStore:
             "masks": folder.masks,
             "conditions": folder.conditions,
             "bytes": look.bytes,
+            "skipped": _named(
+                [*((file.path, file.reason) for file in folder.skipped), *((path, _FORMAT) for path in folder.other_formats)]
+            ),
             "formats": dict(Counter(item.suffix.lower().removeprefix(".") for item in folder.items).most_common()),
             "captions": _captions(concept, look),
-            "broken": {"count": len(read.broken), "first": [[path.name, why] for path, why in read.broken[:_MOST_NAMES]]},
+            "broken": _named(read.broken),
             "sizes": _sizes(read),
             "per_epoch": plan.per_epoch(index, concept) if concept.enabled else 0,
             "resolutions": _resolutions(plan, concept, read.sizes, plan.per_epoch(index, concept)),
@@ -336,17 +331,18 @@ class ConceptStore:
         except OSError:
             return  # thrown away by somebody else meanwhile
 
-    def _lines(self, picture: Path, concept: ConceptConfig) -> list[str]:
-        """The captions that a picture may get; one empty where there is none."""
+    def _lines(self, picture: Path, folder: Folder, concept: ConceptConfig) -> list[str]:
+        """The captions that an image may get; one empty where there is none."""
         source = concept.text.prompt_source
         if source == "filename":
             return [picture.stem]
-        file = self._allowed(str(picture.with_suffix(".txt")) if source == "sample" else concept.text.prompt_path)
-        try:
-            text = file.read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        file = folder.caption_of(picture) if source == "sample" else self._allowed(concept.text.prompt_path)
+        if file is None:
             return [""]
-        return [line.strip() for line in text.splitlines() if line.strip()] or [""]
+        try:
+            return list(read_text(file).lines) or [""]
+        except (OSError, UnreadableTextError):
+            return [""]
 
     def _special(self, concept: ConceptConfig) -> list[str] | None:
         """Special tags where they stand in a file."""
@@ -355,7 +351,7 @@ class ConceptStore:
             return None
         try:
             return special_tags(self._allowed(value))
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnreadableTextError):
             return None
 
 
@@ -365,23 +361,34 @@ def _concept_at(concepts: Sequence[ConceptConfig], index: int) -> ConceptConfig:
     return concepts[index]
 
 
+def _named(files: Sequence[tuple[Path, str]]) -> dict[str, Any]:
+    """How many files there are, and the first with the reason."""
+    return {"count": len(files), "first": [[shown(path.name), why] for path, why in files[:_MOST_NAMES]]}
+
+
 def _data(content: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(content).decode()
 
 
 def _captions(concept: ConceptConfig, look: _Look) -> dict[str, Any]:
     source = concept.text.prompt_source
-    missing = look.folder.without_caption if source == "sample" else ()
-    empty = look.folder.empty_captions if source == "sample" else ()
-    words, tags = (look.captions.words, look.captions.tags) if source == "sample" else ((), Counter[str]())
+    beside = source == "sample"
+    missing = look.folder.without_caption if beside else ()
+    captions = look.captions if beside else Captions()
+    statistics = look.statistics if beside else _Statistics()
+    words = statistics.words
     return {
         "source": source,
         "missing": len(missing),
         "without": [path.name for path in missing[:_MOST_NAMES]],
-        "empty": len(empty),
-        "unreadable": list(look.captions.unreadable[:_MOST_NAMES]) if source == "sample" else [],
+        "empty": len(captions.empty),
+        "unreadable": [path.name for path, _ in captions.unreadable[:_MOST_NAMES]],
+        "converted": {
+            "count": len(captions.converted),
+            "first": [[path.name, text.encoding] for path, text in captions.converted[:_MOST_NAMES]],
+        },
         "words": [min(words), round(sum(words) / len(words), 1), max(words)] if words else None,
-        "tags": [(tag, count) for tag, count in tags.most_common(_MOST_TAGS) if count > 1],
+        "tags": [(tag, count) for tag, count in statistics.tags.most_common(_MOST_TAGS) if count > 1],
     }
 
 

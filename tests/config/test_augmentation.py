@@ -5,8 +5,8 @@ from random import Random
 import pytest
 
 from onetrainer_gradio.config.augmentation import covering, drawn_picture
-from onetrainer_gradio.config.buckets import Resolution
 from onetrainer_gradio.config.concept import ConceptImageConfig
+from onetrainer_gradio.config.dataset.buckets import Resolution
 
 
 def drawn(count=200, size=(600, 900), edges=(512,), bucketing=True, **settings):

@@ -14,7 +14,7 @@ from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.check import CHECKS, CODES, check
 from onetrainer_gradio.config.check.codes import catalogue
 from onetrainer_gradio.config.check.intervals import first_time
-from onetrainer_gradio.config.dataset import PictureReader
+from onetrainer_gradio.config.dataset.reader import PictureReader
 from onetrainer_gradio.config.enums import ModelType, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
 from onetrainer_gradio.config.walk import leaves, without_none
@@ -266,9 +266,14 @@ ELSEWHERE = {
     "bucket-empty",
     "bucket-smaller-than-batch",
     "captions-empty",
+    "captions-encoding",
     "captions-missing",
+    "captions-unreadable",
     "disk-full",
     "disk-space",
+    "files-skipped",
+    "formats-skipped",
+    "link-outside",
     "list-file",
     "model-file",
     "onetrainer-crash",
@@ -377,6 +382,81 @@ def test_a_broken_picture_is_named(place):
     errors = [item for item in findings(place) if item.severity == "error"]
     assert [error.code for error in errors] == ["picture-broken"]
     assert "z.png" in errors[0].message
+
+
+def test_all_captions_in_other_encodings_are_named_with_their_text(place):
+    """The text is what will be trained; files that are no text are an error."""
+    for number, encoding in enumerate(("cp1252", "utf-16", "utf-16-le", "utf-8-sig")):
+        (place / "pictures" / f"{number}.txt").write_bytes("a café\nwith lines".encode(encoding))
+    found = {item.code: item for item in findings(place)}
+    assert set(found) == {"captions-encoding"}
+    message = found["captions-encoding"].message
+    assert "3 caption files" in message
+    assert all(f"{number}.txt" in message for number in range(3))
+    assert "windows-1252: “a café”" in message
+    for number in range(3):
+        (place / "pictures" / f"{number}.txt").write_bytes(b"a\0\0b")
+    (error,) = findings(place)
+    assert (error.code, error.severity) == ("captions-unreadable", "error")
+    assert all(f"{number}.txt" in error.message for number in range(3))
+
+
+def test_the_file_with_all_captions_may_have_another_encoding(place):
+    """It is named as well."""
+    settings = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "all.txt"}
+    (place / "all.txt").write_bytes("ein Kätzchen\n".encode("cp1252"))
+    assert told(place, settings) == {("captions-encoding", "warning", "concepts.0.text.prompt_path")}
+    (place / "all.txt").write_bytes(bytes(9))
+    assert ("captions-unreadable", "error", "concepts.0.text.prompt_path") in told(place, settings)
+    (place / "all.txt").write_bytes("\ufeff\n".encode())
+    assert ("caption-file", "error", "concepts.0.text.prompt_path") in told(place, settings)
+
+
+def test_a_caption_of_a_mark_alone_is_empty(place):
+    """So is one of blank lines."""
+    (place / "pictures" / "0.txt").write_bytes("\ufeff".encode())
+    (place / "pictures" / "1.txt").write_bytes(b" \r\n\r\n")
+    (empty,) = findings(place)
+    assert (empty.code, "0.txt and 1 more" in empty.message) == ("captions-empty", True)
+
+
+def test_files_that_cannot_be_used_are_named(place):
+    """Links to nothing, and formats that aren't trained with their number."""
+    (place / "pictures" / "gone.png").symlink_to("nowhere")
+    for name in ("x.jfif", "y.heic", "z.heic", "clip.mp4"):
+        (place / "pictures" / name).write_bytes(b"x")
+    found = {item.code: item for item in findings(place)}
+    assert set(found) == {"files-skipped", "formats-skipped"}
+    assert "gone.png" in found["files-skipped"].message
+    assert "4 files" in found["formats-skipped"].message
+    assert "2 .heic" in found["formats-skipped"].message
+
+
+def test_links_out_of_the_allowed_folders_are_an_error(place, tmp_path_factory):
+    """For images, captions and the file of special tags alike."""
+    outside = tmp_path_factory.mktemp("outside")
+    add_picture(outside / "x.png")
+    (outside / "tags.txt").write_text("red")
+    (place / "pictures" / "x.png").symlink_to(outside / "x.png")
+    (place / "pictures" / "x.txt").symlink_to(outside / "x.txt")
+    tags = {"concepts.0.text.tag_dropout_special_tags": str(outside / "tags.txt")}
+    errors = {(item.code, item.path): item.message for item in findings(place, tags, roots=[place])}
+    assert set(errors) == {
+        ("link-outside", "concepts.0.path"),
+        ("path-outside", "concepts.0.text.tag_dropout_special_tags"),
+    }
+    assert "2 links" in errors["link-outside", "concepts.0.path"]
+    assert findings(place, tags) == ()
+
+
+def test_without_buckets_a_resolution_is_trained_as_it_is(place):
+    """No other size is promised: OneTrainer and the engine crop 500 at 500."""
+    assert told(place, {"resolution": "500", "aspect_ratio_bucketing": False}) == {
+        ("resolution-multiple", "warning", "resolution")
+    }
+    (found,) = findings(place, {"resolution": "500", "aspect_ratio_bucketing": False})
+    assert "trained in 500" in found.message
+    assert found.fix == {"resolution": "496"}
 
 
 def test_pictures_in_subfolders_are_offered(place):

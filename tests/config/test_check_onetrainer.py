@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from onetrainer_gradio import backends
-from onetrainer_gradio.config.buckets import ASPECTS, Resolution, empty_side, rounded, smallest_edge
 from onetrainer_gradio.config.check.onetrainer import CRASHES, onetrainer_findings
+from onetrainer_gradio.config.dataset.buckets import ASPECTS, Resolution, empty_side, rounded, smallest_edge
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.models import MODELS
 from tests.config.preflight import config_with, findings, furnish

@@ -115,8 +115,10 @@ def test_nothing_outside_the_allowed_folders_is_looked_at(base: Path, tmp_path_f
     (base / "links").mkdir()
     (base / "links" / "x.png").symlink_to(outside / "secret.png")
     (linked,) = store.statistics(config({"path": "links"}))["concepts"]
-    with pytest.raises(ForbiddenPathError):
-        store.thumbnail(linked["thumbnail"])
+    assert (linked["pictures"], linked["thumbnail"]) == (0, None)
+    assert linked["skipped"]["first"] == [["x.png", "the link leads outside the allowed folders"]]
+    with pytest.raises(DatasetError):
+        store.preview(config({"path": "links"}), 0)
 
 
 def test_what_changed_in_a_folder_is_seen(base: Path, store: ConceptStore) -> None:

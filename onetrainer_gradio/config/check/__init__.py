@@ -29,7 +29,7 @@ from onetrainer_gradio.config.check import (
 from onetrainer_gradio.config.check.codes import CODES, Code
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.dataset import PictureReader
+from onetrainer_gradio.config.dataset.reader import PictureReader
 from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.newer import with_known_names
 from onetrainer_gradio.config.resolve import LIST_FILES, pack
@@ -96,8 +96,12 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     losses.noise_ignored,
     concepts.something_to_learn,
     concepts.folders,
+    concepts.skipped_files,
     concepts.broken_pictures,
+    concepts.other_formats,
     concepts.captions,
+    concepts.caption_encodings,
+    concepts.special_tags,
     concepts.prior_prediction,
     concepts.validation,
     concepts.masks,
@@ -140,6 +144,9 @@ ANY_MODEL = frozenset(
         concepts.something_to_learn,
         concepts.folders,
         concepts.broken_pictures,
+        concepts.skipped_files,
+        concepts.caption_encodings,
+        concepts.special_tags,
         concepts.weightless,
         intervals.never_due,
         intervals.no_backup,
@@ -170,7 +177,9 @@ def check(
     """
     allowed = tuple(Path(root).resolve() for root in roots)
     packed, unread = _packed(config, base_folder, allowed)
-    plan = Plan(with_known_names(packed), base_folder, allowed, machine or Machine.here(), reader or PictureReader())
+    reader = reader or PictureReader()
+    reader.rescan()
+    plan = Plan(with_known_names(packed), base_folder, allowed, machine or Machine.here(), reader)
     familiar = config.model_type.known and config.training_method.known and config.output_model_format.known
     wanted = [examine for examine in CHECKS if familiar or examine in ANY_MODEL]
     findings = first_per_path([*unread, *(finding for examine in wanted for finding in examine(plan))])

@@ -375,6 +375,25 @@ CODES: dict[str, Code] = {
         "A file with a picture's ending cannot be opened as one.",
         "Remove it, or put a whole one in its place.",
     ),
+    "link-outside": Code(
+        "Pictures and captions",
+        "error",
+        "A link in a concept's folder leads outside the allowed folders.",
+        "Copy the files instead of linking them, or start the panel with --allow FOLDER.",
+    ),
+    "files-skipped": Code(
+        "Pictures and captions",
+        "warning",
+        "Files can't be used: links that lead nowhere, folders that can't be read, names that aren't valid UTF-8.",
+        "Repair or remove them.",
+    ),
+    "formats-skipped": Code(
+        "Pictures and captions",
+        "note",
+        "Images in formats that neither the built-in engine nor OneTrainer trains (.jfif, .gif, .heic, .jxl and others), or "
+        "videos next to a model that isn't trained on videos.",
+        "Convert copies of the images with the button next to the finding.",
+    ),
     "pictures-small": Code(
         "Pictures and captions",
         "warning",
@@ -410,6 +429,19 @@ CODES: dict[str, Code] = {
         "error",
         "The file with the captions of a concept is missing or empty.",
         "Correct the path.",
+    ),
+    "captions-encoding": Code(
+        "Pictures and captions",
+        "warning",
+        "Caption files aren't UTF-8. The built-in engine detects the encoding and trains the text that the finding shows. "
+        "OneTrainer can't read them.",
+        "Convert them to UTF-8 with the button next to the finding; the originals are kept.",
+    ),
+    "captions-unreadable": Code(
+        "Pictures and captions",
+        "error",
+        "Caption files aren't text, or can't be read.",
+        "Save the files as UTF-8 text, or remove them.",
     ),
     "prior-prediction": Code(
         "Pictures and captions",

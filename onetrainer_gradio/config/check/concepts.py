@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from onetrainer_gradio.config.buckets import parse_resolution
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.check.resolution import too_small
 from onetrainer_gradio.config.concept import ConceptConfig
-from onetrainer_gradio.config.dataset import has_folders, is_empty
+from onetrainer_gradio.config.dataset.buckets import parse_resolution
+from onetrainer_gradio.config.dataset.captions import Text, UnreadableTextError, read_text
+from onetrainer_gradio.config.dataset.files import PICTURE_SUFFIXES, has_folders, is_inside, shown
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
 from onetrainer_gradio.config.resolve import names_a_data_set
 from onetrainer_gradio.errors import Finding
@@ -24,6 +26,9 @@ _RANDOM_WORDS = {
 }
 # Below this share of the pixels that are trained, a picture is blown up so much that blur is learned.
 _SMALL = 0.5
+# named in one finding; the number of the others follows
+_MOST_NAMES = 8
+_EXCERPT = 60
 
 
 def _name(index: int, concept: ConceptConfig) -> str:
@@ -31,7 +36,12 @@ def _name(index: int, concept: ConceptConfig) -> str:
 
 
 def _first(files: Sequence[Path]) -> str:
-    return files[0].name + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    return shown(files[0].name) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return "; ".join(names[:_MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def something_to_learn(plan: Plan) -> Iterator[Finding]:
@@ -94,14 +104,59 @@ def broken_pictures(plan: Plan) -> Iterator[Finding]:
     for index, concept in plan.concepts:
         read = plan.sizes.get(index)
         if read and read.broken:
-            first, reason = read.broken[0]
+            names = [f"{shown(file.name)} ({reason})" for file, reason in read.broken]
             yield found(
                 "picture-broken",
                 f"concepts.{index}.path",
-                f"{_name(index, concept)}: {_first([path for path, _ in read.broken])} cannot be opened; {first.name}: {reason}",
+                f"{_name(index, concept)}: {len(names)} files can't be read as images and would be skipped: {_listed(names)}",
                 value=concept.path,
                 expected="files that hold pictures",
                 change="remove the broken files or put whole ones in their place",
+            )
+
+
+def skipped_files(plan: Plan) -> Iterator[Finding]:
+    """Files that aren't used, each with the reason; a link out of the allowed folders is an error."""
+    for index, concept in plan.concepts:
+        skipped = plan.folders[index].skipped if index in plan.folders else ()
+        outside = [shown(file.path) for file in skipped if file.outside]
+        others = [f"{shown(file.path.name)} ({file.reason})" for file in skipped if not file.outside]
+        path, name = f"concepts.{index}.path", _name(index, concept)
+        if outside:
+            yield found(
+                "link-outside",
+                path,
+                f"{name}: {len(outside)} links lead outside the allowed folders: {_listed(outside)}",
+                value=concept.path,
+                expected="links inside " + ", ".join(str(root) for root in plan.roots),
+                change="Copy the files instead of linking them, or start the panel with --allow FOLDER.",
+            )
+        if others:
+            yield found(
+                "files-skipped",
+                path,
+                f"{name}: {len(others)} files or folders can't be used and are skipped: {_listed(others)}",
+                value=concept.path,
+                expected="files that can be read",
+                change="Repair or remove them.",
+            )
+
+
+def other_formats(plan: Plan) -> Iterator[Finding]:
+    """Images in formats that aren't trained."""
+    for index, concept in plan.concepts:
+        files = plan.folders[index].other_formats if index in plan.folders else ()
+        if files:
+            kinds = Counter(file.suffix.lower() for file in files)
+            listed = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+            yield found(
+                "formats-skipped",
+                f"concepts.{index}.path",
+                f"{_name(index, concept)}: {len(files)} files have a format that isn't trained and are skipped ({listed}): "
+                f"{_listed([shown(file.name) for file in files])}",
+                value=concept.path,
+                expected=", ".join(sorted(PICTURE_SUFFIXES)),
+                change="Convert copies of the images with the button below, or remove them.",
             )
 
 
@@ -145,8 +200,8 @@ def captions(plan: Plan) -> Iterator[Finding]:
                 fix = {f"concepts.{index}.text.prompt_source": "filename"} if len(without) == len(folder.items) else None
                 path = f"concepts.{index}.text.prompt_source"
                 yield found("captions-missing", path, message, value="sample", expected=expected, change=change, fix=fix)
-            if folder.empty_captions:
-                message = f"{name}: the caption files {_first(folder.empty_captions)} are empty"
+            if empty := plan.captions[index].empty:
+                message = f"{name}: the caption files {_first(empty)} are empty"
                 change = "write what the picture shows, unless they are meant to be trained without words"
                 path = f"concepts.{index}.text.prompt_source"
                 yield found("captions-empty", path, message, value="sample", expected="a caption in each file", change=change)
@@ -162,10 +217,81 @@ def _caption_file(plan: Plan, index: int, concept: ConceptConfig, name: str) -> 
         message = f"{name}: the caption file {value} cannot be read"
         expected = "a file that may be read"
         yield found("path-unreadable", path, message, value=value, expected=expected, change="change its permissions")
-    elif is_empty(file):
+    elif isinstance(text := _read(file), Text) and not text.lines:
         message = f"{name}: the caption file {value} is empty"
         expected = "a caption a line"
         yield found("caption-file", path, message, value=value, expected=expected, change="write captions into it")
+
+
+def caption_encodings(plan: Plan) -> Iterator[Finding]:
+    """Caption files that aren't UTF-8 are converted by the built-in engine; OneTrainer can't read them."""
+    for index, concept in plan.concepts:
+        if concept.text.prompt_source == "sample" and index in plan.captions:
+            path = f"concepts.{index}.text.prompt_source"
+            texts: Sequence[tuple[Path, Text]] = plan.captions[index].converted
+            unreadable: Sequence[tuple[Path, str]] = plan.captions[index].unreadable
+        elif concept.text.prompt_source == "concept" and concept.text.prompt_path:
+            path, file = f"concepts.{index}.text.prompt_path", plan.path(concept.text.prompt_path)
+            if not os.path.isfile(file) or not is_inside(file, plan.roots):
+                continue
+            text = _read(file)
+            texts = [(file, text)] if isinstance(text, Text) and text.encoding != "utf-8" else []
+            unreadable = [(file, text)] if isinstance(text, str) else []
+        else:
+            continue
+        name = _name(index, concept)
+        if unreadable:
+            names = [f"{shown(file.name)} ({reason})" for file, reason in unreadable]
+            yield found(
+                "captions-unreadable",
+                path,
+                f"{name}: {len(names)} caption files can't be read: {_listed(names)}",
+                value=plan.at(path),
+                expected="text files",
+                change="Save the files as UTF-8 text, or remove them.",
+            )
+        if texts:
+            names = [f"{shown(file.name)} ({text.encoding}: “{_excerpt(text)}”)" for file, text in texts]
+            yield found(
+                "captions-encoding",
+                path,
+                f"{name}: {len(names)} caption files aren't UTF-8. The built-in engine trains them as shown here, and OneTrainer "
+                f"can't read them: {_listed(names)}",
+                value=plan.at(path),
+                expected="UTF-8 text",
+                change="Convert them to UTF-8 with the button below. The originals are kept next to them.",
+            )
+
+
+def _excerpt(text: Text) -> str:
+    line = text.lines[0] if text.lines else ""
+    return line if len(line) <= _EXCERPT else line[:_EXCERPT] + "…"
+
+
+def _read(file: Path) -> Text | str:
+    try:
+        return read_text(file)
+    except UnreadableTextError as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def special_tags(plan: Plan) -> Iterator[Finding]:
+    """Special tags may be in a file, which then has to be inside the allowed folders."""
+    for index, concept in plan.concepts:
+        value = concept.text.tag_dropout_special_tags
+        if not value.endswith((".txt", ".csv")) or not os.path.isfile(plan.path(value)):
+            continue
+        if not is_inside(plan.path(value), plan.roots):
+            yield found(
+                "path-outside",
+                f"concepts.{index}.text.tag_dropout_special_tags",
+                f"{_name(index, concept)}: the file of special tags is outside the allowed folders: {value}",
+                value=value,
+                expected="a path inside " + ", ".join(str(root) for root in plan.roots),
+                change="Choose another file, or start the panel with --allow FOLDER.",
+            )
 
 
 def prior_prediction(plan: Plan) -> Iterator[Finding]:

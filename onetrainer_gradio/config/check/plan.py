@@ -11,9 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.config.buckets import Resolution, Size, parse_resolution, target
 from onetrainer_gradio.config.concept import ConceptConfig
-from onetrainer_gradio.config.dataset import Folder, PictureReader, Sizes
+from onetrainer_gradio.config.dataset.buckets import Resolution, Size, parse_resolution, target
+from onetrainer_gradio.config.dataset.files import Folder
+from onetrainer_gradio.config.dataset.reader import Captions, PictureReader, Sizes
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
 from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.models import MODELS, UNFAMILIAR, ModelFacts
@@ -122,7 +123,7 @@ class Plan:
         """What lies in the folder of each concept in use, by its position; folders that do not exist are left out."""
         videos = "video" in self.facts.traits
         return {
-            index: self.reader.look_into(self.path(concept.path), concept.include_subdirectories, videos=videos)
+            index: self.reader.look_into(self.path(concept.path), concept.include_subdirectories, videos=videos, roots=self.roots)
             for index, concept in self.concepts
             if concept.path and os.path.isdir(self.path(concept.path))
         }
@@ -131,6 +132,15 @@ class Plan:
     def sizes(self) -> dict[int, Sizes]:
         """The sizes of the pictures of each concept in use, as far as there was time to read them."""
         return {index: self.reader.read(folder.pictures) for index, folder in self.folders.items()}
+
+    @cached_property
+    def captions(self) -> dict[int, Captions]:
+        """The caption files of each concept in use that reads one per image, as far as there was time."""
+        return {
+            index: self.reader.read_captions(self.folders[index].caption_files)
+            for index, concept in self.concepts
+            if index in self.folders and concept.text.prompt_source == "sample"
+        }
 
     @property
     def resolution(self) -> Resolution | None:

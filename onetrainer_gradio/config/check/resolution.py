@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from onetrainer_gradio.config.buckets import Resolution, empty_side, parse_resolution, rounded, smallest_edge
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.dataset.buckets import Resolution, empty_side, parse_resolution, rounded, smallest_edge
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import TimeUnit
 from onetrainer_gradio.config.train import TrainConfig
@@ -39,10 +39,14 @@ def training(plan: Plan) -> Iterator[Finding]:
         yield finding
     elif any(number % multiple for number in resolution.numbers):
         better = _written(resolution, multiple)
+        bucketed = plan.config.aspect_ratio_bucketing or resolution.fixed is not None
+        # without buckets an edge length is used as it is
+        trained = f"pictures of {plan.facts.label} are trained in {better if bucketed else value}"
+        message = f"{value} is no multiple of {multiple}, so {trained}" if bucketed else f"{trained}, no multiple of {multiple}"
         yield found(
             "resolution-multiple",
             "resolution",
-            f"{value} is no multiple of {multiple}, so pictures of {plan.facts.label} are trained in {better}",
+            message,
             value=value,
             expected=f"multiples of {multiple}",
             change=f"write {better}",

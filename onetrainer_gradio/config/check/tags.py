@@ -10,6 +10,8 @@ from onetrainer_gradio.config.captions import matching, special_tags, tags_of
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.concept import ConceptConfig
+from onetrainer_gradio.config.dataset.captions import UnreadableTextError, decode_text, split_lines
+from onetrainer_gradio.config.dataset.files import is_inside
 from onetrainer_gradio.errors import Finding, PatternError
 
 # The longest tags are the ones that take long.
@@ -41,32 +43,33 @@ def slow_patterns(plan: Plan) -> Iterator[Finding]:
 
 def _special(plan: Plan, concept: ConceptConfig) -> list[str]:
     value = concept.text.tag_dropout_special_tags
-    if value.endswith((".txt", ".csv")):
+    if value.endswith((".txt", ".csv")) and is_inside(plan.path(value), plan.roots):
         try:
             return special_tags(plan.path(value))
-        except (OSError, UnicodeDecodeError):  # no file: a tag that ends like one
+        except (OSError, UnreadableTextError):  # no file: a tag that ends like one
             pass
     return tags_of(value, concept.text.tag_delimiter)
 
 
 def _captions(plan: Plan, index: int, concept: ConceptConfig, give_up_at: float) -> Iterator[str]:
-    source = concept.text.prompt_source
-    items = plan.folders[index].items if index in plan.folders else ()
+    source, folder = concept.text.prompt_source, plan.folders.get(index)
     if source == "concept":
-        yield from _lines(plan.path(concept.text.prompt_path))
+        yield from _lines(plan, plan.path(concept.text.prompt_path))
         return
-    for item in items:
+    for item in folder.items if folder else ():
         if time.monotonic() > give_up_at:
             return
         if source == "filename":
             yield item.stem
-        else:
-            yield from _lines(item.with_suffix(".txt"))
+        elif folder and (file := folder.caption_of(item)):
+            yield from _lines(plan, file)
 
 
-def _lines(file: Path) -> list[str]:
+def _lines(plan: Plan, file: Path) -> list[str]:
     try:
+        if not is_inside(file, plan.roots):
+            return []
         with file.open("rb") as opened:
-            return opened.read(_MOST_BYTES).decode(errors="replace").splitlines()
-    except OSError:
+            return split_lines(decode_text(opened.read(_MOST_BYTES)).content)
+    except (OSError, UnreadableTextError):
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
+from onetrainer_gradio.config.dataset.buckets import Size
+from onetrainer_gradio.config.dataset.images import BrokenImageError
 from onetrainer_gradio.engine.data import order
-from onetrainer_gradio.engine.data.buckets import Resolution, Size, Target, counted, crop_offset, target
+from onetrainer_gradio.engine.data.buckets import Target, crop_offset, parse, target
 from onetrainer_gradio.engine.data.cache import Shelf, fingerprint
 from onetrainer_gradio.engine.data.order import Group, Item
-from onetrainer_gradio.engine.data.pictures import BROKEN_PICTURE, Picture, broken, collect, pixels
+from onetrainer_gradio.engine.data.pictures import Picture, broken, collect, pixels
 from onetrainer_gradio.engine.data.places import Places
 from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import Warned
@@ -97,8 +100,8 @@ class Collection:
     validation: bool
 
     @classmethod
-    def of(cls, config: TrainConfig, reports: Reports, *, validation: bool) -> Collection:
-        """Reads the pictures' headers and the captions of the enabled concepts.
+    def of(cls, config: TrainConfig, reports: Reports, *, validation: bool, roots: Sequence[Path] = ()) -> Collection:
+        """Reads the pictures' headers and the captions of the enabled concepts; files outside ``roots`` are left out.
 
         :raises DatasetError: when a folder is missing or there are no pictures.
         """
@@ -107,7 +110,7 @@ class Collection:
             for number, concept in enumerate(config.concepts or ())
             if concept.enabled and (concept.type == "VALIDATION") == validation
         }
-        pictures = collect(tuple(chosen.items()), reports.warn, config.dataloader_threads, reports.check_stop)
+        pictures = collect(tuple(chosen.items()), reports.warn, config.dataloader_threads, reports.check_stop, roots)
         return cls(chosen, tuple(pictures), validation)
 
 
@@ -206,7 +209,7 @@ class Dataset:
         items = self.items(epoch)
         plan = arrange(items, self._size_of, self.batch_size, epoch, self._places)
         if not plan:
-            counts = counted([self._size_of(item) for item in items])
+            counts = Counter(self._size_of(item) for item in items)
             listed = ", ".join(f"{width}x{height}: {count}" for (height, width), count in counts.items()) or "none"
             raise DatasetError(
                 f"No batch can be filled: a batch takes {self.batch_size} pictures of one size, and there are {listed}.",
@@ -274,7 +277,7 @@ class Dataset:
                 key, item, read = ahead.pop(0)
                 try:
                     image = read.result()
-                except BROKEN_PICTURE as error:
+                except BrokenImageError as error:
                     if item.picture.index not in unreadable:
                         self.reports.warn(broken(item.picture.path, error))
                     unreadable.add(item.picture.index)
@@ -341,7 +344,7 @@ class Dataset:
             text = image.resolution_override if image.enable_resolution_override else self.config.resolution
             goal = target(
                 item.picture.size_px,
-                Resolution.parse(text),
+                parse(text),
                 self._places.random("bucket", variation, index),
                 bucketing=self.config.aspect_ratio_bucketing,
                 quantum_px=self.encoder.quantum_px,
@@ -404,7 +407,7 @@ def _readable(path: Path) -> BaseException | None:
     """What is wrong with a picture, if anything."""
     try:
         pixels(path)
-    except BROKEN_PICTURE as error:
+    except BrokenImageError as error:
         return error
     return None
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from onetrainer_gradio.engine.data.buckets import Size
+from onetrainer_gradio.config.dataset.buckets import Size
 from onetrainer_gradio.engine.data.pictures import Picture
 from onetrainer_gradio.engine.data.places import Places
 

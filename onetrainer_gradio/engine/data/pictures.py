@@ -1,29 +1,26 @@
-"""Pictures and captions of the concepts, as they lie on disk."""
+"""Images and captions of the concepts, read for a run by the functions that the pre-flight check uses."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from onetrainer_gradio.config import ConceptConfig
-from onetrainer_gradio.engine.data.buckets import Size
+from onetrainer_gradio.config.dataset.captions import UTF_8, UnreadableTextError, read_text
+from onetrainer_gradio.config.dataset.files import PICTURE_SUFFIXES, Folder, Skipped, is_inside, look_into, shown
+from onetrainer_gradio.config.dataset.images import BrokenImageError, Size, decode, read_size
 from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import Warned
 
-EXTENSIONS = frozenset({".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-MASK_SUFFIXES = ("-masklabel", "-condlabel")
-_ORIENTATION = 0x0112
-_SIDEWAYS = frozenset({5, 6, 7, 8})
-BROKEN_PICTURE = (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError)
-"""What Pillow raises for a file that is no readable picture."""
+_MOST_NAMES = 8
 
 
 @dataclass(frozen=True)
@@ -38,84 +35,88 @@ class Picture:
     captions: tuple[str, ...]
 
 
-def files_of(folder: str, include_subdirectories: bool) -> list[str]:
-    """The picture files of a folder in OneTrainer's order: sorted by their whole path, hidden subfolders left out."""
-    found: list[str] = []
-    for entry in os.scandir(folder):
-        if entry.is_file():
-            found.append(os.path.join(folder, entry.name))
-        elif include_subdirectories and entry.is_dir() and not entry.name.startswith("."):
-            found += files_of(os.path.join(folder, entry.name), True)
-    found.sort()
-    return [name for name in found if _is_picture(name)]
+def measured(path: Path) -> tuple[Size, tuple[int, int]]:
+    """Size of the upright picture and (bytes, modification time in ns) of its file; reads the header only.
 
-
-def _is_picture(name: str) -> bool:
-    stem, extension = os.path.splitext(name)
-    return extension.lower() in EXTENSIONS and not stem.endswith(MASK_SUFFIXES)
-
-
-def caption_lines(path: Path) -> tuple[str, ...]:
-    """The lines of a caption file that are not empty; none when there is no such file.
-
-    :raises DatasetError: when the file is no UTF-8 text.
+    :raises BrokenImageError: when it can't be trained.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ()
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"The caption file '{path}' is not UTF-8 text.",
-            value=str(path),
-            expected="UTF-8 text",
-            change="save the file anew with the encoding UTF-8",
-        ) from error
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
-
-
-def _beside(picture: Path, concept: ConceptConfig) -> tuple[str, ...]:
-    return caption_lines(picture.with_suffix(".txt"))
-
-
-def _from_concept(picture: Path, concept: ConceptConfig) -> tuple[str, ...]:
-    return caption_lines(Path(concept.text.prompt_path))
-
-
-def _from_name(picture: Path, concept: ConceptConfig) -> tuple[str, ...]:
-    return (picture.stem,)
-
-
-CAPTION_SOURCES: dict[str, Callable[[Path, ConceptConfig], tuple[str, ...]]] = {
-    "sample": _beside,
-    "concept": _from_concept,
-    "filename": _from_name,
-}
-
-
-def measured(path: str) -> tuple[Size, tuple[int, int]]:
-    """Size of the upright picture and (bytes, modification time in ns) of its file; reads the header only."""
-    status = os.stat(path)
-    with Image.open(path) as image:
-        width, height = image.size
-        if image.getexif().get(_ORIENTATION, 1) in _SIDEWAYS:
-            width, height = height, width
-    return (height, width), (status.st_size, status.st_mtime_ns)
+        status = os.stat(path)
+    except OSError as error:
+        raise BrokenImageError(error.strerror or str(error)) from error
+    return read_size(path), (status.st_size, status.st_mtime_ns)
 
 
 def pixels(path: Path) -> NDArray[Any]:
-    """The upright picture as uint8, HWC, RGB. Runs in threads: Pillow and numpy only."""
-    with Image.open(path) as image:
-        return numpy.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    """The upright picture as uint8, HWC, RGB. Runs in threads: Pillow and numpy only.
+
+    :raises BrokenImageError: when it can't be trained.
+    """
+    return numpy.asarray(decode(path))
 
 
 def broken(path: str | Path, error: BaseException) -> Warned:
     """The warning about a picture that cannot be read."""
-    return Warned(
-        code="broken_picture",
-        message=f"The picture '{path}' cannot be read and is left out: {error}",
-        path=str(path),
-    )
+    name = shown(path)
+    return Warned(code="broken_picture", message=f"The image '{name}' can't be read and is skipped: {error}", path=name)
+
+
+@dataclass
+class _Captions:
+    """The captions of one concept; files that can't be read are collected in ``unreadable``."""
+
+    concept: ConceptConfig
+    folder: Folder
+    roots: Sequence[Path]
+    unreadable: list[str] = field(default_factory=list)
+    other_encodings: list[str] = field(default_factory=list)
+    _of_all: tuple[str, ...] | None = None
+
+    def of(self, picture: Path) -> tuple[str, ...]:
+        """The captions of a picture to choose from; one empty where there is none."""
+        return _SOURCES[self.concept.text.prompt_source](self, picture) or ("",)
+
+    def beside(self, picture: Path) -> tuple[str, ...]:
+        """Those of the text file next to it."""
+        path = self.folder.caption_of(picture)
+        return () if path is None else self._lines(path)
+
+    def of_all(self, picture: Path) -> tuple[str, ...]:
+        """Those of the file for all pictures."""
+        if self._of_all is None:
+            path = Path(self.concept.text.prompt_path)
+            if not is_inside(path, self.roots):
+                self.unreadable.append(f"{shown(path)}: it is outside the allowed folders")
+                self._of_all = ()
+            else:
+                self._of_all = self._lines(path)
+        return self._of_all
+
+    def file_name(self, picture: Path) -> tuple[str, ...]:
+        """The name of its file."""
+        return (picture.stem,)
+
+    def _lines(self, path: Path) -> tuple[str, ...]:
+        try:
+            text = read_text(path)
+        except FileNotFoundError:
+            return ()
+        except UnreadableTextError as error:
+            self.unreadable.append(f"{shown(path)}: {error}")
+        except OSError as error:
+            self.unreadable.append(f"{shown(path)}: {error.strerror or error}")
+        else:
+            if text.encoding != UTF_8:
+                self.other_encodings.append(f"{shown(path)} ({text.encoding})")
+            return text.lines
+        return ()
+
+
+_SOURCES: dict[str, Callable[[_Captions, Path], tuple[str, ...]]] = {
+    "sample": _Captions.beside,
+    "concept": _Captions.of_all,
+    "filename": _Captions.file_name,
+}
 
 
 def collect(
@@ -123,69 +124,113 @@ def collect(
     warn: Callable[[Warned], None],
     threads: int,
     stopping: Callable[[], None] = lambda: None,
+    roots: Sequence[Path] = (),
 ) -> list[Picture]:
     """All pictures of ``concepts`` (numbered as in the configuration), in order; unreadable ones are named and left out.
 
-    :raises DatasetError: when a folder is missing or no picture is left.
+    With ``roots``, files outside of these folders are named and left out, too.
+
+    :raises DatasetError: when a folder is missing, captions can't be read, or no picture is left.
     """
     found: list[Picture] = []
+    unreadable: list[str] = []
     first = 0
     for number, concept in concepts:
-        files = _listed(number, concept)
-        pictures = list(_read(files, first, number, concept, warn, threads, stopping))
-        first += len(files)
-        if not pictures:
-            warn(Warned(code="empty_concept", message=_empty(concept), path=f"concepts.{number}.path"))
-        elif uncaptioned := [picture for picture in pictures if not any(picture.captions)]:
-            more = "" if len(uncaptioned) == 1 else f" and {len(uncaptioned) - 1} more"
-            text = f"'{uncaptioned[0].path}'{more} of concept '{concept.name or concept.path}' have no caption."
-            warn(Warned(code="missing_caption", message=text, path=str(uncaptioned[0].path)))
+        folder = _scanned(number, concept, stopping, roots)
+        captions = _Captions(concept, folder, roots)
+        pictures = list(_read(folder.items, first, number, captions, warn, threads, stopping))
+        first += len(folder.items)
+        for warning in _warnings(number, concept, folder, captions, pictures):
+            warn(warning)
+        unreadable += captions.unreadable
         found += pictures
+    if unreadable:
+        raise DatasetError(
+            f"These caption files can't be read: {_listed(unreadable)}.",
+            path="concepts",
+            value=len(unreadable),
+            expected="text files",
+            change="Save the files as UTF-8 text, or remove them.",
+        )
     if not found:
-        names = ", ".join(f"'{concept.path}'" for _, concept in concepts) or "none"
+        names = ", ".join(f"'{shown(concept.path)}'" for _, concept in concepts) or "none"
         raise DatasetError(
             f"There are no pictures to train on. Folders looked into: {names}.",
             path="concepts",
-            expected=f"at least one picture ({', '.join(sorted(EXTENSIONS))})",
+            expected=f"at least one picture ({', '.join(sorted(PICTURE_SUFFIXES))})",
             change="put pictures into the folder, or correct its path; turn on 'Include subfolders' if they lie deeper",
         )
     return found
 
 
-def _listed(number: int, concept: ConceptConfig) -> list[str]:
-    if not os.path.isdir(concept.path):
+def _scanned(number: int, concept: ConceptConfig, stopping: Callable[[], None], roots: Sequence[Path]) -> Folder:
+    def time_left() -> bool:
+        stopping()
+        return True
+
+    if not os.path.isdir(concept.path) or not is_inside(Path(concept.path), roots):
+        missing = "is outside the allowed folders" if os.path.isdir(concept.path) else "does not exist"
         raise DatasetError(
-            f"The folder '{concept.path}' of concept '{concept.name or number}' does not exist.",
+            f"The folder '{shown(concept.path)}' of concept '{concept.name or number}' {missing}.",
             path=f"concepts.{number}.path",
-            value=concept.path,
+            value=shown(concept.path),
             expected="an existing folder with pictures",
             change="the path of the concept",
         )
-    return files_of(concept.path, concept.include_subdirectories)
+    return look_into(Path(concept.path), concept.include_subdirectories, roots=roots, time_left=time_left)
 
 
-def _empty(concept: ConceptConfig) -> str:
-    return f"The folder '{concept.path}' of concept '{concept.name or concept.path}' holds no readable pictures."
+def _warnings(
+    number: int, concept: ConceptConfig, folder: Folder, captions: _Captions, pictures: Sequence[Picture]
+) -> Iterator[Warned]:
+    path, name = f"concepts.{number}.path", concept.name or shown(concept.path)
+    if folder.skipped:
+        listed = _listed([_reason(skipped) for skipped in folder.skipped])
+        yield Warned(code="skipped_files", message=f"Files of concept '{name}' are skipped: {listed}.", path=path)
+    if folder.other_formats:
+        listed = _listed([file.name for file in folder.other_formats])
+        text = f"Files of concept '{name}' have a format that isn't supported by the engine and are skipped: {listed}."
+        yield Warned(code="skipped_formats", message=text, path=path)
+    if captions.other_encodings:
+        text = f"Captions of concept '{name}' aren't UTF-8 and were converted: {_listed(captions.other_encodings)}."
+        yield Warned(code="caption_encoding", message=text, path=path)
+    if not pictures:
+        text = f"The folder '{shown(concept.path)}' of concept '{name}' holds no readable pictures."
+        yield Warned(code="empty_concept", message=text, path=path)
+    elif uncaptioned := [picture for picture in pictures if not any(picture.captions)]:
+        more = "" if len(uncaptioned) == 1 else f" and {len(uncaptioned) - 1} more"
+        text = f"'{shown(uncaptioned[0].path)}'{more} of concept '{name}' have no caption."
+        yield Warned(code="missing_caption", message=text, path=shown(uncaptioned[0].path))
+
+
+def _reason(skipped: Skipped) -> str:
+    return f"{shown(skipped.path)} ({skipped.reason})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return "; ".join(names[:_MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _read(
-    files: Sequence[str],
+    files: Sequence[Path],
     first: int,
     number: int,
-    concept: ConceptConfig,
+    captions: _Captions,
     warn: Callable[[Warned], None],
     threads: int,
     stopping: Callable[[], None],
 ) -> Iterator[Picture]:
-    captions = CAPTION_SOURCES[concept.text.prompt_source]
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        headers = [pool.submit(measured, name) for name in files]
-        for offset, (name, header) in enumerate(zip(files, headers, strict=True)):
-            stopping()
-            try:
-                size, signature = header.result()
-            except BROKEN_PICTURE as error:
-                warn(broken(name, error))
-                continue
-            lines = captions(Path(name), concept) or ("",)
-            yield Picture(first + offset, number, Path(name), size, signature, lines)
+        headers = [pool.submit(partial(measured, name)) for name in files]
+        try:
+            for offset, (name, header) in enumerate(zip(files, headers, strict=True)):
+                stopping()
+                try:
+                    size, signature = header.result()
+                except BrokenImageError as error:
+                    warn(broken(name, error))
+                    continue
+                yield Picture(first + offset, number, name, size, signature, captions.of(name))
+        finally:
+            pool.shutdown(cancel_futures=True)

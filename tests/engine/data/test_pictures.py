@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from onetrainer_gradio.config import ConceptConfig
-from onetrainer_gradio.engine.data.pictures import caption_lines, collect, files_of, measured, pixels
+from onetrainer_gradio.engine.data.pictures import collect, measured, pixels
 from onetrainer_gradio.errors import DatasetError
 
 
@@ -24,16 +24,6 @@ def concept(folder, **values):
 def gathered(folder, **values):
     warnings = []
     return collect([(0, concept(folder, **values))], warnings.append, 2), warnings
-
-
-def test_files_come_sorted_by_their_whole_path(tmp_path):
-    """Subfolders only when wanted, hidden ones never; masks and foreign files are left out."""
-    for name in ("b.png", "a.JPG", "sub/c.webp", ".hidden/d.png", "a-masklabel.png", "b-condlabel.png"):
-        picture(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("x")
-    found = [name.removeprefix(str(tmp_path) + "/") for name in files_of(str(tmp_path), True)]
-    assert found == ["a.JPG", "b.png", "sub/c.webp"]
-    assert len(files_of(str(tmp_path), False)) == 2
 
 
 def test_captions_come_from_the_file_beside(tmp_path):
@@ -55,11 +45,61 @@ def test_captions_come_from_one_file_or_the_name(tmp_path):
     assert gathered(tmp_path / "pictures", text={"prompt_source": "filename"})[0][0].captions == ("a red_cross",)
 
 
-def test_a_caption_that_is_no_text_is_an_error(tmp_path):
-    """Its file is named."""
-    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DatasetError, match=r"a\.txt"):
-        caption_lines(tmp_path / "a.txt")
+def test_captions_that_are_no_text_are_all_named_in_one_error(tmp_path):
+    """Nobody has to start again for each of them."""
+    for name in "abc":
+        picture(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_bytes(b"\xff\xfe\x00" if name != "b" else b"fine")
+    with pytest.raises(DatasetError, match=r"a\.txt.*c\.txt") as caught:
+        gathered(tmp_path)
+    assert "b.txt" not in caught.value.message
+
+
+def test_captions_in_other_encodings_are_trained_and_named(tmp_path):
+    """As the check shows them."""
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.TXT").write_bytes("a café\u2028here".encode("utf-16"))
+    found, warnings = gathered(tmp_path)
+    assert found[0].captions == ("a café\u2028here",)
+    assert [w.code for w in warnings] == ["caption_encoding"]
+
+
+def test_what_cannot_be_used_is_named_and_the_rest_is_trained(tmp_path):
+    """Links to nothing, circles, hidden files, other formats, and broken images of any kind."""
+    for name in ("a.png", "sub/b.png", ".hidden/c.png", "._a.png"):
+        picture(tmp_path / name)
+        (tmp_path / name).with_suffix(".txt").write_text("x")
+    (tmp_path / "sub" / "up").symlink_to(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    (tmp_path / "d.jfif").write_bytes(b"x")
+    Image.new("F", (8, 8)).save(tmp_path / "e.tif")
+    found, warnings = gathered(tmp_path, include_subdirectories=True)
+    assert [p.path.name for p in found] == ["a.png", "b.png"]
+    named = {w.code: w.message for w in warnings}
+    assert "e.tif" in named["broken_picture"]
+    assert "loop" in named["skipped_files"]
+    assert "gone.jpg" in named["skipped_files"]
+    assert "d.jfif" in named["skipped_formats"]
+
+
+def test_nothing_outside_the_allowed_folders_is_trained(tmp_path):
+    """Images, captions, folders of concepts, and the file with all captions."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    picture(inside / "a.png")
+    picture(outside / "b.png")
+    (outside / "b.txt").write_text("secret")
+    (inside / "b.png").symlink_to(outside / "b.png")
+    (inside / "a.txt").symlink_to(outside / "b.txt")
+    warnings = []
+    found = collect([(0, concept(inside))], warnings.append, 1, roots=[inside.resolve()])
+    assert [(p.path.name, p.captions) for p in found] == [("a.png", ("",))]
+    assert "b.png" in warnings[0].message
+    with pytest.raises(DatasetError, match="outside the allowed"):
+        collect([(0, concept(outside))], warnings.append, 1, roots=[inside.resolve()])
+    elsewhere = concept(inside, text={"prompt_source": "concept", "prompt_path": str(outside / "b.txt")})
+    with pytest.raises(DatasetError, match="outside the allowed"):
+        collect([(0, elsewhere)], warnings.append, 1, roots=[inside.resolve()])
 
 
 def test_pictures_are_turned_upright(tmp_path):
@@ -68,7 +108,7 @@ def test_pictures_are_turned_upright(tmp_path):
     exif = image.getexif()
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
-    assert measured(str(tmp_path / "a.jpg"))[0] == (16, 8)
+    assert measured(tmp_path / "a.jpg")[0] == (16, 8)
     assert pixels(tmp_path / "a.jpg").shape == (16, 8, 3)
 
 

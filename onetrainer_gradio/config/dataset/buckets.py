@@ -1,7 +1,4 @@
-"""Which shape a picture is trained in: OneTrainer's aspect buckets, for telling before the start how full they are.
-
-Sizes are (height, width) in pixels.
-"""
+"""Aspect buckets: to which size an image is scaled and cropped. Sizes are (height, width) in pixels."""
 
 from __future__ import annotations
 
@@ -14,11 +11,11 @@ from functools import lru_cache
 
 Size = tuple[int, int]
 
-# Long side divided by short side; each exists upright and lying.
 ASPECTS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
+"""Long side divided by short side of the buckets; each exists upright and lying."""
 
-_NUMBERS = re.compile(r"^\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*$")
-_FIXED = re.compile(r"^\s*(\d{1,6})\s*x\s*(\d{1,6})\s*$")
+_NUMBERS = re.compile(r"^\s*[0-9]{1,6}\s*(,\s*[0-9]{1,6}\s*)*$")
+_FIXED = re.compile(r"^\s*([0-9]{1,6})\s*x\s*([0-9]{1,6})\s*$")
 
 
 @dataclass(frozen=True)
@@ -72,27 +69,40 @@ def smallest_edge(multiple: int) -> int:
 @lru_cache(maxsize=64)
 def shapes(edge: int, multiple: int) -> tuple[Size, ...]:
     """The buckets with about ``edge`` squared pixels, sides multiples of ``multiple``."""
-    upright = [(edge / math.sqrt(aspect), edge * math.sqrt(aspect)) for aspect in ASPECTS]
+    # the order of these operations decides how a half is rounded: it is OneTrainer's
+    upright = [(1.0 / math.sqrt(1.0 * aspect) * edge, aspect / math.sqrt(1.0 * aspect) * edge) for aspect in ASPECTS]
     both = upright + [(width, height) for height, width in upright]
-    return tuple(dict.fromkeys((rounded(height, multiple), rounded(width, multiple)) for height, width in both))
+    # equally near buckets exist; OneTrainer takes the first in the order of a set, which is the same for the same numbers
+    return tuple({(rounded(height, multiple), rounded(width, multiple)) for height, width in both})
 
 
 def bucket_of(size: Size, edge: int, multiple: int) -> Size:
-    """The bucket whose aspect ratio is nearest to that of a picture."""
+    """The bucket whose aspect ratio is nearest to that of an image."""
     aspect = size[0] / size[1]
     return min(shapes(edge, multiple), key=lambda bucket: abs(bucket[0] / bucket[1] - aspect))
 
 
 def target(size: Size, resolution: Resolution, multiple: int, *, bucketing: bool) -> Size:
-    """The size in which a picture is trained; with several edge lengths, that of the first."""
+    """The size in which an image is trained; with several edge lengths, that of the first.
+
+    Without bucketing, an edge length is used as it is, also when it is no multiple, as in OneTrainer.
+    """
     if resolution.fixed is not None:
         return rounded(resolution.fixed[0], multiple), rounded(resolution.fixed[1], multiple)
     edge = resolution.edges[0]
-    return bucket_of(size, edge, multiple) if bucketing else (rounded(edge, multiple), rounded(edge, multiple))
+    return bucket_of(size, edge, multiple) if bucketing else (edge, edge)
+
+
+def covering(size: Size, goal: Size) -> Size:
+    """The size to which an image is scaled so that it just covers ``goal``."""
+    height, width = size
+    if height / width > goal[0] / goal[1]:
+        return max(goal[0], round(height * (goal[1] / width))), goal[1]
+    return goal[0], max(goal[1], round(width * (goal[0] / height)))
 
 
 def filled(sizes: Iterable[Size], resolution: Resolution, multiple: int, *, bucketing: bool) -> Counter[Size]:
-    """How many pictures go into each bucket."""
+    """How many images go into each bucket."""
     by_size = Counter(sizes)
     counts: Counter[Size] = Counter()
     for size, number in by_size.items():

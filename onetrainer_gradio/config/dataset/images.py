@@ -1,0 +1,223 @@
+"""Reads images as they are trained: the size from the file header alone, and the pixels upright in 8-bit RGB.
+
+What Pillow can't read as a whole is a broken image, whatever it raises. Pillow is imported when an image is read.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Size = tuple[int, int]
+
+FORMATS = ("BMP", "DIB", "JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF")
+"""What a file may hold, whatever its suffix; other decoders (PostScript among them) are never run on it."""
+MODES = frozenset(["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"])
+MOST_METADATA_BYTES = 64 * 1024 * 1024
+_MOST_FILE_BYTES = 512 * 1024 * 1024  # of a format that is read into memory as a whole
+_MOST_CHUNKS = 200_000
+_EMPTY_CHUNK_BYTES = 12
+_TIFF_UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262
+_WHITE_IS_ZERO = 0
+DAMAGED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow's parsers raise for damaged files and metadata, beside errors of the system: whatever their code stumbles over."""
+
+
+class BrokenImageError(ValueError):
+    """A file that can't be trained as an image; the message is the reason, for people."""
+
+
+def read_size(path: str | Path) -> Size:
+    """Height and width of the upright image, from the header.
+
+    :raises BrokenImageError: when it can't be trained.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        return (width, height) if _is_turned(image) else (height, width)
+
+
+def decode(path: str | Path, *, least_px: int = 0) -> Image.Image:
+    """The upright image in RGB, of its first frame; with ``least_px``, a JPEG may be decoded smaller, but not below that.
+
+    :raises BrokenImageError: when it can't be trained.
+    """
+    from PIL import ImageOps
+
+    with _opened(path) as image:
+        if least_px:
+            image.draft("RGB", (least_px, least_px))
+        to_rgb = _conversion(image)
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+def size_of(path: Path) -> Size | str:
+    """Height and width of an image as they are trained, or what is wrong with the file."""
+    try:
+        return read_size(path)
+    except BrokenImageError as error:
+        return str(error)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    # the decoders that Pillow doesn't load by itself when formats are named
+    from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401
+
+    try:
+        with open(path, "rb") as file:
+            _refuse_bombs(file, os.path.getsize(path))
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as image:
+                if not all(image.size):
+                    raise BrokenImageError("it has no pixels")
+                if image.mode not in MODES and not image.mode.startswith("I;16"):
+                    raise BrokenImageError(
+                        f"its pixels have the format {image.mode} (32-bit or floating-point numbers have no fixed range); "
+                        "save it with 8 or 16 bits per channel"
+                    )
+                yield image
+    except BrokenImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise BrokenImageError("it is no readable image") from error
+    except Image.DecompressionBombError as error:
+        raise BrokenImageError("it is too large to be opened safely") from error
+    except OSError as error:
+        raise BrokenImageError(error.strerror or str(error)) from error
+    except MemoryError as error:
+        raise BrokenImageError("there is not enough memory to decode it") from error
+    except DAMAGED as error:
+        raise BrokenImageError(f"it is damaged ({type(error).__name__}: {error})") from error
+
+
+# -- orientation --------------------------------------------------------------------------------------------------------
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether decoding swaps the sides that the header names; decided by the code that turns the pixels, on two pixels."""
+    from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
+
+    info: Mapping[Any, Any] = image.info
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and _ORIENTATION in image.tag_v2:
+        return False  # its size is that of the upright image already
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        _read_png_tail(image)
+    probe = Image.new("1", (2, 1))
+    probe.info = {key: info[key] for key in ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp") if key in info}
+    return ImageOps.exif_transpose(probe).size == (1, 2)
+
+
+def _read_png_tail(image: Any) -> None:
+    """Read the chunks after the pixels, where metadata may be, too; Pillow would decode all pixels to come there."""
+    file, stream = image.fp, image.png
+    file_bytes = os.fstat(file.fileno()).st_size
+    after_pixels = False
+    for at, length, cid in list(_chunks(file)):
+        if at + length + _EMPTY_CHUNK_BYTES > file_bytes:
+            raise BrokenImageError("the file is truncated")
+        after_pixels = after_pixels or cid == b"IDAT"
+        if after_pixels and cid in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+            file.seek(at)
+            stream.call(*stream.read())
+
+
+def _chunks(file: Any) -> Iterator[tuple[int, int, bytes]]:
+    """Place, length and name of each chunk of a PNG up to its end."""
+    at = 8
+    for _ in range(_MOST_CHUNKS):
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8:
+            return  # Pillow says what is wrong
+        length, cid = struct.unpack(">I4s", head)
+        yield at, length, cid
+        if cid == b"IEND":
+            return
+        at += length + _EMPTY_CHUNK_BYTES
+    raise BrokenImageError("it has too many chunks")
+
+
+# -- pixels -------------------------------------------------------------------------------------------------------------
+
+
+def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """How the decoded image becomes RGB; asked before it is decoded, because the tags of a TIFF are gone afterwards."""
+    if not image.mode.startswith("I;16"):
+        return lambda decoded: decoded.convert("RGB")
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS, (16,))
+    shift = max(0, (bits[0] if isinstance(bits, tuple) else int(bits)) - 8)
+    inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+    def to_rgb(decoded: Image.Image) -> Image.Image:
+        import numpy
+        from PIL import Image
+
+        gray = (numpy.asarray(decoded) >> shift).clip(0, 255).astype(numpy.uint8)
+        return Image.fromarray(255 - gray if inverted else gray).convert("RGB")
+
+    return to_rgb
+
+
+# -- files made to exhaust memory ---------------------------------------------------------------------------------------
+
+
+def _refuse_bombs(file: Any, size: int) -> None:
+    """Refuse what would fill memory while Pillow reads the header."""
+    head = file.read(16)
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        _refuse_png_chunks(file)
+    elif head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        _refuse_tiff_tags(file, head)
+    elif (head[:4] == b"RIFF" or head[4:8] == b"ftyp") and size > _MOST_FILE_BYTES:
+        raise BrokenImageError(f"the file is larger than {_MOST_FILE_BYTES // 2**20} MB")
+
+
+def _refuse_png_chunks(file: Any) -> None:
+    metadata = 0
+    for _, length, cid in _chunks(file):
+        metadata += 0 if cid in (b"IDAT", b"fdAT") else length
+        if metadata > MOST_METADATA_BYTES:
+            raise BrokenImageError(f"its metadata are larger than {MOST_METADATA_BYTES // 2**20} MB")
+
+
+def _refuse_tiff_tags(file: Any, head: bytes) -> None:
+    order, big = ("<" if head[:2] == b"II" else ">"), head[2:4] in (b"+\0", b"\0+")
+    count_format, entry_format, offset_format = ("Q", "HHQ8x", "Q") if big else ("H", "HHI4x", "I")
+    offset_at = 8 if big else 4
+    (offset,) = struct.unpack_from(order + offset_format, head, offset_at)
+    file.seek(offset)
+    (entries,) = struct.unpack(order + count_format, file.read(struct.calcsize(order + count_format)))
+    if entries > 4096:
+        raise BrokenImageError("it has too many tags")
+    size = struct.calcsize(order + entry_format)
+    total = 0
+    for _ in range(entries):
+        _, kind, count = struct.unpack(order + entry_format, file.read(size))
+        total += count * _TIFF_UNITS.get(kind, 1)
+    if total > MOST_METADATA_BYTES:
+        raise BrokenImageError(f"its metadata are larger than {MOST_METADATA_BYTES // 2**20} MB")

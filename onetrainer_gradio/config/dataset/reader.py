@@ -1,0 +1,171 @@
+"""Reads folders, image sizes and captions within a time limit, and remembers what it read until a file changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from onetrainer_gradio.config.dataset.captions import Text, UnreadableTextError, read_text
+from onetrainer_gradio.config.dataset.files import Folder, look_into
+from onetrainer_gradio.config.dataset.images import Size, size_of
+
+_MOST_REMEMBERED = 500_000
+Found = TypeVar("Found")
+_Version = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes (height, width) of the images read in time, those that are broken with the reason, and whether time ran out."""
+
+    sizes: tuple[Size, ...] = ()
+    broken: tuple[tuple[Path, str], ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Captions:
+    """The caption files of a folder that were read in time; ``unreadable`` are those that are no text, with the reason."""
+
+    texts: tuple[tuple[Path, Text], ...] = ()
+    unreadable: tuple[tuple[Path, str], ...] = ()
+    complete: bool = True
+
+    @property
+    def empty(self) -> tuple[Path, ...]:
+        """The files without a caption in them."""
+        return tuple(path for path, text in self.texts if not text.lines)
+
+    @property
+    def converted(self) -> tuple[tuple[Path, Text], ...]:
+        """The files that are not in UTF-8."""
+        return tuple((path, text) for path, text in self.texts if text.encoding != "utf-8")
+
+
+@dataclass
+class Memory:
+    """What was read of files, each until it changes; may be shared by readers in several threads."""
+
+    sizes: dict[Path, tuple[_Version, Size | str]] = field(default_factory=dict, repr=False)
+    texts: dict[Path, tuple[_Version, Text | str]] = field(default_factory=dict, repr=False)
+
+
+@dataclass
+class PictureReader:
+    """Reads folders, image sizes and captions for at most ``limit_s`` seconds over its life; ``renew`` gives it new time.
+
+    A folder is scanned once between two calls of ``rescan``, however many concepts use it.
+    """
+
+    limit_s: float = 2.0
+    clock: Callable[[], float] = time.monotonic
+    memory: Memory = field(default_factory=Memory, repr=False)
+    _folders: dict[tuple[Path, bool, bool, tuple[Path, ...]], Folder] = field(default_factory=dict, repr=False)
+    _sizes: dict[int, tuple[Sequence[Path], Sizes]] = field(default_factory=dict, repr=False)
+    _captions: dict[int, tuple[Sequence[Path], Captions]] = field(default_factory=dict, repr=False)
+    _spent_s: float = 0.0
+
+    def renew(self) -> None:
+        """Give the reader its time again; folders are scanned again."""
+        self._spent_s = 0.0
+        self.rescan()
+
+    def rescan(self) -> None:
+        """Scan folders again when they are asked for; what is known of unchanged files stays."""
+        self._folders.clear()
+        self._sizes.clear()
+        self._captions.clear()
+
+    def look_into(self, folder: Path, with_subfolders: bool, *, videos: bool = False, roots: Sequence[Path] = ()) -> Folder:
+        """The files of a concept's folder, as far as there is time."""
+        key = (folder, with_subfolders, videos, tuple(roots))
+        known = self._folders.get(key)
+        if known is None:
+            started = self.clock()
+            left = self.limit_s - self._spent_s
+            known = look_into(
+                folder, with_subfolders, videos=videos, roots=roots, time_left=lambda: self.clock() - started <= left
+            )
+            self._spent_s += self.clock() - started
+            if known.complete:
+                self._folders[key] = known
+        return known
+
+    def read(self, pictures: Sequence[Path]) -> Sizes:
+        """Sizes as they are trained, as far as there is time."""
+        # by identity: concepts that share a folder share its list of files
+        known = self._sizes.get(id(pictures))
+        if known is None:
+            known = (pictures, self._read_sizes(pictures))
+            if known[1].complete:
+                self._sizes[id(pictures)] = known
+        return known[1]
+
+    def read_captions(self, files: Sequence[Path]) -> Captions:
+        """The caption files, as far as there is time."""
+        known = self._captions.get(id(files))
+        if known is None:
+            known = (files, self._read_captions(files))
+            if known[1].complete:
+                self._captions[id(files)] = known
+        return known[1]
+
+    def _read_sizes(self, pictures: Sequence[Path]) -> Sizes:
+        sizes: list[Size] = []
+        broken: list[tuple[Path, str]] = []
+        started = self.clock()
+        complete = True
+        for path in pictures:
+            if self._spent_s + self.clock() - started > self.limit_s:
+                complete = False
+                break
+            found = _remembered(path, self.memory.sizes, size_of)
+            if isinstance(found, str):
+                broken.append((path, found))
+            else:
+                sizes.append(found)
+        self._spent_s += self.clock() - started
+        return Sizes(tuple(sizes), tuple(broken), complete)
+
+    def _read_captions(self, files: Sequence[Path]) -> Captions:
+        texts: list[tuple[Path, Text]] = []
+        unreadable: list[tuple[Path, str]] = []
+        started = self.clock()
+        complete = True
+        for path in files:
+            if self._spent_s + self.clock() - started > self.limit_s:
+                complete = False
+                break
+            found = _remembered(path, self.memory.texts, _text_of)
+            if isinstance(found, str):
+                unreadable.append((path, found))
+            else:
+                texts.append((path, found))
+        self._spent_s += self.clock() - started
+        return Captions(tuple(texts), tuple(unreadable), complete)
+
+
+def _remembered(path: Path, memory: dict[Path, tuple[_Version, Found | str]], read: Callable[[Path], Found | str]) -> Found | str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return error.strerror or str(error)
+    version = (status.st_mtime_ns, status.st_size)
+    known = memory.get(path)
+    if known is None or known[0] != version:
+        if len(memory) >= _MOST_REMEMBERED:
+            memory.clear()
+        known = memory[path] = (version, read(path))
+    return known[1]
+
+
+def _text_of(path: Path) -> Text | str:
+    try:
+        return read_text(path)
+    except UnreadableTextError as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)

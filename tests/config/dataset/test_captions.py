@@ -1,0 +1,63 @@
+"""Text files are read in the encoding that they are in, line by line."""
+
+import pytest
+
+from onetrainer_gradio.config.dataset.captions import UnreadableTextError, decode_text, read_text, split_lines
+
+WORDS = "a café in Zürich, “quoted” – 5 €"
+LONG = {
+    "cp1251": "красная кошка сидит на окне и смотрит на улицу, рядом стоит стол с чашкой чая",
+    "cp1252": "une photographie d'un café à Genève, été, lumière dorée, très détaillée",
+    "shift_jis": "赤い猫が窓のそばに座っている、外は雨が降っています、部屋は暗いです",
+    "gb18030": "一只红色的猫坐在窗边，外面正在下雨，房间里很暗，桌子上有一杯茶",
+}
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "cp1252"],
+)
+def test_a_caption_is_the_same_in_every_encoding(encoding):
+    """With and without a byte order mark, which is no part of the text."""
+    assert decode_text(WORDS.encode(encoding)).content == WORDS
+
+
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
+def test_a_mark_alone_is_an_empty_text(mark):
+    """Nothing is left of it."""
+    assert decode_text(mark).content == ""
+    assert decode_text(b"").content == ""
+
+
+@pytest.mark.parametrize("encoding", list(LONG))
+def test_other_encodings_are_detected(encoding):
+    """From the frequency of letters."""
+    assert decode_text(LONG[encoding].encode(encoding)).content == LONG[encoding]
+
+
+@pytest.mark.parametrize(
+    "text", ["caf\xe9", "\xfcber", "\xe9t\xe9, \xe0 la mer", "na\xefve \x96 \x93x\x94".encode("latin-1").decode("cp1252")]
+)
+def test_short_captions_are_western(text):
+    """Too short for statistics."""
+    found = decode_text(text.encode("cp1252"))
+    assert (found.content, found.encoding) == (text, "windows-1252")
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\xff\xfe\x00", b"a\0b\0c", b"cat\0", bytes(64)])
+def test_what_is_no_text_is_refused(data):
+    """Zero bytes are never trained."""
+    with pytest.raises(UnreadableTextError):
+        decode_text(data)
+
+
+def test_lines_end_at_line_ends_only():
+    """Other characters that Unicode calls line breaks are part of a caption."""
+    text = "one\r\ntwo\rthree\nfour\u2028five\u2029six\x85seven\x0beight\x0cnine\x1c\x1d\x1eten"
+    assert split_lines(text) == ["one", "two", "three", text[text.index("four") :]]
+
+
+def test_lines_that_are_blank_are_no_captions(tmp_path):
+    """The others come without the blanks around them."""
+    (tmp_path / "a.txt").write_bytes("\ufeffone\r\n\r\n  two \t\n\n".encode())
+    assert read_text(tmp_path / "a.txt").lines == ("one", "two")

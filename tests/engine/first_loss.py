@@ -1,0 +1,27 @@
+"""The loss of the first step of a LoRA on one image: it depends on the image, its caption and the seed only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.events import Warned
+from tests.engine.conftest import configuration
+from tests.engine.recording import Desk, Recorder
+
+
+def first_loss(place: Path, recorded: dict[str, Any], folder: Path, **changes: Any) -> float:
+    """Train one step on the images of a folder, with everything else as it is in the recorded run."""
+    return first_step(place, recorded, folder, **changes)[0]
+
+
+def first_step(place: Path, recorded: dict[str, Any], folder: Path, **changes: Any) -> tuple[float, list[str]]:
+    """The loss, and the codes of the warnings."""
+    from onetrainer_gradio import engine
+
+    config = configuration(place, recorded, folder, batch_size=1, epochs=1, latent_caching=False, **changes)
+    recorder = Recorder()
+    engine.run(config, recorder, Desk(), RunOptions(max_steps=1))
+    (step,) = recorder.steps
+    return step.loss, [warning.code for warning in recorder.of(Warned)]
