@@ -29,7 +29,8 @@
     │   └── WorkerDiedError         the training process ended without saying why
     ├── StorageError                what the run writes
     │   ├── DiskFullError           no space left
-    │   └── OutputExistsError       a file would be overwritten
+    │   ├── OutputExistsError       a file would be overwritten
+    │   └── OutputProtectedError    the result would replace files that no run wrote
     ├── RunError                    runs and commands
     │   ├── RunConflictError        not possible in the present state
     │   │   └── CommandRefusedError the command does not fit the present state
@@ -214,6 +215,10 @@ class DiskFullError(StorageError):
 
 class OutputExistsError(StorageError):
     """A file would be overwritten that the settings protect."""
+
+
+class OutputProtectedError(StorageError):
+    """The result would replace, or be mixed with, files that no run wrote."""
 
 
 class RunError(TrainerError):

@@ -36,6 +36,7 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.StorageError: 500,
     errors.DiskFullError: 507,
     errors.OutputExistsError: 409,
+    errors.OutputProtectedError: 409,
     errors.RunError: 409,
     errors.RunNotFoundError: 404,
     errors.SampleNotFoundError: 404,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from onetrainer_gradio.config.model_files import damage
 from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.engine import optimizers
 from onetrainer_gradio.engine.ema import MovingAverage
-from onetrainer_gradio.engine.files import remove_unfinished, timestamp, whole_folder
+from onetrainer_gradio.engine.files import timestamp, whole_folder
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method, ParameterGroup
+from onetrainer_gradio.engine.staging import free_name, tidy_up
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError
 
@@ -91,16 +93,17 @@ class BackupWriter:
     header: Header
 
     def __post_init__(self) -> None:
-        remove_unfinished(self.backups.workspace)
+        tidy_up(self.backups.workspace)
 
     def path(self, state: TrainState) -> Path:
         """Where the backup of ``state`` goes."""
-        return self.backups.folder / f"{timestamp()}-backup-{state.name}"
+        path = self.backups.folder / f"{timestamp()}-backup-{state.name}"
+        return free_name(path) if os.path.lexists(path) else path  # two in one second, or the clock was set back
 
     def write(self, path: Path, state: TrainState) -> None:
         """Writes a backup: whole, or not at all."""
         # filled beside the folder of backups, where nobody looks for the newest one
-        with whole_folder(path, beside=self.backups.workspace) as folder:
+        with whole_folder(path, beside=self.backups.workspace, marked=False) as folder:
             self.method.back_up(folder, self.header)
             (folder / OPTIMIZER).parent.mkdir()
             torch.save(optimizers.saved_state(self.optimizer, self.config, self.groups), folder / OPTIMIZER)

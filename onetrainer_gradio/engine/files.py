@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-import psutil
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from onetrainer_gradio.config.digits import is_whole
+from onetrainer_gradio.config import marker
+from onetrainer_gradio.engine.staging import put_in_place, staged
 
-UNFINISHED = ".unfinished-"
 _NAME_MARKS = frozenset(" ._-#")
 
 
@@ -32,19 +30,14 @@ def safe_name(prompt: str, length: int = 32) -> str:
     return kept[:length].strip()
 
 
-def _temporary(target: Path) -> Path:
-    return target.parent / f"{UNFINISHED}{os.getpid()}-{target.name}"
-
-
 @contextmanager
 def whole_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
     """A path to write to, which becomes ``target`` when the block ends well and disappears when it does not.
 
-    ``durable`` waits until the disk has it, so that not even a power cut leaves an empty file.
+    ``durable`` waits until the disk has it, so that not even a power cut leaves an empty file. A ``target`` that is a link is
+    replaced; what it points to stays.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(target)
-    try:
+    with staged(target) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode  # what the umask grants; safetensors would leave 0600
         yield temporary
@@ -52,60 +45,35 @@ def whole_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             _flush(temporary)
         temporary.replace(target)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 @contextmanager
-def whole_folder(target: Path, *, beside: Path | None = None) -> Iterator[Path]:
+def whole_folder(target: Path, *, beside: Path | None = None, marked: bool = True) -> Iterator[Path]:
     """A folder to fill, which becomes ``target`` when the block ends well and disappears when it does not.
 
-    It is filled in the folder ``beside`` (on the same disk), else in that of ``target``. An existing ``target`` is replaced.
+    It is filled in the folder ``beside`` (on the same disk), else in that of ``target``. Once ``marked`` as ours, it may be
+    replaced later.
+
+    :raises OutputProtectedError: if there is a ``target`` with files in it that we did not write.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(target if beside is None else beside / target.name)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
+    with staged(target, beside=beside) as temporary:
+        temporary.mkdir()
         yield temporary
-        probe = temporary / UNFINISHED
+        probe = temporary.parent / "probe"
         probe.touch()
         mode = probe.stat().st_mode
-        probe.unlink()
         for file in temporary.rglob("*"):
             if file.is_file():
                 file.chmod(mode)
                 _flush(file)
-        _swap(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _swap(new: Path, target: Path) -> None:
-    if not target.exists():
-        new.rename(target)
-        return
-    old = target.parent / f"{UNFINISHED}{os.getpid()}-old-{target.name}"
-    target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+        if marked:
+            marker.write(temporary, marker.MODEL)
+        put_in_place(temporary, target)
 
 
 def _flush(file: Path) -> None:
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Removes what a killed process left half written in ``folder``; that of living processes stays."""
-    if not folder.is_dir():
-        return
-    for entry in folder.iterdir():
-        if entry.name.startswith(UNFINISHED):
-            owner = entry.name.removeprefix(UNFINISHED).split("-", 1)[0]
-            if is_whole(owner) and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
-                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

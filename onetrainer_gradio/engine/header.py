@@ -11,6 +11,7 @@ from torch import Tensor
 from onetrainer_gradio import __version__
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.marker import HEADER_KEY
 from onetrainer_gradio.engine.files import digest
 
 Header = Callable[[Mapping[str, Tensor]], dict[str, str]]
@@ -28,7 +29,7 @@ def header_of(config: TrainConfig, title: str, architecture: str) -> Header:
         "modelspec.architecture": f"{architecture}/lora" if adapter else architecture,
         "modelspec.implementation": DIFFUSERS if adapter else ORIGINAL,
         "modelspec.title": f"{title} LoRA" if adapter else title,
-        "onetrainer_gradio_version": __version__,
+        HEADER_KEY: __version__,
     }
     if config.include_train_config != "NONE":
         fixed["ot_config"] = json.dumps(to_document(config, packed=config.include_train_config == "ALL"))

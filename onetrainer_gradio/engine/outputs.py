@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import os
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.commands import Stop
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.destinations import Destinations, Objection
+from onetrainer_gradio.config.machine import existing_ancestor, free_bytes
+from onetrainer_gradio.config.marker import is_our_file
+from onetrainer_gradio.config.placement import misplaced
+from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.backups import BackupWriter
 from onetrainer_gradio.engine.ema import MovingAverage
@@ -14,14 +23,27 @@ from onetrainer_gradio.engine.failures import FOREIGN, translate
 from onetrainer_gradio.engine.files import size_bytes, timestamp
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method
+from onetrainer_gradio.engine.staging import free_name, put_in_place, staged, tidy_up
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.voice import Voice
-from onetrainer_gradio.errors import OutputExistsError, StorageError, TrainerError
-from onetrainer_gradio.events import BackupFailed, BackupMade, ErrorInfo, ModelSaved, SaveFailed
+from onetrainer_gradio.errors import (
+    ConfigInvalidError,
+    DiskFullError,
+    OutputExistsError,
+    OutputProtectedError,
+    StorageError,
+    TrainerError,
+)
+from onetrainer_gradio.events import BackupFailed, BackupMade, ErrorInfo, ModelSaved, SaveFailed, Warned
 
 WRITING = (*FOREIGN, StorageError)
 """What writing a model raises when the disk is full or broken."""
 FOLDER_FORMATS = frozenset({"DIFFUSERS"})
+
+# Seconds until a final save is tried again on a full disk, and between two looks at the free space.
+_RETRY_S, _LONGEST_RETRY_S, _LOOK_S = 1.0, 30.0, 0.5
+# More free bytes than before by so many are worth a try.
+_ROOM_BYTES = 1_000_000
 
 
 def final_path(config: TrainConfig) -> Path:
@@ -32,13 +54,26 @@ def final_path(config: TrainConfig) -> Path:
     return target
 
 
+def protect_places(config: TrainConfig, options: RunOptions) -> None:
+    """Refuses a run, before it writes anything, whose files would replace or be mixed with what no run of ours wrote.
+
+    :raises OutputProtectedError: if its result would.
+    :raises ConfigInvalidError: if a folder that it writes to is where it must not be.
+    """
+    destinations = Destinations.of_run(config, options)
+    if (objection := destinations.objection()) is not None:
+        raise protected(objection, config.output_model_destination)
+    if found := tuple(misplaced(config, destinations.base_folder, destinations.panel_folder, by_name=False)):
+        raise ConfigInvalidError(found)
+
+
 def protect_existing(config: TrainConfig) -> None:
     """Refuses to overwrite the result of another run where the settings forbid it.
 
     :raises OutputExistsError: then.
     """
     target = final_path(config)
-    if config.prevent_overwrites and target.exists():
+    if config.prevent_overwrites and os.path.lexists(target):
         raise OutputExistsError(
             f"The output file '{target}' exists already.",
             path="output_model_destination",
@@ -46,6 +81,33 @@ def protect_existing(config: TrainConfig) -> None:
             expected="a name that is free",
             change="the output file, or turn 'Protect existing files' off",
         )
+
+
+def protected(objection: Objection, value: str) -> OutputProtectedError:
+    """The error for a destination that can't be used."""
+    return OutputProtectedError(
+        f"{objection.message}.",
+        path="output_model_destination",
+        value=value,
+        expected=objection.expected,
+        change=objection.suggestion,
+    )
+
+
+def tidy_places(config: TrainConfig) -> None:
+    """Removes what killed runs left unfinished where this run writes."""
+    workspace = Path(config.workspace_dir)
+    samples = workspace / "samples"
+    with suppress(OSError):
+        for folder in (entry for entry in samples.iterdir() if entry.is_dir() and not entry.is_symlink()):
+            tidy_up(folder)
+    for folder in (workspace, workspace / "config", workspace / "save", real_place(final_path(config)).parent):
+        tidy_up(folder)
+
+
+def real_place(path: Path) -> Path:
+    """The folder that a link to a folder leads to: it is the one that is replaced, and the link stays. Else the path itself."""
+    return path.resolve() if path.is_symlink() and path.is_dir() else path
 
 
 @dataclass
@@ -58,6 +120,7 @@ class Outputs:
     ema: MovingAverage | None
     header: Header
     voice: Voice
+    options: RunOptions
 
     def back_up(self, state: TrainState) -> tuple[Path | None, str]:
         """Writes a backup; (its path or None, why not)."""
@@ -86,28 +149,148 @@ class Outputs:
         name = f"{self.config.save_filename_prefix}{timestamp()}-save-{state.name}{extension}"
         path = Path(self.config.workspace_dir) / "save" / name
         try:
-            self._write(path, state, final=False)
+            path = self._write(path, state, final=False)
         except WRITING as error:
             info = _info(error)
             self.voice.say(SaveFailed(path=str(path), error=info))
             return None, info.message
         return path, ""
 
-    def save_final(self, state: TrainState) -> Path:
-        """Saves the result.
+    def save_final(self, state: TrainState, backup: Path | None = None) -> Path:
+        """Saves the result; ``backup`` is one of this very state. Where it can't be written, the weights go to another disk, or
+        the run waits for room.
 
         :raises StorageError: when it cannot be written.
         """
-        path = final_path(self.config)
-        self._write(path, state, final=True)
-        return path
+        path = self._final_place()
+        pauses = _growing(_RETRY_S, _LONGEST_RETRY_S)
+        while True:
+            try:
+                return self._write(path, state, final=True)
+            except WRITING as error:
+                failure = translate(error)
+                if not isinstance(failure, StorageError):
+                    raise
+                rescued = self._rescued(path, state, failure)
+                if rescued is not None:
+                    return rescued
+                if backup is not None:
+                    change = f"Free up space, then resume from the backup {backup}: the weights are in it"
+                    raise type(failure)(failure.message, path=failure.path, value=failure.value, change=change) from error
+                if not isinstance(failure, DiskFullError) or not self._room_appeared(path, next(pauses)):
+                    raise failure from error
 
-    def _write(self, path: Path, state: TrainState, *, final: bool) -> None:
+    def _final_place(self) -> Path:
+        """Where the result goes: as the settings say, unless something has come there meanwhile that must not be replaced."""
+        path = final_path(self.config)
+        destinations = Destinations.of_run(self.config, self.options)
+        objection = destinations.objection()
+        if objection is None:
+            return path
+        if objection.free:
+            other = absolute(objection.free, destinations.base_folder)
+        else:
+            other = free_name(Path(self.config.workspace_dir) / "save" / path.name)
+        self._moved(path, other, objection.message)
+        return other
+
+    def _moved(self, path: Path, other: Path, reason: str) -> None:
+        text = f"{reason.rstrip('.')}. The final model is saved to {other} instead."
+        self.voice.warn(Warned(code="output_moved", message=text, path=str(path)))
+
+    def _rescued(self, path: Path, state: TrainState, failure: StorageError) -> Path | None:
+        """The result in another place, because its own can't be written; None if there is none."""
+        folders = [Path(self.config.workspace_dir) / "save"]
+        if self.options.panel_folder:
+            folders.append(Path(self.options.panel_folder) / "rescued")
+        for folder in folders:
+            if isinstance(failure, DiskFullError) and _same_disk(folder, path):
+                continue
+            other = free_name(folder / path.name) if os.path.lexists(folder / path.name) else folder / path.name
+            try:
+                written = self._write(other, state, final=True)
+            except WRITING:
+                continue
+            self._moved(path, written, failure.message)
+            return written
+        return None
+
+    def _room_appeared(self, path: Path, pause_s: float) -> bool:
+        """Waits for room on the disk, so that the weights aren't lost; False when a stop comes first."""
+        self.voice.enter("saving", f"No space left on disk. Waiting for space to save {path.name}")
+        text = (
+            f"No space left on disk for the final model {path}. The run keeps the weights in memory and tries again until there "
+            "is space. Free up space, or stop the run to give up the weights."
+        )
+        self.voice.warn(Warned(code="waiting_for_space", message=text, path=str(path)))
+        before, give_up_at = free_bytes(path.parent) or 0, time.monotonic() + pause_s
+        while time.monotonic() < give_up_at and (free_bytes(path.parent) or 0) < before + _ROOM_BYTES:
+            if not self.voice.control.wait(min(_LOOK_S, pause_s)):
+                continue
+            commands = self.voice.control.take()
+            for command in commands:
+                if isinstance(command, Stop):
+                    self.voice.done(command)
+                else:
+                    self.voice.refuse(command, "the run is waiting for disk space to save its result")
+            if any(isinstance(command, Stop) for command in commands):
+                return False
+        return True
+
+    def _write(self, path: Path, state: TrainState, *, final: bool) -> Path:
+        """Writes the model beside its place, then moves it in; returns where it is."""
         self.voice.enter("saving")
         dtype = precision.DTYPES[self.config.output_dtype]
-        with self.ema.applied() if self.ema else nullcontext():
-            self.method.save(path, self.config.output_model_format, dtype, self.header)
+        path = real_place(path)
+        with staged(path) as place:
+            with self.ema.applied() if self.ema else nullcontext():
+                self.method.save(place, self.config.output_model_format, dtype, self.header)
+            path = self._move_in(place, path)
         self.voice.say(ModelSaved(path=str(path), final=final, global_step=state.global_step, bytes=size_bytes(path)))
+        return path
+
+    def _move_in(self, place: Path, path: Path) -> Path:
+        """Moves a finished model to its place. What is there and isn't ours stays: a file is renamed, a folder left as it is."""
+        if place.is_dir():
+            try:
+                put_in_place(place, path)
+            except OutputProtectedError as error:
+                other = free_name(path)
+                place.rename(other)
+                self._moved(path, other, error.message)
+                return other
+            return path
+        if path.is_dir():
+            other = free_name(path)
+            self._moved(path, other, f"{path} is a folder now")
+            path = other
+        elif path.is_file() and not path.is_symlink() and not is_our_file(path):
+            other = free_name(path)
+            self._keep(path, other)
+            text = f"{path} was not written by a run. It was renamed to {other.name}."
+            self.voice.warn(Warned(code="output_kept", message=text, path=str(path)))
+        os.replace(place, path)
+        return path
+
+    @staticmethod
+    def _keep(path: Path, other: Path) -> None:
+        try:
+            os.link(path, other)
+        except OSError:  # a file system without hard links
+            path.rename(other)
+
+
+def _growing(first: float, longest: float) -> Iterator[float]:
+    while True:
+        yield first
+        first = min(2 * first, longest)
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    try:
+        return existing_ancestor(one).stat().st_dev == existing_ancestor(other).stat().st_dev
+    except OSError:
+        return False
 
 
 def _info(error: BaseException) -> ErrorInfo:

@@ -39,7 +39,7 @@ from onetrainer_gradio.engine.intervals import Interval, elapsed
 from onetrainer_gradio.engine.losses import LOSS_WEIGHTS, LossMix
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.methods.method import Method
-from onetrainer_gradio.engine.outputs import Outputs, protect_existing
+from onetrainer_gradio.engine.outputs import Outputs, protect_existing, protect_places, tidy_places
 from onetrainer_gradio.engine.previews import Previews
 from onetrainer_gradio.engine.refusals import refuse
 from onetrainer_gradio.engine.scalers import loss_scale
@@ -65,6 +65,8 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         spare_imports()
         voice.enter("loading")
         training = load(config, options, voice)
+        protect_places(config, options)
+        tidy_places(config)
         training.plan()
         if config.only_cache:
             return training.only_cache()
@@ -280,7 +282,7 @@ class Training:
         self.charts = charts = TensorBoardCharts(folder, voice.warn)
         header = header_of(config, self.family.title, self.family.architecture)
         writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, self.method.groups(), self.ema, header)
-        self.outputs = Outputs(config, self.method, writer, self.ema, header, voice)
+        self.outputs = Outputs(config, self.method, writer, self.ema, header, voice, self.options)
         self.boundary = Boundary(
             voice=voice,
             previews=Previews(config, self.family, self.ema, charts, voice),
@@ -510,9 +512,8 @@ class Training:
         if not self._updates:
             return
         state = self.resting_state()
-        if self.config.backup_before_save:
-            self.outputs.back_up(state)
-        self.outputs.save_final(state)
+        backup = self.outputs.back_up(state)[0] if self.config.backup_before_save else None
+        self.outputs.save_final(state, backup)
 
     def close(self) -> None:
         """The charts are on disk, and the process has its threads back."""

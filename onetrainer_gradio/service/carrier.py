@@ -16,6 +16,7 @@ from onetrainer_gradio.backends.warm import Warm
 from onetrainer_gradio.commands import Command, Stop
 from onetrainer_gradio.errors import CommandRefusedError
 from onetrainer_gradio.events import ErrorInfo, RunEnded, Warned
+from onetrainer_gradio.process_birth import boot_id
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import end_of_lost_run
 from onetrainer_gradio.service.companion import Companion
@@ -25,7 +26,7 @@ from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.keeper import StopWatch, child_environment, ladder_times, module_command, own_session
 from onetrainer_gradio.service.ladder import StopLadder
 from onetrainer_gradio.service.lock import FolderLock
-from onetrainer_gradio.service.process import ProcessIdentity, boot_id
+from onetrainer_gradio.service.process import ProcessIdentity
 from onetrainer_gradio.service.recorder import Recorder
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.view import THREAD_NOTE

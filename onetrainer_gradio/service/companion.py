@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from onetrainer_gradio.process_birth import boot_id
 from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
-from onetrainer_gradio.service.process import ProcessIdentity, boot_id
+from onetrainer_gradio.service.process import ProcessIdentity
 
 
 def note_companion(run_folder: Path, pid: int) -> None:

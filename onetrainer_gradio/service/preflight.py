@@ -30,12 +30,14 @@ class Preflight:
 
         :raises CheckoutNotFoundError: when the checkout is not known.
         """
-        found = check(config, base_folder=self.base_folder, roots=self.roots)
         if self.engines is None:
-            refused = backends.refusals(backend or self.backend, config)
+            trains, folder = backend or self.backend, ""
+            refused = backends.refusals(trains, config)
         else:
             engine = self.engines.for_run(config, RunOptions(backend=backend, checkout=checkout))
+            trains, folder = engine.backend, str(engine.known.folder) if engine.known else ""
             refused = self.engines.findings(config, engine)
+        found = check(config, base_folder=self.base_folder, roots=self.roots, backend=trains, checkout=folder)
         errors = first_per_path([*(item for item in found if item.severity == "error"), *refused])
         rest = (item for item in found if item.severity != "error")
         return tuple(sorted((*errors, *rest), key=lambda item: item.severity != "error"))

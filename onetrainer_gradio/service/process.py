@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.process_birth import boot_id, created
+
 _STAT = Path("/proc")  # Linux only; the BSDs that have one arrange it otherwise
 
 
@@ -27,7 +29,7 @@ class ProcessIdentity:
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity:
         """The identity of a living process; ``created`` is empty when it is gone already."""
-        return cls(pid=pid, created=_created(pid), boot=boot_id())
+        return cls(pid=pid, created=created(pid), boot=boot_id())
 
     @classmethod
     def from_dict(cls, body: Any) -> ProcessIdentity | None:
@@ -39,34 +41,7 @@ class ProcessIdentity:
 
     def alive(self) -> bool:
         """Whether exactly this process still runs; one that ended and was not collected yet does not."""
-        return bool(self.created) and self.boot == boot_id() and _created(self.pid) == self.created
-
-
-def boot_id() -> str:
-    """A name of the present boot of the machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        import psutil
-
-        return str(round(psutil.boot_time() / 10))  # the reading wobbles by a second
-
-
-def _created(pid: int) -> str:
-    if (_STAT / "self" / "stat").exists():
-        try:
-            stat = (_STAT / str(pid) / "stat").read_text()
-        except OSError:
-            return ""
-        state, *rest = stat.rpartition(")")[2].split()
-        return "" if state in "ZX" else rest[18]  # start time in clock ticks since boot: the wall clock cannot move it
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
-    except psutil.Error:
-        return ""
+        return bool(self.created) and self.boot == boot_id() and created(self.pid) == self.created
 
 
 def group_alive(group: int) -> bool:

@@ -291,9 +291,14 @@ class TrainerService:
     def _new_run(self, config: TrainConfig, options: RunOptions) -> Run:
         in_process = options.in_process or self.settings.in_process
         keep = self.settings.keep_loaded_s if options.keep_loaded_s is None else options.keep_loaded_s
-        # whatever was asked for: what the check allowed is what the run may read
-        allowed = tuple(str(root.resolve()) for root in self._roots)
-        options = options.model_copy(update={"in_process": in_process, "keep_loaded_s": keep, "allowed_folders": allowed})
+        # whatever was asked for: what the check allowed is what the run may read, and the panel's own folder stays
+        own = {
+            "in_process": in_process,
+            "keep_loaded_s": keep,
+            "allowed_folders": tuple(str(root.resolve()) for root in self._roots),
+            "panel_folder": str(self.settings.data_folder),
+        }
+        options = options.model_copy(update=own)
         gpus = tuple(str(gpu["name"]) for gpu in self.system.now()["gpus"])
         record = RunRecord(
             id=self.runs.new_id(),

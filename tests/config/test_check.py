@@ -262,6 +262,15 @@ CASES = [
 # Codes whose cases need more than other settings; each has a test of its own below.
 ELSEWHERE = {
     "backups-deleted",
+    "cache-foreign",
+    "cache-in-concept",
+    "concept-in-cache",
+    "concept-in-workspace",
+    "output-foreign",
+    "output-link",
+    "output-protected",
+    "workspace-in-concept",
+    "workspace-in-panel",
     "base-model-type",
     "bucket-empty",
     "bucket-smaller-than-batch",

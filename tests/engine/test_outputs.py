@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.commands import BackupNow, SaveNow
-from onetrainer_gradio.errors import DiskFullError
-from onetrainer_gradio.events import BackupFailed, BackupMade, ModelSaved, SaveFailed
+from onetrainer_gradio.commands import BackupNow, SaveNow, Stop
+from onetrainer_gradio.errors import DiskFullError, OutputProtectedError
+from onetrainer_gradio.events import BackupFailed, BackupMade, Event, ModelSaved, PhaseChanged, SaveFailed, StepDone, Warned
 from tests.engine.recording import Desk, Recorder, after_step
 
 resource = pytest.importorskip("resource", reason="limits of a process exist on POSIX systems only")
@@ -93,19 +95,100 @@ def test_a_full_disk_during_a_save_is_told_and_survived(big, train, tmp_path):
     assert not list((tmp_path / "workspace" / "save").iterdir())
 
 
-def test_a_full_disk_at_the_end_is_an_error_and_keeps_the_older_result(big, train, tmp_path):
-    """The final save fails loudly, and a file that was there before is still whole."""
-    from onetrainer_gradio.backends import builtin
-    from onetrainer_gradio.config import RunOptions
+@dataclass
+class FullUntil:
+    """Makes the disk full for the final save until an event comes for which ``opened`` says so."""
 
+    opened: Callable[[Event], bool]
+    limit: ExitStack = field(default_factory=ExitStack)
+    used: bool = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.limit.close()
+
+    def __call__(self, event) -> None:
+        if getattr(event, "phase", "") == "saving" and not self.used:
+            self.used = True
+            self.limit.enter_context(files_of_at_most(20_000))
+        elif self.used and self.opened(event):
+            self.limit.close()
+
+
+def waits(event: Event) -> bool:
+    return isinstance(event, Warned) and event.code == "waiting_for_space"
+
+
+def test_the_final_save_waits_for_room_on_a_full_disk(big, train):
+    """The run shows that it waits, and saves once there is room; an older result is kept until then."""
     config = big()
     target = Path(config.output_model_destination)
     target.parent.mkdir()
     target.write_text("an older result")
-    with FullDisk("saving") as disk, pytest.raises(DiskFullError, match="no space left"):
-        builtin.run(config, Recorder(disk), Desk(), RunOptions())
+    seen = []
+
+    def opened(event) -> bool:
+        seen.extend([target.read_text()] if waits(event) else [])
+        return waits(event)
+
+    with FullUntil(opened) as disk:
+        outcome, recorder = train(config, Recorder(disk))
+    assert (outcome, seen) == ("completed", ["an older result"])
+    shown = [event.detail for event in recorder.of(PhaseChanged) if event.phase == "saving"]
+    assert any("Waiting for space" in detail for detail in shown)
+    assert recorder.of(ModelSaved)[0].bytes == target.stat().st_size > 20_000
+    assert target.with_stem("lora-2").read_text() == "an older result"
+    assert {path.name for path in target.parent.iterdir()} == {"lora.safetensors", "lora-2.safetensors"}
+
+
+def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
+    """Then the weights are given up, as the warning has said; an older result is whole, and nothing else is left."""
+    config, stop = big(), Stop()
+    target = Path(config.output_model_destination)
+    target.parent.mkdir()
+    target.write_text("an older result")
+    desk = Desk()
+
+    def opened(event) -> bool:
+        if waits(event):
+            desk.give(SaveNow(), stop)
+        return False
+
+    with FullUntil(opened) as disk, pytest.raises(DiskFullError, match="no space left"):
+        train(config, recorder := Recorder(disk), desk)
+    assert recorder.answer(stop).outcome == "done"
     assert target.read_text() == "an older result"
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_with_a_backup_of_the_same_state_a_full_disk_is_an_error_that_names_it(big, train, tmp_path):
+    """Nothing is lost then, so nobody has to wait."""
+    config = big(backup_before_save=True)
+    with FullUntil(lambda event: False) as disk, pytest.raises(DiskFullError, match="no space left") as caught:
+        train(config, recorder := Recorder(disk))
+    (backup,) = recorder.of(BackupMade)
+    assert backup.path in caught.value.change
+
+
+def test_weights_go_to_the_workspace_when_their_place_is_gone(configured, train, tmp_path):
+    """A folder that became a file during the run, as after an unmount: the weights are saved elsewhere, and it is said where."""
+    config = configured(epochs=1)
+    target = Path(config.output_model_destination)
+
+    def spoil(event) -> None:
+        if isinstance(event, StepDone) and event.update_step == 1:
+            target.parent.write_text("a file now")
+
+    outcome, recorder = train(config, Recorder(spoil))
+    (saved,) = recorder.of(ModelSaved)
+    (warned,) = (event for event in recorder.of(Warned) if event.code == "output_moved")
+    assert outcome == "completed"
+    assert saved.path in warned.message
+    assert Path(saved.path).is_file()
+    assert Path(saved.path).is_relative_to(tmp_path)
+    assert target.parent.read_text() == "a file now"
 
 
 def test_only_the_newest_backups_are_kept(configured, train, tmp_path):
@@ -163,6 +246,116 @@ def test_the_average_is_saved_and_resumed(configured, train, tmp_path):
     train(again, resume_from=str(backup))
     resumed = load_file(again.output_model_destination)
     assert all((resumed[name] == average[name]).all() for name in average)
+
+
+@pytest.fixture
+def whole(configured, tmp_path):
+    """A short full fine-tune that saves a folder."""
+    settings = {
+        "training_method": "FINE_TUNE",
+        "output_model_format": "DIFFUSERS",
+        "layer_filter": "",
+        "epochs": 1,
+        "output_model_destination": str(tmp_path / "out" / "model"),
+    }
+    return lambda **changes: configured(**(settings | changes))
+
+
+def test_a_model_folder_is_replaced_and_what_others_put_there_stays(whole, train, tmp_path):
+    """The second run replaces what the first one wrote; the folder can be loaded as the base of a third."""
+    target = tmp_path / "out" / "model"
+    train(whole())
+    (target / "README.md").write_text("mine")
+    (target / "unet" / "notes.txt").write_text("mine, too")
+    before = (target / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
+    train(whole(learning_rate=0.01))
+    assert (target / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() != before
+    assert ((target / "README.md").read_text(), (target / "unet" / "notes.txt").read_text()) == ("mine", "mine, too")
+    assert os.listdir(target.parent) == ["model"]
+    with pytest.raises(OutputProtectedError, match="base model"):
+        train(whole(base_model_name=str(target)))
+
+
+@pytest.mark.parametrize("name", ["pictures", "pictures/new", "workspace", "foreign", "."])
+def test_a_run_refuses_what_it_would_destroy_before_it_writes(whole, train, tmp_path, few_pictures, name):
+    """The engine asks the rule itself, whoever started it; everything is as it was."""
+    shutil.copytree(few_pictures, tmp_path / "pictures")
+    for folder in ("workspace", "foreign"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "precious").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    config = whole(output_model_destination=str(tmp_path / name), pictures=tmp_path / "pictures")
+    with pytest.raises(OutputProtectedError):
+        train(config)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_comes_to_the_destination_during_the_run_stays(whole, train, tmp_path):
+    """The rule is asked again when the result is saved: it goes to another name, and that is said."""
+    target = tmp_path / "out" / "model"
+
+    def interfere(event) -> None:
+        if isinstance(event, StepDone) and event.update_step == 1:
+            target.mkdir(parents=True)
+            (target / "precious").write_text("mine")
+
+    _, recorder = train(whole(), Recorder(interfere))
+    (saved,) = recorder.of(ModelSaved)
+    assert (Path(saved.path).name, Path(saved.path).parent) == ("model-2", target.parent)
+    assert (Path(saved.path) / "model_index.json").is_file()
+    assert os.listdir(target) == ["precious"]
+    assert any(saved.path in event.message for event in recorder.of(Warned))
+
+
+def test_a_file_that_no_run_wrote_is_renamed(configured, train):
+    """A result of a run is replaced, anything else of its name is kept."""
+    config = configured(epochs=1)
+    target = Path(config.output_model_destination)
+    target.parent.mkdir()
+    target.write_text("downloaded")
+    for _ in range(2):
+        train(config)
+    assert target.with_stem("lora-2").read_text() == "downloaded"
+    assert sorted(os.listdir(target.parent)) == ["lora-2.safetensors", "lora.safetensors"]
+
+
+def test_a_link_to_a_file_is_replaced_and_the_file_stays(configured, train, tmp_path):
+    """A single file never goes through a link."""
+    config = configured(epochs=1)
+    target = Path(config.output_model_destination)
+    target.parent.mkdir()
+    (tmp_path / "precious.safetensors").write_text("mine")
+    target.symlink_to(tmp_path / "precious.safetensors")
+    train(config)
+    assert (tmp_path / "precious.safetensors").read_text() == "mine"
+    assert target.is_file()
+    assert not target.is_symlink()
+
+
+def test_a_link_to_a_model_folder_stays_a_link(whole, train, tmp_path):
+    """The folder that it leads to is the one that is replaced."""
+    train(whole(output_model_destination=str(tmp_path / "real")))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model").symlink_to(tmp_path / "real")
+    _, recorder = train(whole())
+    assert (tmp_path / "out" / "model").is_symlink()
+    assert recorder.of(ModelSaved)[0].path == str(tmp_path / "real")
+    assert os.listdir(tmp_path / "out") == ["model"]
+
+
+def test_what_a_killed_run_left_beside_the_result_is_removed(configured, train, tmp_path):
+    """As are the leftovers in the folders of the workspace; what is not ours stays."""
+    places = ["out", "workspace", "workspace/save", "workspace/config", "workspace/samples/0 - a red cross", "cache/image"]
+    for place in places:
+        left = tmp_path / place / ".unfinished-999999999@1@000000@000000@1"
+        left.mkdir(parents=True)
+        (tmp_path / place / ".unfinished-999999999-lora.safetensors").mkdir()
+        (tmp_path / place / ".tmp-of-mine").write_text("mine")
+    train(configured(epochs=1))
+    for place in places:
+        assert not (tmp_path / place / ".unfinished-999999999-lora.safetensors").exists(), place
+        assert (tmp_path / place / ".tmp-of-mine").exists()
+        assert (tmp_path / place / ".unfinished-999999999@1@000000@000000@1").exists()
 
 
 def test_the_disk_helper_really_refuses(tmp_path):

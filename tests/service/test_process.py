@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from onetrainer_gradio.service.process import ProcessIdentity, boot_id, group_alive, kill, kill_group
+from onetrainer_gradio.process_birth import boot_id
+from onetrainer_gradio.service.process import ProcessIdentity, group_alive, kill, kill_group
 
 
 def test_a_living_process_is_recognised() -> None:

@@ -61,6 +61,7 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     formats.comfy_lora,
     formats.fused_resume,
     output.destination,
+    output.protected,
     output.resume,
     output.idle_rolling,
     bases.single_file_base,
@@ -131,6 +132,7 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     devices.weight_formats,
     devices.attention,
     devices.memory,
+    paths.misplaced,
     paths.writable,
     paths.inside_roots,
     output.disk,
@@ -154,6 +156,8 @@ ANY_MODEL = frozenset(
         devices.exists,
         layers.pattern_errors,
         tags.slow_patterns,
+        output.protected,
+        paths.misplaced,
         paths.writable,
         paths.inside_roots,
         _bounds,
@@ -169,17 +173,20 @@ def check(
     roots: Iterable[Path] = (),
     machine: Machine | None = None,
     reader: PictureReader | None = None,
+    backend: str = "",
+    checkout: str = "",
 ) -> tuple[Finding, ...]:
     """Everything that is wrong with a configuration, or worth knowing, errors first.
 
     ``base_folder`` is where relative paths lie; with ``roots``, paths outside of them are errors. ``machine`` is the one to
     train on (None: this one), and ``reader`` remembers pictures from check to check and limits the time spent on them.
+    ``backend`` trains, with the OneTrainer in ``checkout`` if that isn't empty.
     """
     allowed = tuple(Path(root).resolve() for root in roots)
     packed, unread = _packed(config, base_folder, allowed)
     reader = reader or PictureReader()
     reader.rescan()
-    plan = Plan(with_known_names(packed), base_folder, allowed, machine or Machine.here(), reader)
+    plan = Plan(with_known_names(packed), base_folder, allowed, machine or Machine.here(), reader, backend, checkout)
     familiar = config.model_type.known and config.training_method.known and config.output_model_format.known
     wanted = [examine for examine in CHECKS if familiar or examine in ANY_MODEL]
     findings = first_per_path([*unread, *(finding for examine in wanted for finding in examine(plan))])

@@ -161,6 +161,25 @@ CODES: dict[str, Code] = {
         "The output file exists and would be overwritten; an error with Protect existing files.",
         "Choose another name.",
     ),
+    "output-protected": Code(
+        "Finished file",
+        "error",
+        "The output file is, contains or is inside a folder that must not be replaced, such as the images, the base model or the "
+        "workspace. Links are followed.",
+        "Use the name that the finding proposes.",
+    ),
+    "output-foreign": Code(
+        "Finished file",
+        "error",
+        "The output folder has files in it that no run wrote, or its files were changed since.",
+        "Use the name that the finding proposes.",
+    ),
+    "output-link": Code(
+        "Finished file",
+        "note",
+        "The output file is a link. The run replaces the link; the file that it points to stays as it is.",
+        "Choose the file itself if you want it replaced.",
+    ),
     "layer-filter-regex": Code(
         "Layers",
         "error",
@@ -642,6 +661,43 @@ CODES: dict[str, Code] = {
         "error",
         "A folder would lie where a file is.",
         "Choose another name.",
+    ),
+    "workspace-in-concept": Code(
+        "Folders and disk",
+        "error",
+        "The workspace or the debug folder is inside the image folder of a concept with subfolders, so the next run would train "
+        "on its samples.",
+        "Use the folder that the finding proposes.",
+    ),
+    "concept-in-workspace": Code(
+        "Folders and disk",
+        "error",
+        "The image folder of a concept is inside a folder that this run writes to, such as the workspace's samples.",
+        "Move the images, or choose another workspace.",
+    ),
+    "workspace-in-panel": Code(
+        "Folders and disk",
+        "error",
+        "The workspace is the panel's data folder, or a folder that the panel keeps for itself.",
+        "Use the folder that the finding proposes.",
+    ),
+    "cache-in-concept": Code(
+        "Folders and disk",
+        "error",
+        "The cache is inside the image folder of a concept.",
+        "Use the folder that the finding proposes.",
+    ),
+    "concept-in-cache": Code(
+        "Folders and disk",
+        "error",
+        "The image folder of a concept is inside the cache.",
+        "Move the images, or choose another cache folder.",
+    ),
+    "cache-foreign": Code(
+        "Folders and disk",
+        "error",
+        "OneTrainer removes the folders image, text and epoch-… of the cache at the start, but they hold other files.",
+        "Use the folder that the finding proposes.",
     ),
     "path-unreadable": Code(
         "Folders and disk",

@@ -10,6 +10,7 @@ from onetrainer_gradio.config.base_models import BASE_MODELS, BYTES_PER_WEIGHT
 from onetrainer_gradio.config.check.backups import backups, last_backup, setting_of
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.destinations import DESTINATION
 from onetrainer_gradio.config.enums import DataType, EMAMode, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, existing_ancestor
 from onetrainer_gradio.config.models import FOLDER_FORMATS
@@ -74,6 +75,32 @@ def destination(plan: Plan) -> Iterator[Finding]:
             fix={name: better} if better else None,
             severity="error" if config.prevent_overwrites else "",
         )
+
+
+def protected(plan: Plan) -> Iterator[Finding]:
+    """Whether the result would replace something that no run of ours wrote."""
+    name = DESTINATION
+    value = plan.config.output_model_destination
+    if not value:
+        return
+    objection = plan.destinations.objection()
+    if objection is not None:
+        yield found(
+            objection.code,
+            name,
+            objection.message,
+            value=value,
+            expected=objection.expected,
+            change=objection.suggestion,
+            fix={name: objection.free} if objection.free else None,
+            severity="error",
+        )
+        return
+    target = plan.path(value)
+    if not plan.destinations.is_folder and os.path.islink(target) and not os.path.isdir(target):
+        pointed = os.readlink(target)
+        message = f"{value} is a link to {pointed}. The run replaces the link, and {pointed} stays as it is"
+        yield found("output-link", name, message, value=value, expected="a file", change=f"Choose {pointed} to replace that file")
 
 
 def _has_files(folder: Path) -> bool:

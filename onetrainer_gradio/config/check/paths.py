@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from onetrainer_gradio.config import placement
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.machine import existing_ancestor
@@ -47,6 +48,13 @@ def writable(plan: Plan) -> Iterator[Finding]:
                 expected="a folder that may be written to",
                 change="choose another folder or change its permissions",
             )
+
+
+def misplaced(plan: Plan) -> Iterator[Finding]:
+    """What the run writes is not inside what it trains on, and the other way round."""
+    yield from placement.misplaced(
+        plan.config, plan.base_folder, plan.base_folder, by_name=plan.backend in placement.CLEARS_BY_NAME
+    )
 
 
 def characters(plan: Plan) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.dataset.buckets import Resolution, Size, parse_resolution, target
 from onetrainer_gradio.config.dataset.files import Folder
 from onetrainer_gradio.config.dataset.reader import Captions, PictureReader, Sizes
+from onetrainer_gradio.config.destinations import Destinations
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
 from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.models import MODELS, UNFAMILIAR, ModelFacts
@@ -26,13 +27,15 @@ from onetrainer_gradio.config.walk import Leaf, leaves
 
 @dataclass(frozen=True)
 class Plan:
-    """A configuration with its folders and the machine it is meant for."""
+    """A configuration with its folders, the machine it is meant for, and who trains (empty: not decided)."""
 
     config: TrainConfig
     base_folder: Path
     roots: tuple[Path, ...] = ()
     machine: Machine = field(default_factory=Machine)
     reader: PictureReader = field(default_factory=PictureReader)
+    backend: str = ""
+    checkout: str = ""
 
     def path(self, value: str) -> Path:
         """A path of the configuration made absolute; characters that no path can hold are another finding."""
@@ -54,6 +57,12 @@ class Plan:
     def facts(self) -> ModelFacts:
         """What is true of the model type."""
         return MODELS.get(self.config.model_type, UNFAMILIAR)
+
+    @cached_property
+    def destinations(self) -> Destinations:
+        """The rule for where the result may go."""
+        checkout = Path(self.checkout) if self.checkout else None
+        return Destinations(self.config, self.base_folder, self.base_folder, checkout)
 
     @property
     def denoiser(self) -> str:

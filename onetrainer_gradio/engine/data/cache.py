@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from onetrainer_gradio.engine.files import remove_unfinished, write_tensors
+from onetrainer_gradio.config import cache_files, marker
+from onetrainer_gradio.engine.files import write_tensors
+from onetrainer_gradio.engine.staging import tidy_up
 
 FORMAT = 1
 """Raised when the content of a cache file comes to mean something else."""
@@ -36,12 +39,33 @@ def file_identity(path: Path) -> tuple[str, int, int]:
     return str(path.resolve()), status.st_size, status.st_mtime_ns
 
 
+def _is_ours(cache_dir: Path, name: str) -> bool:
+    """Whether a folder of a cache is marked, is empty, or has only files with names of ours, as before there were markers."""
+    made = marker.read(cache_dir)
+    if made is not None and made.kind == marker.CACHE and name in made.files:
+        return True
+    try:
+        with os.scandir(cache_dir / name) as found:
+            return all(cache_files.is_entry(entry.name) and entry.is_file(follow_symlinks=False) for entry in found)
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        return False
+
+
+def _own_subfolder(name: str) -> str:
+    return f"{name}/{cache_files.OWN_SUBFOLDER}"
+
+
 def clear(cache_dir: Path) -> None:
-    """Removes what OneTrainer removes: the folders ``image``, ``text`` and ``epoch-*``."""
-    if cache_dir.is_dir():
-        for entry in cache_dir.iterdir():
-            if entry.is_dir() and (entry.name in ("image", "text") or entry.name.startswith("epoch-")):
-                shutil.rmtree(entry)
+    """Remove the encoded images and captions that we wrote; nothing else in the folder is touched."""
+    for name in (found for folder in cache_files.SUBFOLDERS for found in (folder, _own_subfolder(folder))):
+        if not _is_ours(cache_dir, name):
+            continue
+        with suppress(FileNotFoundError), os.scandir(cache_dir / name) as found:
+            for entry in found:
+                if cache_files.is_entry(entry.name) and entry.is_file(follow_symlinks=False):
+                    os.unlink(entry)
 
 
 @dataclass
@@ -50,11 +74,29 @@ class Shelf:
 
     folder: Path
     budget_bytes: int
+    mark: Callable[[], None] = lambda: None
+    """Marks the folder as ours; called before the first file is written."""
     _held: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     _held_bytes: int = 0
+    _marked: bool = False
+
+    @classmethod
+    def of(cls, cache_dir: Path, name: str, budget_bytes: int) -> Shelf:
+        """The shelf for encoded images or captions in a cache.
+
+        If the folder of that name has other files in it, such as images or OneTrainer's own cache, a subfolder is used.
+        """
+        tidy_up(cache_dir / name)
+        name = name if _is_ours(cache_dir, name) else _own_subfolder(name)
+
+        def mark() -> None:
+            (cache_dir / name).mkdir(parents=True, exist_ok=True)
+            marker.add(cache_dir, marker.CACHE, name)
+
+        return cls(cache_dir / name, budget_bytes, mark)
 
     def __post_init__(self) -> None:
-        remove_unfinished(self.folder)
+        tidy_up(self.folder)
 
     def __contains__(self, key: str) -> bool:
         return key in self._held or self._file(key).is_file()
@@ -72,6 +114,9 @@ class Shelf:
 
     def put(self, key: str, tensors: dict[str, Tensor]) -> None:
         """Keeps ``tensors`` (on the CPU) under ``key``."""
+        if not self._marked:
+            self.mark()
+            self._marked = True
         write_tensors(self._file(key), tensors, durable=False)
         self._hold(key, tensors)
 

@@ -180,8 +180,8 @@ class Dataset:
             _image_facts=encoder.image_facts() | facts,
             _text_facts=encoder.text_facts() | facts,
             _places=Places.of(latent_caching=config.latent_caching, text_fixed=text_fixed),
-            _images=Shelf(cache / "image", MEMORY_BYTES),
-            _texts=Shelf(cache / "text", MEMORY_BYTES),
+            _images=Shelf.of(cache, "image", MEMORY_BYTES),
+            _texts=Shelf.of(cache, "text", MEMORY_BYTES),
         )
 
     @property

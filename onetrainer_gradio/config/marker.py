@@ -1,0 +1,134 @@
+"""The marker file in a folder that the panel wrote: it lists what is ours, so that nothing else is ever deleted or replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+MARKER = ".onetrainer_gradio.json"
+MODEL, CACHE = "model", "cache"
+HEADER_KEY = "onetrainer_gradio_version"
+"""The key in the header of a .safetensors file that marks it as ours."""
+
+_PROGRAM = "onetrainer_gradio"
+# A marker lists some dozens of files; what is larger is something else.
+_LARGEST_BYTES = 4_000_000
+_LARGEST_HEADER = 100_000_000
+
+Stamp = tuple[int, int]
+"""Size and modification time (ns) of a file when it was listed."""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What a marker file says: which kind of folder this is, and the files that we wrote into it."""
+
+    kind: str
+    files: Mapping[str, Stamp]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The entries of a folder by their paths in it: ``ours`` as we wrote them, ``changed`` since then, and all ``others``."""
+
+    ours: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the files, links and empty folders below a folder with their paths in it. Links are not followed.
+
+    :raises OSError: if a folder can't be read.
+    """
+    waiting = [""]
+    while waiting:
+        here = waiting.pop()
+        empty = True
+        with os.scandir(folder / here) as found:
+            for entry in found:
+                empty = False
+                name = f"{here}/{entry.name}" if here else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(name)
+                else:
+                    yield name, entry.stat(follow_symlinks=False)
+        if empty and here:
+            yield here, os.lstat(folder / here)
+
+
+def write(folder: Path, kind: str) -> None:
+    """Mark a folder as ours, with everything that is in it now."""
+    _write(folder, kind, {name: _stamp(status) for name, status in entries(folder) if name != MARKER})
+
+
+def add(folder: Path, kind: str, name: str) -> None:
+    """Mark one more folder in a folder as ours."""
+    made = read(folder)
+    known = made.files if made is not None and made.kind == kind else {}
+    if name not in known:
+        _write(folder, kind, {**known, name: (0, 0)})
+
+
+def _write(folder: Path, kind: str, files: Mapping[str, Stamp]) -> None:
+    document = {"made_by": _PROGRAM, "kind": kind, "files": {name: list(stamp) for name, stamp in files.items()}}
+    temporary = folder / f"{MARKER}.{os.getpid()}.tmp"
+    try:
+        temporary.write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
+        os.replace(temporary, folder / MARKER)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(folder: Path) -> Marker | None:
+    """Return the marker of a folder, or None if the folder has none that is ours."""
+    path = folder / MARKER
+    try:
+        status = os.lstat(path)
+        if not os.path.isfile(path) or os.path.islink(path) or status.st_size > _LARGEST_BYTES:
+            return None
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["made_by"] != _PROGRAM:
+            return None
+        files = {str(name): (int(size), int(time_ns)) for name, (size, time_ns) in document["files"].items()}
+        return Marker(str(document["kind"]), files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def contents(folder: Path, marker: Marker) -> Contents:
+    """Return which entries of a folder are ours, which of them were changed, and which we did not write.
+
+    :raises OSError: if a folder can't be read.
+    """
+    ours: list[str] = []
+    changed: list[str] = []
+    others: list[str] = []
+    for name, status in entries(folder):
+        listed = marker.files.get(name)
+        if name == MARKER:
+            ours.append(name)
+        elif listed is None:
+            others.append(name)
+        else:
+            (ours if listed == _stamp(status) else changed).append(name)
+    return Contents(tuple(ours), tuple(changed), tuple(others))
+
+
+def is_our_file(path: Path) -> bool:
+    """Whether a single file is a model that a run of ours wrote, by its header."""
+    try:
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(length)) if length <= _LARGEST_HEADER else None
+        return isinstance(header, dict) and HEADER_KEY in header.get("__metadata__", {})
+    except (OSError, ValueError, TypeError, struct.error, RecursionError):
+        return False
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns

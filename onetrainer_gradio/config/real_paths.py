@@ -1,0 +1,75 @@
+"""How folders lie to each other once links are resolved, also where a file system ignores case or is mounted twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+Relation = Literal["", "is", "is inside", "contains"]
+_Key = str | tuple[int, int]
+
+
+class RealPaths:
+    """Compares paths; what it has found out about a folder is remembered, so that thousands of paths are quick."""
+
+    def __init__(self) -> None:
+        self._real: dict[str, str] = {}
+        self._keys: dict[str, frozenset[_Key]] = {}
+        self._above: dict[str, frozenset[_Key]] = {}
+
+    def of(self, path: Path) -> Path:
+        """Return the path with its links resolved.
+
+        :raises OSError: if the links go in a circle.
+        :raises ValueError: if it holds what no path can hold.
+        """
+        text = os.path.abspath(path)
+        parent, name = os.path.split(text)
+        if not name:
+            return Path(text)
+        if ".." in path.parts or os.path.islink(text):
+            return _resolved(path)
+        real = self._real.get(parent)
+        if real is None:
+            real = self._real[parent] = str(self.of(Path(parent)))
+        return Path(real, name)
+
+    def relation(self, one: Path, other: Path) -> Relation:
+        """Return how a resolved path relates to another: it ``is`` it, ``is inside`` it, ``contains`` it, or none of these."""
+        first, second = self._names(str(one)), self._names(str(other))
+        if first & second:
+            return "is"
+        if second & self._ancestors(str(one)):
+            return "is inside"
+        return "contains" if first & self._ancestors(str(other)) else ""
+
+    def _names(self, path: str) -> frozenset[_Key]:
+        known = self._keys.get(path)
+        if known is None:
+            try:
+                status = os.stat(path)
+                known = frozenset((path, (status.st_dev, status.st_ino)))
+            except (OSError, ValueError):
+                known = frozenset((path,))
+            self._keys[path] = known
+        return known
+
+    def _ancestors(self, path: str) -> frozenset[_Key]:
+        parent = os.path.dirname(path)
+        if parent == path:
+            return frozenset()
+        known = self._above.get(parent)
+        if known is None:
+            known = self._above[parent] = self._names(parent) | self._ancestors(parent)
+        return known
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        real = path.resolve()
+    except RuntimeError as error:  # a circle of links, before Python 3.13
+        raise OSError(str(error)) from error
+    if os.path.islink(real):
+        raise OSError(f"{path} is a link in a circle")
+    return real
