@@ -30,8 +30,8 @@ from onetrainer_gradio.config.models import MODELS, UNFAMILIAR
 from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import ConfigValueError, DatasetError, ForbiddenPathError, PathNotFoundError
-from onetrainer_gradio.service import pictures
 from onetrainer_gradio.service.atomic import write_atomic
+from onetrainer_gradio.service.image_decoder import ImageDecoder
 from onetrainer_gradio.service.path_guard import PathGuard
 
 THUMBNAIL_WIDTHS = (96, 192, 384)
@@ -123,13 +123,20 @@ def fingerprint_of(folder: Folder) -> tuple[str, int]:
 class ConceptStore:
     """Looks into the folders of concepts, inside the allowed ones (``roots``; none: everywhere). Safe from any thread."""
 
-    def __init__(self, base_folder: Path, roots: Sequence[Path], cache_folder: Path, reader: FolderReader | None = None) -> None:
+    def __init__(
+        self,
+        base_folder: Path,
+        roots: Sequence[Path],
+        cache_folder: Path,
+        reader: FolderReader | None = None,
+        decoder: ImageDecoder | None = None,
+    ) -> None:
         self._base = base_folder
         self._guard = PathGuard(roots) if roots else None
         self._roots = self._guard.roots if self._guard else ()
         self._cache = cache_folder
         self._lock = threading.Lock()
-        self._painting = threading.Lock()
+        self._decoder = decoder or ImageDecoder()
         self._reader = reader or FolderReader(limit_s=_LOOK_S)
         self._shown: dict[str, Path] = {}
 
@@ -175,8 +182,7 @@ class ConceptStore:
             source = self._allowed(str(source))  # a link may lead outside
             if not source.is_file():
                 raise PathNotFoundError(f"The picture {source.name} is gone", value=picture_id)
-            with self._painting:
-                content = pictures.thumbnail(source, width_px)
+            content = self._decoder.thumbnail(source, width_px, 2 * width_px)
             self._make_room()
             write_atomic(made, content, durable=False)
         return made
@@ -219,28 +225,29 @@ class ConceptStore:
             raise DatasetError(f"{shown(path.name)} can't be opened: {size}", path=f"concepts.{index}.path", value=shown(path))
         lines = self._lines(path, folder, concept)
         special = self._special(concept)
-        drawn = []
-        with self._painting:
-            for number in range(max(1, min(MOST_VARIANTS, variants))):
-                random = Random(f"{seed} {number}")
-                draw = drawn_picture(
-                    size,
-                    concept.image,
-                    resolution,
-                    plan.facts.pixel_multiple,
-                    random,
-                    bucketing=config.aspect_ratio_bucketing,
-                )
-                drawn.append(
-                    {
-                        "image": _data(pictures.drawn(path, draw, width_px)),
-                        "width": draw.size[1],
-                        "height": draw.size[0],
-                        "changes": draw.words(),
-                        "caption": drawn_caption(random.choice(lines), concept.text, random, special),
-                    }
-                )
-            original = _data(pictures.thumbnail(path, width_px))
+        randoms = [Random(f"{seed} {number}") for number in range(max(1, min(MOST_VARIANTS, variants)))]
+        draws = [
+            drawn_picture(
+                size,
+                concept.image,
+                resolution,
+                plan.facts.pixel_multiple,
+                random,
+                bucketing=config.aspect_ratio_bucketing,
+            )
+            for random in randoms
+        ]
+        original, *images = map(_data, self._decoder.preview(path, draws, width_px))
+        drawn = [
+            {
+                "image": image,
+                "width": draw.size[1],
+                "height": draw.size[0],
+                "changes": draw.words(),
+                "caption": drawn_caption(random.choice(lines), concept.text, random, special),
+            }
+            for image, draw, random in zip(images, draws, randoms, strict=True)
+        ]
         return {
             "file": path.name,
             "picture": picture % len(found),

@@ -1,16 +1,14 @@
-"""Pictures of concepts made small for the page: as they are, and as one draw of the settings makes them."""
+"""Images made small for the page: as they are, and as one draw of the settings makes them. Runs in a process with limits."""
 
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onetrainer_gradio.config.augmentation import PictureDraw
-from onetrainer_gradio.errors import DatasetError
+from onetrainer_gradio.config.dataset.images import decode_small
 
 if TYPE_CHECKING:  # a panel that shows no pictures does without Pillow
     from PIL import Image
@@ -18,29 +16,40 @@ if TYPE_CHECKING:  # a panel that shows no pictures does without Pillow
 _WEBP_QUALITY = 80
 
 
-def thumbnail(path: Path, width_px: int) -> bytes:
-    """A small WebP of a picture, upright, at most ``width_px`` wide and twice as high.
+def thumbnail(path: Path, width_px: int, height_px: int) -> bytes:
+    """A small WebP of an image, upright, at most this wide and high.
 
-    :raises DatasetError: when the file is no readable picture.
+    :raises BrokenImageError: when the file is no readable image, or too large.
     """
-    with _opened(path, width_px) as picture:
-        picture.thumbnail((width_px, 2 * width_px))
-        return _webp(picture)
+    picture = decode_small(path, width_px)
+    picture.thumbnail((width_px, height_px))
+    return _webp(picture)
 
 
-def drawn(path: Path, draw: PictureDraw, longest_px: int) -> bytes:
-    """A picture as one draw makes it, as WebP, its longer side at most ``longest_px``.
+def preview(path: Path, draws: Sequence[PictureDraw], longest_px: int) -> list[bytes]:
+    """A small WebP of an image as it is, then one of each draw, its longer side at most ``longest_px``.
 
-    :raises DatasetError: when the file is no readable picture.
+    :raises BrokenImageError: when the file is no readable image, or too large.
     """
-    from PIL import Image, ImageEnhance, ImageOps
+    opened = decode_small(path, max([longest_px, *(max(_scaled(draw, longest_px)[0]) for draw in draws)]))
+    original = opened.copy()
+    original.thumbnail((longest_px, 2 * longest_px))
+    return [_webp(original), *(_webp(_drawn(opened, draw, longest_px)) for draw in draws)]
 
+
+def _scaled(draw: PictureDraw, longest_px: int) -> tuple[tuple[int, int], tuple[int, int], float]:
+    """Sizes (height, width) to which the image is scaled and cropped for the page, and the factor between them and the run's."""
     scale = min(1.0, longest_px / max(draw.size))
     height, width = (max(1, round(side * scale)) for side in draw.size)
-    scaled = max(height, round(draw.scaled[0] * scale)), max(width, round(draw.scaled[1] * scale))
+    return (max(height, round(draw.scaled[0] * scale)), max(width, round(draw.scaled[1] * scale))), (height, width), scale
+
+
+def _drawn(opened: Image.Image, draw: PictureDraw, longest_px: int) -> Image.Image:
+    from PIL import Image, ImageEnhance, ImageOps
+
+    scaled, (height, width), scale = _scaled(draw, longest_px)
     top, left = round(draw.offset[0] * scale), round(draw.offset[1] * scale)
-    with _opened(path, max(scaled)) as opened:
-        picture: Image.Image = opened.resize((scaled[1], scaled[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    picture: Image.Image = opened.resize((scaled[1], scaled[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
     picture = picture.crop((left, top, left + width, top + height))
     if draw.mirrored:
         picture = ImageOps.mirror(picture)
@@ -55,7 +64,7 @@ def drawn(path: Path, draw: PictureDraw, longest_px: int) -> bytes:
             picture = enhance(picture).enhance(factor)
     if draw.hue:
         picture = _other_hue(picture, draw.hue)
-    return _webp(picture)
+    return picture
 
 
 def _other_hue(picture: Image.Image, part: float) -> Image.Image:
@@ -64,25 +73,6 @@ def _other_hue(picture: Image.Image, part: float) -> Image.Image:
     hue, saturation, value = picture.convert("HSV").split()
     moved = hue.point([(at + round(part * 255)) % 256 for at in range(256)])
     return Image.merge("HSV", (moved, saturation, value)).convert("RGB")
-
-
-@contextmanager
-def _opened(path: Path, least_px: int) -> Iterator[Image.Image]:
-    """The upright picture in RGB; a JPEG is decoded no larger than needed for ``least_px``."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore")
-            picture.draft("RGB", (least_px, least_px))
-            yield ImageOps.exif_transpose(picture).convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DatasetError(
-            f"{path.name} is no picture that can be shown: {error}",
-            value=str(path),
-            expected="a readable picture",
-            change="remove the file, or put a whole one in its place",
-        ) from error
 
 
 def _webp(picture: Image.Image) -> bytes:

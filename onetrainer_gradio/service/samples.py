@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.digits import is_whole
-from onetrainer_gradio.errors import RunNotFoundError, SampleNotFoundError
+from onetrainer_gradio.errors import DatasetError, RunNotFoundError, SampleNotFoundError
 from onetrainer_gradio.events import SampleMade, tag
 from onetrainer_gradio.service.artifacts import find_file
+from onetrainer_gradio.service.atomic import write_atomic
+from onetrainer_gradio.service.image_decoder import ImageDecoder
 from onetrainer_gradio.service.runs import RunStore
 
 THUMBNAIL_WIDTHS = (128, 256, 384, 512, 768)
 _SAMPLE_MADE = tag(SampleMade)
-_WEBP_QUALITY = 80
 
 
 def sample_dict(run_id: str, seq: int, body: dict[str, Any]) -> dict[str, Any]:
@@ -39,8 +40,9 @@ Samples = list[dict[str, Any]]
 class SampleStore:
     """The samples of a store of runs; ids are ``RUN_ID.NUMBER``, files are found by id only."""
 
-    def __init__(self, runs: RunStore, cache_folder: Path) -> None:
+    def __init__(self, runs: RunStore, cache_folder: Path, decoder: ImageDecoder | None = None) -> None:
         self._runs = runs
+        self._decoder = decoder or ImageDecoder()
         self._cache = cache_folder
         self._lock = threading.Lock()
         self._index: dict[str, tuple[int, Samples]] = {}
@@ -101,7 +103,13 @@ class SampleStore:
         target = self._cache / f"{sample_id}-{width}.webp"
         if target.is_file() and target.stat().st_mtime >= source.stat().st_mtime:
             return target
-        _make_thumbnail(source, target, width, sample_id)
+        try:
+            content = self._decoder.thumbnail(source, width, 4 * width)
+        except DatasetError as error:
+            raise SampleNotFoundError(
+                f"The file of sample {sample_id} is no readable picture: {error}", value=sample_id
+            ) from error
+        write_atomic(target, content, durable=False)
         return target
 
     def _all(self, run_id: str | None) -> Samples:
@@ -142,22 +150,3 @@ class SampleStore:
 def _sort_key(sample_id: str) -> tuple[str, int]:
     run_id, _, number = sample_id.rpartition(".")
     return run_id, int(number) if is_whole(number) else 0
-
-
-def _make_thumbnail(source: Path, target: Path, width: int, sample_id: str) -> None:
-    import io
-
-    from PIL import Image, UnidentifiedImageError
-
-    from onetrainer_gradio.service.atomic import write_atomic
-
-    try:
-        with Image.open(source) as image:
-            image.draft("RGB", (width, width))
-            small = image.convert("RGB")
-            small.thumbnail((width, 4 * width))
-            out = io.BytesIO()
-            small.save(out, "WEBP", quality=_WEBP_QUALITY, method=2)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise SampleNotFoundError(f"The file of sample {sample_id} is no readable picture: {error}", value=sample_id) from error
-    write_atomic(target, out.getvalue(), durable=False)

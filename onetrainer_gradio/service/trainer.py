@@ -37,6 +37,7 @@ from onetrainer_gradio.service.feed import Feed
 from onetrainer_gradio.service.folders import FolderBrowser
 from onetrainer_gradio.service.follower import Follower, console_line
 from onetrainer_gradio.service.form import FormSchema
+from onetrainer_gradio.service.image_decoder import ImageDecoder
 from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.machine import hardware, versions
 from onetrainer_gradio.service.new_sample import new_sample
@@ -98,8 +99,9 @@ class TrainerService:
         self.folders = FolderBrowser(data, self._roots)
         self.comparison = Comparison(self.configs, self.runs)
         self.availability = Availability(self.engines, self.configs)
-        self.samples = SampleStore(self.runs, data / "cache" / "thumbnails")
-        self.concepts = ConceptStore(data, self._roots, data / "cache" / "concepts")
+        self.images = ImageDecoder()
+        self.samples = SampleStore(self.runs, data / "cache" / "thumbnails", self.images)
+        self.concepts = ConceptStore(data, self._roots, data / "cache" / "concepts", decoder=self.images)
         self.system = SystemMonitor(
             data, busy=self._busy, run_processes=self._run_processes, publish=self._system_read, gpus=gpus
         )
@@ -160,6 +162,7 @@ class TrainerService:
             carrier.close()
         self._follower.close()
         self.checkouts.close()
+        self.images.close()
         self.system.close()
 
     def __enter__(self) -> TrainerService:

@@ -21,7 +21,11 @@ Size = tuple[int, int]
 FORMATS = ("BMP", "DIB", "JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF")
 """What a file may hold, whatever its suffix; other decoders (PostScript among them) are never run on it."""
 MODES = frozenset(["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"])
+MOST_SHOWN_BYTES = 320 * 1024 * 1024
+# bytes per pixel while it is decoded, where that isn't 4
+_SHOWN_BYTES = {"L": 1, "1": 2, "P": 5, "I;16": 8, "I;16B": 8, "I;16L": 8}
 MOST_METADATA_BYTES = 64 * 1024 * 1024
+MOST_JPEG_HEADER_BYTES = 32 * 1024 * 1024
 _MOST_FILE_BYTES = 512 * 1024 * 1024  # of a format that is read into memory as a whole
 _MOST_CHUNKS = 200_000
 _EMPTY_CHUNK_BYTES = 12
@@ -59,19 +63,38 @@ def read_size(path: str | Path) -> Size:
         return (width, height) if _is_turned(image) else (height, width)
 
 
-def decode(path: str | Path, *, least_px: int = 0) -> Image.Image:
-    """The upright image in RGB, of its first frame; with ``least_px``, a JPEG may be decoded smaller, but not below that.
+def decode(path: str | Path) -> Image.Image:
+    """The upright image in RGB, of its first frame.
 
     :raises BrokenImageError: when it can't be trained.
     """
     from PIL import ImageOps
 
     with _opened(path) as image:
-        if least_px:
-            image.draft("RGB", (least_px, least_px))
         to_rgb = _conversion(image)
         image.load()
         return to_rgb(ImageOps.exif_transpose(image))
+
+
+def decode_small(path: str | Path, least_px: int) -> Image.Image:
+    """The same for showing it: both sides at least ``least_px`` where the image has that many, in bounded memory.
+
+    :raises BrokenImageError: when it can't be trained, or takes more than ``MOST_SHOWN_BYTES`` to decode.
+    """
+    from PIL import ImageOps
+
+    with _opened(path) as image:
+        full = image.size
+        image.draft("RGB", (least_px, least_px))
+        if image.width * image.height * _SHOWN_BYTES.get(image.mode, 4) > MOST_SHOWN_BYTES:
+            raise BrokenImageError(f"its {full[0]} × {full[1]} pixels take too much memory to be shown; it can be trained")
+        to_rgb = _conversion(image)
+        image.load()
+        small: Image.Image = image.convert("L") if image.mode == "1" else image
+        factor = min(small.width, small.height) // max(1, least_px)
+        if factor > 1 and small.mode in ("L", "RGB", "RGBA", "CMYK"):
+            small = small.reduce(factor)
+        return to_rgb(ImageOps.exif_transpose(small))
 
 
 def size_of(path: Path) -> Size | str:
@@ -193,6 +216,8 @@ def _refuse_bombs(file: Any, size: int) -> None:
         _refuse_png_chunks(file)
     elif head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         _refuse_tiff_tags(file, head)
+    elif head.startswith(b"\xff\xd8"):
+        _refuse_jpeg_segments(file)
     elif (head[:4] == b"RIFF" or head[4:8] == b"ftyp") and size > _MOST_FILE_BYTES:
         raise BrokenImageError(f"the file is larger than {_MOST_FILE_BYTES // 2**20} MB")
 
@@ -203,6 +228,20 @@ def _refuse_png_chunks(file: Any) -> None:
         metadata += 0 if cid in (b"IDAT", b"fdAT") else length
         if metadata > MOST_METADATA_BYTES:
             raise BrokenImageError(f"its metadata are larger than {MOST_METADATA_BYTES // 2**20} MB")
+
+
+def _refuse_jpeg_segments(file: Any) -> None:
+    """Pillow joins the segments of the header one by one."""
+    at = 2
+    while True:
+        file.seek(at)
+        head = file.read(4)
+        if len(head) < 4 or head[0] != 0xFF or head[1] in (0xDA, 0xD9):
+            return
+        length = 0 if head[1] == 0xFF else int.from_bytes(head[2:])
+        at += 1 if head[1] == 0xFF else 2 + length
+        if at > MOST_JPEG_HEADER_BYTES:
+            raise BrokenImageError(f"its metadata are larger than {MOST_JPEG_HEADER_BYTES // 2**20} MB")
 
 
 def _refuse_tiff_tags(file: Any, head: bytes) -> None:
