@@ -203,10 +203,11 @@ class Warned(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed(Event):
-    """The run goes on from the backup at ``path``, made after ``global_step`` steps."""
+    """The run goes on from the backup at ``path``, made after ``global_step`` steps by the run ``run`` (empty if unknown)."""
 
     path: str
     global_step: int
+    run: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

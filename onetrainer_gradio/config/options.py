@@ -25,6 +25,7 @@ class RunOptions(BaseModel):
         "", description="Folder of the backup to go on from; empty starts anew or follows the configuration."
     )
     resumes_run: str = Field("", description="Id of the run that this one goes on from.")
+    run_id: str = Field("", description="Id of this run; the panel sets it.")
     panel_folder: str = Field("", description="Data folder of the panel, which no result may replace; the panel writes it.")
     in_process: bool = Field(False, description="Run on a thread of the panel instead of a process of its own.")
     keep_loaded_s: float | None = Field(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch
 from torch.optim import Optimizer
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.backup_chain import Chain, to_delete, write_chain
 from onetrainer_gradio.config.documents import plain, to_document
 from onetrainer_gradio.config.model_files import damage
 from onetrainer_gradio.config.setting import Settings
@@ -23,7 +23,7 @@ from onetrainer_gradio.engine.ema import MovingAverage
 from onetrainer_gradio.engine.files import timestamp, whole_folder
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method, ParameterGroup
-from onetrainer_gradio.engine.staging import free_name, tidy_up
+from onetrainer_gradio.engine.staging import tidy_up, unused
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError
 
@@ -74,9 +74,9 @@ class Backups:
             )
         return found[-1]
 
-    def prune(self, keep: int) -> None:
-        """Deletes all but the newest ``keep``."""
-        for old in self.all()[:-keep]:
+    def prune(self, keep: int, chain: Chain, newest: Path) -> None:
+        """Delete all but the newest ``keep`` of the backups that the runs of a chain made."""
+        for old in to_delete(self.all(), chain, keep, newest):
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -91,14 +91,14 @@ class BackupWriter:
     groups: Sequence[ParameterGroup]
     ema: MovingAverage | None
     header: Header
+    chain: Chain
 
     def __post_init__(self) -> None:
         tidy_up(self.backups.workspace)
 
     def path(self, state: TrainState) -> Path:
         """Where the backup of ``state`` goes."""
-        path = self.backups.folder / f"{timestamp()}-backup-{state.name}"
-        return free_name(path) if os.path.lexists(path) else path  # two in one second, or the clock was set back
+        return unused(self.backups.folder / f"{timestamp()}-backup-{state.name}")
 
     def write(self, path: Path, state: TrainState) -> None:
         """Writes a backup: whole, or not at all."""
@@ -111,9 +111,10 @@ class BackupWriter:
                 (folder / EMA).parent.mkdir()
                 torch.save(self.ema.state_dict(), folder / EMA)
             _write_config(folder / "onetrainer_config", self.config)
+            write_chain(folder, self.chain)
             (folder / META).write_text(json.dumps(state.meta()), encoding="utf-8")
         if self.config.rolling_backup:
-            self.backups.prune(self.config.rolling_backup_count)
+            self.backups.prune(self.config.rolling_backup_count, self.chain, path)
 
 
 def _write_config(folder: Path, config: TrainConfig) -> None:

@@ -23,7 +23,7 @@ from onetrainer_gradio.engine.failures import FOREIGN, translate
 from onetrainer_gradio.engine.files import size_bytes, timestamp
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method
-from onetrainer_gradio.engine.staging import free_name, put_in_place, staged, tidy_up
+from onetrainer_gradio.engine.staging import free_name, put_in_place, staged, tidy_up, unused
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.voice import Voice
 from onetrainer_gradio.errors import (
@@ -50,7 +50,7 @@ def final_path(config: TrainConfig) -> Path:
     """Where the result goes; in an existing folder, a single file is named by the time."""
     target = Path(config.output_model_destination)
     if target.is_dir() and config.output_model_format not in FOLDER_FORMATS:
-        return target / f"{config.save_filename_prefix}{timestamp()}.safetensors"
+        return unused(target / f"{config.save_filename_prefix}{timestamp()}.safetensors")
     return target
 
 
@@ -147,7 +147,7 @@ class Outputs:
         """Saves the model in between; (its path or None, why not)."""
         extension = "" if self.config.output_model_format in FOLDER_FORMATS else ".safetensors"
         name = f"{self.config.save_filename_prefix}{timestamp()}-save-{state.name}{extension}"
-        path = Path(self.config.workspace_dir) / "save" / name
+        path = unused(Path(self.config.workspace_dir) / "save" / name)
         try:
             path = self._write(path, state, final=False)
         except WRITING as error:

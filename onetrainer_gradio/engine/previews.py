@@ -21,6 +21,7 @@ from onetrainer_gradio.engine.failures import translate
 from onetrainer_gradio.engine.families.family import Family, Painting
 from onetrainer_gradio.engine.files import safe_name, timestamp, whole_file
 from onetrainer_gradio.engine.samplers import SAMPLERS
+from onetrainer_gradio.engine.staging import unused
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.voice import StopAsked, Voice
 from onetrainer_gradio.errors import ConfigValueError
@@ -133,7 +134,7 @@ class Previews:
         folder = "custom" if kind == "custom" else f"{index} - {prompt}{postfix}"
         name = f"{self.config.save_filename_prefix}{timestamp()}-training-sample-{state.name}"
         picture_format = self.config.sample_image_format
-        path = _free(Path(self.config.workspace_dir) / "samples" / folder / f"{name}{EXTENSIONS[picture_format]}")
+        path = unused(Path(self.config.workspace_dir) / "samples" / folder / f"{name}{EXTENSIONS[picture_format]}")
         facts = {
             "prompt": sample.prompt,
             "negative_prompt": sample.negative_prompt,
@@ -165,15 +166,6 @@ class Previews:
             )
         )
         return path
-
-
-def _free(path: Path) -> Path:
-    """The path, or one with a number, so that two pictures of one second do not overwrite each other."""
-    found, number = path, 1
-    while found.exists():
-        number += 1
-        found = path.with_stem(f"{path.stem}_{number}")
-    return found
 
 
 def _write(path: Path, image: Any, picture_format: str, facts: dict[str, Any]) -> None:

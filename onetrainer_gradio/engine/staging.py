@@ -174,6 +174,11 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
+def unused(path: Path) -> Path:
+    """Return the path, or one with a number if it is taken: two files of one second don't overwrite each other."""
+    return free_name(path) if os.path.lexists(path) else path
+
+
 def free_name(target: Path) -> Path:
     """Return a path beside ``target`` where nothing is: its name with the first number that is free."""
     found = (target.with_name(f"{target.stem}-{number}{target.suffix}") for number in itertools.count(2))

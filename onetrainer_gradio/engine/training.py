@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.backup_chain import Chain, chain_of_run, run_of
 from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.config.timesteps import TimestepSettings
 from onetrainer_gradio.engine import optimizers, precision
@@ -130,6 +132,7 @@ def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
         ema=ema,
         scaler=precision.loss_scaler(device, config.train_dtype, parameters),
         state=TrainState() if backup is None else read_state(backup),
+        chain=chain_of_run(options.run_id or f"{timestamp()}-{os.getpid()}", backup),
     )
     if backup is not None:
         training.resume(backup)
@@ -177,6 +180,7 @@ class Training:
     ema: MovingAverage | None
     scaler: torch.amp.GradScaler
     state: TrainState
+    chain: Chain
     data: Dataset = field(init=False)
     outputs: Outputs = field(init=False)
     boundary: Boundary = field(init=False)
@@ -218,7 +222,7 @@ class Training:
             now = self.scaler.state_dict()
             growth = self.state.loss_scale_growth
             self.scaler.load_state_dict({**now, "scale": self.state.loss_scale, "_growth_tracker": growth})
-        self.voice.say(Resumed(path=str(backup), global_step=self.state.global_step))
+        self.voice.say(Resumed(path=str(backup), global_step=self.state.global_step, run=run_of(backup)))
 
     def plan(self) -> None:
         """Opens the data, fills the cache, and says what is going to happen."""
@@ -281,7 +285,8 @@ class Training:
         folder = workspace / "tensorboard" / f"{config.save_filename_prefix}{timestamp()}"
         self.charts = charts = TensorBoardCharts(folder, voice.warn)
         header = header_of(config, self.family.title, self.family.architecture)
-        writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, self.method.groups(), self.ema, header)
+        groups = self.method.groups()
+        writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, groups, self.ema, header, self.chain)
         self.outputs = Outputs(config, self.method, writer, self.ema, header, voice, self.options)
         self.boundary = Boundary(
             voice=voice,

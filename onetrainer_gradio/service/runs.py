@@ -132,8 +132,12 @@ class Run:
             return self._view.answers.get(command_id)
 
     def resumes_run(self) -> str:
-        """Return the id of the run that this one resumes; empty when it starts from the beginning."""
-        return str(self.record.options.get("resumes_run", "") or "")
+        """Return the id of the run that this one resumes; empty when it starts from the beginning, or from a foreign backup."""
+        if named := str(self.record.options.get("resumes_run", "") or ""):
+            return named
+        with self._lock:
+            self._catch_up()
+            return self._view.resumed_run
 
     def resumed_step(self) -> int | None:
         """Return the step that the run resumes after; None when it doesn't resume, or hasn't loaded its backup yet."""
@@ -183,7 +187,7 @@ class Run:
             "backend": self.record.backend,
             "checkout": self.record.checkout_title,
             "tags": list(self.record.options.get("tags", ())),
-            "resumes_run": self.record.options.get("resumes_run", ""),
+            "resumes_run": self.resumes_run(),
             "workspace": self.record.workspace,
             "active": state["is_training"],
             "global_step": state["progress"]["global_step"],

@@ -294,8 +294,10 @@ class TrainerService:
     def _new_run(self, config: TrainConfig, options: RunOptions) -> Run:
         in_process = options.in_process or self.settings.in_process
         keep = self.settings.keep_loaded_s if options.keep_loaded_s is None else options.keep_loaded_s
+        run_id = self.runs.new_id()
         # whatever was asked for: what the check allowed is what the run may read, and the panel's own folder stays
         own = {
+            "run_id": run_id,
             "in_process": in_process,
             "keep_loaded_s": keep,
             "allowed_folders": tuple(str(root.resolve()) for root in self._roots),
@@ -304,7 +306,7 @@ class TrainerService:
         options = options.model_copy(update=own)
         gpus = tuple(str(gpu["name"]) for gpu in self.system.now()["gpus"])
         record = RunRecord(
-            id=self.runs.new_id(),
+            id=run_id,
             name=options.name,
             created_at=time.time(),
             backend=options.backend,

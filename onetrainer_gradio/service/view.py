@@ -81,6 +81,7 @@ class RunView:
         self.final_saved: ModelSaved | None = None
         self.final_file = 0
         self.resumed_step: int | None = None
+        self.resumed_run = ""
         self.seq = 0
         self._at = 0
         self.row = 0
@@ -241,7 +242,7 @@ class RunView:
             self.stop_note = event.message
 
     def _resumed(self, event: Resumed) -> None:
-        self.resumed_step = event.global_step
+        self.resumed_step, self.resumed_run = event.global_step, event.run
 
     def _answer(self, event: CommandAnswered) -> None:
         self.answers[event.command_id] = event

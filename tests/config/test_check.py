@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.backup_chain import chain_of_run, write_chain
 from onetrainer_gradio.config.check import CHECKS, CODES, check
 from onetrainer_gradio.config.check.codes import catalogue
 from onetrainer_gradio.config.check.intervals import first_time
@@ -624,11 +625,29 @@ def test_a_backup_of_another_run_is_not_continued(place):
 
 
 def test_backups_of_earlier_runs_that_would_be_deleted_are_said(place):
-    """Rolling backups clean the whole workspace."""
+    """OneTrainer's rolling backups clean the whole workspace, ours only what belongs to the run."""
     write_backup(place)
     (place / "workspace" / "run" / "backup" / "2026-01-02").mkdir()
-    (found,) = findings(place, {"rolling_backup": True, "rolling_backup_count": 1})
+    rolling = {"rolling_backup": True, "rolling_backup_count": 3}
+    (found,) = findings(place, rolling, backend="onetrainer")
     assert (found.code, found.severity) == ("backups-deleted", "warning")
+    assert found.fix == {"workspace_dir": "workspace/run-2"}
+    assert findings(place, rolling, dict(found.fix), backend="onetrainer") == ()
+    assert findings(place, rolling, backend="builtin") == ()
+    assert [item.code for item in findings(place, rolling)] == ["backups-deleted"]
+
+
+def test_a_run_that_continues_its_own_chain_deletes_nothing_foreign(place):
+    """The backups of the run that is continued are part of the chain."""
+    backup = write_backup(place, model_type="STABLE_DIFFUSION_15", training_method="LORA", peft_type="LORA", lora_rank=16)
+    settings = {"rolling_backup": True, "continue_last_backup": True}
+    write_chain(backup, chain_of_run("first", None))
+    assert findings(place, settings, backend="onetrainer") == ()
+    other = backup.with_name("2020-01-01_00-00-00-backup-1-0-1")
+    other.mkdir()
+    write_chain(other, chain_of_run("other", None))
+    (found,) = findings(place, settings, backend="onetrainer")
+    assert "1 backup of other runs" in found.message
 
 
 def test_pictures_for_validation_that_is_off_are_said(place):

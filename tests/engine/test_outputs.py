@@ -12,8 +12,20 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.commands import BackupNow, SaveNow, Stop
+from onetrainer_gradio.config.backup_chain import MARKER, read_chain
+from onetrainer_gradio.engine.staging import unused
 from onetrainer_gradio.errors import DiskFullError, OutputProtectedError
-from onetrainer_gradio.events import BackupFailed, BackupMade, Event, ModelSaved, PhaseChanged, SaveFailed, StepDone, Warned
+from onetrainer_gradio.events import (
+    BackupFailed,
+    BackupMade,
+    Event,
+    ModelSaved,
+    PhaseChanged,
+    Resumed,
+    SaveFailed,
+    StepDone,
+    Warned,
+)
 from tests.engine.recording import Desk, Recorder, after_step
 
 resource = pytest.importorskip("resource", reason="limits of a process exist on POSIX systems only")
@@ -203,6 +215,38 @@ def test_only_the_newest_backups_are_kept(configured, train, tmp_path):
     left = sorted(path.name for path in foreign.parent.iterdir())
     assert len(made) == 4
     assert left == sorted([*made[-2:], foreign.name])
+
+
+def test_runs_that_share_a_workspace_keep_their_own_backups(configured, train, tmp_path):
+    """Rolling backups delete those of the run and of what it was resumed from; another run's and OneTrainer's stay."""
+    config = configured(
+        backup_after=1, backup_after_unit="EPOCH", epochs=4, rolling_backup=True, rolling_backup_count=1, batch_size=6
+    )
+    _, first = train(config, run_id="first")
+    kept = Path(first.of(BackupMade)[-1].path)
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+    foreign = kept.parent / "2020-01-01_00-00-00-backup-1-0-1"
+    shutil.copytree(kept, foreign, ignore=shutil.ignore_patterns(MARKER))
+    _, second = train(config, run_id="second")
+    newest = Path(second.of(BackupMade)[-1].path)
+    assert {path.name for path in kept.parent.iterdir()} == {foreign.name, kept.name, newest.name}
+    _, third = train(config.model_copy(update={"epochs": 6}), run_id="third", resume_from=str(newest))
+    last = Path(third.of(BackupMade)[-1].path)
+    assert third.of(Resumed)[0].run == "second"
+    assert {path.name for path in kept.parent.iterdir()} == {foreign.name, kept.name, last.name}
+    assert [link.run for link in read_chain(last)] == ["second", "third"]
+
+
+def test_two_backups_of_one_second_are_both_kept(tmp_path):
+    """Names have seconds; two runs of one workspace may back up at the same step in the same second."""
+    one = tmp_path / "2026-11-28_00-00-00-backup-3-1-0"
+    assert unused(one) == one
+    one.mkdir()
+    two = unused(one)
+    assert two.name == f"{one.name}-2"
+    two.symlink_to("nowhere")
+    assert unused(one).name == f"{one.name}-3"
+    assert unused(tmp_path / "a.safetensors") == tmp_path / "a.safetensors"
 
 
 def test_an_unfinished_backup_of_a_killed_run_is_removed(configured, train, tmp_path):

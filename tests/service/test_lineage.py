@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.errors import RunNotFoundError
-from onetrainer_gradio.events import Resumed
+from onetrainer_gradio.events import Resumed, RunEnded
 from onetrainer_gradio.service.lineage import chain_of, chain_series
 from onetrainer_gradio.service.metrics import MetricsWriter
 from onetrainer_gradio.service.runs import Run, RunStore, new_run_id
@@ -125,3 +125,14 @@ def test_a_run_that_has_not_loaded_its_backup_shows_what_came_before(store: RunS
     joined = series(store, second)
     assert joined["x"] == [2, 4, 6]
     assert (joined["resumes"], joined["chain"][1]["first_step"]) == ([], None)
+
+
+def test_a_run_that_continues_the_last_backup_belongs_to_its_chain(store: RunStore) -> None:
+    """Nobody named the run that is resumed; the backup does."""
+    first = trained(store, 1, range(1, 6))
+    second = create(store, new_run_id(1_000_009))
+    second.journal.append(Resumed(path="backup", global_step=4, run=first.id))
+    assert [link.run.id for link in chain_of(store, second.id)] == [first.id, second.id]
+    assert series(store, second)["x"] == [2, 4]
+    second.journal.append(RunEnded(reason="stopped"))
+    assert second.summary()["resumes_run"] == first.id

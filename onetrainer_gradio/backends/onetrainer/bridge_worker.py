@@ -371,6 +371,8 @@ PHASES = (
 )
 # Nothing can be asked of OneTrainer meanwhile: a stop interrupts it.
 INTERRUPTED = frozenset({"loading", "caching"})
+# phase -> folder of the workspace whose entries OneTrainer names by the second
+TIMED_FOLDERS = {"backing_up": "backup", "saving": "save"}
 BAR_PHASES = frozenset({"loading", "caching", "validating"})
 # What OneTrainer calls of the writer of its charts.
 CHART_METHODS = ("add_scalar", "add_image", "flush", "close")
@@ -494,6 +496,7 @@ class Drive:
         self.document: dict[str, Any] = body["config"]
         self.resume_from: str = body.get("resume_from") or ""
         self.max_steps: int = body.get("max_steps") or 0
+        self.own_backups: list[str] = body.get("own_backups") or []
         self.descriptors: list[int] = body["descriptors"]
         self.config: Any = None
         self.trainer: Any = None
@@ -654,10 +657,24 @@ class Drive:
         trainer = self.trainer
         trainer.model_saver.save = self.listen_to_saver(trainer.model_saver.save)
         trainer.model_sampler.sample = self.listen_to_sampler(trainer.model_sampler.sample)
+        self.keep_foreign_backups(trainer)
         self.first_step = trainer.model.train_progress.global_step
         path = self.resume_from or (self.config.get_last_backup_path() if self.config.continue_last_backup else None)
         if path:
             self.wire.event("resumed", path=str(path), global_step=self.first_step)
+
+    def keep_foreign_backups(self, trainer: Any) -> None:
+        """Rolling backups delete only those of this run and of the runs that it resumes, where the revision has the function."""
+        for kind in type(trainer).__mro__:
+            name = f"_{kind.__name__.lstrip('_')}__prune_backups"
+            if hasattr(trainer, name):
+                setattr(trainer, name, self.prune)
+
+    def prune(self, *_: Any, **__: Any) -> None:
+        """Delete the oldest of the run's own backups, as many as are above the number to keep."""
+        keep = int(self.config.rolling_backup_count)
+        while len(self.own_backups) > keep > 0:
+            shutil.rmtree(self.own_backups.pop(0), ignore_errors=True)
 
     # -- what OneTrainer says
 
@@ -707,6 +724,8 @@ class Drive:
         phase = next((phase for word, phase in PHASES if word in words), None)
         if phase is not None:
             self.enter(phase)
+        if phase in TIMED_FOLDERS and self.config is not None:
+            wait_for_unused_second(os.path.join(self.config.workspace_dir, TIMED_FOLDERS[phase]))
         if phase == "training" and not self.planned:
             self.first_rates = self.rates_of_optimizer()
         if phase == "sampling":
@@ -876,24 +895,43 @@ class Drive:
         def save(*values: Any, **named: Any) -> Any:
             model_format = str(named.get("output_model_format", values[2] if len(values) > 2 else ""))
             path = str(named.get("output_model_destination", values[3] if len(values) > 3 else ""))
-            tell = self.guarded(partial(self.tell_written, model_format, path, os.path.exists(path)))
+            known = os.path.exists(path)
+            aside = move_linked_aside(path) if model_format != "INTERNAL" else {}
+            tell = self.guarded(partial(self.tell_written, model_format, path, known, aside))
             with Witness(tell):
                 return original(*values, **named)
 
         return save
 
-    def tell_written(self, model_format: str, path: str, known: bool, error: BaseException | None) -> None:
-        """The saver is back, with an error or without; ``known`` says that something of the name was there before."""
+    def tell_written(self, model_format: str, path: str, known: bool, aside: dict[str, str], error: BaseException | None) -> None:
+        """The saver is back, with an error or without; ``known`` says that something of the name was there before.
+
+        ``aside`` names the files that were renamed to make room for what was written, by where they were.
+        """
         failure = problem_of(error) if error is not None else "" if os.path.exists(path) else NO_SPACE
         internal = model_format == "INTERNAL"
         # of a backup that failed OneTrainer removes what was written, unless it was interrupted
         if failure and not known and not (internal and isinstance(error, Exception)):
             self.remove_half(path)
+        self.settle_aside(aside, put_back=bool(failure))
         if internal:
             self.backup = (path, failure)  # OneTrainer is not done with it yet
+            if not failure:
+                self.own_backups.append(path)
             return
         size, unread = measured(path) if not failure else (0, "")
         self.tell_save(path, failure or unread, size)
+
+    def settle_aside(self, aside: dict[str, str], *, put_back: bool) -> None:
+        """Put back what was there before a save that failed; after one that succeeded, another link holds its bytes."""
+        for path, renamed in aside.items():
+            try:
+                if put_back:
+                    os.replace(renamed, path)
+                else:
+                    os.unlink(renamed)
+            except OSError as error:
+                self.warn("replaced_file", f"The earlier {path} is now in {renamed}: {problem_of(error)}.")
 
     def remove_half(self, path: str) -> None:
         """What was not written to its end is not left to be taken for a whole one."""
@@ -929,7 +967,11 @@ class Drive:
 
         def sample(*values: Any, **named: Any) -> Any:
             config = named.get("sample_config", values[0] if values else None)
-            destination = str(named.get("destination", values[1] if len(values) > 1 else ""))
+            destination = unused(str(named.get("destination", values[1] if len(values) > 1 else "")))
+            if "destination" in named:
+                named["destination"] = destination
+            elif len(values) > 1:
+                values = (values[0], destination, *values[2:])
             body = self.custom.get(getattr(config, COMMAND_ID, ""))
             self.round_custom = self.round_custom or body is not None
             if self.stopping:
@@ -1216,6 +1258,44 @@ def storage_error(failure: str, path: str) -> dict[str, Any]:
     full = failure == NO_SPACE or "No space left" in failure or "[Errno 28]" in failure
     change = "free some space, keep fewer backups (rolling_backup), or choose another workspace folder"
     return {"type": "DiskFullError" if full else "StorageError", "message": failure, "path": path, "change": change}
+
+
+def move_linked_aside(path: str) -> dict[str, str]:
+    """Rename the files at a path that have another hard link; original path -> new path.
+
+    OneTrainer writes into the file that is there, which would change the bytes under the other name, too: a run's own result.
+    """
+    files = [path] if os.path.isfile(path) else []
+    if not files:
+        files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    moved: dict[str, str] = {}
+    for file in files:
+        if not os.path.islink(file) and os.stat(file).st_nlink > 1:
+            folder, name = os.path.split(file)
+            moved[file] = os.path.join(folder, f".unfinished-{os.getpid()}-old-{name}")
+            os.rename(file, moved[file])
+    return moved
+
+
+def wait_for_unused_second(folder: str) -> None:
+    """Wait until no entry of a folder has the name of this second: another run of the workspace may have made one just now."""
+    give_up_at = time.monotonic() + 2.0
+    while time.monotonic() < give_up_at:
+        stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+        if not os.path.isdir(folder) or not any(stamp in name for name in os.listdir(folder)):
+            return
+        time.sleep(0.02)
+
+
+def unused(path: str) -> str:
+    """Return the path, or one with a number if a file of that name, with any suffix, is there."""
+    folder, name = os.path.split(path)
+    taken = {os.path.splitext(entry)[0] for entry in os.listdir(folder)} if os.path.isdir(folder) else set()
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return os.path.join(folder, found)
 
 
 def measured(path: str) -> tuple[int, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,24 @@ from onetrainer_gradio.backends.onetrainer.checkout import Checkout, find, inspe
 from onetrainer_gradio.backends.onetrainer.claims import claimed
 from onetrainer_gradio.backends.onetrainer.failure import death, error_of
 from onetrainer_gradio.backends.onetrainer.readback import differences
-from onetrainer_gradio.backends.onetrainer.resolve import Headless, headless
+from onetrainer_gradio.backends.onetrainer.resolve import Headless, backups_in, headless, resumed_backup
 from onetrainer_gradio.backends.warm import WARM
 from onetrainer_gradio.commands import Command, Control, Stop, encode_command
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.backup_chain import Chain, belongs, chain_of_run, run_of, write_chain
 from onetrainer_gradio.config.check.onetrainer import onetrainer_findings
 from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.errors import CheckoutError, ConfigInvalidError, Finding, OutOfMemoryError, TrainerError
 from onetrainer_gradio.events import (
     EVENT_BY_TAG,
+    BackupMade,
     CommandAnswered,
     CompanionStarted,
     Emit,
+    Event,
     Outcome,
     PhaseChanged,
+    Resumed,
     RunEnded,
     RunStarted,
     Warned,
@@ -159,6 +164,8 @@ class Session:
     """Whether the last run left OneTrainer as it was: it ended as it should, or failed before it had trained anything."""
     _kills_before: Counters = field(default_factory=oom_kill_counters)
     _held: list[Command] = field(default_factory=list)
+    _run_id: str = ""
+    _chain: Chain = ()
     _put_away: bool = True
     _stops: int = 0
     _rung: int = 0
@@ -208,11 +215,19 @@ class Session:
         :raises TrainerError: with the cause, when it failed; the bridge can carry out another one, unless its process ended.
         """
         self.unharmed, self._put_away = False, True
+        self._run_id = options.run_id or f"{os.getpid()}-{time.time_ns()}"
+        self._chain = chain_of_run(self._run_id, resumed_backup(config, options))
         console = CONSOLE.get()
         ready = headless(config, options)
         for note in ready.notes:
             self.emit(note)
-        order = {"type": "run", "config": ready.document, "resume_from": options.resume_from, "max_steps": options.max_steps}
+        order: dict[str, Any] = {
+            "type": "run",
+            "config": ready.document,
+            "resume_from": options.resume_from,
+            "max_steps": options.max_steps,
+        }
+        order["own_backups"] = [str(backup) for backup in backups_in(config) if belongs(backup, self._chain)]
         self.bridge.begin(order, console.fileno() if console is not None else _ERROR_OUTPUT, held)
         for command in self._held:
             self.bridge.send(encode_command(command))
@@ -291,7 +306,17 @@ class Session:
                 self.phase = event.phase
             elif isinstance(event, Warned) and event.code == "clean_up":
                 self._put_away = False
-            self.emit(event)
+            self.emit(self._with_chain(event))
+
+    def _with_chain(self, event: Event) -> Event:
+        """Write into a new backup which run made it, and add to a resume which run it continues."""
+        if isinstance(event, Resumed):
+            self._chain = chain_of_run(self._run_id, Path(event.path))
+            return replace(event, run=run_of(Path(event.path)))
+        if isinstance(event, BackupMade):
+            with contextlib.suppress(OSError):  # a full disk: no run deletes a backup that names none
+                write_chain(Path(event.path), self._chain)
+        return event
 
     def _outcome(self, body: Mapping[str, Any], config: TrainConfig) -> Outcome:
         if body["outcome"] == "interrupted":

@@ -77,7 +77,7 @@ def _embedding(config: TrainConfig, options: RunOptions, result: Headless) -> No
     """A backup names the embedding by its uuid; a run that goes on from it needs the same one."""
     if config.training_method != "EMBEDDING":
         return
-    backup = _backup(config, options)
+    backup = resumed_backup(config, options)
     if backup is None:
         return
     try:
@@ -89,11 +89,18 @@ def _embedding(config: TrainConfig, options: RunOptions, result: Headless) -> No
         result.document["embedding"]["uuid"] = uuid
 
 
-def _backup(config: TrainConfig, options: RunOptions) -> Path | None:
+def backups_in(config: TrainConfig) -> list[Path]:
+    """Return the backups of the workspace in OneTrainer's order, which is by name."""
+    folder = Path(config.workspace_dir) / "backup"
+    try:
+        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
+    except OSError:
+        return []
+
+
+def resumed_backup(config: TrainConfig, options: RunOptions) -> Path | None:
+    """Return the backup that the run resumes from, or None if it starts from the beginning."""
     if options.resume_from:
         return Path(options.resume_from)
-    if not config.continue_last_backup:
-        return None
-    folder = Path(config.workspace_dir) / "backup"
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()) if folder.is_dir() else []
-    return folder / names[-1] if names else None
+    found = backups_in(config) if config.continue_last_backup else []
+    return found[-1] if found else None

@@ -63,7 +63,7 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     output.destination,
     output.protected,
     output.resume,
-    output.idle_rolling,
+    output.shared_backups,
     bases.single_file_base,
     bases.base_model,
     bases.pipeline,
@@ -180,7 +180,7 @@ def check(
 
     ``base_folder`` is where relative paths lie; with ``roots``, paths outside of them are errors. ``machine`` is the one to
     train on (None: this one), and ``reader`` remembers pictures from check to check and limits the time spent on them.
-    ``backend`` trains, with the OneTrainer in ``checkout`` if that isn't empty.
+    ``backend`` trains (empty: unknown), with the OneTrainer in ``checkout`` if that isn't empty.
     """
     allowed = tuple(Path(root).resolve() for root in roots)
     packed, unread = _packed(config, base_folder, allowed)

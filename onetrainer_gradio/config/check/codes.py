@@ -575,8 +575,8 @@ CODES: dict[str, Code] = {
     "backups-deleted": Code(
         "Time",
         "warning",
-        "Rolling backups would delete those of earlier runs in the same workspace.",
-        "Choose a workspace of its own.",
+        "With Rolling backup on, OneTrainer may delete backups of other runs in the same workspace.",
+        "Choose a separate workspace.",
     ),
     "warmup-longer-than-run": Code(
         "Time",

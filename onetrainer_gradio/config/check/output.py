@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from onetrainer_gradio.config.backup_chain import belongs, read_chain
 from onetrainer_gradio.config.base_models import BASE_MODELS, BYTES_PER_WEIGHT
 from onetrainer_gradio.config.check.backups import backups, last_backup, setting_of
 from onetrainer_gradio.config.check.findings import found
@@ -213,16 +214,31 @@ def _model_bytes(plan: Plan) -> float:
     return _weights(plan) * BYTES_PER_WEIGHT.get(plan.config.output_dtype, 4) * (1 + _OTHER_PARTS * whole)
 
 
-def idle_rolling(plan: Plan) -> Iterator[Finding]:
-    """More backups are there already than are kept."""
+def shared_backups(plan: Plan) -> Iterator[Finding]:
+    """Backups of other runs in a workspace where OneTrainer itself deletes old backups."""
     config = plan.config
-    there, kept = len(backups(plan)), config.rolling_backup_count
-    if config.rolling_backup and there > kept and not config.continue_last_backup:
-        yield found(
-            "backups-deleted",
-            "rolling_backup_count",
-            f"The workspace holds {there} backups of earlier runs; all but the newest {kept} will be deleted",
-            value=kept,
-            expected="a workspace of its own for each run",
-            change="choose another workspace if you want to keep them",
-        )
+    if plan.backend == "builtin" or not config.rolling_backup:
+        return  # the built-in engine deletes only backups of the run and of the runs that it was resumed from
+    there, kept = backups(plan), config.rolling_backup_count
+    chain = read_chain(there[-1]) if there and config.continue_last_backup else ()
+    others = [backup for backup in there if not belongs(backup, chain)]
+    if not others or (config.continue_last_backup and not chain):  # backups of OneTrainer's own don't name their run
+        return
+    value = config.workspace_dir
+    better = _free_folder(plan, value)
+    yield found(
+        "backups-deleted",
+        "rolling_backup_count",
+        f"The workspace has {len(others)} backup{'s' * (len(others) > 1)} of other runs. With Rolling backup on, OneTrainer may "
+        f"delete them: it keeps only the newest {kept}, whichever run made them",
+        value=kept,
+        expected="a separate workspace for this run",
+        change=f"Set Workspace directory to {better}" if better else "Choose another workspace",
+        fix={"workspace_dir": better} if better else None,
+    )
+
+
+def _free_folder(plan: Plan, value: str) -> str:
+    stem = value.rstrip("/\\") or value
+    names = (f"{stem}-{number}" for number in range(2, 1000))
+    return next((name for name in names if not os.path.lexists(plan.path(name))), "")

@@ -26,6 +26,7 @@ from onetrainer_gradio.commands import (
     Stop,
 )
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.backup_chain import run_of
 from onetrainer_gradio.errors import (
     CheckoutError,
     ConfigInvalidError,
@@ -69,9 +70,9 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 class Ride:
     """A stand-in checkout, a configuration, and what was said."""
 
-    def __init__(self, folder: Path, **behaviour: object) -> None:
+    def __init__(self, folder: Path, checkout: Path | None = None, **behaviour: object) -> None:
         self.folder = folder
-        self.checkout = set_up(folder / "OneTrainer", **behaviour)
+        self.checkout = checkout or set_up(folder / "OneTrainer", **behaviour)
         self.recorder, self.desk = Recorder(), Desk()
         self.options: dict[str, Any] = {}
 
@@ -697,3 +698,50 @@ def test_its_lines_are_events_of_ours(ride):
     assert bodies[-1]["outcome"] == "completed"
     events = [decode(body) for body in bodies if body["type"] not in ("config", "run_done")]
     assert {type(event) for event in events} >= {PhaseChanged, RunPlanned, StepDone, BackupMade, ModelSaved}
+
+
+def test_backups_of_other_runs_stay_in_a_shared_workspace(tmp_path: Path) -> None:
+    """With rolling backups OneTrainer deletes by name; the bridge leaves it the run's own and those of what it resumes."""
+    settings = {"backup_after": 2, "backup_after_unit": "STEP", "rolling_backup": True, "rolling_backup_count": 1}
+    first = Ride(tmp_path)
+    first.options["run_id"] = "first"
+    first.run(first.config(**settings))
+    made = [Path(event.path) for event in first.recorder.of(BackupMade)]
+    assert len(made) > 2
+    folder = made[0].parent
+    assert [path.name for path in folder.iterdir()] == [made[-1].name]
+    foreign = folder / "2020-01-01_00-00-00-backup-1-0-1"
+    foreign.mkdir()
+    second = Ride(tmp_path, first.checkout)
+    second.options = {"run_id": "second"}
+    second.run(second.config(**settings))
+    newest = Path(second.recorder.of(BackupMade)[-1].path)
+    assert {path.name for path in folder.iterdir()} == {foreign.name, made[-1].name, newest.name}
+    assert (run_of(made[-1]), run_of(newest), run_of(foreign)) == ("first", "second", "")
+    third = Ride(tmp_path, first.checkout)
+    third.options = {"run_id": "third", "resume_from": str(newest)}
+    third.run(third.config(**{**settings, "epochs": 4}))
+    assert third.recorder.of(Resumed)[0].run == "second"
+    last = Path(third.recorder.of(BackupMade)[-1].path)
+    assert {path.name for path in folder.iterdir()} == {foreign.name, made[-1].name, last.name}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_linked_output_file_is_not_written_into(tmp_path: Path, fails: bool) -> None:
+    """OneTrainer's savers write into the file that is there; a run's own link to it has to keep its bytes."""
+    ride = Ride(tmp_path, **({"final_fails": 1} if fails else {}))
+    config = ride.config()
+    target = Path(config.output_model_destination)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(b"an earlier result")
+    kept = tmp_path / "kept.safetensors"
+    os.link(target, kept)
+    if fails:
+        with pytest.raises(DiskFullError):
+            ride.run(config)
+        assert target.read_bytes() == b"an earlier result"
+    else:
+        ride.run(config)
+        assert target.read_bytes().startswith(b"weights of step")
+    assert kept.read_bytes() == b"an earlier result"
+    assert [path.name for path in target.parent.iterdir() if path.name.startswith(".unfinished")] == []
