@@ -22,6 +22,7 @@ from onetrainer_gradio import cli
 from onetrainer_gradio.cli import GENERATE, PORTS_TRIED, PROGRAM, PanelOptions, TrainOptions
 from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBindError, TrainerError
 from onetrainer_gradio.service.access import Access, AccessSettings, check_bind, is_loopback
+from onetrainer_gradio.service.redaction import redact_logs
 from onetrainer_gradio.service.tenancy import Tenancy
 
 if TYPE_CHECKING:
@@ -31,12 +32,20 @@ if TYPE_CHECKING:
 
     from onetrainer_gradio.service import TrainerService
 
-MAX_UPLOAD = "4gb"
 GRACE_S = 2
 # Gradio's queue looks for work a thousand times a second; every event of our page can wait this long.
 QUEUE_SLEEP_S = 0.05
 QUEUE_SLEEPS = ("sleep_when_free", "progress_update_sleep_when_free")
 # Gradio runs 40 actions at the same time, whatever they are; ours only watch, and a Stop has to find room.
+# Components that receive or show files by Gradio's own paths, and these paths.
+FILE_COMPONENTS = frozenset(
+    {"audio", "chatbot", "file", "fileexplorer", "downloadbutton", "gallery", "image", "imageeditor", "imageslider", "model3d"}
+    | {"multimodaltextbox", "uploadbutton", "video"}
+)
+UNUSED_PATHS = (
+    *(f"/gradio_api/{name}" for name in ("upload", "upload/", "upload_progress", "component_server", "component_server/")),
+    *(f"/gradio_api/{name}{{path:path}}" for name in ("file=", "file/", "proxy=", "stream/", "deep_link", "custom_component/")),
+)
 QUEUE_LIMIT = "max_thread_count"
 QUEUE_ACTIONS = 1000
 
@@ -104,11 +113,14 @@ def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, prot
     """Put the page at ``/``, behind everything that the API already has."""
     import gradio as gr
 
+    from onetrainer_gradio.api.bodies import MAX_BODY_BYTES
     from onetrainer_gradio.ui import page as ui
     from onetrainer_gradio.ui.assets import assets_route
 
     app.router.routes.append(assets_route())
     blocks = ui.build_page(service)
+    app.state.head = ui.HEAD
+    close_unused(app, blocks)
     calm_queue(blocks)
     wanted: dict[str, Any] = {
         "head": ui.HEAD + (ui.PROTECTED if protected else ""),
@@ -121,12 +133,27 @@ def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, prot
         "show_error": False,
         "mcp_server": False,
         "enable_monitoring": False,
-        "max_file_size": MAX_UPLOAD,
+        "max_file_size": MAX_BODY_BYTES,
         "allowed_paths": [],
         "blocked_paths": [str(data_folder / name) for name in ("config", "configs", "runs", "secrets.json", "sessions.json")],
     }
     known = inspect.signature(gr.mount_gradio_app).parameters
     gr.mount_gradio_app(app, blocks, "/", **{key: value for key, value in wanted.items() if key in known})
+
+
+def close_unused(app: FastAPI, blocks: gradio.Blocks) -> None:
+    """Refuse those paths of Gradio that no component of the page needs: they take, fetch and hand out files."""
+    kinds = {type(block).__name__.lower() for block in blocks.blocks.values()}
+    if kinds & FILE_COMPONENTS:
+        return
+
+    from starlette.exceptions import HTTPException
+
+    async def unused(path: str = "") -> None:
+        raise HTTPException(404, "No component of the page uses this path, so it is closed.")
+
+    for path in UNUSED_PATHS:
+        app.add_api_route(path, unused, methods=["GET", "HEAD", "POST", "PUT", "DELETE"], include_in_schema=False)
 
 
 def calm_queue(blocks: gradio.Blocks) -> tuple[str, ...]:
@@ -195,7 +222,8 @@ def serve(options: PanelOptions) -> int:
         app = make_app(settings, access=access)
         notice = Notice(access, options, port, token if generated else "", began)
         server = _server(app, options, notice)
-        with _signals_end_quietly():
+        with _signals_end_quietly(), contextlib.ExitStack() as afterwards:
+            afterwards.callback(redact_logs(settings.access.password, settings.access.token))
             server.run(sockets=[listener])
     return 0 if server.started else 1
 

@@ -35,6 +35,7 @@ from onetrainer_gradio.api.bodies import Bodies
 from onetrainer_gradio.api.failures import Failures
 from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.hub import Hub
+from onetrainer_gradio.api.policy import Policy
 from onetrainer_gradio.api.prefix import Prefix
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.service.access import Access
@@ -92,6 +93,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     )
     put_service(app, service)
     app.state.access = access
+    app.state.head = ""
     for router in ROUTERS:
         app.include_router(router)
     app.add_api_route("/api/{path:path}", unknown_path, methods=ALL_METHODS, include_in_schema=False)
@@ -99,6 +101,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     # What is added last runs first: the guard stands before the compression and the prefix.
     app.add_middleware(Bodies)
     app.add_middleware(Prefix)
+    app.add_middleware(Policy)
     app.add_middleware(
         GZipMiddleware,
         minimum_size=1000,

@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onetrainer_gradio.api.cookies import client_of, host_of, session_cookie, session_of
+from onetrainer_gradio.api.policy import complete
 from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.replies import trainer_error_reply
 from onetrainer_gradio.errors import AccessError, ForbiddenOriginError, NotAuthenticatedError
@@ -138,6 +139,7 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Referrer-Policy", "same-origin")
+                complete(headers, hosted=hosted)
                 if not hosted:
                     headers.setdefault("X-Frame-Options", "SAMEORIGIN")
             await send(message)

@@ -165,6 +165,14 @@ def options_of(service: TrainerService, values: Any) -> RunOptions | None:
                 for item in error.errors()
             ]
         ) from error
+    if options.in_process:
+        raise ConfigValueError(
+            "Only the command line can make runs share the panel's process.",
+            path="options.in_process",
+            value=True,
+            expected="false",
+            change="omit it, or start the panel with --in-process",
+        )
     # A backend may be named by the place of its code; that choice belongs to whoever starts the panel.
     if ":" in options.backend and options.backend != service.settings.backend:
         raise ConfigValueError(

@@ -141,4 +141,4 @@ class Comparison:
     def _absolute(self, document: dict[str, Any]) -> dict[str, Any]:
         base = self._configs.base_folder
         config, _ = from_document(document)
-        return to_document(resolve_paths(pack(config, base), base), packed=True)
+        return to_document(resolve_paths(pack(config, base, self._configs.roots), base), packed=True)

@@ -269,7 +269,7 @@ class ConceptStore:
         :raises ForbiddenPathError: when it lies outside.
         """
         place = absolute(path, self._base)
-        return self._guard.resolve(place) if self._guard else place
+        return self._guard.resolve(path if path.startswith("~") else place) if self._guard else place
 
     def _problem(self, concept: ConceptConfig) -> str:
         if not concept.path:

@@ -96,7 +96,7 @@ class ConfigStore:
         changed: Callable[[ConfigDocument, str], None] = lambda document, by: None,
     ) -> None:
         self.base_folder = folder
-        self._roots = roots
+        self.roots = roots
         self.libraries = libraries or Libraries(folder / "config" / "libraries.json")
         self._current_path = folder / "config" / "current.json"
         self._saved = SavedConfigs(folder / "configs")
@@ -173,7 +173,7 @@ class ConfigStore:
         :raises ConfigInvalidError: when a document has values of a wrong type.
         """
         config = config if isinstance(config, TrainConfig) else from_document(dict(config))[0]
-        config = _without_secrets(pack(config, self.base_folder, self._roots))
+        config = _without_secrets(pack(config, self.base_folder, self.roots))
         with self._lock:
             self._expect(revision)
             origin = to_document(config, packed=True)
@@ -223,7 +223,7 @@ class ConfigStore:
         :raises ConfigInvalidError: when it has values of a wrong type.
         """
         config, _ = from_document(dict(document))
-        return to_document(_without_secrets(pack(config, self.base_folder, self._roots)), packed=True)
+        return to_document(_without_secrets(pack(config, self.base_folder, self.roots)), packed=True)
 
     def load(self, name: str, kind: str = "", *, by: str = "") -> ConfigDocument:
         """Edit a saved configuration or preset from now on; without a kind a saved one comes first.
@@ -402,7 +402,7 @@ class ConfigStore:
         presets = preset_files()
         name = next((name for name in (start_with, _FIRST_PRESET) if name in presets), None)
         document = load_preset(name) if name else self.defaults(ModelType.STABLE_DIFFUSION_15, TrainingMethod.LORA)
-        config = _without_secrets(pack(from_document(document)[0], self.base_folder, self._roots))
+        config = _without_secrets(pack(from_document(document)[0], self.base_folder, self.roots))
         return _Draft(config, 1, name, to_document(config, packed=True))
 
 

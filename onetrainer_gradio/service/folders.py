@@ -198,8 +198,9 @@ class FolderBrowser:
         if "\0" in text:
             raise ForbiddenPathError(f"The path {text!r} is not allowed", value=text, expected="a path without a zero character")
         try:
-            wanted = self._data / Path(text).expanduser()
-            return self._guard.resolve(wanted) if self._guard.roots else wanted.resolve()
+            if self._guard.roots:
+                return self._guard.resolve(text if text.startswith("~") else self._data / text)
+            return (self._data / Path(text).expanduser()).resolve()
         except (OSError, RuntimeError, ValueError) as error:
             raise PathNotFoundError(f"The path {text!r} cannot be followed: {error}", path="path", value=path) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,15 +24,21 @@ class PathGuard:
         expected = "a path inside " + ", ".join(str(root) for root in self.roots)
         if "\0" in text or not self.roots:
             raise ForbiddenPathError(f"The path {text!r} is not allowed", value=text, expected=expected)
+        if text.startswith("~") and text[1:2] not in ("", "/", os.sep):  # whether this machine knows them shows nothing
+            raise self._outside(text)
         try:
             real = (self.roots[0] / Path(text).expanduser()).resolve()
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown home, what no path can hold
-            raise ForbiddenPathError(f"The path {text!r} cannot be followed: {error}", value=text, expected=expected) from error
+            raise self._outside(text) from error
         if not any(real.is_relative_to(root) for root in self.roots):
-            raise ForbiddenPathError(
-                f"The path {text!r} lies outside the allowed folders",
-                value=text,
-                expected=expected,
-                change="choose another path, or start the panel with --allow FOLDER",
-            )
+            raise self._outside(text)
         return real
+
+    def _outside(self, text: str) -> ForbiddenPathError:
+        """One answer, whatever is there or is not."""
+        return ForbiddenPathError(
+            f"The path {text!r} lies outside the allowed folders",
+            value=text,
+            expected="a path inside " + ", ".join(str(root) for root in self.roots),
+            change="choose another path, or start the panel with --allow FOLDER",
+        )

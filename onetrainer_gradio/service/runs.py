@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -114,6 +114,16 @@ class Run:
     def options(self) -> RunOptions:
         """The options that the run was started with."""
         return RunOptions(**self.record.options)
+
+    def settle(self, **options: Any) -> None:
+        """Change options of a run that has not begun.
+
+        :raises OSError: when the record cannot be written.
+        """
+        changed = self.record.options | options
+        if changed != self.record.options:
+            self.record = replace(self.record, options=changed)
+            write_json(self.folder / "run.json", asdict(self.record))
 
     def state(self) -> dict[str, Any]:
         """The state object of this run."""

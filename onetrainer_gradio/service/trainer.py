@@ -292,7 +292,7 @@ class TrainerService:
         return resolve_paths(pack(config, base), base)
 
     def _new_run(self, config: TrainConfig, options: RunOptions) -> Run:
-        in_process = options.in_process or self.settings.in_process
+        in_process = self.settings.in_process  # whatever the options say: only who starts the panel may load torch into it
         keep = self.settings.keep_loaded_s if options.keep_loaded_s is None else options.keep_loaded_s
         run_id = self.runs.new_id()
         # whatever was asked for: what the check allowed is what the run may read, and the panel's own folder stays
@@ -337,7 +337,8 @@ class TrainerService:
         self._queued, self._current = None, run
         run.journal.append(PhaseChanged(phase="starting", detail="the training process loads its libraries"))
         try:
-            if run.options().in_process:
+            run.settle(in_process=self.settings.in_process)  # a panel that was started otherwise may have queued it
+            if self.settings.in_process:
                 self._carrier = ThreadRun(run, token=token, notify=self._follower.wake).start()
             else:
                 self._carrier = DetachedRun.start(run, data_folder=self.settings.data_folder, token=token)

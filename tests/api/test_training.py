@@ -136,3 +136,13 @@ def test_a_backup_outside_the_allowed_folders_is_refused(panel, tmp_path):
     panel.service.settings = replace(panel.service.settings, allowed_roots=(tmp_path / "material",))
     body = {"config": panel.document, "options": {"resume_from": "/etc"}}
     assert panel.client.post("/api/training/start", json=body).status_code == 403
+
+
+def test_only_the_command_line_loads_torch_into_the_panel(panel):
+    """A request that asks for it is refused and named, whether it starts or validates."""
+    body = {"config": panel.document, "options": {"in_process": True}}
+    for path in ("/api/training/start", "/api/config/validate"):
+        reply = panel.client.post(path, json=body)
+        assert (reply.status_code, reply.json()["errors"][0]["path"]) == (422, "options.in_process")
+    body["options"]["in_process"] = False
+    assert panel.client.post("/api/config/validate", json=body).status_code == 200

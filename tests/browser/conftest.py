@@ -176,13 +176,19 @@ class Visitor:
 
     def open(self, tab: str = "configuration", panel: Panel | None = None) -> Any:
         """A page that shows the tab and is connected."""
-        page = self.context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
+        page = self.blank()
         page.goto(f"{panel.url if panel else self.base}#{tab}")
         page.locator(".og-link[data-state=live]").wait_for()
         page.get_by_role("tab", name=tab.capitalize(), selected=True).wait_for()
         page.locator(READY[tab]).first.wait_for(state="attached")
+        return page
+
+    def blank(self) -> Any:
+        """A page on which errors and violations of the Content-Security-Policy are noted."""
+        page = self.context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
+        page.on("console", lambda told: self.faults.append(told.text) if "Content Security Policy" in told.text else None)
         return page
 
     def watch(self) -> None:

@@ -472,3 +472,13 @@ first.close()
     command = [sys.executable, "-c", code, str(tmp_path / "data")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
     assert done.stdout.strip() == "refused"
+
+
+def test_options_cannot_load_torch_into_a_panel_that_was_not_started_so(make_service: MakeService, tmp_path: Path) -> None:
+    """Whatever asks for it, a resumed run included; a panel that was started so does it for every run."""
+    service = make_service(in_process=False)
+    run_id = service.start(small_config(tmp_path), RunOptions(in_process=True, tags=("backup_every=10",)))
+    assert (service.settings.data_folder / "runs" / run_id / "keeper.json").exists()
+    assert service.runs.get(run_id).options().in_process is False
+    service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 30)
+    assert service.get_state()["end_reason"] == "completed"

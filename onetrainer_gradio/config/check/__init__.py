@@ -7,9 +7,12 @@ said here: a backend says itself what it refuses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from onetrainer_gradio.config.bounds import out_of_bounds
+from onetrainer_gradio.config.catalogue import pattern
 from onetrainer_gradio.config.check import (
     bases,
     batches,
@@ -30,6 +33,7 @@ from onetrainer_gradio.config.check.codes import CODES, Code
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.dataset.reader import PictureReader
+from onetrainer_gradio.config.documents import from_document, to_document
 from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.newer import with_known_names
 from onetrainer_gradio.config.resolve import LIST_FILES, pack
@@ -134,7 +138,6 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     devices.memory,
     paths.misplaced,
     paths.writable,
-    paths.inside_roots,
     output.disk,
     _bounds,
 )
@@ -159,7 +162,6 @@ ANY_MODEL = frozenset(
         output.protected,
         paths.misplaced,
         paths.writable,
-        paths.inside_roots,
         _bounds,
     }
 )
@@ -189,8 +191,29 @@ def check(
     plan = Plan(with_known_names(packed), base_folder, allowed, machine or Machine.here(), reader, backend, checkout)
     familiar = config.model_type.known and config.training_method.known and config.output_model_format.known
     wanted = [examine for examine in CHECKS if familiar or examine in ANY_MODEL]
-    findings = first_per_path([*unread, *(finding for examine in wanted for finding in examine(plan))])
+    outside = tuple(paths.inside_roots(plan))
+    if outside:
+        plan = replace(plan, config=_without(plan.config, outside))
+        hidden = any(pattern(finding.path) == "concepts[].path" for finding in outside)
+        wanted = [examine for examine in wanted if not (hidden and examine.__module__ in _ABOUT_IMAGES)]
+    findings = first_per_path([*unread, *outside, *(finding for examine in wanted for finding in examine(plan))])
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
+
+
+def _without(config: TrainConfig, outside: Iterable[Finding]) -> TrainConfig:
+    """The configuration without the paths that lead outside: no other check may show what is there."""
+    document = to_document(config, packed=True)
+    for finding in outside:
+        *parents, last = finding.path.split(".")
+        at: Any = document
+        for part in parents:
+            at = at[int(part)] if isinstance(at, list) else at[part]
+        at[last] = ""
+    return from_document(document)[0]
+
+
+_ABOUT_IMAGES = frozenset(module.__name__ for module in (concepts, batches, intervals))
+"""Checks that count the images: without those of a concept they would find too few."""
 
 
 def _packed(config: TrainConfig, base_folder: Path, roots: tuple[Path, ...]) -> tuple[TrainConfig, list[Finding]]:

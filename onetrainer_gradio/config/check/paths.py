@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 
 from onetrainer_gradio.config import placement
+from onetrainer_gradio.config.catalogue import pattern
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.machine import existing_ancestor
-from onetrainer_gradio.config.resolve import holdable, looks_like_hub_name
+from onetrainer_gradio.config.resolve import holdable
+from onetrainer_gradio.config.walk import Leaf
 from onetrainer_gradio.errors import Finding
 
 
@@ -83,12 +85,8 @@ def inside_roots(plan: Plan) -> Iterator[Finding]:
     if not plan.roots:
         return
     for leaf in plan.leaves:
-        if not leaf.setting.path or not leaf.value:
-            continue
-        named = leaf.setting.path == "model" and looks_like_hub_name(leaf.value)
-        if named and not os.path.lexists(plan.path(leaf.value)):  # else it is a path, as for the run
-            continue
-        if not _inside(plan, leaf.value):
+        # The name of a hub repository is held against the folders too: it is a path when a link of that name is there.
+        if (leaf.setting.path or _names_tags(leaf)) and leaf.value and not _inside(plan, leaf.value):
             yield found(
                 "path-outside",
                 leaf.path,
@@ -99,8 +97,15 @@ def inside_roots(plan: Plan) -> Iterator[Finding]:
             )
 
 
+def _names_tags(leaf: Leaf) -> bool:
+    """Whether special tags are given as the path of a file."""
+    return pattern(leaf.path) == "concepts[].text.tag_dropout_special_tags" and leaf.value.endswith((".txt", ".csv"))
+
+
 def _inside(plan: Plan, value: str) -> bool:
-    """Whether a path, with its links followed, leads into an allowed folder."""
+    """Whether a path, with its links followed, leads into an allowed folder. What is there, or is not, makes no difference."""
+    if value.startswith("~") and value[1:2] not in ("", "/", os.sep):  # somebody's home, whether this machine knows them or not
+        return False
     try:
         place = plan.path(value).resolve()
     except (OSError, RuntimeError, ValueError):  # a circle of links, or what no path can hold

@@ -1,0 +1,98 @@
+"""The Content-Security-Policy of the page: what it may load, run and be framed by.
+
+Gradio writes its configuration into inline scripts, and its front end adds those of the head later. The policy names the hash
+of each of them, so that a script that came in with a text from outside doesn't run. Gradio's HTML component compiles its
+templates with ``Function``; therefore evaluating a text stays allowed, but only to scripts that run already.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADER = "Content-Security-Policy"
+
+_SCRIPT = re.compile(rb"<script\b([^>]*)>(.*?)</script>", re.DOTALL | re.IGNORECASE)
+_HAS_SOURCE = re.compile(rb"\bsrc\s*=", re.IGNORECASE)
+
+# A Space shows its page in a frame of the hub's own site.
+FRAMED_ON_A_SPACE = "'self' https://huggingface.co https://*.huggingface.co https://*.hf.space"
+
+# Gradio and our modules set style attributes, show data addresses as images, and use workers and media from blobs.
+PAGE = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval'{hashes}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; connect-src 'self'; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'"
+)
+# Everything else: data, images, downloads. A browser that opens one of them directly runs nothing in it.
+NOTHING = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'"
+
+
+def ancestors(*, hosted: bool) -> str:
+    """The part of a policy that says which pages may frame an answer."""
+    return "frame-ancestors " + (FRAMED_ON_A_SPACE if hosted else "'self'")
+
+
+def complete(headers: MutableHeaders, *, hosted: bool) -> None:
+    """Give an answer a policy if it has none, and in any case a word on frames."""
+    policy = headers.get(HEADER) or NOTHING
+    if "frame-ancestors" not in policy:
+        policy = f"{policy}; {ancestors(hosted=hosted)}"
+    headers[HEADER] = policy
+
+
+class Policy:
+    """Gives HTML pages that have no policy of their own the one of the page.
+
+    ``state.head`` of the app is what Gradio's front end adds to the head.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one connection on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        head: str = scope["app"].state.head  # the page's own app puts itself into the scope
+        if "text/html" in Headers(scope=scope).get("accept", ""):
+            # Gradio would compress the page, whose scripts could not be read then; what stands before this compresses it
+            scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]}
+        held: Message | None = None
+        parts: list[bytes] = []
+
+        async def with_policy(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start" and _is_page(message):
+                held = message
+            elif held is None:
+                await send(message)
+            else:
+                parts.append(message.get("body", b""))
+                if not message.get("more_body", False):
+                    await _send_page(held, b"".join(parts), head, send)
+
+        await self.app(scope, receive, with_policy)
+
+
+def _is_page(start: Message) -> bool:
+    headers = MutableHeaders(scope=start)
+    return headers.get("content-type", "").startswith("text/html") and HEADER not in headers
+
+
+async def _send_page(start: Message, body: bytes, head: str, send: Send) -> None:
+    inline = hashes(body + head.encode())
+    MutableHeaders(scope=start)[HEADER] = PAGE.format(hashes="".join(f" '{each}'" for each in inline))
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
+
+
+def hashes(page: bytes) -> list[str]:
+    """The hashes of the inline scripts of a page, as a policy names them."""
+    inline = (text for attributes, text in _SCRIPT.findall(page) if not _HAS_SOURCE.search(attributes))
+    return list(dict.fromkeys(f"sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}" for text in inline))
