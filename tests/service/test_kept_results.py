@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.service.atomic import read_json
+from onetrainer_gradio.service.journal import Entry
+from onetrainer_gradio.service.process import ProcessIdentity, kill
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
-from tests.service.conftest import PATIENCE_S, MakeService
+from tests.service.conftest import PATIENCE_S, MakeService, ended
 
 pytestmark = pytest.mark.slow
 
@@ -81,3 +85,33 @@ def test_a_run_that_was_stopped_has_a_model_so_far(make_service: MakeService, tm
     assert row["final_model_title"] == "Final model, step 5"
     file = next(item for item in service.runs.get(whole).files() if item["kind"] == "model")
     assert row["final_model_file"] == file["id"]
+
+
+@pytest.mark.parametrize("wait_for", ["phase_changed", "model_saved"])
+@pytest.mark.parametrize("later_s", [0.0, 0.02])
+def test_a_kill_around_the_final_save_loses_no_result(
+    make_service: MakeService, tmp_path: Path, wait_for: str, later_s: float
+) -> None:
+    """Whatever was told of is kept: of the run before, of the killed one, and of the one after it."""
+    service = make_service(in_process=False)
+    first = trained(service, tmp_path, steps=2, weights="first-result")
+    killed = service.start(small_config(tmp_path), RunOptions(tags=("steps=2", "weights=killed-result")))
+    run, give_up_at = service.runs.get(killed), time.monotonic() + PATIENCE_S
+    while not _told(run.journal.since(0, only=(wait_for,)), wait_for):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.001)
+    time.sleep(later_s)
+    identity = ProcessIdentity.from_dict(read_json(run.folder / "worker.json"))
+    assert identity is not None
+    kill(identity.pid)
+    service.wait_for(lambda state: state["run_id"] == killed and ended(state), PATIENCE_S)
+    service.close()
+    again = make_service(in_process=False)
+    third = trained(again, tmp_path, steps=2, weights="third-result")
+    assert (model_of(again, first), model_of(again, third)) == (b"first-result", b"third-result")
+    if run.journal.since(0, only=("model_saved",)):
+        assert model_of(again, killed) == b"killed-result"
+
+
+def _told(entries: list[Entry], kind: str) -> bool:
+    return any(kind != "phase_changed" or entry.body["phase"] == "saving" for entry in entries)
