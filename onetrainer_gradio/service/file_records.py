@@ -11,9 +11,11 @@ import hashlib
 import json
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -126,21 +128,53 @@ def kept_path(run_folder: Path, path: str, at: float) -> Path:
     return run_folder / KEPT_FOLDER / str(int(at * 1e6)) / (Path(path).name or "file")
 
 
-def read_records(run_folder: Path) -> dict[tuple[str, float], FileRecord]:
-    """Return the records of a run by path and time; lines that can't be read are ignored."""
-    try:
-        lines = (run_folder / RECORDS).read_bytes().splitlines()
-    except OSError:
-        return {}
-    found = {}
-    for line in lines:
+class _RecordReader:
+    """Reads the lines that ``files.jsonl`` grows by: a run with 10,000 samples isn't read again for each thumbnail."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._inode = self._end = 0
+        self._known: dict[tuple[str, float], FileRecord] = {}
+
+    def read(self) -> Mapping[tuple[str, float], FileRecord]:
+        """Return the records by path and time; lines that can't be read are ignored."""
+        with self._lock:
+            try:
+                with self._path.open("rb") as file:
+                    status = os.fstat(file.fileno())
+                    if status.st_ino != self._inode or status.st_size < self._end:
+                        self._inode, self._end, self._known = status.st_ino, 0, {}
+                    file.seek(self._end)
+                    data = file.read()
+            except OSError:
+                self._inode, self._end, self._known = 0, 0, {}
+                return self._known
+            whole = data[: data.rfind(b"\n") + 1]
+            if whole:
+                self._end += len(whole)
+                self._known = self._known | {record.key: record for record in _records_in(whole)}
+            return self._known
+
+
+def _records_in(data: bytes) -> Iterator[FileRecord]:
+    for line in data.split(b"\n"):
         try:
-            record = FileRecord.from_dict(json.loads(line))
+            record = FileRecord.from_dict(json.loads(line)) if line else None
         except ValueError:
             continue
         if record is not None:
-            found[record.key] = record
-    return found
+            yield record
+
+
+@lru_cache(maxsize=64)
+def _reader(path: Path) -> _RecordReader:
+    return _RecordReader(path)
+
+
+def read_records(run_folder: Path) -> Mapping[tuple[str, float], FileRecord]:
+    """Return the records of a run by path and time; lines that can't be read are ignored."""
+    return _reader(run_folder / RECORDS).read()
 
 
 def append_record(run_folder: Path, record: FileRecord) -> None:

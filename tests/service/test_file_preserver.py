@@ -294,6 +294,24 @@ def test_damaged_records_are_ignored(runs: Runs) -> None:
     assert runs.content(1) == b"weights"
 
 
+def test_records_are_read_as_they_grow(runs: Runs) -> None:
+    """Lines are read once; a record that is written again, or a file that is replaced, is seen."""
+    runs.saved(1, b"first")
+    known = read_records(runs.run(1))
+    assert read_records(runs.run(1)) is known
+    runs.saved(1, b"later")
+    assert len(read_records(runs.run(1))) == 2
+    place = runs.run(1) / "files.jsonl"
+    whole = place.read_bytes()
+    place.unlink()
+    assert not read_records(runs.run(1))
+    place.write_bytes(whole[:-10])
+    before = len(read_records(runs.run(1)))
+    with place.open("ab") as file:
+        file.write(whole[-10:])
+    assert len(read_records(runs.run(1))) == 2 >= before
+
+
 def test_a_full_disk_disturbs_neither_run_nor_model(runs: Runs) -> None:
     """The record is written later; the link is there."""
 
