@@ -16,7 +16,6 @@ import queue
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -330,15 +329,11 @@ def keep_before_replacing(
 
 
 def freed_bytes(run_folder: Path) -> tuple[int, int]:
-    """Return how many bytes deleting a run's folder frees, and how many of them are files that exist nowhere else."""
-    freed = only = 0
-    started = time.monotonic()
-    for name, file in files_below(run_folder):
+    """Return how many bytes deleting a run's folder frees, and how many bytes of kept models and saves exist nowhere else."""
+    freed = 0
+    for _, file in files_below(run_folder):
         with contextlib.suppress(OSError):
             status = file.stat()
-            if status.st_nlink == 1:
-                freed += status.st_size
-                only += status.st_size if name.startswith("files/") else 0
-        if time.monotonic() - started > 5.0:
-            break
-    return freed, only
+            freed += status.st_size if status.st_nlink == 1 else 0
+    kept = (record for record in read_records(run_folder).values() if record.kept)
+    return freed, sum(record.bytes for record in kept if not holds(Path(record.path), record, thorough=False))

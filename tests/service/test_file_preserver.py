@@ -357,15 +357,16 @@ def test_two_saves_to_one_path_are_both_listed(runs: Runs) -> None:
     assert [file.path.read_bytes() for file in listed] == [b"first", b"later"]
 
 
-def test_it_is_known_what_deleting_a_run_frees(runs: Runs) -> None:
-    """A file that has another link frees nothing, one that exists only here does."""
-    runs.saved(1, b"w" * 1000, small_bytes=0)
+@pytest.mark.parametrize("small", [1 << 30, 0], ids=["copy", "link"])
+def test_it_is_known_what_deleting_a_run_frees(runs: Runs, small: int) -> None:
+    """A file that has another link frees nothing; one that only the run has left is counted apart."""
+    runs.saved(1, b"w" * 100_000, small_bytes=small)
     (record,) = read_records(runs.run(1)).values()
-    if not record.separate:
-        assert freed_bytes(runs.run(1))[1] == 0
+    freed, only = freed_bytes(runs.run(1))
+    assert (freed > 100_000, only) == (record.separate, 0)
     runs.destination.unlink()
     freed, only = freed_bytes(runs.run(1))
-    assert (only, freed > 1000) == (1000, True)
+    assert (freed > 100_000, only) == (True, 100_000)
 
 
 def test_a_sample_that_was_overwritten_is_not_shown_as_the_runs(runs: Runs) -> None:

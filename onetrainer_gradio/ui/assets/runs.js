@@ -93,7 +93,15 @@ export function mount(place) {
   }
 
   async function remove(run, path) {
-    if (!await confirmed('Delete this run?', `The record of “${run.name || run.id}” (settings, curve and log) is removed. Models, backups and samples in its workspace stay.`, 'Delete')) return;
+    let frees = '';
+    try {
+      const { freed_bytes: freed, only_here_bytes: only } = await api('GET', `${path}/files`);
+      frees = ` This frees ${format.bytes(freed)}.${only ? ` ${format.bytes(only)} of it are models and saves that exist nowhere else.` : ''}`;
+    } catch (error) {
+      if (error.status !== 404) { toast(error.message, 'bad'); return; }
+    }
+    const text = `Its settings, curve and log are deleted, together with the models and saves that it keeps.${frees} The output file and the workspace stay.`;
+    if (!await confirmed(`Delete “${run.name || run.id}”?`, text, 'Delete')) return;
     try {
       await api('DELETE', path);
       if (viewed() === run.id) view(null);
