@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 Phase = Literal[
     "queued",
@@ -293,11 +296,57 @@ def decode(body: dict[str, Any]) -> Event:
     kind = EVENT_BY_TAG[body["type"]]
     known = {item.name for item in fields(kind)}
     values = {name: value for name, value in body.items() if name in known}
-    if isinstance(values.get("error"), dict):
-        values["error"] = ErrorInfo(**values["error"])
+    if isinstance(error := values.get("error"), dict):
+        values["error"] = ErrorInfo(**{name: value for name, value in error.items() if name in _ERROR_FIELDS})
     if isinstance(values.get("learning_rates"), list):
         values["learning_rates"] = tuple(values["learning_rates"])
     try:
         return kind(**values)
     except TypeError as error:
         raise KeyError(f"{body['type']}: {error}") from error
+
+
+def is_event(body: Any) -> bool:
+    """Return whether a JSON value is an event: its tag is a string and, for the tags of this version, every field fits."""
+    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
+        return False
+    return body["type"] not in EVENT_BY_TAG or all(
+        fits(body[name]) if name in body else not needed for name, (fits, needed) in _fields_of(body["type"]).items()
+    )
+
+
+_ERROR_FIELDS = frozenset(item.name for item in fields(ErrorInfo))
+Fits = Callable[[Any], bool]
+
+
+@cache
+def _fields_of(name: str) -> dict[str, tuple[Fits, bool]]:
+    """Return for each field of an event what its JSON value has to be, and whether a body needs it."""
+    kind = EVENT_BY_TAG[name]
+    hints = get_type_hints(kind)
+    return {
+        item.name: (
+            _fits(hints[item.name]),
+            item.default is MISSING and item.default_factory is MISSING,
+        )
+        for item in fields(kind)
+    }
+
+
+def _fits(hint: Any) -> Fits:
+    if isinstance(hint, UnionType):
+        parts = [_fits(part) for part in get_args(hint)]
+        return lambda value: any(part(value) for part in parts)
+    if hint is ErrorInfo:
+        return lambda value: (
+            isinstance(value, dict)
+            and {"type", "message"} <= value.keys()
+            and all(isinstance(value[name], str) for name in _ERROR_FIELDS & value.keys())
+        )
+    if hint is float:  # a number that isn't finite is written as null
+        return lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    if hint is int:
+        return lambda value: isinstance(value, int) and not isinstance(value, bool)
+    kinds: dict[Any, Any] = {Literal: str, tuple: list, dict: dict, NoneType: NoneType}
+    wanted = kinds.get(get_origin(hint) or hint, hint)
+    return lambda value: isinstance(value, wanted)

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
@@ -34,6 +35,8 @@ _MOST_UNKNOWN = 100
 NOTE_KEY = "note"  # what a preset says about itself
 SECRET_KEYS = ("secrets",)
 LISTS_OF_A_PACK = ("concepts", "samples")
+# A packed configuration with 30,000 concepts has 150 MB.
+_MOST_BYTES = 256 << 20
 
 _TOKEN_NOT_KEPT = Finding(
     "warning",
@@ -220,6 +223,11 @@ def read_file(path: Path) -> dict[str, Any]:
     :raises ConfigFileError: when there is no such file or it holds no JSON object.
     """
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # reading a named pipe would block forever
+            raise ConfigFileError(f"{path} isn't a file.", change="choose another file")
+        if found.st_size > _MOST_BYTES:
+            raise ConfigFileError(f"{path} is too large for a configuration.", change="choose another file")
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigFileError(f"{path} cannot be read ({error})", change="choose another file") from error

@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 import hmac
 import ipaddress
-import json
 import logging
+import math
 import secrets
 import threading
 import time
@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onetrainer_gradio.errors import CommandLineError, InsecureBindError, NotAuthenticatedError, TooManyAttemptsError
-from onetrainer_gradio.service.atomic import write_json
+from onetrainer_gradio.service.atomic import read_json, write_json
 
 log = logging.getLogger(__name__)
 
 SESSION_S = 30 * 24 * 3600.0
 MAX_SESSIONS = 1000
+_MOST_SESSIONS_BYTES = 1 << 20
 FREE_ATTEMPTS = 5
 LONGEST_WAIT_S = 300.0
 MAX_CLIENTS = 10_000
@@ -262,10 +263,7 @@ def _same(given: str, known: str) -> bool:
 def _read_sessions(path: Path | None) -> dict[str, float]:
     if path is None:
         return {}
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # no file, or a torn one: everybody logs in again
+    body = read_json(path, _MOST_SESSIONS_BYTES)
     if not isinstance(body, dict):
-        return {}
-    return {str(key): float(end) for key, end in body.items() if isinstance(end, int | float)}
+        return {}  # no file, or a torn one: everybody logs in again
+    return {str(key): float(end) for key, end in body.items() if isinstance(end, int | float) and math.isfinite(end)}

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,22 @@ from typing import Any
 
 from onetrainer_gradio.errors import DiskFullError, StorageError
 
+# A packed configuration with 30,000 concepts has 150 MB. A file beyond this limit isn't a document of ours.
+MOST_BYTES = 256 << 20
+# What opening a path can fail with although the disk works: such a path is as good as missing.
+_NOT_A_FILE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
+)
 
-def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644, durable: bool = True) -> None:
-    """Put ``content`` at ``path`` in one piece; ``durable`` also makes it survive a power cut."""
+
+def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644, durable: bool = True, make_folder: bool = True) -> None:
+    """Put ``content`` at ``path`` in one piece; ``durable`` also makes it survive a power cut.
+
+    Without ``make_folder`` the folder has to exist: a file of a run doesn't bring back the folder of a deleted run.
+    """
     data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
@@ -28,7 +40,8 @@ def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644, durable
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
@@ -47,19 +60,52 @@ def told_as_storage_error(what: str) -> Iterator[None]:
         raise StorageError(f"{what} cannot be written: {error}", change="look at the permissions of the data folder") from error
 
 
-def write_json(path: Path, document: Any, *, mode: int = 0o644, durable: bool = True) -> None:
+def write_json(path: Path, document: Any, *, mode: int = 0o644, durable: bool = True, make_folder: bool = True) -> None:
     """Put ``document`` at ``path`` as readable JSON, in one piece."""
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     try:
         data = text.encode()
     except UnicodeEncodeError:  # the name of a file that is no UTF-8
         data = (json.dumps(document, indent=2) + "\n").encode()
-    write_atomic(path, data, mode=mode, durable=durable)
+    write_atomic(path, data, mode=mode, durable=durable, make_folder=make_folder)
 
 
-def read_json(path: Path) -> Any | None:
+def open_file(path: Path) -> int | None:
+    """Return a descriptor that reads a regular file, or None if the path is missing, unreadable or something else.
+
+    A named pipe, on which opening and reading would block forever, counts as something else.
+
+    :raises OSError: if the disk fails.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def read_bytes(path: Path, limit: int = MOST_BYTES) -> bytes | None:
+    """Return the content of a file, or None if it isn't a readable regular file or has more than ``limit`` bytes.
+
+    :raises OSError: if the disk fails.
+    """
+    descriptor = open_file(path)
+    if descriptor is None:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read() if os.fstat(descriptor).st_size <= limit else None
+
+
+def read_json(path: Path, limit: int = MOST_BYTES) -> Any | None:
     """The document at ``path``, or None when there is no readable one."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        data = read_bytes(path, limit)
+        return None if data is None else json.loads(data)
+    except (OSError, ValueError, RecursionError):
         return None

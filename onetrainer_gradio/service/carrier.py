@@ -14,14 +14,14 @@ from typing import Protocol
 from onetrainer_gradio.backends import carry_out
 from onetrainer_gradio.backends.warm import Warm
 from onetrainer_gradio.commands import Command, Stop
-from onetrainer_gradio.errors import CommandRefusedError
+from onetrainer_gradio.errors import CommandRefusedError, WorkerDiedError
 from onetrainer_gradio.events import ErrorInfo, RunEnded, Warned
 from onetrainer_gradio.process_birth import boot_id
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import end_of_lost_run
 from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.control import CommandFolder, QueueControl
-from onetrainer_gradio.service.ending import finish, send
+from onetrainer_gradio.service.ending import finish, note_exit, send
 from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.keeper import StopWatch, child_environment, ladder_times, module_command, own_session
 from onetrainer_gradio.service.ladder import StopLadder
@@ -92,7 +92,8 @@ class DetachedRun:
     def start(cls, run: Run, *, data_folder: Path, token: str = "") -> DetachedRun:
         """Start keeper and worker.
 
-        :raises OSError: when no process can be started.
+        :raises WorkerDiedError: when no process can be started.
+        :raises OSError: when the run's folder takes nothing.
         """
         log = os.open(run.folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -105,9 +106,12 @@ class DetachedRun:
                 env=child_environment({TOKEN_VARIABLE: token} if token else None),
                 **own_session(),
             )
+        except OSError as error:
+            raise WorkerDiedError(f"The training process could not be started: {error}") from error
         finally:
             os.close(log)
-        write_json(run.folder / "keeper.json", ProcessIdentity.of(keeper.pid).as_dict(), durable=False)
+        with contextlib.suppress(OSError):  # started is started: the keeper writes it, too
+            write_json(run.folder / "keeper.json", ProcessIdentity.of(keeper.pid).as_dict(), durable=False, make_folder=False)
         return cls(run, keeper, token=token)
 
     def send(self, command: Command) -> None:
@@ -147,8 +151,10 @@ class DetachedRun:
                 self._after.end()
 
     def _identity(self, role: str) -> ProcessIdentity:
-        if role not in self._identities and (known := ProcessIdentity.from_dict(read_json(self.run.folder / f"{role}.json"))):
-            self._identities[role] = known
+        if role not in self._identities:
+            known = ProcessIdentity.from_dict(read_json(self.run.folder / f"{role}.json"))
+            if known is not None and known.pid != os.getpid():  # a run on a thread of this process: nothing here may end that
+                self._identities[role] = known
         return self._identities.get(role) or ProcessIdentity(0, "", "")
 
     def _look_without_keeper(self) -> bool:
@@ -172,6 +178,7 @@ class DetachedRun:
             return True
         try:
             finish(self.run.folder, self._end(worker))
+            note_exit(self.run.folder)
         except OSError:
             return True  # a full disk; the next look tries again
         return False
@@ -246,6 +253,8 @@ class ThreadRun:
             carry_out(options.backend, config, self._recorder, self._control, options, console=console, warm=stays, before=before)
         self._loaded_until = time.time() + (options.keep_loaded_s or 0.0)
         self._recorder.close()
+        with contextlib.suppress(OSError):
+            note_exit(self.run.folder)
         self._notify()
 
     def send(self, command: Command) -> None:
@@ -319,7 +328,7 @@ def adopt(run: Run) -> Carrier:
 
     :raises OSError: when the end of a lost run cannot be recorded.
     """
-    if run.options().in_process:
-        identity = ProcessIdentity.from_dict(read_json(run.folder / "worker.json"))
+    identity = ProcessIdentity.from_dict(read_json(run.folder / "worker.json"))
+    if run.options().in_process or (identity is not None and identity.pid == os.getpid()):
         finish(run.folder, end_of_lost_run(rebooted=identity is not None and identity.boot != boot_id(), in_process=True))
     return DetachedRun(run)

@@ -129,7 +129,8 @@ class Checkouts:
         self._idle = threading.Condition(self._lock)
         kept = read_json(self._file)
         kept = kept if isinstance(kept, dict) else {}
-        self._forgotten = {Path(text) for text in kept.get("forgotten", ()) if isinstance(text, str)}
+        forgotten = kept.get("forgotten")
+        self._forgotten = {Path(text) for text in forgotten if isinstance(text, str)} if isinstance(forgotten, list) else set()
         self._known = {known.folder: known for known in self._first(sources, kept.get("checkouts", ()))}
 
     def _first(self, sources: Sources, kept: Any) -> Iterator[Known]:
@@ -515,7 +516,7 @@ def _refusal(looked: Checkout, *, named: bool) -> CheckoutError:
 
 def _entries(kept: Any) -> Iterator[Mapping[str, Any]]:
     for entry in kept if isinstance(kept, list) else ():
-        if isinstance(entry, dict) and isinstance(entry.get("folder"), str):
+        if isinstance(entry, dict) and isinstance(entry.get("folder"), str) and isinstance(entry.get("python") or "", str):
             yield entry
 
 

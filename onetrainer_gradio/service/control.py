@@ -19,8 +19,9 @@ from typing import Any
 
 from onetrainer_gradio.commands import Command, Stop, decode_command, encode_command
 from onetrainer_gradio.events import CommandAnswered, tag
-from onetrainer_gradio.service.atomic import read_json, write_atomic
+from onetrainer_gradio.service.atomic import read_bytes, read_json, write_atomic
 
+_MOST_STOPS_BYTES = 1 << 20
 _NAME = re.compile(r"^\d{19,}-[0-9a-zA-Z]+\.json$")
 
 
@@ -75,9 +76,9 @@ class CommandFolder:
 
     def send(self, command: Command) -> None:
         """Lay the command down for the worker."""
+        self.note_stop(command)  # first: it is what makes a stop happen on a disk that has room for one of the two
         body = json.dumps(encode_command(command), ensure_ascii=False)
         write_atomic(self.folder / f"{time.time_ns():019d}-{command.id}.json", body, durable=False)
-        self.note_stop(command)
 
     def note_stop(self, command: Command) -> None:
         """Note a Stop for the keeper, so that it takes effect whatever the worker does; other commands need no note."""
@@ -93,10 +94,10 @@ class CommandFolder:
     def stops(self) -> list[Stop]:
         """The Stops given so far."""
         try:
-            lines = self.stops_path.read_text().splitlines()
+            data = read_bytes(self.stops_path, _MOST_STOPS_BYTES)
         except OSError:
             return []
-        return [Stop(id=note["id"], now=note["now"]) for line in lines if (note := _parsed(line))]
+        return [Stop(id=str(note["id"]), now=bool(note["now"])) for line in (data or b"").split(b"\n") if (note := _parsed(line))]
 
     def take(self) -> list[Command]:
         """The commands that lie there, in order; each is given out once."""
@@ -119,10 +120,10 @@ class CommandFolder:
         return [command for _, path in sorted(paths) if (command := _command(path)) is not None]
 
 
-def _parsed(line: str) -> dict[str, Any] | None:
+def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
         note = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return note if isinstance(note, dict) and "id" in note and "now" in note else None
 
@@ -136,7 +137,7 @@ def _names(folder: Path) -> list[str]:
 
 def _command(path: Path) -> Command | None:
     body = read_json(path)
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or not all(isinstance(body.get(name, ""), str) for name in ("type", "id", "by")):
         return None
     try:
         return decode_command(body)

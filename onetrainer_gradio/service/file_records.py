@@ -19,6 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.service.atomic import MOST_BYTES, open_file
+
 RECORDS = "files.jsonl"
 KEPT_FOLDER = "files"
 KINDS = {"model_saved": "save", "backup_made": "backup", "sample_made": "sample"}
@@ -102,9 +104,13 @@ class FileRecord:
         try:
             files = {name: FileFacts(**facts) for name, facts in body["files"].items()}
             known = {name: body[name] for name in cls.__dataclass_fields__ if name in body and name != "files"}
-            return cls(**known, files=files)
+            record = cls(**known, files=files)
         except TypeError:
             return None
+        texts = (record.path, record.kind, record.kept, *(facts.sha256 for facts in files.values()))
+        numbers = (record.at, record.global_step, *(facts.bytes for facts in files.values()))
+        fits = all(isinstance(text, str) for text in texts) and all(isinstance(number, int | float) for number in numbers)
+        return record if fits else None
 
 
 def record_of_event(body: Mapping[str, Any]) -> FileRecord | None:
@@ -141,12 +147,15 @@ class _RecordReader:
         """Return the records by path and time; lines that can't be read are ignored."""
         with self._lock:
             try:
-                with self._path.open("rb") as file:
-                    status = os.fstat(file.fileno())
+                descriptor = open_file(self._path)
+                if descriptor is None:
+                    raise FileNotFoundError(self._path)
+                with os.fdopen(descriptor, "rb") as file:
+                    status = os.fstat(descriptor)
                     if status.st_ino != self._inode or status.st_size < self._end:
                         self._inode, self._end, self._known = status.st_ino, 0, {}
                     file.seek(self._end)
-                    data = file.read()
+                    data = file.read(MOST_BYTES)
             except OSError:
                 self._inode, self._end, self._known = 0, 0, {}
                 return self._known
@@ -161,7 +170,7 @@ def _records_in(data: bytes) -> Iterator[FileRecord]:
     for line in data.split(b"\n"):
         try:
             record = FileRecord.from_dict(json.loads(line)) if line else None
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if record is not None:
             yield record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.events import Progressed, SampleMade, tag
+from onetrainer_gradio.service.atomic import open_file
 from onetrainer_gradio.service.carrier import Carrier
 from onetrainer_gradio.service.feed import Feed
 from onetrainer_gradio.service.metrics import Rows
@@ -127,7 +129,10 @@ class ConsoleTail:
         if size - self._offset > _LOG_BYTES:
             self._offset, self._rest = size - _LOG_BYTES, b""
         try:
-            with self._path.open("rb") as file:
+            descriptor = open_file(self._path)
+            if descriptor is None:
+                return self._offset, []
+            with os.fdopen(descriptor, "rb") as file:
                 file.seek(self._offset)
                 data = file.read(size - self._offset)
         except OSError:

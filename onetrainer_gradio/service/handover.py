@@ -8,6 +8,7 @@ the worker through a pipe, so that nothing is told twice and a worker whose keep
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -35,12 +36,13 @@ class HandOver:
 
         :raises OSError: when the disk takes nothing.
         """
-        write_json(self._parked, {"until": time.time() + seconds}, durable=False)
+        write_json(self._parked, {"until": time.time() + seconds}, durable=False, make_folder=False)
 
     def parked_until(self) -> float | None:
         """When the worker gives up waiting, in seconds since the epoch; None when it does not wait."""
         body = read_json(self._parked)
-        return float(body["until"]) if isinstance(body, dict) and "until" in body else None
+        until = body.get("until") if isinstance(body, dict) else None
+        return float(until) if isinstance(until, int | float) and math.isfinite(until) else None
 
     def give(self, run_folder: Path) -> bool:
         """Decide that the process carries out that run; False when something else was decided before.
@@ -59,7 +61,7 @@ class HandOver:
     def decision(self) -> Decision | None:
         """What was decided, None as long as nothing was, or it is being written."""
         body = read_json(self._next)
-        if not isinstance(body, dict) or "folder" not in body:
+        if not isinstance(body, dict) or not isinstance(body.get("folder"), str):
             return None
         return Decision(Path(body["folder"]) if body["folder"] else None)
 

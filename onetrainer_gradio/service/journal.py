@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.events import BackupMade, CommandAnswered, Event, ModelSaved, RunEnded, decode, encode, tag
+from onetrainer_gradio.events import BackupMade, CommandAnswered, Event, ModelSaved, RunEnded, decode, encode, is_event, tag
+from onetrainer_gradio.service.atomic import open_file
 
 _DURABLE = (RunEnded, BackupMade, ModelSaved, CommandAnswered)
 _INDEX_EVERY = 256
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 64 << 10
+# Readers ignore what is beyond. A journal has some 200 bytes per event; only a damaged file gets this large.
+_MOST_BYTES = 1 << 30
 _LOOKS_AT_A_TEAR = 5
 _LOOK_AGAIN_S = 0.001
 _ENDED = tag(RunEnded)
@@ -41,7 +44,7 @@ class Entry:
         """The event, or None when this version does not know its kind."""
         try:
             return decode(self.body)
-        except (KeyError, TypeError):
+        except KeyError:
             return None
 
 
@@ -173,9 +176,8 @@ class Journal:
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[int | None]:
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except FileNotFoundError:
+        descriptor = open_file(self.path)
+        if descriptor is None:
             yield None
             return
         try:
@@ -194,7 +196,7 @@ class Journal:
             return True
         os.lseek(descriptor, self._end, os.SEEK_SET)
         position = self._end
-        while chunk := os.read(descriptor, _CHUNK_BYTES):
+        while position < _MOST_BYTES and (chunk := os.read(descriptor, _CHUNK_BYTES)):
             found = chunk.find(b"\n")
             while found >= 0:
                 self._lines += 1
@@ -215,8 +217,11 @@ class Journal:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
+    body: dict[str, Any]
     try:
         body = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return body if isinstance(body, dict) and "type" in body else None
+    if not is_event(body):
+        return None
+    return {"at": 0.0, **body} if "at" not in body else body

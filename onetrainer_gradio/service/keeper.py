@@ -25,7 +25,7 @@ from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import end_of_worker
 from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.control import CommandFolder
-from onetrainer_gradio.service.ending import finish
+from onetrainer_gradio.service.ending import finish, note_exit
 from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.ladder import LadderTimes, StopLadder
@@ -320,12 +320,11 @@ def _clear_away(worker: Worker, watch: StopWatch) -> None:
 
 def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counters: CounterReader) -> None:
     end = end_of_worker(status, watch.ladder.rung, before, counters())
-    exit_note = {"exit_code": end.exit_code, "signal": end.signal, "rung": watch.ladder.rung, "at": time.time()}
     give_up_at = time.monotonic() + MISSING_S
     while run_folder.is_dir() or time.monotonic() < give_up_at:
         try:
             finish(run_folder, end)
-            write_json(run_folder / "exit.json", exit_note)
+            note_exit(run_folder, exit_code=end.exit_code, by_signal=end.signal, rung=watch.ladder.rung)
             return
         except OSError as error:  # a full disk: the end is worth waiting for
             print(f"The end of the run cannot be recorded yet: {error}", file=sys.stderr, flush=True)

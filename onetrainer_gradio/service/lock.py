@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
+# Whoever holds the lock of a run writes a few lines. A holder that takes longer is frozen (SIGSTOP, a hanging disk).
+WAIT_S = 10.0
+_LOOK_EVERY_S = 0.02
+# Something else is in the place of the lock's file. That can't be locked; the folder itself can.
+_IN_ITS_PLACE = frozenset({errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.EROFS, errno.ENOENT})
+
 
 class FolderLock:
-    """``with FolderLock(folder):`` lets one process (and one thread) at a time in: to end a run, to move into a data folder."""
+    """``with FolderLock(folder):`` lets one process (and one thread) at a time in: to end a run, to move into a data folder.
 
-    def __init__(self, folder: Path) -> None:
+    :raises TimeoutError: (an OSError) if another process holds it for longer than ``wait_s``.
+    """
+
+    def __init__(self, folder: Path, wait_s: float = WAIT_S) -> None:
         self._path = folder / ".lock"
+        self._wait_s = wait_s
         self._descriptor = -1
 
     def __enter__(self) -> FolderLock:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(self._descriptor, msvcrt.LK_LOCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+        try:
+            self._descriptor = os.open(self._path, flags, 0o644)
+        except OSError as error:
+            if error.errno not in _IN_ITS_PLACE:
+                raise
+            self._descriptor = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            self._take()
+        except OSError:
+            os.close(self._descriptor)
+            raise
         return self
+
+    def _take(self) -> None:
+        give_up_at = time.monotonic() + self._wait_s
+        while not self._taken():
+            if time.monotonic() >= give_up_at:
+                raise TimeoutError(f"{self._path} has been locked by another process for {self._wait_s:g} s")
+            time.sleep(_LOOK_EVERY_S)
+
+    def _taken(self) -> bool:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self._descriptor)  # releases the lock too

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onetrainer_gradio.events import StepDone
+from onetrainer_gradio.service.atomic import open_file
 
 FIXED_COLUMNS = (
     "update_step",
@@ -152,9 +153,9 @@ def _read_header(descriptor: int) -> tuple[tuple[str, ...], int] | None:
     try:
         header = json.loads(line)
         columns = tuple(str(name) for name in header["columns"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return (columns, len(line) + 1) if columns else None
+    return (columns, len(line) + 1) if columns[: len(FIXED_COLUMNS)] == FIXED_COLUMNS else None
 
 
 class MetricsReader:
@@ -221,8 +222,8 @@ class MetricsReader:
             stop = count if last is None else self._search(file, count, step, last, after=True)
             edges = np.unique(np.linspace(start, stop, max(1, min(buckets, stop - start)) + 1).astype(np.int64))
             parts = list(self._bucketed(file, edges, step, [names.index(name) for name in chosen])) if stop > start else []
-            first_step = int(self._read(file, 0, 1)[0, step])
-            last_step = int(self._read(file, count - 1, count)[0, step])
+            first_step = _steps(self._read(file, 0, 1)[:, step])[0]
+            last_step = _steps(self._read(file, count - 1, count)[:, step])[0]
         return _series(count, first_step, last_step, chosen, parts, digits)
 
     def _bucketed(self, file: int, edges: npt.NDArray[np.int64], step: int, columns: list[int]) -> Iterator[_Part]:
@@ -261,9 +262,8 @@ class MetricsReader:
     @contextlib.contextmanager
     def _open(self) -> Iterator[int | None]:
         with self._lock:
-            try:
-                descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-            except FileNotFoundError:
+            descriptor = open_file(self.path)
+            if descriptor is None:
                 yield None
                 return
             try:
@@ -315,15 +315,20 @@ def _series(
         "columns": columns,
         "digits": digits,
         "buckets": len(lows),
-        "x": [int(step) for part in parts for step in part.x],
-        "x_last": [int(step) for part in parts for step in part.x_last],
+        "x": [step for part in parts for step in _steps(part.x)],
+        "x_last": [step for part in parts for step in _steps(part.x_last)],
         "min": {name: _plain(lows[:, index], digits) for index, name in enumerate(columns)},
         "max": {name: _plain(highs[:, index], digits) for index, name in enumerate(columns)},
         "not_finite": {
-            name: [int(step) for part in parts for step in part.not_finite[index]][:_SHOWN_NOT_FINITE]
+            name: [step for part in parts for step in _steps(part.not_finite[index])][:_SHOWN_NOT_FINITE]
             for index, name in enumerate(columns)
         },
     }
+
+
+def _steps(values: Rows) -> list[int]:
+    """Return step numbers; one that damage to the file turned into no number counts as 0."""
+    return [int(value) if np.isfinite(value) else 0 for value in values]
 
 
 def _plain(values: Rows, digits: int | None) -> list[float | None]:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
+from weakref import WeakValueDictionary
+
+from pydantic import ValidationError
 
 from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
-from onetrainer_gradio.events import CommandAnswered, Progressed, tag
+from onetrainer_gradio.events import CommandAnswered, Progressed, RunEnded, tag
 from onetrainer_gradio.service.artifacts import (
     MissingFile,
     RunFile,
@@ -29,8 +34,9 @@ from onetrainer_gradio.service.artifacts import (
     kept_or_original,
     run_files,
 )
-from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.atomic import open_file, read_json, told_as_storage_error, write_json
 from onetrainer_gradio.service.control import CommandFolder
+from onetrainer_gradio.service.ending import finish, recorded_end
 from onetrainer_gradio.service.file_preserver import FilePreserver, freed_bytes
 from onetrainer_gradio.service.file_records import kept_path
 from onetrainer_gradio.service.journal import Journal
@@ -38,13 +44,19 @@ from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.metrics import MetricsReader
 from onetrainer_gradio.service.view import SPEED_UPDATES, RunView
 
-_RUN_ID = re.compile(r"^\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}-[0-9a-f]{4}$")
 _LOG = logging.getLogger(__name__)
+_RUN_ID = re.compile(r"^\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}-[0-9a-f]{4}\Z")
+# A run's folder is made under such a name; what a killed panel left of one is removed at the next start.
+_UNFINISHED = re.compile(r"^\.new-\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}-[0-9a-f]{4}\Z")
 _LOG_BYTES = 64 << 10
+_RECORD_BYTES = 16 << 20
 _PAGE = 2000
 _SUMMARY_VERSION = 3
 DELETED = ".deleted-"
 _STAMP = "%Y-%m-%d_%H-%M-%S"
+# Runs that are held open although nobody uses them at the moment: a page and its neighbors.
+_HELD_RUNS = 64
+RUNS_PER_PAGE = 50
 
 
 def new_run_id(now: float | None = None) -> str:
@@ -76,38 +88,103 @@ class RunRecord:
         """What to call the checkout that carried it out; empty for every other engine."""
         return str(self.checkout.get("title", ""))
 
-    @classmethod
-    def from_dict(cls, body: dict[str, Any]) -> RunRecord:
-        """The record in a JSON object; keys that this version does not know are passed over.
 
-        :raises TypeError: when the object is no record.
-        """
-        record = cls(**{name: value for name, value in body.items() if name in cls.__dataclass_fields__})
-        if not (
-            isinstance(record.created_at, (int, float)) and isinstance(record.options, dict) and isinstance(record.checkout, dict)
-        ):
-            raise TypeError("no record of a run")
-        return record
+def read_record(folder: Path) -> tuple[RunRecord, str]:
+    """Return the record of a run and what is damaged about it, as a sentence; "" if nothing is.
+
+    Keys that this version doesn't know are ignored. What can't be read of run.json is filled in from the other files of the run.
+    """
+    document = read_json(folder / "run.json", _RECORD_BYTES)
+    body = document if isinstance(document, dict) else {}
+    defaults = {item.name: item.default_factory() if callable(item.default_factory) else "" for item in fields(RunRecord)}
+    fitting = {name: value for name, value in body.items() if name in defaults and _FITS[name](value)}
+    fitting["options"], unusable = usable_options(fitting.get("options", {}))
+    wrong = sorted(({"name", "created_at", "backend", "workspace"} | (body.keys() & defaults.keys())) - fitting.keys() - {"id"})
+    damage = ""
+    if not body:
+        there = os.path.lexists(folder / "run.json")
+        damage = "run.json can't be read: it is damaged or empty." if there else "run.json is missing."
+    elif wrong or unusable:
+        damage = f"run.json is damaged: {', '.join([*wrong, *unusable])}."
+    filled = _from_other_files(folder) if damage else {}
+    return RunRecord(**(defaults | filled | fitting | {"id": folder.name})), damage
+
+
+def _from_other_files(folder: Path) -> dict[str, Any]:
+    kept = read_json(folder / "summary.json", _RECORD_BYTES)
+    summary = kept.get("summary") if isinstance(kept, dict) else None
+    known = summary if isinstance(summary, dict) and summary.get("id") == folder.name else {}
+    found = {name: known[name] for name in ("name", "created_at", "backend", "started_by", "workspace") if name in known}
+    found = {name: value for name, value in found.items() if _FITS[name](value)}
+    if "workspace" not in found:
+        config = read_json(folder / "config.json")
+        workspace = config.get("workspace_dir") if isinstance(config, dict) else None
+        found |= {"workspace": workspace} if isinstance(workspace, str) else {}
+    return {"created_at": _time_of(folder.name)} | found
+
+
+def _time_of(run_id: str) -> float:
+    """Return when the run of an id was created, by its name."""
+    try:
+        return time.mktime(time.strptime(run_id.rpartition("-")[0], _STAMP))
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def usable_options(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the options of a record that this version can use, and the names of those that are damaged."""
+    known = {name: value for name, value in values.items() if name in RunOptions.model_fields}
+    try:
+        RunOptions.model_validate(known)
+    except ValidationError as error:
+        wrong = sorted({str(item["loc"][0]) for item in error.errors()})
+        return {name: value for name, value in known.items() if name not in wrong}, [f"options.{name}" for name in wrong]
+    return known, []
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    "id": _text,
+    "name": _text,
+    "created_at": _number,
+    "backend": _text,
+    "workspace": _text,
+    "started_by": _text,
+    "options": _object,
+    "versions": _object,
+    "hardware": _object,
+    "checkout": _object,
+}
 
 
 class Run:
     """One run; reads its folder and keeps what it has folded so far. Safe from any thread."""
 
     def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise RunNotFoundError(f"There is no run {folder.name!r}", value=folder.name)
         self.folder = folder
         self.id = folder.name
-        body = read_json(folder / "run.json")
-        try:
-            self.record = RunRecord.from_dict(body if isinstance(body, dict) else {})
-        except TypeError as error:
-            raise RunNotFoundError(f"There is no run {folder.name!r}", value=folder.name) from error
+        self.record, self.damage = read_record(folder)
         self.journal = Journal(folder / "journal.jsonl")
         self.metrics = MetricsReader(folder / "metrics.bin")
         self._lock = threading.Lock()
         self._view = RunView(self.id, self.record.name, self.record.backend, self.record.checkout_title)
+        self._assumed_end: RunEnded | None = None
 
     def config(self) -> dict[str, Any]:
-        """The frozen configuration."""
+        """The frozen configuration; empty when it cannot be read."""
         document = read_json(self.folder / "config.json")
         return document if isinstance(document, dict) else {}
 
@@ -129,11 +206,18 @@ class Run:
         """The state object of this run."""
         with self._lock:
             self._catch_up()
+            if self._view.ended is None and (end := self._assumed_end or recorded_end(self.folder)):
+                self._view.apply(end, self._view.seq)
             self._view.stop_asked = self._view.stop_asked or (self.folder / "stops.jsonl").exists()
             state, saved = self._view.state(), self._view.final_saved
         if saved is not None:
             state["final_model"] = kept_or_original(self.folder, saved.path, saved.at)
         return state
+
+    def assume_ended(self, end: RunEnded) -> None:
+        """Take the run as ended although its journal takes no end: a full disk, or the folder is gone."""
+        with self._lock:
+            self._assumed_end = end
 
     def answer(self, command_id: str) -> CommandAnswered | None:
         """The answer to a command, None while there is none."""
@@ -171,21 +255,28 @@ class Run:
             self._view.apply_rows(self.metrics.columns(), self.metrics.rows(first, count), first)
 
     def ended(self) -> bool:
-        """Whether the run has its RunEnded."""
-        return self.journal.ended() is not None
+        """Whether the run has its RunEnded, in the journal or in exit.json."""
+        return self._assumed_end is not None or self.journal.ended() is not None or recorded_end(self.folder) is not None
+
+    def record_end(self, end: RunEnded) -> None:
+        """Record the end of the run; where no file of the run takes it, it is kept in memory."""
+        try:
+            finish(self.folder, end)
+        except OSError:
+            self.assume_ended(end)
 
     def summary(self) -> dict[str, Any]:
         """The run in a line of a list. That of an ended run is kept in a file, so that a long list is quick."""
         path = self.folder / "summary.json"
-        kept = read_json(path)
-        if isinstance(kept, dict) and kept.get("version") == _SUMMARY_VERSION and isinstance(kept.get("summary"), dict):
-            return dict(kept["summary"])
+        kept = read_json(path, _RECORD_BYTES)
+        if isinstance(kept, dict) and kept.get("version") == _SUMMARY_VERSION and _is_summary(kept.get("summary"), self.id):
+            return {**kept["summary"], "damaged": self.damage}
         summary = self._summary()
         if not summary["active"]:
             # a full disk or a folder that may only be read: it is worked out again next time
             with contextlib.suppress(OSError):
-                write_json(path, {"version": _SUMMARY_VERSION, "summary": summary}, durable=False)
-        return summary
+                write_json(path, {"version": _SUMMARY_VERSION, "summary": summary}, durable=False, make_folder=False)
+        return {**summary, "damaged": self.damage}
 
     def _summary(self) -> dict[str, Any]:
         state = self.state()
@@ -244,13 +335,16 @@ class Run:
         """The console log from a byte offset; a negative one counts from the end of the log (-1: its last part)."""
         path = self.folder / "console.log"
         try:
-            size = path.stat().st_size
-            start = max(0, size - limit) if offset < 0 else min(offset, size)
-            with path.open("rb") as file:
+            descriptor = open_file(path)
+            if descriptor is None:
+                return dict(_NO_LOG)
+            with os.fdopen(descriptor, "rb") as file:
+                size = os.fstat(descriptor).st_size
+                start = max(0, size - limit) if offset < 0 else min(offset, size)
                 file.seek(start)
                 data = file.read(limit)
         except OSError:
-            return {"offset": 0, "text": "", "next": 0, "size": 0}
+            return dict(_NO_LOG)
         if offset < 0 and start:
             cut = data.find(b"\n") + 1
             start, data = start + cut, data[cut:]
@@ -320,6 +414,28 @@ _IN_SUMMARY = (
     "warnings_count",
 )
 
+_NO_LOG = {"offset": 0, "text": "", "next": 0, "size": 0}
+
+_SUMMARY_FITS: dict[str, Callable[[Any], bool]] = {
+    **{name: _FITS[name] for name in ("id", "name", "created_at", "started_by", "backend", "workspace")},
+    "status": _text,
+    "end_reason": _text,
+    "active": lambda value: value is False,
+    "tags": lambda value: isinstance(value, list) and all(map(_text, value)),
+    "error": lambda value: value is None or isinstance(value, str),
+    **dict.fromkeys(("global_step", "total_steps", "samples", "warnings_count"), _number),
+}
+
+
+def _is_summary(value: Any, run_id: str) -> bool:
+    """Return whether this is the line of an ended run, and of this one: a folder that was copied is another run."""
+    return (
+        isinstance(value, dict)
+        and value.get("id") == run_id
+        and all(name in value and fits(value[name]) for name, fits in _SUMMARY_FITS.items())
+        and value.keys() >= set(_IN_SUMMARY)
+    )
+
 
 class RunStore:
     """All runs of a data folder."""
@@ -327,7 +443,8 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._known: dict[str, Run] = {}
+        self._held: OrderedDict[str, Run] = OrderedDict()
+        self._in_use: WeakValueDictionary[str, Run] = WeakValueDictionary()
 
     def new_id(self, now: float | None = None) -> str:
         """A name for a new run, which sorts behind all that are there: also after the clock was set back, as in autumn."""
@@ -343,21 +460,43 @@ class RunStore:
     def create(self, config: TrainConfig, record: RunRecord) -> Run:
         """Make the folder of a new run; the configuration has to be packed, with absolute paths.
 
+        The folder appears whole or not at all.
+
         :raises StorageError: when it cannot be written.
         """
         folder = self.folder / record.id
+        unfinished = self.folder / f".new-{record.id}"
         with told_as_storage_error("The folder of the run"):
-            folder.mkdir(parents=True)
-            CommandFolder(folder).create()
-            with FolderLock(folder):  # makes the lock's file while there is room on the disk
-                write_json(folder / "config.json", to_document(config, packed=True))
-                write_json(folder / "run.json", asdict(record))
+            try:
+                unfinished.mkdir(parents=True)
+                CommandFolder(unfinished).create()
+                with FolderLock(unfinished):  # makes the lock's file while there is room on the disk
+                    write_json(unfinished / "config.json", to_document(config, packed=True))
+                    write_json(unfinished / "run.json", asdict(record))
+                unfinished.rename(folder)
+            except OSError:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
         return self.get(record.id)
+
+    def remove_unfinished(self) -> None:
+        """Remove what a panel that was killed while it made the folder of a run left of it."""
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if _UNFINISHED.match(path.name) and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def discard(self, run: Run) -> None:
+        """Remove the folder of a run whose start failed."""
+        run.journal.close()
+        self._forget(run.id)
+        shutil.rmtree(run.folder, ignore_errors=True)
 
     def ids(self) -> list[str]:
         """The runs, newest first."""
         try:
-            names = [path.name for path in self.folder.iterdir() if _RUN_ID.match(path.name)]
+            with os.scandir(self.folder) as entries:
+                names = [entry.name for entry in entries if _RUN_ID.match(entry.name) and entry.is_dir()]
         except OSError:
             return []
         return sorted(names, reverse=True)
@@ -368,13 +507,23 @@ class RunStore:
         :raises RunNotFoundError: when there is none of that id.
         """
         with self._lock:
-            known = self._known.get(run_id)
+            known = self._in_use.get(run_id)
             if known is None or not known.folder.is_dir():
-                self._known.pop(run_id, None)
+                self._held.pop(run_id, None)
+                self._in_use.pop(run_id, None)
                 if not _RUN_ID.match(run_id):
                     raise RunNotFoundError(f"There is no run {run_id!r}", value=run_id)
-                known = self._known[run_id] = Run(self.folder / run_id)
+                known = self._in_use[run_id] = Run(self.folder / run_id)
+            self._held[run_id] = known
+            self._held.move_to_end(run_id)
+            while len(self._held) > _HELD_RUNS:
+                self._held.popitem(last=False)
             return known
+
+    def _forget(self, run_id: str) -> None:
+        with self._lock:
+            self._held.pop(run_id, None)
+            self._in_use.pop(run_id, None)
 
     def all(self) -> list[Run]:
         """Every readable run, newest first."""
@@ -402,10 +551,12 @@ class RunStore:
         if not run.ended():
             raise RunConflictError(f"The run {run_id} is going on", value=run_id, change="stop it first")
         run.journal.close()
-        with self._lock:
-            self._known.pop(run_id, None)
+        self._forget(run_id)
         freed, _ = run.freed_by_delete()
         with told_as_storage_error(f"The folder of the run {run_id}"):
+            if run.folder.is_symlink():  # what it leads to is not the panel's
+                run.folder.unlink()
+                return 0
             # out of the list at once, and out of reach of whoever still writes records by its path
             aside = self.folder / f"{DELETED}{run_id}"
             run.folder.rename(aside)

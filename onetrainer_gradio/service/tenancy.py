@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import uuid
 from pathlib import Path
 from types import TracebackType
 
@@ -41,7 +43,10 @@ class Tenancy:
                 f"The data folder {self._data_folder} is in use: {address} (process {tenant.pid})",
                 change="use that one, end it, or give another --data",
             )
+        if self._path.is_dir():  # not ours: it is renamed, so that two panels still see each other
+            self._path.rename(self._path.with_name(f"panel.json-{uuid.uuid4().hex[:8]}"))
         write_json(self._path, {**ProcessIdentity.of(os.getpid()).as_dict(), "address": self._address}, durable=False)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the disk of the data folder is gone
+            self._path.unlink(missing_ok=True)

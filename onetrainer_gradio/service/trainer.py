@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio import __version__
+from onetrainer_gradio.backends import error_info
 from onetrainer_gradio.commands import BackupNow, Command, Pause, Resume, SampleCustom, SampleDefault, SaveNow, Stop
 from onetrainer_gradio.config.documents import from_document, validated
 from onetrainer_gradio.config.options import RunOptions
@@ -23,15 +26,20 @@ from onetrainer_gradio.errors import (
     ConfigInvalidError,
     RunConflictError,
     RunNotFoundError,
+    StorageError,
+    WorkerDiedError,
 )
-from onetrainer_gradio.events import CommandAnswered, ErrorInfo, PhaseChanged, RunEnded
+from onetrainer_gradio.events import CommandAnswered, PhaseChanged, RunEnded
+from onetrainer_gradio.service.atomic import told_as_storage_error
 from onetrainer_gradio.service.availability import Availability
 from onetrainer_gradio.service.carrier import Carrier, DetachedRun, ThreadRun, adopt
+from onetrainer_gradio.service.cause import end_of_lost_run
 from onetrainer_gradio.service.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
 from onetrainer_gradio.service.comparison import Comparison
 from onetrainer_gradio.service.concepts import ConceptStore
 from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore
-from onetrainer_gradio.service.ending import finish
+from onetrainer_gradio.service.control import CommandFolder
+from onetrainer_gradio.service.ending import recorded_end
 from onetrainer_gradio.service.engines import Engines
 from onetrainer_gradio.service.feed import Feed
 from onetrainer_gradio.service.folders import FolderBrowser
@@ -50,7 +58,11 @@ from onetrainer_gradio.service.settings import ServiceSettings, default_data_fol
 from onetrainer_gradio.service.system import GpuReader, NvmlReader, RunProcess, SystemMonitor
 from onetrainer_gradio.service.view import idle_state, permissions
 
+_LOG = logging.getLogger(__name__)
 DELETE_WAITS_S = 15.0
+# Of so many runs before a queued one the processes may still be there; of older ones they are long gone.
+_STILL_ENDING = 3
+_COMMANDS_KEPT = 1000
 _SNAPSHOT_SAMPLES = 24
 _SNAPSHOT_LINES = 200
 
@@ -72,6 +84,7 @@ class TrainerService:
         self._carrier: Carrier | None = None
         self._current: Run | None = None
         self._queued: Run | None = None
+        self._asked: dict[str, Run] = {}
         self._initialized: tuple[TrainConfig, RunOptions] | None = None
         self._opened = False
         self._closed = False
@@ -115,11 +128,17 @@ class TrainerService:
             if self._opened:
                 return
             self._opened = True
-            unfinished = [run for run in self.runs.all() if not run.ended()]
-            newest = next(iter(self.runs.ids()), None)
-            self._current = self.runs.get(newest) if newest else None
-            for run in reversed(unfinished):
-                self._take_up(run)
+            self.runs.remove_unfinished()
+            recent = self.runs.all()
+            self._current = recent[0] if recent else None
+            unfinished = [run for run in recent if not run.ended()]
+            waiting = [run for run in reversed(recent) if self._take_up(run)]
+            if self._carrier is None:
+                self._wait_for_the_last_of([run for run in recent if run not in waiting])
+            for run in waiting:
+                self._queued, self._current = run, run
+                if self._carrier is None:
+                    self._start_waiting()
             if self._current is not None and self._carrier is None:
                 self._see_off(self._current)
             for run in {run.id: run for run in (self._current, *unfinished) if run is not None and run.ended()}.values():
@@ -128,19 +147,38 @@ class TrainerService:
         self.checkouts.read_all()
         self.system.start()
 
-    def _take_up(self, run: Run) -> None:
+    def _take_up(self, run: Run) -> bool:
+        """Continue or end what a former panel left unfinished; True if the run still waits to be started."""
+        try:
+            return self._taken_up(run)
+        except OSError as error:  # a file of one run that can't be read or written must not keep the panel from starting
+            _LOG.warning("The run %s can't be continued: %s", run.id, error)
+            run.assume_ended(end_of_lost_run(rebooted=False, in_process=run.options().in_process))
+            return False
+
+    def _taken_up(self, run: Run) -> bool:
+        if run.journal.ended():
+            return False
+        if (end := recorded_end(run.folder)) is not None:
+            run.record_end(end)
+            return False
         started = any((run.folder / name).exists() for name in ("keeper.json", "worker.json"))
         if not started and run.state()["phase"] == "queued":
-            self._queued = run
-            if self._carrier is None:
-                self._start_queued()
-            return
+            return True
         carrier = adopt(run)
-        if not carrier.look():
-            return
-        if self._carrier is None:
+        if carrier.look() and self._carrier is None:
             self._carrier, self._current = carrier, run
             self._follower.follow(carrier, from_start=False)
+        return False
+
+    def _wait_for_the_last_of(self, ended: Sequence[Run]) -> None:
+        """Let a run that is queued wait for the processes of the one before, which may still hold memory."""
+        for run in ended[:_STILL_ENDING]:
+            carrier = DetachedRun(run)
+            if not run.options().in_process and carrier.processes() and carrier.loaded_until() is None:
+                self._carrier = carrier
+                self._follower.follow(carrier, from_start=False)
+                return
 
     def _see_off(self, run: Run) -> None:
         """What a former panel's last run left loaded cannot be used by this one, which does not know its hub token."""
@@ -211,15 +249,30 @@ class TrainerService:
             options = self.engines.settled(config, options)
             frozen = self._checked(config, options)
             run = self._new_run(frozen, options.model_copy(update={"name": name}))
-            with self._lock:
-                self._initialized = None
-                self._queued = run
+            try:
+                self._launch(run)
+            except StorageError:
+                self.runs.discard(run)
+                raise
+        self._follower.tell(force=True)
+        return run.id
+
+    def _launch(self, run: Run) -> None:
+        """Start a new run, or let it wait for the one before.
+
+        :raises StorageError: when the run's folder takes nothing.
+        """
+        with self._lock, told_as_storage_error("The folder of the run"):
+            before, self._queued = (self._queued, self._current), run
+            try:
                 if self._carrier is None or self._carrier.loaded_until() is not None:
                     self._start_queued()
                 else:
                     run.journal.append(PhaseChanged(phase="queued", detail=f"waits for {self._carrier.run.id} to end"))
-        self._follower.tell(force=True)
-        return run.id
+                self._initialized = None
+            except OSError:
+                self._queued, self._current = before
+                raise
 
     def resume(self, run_id: str, backup: str | None = None) -> str:
         """Start a new run that goes on from a backup of an ended one: the newest, or the one of that file id or name.
@@ -319,8 +372,21 @@ class TrainerService:
         )
         return self.runs.create(config, record)
 
+    def _start_waiting(self) -> None:
+        """Start the run that waits; one that can't be started has failed, with the reason."""
+        run = self._queued
+        try:
+            self._start_queued()
+        except OSError as error:
+            assert run is not None
+            self._queued, self._current = None, run
+            run.record_end(RunEnded(reason="failed", error=error_info(error)))
+
     def _start_queued(self) -> None:
-        """Start the run that waits, in what the last one left loaded where it can; else that has to go first."""
+        """Start the run that waits, in what the last one left loaded where it can; else that has to go first.
+
+        :raises OSError: when the run's folder takes nothing.
+        """
         run = self._queued
         if run is None:
             return
@@ -334,17 +400,16 @@ class TrainerService:
             self._queued, self._current, self._carrier = None, run, following
             self._follower.follow(following, from_start=True)
             return
-        self._queued, self._current = None, run
         run.journal.append(PhaseChanged(phase="starting", detail="the training process loads its libraries"))
+        self._queued, self._current = None, run
         try:
             run.settle(in_process=self.settings.in_process)  # a panel that was started otherwise may have queued it
             if self.settings.in_process:
                 self._carrier = ThreadRun(run, token=token, notify=self._follower.wake).start()
             else:
                 self._carrier = DetachedRun.start(run, data_folder=self.settings.data_folder, token=token)
-        except OSError as error:
-            info = ErrorInfo(type="WorkerDiedError", message=f"The training process could not be started: {error}")
-            finish(run.folder, RunEnded(reason="failed", error=info))
+        except WorkerDiedError as error:
+            run.record_end(RunEnded(reason="failed", error=error_info(error)))
             return
         self._follower.follow(self._carrier, from_start=True)
 
@@ -360,7 +425,7 @@ class TrainerService:
         carrier.run.summary()
         with self._lock:
             if self._carrier is carrier and not self._closed:
-                self._start_queued()
+                self._start_waiting()
 
     def unload(self) -> bool:
         """End what the last run left loaded for the next one; whether there was anything."""
@@ -380,28 +445,35 @@ class TrainerService:
             if self._carrier is carrier:
                 self._carrier = None
                 if not self._closed:
-                    self._start_queued()
+                    self._start_waiting()
 
     # what is going on
 
     def get_state(self) -> dict[str, Any]:
         """The state object of the contract, with what can be asked for in it."""
         with self._lock:
-            if self._current is not None and not self._current.folder.is_dir():
-                self._current = None  # it was deleted
-            run, carrier, queued, initialized = self._current, self._carrier, self._queued, self._initialized
+            run, carrier, queued, initialized = self._shown(), self._carrier, self._queued, self._initialized
         loaded_until = carrier.loaded_until() if carrier is not None and carrier.run.ended() else None
         if run is None or (initialized is not None and (carrier is None or loaded_until is not None)):
             state = idle_state(initialized=initialized is not None, backend=self.settings.backend)
         else:
             state = run.state()
         state["queued_run_id"] = queued.id if queued else None
+        state["waits_for"] = _waited_for(carrier) if queued is not None and carrier is not None else None
         # between its RunEnded and the end of its process a run still holds memory: a new one waits for that
         state["process_running"] = carrier is not None and loaded_until is None
         state["loaded_until"] = loaded_until
         state["heartbeat_age_s"] = carrier.heartbeat_age_s() if state["process_running"] and carrier is not None else None
         state["can"], state["why"] = permissions(state, queue_full=queued is not None)
         return state
+
+    def _shown(self) -> Run | None:
+        """The run that the state is about: from the answer to a start on the new one, also while it waits for another."""
+        if self._queued is not None:
+            return self._queued
+        if self._current is not None and not self._current.folder.is_dir():
+            self._current = None  # it was deleted
+        return self._current
 
     def _busy(self) -> bool:
         return self._carrier is not None or self.feed.watched
@@ -430,12 +502,24 @@ class TrainerService:
         """The answer to a command of the present run, waited for up to ``timeout_s``; None when there is none yet."""
         give_up_at = time.monotonic() + timeout_s
         while True:
-            run = self._current
-            answer = run.answer(command_id) if run else None
+            answer = self._answered(command_id)
             left = give_up_at - time.monotonic()
             if answer is not None or left <= 0:
                 return _answer_dict(answer) if answer else None
             self._follower.wait(min(left, 0.25))
+
+    def _answered(self, command_id: str) -> CommandAnswered | None:
+        with self._lock:
+            asked = self._asked.get(command_id)
+            runs = [asked] if asked is not None else [run for run in (self._queued, self._current) if run is not None]
+        return next((answer for run in runs if (answer := run.answer(command_id))), None)
+
+    def _note_command(self, command: Command, run: Run) -> None:
+        """The answer to a command is in the run that it was given to, whichever run the state is about when it comes."""
+        with self._lock:
+            self._asked[command.id] = run
+            while len(self._asked) > _COMMANDS_KEPT:
+                self._asked.pop(next(iter(self._asked)))
 
     # engines
 
@@ -470,20 +554,37 @@ class TrainerService:
     def stop_training(self, now: bool = False, run_id: str | None = None) -> str:
         """End the run after the step, with backup and save; ``now``, or a second call, climbs the stop ladder at once.
 
-        A run that waits for another one is taken out of the queue by its id.
+        A run that waits for another one is taken out of the queue. While it waits, the other one is stopped by its id.
 
         :raises CommandRefusedError: when there is nothing to stop.
+        :raises RunNotFoundError: when the run of that id neither trains nor waits.
         """
+        command = Stop(now=now)
         with self._lock:
-            queued = self._queued
-            if queued is not None and run_id == queued.id:
-                self._queued = None
-                finish(queued.folder, RunEnded(reason="stopped"))
-                self._follower.wake()
-                return ""
-        if run_id is not None and (self._current is None or self._current.id != run_id):
+            queued, carrier = self._queued, self._carrier
+            if queued is not None and run_id in (None, queued.id):
+                self._take_out_of_queue(queued, command)
+                return command.id
+        current = carrier.run if carrier is not None else self._current
+        if run_id is not None and (current is None or current.id != run_id):
             raise RunNotFoundError(f"The run {run_id} is not going on", value=run_id)
-        return self._send("stop", Stop(now=now))
+        if queued is None:
+            return self._send("stop", command)
+        if carrier is None or carrier.run.ended():
+            raise CommandRefusedError(f"The run {run_id} has ended already", value="stop")
+        self._give(carrier, command)
+        return command.id
+
+    def _take_out_of_queue(self, queued: Run, command: Stop) -> None:
+        self._note_command(command, queued)
+        with contextlib.suppress(OSError):
+            CommandFolder(queued.folder).send(command)
+        queued.record_end(RunEnded(reason="stopped"))
+        self._queued = None
+        if self._carrier is None or self._carrier.run.ended():
+            self._current = queued
+        self._follower.wake()
+        self._follower.tell(force=True)
 
     def pause_training(self) -> str:
         """Wait after the present step. Like every command: returns its id; the answer comes as an event.
@@ -525,15 +626,20 @@ class TrainerService:
         carrier = self._carrier
         if not state["can"][action] or carrier is None:
             raise CommandRefusedError(str(state["why"][action] or "No run is going on."), value=action)
-        carrier.send(command)
-        self._follower.wake()
+        self._give(carrier, command)
         return command.id
+
+    def _give(self, carrier: Carrier, command: Command) -> None:
+        with told_as_storage_error("The command"):
+            carrier.send(command)
+        self._note_command(command, carrier.run)
+        self._follower.wake()
 
     # telling
 
     def _snapshot(self) -> dict[str, Any]:
         state = self.get_state()
-        run = self._current
+        run = self._shown()
         return {
             "state": state,
             **{key: state[key] for key in ("is_training", "status", "progress", "max_step", "max_epoch", "error")},
@@ -567,6 +673,12 @@ class TrainerService:
     def _system_read(self, reading: dict[str, Any]) -> None:
         if self.feed.watched:
             self.feed.publish("system", resources=reading)
+
+
+def _waited_for(carrier: Carrier) -> dict[str, Any]:
+    """The run that is in the way of the queued one, and how far its stop is."""
+    state = carrier.run.state()
+    return {key: state[key] for key in ("run_id", "name", "status", "phase", "is_training", "stop")}
 
 
 def _answer_dict(answer: CommandAnswered) -> dict[str, Any]:

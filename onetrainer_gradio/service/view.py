@@ -114,7 +114,7 @@ class RunView:
     def status(self) -> str:
         """The seed's word for where the run is."""
         if self.ended is not None:
-            return _END_STATUS[self.ended.reason]
+            return _END_STATUS.get(self.ended.reason, "error")
         if self.stop_asked or self.rung is not None:
             return "stopping"
         return _STATUS.get(self.phase, "running")

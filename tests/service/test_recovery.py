@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onetrainer_gradio.commands import BackupNow
+from onetrainer_gradio.commands import BackupNow, Stop
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.errors import CommandRefusedError, RunConflictError
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.control import CommandFolder
+from onetrainer_gradio.service.ending import recorded_end
 from onetrainer_gradio.service.process import ProcessIdentity
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.trainer import TrainerService
@@ -299,11 +302,61 @@ def test_a_power_cut_is_told_from_a_kill(make_service: MakeService, tmp_path: Pa
     journal = run.folder / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    for name in ("exit.json", "summary.json"):  # written once a run has ended
+        (run.folder / name).unlink()
     again = make_service(in_process=False)
     state = again.get_state()
     assert (state["end_reason"], state["is_training"]) == ("lost", False)
     assert "power" in state["error"]
     assert again.get_state()["can"]["start"]
+
+
+def test_a_completed_run_stays_completed_whatever_became_of_its_journal(make_service: MakeService, tmp_path: Path) -> None:
+    """exit.json tells how a run ended: a journal torn at any byte, without its last lines or gone doesn't change that."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, "steps=5", "step_s=0")
+    service.wait_for(ended, PATIENCE_S)
+    service.close()
+    (run.folder / "summary.json").unlink()
+    whole_journal = (run.folder / "journal.jsonl").read_bytes()
+    end = bodies(run)[-1]
+    cuts = [*range(0, len(whole_journal) - 1, 97), *range(len(whole_journal) - 150, len(whole_journal) - 1, 7)]
+    for number, cut in enumerate([None, *cuts]):
+        data = tmp_path / f"torn{number}"
+        shutil.copytree(run.folder, data / "runs" / run.id)
+        journal = data / "runs" / run.id / "journal.jsonl"
+        journal.unlink() if cut is None else journal.write_bytes(whole_journal[:cut])
+        with TrainerService(replace(service.settings, data_folder=data)) as again:
+            state = again.get_state()
+            assert (state["end_reason"], state["error"], state["ended_at"]) == ("completed", None, end["at"]), cut
+            assert state["progress"]["global_step"] == 5
+            line = again.runs.list()[0]
+            assert (line["status"], line["active"]) == ("completed", False)
+        assert bodies(Run(data / "runs" / run.id))[-1] == end
+
+
+@pytest.mark.parametrize(
+    ("note", "stops", "reason", "words"),
+    [
+        ({"exit_code": 0, "signal": "", "rung": None, "at": 5.0}, 0, "completed", ""),
+        ({"exit_code": 0, "signal": "", "rung": "finish_step", "at": 5.0}, 1, "stopped", ""),
+        ({"exit_code": None, "signal": "SIGKILL", "rung": "kill", "at": 5.0}, 1, "stopped", ""),
+        ({"exit_code": None, "signal": "SIGSEGV", "rung": None, "at": 5.0}, 0, "failed", "segmentation fault"),
+        ({"exit_code": 3, "signal": "", "rung": None, "at": 5.0}, 0, "failed", "exit code 3"),
+    ],
+)
+def test_an_exit_note_of_an_earlier_version_counts(
+    tmp_path: Path, note: dict[str, Any], stops: int, reason: str, words: str
+) -> None:
+    """Before, exit.json held the exit code and the signal only: both tell how the run ended."""
+    CommandFolder(tmp_path).create()
+    for _ in range(stops):
+        CommandFolder(tmp_path).send(Stop())
+    write_json(tmp_path / "exit.json", note)
+    end = recorded_end(tmp_path)
+    assert end is not None
+    assert end.reason == reason
+    assert words in (end.error.message if end.error else "")
 
 
 def test_a_worker_killed_between_taking_and_answering_leaves_no_command_unanswered(
@@ -358,7 +411,8 @@ def test_the_next_run_waits_until_the_process_of_the_last_is_gone(make_service: 
     assert service.get_state()["queued_run_id"] == second.id
     with pytest.raises(RunConflictError):
         start(service, tmp_path, "steps=5")
-    state = service.wait_for(lambda state: state["run_id"] == second.id, PATIENCE_S)
+    assert service.get_state()["run_id"] == second.id
+    service.wait_for(lambda state: state["phase"] != "queued", PATIENCE_S)
     assert gone(first)
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["run_id"], state["end_reason"]) == (second.id, "completed")

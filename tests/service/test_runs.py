@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 from pathlib import Path
 
 import pytest
 
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
+from onetrainer_gradio.errors import DiskFullError, RunConflictError, RunNotFoundError
 from onetrainer_gradio.events import PhaseChanged, Progressed, RunEnded, RunPlanned, Warned
+from onetrainer_gradio.service import runs
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.metrics import MetricsWriter
 from onetrainer_gradio.service.runs import Run, RunRecord, RunStore, new_run_id
@@ -75,11 +78,65 @@ def test_ids_sort_by_time_and_hold_no_path(store: RunStore) -> None:
             store.get(wrong)
 
 
-def test_a_folder_without_a_record_is_no_run(store: RunStore) -> None:
-    """A half made folder is passed over in lists."""
+def test_a_folder_without_a_record_is_listed_as_damaged(store: RunStore) -> None:
+    """A folder that lost its record is in the list with the reason, dated by its name, and can be deleted; a file is no run."""
     run = create(store)
-    (store.folder / new_run_id(5)).mkdir()
-    assert [row["id"] for row in store.list()] == [run.id]
+    bare = new_run_id(5)
+    (store.folder / bare).mkdir()
+    (store.folder / new_run_id(6)).write_text("a file")
+    listed = {row["id"]: row for row in store.list()}
+    assert listed.keys() == {run.id, bare}
+    assert (listed[run.id]["damaged"], listed[bare]["damaged"]) == ("", "run.json is missing.")
+    assert listed[bare]["created_at"] == 5
+    store.get(bare).record_end(RunEnded(reason="lost"))
+    store.delete(bare)
+    assert store.ids() == [run.id]
+
+
+def test_what_a_damaged_record_still_says_is_kept(store: RunStore) -> None:
+    """Keys of the right type stay; what is missing comes from the run's line in the list and from its configuration."""
+    run = create(store, tags=("a",), max_steps=7)
+    run.journal.append(RunEnded(reason="completed"))
+    line = run.summary()
+    body = read_json(run.folder / "run.json")
+    write_json(run.folder / "run.json", body | {"created_at": "yesterday", "options": body["options"] | {"max_steps": "many"}})
+    again = Run(run.folder)
+    assert again.damage == "run.json is damaged: created_at, options.max_steps."
+    assert (again.record.name, again.record.created_at, again.record.workspace) == ("name", 1.0, "w")
+    assert (again.options().tags, again.options().max_steps) == (("a",), None)
+    (run.folder / "run.json").unlink()
+    assert Run(run.folder).summary() == line | {"damaged": "run.json is missing."}
+    (run.folder / "summary.json").unlink()
+    assert Run(run.folder).record.workspace == str(store.folder.parent / "workspace")
+
+
+def test_a_start_that_fails_leaves_no_folder(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk neither the folder of the run nor a part of it is left."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(runs, "write_json", lambda *_, **__: (_ for _ in ()).throw(full))
+    with pytest.raises(DiskFullError):
+        create(store)
+    assert list(store.folder.iterdir()) == []
+
+
+def test_what_a_killed_panel_left_of_a_new_folder_is_removed(store: RunStore) -> None:
+    """A folder is made under another name; one that was never finished goes at the next start, and nothing else does."""
+    store.folder.mkdir()
+    for name in (f".new-{new_run_id()}", ".new-mine", ".newest"):
+        (store.folder / name).mkdir()
+    store.remove_unfinished()
+    assert sorted(path.name for path in store.folder.iterdir()) == [".new-mine", ".newest"]
+
+
+def test_runs_that_nobody_uses_are_not_held(store: RunStore) -> None:
+    """A long list costs no memory; a run that somebody holds is the same object for everybody."""
+    first = create(store, new_run_id(1))
+    for second in range(2, 80):
+        create(store, new_run_id(second))
+    gc.collect()
+    assert len(store.list()) == 79
+    assert len(store._in_use) < 79
+    assert store.get(first.id) is first
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,12 +21,14 @@ from onetrainer_gradio.errors import (
     BackupNotFoundError,
     CommandRefusedError,
     ConfigInvalidError,
+    DiskFullError,
     ForbiddenPathError,
     RunConflictError,
     RunNotFoundError,
 )
 from onetrainer_gradio.events import PhaseChanged
 from onetrainer_gradio.service.atomic import write_json
+from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.process import ProcessIdentity
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.trainer import TrainerService
@@ -225,8 +228,10 @@ def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_serv
     service.wait_for(lambda state: state["update_step"] == 5, PATIENCE_S)
     service.stop_training()
     second = start(service, tmp_path, "steps=2")
-    assert (service.get_state()["run_id"], service.get_state()["queued_run_id"]) == (first.id, second.id)
-    assert not service.get_state()["can"]["start"]
+    state = service.get_state()
+    assert (state["run_id"], state["queued_run_id"], state["waits_for"]["run_id"]) == (second.id, second.id, first.id)
+    assert (state["status"], state["phase"], state["is_training"], state["can"]["start"]) == ("starting", "queued", True, False)
+    assert state["waits_for"]["stop"]["rung"] == "finish_step"
     service.stop_training(run_id=second.id)
     assert second.state()["end_reason"] == "stopped"
     assert service.get_state()["queued_run_id"] is None
@@ -361,6 +366,8 @@ def test_a_run_on_a_thread_dies_with_its_panel_and_is_said_to_be_lost(make_servi
     service.close()
     journal = run.folder / "journal.jsonl"
     journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    for name in ("exit.json", "summary.json"):  # written once a run has ended
+        (run.folder / name).unlink()
     write_json(run.folder / "worker.json", {**ProcessIdentity.of(os.getpid()).as_dict(), "pid": 2**22 + 1})
     state = make_service().get_state()
     assert (state["end_reason"], state["is_training"], state["process_running"]) == ("lost", False, False)
@@ -373,7 +380,7 @@ def test_a_run_that_waited_when_the_panel_died_starts_with_the_next(make_service
     run = start(service, tmp_path, "steps=5")
     service.wait_for(ended, PATIENCE_S)
     service.close()
-    for name in ("journal.jsonl", "metrics.bin", "worker.json"):
+    for name in ("journal.jsonl", "metrics.bin", "worker.json", "exit.json", "summary.json"):
         (run.folder / name).unlink()
     run.journal.close()
     Run(run.folder).journal.append(PhaseChanged(phase="queued"))
@@ -482,3 +489,57 @@ def test_options_cannot_load_torch_into_a_panel_that_was_not_started_so(make_ser
     assert service.runs.get(run_id).options().in_process is False
     service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 30)
     assert service.get_state()["end_reason"] == "completed"
+
+
+def test_from_the_answer_to_a_start_on_the_state_is_about_the_new_run(make_service: MakeService, tmp_path: Path) -> None:
+    """A program that starts a run and polls never takes the end of the run before for the end of its own."""
+    service = make_service()
+    told: list[dict[str, Any]] = []
+    before = start(service, tmp_path, "steps=3", "linger_s=0.5")
+    service.wait_for(lambda state: not state["is_training"], PATIENCE_S)
+    unsubscribe = service.feed.subscribe(lambda message: told.append(message) if message["type"] == "training_state" else None)
+    run_id = service.start(small_config(tmp_path), RunOptions(name="new", tags=("steps=3",)))
+    told.clear()
+    seen = [service.get_state(), service.feed.snapshot()["state"]]
+    while seen[-1]["is_training"]:
+        seen.append(service.get_state())
+    unsubscribe()
+    states = [*seen, *(message["state"] for message in told)]
+    assert {state["run_id"] for state in states} == {run_id}
+    assert all(state["is_training"] or state["end_reason"] == "completed" for state in states)
+    assert before.id != run_id
+
+
+def test_a_stop_right_after_a_start_ends_the_run_that_waits(make_service: MakeService, tmp_path: Path) -> None:
+    """Stop means the run that the state is about; its command is answered, and the run before can be hurried by its id."""
+    service = make_service()
+    first = start(service, tmp_path, LONG, "step_s=0.001", "write_s=1.5", finish_step_s=60)
+    service.wait_for(training, PATIENCE_S)
+    service.stop_training()
+    second = start(service, tmp_path, "steps=2")
+    hurried = service.stop_training(run_id=first.id)
+    assert service.get_state()["run_id"] == second.id
+    command = service.stop_training()
+    assert second.state()["end_reason"] == "stopped"
+    answer = service.answer(command)
+    assert answer is not None
+    assert answer["outcome"] == "done"
+    state = service.get_state()
+    assert (state["run_id"], state["status"], state["queued_run_id"]) == (first.id, "stopping", None)
+    service.wait_for(ended, PATIENCE_S)
+    assert service.answer(hurried) is not None
+
+
+def test_a_start_on_a_full_disk_leaves_nothing(
+    make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says that the disk is full; no folder and no run that never ends are left, and the next start works."""
+    service = make_service()
+    monkeypatch.setattr(Journal, "append", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(DiskFullError):
+        start(service, tmp_path, "steps=2")
+    assert list(service.runs.folder.iterdir()) == []
+    assert service.get_state()["status"] == "idle"
+    monkeypatch.undo()
+    start(service, tmp_path, "steps=2")
+    assert service.wait_for(ended, PATIENCE_S)["end_reason"] == "completed"
