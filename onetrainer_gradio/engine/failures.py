@@ -14,6 +14,11 @@ _FULL = frozenset({errno.ENOSPC, errno.EFBIG, *((errno.EDQUOT,) if hasattr(errno
 _FULL_TEXT = re.compile(r"No space left|os error 28\b|os error 27\b|os error 122\b|Disk quota exceeded|File too large")
 # torch.save says no more than that its stream broke off
 _BROKEN_STREAM = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+ vs|basic_ios::clear|iostream error")
+# besides torch's own error: what the driver and its libraries say when they find no room, for instance beside another process
+_DEVICE_MEMORY = re.compile(
+    r"(CUDA|HIP) error: out of memory|MPS backend out of memory"
+    r"|(CUBLAS|CUDNN|CUSOLVER|ROCBLAS|MIOPEN)_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)"
+)
 _HOST_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|can't allocate memory")
 
 FOREIGN = (RuntimeError, OSError, MemoryError, SafetensorError)
@@ -30,7 +35,7 @@ def translate(error: BaseException) -> TrainerError | None:
     if isinstance(error, TrainerError):
         return error
     text = str(error)
-    if isinstance(error, torch.OutOfMemoryError):
+    if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _DEVICE_MEMORY.search(text)):
         return OutOfMemoryError(f"The graphics memory is used up: {_first_line(text)}", change=_MEMORY_CHANGE)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _HOST_MEMORY.search(text)):
         return OutOfMemoryError(f"The main memory is used up: {_first_line(text)}", change=_MEMORY_CHANGE)

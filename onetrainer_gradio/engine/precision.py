@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch.nn import Parameter
 
-from onetrainer_gradio.errors import UnsupportedError
+from onetrainer_gradio.engine.failures import translate
+from onetrainer_gradio.errors import OutOfMemoryError, UnsupportedError
 
 DTYPES: Mapping[str, torch.dtype] = {
     "FLOAT_32": torch.float32,
@@ -33,26 +34,30 @@ def loss_scaler(device: torch.device, train_dtype: str, parameters: Iterable[Par
 
 
 def allow_tf32(train_dtype: str) -> None:
-    """TFLOAT_32 lets CUDA multiply float32 with ten bits of mantissa."""
-    if train_dtype == "TFLOAT_32":
-        torch.backends.cuda.matmul.allow_tf32 = True
+    """TFLOAT_32 lets CUDA multiply float32 with ten bits of mantissa; the process may have had such a run before this one."""
+    torch.backends.cuda.matmul.allow_tf32 = train_dtype == "TFLOAT_32"
+    if train_dtype == "TFLOAT_32":  # convolutions may do so by torch's default, as in OneTrainer
         torch.backends.cudnn.allow_tf32 = True
 
 
-def device_of(name: str) -> torch.device:
-    """The device of the setting ``train_device``.
+def device_of(name: str, path: str = "train_device") -> torch.device:
+    """The device that the setting ``path`` names.
 
     :raises UnsupportedError: when this machine has none of that name.
+    :raises OutOfMemoryError: when other processes have left no memory on it.
     """
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch says both for a build without the device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch says all three for a build without the device
+        known = translate(error)
+        if isinstance(known, OutOfMemoryError):
+            raise known from error
         raise UnsupportedError(
             f"The device '{name}' cannot be used on this machine: {str(error).splitlines()[0]}",
-            path="train_device",
+            path=path,
             value=name,
             expected="cpu" + (" or cuda" if torch.cuda.is_available() else ""),
-            change="train_device, or install a torch that supports the device",
+            change=f"{path}, or install a torch that supports the device",
         ) from error
     return device

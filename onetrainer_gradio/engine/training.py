@@ -6,7 +6,9 @@ import gc
 import json
 import math
 import os
+import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,6 +84,9 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         if training is not None:
             training.close()
         del training
+        # whoever keeps the error (a notebook, a thread) would keep the frames in which it arose, and the model with them
+        if (error := sys.exception()) is not None:
+            traceback.clear_frames(error.__traceback__)
         release_memory()
 
 

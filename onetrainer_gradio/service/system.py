@@ -43,30 +43,35 @@ class GpuReader(Protocol):
 class NvmlReader:
     """NVIDIA cards through the driver's management library; none where there is no driver."""
 
-    def __init__(self) -> None:
+    def __init__(self, library: Any = None) -> None:
         self._nvml: Any = None
         try:
             import pynvml
         except ImportError:
+            pynvml = None
+        nvml = library if library is not None else pynvml
+        if nvml is None:
             return
         try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError:
+            nvml.nvmlInit()
+        except nvml.NVMLError:
             return
-        self._nvml = pynvml
+        self._nvml = nvml
 
     def read(self) -> list[Gpu]:
         """The present readings; a value that a card does not give is None."""
         if self._nvml is None:
             return []
-        try:
-            return [self._card(number) for number in range(self._nvml.nvmlDeviceGetCount())]
-        except self._nvml.NVMLError:
-            return []
+        count = self._value(self._nvml.nvmlDeviceGetCount) or 0
+        return [gpu for number in range(count) if (gpu := self._card(number)) is not None]
 
-    def _card(self, number: int) -> Gpu:
+    def _card(self, number: int) -> Gpu | None:
+        """One GPU; None when the driver has lost it, which says nothing about the others."""
         nvml = self._nvml
-        handle = nvml.nvmlDeviceGetHandleByIndex(number)
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(number)
+        except nvml.NVMLError:
+            return None
         name = self._value(nvml.nvmlDeviceGetName, handle)
         memory = self._value(nvml.nvmlDeviceGetMemoryInfo, handle)
         use = self._value(nvml.nvmlDeviceGetUtilizationRates, handle)

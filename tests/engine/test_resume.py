@@ -187,3 +187,18 @@ def test_an_average_of_other_weights_is_refused(configured, train):
     torch.save({**state, "ema_parameters": state["ema_parameters"][:-1]}, backup / "ema" / "ema.pt")
     with pytest.raises(BackupMismatchError, match="EMA weights of the backup"):
         train(config.model_copy(update={"epochs": 2}), resume_from=str(backup))
+
+
+@pytest.mark.parametrize("weight_dtype", ["BFLOAT_16", "FLOAT_16"])
+def test_an_adapter_over_weights_in_half_precision_is_resumed_in_its_own(configured, train, weight_dtype):
+    """Adapter weights in fp32 are not rounded to the precision of the layers below, neither at first nor on resume."""
+    # what a CPU computes in half precision it computes in the precision of the weights
+    half = {f"{part}__weight_dtype": weight_dtype for part in ("unet", "text_encoder")}
+    config = configured(epochs=2, train_dtype=weight_dtype, output_dtype="FLOAT_32", **half)
+    recorder, desk = Recorder(), Desk()
+    after_step(recorder, desk, 2, BackupNow())
+    train(config, recorder, desk)
+    whole = weights(config.output_model_destination)
+    _, again = train(config, resume_from=recorder.of(BackupMade)[0].path)
+    assert again.losses == recorder.losses[2:]
+    assert same(weights(config.output_model_destination), whole)

@@ -41,7 +41,8 @@ _KNOWN: tuple[tuple[str, type[TrainerError], str, str, str], ...] = (
         "lower the learning rate, or train with bfloat16 or float32 instead of float16",
     ),
     (
-        r"OutOfMemoryError|CUDA out of memory|MPS backend out of memory",
+        r"OutOfMemoryError|CUDA out of memory|(CUDA|HIP) error: out of memory|CU(BLAS|DNN)_STATUS_ALLOC_FAILED"
+        r"|MPS backend out of memory",
         OutOfMemoryError,
         "The graphics memory is used up: {message}",
         "batch_size",

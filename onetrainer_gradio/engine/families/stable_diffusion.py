@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -98,7 +99,7 @@ class StableDiffusion:
     def _prepare(self) -> None:
         config = self.config
         self.device = torch.device(config.train_device)
-        self._temp_device = torch.device(config.temp_device)
+        self._temp_device = precision.device_of(config.temp_device, "temp_device")
         self.dtype = precision.DTYPES[config.train_dtype]
         self.autocast = precision.autocast(self.device, self.dtype, cache=config.enable_autocast_cache)
         self._modules: dict[str, nn.Module] = {"text_encoder": self.text_encoder, "unet": self.unet, "vae": self.vae}
@@ -135,13 +136,23 @@ class StableDiffusion:
 
     def place(self, *names: str) -> None:
         """Puts these parts on the training device and the others on the temporary one."""
-        if self.device == self._temp_device:
-            return
+        # away first, so that there is room; also where both devices are one: the model was loaded into main memory
         for name, module in self._modules.items():
             if name not in names:
                 module.to(self._temp_device)
         for name in names:
             self._modules[name].to(self.device)
+
+    @contextmanager
+    def _at_hand(self, name: str) -> Iterator[None]:
+        """Within the block a component is on the training device; a cache that was cleared needs it in the middle of training."""
+        module = self._modules[name]
+        resting = next(module.parameters()).device
+        module.to(self.device)
+        try:
+            yield
+        finally:
+            module.to(resting)
 
     def set_checkpointing(self) -> None:
         """Gradient checkpointing of the trained parts that want it."""
@@ -174,7 +185,7 @@ class StableDiffusion:
     @torch.no_grad()
     def encode_image(self, image_CHW: Tensor) -> Tensor:
         """The mean of the VAE's posterior, unscaled: latents (4, H/8, W/8)."""
-        with self.autocast:
+        with self._at_hand("vae"), self.autocast:
             image = (image_CHW * 2 - 1)[None].to(self.device)
             latents_CHW: Tensor = self.vae.encode(image).latent_dist.mode()[0]
             return latents_CHW
@@ -189,7 +200,7 @@ class StableDiffusion:
     @torch.no_grad()
     def encode_text(self, tokens_BL: Tensor) -> Tensor:
         """Hidden states (B, 77, D) of the last layer that is not skipped, normalized."""
-        with self.autocast:
+        with self._at_hand("text_encoder"), self.autocast:
             return self._hidden(tokens_BL, self.config.text_encoder_layer_skip)
 
     def _hidden(self, tokens_BL: Tensor, layer_skip: int) -> Tensor:

@@ -87,13 +87,14 @@ class Lora:
             layers[part.name] = _inject(part, chosen, config)
         generator = torch.Generator().manual_seed(seed)
         everything = [layer for found in layers.values() for layer in found]
-        for layer in everything:
-            _initialize(layer, generator)
-        _load(start, everything, config, backup)
+        # peft makes adapters in the precision of the layer below: theirs comes first, or what is loaded would be rounded to that
         dtype = precision.DTYPES[config.lora_weight_dtype]
         for layer in everything:
             layer.down.to(dtype)
             layer.up.to(dtype)
+        for layer in everything:
+            _initialize(layer, generator)
+        _load(start, everything, config, backup)
         groups = tuple(
             _group(part, layers[part.name], config) for part in parts if part.name in layers and _part(config, part).train
         )

@@ -1,0 +1,98 @@
+"""Memory: running out of it has its own error, and whatever happened, it is free afterwards."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from onetrainer_gradio.errors import OutOfMemoryError
+from onetrainer_gradio.events import StepDone
+from tests.engine.recording import Recorder
+from tests.gpu.conftest import MIB, allocated
+
+pytestmark = pytest.mark.slow
+
+WORKSPACE = 128 * MIB
+
+
+@contextmanager
+def little_memory(device: str) -> Iterator[None]:
+    """Within the block there is not enough for a run: of the GPU's memory, or on the CPU of what a module asks for."""
+    import torch
+
+    if device != "cpu":
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 8 * MIB) / total)
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        return
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: torch.empty(1 << 50))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def test_a_device_with_little_memory_ends_the_run_with_its_cause(device, configured, train):
+    """What to change is said, nothing is left on the device, and the next run in the same process trains."""
+    before = allocated(device)
+    with little_memory(device), pytest.raises(OutOfMemoryError) as raised:
+        train(configured())
+    assert "batch size" in raised.value.change
+    assert allocated(device) <= before + WORKSPACE
+    assert len(train(configured(), max_steps=2).losses) == 2
+
+
+def test_memory_that_runs_out_in_the_middle_is_free_even_while_the_error_is_kept(device, configured, train):
+    """A notebook keeps the last error and its frames; the model is not kept with them."""
+    import torch
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    gc.collect()
+    before = allocated(device)
+    models = []
+
+    def on(event: object) -> None:
+        if isinstance(event, StepDone) and event.update_step == 2:
+            models.extend(weakref.ref(item) for item in gc.get_objects() if type(item) is UNet2DConditionModel)
+            torch.empty(1 << 50, device=device)
+
+    with pytest.raises(OutOfMemoryError) as raised:
+        train(configured(), Recorder(on=on))
+    assert raised.value.__cause__ is not None
+    gc.collect()
+    assert models
+    assert [model for model in models if model() is not None] == []
+    assert allocated(device) <= before + WORKSPACE
+
+
+def test_another_process_that_has_taken_the_memory_is_no_missing_device(device):
+    """The driver's own words for no room are understood, also where the device is tried first."""
+    from onetrainer_gradio.engine.failures import translate
+
+    for text in (
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "HIP error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "MPS backend out of memory (MPS allocated: 1 GB)",
+    ):
+        assert isinstance(translate(RuntimeError(text)), OutOfMemoryError), text
+    assert translate(RuntimeError("CUDA error: device-side assert triggered")) is None
+
+
+def test_the_precision_of_one_run_is_not_that_of_the_next(device, configured, train):
+    """TFLOAT_32 does not stay on in a process that trains in fp32 afterwards."""
+    import torch
+
+    train(configured(dtype="FLOAT_32", train_dtype="TFLOAT_32"), max_steps=1)
+    assert torch.backends.cuda.matmul.allow_tf32 is True
+    train(configured(), max_steps=1)
+    assert torch.backends.cuda.matmul.allow_tf32 is False

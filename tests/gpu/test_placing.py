@@ -1,0 +1,92 @@
+"""Where the model's components are: on the device while they are needed, on the temp device otherwise."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.config import RunOptions
+from tests.engine.recording import Desk, Recorder
+
+pytestmark = pytest.mark.slow
+
+
+def places(family: Any) -> dict[str, str]:
+    """The kind of device of each component."""
+    modules = {"unet": family.unet, "vae": family.vae, "text_encoder": family.text_encoder}
+    found = {name: {parameter.device.type for parameter in module.parameters()} for name, module in modules.items()}
+    return {name: "+".join(sorted(kinds)) for name, kinds in found.items()}
+
+
+@contextmanager
+def loaded(config: Any) -> Iterator[Any]:
+    """A run that is loaded and planned, with its cache filled."""
+    from onetrainer_gradio.engine import training
+    from onetrainer_gradio.engine.voice import Voice
+
+    run = training.load(config, RunOptions(), Voice(Recorder(), Desk()))
+    try:
+        run.plan()
+        yield run
+    finally:
+        run.close()
+        del run
+        training.release_memory()
+
+
+def test_components_go_to_the_temp_device_and_back(device, configured):
+    """Only the denoiser stays while training from a cache; a sample gets everything, and afterwards it is as before."""
+    kind = device.split(":")[0]
+    resting = {"unet": kind, "vae": "cpu", "text_encoder": "cpu"}
+    with loaded(configured(temp_device="cpu:0" if device == "cpu" else "cpu")) as run:
+        assert places(run.family) == resting
+        with run.evaluating():
+            assert places(run.family) == dict.fromkeys(resting, kind)
+        assert places(run.family) == resting
+        # the adapters and the optimizer's parameters moved along with the denoiser
+        assert {parameter.device.type for parameter in run.parameters} == {kind}
+        run._set_training()
+        run.micro_step(next(iter(run.data.batches(0))))
+        assert {tensor.device.type for state in run.optimizer.state.values() for tensor in state.values() if tensor.ndim} == {
+            kind
+        }
+
+
+def test_with_one_device_for_both_everything_is_on_it(device, configured):
+    """Nothing is left where it was loaded."""
+    kind = device.split(":")[0]
+    with loaded(configured(temp_device=device)) as run:
+        assert set(places(run.family).values()) == {kind}
+        run._set_training()
+        run.micro_step(next(iter(run.data.batches(0))))
+
+
+def test_a_cache_that_is_gone_is_made_anew_in_the_middle_of_training(device, configured):
+    """The components that encode come from the temp device for it, and go back."""
+    config = configured()
+    with loaded(config) as run:
+        batches = iter(run.data.batches(0))
+        next(batches)
+        resting = places(run.family)
+        run.data._images._held.clear()
+        run.data._texts._held.clear()
+        shutil.rmtree(config.cache_dir)
+        run._set_training()
+        run.micro_step(next(batches))
+        assert places(run.family) == resting
+
+
+def test_a_device_that_is_not_there_is_named(device, configured):
+    """Train and temp device, each at its setting."""
+    from onetrainer_gradio.engine import precision
+    from onetrainer_gradio.errors import UnsupportedError
+
+    for path in ("train_device", "temp_device"):
+        for name in ("cuda:99", "mps", "nonsense"):
+            with pytest.raises(UnsupportedError, match=name) as raised:
+                precision.device_of(name, path)
+            assert raised.value.path == path
