@@ -124,7 +124,7 @@ def _is_it(path: Path, body: dict[str, Any], record: FileRecord | None, *, kept:
     if not path.exists():
         return False
     if record is None:
-        return kept or plausible(path, body)
+        return plausible(path, body)
     if record.kind == "backup":  # named by its time, and never replaced
         return True
     return holds(path, record, moved=kept, thorough=thorough)

@@ -26,6 +26,7 @@ from onetrainer_gradio.errors import DiskFullError, StorageError
 from onetrainer_gradio.events import Event, encode
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.file_records import (
+    KEPT_FOLDER,
     KINDS,
     FileFacts,
     FileRecord,
@@ -102,6 +103,7 @@ class FilePreserver:
 
     def complete(self, journal: Journal) -> None:
         """Keep and record what the journal names and the records lack, as after a kill."""
+        self._remove_unfinished()
         known = read_records(self._folder)
         for entry in journal.since(0, journal.length(), only=tuple(KINDS)):
             begun = record_of_event(entry.body)
@@ -111,12 +113,23 @@ class FilePreserver:
             if record is not None:
                 if not record.complete and self._source(record).exists():
                     self._queue(record)
-            elif kept.exists():
+            elif plausible(kept, entry.body):
                 name = kept.relative_to(self._folder).as_posix()
                 with contextlib.suppress(OSError):
                     self._queue(replace(begun, folder=kept.is_dir(), files=facts_below(kept), kept=name))
-            elif plausible(Path(begun.path), entry.body):
-                self._take_body(entry.body)
+            else:
+                if begun.kind in _KEPT_KINDS:
+                    _remove(kept)  # a part of a folder
+                if plausible(Path(begun.path), entry.body):
+                    self._take_body(entry.body)
+
+    def _remove_unfinished(self) -> None:
+        """Remove the copies that a kill left half written."""
+        for path in (self._folder / KEPT_FOLDER).rglob(".*.tmp"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _queue(self, record: FileRecord) -> None:
         with self._changed:

@@ -18,7 +18,7 @@ from onetrainer_gradio.errors import DiskFullError, RunNotFoundError, StorageErr
 from onetrainer_gradio.events import BackupMade, Event, ModelSaved, SampleMade
 from onetrainer_gradio.service.artifacts import MissingFile, all_files, find_file
 from onetrainer_gradio.service.file_preserver import FilePreserver, freed_bytes, keep_before_replacing, keep_copy
-from onetrainer_gradio.service.file_records import FileRecord, read_records
+from onetrainer_gradio.service.file_records import FileRecord, kept_path, read_records
 from onetrainer_gradio.service.journal import Journal
 from tests.fakes.configs import small_config
 
@@ -267,6 +267,30 @@ def test_after_a_kill_everything_is_kept_and_recorded_later(runs: Runs) -> None:
     assert again.settle(PATIENCE_S)
     (record,) = read_records(runs.run(1)).values()
     assert record.sha256 == hashlib.sha256(b"weights").hexdigest()
+
+
+def test_a_half_kept_folder_is_kept_again(runs: Runs) -> None:
+    """Killed while the files of a folder were linked, or while one was copied: nothing counts until it is whole."""
+    model = runs.folder / "models" / "whole"
+    (model / "unet").mkdir(parents=True)
+    (model / "unet" / "weights").write_bytes(b"first")
+    (model / "index").write_bytes(b"{}")
+    event = ModelSaved(path=str(model), final=True, global_step=9, bytes=7)
+    journal = runs.journal(1)
+    journal.append(event)
+    kept = kept_path(runs.run(1), event.path, event.at)
+    (kept / "unet").mkdir(parents=True)
+    os.link(model / "unet" / "weights", kept / "unet" / "weights")
+    (kept / "unet" / ".weights.123.tmp").write_bytes(b"f")
+    (kept.parent.parent / ".1234.123.tmp" / "whole").mkdir(parents=True)
+    assert find_file(journal, "1").path == model
+    preserver = FilePreserver(runs.run(1))
+    preserver.complete(journal)
+    assert preserver.settle(PATIENCE_S)
+    shutil.rmtree(model)
+    found = find_file(journal, "1").path
+    assert {path.relative_to(found).as_posix() for path in found.rglob("*")} == {"unet", "unet/weights", "index"}
+    assert [path.name for path in (runs.run(1) / "files").iterdir()] == [kept.parent.name]
 
 
 def test_a_file_that_a_later_run_replaced_is_not_taken_for_the_killed_runs(runs: Runs) -> None:
