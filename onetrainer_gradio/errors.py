@@ -10,6 +10,7 @@
     │   ├── ConfigFileError         a file is no readable configuration
     │   ├── ConfigNotFoundError     no saved configuration of that name
     │   ├── ConfigExistsError       there is a saved configuration of that name
+    │   ├── NothingToUndoError      there is no change to take back or to make again
     │   └── RevisionConflictError   somebody else changed the settings meanwhile
     ├── InputError                  what the run reads
     │   ├── PathNotFoundError       no folder or file there that can be read
@@ -135,6 +136,10 @@ class ConfigNotFoundError(ConfigError):
 
 class ConfigExistsError(ConfigError):
     """There is a saved configuration of that name, and nobody said to write over it."""
+
+
+class NothingToUndoError(ConfigError):
+    """There is no change to take back or to make again."""
 
 
 class RevisionConflictError(ConfigError):

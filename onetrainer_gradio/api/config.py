@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Body, Header, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -27,6 +28,16 @@ from onetrainer_gradio.service.threads import Threads, in_thread
 router = APIRouter(prefix="/api/config", tags=["config"], responses=ERRORS)
 
 
+Client = Annotated[
+    str,
+    Header(
+        alias="X-Client",
+        max_length=64,
+        description="Who makes the change, by a name of its choice; undo and redo are about its changes. Left out: all changes.",
+    ),
+]
+
+
 class ConfigReply(Open):
     """A configuration with what is known about it."""
 
@@ -37,6 +48,8 @@ class ConfigReply(Open):
     revision: int = Field(description="Grows with each change; a change has to name it.")
     name: str | None = Field(None, description="Name of the saved configuration or preset it came from.")
     problems: list[ErrorEntry] = Field(default_factory=list, description="What is wrong or worth knowing.")
+    undo: dict[str, Any] | None = Field(None, description="The change that would be undone: `kind`, and `paths` or `name`.")
+    redo: dict[str, Any] | None = Field(None, description="The change that would be redone.")
 
 
 class ConfigItem(Open):
@@ -85,6 +98,12 @@ class Revision(BaseModel):
     """Which settings are meant."""
 
     revision: int = Field(description="The revision that the change was made against.")
+
+
+class OfRevision(BaseModel):
+    """Which settings are meant, where that matters."""
+
+    revision: int | None = Field(None, description="The revision that the change was made against; left out: the current one.")
 
 
 class NewName(BaseModel):
@@ -169,21 +188,21 @@ class Validation(BaseModel):
 
 
 @router.get("/current", response_model=ConfigReply)
-def current(service: Service) -> dict[str, Any]:
+def current(service: Service, client: Client = "") -> dict[str, Any]:
     """The current settings."""
-    return reply(service.configs.current())
+    return reply(service.configs.current(client))
 
 
 @router.patch("/current", response_model=ConfigReply)
-def change(service: Service, patch: ConfigPatch) -> dict[str, Any]:
+def change(service: Service, patch: ConfigPatch, client: Client = "") -> dict[str, Any]:
     """Change some settings; 409 when somebody else changed them since `revision`, 422 with a path for each bad value."""
-    return reply(service.configs.patch(patch.changes, patch.revision))
+    return reply(service.configs.patch(patch.changes, patch.revision, by=client))
 
 
 @router.put("/current", response_model=ConfigReply)
-def replace(service: Service, body: ConfigReplace) -> dict[str, Any]:
+def replace(service: Service, body: ConfigReplace, client: Client = "") -> dict[str, Any]:
     """Replace the current settings; what is left out takes its default."""
-    return reply(service.configs.replace(body.config, body.name))
+    return reply(service.configs.replace(body.config, body.name, by=client))
 
 
 @router.get("/list", response_model=ConfigList)
@@ -201,9 +220,14 @@ def load(
     kind: Annotated[
         str, Query(description="saved, preset or library; left out: whichever has the name, a saved one first.")
     ] = "",
+    client: Client = "",
 ) -> dict[str, Any]:
-    """Make a saved configuration or preset the current one."""
-    return reply(service.configs.load(name, kind))
+    """Open a saved configuration or preset.
+
+    A preset is an overlay: it changes what it sets. Concepts, samples and your own edits stay; what an earlier preset set and
+    you didn't edit returns to its default.
+    """
+    return reply(service.configs.load(name, kind, by=client))
 
 
 @router.get("/diff", response_model=Differences)
@@ -256,15 +280,33 @@ def migrate(
 
 
 @router.post("/optimizer/usual", response_model=ConfigReply)
-def usual_optimizer(service: Service, body: Revision) -> dict[str, Any]:
+def usual_optimizer(service: Service, body: Revision, client: Client = "") -> dict[str, Any]:
     """Give the parameters of the chosen optimizer their usual values, and forget what was set for it."""
-    return reply(service.configs.usual_optimizer(body.revision))
+    return reply(service.configs.usual_optimizer(body.revision, by=client))
+
+
+@router.post("/undo", response_model=ConfigReply)
+def undo(service: Service, body: OfRevision | None = None, client: Client = "") -> dict[str, Any]:
+    """Undo the last change of the current settings: an edit, an opened preset or file, a reset. 409 when there is none."""
+    return reply(service.configs.undo(body.revision if body else None, by=client))
+
+
+@router.post("/redo", response_model=ConfigReply)
+def redo(service: Service, body: OfRevision | None = None, client: Client = "") -> dict[str, Any]:
+    """Redo a change that was undone; 409 when there is none."""
+    return reply(service.configs.redo(body.revision if body else None, by=client))
+
+
+@router.post("/reset", response_model=ConfigReply)
+def reset(service: Service, body: OfRevision | None = None, client: Client = "") -> dict[str, Any]:
+    """Go back to what was opened. Concepts and samples stay, unless a file with its own was opened; undo brings the rest back."""
+    return reply(service.configs.reset(body.revision if body else None, by=client))
 
 
 @router.post("/save", response_model=ConfigReply)
-def save(service: Service, body: ConfigName) -> dict[str, Any]:
+def save(service: Service, body: ConfigName, client: Client = "") -> dict[str, Any]:
     """Save the current settings under a name."""
-    return reply(service.configs.save(body.name, over=body.over))
+    return reply(service.configs.save(body.name, over=body.over, by=client))
 
 
 @router.post("/rename", response_model=Named)
@@ -343,9 +385,9 @@ def export(
 
 
 @router.post("/import", response_model=ConfigReply)
-async def import_file(service: Service, request: Request) -> dict[str, Any]:
-    """Make a OneTrainer file (the body itself) the current settings."""
-    return reply(await in_thread(Threads.SLOW, service.configs.import_json, await request.body()))
+async def import_file(service: Service, request: Request, client: Client = "") -> dict[str, Any]:
+    """Make a OneTrainer file (the body itself) the current settings; without lists of concepts and samples, those stay."""
+    return reply(await in_thread(Threads.SLOW, partial(service.configs.import_json, by=client), await request.body()))
 
 
 @router.delete("/{name:path}")

@@ -26,6 +26,7 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.ConfigNotFoundError: 404,
     errors.ConfigExistsError: 409,
     errors.RevisionConflictError: 409,
+    errors.NothingToUndoError: 409,
     errors.InputError: 422,
     errors.PathNotFoundError: 404,
     errors.PathExistsError: 409,

@@ -73,10 +73,18 @@ def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding,
 
     :raises ConfigInvalidError: with one finding for each value of a wrong type.
     """
+    return read_over(TrainConfig(), document)
+
+
+def read_over(base: TrainConfig, document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding, ...]]:
+    """As ``from_document``; what the document leaves out stays as it is in ``base``.
+
+    :raises ConfigInvalidError: with one finding for each value of a wrong type.
+    """
     _refuse_deep(document)
-    document, findings = _present(document)
+    document, findings = in_present_version(document)
     findings.extend(_few(_unknown_keys(TrainConfig, document, ""), _unknown_key, "keys are no known settings"))
-    config = validated(TrainConfig, _overlay(TrainConfig(), document))
+    config = validated(TrainConfig, _overlay(base, document))
     strange = (leaf for leaf in leaves(config) if isinstance(leaf.value, Name) and not leaf.value.known)
     findings.extend(_few(strange, _unknown_name, "names are not known here"))
     if config.secrets.huggingface_token:
@@ -116,8 +124,11 @@ def _few(found: Iterator[_Found], finding: Callable[[_Found], Finding], others: 
         yield Finding("warning", "", message, None, "", "check whether this is a configuration")
 
 
-def _present(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
-    """The document in the present version, and a warning where it comes from a newer one."""
+def in_present_version(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """The document in the present version, and what is worth knowing about that.
+
+    :raises ConfigInvalidError: when its version is no whole number.
+    """
     newest = TrainConfig.config_version
     version = document.get(VERSION_KEY, 0 if looks_like_version_0(document) else newest)
     if not isinstance(version, int) or isinstance(version, bool):

@@ -98,7 +98,8 @@ class Comparison:
         :raises RunNotFoundError: when there is no run of an id.
         :raises ConfigInvalidError: when a document has values of a wrong type.
         """
-        one, two, newer = self.read(left), self.read(right), self._configs.newer()
+        one, newer = self.read(left), self._configs.newer()
+        two = self.read(right, over_current=left.kind == "current")
         before, after = self._absolute(one.document), self._absolute(two.document)
         paths = paths_in_form(settings_that_differ(before, after), before, after, newer)
         values = ((path, *(value_in_form(side.document, path, newer) for side in (one, two))) for path in paths)
@@ -111,8 +112,8 @@ class Comparison:
         """
         return Source(self._configs.kind_of(name), name)
 
-    def read(self, source: Source) -> Side:
-        """A source as one side of a comparison."""
+    def read(self, source: Source, *, over_current: bool = False) -> Side:
+        """A source as one side of a comparison; ``over_current``: a preset as opening it now would give it."""
         source = source.checked()
         name, title, document = source.name, _TITLES.get(source.kind, source.name), dict(source.document or {})
         if source.kind == "run":
@@ -127,7 +128,9 @@ class Comparison:
         elif source.kind == "defaults":
             now = self._configs.train_config()
             document = self._configs.defaults(now.model_type.value, now.training_method.value)
-        return Side(source.kind, name, title, self._configs.as_opened(document))
+        preset = over_current and source.kind in ("preset", "library")
+        opened = self._configs.as_laid_over(document) if preset else self._configs.as_opened(document)
+        return Side(source.kind, name, title, opened)
 
     def _run(self, run_id: str) -> tuple[str, str, dict[str, Any]]:
         if run_id == LATEST:

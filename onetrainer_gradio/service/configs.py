@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.bounds import out_of_bounds
-from onetrainer_gradio.config.documents import SECRET_KEYS, from_document, parse, read_file, to_document
+from onetrainer_gradio.config.documents import LISTS_OF_A_PACK, SECRET_KEYS, from_document, parse, read_file, to_document
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.models import output_formats
 from onetrainer_gradio.config.newer import NOTHING_NEWER, Newer, newer_names, unknown_name
 from onetrainer_gradio.config.optimizer_memory import remembered, switched, usual, with_usual_values
+from onetrainer_gradio.config.overlay import Opened, laid_over
 from onetrainer_gradio.config.patch import apply
 from onetrainer_gradio.config.presets import describe, load_preset, nearest, preset_files, read_preset
-from onetrainer_gradio.config.resolve import pack
+from onetrainer_gradio.config.resolve import LIST_FILES, pack
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import (
     ConfigError,
@@ -27,14 +28,22 @@ from onetrainer_gradio.errors import (
     ConfigInvalidError,
     ConfigNotFoundError,
     Finding,
+    NothingToUndoError,
     RevisionConflictError,
 )
 from onetrainer_gradio.service.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.history import REDO, UNDO, History, Step, entries_between, with_entries
 from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.saved import SavedConfigs
 
 log = logging.getLogger(__name__)
+
+# Kinds of what was opened that are the user's own, with lists of concepts and samples of their own.
+_OWN_KINDS = frozenset({"saved", "import", "document", ""})
+
+# How many paths of a change are noted in the history.
+_MOST_PATHS = 20
 
 _FIRST_PRESET = "SD 1.5/LoRA 8 GB"
 
@@ -43,7 +52,8 @@ _FIRST_PRESET = "SD 1.5/LoRA 8 GB"
 class ConfigDocument:
     """The settings being edited: packed document, revision, the name they came from, and what is wrong with them.
 
-    ``was`` holds, for each changed path, the value where the settings came from.
+    ``was`` holds, for each changed path, the value where the settings came from. ``undo`` and ``redo`` say which change would be
+    taken back or made again; None where there is none.
     """
 
     config: dict[str, Any]
@@ -52,6 +62,8 @@ class ConfigDocument:
     problems: tuple[Finding, ...] = ()
     changed: tuple[str, ...] = ()
     was: Mapping[str, Any] = field(default_factory=dict)
+    undo: Mapping[str, Any] | None = None
+    redo: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The document as a JSON object."""
@@ -62,6 +74,8 @@ class ConfigDocument:
             "problems": [asdict(problem) for problem in self.problems],
             "changed": list(self.changed),
             "was": dict(self.was),
+            "undo": self.undo,
+            "redo": self.redo,
         }
 
 
@@ -70,10 +84,25 @@ Found = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class _Draft:
+    """``kind`` is that of what was opened, ``lists`` in it are a preset's, ``opening`` is the revision that it was opened at."""
+
     config: TrainConfig
     revision: int
     name: str | None
     origin: Mapping[str, Any]
+    kind: str = ""
+    lists: tuple[str, ...] = ()
+    opening: int = 1
+
+    def opened(self) -> dict[str, Any]:
+        """What was opened, for the history."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "lists": list(self.lists),
+            "origin": dict(self.origin),
+            "opening": self.opening,
+        }
 
 
 class ConfigStore:
@@ -100,6 +129,7 @@ class ConfigStore:
         self.libraries = libraries or Libraries(folder / "config" / "libraries.json")
         self._current_path = folder / "config" / "current.json"
         self._saved = SavedConfigs(folder / "configs")
+        self._history = History(folder / "config" / "history.jsonl")
         self._preflight = preflight or Preflight(folder)
         self._newer = newer
         self._lock = threading.RLock()
@@ -122,8 +152,11 @@ class ConfigStore:
         """The number of the newest change."""
         return self._draft.revision
 
-    def current(self) -> ConfigDocument:
-        """The settings being edited, with what is wrong with them and what differs from where they came from."""
+    def current(self, by: str = "") -> ConfigDocument:
+        """The settings being edited, with what is wrong with them and what differs from where they came from.
+
+        ``undo`` and ``redo`` are about the changes that ``by`` made; about all of them where it is empty.
+        """
         draft = self._draft
         document = to_document(draft.config, packed=True)
         newer = self._newer()
@@ -135,6 +168,8 @@ class ConfigStore:
             problems=tuple(out_of_bounds(draft.config)),
             changed=changed,
             was={path: value_in_form(draft.origin, path, newer) for path in changed},
+            undo=self._about(self._history.undoable(by)),
+            redo=self._about(self._history.redoable(by)),
         )
 
     def newer(self) -> Newer:
@@ -151,7 +186,7 @@ class ConfigStore:
             self._expect(revision)
             draft = self._draft
             config = _edited(draft.config, changes, self._newer())
-            self._put(replace(draft, config=config, revision=draft.revision + 1))
+            self._add(replace(draft, config=config), "edit", by)
         return self._told(by)
 
     def usual_optimizer(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
@@ -162,11 +197,17 @@ class ConfigStore:
         with self._lock:
             self._expect(revision)
             draft = self._draft
-            self._put(replace(draft, config=with_usual_values(draft.config), revision=draft.revision + 1))
+            self._add(replace(draft, config=with_usual_values(draft.config)), "edit", by)
         return self._told(by)
 
     def replace(
-        self, config: TrainConfig | Mapping[str, Any], name: str | None = None, *, revision: int | None = None, by: str = ""
+        self,
+        config: TrainConfig | Mapping[str, Any],
+        name: str | None = None,
+        *,
+        revision: int | None = None,
+        by: str = "",
+        kind: str = "document",
     ) -> ConfigDocument:
         """Put other settings in the place of the present ones; they become what ``changed`` compares with.
 
@@ -176,9 +217,39 @@ class ConfigStore:
         config = _without_secrets(pack(config, self.base_folder, self.roots))
         with self._lock:
             self._expect(revision)
-            origin = to_document(config, packed=True)
-            self._put(_Draft(config, self._draft.revision + 1, name, origin))
+            self._open(Opened(config, config, ()), name, kind, by)
         return self._told(by)
+
+    def reset(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Go back to what was opened; concepts and samples stay unless it was a file with lists of its own.
+
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        with self._lock:
+            self._expect(revision)
+            draft = self._draft
+            origin = dict(draft.origin) or self.defaults(draft.config.model_type.value, draft.config.training_method.value)
+            config = _with_lists_of(draft.config, from_document(origin)[0], always=draft.kind not in _OWN_KINDS)
+            self._open(Opened(config, config, draft.lists), draft.name, draft.kind, by, change="reset")
+        return self._told(by)
+
+    def undo(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Take the last change that ``by`` made back (empty: whoever made it): an edit, an opened preset or file, a reset.
+
+        What others changed since stays.
+
+        :raises NothingToUndoError: when there is none.
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        return self._travel(UNDO, revision, by)
+
+    def redo(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Make a change again that was taken back.
+
+        :raises NothingToUndoError: when there is none.
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        return self._travel(REDO, revision, by)
 
     def list(self) -> Found:
         """Presets, those of libraries and saved configurations by name, with what they are about."""
@@ -217,6 +288,13 @@ class ConfigStore:
         readers = {"saved": self._saved.read, "preset": load_preset, "library": self.libraries.read}
         return readers[self.kind_of(name, kind)](name)
 
+    def as_laid_over(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The document that opening a preset now would give.
+
+        :raises ConfigInvalidError: when it has values of a wrong type.
+        """
+        return to_document(self._laid_over(document).config, packed=True)
+
     def as_opened(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """The document that opening another one would give: in the present version, packed, without secrets.
 
@@ -228,9 +306,18 @@ class ConfigStore:
     def load(self, name: str, kind: str = "", *, by: str = "") -> ConfigDocument:
         """Edit a saved configuration or preset from now on; without a kind a saved one comes first.
 
+        A preset changes what it sets; concepts, samples and what the user set otherwise stay.
+
         :raises ConfigNotFoundError: when there is none of that name.
         """
-        return self.replace(self.read(name, kind), name, by=by)
+        kind = self.kind_of(name, kind)
+        document = self.read(name, kind)
+        if kind == "saved":
+            config, _ = from_document(document)
+            return self._opened_file(config, name, kind, by)
+        with self._lock:
+            self._open(self._laid_over(document), name, kind, by)
+        return self._told(by)
 
     def save(self, name: str, *, over: bool = True, by: str = "") -> ConfigDocument:
         """Save the settings being edited under a name; without ``over`` one of the same name stays.
@@ -241,7 +328,7 @@ class ConfigStore:
         with self._lock:
             document = to_document(self._draft.config, packed=True)
             name = self._saved.write(name, document, over=over)
-            self._put(replace(self._draft, revision=self._draft.revision + 1, name=name, origin=document))
+            self._renamed(name, "saved", document)
         return self._told(by)
 
     def rename(self, name: str, to: str, *, by: str = "") -> str:
@@ -254,7 +341,7 @@ class ConfigStore:
             to = self._saved.rename(name, to)
             follows = self._draft.name == name
             if follows:
-                self._put(replace(self._draft, revision=self._draft.revision + 1, name=to))
+                self._renamed(to, self._draft.kind, self._draft.origin)
         if follows:
             self._told(by)
         return to
@@ -292,7 +379,7 @@ class ConfigStore:
             except UnicodeDecodeError as error:
                 raise ConfigFileError(f"The file is no text: {error}", expected="a JSON file in UTF-8") from error
         config, findings = from_document(parse(text, name=name or "the file"))
-        document = self.replace(config, name, by=by)
+        document = self._opened_file(config, name, "import", by)
         return replace(document, problems=(*findings, *document.problems))
 
     def export(self, packed: bool = True, name: str = "", kind: str = "") -> dict[str, Any]:
@@ -347,10 +434,89 @@ class ConfigStore:
                 change="read them again and repeat the change",
             )
 
+    def _laid_over(self, preset: Mapping[str, Any]) -> Opened:
+        draft = self._draft
+        return laid_over(preset, draft.config, draft.origin, own=draft.kind in _OWN_KINDS, lists=draft.lists)
+
+    def _opened_file(self, config: TrainConfig, name: str | None, kind: str, by: str) -> ConfigDocument:
+        """Edit what a file holds; lists that it does not have stay as they are."""
+        packed = _without_secrets(pack(config, self.base_folder, self.roots))
+        with self._lock:
+            silent = [name for name in LISTS_OF_A_PACK if getattr(config, name) is None]
+            packed = _with_lists_of(self._draft.config, packed, names=silent)
+            self._open(Opened(packed, packed, ()), name, kind, by)
+        return self._told(by)
+
+    def _open(self, opened: Opened, name: str | None, kind: str, by: str, *, change: str = "open") -> None:
+        """Take other settings in the place of the current ones; the lock is held."""
+        config, origin = _without_secrets(opened.config), to_document(opened.origin, packed=True)
+        revision = self._draft.revision
+        self._add(_Draft(config, revision, name, origin, kind, opened.lists, revision + 1), change, by)
+
+    def _add(self, draft: _Draft, kind: str, by: str) -> None:
+        """Make a change, and note in the history what it replaced; the lock is held."""
+        before, after = self._draft, replace(draft, revision=draft.revision + 1)
+        self._put(after)
+        self._noted(before, after, kind, by)
+
+    def _noted(self, before: _Draft, after: _Draft, kind: str, by: str) -> None:
+        old, new = (to_document(each.config, packed=True) for each in (before, after))
+        entries = list(entries_between(old, new))
+        change: dict[str, Any] = {"paths": settings_that_differ(old, new)[:_MOST_PATHS], "entries": entries}
+        if after.opening != before.opening:
+            change |= {"name": after.name, "of": after.kind, "opened": {"before": before.opened(), "after": after.opened()}}
+        if entries or "opened" in change:
+            self._history.add(change, kind=kind, by=by)
+
+    def _renamed(self, name: str, kind: str, origin: Mapping[str, Any]) -> None:
+        """The settings are those of a file now, or of one with another name; the lock is held."""
+        lists = () if kind == "saved" else self._draft.lists  # the user's now
+        self._put(replace(self._draft, revision=self._draft.revision + 1, name=name, kind=kind, origin=origin, lists=lists))
+
+    def _travel(self, what: str, revision: int | None, by: str) -> ConfigDocument:
+        with self._lock:
+            self._expect(revision)
+            while step := self._history.undoable(by) if what == UNDO else self._history.redoable(by):
+                change = self._history.change(step)
+                if change is None:
+                    continue
+                try:
+                    draft = self._traveled(change, "before" if what == UNDO else "after")
+                except (AttributeError, KeyError, TypeError, ValueError, ConfigError):
+                    self._history.forget(step)
+                    continue
+                self._put(draft)
+                self._history.add({}, kind=what, by=by, of=step.number)
+                return self._told(by)
+        raise NothingToUndoError(f"There is nothing to {what}", change="change a setting first")
+
+    def _traveled(self, change: Mapping[str, Any], side: str) -> _Draft:
+        """The draft with one side of a change; what was opened is what it was then, unless something else was opened since."""
+        now = self._draft
+        config, _ = from_document(with_entries(to_document(now.config, packed=True), change["entries"], side))
+        draft = replace(now, config=config, revision=now.revision + 1)
+        opened = change.get("opened")
+        if opened is None or opened["after" if side == "before" else "before"]["opening"] != now.opening:
+            return draft
+        to = opened[side]
+        name, origin, opening = to["name"], to["origin"], int(to["opening"])
+        return replace(
+            draft, name=name, kind=str(to["kind"]), lists=_list_names(to["lists"]), origin=dict(origin), opening=opening
+        )
+
+    def _about(self, step: Step | None) -> Mapping[str, Any] | None:
+        """What a step of the history was, for people: which settings it changed, or what was opened."""
+        if step is None or (change := self._history.change(step)) is None:
+            return None
+        return {"kind": step.kind, **{name: change[name] for name in ("paths", "of", "name") if name in change}}
+
     def _put(self, draft: _Draft) -> None:
         kept = {
             "revision": draft.revision,
             "name": draft.name,
+            "kind": draft.kind,
+            "lists": list(draft.lists),
+            "opening": draft.opening,
             "config": to_document(draft.config, packed=True),
             "origin": draft.origin,
         }
@@ -359,7 +525,7 @@ class ConfigStore:
         self._draft = draft
 
     def _told(self, by: str) -> ConfigDocument:
-        document = self.current()
+        document = self.current(by)
         self._tell(document, by)
         return document
 
@@ -372,7 +538,10 @@ class ConfigStore:
             # asked for by name at the start: what was edited before is laid aside, not lost
             with told_as_storage_error("What was edited last"):
                 write_json(self._current_path.with_name("previous.json"), read_json(self._current_path))
-            return replace(self._first(start_with), revision=kept.revision + 1)
+            first = replace(self._first(start_with), revision=kept.revision + 1, opening=kept.revision + 1)
+            self._put(first)
+            self._noted(kept, first, "open", "")
+            return first
         return kept
 
     def _restored(self) -> _Draft | None:
@@ -381,12 +550,17 @@ class ConfigStore:
             return None
         try:
             config, _ = from_document(kept["config"])
-            name, origin = kept.get("name"), kept.get("origin")
+            name, origin, kind = kept.get("name"), kept.get("origin"), kept.get("kind")
+            if not isinstance(kind, str):  # written by a version that did not note it
+                kind = "preset" if isinstance(name, str) and name in preset_files() else ""
             return _Draft(
                 config,
                 int(kept["revision"]),
                 name if isinstance(name, str) else None,
                 origin if isinstance(origin, dict) else {},
+                kind,
+                _list_names(kept.get("lists")),
+                int(kept.get("opening", 1)),
             )
         except (AttributeError, KeyError, TypeError, ValueError, ConfigError):
             return None  # written by hand or by a newer version: begin anew rather than not at all
@@ -403,7 +577,9 @@ class ConfigStore:
         name = next((name for name in (start_with, _FIRST_PRESET) if name in presets), None)
         document = load_preset(name) if name else self.defaults(ModelType.STABLE_DIFFUSION_15, TrainingMethod.LORA)
         config = _without_secrets(pack(from_document(document)[0], self.base_folder, self.roots))
-        return _Draft(config, 1, name, to_document(config, packed=True))
+        lists = tuple(each for each in LISTS_OF_A_PACK if getattr(config, each))
+        kind = "preset" if name else "defaults"
+        return _Draft(config, 1, name, to_document(config, packed=True), kind, lists)
 
 
 def _edited(config: TrainConfig, changes: Mapping[str, Any], newer: Newer) -> TrainConfig:
@@ -418,6 +594,19 @@ def _edited(config: TrainConfig, changes: Mapping[str, Any], newer: Newer) -> Tr
         return apply(switched(before, changed.optimizer.optimizer), changes, newer)
     edited = any(path.startswith("optimizer.") and path != "optimizer.optimizer" for path in changes)
     return remembered(changed) if edited else changed
+
+
+def _list_names(value: Any) -> tuple[str, ...]:
+    return tuple(name for name in LISTS_OF_A_PACK if isinstance(value, list) and name in value)
+
+
+def _with_lists_of(
+    now: TrainConfig, opened: TrainConfig, *, names: Iterable[str] = LISTS_OF_A_PACK, always: bool = False
+) -> TrainConfig:
+    """Settings that were opened, with the current concepts and samples where they have none (``always``: in any case)."""
+    kept = [name for name in names if getattr(now, name) and (always or not getattr(opened, name))]
+    files = {LIST_FILES[name]: getattr(now, LIST_FILES[name]) for name in kept}
+    return opened.model_copy(update={**{name: getattr(now, name) for name in kept}, **files})
 
 
 def _without_secrets(config: TrainConfig) -> TrainConfig:

@@ -331,3 +331,46 @@ def test_a_protected_panel_can_be_left(visitor: Visitor, tmp_path: Path) -> None
         expect(page.get_by_label("Password")).to_be_visible()
     finally:
         locked.stop()
+
+
+def test_a_preset_keeps_concepts_and_samples_and_undo_crosses_it_and_a_reload(visitor: Visitor, panel: Panel) -> None:
+    """Opening, importing and resetting are changes like any other: one undo each, also after a reload, and others' edits stay."""
+    panel.change(concepts=[{"name": "dog", "path": "/images/dog"}], samples=[{"prompt": "my own prompt"}])
+    page = visitor.open()
+    group(page, "optimization")
+    field(page, "epochs").fill("7")
+    field(page, "epochs").press("Tab")
+    expect(page.locator("[data-row=epochs]")).to_have_class("og-row changed")
+    before = panel.get("api/config/current")
+    page.locator("#og-config").click()
+    page.locator('[data-preset="SDXL/LoRA 12 GB"]').click()
+    page.get_by_role("button", name="Open", exact=True).click()
+    expect(page.locator("#og-config")).to_contain_text("SDXL/LoRA 12 GB")
+
+    def lists() -> tuple[list[str], list[str]]:
+        config = panel.get("api/config/current")["config"]
+        return [each["name"] for each in config["concepts"]], [each["prompt"] for each in config["samples"]]
+
+    assert lists() == (["dog"], ["my own prompt"])
+    undo = page.get_by_role("button", name="Undo", exact=True)
+    expect(undo).to_have_attribute("title", "Undo: opened “SDXL/LoRA 12 GB”")
+    file = panel.folder / "theirs.json"
+    file.write_text('{"epochs": 9, "model_type": "FLUX_DEV_1"}')
+    page.get_by_label("Settings file").set_input_files(file)
+    group(page, "optimization")
+    expect(field(page, "epochs")).to_have_value("9")
+    page.get_by_role("button", name="Reset", exact=True).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Reset").click()
+    assert lists() == (["dog"], ["my own prompt"])
+    page.reload()
+    panel.change(debug_dir="theirs")
+    for _ in range(3):
+        revision = panel.get("api/config/current")["revision"]
+        undo.click()
+        page.wait_for_function(
+            "(old) => window.fetch && fetch('api/config/current').then((a) => a.json()).then((b) => b.revision > old)",
+            arg=revision,
+        )
+    after = panel.get("api/config/current")
+    assert after["name"] == before["name"]
+    assert after["config"] == before["config"] | {"debug_dir": "theirs"}

@@ -24,9 +24,14 @@ class ApiError extends Error {
   }
 }
 
+// Undo takes back what this browser changed, also after a reload or in another tab.
+const CLIENT = 'og-client';
+const client = localStorage.getItem(CLIENT) || Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+localStorage.setItem(CLIENT, client);
+
 /** A call to the REST interface; the parsed answer, or an ApiError (status 0 when nobody answered). */
 export async function api(method, path, body, { raw = false } = {}) {
-  const options = { method, credentials: 'same-origin', headers: { Accept: 'application/json' } };
+  const options = { method, credentials: 'same-origin', headers: { Accept: 'application/json', 'X-Client': client } };
   if (body !== undefined) {
     options.body = raw ? body : JSON.stringify(body);
     options.headers['Content-Type'] = 'application/json';

@@ -28,7 +28,6 @@ export function openRaw(settings) {
     if (!Object.keys(changes).length) { dialog.close(); return; }
     try {
       const answer = await api('PATCH', 'api/config/current', { revision, changes });
-      settings.made(Object.fromEntries(Object.keys(changes).map((key) => [key, before[key] ?? null])), changes);
       await settings.take(answer);
       dialog.close();
       toast('The settings are changed.');

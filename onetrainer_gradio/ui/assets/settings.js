@@ -88,7 +88,6 @@ export function textOf(value) {
 // the secrets that the panel keeps; the others have no place in the settings
 const KEPT_SECRETS = ['secrets.huggingface_token'];
 const MOST_VALUES = 4;
-const MOST_UNDO = 200;
 
 /** Ask for schema and settings: at the start of the page, while Gradio is still building it. */
 export const ask = () => Promise.all([api('GET', 'api/config/schema'), api('GET', 'api/config/current')]);
@@ -104,8 +103,6 @@ export class Settings {
     this.listeners = new Set();
     this.busy = false;
     this.checkTimer = 0;
-    this.past = [];
-    this.future = [];
     // what marks compare with: a source as the server names it; empty for what was opened
     this.against = localStorage.getItem(AGAINST) || '';
     this.againstTitle = '';
@@ -362,26 +359,31 @@ export class Settings {
     return by && this.value(by) !== 'custom' && !same(value, this.value(path)) ? { [by]: 'custom' } : {};
   }
 
-  /** Take the last own edit back (`from` "undo"), or make it again ("redo"). */
-  again(from) {
-    const step = (from === 'undo' ? this.past : this.future).pop();
-    if (step) this.editTogether(from === 'undo' ? step.before : step.after, from);
-    this.tell('steps');
+  /** The place of the value that was typed last and refused, if any: it is no change yet, so undo drops it first. */
+  refused() {
+    return [...this.drafts].reverse().find(([, draft]) => draft.state === 'refused')?.[0];
   }
 
-  /** Remember a change that was made here, to take it back. */
-  made(before, after, from = '') {
-    (from === 'undo' ? this.future : this.past).push(from === 'undo' ? { before: after, after: before } : { before, after });
-    if (from !== 'undo' && from !== 'redo') this.future = [];
-    if (this.past.length > MOST_UNDO) this.past.shift();
+  /** Undo the last change of this browser, or redo it (`what`): the server knows them, an opened preset included. */
+  async again(what) {
+    const typed = what === 'undo' && this.refused();
+    if (typed) { this.forget(typed); return null; }
+    await this.sending; // an edit that was just made comes first
+    const change = this.document[what];
+    if (!change) return null;
+    try {
+      await this.take(await api('POST', `api/config/${what}`, { revision: this.document.revision }));
+      return change;
+    } catch (error) {
+      if (error.status === 409) await this.refresh();
+      this.tell('refused', error.message);
+      return null;
+    }
   }
 
   /** The usual values for the chosen optimizer. */
   async usualOptimizer() {
-    const before = { optimizer: this.value('optimizer') };
     await this.take(await api('POST', 'api/config/optimizer/usual', { revision: this.document.revision }));
-    this.made(before, { optimizer: this.value('optimizer') });
-    this.tell('steps');
   }
 
   forget(path) {
@@ -391,8 +393,12 @@ export class Settings {
   }
 
   /** Send what waits, one edit after the other. */
-  async send() {
-    if (this.busy) return;
+  send() {
+    if (!this.busy) this.sending = this.sendAll();
+    return this.sending;
+  }
+
+  async sendAll() {
     this.busy = true;
     try {
       for (;;) {
@@ -406,10 +412,8 @@ export class Settings {
 
   async sendOne(path, draft) {
     const changes = { [path]: draft.value, ...draft.also };
-    const before = Object.fromEntries(Object.keys(changes).map((place) => [place, this.value(place) ?? null]));
     try {
       const answer = await api('PATCH', 'api/config/current', { revision: this.document.revision, changes });
-      this.made(before, changes, draft.from);
       // what was typed meanwhile in the same field is newer
       if (this.drafts.get(path) === draft) this.drafts.delete(path);
       this.keep();
@@ -457,8 +461,6 @@ export class Settings {
   async whole(method, path, body, options) {
     const answer = await api(method, path, body, options);
     this.drafts.clear();
-    this.past = [];
-    this.future = [];
     this.keep();
     await this.take(answer);
     return answer;

@@ -10,8 +10,8 @@ export function toolbar(settings) {
   const pick = el('button', { type: 'button', id: 'og-config', class: 'og-button', 'aria-haspopup': 'dialog', onclick: browse }, icon('file'), el('span', { class: 'og-sr', text: 'Open a preset or saved configuration, now: ' }), name_, icon('down'));
   const changes = el('span', { class: 'og-muted og-small', role: 'status' });
   const file = el('input', { type: 'file', accept: '.json,application/json', hidden: true, 'aria-label': 'Settings file', onchange: () => importFile(file.files[0]) });
-  const undo = button('', { icon: 'undo', title: 'Undo', kind: 'small quiet', onclick: () => settings.again('undo') });
-  const redo = button('', { icon: 'redo', title: 'Redo', kind: 'small quiet', onclick: () => settings.again('redo') });
+  const undo = button('', { icon: 'undo', title: 'Undo', kind: 'small quiet', onclick: () => again('undo') });
+  const redo = button('', { icon: 'redo', title: 'Redo', kind: 'small quiet', onclick: () => again('redo') });
   const saveButton = button('Save', { kind: 'small', onclick: () => save(settings.document.name) });
   const removeButton = button('', { icon: 'trash', title: 'Delete this saved configuration', kind: 'small quiet', onclick: remove });
   let items = [];
@@ -32,9 +32,25 @@ export function toolbar(settings) {
     say(name_, settings.document.name || 'Open a preset …');
     say(changes, count ? `${count} ${settings.against ? 'differ' : 'changed'}` : current() ? 'unchanged' : '');
     saveButton.disabled = current()?.kind !== 'saved' || !count;
-    undo.disabled = settings.past.length === 0;
-    redo.disabled = settings.future.length === 0;
+    step(undo, 'Undo', settings.document.undo, settings.refused());
+    step(redo, 'Redo', settings.document.redo);
     show(removeButton, current()?.kind === 'saved');
+  }
+
+  /** Which change a step is about, for people. */
+  function changeOf({ kind, of, name, paths = [] }) {
+    if (kind === 'reset') return `reset to “${name || 'the defaults'}”`;
+    if (kind === 'open') return of === 'document' ? 'all settings' : `${of === 'import' ? 'imported' : 'opened'} “${name || 'a file'}”`;
+    const labels = [...new Set(paths.map((path) => settings.labelOf(settings.rowOf(path)?.path || path)))];
+    return labels.length > 2 ? `${labels[0]} and ${labels.length - 1} more` : labels.join(', ');
+  }
+  function step(node, word, change, typed) {
+    node.disabled = !change && !typed;
+    node.title = typed ? `${word}: ${settings.labelOf(typed)}` : change ? `${word}: ${changeOf(change)}` : word;
+  }
+  async function again(what) {
+    const change = await settings.again(what);
+    if (change && change.kind !== 'edit') toast(`${what === 'undo' ? 'Undone' : 'Done again'}: ${changeOf(change)}.`);
   }
 
   async function attempt(action, done) {
@@ -82,10 +98,9 @@ export function toolbar(settings) {
     await attempt(() => settings.whole('POST', 'api/config/import', text, { raw: true }), `Imported ${chosen.name}.`);
   }
   async function reset() {
-    const name = current() ? settings.document.name : '';
-    if (!await confirmed('Reset all settings?', `Everything goes back to ${name ? `“${name}”` : 'the defaults'}.`, 'Reset')) return;
-    await attempt(() => (name ? settings.whole('GET', loadPath(name))
-      : settings.whole('PUT', 'api/config/current', { config: { model_type: settings.value('model_type'), training_method: settings.value('training_method') }, name: null })));
+    const { name, revision } = settings.document;
+    if (!await confirmed('Reset all settings?', `Everything goes back to ${name ? `“${name}”` : 'what was opened'}. Undo brings it back.`, 'Reset')) return;
+    await attempt(() => settings.whole('POST', 'api/config/reset', { revision }));
   }
   async function remove() {
     const { name } = settings.document;
@@ -93,7 +108,7 @@ export function toolbar(settings) {
     await attempt(() => api('DELETE', `api/config/${encodeURIComponent(name)}`), `Deleted ${name}.`);
   }
 
-  settings.listeners.add((what) => { if (what === 'document' || what === 'steps') state(); });
+  settings.listeners.add((what) => { if (what === 'document' || what === 'draft') state(); });
   on('connected', fill);
   state();
   fill();
