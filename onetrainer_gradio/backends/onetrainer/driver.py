@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio import __version__
+from onetrainer_gradio import __version__, process_birth
 from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.backends.hardware import hardware
 from onetrainer_gradio.backends.onetrainer.bridge import Bridge, import_error
@@ -57,6 +57,7 @@ _BEFORE_TRAINING = frozenset({"queued", "starting", "loading"})
 # After these nobody knows what state a graphics card's driver is in.
 _DRIVER = re.compile(r"\b(CUDA|cuDNN|cuBLAS|NCCL|HIP|XPU|MPS)\b", re.IGNORECASE)
 _ERROR_OUTPUT = 2
+_MOVED_ASIDE = re.compile(r"\.unfinished-(?P<pid>[0-9]{1,18})-old-(?P<name>.+)", re.DOTALL)
 _WRITING = frozenset({"backing_up", "saving"})
 # Of these the bridge sends no event; they are written here.
 _NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(CompanionStarted)})
@@ -90,6 +91,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     warm = WARM.get()
     mark = (python, checkout.folder, state_of_modules(checkout.folder), token)
     with claimed(folders, f"OneTrainer in {checkout.folder}") as descriptors:
+        put_back_replaced(Path(config.output_model_destination))
         kept = warm.take(mark) if warm is not None else None
         bridge = kept if isinstance(kept, Bridge) else Bridge(python, checkout.folder, token=token)
         emit(CompanionStarted(pid=bridge.pid, role=NAME))
@@ -108,6 +110,24 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
                 warm.keep(mark, bridge)
             else:
                 bridge.close(patience_s=LET_GO_S if session.unharmed else 0.0)
+
+
+def put_back_replaced(destination: Path) -> None:
+    """Settle what a OneTrainer that was killed during its final save had moved aside; see ``move_linked_aside`` of the bridge.
+
+    Another hard link has the bytes, so a file goes back only if nothing is at its place.
+    """
+    model = [Path(folder) for folder, _, _ in os.walk(destination)] if (destination / "model_index.json").is_file() else []
+    for folder in (destination.parent, *model):
+        for path in folder.glob(".unfinished-*-old-*"):
+            found = _MOVED_ASIDE.fullmatch(path.name)
+            if found is None or process_birth.created(int(found["pid"])) or not path.is_file():
+                continue
+            with contextlib.suppress(OSError):
+                if os.path.lexists(folder / found["name"]):
+                    path.unlink()
+                else:
+                    path.rename(folder / found["name"])
 
 
 def chosen(options: RunOptions) -> Checkout:

@@ -745,3 +745,19 @@ def test_a_linked_output_file_is_not_written_into(tmp_path: Path, fails: bool) -
         assert target.read_bytes().startswith(b"weights of step")
     assert kept.read_bytes() == b"an earlier result"
     assert [path.name for path in target.parent.iterdir() if path.name.startswith(".unfinished")] == []
+
+
+def test_what_a_killed_onetrainer_had_moved_aside_goes_back(tmp_path: Path) -> None:
+    """The earlier result is at its place again, and nothing stays beside a newer one."""
+    target = tmp_path / "models" / "lora.safetensors"
+    target.parent.mkdir()
+    dead, alive = target.parent / f".unfinished-999999999-old-{target.name}", target.parent / ".unfinished-1-old-x"
+    for path in (dead, alive, target.parent / ".unfinished-old-y"):
+        path.write_bytes(b"earlier")
+    driver.put_back_replaced(target)
+    assert target.read_bytes() == b"earlier"
+    dead.write_bytes(b"earlier still")
+    driver.put_back_replaced(target)
+    assert target.read_bytes() == b"earlier"
+    assert sorted(path.name for path in target.parent.iterdir()) == [alive.name, ".unfinished-old-y", target.name]
+    driver.put_back_replaced(tmp_path / "nowhere" / "model")
