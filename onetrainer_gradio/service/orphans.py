@@ -6,6 +6,7 @@ on from, though one lies there.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,8 +35,13 @@ def written_since(run_folder: Path, since: float) -> Iterator[BackupMade | Model
         return
     yield backup
     model = Path(str(config.get("output_model_destination", "")))
-    if model.name and model.exists() and model.stat().st_mtime >= since:
+    if model.name and model.exists() and model.stat().st_mtime >= since and not _half_written(model):
         yield ModelSaved(path=str(model), final=True, global_step=backup.global_step, bytes=_size(model))
+
+
+def _half_written(model: Path) -> bool:
+    """Return whether a save was killed: the file that it replaces is still aside (``move_linked_aside`` of the bridge)."""
+    return any(model.parent.glob(f".unfinished-*-old-{glob.escape(model.name)}"))
 
 
 def _newest_backup(folder: Path, since: float) -> BackupMade | None:

@@ -59,6 +59,15 @@ def test_what_was_there_before_is_not_told_again(run_folder: Path) -> None:
     assert [type(event) for event in written_since(run_folder, time.time() - 1)] == [BackupMade]
 
 
+def test_a_half_written_model_is_no_final_model(run_folder: Path) -> None:
+    """OneTrainer was killed while it wrote: the earlier file is still aside."""
+    now = time.time()
+    back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, now)
+    (run_folder / "lora.safetensors").write_bytes(b"123")
+    (run_folder / ".unfinished-123-old-lora.safetensors").write_bytes(b"earlier")
+    assert [type(event) for event in written_since(run_folder, now - 1)] == [BackupMade]
+
+
 @pytest.mark.parametrize("damage", ["no workspace", "no backups", "half a backup", "no configuration"])
 def test_nothing_is_made_up(run_folder: Path, damage: str) -> None:
     """Where something is missing nothing is told, and nothing is raised."""
