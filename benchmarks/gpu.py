@@ -81,6 +81,7 @@ def measure(
     events, planned_at = [], []
     gc.collect()
     if device != "cpu":
+        torch.empty(1, device=device)  # the counters are there once the device is in use
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     began = time.perf_counter()

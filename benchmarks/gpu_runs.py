@@ -134,7 +134,7 @@ def configuration(
         "epochs": 2,
         "dataloader_threads": 2,
         "clear_cache_before_training": False,
-        "layer_filter": "attentions",
+        "layer_filter": "" if full else "attentions",
         "concepts": [{"__version": 2, "name": "gradients", "path": str(images), "seed": 1}],
         "samples": [],
         "sample_after_unit": "NEVER",

@@ -98,7 +98,9 @@ def configured(device: str, subjects: Callable[[str], Subject], tmp_path: Path) 
 
     def make(model: str = "demo", *, method: str = "LORA", dtype: str = "FLOAT_32", **changes: Any) -> TrainConfig:
         subject = subjects(model)
-        changes = {"resolution": str(subject.resolution), **changes}
+        # a full fine-tune at full size fits 24 GB with one image a step
+        batch = 1 if (model, method) == ("sd15", "FINE_TUNE") else 2
+        changes = {"resolution": str(subject.resolution), "batch_size": batch, **changes}
         return configuration(tmp_path, subject.model, subject.images, method=method, dtype=dtype, device=device, **changes)
 
     return make
@@ -138,7 +140,10 @@ class Meter:
 
     def used(self) -> int:
         """Bytes in use."""
-        return int(self.reader.read()[0]["memory_used"])
+        gpus = self.reader.read()
+        if not gpus or gpus[0]["memory_used"] is None:
+            pytest.skip("the driver does not report the memory in use of this GPU (NVML is missing or not permitted)")
+        return int(gpus[0]["memory_used"])
 
 
 class NvmlError(Exception):

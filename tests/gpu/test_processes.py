@@ -117,6 +117,7 @@ def test_the_system_tab_shows_the_readings_of_the_device(device, service):
     with TestClient(create_api(service, Access(AccessSettings())), base_url="http://127.0.0.1:7860") as client:
         answer = client.get("/api/system/resources").json()
         devices = client.get("/api/system/info").json()["devices"]
+    assert answer["now"]["gpus"], "NVML reports no GPU"
     gpu = answer["now"]["gpus"][0]
     assert gpu["name"]
     assert 0 < gpu["memory_used"] <= gpu["memory_total"]
@@ -128,7 +129,8 @@ def test_the_system_tab_shows_the_readings_of_the_device(device, service):
     if device != "cpu":
         import torch
 
-        assert gpu["memory_total"] == pytest.approx(torch.cuda.get_device_properties(0).total_memory, rel=0.1)
+        # of a partitioned GPU (MIG) NVML reports the whole
+        assert gpu["memory_total"] >= 0.9 * torch.cuda.get_device_properties(0).total_memory
 
 
 def test_an_unknown_gpu_does_not_hide_the_others(reader):

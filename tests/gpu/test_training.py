@@ -26,12 +26,13 @@ def test_every_data_type_trains(device, configured, train, model, method):
     from safetensors.torch import load_file
 
     before = allocated(device)
+    steps = STEPS if device == "cpu" else 8  # the loss scaler of fp16 may skip the first
     first = {}
     for dtype in DTYPES:
-        config = configured(model, method=method, dtype=dtype)
-        recorder = train(config, max_steps=STEPS)
+        config = configured(model, method=method, dtype=dtype, epochs=steps)
+        recorder = train(config, max_steps=steps)
         losses = recorder.losses
-        assert len(losses) == STEPS
+        assert len(losses) == steps
         assert all(map(math.isfinite, losses)), (dtype, losses)
         first[dtype] = losses[0]
         (saved,) = recorder.of(ModelSaved)
