@@ -7,6 +7,7 @@ from typing import Any
 
 from onetrainer_gradio.config.catalogue import CATALOGUE, Entry, pattern, reader
 from onetrainer_gradio.config.enums import Name
+from onetrainer_gradio.config.setting import Setting
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.visibility import applies
 from onetrainer_gradio.config.walk import leaves
@@ -35,7 +36,9 @@ def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
 
     Choices count where the setting applies; numbers are held against their bounds everywhere.
     """
-    for leaf in leaves(config):
+    for leaf in leaves(config, _is_bounded):
+        if not callable(leaf.setting.choices) and _holds(leaf.setting, leaf.value):
+            continue
         entry = CATALOGUE[pattern(leaf.path)]
         if entry.offered and not _allowed(entry, leaf.path, leaf.value, config):
             expected = expectation(entry) or "a finite number"
@@ -43,12 +46,17 @@ def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
             yield Finding("error", leaf.path, message, leaf.value, expected, f"set {leaf.path} to {expected}")
 
 
-def _allowed(entry: Entry, path: str, value: Any, config: TrainConfig) -> bool:
-    setting = entry.setting
+def _is_bounded(setting: Setting, annotation: Any) -> bool:
+    """Choose what has fixed choices or bounds."""
+    return bool(setting.choices) or any(getattr(setting, name) is not None for name in _BOUNDS)
+
+
+def _holds(setting: Setting, value: Any) -> bool:
+    """Whether a value is within its declaration, whatever the other settings are."""
     if value is None or (isinstance(value, Name) and not value.known):
         return True  # whether a name of a newer OneTrainer will do is not a question of bounds
-    if entry.fixed_choices:
-        return str(value) in entry.fixed_choices or not applies(entry.conditions, reader(config, path))
+    if setting.choices and isinstance(setting.choices, tuple):
+        return str(value) in setting.choices
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return True
     for name, (_, holds) in _BOUNDS.items():
@@ -56,3 +64,10 @@ def _allowed(entry: Entry, path: str, value: Any, config: TrainConfig) -> bool:
         if bound is not None and not holds(value, bound):
             return False
     return True
+
+
+def _allowed(entry: Entry, path: str, value: Any, config: TrainConfig) -> bool:
+    """Whether a value is allowed: choices count where the setting applies."""
+    if _holds(entry.setting, value):
+        return True
+    return bool(entry.fixed_choices) and not applies(entry.conditions, reader(config, path))

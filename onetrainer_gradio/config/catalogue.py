@@ -177,7 +177,8 @@ def in_form_order(prefix: str = "") -> Iterator[Entry]:
 @lru_cache(maxsize=8192)
 def pattern(path: str) -> str:
     """The path with ``[]`` for the numbers of elements, as the catalogue has it: concepts.0.path -> concepts[].path."""
-    return re.sub(r"\.\d+(?=\.|$)", "[]", path)
+    first, *others = path.split(".")
+    return first + "".join("[]" if part.isdecimal() else f".{part}" for part in others)
 
 
 def reason(path: str) -> str:

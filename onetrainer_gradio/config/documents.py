@@ -23,7 +23,7 @@ from onetrainer_gradio.config.retired import without_retired
 from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.config.suggestions import nearest_name
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.config.walk import Leaf, leaves, shapes_of, without_none
+from onetrainer_gradio.config.walk import Leaf, is_name, leaves, shapes_of, without_none
 from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Finding
 
 VERSION_KEY = "__version"
@@ -85,7 +85,7 @@ def read_over(base: TrainConfig, document: dict[str, Any]) -> tuple[TrainConfig,
     document, findings = in_present_version(document)
     findings.extend(_few(_unknown_keys(TrainConfig, document, ""), _unknown_key, "keys are no known settings"))
     config = validated(TrainConfig, _overlay(base, document))
-    strange = (leaf for leaf in leaves(config) if isinstance(leaf.value, Name) and not leaf.value.known)
+    strange = (leaf for leaf in leaves(config, is_name) if isinstance(leaf.value, Name) and not leaf.value.known)
     findings.extend(_few(strange, _unknown_name, "names are not known here"))
     if config.secrets.huggingface_token:
         findings.append(_TOKEN_NOT_KEPT)

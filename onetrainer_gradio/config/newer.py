@@ -18,7 +18,7 @@ from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import Name
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.visibility import METHOD, MODEL_TYPE
-from onetrainer_gradio.config.walk import Leaf, leaves, without_none
+from onetrainer_gradio.config.walk import Leaf, is_name, leaves, without_none
 from onetrainer_gradio.errors import Finding
 
 Kind = Literal["boolean", "integer", "number", "string", "array", "object"]
@@ -227,7 +227,7 @@ def _refuse(name: str) -> None:
 
 def newer_names(config: TrainConfig) -> Iterator[Leaf]:
     """The values of a configuration that this release does not know: names of a newer OneTrainer, or mistakes."""
-    return (leaf for leaf in leaves(config) if isinstance(leaf.value, Name) and not leaf.value.known)
+    return (leaf for leaf in leaves(config, is_name) if isinstance(leaf.value, Name) and not leaf.value.known)
 
 
 def unknown_name(leaf: Leaf) -> Finding:

@@ -54,9 +54,14 @@ def misplaced(config: TrainConfig, base_folder: Path, panel_folder: Path | None 
                 yield _in_concept(folder, concept, base_folder, paths, concepts)
                 break
     for folder in written:
+        harmless: set[Path] = set()  # many concepts may share a folder
         for concept in concepts:
+            if concept.real in harmless:
+                continue
             if (finding := _concept_in(folder, concept, paths)) is not None:
                 yield finding
+            else:
+                harmless.add(concept.real)
     if by_name and config.latent_caching and config.clear_cache_before_training:
         yield from _cleared(config, base_folder)
 

@@ -15,6 +15,7 @@ class RealPaths:
 
     def __init__(self) -> None:
         self._real: dict[str, str] = {}
+        self._resolved: dict[Path, Path] = {}
         self._keys: dict[str, frozenset[_Key]] = {}
         self._above: dict[str, frozenset[_Key]] = {}
 
@@ -24,6 +25,12 @@ class RealPaths:
         :raises OSError: if the links go in a circle.
         :raises ValueError: if it holds what no path can hold.
         """
+        known = self._resolved.get(path)
+        if known is None:
+            known = self._resolved[path] = self._of(path)
+        return known
+
+    def _of(self, path: Path) -> Path:
         text = os.path.abspath(path)
         parent, name = os.path.split(text)
         if not name:
@@ -56,12 +63,11 @@ class RealPaths:
         return known
 
     def _ancestors(self, path: str) -> frozenset[_Key]:
-        parent = os.path.dirname(path)
-        if parent == path:
-            return frozenset()
-        known = self._above.get(parent)
+        known = self._above.get(path)
         if known is None:
-            known = self._above[parent] = self._names(parent) | self._ancestors(parent)
+            parent = os.path.dirname(path)
+            known = frozenset[_Key]() if parent == path else self._names(parent) | self._ancestors(parent)
+            self._above[path] = known
         return known
 
 

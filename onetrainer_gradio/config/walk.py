@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from functools import cache
 from types import UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin
@@ -93,21 +94,53 @@ def _value_class(annotation: Any) -> type[Settings] | None:
     return settings_class(get_args(bare)[1]) if get_origin(bare) is dict else None
 
 
-def leaves(config: Settings) -> Iterator[Leaf]:
-    """Every value below ``config``."""
+Wanted = Callable[[Setting, Any], bool]
+"""Chooses leaves by declaration and annotation; a function of a module, since what it chooses of a class is remembered."""
+
+
+def is_name(setting: Setting, annotation: Any) -> bool:
+    """Choose what holds one of a list of names."""
+    bare = without_none(annotation)
+    return not isinstance(bare, type) or issubclass(bare, Enum)
+
+
+def is_path(setting: Setting, annotation: Any) -> bool:
+    """Choose what holds a path."""
+    return bool(setting.path)
+
+
+def _is_any(setting: Setting, annotation: Any) -> bool:
+    return True
+
+
+def leaves(config: Settings, wanted: Wanted = _is_any) -> Iterator[Leaf]:
+    """Yield every value below ``config`` that is ``wanted``.
+
+    With a choice, the objects of long lists are visited only where their class has something that is wanted.
+    """
     found: list[Leaf] = []
-    _collect(config, "", found)
+    _collect(config, "", wanted, found)
     return iter(found)
 
 
-def _collect(config: Settings, prefix: str, found: list[Leaf]) -> None:
-    for name, shape in shapes_of(type(config)).items():
-        path = f"{prefix}{name}"
+def _collect(config: Settings, prefix: str, wanted: Wanted, found: list[Leaf]) -> None:
+    for name, shape in _chosen(type(config), wanted):
         value = getattr(config, name)
         if shape.nested and value is not None:
-            _collect(value, f"{path}.", found)
+            _collect(value, f"{prefix}{name}.", wanted, found)
         elif shape.element and value is not None:
             for index, element in enumerate(value):
-                _collect(element, f"{path}.{index}.", found)
-        else:
-            found.append(Leaf(path, value, shape.setting, shape.annotation))
+                _collect(element, f"{prefix}{name}.{index}.", wanted, found)
+        elif wanted(shape.setting, shape.annotation):
+            found.append(Leaf(f"{prefix}{name}", value, shape.setting, shape.annotation))
+
+
+@cache
+def _chosen(kind: type[Settings], wanted: Wanted) -> tuple[tuple[str, Shape], ...]:
+    """The fields of a class that are wanted, or hold something that is."""
+    return tuple(
+        (name, shape)
+        for name, shape in shapes_of(kind).items()
+        if wanted(shape.setting, shape.annotation)
+        or any(inside is not None and _chosen(inside, wanted) for inside in (shape.nested, shape.element))
+    )

@@ -815,3 +815,22 @@ def test_the_check_is_quick(place):
         check(config, base_folder=place, machine=CPU)
     assert (time.perf_counter() - started) / 5 < 0.5
     assert len(CHECKS) == len(set(CHECKS))
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_thousands_of_concepts_are_checked_soon(place):
+    """A folder is scanned once, and no check compares every concept with every other."""
+    concepts = [{"__version": 2, "name": f"c{at}", "path": "pictures", "seed": at} for at in range(8000)]
+    config = config_with({"concepts": concepts})
+    started = time.monotonic()
+    assert check(config, base_folder=place, machine=CPU, reader=PictureReader(limit_s=60)) == ()
+    assert time.monotonic() - started < 10
+
+
+def test_concepts_on_one_folder_count_as_one_each(place):
+    """What is known of the folder is shared; balance and resolution are each concept's own."""
+    two = [{"__version": 2, "name": name, "path": "pictures", "seed": 1} for name in "ab"]
+    assert told(place, {"concepts": two, "batch_size": 8}) == set()
+    two[1]["image"] = {"enable_resolution_override": True, "resolution_override": "256"}
+    assert ("bucket-empty", "error", "batch_size") in told(place, {"concepts": two, "batch_size": 8})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
@@ -13,10 +14,12 @@ from onetrainer_gradio.config.check.resolution import too_small
 from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.dataset.buckets import parse_resolution
 from onetrainer_gradio.config.dataset.captions import Text, UnreadableTextError, read_text
-from onetrainer_gradio.config.dataset.files import PICTURE_SUFFIXES, has_folders, is_inside, shown
+from onetrainer_gradio.config.dataset.files import PICTURE_SUFFIXES, Skipped, has_folders, is_inside, shown
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
 from onetrainer_gradio.config.resolve import names_a_data_set
 from onetrainer_gradio.errors import Finding
+
+_File = TypeVar("_File")
 
 _RANDOM_LOOKS = ("flip", "rotate", "brightness", "contrast", "saturation", "hue")
 _RANDOM_WORDS = {
@@ -39,9 +42,26 @@ def _first(files: Sequence[Path]) -> str:
     return shown(files[0].name) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    return "; ".join(names[:_MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
+def _listed(files: Sequence[_File], name: Callable[[_File], str]) -> str:
+    """The names of the first files, and the number of the others."""
+    more = len(files) - _MOST_NAMES
+    return "; ".join(map(name, files[:_MOST_NAMES])) + (f"; and {more} more" if more > 0 else "")
+
+
+def _short(file: Path) -> str:
+    return shown(file.name)
+
+
+def _full(file: Skipped) -> str:
+    return shown(file.path)
+
+
+def _with_reason(file: tuple[Path, str] | Skipped) -> str:
+    return f"{shown(file[0].name)} ({file[1]})"
+
+
+def _with_text(file: tuple[Path, Text]) -> str:
+    return f"{shown(file[0].name)} ({file[1].encoding}: “{_excerpt(file[1])}”)"
 
 
 def something_to_learn(plan: Plan) -> Iterator[Finding]:
@@ -70,7 +90,7 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 expected="a folder with pictures",
                 change="choose the folder",
             )
-        elif names_a_data_set(value.replace("\0", ""), plan.base_folder):
+        elif not plan.is_folder(value) and names_a_data_set(value.replace("\0", ""), plan.base_folder):
             message = (
                 f"{name}: there is no folder {value}; it is taken for a data set of that name on the hub, which OneTrainer "
                 "fetches and the built-in engine does not"
@@ -78,7 +98,7 @@ def folders(plan: Plan) -> Iterator[Finding]:
             expected = "a folder on this machine, unless a data set of the hub is meant"
             change = "correct the path if a folder is meant"
             yield found("concept-on-hub", path, message, value=value, expected=expected, change=change)
-        elif not os.path.isdir(place):
+        elif not plan.is_folder(value):
             message = f"{name}: there is no folder {value}"
             yield found("concept-folder", path, message, value=value, expected="an existing folder", change="correct the path")
         elif not plan.machine.allowed(place, os.R_OK | os.X_OK):
@@ -104,11 +124,11 @@ def broken_pictures(plan: Plan) -> Iterator[Finding]:
     for index, concept in plan.concepts:
         read = plan.sizes.get(index)
         if read and read.broken:
-            names = [f"{shown(file.name)} ({reason})" for file, reason in read.broken]
+            listed = _listed(read.broken, _with_reason)
             yield found(
                 "picture-broken",
                 f"concepts.{index}.path",
-                f"{_name(index, concept)}: {len(names)} files can't be read as images and would be skipped: {_listed(names)}",
+                f"{_name(index, concept)}: {len(read.broken)} files can't be read as images and would be skipped: {listed}",
                 value=concept.path,
                 expected="files that hold pictures",
                 change="remove the broken files or put whole ones in their place",
@@ -119,14 +139,14 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
     """Files that aren't used, each with the reason; a link out of the allowed folders is an error."""
     for index, concept in plan.concepts:
         skipped = plan.folders[index].skipped if index in plan.folders else ()
-        outside = [shown(file.path) for file in skipped if file.outside]
-        others = [f"{shown(file.path.name)} ({file.reason})" for file in skipped if not file.outside]
+        outside = [file for file in skipped if file.outside]
+        others = [file for file in skipped if not file.outside]
         path, name = f"concepts.{index}.path", _name(index, concept)
         if outside:
             yield found(
                 "link-outside",
                 path,
-                f"{name}: {len(outside)} links lead outside the allowed folders: {_listed(outside)}",
+                f"{name}: {len(outside)} links lead outside the allowed folders: {_listed(outside, _full)}",
                 value=concept.path,
                 expected="links inside " + ", ".join(str(root) for root in plan.roots),
                 change="Copy the files instead of linking them, or start the panel with --allow FOLDER.",
@@ -135,7 +155,7 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "files-skipped",
                 path,
-                f"{name}: {len(others)} files or folders can't be used and are skipped: {_listed(others)}",
+                f"{name}: {len(others)} files or folders can't be used and are skipped: {_listed(others, _with_reason)}",
                 value=concept.path,
                 expected="files that can be read",
                 change="Repair or remove them.",
@@ -153,7 +173,7 @@ def other_formats(plan: Plan) -> Iterator[Finding]:
                 "formats-skipped",
                 f"concepts.{index}.path",
                 f"{_name(index, concept)}: {len(files)} files have a format that isn't trained and are skipped ({listed}): "
-                f"{_listed([shown(file.name) for file in files])}",
+                f"{_listed(files, _short)}",
                 value=concept.path,
                 expected=", ".join(sorted(PICTURE_SUFFIXES)),
                 change="Convert copies of the images with the button below, or remove them.",
@@ -241,22 +261,20 @@ def caption_encodings(plan: Plan) -> Iterator[Finding]:
             continue
         name = _name(index, concept)
         if unreadable:
-            names = [f"{shown(file.name)} ({reason})" for file, reason in unreadable]
             yield found(
                 "captions-unreadable",
                 path,
-                f"{name}: {len(names)} caption files can't be read: {_listed(names)}",
+                f"{name}: {len(unreadable)} caption files can't be read: {_listed(unreadable, _with_reason)}",
                 value=plan.at(path),
                 expected="text files",
                 change="Save the files as UTF-8 text, or remove them.",
             )
         if texts:
-            names = [f"{shown(file.name)} ({text.encoding}: “{_excerpt(text)}”)" for file, text in texts]
             yield found(
                 "captions-encoding",
                 path,
-                f"{name}: {len(names)} caption files aren't UTF-8. The built-in engine trains them as shown here, and OneTrainer "
-                f"can't read them: {_listed(names)}",
+                f"{name}: {len(texts)} caption files aren't UTF-8. The built-in engine trains them as shown here, and OneTrainer "
+                f"can't read them: {_listed(texts, _with_text)}",
                 value=plan.at(path),
                 expected="UTF-8 text",
                 change="Convert them to UTF-8 with the button below. The originals are kept next to them.",
@@ -275,23 +293,6 @@ def _read(file: Path) -> Text | str:
         return str(error)
     except OSError as error:
         return error.strerror or str(error)
-
-
-def special_tags(plan: Plan) -> Iterator[Finding]:
-    """Special tags may be in a file, which then has to be inside the allowed folders."""
-    for index, concept in plan.concepts:
-        value = concept.text.tag_dropout_special_tags
-        if not value.endswith((".txt", ".csv")) or not os.path.isfile(plan.path(value)):
-            continue
-        if not is_inside(plan.path(value), plan.roots):
-            yield found(
-                "path-outside",
-                f"concepts.{index}.text.tag_dropout_special_tags",
-                f"{_name(index, concept)}: the file of special tags is outside the allowed folders: {value}",
-                value=value,
-                expected="a path inside " + ", ".join(str(root) for root in plan.roots),
-                change="Choose another file, or start the panel with --allow FOLDER.",
-            )
 
 
 def prior_prediction(plan: Plan) -> Iterator[Finding]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from onetrainer_gradio.config import placement
-from onetrainer_gradio.config.catalogue import pattern
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.concept import ConceptTextConfig
 from onetrainer_gradio.config.machine import existing_ancestor
 from onetrainer_gradio.config.resolve import holdable
-from onetrainer_gradio.config.walk import Leaf
+from onetrainer_gradio.config.setting import Setting, declared
+from onetrainer_gradio.config.walk import leaves
 from onetrainer_gradio.errors import Finding
+
+_SPECIAL_TAGS = declared(ConceptTextConfig.model_fields["tag_dropout_special_tags"]).label
 
 
 def _written(plan: Plan) -> Iterator[str]:
@@ -61,8 +65,8 @@ def misplaced(plan: Plan) -> Iterator[Finding]:
 
 def characters(plan: Plan) -> Iterator[Finding]:
     """Characters that cannot be seen end up in paths by copying; a wide blank in the name of a folder that is there is meant."""
-    for leaf in plan.leaves:
-        if leaf.setting.path and isinstance(leaf.value, str) and not leaf.value.isprintable() and _misspelt(plan, leaf.value):
+    for leaf in plan.paths:
+        if isinstance(leaf.value, str) and not leaf.value.isprintable() and _misspelt(plan, leaf.value):
             yield found(
                 "path-characters",
                 leaf.path,
@@ -84,9 +88,10 @@ def inside_roots(plan: Plan) -> Iterator[Finding]:
     """Nothing is read or written outside of the allowed folders."""
     if not plan.roots:
         return
-    for leaf in plan.leaves:
+    tags = (leaf for leaf in leaves(plan.config, _holds_tags) if leaf.value.endswith((".txt", ".csv")))
+    for leaf in (*plan.paths, *tags):
         # The name of a hub repository is held against the folders too: it is a path when a link of that name is there.
-        if (leaf.setting.path or _names_tags(leaf)) and leaf.value and not _inside(plan, leaf.value):
+        if leaf.value and not _inside(plan, leaf.value):
             yield found(
                 "path-outside",
                 leaf.path,
@@ -97,9 +102,9 @@ def inside_roots(plan: Plan) -> Iterator[Finding]:
             )
 
 
-def _names_tags(leaf: Leaf) -> bool:
-    """Whether special tags are given as the path of a file."""
-    return pattern(leaf.path) == "concepts[].text.tag_dropout_special_tags" and leaf.value.endswith((".txt", ".csv"))
+def _holds_tags(setting: Setting, annotation: Any) -> bool:
+    """Choose the special tags, which may be given as the path of a file."""
+    return setting.label == _SPECIAL_TAGS
 
 
 def _inside(plan: Plan, value: str) -> bool:

@@ -22,7 +22,7 @@ from onetrainer_gradio.config.models import MODELS, UNFAMILIAR, ModelFacts
 from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.config.setting import declared
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.config.walk import Leaf, leaves
+from onetrainer_gradio.config.walk import Leaf, is_path, leaves
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,25 @@ class Plan:
 
     def path(self, value: str) -> Path:
         """A path of the configuration made absolute; characters that no path can hold are another finding."""
-        return absolute(value, self.base_folder)
+        known = self._absolute.get(value)
+        if known is None:
+            known = self._absolute[value] = absolute(value, self.base_folder)
+        return known
+
+    def is_folder(self, value: str) -> bool:
+        """Whether a path of the configuration is a folder; asked of the file system once."""
+        known = self._is_folder.get(value)
+        if known is None:
+            known = self._is_folder[value] = os.path.isdir(self.path(value))
+        return known
+
+    @cached_property
+    def _absolute(self) -> dict[str, Path]:
+        return {}
+
+    @cached_property
+    def _is_folder(self) -> dict[str, bool]:
+        return {}
 
     def at(self, path: str) -> Any:
         """The value at a dotted path."""
@@ -49,9 +67,9 @@ class Plan:
         return value
 
     @cached_property
-    def leaves(self) -> tuple[Leaf, ...]:
-        """Every value of the configuration with its path and declaration."""
-        return tuple(leaves(self.config))
+    def paths(self) -> tuple[Leaf, ...]:
+        """Every setting of the configuration that is a path, with its value and declaration."""
+        return tuple(leaves(self.config, is_path))
 
     @property
     def facts(self) -> ModelFacts:
@@ -134,7 +152,7 @@ class Plan:
         return {
             index: self.reader.look_into(self.path(concept.path), concept.include_subdirectories, videos=videos, roots=self.roots)
             for index, concept in self.concepts
-            if concept.path and os.path.isdir(self.path(concept.path))
+            if concept.path and self.is_folder(concept.path)
         }
 
     @cached_property
@@ -186,14 +204,24 @@ class Plan:
             several = resolution is not None and len(resolution.edges) > 1
             if resolution is None or several or not read.complete or len(read.sizes) < len(self.folders[index].items):
                 return None
-            shapes = [self._target(size, resolution) for size in read.sizes]
-            for shape, number in Counter(shapes).items():
+            shapes, each = self._shapes(read, resolution)
+            for shape, number in each.items():
                 counts[shape] += number * (wanted // len(shapes))
             counts.update(shapes[: wanted % len(shapes)])
         return counts
 
-    def _target(self, size: Size, resolution: Resolution) -> Size:
-        return target(size, resolution, self.facts.pixel_multiple, bucketing=self.config.aspect_ratio_bucketing)
+    def _shapes(self, read: Sizes, resolution: Resolution) -> tuple[list[Size], Counter[Size]]:
+        """The size in which each image is trained; concepts that share a folder share the answer."""
+        known = self._known_shapes.get((id(read), resolution))
+        if known is None:
+            multiple, bucketing = self.facts.pixel_multiple, self.config.aspect_ratio_bucketing
+            shapes = [target(size, resolution, multiple, bucketing=bucketing) for size in read.sizes]
+            known = self._known_shapes[id(read), resolution] = (shapes, Counter(shapes))
+        return known
+
+    @cached_property
+    def _known_shapes(self) -> dict[tuple[int, Resolution], tuple[list[Size], Counter[Size]]]:
+        return {}
 
     @cached_property
     def steps_per_epoch(self) -> int | None:
