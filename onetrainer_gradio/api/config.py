@@ -385,9 +385,15 @@ def export(
 
 
 @router.post("/import", response_model=ConfigReply)
-async def import_file(service: Service, request: Request, client: Client = "") -> dict[str, Any]:
+async def import_file(
+    service: Service,
+    request: Request,
+    client: Client = "",
+    name: Annotated[str, Query(description="Name of the file, which the settings are called by.", max_length=300)] = "",
+) -> dict[str, Any]:
     """Make a OneTrainer file (the body itself) the current settings; without lists of concepts and samples, those stay."""
-    return reply(await in_thread(Threads.SLOW, partial(service.configs.import_json, by=client), await request.body()))
+    imported = partial(service.configs.import_json, file_name=name, by=client)
+    return reply(await in_thread(Threads.SLOW, imported, await request.body()))
 
 
 @router.delete("/{name:path}")

@@ -367,8 +367,10 @@ class ConfigStore:
         with self._lock:
             self._saved.delete(name)
 
-    def import_json(self, text: str | bytes, *, name: str | None = None, by: str = "") -> ConfigDocument:
+    def import_json(self, text: str | bytes, *, name: str | None = None, file_name: str = "", by: str = "") -> ConfigDocument:
         """Edit the configuration in a text from now on; the result's problems name unknown keys too.
+
+        ``file_name`` gives the settings their name, another one where it is taken: Save never replaces what has it.
 
         :raises ConfigFileError: when it is no JSON object.
         :raises ConfigInvalidError: when it has values of a wrong type.
@@ -378,7 +380,8 @@ class ConfigStore:
                 text = text.decode("utf-8-sig")
             except UnicodeDecodeError as error:
                 raise ConfigFileError(f"The file is no text: {error}", expected="a JSON file in UTF-8") from error
-        config, findings = from_document(parse(text, name=name or "the file"))
+        config, findings = from_document(parse(text, name=name or file_name or "the file"))
+        name = name or self._saved.name_for_file(file_name, list(preset_files())) or None
         document = self._opened_file(config, name, "import", by)
         return replace(document, problems=(*findings, *document.problems))
 

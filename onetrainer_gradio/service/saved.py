@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,14 @@ class SavedConfigs:
         path = self._existing(name)
         with told_as_storage_error(f"The configuration {name}"):
             path.unlink(missing_ok=True)
+
+    def name_for_file(self, file_name: str, taken: Collection[str] = ()) -> str:
+        """Return a name for settings from a file: that of the file, or a free one where it is taken already."""
+        stem = re.sub(r"\.json$", "", re.split(r"[\\/]", file_name)[-1], flags=re.IGNORECASE)
+        name = " ".join(_FORBIDDEN.sub(" ", stem.replace("#", "")).split()).strip(" .")[:_MOST_CHARACTERS].strip()
+        if not name:
+            return ""
+        return name if name not in taken and self._same(name) is None else self.free_name(name)
 
     def free_name(self, name: str) -> str:
         """A name for a copy: that of the original with ``copy`` and a number where it is needed."""

@@ -186,7 +186,9 @@ def _ended(action: str, state: Said, run_id: str | None) -> Said:
     steps = state["progress"]["global_step"]
     text = f"{_ENDS.get(state.get('end_reason') or '', 'The run is over')} after {steps} {'step' if steps == 1 else 'steps'}"
     # to somebody who pressed Stop, an ended run is what was asked for
-    return _said(action, f"{text}: {error}" if error else text, ok=not error or action == "stop", done=True, run_id=run_id)
+    ok = not error or action == "stop"
+    # the page shows the cause elsewhere: it takes it out of the text
+    return _said(action, f"{text}: {error}" if error else text, ok=ok, done=True, run_id=run_id, error=error or "")
 
 
 def _phase(state: Said) -> str:

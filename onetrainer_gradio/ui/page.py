@@ -62,7 +62,7 @@ def _training(actions: Actions) -> None:
             for label, name, look in _BUTTONS
         }
     outcome = outcome_carrier()
-    for place in ("status", "problems", "chart", "console", "runs"):
+    for place in ("status", "problems", "chart", "newest", "console", "runs"):
         widget(place)
     for name, button in buttons.items():
         button.click(

@@ -15,6 +15,7 @@ PLACES = {
     "status": "state, phase, progress and numbers of the run",
     "problems": "warnings and errors of the run, and the true cause of its end",
     "chart": "loss and learning rate over the steps",
+    "newest": "the newest samples of the run",
     "console": "what the training process printed",
     "runs": "all runs with their files",
     "gallery": "sample pictures by prompt and step, large view, and the form for one of your own",

@@ -288,3 +288,24 @@ def test_an_unknown_name_is_answered_with_the_nearest_few(store: ConfigStore) ->
     assert caught.value.expected.startswith(f"one of {len(preset_files())}, for instance ")
     assert "SDXL/LoRA 8 GB" in caught.value.expected
     assert len(caught.value.expected) < 200
+
+
+@pytest.mark.parametrize(
+    ("file_name", "name"),
+    [
+        ("mine.json", "mine"),
+        ("C:\\files\\my portrait.JSON", "my portrait"),
+        ("taken.json", "taken copy"),
+        ("Taken.json", "Taken copy"),
+        ("../a<b>.json", "a b"),
+        (".json", None),
+        ("", None),
+        ("x" * 300, "x" * 80),
+    ],
+)
+def test_imported_settings_are_called_like_their_file(store: ConfigStore, file_name: str, name: str | None) -> None:
+    """Without its folder and ending; a name that is taken gets another one, so that Save doesn't replace what has it."""
+    store.save("taken")
+    document = store.import_json('{"epochs": 5}', file_name=file_name)
+    assert (document.name, document.config["epochs"]) == (name, 5)
+    assert store.import_json("{}", file_name="SD 1.5.json").name

@@ -7,19 +7,23 @@ import { button, el, format, paced, say, show } from './dom.js';
 const BUCKETS = 1000;
 // five significant digits are more than a chart can show, and half the bytes
 const DIGITS = 5;
+const RUN = 'run'; // the loss that the run itself smooths: the one number called "Smoothed" everywhere
+const AVERAGES = [RUN, '0', '0.5', '0.9', '0.97', '0.99', '0.999'];
+const USUAL_AVERAGE = '0.9'; // for what the run does not smooth
 const MOST_POINTS = 6000; // more than that is fetched anew, thinned
 
 export function mount(place) {
-  const canvas = el('canvas', { class: 'og-canvas', tabindex: 0, role: 'img', 'aria-describedby': 'og-chart-summary' });
+  const canvas = el('canvas', { class: 'og-canvas', tabindex: 0, role: 'img', 'aria-label': 'Curve', 'aria-describedby': 'og-chart-summary' });
   const readout = el('div', { class: 'og-readout', hidden: true });
   const summary = el('p', { class: 'og-muted og-small', id: 'og-chart-summary' });
   const empty = el('p', { class: 'og-empty', text: 'No points yet. The curve begins with the first step of a run.' });
   const remembered = JSON.parse(localStorage.getItem('og-chart') || '{}');
-  const view = { smooth: remembered.smooth ?? 0.9, log: remembered.log ?? false, what: 'loss', from: null, to: null, at: null };
-  const smoothing = el('input', {
-    type: 'range', min: 0, max: 0.99, step: 0.01, value: view.smooth, id: 'og-smooth', 'aria-label': 'Smoothing',
-    oninput: (event) => { view.smooth = Number(event.target.value); keep(); smoothed = null; pace.now(); },
-  });
+  const view = { smooth: AVERAGES.includes(remembered.average) ? remembered.average : RUN, log: remembered.log ?? false, what: 'loss', from: null, to: null, at: null };
+  const smoothing = el('select', {
+    id: 'og-smooth', onchange: () => { view.smooth = smoothing.value; keep(); smoothed = null; pace.now(); },
+  }, AVERAGES.map((value) => el('option', { value, text: { [RUN]: 'Smoothed loss', 0: 'None' }[value] || `Average ${value}` })));
+  smoothing.value = view.smooth;
+  const legend = el('ul', { class: 'og-legend', 'aria-label': 'Curves' });
   const logBox = el('input', { type: 'checkbox', checked: view.log, onchange: (event) => { view.log = event.target.checked; keep(); pace.now(); } });
   const reset = button('Whole run', { icon: 'reset', kind: 'small', title: 'Show the whole run again', onclick: () => zoomTo(null, null) });
   const pick = el('div', { class: 'og-segments', role: 'group', 'aria-label': 'What the chart shows' },
@@ -39,35 +43,36 @@ export function mount(place) {
 
   const card = el('section', { class: 'og-card', 'aria-label': 'Chart', hidden: true },
     el('div', { class: 'og-card-head' }, pick,
-      el('label', { class: 'og-inline' }, el('span', { text: 'Smoothing' }), smoothing),
+      el('label', { class: 'og-inline', for: 'og-smooth' }, el('span', { text: 'Smoothing' }), smoothing),
       el('label', { class: 'og-inline' }, logBox, el('span', { text: 'Log scale' })), el('span', { class: 'og-grow' }), reset),
-    which, wrap, summary);
+    which, legend, wrap, summary);
   place.append(card);
 
-  const keep = () => localStorage.setItem('og-chart', JSON.stringify({ smooth: view.smooth, log: view.log }));
+  const keep = () => localStorage.setItem('og-chart', JSON.stringify({ average: view.smooth, log: view.log }));
 
   // What is held: steps, how many updates each point stands for, and lowest and highest value of each column there.
   let runId = null;
   let held = { x: [], width: [], low: {}, high: {} };
   let smoothed = null;
   let asked = '';
+  let resumes = []; // where a run continues the one before it
   let broken = 0; // steps whose value was no number
   const pace = paced(wrap, draw);
 
   const columns = () => {
     const rates = (store.view ? chosen.rates : Object.keys(store.state?.learning_rates || {})).map((name) => `lr/${name}`);
-    return { loss: ['loss'], rate: rates, grad: ['grad_norm'] }[view.what];
+    return { loss: ['loss', 'smooth_loss'], rate: rates, grad: ['grad_norm'] }[view.what];
   };
 
   /** Of a run chosen from the list: its name, curves and length. False when another one was chosen meanwhile. */
-  let chosen = { id: null, rates: [], steps: 0 };
+  let chosen = { id: null, rates: [], steps: 0, smooth: null };
   async function choose() {
     const id = store.view;
     show(which, Boolean(id));
     if (!id || chosen.id === id) return true;
     const { state } = await api('GET', `api/runs/${encodeURIComponent(id)}`);
     if (store.view !== id) return false;
-    chosen = { id, rates: Object.keys(state.learning_rates || {}), steps: state.progress.global_step };
+    chosen = { id, rates: Object.keys(state.learning_rates || {}), steps: state.progress.global_step, smooth: state.smooth_loss };
     which.replaceChildren(el('span', { text: `Run “${state.name || id}” of ${format.time(state.started_at)}. ` }),
       button('Back to the present run', { kind: 'small', onclick: () => viewRun(null) }));
     return true;
@@ -77,9 +82,9 @@ export function mount(place) {
     const id = viewed();
     show(card, Boolean(id));
     if (!await choose()) return;
-    if (!id) { runId = null; held = { x: [], width: [], low: {}, high: {} }; smoothed = null; asked = ''; pace.ask(); return; }
+    if (!id) { runId = null; resumes = []; held = { x: [], width: [], low: {}, high: {} }; smoothed = null; asked = ''; pace.ask(); return; }
     const range = view.from === null ? '' : `&first=${Math.floor(view.from)}&last=${Math.ceil(view.to)}`;
-    const wanted = `api/runs/${encodeURIComponent(id)}/metrics?buckets=${BUCKETS}&digits=${DIGITS}&columns=${encodeURIComponent(columns().join(','))}${range}`;
+    const wanted = `api/runs/${encodeURIComponent(id)}/metrics?buckets=${BUCKETS}&chain=true&digits=${DIGITS}&columns=${encodeURIComponent(columns().join(','))}${range}`;
     if (asked === wanted) return;
     asked = wanted;
     try {
@@ -91,6 +96,7 @@ export function mount(place) {
         x: answer.x, low: answer.min, high: answer.max,
         width: answer.x.map((step, at) => Math.max(1, last[at] - step + 1)),
       };
+      resumes = answer.resumes || [];
       broken = Math.max(0, ...Object.values(answer.not_finite || {}).map((steps) => steps.length));
       smoothed = null;
       pace.ask();
@@ -102,7 +108,7 @@ export function mount(place) {
   }
 
   on('connected', () => load());
-  on('training_state', () => { if (viewed() !== runId) load(); });
+  on('training_state', () => { if (viewed() !== runId) load(); else pace.ask(); });
   on('view', () => { view.from = null; view.to = null; load(); });
   on('metrics', (message) => {
     const shown = columns();
@@ -124,13 +130,13 @@ export function mount(place) {
   new ResizeObserver(() => pace.now()).observe(wrap);
 
   /** Exponential mean without the pull towards zero at the start; a point that stands for many steps counts as many. */
-  function smooth(low, high) {
+  function smooth(low, high, factor) {
     const out = new Float64Array(low.length);
     let mean = 0;
     let weight = 0;
     for (let at = 0; at < low.length; at += 1) {
       if (low[at] !== null && Number.isFinite(low[at])) {
-        const keeps = view.smooth ** held.width[at];
+        const keeps = factor ** held.width[at];
         mean = keeps * mean + (1 - keeps) * ((low[at] + high[at]) / 2);
         weight = keeps * weight + (1 - keeps);
       }
@@ -146,9 +152,12 @@ export function mount(place) {
     }
     const [name] = shown;
     if (!name) return [];
-    if (!smoothed) smoothed = smooth(held.low[name], held.high[name]);
     const plain = { name: name === 'loss' ? 'loss' : 'norm', low: held.low[name], high: held.high[name], tone: '--og-curve-faint' };
-    return [plain, { name: 'smoothed', low: smoothed, high: smoothed, tone: '--og-accent', bold: true }];
+    if (view.smooth === '0') return [{ ...plain, tone: '--og-accent', bold: true }];
+    if (view.smooth === RUN && held.low.smooth_loss) return [plain, { name: 'smoothed', low: held.low.smooth_loss, high: held.high.smooth_loss, tone: '--og-accent', bold: true }];
+    const factor = view.smooth === RUN ? USUAL_AVERAGE : view.smooth;
+    if (!smoothed) smoothed = smooth(held.low[name], held.high[name], Number(factor));
+    return [plain, { name: `average ${factor}`, low: smoothed, high: smoothed, tone: '--og-accent', bold: true }];
   }
 
   let plot = null; // what the last drawing showed, for the pointer
@@ -233,34 +242,58 @@ export function mount(place) {
       brush.stroke();
     }
     brush.restore();
-    legend(brush, lines, colour, width - right);
+    marks(brush, px, from, to, above, height - below, colour);
+    names(lines);
     plot = { x, lines, from, to, px, py, left, right, width, height, above, below, colour };
     if (drag) selection(brush);
     else if (view.at !== null) cross(brush);
     describe(x, lines);
   }
 
+  /** The curve in a sentence. What is called smoothed is the number that the run itself reports. */
   function describe(x, lines) {
-    const main = lines[lines.length - 1];
-    const finite = [...main.low].filter((value) => value !== null && Number.isFinite(value));
-    const last = finite[finite.length - 1];
-    const text = `${{ loss: 'Smoothed loss', rate: 'Learning rate', grad: 'Smoothed gradient norm' }[view.what]} up to step ${format.count(x[x.length - 1])}: now ${format.number(last)}, `
-      + `lowest ${format.number(finite.reduce((a, b) => Math.min(a, b), Infinity))}, highest ${format.number(finite.reduce((a, b) => Math.max(a, b), -Infinity))}.`;
-    say(summary, broken ? `${text} ${format.count(broken)} ${broken === 1 ? 'step was' : 'steps were'} not a number.` : text);
+    const smoothedLoss = view.what === 'loss' && held.low.smooth_loss;
+    const [low, high] = smoothedLoss ? [held.low.smooth_loss, held.high.smooth_loss] : [lines[0].low, lines[0].high];
+    const finite = (values) => [...values].filter((value) => value !== null && Number.isFinite(value));
+    const reported = smoothedLoss && view.from === null ? (store.view ? chosen.smooth : store.state?.smooth_loss) : null;
+    const now = reported ?? finite(high).at(-1);
+    const least = finite(low).reduce((a, b) => Math.min(a, b), now);
+    const most = finite(high).reduce((a, b) => Math.max(a, b), now);
+    const text = `${{ loss: smoothedLoss ? 'Smoothed loss' : 'Loss', rate: 'Learning rate', grad: 'Gradient norm' }[view.what]} up to step ${format.count(x[x.length - 1])}: now ${format.number(now)}, `
+      + `lowest ${format.number(least)}, highest ${format.number(most)}.`;
+    const more = [
+      broken && `${format.count(broken)} ${broken === 1 ? 'step was' : 'steps were'} not a number.`,
+      resumes.length && `Resumed after step ${resumes.map(({ step }) => format.count(step)).join(', ')}; the curve includes the earlier ${resumes.length === 1 ? 'run' : 'runs'}.`,
+    ].filter(Boolean);
+    say(summary, [text, ...more].join(' '));
     canvas.setAttribute('aria-label', `Curve. ${text}`);
   }
 
-  /** Names of several curves, in their colours, at the upper right. */
-  function legend(brush, lines, colour, edge) {
-    if (lines.length < 2) return;
-    brush.textAlign = 'right';
+  /** Names of several curves: in the color of text, beside a piece of the curve. */
+  let named = '';
+  function names(lines) {
+    const some = lines.length > 1 ? lines : [];
+    const key = JSON.stringify(some.map(({ name, tone }) => [name, tone]));
+    if (key === named) return;
+    named = key;
+    legend.replaceChildren(...some.map(({ name, tone }) => el('li', {}, el('span', { class: 'og-swatch', style: `background: var(${tone})` }), el('span', { text: name }))));
+  }
+
+  /** A dashed line where a run continues an earlier one. */
+  function marks(brush, px, from, to, above, below, colour) {
+    brush.save();
+    brush.setLineDash([4, 4]);
+    brush.strokeStyle = colour('--og-muted');
+    brush.fillStyle = colour('--og-muted');
+    brush.textAlign = 'left';
     brush.textBaseline = 'top';
-    let at = edge;
-    for (const line of [...lines].reverse()) {
-      brush.fillStyle = colour(line.tone);
-      brush.fillText(line.name, at, 2);
-      at -= brush.measureText(line.name).width + 14;
+    for (const { step } of resumes) {
+      if (step < from || step > to) continue;
+      const at = Math.round(px(step)) + 0.5;
+      brush.beginPath(); brush.moveTo(at, above); brush.lineTo(at, below); brush.stroke();
+      brush.fillText('resumed', at + 4, above);
     }
+    brush.restore();
   }
 
   function cross(brush) {

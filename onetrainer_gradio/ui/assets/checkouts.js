@@ -24,7 +24,7 @@ export async function checkoutsCard() {
     el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Its Python, if it lies elsewhere' }), python),
     button('Look', { title: 'Say what is in the folder, without adding it', onclick: look }), el('button', { type: 'submit', class: 'og-button primary', text: 'Add' }), said);
   const closed = el('p', { class: 'og-muted og-small', hidden: true, text: 'This panel takes checkouts from its command line only: --onetrainer FOLDER.' });
-  const card = el('section', { class: 'og-card', 'aria-label': 'OneTrainer' }, el('h3', { text: 'OneTrainer' }),
+  const card = el('section', { class: 'og-card', 'aria-label': 'OneTrainer' }, el('h2', { text: 'OneTrainer' }),
     el('p', { class: 'og-muted og-small', text: 'Checkouts of OneTrainer on this machine: runs can be trained by them, their settings appear in the form, their presets when you open one.' }),
     waiting(), none, list, form, closed, table());
 
@@ -169,7 +169,7 @@ function facts(checkout) {
 
 function rows(names, values) {
   const more = values.length - MOST_LISTED;
-  return el('div', { class: 'og-scroll' }, el('table', { class: 'og-table' },
+  return el('div', { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': names.join(', ') }, el('table', { class: 'og-table' },
     el('thead', {}, el('tr', {}, names.map((text) => el('th', { scope: 'col', text })))),
     el('tbody', {}, values.slice(0, MOST_LISTED).map((line) => el('tr', {}, line.map((text) => el('td', { text })))))),
   more > 0 && el('p', { class: 'og-muted og-small', text: `and ${more} more` }));
@@ -177,7 +177,7 @@ function rows(names, values) {
 
 /** Which engine trains what: asked for when it is opened. */
 function table() {
-  const inside = el('div', { class: 'og-scroll' });
+  const inside = el('div', { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Which engine trains which model' });
   const details = el('details', { class: 'og-engine-table' }, el('summary', { text: 'Which engine trains which model' }), inside);
   async function fill() {
     if (!details.open) return;

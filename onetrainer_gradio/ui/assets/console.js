@@ -1,25 +1,31 @@
 // The console: what the training process printed, bounded, as plain text.
 
-import { api, on, viewed } from './live.js';
-import { button, el, format, say, show, toast } from './dom.js';
+import { api, on, url, viewed } from './live.js';
+import { button, causeLink, el, format, icon, say, show, toast } from './dom.js';
 
 const MOST_LINES = 2000;
 const BAD = /\b(error|traceback|exception)\b/i;
 const WARN = /\bwarn(ing)?\b/i;
+// the last line of a run that failed: its cause is told in full among the warnings and errors
+const FAILED = /^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Run (?:failed|crashed)): /;
+const TRACE = /^Traceback \(most recent call last\):/;
+const STAMPED = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d /;
+const OPEN = 'og-console';
 
 export function mount(place) {
   const lines = el('pre', { class: 'og-log', tabindex: 0, role: 'log', 'aria-label': 'Console of the training process', 'aria-live': 'off' });
-  const empty = el('p', { class: 'og-empty', text: 'Nothing is printed. What the training process prints appears here.' });
+  const empty = el('p', { class: 'og-empty', text: 'No lines yet. They appear here when the training process prints them.' });
   const follow = el('input', { type: 'checkbox', checked: true, onchange: () => bottom() });
   const search = el('input', { type: 'search', placeholder: 'Find in the log', 'aria-label': 'Find in the log', oninput: () => filter() });
   const count = el('span', { class: 'og-muted og-small' });
-  const details = el('details', { class: 'og-card og-fold', open: true, hidden: true },
+  const download = el('a', { class: 'og-button small quiet', title: 'Download the log', 'aria-label': 'Download the log', download: true }, icon('download'));
+  const details = el('details', { class: 'og-card og-fold', open: localStorage.getItem(OPEN) !== 'closed', hidden: true, ontoggle: () => localStorage.setItem(OPEN, details.open ? 'open' : 'closed') },
     el('summary', {}, el('span', { text: 'Console' }), count),
     el('div', { class: 'og-card-head' },
       el('span', { class: 'og-search' }, search),
       el('label', { class: 'og-inline' }, follow, el('span', { text: 'Follow' })),
       el('span', { class: 'og-grow' }),
-      button('', { icon: 'copy', title: 'Copy the log', kind: 'small quiet', onclick: copy })),
+      download, button('', { icon: 'copy', title: 'Copy the log', kind: 'small quiet', onclick: copy })),
     lines, empty);
   place.append(details);
 
@@ -27,10 +33,23 @@ export function mount(place) {
   let held = [];
   let end = 0; // byte behind what is shown
 
-  /** A line: plain text, an element only where it has a colour. */
-  function node(text) {
-    const tone = BAD.test(text) ? 'bad' : WARN.test(text) ? 'warn' : '';
-    return tone ? el('span', { class: tone, text: `${text}\n` }) : document.createTextNode(`${text}\n`);
+  let trace = null; // the traceback that lines are still added to
+
+  /** Lines as they are shown: plain text, an element only where a line has a colour; a traceback folds. */
+  function put(texts) {
+    const nodes = [];
+    for (const text of texts) {
+      if (STAMPED.test(text)) trace = null;
+      if (TRACE.test(text) && !trace) {
+        trace = el('pre', {});
+        nodes.push(el('details', { class: 'og-trace' }, el('summary', { text: 'Traceback' }), trace));
+      }
+      if (trace) { trace.append(`${text}\n`); continue; }
+      const [, failed] = FAILED.exec(text) || [];
+      const tone = failed || BAD.test(text) ? 'bad' : WARN.test(text) ? 'warn' : '';
+      nodes.push(failed ? el('span', { class: tone }, `${failed}. `, causeLink(), '\n') : tone ? el('span', { class: tone, text: `${text}\n` }) : document.createTextNode(`${text}\n`));
+    }
+    return nodes;
   }
   const wanted = () => search.value.trim().toLowerCase();
 
@@ -38,20 +57,21 @@ export function mount(place) {
     held.push(...texts);
     if (held.length > MOST_LINES) held = held.slice(-MOST_LINES);
     const word = wanted();
-    lines.append(...texts.filter((text) => !word || text.toLowerCase().includes(word)).map(node));
+    lines.append(...put(texts.filter((text) => !word || text.toLowerCase().includes(word))));
     while (lines.childNodes.length > MOST_LINES) lines.firstChild.remove();
     after();
   }
   function filter() {
     const word = wanted();
-    lines.replaceChildren(...held.filter((text) => !word || text.toLowerCase().includes(word)).map(node));
+    trace = null;
+    lines.replaceChildren(...put(held.filter((text) => !word || text.toLowerCase().includes(word))));
     after();
   }
   function after() {
     show(empty, held.length === 0);
     show(lines, held.length > 0);
     const word = wanted();
-    say(count, held.length ? `${word ? `${lines.childNodes.length} of ` : ''}${format.count(held.length)} lines` : '');
+    say(count, held.length ? `${word ? `${format.count(held.filter((text) => text.toLowerCase().includes(word)).length)} of ` : ''}${format.count(held.length)} lines` : '');
     bottom();
   }
   function bottom() {
@@ -76,7 +96,9 @@ export function mount(place) {
     lines.replaceChildren();
     after();
     show(details, Boolean(id));
+    trace = null;
     if (!id) return;
+    download.href = url(`api/runs/${encodeURIComponent(id)}/log.txt`);
     try {
       const answer = await api('GET', `api/runs/${encodeURIComponent(id)}/log`);
       if (runId !== id) return;

@@ -12,6 +12,7 @@ const ICONS = {
   download: 'M12 4v11M7 11l5 5 5-5M4 20h16',
   file: 'M6 3h8l4 4v14H6zM14 3v4h4',
   folder: 'M3 6h6l2 2h10v11H3z',
+  keyboard: 'M3 7h18v10H3zM7 10.5h.01M11 10.5h.01M15 10.5h.01M8 14h8',
   leave: 'M14 4h6v16h-6M10 8l-4 4 4 4M6 12h10',
   left: 'M15 5l-7 7 7 7',
   moon: 'M20 14A8 8 0 0 1 10 4a8 8 0 1 0 10 10z',
@@ -61,6 +62,17 @@ export function button(label, { icon: picture, title, kind = '', ...more } = {})
   return el('button', attributes, picture && icon(picture), label && el('span', { text: label }));
 }
 
+/** A link to the one place that has the cause of a run's end in full. */
+export function causeLink() {
+  return el('a', { class: 'og-to-cause', href: '#training', text: 'See the cause', onclick: (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    const card = document.getElementById('og-cause');
+    card?.scrollIntoView({ block: 'center' });
+    card?.focus({ preventScroll: true });
+  } });
+}
+
 /** Write text only where it changed, so that nothing is painted again for nothing. */
 export function say(node, text) {
   const wanted = text ?? '';
@@ -71,17 +83,27 @@ export function show(node, visible) {
   if (node.hidden === visible) node.hidden = !visible;
 }
 
-/** A short notice at the edge of the window; read out by screen readers. */
+const TOAST_LINES = 3;
+
+/** A short notice at the edge of the window; read out by screen readers. Notices of a kind share one, with the newest lines. */
 export function toast(text, kind = '') {
   let tray = document.getElementById('og-toasts');
   if (!tray) {
     tray = el('div', { id: 'og-toasts', role: 'status', 'aria-live': 'polite' });
     document.body.append(tray);
   }
-  const note = el('div', { class: `og-toast ${kind}` }, el('span', { text }));
-  note.append(button('', { icon: 'close', title: 'Close this notice', kind: 'quiet', onclick: () => note.remove() }));
-  tray.append(note);
-  setTimeout(() => note.remove(), kind === 'bad' ? 12000 : 5000);
+  let note = [...tray.children].find((each) => each.dataset.kind === kind);
+  if (!note) {
+    note = el('div', { class: `og-toast ${kind}`, dataset: { kind } }, el('div', { class: 'og-toast-lines' }));
+    note.append(button('', { icon: 'close', title: 'Close this notice', kind: 'quiet', onclick: () => note.remove() }));
+    tray.append(note);
+  }
+  const lines = note.firstElementChild;
+  [...lines.children].find((line) => line.textContent === text)?.remove();
+  lines.append(el('div', { text }));
+  while (lines.childElementCount > TOAST_LINES) lines.firstElementChild.remove();
+  clearTimeout(note.timer);
+  note.timer = setTimeout(() => note.remove(), kind === 'bad' ? 12000 : 5000);
 }
 
 /** A question before something that cannot be taken back; resolves to true or false. */

@@ -13,7 +13,7 @@ const KINDS = [
 export function findings(settings, jump) {
   const place = el('div', { class: 'og-findings' });
   const none = el('p', { class: 'og-empty', text: 'Nothing to fix: a run can start.' });
-  const lists = KINDS.map(([severity, tone, title]) => ({ severity, tone, ul: el('ul', {}), title: el('h4', { class: 'og-found-in', text: title }) }));
+  const lists = KINDS.map(([severity, tone, title]) => ({ severity, tone, ul: el('ul', {}), title: el('h3', { class: 'og-found-in', text: title }) }));
   place.append(none, ...lists.flatMap(({ title, ul }) => [title, ul]));
 
   function line(finding, tone) {

@@ -38,7 +38,7 @@ export async function mount(place) {
   let view = sessionStorage.getItem('og-group') || 'model';
   let pinned = '';
   const rows = el('div', { class: 'og-rows' });
-  const heading = el('h3', { id: 'og-group-title' });
+  const heading = el('h2', { id: 'og-group-title' });
   const about = el('p', { class: 'og-muted' });
   const hidden = el('p', { class: 'og-muted og-small' });
   const usual = button('Load usual values', { icon: 'reset', kind: 'small', hidden: true, title: 'The usual values for the chosen optimizer', onclick: () => settings.usualOptimizer().catch((error) => toast(error.message, 'bad')) });
@@ -69,7 +69,7 @@ export async function mount(place) {
   })));
 
   place.append(
-    toolbar(settings), engines,
+    el('h1', { class: 'og-sr', text: 'Configuration' }), toolbar(settings), engines,
     el('div', { class: 'og-form' },
       el('aside', { class: 'og-side' }, el('div', { class: 'og-search' }, icon('search'), search), el('div', { class: 'og-narrow' }, narrow), nav),
       el('section', { class: 'og-card og-group-card', 'aria-labelledby': 'og-group-title' },
@@ -156,7 +156,7 @@ export async function mount(place) {
       for (const field of fields) {
         if ((searching() || view === 'changed') && field.group !== group) {
           group = field.group;
-          parts.push(el('h4', { class: 'og-found-in', text: titleOf(group) }));
+          parts.push(el('h3', { class: 'og-found-in', text: titleOf(group) }));
         }
         parts.push(nodes.get(field.path));
       }

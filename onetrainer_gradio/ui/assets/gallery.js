@@ -22,9 +22,9 @@ export function mount(place) {
   show(more, false);
 
   place.append(
-    customForm(),
+    el('h1', { class: 'og-sr', text: 'Samples' }), customForm(),
     el('section', { class: 'og-card', 'aria-label': 'Samples' },
-      el('div', { class: 'og-card-head' }, el('h3', { text: 'Samples' }), tally, el('span', { class: 'og-grow' }),
+      el('div', { class: 'og-card-head' }, el('h2', { text: 'Samples' }), tally, el('span', { class: 'og-grow' }),
         el('label', { class: 'og-inline', for: 'og-gallery-run' }, el('span', { class: 'og-sr', text: 'Run' }), only),
         el('label', { class: 'og-inline', for: 'og-gallery-kind' }, el('span', { class: 'og-sr', text: 'Kind' }), kinds)),
       empty, groups, el('div', { class: 'og-center' }, more)));
@@ -53,7 +53,7 @@ export function mount(place) {
     });
     const several = new Set(sorted.map(([first]) => first.run_id)).size > 1;
     groups.replaceChildren(...sorted.map((row) => el('section', { class: 'og-group' },
-      el('h4', {}, el('span', { class: 'og-prompt', text: row[0].prompt || 'Empty prompt' }),
+      el('h4', { 'aria-level': 3 }, el('span', { class: 'og-prompt', text: row[0].prompt || 'Empty prompt' }),
         el('span', { class: 'og-muted og-small', text: [several && `run ${runTime(row[0].run_id)}`, row[0].kind === 'custom' && 'my own', `${row.length} ${row.length === 1 ? 'picture' : 'pictures'}`].filter(Boolean).join(' · ') })),
       el('ul', { class: 'og-strip' }, row.map((sample) => {
         if (!tiles.has(sample.id)) tiles.set(sample.id, tile(sample));
@@ -232,6 +232,7 @@ export function mount(place) {
       show(more, Boolean(next));
       draw();
       if (anew) runOptions();
+      asked();
     } catch (error) {
       if (error.status !== 0) toast(error.message, 'bad');
     }
@@ -251,6 +252,14 @@ export function mount(place) {
     samples = new Map([[sample.id, sample], ...samples]);
     draw();
   }
+  /** Open the sample that was clicked on the Training tab; the gallery may not be there yet, so the choice is kept. */
+  function asked() {
+    const id = sessionStorage.getItem('og-sample');
+    if (!id || !samples.has(id)) return;
+    sessionStorage.removeItem('og-sample');
+    open(id);
+  }
+  document.addEventListener('og-sample', asked);
   on('sample_default', arrived);
   on('sample_custom', arrived);
   on('connected', () => load(true));

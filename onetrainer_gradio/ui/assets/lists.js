@@ -31,7 +31,7 @@ export function list(settings, field) {
   const filter = el('input', { type: 'search', placeholder: 'Filter', 'aria-label': `Filter: ${field.label}`, oninput: () => node.update() });
   const items = () => settings.shownValue(path) || [];
   const node = el('div', { class: 'og-list', dataset: { row: path } },
-    el('div', { class: 'og-card-head' }, el('div', { class: 'og-grow' }, el('h4', { text: field.label }), el('p', { class: 'og-help', text: field.help })), filter, back,
+    el('div', { class: 'og-card-head' }, el('div', { class: 'og-grow' }, el('h3', { text: field.label }), el('p', { class: 'og-help', text: field.help })), filter, back,
       button(`Add ${one}`, { icon: 'add', kind: 'small', onclick: () => { open.add(items().length); change([...items(), settings.newElement(field)]); } })),
     errors, empty, cards);
   let open = new Set(items().length === 1 ? [0] : []);

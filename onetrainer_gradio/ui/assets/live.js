@@ -22,6 +22,12 @@ class ApiError extends Error {
     this.errors = body?.errors || [];
     this.body = body || {};
   }
+
+  /** What happened with its places, each said once: the message often has the first of them already. */
+  get whole() {
+    const more = this.errors.filter((each) => each.message && !this.message.includes(each.message));
+    return [this.message, ...more.slice(0, 3).map((each) => (each.path && !each.message.includes(each.path) ? `${each.path}: ${each.message}` : each.message))].join(' ');
+  }
 }
 
 // Undo takes back what this browser changed, also after a reload or in another tab.

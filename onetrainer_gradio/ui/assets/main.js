@@ -9,6 +9,7 @@ const MODULES = {
   status: () => import('./status.js'),
   problems: () => import('./problems.js'),
   chart: () => import('./chart.js'),
+  newest: () => import('./newest.js'),
   console: () => import('./console.js'),
   runs: () => import('./runs.js'),
   gallery: () => import('./gallery.js'),
@@ -99,6 +100,81 @@ document.addEventListener('click', (event) => {
     openTab('configuration');
     document.dispatchEvent(new CustomEvent('og-find'));
   }
+});
+
+// ---- keys
+
+const SINGLE = 'og-single-keys';
+const DRAFTS = 'og-drafts'; // what settings.js keeps of edits that are not saved yet
+const SAVED_WITHIN_MS = 3000;
+
+const NOT_TYPED = ['checkbox', 'radio', 'range', 'button', 'submit', 'file'];
+// a field of a dialog that was just closed may still have the focus
+const typing = (node) => Boolean(node?.checkVisibility?.()) && (node.isContentEditable || ['TEXTAREA', 'SELECT'].includes(node.tagName)
+  || (node.tagName === 'INPUT' && !NOT_TYPED.includes(node.type)));
+
+// A field that was typed in since it got the focus, or since it was saved, has an undo of the browser's own.
+let fresh = null;
+document.addEventListener('focusin', ({ target }) => { fresh = typing(target) ? { node: target, value: target.value } : null; });
+document.addEventListener('change', ({ target }) => { if (fresh?.node === target) fresh.value = target.value; });
+const edited = () => typing(document.activeElement) && !(fresh?.node === document.activeElement && fresh.value === document.activeElement.value);
+
+const tool = (name) => document.querySelector(`.og-toolbar [data-tool=${name}]`);
+const soon = async (test, ms) => {
+  for (const until = Date.now() + ms; !test() && Date.now() < until;) await new Promise((resolve) => { setTimeout(resolve, 50); });
+  return test();
+};
+
+/** The button for the settings; on another tab its own comes first. */
+async function settingsTool(name) {
+  if (current !== 'configuration') openTab('configuration');
+  await soon(() => tool(name)?.checkVisibility(), SAVED_WITHIN_MS);
+  return tool(name);
+}
+
+async function save() {
+  const plain = await settingsTool('save');
+  (plain && !plain.disabled ? plain : tool('save-as'))?.click();
+}
+
+async function start() {
+  document.activeElement?.blur?.(); // what is typed there is saved first
+  const saved = await soon(() => !sessionStorage.getItem(DRAFTS), SAVED_WITHIN_MS);
+  openTab('training');
+  const node = () => document.getElementById('og-start');
+  await soon(() => node()?.checkVisibility() && !node().disabled, SAVED_WITHIN_MS);
+  if (saved) node()?.click();
+  else (await import('./dom.js')).toast('A setting isn’t saved: correct it on the Configuration tab, then press Start.', 'bad');
+}
+
+async function search() {
+  if (current !== 'configuration') openTab('configuration');
+  const node = () => document.getElementById('og-search');
+  if (await soon(() => node()?.checkVisibility(), SAVED_WITHIN_MS)) { node().focus(); node().select(); }
+}
+
+async function sheet() {
+  const { openSheet } = await import('./shortcuts.js');
+  openSheet(localStorage.getItem(SINGLE) !== 'off', (on_) => localStorage.setItem(SINGLE, on_ ? 'on' : 'off'));
+}
+document.addEventListener('og-sheet', sheet);
+
+const undo = (name) => () => { if (current === 'configuration' && !edited()) { tool(name)?.click(); return true; } return false; };
+const UNDO = undo('undo');
+const REDO = undo('redo');
+
+// with Ctrl or Command -> what it does; false: the browser's own meaning holds
+const WITH_CTRL = { z: UNDO, Z: REDO, y: REDO, s: save, Enter: start };
+const ALONE = { '/': search, '?': sheet };
+
+document.addEventListener('keydown', (event) => {
+  if (event.isComposing || event.altKey || event.defaultPrevented || document.querySelector('dialog[open]')) return;
+  const ctrl = event.ctrlKey || event.metaKey;
+  if (!ctrl && (typing(document.activeElement) || localStorage.getItem(SINGLE) === 'off')) return;
+  const does = (ctrl ? WITH_CTRL : ALONE)[event.shiftKey && event.key === 'z' ? 'Z' : event.key];
+  if (!does || (ctrl && event.shiftKey && does !== REDO)) return;
+  if (event.repeat && does !== UNDO && does !== REDO) { event.preventDefault(); return; }
+  if (does() !== false) event.preventDefault();
 });
 
 connect();

@@ -15,8 +15,8 @@ const COMMANDS = {
 
 export function mount(place) {
   const list = el('ul', { class: 'og-problems' });
-  const title = el('h3', { text: 'Warnings and errors' });
-  const card = el('section', { class: 'og-card', 'aria-label': 'Warnings and errors', hidden: true }, title, list);
+  const title = el('h2', { text: 'Warnings and errors' });
+  const card = el('section', { class: 'og-card', id: 'og-cause', tabindex: -1, 'aria-label': 'Warnings and errors', hidden: true }, title, list);
   place.append(card);
 
   let runId = null;

@@ -1,12 +1,13 @@
 // All runs: how each ended, how far it came, its files to download, and the way to go on from it.
 
 import { api, on, store, url, view, viewed } from './live.js';
-import { button, confirmed, el, format, icon, say, show, toast } from './dom.js';
+import { button, causeLink, confirmed, el, format, icon, say, show, toast } from './dom.js';
 import { ending, engineName } from './words.js';
 
-const KINDS = { model: 'Finished model', save: 'Saved on the way', backup: 'Backup', sample: 'Sample' };
-const ORDER = ['model', 'save', 'backup', 'sample'];
-const MOST_OF_A_KIND = 6;
+const KINDS = { model: 'Final model', save: 'Save', backup: 'Backup', sample: 'Sample' };
+const TITLES = { model: 'Output', save: 'Saves', backup: 'Backups', sample: 'Samples' };
+// how many of a kind are shown at first, and how many more each time
+const PAGES = { model: 6, save: 6, backup: 6, sample: 24 };
 const AT_FIRST = 8;
 
 export function mount(place) {
@@ -14,7 +15,7 @@ export function mount(place) {
   const empty = el('p', { class: 'og-empty' }, 'No run yet. Choose a preset under ',
     el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }), ', then press Start.');
   const more = button('Show all', { kind: 'small', onclick: () => { all = true; draw(); } });
-  place.append(el('section', { class: 'og-card', 'aria-label': 'Runs' }, el('h3', { text: 'Runs' }), empty, list, more));
+  place.append(el('section', { class: 'og-card', 'aria-label': 'Runs' }, el('h2', { text: 'Runs' }), empty, list, more));
 
   show(more, false);
   let runs = [];
@@ -53,12 +54,12 @@ export function mount(place) {
 
   async function contents(body, run, cause) {
     const path = `api/runs/${encodeURIComponent(run.id)}`;
-    const files = el('ul', { class: 'og-files' });
+    const files = el('div', { class: 'og-run-files' }, el('p', { class: 'og-muted og-small', text: 'Reading the files …' }));
     const may = !run.active;
     const goOn = may && button('Go on from its last backup', { icon: 'right', kind: 'small', onclick: () => resume(run) });
     body.replaceChildren(
       el('p', { class: 'og-muted og-mono og-small', text: run.id }),
-      cause ? el('p', { class: 'og-cause', text: cause }) : '',
+      !cause ? '' : viewed() === run.id ? el('p', {}, causeLink()) : el('p', { class: 'og-cause', text: cause }),
       files,
       el('div', { class: 'og-buttons' },
         button('Show its curve', { icon: 'chart', kind: 'small', onclick: () => { view(run.id); document.getElementById('og-chart').scrollIntoView({ block: 'center' }); } }),
@@ -76,10 +77,9 @@ export function mount(place) {
       const found = answer.files || [];
       // one that itself went on from a backup can do so from there again
       if (goOn) show(goOn, Boolean(run.resumes_run) || found.some((file) => file.kind === 'backup'));
-      const shown = ORDER.flatMap((kind) => found.filter((file) => file.kind === kind).slice(-MOST_OF_A_KIND).reverse());
-      files.replaceChildren(...(found.length ? shown.map((file) => fileLine(run.id, file)) : [el('li', { class: 'og-muted', text: 'No files yet.' })]));
+      files.replaceChildren(...filesOf(run, found, answer.missing || []));
     } catch (error) {
-      files.replaceChildren(el('li', { class: 'og-muted', text: error.message }));
+      files.replaceChildren(el('p', { class: 'og-muted', text: error.message }));
     }
   }
 
@@ -135,10 +135,58 @@ export function mount(place) {
   load();
 }
 
-/** A file of a run as a link to download it. */
-export function fileLine(runId, file) {
-  return el('li', {},
-    el('a', { class: 'og-file', href: url(`api/runs/${encodeURIComponent(runId)}/files/${encodeURIComponent(file.id)}`), download: file.folder ? `${file.name}.zip` : file.name },
+/** All files of a run: by kind, the newest first, in pages; with a zip of all, of a kind, and of what was ticked. */
+function filesOf(run, found, missing) {
+  if (!found.length && !missing.length) return [el('p', { class: 'og-muted', text: 'No files yet.' })];
+  const ticked = new Map();
+  const chosen = el('a', { class: 'og-button small', hidden: true, download: true }, icon('download'), el('span', {}));
+  const tick = (file) => el('input', {
+    type: 'checkbox', 'aria-label': `Choose ${file.name}`, onchange: ({ target }) => {
+      if (target.checked) ticked.set(file.id, file); else ticked.delete(file.id);
+      show(chosen, ticked.size > 0);
+      chosen.href = zipOf(run.id, { ids: [...ticked.keys()].join(',') });
+      say(chosen.lastChild, `Download ${ticked.size} chosen (${format.bytes(sum([...ticked.values()]))})`);
+    },
+  });
+  const line = (file) => el('li', {}, tick(file), ...fileParts(run.id, file, file.kind === 'model' ? run.final_model_title : ''));
+  const tile = (file) => el('li', { class: 'og-shot' }, el('a', { href: fileAddress(run.id, file), download: file.name, title: `Download ${file.name}` },
+    el('img', { src: url(`api/samples/${encodeURIComponent(`${run.id}.${file.id}`)}/thumbnail?w=128`), loading: 'lazy', decoding: 'async', alt: `Sample at step ${file.global_step}`, width: 128, height: 128 })),
+  el('label', { class: 'og-inline' }, tick(file), el('span', { text: `step ${format.count(file.global_step)}` })));
+  const kinds = Object.keys(TITLES).flatMap((kind) => {
+    const all = found.filter((file) => file.kind === kind).reverse();
+    if (!all.length) return [];
+    const list = el('ul', { class: kind === 'sample' ? 'og-shots' : 'og-files' });
+    const more = button('', { kind: 'small', onclick: next });
+    function next() {
+      const at = list.childElementCount;
+      list.append(...all.slice(at, at + PAGES[kind]).map(kind === 'sample' ? tile : line));
+      const left = all.length - list.childElementCount;
+      show(more, left > 0);
+      more.replaceChildren(el('span', { text: `Show ${format.count(Math.min(left, PAGES[kind]))} more of ${format.count(left)}` }));
+    }
+    next();
+    return [el('div', { class: 'og-card-head' }, el('h3', { text: TITLES[kind] }), el('span', { class: 'og-muted og-small', text: `${format.count(all.length)} · ${format.bytes(sum(all))}` }),
+      all.length > 1 && el('a', { class: 'og-small', href: zipOf(run.id, { kind }), download: true, text: 'Download as zip' })), list, more];
+  });
+  const gone = missing.length ? [el('ul', { class: 'og-files' }, missing.map((file) => el('li', { class: 'og-muted og-small', text: `${file.name}: ${file.why}` })))] : [];
+  return [...kinds, ...gone, el('div', { class: 'og-buttons' },
+    found.length > 1 && el('a', { class: 'og-button small', href: zipOf(run.id, {}), download: true }, icon('download'), el('span', { text: `Download all ${format.count(found.length)} files (${format.bytes(sum(found))})` })), chosen)];
+}
+
+const sum = (files) => files.reduce((total, file) => total + (file.bytes || 0), 0);
+const zipOf = (runId, query) => url(`api/runs/${encodeURIComponent(runId)}/files.zip?${new URLSearchParams(query)}`);
+const fileAddress = (runId, file) => url(`api/runs/${encodeURIComponent(runId)}/files/${encodeURIComponent(file.id)}`);
+
+function fileParts(runId, file, title) {
+  const facts = title ? [title, format.bytes(file.bytes)] : [KINDS[file.kind] || file.kind, format.bytes(file.bytes), file.global_step ? `step ${format.count(file.global_step)}` : ''];
+  return [
+    el('a', { class: 'og-file', href: fileAddress(runId, file), download: file.folder ? `${file.name}.zip` : file.name },
       icon('download'), el('span', { text: file.name })),
-    el('span', { class: 'og-muted og-small', text: [KINDS[file.kind] || file.kind, format.bytes(file.bytes), file.global_step ? `step ${format.count(file.global_step)}` : ''].filter(Boolean).join(' · ') }));
+    el('span', { class: 'og-muted og-small', text: facts.filter(Boolean).join(' · ') }),
+  ];
+}
+
+/** A file of a run as a link to download it; `title` says what it is where its kind does not. */
+export function fileLine(runId, file, title = '') {
+  return el('li', {}, fileParts(runId, file, title));
 }

@@ -1,7 +1,7 @@
 // The status card: state, phase, progress, numbers; and what the native buttons may do at the moment.
 
-import { api, on, store } from './live.js';
-import { button, el, format, say, show } from './dom.js';
+import { api, on, store, viewed } from './live.js';
+import { button, causeLink, el, format, say, show } from './dom.js';
 import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
 import { describe, engineName, phaseName, RUNGS } from './words.js';
@@ -40,9 +40,10 @@ export function mount(place) {
   const engine = el('span', {});
   const by = el('span', { class: 'og-muted og-small og-run-engine', title: 'Who trains' }, el('span', { class: 'og-sr', text: 'Trained by ' }), engine);
   const detail = el('span', { class: 'og-muted og-grow' });
+  const cause = causeLink();
   const why = el('p', { class: 'og-why', id: 'og-why' });
   const ready = el('p', { class: 'og-ready' });
-  const files = el('ul', { class: 'og-files', hidden: true, 'aria-label': 'Finished model' });
+  const files = el('ul', { class: 'og-files', hidden: true, 'aria-label': 'Output file' });
   const outcome = el('p', { class: 'og-outcome', role: 'status', 'aria-live': 'polite' });
   const engines = el('div', { hidden: true });
   const waits = el('p', { class: 'og-why', hidden: true });
@@ -58,9 +59,9 @@ export function mount(place) {
     return el('div', {}, el('dt', { text: label }), tiles[key]);
   }));
 
-  place.append(el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
+  place.append(el('h1', { class: 'og-sr', text: 'Training' }), el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
     why, ladder, waits,
-    el('div', { class: 'og-status-head' }, badge, name, by, detail, outcome), errors,
+    el('div', { class: 'og-status-head' }, badge, name, by, cause, detail, outcome), errors,
     el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, engines, ready));
 
   function state() {
@@ -74,7 +75,9 @@ export function mount(place) {
     show(by, Boolean(now.run_id && engine.textContent));
     const silent = now.is_training && now.heartbeat_age_s > SILENT_S;
     say(detail, silent ? `No sign of life for ${format.span(now.heartbeat_age_s)}: the process hangs, or the machine is very busy.`
-      : now.error && !words.active ? now.error : now.phase_detail || (now.stop ? '' : now.detail || ''));
+      : now.error && !words.active ? '' : now.phase_detail || (now.stop ? '' : now.detail || ''));
+    // the cause is told in full once: among the warnings and errors of the run that is shown
+    show(cause, Boolean(now.error) && !words.active && viewed() === now.run_id);
     const progressed = now.progress || {};
     phase.set(now.phase_done, words.active ? now.phase_total : 0, phaseName(now.phase));
     steps.set(progressed.global_step, now.total_steps);
@@ -112,7 +115,8 @@ export function mount(place) {
     try {
       const answer = await api('GET', `api/runs/${encodeURIComponent(key)}/files`);
       const models = answer.files.filter((file) => file.kind === 'model');
-      files.replaceChildren(...models.map((file) => fileLine(key, file)));
+      files.setAttribute('aria-label', now.final_model_title || 'Output file');
+      files.replaceChildren(...models.map((file) => fileLine(key, file, now.final_model_title)));
       show(files, models.length > 0);
     } catch (error) {
       if (error.status !== 0 && error.status !== 404) throw error;
@@ -191,8 +195,8 @@ export function mount(place) {
     outcome.dataset.tone = said.ok ? '' : 'bad';
     const rest = said.errors || [];
     listed = rest.some((error) => error.path);
-    // what the list below says need not stand above it, too
-    say(outcome, listed ? said.text.split(`: ${rest[0].message}`)[0] : said.text);
+    // what the list below says, or the cause of the run's end, need not stand here, too
+    say(outcome, listed ? said.text.split(`: ${rest[0].message}`)[0] : said.error ? said.text.replace(`: ${said.error}`, '') : said.text);
     errors.replaceChildren(...rest.map((error) => el('li', {},
       error.path && el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }), el('span', { text: ` ${error.message}. ` }), el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }))));
     show(errors, listed);
@@ -233,6 +237,7 @@ export function mount(place) {
   new MutationObserver(() => { if (store.state) allow(store.state); })
     .observe(document.getElementById('og-controls') || place, { childList: true });
   on('training_state', state);
+  on('view', state);
   on('connected', next);
   on('config', () => {
     if (listed) {

@@ -15,12 +15,13 @@ export function mount(place) {
   const versions = el('dl', { class: 'og-facts og-columns' });
   const hardware = el('dl', { class: 'og-facts og-columns' });
   place.append(
-    el('section', { class: 'og-card', 'aria-label': 'Use of the machine' }, el('h3', { text: 'Now and the last ten minutes' }), meters),
-    el('section', { class: 'og-card', 'aria-label': 'Processes' }, el('h3', { text: 'Processes' }),
-      el('div', { class: 'og-scroll' }, el('table', { class: 'og-table' },
+    el('h1', { class: 'og-sr', text: 'System' }),
+    el('section', { class: 'og-card', 'aria-label': 'Use of the machine' }, el('h2', { text: 'Now and the last ten minutes' }), meters),
+    el('section', { class: 'og-card', 'aria-label': 'Processes' }, el('h2', { text: 'Processes' }),
+      el('div', { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Table of processes' }, el('table', { class: 'og-table' },
         el('thead', {}, el('tr', {}, ['Process', 'Process id', 'Memory', 'CPU time', 'Threads', 'Since'].map((text) => el('th', { scope: 'col', text })))), processes)), noProcesses),
-    el('section', { class: 'og-card', 'aria-label': 'Hardware' }, el('h3', { text: 'Hardware' }), hardware),
-    el('section', { class: 'og-card', 'aria-label': 'Versions' }, el('h3', { text: 'Versions' }), versions),
+    el('section', { class: 'og-card', 'aria-label': 'Hardware' }, el('h2', { text: 'Hardware' }), hardware),
+    el('section', { class: 'og-card', 'aria-label': 'Versions' }, el('h2', { text: 'Versions' }), versions),
   );
 
   const checkouts = el('div', {});
@@ -160,7 +161,7 @@ function hubToken() {
   const input = el('input', { type: 'password', id: 'og-hub-token', autocomplete: 'off', placeholder: 'hf_…' });
   const state = el('span', { class: 'og-muted og-small', role: 'status' });
   const forget = button('Forget it', { kind: 'small', onclick: () => send('DELETE') });
-  const card = el('section', { class: 'og-card', 'aria-label': 'Hugging Face token' }, el('h3', { text: 'Hugging Face token' }),
+  const card = el('section', { class: 'og-card', 'aria-label': 'Hugging Face token' }, el('h2', { text: 'Hugging Face token' }),
     el('p', { class: 'og-muted og-small', text: 'Needed for models that ask for a licence. It stays on this machine and is in no settings file, log or page.' }),
     el('form', { class: 'og-token', onsubmit: (event) => { event.preventDefault(); if (input.value.trim()) send('PUT', { huggingface_token: input.value.trim() }); } },
       el('label', { class: 'og-sr', for: input.id, text: 'Hugging Face token' }), input,

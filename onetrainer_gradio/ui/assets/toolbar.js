@@ -10,9 +10,9 @@ export function toolbar(settings) {
   const pick = el('button', { type: 'button', id: 'og-config', class: 'og-button', 'aria-haspopup': 'dialog', onclick: browse }, icon('file'), el('span', { class: 'og-sr', text: 'Open a preset or saved configuration, now: ' }), name_, icon('down'));
   const changes = el('span', { class: 'og-muted og-small', role: 'status' });
   const file = el('input', { type: 'file', accept: '.json,application/json', hidden: true, 'aria-label': 'Settings file', onchange: () => importFile(file.files[0]) });
-  const undo = button('', { icon: 'undo', title: 'Undo', kind: 'small quiet', onclick: () => again('undo') });
-  const redo = button('', { icon: 'redo', title: 'Redo', kind: 'small quiet', onclick: () => again('redo') });
-  const saveButton = button('Save', { kind: 'small', onclick: () => save(settings.document.name) });
+  const undo = button('', { icon: 'undo', title: 'Undo', kind: 'small quiet', dataset: { tool: 'undo' }, onclick: () => again('undo') });
+  const redo = button('', { icon: 'redo', title: 'Redo', kind: 'small quiet', dataset: { tool: 'redo' }, onclick: () => again('redo') });
+  const saveButton = button('Save', { kind: 'small', dataset: { tool: 'save' }, onclick: () => save(settings.document.name) });
   const removeButton = button('', { icon: 'trash', title: 'Delete this saved configuration', kind: 'small quiet', onclick: remove });
   let items = [];
 
@@ -59,7 +59,7 @@ export function toolbar(settings) {
       if (done) toast(done);
       await fill();
     } catch (error) {
-      toast([error.message, ...error.errors.map((each) => `${each.path}: ${each.message}`).filter((text) => !error.message.includes(text)).slice(0, 3)].join(' '), 'bad');
+      toast(error.whole, 'bad');
       state();
     }
   }
@@ -81,7 +81,7 @@ export function toolbar(settings) {
   }
   async function saveAs() {
     const dialogs = await import('./saved.js');
-    const name = await dialogs.saveAs(settings, current()?.kind === 'saved' ? settings.document.name : '');
+    const name = await dialogs.saveAs(settings, (current()?.kind ?? 'saved') === 'saved' ? settings.document.name || '' : '');
     if (name) { toast(`Saved as ${name}.`); await fill(); }
   }
   async function takeAway() {
@@ -95,7 +95,7 @@ export function toolbar(settings) {
     if (!chosen) return;
     const text = await chosen.text();
     file.value = '';
-    await attempt(() => settings.whole('POST', 'api/config/import', text, { raw: true }), `Imported ${chosen.name}.`);
+    await attempt(() => settings.whole('POST', `api/config/import?${new URLSearchParams({ name: chosen.name })}`, text, { raw: true }), `Imported ${chosen.name}.`);
   }
   async function reset() {
     const { name, revision } = settings.document;
@@ -114,7 +114,7 @@ export function toolbar(settings) {
   fill();
   return el('div', { class: 'og-toolbar', role: 'group', 'aria-label': 'Open and save settings' },
     pick, undo, redo, changes, removeButton, el('span', { class: 'og-grow' }),
-    saveButton, button('Save as …', { kind: 'small', onclick: saveAs }),
+    saveButton, button('Save as …', { kind: 'small', dataset: { tool: 'save-as' }, onclick: saveAs }),
     button('Import', { icon: 'upload', kind: 'small', onclick: () => file.click() }), file,
     button('Export', { icon: 'download', kind: 'small', title: 'Take the settings away as a file', onclick: takeAway }),
     button('Compare', { icon: 'swap', kind: 'small', title: 'Two settings side by side: the form, a run, a preset, what was saved', onclick: compare }),

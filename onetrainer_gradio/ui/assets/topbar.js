@@ -15,6 +15,7 @@ export function mount(place) {
   const spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
   const banner = el('div', { class: 'og-banner', role: 'alert', hidden: true });
   const leave = button('Sign out', { icon: 'leave', kind: 'quiet small', title: 'Sign out of this panel', hidden: true, onclick: signOut });
+  const keysButton = button('', { icon: 'keyboard', title: 'Keyboard shortcuts (?)', kind: 'quiet og-keys', onclick: () => document.dispatchEvent(new CustomEvent('og-sheet')) });
   const stopButton = button('Stop', { kind: 'small og-topstop', hidden: true, onclick: stop });
   const themeButton = button('', { title: 'Switch between light and dark', kind: 'quiet', onclick: switchTheme });
 
@@ -22,7 +23,7 @@ export function mount(place) {
     el('header', { class: 'og-topbar' },
       el('span', { class: 'og-brand' }, mark(), el('span', { text: 'OneTrainer' }), el('span', { class: 'og-brand-more', text: 'panel' })),
       el('span', { class: 'og-topstate' }, badge, line),
-      stopButton, link, leave, themeButton,
+      stopButton, link, leave, keysButton, themeButton,
       el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, bar)),
     banner, spoken,
   );

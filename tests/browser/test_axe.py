@@ -1,0 +1,61 @@
+"""What axe-core finds on the page, and the one main heading of each tab."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import READY, Panel, Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+LATE = {
+    "configuration": "#og-f-base_model_name",
+    "training": ".og-run > summary",
+    "samples": ".og-groups .og-tile",
+    "system": "#og-checkout-folder",
+}
+OPEN_ALL = "for (const each of document.querySelectorAll('#og-tabs details')) each.open = true"
+
+
+def violations(page: Any) -> list[str]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{each['id']}: {node['target']} {node['html'][:120]}" for each in found for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_axe_finds_nothing(visitor: Visitor, panel: Panel, width: int, theme: str) -> None:
+    """On every tab, with and without an active run, everything unfolded, there is one h1 and no violation of any rule."""
+    tags = ["steps=30", "step_s=0.001", "print=1", "sample_every=5", "backup_every=5", "fail_at=25"]
+    panel.send("POST", "api/training/start", {"options": {"tags": tags, "name": "failed"}})
+    panel.wait(lambda state: not state["process_running"])
+    page = visitor.open("configuration")
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=theme)
+    for started in (False, True):
+        if started:
+            panel.send("POST", "api/training/start")
+            page.locator(".og-topbar .og-badge[data-tone=busy]").wait_for()
+        for tab in READY:
+            page.get_by_role("tab", name=tab.capitalize()).click()
+            page.locator(LATE[tab]).first.wait_for()
+            page.evaluate(OPEN_ALL)
+            expect(page.get_by_role("heading", level=1)).to_have_text(tab.capitalize())
+            assert violations(page) == [], (tab, width, theme, started)
+
+
+def test_the_table_of_processes_scrolls_by_keyboard(visitor: Visitor) -> None:
+    """Where it has no room, it gets the focus and arrows move it."""
+    page = visitor.open("system")
+    page.set_viewport_size({"width": 320, "height": 600})
+    table = page.get_by_role("region", name="Table of processes")
+    table.focus()
+    expect(table).to_be_focused()
+    assert table.evaluate("node => node.scrollWidth > node.clientWidth")
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")

@@ -1,0 +1,173 @@
+"""The Training tab: the cause of an end, the console, the newest samples, a run's files, and its curve."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Panel, Visitor
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def finished(panel: Panel, name: str, *tags: str) -> str:
+    options = {"name": name, "tags": ["step_s=0.001", *tags]}
+    run_id = str(panel.send("POST", "api/training/start", {"options": options})["run_id"])
+    panel.wait(lambda state: not state["process_running"])
+    return run_id
+
+
+def contrast(page: Any, what: str) -> float:
+    """The contrast of a text with the card behind it, as WCAG defines it."""
+    return float(
+        page.locator(what).first.evaluate(
+            """node => {
+              const light = (color) => {
+                const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((each) => each / 255)
+                  .map((each) => (each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4));
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+              };
+              const card = node.closest('.og-card');
+              const [a, b] = [getComputedStyle(node).color, getComputedStyle(card).backgroundColor].map(light);
+              return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            }"""
+        )
+    )
+
+
+def test_a_failure_is_told_in_full_once(visitor: Visitor, panel: Panel) -> None:
+    """The cause is among the warnings and errors; the state, the list of runs and the console link to it."""
+    finished(panel, "too large", "fail_at=3", "print=1")
+    page = visitor.open("training")
+    expect(page.locator("#og-cause")).to_contain_text("The graphics memory is used up")
+    page.locator(".og-run summary").first.click()
+    expect(page.locator(".og-log")).to_contain_text("Run failed. See the cause")
+    expect(page.locator(".og-run-body").first).to_contain_text("See the cause")
+    expect(page.get_by_text("The graphics memory is used up").locator("visible=true")).to_have_count(1)
+    links = page.get_by_role("link", name="See the cause")
+    expect(links).to_have_count(3)
+    for at in range(3):
+        links.nth(at).click()
+        expect(page.locator("#og-cause")).to_be_focused()
+        expect(page.locator("#og-cause")).to_be_in_viewport()
+    page.get_by_text("Traceback", exact=True).click()
+    expect(page.locator(".og-trace pre")).to_contain_text("OutOfMemoryError")
+
+
+def test_a_failure_while_start_streams_is_told_in_full_once(visitor: Visitor, panel: Panel) -> None:
+    """What the button streams names the end and leaves the cause to its place."""
+    page = visitor.open("training")
+    page.evaluate(
+        """() => document.dispatchEvent(new CustomEvent('og-outcome', {detail: {
+          action: 'start', ok: false, done: true, text: 'Failed after 3 steps: No room', error: 'No room'}}))"""
+    )
+    expect(page.locator(".og-outcome")).to_have_text("Failed after 3 steps")
+
+
+def test_the_console_of_a_successful_run_tells_what_it_did(visitor: Visitor, panel: Panel) -> None:
+    """Phases, epochs, samples, backups and the model are lines; the log downloads whole."""
+    finished(panel, "fine", "steps=20", "sample_every=10", "backup_every=10")
+    page = visitor.open("training")
+    for part in (
+        "Loading the model",
+        "Epoch 1 of 2",
+        "Sample generated at step 10",
+        "Backup written",
+        "Model saved",
+        "Run finished.",
+    ):
+        expect(page.locator(".og-log")).to_contain_text(part)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download the log").click()
+    assert "Run finished." in Path(download.value.path()).read_text()
+
+
+def test_the_newest_samples_are_beside_the_curve(visitor: Visitor, panel: Panel) -> None:
+    """They arrive while the run is active, and a click opens the large view of that sample."""
+    panel.send("POST", "api/training/start", {"options": {"tags": ["steps=400", "step_s=0.02", "sample_every=30"]}})
+    page = visitor.open("training")
+    tiles = page.locator(".og-newest .og-tile")
+    expect(tiles).to_have_count(2)
+    chart, newest = (page.locator(each).bounding_box() for each in ("#og-chart", "#og-newest"))
+    assert abs(chart["y"] - newest["y"]) < 2
+    assert newest["x"] > chart["x"] + chart["width"]
+    panel.idle()
+    label = str(tiles.first.get_attribute("aria-label"))
+    tiles.first.click()
+    view = page.get_by_role("dialog", name="Sample")
+    expect(view.locator("dd").first).to_have_text(label.removeprefix("Step ").split(":")[0])
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("tab", name="Samples", selected=True)).to_have_count(1)
+
+
+def test_a_run_offers_all_its_files(visitor: Visitor, panel: Panel) -> None:
+    """All samples with thumbnails, in pages; as a zip all of them, a kind, or those that were ticked."""
+    finished(panel, "many", "steps=30", "sample_every=1", "backup_every=10")
+    page = visitor.open("training")
+    run = page.locator(".og-run", has_text="many").first
+    run.locator("summary").first.click()
+    shots = run.locator(".og-shot")
+    expect(shots).to_have_count(24)
+    run.get_by_role("button", name="Show 6 more of 6").click()
+    expect(shots).to_have_count(30)
+    expect(run.locator(".og-shot img").first).to_have_js_property("naturalWidth", 32)
+    with page.expect_download() as download:
+        run.locator(".og-card-head", has_text="Samples").get_by_role("link", name="Download as zip").click()
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        assert len(archive.namelist()) == 30
+    for at in (0, 3):
+        shots.nth(at).get_by_role("checkbox").check()
+    with page.expect_download() as download:
+        run.get_by_role("link", name="Download 2 chosen").click()
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        assert len(archive.namelist()) == 2
+
+
+def test_the_legend_is_readable_in_both_themes(visitor: Visitor, panel: Panel) -> None:
+    """Names of curves have a contrast of at least 4.5 to 1."""
+    finished(panel, "short", "steps=10")
+    page = visitor.open("training")
+    expect(page.locator(".og-legend li")).to_have_text(["loss", "smoothed"])
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        expect(page.locator("html")).to_have_class("og-dark" if theme == "dark" else "")
+        assert contrast(page, ".og-legend span:last-child") >= 4.5
+
+
+def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor: Visitor, panel: Panel) -> None:
+    """The tile, the sentence below the chart and REST agree, whatever the chart's own average; the seam is marked."""
+    first = finished(panel, "first", "steps=20", "backup_every=10")
+    backup = next(each for each in panel.get(f"api/runs/{first}/files")["files"] if each["kind"] == "backup")
+    panel.send("POST", f"api/runs/{first}/resume", {"backup": backup["id"]})
+    panel.wait(lambda state: not state["process_running"])
+    state = panel.get("api/training/status")
+    assert state["run_id"] != first
+    page = visitor.open("training")
+    summary = page.locator("#og-chart-summary")
+    expect(summary).to_contain_text("Resumed after step")
+    expect(summary).to_contain_text(f"now {state['smooth_loss']:.4g},")
+    expect(page.locator(".og-tiles > div", has_text="Smoothed").locator("dd")).to_have_text(f"{state['smooth_loss']:.4g}")
+    page.locator("#og-smooth").select_option("0.9")
+    expect(page.locator(".og-legend li")).to_have_text(["loss", "average 0.9"])
+    expect(summary).to_contain_text(
+        f"Smoothed loss up to step {state['progress']['global_step']}: now {state['smooth_loss']:.4g},"
+    )
+
+
+def test_a_stopped_run_has_no_final_model(visitor: Visitor, panel: Panel) -> None:
+    """Its output says at which of how many steps it was stopped, beside the state and in the list."""
+    panel.send("POST", "api/training/start", {"options": {"tags": ["steps=500", "step_s=0.02"], "name": "halved"}})
+    panel.wait(lambda state: state["update_step"] > 3)
+    panel.send("POST", "api/training/stop")
+    panel.wait(lambda state: not state["process_running"])
+    page = visitor.open("training")
+    expect(page.locator(".og-status .og-files")).to_contain_text("of 500: model so far")
+    run = page.locator(".og-run", has_text="halved").first
+    run.locator("summary").first.click()
+    expect(run.locator(".og-run-files")).to_contain_text("of 500: model so far")
+    expect(page.get_by_text("Final model")).to_have_count(0)
