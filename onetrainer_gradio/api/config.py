@@ -100,6 +100,13 @@ class Revision(BaseModel):
     revision: int = Field(description="The revision that the change was made against.")
 
 
+class OpenEditsBody(BaseModel):
+    """Fields of a page that polls."""
+
+    page: str = Field(min_length=1, max_length=64, description="A name that the page chose.")
+    fields: list[dict[str, Any]] = Field(description="For each, path, label, value, reason, and whether it is pending.")
+
+
 class OfRevision(BaseModel):
     """Which settings are meant, where that matters."""
 
@@ -295,6 +302,16 @@ def undo(service: Service, body: OfRevision | None = None, client: Client = "") 
 def redo(service: Service, body: OfRevision | None = None, client: Client = "") -> dict[str, Any]:
     """Redo a change that was undone; 409 when there is none."""
     return reply(service.configs.redo(body.revision if body else None, by=client))
+
+
+@router.put("/open-edits")
+def open_edits(service: Service, body: OpenEditsBody) -> dict[str, Any]:
+    """Report fields whose value isn't in the settings, for 10 seconds. A page with a WebSocket reports them there.
+
+    A start of the current settings is refused while one holds a value that can't be used.
+    """
+    service.open_edits.report(f"page {body.page}", body.fields, for_s=10)
+    return {"ok": True}
 
 
 @router.post("/reset", response_model=ConfigReply)

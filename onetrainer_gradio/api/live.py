@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
+from uuid import uuid4
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -18,6 +22,8 @@ router = APIRouter(tags=["live"])
 
 # A viewer whose connection takes nothing for so long is given up; its browser connects anew.
 SEND_TIMEOUT_S = 30.0
+
+_MOST_CHARACTERS = 100_000  # of a message from a page
 
 
 class EventsReply(BaseModel):
@@ -42,18 +48,21 @@ def events(
 
 
 @router.websocket("/ws")
-async def live(socket: WebSocket, since: int | None = None) -> None:
+async def live(socket: WebSocket, service: Service, since: int | None = None) -> None:
     """The live feed. First ``connected`` with the whole state (or, after ``?since=``, what was missed), then what happens.
 
-    The text ``ping`` is answered with a ``pong``.
+    The text ``ping`` is answered with a ``pong``. A page reports fields whose value isn't in the settings by
+    ``{"type": "open_edits", "fields": [{"path", "label", "value", "reason", "pending"}]}``; they count until it disconnects.
     """
     hub: Hub = socket.app.state.hub
+    open_edits = service.open_edits
+    page = f"socket {uuid4()}"
     await socket.accept()
     outbox, first = await hub.join(since)
     try:
         async with asyncio.TaskGroup() as tasks:
             sender = tasks.create_task(_send(socket, hub, outbox, first))
-            await _receive(socket, outbox)
+            await _receive(socket, outbox, partial(open_edits.report, page))
             sender.cancel()
     except* (WebSocketDisconnect, TimeoutError, RuntimeError):
         # The viewer is gone or takes nothing any more; a send on its closed connection is a RuntimeError or a disconnect.
@@ -62,15 +71,22 @@ async def live(socket: WebSocket, since: int | None = None) -> None:
                 await socket.close(1011)
     finally:
         hub.leave(outbox)
+        open_edits.gone(page)
 
 
-async def _receive(socket: WebSocket, outbox: Outbox) -> None:
+async def _receive(socket: WebSocket, outbox: Outbox, report: Callable[[Any], None]) -> None:
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             return
-        if (message.get("text") or "").strip().strip('"') == "ping":
+        text = message.get("text") or ""
+        if text.strip().strip('"') == "ping":
             outbox.answer(PONG)
+        elif text.startswith("{") and len(text) <= _MOST_CHARACTERS:
+            with contextlib.suppress(ValueError, RecursionError):  # no JSON: clients may send what they like
+                told = json.loads(text)
+                if told.get("type") == "open_edits":
+                    report(told.get("fields"))
 
 
 async def _send(socket: WebSocket, hub: Hub, outbox: Outbox, first: list[bytes]) -> None:

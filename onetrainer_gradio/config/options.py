@@ -19,6 +19,9 @@ class RunOptions(BaseModel):
     allowed_folders: tuple[str, ...] = Field(
         (), description="Folders that images and captions may be read from; the panel writes it. Empty allows all."
     )
+    ignore_open_edits: bool = Field(
+        False, description="Start the current settings although a field of an open page holds a value that can't be used."
+    )
     max_steps: int | None = Field(None, ge=1, description="End after so many micro-batches, whatever the epochs say.")
     seed: int = Field(42, description="Seed of everything random that the configuration does not seed: adapter initialisation.")
     resume_from: str = Field(

@@ -49,6 +49,7 @@ from onetrainer_gradio.service.image_decoder import ImageDecoder
 from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.machine import hardware, versions
 from onetrainer_gradio.service.new_sample import new_sample
+from onetrainer_gradio.service.open_edits import OpenEdits
 from onetrainer_gradio.service.path_guard import PathGuard
 from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.runs import Run, RunRecord, RunStore
@@ -109,6 +110,7 @@ class TrainerService:
             changed=self._config_changed,
         )
         self.runs = RunStore(data / "runs")
+        self.open_edits = OpenEdits()
         self.folders = FolderBrowser(data, self._roots)
         self.comparison = Comparison(self.configs, self.runs)
         self.availability = Availability(self.engines, self.configs)
@@ -237,10 +239,13 @@ class TrainerService:
 
         While the present run is stopping, the new one waits until its process is gone.
 
-        :raises ConfigInvalidError: with findings, when the check before the start finds errors.
+        :raises ConfigInvalidError: with findings, when the check before the start finds errors, or a field of an open page holds
+            a value that can't be used and the settings being edited are meant.
         :raises RunConflictError: when a run is going on.
         """
         options = options or RunOptions()
+        if config is None and not options.ignore_open_edits:
+            self.open_edits.refuse()
         name = options.name or (self.configs.name() if config is None else None) or ""
         with self._starting:
             with self._lock:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+
+from onetrainer_gradio.errors import ConfigInvalidError
 
 CONTRACT_STATE = {"is_training", "status", "progress", "max_step", "max_epoch", "error"}
 
@@ -105,3 +109,36 @@ def test_polling_tells_the_same(panel):
     assert [message["type"] for message in after["messages"]] == ["config"]
     assert after["seq"] == after["messages"][-1]["seq"]
     assert "snapshot" in panel.client.get("/api/events?since=5").json()
+
+
+def test_a_field_that_cannot_be_used_refuses_a_start_until_its_page_is_closed(panel):
+    """Reported over the page's own connection; a page that polls reports it over REST, and other messages are passed over."""
+    panel.client.put("/api/config/current", json={"config": panel.document})
+    field = {"path": "epochs", "label": "Epochs", "value": "abc", "reason": "expected a whole number"}
+
+    def wait_until(wanted: bool) -> None:
+        give_up_at = time.monotonic() + 5
+        while held() != wanted:
+            assert time.monotonic() < give_up_at
+
+    def held() -> bool:
+        try:
+            panel.service.open_edits.refuse(0)
+        except ConfigInvalidError:
+            return True
+        return False
+
+    with panel.socket() as socket:
+        socket.receive_json()
+        for text in ("{torn", '{"type": 5}', '{"type": "open_edits", "fields": 7}', "[" * 200_000):
+            socket.send_text(text)
+        socket.send_json({"type": "open_edits", "fields": [field]})
+        wait_until(True)
+        reply = panel.client.post("/api/training/start", json={})
+        assert (reply.status_code, reply.json()["errors"][0]["path"]) == (422, "epochs")
+        assert "Epochs is “abc” on an open page" in reply.json()["error"]
+    wait_until(False)
+    assert panel.client.put("/api/config/open-edits", json={"page": "mine", "fields": [field]}).status_code == 200
+    assert held()
+    assert panel.client.put("/api/config/open-edits", json={"page": "mine", "fields": []}).status_code == 200
+    assert not held()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.error
 from collections.abc import Callable
 from typing import Any
 
@@ -260,3 +262,43 @@ def test_arguments_of_a_schedule_are_pairs(visitor: Visitor, panel: Panel) -> No
     expect(row).to_have_class("og-row wide changed")
     params = panel.get("api/config/current")["config"]["scheduler_params"]
     assert params == [{"key": "T_max", "value": "%TOTAL_STEPS%"}]
+
+
+def test_a_value_that_cannot_be_used_is_an_issue_and_refuses_every_start(visitor: Visitor, panel: Panel) -> None:
+    """Counted and listed with its field; no page starts with the old value, until it is corrected or its page is closed."""
+    page = visitor.open()
+    group(page, "optimization")
+    commit(field(page, "epochs"), "abc")
+    expect(field(page, "epochs")).to_have_attribute("aria-invalid", "true")
+    issues = page.locator("[data-group=problems] .og-count")
+    expect(issues).to_be_visible()
+    count = int(issues.text_content())
+    group(page, "problems")
+    expect(page.locator(".og-findings")).to_contain_text("epochs is 'abc'")
+
+    def refused() -> list[str]:
+        try:
+            panel.send("POST", "api/training/start", {})
+        except urllib.error.HTTPError as error:
+            return [each["message"] for each in json.loads(error.read())["errors"]]
+        return []
+
+    assert any("Epochs is “abc” on an open page" in message for message in refused())
+    page.reload()
+    group(page, "optimization")
+    expect(field(page, "epochs")).to_have_attribute("aria-invalid", "true")
+    assert any("Epochs is “abc”" in message for message in refused()), "what was typed outlives a reload"
+    field(page, "epochs").fill("9")
+    field(page, "epochs").press("Tab")
+    expect(page.locator("[data-row=epochs] .og-errors")).to_be_empty()
+    assert not any("open page" in message for message in refused())
+    expect(issues).to_have_text(str(count - 1)) if count > 1 else expect(issues).to_have_count(0)
+    field(page, "batch_size").fill("many")  # and the focus stays there
+    page.wait_for_timeout(300)
+    assert any("Batch size is “many”" in message for message in refused())
+    page.close()
+    for _ in range(50):
+        if not any("open page" in message for message in refused()):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the page is closed and still counts")

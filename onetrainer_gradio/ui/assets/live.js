@@ -109,6 +109,18 @@ function receive(message) {
   tell(message.type, message);
 }
 
+// fields of this page whose value isn't in the settings: the server refuses a start while one can't be used
+let held = [];
+export function hold(fields) {
+  if (JSON.stringify(fields) === JSON.stringify(held)) return;
+  held = fields;
+  report();
+}
+function report() {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: 'open_edits', fields: held }));
+  else if (polling) api('PUT', 'api/config/open-edits', { page: client, fields: held }).catch(() => {});
+}
+
 let socket = null;
 let retry = RETRY_FIRST_MS;
 let timer = 0;
@@ -130,6 +142,7 @@ function open() {
     retry = RETRY_FIRST_MS;
     lastHeard = Date.now();
     stopPolling();
+    if (held.length) report();
   };
   mine.onmessage = (event) => {
     lastHeard = Date.now();
@@ -154,6 +167,7 @@ function startPolling() {
     try {
       const answer = await api('GET', fresh ? 'api/events' : `api/events?since=${store.since}`);
       if (!polling) return;
+      if (held.length) report();
       fresh = false;
       store.via = 'polling';
       if (answer.snapshot) receive({ type: 'connected', ...answer.snapshot });

@@ -3,7 +3,7 @@
 // Every edit is one small PATCH with the revision it was made against. Edits go one after the other; what cannot be sent
 // waits, survives a reload of the page, and is sent when the connection is back.
 
-import { api, on, store } from './live.js';
+import { api, hold, on, store } from './live.js';
 
 const KEPT = 'og-drafts';
 const AGAINST = 'og-against';
@@ -98,7 +98,7 @@ export class Settings {
     this.fields = [];
     this.document = null;
     this.base = {};
-    this.findings = [];
+    this.checked = [];
     this.drafts = new Map();
     this.listeners = new Set();
     this.busy = false;
@@ -146,7 +146,30 @@ export class Settings {
     } else this.check();
   }
 
+  /** What to fix or to know: values that were refused, and what the check found. */
+  get findings() {
+    const refused = [...this.drafts].flatMap(([path, draft]) => (draft.errors || []).map((error) => ({ severity: 'error', ...error, path: error.path || path,
+      message: error.conflict ? `${this.labelOf(path)} was changed elsewhere; your value waits for your decision` : error.message })));
+    return [...refused, ...this.checked];
+  }
+
+  /** Report what this page holds that is not in the settings, so that no run starts with an old value. */
+  report() {
+    if (!this.schema) return;
+    hold([...this.drafts].flatMap(([path, draft]) => {
+      const { schema } = this.fieldAt(path) || {};
+      const types = [schema?.type].flat();
+      const unread = typeof draft.value === 'string' && schema && !schema.enum && !types.includes('string');
+      const refused = draft.errors?.length || (draft.state === 'typing' && unread);
+      if (!refused && draft.state !== 'waiting') return [];
+      const value = typeof draft.value === 'string' ? draft.value : JSON.stringify(draft.value) ?? '';
+      const reason = draft.errors?.find((error) => !error.conflict)?.expected;
+      return [{ path, label: this.labelOf(path), value: value.slice(0, 200), reason: reason ? `expected ${reason}` : '', pending: !refused }];
+    }));
+  }
+
   tell(what, path) {
+    this.report();
     for (const listener of this.listeners) listener(what, path);
   }
 
@@ -238,7 +261,7 @@ export class Settings {
   errorsAt(path) {
     const draft = this.drafts.get(path);
     const refused = draft?.errors || [];
-    return [...refused, ...this.findings.filter((finding) => finding.path === path)];
+    return [...refused, ...this.checked.filter((finding) => finding.path === path)];
   }
 
   async take(document_) {
@@ -307,7 +330,7 @@ export class Settings {
     this.checkTimer = setTimeout(async () => {
       try {
         const found = await api('POST', 'api/config/validate', {});
-        this.findings = [...found.errors, ...found.warnings];
+        this.checked = [...found.errors, ...found.warnings];
         this.engines = found;
         this.tell('findings');
       } catch (error) {
@@ -320,6 +343,7 @@ export class Settings {
     const kept = [...this.drafts].map(([path, { value, was, also, from }]) => [path, { value, was, also, from }]);
     if (kept.length) sessionStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(kept)));
     else sessionStorage.removeItem(KEPT);
+    this.report();
   }
 
   /** Remember what is being typed, so that not even a reload loses it. */
