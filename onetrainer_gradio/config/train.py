@@ -1341,7 +1341,8 @@ class TrainConfig(Settings):
     rolling_backup: bool = setting(
         False,
         label="Keep only the newest backups",
-        help="Delete older backups when new ones are written. Off keeps all, which can fill the disk.",
+        help="Delete older backups of this run, and of the runs it was resumed from, when new ones are written. "
+        "Off keeps all, which can fill the disk.",
         group="backup",
         level="basic",
     )

@@ -575,7 +575,7 @@ CODES: dict[str, Code] = {
     "backups-deleted": Code(
         "Time",
         "warning",
-        "With Rolling backup on, OneTrainer may delete backups of other runs in the same workspace.",
+        "OneTrainer may delete backups of other runs in the same workspace.",
         "Choose a separate workspace.",
     ),
     "warmup-longer-than-run": Code(

@@ -229,11 +229,11 @@ def shared_backups(plan: Plan) -> Iterator[Finding]:
     yield found(
         "backups-deleted",
         "rolling_backup_count",
-        f"The workspace has {len(others)} backup{'s' * (len(others) > 1)} of other runs. With Rolling backup on, OneTrainer may "
+        f"The workspace has {len(others)} backup{'s' * (len(others) > 1)} of other runs. OneTrainer may "
         f"delete them: it keeps only the newest {kept}, whichever run made them",
         value=kept,
         expected="a separate workspace for this run",
-        change=f"Set Workspace directory to {better}" if better else "Choose another workspace",
+        change=f"Set Workspace folder to {better}" if better else "Choose another workspace",
         fix={"workspace_dir": better} if better else None,
     )
 
