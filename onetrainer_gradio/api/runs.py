@@ -16,6 +16,7 @@ from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.events import EVENT_BY_TAG
 from onetrainer_gradio.service.lineage import chain_of, chain_series
+from onetrainer_gradio.service.runs import RUNS_PER_PAGE
 
 MOST_STEPS = 2**53  # whole numbers up to here are exact in the curves
 
@@ -30,9 +31,11 @@ class RunItem(Open):
 
 
 class RunList(BaseModel):
-    """All runs, newest first."""
+    """A page of the runs, newest first."""
 
     runs: list[RunItem]
+    next_cursor: str | None = Field(None, description="The `cursor` of the next page; null on the last one.")
+    total: int = Field(description="How many runs there are.")
 
 
 class JournalPage(BaseModel):
@@ -68,9 +71,13 @@ class FileList(BaseModel):
 
 @router.get("", response_model=RunList)
 @slow
-def runs(service: Service) -> dict[str, Any]:
-    """All runs, newest first."""
-    return {"runs": service.runs.list()}
+def runs(
+    service: Service,
+    limit: Annotated[int, Query(ge=1, le=1000, description="How many runs at most.")] = RUNS_PER_PAGE,
+    cursor: Annotated[str | None, Query(description="The `next_cursor` of the page before; left out: the newest.")] = None,
+) -> dict[str, Any]:
+    """A page of the runs, newest first."""
+    return service.runs.page(limit, cursor)
 
 
 @router.get("/{run_id}", response_model=dict[str, Any])

@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -538,6 +538,30 @@ class RunStore:
     def list(self) -> list[dict[str, Any]]:
         """The runs in short, newest first."""
         return [run.summary() for run in self.all()]
+
+    def page(self, limit: int = RUNS_PER_PAGE, cursor: str | None = None) -> dict[str, Any]:
+        """Return a page of ``list``: the ``limit`` newest runs, or the next ones after ``cursor``, the id that ended a page.
+
+        Only the runs of the page are read. A run that is created or deleted between two pages moves no other run.
+        """
+        ids = self.ids()
+        older = ids if cursor is None else [run_id for run_id in ids if run_id < cursor]
+        chosen = older[: max(1, limit)]
+        rows = []
+        for run_id in chosen:
+            with contextlib.suppress(RunNotFoundError):
+                rows.append(self.get(run_id).summary())
+        return {"runs": rows, "next_cursor": chosen[-1] if len(older) > len(chosen) else None, "total": len(ids)}
+
+    def ended_without_samples(self, run_id: str) -> bool:
+        """Return whether the line of the list that an ended run keeps counts no sample; cheap."""
+        kept = read_json(self.folder / run_id / "summary.json", _RECORD_BYTES)
+        summary = kept.get("summary") if isinstance(kept, dict) else None
+        return isinstance(summary, dict) and summary.get("id") == run_id and summary.get("samples") == 0
+
+    def unsettled(self, among: Iterable[str]) -> Sequence[str]:
+        """Return those runs that have no line for the list yet: what hasn't ended, and what was never listed since."""
+        return [run_id for run_id in among if not (self.folder / run_id / "summary.json").is_file()]
 
     def delete(self, run_id: str) -> int:
         """Delete the folder of an ended run with the files that it keeps, and return how many bytes that frees.

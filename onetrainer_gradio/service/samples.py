@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from onetrainer_gradio.service.atomic import write_atomic
 from onetrainer_gradio.service.image_decoder import ImageDecoder
 from onetrainer_gradio.service.runs import RunStore
 
+# The newest samples are looked for in so many runs: a page must not wait for 20,000 runs that failed before their first one.
+_MOST_LOOKED_THROUGH = 300
 THUMBNAIL_WIDTHS = (128, 256, 384, 512, 768)
 _SAMPLE_MADE = tag(SampleMade)
 
@@ -46,6 +49,7 @@ class SampleStore:
         self._cache = cache_folder
         self._lock = threading.Lock()
         self._index: dict[str, tuple[int, Samples]] = {}
+        self._empty: set[str] = set()
 
     def list(
         self, run_id: str | None = None, kind: str | None = None, limit: int = 50, before: str | None = None
@@ -68,7 +72,7 @@ class SampleStore:
     def latest(self, count: int = 1) -> Samples:
         """The newest samples, newest first."""
         newest: Samples = []
-        for run in self._runs.ids():
+        for run in self._with_samples(_MOST_LOOKED_THROUGH):
             newest += self._of_run(run)
             if len(newest) >= count:
                 break
@@ -116,7 +120,15 @@ class SampleStore:
         if run_id is not None:
             self._runs.get(run_id)
             return list(self._of_run(run_id))
-        return [sample for run in self._runs.ids() for sample in self._of_run(run)]
+        return [sample for run in self._with_samples() for sample in self._of_run(run)]
+
+    def _with_samples(self, most: int | None = None) -> Iterator[str]:
+        """The runs (the ``most`` newest), newest first, without those that are known to have ended without a sample."""
+        for run_id in self._runs.ids()[:most]:
+            if run_id not in self._empty and self._runs.ended_without_samples(run_id):
+                self._empty.add(run_id)
+            if run_id not in self._empty:
+                yield run_id
 
     def _of_run(self, run_id: str) -> Samples:
         """The samples of a run, newest first."""

@@ -63,6 +63,9 @@ _LOG = logging.getLogger(__name__)
 DELETE_WAITS_S = 15.0
 # Of so many runs before a queued one the processes may still be there; of older ones they are long gone.
 _STILL_ENDING = 3
+# Of the runs of former panels so many are looked at before the panel is ready, the older ones in the background.
+_LOOKED_AT_FIRST = 100
+_SETTLE_PAUSE_S = 0.005
 _COMMANDS_KEPT = 1000
 _SNAPSHOT_SAMPLES = 24
 _SNAPSHOT_LINES = 200
@@ -131,7 +134,8 @@ class TrainerService:
                 return
             self._opened = True
             self.runs.remove_unfinished()
-            recent = self.runs.all()
+            ids = self.runs.ids()
+            recent = [self.runs.get(run_id) for run_id in ids[:_LOOKED_AT_FIRST]]
             self._current = recent[0] if recent else None
             unfinished = [run for run in recent if not run.ended()]
             waiting = [run for run in reversed(recent) if self._take_up(run)]
@@ -145,9 +149,31 @@ class TrainerService:
                 self._see_off(self._current)
             for run in {run.id: run for run in (self._current, *unfinished) if run is not None and run.ended()}.values():
                 run.complete_files(self._closing)
+        self._settle(ids[_LOOKED_AT_FIRST:])
         self._offer_their_presets()
         self.checkouts.read_all()
         self.system.start()
+
+    def _settle(self, older: Sequence[str]) -> None:
+        """End what former panels left unfinished among the older runs, in the background: the start doesn't wait for it."""
+        unsettled = self.runs.unsettled(older)
+
+        def settle() -> None:
+            for run_id in unsettled:
+                if self._closing.is_set():
+                    return
+                with contextlib.suppress(RunNotFoundError):
+                    run = self.runs.get(run_id)
+                    if not run.ended():
+                        with self._lock:
+                            waiting = self._take_up(run)
+                        if waiting:  # a run that was queued before so many others isn't wanted any more
+                            run.record_end(RunEnded(reason="stopped"))
+                    run.summary()  # kept, so that nothing has to be read to list it
+                self._closing.wait(_SETTLE_PAUSE_S)
+
+        if unsettled:
+            threading.Thread(target=settle, name="settle-runs", daemon=True).start()
 
     def _take_up(self, run: Run) -> bool:
         """Continue or end what a former panel left unfinished; True if the run still waits to be started."""

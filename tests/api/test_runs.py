@@ -184,3 +184,19 @@ def test_the_curve_of_a_resumed_run_contains_what_came_before(panel):
     smoothed = panel.client.get(path, params={"columns": "smooth_loss"}).json()["max"]["smooth_loss"][-1]
     assert smoothed == pytest.approx(state["smooth_loss"], rel=1e-4)
     assert panel.client.get("/api/runs/2020-01-01_00-00-00-0000/metrics", params={"chain": True}).status_code == 404
+
+
+def test_the_list_comes_in_pages(panel):
+    """Following the cursor gives each run once, newest first, also when a run is deleted on the way; limits are checked."""
+    for _ in range(5):
+        panel.finished(steps=1)
+    ids = panel.service.runs.ids()
+    first = panel.client.get("/api/runs", params={"limit": 2}).json()
+    assert ([item["id"] for item in first["runs"]], first["total"]) == (ids[:2], 5)
+    panel.client.delete(f"/api/runs/{ids[1]}")
+    second = panel.client.get("/api/runs", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert [item["id"] for item in second["runs"]] == ids[2:4]
+    third = panel.client.get("/api/runs", params={"limit": 2, "cursor": second["next_cursor"]}).json()
+    assert ([item["id"] for item in third["runs"]], third["next_cursor"], third["total"]) == (ids[4:], None, 4)
+    for limit in (0, -1, 1001, "many"):
+        assert panel.client.get("/api/runs", params={"limit": limit}).status_code == 422

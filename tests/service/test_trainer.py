@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ from onetrainer_gradio.errors import (
     RunConflictError,
     RunNotFoundError,
 )
-from onetrainer_gradio.events import PhaseChanged
+from onetrainer_gradio.events import PhaseChanged, RunEnded
 from onetrainer_gradio.service.atomic import write_json
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.process import ProcessIdentity
-from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.runs import Run, new_run_id
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, MakeService, ended
@@ -543,3 +544,22 @@ def test_a_start_on_a_full_disk_leaves_nothing(
     monkeypatch.undo()
     start(service, tmp_path, "steps=2")
     assert service.wait_for(ended, PATIENCE_S)["end_reason"] == "completed"
+
+
+def test_older_runs_do_not_hold_up_the_start(make_service: MakeService, tmp_path: Path) -> None:
+    """Only the newest runs are looked at before the panel is ready; an older one that never ended is ended afterwards."""
+    runs = tmp_path / "data" / "runs"
+    for second in range(130):
+        folder = runs / new_run_id(second)
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text("{}")
+        if second:
+            Run(folder).journal.append(RunEnded(reason="completed"))
+    service = make_service()
+    assert service.runs.page(limit=5)["total"] == 130
+    oldest = service.runs.get(new_run_id(0))
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not (oldest.folder / "summary.json").exists():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+    assert oldest.state()["end_reason"] == "lost"

@@ -37,7 +37,7 @@ export function changedTools(settings) {
     show(back, settings.changes().length > 0);
   }
 
-  api('GET', 'api/runs').then((answer) => { [last = null] = answer.runs || answer; update(); }).catch((error) => { if (error.status) say(node, error.message); });
+  api('GET', 'api/runs?limit=1').then((answer) => { [last = null] = answer.runs || answer; update(); }).catch((error) => { if (error.status) say(node, error.message); });
   update();
   return { node, update };
 }

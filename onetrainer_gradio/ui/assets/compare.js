@@ -9,7 +9,7 @@ const TITLES = { current: 'In the form', opened: 'As opened', defaults: 'Default
 
 /** Open the comparison; `left` is the source that the form is compared with at first, as the server names it. */
 export async function openCompare(settings, left = '') {
-  const [{ configs }, runs] = await Promise.all([api('GET', 'api/config/list'), api('GET', 'api/runs').then((answer) => answer.runs || answer)]);
+  const [{ configs }, runs] = await Promise.all([api('GET', 'api/config/list'), api('GET', 'api/runs?limit=1000').then((answer) => answer.runs || answer)]);
   const sides = [pick('Left side'), pick('Right side')];
   const count = el('p', { class: 'og-muted og-small og-grow', role: 'status' });
   const body = el('div', { class: 'og-diff-body', tabindex: 0, role: 'region', 'aria-label': 'Differences' });

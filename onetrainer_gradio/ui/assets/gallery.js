@@ -239,7 +239,7 @@ export function mount(place) {
   }
   async function runOptions() {
     try {
-      const answer = await api('GET', 'api/runs');
+      const answer = await api('GET', 'api/runs?limit=1000');
       const chosen = only.value;
       only.replaceChildren(el('option', { value: '', text: 'All runs' }),
         ...(answer.runs || answer).map((run) => el('option', { value: run.id, text: `${run.name || 'run'} · ${runTime(run.id)}` })));

@@ -9,23 +9,28 @@ const TITLES = { model: 'Output', save: 'Saves', backup: 'Backups', sample: 'Sam
 // how many of a kind are shown at first, and how many more each time
 const PAGES = { model: 6, save: 6, backup: 6, sample: 24 };
 const AT_FIRST = 8;
+const MORE = 50;
+const MOST_PER_PAGE = 1000;
 
 export function mount(place) {
   const list = el('div', { class: 'og-runs' });
   const empty = el('p', { class: 'og-empty' }, 'No run yet. Choose a preset under ',
     el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }), ', then press Start.');
-  const more = button('Show all', { kind: 'small', onclick: () => { all = true; draw(); } });
+  const more = button('Show more', { kind: 'small', onclick: () => { wanted += MORE; load(); } });
   place.append(el('section', { class: 'og-card', 'aria-label': 'Runs' }, el('h2', { text: 'Runs' }), empty, list, more));
 
   show(more, false);
   let runs = [];
-  let all = false;
+  let wanted = AT_FIRST;
+  let next = null;
+  let total = 0;
   const opened = new Set();
 
   function draw() {
     show(empty, runs.length === 0);
-    show(more, !all && runs.length > AT_FIRST);
-    list.replaceChildren(...runs.slice(0, all ? undefined : AT_FIRST).map(line));
+    show(more, Boolean(next));
+    more.title = `${format.count(runs.length)} of ${format.count(total)} runs shown`;
+    list.replaceChildren(...runs.map(line));
   }
 
   function line(run) {
@@ -35,6 +40,7 @@ export function mount(place) {
     const node = el('details', { class: 'og-run', open: opened.has(run.id) },
       el('summary', {},
         el('span', { class: 'og-badge', dataset: { tone }, text: label }),
+        run.damaged ? el('span', { class: 'og-badge', dataset: { tone: 'bad' }, title: run.damaged, text: 'Damaged' }) : '',
         el('span', { class: 'og-run-name', text: run.name || run.id }),
         el('span', { class: 'og-muted og-small og-run-facts' },
           el('span', { class: 'og-run-engine', title: 'Who trained' }, el('span', { class: 'og-sr', text: 'Trained by ' }), engineName(run)),
@@ -60,6 +66,7 @@ export function mount(place) {
     body.replaceChildren(
       el('p', { class: 'og-muted og-mono og-small', text: run.id }),
       !cause ? '' : viewed() === run.id ? el('p', {}, causeLink()) : el('p', { class: 'og-cause', text: cause }),
+      run.damaged ? el('p', { class: 'og-cause', text: `Files of this run are damaged. ${run.damaged}` }) : '',
       files,
       el('div', { class: 'og-buttons' },
         button('Show its curve', { icon: 'chart', kind: 'small', onclick: () => { view(run.id); document.getElementById('og-chart').scrollIntoView({ block: 'center' }); } }),
@@ -114,8 +121,16 @@ export function mount(place) {
   let known = '';
   async function load() {
     try {
-      const answer = await api('GET', 'api/runs');
-      runs = answer.runs || answer;
+      const found = [];
+      let cursor = null;
+      let page;
+      do {
+        const after = cursor ? `&cursor=${encodeURIComponent(cursor)}` : '';
+        page = await api('GET', `api/runs?limit=${Math.min(wanted - found.length, MOST_PER_PAGE)}${after}`);
+        found.push(...page.runs);
+        cursor = page.next_cursor;
+      } while (cursor && found.length < wanted);
+      [runs, next, total] = [found, cursor, page.total];
       draw();
     } catch (error) {
       if (error.status !== 0) say(empty, error.message);
