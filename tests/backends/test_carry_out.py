@@ -10,7 +10,7 @@ import pytest
 
 from onetrainer_gradio.backends import BACKENDS, Backend, carry_out, find_backend
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.errors import OutOfMemoryError, UnsupportedError
+from onetrainer_gradio.errors import DiskFullError, OutOfMemoryError, UnsupportedError
 from onetrainer_gradio.events import Event, RunEnded
 from onetrainer_gradio.service.control import QueueControl
 from tests.fakes.configs import small_config
@@ -128,3 +128,19 @@ def test_the_rehearsal_has_the_shape_of_a_run(tmp_path: Path) -> None:
     assert names.index("RunPlanned") < names.index("StepDone")
     assert names.count("StepDone") == 3
     assert (names[0], names[-1], names.count("RunEnded")) == ("RunStarted", "RunEnded", 1)
+
+
+def test_what_fails_before_the_backend_ends_the_run() -> None:
+    """An earlier result that can't be kept costs the new run, which has trained nothing yet."""
+    events: list[Event] = []
+
+    def before() -> None:
+        raise DiskFullError("No room for the earlier model", path="output_model_destination")
+
+    carry_out(
+        "raises", TrainConfig(), events.append, QueueControl(), RunOptions(), table=TABLE, console=io.StringIO(), before=before
+    )
+    (end,) = events
+    assert isinstance(end, RunEnded)
+    assert end.error is not None
+    assert (end.reason, end.error.type, end.error.path) == ("failed", "DiskFullError", "output_model_destination")

@@ -309,6 +309,23 @@ def test_only_a_run_with_a_backup_offers_to_go_on_from_it(visitor: Visitor, pane
         expect(run.get_by_role("button", name="Go on from its last backup")).to_have_count(offered)
 
 
+def test_deleting_a_run_tells_what_is_lost(visitor: Visitor, panel: Panel) -> None:
+    """The question names the run, the space that is freed, and models that exist nowhere else."""
+    for weights in ("first", "other"):
+        options = {"name": f"the {weights} one", "tags": ["steps=3", f"weights={weights * 400}"]}
+        panel.send("POST", "api/training/start", {"options": options})
+        panel.wait(lambda state: not state["process_running"])
+    page = visitor.open("training")
+    run = page.locator(".og-run", has_text="the first one")
+    run.locator("summary").click()
+    run.get_by_role("button", name="Delete").click()
+    question = page.get_by_role("dialog", name="Delete “the first one”?")
+    expect(question).to_contain_text("exist nowhere else")
+    question.get_by_role("button", name="Delete").click()
+    expect(page.locator(".og-run", has_text="the first one")).to_have_count(0)
+    expect(page.locator(".og-run", has_text="the other one")).to_have_count(1)
+
+
 def test_a_picture_of_ones_own_begins_with_values_that_fit(visitor: Visitor, panel: Panel) -> None:
     """The form takes size and steps from the first sample prompt, is closed to use without a run, and says why."""
     page = visitor.open("samples")
