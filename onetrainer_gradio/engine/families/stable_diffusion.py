@@ -99,6 +99,7 @@ class StableDiffusion:
     def _prepare(self) -> None:
         config = self.config
         self.device = torch.device(config.train_device)
+        self._exact_device = torch.empty(0, device=self.device).device  # "cuda" is "cuda:0" to its tensors
         self._temp_device = precision.device_of(config.temp_device, "temp_device")
         self.dtype = precision.DTYPES[config.train_dtype]
         self.autocast = precision.autocast(self.device, self.dtype, cache=config.enable_autocast_cache)
@@ -148,11 +149,14 @@ class StableDiffusion:
         """Within the block a component is on the training device; a cache that was cleared needs it in the middle of training."""
         module = self._modules[name]
         resting = next(module.parameters()).device
-        module.to(self.device)
+        away = resting != self._exact_device
+        if away:
+            module.to(self.device)
         try:
             yield
         finally:
-            module.to(resting)
+            if away:
+                module.to(resting)
 
     def set_checkpointing(self) -> None:
         """Gradient checkpointing of the trained parts that want it."""
