@@ -316,13 +316,29 @@ def keep_before_replacing(
     :raises DiskFullError: when there is no room for the copy.
     :raises StorageError: when it can't be copied for another reason.
     """
-    note = read_json(_note_path(run_folder, config.output_model_destination))
-    if not isinstance(note, dict):
-        return
+    for note in _notes_of(run_folder.parent / UNLINKED_FOLDER, Path(config.output_model_destination)):
+        _keep_noted(run_folder, note, say, copy)
+
+
+def _notes_of(folder: Path, destination: Path) -> list[dict[str, Any]]:
+    """Return the notes about a file, by whatever path it is named: through a link, or in another case."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        note = read_json(path)
+        if isinstance(note, dict) and isinstance(note.get("path"), str) and isinstance(note.get("at"), float):
+            with contextlib.suppress(OSError):  # one of the two is gone
+                if os.path.samefile(note["path"], destination):
+                    found.append(note)
+    return found
+
+
+def _keep_noted(
+    run_folder: Path, note: Mapping[str, Any], say: Callable[[str], None], copy: Callable[[Path, FileRecord], FileRecord]
+) -> None:
     owner = run_folder.parent / str(note.get("run_id", ""))
-    record = read_records(owner).get((str(note.get("path")), note.get("at", 0.0)))
+    record = read_records(owner).get((note["path"], note["at"]))
     if record is None or record.kept or owner == run_folder or not holds(Path(record.path), record):
-        _forget_unlinked(run_folder, config.output_model_destination)
+        _forget_unlinked(run_folder, note["path"])
         return
     say(f"copying the model of run {owner.name}, which this run replaces")
     try:

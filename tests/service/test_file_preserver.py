@@ -238,6 +238,29 @@ def test_a_path_through_a_link_is_the_same_destination(runs: Runs) -> None:
     assert runs.content(1) == b"weights"
 
 
+def test_another_name_of_the_output_file_is_the_same_destination(runs: Runs) -> None:
+    """As in a file system that ignores case: both names lead to one file."""
+    runs.saved(1, b"weights", link=no_links, small_bytes=0)
+    other = runs.destination.with_name("DEMO.safetensors")
+    other.symlink_to(runs.destination)
+    keep_before_replacing(runs.run(2), runs.config().model_copy(update={"output_model_destination": str(other)}))
+    runs.destination.unlink()
+    assert runs.content(1) == b"weights"
+
+
+def test_damaged_notes_are_ignored(runs: Runs) -> None:
+    """No note keeps a run from starting."""
+    runs.saved(1, b"weights", link=no_links, small_bytes=0)
+    notes = runs.folder / "runs" / "unlinked"
+    for number, content in enumerate(
+        (b"", b"[]", b'{"path": 1}', b'{"path": "/nowhere"}', f'{{"path": "{runs.destination}", "at": []}}'.encode())
+    ):
+        (notes / f"{number}.json").write_bytes(content)
+    keep_before_replacing(runs.run(2), runs.config())
+    runs.destination.unlink()
+    assert runs.content(1) == b"weights"
+
+
 def test_samples_and_backups_are_recorded_but_not_kept_twice(runs: Runs) -> None:
     """Deleting them frees their space; their names are never used again."""
     backup = runs.folder / "workspace" / "backup" / "one"
