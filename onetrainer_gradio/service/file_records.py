@@ -107,10 +107,16 @@ class FileRecord:
             record = cls(**known, files=files)
         except TypeError:
             return None
-        texts = (record.path, record.kind, record.kept, *(facts.sha256 for facts in files.values()))
-        numbers = (record.at, record.global_step, *(facts.bytes for facts in files.values()))
-        fits = all(isinstance(text, str) for text in texts) and all(isinstance(number, int | float) for number in numbers)
-        return record if fits else None
+        return record if record._has_types() else None
+
+    def _has_types(self) -> bool:
+        texts = (self.path, self.kind, self.kept, *(facts.sha256 for facts in self.files.values()))
+        numbers = [number for facts in self.files.values() for number in (facts.bytes, facts.mtime_ns, facts.inode, facts.device)]
+        return (
+            all(isinstance(text, str) for text in texts)
+            and isinstance(self.at, float)
+            and all(isinstance(number, int) for number in (self.global_step, *numbers))
+        )
 
 
 def record_of_event(body: Mapping[str, Any]) -> FileRecord | None:

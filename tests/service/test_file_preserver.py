@@ -336,8 +336,15 @@ def test_damaged_records_are_ignored(runs: Runs) -> None:
     place = runs.run(1) / "files.jsonl"
     whole = place.read_bytes()
     rubbish = (b"\xff\x00", b"[]", b"7", b'{"files": 3}', b'{"files": {"": {}}}', b'{"files": {}, "path": 1}', b"{")
+    rubbish = (
+        *rubbish,
+        b'{"files": {}, "path": [], "at": 1.0, "kind": "save"}',
+        b'{"files": {}, "path": "x", "at": {}, "kind": "save"}',
+    )
+    facts = b'{"bytes": "many", "mtime_ns": 1, "inode": 1, "device": 1}'
+    rubbish = (*rubbish, b'{"files": {"": ' + facts + b'}, "path": "x", "at": 1.0, "kind": "save"}')
     place.write_bytes(b"\n".join(rubbish) + b"\n" + whole)
-    assert [record.bytes for record in read_records(runs.run(1)).values() if record.path == str(runs.destination)] == [7]
+    assert [(record.path, record.bytes) for record in read_records(runs.run(1)).values()] == [(str(runs.destination), 7)]
     assert runs.content(1) == b"weights"
 
 
