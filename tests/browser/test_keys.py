@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -107,3 +108,35 @@ def test_an_error_names_each_place_once_and_notices_do_not_pile_up(visitor: Visi
     expect(page.locator(".og-toast")).to_have_count(1)
     text = page.locator(".og-toast-lines").inner_text()
     assert text.count("abc") == 1, text
+
+
+def test_a_refused_start_and_the_json_editor_name_a_setting_once(visitor: Visitor, panel: Panel) -> None:
+    """Where the message begins with the name that stands before it, it isn't repeated."""
+    page = visitor.open("training")
+    entry = {"path": "learning_rate", "message": "learning_rate is 'abc'.", "change": ""}
+    page.evaluate(
+        """entry => document.dispatchEvent(new CustomEvent('og-outcome', {
+          detail: { ok: false, done: true, text: 'No', errors: [entry] },
+        }))""",
+        entry,
+    )
+    expect(page.locator(".og-outcome-errors li")).to_have_text("learning_rate is 'abc'. ")
+    page.get_by_role("tab", name="Configuration").click()
+    page.get_by_role("button", name="JSON").click()
+    dialog = page.get_by_role("dialog")
+    text = dialog.get_by_role("textbox")
+    text.fill(json.dumps({**json.loads(text.input_value()), "learning_rate": "abc"}))
+    dialog.locator("button.primary").click()
+    expect(dialog.locator(".og-errors")).to_contain_text("abc")
+    assert dialog.locator(".og-errors").inner_text().count("learning_rate") <= 1
+
+
+def test_ctrl_enter_in_another_form_does_not_start(visitor: Visitor, panel: Panel) -> None:
+    """In the form for a sample of one's own it would be taken for that form's button."""
+    page = visitor.open("samples")
+    page.locator(".og-fold > summary").click()
+    page.get_by_label("Prompt", exact=True).fill("a cat")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_timeout(500)
+    assert not panel.get("api/training/status")["is_training"]
+    expect(page.get_by_role("tab", name="Samples", selected=True)).to_have_count(1)

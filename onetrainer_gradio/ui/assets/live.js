@@ -14,6 +14,9 @@ const BLOCKED_AFTER = 3; // sockets that never opened while REST answers
 const base = new URL('.', document.baseURI);
 export const url = (path) => new URL(path.replace(/^\//, ''), base).href;
 
+/** An entry of an error as text; the message often names its place already. */
+export const placed = ({ path, message }) => (path && !message.includes(path) ? `${path}: ${message}` : message);
+
 /** What the server answered that was no success; `errors` has one entry for each place to change. */
 class ApiError extends Error {
   constructor(status, body) {
@@ -26,7 +29,7 @@ class ApiError extends Error {
   /** What happened with its places, each said once: the message often has the first of them already. */
   get whole() {
     const more = this.errors.filter((each) => each.message && !this.message.includes(each.message));
-    return [this.message, ...more.slice(0, 3).map((each) => (each.path && !each.message.includes(each.path) ? `${each.path}: ${each.message}` : each.message))].join(' ');
+    return [this.message, ...more.slice(0, 3).map(placed)].join(' ');
   }
 }
 

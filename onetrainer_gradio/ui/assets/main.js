@@ -173,6 +173,8 @@ document.addEventListener('keydown', (event) => {
   if (!ctrl && (typing(document.activeElement) || localStorage.getItem(SINGLE) === 'off')) return;
   const does = (ctrl ? WITH_CTRL : ALONE)[event.shiftKey && event.key === 'z' ? 'Z' : event.key];
   if (!does || (ctrl && event.shiftKey && does !== REDO)) return;
+  // in a field of another form it would be taken for that form's own button
+  if (does === start && typing(document.activeElement) && !document.activeElement.closest('[data-og=form]')) return;
   if (event.repeat && does !== UNDO && does !== REDO) { event.preventDefault(); return; }
   if (does() !== false) event.preventDefault();
 });

@@ -1,6 +1,6 @@
 // The settings as OneTrainer writes them, to look at and to edit; the server says what does not fit.
 
-import { api } from './live.js';
+import { api, placed } from './live.js';
 import { button, el, openDialog, toast } from './dom.js';
 import { same } from './settings.js';
 
@@ -32,7 +32,7 @@ export function openRaw(settings) {
       dialog.close();
       toast('The settings are changed.');
     } catch (error) {
-      refuse(...(error.errors.length ? error.errors.map((each) => [each.path, each.message].filter(Boolean).join(': ')) : [error.message]));
+      refuse(...(error.errors.length ? error.errors.map(placed) : [error.message]));
     }
   }
   openDialog(dialog);

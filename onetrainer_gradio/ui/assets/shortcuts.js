@@ -5,14 +5,15 @@ import { button, el, openDialog } from './dom.js';
 const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 const CTRL = MAC ? '⌘' : 'Ctrl';
 
+// group -> what it does, by ways to press it; keys of a way are pressed together
 const SHEET = [
   ['Settings', [
-    [[CTRL, 'Z'], 'Undo the last change of a setting'], [[CTRL, MAC ? 'Shift' : 'Y', ...(MAC ? ['Z'] : [])], 'Redo it'],
-    [[CTRL, 'S'], 'Save the settings'], [['/'], 'Search the settings'],
+    [[[CTRL, 'Z']], 'Undo the last change of a setting'], [[MAC ? [CTRL, 'Shift', 'Z'] : [CTRL, 'Y']], 'Redo it'],
+    [[[CTRL, 'S']], 'Save the settings'], [[['/']], 'Search the settings'],
   ]],
-  ['Run', [[[CTRL, 'Enter'], 'Start training']]],
-  ['Page', [[['Alt', '←'], 'Back to the previous tab'], [['?'], 'Show this list'], [['Esc'], 'Close a dialog or leave a zoomed chart']]],
-  ['Chart and samples', [[['←', '→'], 'Move along the curve, or between samples'], [['+', '−'], 'Zoom the curve']]],
+  ['Run', [[[[CTRL, 'Enter']], 'Start training']]],
+  ['Page', [[[['Alt', '←']], 'Back to the previous tab'], [[['?']], 'Show this list'], [[['Esc']], 'Close a dialog or leave a zoomed chart']]],
+  ['Chart and samples', [[[['←'], ['→']], 'Move along the curve, or between samples'], [[['+'], ['−']], 'Zoom the curve']]],
 ];
 
 /** Show the sheet. `single` says whether keys without Ctrl act, `change` takes the new answer. */
@@ -21,7 +22,7 @@ export function openSheet(single, change) {
   const dialog = el('dialog', { class: 'og-dialog og-sheet', 'aria-label': 'Keyboard shortcuts' },
     el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: 'Keyboard shortcuts' }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
     ...SHEET.map(([title, rows]) => el('section', {}, el('h3', { text: title }), el('dl', {}, rows.map(([keys, does]) => el('div', {},
-      el('dt', {}, keys.flatMap((key, at) => [at ? ' + ' : null, el('kbd', { text: key })])), el('dd', { text: does })))))),
+      el('dt', {}, keys.flatMap((together, way) => [way ? ' or ' : null, ...together.flatMap((key, at) => [at ? ' + ' : null, el('kbd', { text: key })])])), el('dd', { text: does })))))),
     el('label', { class: 'og-inline' }, box, el('span', { text: 'Single keys (/ and ?) act when no field has the focus' })));
   openDialog(dialog);
 }

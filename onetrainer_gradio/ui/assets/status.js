@@ -198,7 +198,7 @@ export function mount(place) {
     // what the list below says, or the cause of the run's end, need not stand here, too
     say(outcome, listed ? said.text.split(`: ${rest[0].message}`)[0] : said.error ? said.text.replace(`: ${said.error}`, '') : said.text);
     errors.replaceChildren(...rest.map((error) => el('li', {},
-      error.path && el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }), el('span', { text: ` ${error.message}. ` }), el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }))));
+      error.path && el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }), el('span', { text: `${after(error)}. ` }), el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }))));
     show(errors, listed);
     state();
     if (said.done && said.ok) hide = setTimeout(() => say(outcome, ''), 8000);
@@ -250,6 +250,12 @@ export function mount(place) {
   on('engine', next);
   next();
   state();
+}
+
+/** What follows the name of a setting that stands before its message: the message often begins with it. */
+function after({ path, message }) {
+  const plain = message.replace(/\.$/, '');
+  return path && plain.startsWith(path) ? plain.slice(path.length) : ` ${plain}`;
 }
 
 function progress(label) {
