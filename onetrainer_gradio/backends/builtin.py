@@ -10,6 +10,7 @@ from onetrainer_gradio import __version__
 from onetrainer_gradio.backends.hardware import hardware
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.names import unusable_names
 from onetrainer_gradio.engine import refusals
 from onetrainer_gradio.errors import Finding
 from onetrainer_gradio.events import Emit, Outcome, RunStarted
@@ -41,7 +42,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
 
 def findings(config: TrainConfig) -> tuple[Finding, ...]:
     """What the engine refuses of a configuration; asked by the panel, so no torch is touched."""
-    return refusals.findings(config)
+    return (*unusable_names(config), *refusals.findings(config))
 
 
 def versions() -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from onetrainer_gradio.config.catalogue import CATALOGUE, Entry, pattern, reader
 from onetrainer_gradio.config.enums import Name
+from onetrainer_gradio.config.names import unusable_name
 from onetrainer_gradio.config.setting import Setting
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.visibility import applies
@@ -34,9 +35,11 @@ def expectation(entry: Entry) -> str:
 def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
     """One finding for each offered value that its declaration does not allow.
 
-    Choices count where the setting applies; numbers are held against their bounds everywhere.
+    Choices count where the setting applies; numbers, and names that become part of a path, are held to their rule everywhere.
     """
     for leaf in leaves(config, _is_bounded):
+        if leaf.setting.file_name and (finding := unusable_name(leaf)) is not None:
+            yield finding
         if not callable(leaf.setting.choices) and _holds(leaf.setting, leaf.value):
             continue
         entry = CATALOGUE[pattern(leaf.path)]
@@ -48,7 +51,7 @@ def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
 
 def _is_bounded(setting: Setting, annotation: Any) -> bool:
     """Choose what has fixed choices or bounds."""
-    return bool(setting.choices) or any(getattr(setting, name) is not None for name in _BOUNDS)
+    return setting.file_name or bool(setting.choices) or any(getattr(setting, name) is not None for name in _BOUNDS)
 
 
 def _holds(setting: Setting, value: Any) -> bool:

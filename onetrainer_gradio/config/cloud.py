@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from onetrainer_gradio.config.enums import CloudAction, CloudFileSync, CloudType
-from onetrainer_gradio.config.setting import Settings, setting
+from onetrainer_gradio.config.setting import FILE_NAME_PATTERN, Settings, setting
 
 _ON = {"cloud.enabled": (True,)}
 _connection = partial(setting, group="cloud", level="advanced", shown=_ON)
@@ -116,6 +116,8 @@ class CloudConfig(Settings):
         label="Name of the remote run",
         help="Name by which a detached run is found again. Use another one for each run.",
         shown=_DETACHED,
+        file_name=True,
+        pattern=FILE_NAME_PATTERN,
     )
     download_samples: bool = _result(True, label="Fetch samples", help="Copy sample pictures to this machine as they appear.")
     download_output_model: bool = _result(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from onetrainer_gradio.config.enums import TimeUnit
-from onetrainer_gradio.config.setting import OWN_GROUP, Settings, setting
+from onetrainer_gradio.config.setting import FILE_NAME_PATTERN, OWN_GROUP, Settings, setting
 
 
 def new_uuid() -> str:
@@ -16,7 +16,7 @@ def new_uuid() -> str:
 class TrainEmbeddingConfig(Settings):
     """A new word and the vectors that are trained for it."""
 
-    uuid: str = setting(factory=new_uuid, fresh=True)
+    uuid: str = setting(factory=new_uuid, fresh=True, file_name=True)
     model_name: str = setting(
         "",
         label="Start from embedding",
@@ -33,6 +33,8 @@ class TrainEmbeddingConfig(Settings):
         group=OWN_GROUP,
         level="basic",
         required=True,
+        file_name=True,
+        pattern=FILE_NAME_PATTERN,
     )
     train: bool = setting(
         True,

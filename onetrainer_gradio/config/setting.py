@@ -47,6 +47,8 @@ class Setting:
         the word ``inf`` is a value too.
     ``keys``
         of a ``map``: the keys that it can hold; each is declared as the neighbour of that name.
+    ``file_name``
+        the value becomes part of the name of a file, so it must not hold a path; see ``names``.
     ``levels``
         of an object: names of its settings that have another level here.
 
@@ -76,8 +78,12 @@ class Setting:
     new_by_type: Mapping[Any, Mapping[str, Any]] = field(default_factory=dict)
     infinite: bool = False
     keys: tuple[str, ...] = ()
+    file_name: bool = False
     levels: Mapping[str, Level] = field(default_factory=dict)
 
+
+# What the form holds a text against that becomes part of a file's name; ``names`` has the whole rule.
+FILE_NAME_PATTERN = r"^([^./\\:\u0000-\u001f][^/\\:\u0000-\u001f]*)?$"
 
 _UNDECLARED = Setting()
 

@@ -34,7 +34,7 @@ from onetrainer_gradio.config.quantization import QuantizationConfig
 from onetrainer_gradio.config.sample import SampleConfig
 from onetrainer_gradio.config.sample_defaults import SAMPLE_DEFAULTS
 from onetrainer_gradio.config.secret import SecretsConfig
-from onetrainer_gradio.config.setting import Settings, setting
+from onetrainer_gradio.config.setting import FILE_NAME_PATTERN, Settings, setting
 from onetrainer_gradio.config.visibility import (
     CONVOLUTIONAL,
     DIFFUSION,
@@ -1389,9 +1389,11 @@ class TrainConfig(Settings):
     save_filename_prefix: str = setting(
         "",
         label="File name prefix",
-        help="Text put before the names of samples, saves and logs.",
+        help="Text put before the names of samples, saves and logs. It can't hold a path.",
         group="backup",
         level="advanced",
+        file_name=True,
+        pattern=FILE_NAME_PATTERN,
     )
     secrets: SecretsConfig = setting(
         SecretsConfig(),

@@ -12,8 +12,10 @@ from pathlib import Path
 from onetrainer_gradio.commands import Stop
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.destinations import Destinations, Objection
+from onetrainer_gradio.config.documents import from_document, to_document
 from onetrainer_gradio.config.machine import existing_ancestor, free_bytes
 from onetrainer_gradio.config.marker import is_our_file
+from onetrainer_gradio.config.names import unusable_names
 from onetrainer_gradio.config.placement import misplaced
 from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.engine import precision
@@ -58,13 +60,21 @@ def protect_places(config: TrainConfig, options: RunOptions) -> None:
     """Refuses a run, before it writes anything, whose files would replace or be mixed with what no run of ours wrote.
 
     :raises OutputProtectedError: if its result would.
-    :raises ConfigInvalidError: if a folder that it writes to is where it must not be.
+    :raises ConfigInvalidError: if a folder that it writes to is where it must not be, or a name leads to another folder.
     """
+    config = _copy(config)
+    if names := tuple(unusable_names(config)):
+        raise ConfigInvalidError(names)
     destinations = Destinations.of_run(config, options)
     if (objection := destinations.objection()) is not None:
         raise protected(objection, config.output_model_destination)
     if found := tuple(misplaced(config, destinations.base_folder, destinations.panel_folder, by_name=False)):
         raise ConfigInvalidError(found)
+
+
+def _copy(config: TrainConfig) -> TrainConfig:
+    """The same settings: comparing paths with all that settings name is no use of them (``reads`` lists what is used)."""
+    return from_document(to_document(config, packed=True))[0]
 
 
 def protect_existing(config: TrainConfig) -> None:
@@ -183,7 +193,7 @@ class Outputs:
     def _final_place(self) -> Path:
         """Where the result goes: as the settings say, unless something has come there meanwhile that must not be replaced."""
         path = final_path(self.config)
-        destinations = Destinations.of_run(self.config, self.options)
+        destinations = Destinations.of_run(_copy(self.config), self.options)
         objection = destinations.objection()
         if objection is None:
             return path

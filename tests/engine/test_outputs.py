@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ import pytest
 from onetrainer_gradio.commands import BackupNow, SaveNow, Stop
 from onetrainer_gradio.config.backup_chain import MARKER, read_chain
 from onetrainer_gradio.engine.staging import unused
-from onetrainer_gradio.errors import DiskFullError, OutputProtectedError
+from onetrainer_gradio.errors import ConfigInvalidError, DiskFullError, OutputProtectedError
 from onetrainer_gradio.events import (
     BackupFailed,
     BackupMade,
@@ -407,3 +408,34 @@ def test_the_disk_helper_really_refuses(tmp_path):
     with files_of_at_most(1000), pytest.raises(OSError, match="too large"):
         (tmp_path / "x").write_bytes(b"0" * 5000)
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["../../outside/x-", "a/b", "\0", ".unfinished-1-"])
+def test_a_prefix_that_leads_elsewhere_is_refused_by_the_engine(configured, train, tmp_path, prefix):
+    """Nothing is written, inside or outside of the workspace."""
+    before = sorted(tmp_path.parent.rglob("*"))
+    with pytest.raises(ConfigInvalidError, match="File name prefix"):
+        train(configured(save_filename_prefix=prefix))
+    assert sorted(tmp_path.parent.rglob("*")) == before
+
+
+def test_only_the_declared_names_become_parts_of_paths(configured, train, tmp_path):
+    """Every text of the settings gets a word of its own; those found in paths are the prefix and, letter by letter, prompts."""
+    sample = {"prompt": "../wordprompt/..", "negative_prompt": "wordnegative", "width": 32, "height": 32, "diffusion_steps": 1}
+    config = configured(
+        save_filename_prefix="wordprefix",
+        concept={"name": "wordconcept"},
+        layer_filter_preset="wordpreset",
+        embedding={"placeholder": "wordplaceholder", "initial_embedding_text": "wordinitial"},
+        cloud={"run_id": "wordrun", "name": "wordmachine"},
+        samples=[sample],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        save_every=1,
+        save_every_unit="EPOCH",
+        backup_before_save=True,
+    )
+    train(config, name="wordname", tags=("wordtag",), started_by="wordperson")
+    paths = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert set(re.findall("word[a-z]+", " ".join(paths))) == {"wordprefix", "wordprompt"}
+    assert any(path.startswith("workspace/samples/0 - ..wordprompt..") for path in paths)

@@ -28,6 +28,7 @@ from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.backup_chain import Chain, belongs, chain_of_run, run_of, write_chain
 from onetrainer_gradio.config.check.onetrainer import onetrainer_findings
 from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.names import unusable_names
 from onetrainer_gradio.errors import CheckoutError, ConfigInvalidError, Finding, OutOfMemoryError, TrainerError
 from onetrainer_gradio.events import (
     EVENT_BY_TAG,
@@ -153,6 +154,7 @@ def findings(config: TrainConfig) -> tuple[Finding, ...]:
 
 
 def _findings(config: TrainConfig) -> Iterator[Finding]:
+    yield from unusable_names(config)
     if config.multi_gpu:
         text = "OneTrainer trains on several cards in processes of its own, which the panel cannot follow."
         change = "turn multi-GPU off, or start one run per card"
