@@ -58,7 +58,7 @@ class Objection:
 class Destinations:
     """The rule for the destinations of one run, whose relative paths are below ``base_folder``.
 
-    ``panel_folder`` is the data folder of the panel, ``checkout`` the OneTrainer installation that trains.
+    ``panel_folder`` is the data folder of the panel, ``checkout`` the OneTrainer installation that trains, if one does.
     """
 
     config: TrainConfig
@@ -103,6 +103,9 @@ class Destinations:
             message = f"The name of the output file has {len(os.fsencode(real.name))} bytes"
             return Objection("output-name", message, f"a name of at most {_LONGEST_NAME} bytes")
         into = single and os.path.isdir(real)
+        if single and self.checkout is not None and os.path.islink(target) and not into:
+            message = f"{_quoted(value)} is a link to {real}, and OneTrainer would write into that file"
+            return Objection("output-protected", message, "a file that is no link")
         for place in self.protected():
             for each in places:
                 relation = self._paths.relation(each, place.path)

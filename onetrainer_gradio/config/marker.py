@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 MARKER = ".onetrainer_gradio.json"
-MODEL, CACHE = "model", "cache"
+MODEL, CACHE, FILES = "model", "cache", "files"
 HEADER_KEY = "onetrainer_gradio_version"
 """The key in the header of a .safetensors file that marks it as ours."""
 
@@ -61,9 +61,10 @@ def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
             yield here, os.lstat(folder / here)
 
 
-def write(folder: Path, kind: str) -> None:
-    """Mark a folder as ours, with everything that is in it now."""
-    _write(folder, kind, {name: _stamp(status) for name, status in entries(folder) if name != MARKER})
+def write(folder: Path, kind: str, *, without: Collection[str] = ()) -> None:
+    """Mark a folder as ours, with everything that is in it now ``without`` what others put there."""
+    listed = ((name, status) for name, status in entries(folder) if name != MARKER and name not in without)
+    _write(folder, kind, {name: _stamp(status) for name, status in listed})
 
 
 def add(folder: Path, kind: str, name: str) -> None:
@@ -72,6 +73,14 @@ def add(folder: Path, kind: str, name: str) -> None:
     known = made.files if made is not None and made.kind == kind else {}
     if name not in known:
         _write(folder, kind, {**known, name: (0, 0)})
+
+
+def note_file(path: Path) -> None:
+    """Mark a single file as ours, in a marker beside it: for programs that write no header of ours."""
+    made = read(path.parent)
+    if made is None or made.kind == FILES:
+        known = made.files if made is not None else {}
+        _write(path.parent, FILES, {**known, path.name: _stamp(os.lstat(path))})
 
 
 def _write(folder: Path, kind: str, files: Mapping[str, Stamp]) -> None:
@@ -120,8 +129,11 @@ def contents(folder: Path, marker: Marker) -> Contents:
 
 
 def is_our_file(path: Path) -> bool:
-    """Whether a single file is a model that a run of ours wrote, by its header."""
+    """Whether a single file is a model that a run of ours wrote, by its header or the marker beside it."""
+    made = read(path.parent)
     try:
+        if made is not None and made.kind == FILES and made.files.get(path.name) == _stamp(os.lstat(path)):
+            return True
         with path.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
             header = json.loads(stream.read(length)) if length <= _LARGEST_HEADER else None

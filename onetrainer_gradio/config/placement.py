@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onetrainer_gradio.config import cache_files
-from onetrainer_gradio.config.destinations import PANEL_FOLDERS, WORKSPACE_FOLDERS
+from onetrainer_gradio.config.destinations import DESTINATION, PANEL_FOLDERS, WORKSPACE_FOLDERS, Destinations
+from onetrainer_gradio.config.names import unusable_names
+from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.real_paths import RealPaths, Relation
 from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.config.setting import declared
 from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.errors import Finding
+from onetrainer_gradio.errors import ConfigInvalidError, Finding, OutputProtectedError
 
 CLEARS_BY_NAME = frozenset({"onetrainer"})
 """Backends that remove folders of the cache by their names."""
@@ -24,6 +26,27 @@ _WRITTEN = {
     "debug_dir": ("workspace-in-concept", "debug", "Its debug images would be trained on in the next run"),
 }
 """Setting of a folder that the run writes to -> code of the finding, folder to suggest, reason."""
+
+
+def protect_places(config: TrainConfig, options: RunOptions, *, by_name: bool = False) -> None:
+    """Stop a run before it writes anything if its files would replace, or be mixed with, what no run of ours wrote.
+
+    :raises OutputProtectedError: if its result would.
+    :raises ConfigInvalidError: if a folder that it writes to is where it must not be, or a name leads to another folder.
+    """
+    if names := tuple(unusable_names(config)):
+        raise ConfigInvalidError(names)
+    destinations = Destinations.of_run(config, options)
+    if (objection := destinations.objection()) is not None:
+        raise OutputProtectedError(
+            f"{objection.message}.",
+            path=DESTINATION,
+            value=config.output_model_destination,
+            expected=objection.expected,
+            change=objection.suggestion,
+        )
+    if found := tuple(misplaced(config, destinations.base_folder, destinations.panel_folder, by_name=by_name)):
+        raise ConfigInvalidError(found)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from onetrainer_gradio.commands import Stop
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.destinations import Destinations, Objection
+from onetrainer_gradio.config.destinations import Destinations
 from onetrainer_gradio.config.documents import from_document, to_document
 from onetrainer_gradio.config.machine import existing_ancestor, free_bytes
 from onetrainer_gradio.config.marker import is_our_file
-from onetrainer_gradio.config.names import unusable_names
-from onetrainer_gradio.config.placement import misplaced
+from onetrainer_gradio.config.placement import protect_places
 from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.backups import BackupWriter
@@ -29,7 +28,6 @@ from onetrainer_gradio.engine.staging import free_name, put_in_place, staged, ti
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.voice import Voice
 from onetrainer_gradio.errors import (
-    ConfigInvalidError,
     DiskFullError,
     OutputExistsError,
     OutputProtectedError,
@@ -56,20 +54,13 @@ def final_path(config: TrainConfig) -> Path:
     return target
 
 
-def protect_places(config: TrainConfig, options: RunOptions) -> None:
+def protect(config: TrainConfig, options: RunOptions) -> None:
     """Refuses a run, before it writes anything, whose files would replace or be mixed with what no run of ours wrote.
 
     :raises OutputProtectedError: if its result would.
     :raises ConfigInvalidError: if a folder that it writes to is where it must not be, or a name leads to another folder.
     """
-    config = _copy(config)
-    if names := tuple(unusable_names(config)):
-        raise ConfigInvalidError(names)
-    destinations = Destinations.of_run(config, options)
-    if (objection := destinations.objection()) is not None:
-        raise protected(objection, config.output_model_destination)
-    if found := tuple(misplaced(config, destinations.base_folder, destinations.panel_folder, by_name=False)):
-        raise ConfigInvalidError(found)
+    protect_places(_copy(config), options)
 
 
 def _copy(config: TrainConfig) -> TrainConfig:
@@ -91,17 +82,6 @@ def protect_existing(config: TrainConfig) -> None:
             expected="a name that is free",
             change="the output file, or turn 'Protect existing files' off",
         )
-
-
-def protected(objection: Objection, value: str) -> OutputProtectedError:
-    """The error for a destination that can't be used."""
-    return OutputProtectedError(
-        f"{objection.message}.",
-        path="output_model_destination",
-        value=value,
-        expected=objection.expected,
-        change=objection.suggestion,
-    )
 
 
 def tidy_places(config: TrainConfig) -> None:

@@ -82,7 +82,7 @@ def put_in_place(new: Path, target: Path) -> None:
         new.rename(target)
         return
     made = marker.read(target)
-    if made is None:
+    if made is None or made.kind != marker.MODEL:
         raise _protected(target, "it has files in it that no run wrote")
     found = marker.contents(target, made)
     if found.changed:

@@ -43,7 +43,7 @@ from onetrainer_gradio.engine.intervals import Interval, elapsed
 from onetrainer_gradio.engine.losses import LOSS_WEIGHTS, LossMix
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.methods.method import Method
-from onetrainer_gradio.engine.outputs import Outputs, protect_existing, protect_places, tidy_places
+from onetrainer_gradio.engine.outputs import Outputs, protect, protect_existing, tidy_places
 from onetrainer_gradio.engine.previews import Previews
 from onetrainer_gradio.engine.refusals import refuse
 from onetrainer_gradio.engine.scalers import loss_scale
@@ -69,7 +69,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         spare_imports()
         voice.enter("loading")
         training = load(config, options, voice)
-        protect_places(config, options)
+        protect(config, options)
         tidy_places(config)
         training.plan()
         if config.only_cache:

@@ -32,6 +32,7 @@ if sys.version_info < OLDEST_PYTHON:
 
 import contextlib
 import enum
+import errno
 import gc
 import io
 import json
@@ -373,6 +374,8 @@ PHASES = (
 INTERRUPTED = frozenset({"loading", "caching"})
 # phase -> folder of the workspace whose entries OneTrainer names by the second
 TIMED_FOLDERS = {"backing_up": "backup", "saving": "save"}
+# What libraries say of a full disk where they do not pass on the error of the system.
+FULL_WORDS = ("No space left", "os error 28", "os error 27", "os error 122", "Disk quota exceeded", "PytorchStreamWriter failed")
 BAR_PHASES = frozenset({"loading", "caching", "validating"})
 # What OneTrainer calls of the writer of its charts.
 CHART_METHODS = ("add_scalar", "add_image", "flush", "close")
@@ -497,6 +500,9 @@ class Drive:
         self.resume_from: str = body.get("resume_from") or ""
         self.max_steps: int = body.get("max_steps") or 0
         self.own_backups: list[str] = body.get("own_backups") or []
+        # a file at the destination that no run wrote: it keeps its content under another name
+        self.foreign_file: str = body.get("foreign_file") or ""
+        self.stops = 0
         self.descriptors: list[int] = body["descriptors"]
         self.config: Any = None
         self.trainer: Any = None
@@ -521,7 +527,7 @@ class Drive:
         self.asked: dict[str, list[dict[str, Any]]] = {"sample_default": [], "backup_now": [], "save_now": []}
         self.custom: dict[str, dict[str, Any]] = {}
         self.backup: tuple[str, str] | None = None
-        self.closing = self.ending = self.saved_finally = False
+        self.closing = self.ending = self.saved_finally = self.end_backed_up = False
 
     # -- the run
 
@@ -895,18 +901,50 @@ class Drive:
         def save(*values: Any, **named: Any) -> Any:
             model_format = str(named.get("output_model_format", values[2] if len(values) > 2 else ""))
             path = str(named.get("output_model_destination", values[3] if len(values) > 3 else ""))
-            known = os.path.exists(path)
+            known = os.path.lexists(path)
+            final = self.ending and model_format != "INTERNAL"
             aside = move_linked_aside(path) if model_format != "INTERNAL" else {}
-            tell = self.guarded(partial(self.tell_written, model_format, path, known, aside))
+            renamed = rename_file(path) if final and path == self.foreign_file and path not in aside else ""
+            tell = self.guarded(partial(self.tell_written, model_format, path, known, aside, renamed))
             with Witness(tell):
-                return original(*values, **named)
+                write = partial(original, *values, **named)
+                return self.write_finally(path, write) if final else write()
 
         return save
 
-    def tell_written(self, model_format: str, path: str, known: bool, aside: dict[str, str], error: BaseException | None) -> None:
+    def write_finally(self, path: str, write: Callable[[], Any]) -> Any:
+        """The final save. On a full disk it waits for space, so that the weights aren't lost; a backup of this step has them."""
+        pause_s = 1.0
+        while True:
+            try:
+                return write()
+            except write_errors() as error:
+                if self.end_backed_up or not is_disk_full(error) or not self.space_appeared(path, pause_s):
+                    raise
+            pause_s = min(2 * pause_s, 30.0)
+
+    def space_appeared(self, path: str, pause_s: float) -> bool:
+        """Waits until it is worth another try; False if a stop comes first."""
+        name = os.path.basename(path)
+        self.wire.event("phase_changed", phase="saving", detail=f"No space left on disk. Waiting for space to save {name}")
+        text = (
+            f"No space left on disk for the final model {path}. The run keeps the weights in memory and tries again until there "
+            "is space. Free up space, or stop the run to give up the weights."
+        )
+        self.warn("waiting_for_space", text, path)
+        before, stops, give_up_at = free_bytes(path), self.stops, time.monotonic() + pause_s
+        with self.desk.changed:
+            while self.stops == stops and time.monotonic() < give_up_at and free_bytes(path) < before + 1_000_000:
+                self.desk.changed.wait(min(0.5, pause_s))
+            return self.stops == stops
+
+    def tell_written(
+        self, model_format: str, path: str, known: bool, aside: dict[str, str], renamed: str, error: BaseException | None
+    ) -> None:
         """The saver is back, with an error or without; ``known`` says that something of the name was there before.
 
-        ``aside`` names the files that were renamed to make room for what was written, by where they were.
+        ``aside`` names the files that were renamed to make room for what was written, by where they were; ``renamed`` is the new
+        name of a file that no run wrote, empty if there was none.
         """
         failure = problem_of(error) if error is not None else "" if os.path.exists(path) else NO_SPACE
         internal = model_format == "INTERNAL"
@@ -914,10 +952,16 @@ class Drive:
         if failure and not known and not (internal and isinstance(error, Exception)):
             self.remove_half(path)
         self.settle_aside(aside, put_back=bool(failure))
+        if renamed and failure:
+            os.replace(renamed, path)
+        elif renamed:
+            name = os.path.basename(renamed)
+            self.warn("output_kept", f"{path} was not written by a run. It was renamed to {name}.", path)
         if internal:
             self.backup = (path, failure)  # OneTrainer is not done with it yet
             if not failure:
                 self.own_backups.append(path)
+                self.end_backed_up = self.ending
             return
         size, unread = measured(path) if not failure else (0, "")
         self.tell_save(path, failure or unread, size)
@@ -1074,6 +1118,7 @@ class Drive:
         """A stop, or the parent's death: at once where nothing can be asked of OneTrainer, else at the end of the step."""
         with self.desk.changed:
             first, self.stopping = not self.stopping, True
+            self.stops += 1
             interrupt = first and self.phase in INTERRUPTED and not self.closing
             self.phase_is("stopping")
             if interrupt:
@@ -1258,6 +1303,41 @@ def storage_error(failure: str, path: str) -> dict[str, Any]:
     full = failure == NO_SPACE or "No space left" in failure or "[Errno 28]" in failure
     change = "free some space, keep fewer backups (rolling_backup), or choose another workspace folder"
     return {"type": "DiskFullError" if full else "StorageError", "message": failure, "path": path, "change": change}
+
+
+def rename_file(path: str) -> str:
+    """Give a file another name that is free, and return it; empty if there is none, or only a link."""
+    if os.path.islink(path) or not os.path.isfile(path):
+        return ""
+    stem, suffix = os.path.splitext(path)
+    number = 2
+    while os.path.lexists(f"{stem}-{number}{suffix}"):
+        number += 1
+    os.rename(path, f"{stem}-{number}{suffix}")
+    return f"{stem}-{number}{suffix}"
+
+
+def write_errors() -> tuple[type[BaseException], ...]:
+    """What writing a model raises."""
+    library = sys.modules.get("safetensors")
+    kinds = (OSError, RuntimeError, getattr(library, "SafetensorError", OSError))
+    return tuple(kind for kind in kinds if isinstance(kind, type))
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether something could not be written because there is no space."""
+    numbers = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+    if isinstance(error, OSError) and error.errno in numbers:
+        return True
+    return any(word in str(error) for word in FULL_WORDS)
+
+
+def free_bytes(path: str) -> int:
+    """Free bytes on the disk of a file; 0 if that can't be read."""
+    try:
+        return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
+    except OSError:
+        return 0
 
 
 def move_linked_aside(path: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ from onetrainer_gradio.backends.onetrainer.claims import claimed
 from onetrainer_gradio.backends.onetrainer.failure import death, error_of
 from onetrainer_gradio.backends.onetrainer.readback import differences
 from onetrainer_gradio.backends.onetrainer.resolve import Headless, backups_in, headless, resumed_backup
+from onetrainer_gradio.backends.onetrainer.results import Results
 from onetrainer_gradio.backends.warm import WARM
 from onetrainer_gradio.commands import Command, Control, Stop, encode_command
 from onetrainer_gradio.config import RunOptions, TrainConfig
@@ -29,6 +30,7 @@ from onetrainer_gradio.config.backup_chain import Chain, belongs, chain_of_run, 
 from onetrainer_gradio.config.check.onetrainer import onetrainer_findings
 from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.config.names import unusable_names
+from onetrainer_gradio.config.placement import protect_places
 from onetrainer_gradio.errors import CheckoutError, ConfigInvalidError, Finding, OutOfMemoryError, TrainerError
 from onetrainer_gradio.events import (
     EVENT_BY_TAG,
@@ -88,6 +90,9 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     python = require(checkout)
     token = config.secrets.huggingface_token
     folders = {"workspace_dir": Path(config.workspace_dir), "cache_dir": Path(config.cache_dir)}
+    options = options.model_copy(update={"checkout": str(checkout.folder)})
+    protect_places(config, options, by_name=True)
+    results = Results(config)
     patience = Patience(finish_step_s=options.finish_step_s, interrupt_s=options.interrupt_s, terminate_s=options.terminate_s)
     warm = WARM.get()
     mark = (python, checkout.folder, state_of_modules(checkout.folder), token)
@@ -96,7 +101,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         kept = warm.take(mark) if warm is not None else None
         bridge = kept if isinstance(kept, Bridge) else Bridge(python, checkout.folder, token=token)
         emit(CompanionStarted(pid=bridge.pid, role=NAME))
-        session = Session(bridge, checkout, emit, control, patience, climbs=options.in_process)
+        session = Session(bridge, checkout, results.marking(emit), control, patience, climbs=options.in_process)
         try:
             if not session.begin(config):
                 return "stopped"
@@ -249,6 +254,7 @@ class Session:
             "resume_from": options.resume_from,
             "max_steps": options.max_steps,
         }
+        order["foreign_file"] = Results(config).foreign_file()
         order["own_backups"] = [str(backup) for backup in backups_in(config) if belongs(backup, self._chain)]
         self.bridge.begin(order, console.fileno() if console is not None else _ERROR_OUTPUT, held)
         for command in self._held:
