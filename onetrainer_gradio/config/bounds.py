@@ -50,7 +50,7 @@ def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
 
 
 def _is_bounded(setting: Setting, annotation: Any) -> bool:
-    """Choose what has fixed choices or bounds."""
+    """Choose what has fixed choices or bounds, or becomes part of the name of a file."""
     return setting.file_name or bool(setting.choices) or any(getattr(setting, name) is not None for name in _BOUNDS)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from onetrainer_gradio.config.catalogue import CATALOGUE, pattern
+from onetrainer_gradio.config.setting import Setting
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.walk import Leaf, leaves
 from onetrainer_gradio.errors import Finding
@@ -35,9 +37,14 @@ def fault(value: str) -> str:
     return f"has {size} bytes" if size > MOST_BYTES else ""
 
 
+def becomes_a_name(setting: Setting, annotation: Any) -> bool:
+    """Choose what becomes part of the name of a file."""
+    return setting.file_name
+
+
 def unusable_names(config: TrainConfig) -> Iterator[Finding]:
     """Yield an error for each setting that can't be part of a file's name."""
-    for leaf in leaves(config, lambda setting, _: setting.file_name):
+    for leaf in leaves(config, becomes_a_name):
         if (finding := unusable_name(leaf)) is not None:
             yield finding
 
