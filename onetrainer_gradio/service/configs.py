@@ -100,7 +100,6 @@ class _Draft:
             "name": self.name,
             "kind": self.kind,
             "lists": list(self.lists),
-            "origin": dict(self.origin),
             "opening": self.opening,
         }
 
@@ -328,7 +327,10 @@ class ConfigStore:
         with self._lock:
             document = to_document(self._draft.config, packed=True)
             name = self._saved.write(name, document, over=over)
-            self._renamed(name, "saved", document)
+            revision = self._draft.revision + 1
+            # all of it is the user's now, and an undo of what was opened before leaves this name
+            draft = replace(self._draft, revision=revision, name=name, origin=document)
+            self._put(replace(draft, kind="saved", lists=(), opening=revision))
         return self._told(by)
 
     def rename(self, name: str, to: str, *, by: str = "") -> str:
@@ -341,7 +343,7 @@ class ConfigStore:
             to = self._saved.rename(name, to)
             follows = self._draft.name == name
             if follows:
-                self._renamed(to, self._draft.kind, self._draft.origin)
+                self._put(replace(self._draft, revision=self._draft.revision + 1, name=to))
         if follows:
             self._told(by)
         return to
@@ -467,14 +469,11 @@ class ConfigStore:
         entries = list(entries_between(old, new))
         change: dict[str, Any] = {"paths": settings_that_differ(old, new)[:_MOST_PATHS], "entries": entries}
         if after.opening != before.opening:
-            change |= {"name": after.name, "of": after.kind, "opened": {"before": before.opened(), "after": after.opened()}}
+            origin = list(entries_between(before.origin, after.origin))
+            change |= {"name": after.name, "of": after.kind, "origin": origin}
+            change["opened"] = {"before": before.opened(), "after": after.opened()}
         if entries or "opened" in change:
             self._history.add(change, kind=kind, by=by)
-
-    def _renamed(self, name: str, kind: str, origin: Mapping[str, Any]) -> None:
-        """The settings are those of a file now, or of one with another name; the lock is held."""
-        lists = () if kind == "saved" else self._draft.lists  # the user's now
-        self._put(replace(self._draft, revision=self._draft.revision + 1, name=name, kind=kind, origin=origin, lists=lists))
 
     def _travel(self, what: str, revision: int | None, by: str) -> ConfigDocument:
         with self._lock:
@@ -502,10 +501,9 @@ class ConfigStore:
         if opened is None or opened["after" if side == "before" else "before"]["opening"] != now.opening:
             return draft
         to = opened[side]
-        name, origin, opening = to["name"], to["origin"], int(to["opening"])
-        return replace(
-            draft, name=name, kind=str(to["kind"]), lists=_list_names(to["lists"]), origin=dict(origin), opening=opening
-        )
+        origin = with_entries(dict(now.origin), change["origin"], side)
+        lists, opening = _list_names(to["lists"]), int(to["opening"])
+        return replace(draft, name=to["name"], kind=str(to["kind"]), lists=lists, origin=origin, opening=opening)
 
     def _about(self, step: Step | None) -> Mapping[str, Any] | None:
         """What a step of the history was, for people: which settings it changed, or what was opened."""

@@ -213,6 +213,29 @@ def test_saving_is_no_step_and_keeps_its_name(store: ConfigStore) -> None:
     assert store.undo().name == "yours"
 
 
+def test_undo_of_what_was_opened_before_a_save_leaves_the_name(store: ConfigStore) -> None:
+    """The values go back; they are still edited under the name that they were saved under, and counted from there."""
+    before = store.current().config
+    store.load(OTHER)
+    store.save("mine")
+    undone = store.undo()
+    assert (undone.config, undone.name) == (before, "mine")
+    assert "model_type" in undone.changed
+    assert store.redo().changed == ()
+
+
+def test_long_lists_are_not_noted_again_with_each_preset(store: ConfigStore, tmp_path: Path) -> None:
+    """The history holds what a change replaced, and a preset replaces no concepts."""
+    store.patch({"concepts": [{"path": f"/images/{number}"} for number in range(300)]})
+    store.load(OTHER)
+    file = tmp_path / "config" / "history.jsonl"
+    before = file.stat().st_size
+    assert before > 300_000
+    store.load("SD 1.5/LoRA 8 GB")
+    store.patch({"epochs": 3})
+    assert file.stat().st_size - before < 100_000
+
+
 NO_CHANGE = b'{"number": 3, "kind": "edit", "by": "", "of": 0, "change": 5}'
 
 
