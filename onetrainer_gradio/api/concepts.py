@@ -65,6 +65,33 @@ class Variant(BaseModel):
     caption: str
 
 
+class ConversionAsked(Asked):
+    """What is converted."""
+
+    index: int = Field(ge=0, description="Of which concept.")
+    what: Literal["captions", "images"] = Field(
+        description="`captions`: caption files become UTF-8, each original is kept as `.bak`. `images`: copies of images in "
+        "formats that aren't trained are written next to them as JPEG or PNG."
+    )
+
+
+class Failed(BaseModel):
+    """Files that weren't converted."""
+
+    count: int
+    first: list[tuple[str, str]] = Field(description="Names and reasons of the first.")
+
+
+class Conversion(BaseModel):
+    """What was converted."""
+
+    ok: Literal[True] = True
+    converted: int
+    made: list[str] = Field(description="Names of the first files that were written.")
+    failed: Failed
+    left: int = Field(description="Files that there was no time for: ask again to go on.")
+
+
 class Preview(BaseModel):
     """A picture and what is drawn from it."""
 
@@ -103,6 +130,12 @@ def preview(service: Service, asked: PreviewAsked) -> dict[str, Any]:
         seed=asked.seed,
         width_px=asked.width,
     )
+
+
+@router.post("/convert", response_model=Conversion)
+def convert(service: Service, asked: ConversionAsked) -> dict[str, Any]:
+    """Convert captions to UTF-8, or copies of images to a format that is trained. Originals are kept."""
+    return service.concepts.convert(changed(service, asked), asked.index, asked.what)
 
 
 @router.get("/pictures/{picture_id}", response_class=Response, responses=PICTURE)

@@ -23,7 +23,7 @@ from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.dataset.buckets import Resolution, Size, target
 from onetrainer_gradio.config.dataset.captions import UnreadableTextError, read_text
-from onetrainer_gradio.config.dataset.files import Folder, shown
+from onetrainer_gradio.config.dataset.files import Folder, look_into, shown
 from onetrainer_gradio.config.dataset.images import size_of
 from onetrainer_gradio.config.dataset.reader import Captions, PictureReader, Sizes
 from onetrainer_gradio.config.models import MODELS, UNFAMILIAR
@@ -31,6 +31,7 @@ from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import ConfigValueError, DatasetError, ForbiddenPathError, PathNotFoundError
 from onetrainer_gradio.service.atomic import write_atomic
+from onetrainer_gradio.service.conversion import convert_captions, convert_images
 from onetrainer_gradio.service.image_decoder import ImageDecoder
 from onetrainer_gradio.service.path_guard import PathGuard
 
@@ -259,6 +260,23 @@ class ConceptStore:
             "variants": drawn,
             "notes": _notes(config, concept),
         }
+
+    def convert(self, config: TrainConfig, index: int, what: str) -> dict[str, Any]:
+        """Convert the captions of a concept to UTF-8, or copies of its images to a format that is trained (``images``).
+
+        The answer says how many files are left when time ran out; ask again to go on.
+
+        :raises PathNotFoundError: when there is no concept at ``index``.
+        :raises ForbiddenPathError: when its folder is outside the allowed ones.
+        """
+        concept = _concept_at(list(config.concepts or ()), index)
+        # always scanned anew: what was converted a moment ago is not converted again
+        folder = look_into(self._allowed(concept.path), concept.include_subdirectories, roots=self._roots)
+        if what == "images":
+            return convert_images(folder.other_formats, self._decoder).as_dict()
+        if concept.text.prompt_source == "concept":
+            return convert_captions([self._allowed(concept.text.prompt_path)]).as_dict()
+        return convert_captions(folder.caption_files).as_dict()
 
     def _plan(self, config: TrainConfig, concepts: Sequence[ConceptConfig]) -> Plan:
         return Plan(config.model_copy(update={"concepts": tuple(concepts)}), self._base, self._roots, reader=self._reader)

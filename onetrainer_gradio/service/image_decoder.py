@@ -49,6 +49,14 @@ class ImageDecoder:
         """
         return self._ask(path, {"what": "preview", "draws": [asdict(draw) for draw in draws], "longest": longest_px})
 
+    def converted(self, path: Path) -> bytes:
+        """Return an image of a format that isn't trained as PNG, upright, in RGB.
+
+        :raises DatasetError: when it can't be converted.
+        :raises BusyError: when too many images are waiting.
+        """
+        return self._ask(path, {"what": "convert"})[0]
+
     def close(self) -> None:
         """End the process, whatever it decodes."""
         self._closed = True

@@ -6,6 +6,7 @@ limited, so that an image that was made to fill memory ends this process at most
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import select
@@ -14,8 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from PIL import Image
+
 from onetrainer_gradio.config.augmentation import PictureDraw
-from onetrainer_gradio.config.dataset.images import DAMAGED, MOST_SHOWN_BYTES, BrokenImageError
+from onetrainer_gradio.config.dataset.images import DAMAGED, MOST_SHOWN_BYTES, BrokenImageError, decode_other
 from onetrainer_gradio.service import pictures
 
 IDLE_S = 60.0
@@ -34,7 +37,18 @@ def _preview(request: Mapping[str, Any]) -> list[bytes]:
     return pictures.preview(Path(request["path"]), draws, request["longest"])
 
 
-_REQUESTS: Mapping[str, Callable[[Mapping[str, Any]], list[bytes]]] = {"thumbnail": _thumbnail, "preview": _preview}
+def _convert(request: Mapping[str, Any]) -> list[bytes]:
+    out = io.BytesIO()
+    Image.init()  # every format that Pillow reads
+    decode_other(request["path"]).save(out, "PNG", compress_level=1)
+    return [out.getvalue()]
+
+
+_REQUESTS: Mapping[str, Callable[[Mapping[str, Any]], list[bytes]]] = {
+    "thumbnail": _thumbnail,
+    "preview": _preview,
+    "convert": _convert,
+}
 
 
 def _limit_memory() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 from PIL import Image
 
@@ -47,3 +48,18 @@ def test_what_is_not_there_is_said(panel):
     changes = {"concepts.0.path": str(panel.folder / "empty")}
     reply = panel.client.post("/api/concepts/preview", json={"index": 0, "changes": changes})
     assert (reply.status_code, reply.json()["errors"][0]["path"]) == (422, "concepts.0.path")
+
+
+def test_captions_are_converted_on_demand(panel):
+    """The finding about them is gone afterwards; a concept that isn't there is 404, another word 422."""
+    panel.service.configs.replace(panel.document)
+    folder = Path(panel.service.configs.train_config().concepts[0].path)
+    (folder / "one.txt").write_bytes("ein Kätzchen".encode("cp1252"))
+    codes = {item["code"] for item in panel.service.configs.validate()}
+    assert "captions-encoding" in codes
+    answer = panel.client.post("/api/concepts/convert", json={"index": 0, "what": "captions"}).json()
+    assert (answer["converted"], answer["made"], answer["failed"]["count"], answer["left"]) == (1, ["one.txt"], 0, 0)
+    assert (folder / "one.txt").read_text(encoding="utf-8") == "ein Kätzchen"
+    assert "captions-encoding" not in {item["code"] for item in panel.service.configs.validate()}
+    assert panel.client.post("/api/concepts/convert", json={"index": 9, "what": "captions"}).status_code == 404
+    assert panel.client.post("/api/concepts/convert", json={"index": 0, "what": "videos"}).status_code == 422

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,12 @@ Size = tuple[int, int]
 
 FORMATS = ("BMP", "DIB", "JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF")
 """What a file may hold, whatever its suffix; other decoders (PostScript among them) are never run on it."""
+_OTHER_FORMATS = ("JPEG2000", "TGA", "PPM", "ICO", "PCX", "QOI", "PSD", "HEIF", "JXL")
+_PLUGINS = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), ("pillow_heif", "register_heif_opener", "pillow-heif")),
+    ".jxl": ("pillow_jxl", "", "pillow-jxl-plugin"),
+}
+"""Suffix -> module that reads it, its function that makes Pillow use it, and the package to install."""
 MODES = frozenset(["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"])
 MOST_SHOWN_BYTES = 320 * 1024 * 1024
 # bytes per pixel while it is decoded, where that isn't 4
@@ -97,6 +104,39 @@ def decode_small(path: str | Path, least_px: int) -> Image.Image:
         return to_rgb(ImageOps.exif_transpose(small))
 
 
+def decode_other(path: str | Path) -> Image.Image:
+    """The same of a file in a format that isn't trained, to convert it.
+
+    :raises BrokenImageError: when it can't be read, takes too much memory, or needs a package that isn't installed.
+    """
+    from PIL import ImageOps
+
+    suffix = os.path.splitext(path)[1].lower()
+    package, register, name = _PLUGINS.get(suffix, ("", "", ""))
+    if package:
+        try:
+            plugin = import_module(package)
+        except ImportError as error:
+            raise BrokenImageError(f"reading {suffix} needs the Python package {name}") from error
+        if register:
+            getattr(plugin, register)()
+    with _opened(path, (*FORMATS, *_OTHER_FORMATS)) as image:
+        if image.width * image.height * _SHOWN_BYTES.get(image.mode, 4) > MOST_SHOWN_BYTES:
+            raise BrokenImageError(f"its {image.width} × {image.height} pixels take too much memory")
+        to_rgb = _conversion(image)
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+def is_jpeg(path: str | Path) -> bool:
+    """Whether a file is a JPEG, whatever its suffix.
+
+    :raises BrokenImageError: when it can't be trained.
+    """
+    with _opened(path) as image:
+        return image.format in ("JPEG", "MPO")
+
+
 def size_of(path: Path) -> Size | str:
     """Height and width of an image as they are trained, or what is wrong with the file."""
     try:
@@ -106,7 +146,7 @@ def size_of(path: Path) -> Size | str:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Image.Image]:
+def _opened(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
     # the decoders that Pillow doesn't load by itself when formats are named
     from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin  # noqa: F401
 
@@ -114,7 +154,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         with open(path, "rb") as file:
             _refuse_bombs(file, os.path.getsize(path))
             file.seek(0)
-            with Image.open(file, formats=FORMATS) as image:
+            Image.preinit()
+            with Image.open(file, formats=[name for name in formats if name in Image.OPEN]) as image:
                 if not all(image.size):
                     raise BrokenImageError("it has no pixels")
                 if image.mode not in MODES and not image.mode.startswith("I;16"):

@@ -212,11 +212,12 @@ function statistics(mine) {
   const formats = Object.entries(mine.formats).map(([name, count]) => `${format.count(count)} ${name}`).join(', ');
   row('Files', `${plural(mine.pictures, 'picture')}${mine.videos ? `, ${plural(mine.videos, 'video')}` : ''}`, '', [formats, format.bytes(mine.bytes)].filter(Boolean).join(' · '));
   if (broken.count) row('Broken', plural(broken.count, 'file'), 'bad', broken.first.map(([name, why]) => `${name}: ${why}`).join('; '));
+  if (mine.skipped.count) row('Skipped', plural(mine.skipped.count, 'file'), 'warn', mine.skipped.first.map(([name, why]) => `${name}: ${why}`).join('; '));
   if (captions.source !== 'sample') row('Captions', SOURCES[captions.source]);
   else {
     const without = captions.without.join(', ') + (captions.missing > captions.without.length ? ' …' : '');
-    const bad = captions.missing || captions.empty || captions.unreadable.length;
-    row('Captions', [captions.missing ? `${format.count(captions.missing)} missing` : bad ? '' : 'beside every picture', captions.empty && `${format.count(captions.empty)} empty`, captions.unreadable.length && `not UTF-8: ${captions.unreadable.join(', ')}`].filter(Boolean).join(', '), bad ? 'warn' : '', [without, captions.words && (captions.words[0] === captions.words[2] ? `${captions.words[0]} words each` : `${captions.words[0]} to ${captions.words[2]} words, ${captions.words[1]} on average`)].filter(Boolean).join(' · '));
+    const bad = captions.missing || captions.empty || captions.unreadable.length || captions.converted.count;
+    row('Captions', [captions.missing ? `${format.count(captions.missing)} missing` : bad ? '' : 'beside every picture', captions.empty && `${format.count(captions.empty)} empty`, captions.unreadable.length && `not text: ${captions.unreadable.join(', ')}`, captions.converted.count && `${format.count(captions.converted.count)} not UTF-8`].filter(Boolean).join(', '), bad ? 'warn' : '', [without, captions.words && (captions.words[0] === captions.words[2] ? `${captions.words[0]} words each` : `${captions.words[0]} to ${captions.words[2]} words, ${captions.words[1]} on average`)].filter(Boolean).join(' · '));
   }
   if (mine.masks || mine.conditions) row('Beside them', [mine.masks && plural(mine.masks, 'mask'), mine.conditions && plural(mine.conditions, 'conditioning picture')].filter(Boolean).join(', '));
   if (sizes) row('Sizes', by(...sizes.smallest) === by(...sizes.largest) ? `all ${by(...sizes.largest)}` : `${by(...sizes.smallest)} to ${by(...sizes.largest)}`, '', by(...sizes.smallest) === by(...sizes.largest) ? '' : `in the middle ${by(...sizes.middle)}`);

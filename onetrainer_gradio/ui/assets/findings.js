@@ -1,6 +1,7 @@
 // What the check found: errors, warnings and notes, each with the way to its setting and, where one change is right, a button for it.
 
-import { el, show } from './dom.js';
+import { api } from './live.js';
+import { button, el, say, show } from './dom.js';
 import { fixButton } from './field.js';
 
 const KINDS = [
@@ -8,6 +9,35 @@ const KINDS = [
   ['warning', 'warn', 'Worth a look'],
   ['note', 'note', 'Good to know'],
 ];
+
+// code of a finding → what is converted, and the words of the button
+const CONVERTED = { 'captions-encoding': ['captions', 'Convert to UTF-8'], 'formats-skipped': ['images', 'Convert copies'] };
+
+/** A button that converts files of a concept and checks again; the answer replaces its words. */
+function convertButton(settings, finding) {
+  const [what, words] = CONVERTED[finding.code] || [];
+  const [, index] = /^concepts\.(\d+)\./.exec(finding.path || '') || [];
+  if (!what || index === undefined) return null;
+  const said = el('span', { class: 'og-muted', role: 'status' });
+  const go = button(words, { kind: 'small og-fix', onclick: async () => {
+    go.disabled = true;
+    let converted = 0;
+    try {
+      for (;;) {
+        const answer = await api('POST', 'api/concepts/convert', { index: Number(index), what });
+        converted += answer.converted;
+        const failed = answer.failed.first.map(([name, why]) => `${name}: ${why}`).join('; ');
+        say(said, `${converted} converted${answer.left ? `, ${answer.left} left…` : ''}${answer.failed.count ? `, ${answer.failed.count} not converted (${failed})` : ''}`);
+        if (!answer.left || !answer.converted) break;
+      }
+      settings.check();
+    } catch (error) {
+      say(said, error.errors?.[0]?.message || error.message);
+    }
+    go.disabled = false;
+  } });
+  return el('div', { class: 'og-convert' }, go, said);
+}
 
 /** The list of findings; `jump` leads to a setting. */
 export function findings(settings, jump) {
@@ -24,7 +54,7 @@ export function findings(settings, jump) {
         finding.change && el('p', { class: 'og-help', text: `To change: ${finding.change}.` }),
         finding.path && (known ? el('button', { type: 'button', class: 'og-link-button', title: finding.path, text: named(finding.path), onclick: () => jump(finding.path) })
           : el('span', { class: 'og-muted og-mono', text: finding.path }))),
-      fixButton(settings, finding));
+      convertButton(settings, finding) || fixButton(settings, finding));
   }
   /** The setting's label, and for one in a list the list and the number of the element. */
   function named(path) {
