@@ -25,6 +25,8 @@ KNOWN = [
     ("text_encoder.train", {"model_type": "KREA_2", "text_encoder.train": True, "train_device": "cuda"}),
     ("additional_embeddings", {"model_type": "WUERSTCHEN_2", "additional_embeddings": EXTRA}),
     ("additional_embeddings", {"model_type": "STABLE_CASCADE_1", "additional_embeddings": EXTRA}),
+    ("optimizer.muon_hidden_layers", {"model_type": "HUNYUAN_VIDEO", "optimizer.optimizer": "MUON"}),
+    ("optimizer.muon_hidden_layers", {"model_type": "FLUX_FILL_DEV_1", "optimizer.optimizer": "MUON_ADV"}),
 ]
 
 

@@ -14,12 +14,13 @@ from onetrainer_gradio.config.check.bases import is_single_file
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.formats import usual_format
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.enums import ModelFormat, ModelType, TrainingMethod
+from onetrainer_gradio.config.enums import ModelFormat, ModelType, Optimizer, TrainingMethod
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
 
 _T = ModelType
 _WUERSTCHEN = (_T.WUERSTCHEN_2, _T.STABLE_CASCADE_1)
+_MUON = (Optimizer.MUON, Optimizer.MUON_ADV, Optimizer.ADAMUON_ADV)
 _ENCODER_MUST_REST = {"text_encoder.train": False}
 
 
@@ -109,6 +110,15 @@ CRASHES: tuple[Crash, ...] = (
         "remove them, or train an embedding alone with the method EMBEDDING",
         {"additional_embeddings": []},
     ),
+    Crash(
+        (_T.HUNYUAN_VIDEO, _T.FLUX_FILL_DEV_1),
+        lambda config: config.optimizer.optimizer in _MUON and not config.optimizer.muon_hidden_layers,
+        "optimizer.muon_hidden_layers",
+        "OneTrainer has no default hidden layers of Muon for {label}: the run fails when it creates the optimizer",
+        "parts of layer names, separated by commas",
+        "set it to transformer_blocks, or choose another optimizer",
+        {"optimizer.muon_hidden_layers": "transformer_blocks"},
+    ),
 )
 
 FORCED = ("force_v_prediction", "force_epsilon_prediction")
@@ -117,15 +127,16 @@ FORCED = ("force_v_prediction", "force_epsilon_prediction")
 
 def onetrainer_findings(config: TrainConfig) -> Iterator[Finding]:
     """What OneTrainer fails on (errors) or ignores (warnings)."""
-    label = Plan(config, Path()).facts.label
+    plan = Plan(config, Path())
+    label = plan.facts.label
     for crash in CRASHES:
         if config.model_type in crash.types and crash.when(config):
-            value = getattr(config, crash.path, None) if "." not in crash.path else True
+            value = plan.at(crash.path)
             yield found(
                 "onetrainer-crash",
                 crash.path,
                 crash.message.format(label=label),
-                value=value if isinstance(value, (str, bool)) else True,
+                value=len(value) if isinstance(value, tuple) else value,
                 expected=crash.expected.format(label=label),
                 change=crash.change,
                 fix=crash.fix,

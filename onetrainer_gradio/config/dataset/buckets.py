@@ -49,7 +49,7 @@ def empty_side(resolution: Resolution, multiple: int, *, bucketing: bool) -> int
     """The number of a resolution that leads to images with a side of 0 pixels; None when every side has some.
 
     Sides are rounded to ``multiple``, and of the buckets of one edge length the narrowest has half of it as its short side.
-    OneTrainer divides by that side, and so would the engine. Without buckets edge lengths are not rounded.
+    OneTrainer divides by that side. Without buckets edge lengths are not rounded.
     """
     if resolution.fixed is None and not bucketing:
         return None
