@@ -689,7 +689,7 @@ class TrainConfig(Settings):
     force_v_prediction: bool = setting(
         False,
         label="Force v-prediction",
-        help="Trains with v-prediction and ignores the prediction type in the model's files. With the wrong prediction type, samples are nothing but noise. The built-in engine applies this to every training method. OneTrainer applies it to full fine-tunes only.",
+        help="Trains with v-prediction, whatever the model files say. With the wrong type, samples are only noise. The built-in engine applies this to every training method, OneTrainer to full fine-tunes only.",
         group="unet",
         level="expert",
         shown={MODEL_TYPE: has_part("unet")},
@@ -697,7 +697,7 @@ class TrainConfig(Settings):
     force_epsilon_prediction: bool = setting(
         False,
         label="Force epsilon prediction",
-        help="Trains with epsilon prediction and ignores the prediction type in the model's files. With the wrong prediction type, samples are nothing but noise. The built-in engine applies this to every training method. OneTrainer applies it to full fine-tunes only.",
+        help="Trains with epsilon prediction, whatever the model files say. With the wrong type, samples are only noise. The built-in engine applies this to every training method, OneTrainer to full fine-tunes only.",
         group="unet",
         level="expert",
         shown={MODEL_TYPE: has_part("unet")},

@@ -26,7 +26,7 @@ from onetrainer_gradio.config.presets import (
     read_preset,
 )
 from onetrainer_gradio.errors import ConfigNotFoundError
-from tests.config.preflight import READER, furnish
+from tests.config.preflight import READER, furnish, write_adapter
 
 DOCS = Path(__file__).parents[2] / "docs"
 PRESETS = {preset.name: preset for preset in presets()}
@@ -38,7 +38,7 @@ def place(tmp_path_factory):
     """Pictures large enough for every preset, a model, and a file for a part that has to be downloaded."""
     folder = furnish(tmp_path_factory.mktemp("presets"), pictures=8, size=(1024, 1024))
     (folder / "models").mkdir()
-    (folder / "models" / "effnet_encoder.safetensors").write_bytes(b"x")
+    write_adapter(folder / "models" / "effnet_encoder.safetensors", ["backbone.0.weight"])
     return folder
 
 
