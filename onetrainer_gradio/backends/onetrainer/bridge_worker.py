@@ -914,17 +914,17 @@ class Drive:
 
     def write_finally(self, path: str, write: Callable[[], Any]) -> Any:
         """The final save. On a full disk it waits for space, so that the weights aren't lost; a backup of this step has them."""
-        pause_s = 1.0
+        pause_s, stops = 1.0, self.stops
         while True:
             try:
                 return write()
             except write_errors() as error:
-                if self.end_backed_up or not is_disk_full(error) or not self.space_appeared(path, pause_s):
+                if self.end_backed_up or not is_disk_full(error) or not self.space_appeared(path, pause_s, stops):
                     raise
             pause_s = min(2 * pause_s, 30.0)
 
-    def space_appeared(self, path: str, pause_s: float) -> bool:
-        """Waits until it is worth another try; False if a stop comes first."""
+    def space_appeared(self, path: str, pause_s: float, stops: int) -> bool:
+        """Waits until it is worth another try; False if there are more than so many ``stops`` before."""
         name = os.path.basename(path)
         self.wire.event("phase_changed", phase="saving", detail=f"No space left on disk. Waiting for space to save {name}")
         text = (
@@ -932,7 +932,7 @@ class Drive:
             "is space. Free up space, or stop the run to give up the weights."
         )
         self.warn("waiting_for_space", text, path)
-        before, stops, give_up_at = free_bytes(path), self.stops, time.monotonic() + pause_s
+        before, give_up_at = free_bytes(path), time.monotonic() + pause_s
         with self.desk.changed:
             while self.stops == stops and time.monotonic() < give_up_at and free_bytes(path) < before + 1_000_000:
                 self.desk.changed.wait(min(0.5, pause_s))
