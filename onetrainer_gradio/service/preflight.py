@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from onetrainer_gradio import backends
 from onetrainer_gradio.config.check import check, first_per_path
+from onetrainer_gradio.config.dataset.reader import Memory, PictureReader
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
@@ -24,6 +25,8 @@ class Preflight:
     roots: tuple[Path, ...] = ()
     backend: str = "builtin"
     engines: Engines | None = None
+    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
+    """What was read of images and captions: a check that ran out of time goes on with the next."""
 
     def __call__(self, config: TrainConfig, backend: str = "", checkout: str = "") -> tuple[Finding, ...]:
         """Everything found, errors first; ``backend`` and ``checkout`` are asked instead of the chosen engine when given.
@@ -37,7 +40,8 @@ class Preflight:
             engine = self.engines.for_run(config, RunOptions(backend=backend, checkout=checkout))
             trains, folder = engine.backend, str(engine.known.folder) if engine.known else ""
             refused = self.engines.findings(config, engine)
-        found = check(config, base_folder=self.base_folder, roots=self.roots, backend=trains, checkout=folder)
+        reader = PictureReader(memory=self.memory)
+        found = check(config, base_folder=self.base_folder, roots=self.roots, reader=reader, backend=trains, checkout=folder)
         errors = first_per_path([*(item for item in found if item.severity == "error"), *refused])
         rest = (item for item in found if item.severity != "error")
         return tuple(sorted((*errors, *rest), key=lambda item: item.severity != "error"))

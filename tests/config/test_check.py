@@ -411,6 +411,12 @@ def test_all_captions_in_other_encodings_are_named_with_their_text(place):
     assert all(f"{number}.txt" in error.message for number in range(3))
 
 
+def test_captions_in_other_encodings_are_an_error_where_onetrainer_trains(place):
+    """It ends the run at the first of them."""
+    (place / "pictures" / "0.txt").write_bytes("a café".encode("cp1252"))
+    assert told(place, backend="onetrainer") >= {("captions-encoding", "error", "concepts.0.text.prompt_source")}
+
+
 def test_the_file_with_all_captions_may_have_another_encoding(place):
     """It is named as well."""
     settings = {"concepts.0.text.prompt_source": "concept", "concepts.0.text.prompt_path": "all.txt"}

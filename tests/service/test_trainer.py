@@ -563,3 +563,19 @@ def test_older_runs_do_not_hold_up_the_start(make_service: MakeService, tmp_path
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
     assert oldest.state()["end_reason"] == "lost"
+
+
+def test_links_out_of_the_allowed_folders_are_refused_whatever_the_options_say(make_service: MakeService, tmp_path: Path) -> None:
+    """The start is refused with the links named; a run is told the allowed folders, whatever its options say."""
+    service = make_service(allowed_roots=(tmp_path / "open",))
+    config = small_config(tmp_path / "open")
+    folder = Path((config.concepts or ())[0].path)
+    options = RunOptions(allowed_folders=("/",))
+    run = service.runs.get(service.start(config, options))
+    assert str((tmp_path / "open").resolve()) in run.options().allowed_folders
+    assert "/" not in run.options().allowed_folders
+    service.wait_for(ended, timeout_s=PATIENCE_S)
+    (tmp_path / "secret.png").write_bytes(next(folder.glob("*.png")).read_bytes())
+    (folder / "zz.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(ConfigInvalidError, match=r"zz\.png"):
+        service.start(config, options)

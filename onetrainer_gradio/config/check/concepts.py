@@ -149,7 +149,7 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
                 f"{name}: {len(outside)} links lead outside the allowed folders: {_listed(outside, _full)}",
                 value=concept.path,
                 expected="links inside " + ", ".join(str(root) for root in plan.roots),
-                change="Copy the files instead of linking them, or start the panel with --allow FOLDER.",
+                change="copy the files instead of linking them, or start the panel with --allow FOLDER",
             )
         if others:
             yield found(
@@ -158,7 +158,7 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
                 f"{name}: {len(others)} files or folders can't be used and are skipped: {_listed(others, _with_reason)}",
                 value=concept.path,
                 expected="files that can be read",
-                change="Repair or remove them.",
+                change="repair or remove them",
             )
 
 
@@ -176,7 +176,7 @@ def other_formats(plan: Plan) -> Iterator[Finding]:
                 f"{_listed(files, _short)}",
                 value=concept.path,
                 expected=", ".join(sorted(PICTURE_SUFFIXES)),
-                change="Convert copies of the images with the button below, or remove them.",
+                change="convert copies of the images with the button, or remove them",
             )
 
 
@@ -267,7 +267,7 @@ def caption_encodings(plan: Plan) -> Iterator[Finding]:
                 f"{name}: {len(unreadable)} caption files can't be read: {_listed(unreadable, _with_reason)}",
                 value=plan.at(path),
                 expected="text files",
-                change="Save the files as UTF-8 text, or remove them.",
+                change="save the files as UTF-8 text, or remove them",
             )
         if texts:
             yield found(
@@ -277,7 +277,8 @@ def caption_encodings(plan: Plan) -> Iterator[Finding]:
                 f"can't read them: {_listed(texts, _with_text)}",
                 value=plan.at(path),
                 expected="UTF-8 text",
-                change="Convert them to UTF-8 with the button below. The originals are kept next to them.",
+                change="convert them to UTF-8 with the button; the originals are kept next to them",
+                severity="error" if plan.backend == "onetrainer" else "",
             )
 
 

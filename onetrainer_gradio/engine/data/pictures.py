@@ -150,7 +150,7 @@ def collect(
             path="concepts",
             value=len(unreadable),
             expected="text files",
-            change="Save the files as UTF-8 text, or remove them.",
+            change="save the files as UTF-8 text, or remove them",
         )
     if not found:
         names = ", ".join(f"'{shown(concept.path)}'" for _, concept in concepts) or "none"
