@@ -54,7 +54,7 @@ LOADS = {
     ],
     "headers that never end": [b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "] * 200,
     "actions of the page": [
-        request("POST", f"/gradio_api/call/{name}", b'{"data": []}') for name in ("watch", "start", "sample", "resume") * 30
+        request("POST", f"/gradio_api/call/{name}", b'{"data": []}') for name in ("watch", "backup", "sample", "resume") * 30
     ],
     "pages that open": [request("GET", "/")] * 100,
 }

@@ -26,7 +26,7 @@ from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.keeper import StopWatch, child_environment, ladder_times, module_command, own_session
 from onetrainer_gradio.service.ladder import StopLadder
 from onetrainer_gradio.service.lock import FolderLock
-from onetrainer_gradio.service.process import ProcessIdentity
+from onetrainer_gradio.service.process import ProcessIdentity, interrupt, kill, terminate
 from onetrainer_gradio.service.recorder import Recorder
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.view import THREAD_NOTE
@@ -34,6 +34,8 @@ from onetrainer_gradio.service.worker import TOKEN_VARIABLE, load_run, preparati
 
 # How long a run folder may stand without its keeper's name in it: the panel was killed between the two.
 GRACE_S = 10.0
+
+SIGNALS = (interrupt, terminate, kill)
 
 
 class Carrier(Protocol):
@@ -87,6 +89,7 @@ class DetachedRun:
         self._identities = {"keeper": ProcessIdentity.of(keeper.pid)} if keeper else {}
         self._watch: StopWatch | None = None
         self._after = HandOver(run.folder)
+        self._signals = 0
 
     @classmethod
     def start(cls, run: Run, *, data_folder: Path, token: str = "") -> DetachedRun:
@@ -115,8 +118,19 @@ class DetachedRun:
         return cls(run, keeper, token=token)
 
     def send(self, command: Command) -> None:
-        """Lay the command into the run's folder."""
-        send(self.run.folder, command)
+        """Lay the command into the run's folder. A stop that the disk does not take reaches the worker as a signal.
+
+        Each further one climbs: interrupt, terminate, kill. There is no backup, which such a disk would not take either.
+        """
+        try:
+            send(self.run.folder, command)
+        except OSError:
+            worker = self._identity("worker")
+            if not isinstance(command, Stop) or not worker.alive() or not self.run.folder.is_dir():
+                raise
+            climb = SIGNALS[min(self._signals, len(SIGNALS) - 1)]
+            self._signals += 1
+            climb(worker.pid)
 
     def look(self) -> bool:
         """Watch the keeper, and in its absence the worker."""

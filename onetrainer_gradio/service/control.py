@@ -78,7 +78,11 @@ class CommandFolder:
         """Lay the command down for the worker."""
         self.note_stop(command)  # first: it is what makes a stop happen on a disk that has room for one of the two
         body = json.dumps(encode_command(command), ensure_ascii=False)
-        write_atomic(self.folder / f"{time.time_ns():019d}-{command.id}.json", body, durable=False)
+        try:
+            write_atomic(self.folder / f"{time.time_ns():019d}-{command.id}.json", body, durable=False)
+        except OSError:
+            if not isinstance(command, Stop):  # whose note is enough
+                raise
 
     def note_stop(self, command: Command) -> None:
         """Note a Stop for the keeper, so that it takes effect whatever the worker does; other commands need no note."""

@@ -18,7 +18,7 @@ import pytest
 
 from onetrainer_gradio.commands import BackupNow, Stop
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.errors import CommandRefusedError, RunConflictError
+from onetrainer_gradio.errors import CommandRefusedError, RunConflictError, StorageError
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.control import CommandFolder
 from onetrainer_gradio.service.ending import recorded_end
@@ -474,4 +474,20 @@ def test_a_process_that_cannot_be_started_is_named(
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["end_reason"], state["error_info"]["type"], state["can"]["start"]) == ("failed", "WorkerDiedError", True)
     assert words in state["error"]
+    whole(run)
+
+
+def test_a_stop_that_the_disk_does_not_take_reaches_the_worker(make_service: MakeService, tmp_path: Path) -> None:
+    """Where neither note nor command can be written, as on a full disk, the process gets a signal; other commands are refused."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "step_s=0.01")
+    service.wait_for(training, PATIENCE_S)
+    shutil.rmtree(run.folder / "commands")
+    (run.folder / "commands").write_text("no folder")
+    with pytest.raises(StorageError):
+        service.backup()
+    (run.folder / "stops.jsonl").mkdir()
+    service.stop_training()
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["end_reason"], state["status"]) == ("stopped", "completed")
     whole(run)
