@@ -7,10 +7,12 @@ import os
 import re
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.check.resolution import resolutions_too_small
+from onetrainer_gradio.config.model_files import BASE, EMBEDDING, LORA, Unfit, unfit
 from onetrainer_gradio.errors import (
     DatasetError,
     DiskFullError,
@@ -116,6 +118,8 @@ def error_of(cause: Mapping[str, Any], phase: str = "", config: TrainConfig | No
         for pattern, error, sentence, path, change in _KNOWN:
             if re.search(pattern, f"{text_kind}: {text}", re.IGNORECASE):
                 named = _setting(config, path) if config is not None else ""
+                if (problem := _unfit(path, named)) is not None:
+                    return error(f"OneTrainer could not load '{named}': it {problem.what}.", path=path, change=problem.change)
                 said = sentence.format(message=text or text_kind, printed=_printed(cause, named))
                 return error(said, path=path, change=change)
     said = f"{kind}: {message}" if message else kind
@@ -146,6 +150,15 @@ _AS_A_FOLDER = re.compile(
     r"|model_index\.json|does not appear to have a file named|Cannot load model .* locally",
     re.IGNORECASE,
 )
+
+
+# what the settings of files that OneTrainer loads use them for
+_ROLES = {"base_model_name": BASE, "lora_model_name": LORA, "embedding.model_name": EMBEDDING}
+
+
+def _unfit(path: str, named: str) -> Unfit | None:
+    """What is wrong with the file or folder that a setting names, where the error is about that setting."""
+    return unfit(Path(named), _ROLES[path], whole=False) if named and path in _ROLES else None
 
 
 def _setting(config: TrainConfig, path: str) -> str:

@@ -8,6 +8,8 @@ import pytest
 
 from onetrainer_gradio import errors
 from onetrainer_gradio.backends.onetrainer.failure import death, error_of
+from tests.config.preflight import config_with
+from tests.config.test_model_files import safetensors
 
 
 @pytest.mark.parametrize(
@@ -54,23 +56,31 @@ ATTEMPTS = ["[Errno 2] No such file or directory: '/x/meta.json'", "unet is miss
 
 def test_of_several_attempts_to_load_the_first_that_fits_the_path_is_told(tmp_path):
     """OneTrainer tries a backup, a folder and a single file in turn; the reasons of the ways that do not fit say nothing."""
-    from tests.config.preflight import config_with
-
     cause = {"kind": "Exception", "message": "could not load model: /x"}
     error = error_of(cause | {"printed": ATTEMPTS})
     assert error.message == "OneTrainer could not load model: /x (unet is missing a weight)"
     file = tmp_path / "x.safetensors"
-    file.write_bytes(b"x")
+    file.write_bytes(safetensors("something.unknown"))
     printed = [ATTEMPTS[0], HUB, "Error while deserializing header: HeaderTooSmall", "missing argument"]
     error = error_of(cause | {"printed": printed}, "loading", config_with({"base_model_name": str(file)}))
     assert error.message.endswith("(Error while deserializing header: HeaderTooSmall)")
     assert error_of(cause | {"printed": ATTEMPTS[:1]}).message.endswith("meta.json')")
 
 
+@pytest.mark.parametrize("path", ["base_model_name", "lora_model_name", "embedding.model_name"])
+def test_a_file_that_is_recognized_is_named_for_what_it_is(tmp_path, path):
+    """What OneTrainer printed of its attempts says less."""
+    file = tmp_path / "x.safetensors"
+    file.write_bytes(b"<!doctype html><html></html>")
+    what = {"base_model_name": "model", "lora_model_name": "LoRA", "embedding.model_name": "embedding"}[path]
+    cause = {"kind": "Exception", "message": f"could not load {what}: {file}", "printed": ATTEMPTS}
+    error = error_of(cause, "loading", config_with({path: str(file)}))
+    assert (error.path, error.change) == (path, "download the file itself; the site may require you to sign in first")
+    assert error.message == f"OneTrainer could not load '{file}': it is a web page saved under this name."
+
+
 def test_a_division_by_zero_is_not_taken_for_missing_images():
     """It is explained by a resolution with a side of 0 pixels, of the run or of a concept; else it keeps its own words."""
-    from tests.config.preflight import config_with
-
     cause = {"kind": "ZeroDivisionError", "message": "division by zero", "where": "modules/x.py:3"}
     xl = {"model_type": "STABLE_DIFFUSION_XL_10_BASE"}
     own = {"concepts.0.image.enable_resolution_override": True, "concepts.0.image.resolution_override": "64"}
