@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LATE = {
     "configuration": "#og-f-base_model_name",
     "training": ".og-run > summary",
-    "samples": ".og-groups .og-tile",
+    "samples": ".og-tile",
     "system": "#og-checkout-folder",
 }
 OPEN_ALL = "for (const each of document.querySelectorAll('#og-tabs details')) each.open = true"

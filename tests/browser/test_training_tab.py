@@ -91,7 +91,7 @@ def test_the_newest_samples_are_beside_the_curve(visitor: Visitor, panel: Panel)
     """They arrive while the run is active, and a click opens the large view of that sample."""
     panel.send("POST", "api/training/start", {"options": {"tags": ["steps=400", "step_s=0.02", "sample_every=30"]}})
     page = visitor.open("training")
-    tiles = page.locator(".og-newest .og-tile")
+    tiles = page.locator(".og-newest .og-new")
     expect(tiles).to_have_count(2)
     chart, newest = (page.locator(each).bounding_box() for each in ("#og-chart", "#og-newest"))
     assert abs(chart["y"] - newest["y"]) < 2

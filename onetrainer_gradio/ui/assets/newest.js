@@ -19,7 +19,7 @@ export function mount(place) {
   function tile(sample) {
     const what = `Step ${format.count(sample.global_step)}: ${sample.prompt || 'Empty prompt'}`;
     return el('li', {}, el('button', {
-      type: 'button', class: 'og-tile', dataset: { ogTab: 'samples' }, title: what, 'aria-label': what, onclick: () => {
+      type: 'button', class: 'og-new', dataset: { ogTab: 'samples' }, title: what, 'aria-label': what, onclick: () => {
         // the gallery may not be there yet: it looks here when it comes
         sessionStorage.setItem('og-sample', sample.id);
         document.dispatchEvent(new CustomEvent('og-sample'));
