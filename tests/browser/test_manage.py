@@ -360,7 +360,8 @@ def test_a_preset_keeps_concepts_and_samples_and_undo_crosses_it_and_a_reload(vi
     group(page, "optimization")
     expect(field(page, "epochs")).to_have_value("9")
     page.get_by_role("button", name="Reset", exact=True).first.click()
-    page.get_by_role("dialog").get_by_role("button", name="Reset").click()
+    with page.expect_response(lambda reply: reply.url.endswith("api/config/reset")):
+        page.get_by_role("dialog").get_by_role("button", name="Reset").click()
     assert lists() == (["dog"], ["my own prompt"])
     page.reload()
     panel.change(debug_dir="theirs")
