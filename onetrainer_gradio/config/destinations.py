@@ -123,7 +123,8 @@ class Destinations:
         stem = value.replace("\0", "").rstrip("/\\").removesuffix(SUFFIX)
         last = Path(stem).name
         named = last not in ("", "..")
-        tail = last.encode()[: _LONGEST_NAME - 40].decode("utf-8", "ignore") if named else "model"
+        writable = last.encode("utf-8", "ignore")[: _LONGEST_NAME - 40].decode("utf-8", "ignore")
+        tail = (writable if named else "") or "model"
         beside = [f"{stem}-{number}{suffix}" for number in range(2, 100)] if named else []
         usual = f"{_USUAL_FOLDER}/{tail}{suffix}"
         numbered = [f"{_USUAL_FOLDER}/{tail}-{number}{suffix}" for number in range(2, 100)]

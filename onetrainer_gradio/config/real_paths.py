@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Literal
 
 Relation = Literal["", "is", "is inside", "contains"]
 _Key = str | tuple[int, int]
+_DEEPEST = 200
+_LONGEST = 4096  # characters; the systems that allow the longest paths allow this many bytes
 
 
 class RealPaths:
@@ -22,7 +25,7 @@ class RealPaths:
     def of(self, path: Path) -> Path:
         """Return the path with its links resolved.
 
-        :raises OSError: if the links go in a circle.
+        :raises OSError: if the links go in a circle, or the path is too long.
         :raises ValueError: if it holds what no path can hold.
         """
         known = self._resolved.get(path)
@@ -32,10 +35,12 @@ class RealPaths:
 
     def _of(self, path: Path) -> Path:
         text = os.path.abspath(path)
+        if len(text) > _LONGEST:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), text[:80] + "…")
         parent, name = os.path.split(text)
         if not name:
             return Path(text)
-        if ".." in path.parts or os.path.islink(text):
+        if ".." in path.parts or os.path.islink(text) or _deep(text):
             return _resolved(path)
         real = self._real.get(parent)
         if real is None:
@@ -64,11 +69,18 @@ class RealPaths:
 
     def _ancestors(self, path: str) -> frozenset[_Key]:
         known = self._above.get(path)
+        if known is None and _deep(path):
+            known = self._above[path] = frozenset().union(*(self._names(str(parent)) for parent in Path(path).parents))
         if known is None:
             parent = os.path.dirname(path)
             known = frozenset[_Key]() if parent == path else self._names(parent) | self._ancestors(parent)
             self._above[path] = known
         return known
+
+
+def _deep(path: str) -> bool:
+    """Whether a path has more parts than what is remembered part by part may have: it can be thousands."""
+    return path.count(os.sep) > _DEEPEST
 
 
 def _resolved(path: Path) -> Path:

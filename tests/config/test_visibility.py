@@ -92,8 +92,9 @@ def test_the_adam_beside_muon_has_the_parameters_of_onetrainers_window():
 
 
 def test_choices_are_onetrainers():
-    """The same values to choose from, whatever their order."""
+    """The same values to choose from, whatever their order, and two samplers that its code has and its window doesn't list."""
     recorded = {path: set(control["choices"]) for path, control in CONTROLS.items() if "choices" in control}
+    recorded["samples[].noise_scheduler"] |= {"DPMPP", "DPMPP_SDE"}
     assert {path: set(OFFERED[path].choices) for path in recorded} == recorded
     assert len(recorded) > 50
 

@@ -15,10 +15,10 @@ from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.engine.reads import READS
 from tests.engine.recording import Desk, Recorder
 
-# writing a configuration down, or refusing it, is not reading it
+# writing a configuration down, refusing it, or protecting whatever a path in it names, is not reading it
 pytestmark = pytest.mark.slow
 
-NOT_READING = ("documents.py", "refusals.py", "main.py", "test_reads.py")
+NOT_READING = ("documents.py", "walk.py", "placement.py", "destinations.py", "refusals.py", "main.py", "test_reads.py")
 
 
 def followed(settings: Settings, prefix: str, log: set[str]) -> Settings:
