@@ -14,24 +14,30 @@ from typing import Protocol
 from onetrainer_gradio.backends import carry_out
 from onetrainer_gradio.backends.warm import Warm
 from onetrainer_gradio.commands import Command, Stop
+from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import CommandRefusedError, WorkerDiedError
 from onetrainer_gradio.events import ErrorInfo, RunEnded, Warned
 from onetrainer_gradio.process_birth import boot_id
+from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import end_of_lost_run
 from onetrainer_gradio.service.companion import Companion
 from onetrainer_gradio.service.control import CommandFolder, QueueControl
 from onetrainer_gradio.service.ending import finish, note_exit, send
 from onetrainer_gradio.service.handover import HandOver
-from onetrainer_gradio.service.keeper import StopWatch, child_environment, ladder_times, module_command, own_session
+from onetrainer_gradio.service.keeper import KEEPER_BEAT, StopWatch, child_environment, ladder_times, module_command, own_session
 from onetrainer_gradio.service.ladder import StopLadder
 from onetrainer_gradio.service.lock import FolderLock
 from onetrainer_gradio.service.process import ProcessIdentity, interrupt, kill, terminate
 from onetrainer_gradio.service.recorder import Recorder
+from onetrainer_gradio.service.run_folder import FolderWatch
 from onetrainer_gradio.service.runs import Run
 from onetrainer_gradio.service.view import THREAD_NOTE
-from onetrainer_gradio.service.worker import TOKEN_VARIABLE, load_run, preparation, with_token
+from onetrainer_gradio.service.worker import TOKEN_VARIABLE, farewell, load_run, preparation, with_token
 
+# A keeper touches its file five times a second, also while it waits for a full disk.
+FROZEN_S = 8.0
+FOLDER_GONE = "The folder of the run is gone. The run writes a backup to its workspace and ends."
 # How long a run folder may stand without its keeper's name in it: the panel was killed between the two.
 GRACE_S = 10.0
 
@@ -70,6 +76,10 @@ class Carrier(Protocol):
         """Role and number of each process that belongs to the run."""
         ...
 
+    def folder_gone(self) -> bool:
+        """Whether the folder of the run was deleted, moved or replaced."""
+        ...
+
     def heartbeat_age_s(self) -> float | None:
         """Seconds since the process of the run last showed that it can do anything at all; None where that cannot be known."""
         ...
@@ -90,6 +100,9 @@ class DetachedRun:
         self._watch: StopWatch | None = None
         self._after = HandOver(run.folder)
         self._signals = 0
+        self._folder = FolderWatch(run.folder)
+        self._beats = Beats(run.folder / KEEPER_BEAT)
+        self._asked: list[Stop] = []
 
     @classmethod
     def start(cls, run: Run, *, data_folder: Path, token: str = "") -> DetachedRun:
@@ -120,8 +133,14 @@ class DetachedRun:
     def send(self, command: Command) -> None:
         """Lay the command into the run's folder. A stop that the disk does not take reaches the worker as a signal.
 
-        Each further one climbs: interrupt, terminate, kill. There is no backup, which such a disk would not take either.
+        Each further one climbs: interrupt, terminate, kill. There is no backup, which such a disk would not take either. Where
+        the folder is gone, the panel carries the stop out itself: the run is backing up into its workspace.
         """
+        if self._folder.gone() or not self.run.folder.is_dir():
+            if not isinstance(command, Stop):
+                raise CommandRefusedError(FOLDER_GONE, value=self.run.id)
+            self._asked.append(command)
+            return
         try:
             send(self.run.folder, command)
         except OSError:
@@ -133,18 +152,43 @@ class DetachedRun:
             climb(worker.pid)
 
     def look(self) -> bool:
-        """Watch the keeper, and in its absence the worker."""
-        if self._keeper_process is not None and self._keeper_process.poll() is None:
-            return True
-        if self._keeper_process is None and self._identity("keeper").alive():
-            return True
-        return self._look_without_keeper()
+        """Watch the keeper, and in its absence, or when it is frozen, the worker."""
+        for role in ("worker", "companion"):
+            self._identity(role)  # known from here on, should the folder be deleted
+        if not self._keeper_alive():
+            return self._look_without_keeper()
+        if self._asked:
+            self._own_watch().look()
+        if self._beats.frozen() and self._keeper_wanted():
+            process.kill(self._identity("keeper").pid)
+        return True
+
+    def _keeper_alive(self) -> bool:
+        if self._keeper_process is not None:
+            return self._keeper_process.poll() is None
+        return self._identity("keeper").alive()
+
+    def _keeper_wanted(self) -> bool:
+        """Whether the keeper has something to do: a stop to carry out, or an end to record."""
+        worker = self._identity("worker")
+        return bool(CommandFolder(self.run.folder).stops() or (worker.pid and not worker.alive()) or self.run.ended())
+
+    def _own_watch(self) -> StopWatch:
+        if self._watch is None:
+            self._watch = StopWatch(self.run.folder, self._identity("worker").pid)
+        self._watch.asked = self._asked
+        return self._watch
+
+    def folder_gone(self) -> bool:
+        """Whether the folder of the run was deleted, moved or replaced."""
+        return self._folder.gone()
 
     def loaded_until(self) -> float | None:
         """Until when the worker waits."""
         if (until := self._after.parked_until()) is None or self._after.decision() is not None:
             return None
-        return until if self._identity("keeper").alive() and self._identity("worker").alive() else None
+        alive = self._identity("keeper").alive() and self._identity("worker").alive()
+        return until if alive and not self._beats.frozen() else None
 
     def hand_on(self, run: Run, *, token: str) -> DetachedRun | None:
         """Give the waiting worker the run: one of its backend, with the hub token that it was started with."""
@@ -172,21 +216,21 @@ class DetachedRun:
         return self._identities.get(role) or ProcessIdentity(0, "", "")
 
     def _look_without_keeper(self) -> bool:
-        if not self.run.folder.is_dir():
-            return False  # it was deleted after its end
+        worker, gone = self._identity("worker"), not self.run.folder.is_dir() or self._folder.gone()
         ended = self.run.ended()
-        worker = self._identity("worker")
         if worker.alive():
-            if self._watch is None:
-                self._watch = StopWatch(self.run.folder, worker.pid)
+            watch = self._own_watch()
             if ended:
-                self._watch.look_after_end()
+                watch.look_after_end()
             else:
-                self._watch.look()
+                watch.look()
             return True
         if self._see_companion_out(worker.pid):
             return True
-        if ended:
+        if ended and not gone and not (self.run.folder / "exit.json").exists():
+            with contextlib.suppress(OSError):  # the keeper would have written it
+                note_exit(self.run.folder)
+        if ended or gone:
             return False
         if not worker.pid and self._keeper_process is None and time.time() - self.run.record.created_at < GRACE_S:
             return True
@@ -208,6 +252,8 @@ class DetachedRun:
     def _end(self, worker: ProcessIdentity) -> RunEnded:
         rung = self._watch.ladder.rung if self._watch else None
         if rung in ("interrupt", "terminate", "kill"):
+            return RunEnded(reason="stopped")
+        if not worker.pid and CommandFolder(self.run.folder).stops():  # it was stopped before it had begun
             return RunEnded(reason="stopped")
         if not worker.pid and self._keeper_process is not None:
             code = self._keeper_process.returncode
@@ -234,6 +280,32 @@ class DetachedRun:
         self.let_go()
         if self._watch is not None:
             self._watch.close()
+        self._folder.close()
+
+
+class Beats:
+    """Whether a process that touches a file every second is frozen; only time in which the panel itself worked counts."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._beat = 0
+        self._silent_s = 0.0
+        self._looked_at = clock()
+
+    def frozen(self) -> bool:
+        """Return whether the file hasn't been touched for some seconds; False where there is none."""
+        now = self._clock()
+        passed_s, self._looked_at = now - self._looked_at, now
+        try:
+            beat = self._path.stat().st_mtime_ns
+        except OSError:
+            beat = 0
+        if beat != self._beat or not beat:
+            self._beat, self._silent_s = beat, 0.0
+        else:
+            self._silent_s += min(passed_s, 1.0)  # a machine that slept, or a panel that was stopped, tells nothing
+        return self._silent_s >= FROZEN_S
 
 
 class ThreadRun:
@@ -250,10 +322,14 @@ class ThreadRun:
         self._stops: list[Stop] = []
         self._ladder = StopLadder(ladder_times(run.folder), rungs=("finish_step",))
         self._noted = False
+        self._folder = FolderWatch(run.folder)
+        self._told_gone = False
+        self._config = TrainConfig()
         self._thread = threading.Thread(target=self._work, name=f"run-{run.id}", daemon=True)
 
     def start(self) -> ThreadRun:
         """Begin to train."""
+        self._config, _ = load_run(self.run.folder)
         write_json(self.run.folder / "worker.json", ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
         self._thread.start()
         return self
@@ -273,10 +349,13 @@ class ThreadRun:
 
     def send(self, command: Command) -> None:
         """Put the command into the run's queue."""
-        with FolderLock(self.run.folder):
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # the folder is gone: the command reaches the thread all the same
+                stack.enter_context(FolderLock(self.run.folder))
             if self._recorder.ended:
                 raise CommandRefusedError("The run has ended already", value=self.run.id)
-            CommandFolder(self.run.folder).note_stop(command)
+            with contextlib.suppress(OSError):
+                CommandFolder(self.run.folder).note_stop(command)
             if isinstance(command, Stop):
                 self._stops.append(command)
             self._control.put(command)
@@ -284,6 +363,10 @@ class ThreadRun:
     def look(self) -> bool:
         """Write what waits and see to a stop."""
         self._recorder.flush(force=False)
+        if not self._told_gone and self._folder.gone():
+            self._told_gone = True
+            for command in farewell(self._config):
+                self._control.put(command)
         rung = self._ladder.look(time.time(), tuple(self._stops), self.run.state()["phase"] or "") if self._stops else None
         if rung is not None:
             self._recorder(rung)
@@ -293,7 +376,7 @@ class ThreadRun:
             self._recorder(Warned(code=THREAD_NOTE, message=message))
         if self._thread.is_alive():
             return True
-        if not self.run.ended():
+        if not self.run.ended() and not self._told_gone:
             end = RunEnded(reason="failed", error=ErrorInfo(type="WorkerDiedError", message="The training thread has ended."))
             try:
                 finish(self.run.folder, end)
@@ -323,6 +406,10 @@ class ThreadRun:
     def processes(self) -> list[tuple[str, int]]:
         """None of its own."""
         return []
+
+    def folder_gone(self) -> bool:
+        """Whether the folder of the run was deleted, moved or replaced."""
+        return self._folder.gone()
 
     def heartbeat_age_s(self) -> float | None:
         """Unknown for a thread."""

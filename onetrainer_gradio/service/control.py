@@ -156,6 +156,11 @@ class FileControl:
         self._folder = folder
         self._queue = QueueControl()
 
+    def put(self, *commands: Command) -> None:
+        """Hand commands over that no file holds."""
+        for command in commands:
+            self._queue.put(command)
+
     def poll(self) -> None:
         """Look into the folder once."""
         for command in self._folder.take():

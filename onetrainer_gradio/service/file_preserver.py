@@ -81,7 +81,7 @@ class FilePreserver:
 
     def _take_body(self, body: Mapping[str, Any]) -> None:
         begun = record_of_event(body)
-        if begun is None:
+        if begun is None or not self._folder.is_dir():  # a deleted run doesn't come back
             return
         path = Path(begun.path)
         with contextlib.suppress(OSError):  # it is gone already

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.commands import Stop
 from onetrainer_gradio.events import PhaseChanged, Warned
 from onetrainer_gradio.memory_kills import CounterReader, oom_kill_counters
 from onetrainer_gradio.panel_secrets import without_panel_secrets
@@ -30,8 +31,10 @@ from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.journal import Journal
 from onetrainer_gradio.service.ladder import LadderTimes, StopLadder
 from onetrainer_gradio.service.orphans import untold
+from onetrainer_gradio.service.run_folder import FolderWatch
 
 LOOK_EVERY_S = 0.2
+KEEPER_BEAT = "keeper_heartbeat"
 LOOKS_FOR_END = 5
 # A worker that has recorded its end but hangs on the way out (a library's threads, a driver) is ended after so long.
 LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
@@ -95,7 +98,7 @@ class StopWatch:
     """Climbs the stop ladder for one process; used by the keeper, and by the panel when the keeper is gone."""
 
     def __init__(self, run_folder: Path, worker_pid: int) -> None:
-        self._folder = run_folder
+        self.folder = run_folder
         self._commands = CommandFolder(run_folder)
         self._journal = Journal(run_folder / "journal.jsonl")
         self._phases = PhaseWatch(self._journal)
@@ -103,18 +106,33 @@ class StopWatch:
         self._linger_until: float | None = None
         self._orphan_until: float | None = None
         self._told_untold = False
+        self._folder_watch = FolderWatch(run_folder)
+        self._gone_at: float | None = None
+        self.asked: list[Stop] = []
+        """Stops that no file holds, given by the panel to a run whose folder is gone or takes nothing."""
         self.companion = Companion(run_folder)
         self.ladder = StopLadder(ladder_times(run_folder))
 
+    @property
+    def folder_gone(self) -> bool:
+        """Whether the folder of the run is gone; it isn't waited for then."""
+        return self._gone_at is not None
+
     def look(self) -> None:
         """Act if it is time to."""
-        stops = self._commands.stops()
+        stops, phase = [*self._commands.stops(), *self.asked], self._phases.phase()
+        if self._folder_watch.gone():
+            # the worker backs up and ends by itself; nobody can see how far it is, so it has as long as a backup may take
+            self._gone_at = self._gone_at or time.monotonic()
+            late = time.monotonic() - self._gone_at >= ORPHAN_S
+            stops, phase = [*self.asked, *([Stop(now=True)] if late else [])], "backing_up"
         if not stops:
             return
-        rung = self.ladder.look(time.time(), stops, self._phases.phase())
+        rung = self.ladder.look(time.time(), stops, phase)
         if rung is None or self._journal.ended():
             return
-        _quietly(self._journal, rung)
+        if not self.folder_gone:
+            _quietly(self._journal, rung)
         self._act(rung.rung)
 
     def linger_from_now(self) -> None:
@@ -159,7 +177,7 @@ class StopWatch:
             return
         self._told_untold = True
         try:
-            events = untold(self._folder, self._journal)
+            events = untold(self.folder, self._journal)
         except OSError as error:  # what cannot be looked at cannot be told; the end of the run still is
             print(f"What was written last cannot be found: {error}", file=sys.stderr, flush=True)
             return
@@ -177,8 +195,19 @@ class StopWatch:
             self.companion.kill()
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Let go of the journal and the folder."""
         self._journal.close()
+        self._folder_watch.close()
+
+
+def beat(run_folder: Path) -> None:
+    """Show the panel that the keeper works: one that is frozen can't carry a stop to its end."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(run_folder / KEEPER_BEAT, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.utime(descriptor) if os.utime in os.supports_fd else os.utime(run_folder / KEEPER_BEAT)
+        finally:
+            os.close(descriptor)
 
 
 def _nothing(pid: int) -> None:
@@ -242,9 +271,9 @@ def keep(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> in
     following: Path | None = run_folder
     while following is not None:
         run_folder, before = following, counters()
-        write_json(run_folder / "keeper.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
+        _note(run_folder / "keeper.json", os.getpid())
         worker = _carrying(run_folder, worker)
-        write_json(run_folder / "worker.json", process.ProcessIdentity.of(worker.pid).as_dict(), durable=False)
+        _note(run_folder / "worker.json", worker.pid)
         watch = StopWatch(run_folder, worker.pid)
         parked = _until_parked_or_gone(run_folder, worker, watch)
         if not parked:
@@ -255,6 +284,14 @@ def keep(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> in
             _clear_away(worker, watch)
         watch.close()
     return 0
+
+
+def _note(path: Path, pid: int) -> None:
+    """Write who works for the run; a full disk must not end the keeper of a run."""
+    try:
+        write_json(path, process.ProcessIdentity.of(pid).as_dict(), durable=False, make_folder=False)
+    except OSError as error:
+        print(f"{path.name} can't be written: {error}", file=sys.stderr, flush=True)
 
 
 def _carrying(run_folder: Path, waiting: Worker | None) -> Worker:
@@ -273,6 +310,7 @@ def _until_parked_or_gone(run_folder: Path, worker: Worker, watch: StopWatch) ->
     while not worker.gone.wait(LOOK_EVERY_S):
         looks += 1
         watch.look()
+        beat(run_folder)
         if looks % LOOKS_FOR_END == 0 and journal.ended():
             watch.look_after_end()
         if after.parked_until() is not None:
@@ -286,6 +324,7 @@ def _wait_for_the_next(run_folder: Path, worker: Worker, watch: StopWatch) -> Pa
     until = after.parked_until() or 0.0
     watch.companion.alive()  # from here on its identity is known, should somebody delete the folder by hand
     while run_folder.is_dir() and not worker.gone.wait(LOOK_EVERY_S):
+        beat(run_folder)
         decision = after.decision()
         if decision is not None and decision.folder is not None:
             return decision.folder
@@ -312,6 +351,7 @@ def _time_is_up(after: HandOver, until: float) -> bool:
 def _clear_away(worker: Worker, watch: StopWatch) -> None:
     """What worker and companion left behind in their groups still holds memory; a process that nobody collects does not count."""
     while watch.see_out():
+        beat(watch.folder)
         time.sleep(LOOK_EVERY_S)
     give_up_at = time.monotonic() + LINGER_S
     while (process.kill_group(worker.pid) or watch.companion.kill()) and time.monotonic() < give_up_at:
@@ -322,12 +362,15 @@ def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counte
     end = end_of_worker(status, watch.ladder.rung, before, counters())
     give_up_at = time.monotonic() + MISSING_S
     while run_folder.is_dir() or time.monotonic() < give_up_at:
+        if watch.folder_gone:
+            return
         try:
             finish(run_folder, end)
             note_exit(run_folder, exit_code=end.exit_code, by_signal=end.signal, rung=watch.ladder.rung)
             return
         except OSError as error:  # a full disk: the end is worth waiting for
             print(f"The end of the run cannot be recorded yet: {error}", file=sys.stderr, flush=True)
+            beat(run_folder)
             time.sleep(5.0)
 
 

@@ -20,7 +20,8 @@ BACKUP_FOLDER = "backup"
 def untold(run_folder: Path, journal: Journal) -> list[Event]:
     """The newest backup and the final model that a run wrote since it was made, as far as its journal does not name them."""
     record = read_json(run_folder / "run.json")
-    since = float(record.get("created_at", 0.0)) if isinstance(record, dict) else 0.0
+    created_at = record.get("created_at") if isinstance(record, dict) else None
+    since = float(created_at) if isinstance(created_at, int | float) else 0.0
     told = {entry.body["path"] for entry in journal.since(0, journal.length(), only=("backup_made", "model_saved"))}
     return [event for event in written_since(run_folder, since) if event.path not in told]
 
@@ -30,7 +31,7 @@ def written_since(run_folder: Path, since: float) -> Iterator[BackupMade | Model
     config = read_json(run_folder / "config.json")
     if not isinstance(config, dict):
         return
-    backup = _newest_backup(Path(str(config.get("workspace_dir", ""))) / BACKUP_FOLDER, since)
+    backup = newest_backup(Path(str(config.get("workspace_dir", ""))) / BACKUP_FOLDER, since)
     if backup is None:
         return
     yield backup
@@ -44,7 +45,7 @@ def _half_written(model: Path) -> bool:
     return any(model.parent.glob(f".unfinished-*-old-{glob.escape(model.name)}"))
 
 
-def _newest_backup(folder: Path, since: float) -> BackupMade | None:
+def newest_backup(folder: Path, since: float) -> BackupMade | None:
     """The last backup of a folder (by name, as OneTrainer orders them); its ``meta.json`` is written after its weights."""
     try:
         names = sorted(path for path in folder.iterdir() if (path / "meta.json").is_file())

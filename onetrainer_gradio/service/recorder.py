@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -151,7 +152,9 @@ class Recorder:
     def _end(self, event: RunEnded) -> None:
         self._files.settle(SETTLE_S)
         give_up_at = self._clock() + self._last_try_s
-        with FolderLock(self._folder):
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # the folder is gone, or a frozen process holds the lock: the end counts more
+                stack.enter_context(FolderLock(self._folder))
             self._waiting.extend(unanswered(self._received(), self._answered, event.reason))
             self._waiting.append(event)
             self.flush()

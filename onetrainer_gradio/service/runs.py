@@ -214,6 +214,11 @@ class Run:
             state["final_model"] = kept_or_original(self.folder, saved.path, saved.at)
         return state
 
+    @property
+    def end_assumed(self) -> bool:
+        """Whether the end of the run is in memory only."""
+        return self._assumed_end is not None
+
     def assume_ended(self, end: RunEnded) -> None:
         """Take the run as ended although its journal takes no end: a full disk, or the folder is gone."""
         with self._lock:

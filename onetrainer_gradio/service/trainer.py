@@ -29,10 +29,10 @@ from onetrainer_gradio.errors import (
     StorageError,
     WorkerDiedError,
 )
-from onetrainer_gradio.events import CommandAnswered, PhaseChanged, RunEnded
+from onetrainer_gradio.events import CommandAnswered, ErrorInfo, PhaseChanged, RunEnded
 from onetrainer_gradio.service.atomic import told_as_storage_error
 from onetrainer_gradio.service.availability import Availability
-from onetrainer_gradio.service.carrier import Carrier, DetachedRun, ThreadRun, adopt
+from onetrainer_gradio.service.carrier import FOLDER_GONE, Carrier, DetachedRun, ThreadRun, adopt
 from onetrainer_gradio.service.cause import end_of_lost_run
 from onetrainer_gradio.service.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
 from onetrainer_gradio.service.comparison import Comparison
@@ -50,6 +50,7 @@ from onetrainer_gradio.service.libraries import Libraries
 from onetrainer_gradio.service.machine import hardware, versions
 from onetrainer_gradio.service.new_sample import new_sample
 from onetrainer_gradio.service.open_edits import OpenEdits
+from onetrainer_gradio.service.orphans import BACKUP_FOLDER, newest_backup
 from onetrainer_gradio.service.path_guard import PathGuard
 from onetrainer_gradio.service.preflight import Preflight
 from onetrainer_gradio.service.runs import Run, RunRecord, RunStore
@@ -469,7 +470,10 @@ class TrainerService:
         return True
 
     def _gone(self, carrier: Carrier) -> None:
-        if carrier.run.folder.is_dir():  # it was deleted while its process waited, perhaps
+        if carrier.folder_gone() or not carrier.run.folder.is_dir():
+            if carrier.run.state()["is_training"]:  # else it was deleted after its end
+                carrier.run.assume_ended(_end_without_folder(carrier.run))
+        else:
             carrier.run.summary()  # keeps it, while everything is read already
             carrier.run.complete_files(self._closing)
         with self._lock:
@@ -489,6 +493,8 @@ class TrainerService:
             state = idle_state(initialized=initialized is not None, backend=self.settings.backend)
         else:
             state = run.state()
+            if carrier is not None and carrier.run is run and state["is_training"] and carrier.folder_gone():
+                state |= {"status": "stopping", "phase": "stopping", "phase_detail": FOLDER_GONE}
         state["queued_run_id"] = queued.id if queued else None
         state["waits_for"] = _waited_for(carrier) if queued is not None and carrier is not None else None
         # between its RunEnded and the end of its process a run still holds memory: a new one waits for that
@@ -502,9 +508,15 @@ class TrainerService:
         """The run that the state is about: from the answer to a start on the new one, also while it waits for another."""
         if self._queued is not None:
             return self._queued
-        if self._current is not None and not self._current.folder.is_dir():
-            self._current = None  # it was deleted
+        if self._current is not None and self._was_deleted(self._current):
+            self._current = None
         return self._current
+
+    def _was_deleted(self, run: Run) -> bool:
+        """Whether the folder of an ended run is gone; a run that loses it while it trains is shown until its end."""
+        if run.folder.is_dir() or run.end_assumed:
+            return False
+        return self._carrier is None or self._carrier.run is not run or bool(run.state()["end_reason"])
 
     def _busy(self) -> bool:
         return self._carrier is not None or self.feed.watched
@@ -704,6 +716,15 @@ class TrainerService:
     def _system_read(self, reading: dict[str, Any]) -> None:
         if self.feed.watched:
             self.feed.publish("system", resources=reading)
+
+
+def _end_without_folder(run: Run) -> RunEnded:
+    """How a run ended whose folder was deleted while it trained: with the newest backup, which is all that is left to find."""
+    folder = Path(run.record.workspace) / BACKUP_FOLDER
+    backup = newest_backup(folder, run.record.created_at)
+    left = f"Its last backup is {backup.path}." if backup else f"Look for its last backup in {folder}."
+    message = f"The folder of the run was deleted or moved while it trained, so the run ended. {left}"
+    return RunEnded(reason="failed", error=ErrorInfo(type="StorageError", message=message))
 
 
 def _waited_for(carrier: Carrier) -> dict[str, Any]:

@@ -14,12 +14,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from onetrainer_gradio.backends import carry_out
 from onetrainer_gradio.backends.warm import Warm
+from onetrainer_gradio.commands import BackupNow, Command, Stop
 from onetrainer_gradio.config.documents import from_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
@@ -31,6 +32,7 @@ from onetrainer_gradio.service.control import CommandFolder, FileControl
 from onetrainer_gradio.service.file_preserver import keep_before_replacing
 from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.recorder import Recorder
+from onetrainer_gradio.service.run_folder import FolderWatch
 
 PULSE_EVERY_S = 0.1
 HEARTBEAT_EVERY_S = 1.0
@@ -45,7 +47,9 @@ _UNRECORDED: dict[Outcome | None, int] = {
 class Pulse:
     """The thread beside the training."""
 
-    def __init__(self, folder: Path, control: FileControl, recorder: Recorder) -> None:
+    def __init__(self, folder: Path, control: FileControl, recorder: Recorder, farewell: Sequence[Command] = ()) -> None:
+        self._watch = FolderWatch(folder)
+        self._farewell = tuple(farewell)
         self._heartbeat = folder / "heartbeat"
         self._control = control
         self._recorder = recorder
@@ -60,6 +64,7 @@ class Pulse:
         """End and wait for it."""
         self._done.set()
         self._thread.join(timeout=5.0)
+        self._watch.close()
 
     def _beat(self) -> None:
         beat_at = 0.0
@@ -68,7 +73,18 @@ class Pulse:
             self._recorder.flush(force=False)
             if time.monotonic() - beat_at >= HEARTBEAT_EVERY_S:
                 beat_at = time.monotonic()
-                _touch(self._heartbeat)
+                if not self._watch.gone():
+                    _touch(self._heartbeat)
+                elif self._farewell:
+                    print("The folder of the run is gone. The run writes a backup and ends.", file=sys.stderr, flush=True)
+                    self._control.put(*self._farewell)
+                    self._farewell = ()
+
+
+def farewell(config: TrainConfig) -> tuple[Command, ...]:
+    """What a run is told when its folder is gone: to end, after a backup if the end doesn't write one anyway."""
+    stop = Stop(by="the folder of the run is gone")
+    return (stop,) if config.backup_before_save else (BackupNow(by=stop.by), stop)
 
 
 def _touch(path: Path) -> None:
@@ -110,7 +126,7 @@ def work(folder: Path, warm: Warm) -> int:
     config, options = load_run(folder)
     control = FileControl(CommandFolder(folder))
     recorder = Recorder(folder, control.received)
-    pulse = Pulse(folder, control, recorder)
+    pulse = Pulse(folder, control, recorder, farewell(config))
     pulse.start()
     try:
         stays = warm if options.keep_loaded_s else None

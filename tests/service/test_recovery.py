@@ -491,3 +491,64 @@ def test_a_stop_that_the_disk_does_not_take_reaches_the_worker(make_service: Mak
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["end_reason"], state["status"]) == ("stopped", "completed")
     whole(run)
+
+
+def deleted(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def moved(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+
+
+def recreated(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+@pytest.mark.parametrize("fate", [deleted, moved, recreated])
+@pytest.mark.parametrize("in_process", [False, True], ids=["process", "thread"])
+def test_a_run_whose_folder_goes_backs_up_and_ends(
+    make_service: MakeService, tmp_path: Path, fate: Callable[[Path], None], in_process: bool
+) -> None:
+    """Nothing trains on unseen: the run notices, writes a backup to its workspace and ends; state and Stop say so meanwhile."""
+    service = make_service(in_process=in_process)
+    run = start(service, tmp_path, LONG, "step_s=0.01", "write_s=0.5")
+    service.wait_for(training, PATIENCE_S)
+    identities = [] if in_process else [pid(run, role) for role in ("keeper", "worker")]
+    fate(run.folder)
+    state = service.wait_for(lambda state: state["status"] in ("stopping", "error"), PATIENCE_S)
+    if state["is_training"]:
+        assert (state["run_id"], state["can"]["start"], state["can"]["stop"]) == (run.id, True, True)
+        assert "folder of the run is gone" in state["phase_detail"]
+        service.stop_training()
+    state = service.wait_for(ended, PATIENCE_S)
+    assert (state["run_id"], state["status"], state["can"]["start"]) == (run.id, "error", True)
+    assert "The folder of the run was deleted or moved" in state["error"]
+    assert str(tmp_path / "workspace" / "backup") in state["error"]
+    assert list((tmp_path / "workspace" / "backup").iterdir())
+    assert not any(
+        Path(f"/proc/{number}/cmdline").exists() and b"onetrainer" in Path(f"/proc/{number}/cmdline").read_bytes()
+        for number in identities
+    )
+    assert fate is recreated or not run.folder.exists()
+    again = start(service, tmp_path, "steps=3")
+    assert service.wait_for(ended, PATIENCE_S)["run_id"] == again.id
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["keeper", "keeper and worker"])
+def test_a_frozen_keeper_does_not_keep_a_stop_from_ending(make_service: MakeService, tmp_path: Path, both: bool) -> None:
+    """The panel carries the stop to its end itself, ends the frozen keeper and records the end; then the next run starts."""
+    service = make_service(in_process=False)
+    run = start(service, tmp_path, LONG, "step_s=0.01", **QUICK_LADDER)
+    service.wait_for(training, PATIENCE_S)
+    for role in ("keeper", "worker") if both else ("keeper",):
+        os.kill(pid(run, role), signal.SIGSTOP)
+    service.stop_training()
+    state = service.wait_for(ended, 2 * PATIENCE_S)
+    assert (state["end_reason"], state["process_running"], state["can"]["start"]) == ("stopped", False, True)
+    assert gone(run)
+    whole(run)
+    assert read_json(run.folder / "exit.json")["end"]["reason"] == "stopped"
+    start(service, tmp_path, "steps=3")
+    assert service.wait_for(ended, PATIENCE_S)["end_reason"] == "completed"
