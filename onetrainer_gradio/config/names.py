@@ -33,7 +33,7 @@ def fault(value: str) -> str:
         return "begins with a period"
     if _RESERVED.fullmatch(value.strip(" .")):
         return "is a name that Windows keeps for itself"
-    size = len(value.encode())
+    size = len(value.encode(errors="surrogatepass"))
     return f"has {size} bytes" if size > MOST_BYTES else ""
 
 

@@ -177,7 +177,7 @@ def _write(path: Path, image: Any, picture_format: str, facts: dict[str, Any]) -
         info.add_itxt("parameters", _parameters(facts))
         options["pnginfo"] = info
     else:
-        options["comment"] = text.encode()
+        options["comment"] = text.encode(errors="replace")
     with whole_file(path, durable=False) as temporary:
         image.save(temporary, format=_PIL_FORMATS[picture_format], **options)
 

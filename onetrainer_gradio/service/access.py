@@ -257,7 +257,7 @@ def _wait_s(failures: int) -> float:
 
 def _same(given: str, known: str) -> bool:
     # An empty secret is none: nobody passes with it.
-    return hmac.compare_digest(given.encode(), known.encode()) and bool(known)
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), known.encode(errors="surrogatepass")) and bool(known)
 
 
 def _read_sessions(path: Path | None) -> dict[str, float]:

@@ -77,7 +77,7 @@ class CommandFolder:
     def send(self, command: Command) -> None:
         """Lay the command down for the worker."""
         self.note_stop(command)  # first: it is what makes a stop happen on a disk that has room for one of the two
-        body = json.dumps(encode_command(command), ensure_ascii=False)
+        body = json.dumps(encode_command(command))
         try:
             write_atomic(self.folder / f"{time.time_ns():019d}-{command.id}.json", body, durable=False)
         except OSError:

@@ -150,6 +150,9 @@ def test_text_that_no_path_can_hold(told, path):
     post("/api/config/rename", {"name": path, "to": path})
     post("/api/config/diff", {"left": {"kind": "document", "document": changed}, "right": {"kind": "saved", "name": path}})
     post("/api/samples/custom", {"prompt": path, "base_image_path": path})
+    post("/api/login", {"password": path})
+    post("/api/training/start", {"config": {**document, "save_filename_prefix": path}})
+    service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 20)
     revision = client.get("/api/config/current").json()["revision"]
     place = {"revision": revision, "changes": {"workspace_dir": path, "base_model_name": path, "concepts": changed["concepts"]}}
     post("/api/config/current", place, "PATCH")
@@ -310,3 +313,21 @@ def test_a_live_view_from_a_position_that_makes_no_sense(told, since):
     client, _, _ = told
     with contextlib.suppress(WebSocketDisconnect), client.websocket_connect(f"ws://127.0.0.1:7860/ws?since={since}") as socket:
         assert socket.receive_json()["type"] == "connected"
+
+
+def test_a_running_run_takes_prompts_that_no_file_can_hold(told):
+    """Half a character in a prompt reaches the run and comes back; it costs neither the command nor the run."""
+    client, _, document = told
+    service = client.app.state.service
+    body = {"config": document, "options": {"tags": ["hold=1"], "name": HALF}}
+    as_json = {"Content-Type": "application/json"}
+    assert client.post("/api/training/start", content=json.dumps(body), headers=as_json).status_code == 200
+    service.wait_for(lambda state: state["update_step"] == 1, 20)
+    command = client.post("/api/samples/custom", content=json.dumps({"prompt": f"a {HALF} b"}), headers=as_json)
+    assert answered(command) == 200
+    outcome = client.get(f"/api/commands/{command.json()['command_id']}?wait=10").json()
+    assert outcome["outcome"] in {"done", "refused"}
+    answered(client.get("/api/samples/latest"))
+    answered(client.get("/api/runs"))
+    client.post("/api/training/stop")
+    service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 20)
