@@ -18,6 +18,7 @@ from onetrainer_gradio.config.documents import from_document, validated
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.presets import DEMO_PRESET, PLACEHOLDERS, preset_families
 from onetrainer_gradio.config.resolve import pack, resolve_paths
+from onetrainer_gradio.config.resume import nothing_left
 from onetrainer_gradio.config.sample import SampleConfig
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import (
@@ -371,7 +372,9 @@ class TrainerService:
 
     def _checked(self, config: TrainConfig, options: RunOptions) -> TrainConfig:
         base = self.settings.data_folder
-        findings = self.preflight(config, options.backend, options.checkout)
+        findings = list(self.preflight(config, options.backend, options.checkout))
+        if options.resume_from and (over := nothing_left(config, Path(options.resume_from).expanduser())) is not None:
+            findings.insert(0, over)
         if any(finding.severity == "error" for finding in findings):
             raise ConfigInvalidError(findings)
         return resolve_paths(pack(config, base), base)

@@ -579,3 +579,19 @@ def test_links_out_of_the_allowed_folders_are_refused_whatever_the_options_say(m
     (folder / "zz.png").symlink_to(tmp_path / "secret.png")
     with pytest.raises(ConfigInvalidError, match=r"zz\.png"):
         service.start(config, options)
+
+
+def test_a_finished_run_is_not_resumed_to_train_nothing(make_service: MakeService, tmp_path: Path) -> None:
+    """A resume with no epoch left is refused before the start, names Epochs, and makes no run; with more epochs it starts."""
+    service = make_service()
+    start(service, tmp_path, "steps=4")
+    service.wait_for(ended, PATIENCE_S)
+    backup = next((tmp_path / "workspace" / "backup").iterdir())
+    (backup / "meta.json").write_text('{"train_progress": {"epoch": 3, "epoch_step": 0, "epoch_sample": 0, "global_step": 4}}')
+    options = RunOptions(resume_from=str(backup), tags=("steps=6",))
+    with pytest.raises(ConfigInvalidError, match="already at epoch 3 of 3") as error:
+        service.start(small_config(tmp_path, epochs=3), options)
+    assert error.value.findings()[0].path == "epochs"
+    assert len(service.runs.ids()) == 1
+    service.start(small_config(tmp_path, epochs=4), options)
+    assert service.wait_for(ended, PATIENCE_S)["progress"]["global_step"] == 6
