@@ -126,6 +126,9 @@ def test_a_run_offers_all_its_files(visitor: Visitor, panel: Panel) -> None:
         run.get_by_role("link", name="Download 2 chosen").click()
     with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
         assert len(archive.namelist()) == 2
+    finished(panel, "another", "steps=3")
+    expect(page.locator(".og-run", has_text="another").first).to_be_visible()
+    expect(shots.nth(3).get_by_role("checkbox")).to_be_checked()
 
 
 def test_the_legend_is_readable_in_both_themes(visitor: Visitor, panel: Panel) -> None:

@@ -25,12 +25,20 @@ export function mount(place) {
   let next = null;
   let total = 0;
   const opened = new Set();
+  let drawn = new Map(); // run -> what its line was made of, and the line
 
   function draw() {
     show(empty, runs.length === 0);
     show(more, Boolean(next));
     more.title = `${format.count(runs.length)} of ${format.count(total)} runs shown`;
-    list.replaceChildren(...runs.map(line));
+    // what did not change stays as it is, with what was unfolded and ticked in it
+    const nodes = runs.map((run) => {
+      const of = JSON.stringify([run, Boolean(run.error) && viewed() === run.id]);
+      return [run.id, drawn.get(run.id)?.of === of ? drawn.get(run.id) : { of, node: line(run) }];
+    });
+    drawn = new Map(nodes);
+    const [now, wanted_] = [[...list.children], nodes.map(([, { node }]) => node)];
+    if (now.length !== wanted_.length || now.some((node, at) => node !== wanted_[at])) list.replaceChildren(...wanted_);
   }
 
   function line(run) {
@@ -146,7 +154,12 @@ export function mount(place) {
     known = now;
     load();
   });
-  on('event', ({ event }) => { if (['model_saved', 'backup_made'].includes(event?.type)) load(); });
+  on('event', ({ run_id: id, event }) => {
+    if (!['model_saved', 'backup_made'].includes(event?.type)) return;
+    drawn.delete(id); // it has more files now
+    load();
+  });
+  on('view', draw);
   load();
 }
 
