@@ -20,9 +20,6 @@ from tests.fakes.configs import small_config
 
 pytestmark = pytest.mark.slow
 
-# Until the processes notice a suspended keeper and a deleted folder by themselves.
-not_yet = pytest.mark.xfail(strict=False, reason="a suspended keeper, and a deleted folder, aren't noticed yet")
-
 
 def started(service: TrainerService, folder: Path, *tags: str) -> Run:
     run_id = service.start(
@@ -111,7 +108,6 @@ def test_keeper_killed(tally, tmp_path):
             end_all(folder)
 
 
-@not_yet
 def test_keeper_suspended_and_stop(tally, tmp_path):
     """A keeper that does nothing keeps no run from stopping, and no other from starting."""
     for number in range(ROUNDS):
@@ -137,7 +133,6 @@ def test_keeper_suspended_and_stop(tally, tmp_path):
             end_all(folder)
 
 
-@not_yet
 def test_run_folder_deleted(tally, tmp_path):
     """The processes notice and end within seconds, what was backed up stays, and the panel can start the next run."""
     for number in range(ROUNDS):
