@@ -80,8 +80,15 @@ def test_concepts_are_cards(visitor: Visitor, panel: Panel) -> None:
     expect(page.locator(".og-item-wrap")).to_have_count(3)
     page.locator(".og-item-wrap").nth(2).get_by_role("button", name="Remove").click()
     expect(page.locator(".og-item-wrap")).to_have_count(2)
-    concepts = panel.get("api/config/current")["config"]["concepts"]
-    assert [(concept["name"], concept["enabled"]) for concept in concepts] == [("red", True), ("second", False)]
+    # the page shows a change before the panel has it
+    wanted = [("red", True), ("second", False)]
+    for _ in range(100):
+        concepts = panel.get("api/config/current")["config"]["concepts"]
+        names = [(concept["name"], concept["enabled"]) for concept in concepts]
+        if names == wanted:
+            break
+        page.wait_for_timeout(100)
+    assert names == wanted
 
 
 def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel: Panel) -> None:
