@@ -70,11 +70,11 @@ class Destinations:
 
     @classmethod
     def of_run(cls, config: TrainConfig, options: RunOptions) -> Destinations:
-        """The rule for a run that starts: every path is absolute."""
+        """The rule for a run that starts. A relative path counts from where the engine writes: the current directory."""
         panel = Path(options.panel_folder) if options.panel_folder else None
         checkout = Path(options.checkout) if options.checkout else None
         resumed = Path(options.resume_from) if options.resume_from else None
-        return cls(config, panel or Path(config.workspace_dir).absolute(), panel, checkout, resumed)
+        return cls(config, panel or Path.cwd(), panel, checkout, resumed)
 
     @property
     def is_folder(self) -> bool:
@@ -118,7 +118,7 @@ class Destinations:
         return _unusable_parent(value, real) or (None if single else _unusable_folder(value, real))
 
     def _free_name(self, value: str) -> str:
-        """Return a name of the same kind that can be used: beside the destination, else in the usual folder."""
+        """Return a name of the same kind that can be used: beside the destination, else in the panel's or workspace's folder."""
         suffix = "" if self.is_folder else SUFFIX
         stem = value.replace("\0", "").rstrip("/\\").removesuffix(SUFFIX)
         last = Path(stem).name
@@ -126,8 +126,10 @@ class Destinations:
         writable = last.encode("utf-8", "ignore")[: _LONGEST_NAME - 40].decode("utf-8", "ignore")
         tail = (writable if named else "") or "model"
         beside = [f"{stem}-{number}{suffix}" for number in range(2, 100)] if named else []
-        usual = f"{_USUAL_FOLDER}/{tail}{suffix}"
-        numbered = [f"{_USUAL_FOLDER}/{tail}-{number}{suffix}" for number in range(2, 100)]
+        workspace = absolute(self.config.workspace_dir, self.base_folder)
+        folder = _USUAL_FOLDER if self.panel_folder is not None else f"{workspace}/{_USUAL_FOLDER}"
+        usual = f"{folder}/{tail}{suffix}"
+        numbered = [f"{folder}/{tail}-{number}{suffix}" for number in range(2, 100)]
         for name in (*beside, usual, *numbered):
             try:
                 taken = os.path.lexists(absolute(name, self.base_folder))

@@ -254,7 +254,7 @@ class Outputs:
             other = free_name(path)
             self._moved(path, other, f"{path} is a folder now")
             path = other
-        elif path.is_file() and not path.is_symlink() and not is_our_file(path):
+        elif path.is_symlink() or (path.is_file() and not is_our_file(path)):
             other = free_name(path)
             self._keep(path, other)
             text = f"{path} was not written by a run. It was renamed to {other.name}."
@@ -265,8 +265,11 @@ class Outputs:
     @staticmethod
     def _keep(path: Path, other: Path) -> None:
         try:
-            os.link(path, other)
-        except OSError:  # a file system without hard links
+            if path.is_symlink():
+                os.symlink(os.readlink(path), other)
+            else:
+                os.link(path, other)
+        except OSError:  # a file system without such links
             path.rename(other)
 
 

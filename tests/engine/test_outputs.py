@@ -364,17 +364,40 @@ def test_a_file_that_no_run_wrote_is_renamed(configured, train):
     assert sorted(os.listdir(target.parent)) == ["lora-2.safetensors", "lora.safetensors"]
 
 
-def test_a_link_to_a_file_is_replaced_and_the_file_stays(configured, train, tmp_path):
-    """A single file never goes through a link."""
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_to_a_file_is_renamed_and_the_file_stays(configured, train, tmp_path, there):
+    """A single file never goes through a link, and a link that leads nowhere is no reason to delete it."""
     config = configured(epochs=1)
     target = Path(config.output_model_destination)
     target.parent.mkdir()
-    (tmp_path / "precious.safetensors").write_text("mine")
-    target.symlink_to(tmp_path / "precious.safetensors")
-    train(config)
-    assert (tmp_path / "precious.safetensors").read_text() == "mine"
+    precious = tmp_path / "precious.safetensors"
+    if there:
+        precious.write_text("mine")
+    target.symlink_to(precious)
+    for _ in range(2):
+        train(config)
+    assert precious.exists() == there
+    assert not there or precious.read_text() == "mine"
     assert target.is_file()
     assert not target.is_symlink()
+    assert os.readlink(target.with_stem("lora-2")) == str(precious)
+    assert sorted(os.listdir(target.parent)) == ["lora-2.safetensors", "lora.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["foreign", "link", "pictures", "workspace", "."])
+def test_relative_paths_are_protected_where_the_run_writes(whole, train, tmp_path, few_pictures, monkeypatch, name):
+    """Without a panel, relative paths count from the current directory, for the rule as for what is written."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(few_pictures, "pictures")
+    for folder in ("workspace", "foreign"):
+        Path(folder).mkdir()
+        Path(folder, "precious").write_text("mine")
+    Path("link").symlink_to("pictures")
+    before = sorted(tmp_path.rglob("*"))
+    config = whole(output_model_destination=name, pictures="pictures", workspace_dir="workspace", cache_dir="cache")
+    with pytest.raises(OutputProtectedError):
+        train(config)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_link_to_a_model_folder_stays_a_link(whole, train, tmp_path):
