@@ -14,6 +14,7 @@ MOST_BYTES = 64 * 1024 * 1024
 """A larger file is no caption file."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
+_MARK = "\ufeff"
 # the marks of UTF-32 begin with those of UTF-16
 _MARKS: Mapping[bytes, str] = {
     codecs.BOM_UTF8: UTF_8,
@@ -31,6 +32,14 @@ _ZEROS: Mapping[str, tuple[int, frozenset[int]]] = {
 }
 # in a text of western Europe, fewer letters than this share have accents
 _MOST_ACCENTS = 0.34
+# control characters that occur in texts: what Unicode calls line breaks and separators
+_SEPARATORS = frozenset("\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85")
+_PRINTABLE = frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
+# encodings whose texts are recognized before, or that no caption is in; short texts look like them by chance
+_NEVER_GUESSED = [
+    *("utf_7", "utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"),
+    *("cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140"),
+]
 _WESTERN = frozenset("€‚ƒ„…†‡ˆ‰‹‘’“”•–—˜™›¡¢£§©ª«®°±²³´µ¶·¹º»¼½¾¿×÷\xa0")
 
 
@@ -46,8 +55,9 @@ class Text(NamedTuple):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines that aren't empty, without the blanks around them."""
-        return tuple(line.strip() for line in split_lines(self.content) if line.strip())
+        """The lines that aren't empty, without the blanks around them, and the byte order marks of files that were joined."""
+        bare = (line.strip().strip(_MARK).strip() for line in split_lines(self.content))
+        return tuple(line for line in bare if line)
 
 
 def split_lines(text: str) -> list[str]:
@@ -77,13 +87,12 @@ def decode_text(data: bytes) -> Text:
         if data.startswith(mark):
             return _text(_decoded(data[len(mark) :], encoding), encoding)
     plain = _decoded(data, UTF_8)
-    if plain is not None and "\0" not in plain:
-        return Text(plain)
+    if (wide := _wide(data, is_utf_8=plain is not None)) is not None:
+        return wide
     if b"\0" in data:
-        for encoding, (width, places) in _ZEROS.items():
-            if _has_zeros(data, width, places) and _is_clean(text := _decoded(data, encoding)):
-                return _text(text, encoding)
         raise UnreadableTextError("it contains zero bytes, so it is no text")
+    if plain is not None:
+        return Text(plain)
     if _is_western(western := _decoded(data, "cp1252")):
         return _text(western, "windows-1252")
     return _guessed(data)
@@ -102,6 +111,30 @@ def _text(content: str | None, encoding: str) -> Text:
     return Text(content, encoding)
 
 
+def _wide(data: bytes, *, is_utf_8: bool) -> Text | None:
+    """Read a text of two or four bytes per letter without a mark, or return None when it is none."""
+    controls = sum(byte < 0x80 and byte not in _PRINTABLE and chr(byte) not in _SEPARATORS for byte in data)
+    # half of the bytes of a text in Cyrillic or Greek are control characters, and some in most others
+    if b"\0" not in data and (4 * controls <= len(data) if is_utf_8 else not controls):
+        return None
+    for encoding, (width, places) in _ZEROS.items():
+        if _has_zeros(data, width, places) and _is_clean(text := _decoded(data, encoding)):
+            return _text(text, encoding)
+    if _PRINTABLE.issuperset(data.replace(b"\0", b"")):
+        return None  # plain letters and zeros that are no part of them
+    for encoding in ("utf-32-le", "utf-32-be"):
+        if _is_clean(text := _decoded(data, encoding)):
+            return _text(text, encoding)
+    read = {encoding: text for encoding in ("utf-16-le", "utf-16-be") if _is_clean(text := _decoded(data, encoding))}
+    # read in the wrong order, blanks and plain letters are rare signs, and the letters of one script those of many
+    likely = max(read, key=lambda encoding: _likeliness(read[encoding] or ""), default=None)
+    return None if likely is None else _text(read[likely], likely)
+
+
+def _likeliness(text: str) -> tuple[int, int]:
+    return sum(letter < "\x80" for letter in text), -len({ord(letter) >> 8 for letter in text})
+
+
 def _has_zeros(data: bytes, width: int, places: frozenset[int]) -> bool:
     """Whether most zero bytes are where letters of this width have them, and none elsewhere."""
     if len(data) % width:
@@ -114,7 +147,7 @@ def _has_zeros(data: bytes, width: int, places: frozenset[int]) -> bool:
 
 def _is_clean(text: str | None) -> bool:
     return text is not None and not any(
-        unicodedata.category(letter) in ("Cc", "Cn", "Co") and letter not in "\t\n\r" for letter in text
+        unicodedata.category(letter) in ("Cc", "Cn", "Co") and letter not in _SEPARATORS for letter in text
     )
 
 
@@ -132,7 +165,7 @@ def _is_western(text: str | None) -> bool:
 def _guessed(data: bytes) -> Text:
     from charset_normalizer import from_bytes
 
-    best = from_bytes(data).best()
+    best = from_bytes(data, cp_exclusion=_NEVER_GUESSED).best()
     if best is None:
         raise UnreadableTextError("its encoding can't be recognized")
     return _text(str(best), best.encoding.replace("_", "-"))

@@ -37,8 +37,8 @@ _MOST_FILE_BYTES = 512 * 1024 * 1024  # of a format that is read into memory as 
 _MOST_CHUNKS = 200_000
 _EMPTY_CHUNK_BYTES = 12
 _TIFF_UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_ORIENTATION, _BITS, _PHOTOMETRIC = 0x0112, 258, 262
-_WHITE_IS_ZERO = 0
+_ORIENTATION, _BITS, _PHOTOMETRIC, _PLANES = 0x0112, 258, 262, 284
+_WHITE_IS_ZERO, _SEPARATE = 0, 2
 DAMAGED = (
     ArithmeticError,
     AssertionError,
@@ -163,6 +163,10 @@ def _opened(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Imag
                         f"its pixels have the format {image.mode} (32-bit or floating-point numbers have no fixed range); "
                         "save it with 8 or 16 bits per channel"
                     )
+                if _is_misread(image):
+                    raise BrokenImageError(
+                        "its 16-bit channels are stored one after another without compression; save it with interleaved channels"
+                    )
                 yield image
     except BrokenImageError:
         raise
@@ -176,6 +180,14 @@ def _opened(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Imag
         raise BrokenImageError("there is not enough memory to decode it") from error
     except DAMAGED as error:
         raise BrokenImageError(f"it is damaged ({type(error).__name__}: {error})") from error
+
+
+def _is_misread(image: Image.Image) -> bool:
+    """Whether Pillow reads the 16-bit planes of a TIFF as if they had 8 bits; it reads compressed ones right."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS, (1,))
+    wide = len(bits) > 1 and max(bits) > 8 if isinstance(bits, tuple) else False
+    return wide and tags.get(_PLANES) == _SEPARATE and any(tile[0] == "raw" for tile in getattr(image, "tile", ()))
 
 
 # -- orientation --------------------------------------------------------------------------------------------------------

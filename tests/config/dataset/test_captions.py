@@ -22,6 +22,39 @@ def test_a_caption_is_the_same_in_every_encoding(encoding):
     assert decode_text(WORDS.encode(encoding)).content == WORDS
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "красный круг, кот",
+        "ελληνικά γάτα",
+        "빨간 원",
+        "赤い円、猫, 1girl, solo\n二行目",
+        "赤い円、猫",
+        "قط أحمر",
+        "a cat 😀",
+        "a\u2028b\x85c\x0bd\x0ce\x1cf\x1dg\x1eh",
+    ],
+)
+def test_wide_letters_are_recognized_without_a_mark(text, encoding):
+    """In every script, also where zero bytes are rare."""
+    assert decode_text(text.encode(encoding)) == (text, encoding)
+
+
+def test_a_word_of_wide_letters_without_a_zero_is_recognized():
+    """Its bytes are valid UTF-8, but they are control characters."""
+    for text in ("кот", "коты"):
+        for encoding in ("utf-16-le", "utf-16-be"):
+            assert decode_text(text.encode(encoding)) == (text, encoding)
+    assert decode_text(b"a \x1b[1mcat\x01").content == "a \x1b[1mcat\x01"
+
+
+@pytest.mark.parametrize("text", ["żółw, łódź", "Škoda, žluťoučký kůň, ďábel"])
+def test_letters_of_one_byte_are_never_read_as_wide_ones(text):
+    """A text of central Europe is no Korean."""
+    assert "utf" not in decode_text(text.encode("iso8859-2")).encoding
+
+
 @pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
 def test_a_mark_alone_is_an_empty_text(mark):
     """Nothing is left of it."""
@@ -60,4 +93,10 @@ def test_lines_end_at_line_ends_only():
 def test_lines_that_are_blank_are_no_captions(tmp_path):
     """The others come without the blanks around them."""
     (tmp_path / "a.txt").write_bytes("\ufeffone\r\n\r\n  two \t\n\n".encode())
+    assert read_text(tmp_path / "a.txt").lines == ("one", "two")
+
+
+def test_the_marks_of_joined_files_are_no_part_of_a_caption(tmp_path):
+    """As two editors, or ``cat`` of several files, leave them."""
+    (tmp_path / "a.txt").write_bytes("\ufeff\ufeffone\n\ufeff two\n\ufeff\n".encode())
     assert read_text(tmp_path / "a.txt").lines == ("one", "two")

@@ -121,6 +121,28 @@ def tiff(pixels, photometric, bits=16, sample_format=1, tags=(), width=None, ord
     return (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(order + "I", 8 + len(data)) + data + directory
 
 
+@pytest.mark.parametrize(("bits", "order"), [(8, "<"), (16, "<"), (16, ">")])
+def test_channels_in_planes_are_right_or_left_out(tmp_path, bits, order):
+    """Pillow reads uncompressed planes of 16 bits as noise."""
+    planes = numpy.arange(3 * 8 * 8).reshape(3, 8, 8)
+    data = (planes * (257 if bits == 16 else 1)).astype(f"{order}u{bits // 8}").tobytes()
+    at = 8 + len(data)
+    more = [bits] * 3, [8, 8 + len(data) // 3, 8 + 2 * len(data) // 3], [len(data) // 3] * 3
+    lists = struct.pack(order + "3H2x3I3I", *more[0], *more[1], *more[2])
+    tags = {256: 8, 257: 8, 259: 1, 262: 2, 277: 3, 278: 8, 284: 2}
+    entries = [(tag, 4, 1, value) for tag, value in tags.items()]
+    entries = sorted([*entries, (258, 3, 3, at), (273, 4, 3, at + 8), (279, 4, 3, at + 20)])
+    directory = struct.pack(order + "H", len(entries)) + b"".join(struct.pack(order + "HHII", *entry) for entry in entries)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", at + len(lists))
+    (tmp_path / "x.tif").write_bytes(head + data + lists + directory + bytes(4))
+    if bits == 8:
+        assert (numpy.asarray(decode(tmp_path / "x.tif")) == planes.transpose(1, 2, 0)).all()
+        return
+    for read in (read_size, decode):
+        with pytest.raises(BrokenImageError, match="interleaved channels"):
+            read(tmp_path / "x.tif")
+
+
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_numbers_without_a_range_are_left_out(tmp_path, mode):
     """The header says so already."""
