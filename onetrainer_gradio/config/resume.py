@@ -1,32 +1,133 @@
-"""What is left to train after a backup, from its meta.json; the check before the start asks it."""
+"""Say what is left to train after a backup, from its meta.json: the pre-flight check, the engines and the plan ask here."""
 
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
+from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
+from onetrainer_gradio.events import Warned
+
+META = "meta.json"
+NOTHING_LEFT = "nothing-left-to-train"
 
 
-def epochs_done(backup: Path) -> int | None:
-    """Return how many epochs a backup has behind it, or None if its meta.json can't be read."""
+@dataclass(frozen=True)
+class Progress:
+    """How far a run was; all but ``epoch_length`` (0 if unknown) are in OneTrainer's backups and count micro-batches."""
+
+    epoch: int = 0
+    epoch_step: int = 0
+    epoch_sample: int = 0
+    global_step: int = 0
+    epoch_length: int = 0
+    """Steps per epoch when the backup was made."""
+
+    def steps_per_epoch(self) -> float:
+        """Return how many steps an epoch had when the backup was made, or 0 if that isn't known."""
+        if self.epoch_length:
+            return self.epoch_length
+        return max(0, self.global_step - self.epoch_step) / self.epoch if self.epoch > 0 else 0
+
+
+def read_progress(backup: Path) -> Progress | None:
+    """Return the progress that a backup records, or None if its meta.json can't be read."""
     try:
-        meta = json.loads((backup / "meta.json").read_text(encoding="utf-8"))
-        return int(meta["train_progress"]["epoch"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        meta = json.loads((backup / META).read_text(encoding="utf-8"))
+        told = meta["train_progress"]
+        own = meta.get("onetrainer_gradio") or {}
+        rest = {name: int(told.get(name, 0)) for name in ("epoch_step", "epoch_sample", "global_step")}
+        return Progress(int(told["epoch"]), **rest, epoch_length=int(own.get("epoch_length", 0)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 
-def nothing_left(config: TrainConfig, backup: Path) -> Finding | None:
-    """Return the finding that a run from this backup would end at once, if it would."""
-    done = epochs_done(backup)
-    if done is None or done < config.epochs:
+def backups_in(workspace: Path, *, whole: bool) -> list[Path]:
+    """Return the backups of a workspace in OneTrainer's order, which is by name; ``whole`` ones have a meta.json."""
+    try:
+        found = sorted(Path(entry.path) for entry in os.scandir(workspace / "backup") if entry.is_dir())
+    except (OSError, ValueError):
+        return []
+    return [backup for backup in found if (backup / META).is_file()] if whole else found
+
+
+def backup_to_resume(config: TrainConfig, options: RunOptions, backend: str) -> Path | None:
+    """Return the backup that a run resumes from, or None if it starts from the beginning."""
+    if options.resume_from:
+        return Path(options.resume_from)
+    # OneTrainer takes the last folder, whatever is in it
+    whole = backend != "onetrainer"
+    found = backups_in(Path(config.workspace_dir), whole=whole) if config.continue_last_backup else []
+    return found[-1] if found else None
+
+
+def total_steps(at: Progress, steps_per_epoch: int, config: TrainConfig, max_steps: int | None) -> int:
+    """Return the global step that a run ends at which continues at ``at`` with epochs of ``steps_per_epoch``."""
+    total = at.global_step
+    if at.epoch < config.epochs:
+        # the data loader skips what the interrupted epoch has seen, in images
+        skipped = at.epoch_sample // max(1, config.batch_size)
+        total += max(0, steps_per_epoch - skipped) + steps_per_epoch * (config.epochs - at.epoch - 1)
+    return min(total, max_steps) if max_steps else total
+
+
+def steps_changed(at: Progress, steps_per_epoch: int, backup: Path) -> Warned | None:
+    """Return the warning that an epoch no longer has as many steps as when the backup was made, if so."""
+    before = at.steps_per_epoch()
+    if not before or before == steps_per_epoch:
         return None
+    text = (
+        f"The images changed since the backup {backup.name} was made. An epoch had {before:g} steps and now has "
+        f"{steps_per_epoch}. Images were added or removed, or the batch size is different. The run trains the remaining epochs "
+        "with the images that there are now."
+    )
+    return Warned(code="images_changed", message=text, path=str(backup))
+
+
+def nothing_left(config: TrainConfig, backup: Path, max_steps: int | None = None) -> Finding | None:
+    """Return the finding that a run from this backup would end without training, if it would."""
+    at = read_progress(backup)
+    if at is None:
+        return None
+    if at.epoch >= config.epochs:
+        return Finding(
+            "error",
+            "epochs",
+            f"The backup {backup.name} is already at epoch {at.epoch} of {config.epochs}, so there is nothing left to train.",
+            config.epochs,
+            change=f"Raise Epochs above {at.epoch}",
+            code=NOTHING_LEFT,
+        )
+    if max_steps and at.global_step >= max_steps:
+        return Finding(
+            "error",
+            "max_steps",
+            f"The backup {backup.name} is already at step {at.global_step} of {max_steps}, the step limit, so there is "
+            "nothing left to train.",
+            max_steps,
+            change=f"Raise the step limit (max_steps) above {at.global_step}, or remove it",
+            code=NOTHING_LEFT,
+        )
+    return None
+
+
+def no_step_left(config: TrainConfig, backup: Path) -> Finding:
+    """Return the finding that the epochs that are left hold no optimizer step, which only the images tell."""
     return Finding(
         "error",
         "epochs",
-        f"The backup {backup.name} is already at epoch {done} of {config.epochs}, so there is nothing left to train.",
+        f"What is left after the backup {backup.name} fills no training step, so there is nothing left to train.",
         config.epochs,
-        change=f"Raise Epochs above {done}",
+        change="Raise Epochs, or add images",
+        code=NOTHING_LEFT,
     )
+
+
+def nothing_left_of(config: TrainConfig, options: RunOptions, backend: str) -> Finding | None:
+    """Return the finding that a run would resume from a backup after which nothing is left to train, if it would."""
+    backup = backup_to_resume(config, options, backend)
+    return None if backup is None else nothing_left(config, backup, options.max_steps)

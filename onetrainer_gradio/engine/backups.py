@@ -17,6 +17,7 @@ from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.backup_chain import Chain, to_delete, write_chain
 from onetrainer_gradio.config.documents import plain, to_document
 from onetrainer_gradio.config.model_files import damage
+from onetrainer_gradio.config.resume import META, backups_in
 from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.engine import optimizers
 from onetrainer_gradio.engine.ema import MovingAverage
@@ -27,7 +28,6 @@ from onetrainer_gradio.engine.staging import tidy_up, unused
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError
 
-META = "meta.json"
 OPTIMIZER = Path("optimizer") / "optimizer.pt"
 EMA = Path("ema") / "ema.pt"
 
@@ -45,9 +45,7 @@ class Backups:
 
     def all(self) -> list[Path]:
         """All whole backups, oldest first."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(entry for entry in self.folder.iterdir() if (entry / META).is_file())
+        return backups_in(self.workspace, whole=True)
 
     def to_resume(self, config: TrainConfig, options: RunOptions) -> Path | None:
         """The backup that the run goes on from, if it does.

@@ -7,13 +7,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.config.resume import Progress
+
 PROGRESS = ("epoch", "epoch_step", "epoch_sample", "global_step")
 
 
 @dataclass
 class TrainState:
     """Where the run stands. The first four are OneTrainer's progress and count micro-batches;
-    the others are ours: the smoothed loss and the state of the fp16 loss scaler.
+    the others are ours: the smoothed loss, the state of the fp16 loss scaler, and how many micro-batches the epoch has.
     """
 
     epoch: int = 0
@@ -24,6 +26,7 @@ class TrainState:
     smooth_steps: int = 0
     loss_scale: float | None = None
     loss_scale_growth: int = 0
+    epoch_length: int = 0
 
     def next_step(self, batch_size: int) -> None:
         """One micro-batch is done."""
@@ -54,6 +57,10 @@ class TrainState:
     def copy(self) -> TrainState:
         """A snapshot."""
         return replace(self)
+
+    def progress(self) -> Progress:
+        """Return what the plan of a run is made from."""
+        return Progress(self.epoch, self.epoch_step, self.epoch_sample, self.global_step, self.epoch_length)
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.backup_chain import Chain, chain_of_run, run_of
 from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.resume import no_step_left, nothing_left, steps_changed, total_steps
 from onetrainer_gradio.config.timesteps import TimestepSettings
 from onetrainer_gradio.engine import optimizers, precision
 from onetrainer_gradio.engine.backups import EMA, OPTIMIZER, Backups, BackupWriter, read_state, read_tensors
@@ -53,7 +54,7 @@ from onetrainer_gradio.engine.threads import fit_threads
 from onetrainer_gradio.engine.timesteps import TimestepDraw
 from onetrainer_gradio.engine.validation import Validation
 from onetrainer_gradio.engine.voice import StopAsked, Voice
-from onetrainer_gradio.errors import NonFiniteLossError
+from onetrainer_gradio.errors import ConfigInvalidError, NonFiniteLossError
 from onetrainer_gradio.events import Emit, Outcome, Resumed, RunPlanned, StepDone, Warned
 
 
@@ -95,6 +96,8 @@ def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
     protect_existing(config)
     workspace = Path(config.workspace_dir)
     backup = Backups(workspace).to_resume(config, options)
+    if backup is not None and (over := nothing_left(config, backup, options.max_steps)) is not None:
+        raise ConfigInvalidError([over])
     method_class, family_class = method_of(config.training_method), family_of(config.model_type)
     device = precision.device_of(config.train_device)
     precision.allow_tf32(config.train_dtype)
@@ -141,6 +144,7 @@ def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
     )
     if backup is not None:
         training.resume(backup)
+        training.resumed_from = backup
     voice.check_stop()
     return training
 
@@ -192,6 +196,7 @@ class Training:
     validation: Validation = field(init=False)
     factor: LearningRateFactor = field(init=False)
     charts: Charts | None = field(init=False, default=None)
+    resumed_from: Path | None = None
 
     def __post_init__(self) -> None:
         config = self.config
@@ -254,8 +259,8 @@ class Training:
             epochs=config.epochs,
             accumulation=config.gradient_accumulation_steps,
         )
+        total = self._total_steps(steps)
         self._open_outputs(datasets[1] if len(datasets) > 1 else None)
-        total = min(steps * config.epochs, self.options.max_steps or steps * config.epochs)
         self.voice.say(
             RunPlanned(
                 total_steps=total,
@@ -268,6 +273,21 @@ class Training:
                 learning_rates=tuple(group.name for group in self.method.groups()),
             )
         )
+
+    def _total_steps(self, steps: int) -> int:
+        """Return the step that the run ends at.
+
+        :raises ConfigInvalidError: when the run resumes and there is no optimizer step left.
+        """
+        accumulation = self.config.gradient_accumulation_steps
+        at = self.state.progress()
+        total = total_steps(at, steps, self.config, self.options.max_steps)
+        if (backup := self.resumed_from) is not None and not self.config.only_cache:
+            if (changed := steps_changed(at, steps, backup)) is not None:
+                self.voice.warn(changed)
+            if total // accumulation <= at.global_step // accumulation:
+                raise ConfigInvalidError([no_step_left(self.config, backup)])
+        return total
 
     def _dataset(self, collection: Collection) -> Dataset:
         def encoding() -> None:
@@ -327,6 +347,7 @@ class Training:
         self._freeze_parts(state.before())
         while state.epoch < config.epochs:
             for batch in self._timed(self.data.batches(state.epoch, skip=state.epoch_sample // config.batch_size)):
+                state.epoch_length = self.data.length
                 self.boundary.note(state)
                 if not self._pending and self.boundary.act():
                     return "stopped"

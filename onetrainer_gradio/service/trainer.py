@@ -17,8 +17,8 @@ from onetrainer_gradio.commands import BackupNow, Command, Pause, Resume, Sample
 from onetrainer_gradio.config.documents import from_document, validated
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.presets import DEMO_PRESET, PLACEHOLDERS, preset_families
-from onetrainer_gradio.config.resolve import pack, resolve_paths
-from onetrainer_gradio.config.resume import nothing_left
+from onetrainer_gradio.config.resolve import absolute, pack, resolve_paths
+from onetrainer_gradio.config.resume import nothing_left_of
 from onetrainer_gradio.config.sample import SampleConfig
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import (
@@ -372,8 +372,12 @@ class TrainerService:
 
     def _checked(self, config: TrainConfig, options: RunOptions) -> TrainConfig:
         base = self.settings.data_folder
-        findings = list(self.preflight(config, options.backend, options.checkout))
-        if options.resume_from and (over := nothing_left(config, Path(options.resume_from).expanduser())) is not None:
+        # a run that resumes from a chosen backup doesn't continue from the last one
+        checked = config.model_copy(update={"continue_last_backup": False}) if options.resume_from else config
+        findings = list(self.preflight(checked, options.backend, options.checkout))
+        placed = config.model_copy(update={"workspace_dir": str(absolute(config.workspace_dir, base))})
+        over = nothing_left_of(placed, options, options.backend)
+        if over is not None and not any(found.code == over.code and found.path == over.path for found in findings):
             findings.insert(0, over)
         if any(finding.severity == "error" for finding in findings):
             raise ConfigInvalidError(findings)

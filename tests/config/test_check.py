@@ -262,6 +262,7 @@ CASES = [
 
 # Codes whose cases need more than other settings; each has a test of its own below.
 ELSEWHERE = {
+    "nothing-left-to-train",
     "backups-deleted",
     "cache-foreign",
     "cache-in-concept",
@@ -628,6 +629,17 @@ def test_a_backup_of_another_run_is_not_continued(place):
     (other,) = findings(place, {"continue_last_backup": True})
     assert (other.code, other.path, other.fix) == ("resume-other-run", "lora_rank", {"lora_rank": 4})
     assert findings(place, {"continue_last_backup": True}, dict(other.fix)) == ()
+
+
+def test_a_backup_with_no_epoch_left_is_not_continued(place):
+    """Said on the page before Start; with more epochs it is fine."""
+    backup = write_backup(place, model_type="STABLE_DIFFUSION_15", training_method="LORA", peft_type="LORA", lora_rank=16)
+    progress = {"epoch": 3, "epoch_step": 0, "epoch_sample": 0, "global_step": 9}
+    (backup / "meta.json").write_text(json.dumps({"train_progress": progress}))
+    for backend in ("builtin", "onetrainer"):
+        (found,) = findings(place, {"continue_last_backup": True, "epochs": 3}, backend=backend)
+        assert (found.code, found.severity, found.path) == ("nothing-left-to-train", "error", "epochs")
+    assert findings(place, {"continue_last_backup": True, "epochs": 4}) == ()
 
 
 def test_backups_of_earlier_runs_that_would_be_deleted_are_said(place):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.resume import nothing_left
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.resume import Progress, nothing_left, nothing_left_of, steps_changed, total_steps
 
 
 @pytest.mark.parametrize(("epoch", "left"), [(0, True), (2, True), (3, False), (4, False), ("x", True), (None, True)])
@@ -21,3 +21,61 @@ def test_a_backup_behind_the_last_epoch_has_nothing_left(tmp_path: Path, epoch: 
         assert (found.severity, found.path) == ("error", "epochs")
         assert f"epoch {epoch} of 3" in found.message
     assert nothing_left(TrainConfig(epochs=3), tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("at", "steps", "limit", "total"),
+    [
+        (Progress(), 7, None, 21),
+        (Progress(2, 0, 0, 12), 7, None, 19),
+        (Progress(1, 4, 8, 10), 7, None, 10 + 3 + 7),
+        (Progress(1, 4, 8, 10), 3, None, 10 + 0 + 3),
+        (Progress(3, 0, 0, 18), 7, None, 18),
+        (Progress(9, 0, 0, 54), 7, None, 54),
+        (Progress(2, 0, 0, 12), 7, 15, 15),
+        (Progress(2, 0, 0, 12), 7, 99, 19),
+    ],
+)
+def test_the_last_step_follows_from_the_backup_and_the_images_of_now(
+    at: Progress, steps: int, limit: int | None, total: int
+) -> None:
+    """What is left of the interrupted epoch, and the epochs after it; the step limit bounds it."""
+    assert total_steps(at, steps, TrainConfig(epochs=3, batch_size=2), limit) == total
+
+
+@pytest.mark.parametrize(
+    ("at", "changed"),
+    [
+        (Progress(2, 0, 0, 12), True),
+        (Progress(2, 0, 0, 14), False),
+        (Progress(0, 3, 6, 3), False),
+        (Progress(0, 3, 6, 3, epoch_length=6), True),
+        (Progress(2, 1, 1, 9, epoch_length=7), False),
+    ],
+)
+def test_a_warning_says_that_the_images_changed(at: Progress, changed: bool) -> None:
+    """By what the backup records, else by the epochs behind it; within the first epoch of a foreign backup nothing is known."""
+    warned = steps_changed(at, 7, Path("backup"))
+    assert (warned is not None) is changed
+    assert warned is None or "now has 7" in warned.message
+
+
+def test_the_step_limit_and_the_last_backup_count_too(tmp_path: Path) -> None:
+    """The newest backup of the workspace is the one that is asked; one that is not chosen doesn't matter."""
+    for name, epoch in (("2026-01-01_00-00-00", 3), ("2026-01-02_00-00-00", 1)):
+        (tmp_path / "backup" / name).mkdir(parents=True)
+        progress = {"epoch": epoch, "epoch_step": 0, "epoch_sample": 0, "global_step": epoch * 4}
+        (tmp_path / "backup" / name / "meta.json").write_text(json.dumps({"train_progress": progress}))
+    (tmp_path / "backup" / "2026-01-03_00-00-00").mkdir()
+    config = TrainConfig(epochs=3, workspace_dir=str(tmp_path))
+    continued = config.model_copy(update={"continue_last_backup": True})
+    assert nothing_left_of(config, RunOptions(), "builtin") is None
+    assert nothing_left_of(continued, RunOptions(), "builtin") is None
+    found = nothing_left_of(continued, RunOptions(max_steps=4), "builtin")
+    assert found is not None
+    assert found.path == "max_steps"
+    assert nothing_left_of(continued, RunOptions(max_steps=4), "onetrainer") is None  # its last folder has no progress
+    assert nothing_left_of(continued, RunOptions(max_steps=5), "builtin") is None
+    found = nothing_left_of(continued, RunOptions(resume_from=str(tmp_path / "backup" / "2026-01-01_00-00-00")), "builtin")
+    assert found is not None
+    assert found.path == "epochs"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from onetrainer_gradio.commands import BackupNow
-from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError, ModelFormatError
-from onetrainer_gradio.events import BackupMade, Resumed
+from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError, ConfigInvalidError, ModelFormatError
+from onetrainer_gradio.events import BackupMade, Resumed, RunPlanned, Warned
 from tests.engine.conftest import GOLDEN
 from tests.engine.recording import Desk, Recorder, after_step
 
@@ -96,6 +97,67 @@ def test_the_newest_backup_of_the_workspace_is_continued(configured, train):
     _, again = train(config.model_copy(update={"continue_last_backup": True, "epochs": 3}))
     assert again.of(Resumed)[0].global_step == 6
     assert [step.global_step for step in again.steps] == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("when", "backup_at", "accumulation", "images", "total"),
+    [
+        ("added, at an epoch start", 3, 1, 10, 3 + 5 * 2),
+        ("added, within an epoch", 2, 1, 10, 2 + 4 - 1 + 5 * 2),
+        ("removed, at an epoch start", 3, 1, 4, 3 + 2 * 2),
+        ("removed, within an epoch", 2, 1, 4, 2 + 2 * 2),
+        ("added, with accumulation", 2, 2, 10, 4 + 4 + 5),
+        ("unchanged", 2, 1, 6, 9),
+    ],
+)
+def test_the_plan_of_a_resumed_run_counts_the_images_of_now(
+    configured, train, tmp_path, when, backup_at, accumulation, images, total
+):
+    """Images added or removed since the backup: the run ends at the step that it announced, and a warning says what changed."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    source = sorted((GOLDEN / "data").glob("*.png"))
+
+    def give(count):
+        for number, image in enumerate(source[:10]):
+            for file in (image, image.with_suffix(".txt")):
+                if number < count:
+                    shutil.copy(file, folder)
+                else:
+                    (folder / file.name).unlink(missing_ok=True)
+
+    give(6)
+    config = configured(pictures=folder, epochs=3, gradient_accumulation_steps=accumulation)
+    recorder, desk = Recorder(), Desk()
+    after_step(recorder, desk, backup_at, BackupNow())
+    train(config, recorder, desk)
+    (backup,) = recorder.of(BackupMade)
+    give(images)
+    _, again = train(config, resume_from=backup.path)
+    (planned,) = again.of(RunPlanned)
+    assert (planned.total_steps, planned.first_step) == (total, backup.global_step)
+    assert again.steps[-1].global_step == total - total % accumulation
+    assert planned.total_updates == again.steps[-1].update_step
+    changed = [warned for warned in again.of(Warned) if warned.code == "images_changed"]
+    assert len(changed) == (images != 6)
+
+
+def test_a_backup_after_which_nothing_is_left_is_refused(configured, train):
+    """By its epoch, by the step limit, and where the last epoch has too few images left: an error and no silent end."""
+    config = configured(epochs=2, backup_before_save=True)
+    _, recorder = train(config)
+    (backup,) = recorder.of(BackupMade)
+    for changes, options in (
+        ({}, {"resume_from": backup.path}),
+        ({"continue_last_backup": True}, {}),
+        ({"continue_last_backup": True, "epochs": 3}, {"max_steps": 6}),
+        ({"epochs": 3}, {"resume_from": backup.path, "max_steps": 5}),
+        ({"epochs": 3, "gradient_accumulation_steps": 4, "batch_size": 6}, {"resume_from": backup.path}),
+    ):
+        again = Recorder()
+        with pytest.raises(ConfigInvalidError, match="nothing left to train"):
+            train(config.model_copy(update=changes), again, **options)
+        assert again.steps == []
 
 
 def test_nothing_to_continue_is_an_error(configured, train):

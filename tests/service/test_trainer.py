@@ -595,3 +595,27 @@ def test_a_finished_run_is_not_resumed_to_train_nothing(make_service: MakeServic
     assert len(service.runs.ids()) == 1
     service.start(small_config(tmp_path, epochs=4), options)
     assert service.wait_for(ended, PATIENCE_S)["progress"]["global_step"] == 6
+
+
+def test_a_finished_run_is_not_continued_to_train_nothing(make_service: MakeService, tmp_path: Path) -> None:
+    """Continue from last backup and a reached step limit are refused like a chosen backup, which comes before them."""
+    service = make_service()
+    start(service, tmp_path, "steps=4")
+    service.wait_for(ended, PATIENCE_S)
+    backup = next((tmp_path / "workspace" / "backup").iterdir())
+    (backup / "meta.json").write_text('{"train_progress": {"epoch": 3, "epoch_step": 0, "epoch_sample": 0, "global_step": 4}}')
+    config = small_config(tmp_path, epochs=3, continue_last_backup=True)
+    with pytest.raises(ConfigInvalidError, match="already at epoch 3 of 3") as error:
+        service.start(config, RunOptions())
+    assert [finding.path for finding in error.value.findings() if finding.severity == "error"] == ["epochs"]
+    more = config.model_copy(update={"epochs": 5})
+    for options in (RunOptions(max_steps=4), RunOptions(max_steps=3, resume_from=str(backup))):
+        with pytest.raises(ConfigInvalidError, match="step limit") as error:
+            service.start(more, options)
+        assert error.value.findings()[0].path == "max_steps"
+    assert len(service.runs.ids()) == 1
+    earlier = backup.with_name("2000-01-01_00-00-00-backup-2-0-2")
+    shutil.copytree(backup, earlier)
+    (earlier / "meta.json").write_text('{"train_progress": {"epoch": 1, "epoch_step": 0, "epoch_sample": 0, "global_step": 2}}')
+    service.start(config, RunOptions(resume_from=str(earlier), tags=("steps=6",)))
+    assert service.wait_for(ended, PATIENCE_S)["progress"]["global_step"] == 6

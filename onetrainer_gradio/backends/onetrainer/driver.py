@@ -21,7 +21,7 @@ from onetrainer_gradio.backends.onetrainer.checkout import Checkout, find, inspe
 from onetrainer_gradio.backends.onetrainer.claims import claimed
 from onetrainer_gradio.backends.onetrainer.failure import death, error_of
 from onetrainer_gradio.backends.onetrainer.readback import differences
-from onetrainer_gradio.backends.onetrainer.resolve import Headless, backups_in, headless, resumed_backup
+from onetrainer_gradio.backends.onetrainer.resolve import Headless, headless
 from onetrainer_gradio.backends.onetrainer.results import Results
 from onetrainer_gradio.backends.warm import WARM
 from onetrainer_gradio.commands import Command, Control, Stop, encode_command
@@ -31,6 +31,15 @@ from onetrainer_gradio.config.check.onetrainer import onetrainer_findings
 from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.config.names import unusable_names
 from onetrainer_gradio.config.placement import protect_places
+from onetrainer_gradio.config.resume import (
+    backup_to_resume,
+    backups_in,
+    no_step_left,
+    nothing_left_of,
+    read_progress,
+    steps_changed,
+    total_steps,
+)
 from onetrainer_gradio.errors import CheckoutError, ConfigInvalidError, Finding, OutOfMemoryError, TrainerError
 from onetrainer_gradio.events import (
     EVENT_BY_TAG,
@@ -43,7 +52,9 @@ from onetrainer_gradio.events import (
     PhaseChanged,
     Resumed,
     RunEnded,
+    RunPlanned,
     RunStarted,
+    StepDone,
     Warned,
     decode,
     tag,
@@ -86,6 +97,8 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     """
     if refused := tuple(finding for finding in findings(config) if finding.severity == "error"):
         raise ConfigInvalidError(refused)
+    if (over := nothing_left_of(config, options, NAME)) is not None:
+        raise ConfigInvalidError([over])
     checkout = chosen(options)
     python = require(checkout)
     token = config.secrets.huggingface_token
@@ -193,6 +206,10 @@ class Session:
     _held: list[Command] = field(default_factory=list)
     _run_id: str = ""
     _chain: Chain = ()
+    _config: TrainConfig = field(default_factory=TrainConfig)
+    _max_steps: int | None = None
+    _resumed: Path | None = None
+    _stepped: bool = False
     _put_away: bool = True
     _stops: int = 0
     _rung: int = 0
@@ -243,7 +260,9 @@ class Session:
         """
         self.unharmed, self._put_away = False, True
         self._run_id = options.run_id or f"{os.getpid()}-{time.time_ns()}"
-        self._chain = chain_of_run(self._run_id, resumed_backup(config, options))
+        self._config, self._max_steps = config, options.max_steps
+        self._resumed, self._stepped = None, False
+        self._chain = chain_of_run(self._run_id, backup_to_resume(config, options, NAME))
         console = CONSOLE.get()
         ready = headless(config, options)
         for note in ready.notes:
@@ -255,7 +274,9 @@ class Session:
             "max_steps": options.max_steps,
         }
         order["foreign_file"] = Results(config).foreign_file()
-        order["own_backups"] = [str(backup) for backup in backups_in(config) if belongs(backup, self._chain)]
+        order["own_backups"] = [
+            str(backup) for backup in backups_in(Path(config.workspace_dir), whole=False) if belongs(backup, self._chain)
+        ]
         self.bridge.begin(order, console.fileno() if console is not None else _ERROR_OUTPUT, held)
         for command in self._held:
             self.bridge.send(encode_command(command))
@@ -334,12 +355,27 @@ class Session:
                 self.phase = event.phase
             elif isinstance(event, Warned) and event.code == "clean_up":
                 self._put_away = False
+            elif isinstance(event, RunPlanned):
+                event = self._planned(event)
+            self._stepped = self._stepped or isinstance(event, StepDone)
             self.emit(self._with_chain(event))
+
+    def _planned(self, event: RunPlanned) -> RunPlanned:
+        """Count the steps of a resumed run from its backup on; the bridge knows only how long an epoch is."""
+        at = None if self._resumed is None else read_progress(self._resumed)
+        if self._resumed is None or at is None:
+            return event
+        if (changed := steps_changed(at, event.steps_per_epoch, self._resumed)) is not None:
+            self.emit(changed)
+        total = total_steps(at, event.steps_per_epoch, self._config, self._max_steps)
+        accumulation = max(1, self._config.gradient_accumulation_steps)
+        return replace(event, total_steps=total, total_updates=total // accumulation)
 
     def _with_chain(self, event: Event) -> Event:
         """Write into a new backup which run made it, and add to a resume which run it continues."""
         if isinstance(event, Resumed):
-            self._chain = chain_of_run(self._run_id, Path(event.path))
+            self._resumed = Path(event.path)
+            self._chain = chain_of_run(self._run_id, self._resumed)
             return replace(event, run=run_of(Path(event.path)))
         if isinstance(event, BackupMade):
             with contextlib.suppress(OSError):  # a full disk: no run deletes a backup that names none
@@ -353,6 +389,8 @@ class Session:
             raise KeyboardInterrupt
         if body["outcome"] in ("completed", "stopped"):
             self.unharmed = self._put_away
+            if body["outcome"] == "completed" and self._resumed and not self._stepped and not config.only_cache:
+                raise ConfigInvalidError([no_step_left(config, self._resumed)])
             return "completed" if body["outcome"] == "completed" else "stopped"
         phase = str(body.get("phase", ""))
         error = error_of(body.get("error") or {}, phase, config)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.documents import VERSION_KEY, to_document
 from onetrainer_gradio.config.models import MODELS, output_formats
+from onetrainer_gradio.config.resume import backup_to_resume
 from onetrainer_gradio.events import Warned
 
 CONCEPT_VERSION = 2
@@ -77,7 +76,7 @@ def _embedding(config: TrainConfig, options: RunOptions, result: Headless) -> No
     """A backup names the embedding by its uuid; a run that goes on from it needs the same one."""
     if config.training_method != "EMBEDDING":
         return
-    backup = resumed_backup(config, options)
+    backup = backup_to_resume(config, options, "onetrainer")
     if backup is None:
         return
     try:
@@ -87,20 +86,3 @@ def _embedding(config: TrainConfig, options: RunOptions, result: Headless) -> No
         return
     if uuid != result.document["embedding"].get("uuid"):
         result.document["embedding"]["uuid"] = uuid
-
-
-def backups_in(config: TrainConfig) -> list[Path]:
-    """Return the backups of the workspace in OneTrainer's order, which is by name."""
-    folder = Path(config.workspace_dir) / "backup"
-    try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
-    except OSError:
-        return []
-
-
-def resumed_backup(config: TrainConfig, options: RunOptions) -> Path | None:
-    """Return the backup that the run resumes from, or None if it starts from the beginning."""
-    if options.resume_from:
-        return Path(options.resume_from)
-    found = backups_in(config) if config.continue_last_backup else []
-    return found[-1] if found else None

@@ -114,6 +114,12 @@ CODES: dict[str, Code] = {
         "The run is to go on from a backup, and the workspace has none.",
         "Turn Continue from last backup off, or choose the workspace that has one.",
     ),
+    "nothing-left-to-train": Code(
+        "Model and method",
+        "error",
+        "The run resumes from a backup that has reached the last epoch or the step limit.",
+        "Raise Epochs or the step limit.",
+    ),
     "format-for-method": Code(
         "Finished file",
         "error",

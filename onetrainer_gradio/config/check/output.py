@@ -15,6 +15,7 @@ from onetrainer_gradio.config.destinations import DESTINATION
 from onetrainer_gradio.config.enums import DataType, EMAMode, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, existing_ancestor
 from onetrainer_gradio.config.models import FOLDER_FORMATS
+from onetrainer_gradio.config.resume import nothing_left
 from onetrainer_gradio.errors import Finding
 
 _SUFFIX = ".safetensors"
@@ -134,6 +135,8 @@ def resume(plan: Plan) -> Iterator[Finding]:
             fix={"continue_last_backup": False},
         )
         return
+    if (over := nothing_left(config, backup)) is not None:
+        yield over
     adapter = config.training_method is TrainingMethod.LORA
     names = ("model_type", "training_method", *(("peft_type", "lora_rank") if adapter else ()))
     for name in names:

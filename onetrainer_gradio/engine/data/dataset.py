@@ -153,6 +153,8 @@ class Dataset:
     _text_keys: dict[str, str] = field(default_factory=dict)
     _tokens: dict[str, Tensor] = field(default_factory=dict)
     _all_read: bool = False
+    length: int = field(init=False, default=0)
+    """Batches of the epoch that was planned last."""
 
     @classmethod
     def open(
@@ -218,6 +220,7 @@ class Dataset:
                 expected="at least one size with enough pictures",
                 change="lower the batch size, add pictures, or raise the balance of the concept",
             )
+        self.length = len(plan)
         return plan
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:

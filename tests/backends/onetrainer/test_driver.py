@@ -308,6 +308,40 @@ def test_a_run_goes_on_from_a_chosen_backup(ride):
     assert second.recorder.of(RunPlanned)[0].first_step == 3
 
 
+@pytest.mark.parametrize(("now", "total"), [(8, 5 + 8 * 2), (4, 5 + 4 * 2)])
+def test_the_plan_of_a_resumed_run_counts_the_images_of_now(ride, now, total):
+    """Images added or removed since the backup: the run ends at the step that it announced, and a warning says what changed."""
+    one = ride()
+    one.run(epochs=1)
+    second = Ride(one.folder / "second", epoch_steps=now)
+    second.options["resume_from"] = one.recorder.of(BackupMade)[-1].path
+    assert second.run(one.config(epochs=3)) == "completed"
+    planned = second.recorder.of(RunPlanned)[0]
+    assert (planned.first_step, planned.total_steps, planned.total_updates) == (5, total, total)
+    assert second.recorder.steps[-1].global_step == total
+    assert [warned.code for warned in second.recorder.of(Warned)] == ["images_changed"]
+
+
+def test_a_backup_after_which_nothing_is_left_is_refused(ride):
+    """OneTrainer would end as completed with nothing trained: by the epoch, by the step limit, by the images of now."""
+    one = ride()
+    one.run(backup_after=4, backup_after_unit="STEP")
+    early, late = one.recorder.of(BackupMade)[0].path, one.recorder.of(BackupMade)[-1].path
+    for settings, options in (
+        ({}, {"resume_from": late}),
+        ({"continue_last_backup": True}, {}),
+        ({}, {"resume_from": early, "max_steps": 3}),
+    ):
+        again = Ride(one.folder, one.checkout)
+        again.options = options
+        with pytest.raises(ConfigInvalidError, match="nothing left to train"):
+            again.run(**settings)
+    few = Ride(one.folder / "few", epoch_steps=3)
+    few.options["resume_from"] = early
+    with pytest.raises(ConfigInvalidError, match="nothing left to train"):
+        few.run(one.config(epochs=1))
+
+
 def test_nothing_to_go_on_from_is_told(ride):
     """OneTrainer begins anew without a word."""
     one = ride()
