@@ -26,6 +26,7 @@ from onetrainer_gradio.config.dataset.captions import UnreadableTextError, read_
 from onetrainer_gradio.config.dataset.files import Folder, look_into, shown
 from onetrainer_gradio.config.dataset.images import size_of
 from onetrainer_gradio.config.dataset.reader import Captions, PictureReader, Sizes
+from onetrainer_gradio.config.enums import ConceptType
 from onetrainer_gradio.config.models import MODELS, UNFAMILIAR
 from onetrainer_gradio.config.resolve import absolute
 from onetrainer_gradio.config.train import TrainConfig
@@ -446,7 +447,7 @@ def _resolutions(plan: Plan, concept: ConceptConfig, sizes: Sequence[Size], per_
 
 
 def _total(plan: Plan) -> dict[str, Any]:
-    """An epoch of all concepts in use: pictures, batches, what fills none."""
+    """An epoch of all concepts in use: images that can be read, batches, what fills none."""
     counts, batch = plan.buckets, plan.batch
     buckets = None
     if counts is not None:
@@ -454,12 +455,12 @@ def _total(plan: Plan) -> dict[str, Any]:
             {"width": width, "height": height, "pictures": count, "batches": count // batch, "left": count % batch}
             for (height, width), count in counts.most_common()
         ]
-    several = any(
-        len(parsed.edges) > 1 for parsed in map(plan.resolution_of, (concept for _, concept in plan.concepts)) if parsed
-    )
+    # an epoch has no image of a concept that is only measured
+    trained = [(index, concept) for index, concept in plan.concepts if concept.type is not ConceptType.VALIDATION]
+    several = any(len(set(parsed.edges)) > 1 for parsed in (plan.resolution_of(concept) for _, concept in trained) if parsed)
     return {
-        "concepts": len(plan.concepts),
-        "pictures": sum(len(folder.items) for folder in plan.folders.values()),
+        "concepts": len(trained),
+        "pictures": sum(plan.readable(index) for index, _ in trained),
         "per_epoch": sum(plan.per_epoch(index, concept) for index, concept in plan.concepts),
         "batch": batch,
         "epochs": plan.config.epochs,

@@ -482,6 +482,15 @@ def test_pictures_in_subfolders_are_offered(place):
     assert empty.fix == {"concepts.0.include_subdirectories": True}
 
 
+def test_a_folder_of_broken_images_alone_is_an_error(place):
+    """No run could train on it, and the engine reports the same after the model is loaded."""
+    for image in (place / "pictures").glob("*.png"):
+        image.write_bytes(b"broken")
+    (empty,) = (item for item in findings(place) if item.code == "concept-empty")
+    assert empty.severity == "error"
+    assert "none of the 4 images" in empty.message
+
+
 def test_shapes_that_do_not_fill_a_batch_are_said(place):
     """Three lying pictures among four square ones cannot be trained four at a time."""
     for number in range(3):

@@ -385,7 +385,7 @@ CODES: dict[str, Code] = {
     "concept-empty": Code(
         "Pictures and captions",
         "error",
-        "There are no pictures in a concept's folder.",
+        "There are no images in a concept's folder, or none of them can be read.",
         "Put pictures there, or include its subfolders.",
     ),
     "concept-without-effect": Code(

@@ -117,6 +117,15 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 change=change,
                 fix={f"concepts.{index}.include_subdirectories": True} if nested else None,
             )
+        elif plan.folders[index].items and not plan.readable(index):
+            yield found(
+                "concept-empty",
+                path,
+                f"{name}: none of the {len(plan.folders[index].items)} images in {value} can be read",
+                value=value,
+                expected="a folder with images that can be read",
+                change="replace the broken files, or choose another folder",
+            )
 
 
 def broken_pictures(plan: Plan) -> Iterator[Finding]:
@@ -428,7 +437,7 @@ def weightless(plan: Plan) -> Iterator[Finding]:
         folder = plan.folders.get(index)
         if trained and concept.loss_weight == 0:
             path, what = f"concepts.{index}.loss_weight", "its weight is 0"
-        elif trained and folder and folder.items and not plan.per_epoch(index, concept):
+        elif trained and folder and plan.readable(index) and not plan.per_epoch(index, concept):
             path, what = f"concepts.{index}.balancing", f"a balance of {concept.balancing:g} rounds to no picture an epoch"
         else:
             continue

@@ -179,9 +179,13 @@ class Plan:
         override = concept.image.enable_resolution_override
         return parse_resolution(concept.image.resolution_override) if override else self.resolution
 
+    def readable(self, index: int) -> int:
+        """How many images and videos of a concept are left without those that can't be read, as far as that is known."""
+        return len(self.folders[index].items) - len(self.sizes[index].broken) if index in self.folders else 0
+
     def per_epoch(self, index: int, concept: ConceptConfig) -> int:
-        """How many pictures of a concept enter an epoch."""
-        items = len(self.folders[index].items) if index in self.folders else 0
+        """How many pictures of a concept enter an epoch; those that can't be read don't."""
+        items = self.readable(index)
         if concept.type is ConceptType.VALIDATION or not items or not math.isfinite(concept.balancing):
             return 0
         return int(concept.balancing) if concept.balancing_strategy == "SAMPLES" else int(concept.balancing * items)
@@ -201,8 +205,8 @@ class Plan:
             if not wanted:
                 continue
             resolution, read = self.resolution_of(concept), self.sizes[index]
-            several = resolution is not None and len(resolution.edges) > 1
-            if resolution is None or several or not read.complete or len(read.sizes) < len(self.folders[index].items):
+            several = resolution is not None and len(set(resolution.edges)) > 1
+            if resolution is None or several or not read.complete or len(read.sizes) < self.readable(index):
                 return None
             shapes, each = self._shapes(read, resolution)
             for shape, number in each.items():
