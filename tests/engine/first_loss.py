@@ -20,7 +20,8 @@ def first_step(place: Path, recorded: dict[str, Any], folder: Path, **changes: A
     """The loss, and the codes of the warnings."""
     from onetrainer_gradio import engine
 
-    config = configuration(place, recorded, folder, batch_size=1, epochs=1, latent_caching=False, **changes)
+    settings = {"batch_size": 1, "epochs": 1, "latent_caching": False, **changes}
+    config = configuration(place, recorded, folder, **settings)
     recorder = Recorder()
     engine.run(config, recorder, Desk(), RunOptions(max_steps=1))
     (step,) = recorder.steps

@@ -106,3 +106,21 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_trained(tmp_pa
     found, codes = first_step(tmp_path, recorded, folder, concept={"include_subdirectories": True})
     assert found > 0
     assert "broken_picture" in codes
+
+
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("kind", ["empty", "truncated"])
+def test_a_broken_image_changes_nothing_for_the_others(tmp_path, recorded, image, kind, cached):
+    """Wherever it is in the order, and also when only its pixels show that it is broken."""
+    losses = []
+    for name in ("alone", "after", "before"):
+        folder = tmp_path / name / "images"
+        folder.mkdir(parents=True)
+        image.save(folder / "m.png")
+        (folder / "m.txt").write_bytes(CAPTION.encode())
+        if name != "alone":
+            broken = folder / ("z.jpg" if name == "after" else "a.jpg")
+            image.save(broken, quality=95)
+            broken.write_bytes(broken.read_bytes()[:-900] if kind == "truncated" else b"")
+        losses.append(first_loss(tmp_path / name, recorded, folder, latent_caching=cached))
+    assert losses[0] == losses[1] == losses[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -313,6 +313,9 @@ class Dataset:
         self.reports.check_stop()
 
     def _leave_out(self, unreadable: set[int]) -> None:
+        """Continue as if these images were not there, so the others get the numbers that they have without them."""
+        if not unreadable:
+            return
         left = [picture for group in self.groups for picture in group.pictures if picture.index not in unreadable]
         if not left:
             raise DatasetError(
@@ -321,7 +324,9 @@ class Dataset:
                 expected="pictures that Pillow can open",
                 change="replace the pictures that the warnings name",
             )
-        self.groups = _groups(left, self.concepts)
+        self.groups = _groups([replace(picture, index=index) for index, picture in enumerate(left)], self.concepts)
+        self._forms.clear()
+        self._image_keys.clear()
 
     # -- one item -------------------------------------------------------------------------------------------------------
 

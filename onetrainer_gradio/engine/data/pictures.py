@@ -25,7 +25,7 @@ _MOST_NAMES = 8
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a concept; ``index`` counts the files of all concepts, ``captions`` are those to choose from."""
+    """A picture of a concept; ``index`` counts those of all concepts, ``captions`` are those to choose from."""
 
     index: int
     concept: int
@@ -134,12 +134,10 @@ def collect(
     """
     found: list[Picture] = []
     unreadable: list[str] = []
-    first = 0
     for number, concept in concepts:
         folder = _scanned(number, concept, stopping, roots)
         captions = _Captions(concept, folder, roots)
-        pictures = list(_read(folder.items, first, number, captions, warn, threads, stopping))
-        first += len(folder.items)
+        pictures = list(_read(folder.items, len(found), number, captions, warn, threads, stopping))
         for warning in _warnings(number, concept, folder, captions, pictures):
             warn(warning)
         unreadable += captions.unreadable
@@ -224,13 +222,15 @@ def _read(
     with ThreadPoolExecutor(max(1, threads)) as pool:
         headers = [pool.submit(partial(measured, name)) for name in files]
         try:
-            for offset, (name, header) in enumerate(zip(files, headers, strict=True)):
+            for name, header in zip(files, headers, strict=True):
                 stopping()
                 try:
                     size, signature = header.result()
                 except BrokenImageError as error:
                     warn(broken(name, error))
                     continue
-                yield Picture(first + offset, number, name, size, signature, captions.of(name))
+                # a file that can't be read has no number: what is trained doesn't depend on it
+                yield Picture(first, number, name, size, signature, captions.of(name))
+                first += 1
         finally:
             pool.shutdown(cancel_futures=True)
