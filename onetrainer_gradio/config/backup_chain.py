@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from onetrainer_gradio.config.marker import entries
+
 MARKER = "onetrainer_gradio_run.json"
 
 
@@ -52,11 +54,25 @@ def chain_of_run(run_id: str, resumed_from: Path | None) -> Chain:
 
 
 def write_chain(backup: Path, chain: Chain) -> None:
-    """Write the file that tells the chain into a backup.
+    """Write the file that tells the chain, and which files are in the backup, into a whole backup.
 
     :raises OSError: when it can't be written.
     """
-    (backup / MARKER).write_text(json.dumps({"chain": [asdict(link) for link in chain]}, indent=2), encoding="utf-8")
+    files = sorted({MARKER, *(name for name, _ in entries(backup))})
+    body = {"chain": [asdict(link) for link in chain], "files": files}
+    (backup / MARKER).write_text(json.dumps(body, indent=2), encoding="utf-8")
+
+
+def added_files(backup: Path) -> tuple[str, ...]:
+    """Return what is in a backup and was not when it was made, by the paths in it.
+
+    :raises OSError: when a folder can't be read.
+    """
+    try:
+        made = set(json.loads((backup / MARKER).read_bytes())["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()  # made by an older release, which listed nothing
+    return tuple(name for name, _ in entries(backup) if name not in made)
 
 
 def belongs(backup: Path, chain: Chain) -> bool:

@@ -25,6 +25,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _LONGEST_NAME = 255  # bytes in a file name on nearly every file system
 _MOST_NAMES = 3  # of files that a message lists
 _USUAL_FOLDER = "models"
+_INPUT = "the input"
 # Folders that the run itself fills.
 _OWN_FOLDERS = frozenset({DESTINATION, "workspace_dir", "cache_dir", "debug_dir", "huggingface_cache_dir"})
 _LABEL = declared(TrainConfig.model_fields[DESTINATION]).label
@@ -122,7 +123,7 @@ class Destinations:
         suffix = "" if self.is_folder else SUFFIX
         stem = value.replace("\0", "").rstrip("/\\").removesuffix(SUFFIX)
         last = Path(stem).name
-        named = last not in ("", "..")
+        named = last not in ("", "..") and not last.startswith("~")
         writable = last.encode("utf-8", "ignore")[: _LONGEST_NAME - 40].decode("utf-8", "ignore")
         tail = (writable if named else "") or "model"
         beside = [f"{stem}-{number}{suffix}" for number in range(2, 100)] if named else []
@@ -148,7 +149,8 @@ class Destinations:
     _protected: list[Protected] = field(default_factory=list)
 
     def _resolved(self) -> Iterator[Protected]:
-        for place in self._named():
+        # what a message names is the first thing that is in the way: the folder itself rather than a list in it
+        for place in sorted(self._named(), key=lambda place: place.title.startswith(_INPUT)):
             try:
                 yield Protected(self._paths.of(place.path), place.title, place.sealed)
             except (OSError, ValueError):
@@ -158,8 +160,8 @@ class Destinations:
         config = self.config
         yield from self._trained_from()
         if self.panel_folder is not None:
-            yield from (Protected(self.panel_folder / name, "a folder of the panel", sealed=True) for name in PANEL_FOLDERS)
             yield Protected(self.panel_folder, "the panel's data folder")
+            yield from (Protected(self.panel_folder / name, "a folder of the panel", sealed=True) for name in PANEL_FOLDERS)
         workspace = self._at(config.workspace_dir)
         if workspace is not None:
             yield Protected(workspace, "the workspace")
@@ -199,9 +201,7 @@ class Destinations:
             place = self._at(leaf.value)
             if place is None or (leaf.setting.path == "model" and looks_like_hub_name(leaf.value) and not os.path.lexists(place)):
                 continue
-            title = (
-                "the base model" if leaf.path == "base_model_name" else f"the input {_quoted(leaf.setting.label or leaf.path)}"
-            )
+            title = "the base model" if leaf.path == "base_model_name" else f"{_INPUT} {_quoted(leaf.setting.label or leaf.path)}"
             yield Protected(place, title, sealed=leaf.setting.path == "model")
 
     def _hub_caches(self) -> Iterator[Path]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,7 +14,7 @@ import torch
 from torch.optim import Optimizer
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.backup_chain import Chain, to_delete, write_chain
+from onetrainer_gradio.config.backup_chain import Chain, added_files, to_delete, write_chain
 from onetrainer_gradio.config.documents import plain, to_document
 from onetrainer_gradio.config.model_files import damage
 from onetrainer_gradio.config.resume import META, backups_in
@@ -24,7 +24,7 @@ from onetrainer_gradio.engine.ema import MovingAverage
 from onetrainer_gradio.engine.files import timestamp, whole_folder
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method, ParameterGroup
-from onetrainer_gradio.engine.staging import tidy_up, unused
+from onetrainer_gradio.engine.staging import staged, tidy_up, unused
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError
 
@@ -73,9 +73,19 @@ class Backups:
         return found[-1]
 
     def prune(self, keep: int, chain: Chain, newest: Path) -> None:
-        """Delete all but the newest ``keep`` of the backups that the runs of a chain made."""
+        """Delete all but the newest ``keep`` of the backups that the runs of a chain made. Files that others added stay."""
         for old in to_delete(self.all(), chain, keep, newest):
-            shutil.rmtree(old, ignore_errors=True)
+            with suppress(OSError):  # it is in use or gone: the next backup tries again
+                self._delete(old)
+
+    def _delete(self, backup: Path) -> None:
+        added = added_files(backup)
+        # moved away first: a kill leaves nothing that looks like a backup and lacks files
+        with staged(backup, beside=self.workspace) as aside:
+            backup.rename(aside)
+            for name in added:
+                (backup / name).parent.mkdir(parents=True, exist_ok=True)
+                (aside / name).rename(backup / name)
 
 
 @dataclass(frozen=True)
@@ -109,8 +119,8 @@ class BackupWriter:
                 (folder / EMA).parent.mkdir()
                 torch.save(self.ema.state_dict(), folder / EMA)
             _write_config(folder / "onetrainer_config", self.config)
-            write_chain(folder, self.chain)
             (folder / META).write_text(json.dumps(state.meta()), encoding="utf-8")
+            write_chain(folder, self.chain)
         if self.config.rolling_backup:
             self.backups.prune(self.config.rolling_backup_count, self.chain, path)
 

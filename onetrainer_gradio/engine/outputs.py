@@ -153,7 +153,7 @@ class Outputs:
         :raises StorageError: when it cannot be written.
         """
         path = self._final_place()
-        pauses = _growing(_RETRY_S, _LONGEST_RETRY_S)
+        pauses, stopped = _growing(_RETRY_S, _LONGEST_RETRY_S), False
         while True:
             try:
                 return self._write(path, state, final=True)
@@ -167,8 +167,9 @@ class Outputs:
                 if backup is not None:
                     change = f"Free up space, then resume from the backup {backup}: the weights are in it"
                     raise type(failure)(failure.message, path=failure.path, value=failure.value, change=change) from error
-                if not isinstance(failure, DiskFullError) or not self._room_appeared(path, next(pauses)):
+                if stopped or not isinstance(failure, DiskFullError):
                     raise failure from error
+                stopped = not self._room_appeared(path, next(pauses))  # tried once more even then: there may be room by now
 
     def _final_place(self) -> Path:
         """Where the result goes: as the settings say, unless something has come there meanwhile that must not be replaced."""

@@ -85,4 +85,4 @@ def test_a_damaged_marker_makes_a_backup_foreign(tmp_path: Path, content: bytes)
 def test_the_marker_is_plain_json(tmp_path: Path) -> None:
     """Other programs may read it."""
     made = backup(tmp_path, "01", "a")
-    assert json.loads((made / MARKER).read_text()) == {"chain": [{"run": "a", "resumed_from": ""}]}
+    assert json.loads((made / MARKER).read_text()) == {"chain": [{"run": "a", "resumed_from": ""}], "files": [MARKER]}

@@ -243,6 +243,14 @@ def test_a_run_that_starts_is_held_to_the_same_rule(place):
     assert Destinations.of_run(resolve_paths(config_with(WHOLE, {TO: "pictures"}), place), RunOptions()).objection() is not None
 
 
+def test_the_message_names_the_folder_itself_and_a_plain_name(place):
+    """Not a list that happens to be in it; and what is proposed for the home folder is no name that begins with a tilde."""
+    elsewhere = {"concepts.0.path": "/elsewhere", "base_model_name": "owner/model", "workspace_dir": "/w", "cache_dir": "/c"}
+    assert "the panel's data folder" in objection(place, WHOLE, elsewhere, {TO: "."}).message
+    assert "Concept file" not in objection(place, WHOLE, elsewhere, {TO: "."}).message
+    assert objection(place, WHOLE, {TO: "~"}).free == "models/model"
+
+
 def test_many_concepts_are_quick(place):
     """Ten thousand concepts cost less than two seconds."""
     import time

@@ -176,6 +176,21 @@ def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
+def test_a_stop_while_there_is_room_again_loses_nothing(big, train):
+    """The wait may look at the disk seldom; before the weights are given up, they are written once more."""
+    desk, stop = Desk(), Stop()
+
+    def opened(event) -> bool:
+        if waits(event):
+            desk.give(stop)
+        return waits(event)
+
+    with FullUntil(opened) as disk:
+        _, recorder = train(big(), Recorder(disk), desk)
+    assert recorder.answer(stop).outcome == "done"
+    assert Path(recorder.of(ModelSaved)[0].path).stat().st_size > 20_000
+
+
 def test_with_a_backup_of_the_same_state_a_full_disk_is_an_error_that_names_it(big, train, tmp_path):
     """Nothing is lost then, so nobody has to wait."""
     config = big(backup_before_save=True)
@@ -216,6 +231,23 @@ def test_only_the_newest_backups_are_kept(configured, train, tmp_path):
     left = sorted(path.name for path in foreign.parent.iterdir())
     assert len(made) == 4
     assert left == sorted([*made[-2:], foreign.name])
+
+
+def test_what_others_put_into_a_backup_outlives_it(configured, train, tmp_path):
+    """Rolling backups delete what the run wrote; notes that a person added stay where they are."""
+
+    def annotate(event) -> None:
+        if isinstance(event, BackupMade):
+            (Path(event.path) / "lora" / "notes.txt").write_text("mine")
+            (Path(event.path) / "empty").mkdir()
+
+    config = configured(backup_after=1, backup_after_unit="EPOCH", epochs=3, rolling_backup=True, rolling_backup_count=1)
+    _, recorder = train(config, Recorder(annotate))
+    first, second = (Path(event.path) for event in recorder.of(BackupMade))
+    assert sorted(path.relative_to(first).as_posix() for path in first.rglob("*")) == ["empty", "lora", "lora/notes.txt"]
+    assert (second / "meta.json").is_file()
+    assert sorted(os.listdir(tmp_path / "workspace" / "backup")) == [first.name, second.name]
+    assert not [path for path in (tmp_path / "workspace").iterdir() if "unfinished" in path.name]
 
 
 def test_runs_that_share_a_workspace_keep_their_own_backups(configured, train, tmp_path):

@@ -680,7 +680,7 @@ class Drive:
         """Delete the oldest of the run's own backups, as many as are above the number to keep."""
         keep = int(self.config.rolling_backup_count)
         while len(self.own_backups) > keep > 0:
-            shutil.rmtree(self.own_backups.pop(0), ignore_errors=True)
+            delete_backup(self.own_backups.pop(0))
 
     # -- what OneTrainer says
 
@@ -914,13 +914,14 @@ class Drive:
 
     def write_finally(self, path: str, write: Callable[[], Any]) -> Any:
         """The final save. On a full disk it waits for space, so that the weights aren't lost; a backup of this step has them."""
-        pause_s, stops = 1.0, self.stops
+        pause_s, stops, stopped = 1.0, self.stops, False
         while True:
             try:
                 return write()
             except write_errors() as error:
-                if self.end_backed_up or not is_disk_full(error) or not self.space_appeared(path, pause_s, stops):
+                if self.end_backed_up or stopped or not is_disk_full(error):
                     raise
+                stopped = not self.space_appeared(path, pause_s, stops)  # tried once more even then: there may be room by now
             pause_s = min(2 * pause_s, 30.0)
 
     def space_appeared(self, path: str, pause_s: float, stops: int) -> bool:
@@ -1290,6 +1291,24 @@ def plain_document(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain_document(item) for item in value]
     return str(value) if isinstance(value, enum.Enum) else value
+
+
+def delete_backup(folder: str) -> None:
+    """Delete a backup of a run; files in it that its list doesn't name were added by others and stay."""
+    try:
+        with open(os.path.join(folder, "onetrainer_gradio_run.json"), encoding="utf-8") as file:
+            made = set(json.load(file)["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for here, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            path = os.path.join(here, name)
+            if os.path.relpath(path, folder).replace(os.sep, "/") in made:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+        with contextlib.suppress(OSError):  # not empty
+            os.rmdir(here)
 
 
 def problem_of(error: BaseException) -> str:

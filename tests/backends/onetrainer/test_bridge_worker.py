@@ -13,10 +13,11 @@ import psutil
 import pytest
 
 from onetrainer_gradio.backends.onetrainer.bridge import Bridge
-from onetrainer_gradio.backends.onetrainer.bridge_worker import Witness, defaults_of
+from onetrainer_gradio.backends.onetrainer.bridge_worker import Witness, defaults_of, delete_backup
 from onetrainer_gradio.backends.onetrainer.checkout import inspect
 from onetrainer_gradio.backends.onetrainer.resolve import headless
 from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.config.backup_chain import chain_of_run, write_chain
 from tests.backends.onetrainer.standin import behave, set_up
 from tests.fakes.configs import small_config
 
@@ -377,3 +378,20 @@ def test_a_class_that_has_to_be_told_more_has_no_defaults_to_tell():
     assert defaults_of(Asks) is None
     with pytest.raises(LookupError):
         defaults_of(Fails)
+
+
+def test_what_others_put_into_a_backup_outlives_it(tmp_path):
+    """Only what the backup's list names is deleted; a backup without added files is gone."""
+    for name in ("plain", "noted"):
+        (tmp_path / name / "lora").mkdir(parents=True)
+        for file in ("meta.json", "lora/lora.safetensors"):
+            (tmp_path / name / file).write_text("ours")
+        write_chain(tmp_path / name, chain_of_run("a", None))
+    (tmp_path / "noted" / "lora" / "notes.txt").write_text("mine")
+    for name in ("plain", "noted"):
+        delete_backup(str(tmp_path / name))
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        "noted",
+        "noted/lora",
+        "noted/lora/notes.txt",
+    ]
