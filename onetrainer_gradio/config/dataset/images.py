@@ -35,6 +35,11 @@ MOST_METADATA_BYTES = 64 * 1024 * 1024
 MOST_JPEG_HEADER_BYTES = 32 * 1024 * 1024
 _MOST_FILE_BYTES = 512 * 1024 * 1024  # of a format that is read into memory as a whole
 _MOST_CHUNKS = 200_000
+# decoded where only a header is wanted: 150 MB at most, as the panel reads sizes in its own process
+_MOST_VERIFIED_PIXELS = 16_000_000
+_TAILS_BYTES = (512, 64 * 1024)
+_END_OF_JPEG = b"\xff\xd9"
+_ROW_BITS = {"1": 1, "RGB": 24, "RGBA": 32}
 _EMPTY_CHUNK_BYTES = 12
 _TIFF_UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _ORIENTATION, _BITS, _PHOTOMETRIC, _PLANES = 0x0112, 258, 262, 284
@@ -61,13 +66,16 @@ class BrokenImageError(ValueError):
 
 
 def read_size(path: str | Path) -> Size:
-    """Height and width of the upright image, from the header.
+    """Height and width of the upright image, from the header; a file that seems cut short is decoded to find out.
 
     :raises BrokenImageError: when it can't be trained.
     """
     with _opened(path) as image:
         width, height = image.size
-        return (width, height) if _is_turned(image) else (height, width)
+        turned = _is_turned(image)
+        if width * height <= _MOST_VERIFIED_PIXELS and _seems_cut_short(image, os.path.getsize(path)):
+            image.load()
+        return (width, height) if turned else (height, width)
 
 
 def decode(path: str | Path) -> Image.Image:
@@ -235,6 +243,31 @@ def _chunks(file: Any) -> Iterator[tuple[int, int, bytes]]:
             return
         at += length + _EMPTY_CHUNK_BYTES
     raise BrokenImageError("it has too many chunks")
+
+
+def _seems_cut_short(image: Any, file_bytes: int) -> bool:
+    """Whether the end of the pixels is missing, going by the file alone; Pillow reads some of these files all the same."""
+    if image.format in ("JPEG", "MPO"):
+        # most files end with their pixels, some with other data
+        return not any(_END_OF_JPEG in _tail(image.fp, file_bytes, length) for length in _TAILS_BYTES)
+    if image.format in ("TIFF", "BMP", "DIB"):
+        tags = getattr(image, "tag_v2", {})
+        parts = [
+            *zip(tags.get(273, ()), tags.get(279, ()), strict=False),
+            *zip(tags.get(324, ()), tags.get(325, ()), strict=False),
+        ]
+        stored = max((at + length for at, length in parts), default=0)
+        row_bytes = (image.width * _ROW_BITS.get(image.mode, 8) + 7) // 8
+        return stored > file_bytes or (not tags and row_bytes * image.height > file_bytes)
+    return False
+
+
+def _tail(file: Any, file_bytes: int, length: int) -> bytes:
+    before = file.tell()
+    file.seek(max(0, file_bytes - length))
+    content: bytes = file.read(length)
+    file.seek(before)
+    return content
 
 
 # -- pixels -------------------------------------------------------------------------------------------------------------

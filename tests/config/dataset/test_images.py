@@ -121,6 +121,28 @@ def tiff(pixels, photometric, bits=16, sample_format=1, tags=(), width=None, ord
     return (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(order + "I", 8 + len(data)) + data + directory
 
 
+@pytest.mark.parametrize("name", ["x.jpg", "x.tif", "x.bmp", "x.png", "x.webp", "x.avif"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_file_that_is_cut_short_is_broken_for_header_and_pixels(tmp_path, name, share):
+    """The check before the start counts the images that the run trains."""
+    noise = numpy.random.default_rng(0).integers(0, 255, (64, 96, 3), dtype=numpy.uint8)
+    path = tmp_path / name
+    Image.fromarray(noise).save(path)
+    assert read_size(path) == (64, 96)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    for read in (read_size, decode):
+        with pytest.raises(BrokenImageError):
+            read(path)
+
+
+def test_a_jpeg_without_its_end_is_trained_where_its_pixels_are_whole(tmp_path):
+    """As some cameras and programs write it."""
+    path = tmp_path / "x.jpg"
+    Image.new("RGB", (96, 64), "red").save(path)
+    path.write_bytes(path.read_bytes()[:-2] + bytes(100))
+    assert read_size(path) == (64, 96) == decode(path).size[::-1]
+
+
 @pytest.mark.parametrize(("bits", "order"), [(8, "<"), (16, "<"), (16, ">")])
 def test_channels_in_planes_are_right_or_left_out(tmp_path, bits, order):
     """Pillow reads uncompressed planes of 16 bits as noise."""
