@@ -214,6 +214,14 @@ class Resumed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommandReceived(Event):
+    """The run has received a command and will answer it; it waits while the run loads, caches or finishes a step."""
+
+    command_id: str
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CommandAnswered(Event):
     """The one answer to a command; ``reason`` says why it was refused, ``result`` is a path where there is one."""
 
@@ -265,6 +273,7 @@ EVENTS: tuple[type[Event], ...] = (
     Validated,
     Warned,
     Resumed,
+    CommandReceived,
     CommandAnswered,
     StopRung,
     RunEnded,

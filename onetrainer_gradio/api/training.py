@@ -15,6 +15,7 @@ from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.documents import from_document
 from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError, Finding
 from onetrainer_gradio.service.path_guard import PathGuard
+from onetrainer_gradio.service.threads import Threads, in_thread
 from onetrainer_gradio.service.trainer import TrainerService
 
 router = APIRouter(prefix="/api", tags=["training"], responses=ERRORS)
@@ -36,6 +37,7 @@ class CommandReply(Open):
     command_id: str
     command: str = ""
     outcome: str | None = Field(None, description="done, refused, or null while it is not decided.")
+    waiting: bool = Field(False, description="Whether the current run has received it and will answer it.")
     reason: str = ""
     result: str = ""
 
@@ -114,7 +116,10 @@ async def command(
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the outcome.")] = 0.0,
 ) -> dict[str, Any]:
     """What became of a command: `outcome` is null until it is done or refused."""
-    return await answer_within(service, command_id, wait) or {"command_id": command_id}
+    if (answer := await answer_within(service, command_id, wait)) is not None:
+        return answer
+    waiting = await in_thread(Threads.CONTROL, service.waiting_command, command_id)
+    return {"command_id": command_id, "waiting": False} if waiting is None else waiting | {"waiting": True}
 
 
 def accepted(service: TrainerService, command_id: str) -> dict[str, Any]:

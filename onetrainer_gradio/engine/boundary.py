@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,30 +52,28 @@ class Boundary:
                 self.due.add(name)
 
     def act(self) -> bool:
-        """Does what is due and what is told; True when the run shall end."""
+        """Do what is due and carry out the commands that wait; return True if the run has to end."""
         due, self.due = self.due, set()
-        if "sample" in due and not self.voice.control.stop_requested():
-            self._sample_due()
-        if "backup" in due:
-            self.outputs.back_up(self.state())
-        if "save" in due:
-            self.outputs.save(self.state())
-        return self.obey()
+        return self._obey(due)
 
     def obey(self) -> bool:
-        """Carries out the commands that wait; True when the run shall end."""
+        """Carry out the commands that wait; return True if the run has to end."""
+        return self._obey(set())
+
+    def _obey(self, due: set[str]) -> bool:
         commands = self.voice.control.take()
+        commands = self._do_due(due, commands, stop=any(isinstance(command, Stop) for command in commands))
         while commands:
             stop = any(isinstance(command, Stop) for command in commands)
             pause: Command | None = None
-            for command in commands:
+            for command, *same in merged(commands):
                 if isinstance(command, Pause):
                     pause = command
                 elif isinstance(command, Resume):
                     self._resumed(command, pause)
                     pause = None
                 else:
-                    self._carry_out(command, stop=stop)
+                    self._carry_out((command, *same), stop=stop)
             if pause is not None:
                 if stop:
                     self.voice.refuse(pause, STOPPING)
@@ -84,6 +83,20 @@ class Boundary:
                 return True
             commands = self.voice.control.take()
         return False
+
+    def _do_due(self, due: set[str], commands: Sequence[Command], *, stop: bool) -> tuple[Command, ...]:
+        """Do what is due, which answers the commands that ask for the same; return the other commands."""
+        asked = {name: tuple(command for command in commands if isinstance(command, kind)) for name, kind in _SAME_AS_DUE.items()}
+        if stop:  # samples are left out, and who asked for one is told why
+            due.discard("sample")
+        if "sample" in due:
+            self._sample_due(asked["sample"])
+        if "backup" in due:
+            self._answer(asked["backup"], *self.outputs.back_up(self.state()))
+        if "save" in due:
+            self._answer(asked["save"], *self.outputs.save(self.state()))
+        answered = {command.id for name in due for command in asked[name]}
+        return tuple(command for command in commands if command.id not in answered)
 
     def _resumed(self, command: Resume, pause: Command | None) -> None:
         if pause is None:
@@ -101,49 +114,56 @@ class Boundary:
             commands = self.voice.control.take()
             stop = any(isinstance(command, Stop) for command in commands)
             resumed = False
-            for command in commands:
+            for command, *same in merged(commands):
                 if isinstance(command, Pause):
                     self.voice.refuse(command, "the run is paused already")
                 elif isinstance(command, Resume):
                     resumed = True
                     self.voice.done(command)
                 else:
-                    self._carry_out(command, stop=stop)
+                    self._carry_out((command, *same), stop=stop)
             if stop or resumed:
                 return stop
             self.voice.enter("paused")
 
-    def _carry_out(self, command: Command, *, stop: bool) -> None:
+    def _carry_out(self, commands: Sequence[Command], *, stop: bool) -> None:
+        """Carry out equal commands once, and answer each of them."""
+        command = commands[0]
         if isinstance(command, Stop):
             self.voice.enter("stopping")
             self.voice.done(command)
         elif isinstance(command, BackupNow):
-            self._answer(command, *self.outputs.back_up(self.state()))
+            self._answer(commands, *self.outputs.back_up(self.state()))
         elif isinstance(command, SaveNow):
-            self._answer(command, *self.outputs.save(self.state()))
+            self._answer(commands, *self.outputs.save(self.state()))
         elif stop:
-            self.voice.refuse(command, STOPPING)
+            self._refuse(commands, STOPPING)
         elif isinstance(command, SampleDefault):
-            self._paint(command, lambda: self._paint_default(command.id))
+            self._paint(commands, lambda: self._paint_default(command.id))
         elif isinstance(command, SampleCustom):
             params = command.params
-            self._paint(command, lambda: self._paint_custom(params, command.id))
+            self._paint(commands, lambda: self._paint_custom(params, command.id))
         else:
-            self.voice.refuse(command, "this engine does not know the command")
+            self._refuse(commands, "this engine does not know the command")
 
-    def _answer(self, command: Command, path: Any, reason: str) -> None:
+    def _answer(self, commands: Sequence[Command], path: Any, reason: str) -> None:
         if path is None:
-            self.voice.refuse(command, reason)
-        else:
+            self._refuse(commands, reason)
+            return
+        for command in commands:
             self.voice.done(command, str(path))
 
-    def _paint(self, command: Command, paint: Callable[[], str]) -> None:
+    def _refuse(self, commands: Sequence[Command], reason: str) -> None:
+        for command in commands:
+            self.voice.refuse(command, reason)
+
+    def _paint(self, commands: Sequence[Command], paint: Callable[[], str]) -> None:
         try:
-            self.voice.done(command, paint())
+            self._answer(commands, paint(), "")
         except StopAsked:
-            self.voice.refuse(command, STOPPING)
+            self._refuse(commands, STOPPING)
         except TrainerError as error:
-            self.voice.refuse(command, str(error))
+            self._refuse(commands, str(error))
 
     def _paint_default(self, command_id: str) -> str:
         self.voice.enter("sampling")
@@ -159,10 +179,32 @@ class Boundary:
         with self.quiet():
             return str(self.previews.paint_custom(sample, self.state(), command_id))
 
-    def _sample_due(self) -> None:
+    def _sample_due(self, asked: Sequence[Command]) -> None:
         try:
-            self._paint_default("")
-        except StopAsked:
-            return  # the stop is taken with the next commands
+            self._answer(asked, self._paint_default(asked[0].id if asked else ""), "")
+        except StopAsked:  # the stop is taken with the next commands
+            self._refuse(asked, STOPPING)
         except TrainerError as error:
+            self._refuse(asked, str(error))
             self.voice.warn(Warned(code="sampling_failed", message=f"No sample was painted: {error}", path=error.path))
+
+
+# what is due -> the command that asks for the same
+_SAME_AS_DUE: dict[str, type[Command]] = {"sample": SampleDefault, "backup": BackupNow, "save": SaveNow}
+
+
+def merged(commands: Sequence[Command]) -> list[tuple[Command, ...]]:
+    """Return the commands in order, those together that ask for the same and would have the same result."""
+    groups: dict[Any, list[Command]] = {}
+    for command in commands:
+        groups.setdefault(_result_of(command), []).append(command)
+    return [tuple(group) for group in groups.values()]
+
+
+def _result_of(command: Command) -> Any:
+    """Return a key that is equal for commands with the same result."""
+    if isinstance(command, SampleDefault | BackupNow | SaveNow):
+        return type(command)
+    if isinstance(command, SampleCustom) and not command.params.get("random_seed"):
+        return type(command), json.dumps(command.params, sort_keys=True, default=str)
+    return id(command)

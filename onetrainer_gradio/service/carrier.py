@@ -22,7 +22,7 @@ from onetrainer_gradio.service import process
 from onetrainer_gradio.service.atomic import read_json, write_json
 from onetrainer_gradio.service.cause import end_of_lost_run
 from onetrainer_gradio.service.companion import Companion
-from onetrainer_gradio.service.control import CommandFolder, QueueControl
+from onetrainer_gradio.service.control import CommandFolder, QueueControl, received_event
 from onetrainer_gradio.service.ending import finish, note_exit, send
 from onetrainer_gradio.service.handover import HandOver
 from onetrainer_gradio.service.keeper import KEEPER_BEAT, StopWatch, child_environment, ladder_times, module_command, own_session
@@ -358,6 +358,7 @@ class ThreadRun:
                 CommandFolder(self.run.folder).note_stop(command)
             if isinstance(command, Stop):
                 self._stops.append(command)
+            self._recorder(received_event(command))
             self._control.put(command)
 
     def look(self) -> bool:

@@ -13,12 +13,12 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.commands import Command, Stop, decode_command, encode_command
-from onetrainer_gradio.events import CommandAnswered, tag
+from onetrainer_gradio.events import CommandAnswered, CommandReceived, Event, tag
 from onetrainer_gradio.service.atomic import read_bytes, read_json, write_atomic
 
 _MOST_STOPS_BYTES = 1 << 20
@@ -161,9 +161,10 @@ class FileControl:
         for command in commands:
             self._queue.put(command)
 
-    def poll(self) -> None:
-        """Look into the folder once."""
+    def poll(self, acknowledge: Callable[[Event], None] = lambda event: None) -> None:
+        """Look into the folder once; each new command is acknowledged before the run can answer it."""
         for command in self._folder.take():
+            acknowledge(received_event(command))
             self._queue.put(command)
 
     def take(self) -> tuple[Command, ...]:
@@ -181,6 +182,11 @@ class FileControl:
     def received(self) -> tuple[Command, ...]:
         """Every command that was ever laid down for this run."""
         return tuple(self._folder.received())
+
+
+def received_event(command: Command) -> CommandReceived:
+    """Return the event that acknowledges a command."""
+    return CommandReceived(command_id=command.id, command=tag(type(command)))
 
 
 def unanswered(commands: Iterable[Command], answered: set[str], reason: str) -> list[CommandAnswered]:

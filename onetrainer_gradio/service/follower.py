@@ -38,6 +38,7 @@ _AT_ONCE = (
     "total_steps",
     "run_id",
     "queued_run_id",
+    "waiting_commands",
     "loaded_until",
 )
 

@@ -20,6 +20,7 @@ from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
+from onetrainer_gradio.commands import Command
 from onetrainer_gradio.config.documents import to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.train import TrainConfig
@@ -35,7 +36,7 @@ from onetrainer_gradio.service.artifacts import (
     run_files,
 )
 from onetrainer_gradio.service.atomic import open_file, read_json, told_as_storage_error, write_json
-from onetrainer_gradio.service.control import CommandFolder
+from onetrainer_gradio.service.control import CommandFolder, received_event
 from onetrainer_gradio.service.ending import finish, recorded_end
 from onetrainer_gradio.service.file_preserver import FilePreserver, freed_bytes
 from onetrainer_gradio.service.file_records import kept_path
@@ -229,6 +230,12 @@ class Run:
         with self._lock:
             self._catch_up()
             return self._view.answers.get(command_id)
+
+    def acknowledge(self, command: Command) -> None:
+        """Show a command that was sent as waiting, also while the training process is only starting and reads none."""
+        with self._lock:
+            self._catch_up()
+            self._view.apply(received_event(command), self._view.seq)
 
     def resumes_run(self) -> str:
         """Return the id of the run that this one resumes; empty when it starts from the beginning, or from a foreign backup."""

@@ -558,6 +558,11 @@ class TrainerService:
                 return _answer_dict(answer) if answer else None
             self._follower.wait(min(left, 0.25))
 
+    def waiting_command(self, command_id: str) -> dict[str, Any] | None:
+        """Return a command that the current run has received and not yet answered; None if it has none of that id."""
+        waiting = self.get_state()["waiting_commands"]
+        return next((command for command in waiting if command["command_id"] == command_id), None)
+
     def _answered(self, command_id: str) -> CommandAnswered | None:
         with self._lock:
             asked = self._asked.get(command_id)
@@ -683,6 +688,7 @@ class TrainerService:
         with told_as_storage_error("The command"):
             carrier.send(command)
         self._note_command(command, carrier.run)
+        carrier.run.acknowledge(command)
         self._follower.wake()
 
     # telling

@@ -9,6 +9,7 @@ from typing import Any
 
 from onetrainer_gradio.events import (
     CommandAnswered,
+    CommandReceived,
     EndReason,
     Event,
     ModelSaved,
@@ -77,6 +78,7 @@ class RunView:
         self.warnings = 0
         self.warning: str | None = None
         self.answers: dict[str, CommandAnswered] = {}
+        self.waiting: dict[str, CommandReceived] = {}
         self.samples = 0
         self.final_saved: ModelSaved | None = None
         self.final_file = 0
@@ -183,6 +185,7 @@ class RunView:
             "started_at": self.started_at,
             "ended_at": ended.at if ended else None,
             "elapsed_s": max(0.0, until - self.started_at) if self.started_at else None,
+            "waiting_commands": self._waiting() if ended is None else [],
             "samples": self.samples,
             "final_model": self.final_saved.path if self.final_saved else None,
             "final_model_file": str(self.final_file) if self.final_saved else None,
@@ -197,6 +200,9 @@ class RunView:
         if self.final_saved is None:
             return None
         return model_title(self.final_saved.global_step, total, self.ended.reason if self.ended else None)
+
+    def _waiting(self) -> list[dict[str, Any]]:
+        return [{"command_id": one.command_id, "command": one.command, "since": one.at} for one in self.waiting.values()]
 
     def _start_step(self) -> int | None:
         if self.planned is not None:
@@ -244,7 +250,12 @@ class RunView:
     def _resumed(self, event: Resumed) -> None:
         self.resumed_step, self.resumed_run = event.global_step, event.run
 
+    def _received(self, event: CommandReceived) -> None:
+        if event.command_id not in self.answers:
+            self.waiting[event.command_id] = event
+
     def _answer(self, event: CommandAnswered) -> None:
+        self.waiting.pop(event.command_id, None)
         self.answers[event.command_id] = event
 
     def _stop_rung(self, event: StopRung) -> None:
@@ -263,6 +274,7 @@ _FOLDS: dict[type[Any], Callable[[RunView, Any], None]] = {
     ModelSaved: RunView._saved,
     Warned: RunView._warned,
     Resumed: RunView._resumed,
+    CommandReceived: RunView._received,
     CommandAnswered: RunView._answer,
     StopRung: RunView._stop_rung,
     RunEnded: RunView._end,

@@ -69,7 +69,7 @@ class Pulse:
     def _beat(self) -> None:
         beat_at = 0.0
         while not self._done.wait(PULSE_EVERY_S):
-            self._control.poll()
+            self._control.poll(self._recorder)
             self._recorder.flush(force=False)
             if time.monotonic() - beat_at >= HEARTBEAT_EVERY_S:
                 beat_at = time.monotonic()

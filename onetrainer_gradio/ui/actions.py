@@ -39,6 +39,9 @@ _PHASES = {
     "stopping": "Stopping",
 }
 
+# Commands wait during these: there is nothing to sample or save yet.
+_BEFORE_TRAINING = frozenset({"queued", "starting", "loading", "caching"})
+
 _RUNGS = {
     "finish_step": "Finishing the step, then saving",
     "interrupt": "Interrupting",
@@ -151,7 +154,7 @@ class Actions:
             except TrainerError as error:
                 yield _refused(name, error)
                 return
-            yield _said(name, "Asked; it is done after the present step", command_id=command_id)
+            yield _said(name, _accepted(self._service.get_state()), command_id=command_id)
             while True:
                 message = await _next(arrived)
                 event = message.get("event") or {}
@@ -168,6 +171,13 @@ class Actions:
 
 def _said(action: str, text: str, *, ok: bool = True, done: bool = False, **more: Any) -> Said:
     return {"action": action, "ok": ok, "done": done, "text": text, **more}
+
+
+def _accepted(state: Said) -> str:
+    """Say that a command was accepted, and when it is carried out."""
+    if state.get("phase") in _BEFORE_TRAINING:
+        return "Accepted. It waits until the first step can start"
+    return "Accepted. It runs after the current step"
 
 
 def _refused(action: str, error: TrainerError) -> Said:

@@ -113,7 +113,18 @@ def test_pause_resume_stop(panel):
 
 def test_an_undecided_command_has_no_outcome(panel):
     reply = panel.client.get("/api/commands/unknown").json()
-    assert (reply["command_id"], reply["outcome"]) == ("unknown", None)
+    assert (reply["command_id"], reply["outcome"], reply["waiting"]) == ("unknown", None, False)
+
+
+def test_a_command_given_while_the_run_loads_is_acknowledged(panel):
+    """The answer to the request, the state and the command itself show that it waits."""
+    panel.start(load_s=5)
+    reply = panel.client.post("/api/samples/default").json()
+    (waiting,) = reply["state"]["waiting_commands"]
+    assert (waiting["command_id"], waiting["command"]) == (reply["command_id"], "sample_default")
+    told = panel.client.get(f"/api/commands/{reply['command_id']}").json()
+    assert (told["command"], told["outcome"], told["waiting"]) == ("sample_default", None, True)
+    panel.client.post("/api/training/stop")
 
 
 def test_a_failed_run_says_why(panel):

@@ -183,6 +183,53 @@ def test_pause_keeps_the_model_and_still_obeys(configured, train, plain):
 
 
 @pytest.mark.slow
+def test_commands_given_while_caching_are_served_by_what_is_due(configured, train):
+    """One sampling, backup and save for the interval and for everyone who asked; each command is answered with its result."""
+    samples, backups, saves = ([kind(), kind()] for kind in (SampleDefault, BackupNow, SaveNow))
+    desk, done = Desk(), []
+
+    def on(event):
+        if getattr(event, "phase", "") == "caching" and not done:
+            done.append(True)
+            desk.give(*samples, *backups, *saves)
+
+    every_step = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every")}
+    config = configured(samples=[SAMPLE], epochs=1, sample_after=1, backup_after=1, save_every=1, **every_step)
+    _, recorder = train(config, Recorder(on), desk)
+    for commands, kind in ((samples, SampleMade), (backups, BackupMade), (saves, ModelSaved)):
+        steps = [made.global_step for made in recorder.of(kind) if not getattr(made, "final", False)]
+        assert len(steps) == len(set(steps)), kind
+        answers = [recorder.answer(command) for command in commands]
+        assert [answer.outcome for answer in answers] == ["done", "done"]
+        assert len({answer.result for answer in answers}) == 1
+    assert recorder.of(SampleMade)[0].command_id == samples[0].id
+    assert recorder.answer(backups[0]).result == recorder.of(BackupMade)[0].path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paused", [False, True])
+def test_equal_commands_that_wait_are_carried_out_once(configured, train, paused):
+    """Also within a pause; other parameters, or a random seed, are another sample."""
+    equal = [SampleCustom(params=SAMPLE), SampleCustom(params=dict(reversed(SAMPLE.items())))]
+    others = [SampleCustom(params=SAMPLE | change) for change in ({"seed": 9}, {"random_seed": True}, {"random_seed": True})]
+    told = [*equal, *others, *(kind() for kind in (SampleDefault, BackupNow, SaveNow) for _ in "ab")]
+    desk, recorder = Desk(), Recorder()
+
+    def on(event):
+        if getattr(event, "phase", "") == "paused" and not recorder.of(SampleMade):
+            desk.give(*told, Resume())
+
+    recorder.on = on
+    after_step(recorder, desk, 1, *([Pause()] if paused else told))
+    train(configured(samples=[SAMPLE], epochs=1), recorder, desk)
+    assert [recorder.answer(command).outcome for command in told] == ["done"] * len(told)
+    assert [made.kind for made in recorder.of(SampleMade)] == ["custom"] * 4 + ["default"]
+    assert len({recorder.answer(command).result for command in told[:2]}) == 1
+    assert len(recorder.of(BackupMade)) == 1
+    assert len([saved for saved in recorder.of(ModelSaved) if not saved.final]) == 1
+
+
+@pytest.mark.slow
 def test_a_paused_run_can_be_stopped(configured, train):
     """Stop ends a pause."""
     desk, stop = Desk(), Stop()

@@ -619,3 +619,25 @@ def test_a_finished_run_is_not_continued_to_train_nothing(make_service: MakeServ
     (earlier / "meta.json").write_text('{"train_progress": {"epoch": 1, "epoch_step": 0, "epoch_sample": 0, "global_step": 2}}')
     service.start(config, RunOptions(resume_from=str(earlier), tags=("steps=6",)))
     assert service.wait_for(ended, PATIENCE_S)["progress"]["global_step"] == 6
+
+
+@pytest.mark.parametrize("in_process", [True, False])
+def test_a_command_given_while_the_run_loads_is_shown_as_waiting(
+    make_service: MakeService, tmp_path: Path, in_process: bool
+) -> None:
+    """From the answer to the request until the run has carried it out; a panel that takes over the run shows it, too."""
+    service = make_service(in_process=in_process)
+    start(service, tmp_path, "steps=40", "step_s=0.05", "load_s=3")
+    command_id = service.sample_default()
+    (waiting,) = service.get_state()["waiting_commands"]
+    assert (waiting["command_id"], waiting["command"]) == (command_id, "sample_default")
+    assert service.waiting_command(command_id) == waiting
+    state = service.wait_for(lambda state: state["phase"] == "loading" and not state["update_step"], PATIENCE_S)
+    assert [command["command_id"] for command in state["waiting_commands"]] == [command_id]
+    service.wait_for(lambda state: not state["waiting_commands"], PATIENCE_S)
+    answer = service.answer(command_id)
+    assert answer is not None
+    assert answer["outcome"] == "done"
+    assert service.waiting_command(command_id) is None
+    service.stop_training()
+    assert service.wait_for(ended, PATIENCE_S)["waiting_commands"] == []

@@ -9,6 +9,7 @@ import pytest
 
 from onetrainer_gradio.events import (
     CommandAnswered,
+    CommandReceived,
     ErrorInfo,
     Event,
     PhaseChanged,
@@ -154,3 +155,15 @@ def test_without_a_run_the_state_has_the_same_keys() -> None:
     idle = idle_state(initialized=True)
     assert idle.keys() == folded().state().keys()
     assert (idle["status"], idle["is_training"], idle["run_id"], idle["error"]) == ("initialized", False, None, None)
+
+
+def test_a_command_waits_from_its_receipt_to_its_answer() -> None:
+    """Also where the answer is read first; an ended run has none that waits."""
+    received = (CommandReceived(command_id="x", command="sample_default"), CommandReceived(command_id="y", command="backup_now"))
+    view = folded(*received)
+    assert [command["command_id"] for command in view.state()["waiting_commands"]] == ["x", "y"]
+    view.apply(CommandAnswered(command_id="x", command="sample_default", outcome="done"), 3)
+    view.apply(CommandReceived(command_id="x", command="sample_default"), 4)
+    assert [command["command"] for command in view.state()["waiting_commands"]] == ["backup_now"]
+    view.apply(RunEnded(reason="stopped"), 5)
+    assert view.state()["waiting_commands"] == []

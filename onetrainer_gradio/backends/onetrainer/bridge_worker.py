@@ -575,7 +575,8 @@ class Drive:
     def refuse(self, left: list[dict[str, Any]]) -> None:
         """Nothing can be asked of the run any more."""
         reason = STOPPING if self.stopping else "the run has ended"
-        for body in (*left, *self.custom.values(), *(one for asked in self.asked.values() for one in asked)):
+        customs = (one for body in self.custom.values() for one in with_same(body))
+        for body in (*left, *customs, *(one for asked in self.asked.values() for one in asked)):
             self.desk.answer(body, "refused", reason)
 
     def tell_left(self, error: BaseException | None) -> None:
@@ -1019,6 +1020,8 @@ class Drive:
                 values = (values[0], destination, *values[2:])
             body = self.custom.get(getattr(config, COMMAND_ID, ""))
             self.round_custom = self.round_custom or body is not None
+            if body is None:  # whoever asked before a round that was due is served by it
+                self.collect("sample_default")
             if self.stopping:
                 self.answer_custom(body, "refused", STOPPING)
                 return None
@@ -1053,7 +1056,8 @@ class Drive:
     def answer_custom(self, body: dict[str, Any] | None, outcome: str = "done", reason: str = "", result: str = "") -> None:
         """Answers who asked for a picture of their own, if somebody did."""
         if body is not None and self.custom.pop(body["id"], None) is not None:
-            self.desk.answer(body, outcome, reason, result)
+            for one in with_same(body):
+                self.desk.answer(one, outcome, reason, result)
 
     def draw_seed(self, config: Any) -> None:
         """A random seed is drawn here, so that the picture can be painted again."""
@@ -1162,7 +1166,7 @@ class Drive:
     def collect_custom(self) -> list[Any]:
         """The pictures that the parent asked for, as OneTrainer's objects."""
         samples = []
-        for body in self.desk.take("sample_custom"):
+        for body in merged(self.desk.take("sample_custom")):
             self.custom[body["id"]] = body
             try:
                 samples.append(self.sample_config(body))
@@ -1255,12 +1259,30 @@ class Drive:
             traceback.print_exc()
             reason = problem_of(error)
         self.settle()
-        for body in self.asked.get(kind, []) if kind else list(self.custom.values()):
+        customs = [one for body in self.custom.values() for one in with_same(body)]
+        for body in self.asked.get(kind, []) if kind else customs:
             self.desk.answer(body, "refused", reason)
         if kind:
             self.asked[kind] = []
         else:
             self.custom.clear()
+
+
+def merged(commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the commands for a sample; one with the same parameters as an earlier one is kept there, under ``same``."""
+    first: dict[str, dict[str, Any]] = {}
+    for body in commands:
+        params = body.get("params")
+        random_seed = not isinstance(params, dict) or params.get("random_seed")
+        key = str(body.get("id")) if random_seed else json.dumps(params, sort_keys=True)
+        if (earlier := first.setdefault(key, body)) is not body:
+            earlier.setdefault("same", []).append(body)
+    return list(first.values())
+
+
+def with_same(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a command and those that it is carried out for, too."""
+    return [body, *body.get("same", [])]
 
 
 def not_there(*_: Any) -> NoReturn:

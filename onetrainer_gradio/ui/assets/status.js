@@ -6,6 +6,8 @@ import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
 import { describe, engineName, phaseName, RUNGS } from './words.js';
 
+// command -> what it asks for
+const COMMANDS = { sample_default: 'sample', sample_custom: 'custom sample', backup_now: 'backup', save_now: 'save', pause: 'pause', resume: 'resume' };
 // button -> the REST call that does the same, and what its outcome is called
 const ACTIONS = {
   start: ['api/training/start', 'Started'],
@@ -47,6 +49,7 @@ export function mount(place) {
   const outcome = el('p', { class: 'og-outcome', role: 'status', 'aria-live': 'polite' });
   const engines = el('div', { hidden: true });
   const waits = el('p', { class: 'og-why', hidden: true });
+  const given = el('p', { class: 'og-why og-waiting', hidden: true });
   const errors = el('ul', { class: 'og-outcome-errors', hidden: true, 'aria-live': 'polite' });
   let listed = false; // what a refused command names setting by setting
   const ladder = el('p', { class: 'og-ladder', hidden: true });
@@ -60,7 +63,7 @@ export function mount(place) {
   }));
 
   place.append(el('h1', { class: 'og-sr', text: 'Training' }), el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
-    why, ladder, waits,
+    why, ladder, waits, given,
     el('div', { class: 'og-status-head' }, badge, name, by, cause, detail, outcome), errors,
     el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, engines, ready));
 
@@ -89,8 +92,16 @@ export function mount(place) {
     for (const [key, , text] of TILES) say(tiles[key], text(now));
     rung(now);
     queue(now);
+    accepted(now);
     allow(now);
     finished(now);
+  }
+
+  /** The commands that the run has received and will carry out. */
+  function accepted(now) {
+    const names = [...new Set((now.waiting_commands || []).map(({ command }) => COMMANDS[command]).filter(Boolean))];
+    show(given, names.length > 0);
+    if (names.length) say(given, `Accepted and waiting: ${names.join(', ')}.`);
   }
 
   /** The run that was started while this one is stopping. */
@@ -226,7 +237,7 @@ export function mount(place) {
     try {
       const answer = await api('POST', key === 'stop' && store.state?.stop ? `${path}?now=true` : path, {});
       if (answer.command_id) asked.set(answer.command_id, done);
-      tell({ ok: true, done: true, text: answer.command_id ? 'Asked; it is done after the present step' : done });
+      tell({ ok: true, done: true, text: answer.command_id ? 'Accepted. It waits for the end of the current step or phase' : done });
     } catch (error) {
       tell({ ok: false, done: true, text: error.message, errors: error.errors });
     }

@@ -284,6 +284,33 @@ def test_a_pause_holds_the_training_and_serves_meanwhile(ride):
     assert {made.global_step for made in one.recorder.of(BackupMade)} >= {paused["at"]}
 
 
+def test_commands_that_wait_are_carried_out_once_for_everyone(ride):
+    """Given while OneTrainer loads, and due at the first step besides: one sampling, backup and save answer all of them."""
+    one = ride()
+    custom = {"prompt": "b", "width": 8, "height": 8}
+    kinds = (SampleDefault, BackupNow, SaveNow)
+    told = [kind() for kind in kinds for _ in "ab"] + [SampleCustom(params=custom), SampleCustom(params=custom)]
+    done: list[bool] = []
+
+    def on_phase(event):
+        if event.phase == "loading" and not done:
+            done.append(True)
+            one.desk.give(*told)
+
+    one.when(PhaseChanged, on_phase)
+    every = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every")}
+    assert one.run(epochs=1, sample_after=1, backup_after=1, save_every=1, **every) == "completed"
+    assert [one.recorder.answer(command).outcome for command in told] == ["done"] * 8
+    samples = one.recorder.of(SampleMade)
+    assert [sample.global_step for sample in samples if sample.kind == "default"] == [0, 1, 2, 3, 4]
+    assert samples[0].command_id == told[0].id
+    assert len([sample for sample in samples if sample.kind == "custom"]) == 1
+    assert len({one.recorder.answer(command).result for command in told[6:]}) == 1
+    saved = [saved.global_step for saved in one.recorder.of(ModelSaved) if not saved.final]
+    assert saved == [0, 1, 2, 3, 4]
+    assert [made.global_step for made in one.recorder.of(BackupMade)] == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_stop_ends_a_pause(ride):
     """Paused is no prison."""
     one = ride(step_s=0.02)
