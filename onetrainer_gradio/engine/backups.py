@@ -43,6 +43,15 @@ class Backups:
         """Where they lie."""
         return self.workspace / "backup"
 
+    @property
+    def staging(self) -> Path:
+        """Where backups are written and deleted: the workspace, where nobody looks for the newest, if it is on their disk."""
+        try:
+            same = self.folder.stat().st_dev == self.workspace.stat().st_dev
+        except OSError:  # one of the two doesn't exist yet
+            return self.workspace
+        return self.workspace if same else self.folder
+
     def all(self) -> list[Path]:
         """All whole backups, oldest first."""
         return backups_in(self.workspace, whole=True)
@@ -81,7 +90,7 @@ class Backups:
     def _delete(self, backup: Path) -> None:
         added = added_files(backup)
         # moved away first: a kill leaves nothing that looks like a backup and lacks files
-        with staged(backup, beside=self.workspace) as aside:
+        with staged(backup, beside=self.staging) as aside:
             backup.rename(aside)
             for name in added:
                 (backup / name).parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +111,8 @@ class BackupWriter:
     chain: Chain
 
     def __post_init__(self) -> None:
-        tidy_up(self.backups.workspace)
+        for folder in {self.backups.workspace, self.backups.staging}:
+            tidy_up(folder)
 
     def path(self, state: TrainState) -> Path:
         """Where the backup of ``state`` goes."""
@@ -110,8 +120,7 @@ class BackupWriter:
 
     def write(self, path: Path, state: TrainState) -> None:
         """Writes a backup: whole, or not at all."""
-        # filled beside the folder of backups, where nobody looks for the newest one
-        with whole_folder(path, beside=self.backups.workspace, marked=False) as folder:
+        with whole_folder(path, beside=self.backups.staging, marked=False) as folder:
             self.method.back_up(folder, self.header)
             (folder / OPTIMIZER).parent.mkdir()
             torch.save(optimizers.saved_state(self.optimizer, self.config, self.groups), folder / OPTIMIZER)

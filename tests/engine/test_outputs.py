@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -248,6 +249,22 @@ def test_what_others_put_into_a_backup_outlives_it(configured, train, tmp_path):
     assert (second / "meta.json").is_file()
     assert sorted(os.listdir(tmp_path / "workspace" / "backup")) == [first.name, second.name]
     assert not [path for path in (tmp_path / "workspace").iterdir() if "unfinished" in path.name]
+
+
+def test_backups_may_be_on_another_disk(configured, train, tmp_path):
+    """A link in the workspace leads there: they are written and deleted, and nothing else is left."""
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK) or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other disk")
+    with tempfile.TemporaryDirectory(dir=shared) as other:
+        (tmp_path / "workspace").mkdir()
+        (tmp_path / "workspace" / "backup").symlink_to(other)
+        left = Path(other, ".unfinished-999999999-backup")
+        left.mkdir()
+        config = configured(backup_after=1, backup_after_unit="EPOCH", epochs=3, rolling_backup=True, rolling_backup_count=1)
+        _, recorder = train(config)
+        assert len(recorder.of(BackupMade)) == 2
+        assert os.listdir(other) == [Path(recorder.of(BackupMade)[-1].path).name]
 
 
 def test_runs_that_share_a_workspace_keep_their_own_backups(configured, train, tmp_path):
