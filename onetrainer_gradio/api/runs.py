@@ -58,6 +58,7 @@ class ResumeRequest(BaseModel):
     """Where to go on."""
 
     backup: str | None = Field(None, description="Id or name of a backup among the run's files; left out: the newest.")
+    epochs: int | None = Field(None, ge=1, le=1_000_000, description="Epochs in all; left out: those of the ended run.")
 
 
 class FileList(BaseModel):
@@ -188,7 +189,7 @@ def download(service: Service, run_id: RunId, file_id: str) -> Response:
 @slow
 def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -> dict[str, Any]:
     """Go on with an ended run from one of its backups, as a new run."""
-    new_id = service.resume(run_id, body.backup if body else None)
+    new_id = service.resume(run_id, *((body.backup, body.epochs) if body else ()))
     return {"ok": True, "run_id": new_id, "state": service.get_state()}
 
 

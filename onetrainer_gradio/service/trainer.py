@@ -307,12 +307,14 @@ class TrainerService:
                 self._queued, self._current = before
                 raise
 
-    def resume(self, run_id: str, backup: str | None = None) -> str:
+    def resume(self, run_id: str, backup: str | None = None, epochs: int | None = None) -> str:
         """Start a new run that goes on from a backup of an ended one: the newest, or the one of that file id or name.
 
-        A run that was itself going on from a backup and made none of its own goes on from there again.
+        A run that was itself going on from a backup and made none of its own goes on from there again. ``epochs`` replaces the
+        number of epochs of the ended run.
 
         :raises BackupNotFoundError: when there is none.
+        :raises ConfigInvalidError: when no epoch is left after the backup, or the settings can't be used any more.
         :raises RunConflictError: when the run has not ended, or another one is going on.
         """
         run = self.runs.get(run_id)
@@ -322,7 +324,7 @@ class TrainerService:
         backups = [file for file in run.files() if file["kind"] == "backup"]
         chosen = [file for file in backups if backup in (None, file["id"], file["name"])]
         if not backups and backup is None and options.resume_from and Path(options.resume_from).is_dir():
-            return self.start(from_document(run.config())[0], options.model_copy(update={"resumes_run": run_id}))
+            return self.start(_with_epochs(run, epochs), options.model_copy(update={"resumes_run": run_id}))
         if not chosen:
             raise BackupNotFoundError(
                 f"The run {run_id} has no backup {backup!r}" if backup else f"The run {run_id} has no backup to go on from",
@@ -331,7 +333,7 @@ class TrainerService:
                 change="start it anew",
             )
         file = run.open_file(chosen[-1]["id"])
-        config, _ = from_document(run.config())
+        config = _with_epochs(run, epochs)
         # a step limit that is reached already has done its work: whoever resumes wants to go on
         limit = options.max_steps if options.max_steps and options.max_steps > file.global_step else None
         options = options.model_copy(update={"resume_from": str(file.path), "resumes_run": run_id, "max_steps": limit})
@@ -738,6 +740,11 @@ def _end_without_folder(run: Run) -> RunEnded:
     left = f"Its last backup is {backup.path}." if backup else f"Look for its last backup in {folder}."
     message = f"The folder of the run was deleted or moved while it trained, so the run ended. {left}"
     return RunEnded(reason="failed", error=ErrorInfo(type="StorageError", message=message))
+
+
+def _with_epochs(run: Run, epochs: int | None) -> TrainConfig:
+    config, _ = from_document(run.config())
+    return config if epochs is None else config.model_copy(update={"epochs": epochs})
 
 
 def _waited_for(carrier: Carrier) -> dict[str, Any]:

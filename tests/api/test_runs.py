@@ -147,6 +147,11 @@ def test_an_ended_run_is_resumed_from_its_newest_backup(panel):
     assert run["record"]["options"]["resumes_run"] == run_id
     assert run["record"]["options"]["resume_from"].endswith("backup-4")
     assert panel.client.post(f"/api/runs/{run_id}/resume", json={"backup": "none such"}).status_code in {404, 409, 422}
+    panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 10)
+    for epochs in (0, -1, "x", 1.5, 10**30):
+        assert panel.client.post(f"/api/runs/{run_id}/resume", json={"epochs": epochs}).status_code == 422
+    reply = panel.client.post(f"/api/runs/{run_id}/resume", json={"epochs": 77}).json()
+    assert panel.client.get(f"/api/runs/{reply['run_id']}").json()["config"]["epochs"] == 77
 
 
 def test_a_run_is_deleted_when_it_has_ended(panel):

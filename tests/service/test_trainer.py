@@ -597,6 +597,21 @@ def test_a_finished_run_is_not_resumed_to_train_nothing(make_service: MakeServic
     assert service.wait_for(ended, PATIENCE_S)["progress"]["global_step"] == 6
 
 
+def test_a_finished_run_is_resumed_with_more_epochs(make_service: MakeService, tmp_path: Path) -> None:
+    """The number of epochs that is given replaces that of the run; one that is too low is refused."""
+    service = make_service()
+    first = start(service, tmp_path, "steps=4")
+    service.wait_for(ended, PATIENCE_S)
+    backup = next((tmp_path / "workspace" / "backup").iterdir())
+    (backup / "meta.json").write_text('{"train_progress": {"epoch": 500, "epoch_step": 0, "epoch_sample": 0, "global_step": 4}}')
+    for epochs in (None, 500):
+        with pytest.raises(ConfigInvalidError, match="nothing left to train"):
+            service.resume(first.id, epochs=epochs)
+    second = service.resume(first.id, epochs=501)
+    service.wait_for(ended, PATIENCE_S)
+    assert service.runs.get(second).config()["epochs"] == 501
+
+
 def test_a_finished_run_is_not_continued_to_train_nothing(make_service: MakeService, tmp_path: Path) -> None:
     """Continue from last backup and a reached step limit are refused like a chosen backup, which comes before them."""
     service = make_service()

@@ -1,7 +1,7 @@
 // All runs: how each ended, how far it came, its files to download, and the way to go on from it.
 
 import { api, on, store, url, view, viewed } from './live.js';
-import { button, causeLink, confirmed, el, format, icon, say, show, toast } from './dom.js';
+import { button, causeLink, confirmed, el, format, icon, openDialog, say, show, toast } from './dom.js';
 import { ending, engineName } from './words.js';
 
 const KINDS = { model: 'Final model', save: 'Save', backup: 'Backup', sample: 'Sample' };
@@ -98,13 +98,32 @@ export function mount(place) {
     }
   }
 
-  async function resume(run) {
+  async function resume(run, epochs) {
     try {
-      await api('POST', `api/runs/${encodeURIComponent(run.id)}/resume`, {});
+      await api('POST', `api/runs/${encodeURIComponent(run.id)}/resume`, epochs ? { epochs } : {});
       toast('The run goes on.');
     } catch (error) {
-      toast(error.message, 'bad');
+      const over = error.errors?.find(({ code, path }) => code === 'nothing-left-to-train' && path === 'epochs');
+      const more = over && await moreEpochs(over);
+      if (more) resume(run, more);
+      else if (!over) toast(error.message, 'bad');
     }
+  }
+
+  /** Ask for the epochs of a run that has trained all of its own; resolves to their number, or null. */
+  function moreEpochs({ message, value }) {
+    return new Promise((resolve) => {
+      const input = el('input', { type: 'number', min: 1, step: 1, value: 2 * (value || 1), required: true });
+      const form = el('form', { method: 'dialog' },
+        el('h2', { text: 'Resume with more epochs?' }),
+        el('p', { text: message }),
+        el('label', {}, 'Epochs in all ', input),
+        el('div', { class: 'og-dialog-buttons' },
+          button('Cancel', { type: 'button', onclick: () => dialog.close() }), button('Resume', { kind: 'primary', type: 'submit' })));
+      const dialog = el('dialog', { class: 'og-dialog', 'aria-label': 'Resume with more epochs' }, form);
+      form.addEventListener('submit', () => resolve(Number(input.value)));
+      openDialog(dialog, () => resolve(null));
+    });
   }
 
   async function remove(run, path) {
