@@ -37,7 +37,7 @@ class SampleList(BaseModel):
 
     samples: list[Sample]
     next: str | None = Field(None, description="The `before` of the next page; null on the last one.")
-    total: int | None = Field(None, description="How many there are in all pages.")
+    total: int | None = Field(None, description="How many there are in all pages; null while that isn’t known.")
 
 
 @router.post("/default", response_model=CommandAccepted)

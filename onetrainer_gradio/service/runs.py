@@ -393,11 +393,13 @@ class Run:
     def log_bytes(self) -> tuple[int, Iterator[bytes]]:
         """Return the size of the console log as it is now, and its bytes in pieces."""
         try:
-            file = (self.folder / "console.log").open("rb")
+            descriptor = open_file(self.folder / "console.log")
         except OSError:
+            descriptor = None
+        if descriptor is None:
             return 0, iter(())
-        size = os.fstat(file.fileno()).st_size
-        return size, _pieces(file, size)
+        size = os.fstat(descriptor).st_size
+        return size, _pieces(os.fdopen(descriptor, "rb"), size)
 
 
 def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -565,11 +567,12 @@ class RunStore:
                 rows.append(self.get(run_id).summary())
         return {"runs": rows, "next_cursor": chosen[-1] if len(older) > len(chosen) else None, "total": len(ids)}
 
-    def ended_without_samples(self, run_id: str) -> bool:
-        """Return whether the line of the list that an ended run keeps counts no sample; cheap."""
+    def samples_of_ended(self, run_id: str) -> int | None:
+        """Return how many samples an ended run has by its line of the list, or None if it has no such line; cheap."""
         kept = read_json(self.folder / run_id / "summary.json", _RECORD_BYTES)
         summary = kept.get("summary") if isinstance(kept, dict) else None
-        return isinstance(summary, dict) and summary.get("id") == run_id and summary.get("samples") == 0
+        count = summary.get("samples") if isinstance(summary, dict) and summary.get("id") == run_id else None
+        return count if type(count) is int and count >= 0 else None
 
     def unsettled(self, among: Iterable[str]) -> Sequence[str]:
         """Return those runs that have no line for the list yet: what hasn't ended, and what was never listed since."""

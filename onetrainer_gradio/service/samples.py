@@ -49,7 +49,8 @@ class SampleStore:
         self._cache = cache_folder
         self._lock = threading.Lock()
         self._index: dict[str, tuple[int, Samples]] = {}
-        self._empty: set[str] = set()
+        self._ended: set[str] = set()
+        self._counts: dict[str, int] = {}
 
     def list(
         self, run_id: str | None = None, kind: str | None = None, limit: int = 50, before: str | None = None
@@ -58,16 +59,36 @@ class SampleStore:
 
         :raises RunNotFoundError: when ``run_id`` names no run.
         """
-        found = self._all(run_id)
-        if kind:
-            found = [sample for sample in found if sample.get("kind") == kind]
-        total = len(found)
-        if before:
-            mark = _sort_key(before)
-            found = [sample for sample in found if _sort_key(sample["id"]) < mark]
+        mark = _sort_key(before) if before else None
+        if run_id is None and not kind:
+            found, total = self._newest(mark, max(1, limit) + 1)
+        else:
+            found = [sample for sample in self._all(run_id) if kind in (None, "", sample.get("kind"))]
+            total = len(found)
+            found = [sample for sample in found if mark is None or _sort_key(sample["id"]) < mark]
         page = found[: max(1, limit)]
         more = len(found) > len(page)
         return {"samples": page, "next": page[-1]["id"] if more else None, "total": total}
+
+    def _newest(self, mark: tuple[str, int] | None, most: int) -> tuple[Samples, int | None]:
+        """Return at least ``most`` of the samples that come after ``mark``, and how many all runs have, if that is known.
+
+        Of ended runs that aren't on the page the count is known without their journals. Of others a limited number is read.
+        """
+        found: Samples = []
+        total: int | None = 0
+        to_count = _MOST_LOOKED_THROUGH
+        for run_id in self._with_samples():
+            count = self._counts.get(run_id)
+            on_page = len(found) < most and (mark is None or run_id <= mark[0])
+            if on_page or (count is None and to_count > 0):
+                samples = self._of_run(run_id)
+                count = len(samples)
+                to_count -= not on_page
+                if on_page:
+                    found += [sample for sample in samples if mark is None or _sort_key(sample["id"]) < mark]
+            total = None if total is None or count is None else total + count
+        return found, total
 
     def latest(self, count: int = 1) -> Samples:
         """The newest samples, newest first."""
@@ -125,25 +146,32 @@ class SampleStore:
     def _with_samples(self, most: int | None = None) -> Iterator[str]:
         """The runs (the ``most`` newest), newest first, without those that are known to have ended without a sample."""
         for run_id in self._runs.ids()[:most]:
-            if run_id not in self._empty and self._runs.ended_without_samples(run_id):
-                self._empty.add(run_id)
-            if run_id not in self._empty:
+            if run_id not in self._counts and (count := self._runs.samples_of_ended(run_id)) is not None:
+                self._counts[run_id] = count
+            if self._counts.get(run_id) != 0:
                 yield run_id
 
     def _of_run(self, run_id: str) -> Samples:
         """The samples of a run, newest first."""
+        with self._lock:
+            if run_id in self._ended:
+                return self._index[run_id][1]
         try:
             journal = self._runs.get(run_id).journal
         except RunNotFoundError:
             return []
         with self._lock:
             position, samples = self._index.get(run_id, (0, []))
+            ended = journal.ended()  # asked first: what comes before the end is in what is read after
             length = journal.length()
             if length > position:
                 entries = journal.since(position, length, only=(_SAMPLE_MADE,))
                 new = [sample_dict(run_id, entry.seq, entry.body) for entry in entries if entry.seq <= length]
                 samples = new[::-1] + samples
                 self._index[run_id] = (length, samples)
+            if ended and run_id in self._index:
+                self._ended.add(run_id)
+                self._counts[run_id] = len(samples)
             return samples
 
     def _event(self, sample_id: str) -> tuple[str, int, dict[str, Any]]:

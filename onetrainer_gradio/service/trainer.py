@@ -158,10 +158,9 @@ class TrainerService:
 
     def _settle(self, older: Sequence[str]) -> None:
         """End what former panels left unfinished among the older runs, in the background: the start doesn't wait for it."""
-        unsettled = self.runs.unsettled(older)
 
         def settle() -> None:
-            for run_id in unsettled:
+            for run_id in self.runs.unsettled(older):
                 if self._closing.is_set():
                     return
                 with contextlib.suppress(RunNotFoundError):
@@ -174,7 +173,7 @@ class TrainerService:
                     run.summary()  # kept, so that nothing has to be read to list it
                 self._closing.wait(_SETTLE_PAUSE_S)
 
-        if unsettled:
+        if older:
             threading.Thread(target=settle, name="settle-runs", daemon=True).start()
 
     def _take_up(self, run: Run) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 from pathlib import Path
 
 import pytest
@@ -261,3 +262,16 @@ def test_warnings_count_in_the_list(store: RunStore) -> None:
     run = create(store)
     run.journal.append(Warned(code="a", message="b"))
     assert store.list()[0]["warnings_count"] == 1
+
+
+def test_a_console_log_that_is_no_file_is_empty(store: RunStore) -> None:
+    """A named pipe or folder in its place is not waited for."""
+    run = create(store)
+    log = run.folder / "console.log"
+    log.unlink(missing_ok=True)
+    os.mkfifo(log)
+    assert run.log_bytes()[0] == 0
+    assert run.log()["text"] == ""
+    log.unlink()
+    log.mkdir()
+    assert run.log_bytes()[0] == 0

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from onetrainer_gradio.errors import RunNotFoundError, SampleNotFoundError
-from onetrainer_gradio.events import PhaseChanged, SampleMade
+from onetrainer_gradio.events import PhaseChanged, RunEnded, SampleMade
 from onetrainer_gradio.service.runs import Run, RunStore, new_run_id
 from onetrainer_gradio.service.samples import SampleStore
 from tests.fakes.rehearsal import png
@@ -70,6 +70,41 @@ def test_samples_of_all_runs_come_newest_first_in_pages(runs: RunStore, samples:
     assert samples.list(run_id=older.id)["total"] == 3
     with pytest.raises(RunNotFoundError):
         samples.list(run_id="nothing")
+
+
+def test_only_the_runs_of_a_page_are_read(runs: RunStore, samples: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that an ended run has in the list says how many samples it has; without such lines few journals are read."""
+    made = [create(runs, new_run_id(1e6 * number)) for number in range(1, 6)]
+    for number, run in enumerate(made):
+        paint(run, number)
+        paint(run, 10 + number)
+        run.record_end(RunEnded(reason="completed"))
+    kept = {run.id: run.summary() for run in made[:3]}
+    assert {summary["samples"] for summary in kept.values()} == {2}
+    for run in made[:3]:
+        (run.folder / "journal.jsonl").unlink()
+    page = samples.list(limit=2)
+    assert [sample["run_id"] for sample in page["samples"]] == [made[4].id] * 2
+    assert page["total"] == 10
+    for run in made:
+        (run.folder / "summary.json").unlink(missing_ok=True)
+    monkeypatch.setattr("onetrainer_gradio.service.samples._MOST_LOOKED_THROUGH", 0)
+    page = SampleStore(runs, samples._cache).list(limit=2)
+    assert (len(page["samples"]), page["total"]) == (2, None)
+
+
+def test_an_ended_run_is_read_once(runs: RunStore, samples: SampleStore) -> None:
+    """Its samples are listed again without its files; those of a deleted run are not listed."""
+    run = create(runs)
+    paint(run, 1)
+    assert samples.list()["total"] == 1
+    paint(run, 2)
+    run.record_end(RunEnded(reason="completed"))
+    assert samples.list()["total"] == 2
+    (run.folder / "journal.jsonl").unlink()
+    assert len(samples.list()["samples"]) == 2
+    runs.discard(run)
+    assert samples.list() == {"samples": [], "next": None, "total": 0}
 
 
 def test_new_samples_appear_and_kinds_can_be_chosen(runs: RunStore, samples: SampleStore) -> None:
