@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,42 @@ def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor
     expect(summary).to_contain_text(
         f"Smoothed loss up to step {state['progress']['global_step']}: now {state['smooth_loss']:.4g},"
     )
+
+
+def test_a_finished_run_is_resumed_with_more_epochs(visitor: Visitor, panel: Panel) -> None:
+    """The page asks for the number of epochs when the backup has none left."""
+    first = finished(panel, "all-trained", "steps=4", "backup_every=2")
+    config = panel.get(f"api/runs/{first}")["config"]
+    epochs, backups = config["epochs"], Path(config["workspace_dir"]) / "backup"
+    names = [each["name"] for each in panel.get(f"api/runs/{first}/files")["files"] if each["kind"] == "backup"]
+    progress = {"epoch": epochs, "epoch_step": 0, "epoch_sample": 0, "global_step": 4}
+    for name in names:
+        (backups / name / "meta.json").write_text(json.dumps({"train_progress": progress}))
+    page = visitor.open("training")
+    run = page.locator(".og-run", has_text="all-trained").first
+    run.locator("summary").first.click()
+    run.get_by_role("button", name="Go on from its last backup").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(f"is already at epoch {epochs} of {epochs}")
+    dialog.get_by_label("Epochs in all").fill(str(epochs + 3))
+    dialog.get_by_role("button", name="Resume").click()
+    panel.wait(lambda state: state["run_id"] != first and not state["process_running"])
+    resumed = panel.get("api/training/status")["run_id"]
+    assert panel.get(f"api/runs/{resumed}")["config"]["epochs"] == epochs + 3
+    for name in names:  # other tests share the workspace
+        (backups / name / "meta.json").unlink()
+
+
+def test_a_command_given_while_the_run_loads_is_shown(visitor: Visitor, panel: Panel) -> None:
+    """The state names what was accepted and waits, until it is done."""
+    page = visitor.open("training")
+    panel.send("POST", "api/training/start", {"options": {"tags": ["steps=500", "step_s=0.02", "load_s=6"], "name": "loads"}})
+    panel.send("POST", "api/samples/default")
+    waiting = page.locator(".og-status .og-waiting")
+    expect(waiting).to_have_text("Accepted and waiting: sample.")
+    expect(waiting).to_be_hidden(timeout=20_000)
+    panel.send("POST", "api/training/stop")
+    panel.wait(lambda state: not state["process_running"])
 
 
 def test_a_stopped_run_has_no_final_model(visitor: Visitor, panel: Panel) -> None:
