@@ -10,7 +10,7 @@ import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from onetrainer_gradio.errors import DiskFullError, StorageError
 
@@ -88,6 +88,20 @@ def open_file(path: Path) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+@contextlib.contextmanager
+def regular_file(path: Path, *, append: bool = False) -> Iterator[BinaryIO]:
+    """Open a regular file to read, or to ``append`` to (it is made then).
+
+    :raises OSError: if it is missing, unreadable or something else, such as a named pipe.
+    """
+    flags = (os.O_RDWR | os.O_APPEND | os.O_CREAT) if append else os.O_RDONLY
+    descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0), 0o644)
+    with os.fdopen(descriptor, "ab" if append else "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "It isn't a regular file", str(path))
+        yield file
 
 
 def read_bytes(path: Path, limit: int = MOST_BYTES) -> bytes | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.service.atomic import write_atomic
+from onetrainer_gradio.service.atomic import regular_file, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class History:
     def change(self, step: Step) -> dict[str, Any] | None:
         """What a step changed, or None where its line can't be read any more; the step is forgotten then."""
         try:
-            with self._file.open("rb") as file:
+            with regular_file(self._file) as file:
                 file.seek(step.offset)
                 content = json.loads(file.read(step.length))
             if content["number"] == step.number and isinstance(content["change"], dict):
@@ -113,7 +113,7 @@ class History:
 
     def _append(self, line: bytes) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("ab") as file:
+        with regular_file(self._file, append=True) as file:
             end = file.seek(0, os.SEEK_END)
             if end < self._size:  # it was taken away
                 self._steps, self._size = [], 0
@@ -127,7 +127,7 @@ class History:
         while len(kept) > 1 and sum(step.length for step in kept) > self._most_bytes * 3 // 4:
             kept = kept[1:]
         try:
-            with self._file.open("rb") as file:
+            with regular_file(self._file) as file:
                 lines = [_line(file, step) for step in kept]
             write_atomic(self._file, b"".join(lines), durable=False)
         except OSError as error:
@@ -146,7 +146,7 @@ def _read(file: Path) -> tuple[list[Step], int]:
     steps: list[Step] = []
     offset = 0
     try:
-        with file.open("rb") as lines:
+        with regular_file(file) as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break

@@ -180,6 +180,8 @@ def use(data: Path, file: Path) -> None:
         assert state["can"]["start"]
         run = service.runs.get(newest)
         json.dumps([run.state(), run.config(), run.files(), run.log(), run.metrics_series()])
+        assert sum(map(len, run.log_bytes()[1])) == run.log_bytes()[0]
+        service.configs.patch({"epochs": 3})
         service.samples.list()
         service.configs.list()
         service.preflight(service.configs.train_config())
