@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MOST_STEPS = 400
 MOST_BYTES = 64_000_000
+_MOST_READ_BYTES = 4 * MOST_BYTES
 
 UNDO, REDO = "undo", "redo"
 
@@ -142,11 +143,17 @@ def _line(file: Any, step: Step) -> bytes:
 
 
 def _read(file: Path) -> tuple[list[Step], int]:
-    """The steps of a file, and how long it is up to its last whole line; lines that are none are passed over."""
+    """The steps of a file, and how long it is up to its last whole line; lines that are none are passed over.
+
+    A file far beyond the limit isn't a history of ours: reading it could take all memory.
+    """
     steps: list[Step] = []
     offset = 0
     try:
         with regular_file(file) as lines:
+            if os.fstat(lines.fileno()).st_size > _MOST_READ_BYTES:
+                log.warning("The history of the settings is too large to be read. It begins again.")
+                return [], 0
             for line in lines:
                 if not line.endswith(b"\n"):
                     break
