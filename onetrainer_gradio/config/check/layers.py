@@ -53,7 +53,7 @@ def pattern_errors(plan: Plan) -> Iterator[Finding]:
         path = f"{item.prefix}layer_filter"
         unseen = next((pattern for pattern in patterns_of(item.patterns) if not pattern.isprintable()), None)
         if unseen is not None:
-            yield _no_pattern(path, item, unseen, "it has characters that cannot be seen", "write it anew")
+            yield _no_pattern(path, item, unseen, "it has characters that cannot be seen", "write it again")
             continue
         try:
             fits = fitting(names, item.patterns, item.regex)

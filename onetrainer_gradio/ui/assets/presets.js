@@ -141,7 +141,7 @@ export function openPresets(settings, items, { load, again }) {
   }
 
   const count = settings.changes().length;
-  say(warning, count ? `Opening replaces the settings; you changed ${count} and did not save them.` : '');
+  say(warning, count ? `You have ${count} unsaved ${count === 1 ? 'change' : 'changes'}. Undo brings back what opening changes.` : '');
   show(warning, true);
   draw();
   attempt(readLibraries);
