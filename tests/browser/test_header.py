@@ -104,7 +104,9 @@ def test_back_and_forward_move_between_tabs(visitor: Visitor) -> None:
     page.get_by_role("tab", name="Training").click()
     page.get_by_role("tab", name="Samples").click()
     page.get_by_role("tab", name="Samples").click()
-    page.locator(".og-empty a[data-og-tab=configuration]:visible").click()
+    link = page.locator(".og-empty a[data-og-tab=configuration]:visible")
+    # the link is there as long as the panel, which other tests share, has no samples
+    (link if link.count() else page.get_by_role("tab", name="Configuration")).click()
     expect(tab("Configuration")).to_have_count(1)
     for name in ("Samples", "Training", "Configuration"):
         page.go_back()

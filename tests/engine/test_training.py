@@ -287,6 +287,7 @@ def test_the_workspace_looks_as_onetrainer_leaves_it(configured, train, tmp_path
     patterns = [
         rf"backup/{time}-backup-3-1-0/lora/lora.safetensors",
         rf"backup/{time}-backup-3-1-0/meta.json",
+        rf"backup/{time}-backup-3-1-0/onetrainer_gradio_run.json",  # whose backup it is; OneTrainer ignores it
         rf"backup/{time}-backup-3-1-0/onetrainer_config/(args|concepts|samples).json",
         rf"backup/{time}-backup-3-1-0/optimizer/optimizer.pt",
         rf"backup/{time}-backup-6-2-0/.*",

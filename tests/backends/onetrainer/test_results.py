@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.backends.onetrainer.results import Results
 from onetrainer_gradio.commands import Stop
 from onetrainer_gradio.config import marker
@@ -15,6 +16,14 @@ from onetrainer_gradio.events import ModelSaved, PhaseChanged, Warned
 from tests.backends.onetrainer.standin import behave
 from tests.backends.onetrainer.test_driver import Ride
 from tests.fakes.configs import small_config
+
+
+@pytest.fixture(autouse=True)
+def console():
+    """The console of a run that an earlier test carried out in this process isn't this one's."""
+    token = CONSOLE.set(None)
+    yield
+    CONSOLE.reset(token)
 
 
 def saved(path: Path) -> ModelSaved:
