@@ -386,7 +386,7 @@ CODES: dict[str, Code] = {
         "Pictures and captions",
         "error",
         "There are no images in a concept's folder, or none of them can be read.",
-        "Put pictures there, or include its subfolders.",
+        "Put images there, or include its subfolders.",
     ),
     "concept-without-effect": Code(
         "Pictures and captions",
