@@ -52,7 +52,9 @@ def test_imports_between_scripts_hold() -> None:
         text = asset.body.decode()
         for names, module in re.findall(r"import \{([^}]*)\} from '\./([\w.]+)'", text):
             exported = set(re.findall(r"export (?:async )?(?:function|const|class) (\w+)", assets()[module].body.decode()))
-            assert {each.split(" as ")[0].strip() for each in names.split(",")} <= exported, f"{name} from {module}"
+            assert {each.split(" as ")[0].strip() for each in names.split(",") if each.strip()} <= exported, (
+                f"{name} from {module}"
+            )
 
 
 def test_the_site_has_its_own_icon() -> None:

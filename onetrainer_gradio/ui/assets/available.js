@@ -4,7 +4,14 @@ import { api, on } from './live.js';
 
 const HIDE = 'og-hide-unavailable';
 // settings whose choices are asked about when one of them is first shown
-export const MARKED = ['optimizer.optimizer', 'peft_type', 'learning_rate_scheduler', 'attention_mechanism', 'loss_weight_fn', 'training_method'];
+export const MARKED = [
+  'optimizer.optimizer',
+  'peft_type',
+  'learning_rate_scheduler',
+  'attention_mechanism',
+  'loss_weight_fn',
+  'training_method',
+];
 
 export const hiding = () => localStorage.getItem(HIDE) === 'yes';
 export const setHiding = (hide) => localStorage.setItem(HIDE, hide ? 'yes' : 'no');
@@ -19,14 +26,20 @@ export async function unavailablePresets() {
 export function watchChoices(settings, draw) {
   let asked = '';
   let engine = 0;
-  on('engine', () => { engine += 1; refresh(); });
+  on('engine', () => {
+    engine += 1;
+    refresh();
+  });
   async function refresh() {
     // what engines support depends on these before all
     const key = JSON.stringify([engine, settings.value('model_type'), settings.value('training_method')]);
     if (key === asked) return;
     asked = key;
     try {
-      const { choices } = await api('GET', `api/engines/unavailable/choices?${new URLSearchParams(MARKED.map((path) => ['path', path]))}`);
+      const { choices } = await api(
+        'GET',
+        `api/engines/unavailable/choices?${new URLSearchParams(MARKED.map((path) => ['path', path]))}`,
+      );
       if (key !== asked) return;
       settings.unavailable = choices;
       draw();

@@ -9,9 +9,25 @@ await sheet('manage.css');
 /** The controls of the view "Changed"; `{node, update}`. */
 export function changedTools(settings) {
   const select = el('select', { 'aria-label': 'Compared with', onchange: () => choose(select.value) });
-  const back = button('Take all back', { icon: 'reset', kind: 'small', title: 'Give all of these settings the values that they are compared with', onclick: all });
-  const node = el('div', { class: 'og-since' }, el('label', { class: 'og-inline' }, el('span', { text: 'Compared with' }), select),
-    button('Side by side', { kind: 'small', onclick: async () => (await import('./compare.js')).openCompare(settings, settings.against || 'opened').catch((error) => toast(error.message, 'bad')) }), back);
+  const back = button('Take all back', {
+    icon: 'reset',
+    kind: 'small',
+    title: 'Give all of these settings the values that they are compared with',
+    onclick: all,
+  });
+  const node = el(
+    'div',
+    { class: 'og-since' },
+    el('label', { class: 'og-inline' }, el('span', { text: 'Compared with' }), select),
+    button('Side by side', {
+      kind: 'small',
+      onclick: async () =>
+        (await import('./compare.js'))
+          .openCompare(settings, settings.against || 'opened')
+          .catch((error) => toast(error.message, 'bad')),
+    }),
+    back,
+  );
   let last = null;
 
   async function choose(source) {
@@ -20,14 +36,17 @@ export function changedTools(settings) {
 
   /** One change, which one press of undo takes back. */
   function all() {
-    const was = Object.entries(settings.document.was || {}).filter(([path]) => settings.rowOf(path) && settings.value(path) !== undefined);
+    const was = Object.entries(settings.document.was || {}).filter(
+      ([path]) => settings.rowOf(path) && settings.value(path) !== undefined,
+    );
     if (was.length) settings.editTogether(Object.fromEntries(was), 'reset');
   }
 
   function update() {
     const options = [['', settings.document.name ? `what was opened: ${settings.document.name}` : 'what was opened']];
     if (last) options.push(['run:latest', `the last run: ${last.name || last.id}, ${format.time(last.created_at)}`]);
-    if (settings.against && !options.some(([value]) => value === settings.against)) options.push([settings.against, settings.againstTitle || settings.against]);
+    if (settings.against && !options.some(([value]) => value === settings.against))
+      options.push([settings.against, settings.againstTitle || settings.against]);
     const key = JSON.stringify(options);
     if (select.dataset.drawn !== key) {
       select.dataset.drawn = key;
@@ -37,7 +56,14 @@ export function changedTools(settings) {
     show(back, settings.changes().length > 0);
   }
 
-  api('GET', 'api/runs?limit=1').then((answer) => { [last = null] = answer.runs || answer; update(); }).catch((error) => { if (error.status) say(node, error.message); });
+  api('GET', 'api/runs?limit=1')
+    .then((answer) => {
+      [last = null] = answer.runs || answer;
+      update();
+    })
+    .catch((error) => {
+      if (error.status) say(node, error.message);
+    });
   update();
   return { node, update };
 }

@@ -13,39 +13,99 @@ const USUAL_AVERAGE = '0.9'; // for what the run does not smooth
 const MOST_POINTS = 6000; // more than that is fetched anew, thinned
 
 export function mount(place) {
-  const canvas = el('canvas', { class: 'og-canvas', tabindex: 0, role: 'img', 'aria-label': 'Curve', 'aria-describedby': 'og-chart-summary' });
+  const canvas = el('canvas', {
+    class: 'og-canvas',
+    tabindex: 0,
+    role: 'img',
+    'aria-label': 'Curve',
+    'aria-describedby': 'og-chart-summary',
+  });
   const readout = el('div', { class: 'og-readout', hidden: true });
   const summary = el('p', { class: 'og-muted og-small', id: 'og-chart-summary' });
   const empty = el('p', { class: 'og-empty', text: 'No points yet. The curve begins with the first step of a run.' });
   const remembered = JSON.parse(localStorage.getItem('og-chart') || '{}');
-  const view = { smooth: AVERAGES.includes(remembered.average) ? remembered.average : RUN, log: remembered.log ?? false, what: 'loss', from: null, to: null, at: null };
-  const smoothing = el('select', {
-    id: 'og-smooth', onchange: () => { view.smooth = smoothing.value; keep(); smoothed = null; pace.now(); },
-  }, AVERAGES.map((value) => el('option', { value, text: { [RUN]: 'Smoothed loss', 0: 'None' }[value] || `Average ${value}` })));
-  smoothing.value = view.smooth;
-  const legend = el('ul', { class: 'og-legend', 'aria-label': 'Curves' });
-  const logBox = el('input', { type: 'checkbox', checked: view.log, onchange: (event) => { view.log = event.target.checked; keep(); pace.now(); } });
-  const reset = button('Whole run', { icon: 'reset', kind: 'small', title: 'Show the whole run again', onclick: () => zoomTo(null, null) });
-  const pick = el('div', { class: 'og-segments', role: 'group', 'aria-label': 'What the chart shows' },
-    [['loss', 'Loss'], ['rate', 'Learning rate'], ['grad', 'Gradient norm']].map(([key, label]) => el('button', {
-      type: 'button', 'aria-pressed': String(key === view.what), dataset: { key }, text: label,
-      onclick: () => {
-        view.what = key;
-        for (const node of pick.children) node.setAttribute('aria-pressed', String(node.dataset.key === key));
+  const view = {
+    smooth: AVERAGES.includes(remembered.average) ? remembered.average : RUN,
+    log: remembered.log ?? false,
+    what: 'loss',
+    from: null,
+    to: null,
+    at: null,
+  };
+  const smoothing = el(
+    'select',
+    {
+      id: 'og-smooth',
+      onchange: () => {
+        view.smooth = smoothing.value;
+        keep();
         smoothed = null;
-        load();
         pace.now();
       },
-    })));
+    },
+    AVERAGES.map((value) => el('option', { value, text: { [RUN]: 'Smoothed loss', 0: 'None' }[value] || `Average ${value}` })),
+  );
+  smoothing.value = view.smooth;
+  const legend = el('ul', { class: 'og-legend', 'aria-label': 'Curves' });
+  const logBox = el('input', {
+    type: 'checkbox',
+    checked: view.log,
+    onchange: (event) => {
+      view.log = event.target.checked;
+      keep();
+      pace.now();
+    },
+  });
+  const reset = button('Whole run', {
+    icon: 'reset',
+    kind: 'small',
+    title: 'Show the whole run again',
+    onclick: () => zoomTo(null, null),
+  });
+  const pick = el(
+    'div',
+    { class: 'og-segments', role: 'group', 'aria-label': 'What the chart shows' },
+    [
+      ['loss', 'Loss'],
+      ['rate', 'Learning rate'],
+      ['grad', 'Gradient norm'],
+    ].map(([key, label]) =>
+      el('button', {
+        type: 'button',
+        'aria-pressed': String(key === view.what),
+        dataset: { key },
+        text: label,
+        onclick: () => {
+          view.what = key;
+          for (const node of pick.children) node.setAttribute('aria-pressed', String(node.dataset.key === key));
+          smoothed = null;
+          load();
+          pace.now();
+        },
+      }),
+    ),
+  );
   const which = el('p', { class: 'og-which', hidden: true });
   const wrap = el('div', { class: 'og-canvas-wrap' }, canvas, readout, empty);
   show(reset, false);
 
-  const card = el('section', { class: 'og-card', 'aria-label': 'Chart', hidden: true },
-    el('div', { class: 'og-card-head' }, pick,
+  const card = el(
+    'section',
+    { class: 'og-card', 'aria-label': 'Chart', hidden: true },
+    el(
+      'div',
+      { class: 'og-card-head' },
+      pick,
       el('label', { class: 'og-inline', for: 'og-smooth' }, el('span', { text: 'Smoothing' }), smoothing),
-      el('label', { class: 'og-inline' }, logBox, el('span', { text: 'Log scale' })), el('span', { class: 'og-grow' }), reset),
-    which, legend, wrap, summary);
+      el('label', { class: 'og-inline' }, logBox, el('span', { text: 'Log scale' })),
+      el('span', { class: 'og-grow' }),
+      reset,
+    ),
+    which,
+    legend,
+    wrap,
+    summary,
+  );
   place.append(card);
 
   const keep = () => localStorage.setItem('og-chart', JSON.stringify({ average: view.smooth, log: view.log }));
@@ -73,16 +133,26 @@ export function mount(place) {
     const { state } = await api('GET', `api/runs/${encodeURIComponent(id)}`);
     if (store.view !== id) return false;
     chosen = { id, rates: Object.keys(state.learning_rates || {}), steps: state.progress.global_step, smooth: state.smooth_loss };
-    which.replaceChildren(el('span', { text: `Run “${state.name || id}” of ${format.time(state.started_at)}. ` }),
-      button('Back to the present run', { kind: 'small', onclick: () => viewRun(null) }));
+    which.replaceChildren(
+      el('span', { text: `Run “${state.name || id}” of ${format.time(state.started_at)}. ` }),
+      button('Back to the present run', { kind: 'small', onclick: () => viewRun(null) }),
+    );
     return true;
   }
 
   async function load() {
     const id = viewed();
     show(card, Boolean(id));
-    if (!await choose()) return;
-    if (!id) { runId = null; resumes = []; held = { x: [], width: [], low: {}, high: {} }; smoothed = null; asked = ''; pace.ask(); return; }
+    if (!(await choose())) return;
+    if (!id) {
+      runId = null;
+      resumes = [];
+      held = { x: [], width: [], low: {}, high: {} };
+      smoothed = null;
+      asked = '';
+      pace.ask();
+      return;
+    }
     const range = view.from === null ? '' : `&first=${Math.floor(view.from)}&last=${Math.ceil(view.to)}`;
     const wanted = `api/runs/${encodeURIComponent(id)}/metrics?buckets=${BUCKETS}&chain=true&digits=${DIGITS}&columns=${encodeURIComponent(columns().join(','))}${range}`;
     if (asked === wanted) return;
@@ -93,7 +163,9 @@ export function mount(place) {
       runId = id;
       const last = answer.x_last || answer.x;
       held = {
-        x: answer.x, low: answer.min, high: answer.max,
+        x: answer.x,
+        low: answer.min,
+        high: answer.max,
         width: answer.x.map((step, at) => Math.max(1, last[at] - step + 1)),
       };
       resumes = answer.resumes || [];
@@ -108,11 +180,21 @@ export function mount(place) {
   }
 
   on('connected', () => load());
-  on('training_state', () => { if (viewed() !== runId) load(); else pace.ask(); });
-  on('view', () => { view.from = null; view.to = null; load(); });
+  on('training_state', () => {
+    if (viewed() !== runId) load();
+    else pace.ask();
+  });
+  on('view', () => {
+    view.from = null;
+    view.to = null;
+    load();
+  });
   on('metrics', (message) => {
     const shown = columns();
-    if (message.run_id !== runId || shown.some((name) => !held.low[name])) { load(); return; }
+    if (message.run_id !== runId || shown.some((name) => !held.low[name])) {
+      load();
+      return;
+    }
     const step = message.columns.indexOf('global_step');
     const at = shown.map((name) => message.columns.indexOf(name));
     for (const row of message.rows) {
@@ -120,7 +202,10 @@ export function mount(place) {
       if (held.x.length && row[step] <= held.x[held.x.length - 1]) continue;
       held.x.push(row[step]);
       held.width.push(1);
-      shown.forEach((name, index) => { held.low[name].push(row[at[index]]); held.high[name].push(row[at[index]]); });
+      shown.forEach((name, index) => {
+        held.low[name].push(row[at[index]]);
+        held.high[name].push(row[at[index]]);
+      });
     }
     smoothed = null;
     if (held.x.length > MOST_POINTS && view.from === null) load();
@@ -148,13 +233,28 @@ export function mount(place) {
   function series() {
     const shown = columns().filter((name) => held.low[name]);
     if (view.what === 'rate') {
-      return shown.map((name, at) => ({ name: name.slice(3), low: held.low[name], high: held.high[name], tone: at % 2 ? '--og-second' : '--og-accent', bold: true }));
+      return shown.map((name, at) => ({
+        name: name.slice(3),
+        low: held.low[name],
+        high: held.high[name],
+        tone: at % 2 ? '--og-second' : '--og-accent',
+        bold: true,
+      }));
     }
     const [name] = shown;
     if (!name) return [];
-    const plain = { name: name === 'loss' ? 'loss' : 'norm', low: held.low[name], high: held.high[name], tone: '--og-curve-faint' };
+    const plain = {
+      name: name === 'loss' ? 'loss' : 'norm',
+      low: held.low[name],
+      high: held.high[name],
+      tone: '--og-curve-faint',
+    };
     if (view.smooth === '0') return [{ ...plain, tone: '--og-accent', bold: true }];
-    if (view.smooth === RUN && held.low.smooth_loss) return [plain, { name: 'smoothed', low: held.low.smooth_loss, high: held.high.smooth_loss, tone: '--og-accent', bold: true }];
+    if (view.smooth === RUN && held.low.smooth_loss)
+      return [
+        plain,
+        { name: 'smoothed', low: held.low.smooth_loss, high: held.high.smooth_loss, tone: '--og-accent', bold: true },
+      ];
     const factor = view.smooth === RUN ? USUAL_AVERAGE : view.smooth;
     if (!smoothed) smoothed = smooth(held.low[name], held.high[name], Number(factor));
     return [plain, { name: `average ${factor}`, low: smoothed, high: smoothed, tone: '--og-accent', bold: true }];
@@ -170,7 +270,10 @@ export function mount(place) {
     show(empty, !some);
     show(canvas, some);
     show(reset, view.from !== null);
-    if (!some) { say(summary, ''); return; }
+    if (!some) {
+      say(summary, '');
+      return;
+    }
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
@@ -194,16 +297,27 @@ export function mount(place) {
         if (line.high[at] > high) high = line.high[at];
       }
     }
-    if (low > high) { low = 0; high = 1; }
-    if (low === high) { const pad = Math.abs(low) * 0.1 || 1; low -= view.log ? low * 0.1 : pad; high += pad; }
+    if (low > high) {
+      low = 0;
+      high = 1;
+    }
+    if (low === high) {
+      const pad = Math.abs(low) * 0.1 || 1;
+      low -= view.log ? low * 0.1 : pad;
+      high += pad;
+    }
     const scale = view.log ? Math.log10 : (value) => value;
     const back = view.log ? (value) => 10 ** value : (value) => value;
     let bottom = scale(low);
     let top = scale(high);
     const room = (top - bottom) * 0.06;
-    bottom -= room; top += room;
+    bottom -= room;
+    top += room;
     if (!view.log && low >= 0 && bottom < 0) bottom = 0;
-    const left = 52; const right = 10; const above = 8; const below = 22;
+    const left = 52;
+    const right = 10;
+    const above = 8;
+    const below = 22;
     const px = (value) => left + ((value - from) / (to - from)) * (width - left - right);
     const py = (value) => above + (1 - (scale(value) - bottom) / (top - bottom)) * (height - above - below);
 
@@ -214,7 +328,10 @@ export function mount(place) {
     brush.textBaseline = 'middle';
     for (const tick of view.log ? logTicks(bottom, top) : ticks(bottom, top, Math.max(2, Math.floor(height / 48)))) {
       const y = Math.round(py(view.log ? back(tick) : tick)) + 0.5;
-      brush.beginPath(); brush.moveTo(left, y); brush.lineTo(width - right, y); brush.stroke();
+      brush.beginPath();
+      brush.moveTo(left, y);
+      brush.lineTo(width - right, y);
+      brush.stroke();
       brush.fillText(format.number(back(tick)), left - 6, y);
     }
     brush.textAlign = 'center';
@@ -224,7 +341,9 @@ export function mount(place) {
       if (at > left + 8 && at < width - right - 8) brush.fillText(format.count(tick), at, height - below + 7);
     }
     brush.save();
-    brush.beginPath(); brush.rect(left, above - 4, width - left - right, height - above - below + 8); brush.clip();
+    brush.beginPath();
+    brush.rect(left, above - 4, width - left - right, height - above - below + 8);
+    brush.clip();
     for (const line of lines) {
       brush.strokeStyle = colour(line.tone);
       brush.lineWidth = line.bold ? 1.8 : 1.1;
@@ -233,9 +352,13 @@ export function mount(place) {
       let pen = false;
       for (let at = 0; at < x.length; at += 1) {
         const [bottomValue, topValue] = [line.low[at], line.high[at]];
-        if (bottomValue === null || !Number.isFinite(bottomValue) || (view.log && bottomValue <= 0)) { pen = false; continue; }
+        if (bottomValue === null || !Number.isFinite(bottomValue) || (view.log && bottomValue <= 0)) {
+          pen = false;
+          continue;
+        }
         const across = px(x[at]);
-        if (pen) brush.lineTo(across, py(bottomValue)); else brush.moveTo(across, py(bottomValue));
+        if (pen) brush.lineTo(across, py(bottomValue));
+        else brush.moveTo(across, py(bottomValue));
         if (topValue !== bottomValue) brush.lineTo(across, py(topValue)); // the extremes of a stretch as a stroke
         pen = true;
       }
@@ -259,11 +382,13 @@ export function mount(place) {
     const now = reported ?? finite(high).at(-1);
     const least = finite(low).reduce((a, b) => Math.min(a, b), now);
     const most = finite(high).reduce((a, b) => Math.max(a, b), now);
-    const text = `${{ loss: smoothedLoss ? 'Smoothed loss' : 'Loss', rate: 'Learning rate', grad: 'Gradient norm' }[view.what]} up to step ${format.count(x[x.length - 1])}: now ${format.number(now)}, `
-      + `lowest ${format.number(least)}, highest ${format.number(most)}.`;
+    const text =
+      `${{ loss: smoothedLoss ? 'Smoothed loss' : 'Loss', rate: 'Learning rate', grad: 'Gradient norm' }[view.what]} up to step ${format.count(x[x.length - 1])}: now ${format.number(now)}, ` +
+      `lowest ${format.number(least)}, highest ${format.number(most)}.`;
     const more = [
       broken && `${format.count(broken)} ${broken === 1 ? 'step was' : 'steps were'} not a number.`,
-      resumes.length && `Resumed after step ${resumes.map(({ step }) => format.count(step)).join(', ')}; the curve includes the earlier ${resumes.length === 1 ? 'run' : 'runs'}.`,
+      resumes.length &&
+        `Resumed after step ${resumes.map(({ step }) => format.count(step)).join(', ')}; the curve includes the earlier ${resumes.length === 1 ? 'run' : 'runs'}.`,
     ].filter(Boolean);
     say(summary, [text, ...more].join(' '));
     canvas.setAttribute('aria-label', `Curve. ${text}`);
@@ -276,7 +401,11 @@ export function mount(place) {
     const key = JSON.stringify(some.map(({ name, tone }) => [name, tone]));
     if (key === named) return;
     named = key;
-    legend.replaceChildren(...some.map(({ name, tone }) => el('li', {}, el('span', { class: 'og-swatch', style: `background: var(${tone})` }), el('span', { text: name }))));
+    legend.replaceChildren(
+      ...some.map(({ name, tone }) =>
+        el('li', {}, el('span', { class: 'og-swatch', style: `background: var(${tone})` }), el('span', { text: name })),
+      ),
+    );
   }
 
   /** A dashed line where a run continues an earlier one. */
@@ -290,7 +419,10 @@ export function mount(place) {
     for (const { step } of resumes) {
       if (step < from || step > to) continue;
       const at = Math.round(px(step)) + 0.5;
-      brush.beginPath(); brush.moveTo(at, above); brush.lineTo(at, below); brush.stroke();
+      brush.beginPath();
+      brush.moveTo(at, above);
+      brush.lineTo(at, below);
+      brush.stroke();
       brush.fillText('resumed', at + 4, above);
     }
     brush.restore();
@@ -302,14 +434,22 @@ export function mount(place) {
     const left = px(x[at]);
     brush.strokeStyle = colour('--og-muted');
     brush.lineWidth = 1;
-    brush.beginPath(); brush.moveTo(Math.round(left) + 0.5, above); brush.lineTo(Math.round(left) + 0.5, height - below); brush.stroke();
+    brush.beginPath();
+    brush.moveTo(Math.round(left) + 0.5, above);
+    brush.lineTo(Math.round(left) + 0.5, height - below);
+    brush.stroke();
     const rows = [['Step', format.count(x[at])]];
     for (const line of lines) {
       const value = line.low[at];
-      rows.push([line.name, line.high[at] === value ? format.number(value) : `${format.number(value)} – ${format.number(line.high[at])}`]);
+      rows.push([
+        line.name,
+        line.high[at] === value ? format.number(value) : `${format.number(value)} – ${format.number(line.high[at])}`,
+      ]);
       if (value === null || !Number.isFinite(value)) continue;
       brush.fillStyle = colour(line.tone);
-      brush.beginPath(); brush.arc(left, py(value), 3, 0, 7); brush.fill();
+      brush.beginPath();
+      brush.arc(left, py(value), 3, 0, 7);
+      brush.fill();
     }
     readout.replaceChildren(...rows.map(([name, value]) => el('div', {}, el('span', { text: name }), el('b', { text: value }))));
     show(readout, true);
@@ -328,7 +468,8 @@ export function mount(place) {
     let high = x.length - 1;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (x[middle] < wanted) low = middle + 1; else high = middle;
+      if (x[middle] < wanted) low = middle + 1;
+      else high = middle;
     }
     return low > 0 && wanted - x[low - 1] < x[low] - wanted ? low - 1 : low;
   }
@@ -337,7 +478,8 @@ export function mount(place) {
 
   let finer = 0;
   function zoomTo(from, to) {
-    view.from = from; view.to = to;
+    view.from = from;
+    view.to = to;
     pace.now();
     clearTimeout(finer);
     finer = setTimeout(load, 250); // the same stretch, with all the points there are for it
@@ -358,7 +500,11 @@ export function mount(place) {
   canvas.addEventListener('pointerdown', (event) => {
     if (!plot) return;
     fingers.set(event.pointerId, event.offsetX);
-    if (fingers.size === 2) { drag = null; pinch = null; return; }
+    if (fingers.size === 2) {
+      drag = null;
+      pinch = null;
+      return;
+    }
     if (event.pointerType === 'mouse' && event.button === 0) {
       canvas.setPointerCapture(event.pointerId);
       drag = { from: event.offsetX, to: event.offsetX };
@@ -386,27 +532,44 @@ export function mount(place) {
     const [a, b] = [stepAt(Math.min(drag.from, drag.to)), stepAt(Math.max(drag.from, drag.to))];
     const far = Math.abs(drag.to - drag.from) > 8;
     drag = null;
-    if (far && b - a >= 4) zoomTo(Math.max(a, plot.from), Math.min(b, plot.to)); else pace.now();
+    if (far && b - a >= 4) zoomTo(Math.max(a, plot.from), Math.min(b, plot.to));
+    else pace.now();
   };
   canvas.addEventListener('pointerup', up);
   canvas.addEventListener('pointercancel', up);
-  canvas.addEventListener('pointerleave', () => { view.at = null; show(readout, false); pace.now(); });
+  canvas.addEventListener('pointerleave', () => {
+    view.at = null;
+    show(readout, false);
+    pace.now();
+  });
   canvas.addEventListener('dblclick', () => zoomTo(null, null));
   // the wheel zooms only with Ctrl, or once the chart was clicked: else it would catch the page's scrolling
-  canvas.addEventListener('wheel', (event) => {
-    if (!plot || !(event.ctrlKey || document.activeElement === canvas)) return;
-    event.preventDefault();
-    zoom(event.deltaY > 0 ? 1.25 : 0.8, stepAt(event.offsetX));
-  }, { passive: false });
+  canvas.addEventListener(
+    'wheel',
+    (event) => {
+      if (!plot || !(event.ctrlKey || document.activeElement === canvas)) return;
+      event.preventDefault();
+      zoom(event.deltaY > 0 ? 1.25 : 0.8, stepAt(event.offsetX));
+    },
+    { passive: false },
+  );
   canvas.addEventListener('keydown', (event) => {
     if (!plot) return;
     const width = (plot.to - plot.from) / 50;
     const moves = {
-      ArrowLeft: () => { view.at = Math.max(plot.from, (view.at ?? plot.to) - width); },
-      ArrowRight: () => { view.at = Math.min(plot.to, (view.at ?? plot.from) + width); },
+      ArrowLeft: () => {
+        view.at = Math.max(plot.from, (view.at ?? plot.to) - width);
+      },
+      ArrowRight: () => {
+        view.at = Math.min(plot.to, (view.at ?? plot.from) + width);
+      },
       '+': () => zoom(0.7, view.at ?? (plot.from + plot.to) / 2),
       '-': () => zoom(1.4, view.at ?? (plot.from + plot.to) / 2),
-      Escape: () => { view.at = null; show(readout, false); zoomTo(null, null); },
+      Escape: () => {
+        view.at = null;
+        show(readout, false);
+        zoomTo(null, null);
+      },
     };
     if (!moves[event.key]) return;
     event.preventDefault();
@@ -431,6 +594,7 @@ function ticks(from, to, count, least = 0) {
 function logTicks(from, to) {
   const marks = to - from > 3 ? [0] : [0, Math.log10(2), Math.log10(5)];
   const out = [];
-  for (let power = Math.floor(from); power <= to; power += 1) for (const mark of marks) if (power + mark >= from && power + mark <= to) out.push(power + mark);
+  for (let power = Math.floor(from); power <= to; power += 1)
+    for (const mark of marks) if (power + mark >= from && power + mark <= to) out.push(power + mark);
   return out.length > 1 ? out : ticks(from, to, 4);
 }

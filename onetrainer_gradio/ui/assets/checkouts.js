@@ -15,27 +15,79 @@ const JSON_SHOWN = { 'x-kind': 'json' };
 export async function checkoutsCard() {
   await sheet('checkouts.css');
   const list = el('div', {});
-  const none = el('p', { class: 'og-muted', text: 'None is known yet. With one, the panel trains every model that OneTrainer trains, and opens its presets; nothing in its folder is changed.' });
-  const folder = el('input', { type: 'text', class: 'og-text', id: 'og-checkout-folder', placeholder: '~/OneTrainer', autocomplete: 'off', spellcheck: 'false' });
-  const python = el('input', { type: 'text', class: 'og-text', id: 'og-checkout-python', placeholder: 'empty: the one of its own environment', autocomplete: 'off', spellcheck: 'false' });
+  const none = el('p', {
+    class: 'og-muted',
+    text: 'None is known yet. With one, the panel trains every model that OneTrainer trains, and opens its presets; nothing in its folder is changed.',
+  });
+  const folder = el('input', {
+    type: 'text',
+    class: 'og-text',
+    id: 'og-checkout-folder',
+    placeholder: '~/OneTrainer',
+    autocomplete: 'off',
+    spellcheck: 'false',
+  });
+  const python = el('input', {
+    type: 'text',
+    class: 'og-text',
+    id: 'og-checkout-python',
+    placeholder: 'empty: the one of its own environment',
+    autocomplete: 'off',
+    spellcheck: 'false',
+  });
   const said = el('p', { class: 'og-small', role: 'status' });
-  const form = el('form', { class: 'og-checkout-add', onsubmit: (event) => { event.preventDefault(); add(); } },
+  const form = el(
+    'form',
+    {
+      class: 'og-checkout-add',
+      onsubmit: (event) => {
+        event.preventDefault();
+        add();
+      },
+    },
     el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Folder of OneTrainer' }), folder),
     el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Its Python, if it lies elsewhere' }), python),
-    button('Look', { title: 'Say what is in the folder, without adding it', onclick: look }), el('button', { type: 'submit', class: 'og-button primary', text: 'Add' }), said);
-  const closed = el('p', { class: 'og-muted og-small', hidden: true, text: 'This panel takes checkouts from its command line only: --onetrainer FOLDER.' });
-  const card = el('section', { class: 'og-card', 'aria-label': 'OneTrainer' }, el('h2', { text: 'OneTrainer' }),
-    el('p', { class: 'og-muted og-small', text: 'Checkouts of OneTrainer on this machine: runs can be trained by them, their settings appear in the form, their presets when you open one.' }),
-    waiting(), none, list, form, closed, table());
+    button('Look', { title: 'Say what is in the folder, without adding it', onclick: look }),
+    el('button', { type: 'submit', class: 'og-button primary', text: 'Add' }),
+    said,
+  );
+  const closed = el('p', {
+    class: 'og-muted og-small',
+    hidden: true,
+    text: 'This panel takes checkouts from its command line only: --onetrainer FOLDER.',
+  });
+  const card = el(
+    'section',
+    { class: 'og-card', 'aria-label': 'OneTrainer' },
+    el('h2', { text: 'OneTrainer' }),
+    el('p', {
+      class: 'og-muted og-small',
+      text: 'Checkouts of OneTrainer on this machine: runs can be trained by them, their settings appear in the form, their presets when you open one.',
+    }),
+    waiting(),
+    none,
+    list,
+    form,
+    closed,
+    table(),
+  );
 
   const place = () => ({ folder: folder.value.trim(), python: python.value.trim() });
-  const tell = (text, tone = '') => { said.className = `og-small ${tone}`; say(said, text); };
+  const tell = (text, tone = '') => {
+    said.className = `og-small ${tone}`;
+    say(said, text);
+  };
 
   async function look() {
     try {
       const { checkout } = await api('POST', 'api/onetrainer/look', place());
       const wrong = checkout.problems.filter((problem) => problem.severity === 'error');
-      tell(wrong.length ? wrong.map(sentence).join(' ') : `OneTrainer, configuration version ${checkout.config_version ?? 'unknown'}${checkout.revision ? `, revision ${checkout.revision.slice(0, 7)}` : ''}. It can be used.${checkout.version_note ? ` ${checkout.version_note}` : ''}`, wrong.length ? 'bad' : '');
+      tell(
+        wrong.length
+          ? wrong.map(sentence).join(' ')
+          : `OneTrainer, configuration version ${checkout.config_version ?? 'unknown'}${checkout.revision ? `, revision ${checkout.revision.slice(0, 7)}` : ''}. It can be used.${checkout.version_note ? ` ${checkout.version_note}` : ''}`,
+        wrong.length ? 'bad' : '',
+      );
     } catch (error) {
       tell(error.message, 'bad');
     }
@@ -79,40 +131,134 @@ export async function checkoutsCard() {
     const path = `${BASE}/${encodeURIComponent(checkout.id)}`;
     const chosen = store.engine?.choice === `onetrainer:${checkout.id}`;
     const [tone, state] = condition(checkout);
-    const fold = (key, title, ...inside) => el('details', { dataset: { key: `${checkout.id} ${key}` }, open: unfolded.has(`${checkout.id} ${key}`) }, el('summary', { text: title }), ...inside);
-    const problems = [...checkout.problems, ...(settings.error ? [{ severity: 'error', message: settings.error, change: settings.change }] : []),
-      ...(settings.problem ? [{ severity: 'error', message: `Its trainer cannot be loaded: ${settings.problem}`, change: 'run its installer again' }] : [])];
+    const fold = (key, title, ...inside) =>
+      el(
+        'details',
+        { dataset: { key: `${checkout.id} ${key}` }, open: unfolded.has(`${checkout.id} ${key}`) },
+        el('summary', { text: title }),
+        ...inside,
+      );
+    const problems = [
+      ...checkout.problems,
+      ...(settings.error ? [{ severity: 'error', message: settings.error, change: settings.change }] : []),
+      ...(settings.problem
+        ? [{ severity: 'error', message: `Its trainer cannot be loaded: ${settings.problem}`, change: 'run its installer again' }]
+        : []),
+    ];
     const lists = Object.entries(checkout.lists).filter(([, names]) => names.length);
-    return el('article', { class: 'og-checkout', dataset: { checkout: checkout.id } },
-      el('div', { class: 'og-checkout-head' }, el('span', { class: 'og-label', text: checkout.title }), el('span', { class: 'og-badge', dataset: { tone }, text: state }),
-        el('span', { class: 'og-muted og-mono', text: checkout.folder })),
+    return el(
+      'article',
+      { class: 'og-checkout', dataset: { checkout: checkout.id } },
+      el(
+        'div',
+        { class: 'og-checkout-head' },
+        el('span', { class: 'og-label', text: checkout.title }),
+        el('span', { class: 'og-badge', dataset: { tone }, text: state }),
+        el('span', { class: 'og-muted og-mono', text: checkout.folder }),
+      ),
       checkout.version_note && el('p', { class: 'og-small warn', dataset: { part: 'version' }, text: checkout.version_note }),
-      problems.length > 0 && el('ul', {}, problems.map((problem) => el('li', { class: problem.severity === 'error' ? 'bad' : 'warn', text: sentence(problem) }))),
-      el('dl', { class: 'og-facts og-columns' }, facts(checkout).map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: value })))),
-      settings.newer?.length > 0 && fold('newer', `${count(settings.newer.length, 'setting')} that only it has`,
-        el('p', { class: 'og-muted og-small', text: 'They stand in the form under Expert, in the group “Newer settings”, while the form follows this checkout.' }),
-        rows(['Setting', 'Type', 'Default'], settings.newer.map((each) => [each.path, each.type, shownAs(each.default, JSON_SHOWN)]))),
-      settings.lacking?.length > 0 && fold('lacking', `${count(settings.lacking.length, 'setting')} that it does not have`,
-        el('p', { class: 'og-muted og-small', text: settings.lacking.join(', ') })),
-      settings.defaults?.length > 0 && fold('defaults', `${count(settings.defaults.length, 'default')} that ${settings.defaults.length === 1 ? 'differs' : 'differ'} from ours`,
-        rows(['Setting', 'Here', 'There'], settings.defaults.map((each) => [each.path, shownAs(each.here), shownAs(each.there)]))),
-      lists.length > 0 && fold('lists', 'Take over its concepts and sample prompts', lists.map(([kind, names]) => taking(path, kind, names))),
-      el('div', { class: 'og-buttons' },
-        button(chosen ? 'Trains all runs' : 'Train with it', { kind: 'small', disabled: chosen || !checkout.usable, title: chosen ? 'Chosen as the engine of all runs' : 'Choose it as the engine of all runs', onclick: () => act('PUT', 'api/engines', { engine: `onetrainer:${checkout.id}` }, `${checkout.title} trains from now on.`) }),
-        button('Check again', { icon: 'reset', kind: 'small', title: 'After an update or an installation', onclick: () => act('POST', `${path}/check`, {}) }),
-        may && button('Remove', { icon: 'trash', kind: 'small', onclick: async () => {
-          if (await confirmed(`Forget ${checkout.title}?`, 'The panel will not use it any more. Nothing in its folder is deleted.', 'Forget it')) act('DELETE', path);
-        } })));
+      problems.length > 0 &&
+        el(
+          'ul',
+          {},
+          problems.map((problem) => el('li', { class: problem.severity === 'error' ? 'bad' : 'warn', text: sentence(problem) })),
+        ),
+      el(
+        'dl',
+        { class: 'og-facts og-columns' },
+        facts(checkout).map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: value }))),
+      ),
+      settings.newer?.length > 0 &&
+        fold(
+          'newer',
+          `${count(settings.newer.length, 'setting')} that only it has`,
+          el('p', {
+            class: 'og-muted og-small',
+            text: 'They stand in the form under Expert, in the group “Newer settings”, while the form follows this checkout.',
+          }),
+          rows(
+            ['Setting', 'Type', 'Default'],
+            settings.newer.map((each) => [each.path, each.type, shownAs(each.default, JSON_SHOWN)]),
+          ),
+        ),
+      settings.lacking?.length > 0 &&
+        fold(
+          'lacking',
+          `${count(settings.lacking.length, 'setting')} that it does not have`,
+          el('p', { class: 'og-muted og-small', text: settings.lacking.join(', ') }),
+        ),
+      settings.defaults?.length > 0 &&
+        fold(
+          'defaults',
+          `${count(settings.defaults.length, 'default')} that ${settings.defaults.length === 1 ? 'differs' : 'differ'} from ours`,
+          rows(
+            ['Setting', 'Here', 'There'],
+            settings.defaults.map((each) => [each.path, shownAs(each.here), shownAs(each.there)]),
+          ),
+        ),
+      lists.length > 0 &&
+        fold(
+          'lists',
+          'Take over its concepts and sample prompts',
+          lists.map(([kind, names]) => taking(path, kind, names)),
+        ),
+      el(
+        'div',
+        { class: 'og-buttons' },
+        button(chosen ? 'Trains all runs' : 'Train with it', {
+          kind: 'small',
+          disabled: chosen || !checkout.usable,
+          title: chosen ? 'Chosen as the engine of all runs' : 'Choose it as the engine of all runs',
+          onclick: () =>
+            act('PUT', 'api/engines', { engine: `onetrainer:${checkout.id}` }, `${checkout.title} trains from now on.`),
+        }),
+        button('Check again', {
+          icon: 'reset',
+          kind: 'small',
+          title: 'After an update or an installation',
+          onclick: () => act('POST', `${path}/check`, {}),
+        }),
+        may &&
+          button('Remove', {
+            icon: 'trash',
+            kind: 'small',
+            onclick: async () => {
+              if (
+                await confirmed(
+                  `Forget ${checkout.title}?`,
+                  'The panel will not use it any more. Nothing in its folder is deleted.',
+                  'Forget it',
+                )
+              )
+                act('DELETE', path);
+            },
+          }),
+      ),
+    );
   }
 
   function taking(path, kind, names) {
     const [title, one] = LISTS[kind];
-    const select = el('select', { 'aria-label': `${title}: which list` }, names.map((name) => el('option', { value: name, text: name })));
+    const select = el(
+      'select',
+      { 'aria-label': `${title}: which list` },
+      names.map((name) => el('option', { value: name, text: name })),
+    );
     const take = (add_) => async () => {
-      await act('POST', `${path}/lists/${kind}/${encodeURIComponent(select.value)}`, { add: add_ }, `The ${one} “${select.value}” is in the settings.`);
+      await act(
+        'POST',
+        `${path}/lists/${kind}/${encodeURIComponent(select.value)}`,
+        { add: add_ },
+        `The ${one} “${select.value}” is in the settings.`,
+      );
     };
-    return el('div', { class: 'og-buttons' }, el('label', { class: 'og-inline' }, el('span', { text: title }), select),
-      button('Add to the settings', { kind: 'small', onclick: take(true) }), button('Replace those in the settings', { kind: 'small', onclick: take(false) }));
+    return el(
+      'div',
+      { class: 'og-buttons' },
+      el('label', { class: 'og-inline' }, el('span', { text: title }), select),
+      button('Add to the settings', { kind: 'small', onclick: take(true) }),
+      button('Replace those in the settings', { kind: 'small', onclick: take(false) }),
+    );
   }
 
   on('engine', load);
@@ -124,14 +270,22 @@ export async function checkoutsCard() {
 /** The OneTrainer that the last run left loaded. */
 function waiting() {
   const text = el('span', {});
-  const line = el('div', { class: 'og-checkout-waiting og-small', role: 'status', hidden: true }, text,
-    button('Unload', { kind: 'small', title: 'End it now; the next run imports OneTrainer again', onclick: async () => {
-      try {
-        await api('POST', 'api/onetrainer/unload');
-      } catch (error) {
-        toast(error.message, 'bad');
-      }
-    } }));
+  const line = el(
+    'div',
+    { class: 'og-checkout-waiting og-small', role: 'status', hidden: true },
+    text,
+    button('Unload', {
+      kind: 'small',
+      title: 'End it now; the next run imports OneTrainer again',
+      onclick: async () => {
+        try {
+          await api('POST', 'api/onetrainer/unload');
+        } catch (error) {
+          toast(error.message, 'bad');
+        }
+      },
+    }),
+  );
   const told = () => {
     const until = store.state?.loaded_until;
     show(line, Boolean(until));
@@ -155,13 +309,24 @@ function condition({ usable, settings }) {
 
 function facts(checkout) {
   const { settings } = checkout;
-  const libraries = Object.entries(settings.versions || {}).filter(([name]) => name !== 'python').map(([name, version]) => `${name} ${version}`).join(', ');
+  const libraries = Object.entries(settings.versions || {})
+    .filter(([name]) => name !== 'python')
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ');
   return [
-    ['revision', [checkout.revision.slice(0, 8), checkout.branch, checkout.modified && 'with changes of its own'].filter(Boolean).join(', ') || 'unknown (no git)'],
+    [
+      'revision',
+      [checkout.revision.slice(0, 8), checkout.branch, checkout.modified && 'with changes of its own']
+        .filter(Boolean)
+        .join(', ') || 'unknown (no git)',
+    ],
     ['configuration', checkout.config_version ? `version ${checkout.config_version}` : 'unknown'],
     ['Python', [settings.versions?.python, checkout.python].filter(Boolean).join(', ') || 'none'],
     libraries && ['libraries', libraries],
-    settings.model_types && ['model types', `${settings.model_types}${settings.newer_model_types.length ? `, new: ${settings.newer_model_types.join(', ')}` : ''}`],
+    settings.model_types && [
+      'model types',
+      `${settings.model_types}${settings.newer_model_types.length ? `, new: ${settings.newer_model_types.join(', ')}` : ''}`,
+    ],
     checkout.presets > 0 && ['presets', `${checkout.presets}, under “Open a preset”`],
     ['known', ORIGINS[checkout.origin] || checkout.origin],
   ].filter(Boolean);
@@ -169,10 +334,35 @@ function facts(checkout) {
 
 function rows(names, values) {
   const more = values.length - MOST_LISTED;
-  return el('div', { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': names.join(', ') }, el('table', { class: 'og-table' },
-    el('thead', {}, el('tr', {}, names.map((text) => el('th', { scope: 'col', text })))),
-    el('tbody', {}, values.slice(0, MOST_LISTED).map((line) => el('tr', {}, line.map((text) => el('td', { text })))))),
-  more > 0 && el('p', { class: 'og-muted og-small', text: `and ${more} more` }));
+  return el(
+    'div',
+    { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': names.join(', ') },
+    el(
+      'table',
+      { class: 'og-table' },
+      el(
+        'thead',
+        {},
+        el(
+          'tr',
+          {},
+          names.map((text) => el('th', { scope: 'col', text })),
+        ),
+      ),
+      el(
+        'tbody',
+        {},
+        values.slice(0, MOST_LISTED).map((line) =>
+          el(
+            'tr',
+            {},
+            line.map((text) => el('td', { text })),
+          ),
+        ),
+      ),
+    ),
+    more > 0 && el('p', { class: 'og-muted og-small', text: `and ${more} more` }),
+  );
 }
 
 /** Which engine trains what: asked for when it is opened. */
@@ -183,10 +373,41 @@ function table() {
     if (!details.open) return;
     try {
       const [{ rows: lines }, { engines }] = await Promise.all([api('GET', 'api/engines/table'), api('GET', 'api/engines')]);
-      const cell = (one) => el('td', { class: one.can ? 'yes' : 'no', title: one.why, text: one.can ? 'yes' : '–', 'aria-label': one.can ? 'yes' : `no: ${one.why}` });
-      inside.replaceChildren(el('table', { class: 'og-table' },
-        el('thead', {}, el('tr', {}, ['Model', 'Method', ...engines.map((each) => capital(each.title))].map((text) => el('th', { scope: 'col', text })))),
-        el('tbody', {}, lines.map((line) => el('tr', {}, el('td', { text: line.label }), el('td', { class: 'og-muted', text: line.method_label }), line.engines.map(cell))))));
+      const cell = (one) =>
+        el('td', {
+          class: one.can ? 'yes' : 'no',
+          title: one.why,
+          text: one.can ? 'yes' : '–',
+          'aria-label': one.can ? 'yes' : `no: ${one.why}`,
+        });
+      inside.replaceChildren(
+        el(
+          'table',
+          { class: 'og-table' },
+          el(
+            'thead',
+            {},
+            el(
+              'tr',
+              {},
+              ['Model', 'Method', ...engines.map((each) => capital(each.title))].map((text) => el('th', { scope: 'col', text })),
+            ),
+          ),
+          el(
+            'tbody',
+            {},
+            lines.map((line) =>
+              el(
+                'tr',
+                {},
+                el('td', { text: line.label }),
+                el('td', { class: 'og-muted', text: line.method_label }),
+                line.engines.map(cell),
+              ),
+            ),
+          ),
+        ),
+      );
     } catch (error) {
       inside.replaceChildren(el('p', { class: 'bad', text: error.message }));
     }

@@ -9,16 +9,34 @@ const TITLES = { current: 'In the form', opened: 'As opened', defaults: 'Default
 
 /** Open the comparison; `left` is the source that the form is compared with at first, as the server names it. */
 export async function openCompare(settings, left = '') {
-  const [{ configs }, runs] = await Promise.all([api('GET', 'api/config/list'), api('GET', 'api/runs?limit=1000').then((answer) => answer.runs || answer)]);
+  const [{ configs }, runs] = await Promise.all([
+    api('GET', 'api/config/list'),
+    api('GET', 'api/runs?limit=1000').then((answer) => answer.runs || answer),
+  ]);
   const sides = [pick('Left side'), pick('Right side')];
   const count = el('p', { class: 'og-muted og-small og-grow', role: 'status' });
   const body = el('div', { class: 'og-diff-body', tabindex: 0, role: 'region', 'aria-label': 'Differences' });
   const mark = el('input', { type: 'checkbox', onchange: () => settings.compareWith(mark.checked ? other() : '') });
   const marking = el('label', { class: 'og-inline' }, mark, el('span', { text: 'Mark these differences in the form' }));
-  const dialog = el('dialog', { class: 'og-dialog og-compare', 'aria-label': 'Compare settings' },
-    el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: 'Compare settings' }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
-    el('div', { class: 'og-compare-sides' }, sides[0], button('', { icon: 'swap', title: 'Swap sides', kind: 'quiet', onclick: swap }), sides[1]),
-    body, el('div', { class: 'og-dialog-buttons' }, count, marking));
+  const dialog = el(
+    'dialog',
+    { class: 'og-dialog og-compare', 'aria-label': 'Compare settings' },
+    el(
+      'div',
+      { class: 'og-dialog-head' },
+      el('h2', { class: 'og-grow', text: 'Compare settings' }),
+      button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() }),
+    ),
+    el(
+      'div',
+      { class: 'og-compare-sides' },
+      sides[0],
+      button('', { icon: 'swap', title: 'Swap sides', kind: 'quiet', onclick: swap }),
+      sides[1],
+    ),
+    body,
+    el('div', { class: 'og-dialog-buttons' }, count, marking),
+  );
 
   function pick(label) {
     const option = (value, text) => el('option', { value, text });
@@ -32,10 +50,26 @@ export async function openCompare(settings, left = '') {
     const saved = groups.get('Saved');
     groups.delete('Saved');
     const optgroup = (title, options) => options?.length && el('optgroup', { label: title }, options);
-    return el('select', { 'aria-label': label, onchange: draw },
-      option('current', 'Settings in the form'), option('opened', settings.document.name ? `As opened: ${settings.document.name}` : 'As opened'), option('defaults', 'Defaults of model and method'),
-      optgroup('Runs', runs.slice(0, MOST_RUNS).map((run, at) => option(at ? `run:${run.id}` : 'run:latest', `${at ? '' : 'Last run: '}${run.name || run.id}, ${format.time(run.created_at)}`))),
-      optgroup('Saved', saved), [...groups].map(([title, options]) => optgroup(title, options)));
+    return el(
+      'select',
+      { 'aria-label': label, onchange: draw },
+      option('current', 'Settings in the form'),
+      option('opened', settings.document.name ? `As opened: ${settings.document.name}` : 'As opened'),
+      option('defaults', 'Defaults of model and method'),
+      optgroup(
+        'Runs',
+        runs
+          .slice(0, MOST_RUNS)
+          .map((run, at) =>
+            option(
+              at ? `run:${run.id}` : 'run:latest',
+              `${at ? '' : 'Last run: '}${run.name || run.id}, ${format.time(run.created_at)}`,
+            ),
+          ),
+      ),
+      optgroup('Saved', saved),
+      [...groups].map(([title, options]) => optgroup(title, options)),
+    );
   }
   const other = () => (sides[0].value === 'current' ? sides[1].value : sides[0].value);
 
@@ -46,7 +80,7 @@ export async function openCompare(settings, left = '') {
 
   let asked = 0;
   async function draw() {
-    const mine = asked += 1;
+    const mine = (asked += 1);
     const [one, two] = sides.map((side) => side.value);
     const markable = (one === 'current') !== (two === 'current');
     mark.checked = markable && settings.against === other();
@@ -60,7 +94,11 @@ export async function openCompare(settings, left = '') {
       say(count, differences.length ? `${differences.length} ${differences.length === 1 ? 'difference' : 'differences'}` : '');
       const take = ({ path, before, after }) => settings.edit(path, (one === 'current' ? after : before) ?? null, {});
       const scrolled = body.scrollTop;
-      body.replaceChildren(one === two ? el('p', { class: 'og-empty', text: 'Both sides are the same: choose another one.' }) : table(settings, differences, titles, markable ? take : undefined));
+      body.replaceChildren(
+        one === two
+          ? el('p', { class: 'og-empty', text: 'Both sides are the same: choose another one.' })
+          : table(settings, differences, titles, markable ? take : undefined),
+      );
       body.scrollTop = scrolled;
     } catch (error) {
       if (mine === asked) body.replaceChildren(el('p', { class: 'og-empty bad', text: error.message }));
@@ -72,7 +110,9 @@ export async function openCompare(settings, left = '') {
   sides[0].value = has(wanted) ? wanted : runs.length ? 'run:latest' : 'opened';
   sides[1].value = 'current';
   if (wanted && !has(wanted)) toast('That run is not in the list any more.', 'bad');
-  const follow = (what) => { if (what === 'document') draw(); };
+  const follow = (what) => {
+    if (what === 'document') draw();
+  };
   settings.listeners.add(follow);
   openDialog(dialog, () => settings.listeners.delete(follow));
   sides[0].focus();

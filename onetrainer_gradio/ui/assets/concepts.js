@@ -15,7 +15,16 @@ const TOOLS_FROM = 3;
 const MOST_BUCKETS = 12;
 // settings of a concept that its statistics depend on
 const OF_CONCEPT = ['path', 'include_subdirectories', 'enabled', 'type', 'balancing', 'balancing_strategy'];
-const OF_RUN = ['model_type', 'resolution', 'batch_size', 'aspect_ratio_bucketing', 'epochs', 'multi_gpu', 'device_indexes', 'frames'];
+const OF_RUN = [
+  'model_type',
+  'resolution',
+  'batch_size',
+  'aspect_ratio_bucketing',
+  'epochs',
+  'multi_gpu',
+  'device_indexes',
+  'frames',
+];
 // what a preview depends on, beside the concept itself
 const OF_DRAW = ['model_type', 'resolution', 'aspect_ratio_bucketing', 'latent_caching', 'masked_training'];
 
@@ -43,12 +52,26 @@ export function concepts(list) {
 
   const sums = el('p', { class: 'og-concept-sums', role: 'status' });
   const lost = el('p', { class: 'og-note', hidden: true });
-  const again = button('Look again', { icon: 'reset', kind: 'small', title: 'Look into the folders again', onclick: () => look(true) });
+  const again = button('Look again', {
+    icon: 'reset',
+    kind: 'small',
+    title: 'Look into the folders again',
+    onclick: () => look(true),
+  });
   const type = el('select', { 'aria-label': 'Show concepts of a type', onchange: () => list.update() });
-  const used = el('select', { 'aria-label': 'Show concepts in use', onchange: () => list.update() },
-    el('option', { value: '', text: 'In use or not' }), el('option', { value: 'on', text: 'In use' }), el('option', { value: 'off', text: 'Not in use' }));
-  const sort = el('select', { 'aria-label': 'Sort the concepts', onchange: sorted },
-    el('option', { value: '', text: 'Sort by …' }), Object.entries(SORTS).map(([name, [words]]) => el('option', { value: name, text: words })));
+  const used = el(
+    'select',
+    { 'aria-label': 'Show concepts in use', onchange: () => list.update() },
+    el('option', { value: '', text: 'In use or not' }),
+    el('option', { value: 'on', text: 'In use' }),
+    el('option', { value: 'off', text: 'Not in use' }),
+  );
+  const sort = el(
+    'select',
+    { 'aria-label': 'Sort the concepts', onchange: sorted },
+    el('option', { value: '', text: 'Sort by …' }),
+    Object.entries(SORTS).map(([name, [words]]) => el('option', { value: name, text: words })),
+  );
   const all = button('', { kind: 'small', onclick: useAll });
   const tools = el('div', { class: 'og-concept-tools', role: 'group', 'aria-label': 'Filter and sort' }, type, used, sort, all);
   const head = el('div', { class: 'og-concept-head' }, el('div', { class: 'og-grow' }, sums, lost), tools, again);
@@ -66,7 +89,10 @@ export function concepts(list) {
     const now = items();
     const ranks = now.map((item, at) => of(item, known(at)));
     const order = now.map((_, at) => at).sort((a, b) => (ranks[a] < ranks[b] ? -1 : ranks[a] > ranks[b] ? 1 : a - b));
-    list.arrange(order.map((at) => now[at]), order);
+    list.arrange(
+      order.map((at) => now[at]),
+      order,
+    );
   }
 
   function useAll() {
@@ -94,7 +120,10 @@ export function concepts(list) {
       if (!answer.complete && looks < MOST_LOOKS && head.isConnected) timer = setTimeout(look, GO_ON_AFTER_MS);
     } catch (error) {
       failed = error.message;
-      const off = on('connected', () => { off(); if (head.isConnected) look(true); });
+      const off = on('connected', () => {
+        off();
+        if (head.isConnected) look(true);
+      });
     }
     again.disabled = false;
     list.update();
@@ -103,7 +132,15 @@ export function concepts(list) {
   /** Look again when what the statistics depend on is another. */
   function keep() {
     const saved = settings.value(path) || [];
-    const now = JSON.stringify([OF_RUN.map((name) => settings.value(name)), saved.map((item) => [...OF_CONCEPT.map((name) => item[name]), item.text.prompt_source, item.text.prompt_path, item.image.enable_resolution_override && item.image.resolution_override])]);
+    const now = JSON.stringify([
+      OF_RUN.map((name) => settings.value(name)),
+      saved.map((item) => [
+        ...OF_CONCEPT.map((name) => item[name]),
+        item.text.prompt_source,
+        item.text.prompt_path,
+        item.image.enable_resolution_override && item.image.resolution_override,
+      ]),
+    ]);
     if (now === key) return;
     const first = !key;
     key = now;
@@ -122,20 +159,40 @@ export function concepts(list) {
       type.dataset.types = types.join();
       const held = type.value;
       const words = settings.inner.get(path).find((field) => field.path === 'type').schema['x-enum-labels'] || {};
-      type.replaceChildren(el('option', { value: '', text: 'All types' }), ...types.map((each) => el('option', { value: each, text: words[each] || each })));
+      type.replaceChildren(
+        el('option', { value: '', text: 'All types' }),
+        ...types.map((each) => el('option', { value: each, text: words[each] || each })),
+      );
       type.value = types.includes(held) ? held : '';
     }
     show(type, types.length > 1 || Boolean(type.value));
     say(all.querySelector('span') || all.appendChild(el('span', {})), now.some((item) => !item.enabled) ? 'Use all' : 'Use none');
-    if (failed) { say(sums, `The folders could not be looked into: ${failed}`); show(lost, false); return; }
-    if (!total) { say(sums, now.length ? 'Looking into the folders …' : ''); return; }
+    if (failed) {
+      say(sums, `The folders could not be looked into: ${failed}`);
+      show(lost, false);
+      return;
+    }
+    if (!total) {
+      say(sums, now.length ? 'Looking into the folders …' : '');
+      return;
+    }
     const steps = total.steps_per_epoch === null ? '' : ` in ${plural(total.steps_per_epoch, 'step')}`;
-    const parts = [`${plural(total.pictures, 'picture')} in ${plural(total.concepts, 'concept')} in use`, `${format.count(total.per_epoch)} an epoch${steps}`];
+    const parts = [
+      `${plural(total.pictures, 'picture')} in ${plural(total.concepts, 'concept')} in use`,
+      `${format.count(total.per_epoch)} an epoch${steps}`,
+    ];
     if (steps) parts.push(`${plural(total.steps, 'step')} in ${plural(total.epochs, 'epoch')}`);
     say(sums, total.concepts ? parts.join(' · ') : 'No concept is in use.');
     const short = (total.buckets || []).filter((bucket) => bucket.left);
     show(lost, short.length > 0);
-    if (short.length) say(lost, `${plural(total.left, 'picture')} of an epoch ${total.left === 1 ? 'is' : 'are'} left out because ${short.length === 1 ? 'its shape does' : 'their shapes do'} not fill a batch of ${total.batch}: ${short.slice(0, 3).map((bucket) => `${bucket.left} in ${by(bucket.width, bucket.height)}`).join(', ')}${short.length > 3 ? ' …' : ''}.`);
+    if (short.length)
+      say(
+        lost,
+        `${plural(total.left, 'picture')} of an epoch ${total.left === 1 ? 'is' : 'are'} left out because ${short.length === 1 ? 'its shape does' : 'their shapes do'} not fill a batch of ${total.batch}: ${short
+          .slice(0, 3)
+          .map((bucket) => `${bucket.left} in ${by(bucket.width, bucket.height)}`)
+          .join(', ')}${short.length > 3 ? ' …' : ''}.`,
+      );
   }
 
   /** What a card shows: `picture` and `line` in its head, `body` above its settings. */
@@ -145,8 +202,17 @@ export function concepts(list) {
     const facts = el('div', { class: 'og-section-body og-folder' });
     const stage = el('div', { class: 'og-section-body' });
     const fold = (name, title, body) => {
-      const details = el('details', { class: 'og-section', open: unfolded.has(name), dataset: { part: name } }, el('summary', {}, el('span', { text: title })), body);
-      details.addEventListener('toggle', () => { if (details.open) unfolded.add(name); else unfolded.delete(name); if (details.isConnected) opened(); });
+      const details = el(
+        'details',
+        { class: 'og-section', open: unfolded.has(name), dataset: { part: name } },
+        el('summary', {}, el('span', { text: title })),
+        body,
+      );
+      details.addEventListener('toggle', () => {
+        if (details.open) unfolded.add(name);
+        else unfolded.delete(name);
+        if (details.isConnected) opened();
+      });
       return details;
     };
     const looked = fold('look', 'What is in the folder', facts);
@@ -178,7 +244,17 @@ export function concepts(list) {
         const now = mine?.thumbnail || '';
         if (now !== shown) {
           shown = now;
-          picture.replaceChildren(now ? el('img', { src: url(`${now}?w=192`), alt: '', width: 56, height: 56, onerror: () => picture.replaceChildren(icon('folder')) }) : icon('folder'));
+          picture.replaceChildren(
+            now
+              ? el('img', {
+                  src: url(`${now}?w=192`),
+                  alt: '',
+                  width: 56,
+                  height: 56,
+                  onerror: () => picture.replaceChildren(icon('folder')),
+                })
+              : icon('folder'),
+          );
         }
         line.replaceChildren(...words(mine, items()[at]));
         if (body.isConnected) opened();
@@ -194,7 +270,8 @@ function words(mine, item) {
   if (!mine) return [el('span', { class: 'og-muted', text: '…' })];
   if (mine.problem) return [el('span', { class: 'bad', text: mine.problem })];
   const parts = [[plural(mine.pictures + mine.videos, mine.videos ? 'file' : 'picture') + (mine.complete ? '' : ' so far')]];
-  if (item?.enabled && mine.per_epoch !== mine.pictures + mine.videos && item.type !== 'VALIDATION') parts.push([`${format.count(mine.per_epoch)} an epoch`]);
+  if (item?.enabled && mine.per_epoch !== mine.pictures + mine.videos && item.type !== 'VALIDATION')
+    parts.push([`${format.count(mine.per_epoch)} an epoch`]);
   if (mine.captions.missing) parts.push([`${format.count(mine.captions.missing)} without caption`, 'warn']);
   if (mine.captions.unreadable.length) parts.push(['captions that cannot be read', 'bad']);
   if (mine.broken.count) parts.push([`${format.count(mine.broken.count)} broken`, 'bad']);
@@ -208,24 +285,91 @@ function statistics(mine) {
   if (mine.problem) return [el('p', { class: 'og-below-problem', text: mine.problem })];
   const { captions, sizes, broken } = mine;
   const rows = [];
-  const row = (name, text, tone, more) => rows.push(el('div', {}, el('dt', { text: name }), el('dd', { class: tone }, el('span', { text }), more && el('small', { class: 'og-muted', text: more }))));
-  const formats = Object.entries(mine.formats).map(([name, count]) => `${format.count(count)} ${name}`).join(', ');
-  row('Files', `${plural(mine.pictures, 'picture')}${mine.videos ? `, ${plural(mine.videos, 'video')}` : ''}`, '', [formats, format.bytes(mine.bytes)].filter(Boolean).join(' · '));
-  if (broken.count) row('Broken', plural(broken.count, 'file'), 'bad', broken.first.map(([name, why]) => `${name}: ${why}`).join('; '));
-  if (mine.skipped.count) row('Skipped', plural(mine.skipped.count, 'file'), 'warn', mine.skipped.first.map(([name, why]) => `${name}: ${why}`).join('; '));
+  const row = (name, text, tone, more) =>
+    rows.push(
+      el(
+        'div',
+        {},
+        el('dt', { text: name }),
+        el('dd', { class: tone }, el('span', { text }), more && el('small', { class: 'og-muted', text: more })),
+      ),
+    );
+  const formats = Object.entries(mine.formats)
+    .map(([name, count]) => `${format.count(count)} ${name}`)
+    .join(', ');
+  row(
+    'Files',
+    `${plural(mine.pictures, 'picture')}${mine.videos ? `, ${plural(mine.videos, 'video')}` : ''}`,
+    '',
+    [formats, format.bytes(mine.bytes)].filter(Boolean).join(' · '),
+  );
+  if (broken.count)
+    row('Broken', plural(broken.count, 'file'), 'bad', broken.first.map(([name, why]) => `${name}: ${why}`).join('; '));
+  if (mine.skipped.count)
+    row(
+      'Skipped',
+      plural(mine.skipped.count, 'file'),
+      'warn',
+      mine.skipped.first.map(([name, why]) => `${name}: ${why}`).join('; '),
+    );
   if (captions.source !== 'sample') row('Captions', SOURCES[captions.source]);
   else {
     const without = captions.without.join(', ') + (captions.missing > captions.without.length ? ' …' : '');
     const bad = captions.missing || captions.empty || captions.unreadable.length || captions.converted.count;
-    row('Captions', [captions.missing ? `${format.count(captions.missing)} missing` : bad ? '' : 'beside every picture', captions.empty && `${format.count(captions.empty)} empty`, captions.unreadable.length && `not text: ${captions.unreadable.join(', ')}`, captions.converted.count && `${format.count(captions.converted.count)} not UTF-8`].filter(Boolean).join(', '), bad ? 'warn' : '', [without, captions.words && (captions.words[0] === captions.words[2] ? `${captions.words[0]} words each` : `${captions.words[0]} to ${captions.words[2]} words, ${captions.words[1]} on average`)].filter(Boolean).join(' · '));
+    row(
+      'Captions',
+      [
+        captions.missing ? `${format.count(captions.missing)} missing` : bad ? '' : 'beside every picture',
+        captions.empty && `${format.count(captions.empty)} empty`,
+        captions.unreadable.length && `not text: ${captions.unreadable.join(', ')}`,
+        captions.converted.count && `${format.count(captions.converted.count)} not UTF-8`,
+      ]
+        .filter(Boolean)
+        .join(', '),
+      bad ? 'warn' : '',
+      [
+        without,
+        captions.words &&
+          (captions.words[0] === captions.words[2]
+            ? `${captions.words[0]} words each`
+            : `${captions.words[0]} to ${captions.words[2]} words, ${captions.words[1]} on average`),
+      ]
+        .filter(Boolean)
+        .join(' · '),
+    );
   }
-  if (mine.masks || mine.conditions) row('Beside them', [mine.masks && plural(mine.masks, 'mask'), mine.conditions && plural(mine.conditions, 'conditioning picture')].filter(Boolean).join(', '));
-  if (sizes) row('Sizes', by(...sizes.smallest) === by(...sizes.largest) ? `all ${by(...sizes.largest)}` : `${by(...sizes.smallest)} to ${by(...sizes.largest)}`, '', by(...sizes.smallest) === by(...sizes.largest) ? '' : `in the middle ${by(...sizes.middle)}`);
+  if (mine.masks || mine.conditions)
+    row(
+      'Beside them',
+      [mine.masks && plural(mine.masks, 'mask'), mine.conditions && plural(mine.conditions, 'conditioning picture')]
+        .filter(Boolean)
+        .join(', '),
+    );
+  if (sizes)
+    row(
+      'Sizes',
+      by(...sizes.smallest) === by(...sizes.largest)
+        ? `all ${by(...sizes.largest)}`
+        : `${by(...sizes.smallest)} to ${by(...sizes.largest)}`,
+      '',
+      by(...sizes.smallest) === by(...sizes.largest) ? '' : `in the middle ${by(...sizes.middle)}`,
+    );
   if (mine.enabled) row('An epoch takes', plural(mine.per_epoch, 'picture'));
   return [
     el('dl', { class: 'og-folder-list' }, rows),
-    captions.tags.length > 0 && el('div', { class: 'og-tags' }, el('h5', { text: 'Most frequent between commas' }),
-      el('ul', {}, captions.tags.map(([tag, count]) => el('li', {}, el('span', { text: tag }), el('small', { class: 'og-muted', text: format.count(count) }))))),
+    captions.tags.length > 0 &&
+      el(
+        'div',
+        { class: 'og-tags' },
+        el('h5', { text: 'Most frequent between commas' }),
+        el(
+          'ul',
+          {},
+          captions.tags.map(([tag, count]) =>
+            el('li', {}, el('span', { text: tag }), el('small', { class: 'og-muted', text: format.count(count) })),
+          ),
+        ),
+      ),
     ...mine.resolutions.map((each) => shapes(each)),
   ].filter(Boolean);
 }
@@ -234,15 +378,31 @@ function statistics(mine) {
 function shapes({ resolution, small, buckets }) {
   const most = Math.max(...buckets.map((bucket) => bucket.pictures));
   const longest = (bucket) => Math.max(bucket.width, bucket.height);
-  const line = (bucket) => el('li', {},
-    el('i', { class: 'og-shape', style: `width: ${(18 * bucket.width) / longest(bucket)}px; height: ${(18 * bucket.height) / longest(bucket)}px` }),
-    el('span', { class: 'og-shape-name', text: by(bucket.width, bucket.height) }),
-    el('span', { class: 'og-share' }, el('i', { style: `width: ${(100 * bucket.pictures) / most}%` })),
-    el('span', { class: 'og-shape-count', text: format.count(bucket.pictures) }));
-  return el('div', { class: 'og-shapes' }, el('h5', { text: `Trained at ${resolution}` }),
+  const line = (bucket) =>
+    el(
+      'li',
+      {},
+      el('i', {
+        class: 'og-shape',
+        style: `width: ${(18 * bucket.width) / longest(bucket)}px; height: ${(18 * bucket.height) / longest(bucket)}px`,
+      }),
+      el('span', { class: 'og-shape-name', text: by(bucket.width, bucket.height) }),
+      el('span', { class: 'og-share' }, el('i', { style: `width: ${(100 * bucket.pictures) / most}%` })),
+      el('span', { class: 'og-shape-count', text: format.count(bucket.pictures) }),
+    );
+  return el(
+    'div',
+    { class: 'og-shapes' },
+    el('h5', { text: `Trained at ${resolution}` }),
     el('ul', {}, buckets.slice(0, MOST_BUCKETS).map(line)),
-    buckets.length > MOST_BUCKETS && el('p', { class: 'og-muted og-small', text: `and ${buckets.length - MOST_BUCKETS} more shapes` }),
-    small > 0 && el('p', { class: 'og-note', text: `${plural(small, 'picture')} ${small === 1 ? 'has' : 'have'} less than half of these pixels and ${small === 1 ? 'is' : 'are'} blown up.` }));
+    buckets.length > MOST_BUCKETS &&
+      el('p', { class: 'og-muted og-small', text: `and ${buckets.length - MOST_BUCKETS} more shapes` }),
+    small > 0 &&
+      el('p', {
+        class: 'og-note',
+        text: `${plural(small, 'picture')} ${small === 1 ? 'has' : 'have'} less than half of these pixels and ${small === 1 ? 'is' : 'are'} blown up.`,
+      }),
+  );
 }
 
 /** A picture as it is and as several draws make it, with its caption; drawn anew while settings are typed. */
@@ -254,16 +414,29 @@ function preview(settings, path, at, place) {
   const name = el('span', { class: 'og-draw-file' });
   const back = button('', { icon: 'left', kind: 'quiet small', title: 'The picture before', onclick: () => step(-1) });
   const on = button('', { icon: 'right', kind: 'quiet small', title: 'The next picture', onclick: () => step(1) });
-  const again = button('Draw again', { icon: 'reset', kind: 'small', onclick: () => { seed += 1; update(true); } });
+  const again = button('Draw again', {
+    icon: 'reset',
+    kind: 'small',
+    onclick: () => {
+      seed += 1;
+      update(true);
+    },
+  });
   const problem = el('p', { class: 'og-below-problem', hidden: true });
   const grid = el('div', { class: 'og-draws' });
   const notes = el('div', {});
   place.replaceChildren(el('div', { class: 'og-draw-head' }, back, on, name, again), problem, grid, notes);
-  place.addEventListener('keydown', ({ key: pressed }) => { if (pressed === 'ArrowLeft') step(-1); if (pressed === 'ArrowRight') step(1); });
+  place.addEventListener('keydown', ({ key: pressed }) => {
+    if (pressed === 'ArrowLeft') step(-1);
+    if (pressed === 'ArrowRight') step(1);
+  });
 
   let count = 0;
   function step(by_) {
-    if (count) { picture = (picture + by_ + count) % count; update(true); }
+    if (count) {
+      picture = (picture + by_ + count) % count;
+      update(true);
+    }
   }
 
   const depends = () => JSON.stringify([OF_DRAW.map((each) => settings.shownValue(each)), settings.shownValue(path)]);
@@ -271,7 +444,11 @@ function preview(settings, path, at, place) {
   async function ask() {
     const wanted = key;
     // what is typed and not saved yet; a folder is looked into when it is saved
-    const typed = Object.fromEntries([...settings.drafts].filter(([each]) => (each.startsWith(`${path}.`) && each !== `${path}.path`) || OF_DRAW.includes(each)).map(([each, draft]) => [each, draft.value]));
+    const typed = Object.fromEntries(
+      [...settings.drafts]
+        .filter(([each]) => (each.startsWith(`${path}.`) && each !== `${path}.path`) || OF_DRAW.includes(each))
+        .map(([each, draft]) => [each, draft.value]),
+    );
     try {
       const answer = await api('POST', 'api/concepts/preview', { index: at, picture, seed, variants: VARIANTS, changes: typed });
       if (wanted !== key) return;
@@ -292,14 +469,26 @@ function preview(settings, path, at, place) {
     show(back, count > 1);
     show(on, count > 1);
     say(name, `${answer.file} · ${answer.picture + 1} of ${format.count(count)}`);
-    const figure = (image, title, changes, text) => el('figure', { class: 'og-drawn' },
-      el('img', { src: image, alt: [answer.file, title, ...changes].join(', ') }),
-      el('figcaption', {}, el('b', { text: title }), changes.length > 0 && el('span', { class: 'og-muted', text: changes.join(', ') }),
-        el('p', { class: text ? '' : 'warn', text: text || 'no caption' })));
+    const figure = (image, title, changes, text) =>
+      el(
+        'figure',
+        { class: 'og-drawn' },
+        el('img', { src: image, alt: [answer.file, title, ...changes].join(', ') }),
+        el(
+          'figcaption',
+          {},
+          el('b', { text: title }),
+          changes.length > 0 && el('span', { class: 'og-muted', text: changes.join(', ') }),
+          el('p', { class: text ? '' : 'warn', text: text || 'no caption' }),
+        ),
+      );
     const random = new Set(answer.variants.map((each) => JSON.stringify(each))).size > 1;
     grid.replaceChildren(
       figure(answer.image, `Original ${by(answer.width, answer.height)}`, [], answer.captions.join('\n')),
-      ...answer.variants.slice(0, random ? VARIANTS : 1).map((each) => figure(each.image, by(each.width, each.height), each.changes, each.caption)));
+      ...answer.variants
+        .slice(0, random ? VARIANTS : 1)
+        .map((each) => figure(each.image, by(each.width, each.height), each.changes, each.caption)),
+    );
     const texts = random ? answer.notes : ['Nothing is drawn at random under these settings: every draw is this one.'];
     notes.replaceChildren(...texts.map((text) => el('p', { class: 'og-muted og-small', text })));
   }
@@ -314,7 +503,10 @@ function preview(settings, path, at, place) {
   }
 
   document.addEventListener('input', function listen(event) {
-    if (!place.isConnected) { if (key) document.removeEventListener('input', listen); return; }
+    if (!place.isConnected) {
+      if (key) document.removeEventListener('input', listen);
+      return;
+    }
     const typed = event.target.dataset?.path || '';
     if (place.offsetParent && (typed.startsWith(`${path}.`) || OF_DRAW.includes(typed))) update();
   });

@@ -13,20 +13,48 @@ const STAMPED = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d /;
 const OPEN = 'og-console';
 
 export function mount(place) {
-  const lines = el('pre', { class: 'og-log', tabindex: 0, role: 'log', 'aria-label': 'Console of the training process', 'aria-live': 'off' });
+  const lines = el('pre', {
+    class: 'og-log',
+    tabindex: 0,
+    role: 'log',
+    'aria-label': 'Console of the training process',
+    'aria-live': 'off',
+  });
   const empty = el('p', { class: 'og-empty', text: 'No lines yet. They appear here when the training process prints them.' });
   const follow = el('input', { type: 'checkbox', checked: true, onchange: () => bottom() });
-  const search = el('input', { type: 'search', placeholder: 'Find in the log', 'aria-label': 'Find in the log', oninput: () => filter() });
+  const search = el('input', {
+    type: 'search',
+    placeholder: 'Find in the log',
+    'aria-label': 'Find in the log',
+    oninput: () => filter(),
+  });
   const count = el('span', { class: 'og-muted og-small' });
-  const download = el('a', { class: 'og-button small quiet', title: 'Download the log', 'aria-label': 'Download the log', download: true }, icon('download'));
-  const details = el('details', { class: 'og-card og-fold', open: localStorage.getItem(OPEN) !== 'closed', hidden: true, ontoggle: () => localStorage.setItem(OPEN, details.open ? 'open' : 'closed') },
+  const download = el(
+    'a',
+    { class: 'og-button small quiet', title: 'Download the log', 'aria-label': 'Download the log', download: true },
+    icon('download'),
+  );
+  const details = el(
+    'details',
+    {
+      class: 'og-card og-fold',
+      open: localStorage.getItem(OPEN) !== 'closed',
+      hidden: true,
+      ontoggle: () => localStorage.setItem(OPEN, details.open ? 'open' : 'closed'),
+    },
     el('summary', {}, el('span', { text: 'Console' }), count),
-    el('div', { class: 'og-card-head' },
+    el(
+      'div',
+      { class: 'og-card-head' },
       el('span', { class: 'og-search' }, search),
       el('label', { class: 'og-inline' }, follow, el('span', { text: 'Follow' })),
       el('span', { class: 'og-grow' }),
-      download, button('', { icon: 'copy', title: 'Copy the log', kind: 'small quiet', onclick: copy })),
-    lines, empty);
+      download,
+      button('', { icon: 'copy', title: 'Copy the log', kind: 'small quiet', onclick: copy }),
+    ),
+    lines,
+    empty,
+  );
   place.append(details);
 
   let runId = null;
@@ -44,10 +72,19 @@ export function mount(place) {
         trace = el('pre', {});
         nodes.push(el('details', { class: 'og-trace' }, el('summary', { text: 'Traceback' }), trace));
       }
-      if (trace) { trace.append(`${text}\n`); continue; }
+      if (trace) {
+        trace.append(`${text}\n`);
+        continue;
+      }
       const [, failed] = FAILED.exec(text) || [];
       const tone = failed || BAD.test(text) ? 'bad' : WARN.test(text) ? 'warn' : '';
-      nodes.push(failed ? el('span', { class: tone }, `${failed}. `, causeLink(), '\n') : tone ? el('span', { class: tone, text: `${text}\n` }) : document.createTextNode(`${text}\n`));
+      nodes.push(
+        failed
+          ? el('span', { class: tone }, `${failed}. `, causeLink(), '\n')
+          : tone
+            ? el('span', { class: tone, text: `${text}\n` })
+            : document.createTextNode(`${text}\n`),
+      );
     }
     return nodes;
   }
@@ -71,7 +108,12 @@ export function mount(place) {
     show(empty, held.length === 0);
     show(lines, held.length > 0);
     const word = wanted();
-    say(count, held.length ? `${word ? `${format.count(held.filter((text) => text.toLowerCase().includes(word)).length)} of ` : ''}${format.count(held.length)} lines` : '');
+    say(
+      count,
+      held.length
+        ? `${word ? `${format.count(held.filter((text) => text.toLowerCase().includes(word)).length)} of ` : ''}${format.count(held.length)} lines`
+        : '',
+    );
     bottom();
   }
   function bottom() {
@@ -106,7 +148,15 @@ export function mount(place) {
       lines.replaceChildren();
       end = answer.next;
       // of a line that overwrites itself (a progress bar) the last state counts
-      add(answer.text ? answer.text.replace(/\n$/, '').split('\n').slice(-MOST_LINES).map((line) => line.replace(/\r$/, '').split('\r').pop()) : []);
+      add(
+        answer.text
+          ? answer.text
+              .replace(/\n$/, '')
+              .split('\n')
+              .slice(-MOST_LINES)
+              .map((line) => line.replace(/\r$/, '').split('\r').pop())
+          : [],
+      );
     } catch (error) {
       if (error.status !== 404 && error.status !== 0) throw error;
     }
@@ -117,7 +167,9 @@ export function mount(place) {
     if (follow.checked !== atEnd && !document.hidden) follow.checked = atEnd;
   });
   on('connected', load);
-  on('training_state', () => { if (viewed() !== runId) load(); });
+  on('training_state', () => {
+    if (viewed() !== runId) load();
+  });
   on('view', load);
   on('log', (message) => {
     // what was read above may come again as news

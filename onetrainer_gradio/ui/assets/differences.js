@@ -26,19 +26,24 @@ function apart(differences) {
 function within(path, left, right) {
   const nested = (value) => value && typeof value === 'object' && !Array.isArray(value);
   if (!nested(left) || !nested(right)) return same(left, right) ? [] : [[path, left, right]];
-  return [...new Set([...Object.keys(left), ...Object.keys(right)])].flatMap((key) => within(`${path}.${key}`, left[key], right[key]));
+  return [...new Set([...Object.keys(left), ...Object.keys(right)])].flatMap((key) =>
+    within(`${path}.${key}`, left[key], right[key]),
+  );
 }
 
 /** What to call a path: its label, in a list with the number of the element. */
 function called(settings, path) {
   const [, list, at, rest] = /^(\w+)\.(\d+)(?:\.(.+))?$/.exec(path) || [];
   if (!list || !ELEMENT[list]) return settings.labelOf(path);
-  return [`${ELEMENT[list]} ${Number(at) + 1}`, rest && settings.labelOf(path) !== path ? settings.labelOf(path) : rest].filter(Boolean).join(' · ');
+  return [`${ELEMENT[list]} ${Number(at) + 1}`, rest && settings.labelOf(path) !== path ? settings.labelOf(path) : rest]
+    .filter(Boolean)
+    .join(' · ');
 }
 
 function shown(settings, path, value) {
   if (value === undefined) return 'not there';
-  if (value && typeof value === 'object' && !Array.isArray(value)) return value.name || value.prompt || value.path || value.placeholder || 'other values';
+  if (value && typeof value === 'object' && !Array.isArray(value))
+    return value.name || value.prompt || value.path || value.placeholder || 'other values';
   return shownAs(value, settings.fieldAt(path)?.schema);
 }
 
@@ -46,19 +51,66 @@ function shown(settings, path, value) {
 export function table(settings, differences, [left, right], use) {
   if (!differences.length) return el('p', { class: 'og-empty', text: 'No difference.' });
   const titles = new Map(settings.schema['x-groups'].map((group) => [group.key, group.title]));
-  const groupOf = (path) => titles.get((settings.byPath.get(path) || settings.byPath.get(path.split('.')[0]) || settings.rowOf(path))?.group) || NOWHERE;
+  const groupOf = (path) =>
+    titles.get((settings.byPath.get(path) || settings.byPath.get(path.split('.')[0]) || settings.rowOf(path))?.group) || NOWHERE;
   const order = [...titles.values(), NOWHERE];
-  const all = apart(differences).map((each) => ({ ...each, group: groupOf(each.path) })).sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
+  const all = apart(differences)
+    .map((each) => ({ ...each, group: groupOf(each.path) }))
+    .sort((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
   let group = '';
   const lines = all.slice(0, MOST_SHOWN).flatMap((each) => {
-    const head = each.group === group ? [] : [el('tr', { class: 'og-diff-group' }, el('th', { colspan: use ? 4 : 3, scope: 'rowgroup', text: each.group }))];
+    const head =
+      each.group === group
+        ? []
+        : [el('tr', { class: 'og-diff-group' }, el('th', { colspan: use ? 4 : 3, scope: 'rowgroup', text: each.group }))];
     group = each.group;
-    return [...head, el('tr', {},
-      el('th', { scope: 'row', title: each.path, class: each.group === NOWHERE ? 'og-mono' : undefined, text: called(settings, each.path) }),
-      el('td', { dataset: { side: left }, text: shown(settings, each.path, each.before) }), el('td', { dataset: { side: right }, text: shown(settings, each.path, each.after) }),
-      use && el('td', {}, each.whole || each.group === NOWHERE ? '' : button('Use', { kind: 'small', title: `Use this value of ${called(settings, each.path)} in the form`, onclick: () => use(each) })))];
+    return [
+      ...head,
+      el(
+        'tr',
+        {},
+        el('th', {
+          scope: 'row',
+          title: each.path,
+          class: each.group === NOWHERE ? 'og-mono' : undefined,
+          text: called(settings, each.path),
+        }),
+        el('td', { dataset: { side: left }, text: shown(settings, each.path, each.before) }),
+        el('td', { dataset: { side: right }, text: shown(settings, each.path, each.after) }),
+        use &&
+          el(
+            'td',
+            {},
+            each.whole || each.group === NOWHERE
+              ? ''
+              : button('Use', {
+                  kind: 'small',
+                  title: `Use this value of ${called(settings, each.path)} in the form`,
+                  onclick: () => use(each),
+                }),
+          ),
+      ),
+    ];
   });
-  return el('div', { class: 'og-diff' },
-    el('table', { class: 'og-table' }, el('thead', {}, el('tr', {}, ['Setting', left, right, ...(use ? [''] : [])].map((text) => el('th', { scope: 'col', text })))), el('tbody', {}, lines)),
-    all.length > lines.length && all.length > MOST_SHOWN ? el('p', { class: 'og-muted og-small', text: `and ${all.length - MOST_SHOWN} more` }) : '');
+  return el(
+    'div',
+    { class: 'og-diff' },
+    el(
+      'table',
+      { class: 'og-table' },
+      el(
+        'thead',
+        {},
+        el(
+          'tr',
+          {},
+          ['Setting', left, right, ...(use ? [''] : [])].map((text) => el('th', { scope: 'col', text })),
+        ),
+      ),
+      el('tbody', {}, lines),
+    ),
+    all.length > lines.length && all.length > MOST_SHOWN
+      ? el('p', { class: 'og-muted og-small', text: `and ${all.length - MOST_SHOWN} more` })
+      : '',
+  );
 }

@@ -58,19 +58,30 @@ export function icon(name) {
 
 /** A button with an icon, a label, or both; an icon alone needs `title` for its name. */
 export function button(label, { icon: picture, title, kind = '', ...more } = {}) {
-  const attributes = { type: 'button', class: `og-button ${kind}`.trim(), title, 'aria-label': label ? undefined : title, ...more };
+  const attributes = {
+    type: 'button',
+    class: `og-button ${kind}`.trim(),
+    title,
+    'aria-label': label ? undefined : title,
+    ...more,
+  };
   return el('button', attributes, picture && icon(picture), label && el('span', { text: label }));
 }
 
 /** A link to the one place that has the cause of a run's end in full. */
 export function causeLink() {
-  return el('a', { class: 'og-to-cause', href: '#training', text: 'See the cause', onclick: (event) => {
-    event.preventDefault();
-    event.stopPropagation();
-    const card = document.getElementById('og-cause');
-    card?.scrollIntoView({ block: 'center' });
-    card?.focus({ preventScroll: true });
-  } });
+  return el('a', {
+    class: 'og-to-cause',
+    href: '#training',
+    text: 'See the cause',
+    onclick: (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      const card = document.getElementById('og-cause');
+      card?.scrollIntoView({ block: 'center' });
+      card?.focus({ preventScroll: true });
+    },
+  });
 }
 
 /** Write text only where it changed, so that nothing is painted again for nothing. */
@@ -110,12 +121,19 @@ export function toast(text, kind = '') {
 export function confirmed(title, text, yes) {
   return new Promise((resolve) => {
     const dialog = el('dialog', { class: 'og-dialog', 'aria-label': title });
-    const answer = (value) => () => { dialog.close(); resolve(value); };
+    const answer = (value) => () => {
+      dialog.close();
+      resolve(value);
+    };
     dialog.append(
       el('h2', { text: title }),
       el('p', { text }),
-      el('div', { class: 'og-dialog-buttons' },
-        button('Cancel', { onclick: answer(false) }), button(yes, { kind: 'primary', onclick: answer(true) })),
+      el(
+        'div',
+        { class: 'og-dialog-buttons' },
+        button('Cancel', { onclick: answer(false) }),
+        button(yes, { kind: 'primary', onclick: answer(true) }),
+      ),
     );
     openDialog(dialog, () => resolve(false));
   });
@@ -124,8 +142,13 @@ export function confirmed(title, text, yes) {
 /** Show a dialog in the top layer; it leaves the document when it is closed. */
 export function openDialog(dialog, onclose = () => {}) {
   document.body.append(dialog);
-  dialog.addEventListener('close', () => { dialog.remove(); onclose(); });
-  dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener('close', () => {
+    dialog.remove();
+    onclose();
+  });
+  dialog.addEventListener('click', (event) => {
+    if (event.target === dialog) dialog.close();
+  });
   dialog.showModal();
 }
 
@@ -138,7 +161,11 @@ export const format = {
     if (value === null || value === undefined || Number.isNaN(value)) return '–';
     if (value === 0) return '0';
     const size = Math.abs(value);
-    if (size < 1e-3 || size >= 1e6) return value.toExponential(2).replace('e+', 'e').replace(/\.?0+e/, 'e');
+    if (size < 1e-3 || size >= 1e6)
+      return value
+        .toExponential(2)
+        .replace('e+', 'e')
+        .replace(/\.?0+e/, 'e');
     return String(Number(value.toPrecision(4)));
   },
   bytes(value) {
@@ -146,7 +173,10 @@ export const format = {
     const units = ['B', 'kB', 'MB', 'GB', 'TB'];
     let at = 0;
     let size = value;
-    while (size >= 1000 && at < units.length - 1) { size /= 1000; at += 1; }
+    while (size >= 1000 && at < units.length - 1) {
+      size /= 1000;
+      at += 1;
+    }
     return `${size >= 100 || at === 0 ? Math.round(size) : size.toFixed(1)} ${units[at]}`;
   },
   span(seconds) {
@@ -175,14 +205,32 @@ export function paced(node, redraw, ms = 500) {
     last = performance.now();
     redraw();
   };
-  const plan = () => { if (asked && onScreen && !timer) timer = setTimeout(run, Math.max(0, ms - (performance.now() - last))); };
+  const plan = () => {
+    if (asked && onScreen && !timer) timer = setTimeout(run, Math.max(0, ms - (performance.now() - last)));
+  };
   // a busy page hears of several changes at once: the last one is how it is now
-  const watcher = new IntersectionObserver((entries) => { onScreen = entries.at(-1).isIntersecting; plan(); });
+  const watcher = new IntersectionObserver((entries) => {
+    onScreen = entries.at(-1).isIntersecting;
+    plan();
+  });
   watcher.observe(node);
   document.addEventListener('visibilitychange', plan);
   return {
-    ask() { asked = true; plan(); },
-    now() { asked = true; last = 0; clearTimeout(timer); timer = 0; run(); },
-    leave() { watcher.disconnect(); document.removeEventListener('visibilitychange', plan); clearTimeout(timer); },
+    ask() {
+      asked = true;
+      plan();
+    },
+    now() {
+      asked = true;
+      last = 0;
+      clearTimeout(timer);
+      timer = 0;
+      run();
+    },
+    leave() {
+      watcher.disconnect();
+      document.removeEventListener('visibilitychange', plan);
+      clearTimeout(timer);
+    },
   };
 }

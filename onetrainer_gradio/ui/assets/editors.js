@@ -13,7 +13,9 @@ let styled = null;
 /** The style sheet of the editors, once. */
 export function style() {
   styled ||= new Promise((resolve) => {
-    document.head.append(el('link', { rel: 'stylesheet', href: new URL('./editors.css', import.meta.url).href, onload: resolve, onerror: resolve }));
+    document.head.append(
+      el('link', { rel: 'stylesheet', href: new URL('./editors.css', import.meta.url).href, onload: resolve, onerror: resolve }),
+    );
   });
   return styled;
 }
@@ -35,7 +37,12 @@ export function asking(settings, node, depends, ask, draw, { after = 120 } = {})
   let key = '';
   let timer = 0;
   const shown = () => JSON.stringify(depends().map((path) => settings.shownValue(path)));
-  const typed = () => Object.fromEntries(depends().filter((path) => settings.shownValue(path) !== settings.value(path)).map((path) => [path, settings.shownValue(path)]));
+  const typed = () =>
+    Object.fromEntries(
+      depends()
+        .filter((path) => settings.shownValue(path) !== settings.value(path))
+        .map((path) => [path, settings.shownValue(path)]),
+    );
 
   async function send() {
     const wanted = key;
@@ -63,7 +70,10 @@ export function asking(settings, node, depends, ask, draw, { after = 120 } = {})
   };
   // typing tells nobody: what is typed is only in the drafts
   document.addEventListener('input', function listen(event) {
-    if (!node.isConnected) { if (key) document.removeEventListener('input', listen); return; }
+    if (!node.isConnected) {
+      if (key) document.removeEventListener('input', listen);
+      return;
+    }
     if (event.target.dataset?.path && depends().includes(event.target.dataset.path)) node.update();
   });
   return problem;

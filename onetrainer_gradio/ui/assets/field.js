@@ -46,8 +46,19 @@ function fillChoices(select, settings, field, prefix, value) {
   const known = field.schema.enum?.includes(value);
   select.replaceChildren(
     ...(select.dataset.nullable ? [el('option', { value: '', text: '(empty)' })] : []),
-    ...possible.filter((choice) => !hide || !gone[choice] || choice === value).map((choice) => el('option', { value: choice, title: gone[choice], text: `${words[choice] || choice}${gone[choice] ? ' (not available here)' : ''}` })),
-    ...(strange ? [el('option', { value, text: `${words[value] || value} (${known ? 'not for these settings' : 'unknown'})` })] : []));
+    ...possible
+      .filter((choice) => !hide || !gone[choice] || choice === value)
+      .map((choice) =>
+        el('option', {
+          value: choice,
+          title: gone[choice],
+          text: `${words[choice] || choice}${gone[choice] ? ' (not available here)' : ''}`,
+        }),
+      ),
+    ...(strange
+      ? [el('option', { value, text: `${words[value] || value} (${known ? 'not for these settings' : 'unknown'})` })]
+      : []),
+  );
   select.value = textOf(value);
 }
 
@@ -55,8 +66,13 @@ function fillChoices(select, settings, field, prefix, value) {
 export function control(settings, field, prefix, value) {
   const { path, schema } = field;
   const { base, nullable } = typeOf(schema);
-  const shared = { id: idOf(path), dataset: { path, kind: base, ...(nullable ? { nullable: 'yes' } : {}) }, 'aria-describedby': `${idOf(path)}-help ${idOf(path)}-error` };
-  if (base === 'boolean') return el('input', { type: 'checkbox', role: 'switch', class: 'og-switch', checked: Boolean(value), ...shared });
+  const shared = {
+    id: idOf(path),
+    dataset: { path, kind: base, ...(nullable ? { nullable: 'yes' } : {}) },
+    'aria-describedby': `${idOf(path)}-help ${idOf(path)}-error`,
+  };
+  if (base === 'boolean')
+    return el('input', { type: 'checkbox', role: 'switch', class: 'og-switch', checked: Boolean(value), ...shared });
   if (schema.enum) {
     const select = el('select', shared);
     fillChoices(select, settings, field, prefix, value);
@@ -65,8 +81,14 @@ export function control(settings, field, prefix, value) {
   if (field.kind === 'text') return el('textarea', { rows: 2, value: textOf(value), ...shared });
   const numeric = base === 'integer' || base === 'number';
   return el('input', {
-    type: 'text', value: textOf(value), ...shared, spellcheck: 'false', autocomplete: 'off',
-    inputmode: numeric && !schema.pattern ? 'decimal' : undefined, class: numeric ? 'og-number' : 'og-text', placeholder: nullable ? 'empty: default' : undefined,
+    type: 'text',
+    value: textOf(value),
+    ...shared,
+    spellcheck: 'false',
+    autocomplete: 'off',
+    inputmode: numeric && !schema.pattern ? 'decimal' : undefined,
+    class: numeric ? 'og-number' : 'og-text',
+    placeholder: nullable ? 'empty: default' : undefined,
   });
 }
 
@@ -88,7 +110,10 @@ function single(settings, field, prefix) {
 
 /** Kept on the server, never in the page: a way to where it is set. */
 function secret(settings, field) {
-  return { node: el('a', { href: '#system', dataset: { ogTab: 'system' }, id: idOf(field.path), text: 'Set it on the System tab' }), put() {} };
+  return {
+    node: el('a', { href: '#system', dataset: { ogTab: 'system' }, id: idOf(field.path), text: 'Set it on the System tab' }),
+    put() {},
+  };
 }
 
 const EDITORS = { json, map, pairs, secret };
@@ -113,27 +138,55 @@ export function row(settings, field, prefix = '') {
   unit?.node.setAttribute('aria-label', `${field.label}: unit`);
   const errors = el('div', { class: 'og-errors', id: `${idOf(path)}-error` });
   const back = button('', { icon: 'reset', kind: 'quiet small og-reset', title: 'Reset', onclick: reset });
-  const browse = field.kind === 'path' && button('', { icon: 'folder', kind: 'quiet small', title: `Choose: ${field.label}`, onclick: choose });
+  const browse =
+    field.kind === 'path' &&
+    button('', { icon: 'folder', kind: 'quiet small', title: `Choose: ${field.label}`, onclick: choose });
   const note = el('p', { class: 'og-note', hidden: true });
   const was = el('p', { class: 'og-was', hidden: true });
-  const node = el('div', { class: editor.wide ? 'og-row wide' : 'og-row', dataset: { row: path } },
-    el('div', { class: 'og-row-words' },
+  const node = el(
+    'div',
+    { class: editor.wide ? 'og-row wide' : 'og-row', dataset: { row: path } },
+    el(
+      'div',
+      { class: 'og-row-words' },
       el(input.id ? 'label' : 'span', { class: 'og-label', for: input.id || undefined, text: field.label, title: path }),
-      el('p', { class: 'og-help', id: `${idOf(path)}-help`, text: field.help }), note),
-    el('div', { class: 'og-row-control' },
-      el('div', { class: 'og-control' }, input, unit?.node, field.schema['x-unit'] && el('span', { class: 'og-muted', text: field.schema['x-unit'] }), browse, back),
-      was, errors));
+      el('p', { class: 'og-help', id: `${idOf(path)}-help`, text: field.help }),
+      note,
+    ),
+    el(
+      'div',
+      { class: 'og-row-control' },
+      el(
+        'div',
+        { class: 'og-control' },
+        input,
+        unit?.node,
+        field.schema['x-unit'] && el('span', { class: 'og-muted', text: field.schema['x-unit'] }),
+        browse,
+        back,
+      ),
+      was,
+      errors,
+    ),
+  );
   const below = WITH_CONSEQUENCES.has(path) && consequences(settings, path);
   if (below) node.append(below);
 
   function reset() {
-    const paths = [path, field.unitOf, ...Object.values(field.schema['x-writes'] || {})].filter((each) => each && settings.changed(each));
+    const paths = [path, field.unitOf, ...Object.values(field.schema['x-writes'] || {})].filter(
+      (each) => each && settings.changed(each),
+    );
     settings.editTogether(Object.fromEntries(paths.map((each) => [each, settings.baseValue(each)])), 'reset');
   }
 
   async function choose() {
     const { choosePath } = await import('./files.js');
-    const chosen = await choosePath({ title: field.label, wants: field.schema['x-path'], path: textOf(settings.shownValue(path)), setting: path });
+    const chosen = await choosePath({
+      title: field.label,
+      wants: field.schema['x-path'],
+      path: textOf(settings.shownValue(path)),
+      setting: path,
+    });
     if (chosen !== null) settings.edit(path, chosen);
   }
 
@@ -146,7 +199,13 @@ export function row(settings, field, prefix = '') {
     show(back, changed);
     show(was, changed);
     if (changed) {
-      const before = [[path, field], [field.unitOf, unitField]].filter(([each]) => each).map(([each, at]) => shownAs(settings.baseValue(each), at.schema)).join(' ');
+      const before = [
+        [path, field],
+        [field.unitOf, unitField],
+      ]
+        .filter(([each]) => each)
+        .map(([each, at]) => shownAs(settings.baseValue(each), at.schema))
+        .join(' ');
       say(was, `was ${before}`);
       const title = `Reset to ${before}`;
       back.title = title;
@@ -160,7 +219,10 @@ export function row(settings, field, prefix = '') {
     const lines = found.map((error) => message(settings, path, error));
     if (draft?.state === 'unsent') lines.push(el('p', { class: 'warn', text: 'Not saved yet: waiting for the connection.' }));
     const key = JSON.stringify([found, draft?.state === 'unsent']);
-    if (errors.dataset.key !== key) { errors.dataset.key = key; errors.replaceChildren(...lines); }
+    if (errors.dataset.key !== key) {
+      errors.dataset.key = key;
+      errors.replaceChildren(...lines);
+    }
     const why = settings.whyNot(field, prefix);
     node.classList.toggle('off', Boolean(why));
     show(note, Boolean(why));
@@ -181,18 +243,48 @@ const quoted = (text, value) => (typeof value === 'string' ? `“${text}”` : t
 export function fixButton(settings, finding) {
   const changes = Object.entries(finding.fix || {});
   if (!changes.length) return null;
-  const words = changes.map(([path, value]) => `${path === finding.path ? '' : `${settings.labelOf(path)} `}to ${Array.isArray(value) || (value && typeof value === 'object') ? 'what fits' : quoted(shownAs(value, settings.fieldAt(path)?.schema), value)}`);
+  const words = changes.map(
+    ([path, value]) =>
+      `${path === finding.path ? '' : `${settings.labelOf(path)} `}to ${Array.isArray(value) || (value && typeof value === 'object') ? 'what fits' : quoted(shownAs(value, settings.fieldAt(path)?.schema), value)}`,
+  );
   const text = changes.length === 1 ? `Set ${words[0]}` : 'Fix it';
-  return button(text, { kind: 'small og-fix', title: `Set ${words.join(', ')}`, onclick: () => settings.editTogether(finding.fix, 'fix') });
+  return button(text, {
+    kind: 'small og-fix',
+    title: `Set ${words.join(', ')}`,
+    onclick: () => settings.editTogether(finding.fix, 'fix'),
+  });
 }
 
 export function message(settings, path, error) {
   if (error.conflict) {
-    return el('p', { class: 'warn' }, el('span', { text: `Somebody else set this to ${shownAs(error.theirs, settings.fieldAt(path)?.schema)} meanwhile. ` }),
-      button('Keep mine', { kind: 'small', onclick: () => { const { value, also } = settings.drafts.get(path); settings.drafts.delete(path); settings.edit(path, value, also); } }),
-      button('Take theirs', { kind: 'small', onclick: () => settings.forget(path) }));
+    return el(
+      'p',
+      { class: 'warn' },
+      el('span', { text: `Somebody else set this to ${shownAs(error.theirs, settings.fieldAt(path)?.schema)} meanwhile. ` }),
+      button('Keep mine', {
+        kind: 'small',
+        onclick: () => {
+          const { value, also } = settings.drafts.get(path);
+          settings.drafts.delete(path);
+          settings.edit(path, value, also);
+        },
+      }),
+      button('Take theirs', { kind: 'small', onclick: () => settings.forget(path) }),
+    );
   }
-  const tone = error.severity === 'warning' || error.severity === 'note' ? error.severity === 'note' ? 'note' : 'warn' : 'bad';
-  const more = [error.expected && `Expected: ${error.expected}.`, error.change && `To change: ${error.change}.`].filter(Boolean).join(' ');
-  return el('p', { class: tone }, el('span', {}, el('span', { text: more && !/[.!?]$/.test(error.message) ? `${error.message}.` : error.message }), more && el('span', { class: 'og-muted', text: ` ${more}` })), fixButton(settings, error));
+  const tone = error.severity === 'warning' || error.severity === 'note' ? (error.severity === 'note' ? 'note' : 'warn') : 'bad';
+  const more = [error.expected && `Expected: ${error.expected}.`, error.change && `To change: ${error.change}.`]
+    .filter(Boolean)
+    .join(' ');
+  return el(
+    'p',
+    { class: tone },
+    el(
+      'span',
+      {},
+      el('span', { text: more && !/[.!?]$/.test(error.message) ? `${error.message}.` : error.message }),
+      more && el('span', { class: 'og-muted', text: ` ${more}` }),
+    ),
+    fixButton(settings, error),
+  );
 }

@@ -7,9 +7,21 @@ import { sheet } from './sheet.js';
 await sheet('manage.css');
 
 // what a setting wants (`x-path` of its schema) -> [what is shown beside folders, whether a folder, a file, can be chosen]
-const WANTS = { folder: ['folder', true, false], file: ['any', false, true], model: ['model', true, true], output: ['model', true, false] };
+const WANTS = {
+  folder: ['folder', true, false],
+  file: ['any', false, true],
+  model: ['model', true, true],
+  output: ['model', true, false],
+};
 // settings whose files have a kind of their own
-const KINDS = { concept_file_name: 'json', sample_definition_file_name: 'json', base_image_path: 'picture', mask_image_path: 'picture', prompt_path: 'text', model_name: 'model' };
+const KINDS = {
+  concept_file_name: 'json',
+  sample_definition_file_name: 'json',
+  base_image_path: 'picture',
+  mask_image_path: 'picture',
+  prompt_path: 'text',
+  model_name: 'model',
+};
 
 // what is going to be written: there a folder may have to be made first
 const WITH_NEW = new Set(['folder', 'output']);
@@ -22,45 +34,126 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     let listing = null;
     let chosen = null;
     let result = null;
-    const where = el('input', { type: 'text', class: 'og-text', 'aria-label': 'Folder', spellcheck: 'false', autocomplete: 'off', oninput: () => { typing = true; }, onchange: () => go(where.value) });
+    const where = el('input', {
+      type: 'text',
+      class: 'og-text',
+      'aria-label': 'Folder',
+      spellcheck: 'false',
+      autocomplete: 'off',
+      oninput: () => {
+        typing = true;
+      },
+      onchange: () => go(where.value),
+    });
     const up = button('', { icon: 'up', title: 'One folder up', kind: 'quiet', onclick: () => go(listing.parent) });
-    const search = el('input', { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter names', oninput: () => go(listing.path) });
+    const search = el('input', {
+      type: 'search',
+      placeholder: 'Filter',
+      'aria-label': 'Filter names',
+      oninput: () => go(listing.path),
+    });
     const every = el('input', { type: 'checkbox', onchange: () => go(listing.path) });
     const places = el('div', { class: 'og-places', role: 'group', 'aria-label': 'Places' });
     const list = el('ul', { class: 'og-entries', 'aria-label': 'Contents' });
     const note = el('p', { class: 'og-muted og-small', role: 'status' });
     const inside = el('div', { class: 'og-inside', hidden: true });
-    const name = el('input', { type: 'text', class: 'og-text', id: 'og-file-name', spellcheck: 'false', autocomplete: 'off', oninput: state });
+    const name = el('input', {
+      type: 'text',
+      class: 'og-text',
+      id: 'og-file-name',
+      spellcheck: 'false',
+      autocomplete: 'off',
+      oninput: state,
+    });
     const naming = el('label', { class: 'og-file-naming' }, el('span', { class: 'og-label', text: 'File name' }), name);
-    const take = button('', { kind: 'primary', onclick: () => { result = picked(); dialog.close(); } });
-    const fresh = button('New folder', { icon: 'add', kind: 'small og-new-folder', title: 'Make a folder in the one that is shown', onclick: ask });
-    const freshName = el('input', { type: 'text', class: 'og-text', 'aria-label': 'Name of the new folder', placeholder: 'Name of the new folder', spellcheck: 'false', autocomplete: 'off', onkeydown: keys });
-    const making = el('div', { class: 'og-file-making', hidden: true }, icon('folder'), freshName, button('Create', { onclick: make }), button('', { icon: 'close', title: 'Make no folder', kind: 'quiet', onclick: done }));
-    const dialog = el('dialog', { class: 'og-dialog og-browse', 'aria-label': title },
-      el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: title }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
-      places, el('div', { class: 'og-browse-where' }, up, where, search), making, list, note, inside, naming,
-      el('div', { class: 'og-dialog-buttons' }, el('label', { class: 'og-inline og-grow', hidden: !(files && kind !== 'any') }, every, el('span', { text: 'Show all files' })),
-        button('Cancel', { onclick: () => dialog.close() }), take));
+    const take = button('', {
+      kind: 'primary',
+      onclick: () => {
+        result = picked();
+        dialog.close();
+      },
+    });
+    const fresh = button('New folder', {
+      icon: 'add',
+      kind: 'small og-new-folder',
+      title: 'Make a folder in the one that is shown',
+      onclick: ask,
+    });
+    const freshName = el('input', {
+      type: 'text',
+      class: 'og-text',
+      'aria-label': 'Name of the new folder',
+      placeholder: 'Name of the new folder',
+      spellcheck: 'false',
+      autocomplete: 'off',
+      onkeydown: keys,
+    });
+    const making = el(
+      'div',
+      { class: 'og-file-making', hidden: true },
+      icon('folder'),
+      freshName,
+      button('Create', { onclick: make }),
+      button('', { icon: 'close', title: 'Make no folder', kind: 'quiet', onclick: done }),
+    );
+    const dialog = el(
+      'dialog',
+      { class: 'og-dialog og-browse', 'aria-label': title },
+      el(
+        'div',
+        { class: 'og-dialog-head' },
+        el('h2', { class: 'og-grow', text: title }),
+        button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() }),
+      ),
+      places,
+      el('div', { class: 'og-browse-where' }, up, where, search),
+      making,
+      list,
+      note,
+      inside,
+      naming,
+      el(
+        'div',
+        { class: 'og-dialog-buttons' },
+        el(
+          'label',
+          { class: 'og-inline og-grow', hidden: !(files && kind !== 'any') },
+          every,
+          el('span', { text: 'Show all files' }),
+        ),
+        button('Cancel', { onclick: () => dialog.close() }),
+        take,
+      ),
+    );
 
     const within = (entry) => `${listing.path.replace(/[\\/]$/, '')}${listing.path.includes('\\') ? '\\' : '/'}${entry}`;
-    const picked = () => (wants === 'output' && name.value.trim() ? within(name.value.trim()) : chosen ? chosen.path : listing.path);
+    const picked = () =>
+      wants === 'output' && name.value.trim() ? within(name.value.trim()) : chosen ? chosen.path : listing.path;
 
     let asked = 0;
     let typing = false; // a folder by hand: the answer to an earlier question does not write over it
     async function go(to, nearest = false) {
-      const mine = asked += 1;
+      const mine = (asked += 1);
       typing = false;
       try {
         const query = new URLSearchParams({ path: to, kind: every.checked ? 'any' : kind, search: search.value.trim(), nearest });
         const answer = await api('GET', `api/files?${query}`);
         if (mine !== asked) return;
-        if (listing && answer.path !== listing.path && search.value) { search.value = ''; listing = answer; go(answer.path); return; }
+        if (listing && answer.path !== listing.path && search.value) {
+          search.value = '';
+          listing = answer;
+          go(answer.path);
+          return;
+        }
         listing = answer;
         chosen = files ? answer.entries.find((entry) => entry.name === answer.file && !entry.folder) || null : null;
         if (wants === 'output' && answer.file) name.value = answer.file;
         draw();
       } catch (error) {
-        if (mine === asked) { say(note, error.message); note.className = 'bad og-small'; }
+        if (mine === asked) {
+          say(note, error.message);
+          note.className = 'bad og-small';
+        }
       }
     }
 
@@ -75,7 +168,10 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     }
     function keys(event) {
       const does = { Enter: make, Escape: done }[event.key];
-      if (does) { event.preventDefault(); does(); }
+      if (does) {
+        event.preventDefault();
+        does();
+      }
     }
     async function make() {
       try {
@@ -91,11 +187,27 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     function draw() {
       if (!typing) where.value = listing.path;
       up.disabled = !listing.parent;
-      places.replaceChildren(...listing.places.map((place) => button(place.title, { kind: 'small', icon: 'folder', title: place.path, onclick: () => go(place.path) })), ...(WITH_NEW.has(wants) ? [fresh] : []));
+      places.replaceChildren(
+        ...listing.places.map((place) =>
+          button(place.title, { kind: 'small', icon: 'folder', title: place.path, onclick: () => go(place.path) }),
+        ),
+        ...(WITH_NEW.has(wants) ? [fresh] : []),
+      );
       list.replaceChildren(...listing.entries.map(line));
       list.scrollTop = 0;
       note.className = 'og-muted og-small';
-      say(note, listing.left_out ? `${listing.left_out} more are not shown: filter by a part of the name.` : listing.entries.length ? '' : search.value ? 'Nothing of that name here.' : kind === 'folder' ? 'No subfolders.' : 'Nothing in here that fits.');
+      say(
+        note,
+        listing.left_out
+          ? `${listing.left_out} more are not shown: filter by a part of the name.`
+          : listing.entries.length
+            ? ''
+            : search.value
+              ? 'Nothing of that name here.'
+              : kind === 'folder'
+                ? 'No subfolders.'
+                : 'Nothing in here that fits.',
+      );
       contents();
       state();
       list.querySelector('[aria-pressed=true]')?.scrollIntoView({ block: 'nearest' });
@@ -103,26 +215,67 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     /** What the folder holds that is not in the list: a folder full of images does not look empty. */
     function contents() {
       const hidden = kind === 'folder' ? listing.other_files : 0;
-      const counts = [listing.images && `${listing.images} ${listing.images === 1 ? 'image' : 'images'}`, hidden && `${hidden} other ${hidden === 1 ? 'file' : 'files'}`].filter(Boolean).join(' and ');
+      const counts = [
+        listing.images && `${listing.images} ${listing.images === 1 ? 'image' : 'images'}`,
+        hidden && `${hidden} other ${hidden === 1 ? 'file' : 'files'}`,
+      ]
+        .filter(Boolean)
+        .join(' and ');
       show(inside, Boolean(kind === 'folder' && counts));
       const alone = Boolean(!listing.entries.length && listing.images);
       inside.classList.toggle('alone', alone);
       show(list, !alone);
-      inside.replaceChildren(el('p', { class: 'og-small', role: 'status', text: `${counts} in this folder.` }),
-        el('div', { class: 'og-thumbs' }, listing.thumbnails.map((each) => el('img', { src: url(`${each}?w=96`), alt: '', loading: 'lazy', width: 64, height: 64, onerror: (event) => event.target.remove() }))));
+      inside.replaceChildren(
+        el('p', { class: 'og-small', role: 'status', text: `${counts} in this folder.` }),
+        el(
+          'div',
+          { class: 'og-thumbs' },
+          listing.thumbnails.map((each) =>
+            el('img', {
+              src: url(`${each}?w=96`),
+              alt: '',
+              loading: 'lazy',
+              width: 64,
+              height: 64,
+              onerror: (event) => event.target.remove(),
+            }),
+          ),
+        ),
+      );
     }
     function line(entry) {
       const usable = entry.folder || files || wants === 'output';
-      return el('li', {}, el('button', {
-        type: 'button', class: 'og-entry', disabled: !usable, title: entry.path, 'aria-pressed': entry.folder ? undefined : String(chosen?.path === entry.path),
-        onclick: () => { if (entry.folder) go(entry.path); else pick(entry); }, ondblclick: () => { if (!entry.folder && files) take.click(); },
-      }, icon(entry.folder ? 'folder' : 'file'), el('span', { class: 'og-entry-name', text: entry.name }),
-      el('span', { class: 'og-muted og-small', text: entry.folder ? '' : format.bytes(entry.bytes) }), el('span', { class: 'og-muted og-small og-entry-when', text: format.time(entry.modified_at) })));
+      return el(
+        'li',
+        {},
+        el(
+          'button',
+          {
+            type: 'button',
+            class: 'og-entry',
+            disabled: !usable,
+            title: entry.path,
+            'aria-pressed': entry.folder ? undefined : String(chosen?.path === entry.path),
+            onclick: () => {
+              if (entry.folder) go(entry.path);
+              else pick(entry);
+            },
+            ondblclick: () => {
+              if (!entry.folder && files) take.click();
+            },
+          },
+          icon(entry.folder ? 'folder' : 'file'),
+          el('span', { class: 'og-entry-name', text: entry.name }),
+          el('span', { class: 'og-muted og-small', text: entry.folder ? '' : format.bytes(entry.bytes) }),
+          el('span', { class: 'og-muted og-small og-entry-when', text: format.time(entry.modified_at) }),
+        ),
+      );
     }
     function pick(entry) {
       if (wants === 'output') name.value = entry.name;
       else chosen = entry;
-      for (const each of list.querySelectorAll('.og-entry[aria-pressed]')) each.setAttribute('aria-pressed', String(each.title === entry.path));
+      for (const each of list.querySelectorAll('.og-entry[aria-pressed]'))
+        each.setAttribute('aria-pressed', String(each.title === entry.path));
       state();
     }
     function state() {

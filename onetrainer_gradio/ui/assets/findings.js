@@ -19,23 +19,29 @@ function convertButton(settings, finding) {
   const [, index] = /^concepts\.(\d+)\./.exec(finding.path || '') || [];
   if (!what || index === undefined) return null;
   const said = el('span', { class: 'og-muted', role: 'status' });
-  const go = button(words, { kind: 'small og-fix', onclick: async () => {
-    go.disabled = true;
-    let converted = 0;
-    try {
-      for (;;) {
-        const answer = await api('POST', 'api/concepts/convert', { index: Number(index), what });
-        converted += answer.converted;
-        const failed = answer.failed.first.map(([name, why]) => `${name}: ${why}`).join('; ');
-        say(said, `${converted} converted${answer.left ? `, ${answer.left} left…` : ''}${answer.failed.count ? `, ${answer.failed.count} not converted (${failed})` : ''}`);
-        if (!answer.left || !answer.converted) break;
+  const go = button(words, {
+    kind: 'small og-fix',
+    onclick: async () => {
+      go.disabled = true;
+      let converted = 0;
+      try {
+        for (;;) {
+          const answer = await api('POST', 'api/concepts/convert', { index: Number(index), what });
+          converted += answer.converted;
+          const failed = answer.failed.first.map(([name, why]) => `${name}: ${why}`).join('; ');
+          say(
+            said,
+            `${converted} converted${answer.left ? `, ${answer.left} left…` : ''}${answer.failed.count ? `, ${answer.failed.count} not converted (${failed})` : ''}`,
+          );
+          if (!answer.left || !answer.converted) break;
+        }
+        settings.check();
+      } catch (error) {
+        say(said, error.errors?.[0]?.message || error.message);
       }
-      settings.check();
-    } catch (error) {
-      say(said, error.errors?.[0]?.message || error.message);
-    }
-    go.disabled = false;
-  } });
+      go.disabled = false;
+    },
+  });
   return el('div', { class: 'og-convert' }, go, said);
 }
 
@@ -43,18 +49,37 @@ function convertButton(settings, finding) {
 export function findings(settings, jump) {
   const place = el('div', { class: 'og-findings' });
   const none = el('p', { class: 'og-empty', text: 'Nothing to fix: a run can start.' });
-  const lists = KINDS.map(([severity, tone, title]) => ({ severity, tone, ul: el('ul', {}), title: el('h3', { class: 'og-found-in', text: title }) }));
+  const lists = KINDS.map(([severity, tone, title]) => ({
+    severity,
+    tone,
+    ul: el('ul', {}),
+    title: el('h3', { class: 'og-found-in', text: title }),
+  }));
   place.append(none, ...lists.flatMap(({ title, ul }) => [title, ul]));
 
   function line(finding, tone) {
     const known = finding.path && settings.rowOf(finding.path);
-    return el('li', { class: tone, dataset: { finding: finding.code || '' } },
-      el('div', { class: 'og-grow' },
+    return el(
+      'li',
+      { class: tone, dataset: { finding: finding.code || '' } },
+      el(
+        'div',
+        { class: 'og-grow' },
         el('p', { class: 'og-finding', text: finding.message }),
         finding.change && el('p', { class: 'og-help', text: `To change: ${finding.change}.` }),
-        finding.path && (known ? el('button', { type: 'button', class: 'og-link-button', title: finding.path, text: named(finding.path), onclick: () => jump(finding.path) })
-          : el('span', { class: 'og-muted og-mono', text: finding.path }))),
-      convertButton(settings, finding) || fixButton(settings, finding));
+        finding.path &&
+          (known
+            ? el('button', {
+                type: 'button',
+                class: 'og-link-button',
+                title: finding.path,
+                text: named(finding.path),
+                onclick: () => jump(finding.path),
+              })
+            : el('span', { class: 'og-muted og-mono', text: finding.path })),
+      ),
+      convertButton(settings, finding) || fixButton(settings, finding),
+    );
   }
   /** The setting's label, and for one in a list the list and the number of the element. */
   function named(path) {

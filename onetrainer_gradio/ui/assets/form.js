@@ -28,7 +28,12 @@ export async function mount(place) {
       break;
     } catch (error) {
       place.replaceChildren(el('p', { class: 'og-empty bad', text: `The settings cannot be read: ${error.message}` }));
-      await new Promise((resolve) => { const off = on('connected', () => { off(); resolve(); }); });
+      await new Promise((resolve) => {
+        const off = on('connected', () => {
+          off();
+          resolve();
+        });
+      });
     }
   }
   place.replaceChildren();
@@ -41,7 +46,13 @@ export async function mount(place) {
   const heading = el('h2', { id: 'og-group-title' });
   const about = el('p', { class: 'og-muted' });
   const hidden = el('p', { class: 'og-muted og-small' });
-  const usual = button('Load usual values', { icon: 'reset', kind: 'small', hidden: true, title: 'The usual values for the chosen optimizer', onclick: () => settings.usualOptimizer().catch((error) => toast(error.message, 'bad')) });
+  const usual = button('Load usual values', {
+    icon: 'reset',
+    kind: 'small',
+    hidden: true,
+    title: 'The usual values for the chosen optimizer',
+    onclick: () => settings.usualOptimizer().catch((error) => toast(error.message, 'bad')),
+  });
   const since = el('div', { class: 'og-grow', hidden: true });
   const engines = el('div', { hidden: true });
   /** Who trains: said where there is a choice, or nobody who could. */
@@ -56,29 +67,68 @@ export async function mount(place) {
   const extras = el('div', {});
   const nav = el('nav', { class: 'og-nav', 'aria-label': 'Groups of settings' }, scroller, extras);
   const narrow = el('select', { id: 'og-group', 'aria-label': 'Group of settings', onchange: () => open(narrow.value) });
-  const search = el('input', { type: 'search', id: 'og-search', placeholder: 'Search settings', 'aria-label': 'Search settings', oninput: () => { pinned = ''; most = MOST_FOUND; draw(true); } });
-  let most = MOST_FOUND;
-  const levels = el('div', { class: 'og-segments', role: 'group', 'aria-label': 'How many settings are shown' }, LEVELS.map((name) => el('button', {
-    type: 'button', dataset: { level: name }, 'aria-pressed': String(name === level), text: capital(name),
-    onclick: () => {
-      localStorage.setItem('og-level', name);
-      settings.levels = new Set(LEVELS.slice(0, LEVELS.indexOf(name) + 1));
-      for (const each of levels.children) each.setAttribute('aria-pressed', String(each.dataset.level === name));
+  const search = el('input', {
+    type: 'search',
+    id: 'og-search',
+    placeholder: 'Search settings',
+    'aria-label': 'Search settings',
+    oninput: () => {
+      pinned = '';
+      most = MOST_FOUND;
       draw(true);
     },
-  })));
+  });
+  let most = MOST_FOUND;
+  const levels = el(
+    'div',
+    { class: 'og-segments', role: 'group', 'aria-label': 'How many settings are shown' },
+    LEVELS.map((name) =>
+      el('button', {
+        type: 'button',
+        dataset: { level: name },
+        'aria-pressed': String(name === level),
+        text: capital(name),
+        onclick: () => {
+          localStorage.setItem('og-level', name);
+          settings.levels = new Set(LEVELS.slice(0, LEVELS.indexOf(name) + 1));
+          for (const each of levels.children) each.setAttribute('aria-pressed', String(each.dataset.level === name));
+          draw(true);
+        },
+      }),
+    ),
+  );
 
   place.append(
-    el('h1', { class: 'og-sr', text: 'Configuration' }), toolbar(settings), engines,
-    el('div', { class: 'og-form' },
-      el('aside', { class: 'og-side' }, el('div', { class: 'og-search' }, icon('search'), search), el('div', { class: 'og-narrow' }, narrow), nav),
-      el('section', { class: 'og-card og-group-card', 'aria-labelledby': 'og-group-title' },
-        el('div', { class: 'og-card-head' }, el('div', { class: 'og-grow' }, heading, about), usual, levels, since), rows, hidden)));
+    el('h1', { class: 'og-sr', text: 'Configuration' }),
+    toolbar(settings),
+    engines,
+    el(
+      'div',
+      { class: 'og-form' },
+      el(
+        'aside',
+        { class: 'og-side' },
+        el('div', { class: 'og-search' }, icon('search'), search),
+        el('div', { class: 'og-narrow' }, narrow),
+        nav,
+      ),
+      el(
+        'section',
+        { class: 'og-card og-group-card', 'aria-labelledby': 'og-group-title' },
+        el('div', { class: 'og-card-head' }, el('div', { class: 'og-grow' }, heading, about), usual, levels, since),
+        rows,
+        hidden,
+      ),
+    ),
+  );
 
   // one listener for all controls
-  rows.addEventListener('change', ({ target }) => { if (target.dataset.path) settings.edit(target.dataset.path, read(target)); });
+  rows.addEventListener('change', ({ target }) => {
+    if (target.dataset.path) settings.edit(target.dataset.path, read(target));
+  });
   rows.addEventListener('input', ({ target }) => {
-    if (target.dataset.path && target.type !== 'checkbox' && target.tagName !== 'SELECT') settings.typed(target.dataset.path, read(target));
+    if (target.dataset.path && target.type !== 'checkbox' && target.tagName !== 'SELECT')
+      settings.typed(target.dataset.path, read(target));
   });
   rows.addEventListener('focusout', ({ target }) => {
     // typed and typed back: nothing changed, so no change event came
@@ -98,7 +148,10 @@ export async function mount(place) {
   }
   index();
   // a setting that was changed, or is wrong, is shown whatever the level
-  const important = (field) => settings.changed(field.path) || field.path === pinned || settings.errorsAt(field.path).some((error) => error.severity === 'error');
+  const important = (field) =>
+    settings.changed(field.path) ||
+    field.path === pinned ||
+    settings.errorsAt(field.path).some((error) => error.severity === 'error');
   const searching = () => Boolean(search.value.trim());
 
   async function loadSearch() {
@@ -110,12 +163,19 @@ export async function mount(place) {
   /** What a view shows: fields, and what else search found. */
   function wanted() {
     if (searching()) {
-      if (!searchFor) { loadSearch(); return { fields: [], loading: true }; }
+      if (!searchFor) {
+        loadSearch();
+        return { fields: [], loading: true };
+      }
       return searchFor(search.value);
     }
     if (view === 'problems') return { fields: [] };
     if (view === 'changed') return { fields: settings.changes().filter((field) => !settings.units.has(field.path)) };
-    return { fields: (inGroup.get(view) || []).filter((field) => field.path === pinned || ((settings.levels.has(field.level) || important(field)) && settings.applies(field))) };
+    return {
+      fields: (inGroup.get(view) || []).filter(
+        (field) => field.path === pinned || ((settings.levels.has(field.level) || important(field)) && settings.applies(field)),
+      ),
+    };
   }
 
   const list = el('div', {});
@@ -164,7 +224,18 @@ export async function mount(place) {
       if (withinFirst) parts.unshift(...inside);
       else parts.push(...inside);
       parts.push(...hits([], unseen.slice(0, most)));
-      if (searching() && Math.max(all.length, within.length, unseen.length) > most) parts.push(el('button', { type: 'button', class: 'og-more', text: 'Show all', onclick: () => { most = Infinity; draw(true); } }));
+      if (searching() && Math.max(all.length, within.length, unseen.length) > most)
+        parts.push(
+          el('button', {
+            type: 'button',
+            class: 'og-more',
+            text: 'Show all',
+            onclick: () => {
+              most = Infinity;
+              draw(true);
+            },
+          }),
+        );
       // replaceChildren would take the focus away from a row that stays
       const focused = document.activeElement;
       if (!(rows.contains(focused) && [...nodes.values()].some((node) => node.contains(focused)))) rows.replaceChildren(...parts);
@@ -181,28 +252,65 @@ export async function mount(place) {
   function hits(within, unseen) {
     const first = (path) => (settings.value(path)?.length ? `${path}.0.` : '');
     return [
-      ...within.map(({ list: path, field }) => el('button', { type: 'button', class: 'og-hit', onclick: () => jump(first(path) ? first(path) + field.path : path) },
-        el('span', { class: 'og-label', text: field.label }), el('span', { class: 'og-muted og-small', text: `in ${settings.labelOf(path).toLowerCase()} · ${titleOf(field.group)}` }), el('span', { class: 'og-help', text: field.help }))),
-      ...unseen.map(([path, why]) => el('div', { class: 'og-hit off' }, el('span', { class: 'og-mono', text: path }), el('span', { class: 'og-help', text: `No control: ${why}` }))),
+      ...within.map(({ list: path, field }) =>
+        el(
+          'button',
+          { type: 'button', class: 'og-hit', onclick: () => jump(first(path) ? first(path) + field.path : path) },
+          el('span', { class: 'og-label', text: field.label }),
+          el('span', {
+            class: 'og-muted og-small',
+            text: `in ${settings.labelOf(path).toLowerCase()} · ${titleOf(field.group)}`,
+          }),
+          el('span', { class: 'og-help', text: field.help }),
+        ),
+      ),
+      ...unseen.map(([path, why]) =>
+        el(
+          'div',
+          { class: 'og-hit off' },
+          el('span', { class: 'og-mono', text: path }),
+          el('span', { class: 'og-help', text: `No control: ${why}` }),
+        ),
+      ),
     ];
   }
 
   function reconcile(parts) {
     const kept = new Set(parts);
     for (const child of [...rows.children]) if (!kept.has(child)) child.remove();
-    parts.forEach((part, at) => { if (rows.children[at] !== part) rows.insertBefore(part, rows.children[at] || null); });
+    parts.forEach((part, at) => {
+      if (rows.children[at] !== part) rows.insertBefore(part, rows.children[at] || null);
+    });
   }
 
   function title(fields, total) {
     const group = groups.find((each) => each.key === view);
-    const found = total > fields.length && fields.length === most ? `${total} results. The closest ones are shown.` : `${total} ${total === 1 ? 'result' : 'results'}.`;
-    const [name, text] = searching() ? ['Search results', total ? found : 'No results. Search covers labels, help text, config keys, and the names that kohya and diffusers use.']
+    const found =
+      total > fields.length && fields.length === most
+        ? `${total} results. The closest ones are shown.`
+        : `${total} ${total === 1 ? 'result' : 'results'}.`;
+    const [name, text] = searching()
+      ? [
+          'Search results',
+          total ? found : 'No results. Search covers labels, help text, config keys, and the names that kohya and diffusers use.',
+        ]
       : EXTRA[view]?.(settings) || [group?.title || view, group?.about || ''];
     say(heading, name);
     say(about, text);
-    const more = searching() || EXTRA[view] ? [] : (inGroup.get(view) || []).filter((field) => settings.applies(field) && !fields.includes(field));
-    say(hidden, more.length ? `${more.length} more under ${LEVELS.filter((each) => more.some((field) => field.level === each)).map(capital).join(' and ')}.`
-      : fields.length || searching() || view === 'problems' ? '' : 'Nothing here.');
+    const more =
+      searching() || EXTRA[view]
+        ? []
+        : (inGroup.get(view) || []).filter((field) => settings.applies(field) && !fields.includes(field));
+    say(
+      hidden,
+      more.length
+        ? `${more.length} more under ${LEVELS.filter((each) => more.some((field) => field.level === each))
+            .map(capital)
+            .join(' and ')}.`
+        : fields.length || searching() || view === 'problems'
+          ? ''
+          : 'Nothing here.',
+    );
     show(usual, view === 'optimizer' && !searching());
     show(since, view === 'changed' && !searching());
     if (!since.hidden) since.update();
@@ -210,35 +318,78 @@ export async function mount(place) {
 
   /** The groups that have something to show under the present settings, by tab. */
   function shownGroups(errors) {
-    return groups.map(({ key, title: name, 'x-tab': tab }) => {
-      const fields = inGroup.get(key).filter((field) => settings.applies(field));
-      const wrong = errors.filter((finding) => fields.some((field) => finding.path === field.path || finding.path.startsWith(`${field.path}.`))).length;
-      return { key, name, tab, count: wrong, tone: 'bad', some: fields.some((field) => settings.levels.has(field.level) || important(field)) };
-    }).filter((group) => group.some || group.key === view);
+    return groups
+      .map(({ key, title: name, 'x-tab': tab }) => {
+        const fields = inGroup.get(key).filter((field) => settings.applies(field));
+        const wrong = errors.filter((finding) =>
+          fields.some((field) => finding.path === field.path || finding.path.startsWith(`${field.path}.`)),
+        ).length;
+        return {
+          key,
+          name,
+          tab,
+          count: wrong,
+          tone: 'bad',
+          some: fields.some((field) => settings.levels.has(field.level) || important(field)),
+        };
+      })
+      .filter((group) => group.some || group.key === view);
   }
 
   function side() {
     const errors = settings.findings.filter((finding) => finding.severity === 'error');
     const changed = settings.changes();
     const shown = shownGroups(errors);
-    const tabs = settings.schema['x-tabs'].map((tab) => ({ ...tab, groups: shown.filter((group) => group.tab === tab.key) })).filter((tab) => tab.groups.length);
+    const tabs = settings.schema['x-tabs']
+      .map((tab) => ({ ...tab, groups: shown.filter((group) => group.tab === tab.key) }))
+      .filter((tab) => tab.groups.length);
     const serious = settings.findings.filter((finding) => finding.severity !== 'note').length;
     const extra = [
       { key: 'changed', name: 'Changed', count: changed.length, tone: 'accent' },
-      settings.findings.length || view === 'problems' ? { key: 'problems', name: 'To fix', count: serious, tone: errors.length ? 'bad' : 'warn' } : null,
+      settings.findings.length || view === 'problems'
+        ? { key: 'problems', name: 'To fix', count: serious, tone: errors.length ? 'bad' : 'warn' }
+        : null,
     ].filter(Boolean);
     const key = JSON.stringify([view, searching(), tabs, extra]);
     if (nav.dataset.drawn === key) return;
     nav.dataset.drawn = key;
     const focused = nav.contains(document.activeElement) && document.activeElement.dataset.group;
-    const entry = (each, name = each.name, kind = '') => el('button', { type: 'button', class: kind, dataset: { group: each.key }, 'aria-current': each.key === view && !searching() ? 'true' : undefined, onclick: () => open(each.key) },
-      el('span', { text: name }), each.count ? el('span', { class: `og-count ${each.tone}`, text: String(each.count) }) : null);
+    const entry = (each, name = each.name, kind = '') =>
+      el(
+        'button',
+        {
+          type: 'button',
+          class: kind,
+          dataset: { group: each.key },
+          'aria-current': each.key === view && !searching() ? 'true' : undefined,
+          onclick: () => open(each.key),
+        },
+        el('span', { text: name }),
+        each.count ? el('span', { class: `og-count ${each.tone}`, text: String(each.count) }) : null,
+      );
     extras.replaceChildren(...extra.map((each) => entry(each)));
-    scroller.replaceChildren(...tabs.flatMap((tab) => (tab.groups.length === 1 ? [entry(tab.groups[0], tab.title)]
-      : [el('div', { class: 'og-nav-tab', text: tab.title }), ...tab.groups.map((group) => entry(group, group.name, 'sub'))])));
+    scroller.replaceChildren(
+      ...tabs.flatMap((tab) =>
+        tab.groups.length === 1
+          ? [entry(tab.groups[0], tab.title)]
+          : [el('div', { class: 'og-nav-tab', text: tab.title }), ...tab.groups.map((group) => entry(group, group.name, 'sub'))],
+      ),
+    );
     if (focused) nav.querySelector(`[data-group="${focused}"]`)?.focus();
-    const option = (each, name = each.name) => el('option', { value: each.key, text: each.count ? `${name} (${each.count})` : name });
-    narrow.replaceChildren(...tabs.map((tab) => (tab.groups.length === 1 ? option(tab.groups[0], tab.title) : el('optgroup', { label: tab.title }, tab.groups.map((group) => option(group))))), ...extra.map((each) => option(each)));
+    const option = (each, name = each.name) =>
+      el('option', { value: each.key, text: each.count ? `${name} (${each.count})` : name });
+    narrow.replaceChildren(
+      ...tabs.map((tab) =>
+        tab.groups.length === 1
+          ? option(tab.groups[0], tab.title)
+          : el(
+              'optgroup',
+              { label: tab.title },
+              tab.groups.map((group) => option(group)),
+            ),
+      ),
+      ...extra.map((each) => option(each)),
+    );
     narrow.value = view;
   }
 
@@ -254,7 +405,11 @@ export async function mount(place) {
   async function jump(path) {
     if (!searchFor) await loadSearch();
     const field = settings.rowOf(path);
-    if (!field) { search.value = path; draw(true); return; }
+    if (!field) {
+      search.value = path;
+      draw(true);
+      return;
+    }
     pinned = field.path;
     const usable = settings.applies(field);
     view = field.group;
@@ -266,7 +421,10 @@ export async function mount(place) {
     // the tab opens a moment after the click that asked for it
     const there = (tries) => {
       if (!target.isConnected) target = reveal(); // made anew meanwhile
-      if (!target.checkVisibility() && tries) { requestAnimationFrame(() => there(tries - 1)); return; }
+      if (!target.checkVisibility() && tries) {
+        requestAnimationFrame(() => there(tries - 1));
+        return;
+      }
       target.scrollIntoView({ block: 'center' });
       target.querySelector('input, select, textarea')?.focus({ preventScroll: true });
     };

@@ -12,22 +12,47 @@ export function mount(place) {
   const inputs = {};
   const own = new Set(); // of these, what somebody typed or took from a picture: it stays
   const groups = el('div', { class: 'og-groups' });
-  const empty = el('p', { class: 'og-empty' }, 'No samples yet. They appear here while a run paints its sample prompts; the prompts are under ',
-    el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }), ' › Samples.');
+  const empty = el(
+    'p',
+    { class: 'og-empty' },
+    'No samples yet. They appear here while a run paints its sample prompts; the prompts are under ',
+    el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }),
+    ' › Samples.',
+  );
   const more = button('Older samples', { onclick: () => load(false) });
   const only = el('select', { id: 'og-gallery-run', onchange: () => load(true) }, el('option', { value: '', text: 'All runs' }));
-  const kinds = el('select', { id: 'og-gallery-kind', onchange: () => load(true) },
-    [['', 'All kinds'], ['default', 'Sample prompts'], ['custom', 'My own']].map(([value, text]) => el('option', { value, text })));
+  const kinds = el(
+    'select',
+    { id: 'og-gallery-kind', onchange: () => load(true) },
+    [
+      ['', 'All kinds'],
+      ['default', 'Sample prompts'],
+      ['custom', 'My own'],
+    ].map(([value, text]) => el('option', { value, text })),
+  );
   const tally = el('span', { class: 'og-muted og-small', role: 'status' });
   show(more, false);
 
   place.append(
-    el('h1', { class: 'og-sr', text: 'Samples' }), customForm(),
-    el('section', { class: 'og-card', 'aria-label': 'Samples' },
-      el('div', { class: 'og-card-head' }, el('h2', { text: 'Samples' }), tally, el('span', { class: 'og-grow' }),
+    el('h1', { class: 'og-sr', text: 'Samples' }),
+    customForm(),
+    el(
+      'section',
+      { class: 'og-card', 'aria-label': 'Samples' },
+      el(
+        'div',
+        { class: 'og-card-head' },
+        el('h2', { text: 'Samples' }),
+        tally,
+        el('span', { class: 'og-grow' }),
         el('label', { class: 'og-inline', for: 'og-gallery-run' }, el('span', { class: 'og-sr', text: 'Run' }), only),
-        el('label', { class: 'og-inline', for: 'og-gallery-kind' }, el('span', { class: 'og-sr', text: 'Kind' }), kinds)),
-      empty, groups, el('div', { class: 'og-center' }, more)));
+        el('label', { class: 'og-inline', for: 'og-gallery-kind' }, el('span', { class: 'og-sr', text: 'Kind' }), kinds),
+      ),
+      empty,
+      groups,
+      el('div', { class: 'og-center' }, more),
+    ),
+  );
 
   let samples = new Map(); // id -> sample
   const tiles = new Map(); // id -> its node
@@ -52,23 +77,65 @@ export function mount(place) {
       return place_(a) - place_(b) || (b.at || 0) - (a.at || 0);
     });
     const several = new Set(sorted.map(([first]) => first.run_id)).size > 1;
-    groups.replaceChildren(...sorted.map((row) => el('section', { class: 'og-group' },
-      el('h4', { 'aria-level': 3 }, el('span', { class: 'og-prompt', text: row[0].prompt || 'Empty prompt' }),
-        el('span', { class: 'og-muted og-small', text: [several && `run ${runTime(row[0].run_id)}`, row[0].kind === 'custom' && 'my own', `${row.length} ${row.length === 1 ? 'picture' : 'pictures'}`].filter(Boolean).join(' · ') })),
-      el('ul', { class: 'og-strip' }, row.map((sample) => {
-        if (!tiles.has(sample.id)) tiles.set(sample.id, tile(sample));
-        return tiles.get(sample.id);
-      })))));
+    groups.replaceChildren(
+      ...sorted.map((row) =>
+        el(
+          'section',
+          { class: 'og-group' },
+          el(
+            'h4',
+            { 'aria-level': 3 },
+            el('span', { class: 'og-prompt', text: row[0].prompt || 'Empty prompt' }),
+            el('span', {
+              class: 'og-muted og-small',
+              text: [
+                several && `run ${runTime(row[0].run_id)}`,
+                row[0].kind === 'custom' && 'my own',
+                `${row.length} ${row.length === 1 ? 'picture' : 'pictures'}`,
+              ]
+                .filter(Boolean)
+                .join(' · '),
+            }),
+          ),
+          el(
+            'ul',
+            { class: 'og-strip' },
+            row.map((sample) => {
+              if (!tiles.has(sample.id)) tiles.set(sample.id, tile(sample));
+              return tiles.get(sample.id);
+            }),
+          ),
+        ),
+      ),
+    );
     show(empty, samples.size === 0);
     say(tally, samples.size ? `${format.count(samples.size)} shown` : '');
   }
 
   function tile(sample) {
-    return el('li', {}, el('button', {
-      type: 'button', class: 'og-tile', dataset: { id: sample.id }, 'aria-label': `Step ${sample.global_step}: ${sample.prompt}`, onclick: () => open(sample.id),
-    },
-    el('img', { src: url(`api/samples/${encodeURIComponent(sample.id)}/thumbnail?w=256`), loading: 'lazy', decoding: 'async', alt: '', width: 256, height: Math.round((256 * (sample.height || 1)) / (sample.width || 1)) }),
-    el('span', { text: `step ${format.count(sample.global_step)}` })));
+    return el(
+      'li',
+      {},
+      el(
+        'button',
+        {
+          type: 'button',
+          class: 'og-tile',
+          dataset: { id: sample.id },
+          'aria-label': `Step ${sample.global_step}: ${sample.prompt}`,
+          onclick: () => open(sample.id),
+        },
+        el('img', {
+          src: url(`api/samples/${encodeURIComponent(sample.id)}/thumbnail?w=256`),
+          loading: 'lazy',
+          decoding: 'async',
+          alt: '',
+          width: 256,
+          height: Math.round((256 * (sample.height || 1)) / (sample.width || 1)),
+        }),
+        el('span', { text: `step ${format.count(sample.global_step)}` }),
+      ),
+    );
   }
 
   /** In the order of the page: prompt by prompt, newest first. */
@@ -79,15 +146,38 @@ export function mount(place) {
     const facts = el('dl', { class: 'og-facts' });
     const title = el('p', { class: 'og-view-prompt' });
     const save = el('a', { class: 'og-button' }, icon('download'), el('span', { text: 'Download' }));
-    const again = button('Use these settings', { icon: 'copy', onclick: () => { dialog.close(); reuse(samples.get(at)); } });
-    const dialog = el('dialog', { class: 'og-viewer', 'aria-label': 'Sample' },
-      el('div', { class: 'og-view-stage' },
-        button('', { icon: 'left', title: 'Previous (arrow left)', kind: 'quiet og-view-move', onclick: () => move(-1) }), image,
-        button('', { icon: 'right', title: 'Next (arrow right)', kind: 'quiet og-view-move', onclick: () => move(1) })),
-      el('div', { class: 'og-view-side' },
-        el('div', { class: 'og-card-head' }, el('h2', { text: 'Sample' }), el('span', { class: 'og-grow' }),
-          button('', { icon: 'close', title: 'Close (Esc)', kind: 'quiet', onclick: () => dialog.close() })),
-        title, facts, el('div', { class: 'og-buttons' }, save, again)));
+    const again = button('Use these settings', {
+      icon: 'copy',
+      onclick: () => {
+        dialog.close();
+        reuse(samples.get(at));
+      },
+    });
+    const dialog = el(
+      'dialog',
+      { class: 'og-viewer', 'aria-label': 'Sample' },
+      el(
+        'div',
+        { class: 'og-view-stage' },
+        button('', { icon: 'left', title: 'Previous (arrow left)', kind: 'quiet og-view-move', onclick: () => move(-1) }),
+        image,
+        button('', { icon: 'right', title: 'Next (arrow right)', kind: 'quiet og-view-move', onclick: () => move(1) }),
+      ),
+      el(
+        'div',
+        { class: 'og-view-side' },
+        el(
+          'div',
+          { class: 'og-card-head' },
+          el('h2', { text: 'Sample' }),
+          el('span', { class: 'og-grow' }),
+          button('', { icon: 'close', title: 'Close (Esc)', kind: 'quiet', onclick: () => dialog.close() }),
+        ),
+        title,
+        facts,
+        el('div', { class: 'og-buttons' }, save, again),
+      ),
+    );
     let at = id;
     function showOne(which) {
       const sample = samples.get(which);
@@ -102,14 +192,24 @@ export function mount(place) {
       save.href = source;
       save.download = `step-${sample.global_step}-${sample.kind}-${sample.index ?? 0}.png`;
       say(title, sample.prompt || 'Empty prompt');
-      facts.replaceChildren(...[
-        ['Step', format.count(sample.global_step)], ['Epoch', `${sample.epoch}, step ${sample.epoch_step}`],
-        ['Negative', sample.negative_prompt], ['Size', `${sample.width} × ${sample.height}`], ['Seed', String(sample.seed)],
-        ['Steps', sample.diffusion_steps], ['Guidance', sample.cfg_scale], ['Sampler', sample.noise_scheduler],
-        ['Weights', sample.ema ? 'moving average' : null], ['Painted in', sample.seconds && `${sample.seconds.toFixed(1)} s`],
-        ['Made', format.time(sample.at ?? sample.created_at)], ['Run', sample.run_id],
-      ].filter(([, value]) => value !== undefined && value !== null && value !== '')
-        .map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: value }))));
+      facts.replaceChildren(
+        ...[
+          ['Step', format.count(sample.global_step)],
+          ['Epoch', `${sample.epoch}, step ${sample.epoch_step}`],
+          ['Negative', sample.negative_prompt],
+          ['Size', `${sample.width} × ${sample.height}`],
+          ['Seed', String(sample.seed)],
+          ['Steps', sample.diffusion_steps],
+          ['Guidance', sample.cfg_scale],
+          ['Sampler', sample.noise_scheduler],
+          ['Weights', sample.ema ? 'moving average' : null],
+          ['Painted in', sample.seconds && `${sample.seconds.toFixed(1)} s`],
+          ['Made', format.time(sample.at ?? sample.created_at)],
+          ['Run', sample.run_id],
+        ]
+          .filter(([, value]) => value !== undefined && value !== null && value !== '')
+          .map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: value }))),
+      );
     }
     function move(by) {
       const ids = order();
@@ -118,7 +218,10 @@ export function mount(place) {
     }
     dialog.addEventListener('keydown', (event) => {
       const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (by) { event.preventDefault(); move(by); }
+      if (by) {
+        event.preventDefault();
+        move(by);
+      }
     });
     showOne(id);
     openDialog(dialog, () => groups.querySelector(`[data-id="${CSS.escape(at)}"]`)?.focus());
@@ -130,27 +233,48 @@ export function mount(place) {
     const field = (name, label, node, wide) => {
       inputs[name] = node;
       node.id = `og-custom-${name}`;
-      return el('label', { class: `og-field${wide ? ' wide' : ''}`, for: node.id }, el('span', { class: 'og-label', text: label }), node);
+      return el(
+        'label',
+        { class: `og-field${wide ? ' wide' : ''}`, for: node.id },
+        el('span', { class: 'og-label', text: label }),
+        node,
+      );
     };
     const number = (value, min, max, step = 1) => el('input', { type: 'number', value, min, max, step, inputmode: 'decimal' });
     const go = button('Paint', { kind: 'primary', onclick: paint });
     const why = el('span', { class: 'og-muted og-small', role: 'status' });
-    const node = el('details', { class: 'og-card og-fold' },
+    const node = el(
+      'details',
+      { class: 'og-card og-fold' },
       el('summary', { text: 'Paint a picture of your own' }),
-      el('div', { class: 'og-custom' },
+      el(
+        'div',
+        { class: 'og-custom' },
         field('prompt', 'Prompt', el('textarea', { rows: 2 }), true),
         field('negative_prompt', 'Negative prompt', el('textarea', { rows: 1 }), true),
-        field('width', 'Width', number(512, 8, 8192, 8)), field('height', 'Height', number(512, 8, 8192, 8)),
-        field('diffusion_steps', 'Steps', number(20, 1, 1000)), field('cfg_scale', 'Guidance', number(7, 0, 50, 0.5)),
+        field('width', 'Width', number(512, 8, 8192, 8)),
+        field('height', 'Height', number(512, 8, 8192, 8)),
+        field('diffusion_steps', 'Steps', number(20, 1, 1000)),
+        field('cfg_scale', 'Guidance', number(7, 0, 50, 0.5)),
         field('seed', 'Seed', number(42, -1, 2 ** 32 - 1)),
         field('noise_scheduler', 'Sampler', el('select', {}, el('option', { value: 'DDIM', text: 'DDIM' }))),
-        el('label', { class: 'og-inline og-end' }, inputs.random_seed = el('input', { type: 'checkbox', id: 'og-custom-random_seed' }), el('span', { text: 'Random seed' }))),
-      el('div', { class: 'og-buttons' }, go, why));
+        el(
+          'label',
+          { class: 'og-inline og-end' },
+          (inputs.random_seed = el('input', { type: 'checkbox', id: 'og-custom-random_seed' })),
+          el('span', { text: 'Random seed' }),
+        ),
+      ),
+      el('div', { class: 'og-buttons' }, go, why),
+    );
 
     async function paint() {
-      const params = Object.fromEntries(Object.entries(inputs).map(([name, input]) => [
-        name, input.type === 'checkbox' ? input.checked : input.type === 'number' ? Number(input.value) : input.value,
-      ]));
+      const params = Object.fromEntries(
+        Object.entries(inputs).map(([name, input]) => [
+          name,
+          input.type === 'checkbox' ? input.checked : input.type === 'number' ? Number(input.value) : input.value,
+        ]),
+      );
       for (const input of Object.values(inputs)) input.removeAttribute('aria-invalid');
       go.disabled = true;
       try {
@@ -180,23 +304,38 @@ export function mount(place) {
     /** The values of the first sample prompt, or else those that suit the model: of the run that goes on, or of the settings. */
     async function begin() {
       const run = store.state?.is_training && store.state.run_id;
-      const [{ config }, usual] = await Promise.all([api('GET', run ? `api/runs/${encodeURIComponent(run)}` : 'api/config/current'), api('GET', 'api/samples/parameters')]);
+      const [{ config }, usual] = await Promise.all([
+        api('GET', run ? `api/runs/${encodeURIComponent(run)}` : 'api/config/current'),
+        api('GET', 'api/samples/parameters'),
+      ]);
       const [first] = config.samples || [];
       const values = first ? { ...usual, ...first, negative_prompt: '' } : usual;
       for (const name of BEGINS) if (!own.has(name)) inputs[name].value = values[name];
     }
-    const offline = (error) => { if (error.status !== 0) throw error; };
-    const again = () => { if (node.open) begin().catch(offline); };
+    const offline = (error) => {
+      if (error.status !== 0) throw error;
+    };
+    const again = () => {
+      if (node.open) begin().catch(offline);
+    };
     samplers().then(begin).catch(offline);
     node.addEventListener('toggle', again);
     on('config', again);
     let run = store.state?.run_id;
     on('training_state', () => {
-      if (run !== store.state?.run_id) { run = store.state?.run_id; again(); }
+      if (run !== store.state?.run_id) {
+        run = store.state?.run_id;
+        again();
+      }
     });
     on('training_state', allow);
     on('connection', allow);
-    on('sample_custom', () => { if (waiting) { waiting = ''; say(why, 'Painted.'); } });
+    on('sample_custom', () => {
+      if (waiting) {
+        waiting = '';
+        say(why, 'Painted.');
+      }
+    });
     on('event', ({ event }) => {
       if (event?.type !== 'command_answered' || !waiting || event.command_id !== waiting) return;
       waiting = '';
@@ -241,10 +380,16 @@ export function mount(place) {
     try {
       const answer = await api('GET', 'api/runs?limit=1000');
       const chosen = only.value;
-      only.replaceChildren(el('option', { value: '', text: 'All runs' }),
-        ...(answer.runs || answer).map((run) => el('option', { value: run.id, text: `${run.name || 'run'} · ${runTime(run.id)}` })));
+      only.replaceChildren(
+        el('option', { value: '', text: 'All runs' }),
+        ...(answer.runs || answer).map((run) =>
+          el('option', { value: run.id, text: `${run.name || 'run'} · ${runTime(run.id)}` }),
+        ),
+      );
       only.value = chosen;
-    } catch { /* the list of runs is only a filter */ }
+    } catch {
+      /* the list of runs is only a filter */
+    }
   }
   function arrived(message) {
     const sample = message.sample || message;
@@ -268,5 +413,8 @@ export function mount(place) {
 
 /** The time in the id of a run: 2026-11-23_16-06-45-3058 -> 2026-11-23 16:06. */
 function runTime(id) {
-  return id.slice(0, 16).replace('_', ' ').replace(/-(\d\d)$/, ':$1');
+  return id
+    .slice(0, 16)
+    .replace('_', ' ')
+    .replace(/-(\d\d)$/, ':$1');
 }

@@ -14,12 +14,38 @@ export function layers(settings, of) {
   const parts = el('ul', { class: 'og-layer-patterns' });
   const note = el('p', { class: 'og-note', hidden: true });
   const table = el('div', { class: 'og-layer-list', hidden: true, tabindex: 0, role: 'region', 'aria-label': 'Layers' });
-  const more = button('List the layers', { icon: 'down', kind: 'small', 'aria-expanded': 'false', onclick: () => { listed = !listed; put(); } });
+  const more = button('List the layers', {
+    icon: 'down',
+    kind: 'small',
+    'aria-expanded': 'false',
+    onclick: () => {
+      listed = !listed;
+      put();
+    },
+  });
   const head = el('div', { class: 'og-layer-head' }, count, bar, more);
-  const node = el('section', { class: 'og-figure og-layers', 'aria-label': 'Layers that the filter takes' }, head, parts, note, table);
+  const node = el(
+    'section',
+    { class: 'og-figure og-layers', 'aria-label': 'Layers that the filter takes' },
+    head,
+    parts,
+    note,
+    table,
+  );
   let listed = false;
   let found = null;
-  head.after(asking(settings, node, () => paths, (changes) => api('POST', 'api/config/layers', { changes, of }), (answer) => { found = answer; put(); }));
+  head.after(
+    asking(
+      settings,
+      node,
+      () => paths,
+      (changes) => api('POST', 'api/config/layers', { changes, of }),
+      (answer) => {
+        found = answer;
+        put();
+      },
+    ),
+  );
 
   function put() {
     const known = found?.known;
@@ -33,7 +59,12 @@ export function layers(settings, of) {
     }
     const all = found.taken === found.total;
     const part = settings.schema.properties[found.part]?.title || found.part;
-    say(count, all ? `All ${format.count(found.total)} layers of the ${named(part)}` : `${format.count(found.taken)} of ${format.count(found.total)} layers of the ${named(part)}`);
+    say(
+      count,
+      all
+        ? `All ${format.count(found.total)} layers of the ${named(part)}`
+        : `${format.count(found.taken)} of ${format.count(found.total)} layers of the ${named(part)}`,
+    );
     fill.style.width = `${found.total ? (100 * found.taken) / found.total : 0}%`;
     node.classList.toggle('none', found.taken === 0);
     const plain = found.patterns.length === 1 && found.patterns[0].pattern === '';
@@ -48,13 +79,34 @@ export function layers(settings, of) {
   }
 
   function pattern({ pattern: text, taken, late }) {
-    const why = taken ? `${format.count(taken)} ${taken === 1 ? 'layer' : 'layers'}` : late ? 'none: an earlier pattern takes them' : 'fits no layer';
-    return el('li', { class: taken ? '' : 'bad' }, el('code', { text: text || '(everything else)' }), el('span', { class: 'og-muted', text: why }));
+    const why = taken
+      ? `${format.count(taken)} ${taken === 1 ? 'layer' : 'layers'}`
+      : late
+        ? 'none: an earlier pattern takes them'
+        : 'fits no layer';
+    return el(
+      'li',
+      { class: taken ? '' : 'bad' },
+      el('code', { text: text || '(everything else)' }),
+      el('span', { class: 'og-muted', text: why }),
+    );
   }
 
   function list() {
-    const line = (kind) => el('li', { class: kind.taken ? '' : 'off' },
-      el('code', {}, ...parted(kind.name)), el('span', { text: kind.taken === kind.total ? format.count(kind.total) : kind.taken ? `${kind.taken} of ${kind.total}` : `0 of ${kind.total}` }));
+    const line = (kind) =>
+      el(
+        'li',
+        { class: kind.taken ? '' : 'off' },
+        el('code', {}, ...parted(kind.name)),
+        el('span', {
+          text:
+            kind.taken === kind.total
+              ? format.count(kind.total)
+              : kind.taken
+                ? `${kind.taken} of ${kind.total}`
+                : `0 of ${kind.total}`,
+        }),
+      );
     const taken = found.kinds.filter((kind) => kind.taken);
     const rest = found.kinds.filter((kind) => !kind.taken);
     const block = (title, kinds) => kinds.length && [el('h5', { text: title }), el('ul', {}, kinds.map(line))];

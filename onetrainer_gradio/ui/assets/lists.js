@@ -28,12 +28,35 @@ export function list(settings, field) {
   const errors = el('div', { class: 'og-errors', id: `${idOf(path)}-error` });
   const empty = el('p', { class: 'og-empty' });
   const back = button('Reset', { icon: 'reset', kind: 'small', onclick: () => settings.edit(path, settings.baseValue(path)) });
-  const filter = el('input', { type: 'search', placeholder: 'Filter', 'aria-label': `Filter: ${field.label}`, oninput: () => node.update() });
+  const filter = el('input', {
+    type: 'search',
+    placeholder: 'Filter',
+    'aria-label': `Filter: ${field.label}`,
+    oninput: () => node.update(),
+  });
   const items = () => settings.shownValue(path) || [];
-  const node = el('div', { class: 'og-list', dataset: { row: path } },
-    el('div', { class: 'og-card-head' }, el('div', { class: 'og-grow' }, el('h3', { text: field.label }), el('p', { class: 'og-help', text: field.help })), filter, back,
-      button(`Add ${one}`, { icon: 'add', kind: 'small', onclick: () => { open.add(items().length); change([...items(), settings.newElement(field)]); } })),
-    errors, empty, cards);
+  const node = el(
+    'div',
+    { class: 'og-list', dataset: { row: path } },
+    el(
+      'div',
+      { class: 'og-card-head' },
+      el('div', { class: 'og-grow' }, el('h3', { text: field.label }), el('p', { class: 'og-help', text: field.help })),
+      filter,
+      back,
+      button(`Add ${one}`, {
+        icon: 'add',
+        kind: 'small',
+        onclick: () => {
+          open.add(items().length);
+          change([...items(), settings.newElement(field)]);
+        },
+      }),
+    ),
+    errors,
+    empty,
+    cards,
+  );
   let open = new Set(items().length === 1 ? [0] : []);
   const unfolded = new Set(groups.slice(0, 1).map((group) => group.key));
   let pinned = '';
@@ -49,26 +72,45 @@ export function list(settings, field) {
   const move = (at, to) => {
     const order = items().map((_, index) => index);
     order.splice(to, 0, ...order.splice(at, 1));
-    arrange(order.map((old) => items()[old]), order);
+    arrange(
+      order.map((old) => items()[old]),
+      order,
+    );
   };
 
   function section(group, prefix) {
-    const rows = inner.filter((each) => each.group === group.key && each.path !== 'enabled').map((each) => ({ ...each, path: prefix + each.path }));
+    const rows = inner
+      .filter((each) => each.group === group.key && each.path !== 'enabled')
+      .map((each) => ({ ...each, path: prefix + each.path }));
     const body = el('div', { class: 'og-section-body' });
     const count = el('span', { class: 'og-muted og-small' });
-    const details = el('details', { class: 'og-section', open: groups.length === 1 || unfolded.has(group.key) },
-      el('summary', { hidden: groups.length === 1 }, el('span', { text: group.title }), count), body);
+    const details = el(
+      'details',
+      { class: 'og-section', open: groups.length === 1 || unfolded.has(group.key) },
+      el('summary', { hidden: groups.length === 1 }, el('span', { text: group.title }), count),
+      body,
+    );
     details.addEventListener('toggle', () => {
-      if (details.open) unfolded.add(group.key); else unfolded.delete(group.key);
+      if (details.open) unfolded.add(group.key);
+      else unfolded.delete(group.key);
       details.update();
     });
     details.update = () => {
       const applying = rows.filter((each) => settings.applies(each, prefix));
-      const wanted = applying.filter((each) => settings.levels.has(each.level) || settings.changed(each.path) || each.path === pinned || settings.errorsAt(each.path).length);
+      const wanted = applying.filter(
+        (each) =>
+          settings.levels.has(each.level) ||
+          settings.changed(each.path) ||
+          each.path === pinned ||
+          settings.errorsAt(each.path).length,
+      );
       show(details, wanted.length > 0);
       const changed = applying.filter((each) => settings.changed(each.path)).length;
       say(count, changed ? `${changed} changed` : '');
-      if (!details.open) { if (body.childElementCount) body.replaceChildren(); return applying.length - wanted.length; }
+      if (!details.open) {
+        if (body.childElementCount) body.replaceChildren();
+        return applying.length - wanted.length;
+      }
       if ([...body.children].map((child) => child.dataset.row).join() !== wanted.map((each) => each.path).join()) {
         const have = new Map([...body.children].map((child) => [child.dataset.row, child]));
         body.replaceChildren(...wanted.map((each) => have.get(each.path) || row(settings, each, prefix)));
@@ -84,11 +126,28 @@ export function list(settings, field) {
     const title = el('span', { class: 'og-card-title' });
     const body = el('div', { class: 'og-card-body' });
     const more = el('p', { class: 'og-muted og-small og-more' });
-    const use = 'enabled' in item && el('label', { class: 'og-inline' },
-      el('input', { type: 'checkbox', role: 'switch', class: 'og-switch', checked: item.enabled, id: idOf(`${prefix}enabled`), dataset: { path: `${prefix}enabled`, kind: 'boolean' } }),
-      el('span', { class: 'og-sr', text: `Use this ${one}` }));
+    const use =
+      'enabled' in item &&
+      el(
+        'label',
+        { class: 'og-inline' },
+        el('input', {
+          type: 'checkbox',
+          role: 'switch',
+          class: 'og-switch',
+          checked: item.enabled,
+          id: idOf(`${prefix}enabled`),
+          dataset: { path: `${prefix}enabled`, kind: 'boolean' },
+        }),
+        el('span', { class: 'og-sr', text: `Use this ${one}` }),
+      );
     const look = beside?.card(at);
-    const details = el('details', { class: 'og-item', open: open.has(at) }, el('summary', {}, look?.picture, el('span', { class: 'og-item-words' }, title, look?.line)), body);
+    const details = el(
+      'details',
+      { class: 'og-item', open: open.has(at) },
+      el('summary', {}, look?.picture, el('span', { class: 'og-item-words' }, title, look?.line)),
+      body,
+    );
     let sections = [];
     const fill = () => {
       if (!sections.length) {
@@ -99,22 +158,70 @@ export function list(settings, field) {
       const hidden = sections.reduce((sum, each) => sum + each.update(), 0);
       say(more, hidden ? `${hidden} more settings under Advanced and Expert.` : '');
     };
-    const clear = () => { sections = []; body.replaceChildren(); };
+    const clear = () => {
+      sections = [];
+      body.replaceChildren();
+    };
     // known at once: an update may come before the event that the card was folded out
-    details.firstChild.addEventListener('click', () => { if (details.open) open.delete(at); else open.add(at); });
-    details.addEventListener('toggle', () => { if (details.open) { open.add(at); fill(); } else { open.delete(at); clear(); } });
+    details.firstChild.addEventListener('click', () => {
+      if (details.open) open.delete(at);
+      else open.add(at);
+    });
+    details.addEventListener('toggle', () => {
+      if (details.open) {
+        open.add(at);
+        fill();
+      } else {
+        open.delete(at);
+        clear();
+      }
+    });
     const up = button('', { icon: 'up', title: `Move this ${one} up`, kind: 'quiet small', onclick: () => move(at, at - 1) });
-    const down = button('', { icon: 'down', title: `Move this ${one} down`, kind: 'quiet small', onclick: () => move(at, at + 1) });
-    const wrap = el('div', { class: 'og-item-wrap' }, details, el('div', { class: 'og-item-tools' }, use, up, down,
-      button('', { icon: 'copy', title: `Duplicate this ${one}`, kind: 'quiet small', onclick: () => {
-        const order = items().map((_, index) => index);
-        order.splice(at + 1, 0, -1);
-        arrange(order.map((old) => (old < 0 ? copyOf(items()[at], field.schema.items) : items()[old])), order);
-      } }),
-      button('', { icon: 'trash', title: `Remove this ${one}`, kind: 'quiet small', onclick: () => {
-        const order = items().map((_, index) => index).filter((old) => old !== at);
-        arrange(order.map((old) => items()[old]), order);
-      } })));
+    const down = button('', {
+      icon: 'down',
+      title: `Move this ${one} down`,
+      kind: 'quiet small',
+      onclick: () => move(at, at + 1),
+    });
+    const wrap = el(
+      'div',
+      { class: 'og-item-wrap' },
+      details,
+      el(
+        'div',
+        { class: 'og-item-tools' },
+        use,
+        up,
+        down,
+        button('', {
+          icon: 'copy',
+          title: `Duplicate this ${one}`,
+          kind: 'quiet small',
+          onclick: () => {
+            const order = items().map((_, index) => index);
+            order.splice(at + 1, 0, -1);
+            arrange(
+              order.map((old) => (old < 0 ? copyOf(items()[at], field.schema.items) : items()[old])),
+              order,
+            );
+          },
+        }),
+        button('', {
+          icon: 'trash',
+          title: `Remove this ${one}`,
+          kind: 'quiet small',
+          onclick: () => {
+            const order = items()
+              .map((_, index) => index)
+              .filter((old) => old !== at);
+            arrange(
+              order.map((old) => items()[old]),
+              order,
+            );
+          },
+        }),
+      ),
+    );
     wrap.update = () => {
       const now = items()[at];
       if (!now) return;
@@ -124,9 +231,16 @@ export function list(settings, field) {
       if (box) box.checked = now.enabled;
       up.disabled = at === 0;
       down.disabled = at === items().length - 1;
-      wrap.classList.toggle('bad', settings.findings.some((finding) => finding.severity === 'error' && finding.path.startsWith(prefix)));
+      wrap.classList.toggle(
+        'bad',
+        settings.findings.some((finding) => finding.severity === 'error' && finding.path.startsWith(prefix)),
+      );
       const words = filter.value.trim().toLowerCase();
-      show(wrap, (!beside || beside.passes(now)) && (!words || JSON.stringify([now.name, now.path, now.prompt, now.placeholder, now.type]).toLowerCase().includes(words)));
+      show(
+        wrap,
+        (!beside || beside.passes(now)) &&
+          (!words || JSON.stringify([now.name, now.path, now.prompt, now.placeholder, now.type]).toLowerCase().includes(words)),
+      );
       if (details.open !== open.has(at)) details.open = open.has(at);
       if (details.open) fill();
       look?.update();
@@ -164,7 +278,10 @@ export function list(settings, field) {
     const details = cards.children[at].querySelector('details');
     details.open = true;
     node.update();
-    if (group) for (const each of cards.children[at].querySelectorAll('.og-section')) if (each.querySelector('summary span').textContent === groups.find((other) => other.key === group).title) each.open = true;
+    if (group)
+      for (const each of cards.children[at].querySelectorAll('.og-section'))
+        if (each.querySelector('summary span').textContent === groups.find((other) => other.key === group).title)
+          each.open = true;
     node.update();
     return node.querySelector(`[data-row="${CSS.escape(wanted)}"]`) || cards.children[at];
   };
@@ -184,16 +301,60 @@ export function list(settings, field) {
 export function pairs(settings, field) {
   const { path } = field;
   const lines = el('div', { class: 'og-pairs-lines' });
-  const node = el('div', { class: 'og-pairs', role: 'group', 'aria-label': field.label }, lines,
-    button('Add', { icon: 'add', kind: 'small', onclick: () => { lines.append(line({ key: '', value: '' })); lines.lastElementChild.querySelector('input').focus(); } }));
-  const present = () => [...lines.children].map((each) => { const [key, value] = each.querySelectorAll('input'); return { key: key.value.trim(), value: value.value }; }).filter((pair) => pair.key);
+  const node = el(
+    'div',
+    { class: 'og-pairs', role: 'group', 'aria-label': field.label },
+    lines,
+    button('Add', {
+      icon: 'add',
+      kind: 'small',
+      onclick: () => {
+        lines.append(line({ key: '', value: '' }));
+        lines.lastElementChild.querySelector('input').focus();
+      },
+    }),
+  );
+  const present = () =>
+    [...lines.children]
+      .map((each) => {
+        const [key, value] = each.querySelectorAll('input');
+        return { key: key.value.trim(), value: value.value };
+      })
+      .filter((pair) => pair.key);
   const send = () => settings.edit(path, present());
 
   function line(pair) {
-    const made = el('div', { class: 'og-pair' },
-      el('input', { type: 'text', class: 'og-text', value: textOf(pair.key), placeholder: 'name', 'aria-label': 'Name', spellcheck: 'false', onchange: send }),
-      el('input', { type: 'text', class: 'og-text', value: textOf(pair.value), placeholder: 'value', 'aria-label': 'Value', spellcheck: 'false', onchange: send }),
-      button('', { icon: 'trash', title: 'Remove this line', kind: 'quiet small', onclick: () => { made.remove(); send(); } }));
+    const made = el(
+      'div',
+      { class: 'og-pair' },
+      el('input', {
+        type: 'text',
+        class: 'og-text',
+        value: textOf(pair.key),
+        placeholder: 'name',
+        'aria-label': 'Name',
+        spellcheck: 'false',
+        onchange: send,
+      }),
+      el('input', {
+        type: 'text',
+        class: 'og-text',
+        value: textOf(pair.value),
+        placeholder: 'value',
+        'aria-label': 'Value',
+        spellcheck: 'false',
+        onchange: send,
+      }),
+      button('', {
+        icon: 'trash',
+        title: 'Remove this line',
+        kind: 'quiet small',
+        onclick: () => {
+          made.remove();
+          send();
+        },
+      }),
+    );
     return made;
   }
   return {
@@ -212,8 +373,14 @@ export function json(settings, field) {
   const { path } = field;
   const nullable = [field.schema.type].flat().includes('null');
   const input = el('textarea', {
-    rows: 3, class: 'og-json', id: idOf(path), spellcheck: 'false', autocomplete: 'off', placeholder: nullable ? 'empty: default' : undefined,
-    dataset: { path, kind: 'json', ...(nullable ? { nullable: 'yes' } : {}) }, 'aria-describedby': `${idOf(path)}-help ${idOf(path)}-error`,
+    rows: 3,
+    class: 'og-json',
+    id: idOf(path),
+    spellcheck: 'false',
+    autocomplete: 'off',
+    placeholder: nullable ? 'empty: default' : undefined,
+    dataset: { path, kind: 'json', ...(nullable ? { nullable: 'yes' } : {}) },
+    'aria-describedby': `${idOf(path)}-help ${idOf(path)}-error`,
   });
   return {
     node: input,
@@ -249,8 +416,21 @@ export function map(settings, field) {
     const onchange = ({ target }) => send(key, of, target.value);
     const boolean = [of.type].flat().includes('boolean');
     const input = boolean
-      ? el('select', { onchange }, el('option', { value: '', text: `usual (${normal})` }), el('option', { value: 'true', text: 'on' }), el('option', { value: 'false', text: 'off' }))
-      : el('input', { type: 'text', class: 'og-number', placeholder: `usual: ${normal}`, spellcheck: 'false', autocomplete: 'off', onchange });
+      ? el(
+          'select',
+          { onchange },
+          el('option', { value: '', text: `usual (${normal})` }),
+          el('option', { value: 'true', text: 'on' }),
+          el('option', { value: 'false', text: 'off' }),
+        )
+      : el('input', {
+          type: 'text',
+          class: 'og-number',
+          placeholder: `usual: ${normal}`,
+          spellcheck: 'false',
+          autocomplete: 'off',
+          onchange,
+        });
     input.value = textOf(held);
     return el('label', { class: 'og-field', title: of.description }, el('span', { class: 'og-label', text: of.title }), input);
   }

@@ -35,7 +35,9 @@ class ApiError extends Error {
 
 // Undo takes back what this browser changed, also after a reload or in another tab.
 const CLIENT = 'og-client';
-const client = localStorage.getItem(CLIENT) || Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+const client =
+  localStorage.getItem(CLIENT) ||
+  Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 localStorage.setItem(CLIENT, client);
 
 /** A call to the REST interface; the parsed answer, or an ApiError (status 0 when nobody answered). */
@@ -61,7 +63,15 @@ export async function api(method, path, body, { raw = false } = {}) {
 }
 
 const listeners = new Map();
-export const store = { state: null, engine: null, view: null, snapshot: null, connection: 'connecting', since: 0, via: 'websocket' };
+export const store = {
+  state: null,
+  engine: null,
+  view: null,
+  snapshot: null,
+  connection: 'connecting',
+  since: 0,
+  via: 'websocket',
+};
 
 /** The run that curve, console and problems show: the present one, or one that was chosen from the list. */
 export const viewed = () => store.view || store.state?.run_id || null;
@@ -181,7 +191,13 @@ function startPolling() {
       connection('lost');
       fresh = true;
       // a server that is gone is no proxy that blocks: the socket is tried again at its own pace
-      if (error.status === 0) { stopPolling(); neverOpened = 0; retry = RETRY_FIRST_MS; open(); return; }
+      if (error.status === 0) {
+        stopPolling();
+        neverOpened = 0;
+        retry = RETRY_FIRST_MS;
+        open();
+        return;
+      }
     }
     timer2 = setTimeout(look, POLL_MS);
   };
@@ -190,7 +206,10 @@ function startPolling() {
 }
 
 function stopPolling() {
-  if (polling) { polling = 0; stopPolling.cancel?.(); }
+  if (polling) {
+    polling = 0;
+    stopPolling.cancel?.();
+  }
   store.via = 'websocket';
 }
 

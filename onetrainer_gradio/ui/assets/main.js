@@ -34,8 +34,11 @@ const strip = () => document.querySelector('#og-tabs > .tab-wrapper');
 
 /** Open a tab by its name, as a link on the page or the address does. Where the window is narrow, Gradio puts tabs into a menu. */
 function openTab(name) {
-  const menu = [...strip()?.querySelectorAll('.overflow-dropdown button') || []];
-  (strip()?.querySelector(`[role=tab][data-tab-id=${name}]`) || menu.find((node) => node.textContent.trim().toLowerCase() === name))?.click();
+  const menu = [...(strip()?.querySelectorAll('.overflow-dropdown button') || [])];
+  (
+    strip()?.querySelector(`[role=tab][data-tab-id=${name}]`) ||
+    menu.find((node) => node.textContent.trim().toLowerCase() === name)
+  )?.click();
 }
 
 // ---- the address names the open tab: a reload, a link, Back and Forward come to it
@@ -86,11 +89,17 @@ look(document.documentElement);
 // not by scroll events: the page is scrolled as well when a long tab makes way for a short one
 const leave = () => places.set(current, scrollY);
 document.addEventListener('click', leave, true);
-window.addEventListener('popstate', () => { leave(); openTab(tabOf(location.hash)); });
+window.addEventListener('popstate', () => {
+  leave();
+  openTab(tabOf(location.hash));
+});
 
 document.addEventListener('click', (event) => {
   const link = event.target.closest?.('[data-og-tab]');
-  if (link) { event.preventDefault(); openTab(link.dataset.ogTab); }
+  if (link) {
+    event.preventDefault();
+    openTab(link.dataset.ogTab);
+  }
   const setting = event.target.closest?.('[data-og-setting]');
   if (setting) {
     event.preventDefault();
@@ -110,18 +119,29 @@ const SAVED_WITHIN_MS = 3000;
 
 const NOT_TYPED = ['checkbox', 'radio', 'range', 'button', 'submit', 'file'];
 // a field of a dialog that was just closed may still have the focus
-const typing = (node) => Boolean(node?.checkVisibility?.()) && (node.isContentEditable || ['TEXTAREA', 'SELECT'].includes(node.tagName)
-  || (node.tagName === 'INPUT' && !NOT_TYPED.includes(node.type)));
+const typing = (node) =>
+  Boolean(node?.checkVisibility?.()) &&
+  (node.isContentEditable ||
+    ['TEXTAREA', 'SELECT'].includes(node.tagName) ||
+    (node.tagName === 'INPUT' && !NOT_TYPED.includes(node.type)));
 
 // A field that was typed in since it got the focus, or since it was saved, has an undo of the browser's own.
 let fresh = null;
-document.addEventListener('focusin', ({ target }) => { fresh = typing(target) ? { node: target, value: target.value } : null; });
-document.addEventListener('change', ({ target }) => { if (fresh?.node === target) fresh.value = target.value; });
-const edited = () => typing(document.activeElement) && !(fresh?.node === document.activeElement && fresh.value === document.activeElement.value);
+document.addEventListener('focusin', ({ target }) => {
+  fresh = typing(target) ? { node: target, value: target.value } : null;
+});
+document.addEventListener('change', ({ target }) => {
+  if (fresh?.node === target) fresh.value = target.value;
+});
+const edited = () =>
+  typing(document.activeElement) && !(fresh?.node === document.activeElement && fresh.value === document.activeElement.value);
 
 const tool = (name) => document.querySelector(`.og-toolbar [data-tool=${name}]`);
 const soon = async (test, ms) => {
-  for (const until = Date.now() + ms; !test() && Date.now() < until;) await new Promise((resolve) => { setTimeout(resolve, 50); });
+  for (const until = Date.now() + ms; !test() && Date.now() < until; )
+    await new Promise((resolve) => {
+      setTimeout(resolve, 50);
+    });
   return test();
 };
 
@@ -150,7 +170,10 @@ async function start() {
 async function search() {
   if (current !== 'configuration') openTab('configuration');
   const node = () => document.getElementById('og-search');
-  if (await soon(() => node()?.checkVisibility(), SAVED_WITHIN_MS)) { node().focus(); node().select(); }
+  if (await soon(() => node()?.checkVisibility(), SAVED_WITHIN_MS)) {
+    node().focus();
+    node().select();
+  }
 }
 
 async function sheet() {
@@ -159,7 +182,13 @@ async function sheet() {
 }
 document.addEventListener('og-sheet', sheet);
 
-const undo = (name) => () => { if (current === 'configuration' && !edited()) { tool(name)?.click(); return true; } return false; };
+const undo = (name) => () => {
+  if (current === 'configuration' && !edited()) {
+    tool(name)?.click();
+    return true;
+  }
+  return false;
+};
 const UNDO = undo('undo');
 const REDO = undo('redo');
 
@@ -175,7 +204,10 @@ document.addEventListener('keydown', (event) => {
   if (!does || (ctrl && event.shiftKey && does !== REDO)) return;
   // in a field of another form it would be taken for that form's own button
   if (does === start && typing(document.activeElement) && !document.activeElement.closest('[data-og=form]')) return;
-  if (event.repeat && does !== UNDO && does !== REDO) { event.preventDefault(); return; }
+  if (event.repeat && does !== UNDO && does !== REDO) {
+    event.preventDefault();
+    return;
+  }
   if (does() !== false) event.preventDefault();
 });
 

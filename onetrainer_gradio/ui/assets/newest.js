@@ -8,9 +8,19 @@ const MOST = 12;
 export function mount(place) {
   const list = el('ul', { class: 'og-newest' });
   const count = el('span', { class: 'og-muted og-small' });
-  const card = el('section', { class: 'og-card', 'aria-label': 'Newest samples', hidden: true },
-    el('div', { class: 'og-card-head' }, el('h2', { text: 'Newest samples' }), count, el('span', { class: 'og-grow' }),
-      el('a', { class: 'og-small', href: '#samples', dataset: { ogTab: 'samples' }, text: 'All samples' })), list);
+  const card = el(
+    'section',
+    { class: 'og-card', 'aria-label': 'Newest samples', hidden: true },
+    el(
+      'div',
+      { class: 'og-card-head' },
+      el('h2', { text: 'Newest samples' }),
+      count,
+      el('span', { class: 'og-grow' }),
+      el('a', { class: 'og-small', href: '#samples', dataset: { ogTab: 'samples' }, text: 'All samples' }),
+    ),
+    list,
+  );
   place.append(card);
 
   let runId = null;
@@ -18,15 +28,34 @@ export function mount(place) {
 
   function tile(sample) {
     const what = `Step ${format.count(sample.global_step)}: ${sample.prompt || 'Empty prompt'}`;
-    return el('li', {}, el('button', {
-      type: 'button', class: 'og-new', dataset: { ogTab: 'samples' }, title: what, 'aria-label': what, onclick: () => {
-        // the gallery may not be there yet: it looks here when it comes
-        sessionStorage.setItem('og-sample', sample.id);
-        document.dispatchEvent(new CustomEvent('og-sample'));
-      },
-    },
-    el('img', { src: url(`api/samples/${encodeURIComponent(sample.id)}/thumbnail?w=256`), loading: 'lazy', decoding: 'async', alt: '', width: 256, height: Math.round((256 * (sample.height || 1)) / (sample.width || 1)) }),
-    el('span', { text: `step ${format.count(sample.global_step)}` })));
+    return el(
+      'li',
+      {},
+      el(
+        'button',
+        {
+          type: 'button',
+          class: 'og-new',
+          dataset: { ogTab: 'samples' },
+          title: what,
+          'aria-label': what,
+          onclick: () => {
+            // the gallery may not be there yet: it looks here when it comes
+            sessionStorage.setItem('og-sample', sample.id);
+            document.dispatchEvent(new CustomEvent('og-sample'));
+          },
+        },
+        el('img', {
+          src: url(`api/samples/${encodeURIComponent(sample.id)}/thumbnail?w=256`),
+          loading: 'lazy',
+          decoding: 'async',
+          alt: '',
+          width: 256,
+          height: Math.round((256 * (sample.height || 1)) / (sample.width || 1)),
+        }),
+        el('span', { text: `step ${format.count(sample.global_step)}` }),
+      ),
+    );
   }
 
   function draw(total) {
@@ -40,7 +69,10 @@ export function mount(place) {
     const id = viewed();
     runId = id;
     samples = [];
-    if (!id) { draw(0); return; }
+    if (!id) {
+      draw(0);
+      return;
+    }
     try {
       const answer = await api('GET', `api/samples/list?${new URLSearchParams({ run_id: id, limit: MOST })}`);
       if (runId !== id) return;
@@ -62,7 +94,9 @@ export function mount(place) {
   on('sample_default', arrived);
   on('sample_custom', arrived);
   on('connected', load);
-  on('training_state', () => { if (viewed() !== runId) load(); });
+  on('training_state', () => {
+    if (viewed() !== runId) load();
+  });
   on('view', load);
   load();
 }

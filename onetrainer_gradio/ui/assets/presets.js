@@ -13,35 +13,98 @@ export function openPresets(settings, items, { load, again }) {
   const search = el('input', { type: 'search', placeholder: 'Search', 'aria-label': 'Search presets', oninput: draw });
   const methods = [...new Set(items.map((item) => item.summary?.training_method).filter(Boolean))];
   const words = settings.byPath.get('training_method').schema['x-enum-labels'] || {};
-  const method = el('select', { 'aria-label': 'Method', onchange: draw }, el('option', { value: '', text: 'Any method' }), methods.map((each) => el('option', { value: each, text: words[each] || each })));
-  const memory = el('select', { 'aria-label': 'Graphics memory', onchange: draw }, el('option', { value: '', text: 'Any memory' }), MEMORIES.map((each) => el('option', { value: each, text: `up to ${each} GB` })));
-  const hide = el('input', { type: 'checkbox', checked: hiding(), onchange: () => { setHiding(hide.checked); draw(); for (const listener of settings.listeners) listener('choices'); } });
-  const hider = el('label', { class: 'og-inline og-small og-hide-unavailable', title: 'Also hides such choices in the settings, for example optimizers' }, hide, el('span', { text: 'Hide what can’t be trained here' }));
+  const method = el(
+    'select',
+    { 'aria-label': 'Method', onchange: draw },
+    el('option', { value: '', text: 'Any method' }),
+    methods.map((each) => el('option', { value: each, text: words[each] || each })),
+  );
+  const memory = el(
+    'select',
+    { 'aria-label': 'Graphics memory', onchange: draw },
+    el('option', { value: '', text: 'Any memory' }),
+    MEMORIES.map((each) => el('option', { value: each, text: `up to ${each} GB` })),
+  );
+  const hide = el('input', {
+    type: 'checkbox',
+    checked: hiding(),
+    onchange: () => {
+      setHiding(hide.checked);
+      draw();
+      for (const listener of settings.listeners) listener('choices');
+    },
+  });
+  const hider = el(
+    'label',
+    { class: 'og-inline og-small og-hide-unavailable', title: 'Also hides such choices in the settings, for example optimizers' },
+    hide,
+    el('span', { text: 'Hide what can’t be trained here' }),
+  );
   let unavailable = new Map();
   const why = (item) => unavailable.get(`${item.kind}:${item.name}`);
   const list = el('div', { class: 'og-preset-list' });
   const detail = el('div', { class: 'og-preset-detail' });
-  const openButton = button('Open', { kind: 'primary', disabled: true, onclick: () => { dialog.close(); load(chosen); } });
+  const openButton = button('Open', {
+    kind: 'primary',
+    disabled: true,
+    onclick: () => {
+      dialog.close();
+      load(chosen);
+    },
+  });
   const warning = el('span', { class: 'og-muted og-small og-grow' });
-  const dialog = el('dialog', { class: 'og-dialog og-presets', 'aria-label': 'Presets and saved configurations' },
-    el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: 'Presets and saved configurations' }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
+  const dialog = el(
+    'dialog',
+    { class: 'og-dialog og-presets', 'aria-label': 'Presets and saved configurations' },
+    el(
+      'div',
+      { class: 'og-dialog-head' },
+      el('h2', { class: 'og-grow', text: 'Presets and saved configurations' }),
+      button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() }),
+    ),
     el('div', { class: 'og-preset-filter' }, search, method, memory, hider),
     el('div', { class: 'og-preset-body' }, list, detail),
-    el('div', { class: 'og-dialog-buttons og-preset-foot' }, button('Add a folder …', { icon: 'add', title: 'Offer the presets of another folder, as that of a OneTrainer checkout', onclick: addLibrary }), warning, button('Cancel', { onclick: () => dialog.close() }), openButton));
+    el(
+      'div',
+      { class: 'og-dialog-buttons og-preset-foot' },
+      button('Add a folder …', {
+        icon: 'add',
+        title: 'Offer the presets of another folder, as that of a OneTrainer checkout',
+        onclick: addLibrary,
+      }),
+      warning,
+      button('Cancel', { onclick: () => dialog.close() }),
+      openButton,
+    ),
+  );
   let chosen = null;
-  const textOf = (item) => [item.name, item.summary?.model, item.summary?.training_method, item.summary?.note].join(' ').toLowerCase();
+  const textOf = (item) =>
+    [item.name, item.summary?.model, item.summary?.training_method, item.summary?.note].join(' ').toLowerCase();
   const family = (item) => (item.kind === 'saved' ? 'Saved' : item.summary?.family || 'To begin with');
 
   function draw() {
     const asked = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-    const found = items.filter((item) => asked.every((word) => textOf(item).includes(word))
-      && (!hide.checked || !why(item) || item === chosen)
-      && (!method.value || item.summary?.training_method === method.value)
-      && (!memory.value || !item.summary?.memory_gb || item.summary.memory_gb <= Number(memory.value)));
+    const found = items.filter(
+      (item) =>
+        asked.every((word) => textOf(item).includes(word)) &&
+        (!hide.checked || !why(item) || item === chosen) &&
+        (!method.value || item.summary?.training_method === method.value) &&
+        (!memory.value || !item.summary?.memory_gb || item.summary.memory_gb <= Number(memory.value)),
+    );
     const families = [...new Set(['Saved', ...found.map(family)])].filter((each) => found.some((item) => family(item) === each));
-    list.replaceChildren(...families.flatMap((each) => [heading(each), ...found.filter((item) => family(item) === each).map(entry)]));
+    list.replaceChildren(
+      ...families.flatMap((each) => [heading(each), ...found.filter((item) => family(item) === each).map(entry)]),
+    );
     for (const { title, folder, present, presets } of libraries) {
-      if (!asked.length && !families.includes(title)) list.append(heading(title), el('p', { class: 'og-muted og-small og-library-none', title: folder, text: !present ? 'The folder is not there at present.' : presets ? 'None that fits.' : 'No presets in this folder.' }));
+      if (!asked.length && !families.includes(title))
+        list.append(
+          heading(title),
+          el('p', {
+            class: 'og-muted og-small og-library-none',
+            title: folder,
+            text: !present ? 'The folder is not there at present.' : presets ? 'None that fits.' : 'No presets in this folder.',
+          }),
+        );
     }
     if (!found.length) list.append(el('p', { class: 'og-empty', text: 'Nothing found.' }));
   }
@@ -50,8 +113,20 @@ export function openPresets(settings, items, { load, again }) {
   function heading(title) {
     const library = libraries.find((each) => each.title === title);
     if (!library) return el('h4', { text: title });
-    return el('div', { class: 'og-library-head' }, el('h4', { text: title, title: library.folder }), el('span', { class: 'og-count og-muted', text: 'read-only' }),
-      library.kept ? button('', { icon: 'close', title: `Take ${title} off this list`, kind: 'quiet small', onclick: () => removeLibrary(library) }) : null);
+    return el(
+      'div',
+      { class: 'og-library-head' },
+      el('h4', { text: title, title: library.folder }),
+      el('span', { class: 'og-count og-muted', text: 'read-only' }),
+      library.kept
+        ? button('', {
+            icon: 'close',
+            title: `Take ${title} off this list`,
+            kind: 'quiet small',
+            onclick: () => removeLibrary(library),
+          })
+        : null,
+    );
   }
 
   let libraries = [];
@@ -69,11 +144,14 @@ export function openPresets(settings, items, { load, again }) {
       await readLibraries(answer);
       list.querySelector('.og-library-head:last-of-type')?.scrollIntoView({ block: 'start' });
       const added = libraries.find((each) => each.folder === folder) || libraries.at(-1);
-      toast(added.presets ? `${added.presets} presets of ${added.title} are in the list.` : `There are no presets in ${folder}.`, added.presets ? '' : 'bad');
+      toast(
+        added.presets ? `${added.presets} presets of ${added.title} are in the list.` : `There are no presets in ${folder}.`,
+        added.presets ? '' : 'bad',
+      );
     });
   }
   async function removeLibrary({ title, folder }) {
-    if (!await confirmed(`Take “${title}” off the list?`, `The presets in ${folder} stay where they are.`, 'Take off')) return;
+    if (!(await confirmed(`Take “${title}” off the list?`, `The presets in ${folder} stay where they are.`, 'Take off'))) return;
     await attempt(async () => {
       const answer = await api('DELETE', `api/config/libraries/${encodeURIComponent(title)}`);
       items = await again();
@@ -95,10 +173,20 @@ export function openPresets(settings, items, { load, again }) {
       items = await again();
       draw();
       const now = items.find((each) => each.kind === 'saved' && each.name === name);
-      if (now) { choose(now); list.querySelector('[aria-pressed=true]')?.scrollIntoView({ block: 'nearest' }); }
+      if (now) {
+        choose(now);
+        list.querySelector('[aria-pressed=true]')?.scrollIntoView({ block: 'nearest' });
+      }
     };
     const remove = async () => {
-      if (!await confirmed(`Delete “${item.name}”?`, 'The saved configuration is removed; the settings in the form stay.', 'Delete')) return;
+      if (
+        !(await confirmed(
+          `Delete “${item.name}”?`,
+          'The saved configuration is removed; the settings in the form stay.',
+          'Delete',
+        ))
+      )
+        return;
       await attempt(async () => {
         await api('DELETE', `api/config/${encodeURIComponent(item.name)}`);
         items = await again();
@@ -109,45 +197,96 @@ export function openPresets(settings, items, { load, again }) {
       });
     };
     const saved = item.kind === 'saved';
-    return el('div', { class: 'og-preset-tools' },
+    return el(
+      'div',
+      { class: 'og-preset-tools' },
       saved && button('Rename', { kind: 'small', onclick: () => rename(item.name).then(after) }),
       button(saved ? 'Duplicate' : 'Save a copy', { icon: 'copy', kind: 'small', onclick: () => duplicate(item).then(after) }),
       button('Export', { icon: 'download', kind: 'small', onclick: () => exportDialog(item) }),
-      saved && button('Delete', { icon: 'trash', kind: 'small', onclick: remove }));
+      saved && button('Delete', { icon: 'trash', kind: 'small', onclick: remove }),
+    );
   }
 
   function entry(item) {
-    const short = item.kind !== 'saved' && item.summary?.family ? item.name.slice(item.summary.family.length + 1).replace(/^#/, '') : item.name;
-    return el('button', { type: 'button', class: 'og-preset', 'aria-pressed': String(chosen?.name === item.name && chosen.kind === item.kind), dataset: { preset: item.name }, title: item.name, onclick: () => choose(item), ondblclick: () => openButton.click() },
-      el('span', { class: why(item) ? 'og-muted' : '', text: short }), why(item) ? el('span', { class: 'og-count og-muted', title: why(item), text: 'not trainable here' }) : null, item.name === settings.document.name ? el('span', { class: 'og-count accent', text: 'open' }) : null);
+    const short =
+      item.kind !== 'saved' && item.summary?.family
+        ? item.name.slice(item.summary.family.length + 1).replace(/^#/, '')
+        : item.name;
+    return el(
+      'button',
+      {
+        type: 'button',
+        class: 'og-preset',
+        'aria-pressed': String(chosen?.name === item.name && chosen.kind === item.kind),
+        dataset: { preset: item.name },
+        title: item.name,
+        onclick: () => choose(item),
+        ondblclick: () => openButton.click(),
+      },
+      el('span', { class: why(item) ? 'og-muted' : '', text: short }),
+      why(item) ? el('span', { class: 'og-count og-muted', title: why(item), text: 'not trainable here' }) : null,
+      item.name === settings.document.name ? el('span', { class: 'og-count accent', text: 'open' }) : null,
+    );
   }
 
   async function choose(item) {
     chosen = item;
-    for (const each of list.querySelectorAll('.og-preset')) each.setAttribute('aria-pressed', String(each.dataset.preset === item.name));
+    for (const each of list.querySelectorAll('.og-preset'))
+      each.setAttribute('aria-pressed', String(each.dataset.preset === item.name));
     openButton.disabled = false;
     const about = item.summary || {};
-    const facts = [about.model || about.model_type, words[about.training_method] || about.training_method, about.memory_gb && `${about.memory_gb} GB graphics memory`].filter(Boolean);
+    const facts = [
+      about.model || about.model_type,
+      words[about.training_method] || about.training_method,
+      about.memory_gb && `${about.memory_gb} GB graphics memory`,
+    ].filter(Boolean);
     const differs = el('div', { class: 'og-differs' }, el('p', { class: 'og-muted og-small', text: 'Comparing …' }));
-    detail.replaceChildren(...[el('h3', { text: item.name }), el('p', { class: 'og-muted', text: [...facts, item.kind === 'library' && 'read-only'].filter(Boolean).join(' · ') }),
-      why(item) && el('p', { class: 'warn', text: `No engine of this panel can train this: ${why(item)}` }), about.note && el('p', { text: about.note }), about.source && el('p', { class: 'og-muted og-small', text: about.source }), tools(item), differs].filter(Boolean));
+    detail.replaceChildren(
+      ...[
+        el('h3', { text: item.name }),
+        el('p', { class: 'og-muted', text: [...facts, item.kind === 'library' && 'read-only'].filter(Boolean).join(' · ') }),
+        why(item) && el('p', { class: 'warn', text: `No engine of this panel can train this: ${why(item)}` }),
+        about.note && el('p', { text: about.note }),
+        about.source && el('p', { class: 'og-muted og-small', text: about.source }),
+        tools(item),
+        differs,
+      ].filter(Boolean),
+    );
     try {
       const { differences } = await api('GET', `api/config/diff?${new URLSearchParams({ right: `${item.kind}:${item.name}` })}`);
       const count_ = `${differences.length} ${differences.length === 1 ? 'setting differs' : 'settings differ'} from those in the form`;
-      if (chosen === item) differs.replaceChildren(...(differences.length ? [el('p', { class: 'og-muted og-small', text: count_ }), table(settings, differences, ['Now', 'Then'])] : [el('p', { class: 'og-muted', text: 'No difference to the settings in the form.' })]));
+      if (chosen === item)
+        differs.replaceChildren(
+          ...(differences.length
+            ? [el('p', { class: 'og-muted og-small', text: count_ }), table(settings, differences, ['Now', 'Then'])]
+            : [el('p', { class: 'og-muted', text: 'No difference to the settings in the form.' })]),
+        );
     } catch (error) {
       if (chosen === item) differs.replaceChildren(el('p', { class: 'bad', text: error.message }));
     }
   }
 
   const count = settings.changes().length;
-  say(warning, count ? `You have ${count} unsaved ${count === 1 ? 'change' : 'changes'}. Undo brings back what opening changes.` : '');
+  say(
+    warning,
+    count ? `You have ${count} unsaved ${count === 1 ? 'change' : 'changes'}. Undo brings back what opening changes.` : '',
+  );
   show(warning, true);
   draw();
   attempt(readLibraries);
-  attempt(async () => { unavailable = await unavailablePresets(); draw(); });
+  attempt(async () => {
+    unavailable = await unavailablePresets();
+    draw();
+  });
   openDialog(dialog);
   search.focus();
   const present = items.find((item) => item.name === settings.document.name);
-  detail.replaceChildren(el('p', { class: 'og-empty', text: present ? `“${present.name}” is open. Choose one to see what it would change.` : 'Choose one to see what it would change.' }));
+  detail.replaceChildren(
+    el('p', {
+      class: 'og-empty',
+      text: present
+        ? `“${present.name}” is open. Choose one to see what it would change.`
+        : 'Choose one to see what it would change.',
+    }),
+  );
 }

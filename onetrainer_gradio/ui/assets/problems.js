@@ -9,14 +9,24 @@ const MOST = 200;
 const MOST_PAGES = 10;
 
 const COMMANDS = {
-  stop: 'The stop', pause: 'The pause', resume: 'Going on', backup_now: 'The backup', save_now: 'The save',
-  sample_default: 'Painting the samples', sample_custom: 'Painting the picture',
+  stop: 'The stop',
+  pause: 'The pause',
+  resume: 'Going on',
+  backup_now: 'The backup',
+  save_now: 'The save',
+  sample_default: 'Painting the samples',
+  sample_custom: 'Painting the picture',
 };
 
 export function mount(place) {
   const list = el('ul', { class: 'og-problems' });
   const title = el('h2', { text: 'Warnings and errors' });
-  const card = el('section', { class: 'og-card', id: 'og-cause', tabindex: -1, 'aria-label': 'Warnings and errors', hidden: true }, title, list);
+  const card = el(
+    'section',
+    { class: 'og-card', id: 'og-cause', tabindex: -1, 'aria-label': 'Warnings and errors', hidden: true },
+    title,
+    list,
+  );
   place.append(card);
 
   let runId = null;
@@ -38,7 +48,11 @@ export function mount(place) {
     const tone = KINDS[event.type];
     if (!tone) return null;
     if (event.error) {
-      return { tone, text: `${event.type === 'backup_failed' ? 'A backup' : 'A save'} could not be written: ${event.error.message}`, ...hints(event.error) };
+      return {
+        tone,
+        text: `${event.type === 'backup_failed' ? 'A backup' : 'A save'} could not be written: ${event.error.message}`,
+        ...hints(event.error),
+      };
     }
     return { tone, text: event.message, path: event.path, code: event.code };
   }
@@ -53,16 +67,29 @@ export function mount(place) {
     // the same warning about many pictures is one entry with a number
     const key = `${read_.tone} ${read_.text}`;
     const before = [...seen.values()].find((entry) => entry.key === key);
-    if (before) { before.times += 1; before.counter.textContent = `× ${before.times}`; seen.set(seq, before); return; }
+    if (before) {
+      before.times += 1;
+      before.counter.textContent = `× ${before.times}`;
+      seen.set(seq, before);
+      return;
+    }
     const counter = el('span', { class: 'og-muted' });
-    const node = el('li', { class: read_.tone },
+    const node = el(
+      'li',
+      { class: read_.tone },
       el('span', { class: 'og-muted og-mono', text: event.at ? format.clock(event.at) : '' }),
-      el('div', {}, el('div', {}, el('span', { text: read_.text }), ' ', counter),
-        read_.path && (/^[a-z][a-z0-9_.]*$/.test(read_.path) && !event.code
-          ? el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: read_.path }, text: read_.path })
-          : el('div', { class: 'og-muted og-mono og-small', text: read_.path })),
+      el(
+        'div',
+        {},
+        el('div', {}, el('span', { text: read_.text }), ' ', counter),
+        read_.path &&
+          (/^[a-z][a-z0-9_.]*$/.test(read_.path) && !event.code
+            ? el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: read_.path }, text: read_.path })
+            : el('div', { class: 'og-muted og-mono og-small', text: read_.path })),
         read_.expected && el('div', { class: 'og-small', text: `Expected: ${read_.expected}` }),
-        read_.change && el('div', { class: 'og-small', text: `To change: ${read_.change}` })));
+        read_.change && el('div', { class: 'og-small', text: `To change: ${read_.change}` }),
+      ),
+    );
     seen.set(seq, { key, times: 1, counter, node });
     list.prepend(node);
     while (list.childElementCount > MOST) list.lastElementChild.remove();
@@ -91,8 +118,12 @@ export function mount(place) {
   }
 
   on('connected', load);
-  on('training_state', () => { if (viewed() !== runId) load(); });
+  on('training_state', () => {
+    if (viewed() !== runId) load();
+  });
   on('view', load);
-  on('event', (message) => { if (message.run_id === runId) add(message.event, message.journal_seq); });
+  on('event', (message) => {
+    if (message.run_id === runId) add(message.event, message.journal_seq);
+  });
   load();
 }

@@ -7,11 +7,26 @@ import { same } from './settings.js';
 export function openRaw(settings) {
   const before = settings.document.config;
   const { revision } = settings.document;
-  const text = el('textarea', { class: 'og-raw', spellcheck: 'false', 'aria-label': 'Settings as JSON', value: JSON.stringify(before, null, 4) });
+  const text = el('textarea', {
+    class: 'og-raw',
+    spellcheck: 'false',
+    'aria-label': 'Settings as JSON',
+    value: JSON.stringify(before, null, 4),
+  });
   const errors = el('div', { class: 'og-errors', role: 'status' });
-  const dialog = el('dialog', { class: 'og-dialog og-raw-dialog', 'aria-label': 'Settings as JSON' },
-    el('h2', { text: 'Settings as JSON' }), text, errors,
-    el('div', { class: 'og-dialog-buttons' }, button('Cancel', { onclick: () => dialog.close() }), button('Apply', { kind: 'primary', onclick: apply })));
+  const dialog = el(
+    'dialog',
+    { class: 'og-dialog og-raw-dialog', 'aria-label': 'Settings as JSON' },
+    el('h2', { text: 'Settings as JSON' }),
+    text,
+    errors,
+    el(
+      'div',
+      { class: 'og-dialog-buttons' },
+      button('Cancel', { onclick: () => dialog.close() }),
+      button('Apply', { kind: 'primary', onclick: apply }),
+    ),
+  );
   const refuse = (...lines) => errors.replaceChildren(...lines.slice(0, 12).map((line) => el('p', { class: 'bad', text: line })));
 
   async function apply() {
@@ -23,9 +38,15 @@ export function openRaw(settings) {
       return;
     }
     const missing = Object.keys(before).filter((key) => !(key in wanted));
-    if (missing.length) { refuse(`These settings are missing: ${missing.join(', ')}`); return; }
+    if (missing.length) {
+      refuse(`These settings are missing: ${missing.join(', ')}`);
+      return;
+    }
     const changes = Object.fromEntries(Object.entries(wanted).filter(([key, value]) => !same(value, before[key])));
-    if (!Object.keys(changes).length) { dialog.close(); return; }
+    if (!Object.keys(changes).length) {
+      dialog.close();
+      return;
+    }
     try {
       const answer = await api('PATCH', 'api/config/current', { revision, changes });
       await settings.take(answer);

@@ -14,9 +14,20 @@ const MOST_PER_PAGE = 1000;
 
 export function mount(place) {
   const list = el('div', { class: 'og-runs' });
-  const empty = el('p', { class: 'og-empty' }, 'No run yet. Choose a preset under ',
-    el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }), ', then press Start.');
-  const more = button('Show more', { kind: 'small', onclick: () => { wanted += MORE; load(); } });
+  const empty = el(
+    'p',
+    { class: 'og-empty' },
+    'No run yet. Choose a preset under ',
+    el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }),
+    ', then press Start.',
+  );
+  const more = button('Show more', {
+    kind: 'small',
+    onclick: () => {
+      wanted += MORE;
+      load();
+    },
+  });
   place.append(el('section', { class: 'og-card', 'aria-label': 'Runs' }, el('h2', { text: 'Runs' }), empty, list, more));
 
   show(more, false);
@@ -45,18 +56,38 @@ export function mount(place) {
     const [label, tone] = ending(run);
     const cause = run.end?.error?.message || run.error || '';
     const body = el('div', { class: 'og-run-body' });
-    const node = el('details', { class: 'og-run', open: opened.has(run.id) },
-      el('summary', {},
+    const node = el(
+      'details',
+      { class: 'og-run', open: opened.has(run.id) },
+      el(
+        'summary',
+        {},
         el('span', { class: 'og-badge', dataset: { tone }, text: label }),
         run.damaged ? el('span', { class: 'og-badge', dataset: { tone: 'bad' }, title: run.damaged, text: 'Damaged' }) : '',
         el('span', { class: 'og-run-name', text: run.name || run.id }),
-        el('span', { class: 'og-muted og-small og-run-facts' },
-          el('span', { class: 'og-run-engine', title: 'Who trained' }, el('span', { class: 'og-sr', text: 'Trained by ' }), engineName(run)),
+        el(
+          'span',
+          { class: 'og-muted og-small og-run-facts' },
+          el(
+            'span',
+            { class: 'og-run-engine', title: 'Who trained' },
+            el('span', { class: 'og-sr', text: 'Trained by ' }),
+            engineName(run),
+          ),
           el('span', { dataset: { steps: run.id }, text: steps(run) }),
-          el('span', { class: 'og-run-when', text: format.time(run.created_at ?? run.started_at) }))),
-      body);
-    const fill = () => { opened.add(run.id); contents(body, run, cause); };
-    node.addEventListener('toggle', () => { if (node.open) fill(); else opened.delete(run.id); });
+          el('span', { class: 'og-run-when', text: format.time(run.created_at ?? run.started_at) }),
+        ),
+      ),
+      body,
+    );
+    const fill = () => {
+      opened.add(run.id);
+      contents(body, run, cause);
+    };
+    node.addEventListener('toggle', () => {
+      if (node.open) fill();
+      else opened.delete(run.id);
+    });
     if (node.open) fill();
     return node;
   }
@@ -76,17 +107,38 @@ export function mount(place) {
       !cause ? '' : viewed() === run.id ? el('p', {}, causeLink()) : el('p', { class: 'og-cause', text: cause }),
       run.damaged ? el('p', { class: 'og-cause', text: `Files of this run are damaged. ${run.damaged}` }) : '',
       files,
-      el('div', { class: 'og-buttons' },
-        button('Show its curve', { icon: 'chart', kind: 'small', onclick: () => { view(run.id); document.getElementById('og-chart').scrollIntoView({ block: 'center' }); } }),
-        button('Compare its settings', { icon: 'swap', kind: 'small', title: 'Its settings beside those in the form', dataset: { ogTab: 'configuration' }, onclick: () => {
-          // the form may not be there yet: it looks here when it comes
-          sessionStorage.setItem('og-compare', run.id);
-          document.dispatchEvent(new CustomEvent('og-compare'));
-        } }),
+      el(
+        'div',
+        { class: 'og-buttons' },
+        button('Show its curve', {
+          icon: 'chart',
+          kind: 'small',
+          onclick: () => {
+            view(run.id);
+            document.getElementById('og-chart').scrollIntoView({ block: 'center' });
+          },
+        }),
+        button('Compare its settings', {
+          icon: 'swap',
+          kind: 'small',
+          title: 'Its settings beside those in the form',
+          dataset: { ogTab: 'configuration' },
+          onclick: () => {
+            // the form may not be there yet: it looks here when it comes
+            sessionStorage.setItem('og-compare', run.id);
+            document.dispatchEvent(new CustomEvent('og-compare'));
+          },
+        }),
         goOn,
-        may && button('Delete', {
-          icon: 'trash', kind: 'small', title: 'Delete the record of this run', onclick: () => remove(run, path),
-        })));
+        may &&
+          button('Delete', {
+            icon: 'trash',
+            kind: 'small',
+            title: 'Delete the record of this run',
+            onclick: () => remove(run, path),
+          }),
+      ),
+    );
     try {
       const answer = await api('GET', `${path}/files`);
       const found = answer.files || [];
@@ -104,7 +156,7 @@ export function mount(place) {
       toast('The run goes on.');
     } catch (error) {
       const over = error.errors?.find(({ code, path }) => code === 'nothing-left-to-train' && path === 'epochs');
-      const more = over && await moreEpochs(over);
+      const more = over && (await moreEpochs(over));
       if (more) resume(run, more);
       else if (!over) toast(error.message, 'bad');
     }
@@ -114,12 +166,19 @@ export function mount(place) {
   function moreEpochs({ message, value }) {
     return new Promise((resolve) => {
       const input = el('input', { type: 'number', min: 1, step: 1, value: 2 * (value || 1), required: true });
-      const form = el('form', { method: 'dialog' },
+      const form = el(
+        'form',
+        { method: 'dialog' },
         el('h2', { text: 'Resume with more epochs?' }),
         el('p', { text: message }),
         el('label', {}, 'Epochs in all ', input),
-        el('div', { class: 'og-dialog-buttons' },
-          button('Cancel', { type: 'button', onclick: () => dialog.close() }), button('Resume', { kind: 'primary', type: 'submit' })));
+        el(
+          'div',
+          { class: 'og-dialog-buttons' },
+          button('Cancel', { type: 'button', onclick: () => dialog.close() }),
+          button('Resume', { kind: 'primary', type: 'submit' }),
+        ),
+      );
       const dialog = el('dialog', { class: 'og-dialog', 'aria-label': 'Resume with more epochs' }, form);
       form.addEventListener('submit', () => resolve(Number(input.value)));
       openDialog(dialog, () => resolve(null));
@@ -132,10 +191,13 @@ export function mount(place) {
       const { freed_bytes: freed, only_here_bytes: only } = await api('GET', `${path}/files`);
       frees = ` This frees ${format.bytes(freed)}.${only ? ` ${format.bytes(only)} of it are models and saves that exist nowhere else.` : ''}`;
     } catch (error) {
-      if (error.status !== 404) { toast(error.message, 'bad'); return; }
+      if (error.status !== 404) {
+        toast(error.message, 'bad');
+        return;
+      }
     }
     const text = `Its settings, curve and log are deleted, together with the models and saves that it keeps.${frees} The output file and the workspace stay.`;
-    if (!await confirmed(`Delete “${run.name || run.id}”?`, text, 'Delete')) return;
+    if (!(await confirmed(`Delete “${run.name || run.id}”?`, text, 'Delete'))) return;
     try {
       await api('DELETE', path);
       if (viewed() === run.id) view(null);
@@ -187,18 +249,37 @@ function filesOf(run, found, missing) {
   if (!found.length && !missing.length) return [el('p', { class: 'og-muted', text: 'No files yet.' })];
   const ticked = new Map();
   const chosen = el('a', { class: 'og-button small', hidden: true, download: true }, icon('download'), el('span', {}));
-  const tick = (file) => el('input', {
-    type: 'checkbox', 'aria-label': `Choose ${file.name}`, onchange: ({ target }) => {
-      if (target.checked) ticked.set(file.id, file); else ticked.delete(file.id);
-      show(chosen, ticked.size > 0);
-      chosen.href = zipOf(run.id, { ids: [...ticked.keys()].join(',') });
-      say(chosen.lastChild, `Download ${ticked.size} chosen (${format.bytes(sum([...ticked.values()]))})`);
-    },
-  });
+  const tick = (file) =>
+    el('input', {
+      type: 'checkbox',
+      'aria-label': `Choose ${file.name}`,
+      onchange: ({ target }) => {
+        if (target.checked) ticked.set(file.id, file);
+        else ticked.delete(file.id);
+        show(chosen, ticked.size > 0);
+        chosen.href = zipOf(run.id, { ids: [...ticked.keys()].join(',') });
+        say(chosen.lastChild, `Download ${ticked.size} chosen (${format.bytes(sum([...ticked.values()]))})`);
+      },
+    });
   const line = (file) => el('li', {}, tick(file), ...fileParts(run.id, file, file.kind === 'model' ? run.final_model_title : ''));
-  const tile = (file) => el('li', { class: 'og-shot' }, el('a', { href: fileAddress(run.id, file), download: file.name, title: `Download ${file.name}` },
-    el('img', { src: url(`api/samples/${encodeURIComponent(`${run.id}.${file.id}`)}/thumbnail?w=128`), loading: 'lazy', decoding: 'async', alt: `Sample at step ${file.global_step}`, width: 128, height: 128 })),
-  el('label', { class: 'og-inline' }, tick(file), el('span', { text: `step ${format.count(file.global_step)}` })));
+  const tile = (file) =>
+    el(
+      'li',
+      { class: 'og-shot' },
+      el(
+        'a',
+        { href: fileAddress(run.id, file), download: file.name, title: `Download ${file.name}` },
+        el('img', {
+          src: url(`api/samples/${encodeURIComponent(`${run.id}.${file.id}`)}/thumbnail?w=128`),
+          loading: 'lazy',
+          decoding: 'async',
+          alt: `Sample at step ${file.global_step}`,
+          width: 128,
+          height: 128,
+        }),
+      ),
+      el('label', { class: 'og-inline' }, tick(file), el('span', { text: `step ${format.count(file.global_step)}` })),
+    );
   const kinds = Object.keys(TITLES).flatMap((kind) => {
     const all = found.filter((file) => file.kind === kind).reverse();
     if (!all.length) return [];
@@ -209,15 +290,48 @@ function filesOf(run, found, missing) {
       list.append(...all.slice(at, at + PAGES[kind]).map(kind === 'sample' ? tile : line));
       const left = all.length - list.childElementCount;
       show(more, left > 0);
-      more.replaceChildren(el('span', { text: `Show ${format.count(Math.min(left, PAGES[kind]))} more of ${format.count(left)}` }));
+      more.replaceChildren(
+        el('span', { text: `Show ${format.count(Math.min(left, PAGES[kind]))} more of ${format.count(left)}` }),
+      );
     }
     next();
-    return [el('div', { class: 'og-card-head' }, el('h3', { text: TITLES[kind] }), el('span', { class: 'og-muted og-small', text: `${format.count(all.length)} · ${format.bytes(sum(all))}` }),
-      all.length > 1 && el('a', { class: 'og-small', href: zipOf(run.id, { kind }), download: true, text: 'Download as zip' })), list, more];
+    return [
+      el(
+        'div',
+        { class: 'og-card-head' },
+        el('h3', { text: TITLES[kind] }),
+        el('span', { class: 'og-muted og-small', text: `${format.count(all.length)} · ${format.bytes(sum(all))}` }),
+        all.length > 1 && el('a', { class: 'og-small', href: zipOf(run.id, { kind }), download: true, text: 'Download as zip' }),
+      ),
+      list,
+      more,
+    ];
   });
-  const gone = missing.length ? [el('ul', { class: 'og-files' }, missing.map((file) => el('li', { class: 'og-muted og-small', text: `${file.name}: ${file.why}` })))] : [];
-  return [...kinds, ...gone, el('div', { class: 'og-buttons' },
-    found.length > 1 && el('a', { class: 'og-button small', href: zipOf(run.id, {}), download: true }, icon('download'), el('span', { text: `Download all ${format.count(found.length)} files (${format.bytes(sum(found))})` })), chosen)];
+  const gone = missing.length
+    ? [
+        el(
+          'ul',
+          { class: 'og-files' },
+          missing.map((file) => el('li', { class: 'og-muted og-small', text: `${file.name}: ${file.why}` })),
+        ),
+      ]
+    : [];
+  return [
+    ...kinds,
+    ...gone,
+    el(
+      'div',
+      { class: 'og-buttons' },
+      found.length > 1 &&
+        el(
+          'a',
+          { class: 'og-button small', href: zipOf(run.id, {}), download: true },
+          icon('download'),
+          el('span', { text: `Download all ${format.count(found.length)} files (${format.bytes(sum(found))})` }),
+        ),
+      chosen,
+    ),
+  ];
 }
 
 const sum = (files) => files.reduce((total, file) => total + (file.bytes || 0), 0);
@@ -225,10 +339,16 @@ const zipOf = (runId, query) => url(`api/runs/${encodeURIComponent(runId)}/files
 const fileAddress = (runId, file) => url(`api/runs/${encodeURIComponent(runId)}/files/${encodeURIComponent(file.id)}`);
 
 function fileParts(runId, file, title) {
-  const facts = title ? [title, format.bytes(file.bytes)] : [KINDS[file.kind] || file.kind, format.bytes(file.bytes), file.global_step ? `step ${format.count(file.global_step)}` : ''];
+  const facts = title
+    ? [title, format.bytes(file.bytes)]
+    : [KINDS[file.kind] || file.kind, format.bytes(file.bytes), file.global_step ? `step ${format.count(file.global_step)}` : ''];
   return [
-    el('a', { class: 'og-file', href: fileAddress(runId, file), download: file.folder ? `${file.name}.zip` : file.name },
-      icon('download'), el('span', { text: file.name })),
+    el(
+      'a',
+      { class: 'og-file', href: fileAddress(runId, file), download: file.folder ? `${file.name}.zip` : file.name },
+      icon('download'),
+      el('span', { text: file.name }),
+    ),
     el('span', { class: 'og-muted og-small', text: facts.filter(Boolean).join(' · ') }),
   ];
 }

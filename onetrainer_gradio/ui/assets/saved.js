@@ -10,11 +10,30 @@ await sheet('manage.css');
 export function named(title, value, yes, act) {
   return new Promise((resolve) => {
     let result = null;
-    const input = el('input', { type: 'text', value, required: true, maxlength: 80, id: 'og-save-name', spellcheck: 'false', autocomplete: 'off', 'aria-describedby': 'og-save-error' });
+    const input = el('input', {
+      type: 'text',
+      value,
+      required: true,
+      maxlength: 80,
+      id: 'og-save-name',
+      spellcheck: 'false',
+      autocomplete: 'off',
+      'aria-describedby': 'og-save-error',
+    });
     const wrong = el('p', { class: 'bad', id: 'og-save-error', role: 'alert' });
-    const form = el('form', { method: 'dialog', onsubmit: submit },
-      el('h2', { text: title }), el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Name' }), input), el('div', { class: 'og-errors' }, wrong),
-      el('div', { class: 'og-dialog-buttons' }, button('Cancel', { onclick: () => dialog.close() }), el('button', { class: 'og-button primary', type: 'submit', text: yes })));
+    const form = el(
+      'form',
+      { method: 'dialog', onsubmit: submit },
+      el('h2', { text: title }),
+      el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Name' }), input),
+      el('div', { class: 'og-errors' }, wrong),
+      el(
+        'div',
+        { class: 'og-dialog-buttons' },
+        button('Cancel', { onclick: () => dialog.close() }),
+        el('button', { class: 'og-button primary', type: 'submit', text: yes }),
+      ),
+    );
     const dialog = el('dialog', { class: 'og-dialog', 'aria-label': title }, form);
     async function submit(event) {
       event.preventDefault();
@@ -43,30 +62,49 @@ export function saveAs(settings, value) {
       return (await save(false)).name;
     } catch (error) {
       if (error.status !== 409) throw error;
-      const question = await confirmed(`Write over “${error.errors[0]?.value || name}”?`, 'There is a saved configuration of that name. What was saved there is lost.', 'Write over');
+      const question = await confirmed(
+        `Write over “${error.errors[0]?.value || name}”?`,
+        'There is a saved configuration of that name. What was saved there is lost.',
+        'Write over',
+      );
       return question ? (await save(true)).name : null;
     }
   });
 }
 
-export const rename = (name) => named('Rename', name, 'Rename', async (to) => (await api('POST', 'api/config/rename', { name, to })).name);
+export const rename = (name) =>
+  named('Rename', name, 'Rename', async (to) => (await api('POST', 'api/config/rename', { name, to })).name);
 
 /** A copy among the saved ones, under the name that the server would give it unless another is typed. */
 export function duplicate({ name, kind }) {
   const base = name.replaceAll('#', '').replaceAll('/', ' ');
-  return named('Save a copy', `${base} copy`, 'Save', async (to) => (await api('POST', 'api/config/duplicate', { name, kind, to })).name);
+  return named(
+    'Save a copy',
+    `${base} copy`,
+    'Save',
+    async (to) => (await api('POST', 'api/config/duplicate', { name, kind, to })).name,
+  );
 }
 
 /** Two ways to take settings away as a file; without `item` those in the form. */
 export function exportDialog(item) {
-  const query = (packed) => `api/config/export?${new URLSearchParams({ packed, ...(item ? { name: item.name, kind: item.kind } : {}) })}`;
-  const choice = (packed, title, text) => el('a', { class: 'og-choice', href: url(query(packed)), download: '', onclick: () => setTimeout(() => dialog.close()) },
-    icon('download'), el('span', {}, el('b', { text: title }), el('span', { class: 'og-muted og-small', text })));
-  const dialog = el('dialog', { class: 'og-dialog', 'aria-label': 'Export' },
+  const query = (packed) =>
+    `api/config/export?${new URLSearchParams({ packed, ...(item ? { name: item.name, kind: item.kind } : {}) })}`;
+  const choice = (packed, title, text) =>
+    el(
+      'a',
+      { class: 'og-choice', href: url(query(packed)), download: '', onclick: () => setTimeout(() => dialog.close()) },
+      icon('download'),
+      el('span', {}, el('b', { text: title }), el('span', { class: 'og-muted og-small', text })),
+    );
+  const dialog = el(
+    'dialog',
+    { class: 'og-dialog', 'aria-label': 'Export' },
     el('h2', { text: item ? `Export “${item.name}”` : 'Export' }),
     choice(true, 'Packed', 'One file with everything: settings, concepts and sample prompts.'),
     choice(false, 'Settings only', 'Without concepts and sample prompts, as OneTrainer keeps its presets.'),
     el('p', { class: 'og-muted og-small', text: 'OneTrainer opens both. Neither holds secrets.' }),
-    el('div', { class: 'og-dialog-buttons' }, button('Cancel', { onclick: () => dialog.close() })));
+    el('div', { class: 'og-dialog-buttons' }, button('Cancel', { onclick: () => dialog.close() })),
+  );
   openDialog(dialog);
 }

@@ -2,11 +2,24 @@
 
 import { api } from './live.js';
 
-const words = (text) => text.toLowerCase().split(/[^\p{L}\p{N}.+-]+/u).flatMap((word) => [word, ...word.split(/[.+-]/)]).filter(Boolean);
+const words = (text) =>
+  text
+    .toLowerCase()
+    .split(/[^\p{L}\p{N}.+-]+/u)
+    .flatMap((word) => [word, ...word.split(/[.+-]/)])
+    .filter(Boolean);
 /** A key such as `concepts[].image.enable_random_flip`, in words. */
-const keyWords = (path) => path.toLowerCase().split(/[^a-z0-9]+/).filter(Boolean);
+const keyWords = (path) =>
+  path
+    .toLowerCase()
+    .split(/[^a-z0-9]+/)
+    .filter(Boolean);
 // "batch_size", "batch size" and "batch-size" are one name
-const flat = (name) => name.toLowerCase().replace(/[\s_.-]+/g, ' ').trim();
+const flat = (name) =>
+  name
+    .toLowerCase()
+    .replace(/[\s_.-]+/g, ' ')
+    .trim();
 const begins = (terms, asked) => asked.every((word) => terms.some((term) => term.startsWith(word)));
 
 /** What a field can be found by, made once. */
@@ -15,9 +28,24 @@ function entryOf({ schema, label, path, help = '' }, aliases, groupTitle) {
   const aliasWords = aliases.flatMap((alias) => words(alias.replaceAll('_', ' ')));
   const key = keyWords(path);
   return {
-    label: flat(label), aliases: aliases.map(flat), path: path.toLowerCase(), key: flat(path.split('.').pop()), labelWords, aliasWords, keyWords: key,
+    label: flat(label),
+    aliases: aliases.map(flat),
+    path: path.toLowerCase(),
+    key: flat(path.split('.').pop()),
+    labelWords,
+    aliasWords,
+    keyWords: key,
     named: [...labelWords, ...aliasWords, ...key],
-    all: [...labelWords, ...aliasWords, ...key, ...words([help, groupTitle, ...(schema.enum || []), ...Object.values(schema['x-enum-labels'] || {})].join(' ').replaceAll('_', ' '))],
+    all: [
+      ...labelWords,
+      ...aliasWords,
+      ...key,
+      ...words(
+        [help, groupTitle, ...(schema.enum || []), ...Object.values(schema['x-enum-labels'] || {})]
+          .join(' ')
+          .replaceAll('_', ' '),
+      ),
+    ],
   };
 }
 
@@ -53,18 +81,29 @@ export async function searcher(settings, fields, titleOf) {
   return (typed) => {
     const query = typed.trim().toLowerCase();
     const asked = query.split(/[\s_]+/).filter(Boolean);
-    const ranked = (list, fieldOf) => list
-      .map((item, order) => {
-        const field = fieldOf(item);
-        // at the same distance: what can be used now, then what most people need, then the order of the form
-        return { item, far: distance(entry(field), query, asked), unused: Number(!settings.applies(field)), level: levels.indexOf(field.level), order };
-      })
-      .filter(({ far }) => far < Infinity)
-      .sort((a, b) => a.far - b.far || a.unused - b.unused || a.level - b.level || a.order - b.order);
+    const ranked = (list, fieldOf) =>
+      list
+        .map((item, order) => {
+          const field = fieldOf(item);
+          // at the same distance: what can be used now, then what most people need, then the order of the form
+          return {
+            item,
+            far: distance(entry(field), query, asked),
+            unused: Number(!settings.applies(field)),
+            level: levels.indexOf(field.level),
+            order,
+          };
+        })
+        .filter(({ far }) => far < Infinity)
+        .sort((a, b) => a.far - b.far || a.unused - b.unused || a.level - b.level || a.order - b.order);
     const found = ranked(fields, (field) => field);
-    const within = ranked([...settings.inner].flatMap(([list, inner]) => inner.map((field) => ({ list, field }))), ({ field }) => field);
-    const unseen = Object.entries({ ...settings.schema['x-not-offered'], ...settings.elsewhere })
-      .filter(([path, why]) => path.toLowerCase().includes(query) || begins([...keyWords(path), ...words(why)], asked));
+    const within = ranked(
+      [...settings.inner].flatMap(([list, inner]) => inner.map((field) => ({ list, field }))),
+      ({ field }) => field,
+    );
+    const unseen = Object.entries({ ...settings.schema['x-not-offered'], ...settings.elsewhere }).filter(
+      ([path, why]) => path.toLowerCase().includes(query) || begins([...keyWords(path), ...words(why)], asked),
+    );
     return {
       fields: found.map(({ item }) => item),
       within: within.map(({ item }) => item),

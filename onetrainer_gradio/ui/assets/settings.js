@@ -37,13 +37,30 @@ export function fieldsOf(schema, prefix = '') {
   return (prefix || parts.length + own.length < 40 ? [...own, ...parts] : properties).flatMap(([key, property]) => {
     const path = prefix + key;
     if (property.properties) return fieldsOf(property, `${path}.`);
-    return [{ path, label: property.title, help: property.description || '', group: property['x-group'], level: property['x-level'] || 'basic', kind: property['x-kind'] || '', shown: property['x-shown'] || {}, words: property['x-shown-words'] || {}, unitOf: property['x-unit-of'], schema: property }];
+    return [
+      {
+        path,
+        label: property.title,
+        help: property.description || '',
+        group: property['x-group'],
+        level: property['x-level'] || 'basic',
+        kind: property['x-kind'] || '',
+        shown: property['x-shown'] || {},
+        words: property['x-shown-words'] || {},
+        unitOf: property['x-unit-of'],
+        schema: property,
+      },
+    ];
   });
 }
 
 /** A new element of a list, from the defaults of its schema; what the server draws is left out. */
 function blank(schema) {
-  return Object.fromEntries(Object.entries(schema.properties).filter(([, property]) => !property['x-fresh']).map(([key, property]) => [key, property.properties ? blank(property) : property.default]));
+  return Object.fromEntries(
+    Object.entries(schema.properties)
+      .filter(([, property]) => !property['x-fresh'])
+      .map(([key, property]) => [key, property.properties ? blank(property) : property.default]),
+  );
 }
 
 /** A copy of an element of a list: without what has to be its own, and what was counted for the other. */
@@ -56,7 +73,9 @@ const LONG_JSON = 60;
 
 /** A value as JSON on one line, with the spaces that people write. Line ends stand between values only: in texts they are escaped. */
 function jsonLine(value) {
-  return JSON.stringify(value, null, 1).replace(/([[{])\n\s*|\n\s*(?=[\]}])/g, '$1').replace(/\n\s*/g, ' ');
+  return JSON.stringify(value, null, 1)
+    .replace(/([[{])\n\s*|\n\s*(?=[\]}])/g, '$1')
+    .replace(/\n\s*/g, ' ');
 }
 
 /** A value as JSON, on one line where it is short. */
@@ -106,7 +125,8 @@ export class Settings {
     // what marks compare with: a source as the server names it; empty for what was opened
     this.against = localStorage.getItem(AGAINST) || '';
     this.againstTitle = '';
-    for (const [path, draft] of Object.entries(JSON.parse(sessionStorage.getItem(KEPT) || '{}'))) this.drafts.set(path, { ...draft, state: 'waiting' });
+    for (const [path, draft] of Object.entries(JSON.parse(sessionStorage.getItem(KEPT) || '{}')))
+      this.drafts.set(path, { ...draft, state: 'waiting' });
   }
 
   async open(asked) {
@@ -115,8 +135,13 @@ export class Settings {
     await this.take(document_);
     this.compare();
     this.send();
-    on('connected', () => { this.refresh(); this.follow(); });
-    on('config', (message) => { if (message.revision !== this.document.revision) this.refresh(); });
+    on('connected', () => {
+      this.refresh();
+      this.follow();
+    });
+    on('config', (message) => {
+      if (message.revision !== this.document.revision) this.refresh();
+    });
     on('engine', () => this.follow());
     this.follow();
   }
@@ -126,11 +151,24 @@ export class Settings {
     this.schema = schema;
     const all = fieldsOf(schema);
     this.fields = all.filter((field) => field.kind !== 'secret' || KEPT_SECRETS.includes(field.path));
-    this.elsewhere = Object.fromEntries(all.filter((field) => !this.fields.includes(field)).map((field) => [field.path, `${field.label} is a secret of a rented machine. Secrets are in no settings file, and the panel does not keep those of machines.`]));
+    this.elsewhere = Object.fromEntries(
+      all
+        .filter((field) => !this.fields.includes(field))
+        .map((field) => [
+          field.path,
+          `${field.label} is a secret of a rented machine. Secrets are in no settings file, and the panel does not keep those of machines.`,
+        ]),
+    );
     this.byPath = new Map(this.fields.map((field) => [field.path, field]));
-    this.inner = new Map(this.fields.filter((field) => field.kind === 'list').map((field) => [field.path, fieldsOf(field.schema.items)]));
+    this.inner = new Map(
+      this.fields.filter((field) => field.kind === 'list').map((field) => [field.path, fieldsOf(field.schema.items)]),
+    );
     // pattern -> the preset that writes it
-    this.written = new Map(this.fields.filter((field) => field.kind === 'layer_preset').flatMap((field) => Object.values(field.schema['x-writes']).map((path) => [path, field.path])));
+    this.written = new Map(
+      this.fields
+        .filter((field) => field.kind === 'layer_preset')
+        .flatMap((field) => Object.values(field.schema['x-writes']).map((path) => [path, field.path])),
+    );
     this.units = new Set(this.fields.map((field) => field.unitOf).filter(Boolean));
     this.follows = schema['x-follows']?.key || '';
   }
@@ -148,24 +186,42 @@ export class Settings {
 
   /** What to fix or to know: values that were refused, and what the check found. */
   get findings() {
-    const refused = [...this.drafts].flatMap(([path, draft]) => (draft.errors || []).map((error) => ({ severity: 'error', ...error, path: error.path || path,
-      message: error.conflict ? `${this.labelOf(path)} was changed elsewhere; your value waits for your decision` : error.message })));
+    const refused = [...this.drafts].flatMap(([path, draft]) =>
+      (draft.errors || []).map((error) => ({
+        severity: 'error',
+        ...error,
+        path: error.path || path,
+        message: error.conflict
+          ? `${this.labelOf(path)} was changed elsewhere; your value waits for your decision`
+          : error.message,
+      })),
+    );
     return [...refused, ...this.checked];
   }
 
   /** Report what this page holds that is not in the settings, so that no run starts with an old value. */
   report() {
     if (!this.schema) return;
-    hold([...this.drafts].flatMap(([path, draft]) => {
-      const { schema } = this.fieldAt(path) || {};
-      const types = [schema?.type].flat();
-      const unread = typeof draft.value === 'string' && schema && !schema.enum && !types.includes('string');
-      const refused = draft.errors?.length || (draft.state === 'typing' && unread);
-      if (!refused && draft.state !== 'waiting') return [];
-      const value = typeof draft.value === 'string' ? draft.value : JSON.stringify(draft.value) ?? '';
-      const reason = draft.errors?.find((error) => !error.conflict)?.expected;
-      return [{ path, label: this.labelOf(path), value: value.slice(0, 200), reason: reason ? `expected ${reason}` : '', pending: !refused }];
-    }));
+    hold(
+      [...this.drafts].flatMap(([path, draft]) => {
+        const { schema } = this.fieldAt(path) || {};
+        const types = [schema?.type].flat();
+        const unread = typeof draft.value === 'string' && schema && !schema.enum && !types.includes('string');
+        const refused = draft.errors?.length || (draft.state === 'typing' && unread);
+        if (!refused && draft.state !== 'waiting') return [];
+        const value = typeof draft.value === 'string' ? draft.value : (JSON.stringify(draft.value) ?? '');
+        const reason = draft.errors?.find((error) => !error.conflict)?.expected;
+        return [
+          {
+            path,
+            label: this.labelOf(path),
+            value: value.slice(0, 200),
+            reason: reason ? `expected ${reason}` : '',
+            pending: !refused,
+          },
+        ];
+      }),
+    );
   }
 
   tell(what, path) {
@@ -185,7 +241,12 @@ export class Settings {
   shownValue(path) {
     const value = this.drafts.has(path) ? this.drafts.get(path).value : this.value(path);
     const within = [...this.drafts].filter(([place]) => place.startsWith(`${path}.`));
-    return within.length ? put(structuredClone(value), within.map(([place, draft]) => [place.slice(path.length + 1), draft.value])) : value;
+    return within.length
+      ? put(
+          structuredClone(value),
+          within.map(([place, draft]) => [place.slice(path.length + 1), draft.value]),
+        )
+      : value;
   }
 
   /** The value in the preset or file that the settings came from. */
@@ -195,7 +256,10 @@ export class Settings {
     if (path in was) return was[path];
     // parts of a list differ: the list as it was
     const within = Object.entries(was).filter(([place]) => place.startsWith(`${path}.`));
-    return put(structuredClone(this.value(path)), within.map(([place, old]) => [place.slice(path.length + 1), old]));
+    return put(
+      structuredClone(this.value(path)),
+      within.map(([place, old]) => [place.slice(path.length + 1), old]),
+    );
   }
 
   changed(path) {
@@ -221,19 +285,24 @@ export class Settings {
 
   /** Why a setting does not apply, in words; empty when it does. */
   whyNot(field, prefix = '') {
-    return Object.entries(field.shown).filter(([path, values]) => !values.includes(this.asked(path, prefix))).map(([path, values]) => {
-      if (field.words[path]) return `it is only for ${field.words[path]}`;
-      const other = this.fieldAt(path.startsWith('/') ? path.slice(1) : prefix + path);
-      const named = values.slice(0, MOST_VALUES).map((value) => shownAs(value, other?.schema));
-      if (values.length > MOST_VALUES) named.push(`one of ${values.length - MOST_VALUES} others`);
-      return `${other?.label || path} would have to be ${named.join(' or ')}`;
-    }).join('; ');
+    return Object.entries(field.shown)
+      .filter(([path, values]) => !values.includes(this.asked(path, prefix)))
+      .map(([path, values]) => {
+        if (field.words[path]) return `it is only for ${field.words[path]}`;
+        const other = this.fieldAt(path.startsWith('/') ? path.slice(1) : prefix + path);
+        const named = values.slice(0, MOST_VALUES).map((value) => shownAs(value, other?.schema));
+        if (values.length > MOST_VALUES) named.push(`one of ${values.length - MOST_VALUES} others`);
+        return `${other?.label || path} would have to be ${named.join(' or ')}`;
+      })
+      .join('; ');
   }
 
   /** The choices of a setting under the present values. */
   choices(field, prefix = '') {
     const depends = field.schema['x-choices-by'];
-    const found = depends ? depends.by.reduce((table, path) => table?.[this.asked(path, prefix)], depends.choices) : field.schema.enum;
+    const found = depends
+      ? depends.by.reduce((table, path) => table?.[this.asked(path, prefix)], depends.choices)
+      : field.schema.enum;
     return (found || []).filter((choice) => choice !== null);
   }
 
@@ -255,7 +324,11 @@ export class Settings {
 
   /** The row that shows a path: its own setting, the one it is the unit or a part of, or the first of an object. */
   rowOf(path) {
-    return this.byPath.get(path) || this.fields.find((field) => field.unitOf === path || path.startsWith(`${field.path}.`)) || this.fields.find((field) => field.path.startsWith(`${path}.`));
+    return (
+      this.byPath.get(path) ||
+      this.fields.find((field) => field.unitOf === path || path.startsWith(`${field.path}.`)) ||
+      this.fields.find((field) => field.path.startsWith(`${path}.`))
+    );
   }
 
   errorsAt(path) {
@@ -266,7 +339,9 @@ export class Settings {
 
   async take(document_) {
     this.document = document_ = await this.compared(document_);
-    this.different = new Set(Object.keys(document_.was || {}).flatMap((place) => place.split('.').map((_, at, keys) => keys.slice(0, at + 1).join('.'))));
+    this.different = new Set(
+      Object.keys(document_.was || {}).flatMap((place) => place.split('.').map((_, at, keys) => keys.slice(0, at + 1).join('.'))),
+    );
     if (!document_.was) await this.findBase();
     this.tell('document');
     this.check();
@@ -276,7 +351,10 @@ export class Settings {
   async compared(document_) {
     if (!this.against) return document_;
     try {
-      const { left, differences } = await api('GET', `api/config/diff?${new URLSearchParams({ left: this.against, right: 'current' })}`);
+      const { left, differences } = await api(
+        'GET',
+        `api/config/diff?${new URLSearchParams({ left: this.against, right: 'current' })}`,
+      );
       this.againstTitle = left.kind === 'run' ? `the run ${left.title}` : left.title;
       return { ...document_, was: Object.fromEntries(differences.map(({ path, before }) => [path, before])) };
     } catch (error) {
@@ -360,7 +438,9 @@ export class Settings {
       return;
     }
     // a whole list takes what was typed in its elements with it
-    for (const other of Object.keys(all)) for (const place of [...this.drafts.keys()]) if (place === other || place.startsWith(`${other}.`)) this.drafts.delete(place);
+    for (const other of Object.keys(all))
+      for (const place of [...this.drafts.keys()])
+        if (place === other || place.startsWith(`${other}.`)) this.drafts.delete(place);
     this.drafts.set(path, { value, was: this.value(path), also, from, state: 'waiting' });
     this.keep();
     this.send();
@@ -391,7 +471,10 @@ export class Settings {
   /** Undo the last change of this browser, or redo it (`what`): the server knows them, an opened preset included. */
   async again(what) {
     const typed = what === 'undo' && this.refused();
-    if (typed) { this.forget(typed); return null; }
+    if (typed) {
+      this.forget(typed);
+      return null;
+    }
     await this.sending; // an edit that was just made comes first
     const change = this.document[what];
     if (!change) return null;

@@ -7,22 +7,72 @@ const CTRL = MAC ? '⌘' : 'Ctrl';
 
 // group -> what it does, by ways to press it; keys of a way are pressed together
 const SHEET = [
-  ['Settings', [
-    [[[CTRL, 'Z']], 'Undo the last change of a setting'], [[MAC ? [CTRL, 'Shift', 'Z'] : [CTRL, 'Y']], 'Redo it'],
-    [[[CTRL, 'S']], 'Save the settings'], [[['/']], 'Search the settings'],
-  ]],
+  [
+    'Settings',
+    [
+      [[[CTRL, 'Z']], 'Undo the last change of a setting'],
+      [[MAC ? [CTRL, 'Shift', 'Z'] : [CTRL, 'Y']], 'Redo it'],
+      [[[CTRL, 'S']], 'Save the settings'],
+      [[['/']], 'Search the settings'],
+    ],
+  ],
   ['Run', [[[[CTRL, 'Enter']], 'Start training']]],
-  ['Page', [[[['Alt', '←']], 'Back to the previous tab'], [[['?']], 'Show this list'], [[['Esc']], 'Close a dialog or leave a zoomed chart']]],
-  ['Chart and samples', [[[['←'], ['→']], 'Move along the curve, or between samples'], [[['+'], ['−']], 'Zoom the curve']]],
+  [
+    'Page',
+    [
+      [[['Alt', '←']], 'Back to the previous tab'],
+      [[['?']], 'Show this list'],
+      [[['Esc']], 'Close a dialog or leave a zoomed chart'],
+    ],
+  ],
+  [
+    'Chart and samples',
+    [
+      [[['←'], ['→']], 'Move along the curve, or between samples'],
+      [[['+'], ['−']], 'Zoom the curve'],
+    ],
+  ],
 ];
 
 /** Show the sheet. `single` says whether keys without Ctrl act, `change` takes the new answer. */
 export function openSheet(single, change) {
   const box = el('input', { type: 'checkbox', checked: single, onchange: () => change(box.checked) });
-  const dialog = el('dialog', { class: 'og-dialog og-sheet', 'aria-label': 'Keyboard shortcuts' },
-    el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: 'Keyboard shortcuts' }), button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() })),
-    ...SHEET.map(([title, rows]) => el('section', {}, el('h3', { text: title }), el('dl', {}, rows.map(([keys, does]) => el('div', {},
-      el('dt', {}, keys.flatMap((together, way) => [way ? ' or ' : null, ...together.flatMap((key, at) => [at ? ' + ' : null, el('kbd', { text: key })])])), el('dd', { text: does })))))),
-    el('label', { class: 'og-inline' }, box, el('span', { text: 'Single keys (/ and ?) act when no field has the focus' })));
+  const dialog = el(
+    'dialog',
+    { class: 'og-dialog og-sheet', 'aria-label': 'Keyboard shortcuts' },
+    el(
+      'div',
+      { class: 'og-dialog-head' },
+      el('h2', { class: 'og-grow', text: 'Keyboard shortcuts' }),
+      button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() }),
+    ),
+    ...SHEET.map(([title, rows]) =>
+      el(
+        'section',
+        {},
+        el('h3', { text: title }),
+        el(
+          'dl',
+          {},
+          rows.map(([keys, does]) =>
+            el(
+              'div',
+              {},
+              el(
+                'dt',
+                {},
+                keys.flatMap((together, way) => [
+                  way ? ' or ' : null,
+                  ...together.flatMap((key, at) => [at ? ' + ' : null, el('kbd', { text: key })]),
+                ]),
+              ),
+              el('dd', { text: does }),
+            ),
+          ),
+        ),
+      ),
+    ),
+    el('label', { class: 'og-inline' }, box, el('span', { text: 'Single keys (/ and ?) act when no field has the focus' })),
+  );
   openDialog(dialog);
 }

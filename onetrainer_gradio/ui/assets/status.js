@@ -7,7 +7,14 @@ import { engineLine } from './toolbar.js';
 import { describe, engineName, phaseName, RUNGS } from './words.js';
 
 // command -> what it asks for
-const COMMANDS = { sample_default: 'sample', sample_custom: 'custom sample', backup_now: 'backup', save_now: 'save', pause: 'pause', resume: 'resume' };
+const COMMANDS = {
+  sample_default: 'sample',
+  sample_custom: 'custom sample',
+  backup_now: 'backup',
+  save_now: 'save',
+  pause: 'pause',
+  resume: 'resume',
+};
 // button -> the REST call that does the same, and what its outcome is called
 const ACTIONS = {
   start: ['api/training/start', 'Started'],
@@ -40,7 +47,12 @@ export function mount(place) {
   const badge = el('span', { class: 'og-badge' });
   const name = el('span', { class: 'og-run-name' });
   const engine = el('span', {});
-  const by = el('span', { class: 'og-muted og-small og-run-engine', title: 'Who trains' }, el('span', { class: 'og-sr', text: 'Trained by ' }), engine);
+  const by = el(
+    'span',
+    { class: 'og-muted og-small og-run-engine', title: 'Who trains' },
+    el('span', { class: 'og-sr', text: 'Trained by ' }),
+    engine,
+  );
   const detail = el('span', { class: 'og-muted og-grow' });
   const cause = causeLink();
   const why = el('p', { class: 'og-why', id: 'og-why' });
@@ -57,15 +69,33 @@ export function mount(place) {
   const epoch = progress('Epoch');
   const phase = progress('Phase');
   const tiles = {};
-  const grid = el('dl', { class: 'og-tiles' }, TILES.map(([key, label]) => {
-    tiles[key] = el('dd', {});
-    return el('div', {}, el('dt', { text: label }), tiles[key]);
-  }));
+  const grid = el(
+    'dl',
+    { class: 'og-tiles' },
+    TILES.map(([key, label]) => {
+      tiles[key] = el('dd', {});
+      return el('div', {}, el('dt', { text: label }), tiles[key]);
+    }),
+  );
 
-  place.append(el('h1', { class: 'og-sr', text: 'Training' }), el('section', { class: 'og-card og-status', 'aria-label': 'State of the run' },
-    why, ladder, waits, given,
-    el('div', { class: 'og-status-head' }, badge, name, by, cause, detail, outcome), errors,
-    el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node), grid, files, engines, ready));
+  place.append(
+    el('h1', { class: 'og-sr', text: 'Training' }),
+    el(
+      'section',
+      { class: 'og-card og-status', 'aria-label': 'State of the run' },
+      why,
+      ladder,
+      waits,
+      given,
+      el('div', { class: 'og-status-head' }, badge, name, by, cause, detail, outcome),
+      errors,
+      el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node),
+      grid,
+      files,
+      engines,
+      ready,
+    ),
+  );
 
   function state() {
     const now = store.state;
@@ -77,15 +107,25 @@ export function mount(place) {
     say(engine, engineName(now));
     show(by, Boolean(now.run_id && engine.textContent));
     const silent = now.is_training && now.heartbeat_age_s > SILENT_S;
-    say(detail, silent ? `No sign of life for ${format.span(now.heartbeat_age_s)}: the process hangs, or the machine is very busy.`
-      : now.error && !words.active ? '' : now.phase_detail || (now.stop ? '' : now.detail || ''));
+    say(
+      detail,
+      silent
+        ? `No sign of life for ${format.span(now.heartbeat_age_s)}: the process hangs, or the machine is very busy.`
+        : now.error && !words.active
+          ? ''
+          : now.phase_detail || (now.stop ? '' : now.detail || ''),
+    );
     // the cause is told in full once: among the warnings and errors of the run that is shown
     show(cause, Boolean(now.error) && !words.active && viewed() === now.run_id);
     const progressed = now.progress || {};
     phase.set(now.phase_done, words.active ? now.phase_total : 0, phaseName(now.phase));
     steps.set(progressed.global_step, now.total_steps);
     const perEpoch = now.steps_per_epoch || now.max_step;
-    epoch.set(progressed.epoch_step, words.active && perEpoch, `Epoch ${Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1)} of ${now.max_epoch || '–'}`);
+    epoch.set(
+      progressed.epoch_step,
+      words.active && perEpoch,
+      `Epoch ${Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1)} of ${now.max_epoch || '–'}`,
+    );
     show(grid, Boolean(now.run_id));
     show(ready, !words.active && !listed && Boolean(ready.textContent));
     show(engines, !words.active && engines.childElementCount > 0);
@@ -110,9 +150,14 @@ export function mount(place) {
     show(waits, Boolean(id));
     if (!id || waits.dataset.run === id) return;
     waits.dataset.run = id;
-    waits.replaceChildren('Another run waits for this one to end. ', button('Take it back', {
-      kind: 'small', onclick: () => api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((error) => say(outcome, error.message)),
-    }));
+    waits.replaceChildren(
+      'Another run waits for this one to end. ',
+      button('Take it back', {
+        kind: 'small',
+        onclick: () =>
+          api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((error) => say(outcome, error.message)),
+      }),
+    );
   }
 
   /** The finished model, to take away. */
@@ -180,11 +225,20 @@ export function mount(place) {
     const found = await api('POST', 'api/config/validate', {}).catch(() => ({ errors: [] }));
     const [first, ...rest] = found.errors;
     who(found);
-    ready.replaceChildren(first
-      ? el('span', { class: 'bad' }, `Start would be refused: ${first.message}${rest.length ? ` (and ${rest.length} more)` : ''}. `,
-        el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Change the settings' }))
-      : el('span', { text: `Start trains ${now.name ? `“${now.name}”` : 'the current settings'}: ${config.training_method}, ${format.count(config.epochs)} epochs, `
-        + `${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, learning rate ${format.number(config.learning_rate)}.` }));
+    ready.replaceChildren(
+      first
+        ? el(
+            'span',
+            { class: 'bad' },
+            `Start would be refused: ${first.message}${rest.length ? ` (and ${rest.length} more)` : ''}. `,
+            el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Change the settings' }),
+          )
+        : el('span', {
+            text:
+              `Start trains ${now.name ? `“${now.name}”` : 'the current settings'}: ${config.training_method}, ${format.count(config.epochs)} epochs, ` +
+              `${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, learning rate ${format.number(config.learning_rate)}.`,
+          }),
+    );
     state();
   }
 
@@ -207,9 +261,22 @@ export function mount(place) {
     const rest = said.errors || [];
     listed = rest.some((error) => error.path);
     // what the list below says, or the cause of the run's end, need not stand here, too
-    say(outcome, listed ? said.text.split(`: ${rest[0].message}`)[0] : said.error ? said.text.replace(`: ${said.error}`, '') : said.text);
-    errors.replaceChildren(...rest.map((error) => el('li', {},
-      error.path && el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }), el('span', { text: `${after(error)}. ` }), el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }))));
+    say(
+      outcome,
+      listed ? said.text.split(`: ${rest[0].message}`)[0] : said.error ? said.text.replace(`: ${said.error}`, '') : said.text,
+    );
+    errors.replaceChildren(
+      ...rest.map((error) =>
+        el(
+          'li',
+          {},
+          error.path &&
+            el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }),
+          el('span', { text: `${after(error)}. ` }),
+          el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }),
+        ),
+      ),
+    );
     show(errors, listed);
     state();
     if (said.done && said.ok) hide = setTimeout(() => say(outcome, ''), 8000);
@@ -221,32 +288,47 @@ export function mount(place) {
   const asked = new Map(); // command id -> what its outcome is called
   const tell = (outcome_) => document.dispatchEvent(new CustomEvent('og-outcome', { detail: outcome_ }));
   on('connection', (now) => {
-    if (now === 'lost' && streaming) { byRest = true; streaming = false; }
+    if (now === 'lost' && streaming) {
+      byRest = true;
+      streaming = false;
+    }
     if (store.state) allow(store.state);
   });
   on('event', ({ event }) => {
     const done = event.type === 'command_answered' && asked.get(event.command_id);
-    if (done) tell({ ok: event.outcome === 'done', done: true, text: event.outcome === 'done' ? done : `Not done: ${event.reason}` });
+    if (done)
+      tell({ ok: event.outcome === 'done', done: true, text: event.outcome === 'done' ? done : `Not done: ${event.reason}` });
   });
-  document.addEventListener('click', async (event) => {
-    const key = event.target.closest?.('.og-action')?.id?.slice(3);
-    if (!byRest || !ACTIONS[key]) return;
-    event.stopImmediatePropagation();
-    event.preventDefault();
-    const [path, done] = ACTIONS[key];
-    try {
-      const answer = await api('POST', key === 'stop' && store.state?.stop ? `${path}?now=true` : path, {});
-      if (answer.command_id) asked.set(answer.command_id, done);
-      tell({ ok: true, done: true, text: answer.command_id ? 'Accepted. It waits for the end of the current step or phase' : done });
-    } catch (error) {
-      tell({ ok: false, done: true, text: error.message, errors: error.errors });
-    }
-  }, true);
+  document.addEventListener(
+    'click',
+    async (event) => {
+      const key = event.target.closest?.('.og-action')?.id?.slice(3);
+      if (!byRest || !ACTIONS[key]) return;
+      event.stopImmediatePropagation();
+      event.preventDefault();
+      const [path, done] = ACTIONS[key];
+      try {
+        const answer = await api('POST', key === 'stop' && store.state?.stop ? `${path}?now=true` : path, {});
+        if (answer.command_id) asked.set(answer.command_id, done);
+        tell({
+          ok: true,
+          done: true,
+          text: answer.command_id ? 'Accepted. It waits for the end of the current step or phase' : done,
+        });
+      } catch (error) {
+        tell({ ok: false, done: true, text: error.message, errors: error.errors });
+      }
+    },
+    true,
+  );
 
-  setInterval(() => { if (!document.hidden && store.state?.is_training) state(); }, 1000);
+  setInterval(() => {
+    if (!document.hidden && store.state?.is_training) state();
+  }, 1000);
   // the buttons are Gradio's: they may come after this widget
-  new MutationObserver(() => { if (store.state) allow(store.state); })
-    .observe(document.getElementById('og-controls') || place, { childList: true });
+  new MutationObserver(() => {
+    if (store.state) allow(store.state);
+  }).observe(document.getElementById('og-controls') || place, { childList: true });
   on('training_state', state);
   on('view', state);
   on('connected', next);
@@ -284,7 +366,10 @@ function progress(label) {
       fill.style.width = `${part * 100}%`;
       track.setAttribute('aria-valuenow', done || 0);
       track.setAttribute('aria-valuemax', total);
-      if (name) { say(title, name); track.setAttribute('aria-label', name); }
+      if (name) {
+        say(title, name);
+        track.setAttribute('aria-label', name);
+      }
       say(text, `${format.count(done || 0)} / ${format.count(total)}`);
     },
   };

@@ -16,10 +16,36 @@ export function mount(place) {
   const hardware = el('dl', { class: 'og-facts og-columns' });
   place.append(
     el('h1', { class: 'og-sr', text: 'System' }),
-    el('section', { class: 'og-card', 'aria-label': 'Use of the machine' }, el('h2', { text: 'Now and the last ten minutes' }), meters),
-    el('section', { class: 'og-card', 'aria-label': 'Processes' }, el('h2', { text: 'Processes' }),
-      el('div', { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Table of processes' }, el('table', { class: 'og-table' },
-        el('thead', {}, el('tr', {}, ['Process', 'Process id', 'Memory', 'CPU time', 'Threads', 'Since'].map((text) => el('th', { scope: 'col', text })))), processes)), noProcesses),
+    el(
+      'section',
+      { class: 'og-card', 'aria-label': 'Use of the machine' },
+      el('h2', { text: 'Now and the last ten minutes' }),
+      meters,
+    ),
+    el(
+      'section',
+      { class: 'og-card', 'aria-label': 'Processes' },
+      el('h2', { text: 'Processes' }),
+      el(
+        'div',
+        { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Table of processes' },
+        el(
+          'table',
+          { class: 'og-table' },
+          el(
+            'thead',
+            {},
+            el(
+              'tr',
+              {},
+              ['Process', 'Process id', 'Memory', 'CPU time', 'Threads', 'Since'].map((text) => el('th', { scope: 'col', text })),
+            ),
+          ),
+          processes,
+        ),
+      ),
+      noProcesses,
+    ),
     el('section', { class: 'og-card', 'aria-label': 'Hardware' }, el('h2', { text: 'Hardware' }), hardware),
     el('section', { class: 'og-card', 'aria-label': 'Versions' }, el('h2', { text: 'Versions' }), versions),
   );
@@ -36,7 +62,13 @@ export function mount(place) {
     const more = el('span', { class: 'og-muted og-small' });
     const canvas = el('canvas', { class: 'og-spark', role: 'img', 'aria-label': `History of ${label}` });
     const points = [];
-    const node = el('div', { class: 'og-meter' }, el('div', { class: 'og-meter-head' }, el('span', { text: label }), value), canvas, more);
+    const node = el(
+      'div',
+      { class: 'og-meter' },
+      el('div', { class: 'og-meter-head' }, el('span', { text: label }), value),
+      canvas,
+      more,
+    );
     meters.append(node);
     const pace = paced(canvas, () => spark(canvas, points), 1000);
     const made = {
@@ -47,7 +79,9 @@ export function mount(place) {
         while (points[0][0] < at - SHOWN_S) points.shift();
         if (redraw) pace.ask();
       },
-      clear() { points.length = 0; },
+      clear() {
+        points.length = 0;
+      },
       redraw: pace.now,
     };
     cards.set(key, made);
@@ -82,9 +116,19 @@ export function mount(place) {
   function reading(now, redraw = true) {
     if (!now) return;
     meter('cpu', 'CPU').set(format.percent(now.cpu), '', now.cpu / 100, now.at, redraw);
-    for (const [key, label] of [['memory', 'Memory'], ['disk', 'Disk of the data folder']]) {
+    for (const [key, label] of [
+      ['memory', 'Memory'],
+      ['disk', 'Disk of the data folder'],
+    ]) {
       const [used, total] = [now[`${key}_used`], now[`${key}_total`]];
-      if (total) meter(key, label).set(format.percent((100 * used) / total), `${format.bytes(used)} of ${format.bytes(total)}`, used / total, now.at, redraw);
+      if (total)
+        meter(key, label).set(
+          format.percent((100 * used) / total),
+          `${format.bytes(used)} of ${format.bytes(total)}`,
+          used / total,
+          now.at,
+          redraw,
+        );
     }
     (now.gpus || []).forEach((gpu, number) => card(gpu, number, now.at, redraw));
   }
@@ -93,28 +137,70 @@ export function mount(place) {
     const name = gpu.name || `GPU ${number}`;
     const known = (value) => value !== undefined && value !== null;
     const key = `gpu${number}`;
-    if (known(gpu.utilization)) meter(key, name).set(format.percent(gpu.utilization), 'graphics processor', gpu.utilization / 100, at, redraw);
+    if (known(gpu.utilization))
+      meter(key, name).set(format.percent(gpu.utilization), 'graphics processor', gpu.utilization / 100, at, redraw);
     if (gpu.memory_total) {
       const part = gpu.memory_used / gpu.memory_total;
-      meter(`${key}-memory`, `${name}: memory`).set(format.percent(100 * part), `${format.bytes(gpu.memory_used)} of ${format.bytes(gpu.memory_total)}`, part, at, redraw);
+      meter(`${key}-memory`, `${name}: memory`).set(
+        format.percent(100 * part),
+        `${format.bytes(gpu.memory_used)} of ${format.bytes(gpu.memory_total)}`,
+        part,
+        at,
+        redraw,
+      );
     }
-    if (known(gpu.temperature)) meter(`${key}-heat`, `${name}: temperature`).set(`${Math.round(gpu.temperature)} °C`, '', gpu.temperature / 100, at, redraw);
+    if (known(gpu.temperature))
+      meter(`${key}-heat`, `${name}: temperature`).set(
+        `${Math.round(gpu.temperature)} °C`,
+        '',
+        gpu.temperature / 100,
+        at,
+        redraw,
+      );
     if (known(gpu.power)) {
       const limit = gpu.power_limit;
-      meter(`${key}-power`, `${name}: power`).set(`${Math.round(gpu.power)} W`, limit ? `of ${Math.round(limit)} W` : '', gpu.power / (limit || MOST_WATTS), at, redraw);
+      meter(`${key}-power`, `${name}: power`).set(
+        `${Math.round(gpu.power)} W`,
+        limit ? `of ${Math.round(limit)} W` : '',
+        gpu.power / (limit || MOST_WATTS),
+        at,
+        redraw,
+      );
     }
   }
 
   /** The history comes as columns; what does not change over time (totals, names) stands in the reading of now. */
   function past(history, now) {
     const { at = [], gpus = [] } = history || {};
-    at.forEach((time, index) => reading({
-      ...now, at: time, cpu: history.cpu[index], memory_used: history.memory_used[index], disk_used: history.disk_used[index],
-      gpus: (now.gpus || []).map((gpu, card_) => ({ ...gpu, ...Object.fromEntries(Object.entries(gpus[card_] || {}).map(([key, values]) => [key, values[index]])) })),
-    }, false));
+    at.forEach((time, index) =>
+      reading(
+        {
+          ...now,
+          at: time,
+          cpu: history.cpu[index],
+          memory_used: history.memory_used[index],
+          disk_used: history.disk_used[index],
+          gpus: (now.gpus || []).map((gpu, card_) => ({
+            ...gpu,
+            ...Object.fromEntries(Object.entries(gpus[card_] || {}).map(([key, values]) => [key, values[index]])),
+          })),
+        },
+        false,
+      ),
+    );
   }
 
-  const facts = (node, pairs) => node.replaceChildren(...pairs.map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: typeof value === 'object' ? JSON.stringify(value) : String(value) }))));
+  const facts = (node, pairs) =>
+    node.replaceChildren(
+      ...pairs.map(([name, value]) =>
+        el(
+          'div',
+          {},
+          el('dt', { text: name }),
+          el('dd', { text: typeof value === 'object' ? JSON.stringify(value) : String(value) }),
+        ),
+      ),
+    );
 
   async function load() {
     try {
@@ -125,8 +211,11 @@ export function mount(place) {
       for (const card of cards.values()) card.redraw();
       const info = await api('GET', 'api/system/info');
       facts(versions, Object.entries(info.versions || {}));
-      facts(hardware, [...Object.entries(info.hardware || {}).map(([name, value]) => [HARDWARE[name] || name.replace('_', ' '), value]),
-        ['memory', format.bytes(info.memory_total)], ['data folder', info.data_folder]]);
+      facts(hardware, [
+        ...Object.entries(info.hardware || {}).map(([name, value]) => [HARDWARE[name] || name.replace('_', ' '), value]),
+        ['memory', format.bytes(info.memory_total)],
+        ['data folder', info.data_folder],
+      ]);
       await running();
     } catch (error) {
       if (error.status !== 0) throw error;
@@ -136,23 +225,41 @@ export function mount(place) {
   async function running() {
     const answer = await api('GET', 'api/system/processes');
     const found = answer.processes || [];
-    processes.replaceChildren(...found.map((each) => el('tr', {},
-      el('td', { text: each.role, title: each.run_id }), el('td', { class: 'og-mono', text: String(each.pid) }),
-      el('td', { text: format.bytes(each.memory) }), el('td', { text: format.span(each.cpu_seconds) }),
-      el('td', { text: String(each.threads) }), el('td', { text: format.time(each.started_at) }))));
+    processes.replaceChildren(
+      ...found.map((each) =>
+        el(
+          'tr',
+          {},
+          el('td', { text: each.role, title: each.run_id }),
+          el('td', { class: 'og-mono', text: String(each.pid) }),
+          el('td', { text: format.bytes(each.memory) }),
+          el('td', { text: format.span(each.cpu_seconds) }),
+          el('td', { text: String(each.threads) }),
+          el('td', { text: format.time(each.started_at) }),
+        ),
+      ),
+    );
     show(noProcesses, found.length === 0);
   }
 
   on('system', (message) => reading(message.resources));
   on('connected', load);
-  on('training_state', (() => {
-    let known = '';
-    return () => {
-      const now = `${store.state?.run_id} ${store.state?.status}`;
-      if (now !== known) { known = now; running().catch(() => {}); }
-    };
-  })());
-  document.addEventListener('og-theme', () => { for (const card of cards.values()) card.redraw(); });
+  on(
+    'training_state',
+    (() => {
+      let known = '';
+      return () => {
+        const now = `${store.state?.run_id} ${store.state?.status}`;
+        if (now !== known) {
+          known = now;
+          running().catch(() => {});
+        }
+      };
+    })(),
+  );
+  document.addEventListener('og-theme', () => {
+    for (const card of cards.values()) card.redraw();
+  });
   load();
 }
 
@@ -161,11 +268,30 @@ function hubToken() {
   const input = el('input', { type: 'password', id: 'og-hub-token', autocomplete: 'off', placeholder: 'hf_…' });
   const state = el('span', { class: 'og-muted og-small', role: 'status' });
   const forget = button('Forget it', { kind: 'small', onclick: () => send('DELETE') });
-  const card = el('section', { class: 'og-card', 'aria-label': 'Hugging Face token' }, el('h2', { text: 'Hugging Face token' }),
-    el('p', { class: 'og-muted og-small', text: 'Needed for models that ask for a licence. It stays on this machine and is in no settings file, log or page.' }),
-    el('form', { class: 'og-token', onsubmit: (event) => { event.preventDefault(); if (input.value.trim()) send('PUT', { huggingface_token: input.value.trim() }); } },
-      el('label', { class: 'og-sr', for: input.id, text: 'Hugging Face token' }), input,
-      el('button', { type: 'submit', class: 'og-button small', text: 'Keep it' }), forget, state));
+  const card = el(
+    'section',
+    { class: 'og-card', 'aria-label': 'Hugging Face token' },
+    el('h2', { text: 'Hugging Face token' }),
+    el('p', {
+      class: 'og-muted og-small',
+      text: 'Needed for models that ask for a licence. It stays on this machine and is in no settings file, log or page.',
+    }),
+    el(
+      'form',
+      {
+        class: 'og-token',
+        onsubmit: (event) => {
+          event.preventDefault();
+          if (input.value.trim()) send('PUT', { huggingface_token: input.value.trim() });
+        },
+      },
+      el('label', { class: 'og-sr', for: input.id, text: 'Hugging Face token' }),
+      input,
+      el('button', { type: 'submit', class: 'og-button small', text: 'Keep it' }),
+      forget,
+      state,
+    ),
+  );
   async function send(method, body) {
     try {
       const answer = await api(method, 'api/secrets', body);

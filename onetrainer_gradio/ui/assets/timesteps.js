@@ -4,7 +4,18 @@ import { api } from './live.js';
 import { el, format, show } from './dom.js';
 import { asking } from './editors.js';
 
-const DEPENDS = ['model_type', 'timestep_distribution', 'noising_weight', 'noising_bias', 'min_noising_strength', 'max_noising_strength', 'timestep_shift', 'dynamic_timestep_shifting', 'resolution', 'concepts'];
+const DEPENDS = [
+  'model_type',
+  'timestep_distribution',
+  'noising_weight',
+  'noising_bias',
+  'min_noising_strength',
+  'max_noising_strength',
+  'timestep_shift',
+  'dynamic_timestep_shifting',
+  'resolution',
+  'concepts',
+];
 const TONES = ['--og-accent', '--og-second', '--og-warn', '--og-muted'];
 const HIGHEST = 8;
 const [LEFT, RIGHT, ABOVE, BELOW] = [40, 10, 10, 36];
@@ -15,33 +26,70 @@ export function timesteps(settings) {
   const wrap = el('div', { class: 'og-canvas-wrap og-draw' }, canvas, readout);
   const keys = el('ul', { class: 'og-draw-keys' });
   const notes = el('div', { class: 'og-draw-notes' });
-  const node = el('figure', { class: 'og-figure', 'aria-label': 'How often each timestep is drawn' },
-    el('figcaption', {}, el('b', { text: 'What is practised' }), el('span', { class: 'og-muted', text: 'How often each noise level is drawn, 1 is an even draw' })), wrap, keys, notes);
+  const node = el(
+    'figure',
+    { class: 'og-figure', 'aria-label': 'How often each timestep is drawn' },
+    el(
+      'figcaption',
+      {},
+      el('b', { text: 'What is practised' }),
+      el('span', { class: 'og-muted', text: 'How often each noise level is drawn, 1 is an even draw' }),
+    ),
+    wrap,
+    keys,
+    notes,
+  );
   let drawn = null;
   let pointed = null;
 
   // of the concepts only what they say of sizes counts
   const depends = () => DEPENDS;
-  const problem = asking(settings, node, depends, (changes) => {
-    const { concepts: _, ...rest } = changes;
-    return api('POST', 'api/config/timesteps', { changes: rest });
-  }, (answer) => { drawn = answer; words(); paint(); });
+  const problem = asking(
+    settings,
+    node,
+    depends,
+    (changes) => {
+      const { concepts: _, ...rest } = changes;
+      return api('POST', 'api/config/timesteps', { changes: rest });
+    },
+    (answer) => {
+      drawn = answer;
+      words();
+      paint();
+    },
+  );
   wrap.after(problem);
 
   const nameOf = (curve) => (curve.width ? `${curve.width} × ${curve.height}` : '');
 
   function words() {
-    keys.replaceChildren(...drawn.curves.map((curve, at) => {
-      const [least, middle, most] = curve.quantiles;
-      return el('li', {},
-        el('i', { style: `background: var(${TONES[at % TONES.length]})` }),
-        el('span', {},
-          nameOf(curve) && el('b', { text: `${nameOf(curve)} ` }),
-          drawn.dynamic && el('span', { class: 'og-muted', text: `shift ${curve.shift.toFixed(2)} · ` }),
-          el('span', { text: `half of the draws lie above ${middle}, 80 % between ${least} and ${most}` })));
-    }));
+    keys.replaceChildren(
+      ...drawn.curves.map((curve, at) => {
+        const [least, middle, most] = curve.quantiles;
+        return el(
+          'li',
+          {},
+          el('i', { style: `background: var(${TONES[at % TONES.length]})` }),
+          el(
+            'span',
+            {},
+            nameOf(curve) && el('b', { text: `${nameOf(curve)} ` }),
+            drawn.dynamic && el('span', { class: 'og-muted', text: `shift ${curve.shift.toFixed(2)} · ` }),
+            el('span', { text: `half of the draws lie above ${middle}, 80 % between ${least} and ${most}` }),
+          ),
+        );
+      }),
+    );
     notes.replaceChildren(...drawn.notes.map((text) => el('p', { class: 'og-note', text })));
-    canvas.setAttribute('aria-label', drawn.curves.map((curve) => `${nameOf(curve)} mean timestep ${format.count(curve.mean)} of ${drawn.timesteps}, half of the draws above ${curve.quantiles[1]}`).join('; '));
+    canvas.setAttribute(
+      'aria-label',
+      drawn.curves
+        .map(
+          (curve) =>
+            `${nameOf(curve)} mean timestep ${format.count(curve.mean)} of ${drawn.timesteps}, half of the draws above ${curve.quantiles[1]}`,
+        )
+        .join('; '),
+    );
   }
 
   function paint() {
@@ -66,7 +114,10 @@ export function timesteps(settings) {
     for (let value = 0; value <= top; value += step) {
       const y = Math.round(py(value)) + 0.5;
       brush.strokeStyle = colour('--og-line');
-      brush.beginPath(); brush.moveTo(LEFT, y); brush.lineTo(width - RIGHT, y); brush.stroke();
+      brush.beginPath();
+      brush.moveTo(LEFT, y);
+      brush.lineTo(width - RIGHT, y);
+      brush.stroke();
       brush.fillStyle = colour('--og-muted');
       brush.fillText(`× ${value}`, LEFT - 7, y);
     }
@@ -82,25 +133,47 @@ export function timesteps(settings) {
     brush.fillText('much noise: composition', width - RIGHT, height - 14);
 
     brush.save();
-    brush.beginPath(); brush.rect(LEFT, ABOVE - 2, width - LEFT - RIGHT, height - ABOVE - BELOW + 3); brush.clip();
+    brush.beginPath();
+    brush.rect(LEFT, ABOVE - 2, width - LEFT - RIGHT, height - ABOVE - BELOW + 3);
+    brush.clip();
     brush.setLineDash([4, 4]);
     brush.strokeStyle = colour('--og-line-strong');
-    brush.beginPath(); brush.moveTo(LEFT, Math.round(py(1)) + 0.5); brush.lineTo(width - RIGHT, Math.round(py(1)) + 0.5); brush.stroke();
+    brush.beginPath();
+    brush.moveTo(LEFT, Math.round(py(1)) + 0.5);
+    brush.lineTo(width - RIGHT, Math.round(py(1)) + 0.5);
+    brush.stroke();
     brush.setLineDash([]);
     drawn.curves.forEach(({ density }, at) => {
       const tone = colour(TONES[at % TONES.length]);
       const last = density.length - 1;
-      const trace = () => density.forEach((value, bin) => brush.lineTo(px(bin === 0 ? 0 : bin === last ? 1 : (bin + 0.5) / density.length), py(value)));
-      brush.beginPath(); brush.moveTo(px(0), py(0)); trace(); brush.lineTo(px(1), py(0)); brush.closePath();
-      brush.globalAlpha = 0.13; brush.fillStyle = tone; brush.fill(); brush.globalAlpha = 1;
-      brush.beginPath(); trace();
-      brush.strokeStyle = tone; brush.lineWidth = 1.7; brush.lineJoin = 'round'; brush.stroke();
+      const trace = () =>
+        density.forEach((value, bin) =>
+          brush.lineTo(px(bin === 0 ? 0 : bin === last ? 1 : (bin + 0.5) / density.length), py(value)),
+        );
+      brush.beginPath();
+      brush.moveTo(px(0), py(0));
+      trace();
+      brush.lineTo(px(1), py(0));
+      brush.closePath();
+      brush.globalAlpha = 0.13;
+      brush.fillStyle = tone;
+      brush.fill();
+      brush.globalAlpha = 1;
+      brush.beginPath();
+      trace();
+      brush.strokeStyle = tone;
+      brush.lineWidth = 1.7;
+      brush.lineJoin = 'round';
+      brush.stroke();
     });
     if (pointed !== null) {
       brush.strokeStyle = colour('--og-muted');
       brush.lineWidth = 1;
       const x = Math.round(px(pointed)) + 0.5;
-      brush.beginPath(); brush.moveTo(x, ABOVE); brush.lineTo(x, height - BELOW); brush.stroke();
+      brush.beginPath();
+      brush.moveTo(x, ABOVE);
+      brush.lineTo(x, height - BELOW);
+      brush.stroke();
     }
     brush.restore();
     tell(px);
@@ -109,17 +182,23 @@ export function timesteps(settings) {
   function tell(px) {
     show(readout, pointed !== null);
     if (pointed === null) return;
-    const rows = [['Timestep', format.count(pointed * drawn.timesteps)], ...drawn.curves.map((curve) => {
-      const bin = Math.min(curve.density.length - 1, Math.floor(pointed * curve.density.length));
-      return [nameOf(curve) || 'Drawn', `× ${curve.density[bin].toFixed(2)}`];
-    })];
+    const rows = [
+      ['Timestep', format.count(pointed * drawn.timesteps)],
+      ...drawn.curves.map((curve) => {
+        const bin = Math.min(curve.density.length - 1, Math.floor(pointed * curve.density.length));
+        return [nameOf(curve) || 'Drawn', `× ${curve.density[bin].toFixed(2)}`];
+      }),
+    ];
     readout.replaceChildren(...rows.map(([name, value]) => el('div', {}, el('span', { text: name }), el('b', { text: value }))));
     const x = px(pointed);
     const side = pointed > 0.5 ? x - readout.offsetWidth - 12 : x + 12;
     readout.style.transform = `translate(${Math.round(side)}px, 14px)`;
   }
 
-  const point = (part) => { pointed = part === null ? null : Math.min(1, Math.max(0, part)); paint(); };
+  const point = (part) => {
+    pointed = part === null ? null : Math.min(1, Math.max(0, part));
+    paint();
+  };
   canvas.addEventListener('pointermove', (event) => point((event.offsetX - LEFT) / (wrap.clientWidth - LEFT - RIGHT)));
   canvas.addEventListener('pointerleave', () => point(null));
   canvas.addEventListener('blur', () => point(null));

@@ -3,17 +3,48 @@
 import { api, on } from './live.js';
 import { button, confirmed, el, icon, say, show, toast } from './dom.js';
 
-const loadPath = (name, kind = '') => `api/config/load/${name.split('/').map(encodeURIComponent).join('/')}${kind && `?kind=${kind}`}`;
+const loadPath = (name, kind = '') =>
+  `api/config/load/${name.split('/').map(encodeURIComponent).join('/')}${kind && `?kind=${kind}`}`;
 
 export function toolbar(settings) {
   const name_ = el('span', { class: 'og-open-name' });
-  const pick = el('button', { type: 'button', id: 'og-config', class: 'og-button', 'aria-haspopup': 'dialog', onclick: browse }, icon('file'), el('span', { class: 'og-sr', text: 'Open a preset or saved configuration, now: ' }), name_, icon('down'));
+  const pick = el(
+    'button',
+    { type: 'button', id: 'og-config', class: 'og-button', 'aria-haspopup': 'dialog', onclick: browse },
+    icon('file'),
+    el('span', { class: 'og-sr', text: 'Open a preset or saved configuration, now: ' }),
+    name_,
+    icon('down'),
+  );
   const changes = el('span', { class: 'og-muted og-small', role: 'status' });
-  const file = el('input', { type: 'file', accept: '.json,application/json', hidden: true, 'aria-label': 'Settings file', onchange: () => importFile(file.files[0]) });
-  const undo = button('', { icon: 'undo', title: 'Undo', kind: 'small quiet', dataset: { tool: 'undo' }, onclick: () => again('undo') });
-  const redo = button('', { icon: 'redo', title: 'Redo', kind: 'small quiet', dataset: { tool: 'redo' }, onclick: () => again('redo') });
+  const file = el('input', {
+    type: 'file',
+    accept: '.json,application/json',
+    hidden: true,
+    'aria-label': 'Settings file',
+    onchange: () => importFile(file.files[0]),
+  });
+  const undo = button('', {
+    icon: 'undo',
+    title: 'Undo',
+    kind: 'small quiet',
+    dataset: { tool: 'undo' },
+    onclick: () => again('undo'),
+  });
+  const redo = button('', {
+    icon: 'redo',
+    title: 'Redo',
+    kind: 'small quiet',
+    dataset: { tool: 'redo' },
+    onclick: () => again('redo'),
+  });
   const saveButton = button('Save', { kind: 'small', dataset: { tool: 'save' }, onclick: () => save(settings.document.name) });
-  const removeButton = button('', { icon: 'trash', title: 'Delete this saved configuration', kind: 'small quiet', onclick: remove });
+  const removeButton = button('', {
+    icon: 'trash',
+    title: 'Delete this saved configuration',
+    kind: 'small quiet',
+    onclick: remove,
+  });
   let items = [];
 
   async function fill() {
@@ -40,7 +71,8 @@ export function toolbar(settings) {
   /** Which change a step is about, for people. */
   function changeOf({ kind, of, name, paths = [] }) {
     if (kind === 'reset') return `reset to “${name || 'the defaults'}”`;
-    if (kind === 'open') return of === 'document' ? 'all settings' : `${of === 'import' ? 'imported' : 'opened'} “${name || 'a file'}”`;
+    if (kind === 'open')
+      return of === 'document' ? 'all settings' : `${of === 'import' ? 'imported' : 'opened'} “${name || 'a file'}”`;
     const labels = [...new Set(paths.map((path) => settings.labelOf(settings.rowOf(path)?.path || path)))];
     return labels.length > 2 ? `${labels[0]} and ${labels.length - 1} more` : labels.join(', ');
   }
@@ -69,7 +101,10 @@ export function toolbar(settings) {
     await fill();
     openPresets(settings, items, {
       load: ({ name, kind }) => attempt(() => settings.whole('GET', loadPath(name, kind)), `Opened ${name}.`),
-      async again() { await fill(); return items; },
+      async again() {
+        await fill();
+        return items;
+      },
     });
   }
   async function raw() {
@@ -82,7 +117,10 @@ export function toolbar(settings) {
   async function saveAs() {
     const dialogs = await import('./saved.js');
     const name = await dialogs.saveAs(settings, (current()?.kind ?? 'saved') === 'saved' ? settings.document.name || '' : '');
-    if (name) { toast(`Saved as ${name}.`); await fill(); }
+    if (name) {
+      toast(`Saved as ${name}.`);
+      await fill();
+    }
   }
   async function takeAway() {
     (await import('./saved.js')).exportDialog();
@@ -95,31 +133,59 @@ export function toolbar(settings) {
     if (!chosen) return;
     const text = await chosen.text();
     file.value = '';
-    await attempt(() => settings.whole('POST', `api/config/import?${new URLSearchParams({ name: chosen.name })}`, text, { raw: true }), `Imported ${chosen.name}.`);
+    await attempt(
+      () => settings.whole('POST', `api/config/import?${new URLSearchParams({ name: chosen.name })}`, text, { raw: true }),
+      `Imported ${chosen.name}.`,
+    );
   }
   async function reset() {
     const { name, revision } = settings.document;
-    if (!await confirmed('Reset all settings?', `Everything goes back to ${name ? `“${name}”` : 'what was opened'}. Undo brings it back.`, 'Reset')) return;
+    if (
+      !(await confirmed(
+        'Reset all settings?',
+        `Everything goes back to ${name ? `“${name}”` : 'what was opened'}. Undo brings it back.`,
+        'Reset',
+      ))
+    )
+      return;
     await attempt(() => settings.whole('POST', 'api/config/reset', { revision }));
   }
   async function remove() {
     const { name } = settings.document;
-    if (!await confirmed(`Delete “${name}”?`, 'The saved configuration is removed; the settings in the form stay.', 'Delete')) return;
+    if (!(await confirmed(`Delete “${name}”?`, 'The saved configuration is removed; the settings in the form stay.', 'Delete')))
+      return;
     await attempt(() => api('DELETE', `api/config/${encodeURIComponent(name)}`), `Deleted ${name}.`);
   }
 
-  settings.listeners.add((what) => { if (what === 'document' || what === 'draft') state(); });
+  settings.listeners.add((what) => {
+    if (what === 'document' || what === 'draft') state();
+  });
   on('connected', fill);
   state();
   fill();
-  return el('div', { class: 'og-toolbar', role: 'group', 'aria-label': 'Open and save settings' },
-    pick, undo, redo, changes, removeButton, el('span', { class: 'og-grow' }),
-    saveButton, button('Save as …', { kind: 'small', dataset: { tool: 'save-as' }, onclick: saveAs }),
-    button('Import', { icon: 'upload', kind: 'small', onclick: () => file.click() }), file,
+  return el(
+    'div',
+    { class: 'og-toolbar', role: 'group', 'aria-label': 'Open and save settings' },
+    pick,
+    undo,
+    redo,
+    changes,
+    removeButton,
+    el('span', { class: 'og-grow' }),
+    saveButton,
+    button('Save as …', { kind: 'small', dataset: { tool: 'save-as' }, onclick: saveAs }),
+    button('Import', { icon: 'upload', kind: 'small', onclick: () => file.click() }),
+    file,
     button('Export', { icon: 'download', kind: 'small', title: 'Take the settings away as a file', onclick: takeAway }),
-    button('Compare', { icon: 'swap', kind: 'small', title: 'Two settings side by side: the form, a run, a preset, what was saved', onclick: compare }),
+    button('Compare', {
+      icon: 'swap',
+      kind: 'small',
+      title: 'Two settings side by side: the form, a run, a preset, what was saved',
+      onclick: compare,
+    }),
     button('JSON', { kind: 'small', title: 'Look at the settings as OneTrainer writes them, and edit them', onclick: raw }),
-    button('Reset', { icon: 'reset', kind: 'small', onclick: reset }));
+    button('Reset', { icon: 'reset', kind: 'small', onclick: reset }),
+  );
 }
 
 export const capital = (text) => text[0].toUpperCase() + text.slice(1);
@@ -127,7 +193,9 @@ export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 /** Who trains, over the form; it follows what the check says. */
 export function engineStrip(settings) {
   const line = engineLine('og-engine');
-  settings.listeners.add((what) => { if (what === 'findings') line.put(settings.engines); });
+  settings.listeners.add((what) => {
+    if (what === 'findings') line.put(settings.engines);
+  });
   if (settings.engines) line.put(settings.engines);
   return line.node;
 }
@@ -135,13 +203,20 @@ export function engineStrip(settings) {
 const plain = (sentence) => sentence.replace(/\.$/, '');
 
 /** Whether no engine trains this kind of model by this method. */
-export const nobodyCan = (found) => Boolean(found?.engines?.length) && found.engines.every((each) => !each.can && ['model_type', 'training_method'].includes(each.path));
+export const nobodyCan = (found) =>
+  Boolean(found?.engines?.length) &&
+  found.engines.every((each) => !each.can && ['model_type', 'training_method'].includes(each.path));
 
 /** A choice of the engine with what it means for the settings: `put` takes the answer of the check. */
 export function engineLine(id) {
   const select = el('select', { id, onchange: () => choose(select.value) });
   const words = el('div', { class: 'og-engine-words', role: 'status' });
-  const node = el('div', { class: 'og-engine' }, el('label', { class: 'og-inline', for: id }, el('span', { text: 'Trained by' }), select), words);
+  const node = el(
+    'div',
+    { class: 'og-engine' },
+    el('label', { class: 'og-inline', for: id }, el('span', { text: 'Trained by' }), select),
+    words,
+  );
   let drawn = '';
 
   async function choose(engine) {
@@ -157,8 +232,10 @@ export function engineLine(id) {
     const key = JSON.stringify([found.choice, found.engine, found.engines]);
     if (key === drawn) return;
     drawn = key;
-    select.replaceChildren(el('option', { value: 'auto', text: 'Automatic' }),
-      ...found.engines.map((each) => el('option', { value: each.id, text: capital(each.title) })));
+    select.replaceChildren(
+      el('option', { value: 'auto', text: 'Automatic' }),
+      ...found.engines.map((each) => el('option', { value: each.id, text: capital(each.title) })),
+    );
     select.value = found.choice;
     const present = found.engines.find((each) => each.id === found.engine);
     if (present) words.replaceChildren(...sentences(present, found));
@@ -168,15 +245,33 @@ export function engineLine(id) {
     if (!present.can) {
       const others = engines.filter((each) => each.can);
       return [
-        el('span', { class: 'bad', text: `${capital(present.title)} cannot train this: ${plain(present.why)}${present.more ? ` (and ${present.more} more)` : ''}. ` }),
+        el('span', {
+          class: 'bad',
+          text: `${capital(present.title)} cannot train this: ${plain(present.why)}${present.more ? ` (and ${present.more} more)` : ''}. `,
+        }),
         present.path && el('a', { href: '#configuration', dataset: { ogSetting: present.path }, text: 'Show the setting' }),
         ...others.map((each) => button(`Use ${each.title}`, { kind: 'small', onclick: () => choose(each.id) })),
-        !others.length && (!present.path || engines.length === 1) && el('a', { href: '#system', dataset: { ogTab: 'system' }, text: engines.length === 1 ? 'Add a OneTrainer that can' : 'See the System tab' }),
+        !others.length &&
+          (!present.path || engines.length === 1) &&
+          el('a', {
+            href: '#system',
+            dataset: { ogTab: 'system' },
+            text: engines.length === 1 ? 'Add a OneTrainer that can' : 'See the System tab',
+          }),
       ].filter(Boolean);
     }
     const builtin = choice === 'auto' && present.backend === 'onetrainer' && engines.find((each) => each.backend === 'builtin');
-    const why = !builtin ? '' : builtin.can ? ' The built-in engine would pass over settings that only OneTrainer has.' : ` The built-in engine cannot: ${plain(builtin.why)}.`;
-    return [el('span', { class: 'og-muted', text: `${capital(present.title)} trains these settings.${why}${present.note ? ` ${present.note}.` : ''}` })];
+    const why = !builtin
+      ? ''
+      : builtin.can
+        ? ' The built-in engine would pass over settings that only OneTrainer has.'
+        : ` The built-in engine cannot: ${plain(builtin.why)}.`;
+    return [
+      el('span', {
+        class: 'og-muted',
+        text: `${capital(present.title)} trains these settings.${why}${present.note ? ` ${present.note}.` : ''}`,
+      }),
+    ];
   }
 
   return { node, put };

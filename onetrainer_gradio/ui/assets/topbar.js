@@ -14,18 +14,43 @@ export function mount(place) {
   const link = el('span', { class: 'og-link', role: 'img' });
   const spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
   const banner = el('div', { class: 'og-banner', role: 'alert', hidden: true });
-  const leave = button('Sign out', { icon: 'leave', kind: 'quiet small', title: 'Sign out of this panel', hidden: true, onclick: signOut });
-  const keysButton = button('', { icon: 'keyboard', title: 'Keyboard shortcuts (?)', kind: 'quiet og-keys', onclick: () => document.dispatchEvent(new CustomEvent('og-sheet')) });
+  const leave = button('Sign out', {
+    icon: 'leave',
+    kind: 'quiet small',
+    title: 'Sign out of this panel',
+    hidden: true,
+    onclick: signOut,
+  });
+  const keysButton = button('', {
+    icon: 'keyboard',
+    title: 'Keyboard shortcuts (?)',
+    kind: 'quiet og-keys',
+    onclick: () => document.dispatchEvent(new CustomEvent('og-sheet')),
+  });
   const stopButton = button('Stop', { kind: 'small og-topstop', hidden: true, onclick: stop });
   const themeButton = button('', { title: 'Switch between light and dark', kind: 'quiet', onclick: switchTheme });
 
   place.append(
-    el('header', { class: 'og-topbar' },
-      el('span', { class: 'og-brand' }, mark(), el('span', { text: 'OneTrainer' }), el('span', { class: 'og-brand-more', text: 'panel' })),
+    el(
+      'header',
+      { class: 'og-topbar' },
+      el(
+        'span',
+        { class: 'og-brand' },
+        mark(),
+        el('span', { text: 'OneTrainer' }),
+        el('span', { class: 'og-brand-more', text: 'panel' }),
+      ),
       el('span', { class: 'og-topstate' }, badge, line),
-      stopButton, link, leave, keysButton, themeButton,
-      el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, bar)),
-    banner, spoken,
+      stopButton,
+      link,
+      leave,
+      keysButton,
+      themeButton,
+      el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, bar),
+    ),
+    banner,
+    spoken,
   );
 
   stay(place);
@@ -86,7 +111,10 @@ export function mount(place) {
     say(line, words.short);
     bar.style.width = `${words.fraction * 100}%`;
     show(bar.parentNode, words.active);
-    if (words.label !== said) { said = words.label; say(spoken, `Run: ${words.label}`); }
+    if (words.label !== said) {
+      said = words.label;
+      say(spoken, `Run: ${words.label}`);
+    }
     allow();
     document.title = words.active ? `${words.percent} ${words.label} – OneTrainer panel` : 'OneTrainer panel';
   }
@@ -105,8 +133,11 @@ export function mount(place) {
       timer = setTimeout(() => {
         wasLost = true;
         banner.className = 'og-banner bad';
-        say(banner, `The connection to the panel is lost since ${format.clock(since / 1000)}. A run goes on without it; `
-          + 'the page reconnects by itself and keeps what you type.');
+        say(
+          banner,
+          `The connection to the panel is lost since ${format.clock(since / 1000)}. A run goes on without it; ` +
+            'the page reconnects by itself and keeps what you type.',
+        );
         show(banner, true);
       }, GRACE_MS);
     } else if (now === 'live' && wasLost) {

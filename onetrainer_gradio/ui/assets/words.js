@@ -3,13 +3,27 @@
 import { format } from './dom.js';
 
 const PHASES = {
-  queued: 'Queued', starting: 'Starting', loading: 'Loading model', caching: 'Caching', training: 'Training', sampling: 'Sampling',
-  validating: 'Validating', backing_up: 'Backing up', saving: 'Saving', paused: 'Paused', stopping: 'Stopping',
+  queued: 'Queued',
+  starting: 'Starting',
+  loading: 'Loading model',
+  caching: 'Caching',
+  training: 'Training',
+  sampling: 'Sampling',
+  validating: 'Validating',
+  backing_up: 'Backing up',
+  saving: 'Saving',
+  paused: 'Paused',
+  stopping: 'Stopping',
 };
 
 const STATUSES = {
-  idle: ['Ready', 'idle'], initialized: ['Ready', 'idle'], starting: ['Starting', 'busy'], running: ['Training', 'busy'],
-  stopping: ['Stopping', 'warn'], completed: ['Finished', 'good'], error: ['Failed', 'bad'],
+  idle: ['Ready', 'idle'],
+  initialized: ['Ready', 'idle'],
+  starting: ['Starting', 'busy'],
+  running: ['Training', 'busy'],
+  stopping: ['Stopping', 'warn'],
+  completed: ['Finished', 'good'],
+  error: ['Failed', 'bad'],
 };
 
 const ENDS = { completed: ['Finished', 'good'], stopped: ['Stopped', 'idle'], failed: ['Failed', 'bad'], lost: ['Lost', 'bad'] };
