@@ -1,7 +1,7 @@
 // Above the list of changed settings: what they are compared with, and the way back for all of them.
 
-import { api } from './live.js';
 import { button, el, format, say, show, toast } from './dom.js';
+import { api } from './live.js';
 import { sheet } from './sheet.js';
 
 await sheet('manage.css');

@@ -1,8 +1,8 @@
 // Loss and learning rate over the steps, on a plain 2D canvas. The server thins a long run to the extremes of each bucket;
 // newer points come by the WebSocket.
 
-import { api, on, store, view as viewRun, viewed } from './live.js';
 import { button, el, format, paced, say, show } from './dom.js';
+import { api, on, store, viewed, view as viewRun } from './live.js';
 
 const BUCKETS = 1000;
 // five significant digits are more than a chart can show, and half the bytes

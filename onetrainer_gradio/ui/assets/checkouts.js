@@ -1,9 +1,9 @@
 // The checkouts of OneTrainer that the panel knows: what each can, what is missing, and what can be taken over from it.
 
-import { api, on, store } from './live.js';
 import { button, confirmed, el, format, say, show, toast } from './dom.js';
-import { sheet } from './sheet.js';
+import { api, on, store } from './live.js';
 import { shownAs } from './settings.js';
+import { sheet } from './sheet.js';
 import { capital } from './toolbar.js';
 
 const BASE = 'api/onetrainer/checkouts';

@@ -1,8 +1,8 @@
 // Any two of {the form, what was opened, a saved configuration, a preset, a past run} side by side.
 
-import { api } from './live.js';
-import { button, el, format, openDialog, say, show, toast } from './dom.js';
 import { table } from './differences.js';
+import { button, el, format, openDialog, say, show, toast } from './dom.js';
+import { api } from './live.js';
 
 const MOST_RUNS = 50;
 const TITLES = { current: 'In the form', opened: 'As opened', defaults: 'Defaults' };
@@ -80,7 +80,8 @@ export async function openCompare(settings, left = '') {
 
   let asked = 0;
   async function draw() {
-    const mine = (asked += 1);
+    asked += 1;
+    const mine = asked;
     const [one, two] = sides.map((side) => side.value);
     const markable = (one === 'current') !== (two === 'current');
     mark.checked = markable && settings.against === other();

@@ -2,8 +2,8 @@
 //
 // One request tells of all folders; it is made when the list comes into view and when something it depends on was changed.
 
-import { api, on, url } from './live.js';
 import { button, el, format, icon, say, show } from './dom.js';
+import { api, on, url } from './live.js';
 
 const LOOK_AFTER_MS = 300;
 const GO_ON_AFTER_MS = 400;
@@ -36,7 +36,7 @@ const SORTS = {
   path: ['Folder', (item) => item.path.toLowerCase()],
   type: ['Type', (item) => item.type],
   enabled: ['In use first', (item) => Number(!item.enabled)],
-  pictures: ['Most pictures first', (item, told) => -(told?.pictures ?? -1)],
+  pictures: ['Most pictures first', (_item, told) => -(told?.pictures ?? -1)],
 };
 
 /** Everything beside the settings, for the list of concepts: its head, and a part for each card. */

@@ -1,7 +1,7 @@
 // The console: what the training process printed, bounded, as plain text.
 
-import { api, on, url, viewed } from './live.js';
 import { button, causeLink, el, format, icon, say, show, toast } from './dom.js';
+import { api, on, url, viewed } from './live.js';
 
 const MOST_LINES = 2000;
 const BAD = /\b(error|traceback|exception)\b/i;

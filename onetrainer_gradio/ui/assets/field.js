@@ -1,8 +1,8 @@
 // One setting as a row: label and help, a control of its kind, the mark and reset of a changed value, errors.
 
+import { button, el, say, show } from './dom.js';
 import { json, list, map, pairs } from './lists.js';
 import { same, shownAs, textOf } from './settings.js';
-import { button, el, say, show } from './dom.js';
 
 export const idOf = (path) => `og-f-${path.replaceAll('.', '-')}`;
 
@@ -109,7 +109,7 @@ function single(settings, field, prefix) {
 }
 
 /** Kept on the server, never in the page: a way to where it is set. */
-function secret(settings, field) {
+function secret(_settings, field) {
   return {
     node: el('a', { href: '#system', dataset: { ogTab: 'system' }, id: idOf(field.path), text: 'Set it on the System tab' }),
     put() {},

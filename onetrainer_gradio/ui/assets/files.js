@@ -1,7 +1,7 @@
 // Choosing a file or folder of the machine that the panel runs on.
 
-import { api, url } from './live.js';
 import { button, el, format, icon, openDialog, say, show } from './dom.js';
+import { api, url } from './live.js';
 import { sheet } from './sheet.js';
 
 await sheet('manage.css');
@@ -133,7 +133,8 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     let asked = 0;
     let typing = false; // a folder by hand: the answer to an earlier question does not write over it
     async function go(to, nearest = false) {
-      const mine = (asked += 1);
+      asked += 1;
+      const mine = asked;
       typing = false;
       try {
         const query = new URLSearchParams({ path: to, kind: every.checked ? 'any' : kind, search: search.value.trim(), nearest });

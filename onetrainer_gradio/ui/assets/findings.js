@@ -1,8 +1,8 @@
 // What the check found: errors, warnings and notes, each with the way to its setting and, where one change is right, a button for it.
 
-import { api } from './live.js';
 import { button, el, say, show } from './dom.js';
 import { fixButton } from './field.js';
+import { api } from './live.js';
 
 const KINDS = [
   ['error', 'bad', 'Has to change before a start'],

@@ -1,8 +1,8 @@
 // The configuration: the groups by tab, search, levels, findings, and the rows of the group in view.
 
-import { on, store } from './live.js';
 import { button, el, icon, say, show, toast } from './dom.js';
 import { read, row } from './field.js';
+import { on, store } from './live.js';
 import { ask, Settings } from './settings.js';
 import { engineStrip, nobodyCan, toolbar } from './toolbar.js';
 

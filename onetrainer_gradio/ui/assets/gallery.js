@@ -1,7 +1,7 @@
 // The gallery: sample pictures by prompt and step, a large view with the keyboard, and the form for a picture of one's own.
 
-import { api, on, store, url } from './live.js';
 import { button, el, format, icon, openDialog, say, show, toast } from './dom.js';
+import { api, on, store, url } from './live.js';
 
 const PAGE = 60;
 const MOST_ENLARGED = 4;
@@ -241,6 +241,7 @@ export function mount(place) {
       );
     };
     const number = (value, min, max, step = 1) => el('input', { type: 'number', value, min, max, step, inputmode: 'decimal' });
+    inputs.random_seed = el('input', { type: 'checkbox', id: 'og-custom-random_seed' });
     const go = button('Paint', { kind: 'primary', onclick: paint });
     const why = el('span', { class: 'og-muted og-small', role: 'status' });
     const node = el(
@@ -258,12 +259,7 @@ export function mount(place) {
         field('cfg_scale', 'Guidance', number(7, 0, 50, 0.5)),
         field('seed', 'Seed', number(42, -1, 2 ** 32 - 1)),
         field('noise_scheduler', 'Sampler', el('select', {}, el('option', { value: 'DDIM', text: 'DDIM' }))),
-        el(
-          'label',
-          { class: 'og-inline og-end' },
-          (inputs.random_seed = el('input', { type: 'checkbox', id: 'og-custom-random_seed' })),
-          el('span', { text: 'Random seed' }),
-        ),
+        el('label', { class: 'og-inline og-end' }, inputs.random_seed, el('span', { text: 'Random seed' })),
       ),
       el('div', { class: 'og-buttons' }, go, why),
     );

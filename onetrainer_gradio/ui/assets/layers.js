@@ -1,8 +1,8 @@
 // Which layers a filter takes of the model, and how many: counted at once, listed on demand.
 
-import { api } from './live.js';
 import { button, el, format, say, show } from './dom.js';
 import { asking } from './editors.js';
+import { api } from './live.js';
 
 const PREFIX = { training: '', quantization: 'quantization.' };
 

@@ -1,8 +1,8 @@
 // Settings that hold several values of their own: lists of objects as cards, pairs of names and values, maps of known keys, JSON.
 
+import { button, el, say, show } from './dom.js';
 import { idOf, message, read, row } from './field.js';
 import { copyOf, jsonOf, same, shownAs, textOf } from './settings.js';
-import { button, el, say, show } from './dom.js';
 
 // from how many cards on there is a filter
 const FILTER_FROM = 5;
@@ -227,7 +227,7 @@ export function list(settings, field) {
       if (!now) return;
       say(title, titleOf(now));
       wrap.classList.toggle('off', now.enabled === false);
-      const box = use && use.querySelector('input');
+      const box = use?.querySelector('input');
       if (box) box.checked = now.enabled;
       up.disabled = at === 0;
       down.disabled = at === items().length - 1;
@@ -411,7 +411,7 @@ export function map(settings, field) {
     settings.edit(path, value);
   }
   function line([key, of]) {
-    const held = (settings.shownValue(path) || {})[key];
+    const held = settings.shownValue(path)?.[key];
     const normal = shownAs(usual()[key]);
     const onchange = ({ target }) => send(key, of, target.value);
     const boolean = [of.type].flat().includes('boolean');

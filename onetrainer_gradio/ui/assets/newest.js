@@ -1,7 +1,7 @@
 // The newest samples of the run that is shown, beside its curve.
 
-import { api, on, url, viewed } from './live.js';
 import { el, format, say, show } from './dom.js';
+import { api, on, url, viewed } from './live.js';
 
 const MOST = 12;
 

@@ -1,9 +1,9 @@
 // Presets and saved configurations: searched, by family, with what opening one would change.
 
 import { hiding, setHiding, unavailablePresets } from './available.js';
-import { api } from './live.js';
-import { button, confirmed, el, openDialog, say, show, toast } from './dom.js';
 import { table } from './differences.js';
+import { button, confirmed, el, openDialog, say, show, toast } from './dom.js';
+import { api } from './live.js';
 import { duplicate, exportDialog, rename } from './saved.js';
 
 const MEMORIES = [8, 12, 16, 24, 32, 48];

@@ -1,7 +1,7 @@
 // Warnings and errors of the run, and the true cause of its end. Nothing to say: nothing shown.
 
-import { api, on, viewed } from './live.js';
 import { el, format, show } from './dom.js';
+import { api, on, viewed } from './live.js';
 
 const KINDS = { warned: 'warn', backup_failed: 'bad', save_failed: 'bad' };
 const TYPES = 'warned,backup_failed,save_failed,command_answered,run_ended';

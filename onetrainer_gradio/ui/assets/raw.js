@@ -1,7 +1,7 @@
 // The settings as OneTrainer writes them, to look at and to edit; the server says what does not fit.
 
-import { api, placed } from './live.js';
 import { button, el, openDialog, toast } from './dom.js';
+import { api, placed } from './live.js';
 import { same } from './settings.js';
 
 export function openRaw(settings) {

@@ -1,7 +1,7 @@
 // All runs: how each ended, how far it came, its files to download, and the way to go on from it.
 
-import { api, on, store, url, view, viewed } from './live.js';
 import { button, causeLink, confirmed, el, format, icon, openDialog, say, show, toast } from './dom.js';
+import { api, on, store, url, view, viewed } from './live.js';
 import { ending, engineName } from './words.js';
 
 const KINDS = { model: 'Final model', save: 'Save', backup: 'Backup', sample: 'Sample' };

@@ -1,7 +1,7 @@
 // What is done with saved configurations: a name for them, copies, and files to take away.
 
-import { api, url } from './live.js';
 import { button, confirmed, el, icon, openDialog } from './dom.js';
+import { api, url } from './live.js';
 import { sheet } from './sheet.js';
 
 await sheet('manage.css');

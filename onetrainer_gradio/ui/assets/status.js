@@ -1,7 +1,7 @@
 // The status card: state, phase, progress, numbers; and what the native buttons may do at the moment.
 
-import { api, on, store, viewed } from './live.js';
 import { button, causeLink, el, format, say, show } from './dom.js';
+import { api, on, store, viewed } from './live.js';
 import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
 import { describe, engineName, phaseName, RUNGS } from './words.js';

@@ -1,7 +1,7 @@
 // What the machine does, now and over the last minutes; what runs on it, in which versions.
 
-import { api, on, store } from './live.js';
 import { button, el, format, paced, say, show } from './dom.js';
+import { api, on, store } from './live.js';
 
 const SHOWN_S = 600;
 const LEAST_SHOWN_S = 60; // a young history does not cling to the edge
@@ -130,7 +130,7 @@ export function mount(place) {
           redraw,
         );
     }
-    (now.gpus || []).forEach((gpu, number) => card(gpu, number, now.at, redraw));
+    for (const [number, gpu] of (now.gpus || []).entries()) card(gpu, number, now.at, redraw);
   }
 
   function card(gpu, number, at, redraw) {
@@ -172,7 +172,7 @@ export function mount(place) {
   /** The history comes as columns; what does not change over time (totals, names) stands in the reading of now. */
   function past(history, now) {
     const { at = [], gpus = [] } = history || {};
-    at.forEach((time, index) =>
+    for (const [index, time] of at.entries())
       reading(
         {
           ...now,
@@ -186,8 +186,7 @@ export function mount(place) {
           })),
         },
         false,
-      ),
-    );
+      );
   }
 
   const facts = (node, pairs) =>

@@ -1,8 +1,8 @@
 // How often each timestep is drawn: a live plot of the distribution under the settings, also while they are being typed.
 
-import { api } from './live.js';
 import { el, format, show } from './dom.js';
 import { asking } from './editors.js';
+import { api } from './live.js';
 
 const DEPENDS = [
   'model_type',
@@ -146,10 +146,10 @@ export function timesteps(settings) {
     drawn.curves.forEach(({ density }, at) => {
       const tone = colour(TONES[at % TONES.length]);
       const last = density.length - 1;
-      const trace = () =>
-        density.forEach((value, bin) =>
-          brush.lineTo(px(bin === 0 ? 0 : bin === last ? 1 : (bin + 0.5) / density.length), py(value)),
-        );
+      const trace = () => {
+        for (const [bin, value] of density.entries())
+          brush.lineTo(px(bin === 0 ? 0 : bin === last ? 1 : (bin + 0.5) / density.length), py(value));
+      };
       brush.beginPath();
       brush.moveTo(px(0), py(0));
       trace();

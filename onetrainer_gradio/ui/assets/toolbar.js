@@ -1,7 +1,7 @@
 // What stands above the settings: open, undo, save, import, export, reset; and who trains.
 
-import { api, on } from './live.js';
 import { button, confirmed, el, icon, say, show, toast } from './dom.js';
+import { api, on } from './live.js';
 
 const loadPath = (name, kind = '') =>
   `api/config/load/${name.split('/').map(encodeURIComponent).join('/')}${kind && `?kind=${kind}`}`;

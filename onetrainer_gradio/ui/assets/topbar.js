@@ -1,7 +1,7 @@
 // The line at the top: what the run does, whether the page is connected, light or dark; and the banner when it is not.
 
-import { api, on, store, url } from './live.js';
 import { button, el, format, icon, say, show, toast } from './dom.js';
+import { api, on, store, url } from './live.js';
 import { describe } from './words.js';
 
 const GRACE_MS = 1200; // a reconnect that quick is no news
