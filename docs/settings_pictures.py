@@ -68,8 +68,8 @@ SCENES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 # group of the elements of a list -> the group of the list, the title of the section in a card
 ELEMENTS = {
     "concept": ("concepts", "General"),
-    "concept_image": ("concepts", "Picture changes"),
-    "concept_text": ("concepts", "Caption changes"),
+    "concept_image": ("concepts", "Image augmentation"),
+    "concept_text": ("concepts", "Text augmentation"),
     "sample": ("sampling", ""),
     "additional_embedding": ("additional_embeddings", ""),
 }

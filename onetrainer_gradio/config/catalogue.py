@@ -16,7 +16,7 @@ from typing import Any
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.groups import FIRST, GROUPS
-from onetrainer_gradio.config.labels import label_of
+from onetrainer_gradio.config.labels import label_of, within_sentence
 from onetrainer_gradio.config.setting import OWN_GROUP, Setting, Settings, declared
 from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.config.visibility import METHOD, MODEL_TYPE, Only, applies, can_apply, resolved
@@ -80,7 +80,7 @@ class Entry:
         parent = CATALOGUE.get(f"{self.element}[].{self.owner}" if self.element else self.owner)
         if parent is None or not self.setting.named:
             return self.setting.label
-        return f"{parent.setting.label}: {self.setting.label.lower()}"
+        return f"{parent.setting.label}: {within_sentence(self.setting.label)}"
 
     @property
     def name(self) -> str:

@@ -29,10 +29,10 @@ class ConceptImageConfig(Settings):
     )
     enable_random_flip: bool = _picture(
         False,
-        label="Random mirror",
+        label="Random flip",
         help="Mirror pictures left to right at random. Not for faces, text or anything with a left and a right.",
     )
-    enable_fixed_flip: bool = _picture(False, label="Always mirror", help="Mirror every picture left to right.")
+    enable_fixed_flip: bool = _picture(False, label="Fixed flip", help="Mirror every picture left to right.")
     enable_random_rotate: bool = _picture(
         False, label="Random rotation", help="Turn each picture by a random angle up to the one below, to either side."
     )
@@ -96,24 +96,24 @@ class ConceptImageConfig(Settings):
     )
     enable_resolution_override: bool = _picture(
         False,
-        label="Own resolution",
+        label="Resolution override",
         help="Train this concept in a resolution of its own, for instance small pictures that must not be blown up.",
     )
     resolution_override: str = _picture(
         "512",
-        label="Resolution of this concept",
+        label="Override resolution",
         help="Like the general resolution: one number (512), several (512,768), or width x height (768x512).",
         pattern=r"^\s*\d+\s*(x\s*\d+\s*|(,\s*\d+\s*)*)$",
         shown={"image.enable_resolution_override": (True,)},
     )
     enable_random_circular_mask_shrink: bool = _picture(
         False,
-        label="Shrink masks",
+        label="Circular mask generation",
         help="Shrink each mask to a round piece of it, of random size and place, so that the region is learned bit by bit. Needs masks.",
     )
     enable_random_mask_rotate_crop: bool = _picture(
         False,
-        label="Crop to the mask",
+        label="Random rotate and crop (mask)",
         help="Turn pictures a little and crop them around the masked region at random. Needs masks.",
     )
 
@@ -123,12 +123,12 @@ class ConceptTextConfig(Settings):
 
     prompt_source: str = setting(
         "sample",
-        label="Captions from",
+        label="Caption source (prompt source)",
         help="Where captions come from: a .txt file beside each picture, one file with a caption a line for all, or the picture's file name.",
         group="concept",
         level="basic",
         choices=("sample", "concept", "filename"),
-        labels={"sample": "A text file beside each picture", "concept": "One text file for all", "filename": "The file name"},
+        labels={"sample": "Text file per image", "concept": "Single text file", "filename": "Image file name"},
     )
     prompt_path: str = setting(
         "",
@@ -142,35 +142,35 @@ class ConceptTextConfig(Settings):
     )
     enable_tag_shuffling: bool = _caption(
         False,
-        label="Shuffle tags",
+        label="Tag shuffling",
         help="Put the tags of a caption in a new order each time, so that no tag counts more for standing first.",
     )
     tag_delimiter: str = _caption(
         ",",
-        label="Tag separator",
+        label="Tag delimiter",
         help="What stands between two tags, usually a comma. Shuffling and dropping tags need it.",
         required=True,
     )
     keep_tags_count: int = _caption(
         1,
-        label="Tags to keep in front",
+        label="Keep tag count",
         help="So many tags at the beginning are neither moved nor dropped: the place for the trigger word. 0 protects none.",
         ge=0,
     )
     tag_dropout_enable: bool = _caption(
-        False, label="Drop tags", help="Leave tags out at times, so that the model learns each of them by itself."
+        False, label="Tag dropout", help="Leave tags out at times, so that the model learns each of them by itself."
     )
     tag_dropout_mode: str = _caption(
         "FULL",
-        label="Which tags are dropped",
+        label="Tag dropout mode",
         help="FULL drops all at once or none, RANDOM each by itself, RANDOM WEIGHTED those further back more often.",
         choices=("FULL", "RANDOM", "RANDOM WEIGHTED"),
-        labels={"FULL": "All at once", "RANDOM": "Each by itself", "RANDOM WEIGHTED": "Each, later ones more often"},
+        labels={"FULL": "Full", "RANDOM": "Random", "RANDOM WEIGHTED": "Random weighted"},
         shown={"text.tag_dropout_enable": (True,)},
     )
     tag_dropout_probability: float = _caption(
         0.0,
-        label="Chance to drop tags",
+        label="Tag dropout probability",
         help="How often tags are dropped. 0 never, 0.1 is gentle, 1 always.",
         ge=0,
         le=1,
@@ -178,39 +178,39 @@ class ConceptTextConfig(Settings):
     )
     tag_dropout_special_tags_mode: str = _caption(
         "NONE",
-        label="Special tags",
+        label="Special dropout tags mode",
         help="WHITELIST never drops the tags listed below, BLACKLIST drops only those, NONE treats all alike.",
         choices=("NONE", "BLACKLIST", "WHITELIST"),
-        labels={"NONE": "None", "BLACKLIST": "Drop only these", "WHITELIST": "Never drop these"},
+        labels={"NONE": "None", "BLACKLIST": "Blacklist", "WHITELIST": "Whitelist"},
         shown={"text.tag_dropout_enable": (True,)},
     )
     tag_dropout_special_tags: str = _caption(
         "",
-        label="List of special tags",
+        label="Special dropout tags",
         help="The tags, with the tag separator between them, or the path of a .txt or .csv file that lists them.",
         shown={"text.tag_dropout_enable": (True,), "text.tag_dropout_special_tags_mode": ("BLACKLIST", "WHITELIST")},
     )
     tag_dropout_special_tags_regex: bool = _caption(
         False,
-        label="Special tags by regular expression",
+        label="Special dropout tags: use regex",
         help="Read each special tag as a regular expression, for instance .*hair for everything about hair.",
         level="expert",
         shown={"text.tag_dropout_enable": (True,), "text.tag_dropout_special_tags_mode": ("BLACKLIST", "WHITELIST")},
     )
     caps_randomize_enable: bool = _caption(
         False,
-        label="Random capitals",
+        label="Randomize capitalization",
         help="Write tags in other capitals at times, so that the model does not mind how prompts are typed.",
     )
     caps_randomize_mode: str = _caption(
         "capslock, title, first, random",
-        label="Kinds of capitals",
+        label="Capitalization mode",
         help="Comma list of capslock (ALL), title (Each Word), first (First letter) and random (aNy); one of them is drawn for each tag.",
         shown={"text.caps_randomize_enable": (True,)},
     )
     caps_randomize_probability: float = _caption(
         0.0,
-        label="Chance of capitals",
+        label="Capitalization probability",
         help="How often a tag is written differently. 0 never, 1 always.",
         ge=0,
         le=1,
@@ -218,7 +218,7 @@ class ConceptTextConfig(Settings):
     )
     caps_randomize_lowercase: bool = _caption(
         False,
-        label="Lower case first",
+        label="Force lowercase",
         help="Turn every caption into small letters before capitals are put in.",
         shown={"text.caps_randomize_enable": (True,)},
     )
@@ -230,7 +230,7 @@ class ConceptConfig(Settings):
     config_version: ClassVar[int] = 2
 
     image: ConceptImageConfig = _general(
-        ConceptImageConfig(), label="Picture changes", help="How pictures are altered before they are learned.", kind="object"
+        ConceptImageConfig(), label="Image augmentation", help="How pictures are altered before they are learned.", kind="object"
     )
     text: ConceptTextConfig = _general(
         ConceptTextConfig(), label="Captions", help="Where captions come from and how they are altered.", kind="object"
@@ -244,7 +244,7 @@ class ConceptConfig(Settings):
         level="expert",
         fresh=True,
     )
-    enabled: bool = _general(True, label="Use it", help="Use this concept in the run.")
+    enabled: bool = _general(True, label="Enabled", help="Use this concept in the run.")
     type: ConceptType = _general(
         ConceptType.STANDARD,
         label="Type",
@@ -254,7 +254,7 @@ class ConceptConfig(Settings):
     include_subdirectories: bool = _general(False, label="Include subfolders", help="Also use the pictures in folders inside.")
     image_variations: int = _general(
         1,
-        label="Picture variations",
+        label="Image variations",
         help="How many differently altered versions of each picture are cached. More variety needs more disk and a longer start.",
         level="expert",
         ge=1,
@@ -268,19 +268,19 @@ class ConceptConfig(Settings):
     )
     balancing: float = _general(
         1.0,
-        label="Balance",
+        label="Balancing",
         help="How much of this folder enters an epoch: a multiple of its pictures, or their number, as the next setting says.",
         ge=0,
     )
     balancing_strategy: BalancingStrategy = _general(
         BalancingStrategy.REPEATS,
-        label="Balance by",
+        label="Balancing strategy",
         help="REPEATS: the balance multiplies the pictures (2 shows each twice an epoch). SAMPLES: it is the number of pictures an epoch.",
         level="advanced",
     )
     loss_weight: float = _general(
         1.0,
-        label="Weight",
+        label="Loss weight",
         help="How much this folder counts compared with others. 1 is normal, 0.5 half as much, 0 not at all.",
         level="advanced",
         ge=0,

@@ -19,7 +19,7 @@ class TrainEmbeddingConfig(Settings):
     uuid: str = setting(factory=new_uuid, fresh=True, file_name=True)
     model_name: str = setting(
         "",
-        label="Start from embedding",
+        label="Base embedding",
         help="An embedding file to go on from. Empty starts from the initial text.",
         group=OWN_GROUP,
         level="advanced",
@@ -54,14 +54,14 @@ class TrainEmbeddingConfig(Settings):
     )
     stop_training_after_unit: TimeUnit = setting(
         TimeUnit.NEVER,
-        label="Stop unit",
+        label="Stop training after: unit",
         help="Unit of the point at which this word is frozen; NEVER trains it to the end.",
         group=OWN_GROUP,
         level="advanced",
     )
     token_count: int | None = setting(
         1,
-        label="Tokens",
+        label="Token count",
         help="How many vectors the word has. 1 to 4 for a simple subject, up to 16 for a style; more take up room in the prompt. Empty counts those of the initial text.",
         group=OWN_GROUP,
         level="basic",
@@ -69,7 +69,7 @@ class TrainEmbeddingConfig(Settings):
     )
     initial_embedding_text: str = setting(
         "*",
-        label="Initial text",
+        label="Initial embedding text",
         help="Words whose meaning the new word starts with, for instance the kind of thing it is: cat, watercolor painting.",
         group=OWN_GROUP,
         level="basic",

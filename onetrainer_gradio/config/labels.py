@@ -12,33 +12,33 @@ from onetrainer_gradio.config.models import MODELS
 _SCALERS = {
     "NONE": "None",
     "BATCH": "Batch size",
-    "GLOBAL_BATCH": "Batch size of all devices",
-    "GRADIENT_ACCUMULATION": "Accumulation steps",
-    "BOTH": "Batch size × accumulation",
-    "GLOBAL_BOTH": "Batch size of all devices × accumulation",
+    "GLOBAL_BATCH": "Global batch size",
+    "GRADIENT_ACCUMULATION": "Gradient accumulation steps",
+    "BOTH": "Batch size × accumulation steps",
+    "GLOBAL_BOTH": "Global batch size × accumulation steps",
 }
 
-_CLOUD_ACTIONS = {"NONE": "Nothing", "STOP": "Stop the machine", "DELETE": "Delete the machine"}
+_CLOUD_ACTIONS = {"NONE": "None (keep running)", "STOP": "Stop", "DELETE": "Delete"}
 
 LABELS: dict[type[Enum], Mapping[str, str]] = {
     enums.ModelType: {name.value: facts.label for name, facts in MODELS.items()},
     enums.TrainingMethod: {
         "FINE_TUNE": "Full fine-tune",
-        "LORA": "Adapter (LoRA and kin)",
-        "EMBEDDING": "Embedding (a new word)",
-        "FINE_TUNE_VAE": "VAE decoder",
+        "LORA": "LoRA",
+        "EMBEDDING": "Embedding",
+        "FINE_TUNE_VAE": "Fine-tune VAE",
     },
     enums.ModelFormat: {
         "DIFFUSERS": "Diffusers folder",
-        "ORIGINAL_SINGLE_FILE": "Original, one file",
+        "ORIGINAL_SINGLE_FILE": "Original single file",
         "ORIGINAL_TRANSFORMER": "Original transformer only",
         "COMFY_TRANSFORMER": "ComfyUI transformer only",
-        "LEGACY_SAFETENSORS": "Legacy file (older OneTrainer)",
+        "LEGACY_SAFETENSORS": "Legacy safetensors",
         "DIFFUSERS_LORA": "Diffusers",
-        "KOHYA_LORA": "Kohya (most programs)",
-        "ORIGINAL_LORA": "Original layer names",
+        "KOHYA_LORA": "Kohya",
+        "ORIGINAL_LORA": "Original",
         "COMFY_LORA": "ComfyUI",
-        "LEGACY_LORA": "Legacy adapter (older OneTrainer)",
+        "LEGACY_LORA": "Legacy LoRA",
         "SAFETENSORS": "Safetensors",
         "INTERNAL": "Internal (backups only)",
     },
@@ -51,14 +51,14 @@ LABELS: dict[type[Enum], Mapping[str, str]] = {
         "TFLOAT_32": "tf32",
         "FLOAT_8": "float8",
         "INT_8": "int8",
-        "NFLOAT_4": "nf4 (4 bit)",
-        "FLOAT_W8A8": "float8, calculated in 8 bit",
-        "INT_W8A8": "int8, calculated in 8 bit",
-        "FLOAT_W8A8_COMPRESSED": "float8, calculated in 8 bit, compressed",
-        "INT_W8A8_COMPRESSED": "int8, calculated in 8 bit, compressed",
-        "GGUF": "GGUF file",
-        "GGUF_A8_FLOAT": "GGUF file, calculated in float8",
-        "GGUF_A8_INT": "GGUF file, calculated in int8",
+        "NFLOAT_4": "nfloat4 (NF4)",
+        "FLOAT_W8A8": "float8 W8A8",
+        "INT_W8A8": "int8 W8A8",
+        "FLOAT_W8A8_COMPRESSED": "float8 W8A8 compressed",
+        "INT_W8A8_COMPRESSED": "int8 W8A8 compressed",
+        "GGUF": "GGUF",
+        "GGUF_A8_FLOAT": "GGUF A8 float8",
+        "GGUF_A8_INT": "GGUF A8 int8",
     },
     enums.TimeUnit: {
         "EPOCH": "epochs",
@@ -69,18 +69,18 @@ LABELS: dict[type[Enum], Mapping[str, str]] = {
         "NEVER": "never",
         "ALWAYS": "always",
     },
-    enums.EMAMode: {"OFF": "Off", "GPU": "On the graphics card", "CPU": "In main memory"},
+    enums.EMAMode: {"OFF": "Off", "GPU": "GPU", "CPU": "CPU"},
     enums.AttentionMechanism: {
-        "SDP": "SDPA (automatic)",
+        "SDP": "torch SDPA (default)",
         "FLASH": "FlashAttention",
         "CUDNN": "cuDNN",
         "FLEX": "FlexAttention",
     },
     enums.GradientReducePrecision: {
-        "WEIGHT_DTYPE": "Like the weights",
+        "WEIGHT_DTYPE": "Weight data type",
         "FLOAT_32": "float32",
-        "WEIGHT_DTYPE_STOCHASTIC": "Like the weights, rounded at random",
-        "FLOAT_32_STOCHASTIC": "float32, rounded at random",
+        "WEIGHT_DTYPE_STOCHASTIC": "Weight data type, stochastic rounding",
+        "FLOAT_32_STOCHASTIC": "float32, stochastic rounding",
     },
     enums.LearningRateScheduler: {
         "CONSTANT": "Constant",
@@ -89,13 +89,13 @@ LABELS: dict[type[Enum], Mapping[str, str]] = {
         "COSINE_WITH_RESTARTS": "Cosine with restarts",
         "COSINE_WITH_HARD_RESTARTS": "Cosine with hard restarts",
         "REX": "REX",
-        "ADAFACTOR": "Adafactor's own",
-        "CUSTOM": "Custom class",
+        "ADAFACTOR": "Adafactor",
+        "CUSTOM": "Custom",
     },
     enums.LearningRateScaler: _SCALERS,
     enums.LossScaler: _SCALERS,
     enums.LossWeight: {
-        "CONSTANT": "All alike",
+        "CONSTANT": "Constant",
         "P2": "P2",
         "MIN_SNR_GAMMA": "Min-SNR gamma",
         "DEBIASED_ESTIMATION": "Debiased estimation",
@@ -106,7 +106,7 @@ LABELS: dict[type[Enum], Mapping[str, str]] = {
         "SIGMOID": "Sigmoid",
         "LOGIT_NORMAL": "Logit-normal",
         "HEAVY_TAIL": "Heavy tail",
-        "COS_MAP": "Cosine map",
+        "COS_MAP": "CosMap",
         "INVERTED_PARABOLA": "Inverted parabola",
         "BETA": "Beta",
     },
@@ -122,17 +122,17 @@ LABELS: dict[type[Enum], Mapping[str, str]] = {
         "DPMPP_SDE_KARRAS": "DPM++ SDE, Karras",
         "UNIPC_KARRAS": "UniPC, Karras",
     },
-    enums.ConfigPart: {"NONE": "No", "SETTINGS": "Settings", "ALL": "Settings, concepts and prompts"},
+    enums.ConfigPart: {"NONE": "None", "SETTINGS": "Settings", "ALL": "All (incl. concepts and samples)"},
     enums.ConceptType: {
         "STANDARD": "Training",
-        "VALIDATION": "Validation (only measured)",
-        "PRIOR_PREDICTION": "Keep as it is (prior prediction)",
+        "VALIDATION": "Validation",
+        "PRIOR_PREDICTION": "Prior prediction",
     },
-    enums.BalancingStrategy: {"REPEATS": "Repeats of each picture", "SAMPLES": "Pictures an epoch"},
+    enums.BalancingStrategy: {"REPEATS": "Repeats", "SAMPLES": "Samples per epoch"},
     enums.ImageFormat: {"PNG": "PNG", "JPG": "JPEG"},
-    enums.VideoFormat: {"PNG_IMAGE_SEQUENCE": "PNG pictures", "JPG_IMAGE_SEQUENCE": "JPEG pictures", "MP4": "MP4"},
-    enums.CloudType: {"RUNPOD": "RunPod", "LINUX": "Any Linux machine"},
-    enums.CloudFileSync: {"NATIVE_SCP": "scp of this machine", "FABRIC_SFTP": "SFTP built in"},
+    enums.VideoFormat: {"PNG_IMAGE_SEQUENCE": "PNG image sequence", "JPG_IMAGE_SEQUENCE": "JPEG image sequence", "MP4": "MP4"},
+    enums.CloudType: {"RUNPOD": "RunPod", "LINUX": "Linux (SSH)"},
+    enums.CloudFileSync: {"NATIVE_SCP": "Native scp", "FABRIC_SFTP": "Fabric SFTP"},
     enums.CloudAction: _CLOUD_ACTIONS,
     enums.Optimizer: {
         "ADAGRAD": "Adagrad",
@@ -183,5 +183,11 @@ LABELS: dict[type[Enum], Mapping[str, str]] = {
 
 
 def label_of(kind: Any, value: str) -> str:
-    """The words for a member of an enum."""
+    """Return the label of a member of an enum."""
     return LABELS.get(kind, {}).get(value, value)
+
+
+def within_sentence(label: str) -> str:
+    """Return a label as it is written after a colon or in a sentence: in lower case, except acronyms and names like LoRA."""
+    first = label.split(" ", 1)[0]
+    return label if any(letter.isupper() for letter in first[1:]) else label[:1].lower() + label[1:]

@@ -88,13 +88,13 @@ class TrainOptimizerConfig(Settings):
     )
     d0: float | None = _parameter(
         None,
-        label="First guess of the step size",
+        label="Initial D (d0)",
         help="Where the search for the learning rate begins. 1e-6 is right nearly always; higher finds it sooner and can overshoot.",
         gt=0,
     )
     d_coef: float | None = _parameter(
         None,
-        label="Step size factor",
+        label="D coefficient (d_coef)",
         help="Multiplies the learning rate that was found. 1 trusts it; 0.5 trains more gently, 2 harder. The one knob to turn with Prodigy.",
         level="advanced",
         gt=0,
@@ -135,12 +135,12 @@ class TrainOptimizerConfig(Settings):
     )
     foreach: bool | None = _parameter(
         False,
-        label="All tensors at once",
+        label="Foreach",
         help="Update all tensors in few large operations: faster, with more memory at its peak. Not together with stochastic rounding.",
     )
     fsdp_in_use: bool = _parameter(
         False,
-        label="Sharded training",
+        label="FSDP in use",
         help="Tells the optimizer that weights lie on several cards in pieces. They never do here; leave it off.",
     )
     fused: bool = _parameter(
@@ -163,24 +163,24 @@ class TrainOptimizerConfig(Settings):
     )
     initial_accumulator_value: int | None = _parameter(
         None,
-        label="Initial sum",
+        label="Initial accumulator value",
         help="What the sum of squared gradients starts from. A larger number makes the first steps smaller.",
         ge=0,
     )
     initial_accumulator: float | None = _parameter(
         None,
-        label="Initial memory",
+        label="Initial accumulator",
         help="What the memory of the gradients' size starts from. A larger number makes the first steps smaller.",
         ge=0,
     )
     is_paged: bool = _parameter(
         False,
-        label="Paged state",
+        label="Paged optimizer",
         help="Let the optimizer's state move to main memory when the card is full. Avoids out-of-memory errors, costs speed.",
     )
     log_every: int | None = _parameter(
         None,
-        label="Print every",
+        label="Log every",
         help="Print the found learning rate every so many steps. 0 never does.",
         ge=0,
         unit="steps",
@@ -193,7 +193,7 @@ class TrainOptimizerConfig(Settings):
     )
     max_unorm: float | None = _parameter(
         None,
-        label="Largest relative update",
+        label="Max update norm (max_unorm)",
         help="Limit of an update beside the size of the weights. 0 is off.",
         ge=0,
     )
@@ -204,13 +204,13 @@ class TrainOptimizerConfig(Settings):
     )
     min_8bit_size: int | None = _parameter(
         None,
-        label="Smallest 8-bit tensor",
+        label="Min 8-bit size",
         help="Tensors with fewer numbers keep an exact state: they are small and matter. 4096 is usual.",
         ge=0,
     )
     quant_block_size: int | None = _parameter(
         None,
-        label="Quantization block",
+        label="Quantization block size",
         help="How many numbers share a scale in the 8-bit state. Smaller is more exact and needs more memory.",
         ge=1,
     )
@@ -228,12 +228,12 @@ class TrainOptimizerConfig(Settings):
     )
     no_prox: bool = _parameter(
         False,
-        label="Plain weight decay",
+        label="No prox",
         help="Apply weight decay as AdamW does instead of Adan's own rule.",
     )
     optim_bits: int | None = _parameter(
         None,
-        label="State precision",
+        label="Optimizer bits",
         help="Bits of each number of the optimizer's state: 32 is exact, 8 needs a quarter of the memory.",
         ge=8,
         le=32,
@@ -255,17 +255,17 @@ class TrainOptimizerConfig(Settings):
     )
     relative_step: bool = _parameter(
         False,
-        label="Own step size",
+        label="Relative step",
         help="Let Adafactor choose the learning rate from the number of steps. The learning rate set elsewhere is then not used.",
     )
     safeguard_warmup: bool = _parameter(
         False,
-        label="Safe warm-up",
+        label="Safeguard warmup",
         help="Keep a warm-up of the learning rate from disturbing the search for it. Turn it on when there is a warm-up.",
     )
     scale_parameter: bool = _parameter(
         False,
-        label="Scale by weight size",
+        label="Scale parameter",
         help="Make steps larger where weights are large. Made for own step sizes; leave it off with a fixed learning rate.",
     )
     stochastic_rounding: bool = _parameter(
@@ -286,7 +286,7 @@ class TrainOptimizerConfig(Settings):
     )
     warmup_init: bool = _parameter(
         False,
-        label="Own warm-up",
+        label="Warmup init",
         help="Let Adafactor's own step size start small. Only with Own step size.",
     )
     weight_decay: float | None = _parameter(
@@ -298,7 +298,7 @@ class TrainOptimizerConfig(Settings):
     )
     weight_lr_power: float | None = _parameter(
         None,
-        label="Warm-up weight",
+        label="Weight LR power",
         help="How little the steps of the warm-up count in the average of a schedule-free optimizer. 2 is usual, 0 counts all alike.",
         ge=0,
     )
@@ -319,24 +319,24 @@ class TrainOptimizerConfig(Settings):
     )
     degenerated_to_sgd: bool = _parameter(
         False,
-        label="SGD while unsure",
+        label="Degenerate to SGD",
         help="Take plain gradient steps while the size of the gradients is not known well. Off takes none then.",
     )
     k: int | None = _parameter(
         None,
-        label="Projections",
+        label="K (projections)",
         help="How many times a step projects gradient and momentum onto each other. 2 is usual; more costs time.",
         ge=0,
     )
     xi: float | None = _parameter(
         None,
-        label="Projection epsilon",
+        label="Xi (projection epsilon)",
         help="A tiny number that avoids division by zero in the projections. Leave it at 1e-20.",
         ge=0,
     )
     n_sma_threshold: int | None = _parameter(
         None,
-        label="Trust threshold",
+        label="N SMA threshold",
         help="How many steps' worth of memory are needed before the size of the gradients is trusted. 5 is usual.",
         ge=0,
     )
@@ -352,12 +352,12 @@ class TrainOptimizerConfig(Settings):
     )
     adam_debias: bool = _parameter(
         False,
-        label="Half bias correction",
+        label="Adam debias",
         help="Correct only the memory of the size, not that of the direction: smaller first steps.",
     )
     slice_p: int | None = _parameter(
         None,
-        label="Sampled weights",
+        label="Slice p",
         help="Search for the learning rate on every so many-th weight only, which saves memory. 1 takes all, 11 is a good saving.",
         ge=1,
     )
@@ -368,39 +368,39 @@ class TrainOptimizerConfig(Settings):
     )
     weight_decay_by_lr: bool = _parameter(
         True,
-        label="Decay follows learning rate",
+        label="Weight decay by LR",
         help="Multiply weight decay by the learning rate. Off makes the same number act much more strongly.",
     )
     prodigy_steps: int | None = _parameter(
         None,
-        label="Search steps",
+        label="Prodigy steps",
         help="Stop the search for the learning rate after so many steps and keep what was found. 0 searches to the end.",
         ge=0,
         unit="steps",
     )
     use_speed: bool = _parameter(
         False,
-        label="Alternative search",
+        label="SPEED (use_speed)",
         help="Search for the learning rate by another rule, which needs less memory. An experiment; off is the known way.",
     )
     split_groups: bool = _parameter(
         True,
-        label="A rate for each part",
+        label="Split groups",
         help="Search a learning rate for each part of the model by itself: UNet and text encoder then differ. Off finds one for all.",
     )
     split_groups_mean: bool = _parameter(
         True,
-        label="Mean of the parts",
+        label="Split groups mean",
         help="Use the mean of the rates found for the parts for all of them.",
     )
     factored: bool = _parameter(
         True,
-        label="Factored state",
+        label="Factored second moment",
         help="Keep the memory of the gradients' size as rows and columns: saves much memory, a little less exact.",
     )
     factored_fp32: bool = _parameter(
         True,
-        label="Exact factors",
+        label="Factored in FP32",
         help="Keep the factored state in 32 bits, whatever the weights are. Costs next to nothing; leave it on.",
     )
     use_stableadamw: bool = _parameter(
@@ -425,7 +425,7 @@ class TrainOptimizerConfig(Settings):
     )
     d_limiter: bool | None = _parameter(
         True,
-        label="Limit the search",
+        label="D limiter",
         help="Keep the found learning rate from jumping up at the beginning, while everything is still unsettled.",
     )
     use_schedulefree: bool | None = _parameter(
@@ -435,40 +435,40 @@ class TrainOptimizerConfig(Settings):
     )
     use_orthograd: bool = _parameter(
         False,
-        label="Orthogonal gradient",
+        label="OrthoGrad",
         help="Remove the part of the gradient that only makes weights longer or shorter, against overfitting. For full fine-tunes rather than adapters.",
     )
     nnmf_factor: bool = _parameter(
         False,
-        label="Factored state",
+        label="Factored optimizer (NNMF)",
         help="Keep the optimizer's memories as rows, columns and signs: saves nearly all of their memory, a little less exact.",
         level="advanced",
     )
     orthogonal_gradient: bool = _parameter(
         False,
-        label="Orthogonal gradient",
+        label="OrthoGrad",
         help="Remove the part of the gradient that only makes weights longer or shorter, against overfitting. For full fine-tunes rather than adapters.",
     )
     use_atan2: bool = _parameter(
         False,
-        label="Bounded steps",
+        label="Atan2 scaling",
         help="Take the arc tangent in place of the division: every step is bounded and epsilon is not needed.",
     )
     use_AdEMAMix: bool = _parameter(
         False,
-        label="Slow second average",
+        label="AdEMAMix EMA",
         help="Add a very slow average of the gradients to the momentum (AdEMAMix). Helps long runs, costs memory, needs thousands of steps to act.",
     )
     beta3_ema: float | None = _parameter(
         None,
-        label="Slow average memory",
+        label="Beta 3 EMA",
         help="How long the slow average remembers. 0.9999 looks back ten thousand steps; use 0.999 for short runs.",
         ge=0,
         lt=1,
     )
     alpha_grad: float | None = _parameter(
         None,
-        label="Weight of the gradient",
+        label="Grad α (alpha_grad)",
         help="How strongly the present gradient counts beside the momentum. 100 suits small batches, 0 uses the momentum alone.",
         ge=0,
     )
@@ -481,64 +481,64 @@ class TrainOptimizerConfig(Settings):
     )
     kourkoutas_beta: bool = _parameter(
         False,
-        label="Adaptive beta 2",
+        label="Kourkoutas beta",
         help="Shorten the memory by itself while gradients are wild and lengthen it when they are calm.",
     )
     schedulefree_c: float | None = _parameter(
         None,
-        label="Averaging strength",
+        label="Schedule-free averaging strength (c)",
         help="How much the latest weights count in the schedule-free average. 0 is the classic rule; higher follows them faster, which suits large batches.",
         ge=0,
     )
     ns_steps: int | None = _parameter(
         None,
-        label="Orthogonalization rounds",
+        label="Newton-Schulz iterations",
         help="How many rounds make an update orthogonal. 5 is usual; fewer are faster and rougher.",
         ge=1,
     )
     MuonWithAuxAdam: bool = _parameter(
         False,
-        label="Adam for the rest",
+        label="Muon with auxiliary Adam",
         help="Train with Adam what Muon does not suit: embeddings, norms and all but the hidden layers. Leave it on.",
     )
     muon_hidden_layers: str | None = _parameter(
         None,
-        label="Layers for Muon",
+        label="Muon hidden layers",
         help="Comma list of name parts of the layers that Muon trains. Empty takes the model's own blocks.",
     )
     muon_adam_regex: bool = _parameter(
         False,
-        label="Layers by regular expression",
+        label="Muon hidden layers: use regex",
         help="Read the list of layers for Muon as regular expressions.",
     )
     muon_adam_lr: float | None = _parameter(
         None,
-        label="Learning rate of Adam",
+        label="Auxiliary Adam LR",
         help="Learning rate for what Adam trains beside Muon; usually much lower than Muon's own.",
         ge=0,
     )
     muon_te1_adam_lr: float | None = _parameter(
         None,
-        label="Adam in text encoder 1",
+        label="Auxiliary Adam LR (text encoder 1)",
         help="Learning rate of Adam in the first text encoder. Empty uses the one above.",
         ge=0,
     )
     muon_te2_adam_lr: float | None = _parameter(
         None,
-        label="Adam in text encoder 2",
+        label="Auxiliary Adam LR (text encoder 2)",
         help="Learning rate of Adam in the second text encoder. Empty uses the one above.",
         ge=0,
     )
     muon_adam_config: dict[str, Any] | None = _parameter(
         {},
-        label="Parameters of Adam",
+        label="Auxiliary Adam parameters",
         help="Parameters of the Adam that trains beside Muon. What is not set takes its usual value.",
         kind="map",
         keys=AUXILIARY_NAMES,
     )
     rms_rescaling: bool | None = _parameter(
         True,
-        label="Adam-sized steps",
+        label="RMS rescaling",
         help="Scale updates to the size that Adam's have, so that learning rates for Adam fit. Off wants rates many times higher.",
     )
     normuon_variant: bool = _parameter(
@@ -548,7 +548,7 @@ class TrainOptimizerConfig(Settings):
     )
     beta2_normuon: float | None = _parameter(
         None,
-        label="NorMuon memory",
+        label="NorMuon beta 2",
         help="How long NorMuon remembers the size of the updates. 0.95 is usual.",
         ge=0,
         lt=1,
@@ -566,7 +566,7 @@ class TrainOptimizerConfig(Settings):
     )
     accelerated_ns: bool = _parameter(
         False,
-        label="Faster orthogonalization",
+        label="Accelerated Newton-Schulz",
         help="Use better numbers in each round, so that fewer rounds do as well.",
     )
     cautious_wd: bool = _parameter(
@@ -576,12 +576,12 @@ class TrainOptimizerConfig(Settings):
     )
     approx_mars: bool = _parameter(
         False,
-        label="Steadier gradients (MARS)",
+        label="Approx MARS-M",
         help="Correct each gradient by the one before, which takes out noise. Costs memory for one more copy.",
     )
     auto_kappa_p: bool = _parameter(
         False,
-        label="Softer signs",
+        label="Auto Lion-K (kappa p)",
         help="Let Lion choose by itself between plain signs and rounder steps, layer by layer.",
     )
     compile: bool = _parameter(

@@ -27,14 +27,14 @@ class TrainModelPartConfig(Settings):
 
     model_name: str = setting(
         "",
-        label="Other file",
+        label="Model override",
         help="Take this part from another folder, file or hub repository. Empty takes it from the base model.",
         group="weights",
         level="advanced",
         named=True,
         kind="path",
         path="model",
-        shown={MODEL_TYPE: part_is("replaceable", "can come from another file")},
+        shown={MODEL_TYPE: part_is("replaceable", "can be replaced")},
     )
     include: bool = setting(
         True,
@@ -42,7 +42,7 @@ class TrainModelPartConfig(Settings):
         help="Load and use this part. Off saves its memory, but the model then works without it, which it has to be made for.",
         group=OWN_GROUP,
         level="advanced",
-        shown={MODEL_TYPE: part_is("optional", "can be left out")},
+        shown={MODEL_TYPE: part_is("optional", "is optional")},
     )
     train: bool = setting(
         True,
@@ -64,7 +64,7 @@ class TrainModelPartConfig(Settings):
     )
     stop_training_after_unit: TimeUnit = setting(
         TimeUnit.NEVER,
-        label="Stop unit",
+        label="Stop training after: unit",
         help="Unit of the point at which this part is frozen; NEVER trains it to the end.",
         group=OWN_GROUP,
         level="advanced",
@@ -82,7 +82,7 @@ class TrainModelPartConfig(Settings):
     )
     weight_dtype: DataType = setting(
         DataType.FLOAT_32,
-        label="Weight precision",
+        label="Weight data type",
         help="Number format in which this part lies in memory. FLOAT_32 or BFLOAT_16 for what is fully trained; formats of 8 or 4 bits save much memory under an adapter and cost a little quality.",
         group="weights",
         level="advanced",
@@ -98,7 +98,7 @@ class TrainModelPartConfig(Settings):
         level="advanced",
         ge=0,
         le=1,
-        shown={MODEL_TYPE: part_is("caption_dropout", "can go without a caption")},
+        shown={MODEL_TYPE: part_is("caption_dropout", "supports caption dropout")},
     )
     train_embedding: bool = setting(
         True,
@@ -114,7 +114,7 @@ class TrainModelPartConfig(Settings):
         help="Make the model ignore the empty end of short prompts. Leave it off unless the base model was trained that way.",
         group=OWN_GROUP,
         level="expert",
-        shown={MODEL_TYPE: part_is("masked", "can ignore the end of short prompts")},
+        shown={MODEL_TYPE: part_is("masked", "supports an attention mask")},
     )
     guidance_scale: float = setting(
         1.0,
@@ -123,7 +123,7 @@ class TrainModelPartConfig(Settings):
         group=OWN_GROUP,
         level="advanced",
         ge=0,
-        shown={MODEL_TYPE: part_is("guided", "takes the guidance as an input")},
+        shown={MODEL_TYPE: part_is("guided", "takes the guidance scale as an input")},
     )
     gradient_checkpointing: bool = setting(
         True,
@@ -135,13 +135,13 @@ class TrainModelPartConfig(Settings):
     )
     offload_fraction: float = setting(
         0.0,
-        label="Offload layers",
+        label="Layer offload fraction",
         help="Share of the layers that waits in main memory and is fetched when its turn comes. 0 is off and fastest, 0.5 halves the memory of the weights, 1 keeps almost nothing on the card.",
         group=OWN_GROUP,
         level="advanced",
         ge=0,
         le=1,
-        shown={MODEL_TYPE: part_is("offloaded", "can wait in main memory")},
+        shown={MODEL_TYPE: part_is("offloaded", "supports layer offloading")},
     )
     activation_offloading: bool = setting(
         False,
@@ -149,5 +149,5 @@ class TrainModelPartConfig(Settings):
         help="Also park intermediate results in main memory until the backward pass. Saves graphics memory for large pictures and costs speed.",
         group=OWN_GROUP,
         level="advanced",
-        shown={MODEL_TYPE: part_is("activations_offloaded", "is trained and can wait in main memory")},
+        shown={MODEL_TYPE: part_is("activations_offloaded", "supports activation offloading")},
     )

@@ -12,14 +12,14 @@ class QuantizationConfig(Settings):
 
     layer_filter: str = setting(
         "",
-        label="Layers to quantize",
+        label="Quantization layer filter (patterns)",
         help="Comma list of name parts of the layers that are stored in few bits. Empty takes all of them; leaving some out costs memory and keeps them exact.",
         group="quantization",
         level="advanced",
     )
     layer_filter_preset: str = setting(
         "full",
-        label="Quantization layer preset",
+        label="Quantization layer filter preset",
         help="A ready choice of layers to quantize: it writes the patterns beside it, and only those count. custom lets you write your own.",
         group="quantization",
         level="advanced",
@@ -28,14 +28,14 @@ class QuantizationConfig(Settings):
     )
     layer_filter_regex: bool = setting(
         False,
-        label="Quantization layers by regular expression",
+        label="Quantization layer filter: use regex",
         help="Read the patterns as regular expressions instead of plain name parts.",
         group="quantization",
         level="expert",
     )
     svd_dtype: DataType = setting(
         DataType.NONE,
-        label="SVD correction",
+        label="SVDQuant",
         help="Store what quantization loses most of as a small exact correction in this format. Better quality for a little memory; NONE is off.",
         group="quantization",
         level="advanced",
@@ -43,7 +43,7 @@ class QuantizationConfig(Settings):
     )
     svd_rank: int = setting(
         16,
-        label="SVD rank",
+        label="SVDQuant rank",
         help="Size of the correction. 16 is usual; higher restores more and costs memory, start-up time and speed.",
         group="quantization",
         level="advanced",

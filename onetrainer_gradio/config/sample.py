@@ -10,13 +10,13 @@ from onetrainer_gradio.config.setting import Settings, setting
 from onetrainer_gradio.config.visibility import DIFFUSION, INPAINTING, VIDEO, types
 
 _sample = partial(setting, group="sample")
-_NEGATIVE = types("models that know a negative prompt", lambda facts: "no_negative_prompt" not in facts.traits)
+_NEGATIVE = types("models that support negative prompts", lambda facts: "no_negative_prompt" not in facts.traits)
 
 
 class SampleConfig(Settings):
     """A prompt and how its picture is painted."""
 
-    enabled: bool = _sample(True, label="Use it", help="Paint this prompt.")
+    enabled: bool = _sample(True, label="Enabled", help="Paint this prompt.")
     prompt: str = _sample(
         "", label="Prompt", help="What to paint. Use the words of your captions to see what was learned.", kind="text"
     )
@@ -67,7 +67,7 @@ class SampleConfig(Settings):
     )
     cfg_scale: float = _sample(
         7.0,
-        label="Guidance",
+        label="CFG scale",
         help="How closely the picture follows the prompt. 1 turns it off; about 7 for Stable Diffusion, 3 to 5 for newer models; very high values burn colours.",
         ge=0,
     )
@@ -89,14 +89,14 @@ class SampleConfig(Settings):
     force_last_timestep: bool = setting(False)
     sample_inpainting: bool = _sample(
         False,
-        label="Inpaint",
+        label="Inpainting",
         help="Paint only the masked region of a base picture. Off paints a whole picture.",
         level="advanced",
         shown={"/model_type": INPAINTING},
     )
     base_image_path: str = _sample(
         "",
-        label="Base picture",
+        label="Base image",
         help="The picture of which a region is painted anew.",
         level="advanced",
         kind="path",
@@ -105,7 +105,7 @@ class SampleConfig(Settings):
     )
     mask_image_path: str = _sample(
         "",
-        label="Mask picture",
+        label="Mask image",
         help="White where it is painted, black where the base picture stays.",
         level="advanced",
         kind="path",

@@ -15,7 +15,7 @@ class CloudSecretsConfig(Settings):
     api_key: str = _secret(
         "", label="API key", help="Key of your account at the provider, needed to find, start and stop machines."
     )
-    id: str = _secret("", label="Machine id", help="The provider's id of the machine to use. Empty when a new one is created.")
+    id: str = _secret("", label="Instance ID", help="The provider's id of the machine to use. Empty when a new one is created.")
     host: str = _secret("", label="Host", help="Name or address of the machine. Empty asks the provider for it.")
     port: str = _secret(0, label="Port", help="SSH port of the machine, usually 22. 0 asks the provider for it.")
     user: str = _secret("root", label="User", help="User to log in as, root on most rented machines.")
@@ -38,7 +38,7 @@ class SecretsConfig(Settings):
     )
     cloud: CloudSecretsConfig = setting(
         CloudSecretsConfig(),
-        label="Access to the machine",
+        label="Cloud credentials",
         help="How to reach the rented machine.",
         group="cloud",
         kind="object",

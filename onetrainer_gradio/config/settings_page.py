@@ -9,7 +9,7 @@ from typing import Any
 
 from onetrainer_gradio.config.catalogue import CATALOGUE, NOT_OFFERED, Entry, in_form_order, reason
 from onetrainer_gradio.config.groups import GROUPS, TABS, Group
-from onetrainer_gradio.config.labels import LABELS, label_of
+from onetrainer_gradio.config.labels import LABELS, label_of, within_sentence
 from onetrainer_gradio.config.models import MODELS
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.config.schema import plain
@@ -120,7 +120,7 @@ def _values(entry: Entry) -> str:
 
 
 def _titles(paths: Iterable[str]) -> str:
-    return " and ".join(CATALOGUE[path].title.lower() for path in paths)
+    return " and ".join(within_sentence(CATALOGUE[path].title) for path in paths)
 
 
 def _conditions(entry: Entry) -> Iterator[str]:

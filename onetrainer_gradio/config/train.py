@@ -60,13 +60,13 @@ NUMBERS_PATTERN = r"^\s*\d+\s*(,\s*\d+\s*)*$"
 
 def skips(encoder: str) -> Only:
     """The types that can leave out the last layers of an encoder."""
-    words = "models that can leave out layers of this encoder"
+    words = "models that support CLIP skip for this text encoder"
     return types(words, lambda facts: "layer_skip" in facts.abilities and encoder in facts.encoders)
 
 
 def prompt_length(encoder: str) -> Only:
     """The types in which the longest prompt of an encoder can be chosen."""
-    return types("models whose prompt length can be chosen", lambda facts: encoder in facts.token_limited)
+    return types("models with a configurable sequence length", lambda facts: encoder in facts.token_limited)
 
 
 class TrainConfig(Settings):
@@ -128,7 +128,7 @@ class TrainConfig(Settings):
     )
     huggingface_cache_dir: str = setting(
         "",
-        label="Hub cache folder",
+        label="Hugging Face cache folder",
         help="Folder for models that are fetched from the hub. Empty means the library's own default.",
         group="model",
         level="expert",
@@ -137,7 +137,7 @@ class TrainConfig(Settings):
     )
     offline_mode: bool = setting(
         False,
-        label="Offline",
+        label="Offline mode",
         help="Never ask the model hub; use only what is on this machine already. Turn it on when there is no internet.",
         group="model",
         level="advanced",
@@ -151,7 +151,7 @@ class TrainConfig(Settings):
     )
     tensorboard_expose: bool = setting(
         False,
-        label="TensorBoard for others",
+        label="Expose TensorBoard",
         help="Make that server reachable from other machines. Anyone who reaches the port sees your charts and samples.",
         group="tensorboard",
         level="expert",
@@ -191,7 +191,7 @@ class TrainConfig(Settings):
     )
     validate_after_unit: TimeUnit = setting(
         TimeUnit.EPOCH,
-        label="Validation unit",
+        label="Validate every: unit",
         help="Unit of the validation interval; NEVER turns it off.",
         group="validation",
         level="advanced",
@@ -206,28 +206,28 @@ class TrainConfig(Settings):
     )
     prevent_overwrites: bool = setting(
         False,
-        label="Protect existing files",
+        label="Prevent overwrites",
         help="Refuse to start when the output file exists already. Off replaces it at the end.",
         group="general",
         level="advanced",
     )
     include_train_config: ConfigPart = setting(
         ConfigPart.NONE,
-        label="Settings in the file",
+        label="Include config in model file",
         help="Writes these settings into the header of the finished file, so that it says how it was made. ALL includes concepts and prompts.",
         group="output",
         level="advanced",
     )
     multi_gpu: bool = setting(
         False,
-        label="Several graphics cards",
+        label="Multi-GPU",
         help="Train on several cards at once, each with its own batch. Nearly as many times faster as there are cards.",
         group="multi_gpu",
         level="advanced",
     )
     device_indexes: str = setting(
         "",
-        label="Cards",
+        label="Device indexes",
         help="Numbers of the cards to use, with commas: 0,1. Empty uses all.",
         group="multi_gpu",
         level="advanced",
@@ -236,7 +236,7 @@ class TrainConfig(Settings):
     )
     gradient_reduce_precision: GradientReducePrecision = setting(
         GradientReducePrecision.FLOAT_32_STOCHASTIC,
-        label="Precision of the exchange",
+        label="Gradient reduce precision",
         help="Number format in which the cards exchange gradients. 32 bits are exact; the format of the weights halves the traffic. Random rounding keeps small gradients from being lost.",
         group="multi_gpu",
         level="expert",
@@ -244,7 +244,7 @@ class TrainConfig(Settings):
     )
     fused_gradient_reduce: bool = setting(
         True,
-        label="Exchange during the backward pass",
+        label="Fused gradient reduce",
         help="Exchange each gradient as soon as it is there. Faster and lighter; needed for the fused back pass on several cards.",
         group="multi_gpu",
         level="expert",
@@ -252,7 +252,7 @@ class TrainConfig(Settings):
     )
     async_gradient_reduce: bool = setting(
         True,
-        label="Exchange in the background",
+        label="Async gradient reduce",
         help="Let the cards go on calculating while gradients are exchanged. Faster, for a little memory.",
         group="multi_gpu",
         level="expert",
@@ -260,7 +260,7 @@ class TrainConfig(Settings):
     )
     async_gradient_reduce_buffer: int = setting(
         100,
-        label="Exchange buffer",
+        label="Gradient reduce buffer size",
         help="Most memory that gradients on their way may use. Larger lets more of them wait.",
         group="multi_gpu",
         level="expert",
@@ -280,7 +280,7 @@ class TrainConfig(Settings):
     )
     output_dtype: DataType = setting(
         DataType.FLOAT_32,
-        label="Output precision",
+        label="Output data type",
         help="Number format of the finished file. FLOAT_16 and BFLOAT_16 halve its size with no visible loss in most cases; 8 and 4 bits are smaller and rougher.",
         group="output",
         level="basic",
@@ -296,7 +296,7 @@ class TrainConfig(Settings):
     )
     output_model_destination: str = setting(
         "models/model.safetensors",
-        label="Output file",
+        label="Model output destination",
         help="Where the finished file is written. If it is an existing folder, the file in it is named by the time.",
         group="output",
         level="basic",
@@ -306,14 +306,14 @@ class TrainConfig(Settings):
     )
     async_offloading: bool = setting(
         True,
-        label="Offload in the background",
+        label="Async offloading",
         help="Fetch offloaded layers while the card is calculating. Faster; turn it off only if offloading makes trouble.",
         group="device",
         level="expert",
     )
     force_circular_padding: bool = setting(
         False,
-        label="Seamless edges",
+        label="Force circular padding (seamless tiling)",
         help="Let pictures wrap around at their edges, so that the model learns to paint tiles that fit together. Only for textures.",
         group="resolution",
         level="expert",
@@ -321,7 +321,7 @@ class TrainConfig(Settings):
     )
     compile: bool = setting(
         False,
-        label="Compile",
+        label="Compile transformer blocks",
         help="Turn the transformer blocks into faster code. The first steps take minutes longer; worth it for long runs.",
         group="model",
         level="advanced",
@@ -345,7 +345,7 @@ class TrainConfig(Settings):
     )
     aspect_ratio_bucketing: bool = setting(
         True,
-        label="Aspect ratio buckets",
+        label="Aspect ratio bucketing",
         help="Keep wide and tall pictures in their shape by grouping pictures of like shape. Off: everything is cropped to a square.",
         group="data",
         level="basic",
@@ -359,21 +359,21 @@ class TrainConfig(Settings):
     )
     clear_cache_before_training: bool = setting(
         True,
-        label="Clear cache at start",
+        label="Clear cache before training",
         help="Encode everything anew at each start. It is safe to leave this off: the panel's engine notices what changed and encodes only that.",
         group="data",
         level="basic",
     )
     learning_rate_scheduler: LearningRateScheduler = setting(
         LearningRateScheduler.CONSTANT,
-        label="Learning rate schedule",
+        label="Learning rate scheduler",
         help="How the learning rate changes over the run. CONSTANT keeps it, COSINE and LINEAR lower it towards the end, REX late and steeply.",
         group="optimization",
         level="basic",
     )
     custom_learning_rate_scheduler: str | None = setting(
         None,
-        label="Schedule class",
+        label="Custom scheduler class",
         help="Python class of your own schedule, with its module: my_module.MySchedule.",
         group="optimization",
         level="expert",
@@ -381,7 +381,7 @@ class TrainConfig(Settings):
     )
     scheduler_params: tuple[dict[str, str], ...] | None = setting(
         (),
-        label="Schedule arguments",
+        label="Scheduler parameters",
         help="Names and values for that class. %LR%, %EPOCHS%, %STEPS_PER_EPOCH%, %TOTAL_STEPS% and %SCHEDULER_STEPS% stand for the numbers of the run.",
         group="optimization",
         level="expert",
@@ -399,7 +399,7 @@ class TrainConfig(Settings):
     )
     learning_rate_warmup_steps: float = setting(
         200.0,
-        label="Warm-up steps",
+        label="Learning rate warmup steps",
         help="Steps over which the learning rate rises from zero. A value up to 1 is a fraction of the run. Warm-up avoids a bad start at high rates.",
         group="optimization",
         level="basic",
@@ -407,7 +407,7 @@ class TrainConfig(Settings):
     )
     learning_rate_cycles: float = setting(
         1.0,
-        label="Schedule cycles",
+        label="Learning rate cycles",
         help="How many times the cosine goes up and down. 1 goes down once; 0.5 stops halfway.",
         group="optimization",
         level="advanced",
@@ -416,7 +416,7 @@ class TrainConfig(Settings):
     )
     learning_rate_min_factor: float = setting(
         0.0,
-        label="Lowest factor",
+        label="Learning rate min factor",
         help="The schedule never goes below this fraction of the learning rate. 0 lets it fall to nothing.",
         group="optimization",
         level="advanced",
@@ -441,7 +441,7 @@ class TrainConfig(Settings):
     )
     gradient_accumulation_steps: int = setting(
         1,
-        label="Accumulation steps",
+        label="Gradient accumulation steps",
         help="Steps that are added up before the weights change: a larger batch without more memory, at the price of time.",
         group="optimization",
         level="basic",
@@ -449,14 +449,14 @@ class TrainConfig(Settings):
     )
     ema: EMAMode = setting(
         EMAMode.OFF,
-        label="Moving average",
+        label="EMA",
         help="Keep a slowly moving average of the weights, which is often better than the last ones. GPU is fast, CPU saves graphics memory.",
         group="ema",
         level="advanced",
     )
     ema_decay: float = setting(
         0.999,
-        label="Slowness",
+        label="EMA decay",
         help="How slow the average moves. 0.999 remembers about a thousand updates; 0.5 hardly averages, 1 never moves.",
         group="ema",
         level="advanced",
@@ -466,7 +466,7 @@ class TrainConfig(Settings):
     )
     ema_update_step_interval: int = setting(
         5,
-        label="Update interval",
+        label="EMA update step interval",
         help="Optimizer steps between two updates of the average. More is faster and coarser.",
         group="ema",
         level="advanced",
@@ -476,7 +476,7 @@ class TrainConfig(Settings):
     )
     dataloader_threads: int = setting(
         2,
-        label="Reading threads",
+        label="Dataloader threads",
         help="How many pictures are read at the same time. More helps with slow disks and large pictures; offloaded text encoders allow only 1.",
         group="device",
         level="advanced",
@@ -485,7 +485,7 @@ class TrainConfig(Settings):
     )
     train_device: str = setting(
         factory=default_device,
-        label="Device",
+        label="Train device",
         help="Where to train: cuda (NVIDIA, AMD), mps (Apple), cpu. Add a number for one of several cards, for instance cuda:1.",
         group="device",
         level="advanced",
@@ -493,7 +493,7 @@ class TrainConfig(Settings):
     )
     temp_device: str = setting(
         "cpu",
-        label="Parking device",
+        label="Temp device (offload target)",
         help="Where model parts wait while they are not needed, usually cpu.",
         group="device",
         level="expert",
@@ -501,7 +501,7 @@ class TrainConfig(Settings):
     )
     train_dtype: DataType = setting(
         DataType.FLOAT_16,
-        label="Training precision",
+        label="Train data type",
         help="Number format of the calculation. BFLOAT_16 is fast and robust on recent cards, FLOAT_16 on older ones, FLOAT_32 is exact, slow, and right for a CPU.",
         group="precision",
         level="basic",
@@ -509,7 +509,7 @@ class TrainConfig(Settings):
     )
     fallback_train_dtype: DataType = setting(
         DataType.BFLOAT_16,
-        label="Fallback precision",
+        label="Fallback train data type",
         help="Number format for those parts that FLOAT_16 is too small for. BFLOAT_16 on recent cards, FLOAT_32 on those that do not know it.",
         group="precision",
         level="advanced",
@@ -517,14 +517,14 @@ class TrainConfig(Settings):
     )
     enable_autocast_cache: bool = setting(
         True,
-        label="Keep converted weights",
+        label="Autocast cache",
         help="Convert weights to the training precision once a step instead of at each use. Faster; off saves graphics memory.",
         group="precision",
         level="expert",
     )
     only_cache: bool = setting(
         False,
-        label="Only fill the cache",
+        label="Only cache (no training)",
         help="Encode all pictures and captions, then end without training.",
         group="general",
         level="advanced",
@@ -546,7 +546,7 @@ class TrainConfig(Settings):
         level="basic",
         pattern=NUMBERS_PATTERN,
         required=True,
-        shown={MODEL_TYPE: can("frames", "models that have a number of frames")},
+        shown={MODEL_TYPE: can("frames", "models with a configurable number of frames")},
     )
     attention_mechanism: AttentionMechanism = setting(
         AttentionMechanism.SDP,
@@ -557,7 +557,7 @@ class TrainConfig(Settings):
     )
     mse_strength: float = setting(
         1.0,
-        label="Squared error",
+        label="MSE strength",
         help="Weight of the squared error, the standard measure. The weights of all errors are added.",
         group="loss",
         level="advanced",
@@ -565,7 +565,7 @@ class TrainConfig(Settings):
     )
     mae_strength: float = setting(
         0.0,
-        label="Absolute error",
+        label="MAE strength",
         help="Weight of the absolute error, less bothered by outliers. The weights of all errors are added.",
         group="loss",
         level="advanced",
@@ -573,7 +573,7 @@ class TrainConfig(Settings):
     )
     log_cosh_strength: float = setting(
         0.0,
-        label="Log-cosh error",
+        label="Log-cosh strength",
         help="Weight of the log-cosh error, between squared and absolute. The weights of all errors are added.",
         group="loss",
         level="advanced",
@@ -581,7 +581,7 @@ class TrainConfig(Settings):
     )
     huber_strength: float = setting(
         0.0,
-        label="Huber error",
+        label="Huber strength",
         help="Weight of the Huber error: squared for small, absolute for large deviations. The weights of all errors are added.",
         group="loss",
         level="advanced",
@@ -589,7 +589,7 @@ class TrainConfig(Settings):
     )
     huber_delta: float = setting(
         1.0,
-        label="Huber threshold",
+        label="Huber delta",
         help="Where the Huber error turns from squared to absolute. Smaller treats more deviations as outliers.",
         group="loss",
         level="expert",
@@ -597,16 +597,16 @@ class TrainConfig(Settings):
     )
     vb_loss_strength: float = setting(
         1.0,
-        label="Variance error",
+        label="VB loss strength",
         help="Weight of the error of the predicted variance, which only PixArt models have. 1 is right; 0 no longer trains the variance.",
         group="loss",
         level="expert",
         ge=0,
-        shown={MODEL_TYPE: can("vb_loss", "models that predict a variance")},
+        shown={MODEL_TYPE: can("vb_loss", "models that predict the variance")},
     )
     loss_weight_fn: LossWeight = setting(
         LossWeight.CONSTANT,
-        label="Loss weighting",
+        label="Loss weight function",
         help="How much each noise level counts. CONSTANT treats all alike; MIN_SNR_GAMMA often learns faster; SIGMA favours strong noise.",
         group="loss",
         level="advanced",
@@ -614,7 +614,7 @@ class TrainConfig(Settings):
     )
     loss_weight_strength: float = setting(
         5.0,
-        label="Weighting gamma",
+        label="Loss weight gamma (Min-SNR, P2)",
         help="Gamma of the weighting: 5 is usual for MIN_SNR_GAMMA, 1 for P2. Smaller evens out more.",
         group="loss",
         level="advanced",
@@ -624,7 +624,7 @@ class TrainConfig(Settings):
     )
     dropout_probability: float = setting(
         0.0,
-        label="Adapter dropout",
+        label="Dropout probability",
         help="Chance that a part of the adapter sits a step out, which slows overfitting. 0 is off, 0.1 is plenty, 1 learns nothing.",
         group="lora",
         level="advanced",
@@ -634,14 +634,14 @@ class TrainConfig(Settings):
     )
     loss_scaler: LossScaler = setting(
         LossScaler.NONE,
-        label="Loss scaling",
+        label="Loss scaler",
         help="Multiply the loss by batch size, accumulation steps or both. NONE is right for almost everybody.",
         group="loss",
         level="expert",
     )
     learning_rate_scaler: LearningRateScaler = setting(
         LearningRateScaler.NONE,
-        label="Learning rate scaling",
+        label="Learning rate scaler",
         help="Multiply the learning rate by the square root of batch size, accumulation steps or both. NONE uses it as it stands.",
         group="optimization",
         level="expert",
@@ -656,7 +656,7 @@ class TrainConfig(Settings):
     )
     offset_noise_weight: float = setting(
         0.0,
-        label="Offset noise",
+        label="Offset noise weight",
         help="Adds the same random brightness to a whole picture, which lets the model paint very dark and very bright scenes. 0.05 is a usual value, 0 is off.",
         group="noise",
         level="advanced",
@@ -672,7 +672,7 @@ class TrainConfig(Settings):
     )
     perturbation_noise_weight: float = setting(
         0.0,
-        label="Perturbation noise",
+        label="Perturbation noise weight",
         help="Adds a second noise to the first, which makes the model more tolerant. 0 is off, 0.1 is usual.",
         group="noise",
         level="advanced",
@@ -680,7 +680,7 @@ class TrainConfig(Settings):
     )
     rescale_noise_scheduler_to_zero_terminal_snr: bool = setting(
         False,
-        label="Zero terminal SNR",
+        label="Zero terminal SNR (rescale scheduler + v-pred)",
         help="Lets the noise schedule end in pure noise and trains velocities. Only for models that are made for it.",
         group="unet",
         level="expert",
@@ -704,7 +704,7 @@ class TrainConfig(Settings):
     )
     min_noising_strength: float = setting(
         0.0,
-        label="Least noise",
+        label="Min noising strength",
         help="Lowest noise level that is trained, as a fraction. Above 0 the finest details are left alone.",
         group="noise",
         level="advanced",
@@ -713,7 +713,7 @@ class TrainConfig(Settings):
     )
     max_noising_strength: float = setting(
         1.0,
-        label="Most noise",
+        label="Max noising strength",
         help="Highest noise level that is trained, as a fraction. Below 1 the overall composition is left alone.",
         group="noise",
         level="advanced",
@@ -729,7 +729,7 @@ class TrainConfig(Settings):
     )
     noising_weight: float = setting(
         0.0,
-        label="Noise weight",
+        label="Noising weight",
         help="Shape of the distribution; its meaning depends on the one chosen. Larger makes SIGMOID steeper, LOGIT_NORMAL wider and the parabola narrower.",
         group="noise",
         level="advanced",
@@ -737,7 +737,7 @@ class TrainConfig(Settings):
     )
     noising_bias: float = setting(
         0.0,
-        label="Noise bias",
+        label="Noising bias",
         help="Centre of the distribution; negative values prefer less noise, positive more. 0 is the middle.",
         group="noise",
         level="advanced",
@@ -753,11 +753,11 @@ class TrainConfig(Settings):
     )
     dynamic_timestep_shifting: bool = setting(
         False,
-        label="Shift by picture size",
+        label="Dynamic timestep shifting",
         help="Choose the shift from the size of each picture, larger for larger ones. The shift set above is then not used.",
         group="noise",
         level="advanced",
-        shown={MODEL_TYPE: can("dynamic_shift", "models whose shift follows the picture size")},
+        shown={MODEL_TYPE: can("dynamic_shift", "models that support dynamic timestep shifting")},
     )
     unet: TrainModelPartConfig = setting(
         TrainModelPartConfig(stop_training_after=0),
@@ -819,7 +819,7 @@ class TrainConfig(Settings):
     )
     text_encoder_sequence_length: int | None = setting(
         512,
-        label="Prompt length",
+        label="Max sequence length",
         help="Longest prompt that this encoder reads, in tokens. Longer prompts are cut; more tokens need more memory. Empty takes the model's own.",
         group="text_encoder",
         level="advanced",
@@ -847,7 +847,7 @@ class TrainConfig(Settings):
     )
     text_encoder_2_sequence_length: int | None = setting(
         77,
-        label="Prompt length",
+        label="Max sequence length",
         help="Longest prompt that this encoder reads, in tokens. Longer prompts are cut; more tokens need more memory. Empty takes the model's own.",
         group="text_encoder_2",
         level="advanced",
@@ -940,7 +940,7 @@ class TrainConfig(Settings):
     )
     unmasked_probability: float = setting(
         0.1,
-        label="Steps without mask",
+        label="Unmasked probability",
         help="Only for inpainting models: share of steps in which the mask is left away, so that they still learn whole pictures. 0 never, 1 always.",
         group="masked",
         level="advanced",
@@ -949,7 +949,7 @@ class TrainConfig(Settings):
     )
     unmasked_weight: float = setting(
         0.1,
-        label="Weight outside the mask",
+        label="Unmasked weight",
         help="How much the region outside the mask counts. 0 ignores it, 0.1 keeps it tidy, 1 treats all alike.",
         group="masked",
         level="advanced",
@@ -959,7 +959,7 @@ class TrainConfig(Settings):
     )
     normalize_masked_area_loss: bool = setting(
         False,
-        label="Even out mask sizes",
+        label="Normalize masked area loss",
         help="Let pictures with small masks count as much as those with large ones.",
         group="masked",
         level="advanced",
@@ -967,7 +967,7 @@ class TrainConfig(Settings):
     )
     masked_prior_preservation_weight: float = setting(
         0.0,
-        label="Keep the rest as it was",
+        label="Masked prior preservation weight",
         help="How strongly the region outside the mask is held to what the model painted before. 0 is off, 1 is strong; adapters only.",
         group="masked",
         level="advanced",
@@ -977,21 +977,21 @@ class TrainConfig(Settings):
     )
     custom_conditioning_image: bool = setting(
         False,
-        label="Own conditioning pictures",
+        label="Custom conditioning image",
         help="Read the picture an inpainting model is given from a file beside each picture (name-condlabel.png) instead of making it from the mask.",
         group="masked",
         level="advanced",
     )
     layer_filter: str = setting(
         "",
-        label="Layer filter",
+        label="Layer filter (patterns)",
         help="Which layers are trained: a comma list of name parts, for instance attn. Empty means all; a part that no layer has trains nothing.",
         group="layers",
         level="advanced",
     )
     layer_filter_preset: str = setting(
         "full",
-        label="Layer preset",
+        label="Layer filter preset",
         help="A ready choice of layers: it writes the patterns beside it, and only those count. full trains everything, attn-only the layers that join words and picture; custom lets you write your own.",
         group="layers",
         level="advanced",
@@ -1000,7 +1000,7 @@ class TrainConfig(Settings):
     )
     layer_filter_regex: bool = setting(
         False,
-        label="Filter by regular expression",
+        label="Layer filter: use regex",
         help="Read the patterns as regular expressions.",
         group="layers",
         level="expert",
@@ -1016,7 +1016,7 @@ class TrainConfig(Settings):
     )
     preserve_embedding_norm: bool = setting(
         False,
-        label="Keep embedding length",
+        label="Preserve embedding norm",
         help="Keep new words as long as ordinary ones, so that they do not drown the rest of the prompt.",
         group="embeddings",
         level="advanced",
@@ -1043,7 +1043,7 @@ class TrainConfig(Settings):
     )
     embedding_weight_dtype: DataType = setting(
         DataType.FLOAT_32,
-        label="Embedding precision",
+        label="Embedding weight data type",
         help="Number format of the new word while it is trained. FLOAT_32 is best; it is small anyway.",
         group="embedding",
         level="advanced",
@@ -1068,7 +1068,7 @@ class TrainConfig(Settings):
     )
     lora_model_name: str = setting(
         "",
-        label="Start from adapter",
+        label="LoRA base model (continue from)",
         help="An adapter file to go on from. Empty starts a new one.",
         group="lora",
         level="advanced",
@@ -1078,7 +1078,7 @@ class TrainConfig(Settings):
     )
     lora_rank: int = setting(
         16,
-        label="Rank",
+        label="LoRA rank",
         help="Size of the adapter. 4 to 16 for a simple subject, 32 to 128 for styles and many subjects; larger files learn more and overfit sooner.",
         group="lora",
         level="basic",
@@ -1094,7 +1094,7 @@ class TrainConfig(Settings):
     )
     lora_alpha: float = setting(
         1.0,
-        label="Alpha",
+        label="LoRA alpha",
         help="Strength of the adapter: it is scaled by alpha divided by rank. Equal to the rank means full strength; 1 is gentle and wants a higher learning rate.",
         group="lora",
         level="basic",
@@ -1110,7 +1110,7 @@ class TrainConfig(Settings):
     )
     lora_decompose: bool = setting(
         False,
-        label="DoRA",
+        label="DoRA (decompose weights)",
         help="Learn direction and length of the weights apart. Often closer to a full fine-tune; slower and needs more memory.",
         group="lora",
         level="advanced",
@@ -1118,7 +1118,7 @@ class TrainConfig(Settings):
     )
     lora_decompose_norm_epsilon: bool = setting(
         True,
-        label="Safe norm",
+        label="DoRA norm epsilon",
         help="Add a tiny number to the length, so that it is never divided by zero. Leave it on.",
         group="lora",
         level="expert",
@@ -1126,7 +1126,7 @@ class TrainConfig(Settings):
     )
     lora_decompose_output_axis: bool = setting(
         False,
-        label="Norm along the output",
+        label="DoRA on output axis",
         help="Take the length along the output of a layer instead of its input, as most other programs do.",
         group="lora",
         level="expert",
@@ -1134,7 +1134,7 @@ class TrainConfig(Settings):
     )
     lora_weight_dtype: DataType = setting(
         DataType.FLOAT_32,
-        label="Adapter precision",
+        label="LoRA weight data type",
         help="Number format of the adapter while it is trained. FLOAT_32 is best; BFLOAT_16 halves its memory.",
         group="lora",
         level="advanced",
@@ -1143,7 +1143,7 @@ class TrainConfig(Settings):
     )
     bundle_additional_embeddings: bool = setting(
         True,
-        label="Embeddings in the file",
+        label="Bundle embeddings",
         help="Put additional embeddings into the adapter's file. Off writes them as files of their own.",
         group="lora",
         level="advanced",
@@ -1151,7 +1151,7 @@ class TrainConfig(Settings):
     )
     oft_block_size: int = setting(
         32,
-        label="Block size",
+        label="OFT block size",
         help="Size of the rotated blocks. Larger learns more and makes larger files; 16 to 64 are usual.",
         group="lora",
         level="basic",
@@ -1160,7 +1160,7 @@ class TrainConfig(Settings):
     )
     oft_block_share: bool = setting(
         False,
-        label="Share blocks",
+        label="OFT block share",
         help="Use one rotation for all blocks of a layer: a tiny file that learns less.",
         group="lora",
         level="advanced",
@@ -1168,7 +1168,7 @@ class TrainConfig(Settings):
     )
     oft_scaled: bool = setting(
         False,
-        label="Scaled rotation",
+        label="Scaled OFT (SOFT)",
         help="Scale the rotation by the block size, so that the same learning rate suits every block size.",
         group="lora",
         level="advanced",
@@ -1176,7 +1176,7 @@ class TrainConfig(Settings):
     )
     lokr_dim: int = setting(
         16,
-        label="Dimension",
+        label="LoKr dimension",
         help="Size of the adapter's inner matrices. Larger learns more and makes larger files.",
         group="lora",
         level="basic",
@@ -1185,7 +1185,7 @@ class TrainConfig(Settings):
     )
     lokr_decompose_both: bool = setting(
         False,
-        label="Both matrices small",
+        label="Decompose both matrices",
         help="Split the first matrix as well as the second: an even smaller file that learns less.",
         group="lora",
         level="advanced",
@@ -1193,7 +1193,7 @@ class TrainConfig(Settings):
     )
     lokr_decompose_factor: int = setting(
         -1,
-        label="Split factor",
+        label="Decomposition factor",
         help="Where a weight is split into two matrices. -1 takes two of like size and is the smallest; 4 to 16 learn more.",
         group="lora",
         level="advanced",
@@ -1202,7 +1202,7 @@ class TrainConfig(Settings):
     )
     lokr_use_tucker: bool = setting(
         False,
-        label="Tucker form",
+        label="Tucker decomposition (conv)",
         help="Split convolutions along their window too, for smaller files. Changes nothing in transformers.",
         group="lora",
         level="expert",
@@ -1210,7 +1210,7 @@ class TrainConfig(Settings):
     )
     lokr_weight_decompose: bool = setting(
         False,
-        label="DoRA",
+        label="DoRA (decompose weights)",
         help="Learn direction and length of the weights apart. Often closer to a full fine-tune; slower and needs more memory.",
         group="lora",
         level="advanced",
@@ -1218,7 +1218,7 @@ class TrainConfig(Settings):
     )
     lokr_dora_on_output: bool = setting(
         True,
-        label="Norm along the output",
+        label="DoRA on output axis",
         help="Take the length along the output of a layer instead of its input.",
         group="lora",
         level="expert",
@@ -1226,7 +1226,7 @@ class TrainConfig(Settings):
     )
     lokr_full_matrix: bool = setting(
         False,
-        label="Full second matrix",
+        label="Full matrix (W2)",
         help="Do not split the second matrix: learns most and makes the largest files. The dimension is then not used.",
         group="lora",
         level="advanced",
@@ -1234,7 +1234,7 @@ class TrainConfig(Settings):
     )
     lokr_vec_trick: bool = setting(
         True,
-        label="Reshape trick",
+        label="Kronecker vec trick",
         help="Apply the adapter without building the large matrix. Faster and lighter with the same result; leave it on.",
         group="lora",
         level="expert",
@@ -1278,7 +1278,7 @@ class TrainConfig(Settings):
     )
     sample_after_unit: TimeUnit = setting(
         TimeUnit.MINUTE,
-        label="Sampling unit",
+        label="Sample every: unit",
         help="Unit of the sampling interval; NEVER turns it off.",
         group="sampling",
         level="basic",
@@ -1293,7 +1293,7 @@ class TrainConfig(Settings):
     )
     sample_image_format: ImageFormat = setting(
         ImageFormat.JPG,
-        label="Picture format",
+        label="Image format",
         help="File type of the samples. PNG keeps every detail and the parameters, JPG is smaller.",
         group="sampling",
         level="advanced",
@@ -1316,7 +1316,7 @@ class TrainConfig(Settings):
     )
     non_ema_sampling: bool = setting(
         True,
-        label="Samples without average too",
+        label="Non-EMA sampling",
         help="With a moving average, paint each sample a second time without it, to compare.",
         group="sampling",
         level="expert",
@@ -1333,14 +1333,14 @@ class TrainConfig(Settings):
     )
     backup_after_unit: TimeUnit = setting(
         TimeUnit.MINUTE,
-        label="Backup unit",
+        label="Back up every: unit",
         help="Unit of the backup interval; NEVER turns it off.",
         group="backup",
         level="basic",
     )
     rolling_backup: bool = setting(
         False,
-        label="Keep only the newest backups",
+        label="Rolling backup",
         help="Delete older backups of this run, and of the runs it was resumed from, when new ones are written. "
         "Off keeps all, which can fill the disk.",
         group="backup",
@@ -1348,7 +1348,7 @@ class TrainConfig(Settings):
     )
     rolling_backup_count: int = setting(
         3,
-        label="Backups to keep",
+        label="Rolling backup count",
         help="How many backups are kept.",
         group="backup",
         level="basic",
@@ -1357,7 +1357,7 @@ class TrainConfig(Settings):
     )
     backup_before_save: bool = setting(
         True,
-        label="Back up at the end",
+        label="Back up before save",
         help="Write a backup before the final file is saved, so that the run can be continued later.",
         group="backup",
         level="basic",
@@ -1373,7 +1373,7 @@ class TrainConfig(Settings):
     )
     save_every_unit: TimeUnit = setting(
         TimeUnit.NEVER,
-        label="Saving unit",
+        label="Save every: unit",
         help="Unit of the saving interval; NEVER turns it off.",
         group="backup",
         level="basic",
@@ -1388,7 +1388,7 @@ class TrainConfig(Settings):
     )
     save_filename_prefix: str = setting(
         "",
-        label="File name prefix",
+        label="Save filename prefix",
         help="Text put before the names of samples, saves and logs. It can't hold a path.",
         group="backup",
         level="advanced",

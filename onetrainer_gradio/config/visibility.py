@@ -31,7 +31,7 @@ PART_WORDS = {
     "vae": "a VAE",
     "effnet_encoder": "an EfficientNet encoder",
     "decoder": "a decoder",
-    "decoder_text_encoder": "a text encoder of the decoder",
+    "decoder_text_encoder": "a decoder text encoder",
     "decoder_vqgan": "a VQGAN decoder",
 }
 
@@ -111,10 +111,10 @@ def taken_by_optimizer(_owner: str, name: str) -> Only:
     return Only(tuple(each for each, facts in OPTIMIZERS.items() if name in facts.defaults))
 
 
-FLOW = types("models that learn a flow", lambda facts: facts.flow)
-DIFFUSION = types("models that predict noise", lambda facts: not facts.flow)
+FLOW = types("flow-matching models", lambda facts: facts.flow)
+DIFFUSION = types("epsilon- and v-prediction models", lambda facts: not facts.flow)
 CONVOLUTIONAL = has_part("unet", "prior")
-WITH_EMBEDDINGS = types("models that can learn new words", lambda facts: TrainingMethod.EMBEDDING in facts.methods)
+WITH_EMBEDDINGS = types("models that support embeddings", lambda facts: TrainingMethod.EMBEDDING in facts.methods)
 INPAINTING = can("mask_input", "inpainting models")
 VIDEO = can("video", "video models")
 

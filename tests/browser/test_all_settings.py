@@ -103,7 +103,7 @@ def test_a_concept_shows_all_its_settings(visitor: Visitor, panel: Panel) -> Non
     page = expert(visitor)
     group(page, "concepts")
     card = page.locator(".og-item-wrap")
-    for title in ("Picture changes", "Caption changes"):
+    for title in ("Image augmentation", "Text augmentation"):
         card.locator(".og-section summary", has_text=title).click()
     expect(field(page, "concepts.0.image.enable_random_flip")).to_be_visible()
     rows = set(card.locator("[data-row]").evaluate_all("all => all.map((each) => each.dataset.row)"))
@@ -153,11 +153,11 @@ def test_choices_follow_the_model_and_a_strange_one_stays_visible(visitor: Visit
     panel.change(training_method="EMBEDDING")
     page = visitor.open()
     options = page.locator("#og-f-training_method option")
-    expect(options).to_have_text(["Full fine-tune", "Adapter (LoRA and kin)", "Embedding (a new word)", "VAE decoder"])
+    expect(options).to_have_text(["Full fine-tune", "LoRA", "Embedding", "Fine-tune VAE"])
     field(page, "model_type").select_option("SANA")
-    expect(options).not_to_contain_text(["VAE decoder"])
+    expect(options).not_to_contain_text(["Fine-tune VAE"])
     panel.change(model_type="WUERSTCHEN_2", training_method="FINE_TUNE_VAE")
-    expect(options.last).to_have_text("VAE decoder (not for these settings)")
+    expect(options.last).to_have_text("Fine-tune VAE (not for these settings)")
     expect(field(page, "training_method")).to_have_value("FINE_TUNE_VAE")
 
 

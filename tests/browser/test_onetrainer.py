@@ -237,7 +237,7 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     page.get_by_role("dialog").get_by_role("button", name="Forget it").click()
     expect(card.locator(".og-checkout")).to_have_count(1)
     card.get_by_text("Which engine trains which model").click()
-    expect(card.get_by_role("row", name=re.compile("NEW_MODEL_9 Adapter"))).to_contain_text("yes")
+    expect(card.get_by_role("row", name=re.compile("NEW_MODEL_9 LoRA"))).to_contain_text("yes")
 
 
 def test_what_stays_loaded_is_said_and_can_be_let_go(visitor: Visitor, panel: Panel, checkout: Path) -> None:

@@ -30,15 +30,15 @@ def test_a_row_says_default_values_level_and_condition():
     """A person sees what a setting is for, what it can be and when it counts."""
     (row,) = [line for line in TEXT.splitlines() if "`ema_decay`" in line]
     for words in (
-        "**Slowness**",
+        "**EMA decay**",
         "`0.999`",
         "number from 0.5 to 1",
         "advanced",
-        "*When Moving average is On the graphics card or",
+        "*When EMA is GPU or CPU.*",
     ):
         assert words in row
     (row,) = [line for line in TEXT.splitlines() if "`vb_loss_strength`" in line]
-    assert "*Only for models that predict a variance: PixArt Alpha, PixArt Sigma.*" in row
+    assert "*Only for models that predict the variance: PixArt Alpha, PixArt Sigma.*" in row
     (row,) = [line for line in TEXT.splitlines() if "`train_device`" in line]
     assert "found on the machine" in row
 

@@ -486,7 +486,7 @@ def test_the_disk_helper_really_refuses(tmp_path):
 def test_a_prefix_that_leads_elsewhere_is_refused_by_the_engine(configured, train, tmp_path, prefix):
     """Nothing is written, inside or outside of the workspace."""
     before = sorted(tmp_path.parent.rglob("*"))
-    with pytest.raises(ConfigInvalidError, match="File name prefix"):
+    with pytest.raises(ConfigInvalidError, match="Save filename prefix"):
         train(configured(save_filename_prefix=prefix))
     assert sorted(tmp_path.parent.rglob("*")) == before
 
