@@ -192,7 +192,7 @@ class BareLoop:
 
 
 def compare(name: str, model: Path, resolution: int, folder: Path, rounds: int, steps: int) -> None:
-    from onetrainer_gradio.config.documents import from_document
+    from onetrainer_gradio.config.files.documents import from_document
 
     config = from_document(document(folder, model, resolution))[0]
     loops = {"engine": EngineLoop(config)}
@@ -226,7 +226,7 @@ def where(model: Path, resolution: int, folder: Path, steps: int) -> None:
     import cProfile
     import pstats
 
-    from onetrainer_gradio.config.documents import from_document
+    from onetrainer_gradio.config.files.documents import from_document
 
     loop = EngineLoop(from_document(document(folder, model, resolution))[0])
     loop.step()
@@ -275,7 +275,7 @@ class Silent:
     wait = lambda self, timeout_s: False
 import json
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.backends.builtin import run
 config = from_document(json.load(open(sys.argv[1])))[0]
 try:

@@ -17,7 +17,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from onetrainer_gradio.config import TrainConfig  # noqa: E402
-from onetrainer_gradio.config.documents import from_document  # noqa: E402
+from onetrainer_gradio.config.files.documents import from_document  # noqa: E402
 from onetrainer_gradio.demo import DEMO_FOLDER  # noqa: E402
 
 DEMO_MODEL = DEMO_FOLDER / "model"

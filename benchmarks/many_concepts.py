@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from onetrainer_gradio.config.check import check
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.files.documents import from_document
 
 IMAGES = 100
 KINDS = {

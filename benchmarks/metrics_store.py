@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from onetrainer_gradio.events import StepDone
-from onetrainer_gradio.service.metrics import MetricsReader, MetricsWriter
+from onetrainer_gradio.service.runs.metrics import MetricsReader, MetricsWriter
 
 GROUPS = ("unet", "text_encoder")
 SHOWN = ("loss", "smooth_loss", "lr/unet", "lr/text_encoder")

@@ -31,9 +31,9 @@ import psutil
 
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.events import Emit, Outcome, PhaseChanged, RunPlanned, RunStarted, StepDone
-from onetrainer_gradio.service.metrics import MetricsReader
+from onetrainer_gradio.service.runs.metrics import MetricsReader
 
 ROOT = Path(__file__).resolve().parent.parent
 GOAL = 0.97

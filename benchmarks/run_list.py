@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from onetrainer_gradio.events import RunEnded, RunStarted
-from onetrainer_gradio.service.journal import encode_line
-from onetrainer_gradio.service.runs import new_run_id
-from onetrainer_gradio.service.settings import ServiceSettings
+from onetrainer_gradio.service.runs.journal import encode_line
+from onetrainer_gradio.service.runs.record import new_run_id
+from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 
 

@@ -12,7 +12,7 @@ from typing import NoReturn
 from onetrainer_gradio import __version__
 from onetrainer_gradio.errors import CommandLineError
 from onetrainer_gradio.panel_secrets import PASSWORD_VARIABLE, TOKEN_VARIABLE
-from onetrainer_gradio.service.settings import DATA_VARIABLE, default_data_folder
+from onetrainer_gradio.service.service_settings import DATA_VARIABLE, default_data_folder
 
 PROGRAM = "onetrainer-gradio"
 DEFAULT_HOST = "127.0.0.1"

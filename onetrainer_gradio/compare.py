@@ -18,16 +18,16 @@ from typing import Any, TextIO
 
 from onetrainer_gradio.cli import CheckedParser, existing_folder, positive
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.documents import from_document, read_file, to_document
-from onetrainer_gradio.config.models import FOLDER_FORMATS
-from onetrainer_gradio.config.presets import load_preset
-from onetrainer_gradio.config.resolve import pack, resolve_paths
+from onetrainer_gradio.config.families.models import FOLDER_FORMATS
+from onetrainer_gradio.config.files.documents import from_document, read_file, to_document
+from onetrainer_gradio.config.files.presets import load_preset
+from onetrainer_gradio.config.files.resolve import pack, resolve_paths
 from onetrainer_gradio.errors import CommandLineError, ConfigError, TrainerError
 from onetrainer_gradio.events import RunPlanned, tag
-from onetrainer_gradio.service.atomic import write_json
-from onetrainer_gradio.service.engines import BUILTIN, ONETRAINER
-from onetrainer_gradio.service.runs import Run
-from onetrainer_gradio.service.settings import ServiceSettings
+from onetrainer_gradio.service.engines.selection import BUILTIN, ONETRAINER
+from onetrainer_gradio.service.host.atomic import write_json
+from onetrainer_gradio.service.runs.record import Run
+from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 from onetrainer_gradio.terminal import STOPPED, Asked, signals_stop
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from onetrainer_gradio import cli
 from onetrainer_gradio.cli import GENERATE, PORTS_TRIED, PROGRAM, PanelOptions, TrainOptions
 from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBindError, TrainerError
-from onetrainer_gradio.service.access import Access, AccessSettings, check_bind, is_loopback
-from onetrainer_gradio.service.redaction import redact_logs
-from onetrainer_gradio.service.tenancy import Tenancy
+from onetrainer_gradio.service.host.access import Access, AccessSettings, check_bind, is_loopback
+from onetrainer_gradio.service.host.redaction import redact_logs
+from onetrainer_gradio.service.host.tenancy import Tenancy
 
 if TYPE_CHECKING:
     import gradio
@@ -103,7 +103,7 @@ def open_with(service: TrainerService, settings: PanelSettings) -> None:
 
     :raises ConfigError: when the file cannot be read.
     """
-    from onetrainer_gradio.config.documents import read_file
+    from onetrainer_gradio.config.files.documents import read_file
 
     if settings.config_file is not None:
         service.configs.replace(read_file(settings.config_file), settings.config_file.stem)

@@ -14,10 +14,10 @@ from typing import Any, Protocol, TextIO
 
 from onetrainer_gradio.cli import TrainOptions
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.documents import from_document, read_file
+from onetrainer_gradio.config.files.documents import from_document, read_file
 from onetrainer_gradio.errors import CommandLineError, ConfigNotFoundError, Finding, RunConflictError
-from onetrainer_gradio.service.settings import ServiceSettings
-from onetrainer_gradio.service.tenancy import Tenancy
+from onetrainer_gradio.service.host.tenancy import Tenancy
+from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 
 COMPLETED, FAILED, STOPPED = 0, 1, 130

@@ -24,10 +24,10 @@ from onetrainer_gradio.compare import (
     table,
     tensor_names,
 )
-from onetrainer_gradio.config.documents import to_document, write_file
+from onetrainer_gradio.config.files.documents import to_document, write_file
 from onetrainer_gradio.errors import ConfigInvalidError
-from onetrainer_gradio.service.atomic import read_json
-from onetrainer_gradio.service.process import ProcessIdentity
+from onetrainer_gradio.service.host.atomic import read_json
+from onetrainer_gradio.service.host.process import ProcessIdentity
 from onetrainer_gradio.terminal import Asked
 from tests.backends.onetrainer.standin import set_up
 from tests.fakes.configs import small_config

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.files.documents import to_document
 from tests.fakes.configs import small_config
 from tests.panel_process import REHEARSAL, Running, wait_for
 

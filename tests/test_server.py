@@ -36,7 +36,7 @@ from onetrainer_gradio.server import (
     open_link,
     panel_settings,
 )
-from onetrainer_gradio.service.access import Access, AccessSettings
+from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.panel_process import REHEARSAL, Running, wait_for
 
 pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
@@ -224,7 +224,7 @@ def test_the_panel_is_light_alone_and_quick_to_stop(panels, tmp_path, capsys):
 @pytest.mark.slow
 def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
     """SIGTERM ends the panel and says that the run goes on; a new panel shows it and stops it."""
-    from onetrainer_gradio.config.documents import to_document
+    from onetrainer_gradio.config.files.documents import to_document
     from tests.fakes.configs import small_config
 
     document = to_document(small_config(tmp_path / "material"), packed=True)

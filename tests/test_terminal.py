@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.cli import TrainOptions
-from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.errors import CommandLineError, ConfigError
 from onetrainer_gradio.server import main
 from onetrainer_gradio.terminal import clock, train

@@ -38,7 +38,7 @@ from onetrainer_gradio.api.hub import Hub
 from onetrainer_gradio.api.policy import Policy
 from onetrainer_gradio.api.prefix import Prefix
 from onetrainer_gradio.api.wire import WireResponse
-from onetrainer_gradio.service.access import Access
+from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.trainer import TrainerService
 
 ROUTERS: tuple[APIRouter, ...] = (

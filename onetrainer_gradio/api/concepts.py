@@ -13,7 +13,7 @@ from onetrainer_gradio.api.samples import FOREVER, PICTURE
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
 from onetrainer_gradio.api.threads import images, slow
-from onetrainer_gradio.service.concepts import MOST_VARIANTS
+from onetrainer_gradio.service.datasets.concepts import MOST_VARIANTS
 
 router = APIRouter(prefix="/api/concepts", tags=["concepts"], responses=ERRORS)
 

@@ -16,14 +16,14 @@ from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.training import options_of
-from onetrainer_gradio.config.aliases import aliases
-from onetrainer_gradio.config.catalogue import CATALOGUE
-from onetrainer_gradio.config.documents import LISTS_OF_A_PACK, VERSION_KEY, from_document, to_document
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE
+from onetrainer_gradio.config.files.documents import LISTS_OF_A_PACK, VERSION_KEY, from_document, to_document
+from onetrainer_gradio.config.form.aliases import aliases
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import ConfigInvalidError
-from onetrainer_gradio.service.comparison import Source, SourceKind
-from onetrainer_gradio.service.configs import ConfigDocument
-from onetrainer_gradio.service.threads import Threads, in_thread
+from onetrainer_gradio.service.host.threads import Threads, in_thread
+from onetrainer_gradio.service.settings.comparison import Source, SourceKind
+from onetrainer_gradio.service.settings.configs import ConfigDocument
 
 router = APIRouter(prefix="/api/config", tags=["config"], responses=ERRORS)
 

@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS
 from onetrainer_gradio.api.threads import slow
-from onetrainer_gradio.config.layer_match import layer_match
-from onetrainer_gradio.config.patch import apply
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.form.patch import apply
+from onetrainer_gradio.config.layers.match import layer_match
 from onetrainer_gradio.config.timesteps import TimestepCurve, timestep_plot
-from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.service.trainer import TrainerService
 
 router = APIRouter(prefix="/api/config", tags=["config"], responses=ERRORS)

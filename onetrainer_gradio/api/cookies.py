@@ -7,7 +7,7 @@ from starlette.types import Scope
 
 from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.config.digits import is_whole
-from onetrainer_gradio.service.access import SESSION_S
+from onetrainer_gradio.service.host.access import SESSION_S
 
 HTTPS = frozenset({"https", "wss"})
 

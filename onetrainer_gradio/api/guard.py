@@ -18,7 +18,7 @@ from onetrainer_gradio.api.policy import complete
 from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.replies import trainer_error_reply
 from onetrainer_gradio.errors import AccessError, ForbiddenOriginError, NotAuthenticatedError
-from onetrainer_gradio.service.access import Access, is_loopback
+from onetrainer_gradio.service.host.access import Access, is_loopback
 
 # What can be reached without being known. Everything else is guarded, what is added later included.
 OPEN_PATHS = frozenset({"/login", "/api/login"})

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from onetrainer_gradio.api.wire import encode
-from onetrainer_gradio.service.threads import Threads, in_thread
+from onetrainer_gradio.service.host.threads import Threads, in_thread
 
 MAX_WAITING = 256
 MAX_WAITING_BYTES = 2_000_000

@@ -11,7 +11,7 @@ from onetrainer_gradio.api.config import ConfigItem
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS
 from onetrainer_gradio.api.threads import slow
-from onetrainer_gradio.service.libraries import as_dict
+from onetrainer_gradio.service.settings.libraries import as_dict
 
 router = APIRouter(prefix="/api/config", tags=["presets"], responses=ERRORS)
 

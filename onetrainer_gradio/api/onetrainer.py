@@ -11,7 +11,7 @@ from onetrainer_gradio.api.config import ConfigReply, reply
 from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.shapes import ERRORS, Open
 from onetrainer_gradio.api.threads import control, slow
-from onetrainer_gradio.service import checkouts as known_checkouts
+from onetrainer_gradio.service.engines import checkouts as known_checkouts
 
 router = APIRouter(prefix="/api", tags=["onetrainer"], responses=ERRORS)
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from onetrainer_gradio import errors
 from onetrainer_gradio.api.wire import WireResponse
-from onetrainer_gradio.config.documents import MOST_LEVELS, nested_deeper
+from onetrainer_gradio.config.files.documents import MOST_LEVELS, nested_deeper
 from onetrainer_gradio.errors import Finding, TrainerError
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from onetrainer_gradio.api.shapes import ERRORS, Open, RunAccepted, RunId
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.events import EVENT_BY_TAG
-from onetrainer_gradio.service.lineage import chain_of, chain_series
-from onetrainer_gradio.service.runs import RUNS_PER_PAGE
+from onetrainer_gradio.service.runs.lineage import chain_of, chain_series
+from onetrainer_gradio.service.runs.record import RUNS_PER_PAGE
 
 MOST_STEPS = 2**53  # whole numbers up to here are exact in the curves
 

@@ -13,7 +13,6 @@ from onetrainer_gradio.api.shapes import ERRORS, CommandAccepted, Open, SampleId
 from onetrainer_gradio.api.threads import control, images
 from onetrainer_gradio.api.training import accepted
 from onetrainer_gradio.api.wire import WireResponse
-from onetrainer_gradio.service.new_sample import new_sample
 
 router = APIRouter(prefix="/api/samples", tags=["samples"], responses=ERRORS)
 
@@ -68,7 +67,7 @@ def parameters(
     ] = "",
 ) -> dict[str, Any]:
     """What the parameters of a sample are when nothing else is said: they go by the model type."""
-    return new_sample(service, model_type)
+    return service.new_sample(model_type)
 
 
 @router.get("/list", response_model=SampleList)

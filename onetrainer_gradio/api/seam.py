@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from onetrainer_gradio.service.access import Access
+from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.trainer import TrainerService
 
 

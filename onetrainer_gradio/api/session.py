@@ -19,7 +19,7 @@ from onetrainer_gradio.api.shapes import ERRORS
 from onetrainer_gradio.api.threads import control
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.errors import AccessError, NotAuthenticatedError, TooManyAttemptsError
-from onetrainer_gradio.service.threads import Threads, in_thread
+from onetrainer_gradio.service.host.threads import Threads, in_thread
 
 router = APIRouter(tags=["session"])
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from onetrainer_gradio.service.threads import Threads, in_thread
+from onetrainer_gradio.service.host.threads import Threads, in_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")

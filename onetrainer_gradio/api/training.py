@@ -12,10 +12,10 @@ from onetrainer_gradio.api.shapes import ERRORS, CommandAccepted, Open, RunAccep
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.api.waiting import answer_within
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError, Finding
-from onetrainer_gradio.service.path_guard import PathGuard
-from onetrainer_gradio.service.threads import Threads, in_thread
+from onetrainer_gradio.service.host.path_guard import PathGuard
+from onetrainer_gradio.service.host.threads import Threads, in_thread
 from onetrainer_gradio.service.trainer import TrainerService
 
 router = APIRouter(prefix="/api", tags=["training"], responses=ERRORS)

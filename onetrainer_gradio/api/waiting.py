@@ -7,7 +7,7 @@ import contextlib
 from typing import Any
 
 from onetrainer_gradio.events import CommandAnswered, tag
-from onetrainer_gradio.service.threads import Threads, in_thread
+from onetrainer_gradio.service.host.threads import Threads, in_thread
 from onetrainer_gradio.service.trainer import TrainerService
 
 _COMMAND_ANSWERED = tag(CommandAnswered)

@@ -13,8 +13,8 @@ from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.backends.run_log import RunLog
 from onetrainer_gradio.backends.warm import WARM, Warm
 from onetrainer_gradio.commands import Control
+from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.options import RunOptions
-from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding, TrainerError, UnsupportedError
 from onetrainer_gradio.events import Emit, ErrorInfo, Outcome, RunEnded
 

@@ -10,7 +10,7 @@ from onetrainer_gradio import __version__
 from onetrainer_gradio.backends.hardware import hardware
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.names import unusable_names
+from onetrainer_gradio.config.declarations.file_names import unusable_names
 from onetrainer_gradio.engine import refusals
 from onetrainer_gradio.errors import Finding
 from onetrainer_gradio.events import Emit, Outcome, RunStarted

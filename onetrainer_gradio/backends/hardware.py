@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
-from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.config.declarations.train import TrainConfig
 
 
 def hardware(config: TrainConfig) -> dict[str, str]:

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.options import RunOptions
-from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
 from onetrainer_gradio.events import Warned
 

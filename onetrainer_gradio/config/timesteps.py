@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
-from onetrainer_gradio.config.bounds import out_of_bounds
 from onetrainer_gradio.config.dataset.buckets import Size, parse_resolution, rounded
+from onetrainer_gradio.config.declarations.bounds import out_of_bounds
+from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.models import MODELS
-from onetrainer_gradio.config.train import TrainConfig
+from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError
 
 TIMESTEPS = 1000

@@ -13,9 +13,9 @@ from typing import Any
 
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.config.documents import from_document, read_file, to_document, write_file
-from onetrainer_gradio.config.presets import DEMO_PRESET, load_preset
-from onetrainer_gradio.config.resolve import resolve_paths
+from onetrainer_gradio.config.files.documents import from_document, read_file, to_document, write_file
+from onetrainer_gradio.config.files.presets import DEMO_PRESET, load_preset
+from onetrainer_gradio.config.files.resolve import resolve_paths
 from onetrainer_gradio.demo import DEMO_FOLDER
 from onetrainer_gradio.demo.exam import Exam, examine_file
 from onetrainer_gradio.events import Event, SampleMade, StepDone, encode, tag

@@ -14,11 +14,11 @@ import torch
 from torch.optim import Optimizer
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.backup_chain import Chain, added_files, to_delete, write_chain
-from onetrainer_gradio.config.documents import plain, to_document
+from onetrainer_gradio.config.declarations.setting import Settings
+from onetrainer_gradio.config.files.documents import plain, to_document
 from onetrainer_gradio.config.model_files import damage
+from onetrainer_gradio.config.paths.backup_chain import Chain, added_files, to_delete, write_chain
 from onetrainer_gradio.config.resume import META, backups_in
-from onetrainer_gradio.config.setting import Settings
 from onetrainer_gradio.engine import optimizers
 from onetrainer_gradio.engine.ema import MovingAverage
 from onetrainer_gradio.engine.files import timestamp, whole_folder

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from onetrainer_gradio.config import marker
+from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.engine.staging import put_in_place, staged
 
 _NAME_MARKS = frozenset(" ._-#")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.documents import to_document
-from onetrainer_gradio.config.marker import HEADER_KEY
+from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.config.paths.marker import HEADER_KEY
 from onetrainer_gradio.engine.files import digest
 
 Header = Callable[[Mapping[str, Tensor]], dict[str, str]]

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from onetrainer_gradio.commands import Stop
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.destinations import Destinations
-from onetrainer_gradio.config.documents import from_document, to_document
+from onetrainer_gradio.config.files.documents import from_document, to_document
+from onetrainer_gradio.config.files.resolve import absolute
 from onetrainer_gradio.config.machine import existing_ancestor, free_bytes
-from onetrainer_gradio.config.marker import is_our_file
-from onetrainer_gradio.config.placement import protect_places
-from onetrainer_gradio.config.resolve import absolute
+from onetrainer_gradio.config.paths.destinations import Destinations
+from onetrainer_gradio.config.paths.marker import is_our_file
+from onetrainer_gradio.config.paths.placement import protect_places
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.backups import BackupWriter
 from onetrainer_gradio.engine.ema import MovingAverage

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-from onetrainer_gradio.config import marker
+from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.errors import OutputProtectedError
 from onetrainer_gradio.process_birth import boot_id, created
 

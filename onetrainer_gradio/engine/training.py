@@ -25,8 +25,8 @@ from transformers.utils import logging as transformers_logging
 
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.backup_chain import Chain, chain_of_run, run_of
-from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.config.paths.backup_chain import Chain, chain_of_run, run_of
 from onetrainer_gradio.config.resume import no_step_left, nothing_left, steps_changed, total_steps
 from onetrainer_gradio.config.timesteps import TimestepSettings
 from onetrainer_gradio.engine import optimizers, precision

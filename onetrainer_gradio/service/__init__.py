@@ -10,15 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onetrainer_gradio.service.access import Access
-    from onetrainer_gradio.service.path_guard import PathGuard
-    from onetrainer_gradio.service.settings import ServiceSettings
+    from onetrainer_gradio.service.host.access import Access
+    from onetrainer_gradio.service.host.path_guard import PathGuard
+    from onetrainer_gradio.service.service_settings import ServiceSettings
     from onetrainer_gradio.service.trainer import TrainerService, get_trainer_service
 
 _HOMES = {
-    "Access": "onetrainer_gradio.service.access",
-    "PathGuard": "onetrainer_gradio.service.path_guard",
-    "ServiceSettings": "onetrainer_gradio.service.settings",
+    "Access": "onetrainer_gradio.service.host.access",
+    "PathGuard": "onetrainer_gradio.service.host.path_guard",
+    "ServiceSettings": "onetrainer_gradio.service.service_settings",
     "TrainerService": "onetrainer_gradio.service.trainer",
     "get_trainer_service": "onetrainer_gradio.service.trainer",
 }

@@ -14,13 +14,14 @@ from typing import Any
 from onetrainer_gradio import __version__
 from onetrainer_gradio.backends import error_info
 from onetrainer_gradio.commands import BackupNow, Command, Pause, Resume, SampleCustom, SampleDefault, SaveNow, Stop
-from onetrainer_gradio.config.documents import from_document, validated
+from onetrainer_gradio.config.declarations.sample import SampleConfig
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.declarations.visibility import MODEL_TYPE
+from onetrainer_gradio.config.files.documents import from_document, validated
+from onetrainer_gradio.config.files.presets import DEMO_PRESET, PLACEHOLDERS, preset_families
+from onetrainer_gradio.config.files.resolve import absolute, pack, resolve_paths
 from onetrainer_gradio.config.options import RunOptions
-from onetrainer_gradio.config.presets import DEMO_PRESET, PLACEHOLDERS, preset_families
-from onetrainer_gradio.config.resolve import absolute, pack, resolve_paths
 from onetrainer_gradio.config.resume import nothing_left_of
-from onetrainer_gradio.config.sample import SampleConfig
-from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import (
     BackupNotFoundError,
     CommandRefusedError,
@@ -31,35 +32,35 @@ from onetrainer_gradio.errors import (
     WorkerDiedError,
 )
 from onetrainer_gradio.events import CommandAnswered, ErrorInfo, PhaseChanged, RunEnded
-from onetrainer_gradio.service.atomic import told_as_storage_error
-from onetrainer_gradio.service.availability import Availability
-from onetrainer_gradio.service.carrier import FOLDER_GONE, Carrier, DetachedRun, ThreadRun, adopt
-from onetrainer_gradio.service.cause import end_of_lost_run
-from onetrainer_gradio.service.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
-from onetrainer_gradio.service.comparison import Comparison
-from onetrainer_gradio.service.concepts import ConceptStore
-from onetrainer_gradio.service.configs import ConfigDocument, ConfigStore
-from onetrainer_gradio.service.control import CommandFolder
-from onetrainer_gradio.service.ending import recorded_end
-from onetrainer_gradio.service.engines import Engines
-from onetrainer_gradio.service.feed import Feed
-from onetrainer_gradio.service.folders import FolderBrowser
-from onetrainer_gradio.service.follower import Follower, console_line
-from onetrainer_gradio.service.form import FormSchema
-from onetrainer_gradio.service.image_decoder import ImageDecoder
-from onetrainer_gradio.service.libraries import Libraries
-from onetrainer_gradio.service.machine import hardware, versions
-from onetrainer_gradio.service.new_sample import new_sample
-from onetrainer_gradio.service.open_edits import OpenEdits
-from onetrainer_gradio.service.orphans import BACKUP_FOLDER, newest_backup
-from onetrainer_gradio.service.path_guard import PathGuard
-from onetrainer_gradio.service.preflight import Preflight
-from onetrainer_gradio.service.runs import Run, RunRecord, RunStore
-from onetrainer_gradio.service.samples import SampleStore
-from onetrainer_gradio.service.secret_store import SecretStore
-from onetrainer_gradio.service.settings import ServiceSettings, default_data_folder
-from onetrainer_gradio.service.system import GpuReader, NvmlReader, RunProcess, SystemMonitor
-from onetrainer_gradio.service.view import idle_state, permissions
+from onetrainer_gradio.service.datasets.concepts import ConceptStore
+from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
+from onetrainer_gradio.service.engines.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
+from onetrainer_gradio.service.engines.new_sample import new_sample
+from onetrainer_gradio.service.engines.preflight import Preflight
+from onetrainer_gradio.service.engines.selection import Engines
+from onetrainer_gradio.service.host.atomic import told_as_storage_error
+from onetrainer_gradio.service.host.folders import FolderBrowser
+from onetrainer_gradio.service.host.machine import hardware, versions
+from onetrainer_gradio.service.host.path_guard import PathGuard
+from onetrainer_gradio.service.host.secret_store import SecretStore
+from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, RunProcess, SystemMonitor
+from onetrainer_gradio.service.processes.carrier import FOLDER_GONE, Carrier, DetachedRun, ThreadRun, adopt
+from onetrainer_gradio.service.processes.follower import Follower, console_line
+from onetrainer_gradio.service.runs.cause import end_of_lost_run
+from onetrainer_gradio.service.runs.control import CommandFolder
+from onetrainer_gradio.service.runs.ending import recorded_end
+from onetrainer_gradio.service.runs.feed import Feed
+from onetrainer_gradio.service.runs.orphans import BACKUP_FOLDER, newest_backup
+from onetrainer_gradio.service.runs.record import Run, RunRecord, RunStore
+from onetrainer_gradio.service.runs.samples import SampleStore
+from onetrainer_gradio.service.runs.view import idle_state, permissions
+from onetrainer_gradio.service.service_settings import ServiceSettings, default_data_folder
+from onetrainer_gradio.service.settings.availability import Availability
+from onetrainer_gradio.service.settings.comparison import Comparison
+from onetrainer_gradio.service.settings.configs import ConfigDocument, ConfigStore
+from onetrainer_gradio.service.settings.form import FormSchema
+from onetrainer_gradio.service.settings.libraries import Libraries
+from onetrainer_gradio.service.settings.open_edits import OpenEdits
 
 _LOG = logging.getLogger(__name__)
 DELETE_WAITS_S = 15.0
@@ -653,6 +654,14 @@ class TrainerService:
         """Go on after a pause."""
         return self._send("resume", Resume())
 
+    def new_sample(self, model_type: str = "") -> dict[str, Any]:
+        """Return the parameters of a new sample of a model type; without one, of the current run's, else of the settings'."""
+        if not model_type:
+            state = self.get_state()
+            training = self.runs.get(state["run_id"]).config() if state["is_training"] else self.configs.current().config
+            model_type = str(training.get(MODEL_TYPE, ""))
+        return new_sample(self.engines, model_type)
+
     def sample_default(self) -> str:
         """Paint the configured prompts now."""
         return self._send("sample", SampleDefault())
@@ -663,7 +672,7 @@ class TrainerService:
         :raises ConfigInvalidError: with one finding for each wrong value.
         :raises ForbiddenPathError: when a picture that it begins with lies outside the allowed folders.
         """
-        sample = validated(SampleConfig, new_sample(self) | params)
+        sample = validated(SampleConfig, self.new_sample() | params)
         for path in filter(None, (sample.base_image_path, sample.mask_image_path)):
             if self._roots:
                 PathGuard(self._roots).resolve(path)

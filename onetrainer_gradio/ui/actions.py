@@ -13,7 +13,7 @@ from typing import Any
 
 from onetrainer_gradio.errors import TrainerError
 from onetrainer_gradio.service import TrainerService
-from onetrainer_gradio.service.threads import Threads, in_thread
+from onetrainer_gradio.service.host.threads import Threads, in_thread
 
 Said = dict[str, Any]
 

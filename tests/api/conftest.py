@@ -10,9 +10,9 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from onetrainer_gradio.api.app import create_api, put_service
-from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.service import ServiceSettings, TrainerService
-from onetrainer_gradio.service.access import Access, AccessSettings
+from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.fakes.configs import small_config
 
 ADDRESS = "http://127.0.0.1:7860"

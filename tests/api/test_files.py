@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from onetrainer_gradio.api.app import create_api
 from onetrainer_gradio.service import ServiceSettings, TrainerService
-from onetrainer_gradio.service.access import Access, AccessSettings
+from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import ADDRESS
 
 

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from onetrainer_gradio.api.cookies import cookie_name
 from onetrainer_gradio.api.guard import CLOSE_NOT_AUTHENTICATED, Guard, allowed_hosts, local_path
-from onetrainer_gradio.service.access import FREE_ATTEMPTS, Access, AccessSettings
+from onetrainer_gradio.service.host.access import FREE_ATTEMPTS, Access, AccessSettings
 
 TOKEN = "a-token-for-programs"
 PASSWORD = "correct horse battery"

@@ -14,8 +14,8 @@ from starlette.websockets import WebSocketDisconnect
 
 from onetrainer_gradio.api.app import create_api
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.documents import to_document
-from onetrainer_gradio.service.access import Access, AccessSettings
+from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import ADDRESS, rehearsal_service
 from tests.fakes.configs import small_config
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from onetrainer_gradio.api.hub import MAX_WAITING, PONG, Hub, Outbox
-from onetrainer_gradio.service.feed import Feed
+from onetrainer_gradio.service.runs.feed import Feed
 
 
 def said(texts) -> list[dict]:

@@ -15,10 +15,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from onetrainer_gradio.api.app import create_api
-from onetrainer_gradio.config.documents import from_document, to_document
-from onetrainer_gradio.config.walk import leaves
+from onetrainer_gradio.config.declarations.walk import leaves
+from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.service import ServiceSettings, TrainerService
-from onetrainer_gradio.service.access import Access, AccessSettings
+from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import ADDRESS
 from tests.fakes.configs import small_config
 from tests.fakes.rehearsal import png

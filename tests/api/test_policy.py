@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.policy import HEADER, Policy
-from onetrainer_gradio.service.access import Access, AccessSettings
+from onetrainer_gradio.service.host.access import Access, AccessSettings
 
 HEAD = "<link rel=x><script>two</script>"
 PAGE = "<html><script>one</script><script type=module src=x></script></html>"

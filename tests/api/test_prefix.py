@@ -10,7 +10,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from onetrainer_gradio.api.app import create_api
 from onetrainer_gradio.api.prefix import prefix_of
-from onetrainer_gradio.service.access import Access, AccessSettings
+from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import rehearsal_service
 
 PASSWORD = "correct horse battery"

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from onetrainer_gradio.api.app import create_api
-from onetrainer_gradio.service.access import FREE_ATTEMPTS, Access, AccessSettings
+from onetrainer_gradio.service.host.access import FREE_ATTEMPTS, Access, AccessSettings
 from tests.api.conftest import rehearsal_service
 
 PASSWORD = "correct horse battery"

@@ -12,7 +12,7 @@ from onetrainer_gradio.backends import BACKENDS, Backend, carry_out, find_backen
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.errors import DiskFullError, OutOfMemoryError, UnsupportedError
 from onetrainer_gradio.events import Event, RunEnded
-from onetrainer_gradio.service.control import QueueControl
+from onetrainer_gradio.service.runs.control import QueueControl
 from tests.fakes.configs import small_config
 
 HERE = "tests.backends.test_carry_out"

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.files.documents import to_document
 from tests.fakes.configs import small_config
 
 ROOT = Path(__file__).resolve().parents[2]

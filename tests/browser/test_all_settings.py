@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from onetrainer_gradio.config.catalogue import CATALOGUE, is_shown
-from onetrainer_gradio.config.documents import from_document
-from onetrainer_gradio.config.models import MODELS
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE, is_shown
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.files.documents import from_document
 from tests.browser.conftest import Panel, Visitor
 from tests.browser.test_settings import field, group
 

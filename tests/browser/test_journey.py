@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from onetrainer_gradio.config.presets import DEMO_PRESET, PLACEHOLDERS
+from onetrainer_gradio.config.files.presets import DEMO_PRESET, PLACEHOLDERS
 from tests.browser.conftest import BRISK, Panel, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

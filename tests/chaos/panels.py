@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.service.atomic import read_json
-from onetrainer_gradio.service.process import ProcessIdentity, kill
-from onetrainer_gradio.service.runs import Run
-from onetrainer_gradio.service.settings import ServiceSettings
+from onetrainer_gradio.service.host.atomic import read_json
+from onetrainer_gradio.service.host.process import ProcessIdentity, kill
+from onetrainer_gradio.service.runs.record import Run
+from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.chaos.conftest import Tally
 

@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from onetrainer_gradio.config.documents import to_document
+from onetrainer_gradio.config.files.documents import to_document
 from tests.chaos.conftest import ROUNDS
 from tests.chaos.panels import REHEARSAL, end_all, ended, until
 from tests.fakes.configs import small_config

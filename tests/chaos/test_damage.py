@@ -17,7 +17,7 @@ from onetrainer_gradio.api.app import create_api
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.errors import ConfigInvalidError, RunConflictError, StorageError
 from onetrainer_gradio.service import ServiceSettings, TrainerService
-from onetrainer_gradio.service.access import Access, AccessSettings
+from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.chaos.conftest import ROUNDS, Tally
 from tests.chaos.panels import REHEARSAL, copied, end_all, ended, panel, strays, until
 from tests.fakes.configs import small_config

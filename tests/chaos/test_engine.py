@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.config.presets import DEMO_PRESET
-from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.config.files.presets import DEMO_PRESET
+from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.chaos.conftest import ROUNDS
 from tests.chaos.panels import end_all, ended, identities, panel, strays, until

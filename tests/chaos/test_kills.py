@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.chaos.conftest import ROUNDS, Tally
 from tests.chaos.panels import TAGS, end_all, ended, examine, identities, killed_panel, panel, strays, until

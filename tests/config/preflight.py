@@ -13,7 +13,7 @@ from PIL import Image
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.check import check
 from onetrainer_gradio.config.dataset.reader import PictureReader
-from onetrainer_gradio.config.documents import from_document, to_document
+from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
 from onetrainer_gradio.errors import Finding
 

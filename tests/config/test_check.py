@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.backup_chain import chain_of_run, write_chain
 from onetrainer_gradio.config.check import CHECKS, CODES, check
 from onetrainer_gradio.config.check.codes import catalogue
 from onetrainer_gradio.config.check.intervals import first_time
 from onetrainer_gradio.config.dataset.reader import PictureReader
+from onetrainer_gradio.config.declarations.walk import leaves, without_none
 from onetrainer_gradio.config.enums import ModelType, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
-from onetrainer_gradio.config.walk import leaves, without_none
+from onetrainer_gradio.config.paths.backup_chain import chain_of_run, write_chain
 from tests.config.preflight import ADA, CPU, OTHER_MODEL, add_picture, config_with, findings, furnish, write_backup
 
 DOCS = Path(__file__).parents[2] / "docs"

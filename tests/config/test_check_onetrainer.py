@@ -8,7 +8,7 @@ from onetrainer_gradio import backends
 from onetrainer_gradio.config.check.onetrainer import CRASHES, onetrainer_findings
 from onetrainer_gradio.config.dataset.buckets import ASPECTS, Resolution, empty_side, rounded, smallest_edge
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
-from onetrainer_gradio.config.models import MODELS
+from onetrainer_gradio.config.families.models import MODELS
 from tests.config.preflight import config_with, findings, furnish
 
 FULL = {"training_method": "FINE_TUNE", "output_model_format": "ORIGINAL_TRANSFORMER", "text_encoder.train": False}

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onetrainer_gradio.config import patterns
-from onetrainer_gradio.config.captions import matching
+from onetrainer_gradio.config.dataset.caption_augmentation import matching
 from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.layer_filter import layers_to_train, select
-from onetrainer_gradio.config.layer_match import layer_match
-from onetrainer_gradio.config.layer_names import layer_names
+from onetrainer_gradio.config.families.layer_names import layer_names
+from onetrainer_gradio.config.layers.filter import layers_to_train, select
+from onetrainer_gradio.config.layers.match import layer_match
 from onetrainer_gradio.errors import PatternError
 
 NAMES = layer_names(ModelType.STABLE_DIFFUSION_15)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onetrainer_gradio.config.catalogue import CATALOGUE, Entry
 from onetrainer_gradio.config.check import check
-from onetrainer_gradio.config.documents import LISTS_OF_A_PACK, from_document, parse, to_document
-from onetrainer_gradio.config.walk import is_nullable, without_none
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE, Entry
+from onetrainer_gradio.config.declarations.walk import is_nullable, without_none
+from onetrainer_gradio.config.files.documents import LISTS_OF_A_PACK, from_document, parse, to_document
 from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Finding
 
 quick = settings(

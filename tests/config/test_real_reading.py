@@ -15,12 +15,12 @@ import pytest
 
 from onetrainer_gradio.backends.onetrainer.checkout import PATH_VARIABLE, inspect
 from onetrainer_gradio.config import ConceptConfig, SampleConfig
-from onetrainer_gradio.config.documents import from_document, to_document
 from onetrainer_gradio.config.enums import Optimizer
-from onetrainer_gradio.config.models import MODELS
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.families.sample_defaults import SAMPLE_DEFAULTS
+from onetrainer_gradio.config.files.documents import from_document, to_document
+from onetrainer_gradio.config.files.presets import load_preset, preset_files
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
-from onetrainer_gradio.config.presets import load_preset, preset_files
-from onetrainer_gradio.config.sample_defaults import SAMPLE_DEFAULTS
 
 pytestmark = [
     pytest.mark.slow,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config import TrainConfig, enums
-from onetrainer_gradio.config.setting import Settings
-from onetrainer_gradio.config.walk import element_class, fields_of, is_nullable, settings_class, without_none
+from onetrainer_gradio.config.declarations.setting import Settings
+from onetrainer_gradio.config.declarations.walk import element_class, fields_of, is_nullable, settings_class, without_none
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 FIELDS = {row[0]: row[1:] for row in json.loads((FIXTURES / "onetrainer_fields.json").read_text())}

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from onetrainer_gradio.config.documents import from_document
 from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.models import MODELS
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.config.timesteps import (
     DYNAMIC_SHIFTS,
     TimestepSettings,

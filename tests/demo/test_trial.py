@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.config.documents import from_document, read_file
+from onetrainer_gradio.config.files.documents import from_document, read_file
 from onetrainer_gradio.demo import MODEL_FOLDER, PICTURES_FOLDER, REMINDERS_FOLDER
 from onetrainer_gradio.demo.trial import CONFIG_FILE, attempt, prepare
 

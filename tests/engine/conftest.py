@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.files.documents import from_document
 from tests.engine.recording import Desk, Recorder
 
 GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden"

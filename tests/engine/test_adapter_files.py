@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from onetrainer_gradio.config.layer_filter import select
+from onetrainer_gradio.config.layers.filter import select
 from onetrainer_gradio.engine.adapter_files import LORA_FORMATS, Layout, read_adapter
 from onetrainer_gradio.engine.families.family import Part
 from onetrainer_gradio.errors import ModelFormatError

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from onetrainer_gradio.config.marker import MARKER
+from onetrainer_gradio.config.paths.marker import MARKER
 from onetrainer_gradio.engine.files import digest, safe_name, size_bytes, timestamp, whole_file, whole_folder, write_text
 
 

@@ -20,7 +20,7 @@ def repeated(tmp_path_factory, recorded, initial_adapter):
     """The recorded run with our engine, from start to end."""
     from onetrainer_gradio import engine
     from onetrainer_gradio.config import RunOptions
-    from onetrainer_gradio.config.documents import from_document
+    from onetrainer_gradio.config.files.documents import from_document
     from tests.engine.recording import Desk, Recorder
 
     folder = tmp_path_factory.mktemp("run")

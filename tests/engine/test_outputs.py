@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.commands import BackupNow, SaveNow, Stop
-from onetrainer_gradio.config.backup_chain import MARKER, read_chain
+from onetrainer_gradio.config.paths.backup_chain import MARKER, read_chain
 from onetrainer_gradio.engine.staging import unused
 from onetrainer_gradio.errors import ConfigInvalidError, DiskFullError, OutputProtectedError
 from onetrainer_gradio.events import (

@@ -11,7 +11,7 @@ import pytest
 from onetrainer_gradio import engine
 from onetrainer_gradio.commands import SampleDefault
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.config.setting import Settings
+from onetrainer_gradio.config.declarations.setting import Settings
 from onetrainer_gradio.engine.reads import READS
 from tests.engine.recording import Desk, Recorder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.engine.refusals import ONLY, ONLY_IN_CONCEPTS, findings
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.config import marker
+from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.engine import staging
 from onetrainer_gradio.engine.files import whole_file, whole_folder
 from onetrainer_gradio.engine.staging import REPLACED, UNFINISHED, free_name, staged, tidy_up

@@ -365,7 +365,7 @@ def test_charts_that_cannot_be_written_are_a_warning_and_the_run_goes_on(configu
 @pytest.mark.slow
 def test_validation_measures_what_is_not_trained(configured, train, tmp_path):
     """Concepts of type VALIDATION are left out of the training, and their loss is always measured in the same way."""
-    from onetrainer_gradio.config.documents import plain
+    from onetrainer_gradio.config.files.documents import plain
 
     config = configured(validation=True, validate_after=1, validate_after_unit="EPOCH", learning_rate=1e-30)
     own = config.concepts[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.files.documents import from_document
 from tests.fakes.rehearsal import png
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.gpu_runs import DEMO_MODEL, FULL_SIZE, REDUCED, configuration, random_sd15, write_images
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.service.system import NvmlReader
+from onetrainer_gradio.service.host.system import NvmlReader
 from tests.engine.recording import Desk, Recorder
 
 # cuBLAS reads it once, when it is first used: without it no matrix product is the same twice

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from onetrainer_gradio.service.settings import ServiceSettings
+from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.gpu.conftest import MIB
 from tests.service.conftest import ended
@@ -112,7 +112,7 @@ def test_memory_of_another_process_is_shown_and_does_not_disturb(device, configu
 def test_the_system_tab_shows_the_readings_of_the_device(device, service):
     """By REST: name, memory, utilization and temperature, in sensible bounds, now and as history."""
     from onetrainer_gradio.api.app import create_api
-    from onetrainer_gradio.service.access import Access, AccessSettings
+    from onetrainer_gradio.service.host.access import Access, AccessSettings
 
     with TestClient(create_api(service, Access(AccessSettings())), base_url="http://127.0.0.1:7860") as client:
         answer = client.get("/api/system/resources").json()
@@ -135,7 +135,7 @@ def test_the_system_tab_shows_the_readings_of_the_device(device, service):
 
 def test_an_unknown_gpu_does_not_hide_the_others(reader):
     """A GPU that the driver has lost is left out; the others are read."""
-    from onetrainer_gradio.service.system import NvmlReader
+    from onetrainer_gradio.service.host.system import NvmlReader
     from tests.gpu.conftest import NvmlError, counting_library
 
     library = counting_library()

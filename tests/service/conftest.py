@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.service.atomic import read_json
-from onetrainer_gradio.service.process import ProcessIdentity, kill
-from onetrainer_gradio.service.settings import ServiceSettings
+from onetrainer_gradio.service.host.atomic import read_json
+from onetrainer_gradio.service.host.process import ProcessIdentity, kill
+from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 
 REHEARSAL = "tests.fakes.rehearsal:run"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.service.access import Access, AccessSettings
-from onetrainer_gradio.service.settings import ServiceSettings
-from onetrainer_gradio.service.tenancy import Tenancy
+from onetrainer_gradio.service.host.access import Access, AccessSettings
+from onetrainer_gradio.service.host.tenancy import Tenancy
+from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, REHEARSAL, NoGpu, ended

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.service.atomic import read_json
-from onetrainer_gradio.service.journal import Entry
-from onetrainer_gradio.service.process import ProcessIdentity, kill
+from onetrainer_gradio.service.host.atomic import read_json
+from onetrainer_gradio.service.host.process import ProcessIdentity, kill
+from onetrainer_gradio.service.runs.journal import Entry
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, MakeService, ended

@@ -19,11 +19,11 @@ import pytest
 from onetrainer_gradio.commands import BackupNow, Stop
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.errors import CommandRefusedError, RunConflictError, StorageError
-from onetrainer_gradio.service.atomic import read_json, write_json
-from onetrainer_gradio.service.control import CommandFolder
-from onetrainer_gradio.service.ending import recorded_end
-from onetrainer_gradio.service.process import ProcessIdentity
-from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.host.atomic import read_json, write_json
+from onetrainer_gradio.service.host.process import ProcessIdentity
+from onetrainer_gradio.service.runs.control import CommandFolder
+from onetrainer_gradio.service.runs.ending import recorded_end
+from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, MakeService, ended

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.config.sample import SampleConfig
-from onetrainer_gradio.config.sample_defaults import sample_defaults
+from onetrainer_gradio.config.declarations.sample import SampleConfig
+from onetrainer_gradio.config.families.sample_defaults import sample_defaults
 from onetrainer_gradio.errors import (
     BackupNotFoundError,
     CommandRefusedError,
@@ -28,10 +28,10 @@ from onetrainer_gradio.errors import (
     RunNotFoundError,
 )
 from onetrainer_gradio.events import PhaseChanged, RunEnded
-from onetrainer_gradio.service.atomic import write_json
-from onetrainer_gradio.service.journal import Journal
-from onetrainer_gradio.service.process import ProcessIdentity
-from onetrainer_gradio.service.runs import Run, new_run_id
+from onetrainer_gradio.service.host.atomic import write_json
+from onetrainer_gradio.service.host.process import ProcessIdentity
+from onetrainer_gradio.service.runs.journal import Journal
+from onetrainer_gradio.service.runs.record import Run, new_run_id
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, MakeService, ended
@@ -444,7 +444,7 @@ print(*sorted({"torch", "diffusers", "transformers", "gradio", "PIL", "accelerat
 
 SMALL = """
 import sys
-import onetrainer_gradio.service.keeper
+import onetrainer_gradio.service.processes.keeper
 print(*sorted({"torch", "pydantic", "numpy", "psutil", "gradio"} & set(sys.modules)))
 """
 

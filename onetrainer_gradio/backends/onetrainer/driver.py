@@ -26,11 +26,11 @@ from onetrainer_gradio.backends.onetrainer.results import Results
 from onetrainer_gradio.backends.warm import WARM
 from onetrainer_gradio.commands import Command, Control, Stop, encode_command
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.backup_chain import Chain, belongs, chain_of_run, run_of, write_chain
 from onetrainer_gradio.config.check.onetrainer import onetrainer_findings
-from onetrainer_gradio.config.documents import to_document
-from onetrainer_gradio.config.names import unusable_names
-from onetrainer_gradio.config.placement import protect_places
+from onetrainer_gradio.config.declarations.file_names import unusable_names
+from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.config.paths.backup_chain import Chain, belongs, chain_of_run, run_of, write_chain
+from onetrainer_gradio.config.paths.placement import protect_places
 from onetrainer_gradio.config.resume import (
     backup_to_resume,
     backups_in,

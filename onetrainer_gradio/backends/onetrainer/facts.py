@@ -17,9 +17,9 @@ from typing import Any
 from onetrainer_gradio.backends.onetrainer.bridge import BRIDGE_SCRIPT, run_script
 from onetrainer_gradio.backends.onetrainer.checkout import CONFIG_FOLDERS, Checkout, require
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.documents import plain
-from onetrainer_gradio.config.setting import Settings
-from onetrainer_gradio.config.walk import element_class, fields_of, settings_class
+from onetrainer_gradio.config.declarations.setting import Settings
+from onetrainer_gradio.config.declarations.walk import element_class, fields_of, settings_class
+from onetrainer_gradio.config.files.documents import plain
 from onetrainer_gradio.errors import CheckoutError
 
 FORMAT = 2

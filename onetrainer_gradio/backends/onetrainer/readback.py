@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onetrainer_gradio.config.documents import VERSION_KEY
+from onetrainer_gradio.config.files.documents import VERSION_KEY
 from onetrainer_gradio.events import Warned
 
 CODE = "config_read_back"

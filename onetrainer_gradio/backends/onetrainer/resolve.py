@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.documents import VERSION_KEY, to_document
-from onetrainer_gradio.config.models import MODELS, output_formats
+from onetrainer_gradio.config.families.models import MODELS, output_formats
+from onetrainer_gradio.config.files.documents import VERSION_KEY, to_document
 from onetrainer_gradio.config.resume import backup_to_resume
 from onetrainer_gradio.events import Warned
 

@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onetrainer_gradio.config import TrainConfig, marker
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.events import Emit, Event, ModelSaved
 
 

@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.config.bounds import out_of_bounds
-from onetrainer_gradio.config.catalogue import pattern
 from onetrainer_gradio.config.check import (
     bases,
     batches,
@@ -33,11 +31,13 @@ from onetrainer_gradio.config.check.codes import CODES, Code
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.dataset.reader import PictureReader
-from onetrainer_gradio.config.documents import from_document, to_document
+from onetrainer_gradio.config.declarations.bounds import out_of_bounds
+from onetrainer_gradio.config.declarations.catalog import pattern
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.files.documents import from_document, to_document
+from onetrainer_gradio.config.files.newer import with_known_names
+from onetrainer_gradio.config.files.resolve import LIST_FILES, pack
 from onetrainer_gradio.config.machine import Machine
-from onetrainer_gradio.config.newer import with_known_names
-from onetrainer_gradio.config.resolve import LIST_FILES, pack
-from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import ConfigFileError, Finding
 
 __all__ = ["CHECKS", "CODES", "Code", "Plan", "check", "first_per_path"]

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from onetrainer_gradio.config.base_models import BASE_MODELS
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
+from onetrainer_gradio.config.families.base_models import BASE_MODELS
+from onetrainer_gradio.config.files.resolve import looks_like_hub_name
 from onetrainer_gradio.config.model_files import BASE, COMPONENT, EMBEDDING, LORA, PIPELINE, family_of, unfit
-from onetrainer_gradio.config.resolve import looks_like_hub_name
 from onetrainer_gradio.errors import Finding
 
 _EXPECTED = {

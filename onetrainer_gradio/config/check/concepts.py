@@ -11,12 +11,12 @@ from typing import TypeVar
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.check.resolution import too_small
-from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.dataset.buckets import parse_resolution
 from onetrainer_gradio.config.dataset.captions import Text, UnreadableTextError, read_text
 from onetrainer_gradio.config.dataset.files import PICTURE_SUFFIXES, Skipped, has_folders, is_inside, shown
+from onetrainer_gradio.config.declarations.concept import ConceptConfig
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
-from onetrainer_gradio.config.resolve import names_a_data_set
+from onetrainer_gradio.config.files.resolve import names_a_data_set
 from onetrainer_gradio.errors import Finding
 
 _File = TypeVar("_File")

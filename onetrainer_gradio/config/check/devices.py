@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from onetrainer_gradio.config.base_models import BASE_MODELS, BYTES_PER_WEIGHT
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import AttentionMechanism, DataType, TrainingMethod
+from onetrainer_gradio.config.families.base_models import BASE_MODELS, BYTES_PER_WEIGHT
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu
 from onetrainer_gradio.errors import Finding
 

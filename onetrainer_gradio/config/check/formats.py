@@ -8,8 +8,8 @@ from onetrainer_gradio.config.check.backups import last_backup, lora_keys, setti
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import ModelFormat, ModelType, TrainingMethod
-from onetrainer_gradio.config.layer_names import FUSIONS
-from onetrainer_gradio.config.models import FOLDER_FORMATS, output_formats
+from onetrainer_gradio.config.families.layer_names import FUSIONS
+from onetrainer_gradio.config.families.models import FOLDER_FORMATS, output_formats
 from onetrainer_gradio.errors import Finding
 
 # Formats that store query, key and value of a fused layer as one.

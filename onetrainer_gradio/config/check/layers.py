@@ -10,8 +10,8 @@ from onetrainer_gradio.config.check.formats import FUSED_FORMATS
 from onetrainer_gradio.config.check.parts import QUANTIZED
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import DataType, ModelType, TrainingMethod
-from onetrainer_gradio.config.layer_filter import Selection, fitting, patterns_of, select
-from onetrainer_gradio.config.layer_names import FUSIONS, layer_names
+from onetrainer_gradio.config.families.layer_names import FUSIONS, layer_names
+from onetrainer_gradio.config.layers.filter import Selection, fitting, patterns_of, select
 from onetrainer_gradio.errors import ConfigValueError, Finding, PatternError
 
 _FILTERED_METHODS = frozenset({TrainingMethod.FINE_TUNE, TrainingMethod.LORA})

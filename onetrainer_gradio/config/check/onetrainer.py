@@ -14,8 +14,8 @@ from onetrainer_gradio.config.check.bases import is_single_file
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.formats import usual_format
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.enums import ModelFormat, ModelType, Optimizer, TrainingMethod
-from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
 
 _T = ModelType

@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from onetrainer_gradio.config.backup_chain import belongs, read_chain
-from onetrainer_gradio.config.base_models import BASE_MODELS, BYTES_PER_WEIGHT
 from onetrainer_gradio.config.check.backups import backups, last_backup, setting_of
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.destinations import DESTINATION
 from onetrainer_gradio.config.enums import DataType, EMAMode, TimeUnit, TrainingMethod
+from onetrainer_gradio.config.families.base_models import BASE_MODELS, BYTES_PER_WEIGHT
+from onetrainer_gradio.config.families.models import FOLDER_FORMATS
 from onetrainer_gradio.config.machine import GIGABYTE, existing_ancestor
-from onetrainer_gradio.config.models import FOLDER_FORMATS
+from onetrainer_gradio.config.paths.backup_chain import belongs, read_chain
+from onetrainer_gradio.config.paths.destinations import DESTINATION
 from onetrainer_gradio.config.resume import nothing_left
 from onetrainer_gradio.errors import Finding
 

@@ -8,8 +8,8 @@ from typing import Any
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import DataType, ModelType, Optimizer, TrainingMethod
-from onetrainer_gradio.config.layer_filter import select
-from onetrainer_gradio.config.layer_names import layer_names
+from onetrainer_gradio.config.families.layer_names import layer_names
+from onetrainer_gradio.config.layers.filter import select
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.errors import ConfigValueError, Finding
 

@@ -6,14 +6,14 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from onetrainer_gradio.config import placement
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.concept import ConceptTextConfig
+from onetrainer_gradio.config.declarations.concept import ConceptTextConfig
+from onetrainer_gradio.config.declarations.setting import Setting, declared
+from onetrainer_gradio.config.declarations.walk import leaves
+from onetrainer_gradio.config.files.resolve import holdable
 from onetrainer_gradio.config.machine import existing_ancestor
-from onetrainer_gradio.config.resolve import holdable
-from onetrainer_gradio.config.setting import Setting, declared
-from onetrainer_gradio.config.walk import leaves
+from onetrainer_gradio.config.paths import placement
 from onetrainer_gradio.errors import Finding
 
 _SPECIAL_TAGS = declared(ConceptTextConfig.model_fields["tag_dropout_special_tags"]).label

@@ -11,18 +11,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.config.concept import ConceptConfig
 from onetrainer_gradio.config.dataset.buckets import Resolution, Size, parse_resolution, target
 from onetrainer_gradio.config.dataset.files import Folder
 from onetrainer_gradio.config.dataset.reader import Captions, PictureReader, Sizes
-from onetrainer_gradio.config.destinations import Destinations
+from onetrainer_gradio.config.declarations.concept import ConceptConfig
+from onetrainer_gradio.config.declarations.setting import declared
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.declarations.walk import Leaf, is_path, leaves
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
+from onetrainer_gradio.config.families.models import MODELS, UNFAMILIAR, ModelFacts
+from onetrainer_gradio.config.files.resolve import absolute
 from onetrainer_gradio.config.machine import Machine
-from onetrainer_gradio.config.models import MODELS, UNFAMILIAR, ModelFacts
-from onetrainer_gradio.config.resolve import absolute
-from onetrainer_gradio.config.setting import declared
-from onetrainer_gradio.config.train import TrainConfig
-from onetrainer_gradio.config.walk import Leaf, is_path, leaves
+from onetrainer_gradio.config.paths.destinations import Destinations
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.dataset.buckets import Resolution, empty_side, parse_resolution, rounded, smallest_edge
+from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import TimeUnit
-from onetrainer_gradio.config.train import TrainConfig
 from onetrainer_gradio.errors import Finding
 
 SMALLEST = 8

@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from onetrainer_gradio.config.captions import matching, special_tags, tags_of
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.concept import ConceptConfig
+from onetrainer_gradio.config.dataset.caption_augmentation import matching, special_tags, tags_of
 from onetrainer_gradio.config.dataset.captions import UnreadableTextError, decode_text, split_lines
 from onetrainer_gradio.config.dataset.files import is_inside
+from onetrainer_gradio.config.declarations.concept import ConceptConfig
 from onetrainer_gradio.errors import Finding, PatternError
 
 # The longest tags are the ones that take long.

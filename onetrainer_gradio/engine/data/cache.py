@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from onetrainer_gradio.config import cache_files, marker
+from onetrainer_gradio.config.paths import cache_files, marker
 from onetrainer_gradio.engine.files import write_tensors
 from onetrainer_gradio.engine.staging import tidy_up
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.layer_filter import layers_to_train
+from onetrainer_gradio.config.layers.filter import layers_to_train
 from onetrainer_gradio.engine.families.family import Family
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import ParameterGroup

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.config.layer_filter import layers_to_train
+from onetrainer_gradio.config.layers.filter import layers_to_train
 from onetrainer_gradio.config.model_files import LORA, unfit
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.adapter_files import LORA_FORMATS, Layout, Tensors, read_adapter

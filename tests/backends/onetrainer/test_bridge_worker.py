@@ -17,7 +17,7 @@ from onetrainer_gradio.backends.onetrainer.bridge_worker import Witness, default
 from onetrainer_gradio.backends.onetrainer.checkout import inspect
 from onetrainer_gradio.backends.onetrainer.resolve import headless
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.config.backup_chain import chain_of_run, write_chain
+from onetrainer_gradio.config.paths.backup_chain import chain_of_run, write_chain
 from tests.backends.onetrainer.standin import behave, set_up
 from tests.fakes.configs import small_config
 

@@ -26,7 +26,7 @@ from onetrainer_gradio.commands import (
     Stop,
 )
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.config.backup_chain import run_of
+from onetrainer_gradio.config.paths.backup_chain import run_of
 from onetrainer_gradio.errors import (
     CheckoutError,
     ConfigInvalidError,
@@ -56,7 +56,7 @@ from onetrainer_gradio.events import (
     Warned,
     decode,
 )
-from onetrainer_gradio.service.process import group_alive
+from onetrainer_gradio.service.host.process import group_alive
 from tests.backends.onetrainer.standin import behave, set_up
 from tests.engine.recording import Desk, Recorder
 from tests.fakes.configs import small_config

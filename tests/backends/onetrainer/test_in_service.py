@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.service.atomic import read_json
-from onetrainer_gradio.service.process import ProcessIdentity, group_living
-from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.host.atomic import read_json
+from onetrainer_gradio.service.host.process import ProcessIdentity, group_living
+from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.backends.onetrainer.standin import behave, set_up
 from tests.fakes.configs import small_config

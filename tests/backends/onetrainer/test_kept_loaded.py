@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.service.process import ProcessIdentity
-from onetrainer_gradio.service.runs import Run
+from onetrainer_gradio.service.host.process import ProcessIdentity
+from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.backends.onetrainer.standin import behave, set_up
 from tests.backends.onetrainer.test_in_service import companion, nothing_left

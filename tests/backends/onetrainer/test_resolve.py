@@ -10,7 +10,7 @@ import pytest
 
 from onetrainer_gradio.backends.onetrainer.resolve import Headless, headless
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.files.documents import from_document
 
 
 def resolved(*, options: RunOptions | None = None, **settings: Any) -> Headless:

@@ -10,7 +10,7 @@ import pytest
 from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.backends.onetrainer.results import Results
 from onetrainer_gradio.commands import Stop
-from onetrainer_gradio.config import marker
+from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.errors import ConfigInvalidError, DiskFullError, OutputProtectedError
 from onetrainer_gradio.events import ModelSaved, PhaseChanged, Warned
 from tests.backends.onetrainer.standin import behave

@@ -16,10 +16,10 @@ from PIL import Image
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.dataset.reader import PictureReader
-from onetrainer_gradio.config.documents import from_document
+from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.engine.data.dataset import Collection, Dataset, Reports
 from onetrainer_gradio.errors import DatasetError
-from onetrainer_gradio.service.concepts import ConceptStore
+from onetrainer_gradio.service.datasets.concepts import ConceptStore
 from tests.engine.data.test_dataset import Averages
 
 NAMES = st.text(st.sampled_from("ab .-_é字\n'[%"), min_size=1, max_size=5).filter(lambda name: name not in (".", ".."))

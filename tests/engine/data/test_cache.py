@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from onetrainer_gradio.config import marker
+from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.engine.data.cache import Shelf, clear, fingerprint
 
 KEY = fingerprint({"a": 1})

@@ -1,0 +1,108 @@
+"""What becomes of a caption each time it is drawn: tags dropped, written in other capitals, put in another order.
+
+The steps and their order are OneTrainer's. Texts are read elsewhere; nothing here knows files but by ``special_tags``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+
+from onetrainer_gradio.config import patterns as regular
+from onetrainer_gradio.config.dataset.captions import read_text, split_lines
+from onetrainer_gradio.config.declarations.concept import ConceptTextConfig
+
+_MARKS = frozenset(r".^$*+?{}[]|()\\")
+
+
+def tags_of(caption: str, delimiter: str) -> list[str]:
+    """The tags of a caption without the blanks around them."""
+    return [tag.strip() for tag in caption.split(delimiter)] if delimiter else [caption.strip()]
+
+
+def drawn_caption(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str] | None = None) -> str:
+    """The caption as one draw makes it; ``special`` are the special tags where they come from a file.
+
+    :raises PatternError: when special tags are regular expressions that take too long.
+    """
+    listed = tags_of(text.tag_dropout_special_tags, text.tag_delimiter) if special is None else special
+    if text.tag_dropout_enable and text.tag_dropout_probability > 0:
+        caption = _dropped(caption, text, random, listed)
+    if text.caps_randomize_lowercase:
+        caption = caption.lower()
+    if text.caps_randomize_enable and text.caps_randomize_probability > 0:
+        caption = _capitalized(caption, text, random)
+    if text.enable_tag_shuffling:
+        tags = tags_of(caption, text.tag_delimiter)
+        kept, moved = tags[: text.keep_tags_count], tags[text.keep_tags_count :]
+        random.shuffle(moved)
+        caption = ", ".join([*kept, *moved])  # whatever separator was there, as in OneTrainer
+    return caption
+
+
+def special_tags(path: Path) -> list[str]:
+    """Special tags of a file: the lines of a .txt, the first column of a .csv.
+
+    :raises OSError: when it cannot be read.
+    :raises UnreadableTextError: when it is no text.
+    """
+    content = read_text(path).content
+    if path.suffix == ".csv":
+        return [row[0] for row in csv.reader(io.StringIO(content, newline="")) if row]
+    lines = split_lines(content)
+    return lines if lines[-1] else lines[:-1]
+
+
+def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str]) -> str:
+    tags = tags_of(caption, text.tag_delimiter)
+    kept, others = tags[: text.keep_tags_count], tags[text.keep_tags_count :]
+    named = frozenset(matching(special, others) if text.tag_dropout_special_tags_regex else special)
+    protected: Mapping[str, Callable[[str], bool]] = {
+        "WHITELIST": lambda tag: tag in named,
+        "BLACKLIST": lambda tag: tag not in named,
+    }
+    stays: Callable[[str], bool] = protected.get(text.tag_dropout_special_tags_mode, lambda tag: False)
+    chance = text.tag_dropout_probability
+    if text.tag_dropout_mode == "FULL":
+        if random.random() < chance:
+            others = [tag for tag in others if stays(tag)]
+    else:
+        weighted = text.tag_dropout_mode == "RANDOM WEIGHTED"
+        chances = [chance * (at + 1) / len(others) if weighted else chance for at in range(len(others))]
+        others = [tag for tag, each in zip(others, chances, strict=True) if random.random() > each or stays(tag)]
+    return text.tag_delimiter.join([*kept, *others])
+
+
+def matching(patterns: Sequence[str], tags: Sequence[str]) -> list[str]:
+    """The tags that a pattern fits as a whole, with or without brackets around them; a broken pattern is a plain text.
+
+    :raises PatternError: when the patterns take too long.
+    """
+    texts = tuple(dict.fromkeys(text for tag in tags for text in (tag, tag.strip("()"))))
+    expressions = [pattern for pattern in patterns if _MARKS & set(pattern)]
+    fitted = set(patterns) - set(expressions)
+    for pattern, fits in zip(expressions, regular.fits(expressions, texts, "fullmatch"), strict=True):
+        fitted |= {pattern} if isinstance(fits, str) else {texts[at] for at in fits}
+    return [tag for tag in tags if tag in fitted or tag.strip("()") in fitted]
+
+
+_CAPITALS: Mapping[str, Callable[[str, Random], str]] = {
+    "capslock": lambda tag, random: tag.upper(),
+    "title": lambda tag, random: " ".join(word.capitalize() for word in tag.split()),
+    "first": lambda tag, random: tag.capitalize(),
+    "random": lambda tag, random: "".join(random.choice((letter.upper(), letter.lower())) for letter in tag),
+}
+
+
+def _capitalized(caption: str, text: ConceptTextConfig, random: Random) -> str:
+    kinds = [kind.strip() for kind in text.caps_randomize_mode.split(",")]
+    tags = []
+    for tag in tags_of(caption, text.tag_delimiter):
+        if random.random() < text.caps_randomize_probability:
+            change = _CAPITALS.get(random.choice(kinds))
+            tag = change(tag, random) if change else tag
+        tags.append(tag)
+    return text.tag_delimiter.join(tags)

@@ -1,0 +1,1 @@
+"""Declare the settings of a run: one field per setting, in OneTrainer's nesting."""

@@ -1,0 +1,223 @@
+"""Every path of a configuration with its declaration in full: what the class says, seen from the place where it stands.
+
+A part's setting is declared once for all parts; here it stands once for each, with the group, choices and conditions that hold
+there. Form, settings page, bounds and check read this table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+from onetrainer_gradio.config.declarations.groups import FIRST, GROUPS
+from onetrainer_gradio.config.declarations.labels import label_of, within_sentence
+from onetrainer_gradio.config.declarations.setting import OWN_GROUP, Setting, Settings, declared
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.declarations.visibility import METHOD, MODEL_TYPE, Only, applies, can_apply, resolved
+from onetrainer_gradio.config.declarations.walk import element_class, fields_of, settings_class, without_none
+from onetrainer_gradio.config.digits import is_whole
+from onetrainer_gradio.config.enums import ModelType, TrainingMethod
+
+# Regular expression of paths -> why there is no control for them. Every path that is not offered matches exactly one.
+_SMALL_PARTS = "vae|effnet_encoder|decoder|decoder_text_encoder|decoder_vqgan"
+NOT_OFFERED: dict[str, str] = {
+    r"concepts\[\]\.concept_stats": "The result of the last count of the concept's files; it is written, not set.",
+    r"(embedding|additional_embeddings\[\])\.uuid": (
+        "The identity by which a backup finds its embedding; changing it would lose the training."
+    ),
+    r"optimizer_defaults": "What was last used for each optimizer; it is remembered when you switch the optimizer.",
+    r"optimizer\.(beta1_warmup|min_beta1)": "No optimizer takes it any more.",
+    r"samples\[\]\.(text_encoder_\d_(layer_skip|sequence_length)|transformer_attention_mask|force_last_timestep)": (
+        "Taken from the training settings of the same name when the sample is painted."
+    ),
+    r"sample_audio_format": "There is one format only, and no model type paints sound.",
+    rf"({_SMALL_PARTS})\.(train|stop_training_after|stop_training_after_unit|learning_rate|gradient_checkpointing)": (
+        "This part is never trained by itself; the method FINE_TUNE_VAE trains the VAE with the general settings."
+    ),
+    r"unconditional_transformer\.(train|stop_training_after|stop_training_after_unit|learning_rate|gradient_checkpointing"
+    r"|activation_offloading)": "This part only guides samples and is never trained.",
+    rf"(unet|prior|transformer|{_SMALL_PARTS})\.include": "The model cannot work without this part.",
+    rf"(unet|prior|transformer|unconditional_transformer|{_SMALL_PARTS})\.(dropout_probability|train_embedding)": (
+        "Only the text encoders of the part that is trained read captions."
+    ),
+    rf"(unet|prior|unconditional_transformer|text_encoder|text_encoder_\d|{_SMALL_PARTS})\.(attention_mask|guidance_scale)": (
+        "Only the transformer that is trained takes it."
+    ),
+    rf"(unet|prior|{_SMALL_PARTS})\.(offload_fraction|activation_offloading)": (
+        "Only transformers and large text encoders can be parked layer by layer."
+    ),
+    r"(unet|unconditional_transformer|text_encoder|text_encoder_[23]|decoder_text_encoder|decoder_vqgan)\.model_name": (
+        "This part always comes from the base model."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One path: its declaration as it holds there, its type, its default, and whether the form offers it.
+
+    ``path`` has ``[]`` for the elements of a list. ``nested`` is True for objects, ``element`` names the list that it belongs
+    to, and ``found`` says that the default is found out at run time.
+    """
+
+    path: str
+    setting: Setting
+    annotation: Any
+    default: Any
+    conditions: Mapping[str, Only]
+    offered: bool
+    nested: bool = False
+    element: str = ""
+    found: bool = False
+
+    @property
+    def title(self) -> str:
+        """The label, preceded by that of the object where it would not be clear alone."""
+        parent = CATALOGUE.get(f"{self.element}[].{self.owner}" if self.element else self.owner)
+        if parent is None or not self.setting.named:
+            return self.setting.label
+        return f"{parent.setting.label}: {within_sentence(self.setting.label)}"
+
+    @property
+    def name(self) -> str:
+        """The last name of the path."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def fixed_choices(self) -> tuple[str, ...]:
+        """The choices that the declaration lists."""
+        return self.setting.choices if isinstance(self.setting.choices, tuple) else ()
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Every value that the setting can be set to under any circumstances, where they can be listed."""
+        if self.fixed_choices:
+            return self.fixed_choices
+        bare = without_none(self.annotation)
+        members = tuple(member.value for member in bare) if isinstance(bare, type) and issubclass(bare, Enum) else ()
+        if self.setting.choices_by is None:
+            return members
+        possible = self.setting.choices_by.all()
+        return tuple(value for value in members or possible if value in possible)
+
+    def choice_label(self, value: str) -> str:
+        """The words for a choice."""
+        return self.setting.labels.get(value) or label_of(without_none(self.annotation), value)
+
+    @property
+    def owner(self) -> str:
+        """The path of the object it stands in, from the element of a list or the root."""
+        return self.path.removeprefix(f"{self.element}[].").rpartition(".")[0]
+
+    def shown_for(self, model_type: ModelType, method: TrainingMethod) -> bool:
+        """Whether the setting can apply to a model type and method, whatever the other settings are."""
+        root = "/" if self.element else ""
+        values = {f"{root}{MODEL_TYPE}": model_type, f"{root}{METHOD}": method}
+        return self.offered and applies(self.conditions, values.__getitem__, values)
+
+
+def _entries(
+    kind: type[Settings], values: Settings, owner: str, parent: Setting, inherited: Mapping[str, Only], element: str
+) -> Iterator[Entry]:
+    prefix = f"{element}[]." if element else ""
+    for name, field in fields_of(kind).items():
+        path = f"{owner}.{name}" if owner else name
+        setting = _in_place(declared(field), owner, name, parent)
+        conditions = {**inherited, **resolved(setting.shown, owner, name)}
+        default = getattr(values, name)
+        offered = bool(setting.label) and can_apply(conditions)
+        found = field.default_factory is not None
+        make = Entry(prefix + path, setting, field.annotation, default, conditions, offered, element=element, found=found)
+        if nested := settings_class(field.annotation):
+            inside = list(_entries(nested, default, path, setting, conditions, element))
+            yield replace(make, nested=True, offered=any(entry.offered for entry in inside))
+            yield from inside
+        elif of := element_class(field.annotation):
+            yield make
+            group = next(group.key for group in GROUPS if group.of == path)
+            yield from _entries(of, of(), "", Setting(group=group), {}, path)
+        else:
+            yield make
+
+
+def _in_place(setting: Setting, owner: str, name: str, parent: Setting) -> Setting:
+    """The declaration with what depends on the object it stands in."""
+    choices = setting.choices
+    unit_of = setting.unit_of
+    return replace(
+        setting,
+        group=parent.group if setting.group == OWN_GROUP else setting.group,
+        level=parent.levels.get(name, setting.level),
+        choices=choices(owner, name) if callable(choices) else choices,
+        unit_of=f"{owner}{unit_of}".lstrip(".") if unit_of.startswith(".") else unit_of,
+    )
+
+
+CATALOGUE: Mapping[str, Entry] = {entry.path: entry for entry in _entries(TrainConfig, TrainConfig(), "", Setting(), {}, "")}
+
+
+def children(prefix: str) -> list[Entry]:
+    """The entries right below ``prefix`` (with a dot at its end), in the order of the form."""
+    below = [entry for path, entry in CATALOGUE.items() if path.startswith(prefix) and "." not in path[len(prefix) :]]
+    return sorted(below, key=lambda entry: FIRST.index(entry.path) if entry.path in FIRST else len(FIRST))
+
+
+def in_form_order(prefix: str = "") -> Iterator[Entry]:
+    """Every entry below ``prefix`` in the order of the form."""
+    for entry in children(prefix):
+        yield entry
+        if entry.nested or element_class(entry.annotation):
+            yield from in_form_order(f"{entry.path}." if entry.nested else f"{entry.path}[].")
+
+
+@lru_cache(maxsize=8192)
+def pattern(path: str) -> str:
+    """The path with ``[]`` for the numbers of elements, as the catalogue has it: concepts.0.path -> concepts[].path."""
+    first, *others = path.split(".")
+    return first + "".join("[]" if part.isdecimal() else f".{part}" for part in others)
+
+
+def reason(path: str) -> str:
+    """Why a path is not offered; empty when it is."""
+    return next((words for expression, words in NOT_OFFERED.items() if re.fullmatch(expression, path)), "")
+
+
+def value_at(config: Settings, path: str) -> Any:
+    """The value at a dotted path, None where there is nothing."""
+    at: Any = config
+    for part in path.split("."):
+        if isinstance(at, (list, tuple)):
+            at = at[int(part)] if is_whole(part) and int(part) < len(at) else None
+        else:
+            at = getattr(at, part, None)
+    return at
+
+
+def reader(config: Settings, path: str) -> Callable[[str], Any]:
+    """How the conditions of the setting at ``path`` read other values: from the element of the list, or the root."""
+    element = re.match(r"^.*?\.\d+\.", path)
+    prefix = element.group() if element else ""
+
+    def read(other: str) -> Any:
+        return value_at(config, other[1:] if other.startswith("/") else prefix + other)
+
+    return read
+
+
+def is_shown(config: TrainConfig, path: str) -> bool:
+    """Whether the setting at a path applies under the present values."""
+    entry = CATALOGUE.get(pattern(path))
+    return entry is not None and entry.offered and applies(entry.conditions, reader(config, path))
+
+
+def choices_at(config: TrainConfig, path: str) -> tuple[str, ...]:
+    """The choices of a setting under the present values, also where they depend on others; empty where it has none."""
+    entry = CATALOGUE[pattern(path)]
+    if (depends := entry.setting.choices_by) is None:
+        return entry.choices
+    read = reader(config, path)
+    return depends.of(*(str(read(other)) for other in depends.by))

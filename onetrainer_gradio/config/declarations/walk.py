@@ -1,0 +1,146 @@
+"""The tree of settings, walked by declaration: the one place that knows how objects and lists nest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from onetrainer_gradio.config.declarations.setting import Setting, Settings, declared
+
+
+class Leaf(NamedTuple):
+    """One value of a configuration: its dotted path, value, declaration and annotation."""
+
+    path: str
+    value: Any
+    setting: Setting
+    annotation: Any
+
+
+# Validations, patches and comparisons ask for the annotations of a few hundred fields again and again: remembered.
+
+
+@cache
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, UnionType):
+        return next(arg for arg in get_args(annotation) if arg is not type(None))
+    return annotation
+
+
+@cache
+def _element_class(annotation: Any) -> type[Settings] | None:
+    bare = without_none(annotation)
+    return settings_class(get_args(bare)[0]) if get_origin(bare) is tuple else None
+
+
+def without_none(annotation: Any) -> Any:
+    """The annotation of a nullable field without its None."""
+    return _without_none(annotation)
+
+
+def is_nullable(annotation: Any) -> bool:
+    """Whether the annotation admits None."""
+    return get_origin(annotation) in (Union, UnionType) and type(None) in get_args(annotation)
+
+
+def settings_class(annotation: Any) -> type[Settings] | None:
+    """The class of a nested object, or None for a plain value."""
+    bare = without_none(annotation)
+    return bare if isinstance(bare, type) and issubclass(bare, Settings) else None
+
+
+def element_class(annotation: Any) -> type[Settings] | None:
+    """The class of the elements of a list of objects, or None for anything else."""
+    return _element_class(annotation)
+
+
+def fields_of(kind: type[Settings]) -> dict[str, FieldInfo]:
+    """The declared fields of a class in order."""
+    return kind.model_fields
+
+
+class Shape(NamedTuple):
+    """What a declared field holds; the classes of the objects ``nested`` in it, in its list or as ``values`` of its mapping."""
+
+    annotation: Any
+    setting: Setting
+    nested: type[Settings] | None
+    element: type[Settings] | None
+    values: type[Settings] | None
+
+
+@cache
+def shapes_of(kind: type[Settings]) -> Mapping[str, Shape]:
+    """The declared fields of a class in order, worked out once: reading a document asks for each of a few hundred many times."""
+    return {
+        name: Shape(
+            field.annotation,
+            declared(field),
+            settings_class(field.annotation),
+            element_class(field.annotation),
+            _value_class(field.annotation),
+        )
+        for name, field in fields_of(kind).items()
+    }
+
+
+def _value_class(annotation: Any) -> type[Settings] | None:
+    bare = without_none(annotation)
+    return settings_class(get_args(bare)[1]) if get_origin(bare) is dict else None
+
+
+Wanted = Callable[[Setting, Any], bool]
+"""Chooses leaves by declaration and annotation; a function of a module, since what it chooses of a class is remembered."""
+
+
+def is_name(setting: Setting, annotation: Any) -> bool:
+    """Choose what holds one of a list of names."""
+    bare = without_none(annotation)
+    return not isinstance(bare, type) or issubclass(bare, Enum)
+
+
+def is_path(setting: Setting, annotation: Any) -> bool:
+    """Choose what holds a path."""
+    return bool(setting.path)
+
+
+def _is_any(setting: Setting, annotation: Any) -> bool:
+    return True
+
+
+def leaves(config: Settings, wanted: Wanted = _is_any) -> Iterator[Leaf]:
+    """Yield every value below ``config`` that is ``wanted``.
+
+    With a choice, the objects of long lists are visited only where their class has something that is wanted.
+    """
+    found: list[Leaf] = []
+    _collect(config, "", wanted, found)
+    return iter(found)
+
+
+def _collect(config: Settings, prefix: str, wanted: Wanted, found: list[Leaf]) -> None:
+    for name, shape in _chosen(type(config), wanted):
+        value = getattr(config, name)
+        if shape.nested and value is not None:
+            _collect(value, f"{prefix}{name}.", wanted, found)
+        elif shape.element and value is not None:
+            for index, element in enumerate(value):
+                _collect(element, f"{prefix}{name}.{index}.", wanted, found)
+        elif wanted(shape.setting, shape.annotation):
+            found.append(Leaf(f"{prefix}{name}", value, shape.setting, shape.annotation))
+
+
+@cache
+def _chosen(kind: type[Settings], wanted: Wanted) -> tuple[tuple[str, Shape], ...]:
+    """The fields of a class that are wanted, or hold something that is."""
+    return tuple(
+        (name, shape)
+        for name, shape in shapes_of(kind).items()
+        if wanted(shape.setting, shape.annotation)
+        or any(inside is not None and _chosen(inside, wanted) for inside in (shape.nested, shape.element))
+    )

@@ -1,0 +1,1 @@
+"""Facts of each model family, without torch."""

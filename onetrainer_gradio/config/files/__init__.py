@@ -1,0 +1,1 @@
+"""Read, write, migrate and overlay configuration files."""

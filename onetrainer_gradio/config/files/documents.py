@@ -1,0 +1,380 @@
+"""Configurations as JSON documents: OneTrainer's keys, read forgivingly where nothing is lost and strictly where it would be."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from onetrainer_gradio.config.declarations.bounds import expectation
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern
+from onetrainer_gradio.config.declarations.setting import Settings
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.declarations.walk import Leaf, is_name, leaves, shapes_of, without_none
+from onetrainer_gradio.config.enums import Name
+from onetrainer_gradio.config.files.migrations import looks_like_version_0, migrate, migrate_concept
+from onetrainer_gradio.config.files.retired import without_retired
+from onetrainer_gradio.config.suggestions import nearest_name
+from onetrainer_gradio.errors import ConfigFileError, ConfigInvalidError, Finding
+
+VERSION_KEY = "__version"
+
+MOST_LEVELS = 60
+"""How deep a document may be nested; OneTrainer needs five. Much deeper ones can't be written as JSON again."""
+
+_MOST_UNKNOWN = 100
+NOTE_KEY = "note"  # what a preset says about itself
+SECRET_KEYS = ("secrets",)
+LISTS_OF_A_PACK = ("concepts", "samples")
+# A packed configuration with 30,000 concepts has 150 MB.
+_MOST_BYTES = 256 << 20
+
+_TOKEN_NOT_KEPT = Finding(
+    "warning",
+    "secrets.huggingface_token",
+    "The file holds a token for the model hub; it is not taken over, because settings keep no secrets",
+    change="give the token on the System tab, or set HF_TOKEN",
+)
+
+# type of a pydantic error -> what was expected, in plain words
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+}
+
+_Kind = TypeVar("_Kind", bound=Settings)
+_Found = TypeVar("_Found")
+
+
+def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding, ...]]:
+    """The configuration that a document describes, and what is worth knowing about it.
+
+    A document of an older version is migrated. One without a version is laid over the defaults as it is, as OneTrainer does
+    with its presets, unless its keys are those of the very first version. What a document leaves out keeps its default; keys
+    and names that nobody knows are kept and reported with the nearest known one.
+
+    :raises ConfigInvalidError: with one finding for each value of a wrong type.
+    """
+    return read_over(TrainConfig(), document)
+
+
+def read_over(base: TrainConfig, document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding, ...]]:
+    """As ``from_document``; what the document leaves out stays as it is in ``base``.
+
+    :raises ConfigInvalidError: with one finding for each value of a wrong type.
+    """
+    _refuse_deep(document)
+    document, findings = in_present_version(document)
+    findings.extend(_few(_unknown_keys(TrainConfig, document, ""), _unknown_key, "keys are no known settings"))
+    config = validated(TrainConfig, _overlay(base, document))
+    strange = (leaf for leaf in leaves(config, is_name) if isinstance(leaf.value, Name) and not leaf.value.known)
+    findings.extend(_few(strange, _unknown_name, "names are not known here"))
+    if config.secrets.huggingface_token:
+        findings.append(_TOKEN_NOT_KEPT)
+    return config, tuple(findings)
+
+
+def nested_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested in more levels than that; found without recursion."""
+    inside: list[Any] = [value]
+    for _ in range(levels + 1):
+        inside = [
+            item
+            for each in inside
+            for item in (each.values() if isinstance(each, dict) else each)
+            if isinstance(item, (dict, list, tuple))
+        ]
+        if not inside:
+            return False
+    return True
+
+
+def _refuse_deep(document: dict[str, Any]) -> None:
+    for key, value in document.items():
+        if isinstance(value, (dict, list, tuple)) and nested_deeper(value, MOST_LEVELS):
+            message = f"{_short(key)[1:-1]} is nested in more than {MOST_LEVELS} levels"
+            expected = f"lists and objects in at most {MOST_LEVELS} levels"
+            raise ConfigInvalidError([Finding("error", str(key), message, None, expected, "correct the file")])
+
+
+def _few(found: Iterator[_Found], finding: Callable[[_Found], Finding], others: str) -> Iterator[Finding]:
+    """A finding for each of the first; how many others there are is one more."""
+    yield from map(finding, itertools.islice(found, _MOST_UNKNOWN))
+    more = sum(1 for _ in found)
+    if more:
+        message = f"{more} more {others}; they are kept as they are"
+        yield Finding("warning", "", message, None, "", "check whether this is a configuration")
+
+
+def in_present_version(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """The document in the present version, and what is worth knowing about that.
+
+    :raises ConfigInvalidError: when its version is no whole number.
+    """
+    newest = TrainConfig.config_version
+    version = document.get(VERSION_KEY, 0 if looks_like_version_0(document) else newest)
+    if not isinstance(version, int) or isinstance(version, bool):
+        message = f"{VERSION_KEY} is {version!r}"
+        change = f"remove it or write {newest}"
+        raise ConfigInvalidError([Finding("error", VERSION_KEY, message, version, "a whole number", change)])
+    findings = []
+    if version > newest:
+        message = f"The file was written by a newer version ({version}); this panel knows version {newest}"
+        change = "check the settings; what is not known here is kept"
+        findings.append(Finding("warning", VERSION_KEY, message, version, f"at most {newest}", change))
+    document = migrate(document, version)
+    concepts = document.get("concepts")
+    if isinstance(concepts, list):
+        document = document | {"concepts": [_present_concept(concept) for concept in concepts]}
+    document, about_retired = without_retired(document)
+    return document, findings + about_retired
+
+
+def _present_concept(concept: Any) -> Any:
+    if not isinstance(concept, dict):
+        return concept
+    known = concept.get(VERSION_KEY, 0)
+    return migrate_concept(concept, known if isinstance(known, int) else 0)
+
+
+def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
+    """An object of ``kind`` from plain values.
+
+    :raises ConfigInvalidError: with one finding for each wrong value.
+    """
+    _refuse_deep(values)
+    try:
+        made = kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigInvalidError([_finding(item) for item in error.errors(include_url=False)]) from error
+    if undefined := _not_numbers(made):
+        # JSON cannot say it, and it is equal to nothing, not even to itself
+        raise ConfigInvalidError([_undefined(path) for path in undefined])
+    return made
+
+
+def _undefined(path: str) -> Finding:
+    entry = CATALOGUE.get(pattern(path))
+    expected = (expectation(entry) if entry else "") or "a number"
+    return Finding("error", path, f"{path} is not a number", "nan", expected, f"set {path} to {expected}")
+
+
+def _not_numbers(value: Any, path: str = "") -> list[str]:
+    """The paths that hold the float that is no number."""
+    if isinstance(value, float):
+        return [path] if math.isnan(value) else []
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Settings):
+        inside = (*value.__dict__.items(), *(value.model_extra or {}).items())
+    elif isinstance(value, dict):
+        inside = value.items()
+    elif isinstance(value, (list, tuple)):
+        inside = enumerate(value)
+    return [
+        undefined
+        for key, item in inside
+        if isinstance(item, (float, Settings, dict, list, tuple))
+        for undefined in _not_numbers(item, f"{path}.{key}" if path else str(key))
+    ]
+
+
+def to_document(config: TrainConfig, *, packed: bool) -> dict[str, Any]:
+    """The document of a configuration: with concepts and samples inside when ``packed``, never with secrets."""
+    document = plain(config)
+    for key in SECRET_KEYS:
+        document.pop(key, None)
+    if not packed:
+        for key in LISTS_OF_A_PACK:
+            document[key] = None
+    return document
+
+
+def plain(config: Settings) -> dict[str, Any]:
+    """The object as plain JSON values, each nested object with its version first."""
+    values: dict[str, Any] = {VERSION_KEY: config.config_version}
+    for name in shapes_of(type(config)):
+        values[name] = _plain_value(getattr(config, name))
+    values.update(config.model_extra or {})
+    return values
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return plain(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain_value(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain_value(item) for key, item in value.items()}
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)  # JSON has no infinity; OneTrainer writes the word
+    return value.value if isinstance(value, Enum) else value
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The document in a file.
+
+    :raises ConfigFileError: when there is no such file or it holds no JSON object.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # reading a named pipe would block forever
+            raise ConfigFileError(f"{path} isn't a file.", change="choose another file")
+        if found.st_size > _MOST_BYTES:
+            raise ConfigFileError(f"{path} is too large for a configuration.", change="choose another file")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigFileError(f"{path} cannot be read ({error})", change="choose another file") from error
+    return parse(text, name=path.name)
+
+
+def parse(text: str, *, name: str) -> dict[str, Any]:
+    """The document in a text; ``name`` is used in errors.
+
+    :raises ConfigFileError: when the text is no JSON object.
+    """
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigFileError(
+            f"{name} is not JSON: {error.msg} in line {error.lineno}", expected="a configuration saved by the panel or OneTrainer"
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
+        raise ConfigFileError(
+            f"{name} cannot be read: {error}", expected="a configuration saved by the panel or OneTrainer"
+        ) from error
+    if not isinstance(document, dict):
+        raise ConfigFileError(f"{name} holds a JSON {type(document).__name__}", expected="a JSON object with settings")
+    return document
+
+
+def read_json_list(path: Path) -> list[Any]:
+    """The list in a file of concepts or samples.
+
+    :raises ConfigFileError: when the file holds no JSON list.
+    """
+    try:
+        items = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigFileError(f"{path} cannot be read ({error})", expected="a JSON list") from error
+    if not isinstance(items, list):
+        raise ConfigFileError(f"{path} holds a JSON {type(items).__name__}", expected="a JSON list")
+    return items
+
+
+def write_file(path: Path, document: dict[str, Any]) -> None:
+    """Write a document so that the file is always whole: the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=4, ensure_ascii=False)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+        data = json.dumps(document, indent=4).encode()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _overlay(base: Settings, document: dict[str, Any]) -> dict[str, Any]:
+    shapes = shapes_of(type(base))
+    values: dict[str, Any] = {name: getattr(base, name) for name in shapes}
+    for key, value in document.items():
+        if key == VERSION_KEY:
+            continue
+        shape = shapes.get(key)
+        current = values.get(key)
+        if isinstance(current, Settings) and isinstance(value, dict):
+            values[key] = _overlay(current, value)
+        elif shape and shape.element and isinstance(value, list):
+            element = shape.element
+            values[key] = [_overlay(element(), item) if isinstance(item, dict) else item for item in value]
+        elif key == "optimizer_defaults" and isinstance(value, dict):
+            values[key] = {name: _without_version(item) for name, item in value.items()}
+        else:
+            values[key] = value
+    return values
+
+
+def _without_version(value: Any) -> Any:
+    return {key: item for key, item in value.items() if key != VERSION_KEY} if isinstance(value, dict) else value
+
+
+class _Strange(NamedTuple):
+    """A key that is no setting of the object that has it."""
+
+    kind: type[Settings]
+    prefix: str
+    key: str
+    value: Any
+
+
+def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -> Iterator[_Strange]:
+    known = shapes_of(kind)
+    for key, value in document.items():
+        path = f"{prefix}{key}"
+        if key == VERSION_KEY or path == NOTE_KEY:
+            continue
+        if key not in known:
+            yield _Strange(kind, prefix, key, value)
+            continue
+        shape = known[key]
+        if shape.nested and isinstance(value, dict):
+            yield from _unknown_keys(shape.nested, value, f"{path}.")
+        elif shape.element and isinstance(value, list):
+            for index, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from _unknown_keys(shape.element, item, f"{path}.{index}.")
+
+
+def _unknown_key(strange: _Strange) -> Finding:
+    path = f"{strange.prefix}{strange.key}"
+    nearest = nearest_name(strange.key, shapes_of(strange.kind))
+    change = f"did you mean {strange.prefix}{nearest}?" if nearest else "remove it if it is a mistake"
+    message = f"{path} is no known setting; it is kept as it is"
+    return Finding("warning", path, message, strange.value, "a known setting", change)
+
+
+def _unknown_name(leaf: Leaf) -> Finding:
+    known = [member.value for member in without_none(leaf.annotation)]
+    nearest = nearest_name(leaf.value.value, known)
+    change = f"did you mean {nearest}?" if nearest else "only a OneTrainer that knows it can use it"
+    message = f"{leaf.path} is {leaf.value.value}, which is no name known here; it is kept as it is"
+    return Finding("warning", leaf.path, message, leaf.value.value, "a known name", change)
+
+
+def _finding(item: Any) -> Finding:
+    path = ".".join(str(part) for part in item["loc"])
+    expected = _EXPECTED.get(item["type"]) or item["msg"].removeprefix("Input should be ")
+    if item["type"] == "enum":
+        expected = "one of " + item["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+    value = item["input"]
+    return Finding("error", path, f"{path} is {_short(value)}", value, expected, f"set {path} to {expected}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

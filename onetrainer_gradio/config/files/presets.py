@@ -1,0 +1,212 @@
+"""The presets that come with the project: readable JSON files, one folder a model family, laid over the defaults."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.digits import is_whole
+from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.files.documents import read_file
+from onetrainer_gradio.errors import ConfigNotFoundError
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+
+# A wheel carries the presets inside the package, a checkout beside it.
+PRESET_FOLDERS = (_PACKAGE / "presets", _PACKAGE.parent / "configs")
+
+# What a preset may say in its paths -> the folder it stands for.
+PLACEHOLDERS = {"{demo}": _PACKAGE / "demo"}
+
+DEMO_PRESET = "demo - new word LoRA"
+
+# How many names an error about an unknown one tells.
+_NEAREST = 4
+
+# What a preset says of itself beside its settings.
+OWN_KEYS = ("note", "memory_gb", "source")
+
+# Names under which presets were known before they had folders.
+FORMER_NAMES = {"SD 1.5 LoRA": "SD 1.5/LoRA 8 GB", "SD 1.5 fine-tune": "SD 1.5/fine-tune 24 GB"}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A preset and what it says of itself.
+
+    ``note`` tells what it is for, ``memory_gb`` which graphics memory it is made for (None: any), ``source`` where its numbers
+    come from. ``document`` holds settings only.
+    """
+
+    name: str
+    note: str
+    memory_gb: int | None
+    source: str
+    document: dict[str, Any]
+
+    @property
+    def family(self) -> str:
+        """The folder that the preset lies in; empty for those that lie in none."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def model_type(self) -> str:
+        """The model type that it is for."""
+        return str(self.document.get("model_type", ""))
+
+    @property
+    def method(self) -> str:
+        """The training method that it is for."""
+        return str(self.document.get("training_method", ""))
+
+    @property
+    def label(self) -> str:
+        """The model type in words."""
+        return MODELS[ModelType(self.model_type)].label if self.model_type in ModelType.__members__ else ""
+
+    def summary(self) -> dict[str, Any]:
+        """What a list of presets shows and is searched for."""
+        about = {
+            "model_type": self.model_type,
+            "model": self.label,
+            "training_method": self.method,
+            "family": self.family,
+            "memory_gb": self.memory_gb,
+            "note": self.note,
+            "source": self.source,
+        }
+        return {key: value for key, value in about.items() if value not in ("", None)}
+
+
+def preset_files() -> dict[str, Path]:
+    """The presets by name (path below the folder of presets, without ending), in order of their names."""
+    folder = next((folder for folder in PRESET_FOLDERS if folder.is_dir()), None)
+    if folder is None:
+        return {}
+    start = len(folder.parts)
+    found = {"/".join((*path.parts[start:-1], path.stem)): path for path in folder.rglob("*.json")}
+    return dict(sorted(found.items(), key=lambda item: (item[0].rpartition("/")[0].lower(), _size(item[0]), item[0])))
+
+
+def _size(name: str) -> tuple[str, int]:
+    """Sorts ``LoRA 8 GB`` before ``LoRA 16 GB``."""
+    words = name.split()
+    sized = len(words) > 2 and words[-1] == "GB" and is_whole(words[-2])
+    return (" ".join(words[:-2]), int(words[-2])) if sized else (name, 0)
+
+
+def read_preset(name: str) -> Preset:
+    """A preset with its placeholders filled in; its former name does too.
+
+    :raises ConfigNotFoundError: when there is none of that name.
+    """
+    files = preset_files()
+    present = name if name in files else FORMER_NAMES.get(name, name)
+    if present not in files:
+        raise ConfigNotFoundError(f"There is no preset {name!r}", value=name, expected=nearest(name, files))
+    document: dict[str, Any] = _filled(read_file(files[present]))
+    about = {key: document.pop(key, None) for key in OWN_KEYS}
+    memory = about["memory_gb"]
+    return Preset(present, about["note"] or "", memory if isinstance(memory, int) else None, about["source"] or "", document)
+
+
+def preset_families() -> list[str]:
+    """The folders that presets lie in."""
+    return list(dict.fromkeys(name.rpartition("/")[0] for name in preset_files() if "/" in name))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What could have been meant by a name that is not known: the few nearest ones and how many there are."""
+    names = list(known)
+    by_word = {other.lower(): other for other in names}
+    words = (Path(name).stem if name.endswith(".json") else name).lower()
+    close = difflib.get_close_matches(words, by_word, n=_NEAREST, cutoff=0.4)
+    inside = [word for word in by_word if words.strip() and words in word]
+    likely = list(dict.fromkeys([*inside, *close]))[:_NEAREST]
+    shown = [by_word[word] for word in likely] or names[:_NEAREST]
+    if len(shown) == len(names):
+        return f"one of: {', '.join(shown)}" if shown else "none is there yet"
+    return f"one of {len(names)}, for instance {', '.join(shown)}"
+
+
+def presets() -> Iterator[Preset]:
+    """All presets in order of their names."""
+    return (read_preset(name) for name in preset_files())
+
+
+def load_preset(name: str) -> dict[str, Any]:
+    """The settings of a preset as a document to lay over the defaults, without what the preset says of itself.
+
+    :raises ConfigNotFoundError: when there is none of that name.
+    """
+    return read_preset(name).document
+
+
+def _filled(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item) for item in value]
+    if isinstance(value, str):
+        for placeholder, folder in PLACEHOLDERS.items():
+            value = value.replace(placeholder, folder.as_posix())
+    return value
+
+
+def describe(document: dict[str, Any]) -> dict[str, str]:
+    """What a list of saved configurations shows of one: model, method and a note, where they are given."""
+    keys = ("model_type", "training_method", "note")
+    about = {key: json.dumps(document[key]).strip('"') for key in keys if key in document}
+    model = about.get("model_type", "")
+    return about | ({"model": MODELS[ModelType(model)].label} if model in ModelType.__members__ else {})
+
+
+_COLUMNS = (
+    "Preset",
+    "Method",
+    "Memory",
+    "Learning rate",
+    "Resolution",
+    "Batch",
+    "Weights",
+    "In main memory",
+    "Layers",
+    "Base model",
+)
+
+
+def overview() -> str:
+    """All presets as Markdown: one table a family."""
+    lines: list[str] = []
+    family = None
+    for preset in presets():
+        if not preset.family:
+            continue
+        if preset.family != family:
+            family = preset.family
+            lines += ["", f"### {family}", "", "| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]
+        lines.append("| " + " | ".join(_cells(preset)) + " |")
+    return "\n".join(lines).strip() + "\n"
+
+
+def _cells(preset: Preset) -> tuple[str, ...]:
+    document = preset.document
+    part = document.get(MODELS[ModelType(preset.model_type)].denoiser, {})
+    offload = part.get("offload_fraction", 0)
+    return (
+        preset.name.rpartition("/")[2],
+        preset.method,
+        f"{preset.memory_gb} GB" if preset.memory_gb else "",
+        f"{document['learning_rate']:g}",
+        str(document["resolution"]),
+        str(document["batch_size"]),
+        str(part.get("weight_dtype", "")),
+        f"{offload:.0%}" if offload else "",
+        str(document.get("layer_filter_preset", "")),
+        f"`{document['base_model_name']}`",
+    )

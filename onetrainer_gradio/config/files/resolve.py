@@ -1,0 +1,106 @@
+"""From the settings of a person to the settings of a run: paths made absolute, lists read in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.declarations.catalog import pattern
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.declarations.walk import Leaf, leaves
+from onetrainer_gradio.config.files.documents import from_document, read_json_list, to_document
+
+# setting that holds a list -> setting that names the file to read it from
+LIST_FILES = {"concepts": "concept_file_name", "samples": "sample_definition_file_name"}
+
+
+def pack(config: TrainConfig, base_folder: Path, roots: Iterable[Path] = ()) -> TrainConfig:
+    """The configuration with concepts and samples inside, read from their files where they are not.
+
+    A file that is not there gives an empty list; with ``roots``, so does one that lies outside of them.
+
+    :raises ConfigFileError: when a file is there but holds no list.
+    """
+    missing = {name: file for name, file in LIST_FILES.items() if getattr(config, name) is None}
+    if not missing:
+        return config
+    document = to_document(config, packed=True)
+    allowed = tuple(root.resolve() for root in roots)
+    for name, file_setting in missing.items():
+        path = absolute(getattr(config, file_setting), base_folder)
+        readable = os.path.isfile(path) and (not allowed or any(path.resolve().is_relative_to(root) for root in allowed))
+        document[name] = read_json_list(path) if readable else []
+    packed, _ = from_document(document)
+    return packed.model_copy(update={"secrets": config.secrets})
+
+
+def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
+    """The configuration with every path absolute; relative ones lie in ``base_folder``.
+
+    The name of a hub repository is left alone: a base model counts as a path when it exists, or looks like one, the folder of
+    a concept when the folder above it exists.
+    """
+    document = to_document(config, packed=True)
+    for leaf in leaves(config):
+        if not (leaf.setting.path or _names_tags(leaf, base_folder)) or not leaf.value:
+            continue
+        if _is_hub_name(leaf.setting.path, leaf.value, base_folder):
+            continue
+        if pattern(leaf.path) == "concepts[].path" and names_a_data_set(leaf.value, base_folder):
+            continue
+        *parents, last = leaf.path.split(".")
+        at: Any = document
+        for part in parents:
+            at = at[int(part)] if isinstance(at, list) else at[part]
+        at[last] = str(absolute(leaf.value, base_folder))
+    resolved, _ = from_document(document)
+    return resolved.model_copy(update={"secrets": config.secrets})
+
+
+def absolute(path: str, base_folder: Path) -> Path:
+    """The path made absolute, ``~`` included, without following links; characters that no path can hold are another finding."""
+    path = holdable(path)
+    try:
+        return base_folder / Path(path).expanduser()
+    except RuntimeError:  # ~somebody whom this machine does not know
+        return base_folder / path
+
+
+def holdable(text: str) -> str:
+    """The text without what no path can hold: zero characters, and halves of characters.
+
+    Python writes bytes of a file name that are not UTF-8 as U+DC80 to U+DCFF; these stay.
+    """
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_half(letter) else letter for letter in text if letter != "\0")
+
+
+def _is_half(letter: str) -> bool:
+    return "\ud800" <= letter <= "\udfff" and not "\udc80" <= letter <= "\udcff"
+
+
+def _names_tags(leaf: Leaf, base_folder: Path) -> bool:
+    """Whether special tags stand in a file: the setting holds tags, or the name of a file with them."""
+    if pattern(leaf.path) != "concepts[].text.tag_dropout_special_tags" or not leaf.value.endswith((".txt", ".csv")):
+        return False
+    return os.path.isfile(absolute(leaf.value, base_folder))
+
+
+def _is_hub_name(kind: str, value: str, base_folder: Path) -> bool:
+    return kind == "model" and looks_like_hub_name(value) and not os.path.exists(absolute(value, base_folder))
+
+
+def names_a_data_set(path: str, base_folder: Path) -> bool:
+    """Whether the folder of a concept reads as the name of a data set of the hub: nothing is there, nor right above it."""
+    place = absolute(path, base_folder)
+    return looks_like_hub_name(path) and not os.path.exists(place) and not os.path.exists(place.parent)
+
+
+def looks_like_hub_name(value: str) -> bool:
+    """Whether a base model reads as ``owner/name`` of a hub (or a link to one) and not as a path."""
+    if value.startswith(("http://", "https://")):
+        return True
+    parts = value.split("/")
+    path_like = value.startswith((".", "~", "/")) or "\\" in value or Path(value).is_absolute()
+    return len(parts) == 2 and all(parts) and not path_like and not value.endswith((".safetensors", ".ckpt"))

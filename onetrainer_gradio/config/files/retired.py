@@ -1,0 +1,64 @@
+"""What files of older programs hold that has no place any more, read as OneTrainer reads it today."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onetrainer_gradio.config.declarations.setting import Settings
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.declarations.walk import Shape, fields_of, shapes_of
+from onetrainer_gradio.errors import Finding
+
+# path -> names that OneTrainer knew once and has dropped; it takes the default in their place
+RETIRED_NAMES = {
+    "attention_mechanism": ("DEFAULT", "XFORMERS"),
+    "learning_rate_scheduler": ("constant",),
+    "output_model_format": ("CKPT",),
+    "optimizer.optimizer": ("SIMPLIFIED_AdEMAMix", "LION_PRODIGY_ADV"),
+}
+
+
+def without_retired(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """The document (of the present version) without retired names and empty switches, and what was done about them.
+
+    The very first files knew switches that were neither on nor off, and each later version passed the null on; OneTrainer
+    takes it for off.
+    """
+    findings: list[Finding] = []
+    empty: list[str] = []
+    document = _cleared(TrainConfig, document, "", findings, empty)
+    if empty:
+        shown = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more" if len(empty) > 3 else "")
+        message = f"{len(empty)} switches of an old file are neither on nor off and are read as off: {shown}"
+        findings.append(Finding("note", empty[0], message, None, "true or false", "nothing to do; saving writes false"))
+    return document, findings
+
+
+def _cleared(kind: type[Settings], document: Any, prefix: str, findings: list[Finding], empty: list[str]) -> Any:
+    if not isinstance(document, dict):
+        return document  # damaged: the validation names it
+    known = shapes_of(kind)
+    cleared: dict[str, Any] = {}
+    for key, value in document.items():
+        path = f"{prefix}{key}"
+        shape = known.get(key)
+        if isinstance(value, str) and value in RETIRED_NAMES.get(path, ()):
+            default = getattr(fields_of(kind)[key].get_default(call_default_factory=True), "value", "")
+            message = f"{path} is {value}, which OneTrainer has dropped; {default} takes its place, as it does there"
+            findings.append(Finding("warning", path, message, value, "a name in use", f"choose another {path}"))
+        elif value is None and shape and shape.annotation is bool:
+            empty.append(path)
+            cleared[key] = False
+        else:
+            cleared[key] = _cleared_inside(shape, value, path, findings, empty) if shape else value
+    return cleared
+
+
+def _cleared_inside(shape: Shape, value: Any, path: str, findings: list[Finding], empty: list[str]) -> Any:
+    if shape.nested:
+        return _cleared(shape.nested, value, f"{path}.", findings, empty)
+    if shape.element and isinstance(value, list):
+        return [_cleared(shape.element, item, f"{path}.{place}.", findings, empty) for place, item in enumerate(value)]
+    if shape.values and isinstance(value, dict):
+        return {name: _cleared(shape.values, item, f"{path}.{name}.", findings, empty) for name, item in value.items()}
+    return value

@@ -1,0 +1,1 @@
+"""Describe the settings form: schema, labels, search aliases and changes."""

@@ -1,0 +1,1 @@
+"""Match layer filters against the layer names of a model."""

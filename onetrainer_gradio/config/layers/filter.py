@@ -1,0 +1,117 @@
+"""Which layers a filter takes: a comma list of parts of their names, or of regular expressions.
+
+Asked by the check and the page of names known beforehand, and by the engine of the loaded model's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from onetrainer_gradio.config import patterns as regular
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.errors import ConfigValueError, PatternError
+
+MOST_PATTERNS = 5_000
+"""More than any model has kinds of layers."""
+
+# Those of our layer presets are known to be quick.
+_OWN = {
+    pattern: re.compile(pattern).search
+    for facts in MODELS.values()
+    for preset in facts.layer_presets.values()
+    if preset.regex
+    for pattern in preset.patterns
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a layer filter makes of a model: the layers it takes, the patterns that took some and those that took none."""
+
+    layers: tuple[str, ...]
+    used: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def patterns_of(layer_filter: str) -> tuple[str, ...]:
+    """The patterns of a comma list; an empty one stands for all layers."""
+    return tuple(pattern.strip() for pattern in layer_filter.split(","))
+
+
+def fitting(
+    names: Sequence[str], layer_filter: str, regex: bool, *, seconds: float = regular.CHECK_S
+) -> list[frozenset[int] | str]:
+    """For each pattern of a filter the positions of the names that it fits, or why it is no regular expression.
+
+    :raises PatternError: when there are too many patterns, or they take too long together.
+    """
+    patterns = patterns_of(layer_filter)
+    if len(patterns) > MOST_PATTERNS:
+        raise PatternError(
+            f"The layer filter has {len(patterns)} patterns",
+            path="layer_filter",
+            expected=f"at most {MOST_PATTERNS}",
+            change="use a pattern that fits several layers, or leave the filter empty for all of them",
+        )
+    own = {pattern: _OWN[pattern] for pattern in patterns if pattern in _OWN}
+    asked = [pattern for pattern in dict.fromkeys(patterns) if regex and pattern and pattern not in own]
+    try:
+        found = dict(zip(asked, regular.fits(asked, names, "search", seconds=seconds), strict=True))
+    except PatternError as error:
+        error.path, error.value = "layer_filter", layer_filter
+        raise
+    known: dict[str, frozenset[int] | str] = {}
+    for pattern in dict.fromkeys(patterns):
+        if pattern in found:
+            known[pattern] = found[pattern]
+            continue
+        search = own.get(pattern) if regex else None
+        known[pattern] = frozenset(at for at, name in enumerate(names) if (search(name) if search else pattern in name))
+    return [known[pattern] for pattern in patterns]
+
+
+def select(names: Iterable[str], layer_filter: str, regex: bool, *, seconds: float = regular.CHECK_S) -> Selection:
+    """Apply a layer filter as OneTrainer does: a name is taken by the first pattern that fits it.
+
+    A pattern counts as used only for names that no earlier pattern took.
+
+    :raises ConfigValueError: when a pattern is no regular expression.
+    :raises PatternError: when the patterns take too long.
+    """
+    names = tuple(names)
+    patterns = patterns_of(layer_filter)
+    taken: set[int] = set()
+    used: list[str] = []
+    unused: list[str] = []
+    for pattern, fits in zip(patterns, fitting(names, layer_filter, regex, seconds=seconds), strict=True):
+        if isinstance(fits, str):
+            raise ConfigValueError(
+                f"{pattern!r} is no pattern for regular expressions: {fits}",
+                path="layer_filter",
+                value=layer_filter,
+                expected="a comma list of regular expressions",
+                change="correct it, or turn regular expressions off",
+            )
+        (unused if fits <= taken else used).append(pattern)
+        taken |= fits
+    return Selection(tuple(names[at] for at in sorted(taken)), tuple(used), tuple(unused))
+
+
+def layers_to_train(names: Iterable[str], layer_filter: str, regex: bool, *, idle_allowed: bool) -> tuple[str, ...]:
+    """The layers that a filter takes, in the order of ``names``; unless ``idle_allowed``, every pattern has to take some.
+
+    :raises ConfigValueError: when a pattern is no regular expression, or takes nothing and may not, or all of them take nothing.
+    :raises PatternError: when the patterns take too long.
+    """
+    selection = select(names, layer_filter, regex, seconds=regular.RUN_S)
+    if selection.unused and (not idle_allowed or not selection.layers):
+        raise ConfigValueError(
+            f"The layer filter {selection.unused[0]!r} takes no layer of this model that an earlier pattern left.",
+            path="layer_filter",
+            value=layer_filter,
+            expected="parts of layer names, for instance: attn or attentions",
+            change="correct the pattern, or take it out",
+        )
+    return selection.layers

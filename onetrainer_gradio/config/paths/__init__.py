@@ -1,0 +1,1 @@
+"""Decide where a run may read and write."""

@@ -1,0 +1,1 @@
+"""Inspect and convert the datasets of concepts."""

@@ -1,0 +1,485 @@
+"""What lies in the folders of the concepts, told to the page: statistics, small pictures, and a preview of what is drawn.
+
+Nothing is decoded for the statistics. A look takes a bounded time (2 s, by and by up to 16 s for what is too large) and goes
+on where it stopped when it is asked again; what is known of a folder holds until its fingerprint changes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.dataset.buckets import Resolution, Size, target
+from onetrainer_gradio.config.dataset.caption_augmentation import drawn_caption, special_tags, tags_of
+from onetrainer_gradio.config.dataset.captions import UnreadableTextError, read_text
+from onetrainer_gradio.config.dataset.files import Folder, look_into, shown
+from onetrainer_gradio.config.dataset.image_augmentation import drawn_picture
+from onetrainer_gradio.config.dataset.images import size_of
+from onetrainer_gradio.config.dataset.reader import Captions, PictureReader, Sizes
+from onetrainer_gradio.config.declarations.concept import ConceptConfig
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.enums import ConceptType
+from onetrainer_gradio.config.families.models import MODELS, UNFAMILIAR
+from onetrainer_gradio.config.files.resolve import absolute
+from onetrainer_gradio.errors import ConfigValueError, DatasetError, ForbiddenPathError, PathNotFoundError
+from onetrainer_gradio.service.datasets.conversion import convert_captions, convert_images
+from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
+from onetrainer_gradio.service.host.atomic import write_atomic
+from onetrainer_gradio.service.host.path_guard import PathGuard
+
+THUMBNAIL_WIDTHS = (96, 192, 384)
+MOST_VARIANTS = 12
+
+_LOOK_S, _LONGEST_LOOK_S = 2.0, 16.0
+_PREVIEW_PX = 320
+_MOST_NAMES = 8
+_MOST_TAGS = 12
+_FORMAT = "the format isn't trained"
+_MOST_THUMBNAILS = 5000
+_MASKED = ("enable_random_circular_mask_shrink", "enable_random_mask_rotate_crop")
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    """What the captions of a folder say: how many words each has, and how often tags occur."""
+
+    words: tuple[int, ...] = ()
+    tags: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, captions: Captions) -> _Statistics:
+        words: list[int] = []
+        tags: Counter[str] = Counter()
+        for _, text in captions.texts:
+            if content := text.content.strip():
+                words.append(len(content.split()))
+                tags.update(list(dict.fromkeys(tag for tag in tags_of(content, ",") if tag)))
+        return cls(tuple(words), tags)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A folder as it was at a fingerprint."""
+
+    fingerprint: str
+    folder: Folder
+    bytes: int
+    captions: Captions
+    statistics: _Statistics
+
+
+@dataclass
+class FolderReader(PictureReader):
+    """A reader that remembers statistics: they hold as long as no file in a folder came, went or changed."""
+
+    looks: dict[tuple[Path, bool, bool], _Look] = field(default_factory=dict, repr=False)
+    recent: dict[tuple[Path, bool, bool], _Look] = field(default_factory=dict, repr=False)
+
+    def renew(self) -> None:
+        """Give the reader its time again; folders are scanned again."""
+        super().renew()
+        self.recent.clear()
+
+    def look(self, folder: Path, with_subfolders: bool, *, videos: bool = False, roots: Sequence[Path] = ()) -> _Look:
+        """As ``look_into``, with what else is known of the folder."""
+        key = (folder, with_subfolders, videos)
+        if key in self.recent:
+            return self.recent[key]
+        found = self.look_into(folder, with_subfolders, videos=videos, roots=roots)
+        captions = self.read_captions(found.caption_files)
+        started = self.clock()
+        fingerprint, size = fingerprint_of(found)
+        known = self.looks.get(key)
+        if known is None or (known.fingerprint, known.folder, known.captions) != (fingerprint, found, captions):
+            known = self.looks[key] = _Look(fingerprint, found, size, captions, _Statistics.of(captions))
+        self._spent_s += self.clock() - started
+        self.recent[key] = known
+        return known
+
+
+def fingerprint_of(folder: Folder) -> tuple[str, int]:
+    """A text that changes with every image or caption that comes, goes or changes; and the bytes of the images."""
+    digest, size = hashlib.sha256(), 0
+    for item in folder.items:
+        for path in (item, folder.caption_of(item)):
+            if path is None:
+                continue
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            size += status.st_size if path is item else 0
+    return digest.hexdigest()[:16], size
+
+
+class ConceptStore:
+    """Looks into the folders of concepts, inside the allowed ones (``roots``; none: everywhere). Safe from any thread."""
+
+    def __init__(
+        self,
+        base_folder: Path,
+        roots: Sequence[Path],
+        cache_folder: Path,
+        reader: FolderReader | None = None,
+        decoder: ImageDecoder | None = None,
+    ) -> None:
+        self._base = base_folder
+        self._guard = PathGuard(roots) if roots else None
+        self._roots = self._guard.roots if self._guard else ()
+        self._cache = cache_folder
+        self._lock = threading.Lock()
+        self._decoder = decoder or ImageDecoder()
+        self._reader = reader or FolderReader(limit_s=_LOOK_S)
+        self._shown: dict[str, Path] = {}
+
+    def statistics(self, config: TrainConfig, index: int | None = None) -> dict[str, Any]:
+        """What lies in the folders of all concepts (or of that at ``index``), and what an epoch makes of them.
+
+        ``complete`` is False where the time was not enough: ask again to go on.
+
+        :raises PathNotFoundError: when there is no concept at ``index``.
+        """
+        concepts = list(config.concepts or ())
+        _concept_at(concepts, index or 0) if index is not None else None
+        with self._lock:
+            self._reader.renew()
+            problems = [self._problem(concept) for concept in concepts]
+            # a folder that may not or cannot be looked into holds nothing here
+            seen = [
+                concept.model_copy(update={"path": "" if problem else concept.path})
+                for concept, problem in zip(concepts, problems, strict=True)
+            ]
+            every = self._plan(config, [concept.model_copy(update={"enabled": True}) for concept in seen])
+            told = [
+                self._told(every, at, concepts[at], problems[at]) for at in range(len(concepts)) if index is None or at == index
+            ]
+            total = _total(self._plan(config, seen)) if index is None else None
+            complete = all(concept["complete"] for concept in told)
+            # what is too large for one look gets more time with the next
+            self._reader.limit_s = _LOOK_S if complete else min(_LONGEST_LOOK_S, 2 * self._reader.limit_s)
+        return {"concepts": told, "total": total, "complete": complete}
+
+    def thumbnail(self, picture_id: str, width_px: int = 192) -> Path:
+        """A small WebP of a picture that the statistics named; ``width_px`` is rounded up to one of a few.
+
+        :raises PathNotFoundError: when the statistics named none of that id, or it is gone.
+        :raises DatasetError: when it is no readable picture.
+        """
+        width_px = next((known for known in THUMBNAIL_WIDTHS if known >= width_px), THUMBNAIL_WIDTHS[-1])
+        made = self._cache / f"{picture_id}-{width_px}.webp"
+        source = self._shown.get(picture_id)
+        if not picture_id.isalnum() or (source is None and not made.is_file()):
+            raise PathNotFoundError(f"There is no picture {picture_id!r}", value=picture_id, change="ask for the statistics anew")
+        if source is not None and not made.is_file():
+            source = self._allowed(str(source))  # a link may lead outside
+            if not source.is_file():
+                raise PathNotFoundError(f"The picture {source.name} is gone", value=picture_id)
+            content = self._decoder.thumbnail(source, width_px, 2 * width_px)
+            self._make_room()
+            write_atomic(made, content, durable=False)
+        return made
+
+    def shown(self, path: str) -> str:
+        """Return the id under which ``thumbnail`` answers for an image of the file picker; empty when it is gone."""
+        return self._picture_id(Path(path))
+
+    def preview(
+        self, config: TrainConfig, index: int, *, picture: int = 0, variants: int = 6, seed: int = 0, width_px: int = _PREVIEW_PX
+    ) -> dict[str, Any]:
+        """A picture of a concept with its caption, and what ``variants`` draws of the settings make of both.
+
+        :raises PathNotFoundError: when there is no concept at ``index``.
+        :raises DatasetError: when it has no such picture, or the picture cannot be read.
+        """
+        concept = _concept_at(list(config.concepts or ()), index)
+        plan = self._plan(config, [])
+        resolution = plan.resolution_of(concept)
+        if resolution is None:
+            raise ConfigValueError(
+                "The resolution cannot be understood", path="resolution", expected="512, or 512,768, or 768x512"
+            )
+        with self._lock:
+            self._reader.renew()
+            path = self._allowed(concept.path)
+            folder = self._reader.look_into(path, concept.include_subdirectories, roots=self._roots)
+        found = folder.pictures
+        if not found:
+            raise DatasetError(
+                f"There is no picture in {concept.path!r}",
+                path=f"concepts.{index}.path",
+                value=concept.path,
+                expected="a folder with pictures",
+                change="choose another folder, or turn on Include subfolders",
+            )
+        path = found[picture % len(found)]
+        size = size_of(self._allowed(str(path)))
+        if isinstance(size, str):
+            raise DatasetError(f"{shown(path.name)} can't be opened: {size}", path=f"concepts.{index}.path", value=shown(path))
+        lines = self._lines(path, folder, concept)
+        special = self._special(concept)
+        randoms = [Random(f"{seed} {number}") for number in range(max(1, min(MOST_VARIANTS, variants)))]
+        draws = [
+            drawn_picture(
+                size,
+                concept.image,
+                resolution,
+                plan.facts.pixel_multiple,
+                random,
+                bucketing=config.aspect_ratio_bucketing,
+            )
+            for random in randoms
+        ]
+        original, *images = map(_data, self._decoder.preview(path, draws, width_px))
+        drawn = [
+            {
+                "image": image,
+                "width": draw.size[1],
+                "height": draw.size[0],
+                "changes": draw.words(),
+                "caption": drawn_caption(random.choice(lines), concept.text, random, special),
+            }
+            for image, draw, random in zip(images, draws, randoms, strict=True)
+        ]
+        return {
+            "file": path.name,
+            "picture": picture % len(found),
+            "pictures": len(found),
+            "width": size[1],
+            "height": size[0],
+            "image": original,
+            "captions": [line for line in lines if line],
+            "variants": drawn,
+            "notes": _notes(config, concept),
+        }
+
+    def convert(self, config: TrainConfig, index: int, what: str) -> dict[str, Any]:
+        """Convert the captions of a concept to UTF-8, or copies of its images to a format that is trained (``images``).
+
+        The answer says how many files are left when time ran out; ask again to go on.
+
+        :raises PathNotFoundError: when there is no concept at ``index``.
+        :raises ForbiddenPathError: when its folder is outside the allowed ones.
+        """
+        concept = _concept_at(list(config.concepts or ()), index)
+        # always scanned anew: what was converted a moment ago is not converted again
+        folder = look_into(self._allowed(concept.path), concept.include_subdirectories, roots=self._roots)
+        if what == "images":
+            return convert_images(folder.other_formats, self._decoder).as_dict()
+        if concept.text.prompt_source == "concept":
+            return convert_captions([self._allowed(concept.text.prompt_path)]).as_dict()
+        return convert_captions(folder.caption_files).as_dict()
+
+    def _plan(self, config: TrainConfig, concepts: Sequence[ConceptConfig]) -> Plan:
+        return Plan(config.model_copy(update={"concepts": tuple(concepts)}), self._base, self._roots, reader=self._reader)
+
+    def _allowed(self, path: str) -> Path:
+        """A path of the settings, inside the allowed folders.
+
+        :raises ForbiddenPathError: when it lies outside.
+        """
+        place = absolute(path, self._base)
+        return self._guard.resolve(path if path.startswith("~") else place) if self._guard else place
+
+    def _problem(self, concept: ConceptConfig) -> str:
+        if not concept.path:
+            return "No folder is chosen."
+        try:
+            place = self._allowed(concept.path)
+        except ForbiddenPathError as error:
+            return f"{error.message}."
+        if not os.path.isdir(place):
+            return "There is no such folder."
+        return "" if os.access(place, os.R_OK | os.X_OK) else "The folder cannot be read."
+
+    def _told(self, plan: Plan, index: int, concept: ConceptConfig, problem: str) -> dict[str, Any]:
+        head = {
+            "index": index,
+            "name": concept.name,
+            "folder": concept.path,
+            "enabled": concept.enabled,
+            "problem": problem,
+            "per_epoch": 0,
+            "complete": True,
+        }
+        if problem:
+            return head
+        videos = "video" in plan.facts.traits
+        look = self._reader.look(plan.path(concept.path), concept.include_subdirectories, videos=videos, roots=self._roots)
+        folder, read = look.folder, plan.sizes[index]
+        broken = {path for path, _ in read.broken}
+        whole = next((path for path in folder.pictures if path not in broken), None)
+        return head | {
+            "complete": folder.complete and read.complete and look.captions.complete,
+            "fingerprint": look.fingerprint,
+            "thumbnail": self._picture_id(whole) if whole else None,
+            "pictures": len(folder.pictures),
+            "videos": len(folder.items) - len(folder.pictures),
+            "masks": folder.masks,
+            "conditions": folder.conditions,
+            "bytes": look.bytes,
+            "skipped": _named(
+                [*((file.path, file.reason) for file in folder.skipped), *((path, _FORMAT) for path in folder.other_formats)]
+            ),
+            "formats": dict(Counter(item.suffix.lower().removeprefix(".") for item in folder.items).most_common()),
+            "captions": _captions(concept, look),
+            "broken": _named(read.broken),
+            "sizes": _sizes(read),
+            "per_epoch": plan.per_epoch(index, concept) if concept.enabled else 0,
+            "resolutions": _resolutions(plan, concept, read.sizes, plan.per_epoch(index, concept)),
+        }
+
+    def _picture_id(self, path: Path) -> str:
+        try:
+            status = path.stat()
+        except OSError:
+            return ""
+        text = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
+        picture_id = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:24]
+        self._shown[picture_id] = path
+        return picture_id
+
+    def _make_room(self) -> None:
+        """Throw the oldest thumbnails away where there are too many."""
+        try:
+            made = sorted(self._cache.glob("*.webp"), key=lambda path: path.stat().st_mtime)
+            for path in made[: max(0, len(made) - _MOST_THUMBNAILS)]:
+                path.unlink(missing_ok=True)
+        except OSError:
+            return  # thrown away by somebody else meanwhile
+
+    def _lines(self, picture: Path, folder: Folder, concept: ConceptConfig) -> list[str]:
+        """The captions that an image may get; one empty where there is none."""
+        source = concept.text.prompt_source
+        if source == "filename":
+            return [picture.stem]
+        file = folder.caption_of(picture) if source == "sample" else self._allowed(concept.text.prompt_path)
+        if file is None:
+            return [""]
+        try:
+            return list(read_text(file).lines) or [""]
+        except (OSError, UnreadableTextError):
+            return [""]
+
+    def _special(self, concept: ConceptConfig) -> list[str] | None:
+        """Special tags where they stand in a file."""
+        value = concept.text.tag_dropout_special_tags
+        if not value.endswith((".txt", ".csv")):
+            return None
+        try:
+            return special_tags(self._allowed(value))
+        except (OSError, UnreadableTextError):
+            return None
+
+
+def _concept_at(concepts: Sequence[ConceptConfig], index: int) -> ConceptConfig:
+    if not 0 <= index < len(concepts):
+        raise PathNotFoundError(f"There is no concept {index}", path="index", value=index, expected=f"0 to {len(concepts) - 1}")
+    return concepts[index]
+
+
+def _named(files: Sequence[tuple[Path, str]]) -> dict[str, Any]:
+    """How many files there are, and the first with the reason."""
+    return {"count": len(files), "first": [[shown(path.name), why] for path, why in files[:_MOST_NAMES]]}
+
+
+def _data(content: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(content).decode()
+
+
+def _captions(concept: ConceptConfig, look: _Look) -> dict[str, Any]:
+    source = concept.text.prompt_source
+    beside = source == "sample"
+    missing = look.folder.without_caption if beside else ()
+    captions = look.captions if beside else Captions()
+    statistics = look.statistics if beside else _Statistics()
+    words = statistics.words
+    return {
+        "source": source,
+        "missing": len(missing),
+        "without": [path.name for path in missing[:_MOST_NAMES]],
+        "empty": len(captions.empty),
+        "unreadable": [path.name for path, _ in captions.unreadable[:_MOST_NAMES]],
+        "converted": {
+            "count": len(captions.converted),
+            "first": [[path.name, text.encoding] for path, text in captions.converted[:_MOST_NAMES]],
+        },
+        "words": [min(words), round(sum(words) / len(words), 1), max(words)] if words else None,
+        "tags": [(tag, count) for tag, count in statistics.tags.most_common(_MOST_TAGS) if count > 1],
+    }
+
+
+def _sizes(read: Sizes) -> dict[str, Any] | None:
+    """Smallest, middle and largest picture as (width, height)."""
+    if not read.sizes:
+        return None
+    by_pixels = sorted(read.sizes, key=lambda size: size[0] * size[1])
+    places = {"smallest": 0, "middle": len(by_pixels) // 2, "largest": -1}
+    return {name: [by_pixels[at][1], by_pixels[at][0]] for name, at in places.items()}
+
+
+def _resolutions(plan: Plan, concept: ConceptConfig, sizes: Sequence[Size], per_epoch: int) -> list[dict[str, Any]]:
+    """For each edge length the buckets with their pictures, and how many are blown up to more than twice their pixels."""
+    resolution = plan.resolution_of(concept)
+    if resolution is None:
+        return []
+    each = [Resolution(edges=(edge,)) for edge in resolution.edges] or [resolution]
+    told = []
+    for one in each:
+        multiple, bucketing = plan.facts.pixel_multiple, plan.config.aspect_ratio_bucketing
+        goals = [target(size, one, multiple, bucketing=bucketing) for size in sizes]
+        small = sum(2 * size[0] * size[1] < goal[0] * goal[1] for size, goal in zip(sizes, goals, strict=True))
+        buckets = [
+            {"width": width, "height": height, "pictures": count} for (height, width), count in Counter(goals).most_common()
+        ]
+        name = str(one.edges[0]) if one.edges else "x".join(map(str, one.numbers))
+        told.append({"resolution": name, "small": small, "buckets": buckets})
+    return told
+
+
+def _total(plan: Plan) -> dict[str, Any]:
+    """An epoch of all concepts in use: images that can be read, batches, what fills none."""
+    counts, batch = plan.buckets, plan.batch
+    buckets = None
+    if counts is not None:
+        buckets = [
+            {"width": width, "height": height, "pictures": count, "batches": count // batch, "left": count % batch}
+            for (height, width), count in counts.most_common()
+        ]
+    # an epoch has no image of a concept that is only measured
+    trained = [(index, concept) for index, concept in plan.concepts if concept.type is not ConceptType.VALIDATION]
+    several = any(len(set(parsed.edges)) > 1 for parsed in (plan.resolution_of(concept) for _, concept in trained) if parsed)
+    return {
+        "concepts": len(trained),
+        "pictures": sum(plan.readable(index) for index, _ in trained),
+        "per_epoch": sum(plan.per_epoch(index, concept) for index, concept in plan.concepts),
+        "batch": batch,
+        "epochs": plan.config.epochs,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "steps": plan.steps,
+        "left": None if buckets is None else sum(bucket["left"] for bucket in buckets),
+        "buckets": buckets,
+        "drawn_sizes": several,
+    }
+
+
+def _notes(config: TrainConfig, concept: ConceptConfig) -> list[str]:
+    """What the preview does not show, or shows more of than the run will see."""
+    notes = []
+    if config.latent_caching:
+        count = concept.image_variations
+        what = "one variation of each picture is" if count == 1 else f"{count} variations of each picture are"
+        notes.append(f"Latents are cached: {what} drawn before the run and repeated.")
+    masks = config.masked_training or "mask_input" in MODELS.get(config.model_type, UNFAMILIAR).traits
+    if masks and any(getattr(concept.image, name) for name in _MASKED):
+        notes.append("Changes that follow a mask are not shown here.")
+    return notes

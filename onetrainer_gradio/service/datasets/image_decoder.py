@@ -1,0 +1,160 @@
+"""Small images for the page, decoded one at a time in a process with limits on memory and time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.dataset.files import shown
+from onetrainer_gradio.config.dataset.image_augmentation import PictureDraw
+from onetrainer_gradio.errors import BusyError, DatasetError
+from onetrainer_gradio.service.processes.keeper import child_environment, module_command
+
+LIMIT_S = 20.0
+_MOST_WAITING = 8
+_WAITING_S = 30.0
+_STARTING_S = 15.0
+
+
+class ImageDecoder:
+    """Decodes images for the page. Its process starts with the first image and exits when none was asked for a while."""
+
+    def __init__(self, limit_s: float = LIMIT_S, starting_s: float = _STARTING_S) -> None:
+        self._limit_s, self._starting_s = limit_s, starting_s
+        self._places = threading.BoundedSemaphore(_MOST_WAITING)
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    def thumbnail(self, path: Path, width_px: int, height_px: int) -> bytes:
+        """Return a small WebP of an image, upright, at most this wide and high.
+
+        :raises DatasetError: when it can't be shown.
+        :raises BusyError: when too many images are waiting.
+        """
+        return self._ask(path, {"what": "thumbnail", "width": width_px, "height": height_px})[0]
+
+    def preview(self, path: Path, draws: Sequence[PictureDraw], longest_px: int) -> list[bytes]:
+        """Return a small WebP of an image as it is, then one of each draw.
+
+        :raises DatasetError: when it can't be shown.
+        :raises BusyError: when too many images are waiting.
+        """
+        return self._ask(path, {"what": "preview", "draws": [asdict(draw) for draw in draws], "longest": longest_px})
+
+    def converted(self, path: Path) -> bytes:
+        """Return an image of a format that isn't trained as PNG, upright, in RGB.
+
+        :raises DatasetError: when it can't be converted.
+        :raises BusyError: when too many images are waiting.
+        """
+        return self._ask(path, {"what": "convert"})[0]
+
+    def close(self) -> None:
+        """End the process, whatever it decodes."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.kill()
+        with self._turn:
+            self._end()
+
+    def _ask(self, path: Path, request: dict[str, Any]) -> list[bytes]:
+        busy = BusyError("Too many images are being decoded.", change="try again in a moment")
+        if not self._places.acquire(blocking=False):
+            raise busy
+        try:
+            if not self._turn.acquire(timeout=_WAITING_S):
+                raise busy
+            try:
+                return self._answer(path, {**request, "path": str(path)})
+            finally:
+                self._turn.release()
+        finally:
+            self._places.release()
+
+    def _answer(self, path: Path, request: dict[str, Any]) -> list[bytes]:
+        line = json.dumps(request).encode() + b"\n"
+        for process in (self._process, None):  # one that was there may have exited meanwhile
+            fresh = process is None
+            if process is None:
+                self._end()
+                process = self._process = self._started()
+            timed_out = threading.Event()
+            timer = threading.Timer(self._limit_s + (self._starting_s if fresh else 0.0), _kill, (process, timed_out))
+            timer.start()
+            try:
+                head, images = _exchanged(process, line)
+            finally:
+                timer.cancel()
+            if timed_out.is_set() or self._closed:
+                break
+            if head is not None:
+                if head["error"]:
+                    raise _unshown(path, head["error"])
+                return images
+        self._end()
+        raise _unshown(path, f"decoding took more than {self._limit_s:.0f} s" if timed_out.is_set() else "the decoder crashed")
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                module_command("onetrainer_gradio.service.datasets.image_worker"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=child_environment({"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}),
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            raise BusyError(f"No process can be started to decode images: {error.strerror or error}.") from error
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes], timed_out: threading.Event) -> None:
+    timed_out.set()
+    process.kill()
+
+
+def _exchanged(process: subprocess.Popen[bytes], line: bytes) -> tuple[dict[str, Any] | None, list[bytes]]:
+    """The head of the answer and its images; None when the process ended before it answered."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(line)
+        process.stdin.flush()
+        head = process.stdout.readline()
+        if not head.endswith(b"\n"):
+            return None, []
+        found = json.loads(head)
+        images = [process.stdout.read(size) for size in found["sizes"]]
+    except (OSError, ValueError):
+        return None, []
+    complete = all(len(image) == size for image, size in zip(images, found["sizes"], strict=True))
+    return (found, images) if complete else (None, [])
+
+
+def _unshown(path: Path, reason: str) -> DatasetError:
+    name = shown(os.path.basename(path))
+    return DatasetError(
+        f"{name} can't be shown: {reason}.",
+        value=shown(path),
+        expected="a readable image",
+        change="replace the file, or leave it as it is if it is only too large to be shown",
+    )

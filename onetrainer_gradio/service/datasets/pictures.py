@@ -1,0 +1,81 @@
+"""Images made small for the page: as they are, and as one draw of the settings makes them. Runs in a process with limits."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onetrainer_gradio.config.dataset.image_augmentation import PictureDraw
+from onetrainer_gradio.config.dataset.images import decode_small
+
+if TYPE_CHECKING:  # a panel that shows no pictures does without Pillow
+    from PIL import Image
+
+_WEBP_QUALITY = 80
+
+
+def thumbnail(path: Path, width_px: int, height_px: int) -> bytes:
+    """A small WebP of an image, upright, at most this wide and high.
+
+    :raises BrokenImageError: when the file is no readable image, or too large.
+    """
+    picture = decode_small(path, width_px)
+    picture.thumbnail((width_px, height_px))
+    return _webp(picture)
+
+
+def preview(path: Path, draws: Sequence[PictureDraw], longest_px: int) -> list[bytes]:
+    """A small WebP of an image as it is, then one of each draw, its longer side at most ``longest_px``.
+
+    :raises BrokenImageError: when the file is no readable image, or too large.
+    """
+    opened = decode_small(path, max([longest_px, *(max(_scaled(draw, longest_px)[0]) for draw in draws)]))
+    original = opened.copy()
+    original.thumbnail((longest_px, 2 * longest_px))
+    return [_webp(original), *(_webp(_drawn(opened, draw, longest_px)) for draw in draws)]
+
+
+def _scaled(draw: PictureDraw, longest_px: int) -> tuple[tuple[int, int], tuple[int, int], float]:
+    """Sizes (height, width) to which the image is scaled and cropped for the page, and the factor between them and the run's."""
+    scale = min(1.0, longest_px / max(draw.size))
+    height, width = (max(1, round(side * scale)) for side in draw.size)
+    return (max(height, round(draw.scaled[0] * scale)), max(width, round(draw.scaled[1] * scale))), (height, width), scale
+
+
+def _drawn(opened: Image.Image, draw: PictureDraw, longest_px: int) -> Image.Image:
+    from PIL import Image, ImageEnhance, ImageOps
+
+    scaled, (height, width), scale = _scaled(draw, longest_px)
+    top, left = round(draw.offset[0] * scale), round(draw.offset[1] * scale)
+    picture: Image.Image = opened.resize((scaled[1], scaled[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    picture = picture.crop((left, top, left + width, top + height))
+    if draw.mirrored:
+        picture = ImageOps.mirror(picture)
+    if draw.angle:
+        picture = picture.rotate(draw.angle, Image.Resampling.BILINEAR)
+    for enhance, factor in (
+        (ImageEnhance.Brightness, draw.brightness),
+        (ImageEnhance.Contrast, draw.contrast),
+        (ImageEnhance.Color, draw.saturation),
+    ):
+        if factor != 1.0:
+            picture = enhance(picture).enhance(factor)
+    if draw.hue:
+        picture = _other_hue(picture, draw.hue)
+    return picture
+
+
+def _other_hue(picture: Image.Image, part: float) -> Image.Image:
+    from PIL import Image
+
+    hue, saturation, value = picture.convert("HSV").split()
+    moved = hue.point([(at + round(part * 255)) % 256 for at in range(256)])
+    return Image.merge("HSV", (moved, saturation, value)).convert("RGB")
+
+
+def _webp(picture: Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "WEBP", quality=_WEBP_QUALITY, method=2)
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""Choose the engine that trains, and find OneTrainer checkouts."""

@@ -1,0 +1,47 @@
+"""The check before the start: what is wrong with the settings, and what the chosen backend cannot carry out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from onetrainer_gradio import backends
+from onetrainer_gradio.config.check import check, first_per_path
+from onetrainer_gradio.config.dataset.reader import Memory, PictureReader
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.options import RunOptions
+from onetrainer_gradio.errors import Finding
+from onetrainer_gradio.service.engines.selection import Engines
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Examines a configuration for an engine; relative paths lie in ``base_folder``, paths outside ``roots`` are errors.
+
+    Without ``engines`` there is one only, the ``backend``.
+    """
+
+    base_folder: Path
+    roots: tuple[Path, ...] = ()
+    backend: str = "builtin"
+    engines: Engines | None = None
+    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
+    """What was read of images and captions: a check that ran out of time goes on with the next."""
+
+    def __call__(self, config: TrainConfig, backend: str = "", checkout: str = "") -> tuple[Finding, ...]:
+        """Everything found, errors first; ``backend`` and ``checkout`` are asked instead of the chosen engine when given.
+
+        :raises CheckoutNotFoundError: when the checkout is not known.
+        """
+        if self.engines is None:
+            trains, folder = backend or self.backend, ""
+            refused = backends.refusals(trains, config)
+        else:
+            engine = self.engines.for_run(config, RunOptions(backend=backend, checkout=checkout))
+            trains, folder = engine.backend, str(engine.known.folder) if engine.known else ""
+            refused = self.engines.findings(config, engine)
+        reader = PictureReader(memory=self.memory)
+        found = check(config, base_folder=self.base_folder, roots=self.roots, reader=reader, backend=trains, checkout=folder)
+        errors = first_per_path([*(item for item in found if item.severity == "error"), *refused])
+        rest = (item for item in found if item.severity != "error")
+        return tuple(sorted((*errors, *rest), key=lambda item: item.severity != "error"))

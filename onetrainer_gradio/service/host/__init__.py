@@ -1,0 +1,1 @@
+"""Access to the machine: files, processes, system readings, secrets and sign-in."""

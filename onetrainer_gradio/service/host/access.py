@@ -1,0 +1,269 @@
+"""Who may use the panel: password, token, sessions, start link, and the brake on guessing.
+
+Nothing here knows HTTP. Sessions outlive a restart of the panel: their file holds keyed digests, so that it is of no use to
+whoever reads it, and a changed password or token ends all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import ipaddress
+import logging
+import math
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from onetrainer_gradio.errors import CommandLineError, InsecureBindError, NotAuthenticatedError, TooManyAttemptsError
+from onetrainer_gradio.service.host.atomic import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+SESSION_S = 30 * 24 * 3600.0
+MAX_SESSIONS = 1000
+_MOST_SESSIONS_BYTES = 1 << 20
+FREE_ATTEMPTS = 5
+LONGEST_WAIT_S = 300.0
+MAX_CLIENTS = 10_000
+MOST_FAILURES, CROWD_S = 120, 60.0
+MIN_SECRET = 8
+# A token of so many characters is guessed by nobody: whoever sends it passes, however many others guess.
+LONG_SECRET = 24
+
+LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost", "localhost.localdomain"})
+
+
+@dataclass(frozen=True)
+class AccessSettings:
+    """What the command line and the environment say about access.
+
+    ``hosts`` are names under which the panel is reached besides the loopback ones; ``hosted`` means a Space, whose page
+    lies in a frame of another site; ``sessions_file`` keeps sessions over a restart (None: they are kept in memory).
+    """
+
+    password: str = ""
+    token: str = ""
+    hosts: tuple[str, ...] = ()
+    hosted: bool = False
+    sessions_file: Path | None = None
+
+    @property
+    def required(self) -> bool:
+        """Whether anybody has to say who they are."""
+        return bool(self.password or self.token)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address reaches this machine only."""
+    name = host.strip("[]").lower().rstrip(".")
+    if name in LOOPBACK_NAMES or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
+    """Refuse to open the panel to others without a password or token.
+
+    :raises InsecureBindError: for any address but loopback, a share link, a Space or a public name, when nothing is asked for.
+    :raises CommandLineError: when the password or token is too short to protect anything.
+    """
+    for name, secret in (("password", settings.password), ("token", settings.token)):
+        if secret and len(secret) < MIN_SECRET:
+            raise CommandLineError(f"The {name} is too short: it has {len(secret)} characters, and needs at least {MIN_SECRET}.")
+    if settings.required:
+        return
+    doors = {
+        f"the address {host} can be reached by others": not is_loopback(host),
+        "a share link can be reached by anybody": share,
+        "this is a hosted Space": settings.hosted,
+        f"it is to be reached as {', '.join(settings.hosts)}": not all(is_loopback(name) for name in settings.hosts),
+    }
+    for reason, is_open in doors.items():
+        if is_open:
+            raise InsecureBindError(
+                f"The panel would be open without a password: {reason}.",
+                change="give --password or --token, or set ONETRAINER_GRADIO_PASSWORD or ONETRAINER_GRADIO_TOKEN",
+            )
+
+
+class Access:
+    """Checks passwords, tokens and sessions. Safe to call from any thread.
+
+    ``clock`` gives seconds since the epoch.
+    """
+
+    def __init__(self, settings: AccessSettings, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._key = hashlib.sha256(f"{settings.password}\0{settings.token}".encode()).digest()
+        self._links: set[bytes] = set()
+        self._brake = Brake(clock)
+        self._sessions = _read_sessions(settings.sessions_file)
+
+    @property
+    def required(self) -> bool:
+        """Whether anybody has to say who they are."""
+        return self.settings.required
+
+    def login(self, secret: str, client: str) -> str:
+        """A new session for whoever knows the password or the token; ``client`` is the address that tries.
+
+        :raises NotAuthenticatedError: when it is neither.
+        :raises TooManyAttemptsError: when this address has to wait.
+        """
+        self._brake.check(client)
+        if not self._is_secret(secret):
+            self._brake.failed(client)
+            raise NotAuthenticatedError(
+                "That is not the password.", expected="the password or token that the panel was started with"
+            )
+        self._brake.passed(client)
+        return self._new_session()
+
+    def bearer(self, token: str, client: str) -> bool:
+        """Whether a program may pass with this token.
+
+        :raises TooManyAttemptsError: when this address has to wait.
+        """
+        if len(self.settings.token) >= LONG_SECRET and _same(token, self.settings.token):
+            return True
+        self._brake.check(client)
+        if not self._is_secret(token):
+            self._brake.failed(client)
+            return False
+        return True
+
+    def session_valid(self, session: str) -> bool:
+        """Whether a session stands and is not too old."""
+        with self._lock:
+            return self._sessions.get(self._digest(session), 0.0) > self._clock()
+
+    def logout(self, session: str) -> None:
+        """End a session; an unknown one is passed over."""
+        with self._lock:
+            if self._sessions.pop(self._digest(session), None) is not None:
+                self._write_sessions()
+
+    def new_link(self) -> str:
+        """A token that opens one session, once: for the address that the panel prints at its start."""
+        link = secrets.token_urlsafe(24)
+        with self._lock:
+            self._links.add(hashlib.sha256(link.encode()).digest())
+        return link
+
+    def use_link(self, link: str, client: str) -> str | None:
+        """A new session for the holder of an unused link; None when it is used up or unknown.
+
+        :raises TooManyAttemptsError: when this address has to wait.
+        """
+        self._brake.check(client)
+        digest = hashlib.sha256(link.encode()).digest()
+        with self._lock:
+            known = digest in self._links
+            self._links.discard(digest)
+        if not known:
+            self._brake.failed(client)
+            return None
+        return self._new_session()
+
+    def _is_secret(self, given: str) -> bool:
+        # Both are always compared, so that the time says nothing about which of them exists.
+        matches = [_same(given, known) for known in (self.settings.password, self.settings.token)]
+        return any(matches)
+
+    def _digest(self, session: str) -> str:
+        return hmac.new(self._key, session.encode(), hashlib.sha256).hexdigest()
+
+    def _new_session(self) -> str:
+        session = secrets.token_urlsafe(32)
+        now = self._clock()
+        with self._lock:
+            live = sorted(((end, key) for key, end in self._sessions.items() if end > now), reverse=True)[: MAX_SESSIONS - 1]
+            self._sessions = {key: end for end, key in live}
+            self._sessions[self._digest(session)] = now + SESSION_S
+            self._write_sessions()
+        return session
+
+    def _write_sessions(self) -> None:
+        path = self.settings.sessions_file
+        if path is None:
+            return
+        try:
+            write_json(path, self._sessions, mode=0o600, durable=False)
+        except OSError as error:
+            # Whoever comes to make room on a full disk gets in all the same; what has ended must not come back.
+            log.warning("Sessions hold until the panel is restarted: %s cannot be written (%s)", path, error)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+class Brake:
+    """Makes guessing slow: after a few wrong attempts each further one doubles the wait of that address.
+
+    Behind a proxy an address is what a request says of itself, so all of them together have no more than ``MOST_FAILURES``
+    wrong attempts in ``CROWD_S`` seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures: dict[str, tuple[int, float]] = {}
+        self._crowd: deque[float] = deque(maxlen=MOST_FAILURES)
+
+    def check(self, client: str) -> None:
+        """Let an address try.
+
+        :raises TooManyAttemptsError: when it has to wait.
+        """
+        with self._lock:
+            count, last = self._failures.get(client, (0, 0.0))
+            crowded_until = self._crowd[0] + CROWD_S if len(self._crowd) == MOST_FAILURES else 0.0
+        now = self._clock()
+        wait_s = max(_wait_s(count) - (now - last), crowded_until - now)
+        if wait_s > 0:
+            raise TooManyAttemptsError(wait_s)
+
+    def failed(self, client: str) -> None:
+        """Count a wrong attempt."""
+        now = self._clock()
+        with self._lock:
+            if len(self._failures) >= MAX_CLIENTS:
+                self._failures = {key: value for key, value in self._failures.items() if now - value[1] < LONGEST_WAIT_S}
+            self._crowd.append(now)
+            count, last = self._failures.get(client, (0, now))
+            forgotten = now - last > 2 * LONGEST_WAIT_S
+            self._failures[client] = (1 if forgotten else count + 1, now)
+
+    def passed(self, client: str) -> None:
+        """Forget the wrong attempts of an address that got in."""
+        with self._lock:
+            self._failures.pop(client, None)
+
+
+def _wait_s(failures: int) -> float:
+    excess = failures - FREE_ATTEMPTS
+    return 0.0 if excess < 0 else min(2.0**excess, LONGEST_WAIT_S)
+
+
+def _same(given: str, known: str) -> bool:
+    # An empty secret is none: nobody passes with it.
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), known.encode(errors="surrogatepass")) and bool(known)
+
+
+def _read_sessions(path: Path | None) -> dict[str, float]:
+    if path is None:
+        return {}
+    body = read_json(path, _MOST_SESSIONS_BYTES)
+    if not isinstance(body, dict):
+        return {}  # no file, or a torn one: everybody logs in again
+    return {str(key): float(end) for key, end in body.items() if isinstance(end, int | float) and math.isfinite(end)}

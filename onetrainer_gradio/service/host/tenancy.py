@@ -1,0 +1,52 @@
+"""One process at a time works with a data folder: two would edit the same settings and take over each other's runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+from onetrainer_gradio.errors import RunConflictError
+from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.host.lock import FolderLock
+from onetrainer_gradio.service.host.process import ProcessIdentity
+
+
+class Tenancy:
+    """``with Tenancy(data_folder, address):`` says who works there; ``address`` is where the panel is, or what it is doing.
+
+    What a process that was killed left behind does not count.
+
+    :raises RunConflictError: when another process works there.
+    :raises StorageError: when nothing can be written there.
+    """
+
+    def __init__(self, data_folder: Path, address: str) -> None:
+        self._data_folder = data_folder
+        self._path = data_folder / "panel.json"
+        self._address = address
+
+    def __enter__(self) -> Tenancy:
+        # of two that come at once one is first
+        with told_as_storage_error("Who works in the data folder"), FolderLock(self._data_folder):
+            self._move_in()
+        return self
+
+    def _move_in(self) -> None:
+        known = read_json(self._path)
+        tenant = ProcessIdentity.from_dict(known)
+        if tenant is not None and tenant.pid != os.getpid() and tenant.alive():
+            address = known.get("address", "") if isinstance(known, dict) else ""
+            raise RunConflictError(
+                f"The data folder {self._data_folder} is in use: {address} (process {tenant.pid})",
+                change="use that one, end it, or give another --data",
+            )
+        if self._path.is_dir():  # not ours: it is renamed, so that two panels still see each other
+            self._path.rename(self._path.with_name(f"panel.json-{uuid.uuid4().hex[:8]}"))
+        write_json(self._path, {**ProcessIdentity.of(os.getpid()).as_dict(), "address": self._address}, durable=False)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with contextlib.suppress(OSError):  # the disk of the data folder is gone
+            self._path.unlink(missing_ok=True)

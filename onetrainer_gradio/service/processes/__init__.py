@@ -1,0 +1,1 @@
+"""Start, supervise, stop and follow the processes of a run."""

@@ -1,0 +1,443 @@
+"""What carries a run: a keeper with its worker process, or a thread of this process; the follower looks at it often."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from onetrainer_gradio.backends import carry_out
+from onetrainer_gradio.backends.warm import Warm
+from onetrainer_gradio.commands import Command, Stop
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.errors import CommandRefusedError, WorkerDiedError
+from onetrainer_gradio.events import ErrorInfo, RunEnded, Warned
+from onetrainer_gradio.process_birth import boot_id
+from onetrainer_gradio.service.host import process
+from onetrainer_gradio.service.host.atomic import read_json, write_json
+from onetrainer_gradio.service.host.lock import FolderLock
+from onetrainer_gradio.service.host.process import ProcessIdentity, interrupt, kill, terminate
+from onetrainer_gradio.service.processes.handover import HandOver
+from onetrainer_gradio.service.processes.keeper import (
+    KEEPER_BEAT,
+    StopWatch,
+    child_environment,
+    ladder_times,
+    module_command,
+    own_session,
+)
+from onetrainer_gradio.service.processes.worker import TOKEN_VARIABLE, farewell, load_run, preparation, with_token
+from onetrainer_gradio.service.runs.cause import end_of_lost_run
+from onetrainer_gradio.service.runs.companion import Companion
+from onetrainer_gradio.service.runs.control import CommandFolder, QueueControl, received_event
+from onetrainer_gradio.service.runs.ending import finish, note_exit, send
+from onetrainer_gradio.service.runs.ladder import StopLadder
+from onetrainer_gradio.service.runs.record import Run
+from onetrainer_gradio.service.runs.recorder import Recorder
+from onetrainer_gradio.service.runs.run_folder import FolderWatch
+from onetrainer_gradio.service.runs.view import THREAD_NOTE
+
+# A keeper touches its file five times a second, also while it waits for a full disk.
+FROZEN_S = 8.0
+FOLDER_GONE = "The folder of the run is gone. The run writes a backup to its workspace and ends."
+# How long a run folder may stand without its keeper's name in it: the panel was killed between the two.
+GRACE_S = 10.0
+
+SIGNALS = (interrupt, terminate, kill)
+
+
+class Carrier(Protocol):
+    """What the service needs of whatever carries a run."""
+
+    run: Run
+
+    def send(self, command: Command) -> None:
+        """Hand a command to the run.
+
+        :raises CommandRefusedError: when it has ended.
+        """
+        ...
+
+    def look(self) -> bool:
+        """Do what is due; False once the run is over and nothing of it is left in memory."""
+        ...
+
+    def loaded_until(self) -> float | None:
+        """After the end of its run: until when what it has loaded waits for the next one (seconds since the epoch), else None."""
+        ...
+
+    def hand_on(self, run: Run, *, token: str) -> Carrier | None:
+        """While something waits: let it carry out that run. None when it cannot, or not any more."""
+        ...
+
+    def let_go(self) -> None:
+        """While something waits: end it. The carrier is over once it has gone."""
+        ...
+
+    def processes(self) -> list[tuple[str, int]]:
+        """Role and number of each process that belongs to the run."""
+        ...
+
+    def folder_gone(self) -> bool:
+        """Whether the folder of the run was deleted, moved or replaced."""
+        ...
+
+    def heartbeat_age_s(self) -> float | None:
+        """Seconds since the process of the run last showed that it can do anything at all; None where that cannot be known."""
+        ...
+
+    def close(self) -> None:
+        """The panel ends."""
+        ...
+
+
+class DetachedRun:
+    """A run in processes of its own, started by this panel or by a former one."""
+
+    def __init__(self, run: Run, keeper: subprocess.Popen[bytes] | None = None, *, token: str | None = None) -> None:
+        self.run = run
+        self._keeper_process = keeper
+        self._token = token  # None: a former panel's, which this one does not know
+        self._identities = {"keeper": ProcessIdentity.of(keeper.pid)} if keeper else {}
+        self._watch: StopWatch | None = None
+        self._after = HandOver(run.folder)
+        self._signals = 0
+        self._folder = FolderWatch(run.folder)
+        self._beats = Beats(run.folder / KEEPER_BEAT)
+        self._asked: list[Stop] = []
+
+    @classmethod
+    def start(cls, run: Run, *, data_folder: Path, token: str = "") -> DetachedRun:
+        """Start keeper and worker.
+
+        :raises WorkerDiedError: when no process can be started.
+        :raises OSError: when the run's folder takes nothing.
+        """
+        log = os.open(run.folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            keeper = subprocess.Popen(
+                module_command("onetrainer_gradio.service.processes.keeper", str(run.folder)),
+                cwd=data_folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=child_environment({TOKEN_VARIABLE: token} if token else None),
+                **own_session(),
+            )
+        except OSError as error:
+            raise WorkerDiedError(f"The training process could not be started: {error}") from error
+        finally:
+            os.close(log)
+        with contextlib.suppress(OSError):  # started is started: the keeper writes it, too
+            write_json(run.folder / "keeper.json", ProcessIdentity.of(keeper.pid).as_dict(), durable=False, make_folder=False)
+        return cls(run, keeper, token=token)
+
+    def send(self, command: Command) -> None:
+        """Lay the command into the run's folder. A stop that the disk does not take reaches the worker as a signal.
+
+        Each further one climbs: interrupt, terminate, kill. There is no backup, which such a disk would not take either. Where
+        the folder is gone, the panel carries the stop out itself: the run is backing up into its workspace.
+        """
+        if self._folder.gone() or not self.run.folder.is_dir():
+            if not isinstance(command, Stop):
+                raise CommandRefusedError(FOLDER_GONE, value=self.run.id)
+            self._asked.append(command)
+            return
+        try:
+            send(self.run.folder, command)
+        except OSError:
+            worker = self._identity("worker")
+            if not isinstance(command, Stop) or not worker.alive() or not self.run.folder.is_dir():
+                raise
+            climb = SIGNALS[min(self._signals, len(SIGNALS) - 1)]
+            self._signals += 1
+            climb(worker.pid)
+
+    def look(self) -> bool:
+        """Watch the keeper, and in its absence, or when it is frozen, the worker."""
+        for role in ("worker", "companion"):
+            self._identity(role)  # known from here on, should the folder be deleted
+        if not self._keeper_alive():
+            return self._look_without_keeper()
+        if self._asked:
+            self._own_watch().look()
+        if self._beats.frozen() and self._keeper_wanted():
+            process.kill(self._identity("keeper").pid)
+        return True
+
+    def _keeper_alive(self) -> bool:
+        if self._keeper_process is not None:
+            return self._keeper_process.poll() is None
+        return self._identity("keeper").alive()
+
+    def _keeper_wanted(self) -> bool:
+        """Whether the keeper has something to do: a stop to carry out, or an end to record."""
+        worker = self._identity("worker")
+        return bool(CommandFolder(self.run.folder).stops() or (worker.pid and not worker.alive()) or self.run.ended())
+
+    def _own_watch(self) -> StopWatch:
+        if self._watch is None:
+            self._watch = StopWatch(self.run.folder, self._identity("worker").pid)
+        self._watch.asked = self._asked
+        return self._watch
+
+    def folder_gone(self) -> bool:
+        """Whether the folder of the run was deleted, moved or replaced."""
+        return self._folder.gone()
+
+    def loaded_until(self) -> float | None:
+        """Until when the worker waits."""
+        if (until := self._after.parked_until()) is None or self._after.decision() is not None:
+            return None
+        alive = self._identity("keeper").alive() and self._identity("worker").alive()
+        return until if alive and not self._beats.frozen() else None
+
+    def hand_on(self, run: Run, *, token: str) -> DetachedRun | None:
+        """Give the waiting worker the run: one of its backend, with the hub token that it was started with."""
+        same = run.record.backend == self.run.record.backend and self._token is not None and token == self._token
+        keeper = self._identity("keeper")
+        if not same or self.loaded_until() is None or not self._after.give(run.folder):
+            return None
+        with contextlib.suppress(OSError):  # given is given: the keeper writes it, too
+            write_json(run.folder / "keeper.json", keeper.as_dict(), durable=False)
+        following = DetachedRun(run, self._keeper_process, token=token)
+        self._keeper_process = None
+        return following
+
+    def let_go(self) -> None:
+        """Let the keeper end the waiting worker."""
+        if self._after.parked_until() is not None:
+            with contextlib.suppress(OSError):  # a full disk, or a deleted run: then the keeper ends it by itself
+                self._after.end()
+
+    def _identity(self, role: str) -> ProcessIdentity:
+        if role not in self._identities:
+            known = ProcessIdentity.from_dict(read_json(self.run.folder / f"{role}.json"))
+            if known is not None and known.pid != os.getpid():  # a run on a thread of this process: nothing here may end that
+                self._identities[role] = known
+        return self._identities.get(role) or ProcessIdentity(0, "", "")
+
+    def _look_without_keeper(self) -> bool:
+        worker, gone = self._identity("worker"), not self.run.folder.is_dir() or self._folder.gone()
+        ended = self.run.ended()
+        if worker.alive():
+            watch = self._own_watch()
+            if ended:
+                watch.look_after_end()
+            else:
+                watch.look()
+            return True
+        if self._see_companion_out(worker.pid):
+            return True
+        if ended and not gone and not (self.run.folder / "exit.json").exists():
+            with contextlib.suppress(OSError):  # the keeper would have written it
+                note_exit(self.run.folder)
+        if ended or gone:
+            return False
+        if not worker.pid and self._keeper_process is None and time.time() - self.run.record.created_at < GRACE_S:
+            return True
+        try:
+            finish(self.run.folder, self._end(worker))
+            note_exit(self.run.folder)
+        except OSError:
+            return True  # a full disk; the next look tries again
+        return False
+
+    def _see_companion_out(self, worker_pid: int) -> bool:
+        companion = Companion(self.run.folder)
+        if not companion.alive():
+            companion.kill()  # what it left behind in its group
+            return False
+        self._watch = self._watch or StopWatch(self.run.folder, worker_pid)
+        return self._watch.see_out()
+
+    def _end(self, worker: ProcessIdentity) -> RunEnded:
+        rung = self._watch.ladder.rung if self._watch else None
+        if rung in ("interrupt", "terminate", "kill"):
+            return RunEnded(reason="stopped")
+        if not worker.pid and CommandFolder(self.run.folder).stops():  # it was stopped before it had begun
+            return RunEnded(reason="stopped")
+        if not worker.pid and self._keeper_process is not None:
+            code = self._keeper_process.returncode
+            message = f"The training process could not be started: its keeper ended with code {code}."
+            error = ErrorInfo(type="WorkerDiedError", message=message, change="look at the end of the console log")
+            return RunEnded(reason="failed", error=error, exit_code=code)
+        known = worker if worker.pid else self._identity("keeper")
+        return end_of_lost_run(rebooted=bool(known.boot) and known.boot != boot_id(), in_process=False)
+
+    def processes(self) -> list[tuple[str, int]]:
+        """Keeper, worker and companion, as far as they live."""
+        known = [(role, self._identity(role)) for role in ("keeper", "worker", "companion")]
+        return [(role, identity.pid) for role, identity in known if identity.pid and identity.alive()]
+
+    def heartbeat_age_s(self) -> float | None:
+        """Seconds since the worker last touched its heartbeat."""
+        try:
+            return max(0.0, time.time() - (self.run.folder / "heartbeat").stat().st_mtime)
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """The processes of a run go on without the panel; one that waits for the next run goes."""
+        self.let_go()
+        if self._watch is not None:
+            self._watch.close()
+        self._folder.close()
+
+
+class Beats:
+    """Whether a process that touches a file every second is frozen; only time in which the panel itself worked counts."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._beat = 0
+        self._silent_s = 0.0
+        self._looked_at = clock()
+
+    def frozen(self) -> bool:
+        """Return whether the file hasn't been touched for some seconds; False where there is none."""
+        now = self._clock()
+        passed_s, self._looked_at = now - self._looked_at, now
+        try:
+            beat = self._path.stat().st_mtime_ns
+        except OSError:
+            beat = 0
+        if beat != self._beat or not beat:
+            self._beat, self._silent_s = beat, 0.0
+        else:
+            self._silent_s += min(passed_s, 1.0)  # a machine that slept, or a panel that was stopped, tells nothing
+        return self._silent_s >= FROZEN_S
+
+
+class ThreadRun:
+    """A run on a thread of this process. A thread cannot be killed: its stop ladder has one rung and then a note."""
+
+    def __init__(self, run: Run, *, token: str = "", notify: Callable[[], None] = lambda: None, warm: Warm | None = None) -> None:
+        self.run = run
+        self._token = token
+        self._warm = warm if warm is not None else Warm()
+        self._loaded_until = 0.0
+        self._control = QueueControl()
+        self._recorder = Recorder(run.folder, self._control.received, notify=notify)
+        self._notify = notify
+        self._stops: list[Stop] = []
+        self._ladder = StopLadder(ladder_times(run.folder), rungs=("finish_step",))
+        self._noted = False
+        self._folder = FolderWatch(run.folder)
+        self._told_gone = False
+        self._config = TrainConfig()
+        self._thread = threading.Thread(target=self._work, name=f"run-{run.id}", daemon=True)
+
+    def start(self) -> ThreadRun:
+        """Begin to train."""
+        self._config, _ = load_run(self.run.folder)
+        write_json(self.run.folder / "worker.json", ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
+        self._thread.start()
+        return self
+
+    def _work(self) -> None:
+        config, options = load_run(self.run.folder)
+        with (self.run.folder / "console.log").open("a", encoding="utf-8") as console:
+            config = with_token(config, self._token)
+            stays = self._warm if options.keep_loaded_s else None
+            before = preparation(self.run.folder, config, self._recorder)
+            carry_out(options.backend, config, self._recorder, self._control, options, console=console, warm=stays, before=before)
+        self._loaded_until = time.time() + (options.keep_loaded_s or 0.0)
+        self._recorder.close()
+        with contextlib.suppress(OSError):
+            note_exit(self.run.folder)
+        self._notify()
+
+    def send(self, command: Command) -> None:
+        """Put the command into the run's queue."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):  # the folder is gone: the command reaches the thread all the same
+                stack.enter_context(FolderLock(self.run.folder))
+            if self._recorder.ended:
+                raise CommandRefusedError("The run has ended already", value=self.run.id)
+            with contextlib.suppress(OSError):
+                CommandFolder(self.run.folder).note_stop(command)
+            if isinstance(command, Stop):
+                self._stops.append(command)
+            self._recorder(received_event(command))
+            self._control.put(command)
+
+    def look(self) -> bool:
+        """Write what waits and see to a stop."""
+        self._recorder.flush(force=False)
+        if not self._told_gone and self._folder.gone():
+            self._told_gone = True
+            for command in farewell(self._config):
+                self._control.put(command)
+        rung = self._ladder.look(time.time(), tuple(self._stops), self.run.state()["phase"] or "") if self._stops else None
+        if rung is not None:
+            self._recorder(rung)
+        if self._stops and not self._noted and time.time() >= self._ladder.deadline:
+            self._noted = True
+            message = "The run does not react to the stop, and a thread cannot be ended by force: restart the panel to end it."
+            self._recorder(Warned(code=THREAD_NOTE, message=message))
+        if self._thread.is_alive():
+            return True
+        if not self.run.ended() and not self._told_gone:
+            end = RunEnded(reason="failed", error=ErrorInfo(type="WorkerDiedError", message="The training thread has ended."))
+            try:
+                finish(self.run.folder, end)
+            except OSError:
+                return True
+        if self.loaded_until() is not None:
+            return True
+        self._warm.close()
+        return False
+
+    def loaded_until(self) -> float | None:
+        """Until when OneTrainer waits, which stands outside this process in any case."""
+        waits = not self._thread.is_alive() and time.time() < self._loaded_until and self._warm.holds()
+        return self._loaded_until if waits else None
+
+    def hand_on(self, run: Run, *, token: str) -> ThreadRun | None:
+        """A run on another thread of this process finds what is loaded."""
+        if run.record.backend != self.run.record.backend or self.loaded_until() is None:
+            return None
+        self._loaded_until = 0.0
+        return ThreadRun(run, token=token, notify=self._notify, warm=self._warm).start()
+
+    def let_go(self) -> None:
+        """The next look ends it."""
+        self._loaded_until = 0.0
+
+    def processes(self) -> list[tuple[str, int]]:
+        """None of its own."""
+        return []
+
+    def folder_gone(self) -> bool:
+        """Whether the folder of the run was deleted, moved or replaced."""
+        return self._folder.gone()
+
+    def heartbeat_age_s(self) -> float | None:
+        """Unknown for a thread."""
+        return None
+
+    def close(self) -> None:
+        """Ask the run to stop and wait as long as its options allow: it cannot go on without the panel."""
+        if self._thread.is_alive():
+            with contextlib.suppress(CommandRefusedError):
+                self.send(Stop(by="panel"))
+            self._thread.join(ladder_times(self.run.folder).finish_step_s)
+        self._warm.close()
+
+
+def adopt(run: Run) -> Carrier:
+    """The carrier of a run that another panel started and that has not ended.
+
+    :raises OSError: when the end of a lost run cannot be recorded.
+    """
+    identity = ProcessIdentity.from_dict(read_json(run.folder / "worker.json"))
+    if run.options().in_process or (identity is not None and identity.pid == os.getpid()):
+        finish(run.folder, end_of_lost_run(rebooted=identity is not None and identity.boot != boot_id(), in_process=True))
+    return DetachedRun(run)

@@ -1,0 +1,266 @@
+"""One thread that follows the active run for everybody: it reads what is new and publishes it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.events import Progressed, SampleMade, tag
+from onetrainer_gradio.service.host.atomic import open_file
+from onetrainer_gradio.service.processes.carrier import Carrier
+from onetrainer_gradio.service.runs.feed import Feed
+from onetrainer_gradio.service.runs.metrics import Rows
+from onetrainer_gradio.service.runs.record import Run
+from onetrainer_gradio.service.runs.samples import sample_dict
+
+_LOG = logging.getLogger(__name__)
+LOOK_EVERY_S = 0.1
+SEND_EVERY_S = 0.25
+# More rows than this are not sent: a viewer that was told the new row count reads the curve afresh.
+MOST_ROWS = 2000
+_LOG_BYTES = 32 << 10
+_PAGE = 500
+CONTRACT_KEYS = ("is_training", "status", "progress", "max_step", "max_epoch", "error")
+# A change of one of these is told at once, of the others with the next numbers.
+_AT_ONCE = (
+    "status",
+    "phase",
+    "paused",
+    "error",
+    "end_reason",
+    "warnings_count",
+    "samples",
+    "total_steps",
+    "run_id",
+    "queued_run_id",
+    "waiting_commands",
+    "loaded_until",
+)
+
+
+class Tail:
+    """Where the viewers of one run are: what is new goes out as messages."""
+
+    def __init__(self, run: Run, feed: Feed, *, from_start: bool) -> None:
+        self.run = run
+        self._feed = feed
+        self._seq = 0 if from_start else run.journal.length()
+        self._row = 0 if from_start else run.metrics.count()
+        self._log = ConsoleTail(run.folder / "console.log", from_start=from_start)
+        self._sent_at = 0.0
+
+    def look(self, *, everything: bool = False) -> bool:
+        """Send what is new; says whether something was. Numbers and log lines go out at most four times a second."""
+        news = self._events()
+        if everything or time.monotonic() - self._sent_at >= SEND_EVERY_S:
+            sent = self._rows()
+            sent = self._lines() or sent
+            if sent:
+                self._sent_at = time.monotonic()
+            news = news or sent
+        return news
+
+    def _events(self) -> bool:
+        news = False
+        while entries := self.run.journal.since(self._seq, _PAGE):
+            news = True
+            for entry in entries:
+                kind = entry.body["type"]
+                if kind == _SAMPLE_MADE:
+                    sample = sample_dict(self.run.id, entry.seq, entry.body)
+                    brief = {key: sample[key] for key in ("id", "path", "prompt", "step")}
+                    self._feed.publish(f"sample_{entry.body.get('kind', 'default')}", run_id=self.run.id, sample=sample, **brief)
+                if kind != _PROGRESSED:
+                    event = entry.body
+                    self._feed.publish("event", run_id=self.run.id, journal_seq=entry.seq, event=event)
+            self._seq = entries[-1].seq
+        return news
+
+    def _rows(self) -> bool:
+        count = self.run.metrics.count()
+        if count <= self._row:
+            return False
+        first = max(self._row, count - MOST_ROWS)
+        rows = self.run.metrics.rows(first, count)
+        columns = list(self.run.metrics.columns())
+        self._feed.publish("metrics", run_id=self.run.id, row=first, columns=columns, rows=finite_rows(rows))
+        self._row = first + len(rows)
+        return True
+
+    def _lines(self) -> bool:
+        offset, lines = self._log.read()
+        if lines:
+            self._feed.publish("log", run_id=self.run.id, offset=offset, lines=lines)
+        return bool(lines)
+
+
+_SAMPLE_MADE = tag(SampleMade)
+_PROGRESSED = tag(Progressed)
+
+
+def finite_rows(rows: Rows) -> list[list[float | None]]:
+    """The rows as JSON numbers: whole ones short, those that are not finite as null."""
+    return [[_number(value) for value in row] for row in rows.tolist()]
+
+
+def _number(value: float) -> float | int | None:
+    if value != value or value in (float("inf"), float("-inf")):
+        return None
+    return int(value) if value == int(value) and abs(value) < 1e15 else float(f"{value:.8g}") if abs(value) < 1e8 else value
+
+
+class ConsoleTail:
+    """Reads the lines that a console log grows by; of a line that overwrites itself (a progress bar) the last state counts."""
+
+    def __init__(self, path: Path, *, from_start: bool) -> None:
+        self._path = path
+        self._offset = 0 if from_start else _size(path)
+        self._rest = b""
+
+    def read(self) -> tuple[int, list[str]]:
+        """The byte offset behind the new lines, and the new lines."""
+        size = _size(self._path)
+        if size == self._offset:
+            return self._offset, []
+        if size - self._offset > _LOG_BYTES:
+            self._offset, self._rest = size - _LOG_BYTES, b""
+        try:
+            descriptor = open_file(self._path)
+            if descriptor is None:
+                return self._offset, []
+            with os.fdopen(descriptor, "rb") as file:
+                file.seek(self._offset)
+                data = file.read(size - self._offset)
+        except OSError:
+            return self._offset, []
+        self._offset += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[-_LOG_BYTES:]
+        return self._offset, [console_line(line) for line in lines]
+
+
+def console_line(line: bytes) -> str:
+    """A line as a terminal would show it in the end."""
+    return line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+class Follower:
+    """The thread. Without an active run it sleeps until it is woken.
+
+    ``parked`` is told of a carrier that has ended its run and waits for the next one, ``gone`` of one that is over.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        state: Callable[[], dict[str, Any]],
+        *,
+        parked: Callable[[Carrier], None],
+        gone: Callable[[Carrier], None],
+    ) -> None:
+        self._feed = feed
+        self._state = state
+        self._parked = parked
+        self._gone = gone
+        self._told_parked: Carrier | None = None
+        self._changed = threading.Condition()
+        self._woken = False
+        self._closing = False
+        self._carrier: Carrier | None = None
+        self._tail: Tail | None = None
+        self._told: tuple[Any, ...] = ()
+        self._told_progress: tuple[Any, ...] = ()
+        self._told_at = 0.0
+        self._thread: threading.Thread | None = None
+
+    def follow(self, carrier: Carrier, *, from_start: bool) -> None:
+        """Follow this run from now on."""
+        with self._changed:
+            self._carrier, self._tail = carrier, Tail(carrier.run, self._feed, from_start=from_start)
+            if self._thread is None and not self._closing:
+                self._thread = threading.Thread(target=self._loop, name="follow", daemon=True)
+                self._thread.start()
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at once."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until something happened in the run, or the time is over."""
+        with self._changed:
+            self._changed.wait(timeout_s)
+
+    def close(self) -> None:
+        """End the thread and wait for it; closing twice is harmless."""
+        with self._changed:
+            self._closing = True
+            thread, self._thread = self._thread, None
+            self._changed.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=10.0)
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                if not self._closing and not self._woken:
+                    self._changed.wait(LOOK_EVERY_S if self._carrier is not None else None)
+                self._woken = False
+                if self._closing:
+                    return
+                carrier, tail = self._carrier, self._tail
+            if carrier is None or tail is None:
+                continue
+            try:
+                self._look(carrier, tail)
+            except OSError as error:  # a disk that fails for a while must not end the following
+                _LOG.warning("The run %s cannot be read at the moment: %s", carrier.run.id, error)
+                self._pause()
+
+    def _pause(self) -> None:
+        with self._changed:
+            self._woken = False
+            self._changed.wait(1.0)
+
+    def _look(self, carrier: Carrier, tail: Tail) -> None:
+        alive = carrier.look()
+        parked = alive and carrier is not self._told_parked and carrier.loaded_until() is not None
+        news = tail.look(everything=not alive or parked)
+        if parked:
+            self._told_parked = carrier
+            self._parked(carrier)
+        if not alive:
+            with self._changed:
+                if self._carrier is carrier:
+                    self._carrier = self._tail = None
+            self._gone(carrier)
+        self.tell(force=not alive or parked)
+        if news or not alive or parked:
+            with self._changed:
+                self._changed.notify_all()
+
+    def tell(self, *, force: bool = False) -> None:
+        """Publish the state if it changed: what matters at once, numbers now and then."""
+        state = self._state()
+        stop = state["stop"] or {}
+        now = time.monotonic()
+        at_once = (*(state.get(key) for key in _AT_ONCE), *(stop.get(key) for key in ("rung", "deadline", "note")))
+        progress = (state["row"], state["phase_done"], state["phase_total"], state["seq"])
+        due = progress != self._told_progress and now - self._told_at >= SEND_EVERY_S
+        if force or due or at_once != self._told:
+            self._told, self._told_progress, self._told_at = at_once, progress, now
+            self._feed.publish("training_state", state=state, **{key: state[key] for key in CONTRACT_KEYS})

@@ -1,0 +1,387 @@
+"""The small process between panel and worker: it outlives the panel, climbs the stop ladder, and says how the worker ended.
+
+Started as ``python -P -m onetrainer_gradio.service.processes.keeper RUN_FOLDER`` in its own session. It imports neither torch nor
+pydantic nor numpy, so it costs a few megabytes. A worker that waits after its run with something loaded is given the next one
+here, or ended when nobody wants it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.commands import Stop
+from onetrainer_gradio.events import PhaseChanged, Warned
+from onetrainer_gradio.memory_kills import CounterReader, oom_kill_counters
+from onetrainer_gradio.panel_secrets import without_panel_secrets
+from onetrainer_gradio.service.host import process
+from onetrainer_gradio.service.host.atomic import read_json, write_json
+from onetrainer_gradio.service.processes.handover import HandOver
+from onetrainer_gradio.service.runs.cause import end_of_worker
+from onetrainer_gradio.service.runs.companion import Companion
+from onetrainer_gradio.service.runs.control import CommandFolder
+from onetrainer_gradio.service.runs.ending import finish, note_exit
+from onetrainer_gradio.service.runs.journal import Journal
+from onetrainer_gradio.service.runs.ladder import LadderTimes, StopLadder
+from onetrainer_gradio.service.runs.orphans import untold
+from onetrainer_gradio.service.runs.run_folder import FolderWatch
+
+LOOK_EVERY_S = 0.2
+KEEPER_BEAT = "keeper_heartbeat"
+LOOKS_FOR_END = 5
+# A worker that has recorded its end but hangs on the way out (a library's threads, a driver) is ended after so long.
+LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
+# A companion whose worker died backs up and saves what it has; a large model takes its time.
+ORPHAN_S = float(os.environ.get("ONETRAINER_GRADIO_ORPHAN_S") or 900.0)
+# A run's folder that is gone for so long does not come back; a network drive that was away for a moment does.
+MISSING_S = 60.0
+FORCED = frozenset({"interrupt", "terminate", "kill"})
+_PACKAGE_PARENT = Path(__file__).resolve().parents[3]
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command line that runs a module of this package, whatever lies in the current folder."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process of a run: it finds this package, and prints without delay."""
+    environment = {**without_panel_secrets(os.environ), "PYTHONUNBUFFERED": "1", **(extra or {})}
+    if _PACKAGE_PARENT.name not in ("site-packages", "dist-packages"):
+        known = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
+        environment["PYTHONPATH"] = os.pathsep.join([str(_PACKAGE_PARENT), *known])
+    return environment
+
+
+def own_session() -> dict[str, Any]:
+    """The arguments that start a process apart from its parent's terminal and group."""
+    if os.name == "nt":
+        flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
+        return {"creationflags": flags}
+    return {"start_new_session": True}
+
+
+def ladder_times(run_folder: Path) -> LadderTimes:
+    """The seconds of the stop ladder that the run's options ask for."""
+    record = read_json(run_folder / "run.json")
+    options = record.get("options", {}) if isinstance(record, dict) else {}
+    names = ("finish_step_s", "interrupt_s", "terminate_s")
+    return LadderTimes(**{name: float(options[name]) for name in names if name in options})
+
+
+class PhaseWatch:
+    """The present phase of a run, read from its journal when asked for."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._position = 0
+        self._phase = "starting"
+
+    def phase(self) -> str:
+        """The phase that the newest PhaseChanged names."""
+        while entries := self._journal.since(self._position):
+            self._position = entries[-1].seq
+            for entry in entries:
+                if isinstance(event := entry.event(), PhaseChanged):
+                    self._phase = event.phase
+        return self._phase
+
+
+class StopWatch:
+    """Climbs the stop ladder for one process; used by the keeper, and by the panel when the keeper is gone."""
+
+    def __init__(self, run_folder: Path, worker_pid: int) -> None:
+        self.folder = run_folder
+        self._commands = CommandFolder(run_folder)
+        self._journal = Journal(run_folder / "journal.jsonl")
+        self._phases = PhaseWatch(self._journal)
+        self._pid = worker_pid
+        self._linger_until: float | None = None
+        self._orphan_until: float | None = None
+        self._told_untold = False
+        self._folder_watch = FolderWatch(run_folder)
+        self._gone_at: float | None = None
+        self.asked: list[Stop] = []
+        """Stops that no file holds, given by the panel to a run whose folder is gone or takes nothing."""
+        self.companion = Companion(run_folder)
+        self.ladder = StopLadder(ladder_times(run_folder))
+
+    @property
+    def folder_gone(self) -> bool:
+        """Whether the folder of the run is gone; it isn't waited for then."""
+        return self._gone_at is not None
+
+    def look(self) -> None:
+        """Act if it is time to."""
+        stops, phase = [*self._commands.stops(), *self.asked], self._phases.phase()
+        if self._folder_watch.gone():
+            # the worker backs up and ends by itself; nobody can see how far it is, so it has as long as a backup may take
+            self._gone_at = self._gone_at or time.monotonic()
+            late = time.monotonic() - self._gone_at >= ORPHAN_S
+            stops, phase = [*self.asked, *([Stop(now=True)] if late else [])], "backing_up"
+        if not stops:
+            return
+        rung = self.ladder.look(time.time(), stops, phase)
+        if rung is None or self._journal.ended():
+            return
+        if not self.folder_gone:
+            _quietly(self._journal, rung)
+        self._act(rung.rung)
+
+    def linger_from_now(self) -> None:
+        """A worker that waited after its end goes now; what it waited does not count."""
+        self._linger_until = None
+
+    def look_after_end(self) -> None:
+        """End a worker that recorded its end but does not go: ask it, then force it."""
+        now = time.monotonic()
+        if self._linger_until is None:
+            self._linger_until = now + LINGER_S
+        elif now >= self._linger_until + LINGER_S:
+            process.kill(self._pid)
+        elif now >= self._linger_until:
+            process.terminate(self._pid)
+
+    def see_out(self) -> bool:
+        """After the end of the worker: whether its companion still runs.
+
+        One whose worker died without a word finishes its step, backs up and saves; one that is to go is ended at once. What
+        it wrote when nobody listened any more is told here.
+        """
+        if not self.companion.alive():
+            self._tell_untold()
+            return False
+        now = time.monotonic()
+        if self._orphan_until is None:
+            end = self._journal.ended()
+            # a run that was found lost ended by nobody's will
+            wanted = self.ladder.rung not in FORCED and (end is None or end.body.get("reason") == "lost")
+            self._orphan_until = now + (ORPHAN_S if wanted else 0.0)
+            if end is None and wanted:
+                text = "The process of the run has died; OneTrainer finishes its step, backs up and saves before it ends."
+                _quietly(self._journal, Warned(code="companion_finishes", message=text))
+        self.look()
+        if now >= self._orphan_until:
+            self.companion.kill()
+        return True
+
+    def _tell_untold(self) -> None:
+        if self._told_untold or not self.companion.identity.created or self._journal.ended():
+            return
+        self._told_untold = True
+        try:
+            events = untold(self.folder, self._journal)
+        except OSError as error:  # what cannot be looked at cannot be told; the end of the run still is
+            print(f"What was written last cannot be found: {error}", file=sys.stderr, flush=True)
+            return
+        for event in events:
+            _quietly(self._journal, event)
+
+    def _act(self, rung: str) -> None:
+        if self._orphan_until is None:
+            {"interrupt": process.interrupt, "terminate": process.terminate, "kill": process.kill}.get(rung, _nothing)(self._pid)
+        elif rung == "interrupt":  # where the worker lives, it hands the interrupt on
+            self.companion.interrupt()
+        if rung == "terminate":
+            self.companion.terminate()
+        elif rung == "kill":
+            self.companion.kill()
+
+    def close(self) -> None:
+        """Let go of the journal and the folder."""
+        self._journal.close()
+        self._folder_watch.close()
+
+
+def beat(run_folder: Path) -> None:
+    """Show the panel that the keeper works: one that is frozen can't carry a stop to its end."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(run_folder / KEEPER_BEAT, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.utime(descriptor) if os.utime in os.supports_fd else os.utime(run_folder / KEEPER_BEAT)
+        finally:
+            os.close(descriptor)
+
+
+def _nothing(pid: int) -> None:
+    return
+
+
+def _quietly(journal: Journal, event: Any) -> None:
+    try:
+        journal.append(event)
+    except OSError as error:  # a full disk must not keep a stop from happening
+        print(f"The journal takes nothing: {error}", file=sys.stderr, flush=True)
+
+
+class Worker:
+    """The training process, for one run after another."""
+
+    def __init__(self, run_folder: Path) -> None:
+        log = os.open(run_folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._process = subprocess.Popen(
+            module_command("onetrainer_gradio.service.processes.worker", str(run_folder)),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=child_environment(),
+            **own_session(),
+        )
+        os.close(log)
+        self.gone = threading.Event()
+        threading.Thread(target=self._wait, daemon=True, name="wait-for-worker").start()
+
+    def _wait(self) -> None:
+        self._process.wait()
+        self.gone.set()
+
+    @property
+    def pid(self) -> int:
+        """Its number, which is that of its group, too."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int:
+        """How it ended, as subprocess gives it."""
+        return self._process.returncode
+
+    def give(self, run_folder: Path) -> None:
+        """Tell it, while it waits, to carry out that run."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{run_folder}\n".encode())
+        self._process.stdin.flush()
+
+    def want_no_more(self) -> None:
+        """It ends once its run has ended, or at once while it waits."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+
+
+def keep(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> int:
+    """Start the worker of a run, see it to its end, and record that end; likewise for the runs that it is given afterwards."""
+    worker: Worker | None = None
+    following: Path | None = run_folder
+    while following is not None:
+        run_folder, before = following, counters()
+        _note(run_folder / "keeper.json", os.getpid())
+        worker = _carrying(run_folder, worker)
+        _note(run_folder / "worker.json", worker.pid)
+        watch = StopWatch(run_folder, worker.pid)
+        parked = _until_parked_or_gone(run_folder, worker, watch)
+        if not parked:
+            _clear_away(worker, watch)
+        _finish(run_folder, 0 if parked else worker.status, watch, before, counters)
+        following = _wait_for_the_next(run_folder, worker, watch) if parked else None
+        if parked and following is None:
+            _clear_away(worker, watch)
+        watch.close()
+    return 0
+
+
+def _note(path: Path, pid: int) -> None:
+    """Write who works for the run; a full disk must not end the keeper of a run."""
+    try:
+        write_json(path, process.ProcessIdentity.of(pid).as_dict(), durable=False, make_folder=False)
+    except OSError as error:
+        print(f"{path.name} can't be written: {error}", file=sys.stderr, flush=True)
+
+
+def _carrying(run_folder: Path, waiting: Worker | None) -> Worker:
+    """The worker that carries out the run: the one that waits for it, or a new one where there is none or it went meanwhile."""
+    if waiting is not None and not waiting.gone.is_set():
+        with contextlib.suppress(OSError):
+            waiting.give(run_folder)
+            return waiting
+    return Worker(run_folder)
+
+
+def _until_parked_or_gone(run_folder: Path, worker: Worker, watch: StopWatch) -> bool:
+    """Watches the run; True when it has ended and the worker waits for another one."""
+    journal, after = Journal(run_folder / "journal.jsonl"), HandOver(run_folder)
+    looks = 0
+    while not worker.gone.wait(LOOK_EVERY_S):
+        looks += 1
+        watch.look()
+        beat(run_folder)
+        if looks % LOOKS_FOR_END == 0 and journal.ended():
+            watch.look_after_end()
+        if after.parked_until() is not None:
+            return True
+    return False
+
+
+def _wait_for_the_next(run_folder: Path, worker: Worker, watch: StopWatch) -> Path | None:
+    """The folder of the run that the waiting worker is to carry out; None once it is gone, for want of one."""
+    after = HandOver(run_folder)
+    until = after.parked_until() or 0.0
+    watch.companion.alive()  # from here on its identity is known, should somebody delete the folder by hand
+    while run_folder.is_dir() and not worker.gone.wait(LOOK_EVERY_S):
+        beat(run_folder)
+        decision = after.decision()
+        if decision is not None and decision.folder is not None:
+            return decision.folder
+        if decision is not None or _time_is_up(after, until):
+            break
+    worker.want_no_more()
+    watch.linger_from_now()
+    while not worker.gone.wait(LOOK_EVERY_S):
+        watch.look_after_end()
+    return None
+
+
+def _time_is_up(after: HandOver, until: float) -> bool:
+    """Whether the worker has waited long enough; the next look sees whether the panel decided otherwise at the last moment."""
+    now = time.time()
+    if now >= until:
+        try:
+            after.end()
+        except OSError:  # a full disk
+            return True
+    return now >= until + LINGER_S
+
+
+def _clear_away(worker: Worker, watch: StopWatch) -> None:
+    """What worker and companion left behind in their groups still holds memory; a process that nobody collects does not count."""
+    while watch.see_out():
+        beat(watch.folder)
+        time.sleep(LOOK_EVERY_S)
+    give_up_at = time.monotonic() + LINGER_S
+    while (process.kill_group(worker.pid) or watch.companion.kill()) and time.monotonic() < give_up_at:
+        time.sleep(LOOK_EVERY_S / 4)
+
+
+def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counters: CounterReader) -> None:
+    end = end_of_worker(status, watch.ladder.rung, before, counters())
+    give_up_at = time.monotonic() + MISSING_S
+    while run_folder.is_dir() or time.monotonic() < give_up_at:
+        if watch.folder_gone:
+            return
+        try:
+            finish(run_folder, end)
+            note_exit(run_folder, exit_code=end.exit_code, by_signal=end.signal, rung=watch.ladder.rung)
+            return
+        except OSError as error:  # a full disk: the end is worth waiting for
+            print(f"The end of the run cannot be recorded yet: {error}", file=sys.stderr, flush=True)
+            beat(run_folder)
+            time.sleep(5.0)
+
+
+def main(arguments: list[str]) -> int:
+    """Keep the worker of the run folder given as the only argument."""
+    # the keeper ends with its worker, not before: when both are terminated (a shutdown), the cause is still recorded
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    return keep(Path(arguments[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,192 @@
+"""The training process of a run: ``python -P -m onetrainer_gradio.service.processes.worker RUN_FOLDER``.
+
+It reads the frozen configuration, carries the run out, and writes journal and metrics itself. One thread beside the training
+beats the heart, brings commands in, and writes the numbers of the steps, so that the training loop does none of it.
+
+Where the run's options allow it and the backend has something loaded that is worth it, the process then waits: its keeper writes
+the folder of the next run, one line, to its standard input, or closes that.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from onetrainer_gradio.backends import carry_out
+from onetrainer_gradio.backends.warm import Warm
+from onetrainer_gradio.commands import BackupNow, Command, Stop
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.config.options import RunOptions
+from onetrainer_gradio.events import Emit, Outcome, PhaseChanged
+from onetrainer_gradio.service.host import process
+from onetrainer_gradio.service.host.atomic import read_json, write_json
+from onetrainer_gradio.service.processes.handover import HandOver
+from onetrainer_gradio.service.runs.cause import UNRECORDED_COMPLETED, UNRECORDED_FAILED, UNRECORDED_STOPPED
+from onetrainer_gradio.service.runs.control import CommandFolder, FileControl
+from onetrainer_gradio.service.runs.file_preserver import keep_before_replacing
+from onetrainer_gradio.service.runs.recorder import Recorder
+from onetrainer_gradio.service.runs.run_folder import FolderWatch
+
+PULSE_EVERY_S = 0.1
+HEARTBEAT_EVERY_S = 1.0
+TOKEN_VARIABLE = "HF_TOKEN"
+_UNRECORDED: dict[Outcome | None, int] = {
+    "completed": UNRECORDED_COMPLETED,
+    "stopped": UNRECORDED_STOPPED,
+    None: UNRECORDED_FAILED,
+}
+
+
+class Pulse:
+    """The thread beside the training."""
+
+    def __init__(self, folder: Path, control: FileControl, recorder: Recorder, farewell: Sequence[Command] = ()) -> None:
+        self._watch = FolderWatch(folder)
+        self._farewell = tuple(farewell)
+        self._heartbeat = folder / "heartbeat"
+        self._control = control
+        self._recorder = recorder
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End and wait for it."""
+        self._done.set()
+        self._thread.join(timeout=5.0)
+        self._watch.close()
+
+    def _beat(self) -> None:
+        beat_at = 0.0
+        while not self._done.wait(PULSE_EVERY_S):
+            self._control.poll(self._recorder)
+            self._recorder.flush(force=False)
+            if time.monotonic() - beat_at >= HEARTBEAT_EVERY_S:
+                beat_at = time.monotonic()
+                if not self._watch.gone():
+                    _touch(self._heartbeat)
+                elif self._farewell:
+                    print("The folder of the run is gone. The run writes a backup and ends.", file=sys.stderr, flush=True)
+                    self._control.put(*self._farewell)
+                    self._farewell = ()
+
+
+def farewell(config: TrainConfig) -> tuple[Command, ...]:
+    """What a run is told when its folder is gone: to end, after a backup if the end doesn't write one anyway."""
+    stop = Stop(by="the folder of the run is gone")
+    return (stop,) if config.backup_before_save else (BackupNow(by=stop.by), stop)
+
+
+def _touch(path: Path) -> None:
+    try:
+        path.touch()
+    except OSError:  # a full disk: the process number tells that we live, too
+        return
+
+
+def load_run(folder: Path) -> tuple[TrainConfig, RunOptions]:
+    """The frozen configuration of a run, with the secrets of this process, and its options."""
+    config, _ = from_document(read_json(folder / "config.json") or {})
+    record = read_json(folder / "run.json") or {}
+    return with_token(config, os.environ.get(TOKEN_VARIABLE, "")), RunOptions(**record.get("options", {}))
+
+
+def with_token(config: TrainConfig, token: str) -> TrainConfig:
+    """The configuration with the hub token in it; it is never written anywhere."""
+    if not token:
+        return config
+    secrets = config.secrets.model_copy(update={"huggingface_token": token})
+    return config.model_copy(update={"secrets": secrets})
+
+
+def preparation(folder: Path, config: TrainConfig, emit: Emit) -> Callable[[], None]:
+    """Return what a run does before its backend begins: keep what its destination holds of an earlier run."""
+
+    def say(text: str) -> None:
+        emit(PhaseChanged(phase="starting", detail=text))
+
+    return lambda: keep_before_replacing(folder, config, say)
+
+
+def work(folder: Path, warm: Warm) -> int:
+    """Carry out the run of ``folder`` in this process and return the exit status that says how it ended.
+
+    What its backend has loaded is in ``warm`` afterwards, if the run's options let it stay.
+    """
+    config, options = load_run(folder)
+    control = FileControl(CommandFolder(folder))
+    recorder = Recorder(folder, control.received)
+    pulse = Pulse(folder, control, recorder, farewell(config))
+    pulse.start()
+    try:
+        stays = warm if options.keep_loaded_s else None
+        outcome = carry_out(
+            options.backend, config, recorder, control, options, warm=stays, before=preparation(folder, config, recorder)
+        )
+    finally:
+        pulse.stop()
+        recorder.close()
+    if recorder.ended:
+        return 0 if outcome else 1
+    return _UNRECORDED[outcome]
+
+
+def main(arguments: list[str]) -> int:
+    """Work on the run folder given as the only argument; 0 when the run was completed or stopped."""
+    # a parent that ignores Ctrl-C (nohup, our keeper) hands that on; the stop ladder needs it to work here
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGBREAK"):
+        signal.signal(signal.SIGBREAK, signal.default_int_handler)
+    keeper = private_input()
+    folder: Path | None = Path(arguments[0]).absolute()
+    warm = Warm()
+    status = 0
+    while folder is not None:
+        write_json(folder / "worker.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
+        status = work(folder, warm)
+        recorded = status not in _UNRECORDED.values()  # else the keeper does it, once we are gone
+        folder = next_folder(folder, keeper) if recorded and warm.holds() else None
+    warm.close()
+    return status
+
+
+def private_input() -> TextIO:
+    """Standard input for this module alone; whatever else reads there finds nothing instead of what the keeper says."""
+    keeper = os.fdopen(os.dup(0), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return keeper
+
+
+def next_folder(folder: Path, keeper: TextIO) -> Path | None:
+    """Waits for the run after that of ``folder``, whose console log becomes this process's; None when there is to be none."""
+    _, options = load_run(folder)
+    try:
+        HandOver(folder).park(options.keep_loaded_s or 0.0)
+    except OSError as error:  # nobody can be told that we wait
+        print(f"OneTrainer is not kept loaded: {error}", file=sys.stderr, flush=True)
+        return None
+    line = keeper.readline().strip()
+    if not line:
+        return None
+    log = os.open(Path(line) / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for output in (1, 2):
+        os.dup2(log, output)
+    os.close(log)
+    return Path(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Store runs as folders and read them back."""

@@ -1,0 +1,117 @@
+"""Finishing a run from outside: answers to what was left, and the one RunEnded, by whoever gets there first.
+
+``exit.json`` holds the end a second time. It is written in one piece, so a journal that a crash, a full disk or a hand tore
+doesn't change how a run ended.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+from onetrainer_gradio.commands import Command
+from onetrainer_gradio.errors import CommandRefusedError
+from onetrainer_gradio.events import CommandAnswered, EndReason, ErrorInfo, RunEnded, decode, is_event, tag
+from onetrainer_gradio.service.host.atomic import read_json, write_json
+from onetrainer_gradio.service.host.lock import FolderLock
+from onetrainer_gradio.service.runs.cause import end_of_worker
+from onetrainer_gradio.service.runs.control import CommandFolder, unanswered
+from onetrainer_gradio.service.runs.journal import Journal
+from onetrainer_gradio.service.runs.ladder import RUNGS
+
+_EXIT = "exit.json"
+_SUMMARY = "summary.json"
+# A command must not wait for a frozen process that holds the lock of the run.
+_COMMAND_WAITS_S = 1.0
+
+
+def note_exit(folder: Path, *, exit_code: int | None = None, by_signal: str = "", rung: str | None = None) -> None:
+    """Write how the process of a run ended, together with the end that the journal holds.
+
+    :raises OSError: when the disk takes nothing.
+    """
+    ended = Journal(folder / "journal.jsonl").ended()
+    note = {"exit_code": exit_code, "signal": by_signal, "rung": rung, "at": time.time(), "end": ended.body if ended else None}
+    write_json(folder / _EXIT, note, make_folder=False)
+
+
+def recorded_end(folder: Path) -> RunEnded | None:
+    """Return the end of a run that its exit.json names, or else its line of the list; None where neither does."""
+    note = read_json(folder / _EXIT)
+    if isinstance(note, dict) and (end := _end_of_note(folder, note)):
+        return end
+    kept = read_json(folder / _SUMMARY)
+    summary = kept.get("summary") if isinstance(kept, dict) else None
+    return _end_of_summary(summary) if isinstance(summary, dict) else None
+
+
+def _end_of_note(folder: Path, note: dict[str, Any]) -> RunEnded | None:
+    body = note.get("end")
+    if isinstance(body, dict) and is_event(body) and body["type"] == tag(RunEnded):
+        end = decode(body)
+        return end if isinstance(end, RunEnded) else None
+    code, name, at = note.get("exit_code"), note.get("signal") or "", note.get("at")
+    if not isinstance(at, int | float) or not isinstance(name, str) or (not name and type(code) is not int):
+        return None
+    if code == 0:  # written before the end was part of the file
+        stopped = bool(CommandFolder(folder).stops())
+        return RunEnded(at=at, reason="stopped" if stopped else "completed")
+    number = -int(getattr(signal, name, signal.SIGTERM)) if name else code
+    rung = next((known for known in RUNGS if known == note.get("rung")), None)
+    return end_of_worker(int(number or 0), rung, {}, {})
+
+
+def _end_of_summary(summary: dict[str, Any]) -> RunEnded | None:
+    at, error = summary.get("ended_at"), summary.get("error")
+    reason: EndReason | None = next((known for known in get_args(EndReason) if known == summary.get("end_reason")), None)
+    if reason is None or not isinstance(at, int | float):
+        return None
+    return RunEnded(at=at, reason=reason, error=ErrorInfo(type="TrainerError", message=error) if isinstance(error, str) else None)
+
+
+def answered_commands(journal: Journal) -> set[str]:
+    """The ids of the commands that have their answer."""
+    entries = journal.since(0, journal.length(), only=(tag(CommandAnswered),))
+    return {entry.body["command_id"] for entry in entries}
+
+
+def finish(folder: Path, end: RunEnded) -> bool:
+    """Answer what is left and record the end, unless the end stands there already; says whether this call did it.
+
+    An end that exit.json names is the one that is recorded, whatever ``end`` assumes.
+
+    :raises OSError: when the journal cannot be written.
+    """
+    journal = Journal(folder / "journal.jsonl")
+    try:
+        with FolderLock(folder):
+            if journal.ended():
+                return False
+            end = recorded_end(folder) or end
+            for answer in unanswered(CommandFolder(folder).received(), answered_commands(journal), end.reason):
+                journal.append(answer)
+            journal.append(end)
+            return True
+    finally:
+        journal.close()
+
+
+def send(folder: Path, command: Command) -> None:
+    """Lay a command down for the worker of a run.
+
+    :raises CommandRefusedError: when the run has ended.
+    :raises OSError: when the disk takes nothing.
+    """
+    try:
+        with FolderLock(folder, wait_s=_COMMAND_WAITS_S):
+            _send(folder, command)
+    except TimeoutError:  # the lock only orders commands and the end; a frozen process must not keep a Stop away
+        _send(folder, command)
+
+
+def _send(folder: Path, command: Command) -> None:
+    if Journal(folder / "journal.jsonl").ended():
+        raise CommandRefusedError("The run has ended already", value=folder.name)
+    CommandFolder(folder).send(command)

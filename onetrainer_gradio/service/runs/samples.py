@@ -1,0 +1,192 @@
+"""Preview pictures of all runs, read from the SampleMade events, with cached thumbnails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.digits import is_whole
+from onetrainer_gradio.errors import DatasetError, RunNotFoundError, SampleNotFoundError
+from onetrainer_gradio.events import SampleMade, tag
+from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
+from onetrainer_gradio.service.host.atomic import write_atomic
+from onetrainer_gradio.service.runs.artifacts import find_file
+from onetrainer_gradio.service.runs.record import RunStore
+
+# The newest samples are looked for in so many runs: a page must not wait for 20,000 runs that failed before their first one.
+_MOST_LOOKED_THROUGH = 300
+THUMBNAIL_WIDTHS = (128, 256, 384, 512, 768)
+_SAMPLE_MADE = tag(SampleMade)
+
+
+def sample_dict(run_id: str, seq: int, body: dict[str, Any]) -> dict[str, Any]:
+    """A sample as the API shows it, from the event on line ``seq`` of its run."""
+    shown = {key: value for key, value in body.items() if key not in ("type", "path")}
+    sample_id = f"{run_id}.{seq}"
+    address = f"/api/samples/{sample_id}"
+    return {
+        "id": sample_id,
+        "run_id": run_id,
+        **shown,
+        "step": body.get("global_step", 0),
+        "file_name": Path(body.get("path", "")).name,
+        "path": f"{address}/image",
+        "thumbnail": f"{address}/thumbnail",
+    }
+
+
+Samples = list[dict[str, Any]]
+
+
+class SampleStore:
+    """The samples of a store of runs; ids are ``RUN_ID.NUMBER``, files are found by id only."""
+
+    def __init__(self, runs: RunStore, cache_folder: Path, decoder: ImageDecoder | None = None) -> None:
+        self._runs = runs
+        self._decoder = decoder or ImageDecoder()
+        self._cache = cache_folder
+        self._lock = threading.Lock()
+        self._index: dict[str, tuple[int, Samples]] = {}
+        self._ended: set[str] = set()
+        self._counts: dict[str, int] = {}
+
+    def list(
+        self, run_id: str | None = None, kind: str | None = None, limit: int = 50, before: str | None = None
+    ) -> dict[str, Any]:
+        """A page of samples, newest first; ``before`` is the ``next`` of the page before.
+
+        :raises RunNotFoundError: when ``run_id`` names no run.
+        """
+        mark = _sort_key(before) if before else None
+        if run_id is None and not kind:
+            found, total = self._newest(mark, max(1, limit) + 1)
+        else:
+            found = [sample for sample in self._all(run_id) if kind in (None, "", sample.get("kind"))]
+            total = len(found)
+            found = [sample for sample in found if mark is None or _sort_key(sample["id"]) < mark]
+        page = found[: max(1, limit)]
+        more = len(found) > len(page)
+        return {"samples": page, "next": page[-1]["id"] if more else None, "total": total}
+
+    def _newest(self, mark: tuple[str, int] | None, most: int) -> tuple[Samples, int | None]:
+        """Return at least ``most`` of the samples that come after ``mark``, and how many all runs have, if that is known.
+
+        Of ended runs that aren't on the page the count is known without their journals. Of others a limited number is read.
+        """
+        found: Samples = []
+        total: int | None = 0
+        to_count = _MOST_LOOKED_THROUGH
+        for run_id in self._with_samples():
+            count = self._counts.get(run_id)
+            on_page = len(found) < most and (mark is None or run_id <= mark[0])
+            if on_page or (count is None and to_count > 0):
+                samples = self._of_run(run_id)
+                count = len(samples)
+                to_count -= not on_page
+                if on_page:
+                    found += [sample for sample in samples if mark is None or _sort_key(sample["id"]) < mark]
+            total = None if total is None or count is None else total + count
+        return found, total
+
+    def latest(self, count: int = 1) -> Samples:
+        """The newest samples, newest first."""
+        newest: Samples = []
+        for run in self._with_samples(_MOST_LOOKED_THROUGH):
+            newest += self._of_run(run)
+            if len(newest) >= count:
+                break
+        return newest[:count]
+
+    def get(self, sample_id: str) -> dict[str, Any]:
+        """One sample.
+
+        :raises SampleNotFoundError: when there is none of that id.
+        """
+        run_id, seq, body = self._event(sample_id)
+        return sample_dict(run_id, seq, body)
+
+    def path(self, sample_id: str) -> Path:
+        """The picture of a sample.
+
+        :raises SampleNotFoundError: when there is none of that id, or its file is gone.
+        """
+        run_id, seq, _ = self._event(sample_id)
+        try:
+            return find_file(self._runs.get(run_id).journal, str(seq)).path
+        except RunNotFoundError as error:
+            raise SampleNotFoundError(f"The image of sample {sample_id} was deleted", value=sample_id) from error
+
+    def thumbnail(self, sample_id: str, width: int = 256) -> Path:
+        """A small WebP of the picture, made on first use; ``width`` is rounded up to one of a few.
+
+        :raises SampleNotFoundError: when there is no such sample, or its file is gone or no picture.
+        """
+        source = self.path(sample_id)
+        width = next((known for known in THUMBNAIL_WIDTHS if known >= width), THUMBNAIL_WIDTHS[-1])
+        target = self._cache / f"{sample_id}-{width}.webp"
+        if target.is_file() and target.stat().st_mtime >= source.stat().st_mtime:
+            return target
+        try:
+            content = self._decoder.thumbnail(source, width, 4 * width)
+        except DatasetError as error:
+            raise SampleNotFoundError(
+                f"The file of sample {sample_id} is no readable picture: {error}", value=sample_id
+            ) from error
+        write_atomic(target, content, durable=False)
+        return target
+
+    def _all(self, run_id: str | None) -> Samples:
+        if run_id is not None:
+            self._runs.get(run_id)
+            return list(self._of_run(run_id))
+        return [sample for run in self._with_samples() for sample in self._of_run(run)]
+
+    def _with_samples(self, most: int | None = None) -> Iterator[str]:
+        """The runs (the ``most`` newest), newest first, without those that are known to have ended without a sample."""
+        for run_id in self._runs.ids()[:most]:
+            if run_id not in self._counts and (count := self._runs.samples_of_ended(run_id)) is not None:
+                self._counts[run_id] = count
+            if self._counts.get(run_id) != 0:
+                yield run_id
+
+    def _of_run(self, run_id: str) -> Samples:
+        """The samples of a run, newest first."""
+        with self._lock:
+            if run_id in self._ended:
+                return self._index[run_id][1]
+        try:
+            journal = self._runs.get(run_id).journal
+        except RunNotFoundError:
+            return []
+        with self._lock:
+            position, samples = self._index.get(run_id, (0, []))
+            ended = journal.ended()  # asked first: what comes before the end is in what is read after
+            length = journal.length()
+            if length > position:
+                entries = journal.since(position, length, only=(_SAMPLE_MADE,))
+                new = [sample_dict(run_id, entry.seq, entry.body) for entry in entries if entry.seq <= length]
+                samples = new[::-1] + samples
+                self._index[run_id] = (length, samples)
+            if ended and run_id in self._index:
+                self._ended.add(run_id)
+                self._counts[run_id] = len(samples)
+            return samples
+
+    def _event(self, sample_id: str) -> tuple[str, int, dict[str, Any]]:
+        run_id, dot, number = sample_id.rpartition(".")
+        seq = int(number) if dot and is_whole(number) else 0
+        if seq:
+            try:
+                entries = self._runs.get(run_id).journal.since(seq - 1, 1)
+            except RunNotFoundError:
+                entries = []
+            if entries and entries[0].seq == seq and entries[0].body["type"] == _SAMPLE_MADE:
+                return run_id, seq, entries[0].body
+        raise SampleNotFoundError(f"There is no sample {sample_id!r}", value=sample_id)
+
+
+def _sort_key(sample_id: str) -> tuple[str, int]:
+    run_id, _, number = sample_id.rpartition(".")
+    return run_id, int(number) if is_whole(number) else 0

@@ -1,0 +1,1 @@
+"""Keep the settings being edited, saved configurations and presets."""

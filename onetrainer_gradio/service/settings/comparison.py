@@ -1,0 +1,147 @@
+"""Side by side: two sources of settings and where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from onetrainer_gradio.config.files.documents import from_document, to_document
+from onetrainer_gradio.config.files.resolve import pack, resolve_paths
+from onetrainer_gradio.errors import ConfigValueError, RunNotFoundError
+from onetrainer_gradio.service.runs.record import RunStore
+from onetrainer_gradio.service.settings.configs import ConfigStore, paths_in_form, settings_that_differ, value_in_form
+
+SourceKind = Literal["current", "opened", "defaults", "preset", "library", "saved", "run", "document"]
+KINDS: tuple[str, ...] = get_args(SourceKind)
+LATEST = "latest"
+
+_TITLES = {
+    "current": "the settings in the form",
+    "opened": "what was opened",
+    "defaults": "the defaults",
+    "document": "a document",
+}
+_NAMELESS = frozenset(_TITLES)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One side of a comparison.
+
+    ``name`` is that of a preset, a preset of a library or a saved configuration; the id of a run, or ``latest`` for the newest.
+    ``document`` is given with the kind of that name only.
+    """
+
+    kind: str
+    name: str = ""
+    document: Mapping[str, Any] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        """A source written as ``kind`` or ``kind:name``.
+
+        :raises ConfigValueError: when there is no such kind, or a name is missing.
+        """
+        kind, _, name = text.partition(":")
+        return cls(kind.strip(), name.strip()).checked()
+
+    def checked(self) -> Source:
+        """The source itself.
+
+        :raises ConfigValueError: when there is no such kind, or what belongs to it is missing.
+        """
+        if self.kind not in KINDS:
+            expected = ", ".join(KINDS)
+            raise ConfigValueError(f"{self.kind!r} is no source of settings", path="kind", value=self.kind, expected=expected)
+        if not self.name and self.kind not in _NAMELESS:
+            raise ConfigValueError(
+                f"A {self.kind} needs a name", path="name", value=self.name, expected=f"{self.kind}:NAME", change="add the name"
+            )
+        if self.kind == "document" and self.document is None:
+            raise ConfigValueError("The document to compare is missing", path="document", expected="a configuration")
+        return self
+
+
+@dataclass(frozen=True)
+class Side:
+    """A source that was read: its name as it is known, a title for people, and its document as opening it would give it."""
+
+    kind: str
+    name: str
+    title: str
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting in which two sides differ, with both values."""
+
+    path: str
+    left: Any
+    right: Any
+
+
+class Comparison:
+    """Compares any two of: the settings in the form, where they came from, presets, saved configurations, runs, documents."""
+
+    def __init__(self, configs: ConfigStore, runs: RunStore) -> None:
+        self._configs = configs
+        self._runs = runs
+
+    def compare(self, left: Source, right: Source) -> tuple[Side, Side, list[Difference]]:
+        """Both sides, and an entry for each path in which they differ.
+
+        A relative path and the absolute one it stands for count as the same: a run keeps absolute ones.
+
+        :raises ConfigNotFoundError: when there is no preset or saved configuration of a name.
+        :raises RunNotFoundError: when there is no run of an id.
+        :raises ConfigInvalidError: when a document has values of a wrong type.
+        """
+        one, newer = self.read(left), self._configs.newer()
+        two = self.read(right, over_current=left.kind == "current")
+        before, after = self._absolute(one.document), self._absolute(two.document)
+        paths = paths_in_form(settings_that_differ(before, after), before, after, newer)
+        values = ((path, *(value_in_form(side.document, path, newer) for side in (one, two))) for path in paths)
+        return one, two, [Difference(path, left_value, right_value) for path, left_value, right_value in values]
+
+    def named(self, name: str) -> Source:
+        """The source of a name without a kind: a saved configuration, or else a preset.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        return Source(self._configs.kind_of(name), name)
+
+    def read(self, source: Source, *, over_current: bool = False) -> Side:
+        """A source as one side of a comparison; ``over_current``: a preset as opening it now would give it."""
+        source = source.checked()
+        name, title, document = source.name, _TITLES.get(source.kind, source.name), dict(source.document or {})
+        if source.kind == "run":
+            name, title, document = self._run(source.name)
+        elif source.kind in ("preset", "library", "saved"):
+            document = self._configs.read(source.name, source.kind)
+        elif source.kind == "current":
+            name, document = self._configs.name() or "", self._configs.export()
+        elif source.kind == "opened":
+            name, document = self._configs.name() or "", self._configs.origin()
+            title = name or title
+        elif source.kind == "defaults":
+            now = self._configs.train_config()
+            document = self._configs.defaults(now.model_type.value, now.training_method.value)
+        preset = over_current and source.kind in ("preset", "library")
+        opened = self._configs.as_laid_over(document) if preset else self._configs.as_opened(document)
+        return Side(source.kind, name, title, opened)
+
+    def _run(self, run_id: str) -> tuple[str, str, dict[str, Any]]:
+        if run_id == LATEST:
+            newest = next(iter(self._runs.ids()), None)
+            if newest is None:
+                raise RunNotFoundError("There is no run yet", value=run_id, change="start one")
+            run_id = newest
+        run = self._runs.get(run_id)
+        return run.id, run.record.name or run.id, run.config()
+
+    def _absolute(self, document: dict[str, Any]) -> dict[str, Any]:
+        base = self._configs.base_folder
+        config, _ = from_document(document)
+        return to_document(resolve_paths(pack(config, base, self._configs.roots), base), packed=True)

@@ -1,0 +1,665 @@
+"""The settings being edited, saved configurations and presets."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.declarations.bounds import out_of_bounds
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.enums import ModelType, TrainingMethod
+from onetrainer_gradio.config.families.models import output_formats
+from onetrainer_gradio.config.files.documents import LISTS_OF_A_PACK, SECRET_KEYS, from_document, parse, read_file, to_document
+from onetrainer_gradio.config.files.newer import NOTHING_NEWER, Newer, newer_names, unknown_name
+from onetrainer_gradio.config.files.overlay import Opened, laid_over
+from onetrainer_gradio.config.files.presets import describe, load_preset, nearest, preset_files, read_preset
+from onetrainer_gradio.config.files.resolve import LIST_FILES, pack
+from onetrainer_gradio.config.form.optimizer_memory import remembered, switched, usual, with_usual_values
+from onetrainer_gradio.config.form.patch import apply
+from onetrainer_gradio.errors import (
+    ConfigError,
+    ConfigFileError,
+    ConfigInvalidError,
+    ConfigNotFoundError,
+    Finding,
+    NothingToUndoError,
+    RevisionConflictError,
+)
+from onetrainer_gradio.service.engines.preflight import Preflight
+from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.settings.history import REDO, UNDO, History, Step, entries_between, with_entries
+from onetrainer_gradio.service.settings.libraries import Libraries
+from onetrainer_gradio.service.settings.saved import SavedConfigs
+
+log = logging.getLogger(__name__)
+
+# Kinds of what was opened that are the user's own, with lists of concepts and samples of their own.
+_OWN_KINDS = frozenset({"saved", "import", "document", ""})
+
+# How many paths of a change are noted in the history.
+_MOST_PATHS = 20
+
+_FIRST_PRESET = "SD 1.5/LoRA 8 GB"
+
+
+@dataclass(frozen=True)
+class ConfigDocument:
+    """The settings being edited: packed document, revision, the name they came from, and what is wrong with them.
+
+    ``was`` holds, for each changed path, the value where the settings came from. ``undo`` and ``redo`` say which change would be
+    taken back or made again; None where there is none.
+    """
+
+    config: dict[str, Any]
+    revision: int
+    name: str | None
+    problems: tuple[Finding, ...] = ()
+    changed: tuple[str, ...] = ()
+    was: Mapping[str, Any] = field(default_factory=dict)
+    undo: Mapping[str, Any] | None = None
+    redo: Mapping[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as a JSON object."""
+        return {
+            "config": self.config,
+            "revision": self.revision,
+            "name": self.name,
+            "problems": [asdict(problem) for problem in self.problems],
+            "changed": list(self.changed),
+            "was": dict(self.was),
+            "undo": self.undo,
+            "redo": self.redo,
+        }
+
+
+Found = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """``kind`` is that of what was opened, ``lists`` in it are a preset's, ``opening`` is the revision that it was opened at."""
+
+    config: TrainConfig
+    revision: int
+    name: str | None
+    origin: Mapping[str, Any]
+    kind: str = ""
+    lists: tuple[str, ...] = ()
+    opening: int = 1
+
+    def opened(self) -> dict[str, Any]:
+        """What was opened, for the history."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "lists": list(self.lists),
+            "opening": self.opening,
+        }
+
+
+class ConfigStore:
+    """One draft that everybody edits, each change against the revision it was made on. Safe from any thread.
+
+    With ``roots``, lists of concepts and samples are read from files inside of them only. ``changed`` is called after each
+    change, outside of the lock, with the new document and who made it. ``newer`` says what the checkout that the form follows
+    has beyond ours.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        preflight: Preflight | None = None,
+        roots: tuple[Path, ...] = (),
+        libraries: Libraries | None = None,
+        newer: Callable[[], Newer] = lambda: NOTHING_NEWER,
+        start_with: str | None = None,
+        changed: Callable[[ConfigDocument, str], None] = lambda document, by: None,
+    ) -> None:
+        self.base_folder = folder
+        self.roots = roots
+        self.libraries = libraries or Libraries(folder / "config" / "libraries.json")
+        self._current_path = folder / "config" / "current.json"
+        self._saved = SavedConfigs(folder / "configs")
+        self._history = History(folder / "config" / "history.jsonl")
+        self._preflight = preflight or Preflight(folder)
+        self._newer = newer
+        self._lock = threading.RLock()
+        self._tell = changed
+        self._draft = self._opened(start_with)
+
+    def train_config(self) -> TrainConfig:
+        """The settings being edited as a configuration, concepts and samples inside."""
+        return self._draft.config
+
+    def name(self) -> str | None:
+        """The name that the settings came from."""
+        return self._draft.name
+
+    def origin(self) -> dict[str, Any]:
+        """The document that the settings came from; ``changed`` compares with it."""
+        return dict(self._draft.origin)
+
+    def revision(self) -> int:
+        """The number of the newest change."""
+        return self._draft.revision
+
+    def current(self, by: str = "") -> ConfigDocument:
+        """The settings being edited, with what is wrong with them and what differs from where they came from.
+
+        ``undo`` and ``redo`` are about the changes that ``by`` made; about all of them where it is empty.
+        """
+        draft = self._draft
+        document = to_document(draft.config, packed=True)
+        newer = self._newer()
+        changed = tuple(paths_in_form(settings_that_differ(draft.origin, document), draft.origin, document, newer))
+        return ConfigDocument(
+            config=document,
+            revision=draft.revision,
+            name=draft.name,
+            problems=tuple(out_of_bounds(draft.config)),
+            changed=changed,
+            was={path: value_in_form(draft.origin, path, newer) for path in changed},
+            undo=self._about(self._history.undoable(by)),
+            redo=self._about(self._history.redoable(by)),
+        )
+
+    def newer(self) -> Newer:
+        """What the checkout that the form follows has beyond ours."""
+        return self._newer()
+
+    def patch(self, changes: Mapping[str, Any], revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Change single settings; ``revision`` is the one that the change was made on (None: whatever it is now).
+
+        :raises ConfigInvalidError: with one finding for each value that does not fit; nothing is changed then.
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        with self._lock:
+            self._expect(revision)
+            draft = self._draft
+            config = _edited(draft.config, changes, self._newer())
+            self._add(replace(draft, config=config), "edit", by)
+        return self._told(by)
+
+    def usual_optimizer(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Give the parameters of the chosen optimizer their usual values, and forget what was set for it.
+
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        with self._lock:
+            self._expect(revision)
+            draft = self._draft
+            self._add(replace(draft, config=with_usual_values(draft.config)), "edit", by)
+        return self._told(by)
+
+    def replace(
+        self,
+        config: TrainConfig | Mapping[str, Any],
+        name: str | None = None,
+        *,
+        revision: int | None = None,
+        by: str = "",
+        kind: str = "document",
+    ) -> ConfigDocument:
+        """Put other settings in the place of the present ones; they become what ``changed`` compares with.
+
+        :raises ConfigInvalidError: when a document has values of a wrong type.
+        """
+        config = config if isinstance(config, TrainConfig) else from_document(dict(config))[0]
+        config = _without_secrets(pack(config, self.base_folder, self.roots))
+        with self._lock:
+            self._expect(revision)
+            self._open(Opened(config, config, ()), name, kind, by)
+        return self._told(by)
+
+    def reset(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Go back to what was opened; concepts and samples stay unless it was a file with lists of its own.
+
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        with self._lock:
+            self._expect(revision)
+            draft = self._draft
+            origin = dict(draft.origin) or self.defaults(draft.config.model_type.value, draft.config.training_method.value)
+            config = _with_lists_of(draft.config, from_document(origin)[0], always=draft.kind not in _OWN_KINDS)
+            self._open(Opened(config, config, draft.lists), draft.name, draft.kind, by, change="reset")
+        return self._told(by)
+
+    def undo(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Take the last change that ``by`` made back (empty: whoever made it): an edit, an opened preset or file, a reset.
+
+        What others changed since stays.
+
+        :raises NothingToUndoError: when there is none.
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        return self._travel(UNDO, revision, by)
+
+    def redo(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
+        """Make a change again that was taken back.
+
+        :raises NothingToUndoError: when there is none.
+        :raises RevisionConflictError: when the settings changed since that revision.
+        """
+        return self._travel(REDO, revision, by)
+
+    def list(self) -> Found:
+        """Presets, those of libraries and saved configurations by name, with what they are about."""
+        found = [{"name": name, "kind": "preset", "summary": read_preset(name).summary()} for name in preset_files()]
+        found += [{"name": name, "kind": "library", "summary": summary} for name, summary in self.libraries.presets()]
+        for name, path in self._saved.files().items():
+            try:
+                summary: dict[str, Any] = {**describe(read_file(path)), "modified_at": path.stat().st_mtime}
+            except (ConfigError, OSError) as error:
+                summary = {"note": str(error)}
+            found.append({"name": name, "kind": "saved", "summary": summary})
+        return found
+
+    def kind_of(self, name: str, kind: str = "") -> str:
+        """What a name is: ``saved``, ``preset`` or ``library``; a saved one comes before a preset of the same name.
+
+        :raises ConfigNotFoundError: when there is none of that name (and, if given, kind).
+        """
+        known: dict[str, Iterable[str]] = {
+            "saved": self._saved.files(),
+            "preset": preset_files(),
+            "library": self.libraries.files(),
+        }
+        asked = [each for each in known if kind in ("", each)]
+        found = next((each for each in asked if name in known[each]), None)
+        if found is None:
+            names = [other for each in asked for other in known[each]]
+            raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=nearest(name, names))
+        return found
+
+    def read(self, name: str, kind: str = "") -> dict[str, Any]:
+        """The document of a saved configuration or preset; without a kind a saved one comes before a preset of the same name.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        readers = {"saved": self._saved.read, "preset": load_preset, "library": self.libraries.read}
+        return readers[self.kind_of(name, kind)](name)
+
+    def as_laid_over(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The document that opening a preset now would give.
+
+        :raises ConfigInvalidError: when it has values of a wrong type.
+        """
+        return to_document(self._laid_over(document).config, packed=True)
+
+    def as_opened(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The document that opening another one would give: in the present version, packed, without secrets.
+
+        :raises ConfigInvalidError: when it has values of a wrong type.
+        """
+        config, _ = from_document(dict(document))
+        return to_document(_without_secrets(pack(config, self.base_folder, self.roots)), packed=True)
+
+    def load(self, name: str, kind: str = "", *, by: str = "") -> ConfigDocument:
+        """Edit a saved configuration or preset from now on; without a kind a saved one comes first.
+
+        A preset changes what it sets; concepts, samples and what the user set otherwise stay.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        kind = self.kind_of(name, kind)
+        document = self.read(name, kind)
+        if kind == "saved":
+            config, _ = from_document(document)
+            return self._opened_file(config, name, kind, by)
+        with self._lock:
+            self._open(self._laid_over(document), name, kind, by)
+        return self._told(by)
+
+    def save(self, name: str, *, over: bool = True, by: str = "") -> ConfigDocument:
+        """Save the settings being edited under a name; without ``over`` one of the same name stays.
+
+        :raises ConfigValueError: when the name cannot be used.
+        :raises ConfigExistsError: when there is one of that name, and not ``over``.
+        """
+        with self._lock:
+            document = to_document(self._draft.config, packed=True)
+            name = self._saved.write(name, document, over=over)
+            revision = self._draft.revision + 1
+            # all of it is the user's now, and an undo of what was opened before leaves this name
+            draft = replace(self._draft, revision=revision, name=name, origin=document)
+            self._put(replace(draft, kind="saved", lists=(), opening=revision))
+        return self._told(by)
+
+    def rename(self, name: str, to: str, *, by: str = "") -> str:
+        """Give a saved configuration another name; the settings in the form follow it. Returns the name it has now.
+
+        :raises ConfigNotFoundError: when there is no saved one of that name (presets keep their names).
+        :raises ConfigExistsError: when there is one of the new name.
+        """
+        with self._lock:
+            to = self._saved.rename(name, to)
+            follows = self._draft.name == name
+            if follows:
+                self._put(replace(self._draft, revision=self._draft.revision + 1, name=to))
+        if follows:
+            self._told(by)
+        return to
+
+    def duplicate(self, name: str, to: str = "", kind: str = "") -> str:
+        """Save a copy of a saved configuration or preset under another name (empty: made up); returns that name.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigExistsError: when there is a saved one of the new name.
+        """
+        kind = self.kind_of(name, kind)
+        document = {key: value for key, value in self.read(name, kind).items() if key not in SECRET_KEYS}
+        if kind != "saved":
+            document = self.as_opened(document)
+        with self._lock:
+            return self._saved.write(to or self._saved.free_name(name), document, over=False)
+
+    def delete(self, name: str) -> None:
+        """Delete a saved configuration.
+
+        :raises ConfigNotFoundError: when there is no saved one of that name (presets stay).
+        """
+        with self._lock:
+            self._saved.delete(name)
+
+    def import_json(self, text: str | bytes, *, name: str | None = None, file_name: str = "", by: str = "") -> ConfigDocument:
+        """Edit the configuration in a text from now on; the result's problems name unknown keys too.
+
+        ``file_name`` gives the settings their name, another one where it is taken: Save never replaces what has it.
+
+        :raises ConfigFileError: when it is no JSON object.
+        :raises ConfigInvalidError: when it has values of a wrong type.
+        """
+        if isinstance(text, bytes):
+            try:
+                text = text.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise ConfigFileError(f"The file is no text: {error}", expected="a JSON file in UTF-8") from error
+        config, findings = from_document(parse(text, name=name or file_name or "the file"))
+        name = name or self._saved.name_for_file(file_name, list(preset_files())) or None
+        document = self._opened_file(config, name, "import", by)
+        return replace(document, problems=(*findings, *document.problems))
+
+    def export(self, packed: bool = True, name: str = "", kind: str = "") -> dict[str, Any]:
+        """Settings as a document that OneTrainer reads, never with secrets: those being edited, or those of a name.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        if not name:
+            return to_document(self._draft.config, packed=packed)
+        config, _ = from_document(self.as_opened(self.read(name, kind)))
+        return to_document(config, packed=packed)
+
+    def validate(self, config: TrainConfig | Mapping[str, Any] | None = None, *, backend: str = "", checkout: str = "") -> Found:
+        """Everything that is wrong with a configuration (None: the one being edited), or worth knowing.
+
+        It is held against the chosen engine, or against the one that is named.
+
+        :raises CheckoutNotFoundError: when the checkout is not known.
+        """
+        findings: tuple[Finding, ...] = ()
+        if config is None:
+            config = self._draft.config
+        elif not isinstance(config, TrainConfig):
+            try:
+                config, findings = from_document(dict(config))
+            except ConfigInvalidError as error:
+                return [asdict(finding) for finding in error.findings()]
+        findings += self._preflight(config, backend, checkout)
+        return [asdict(finding) for finding in findings]
+
+    def defaults(self, model_type: str | None = None, method: str | None = None) -> dict[str, Any]:
+        """The default document for a model type and a method.
+
+        :raises ConfigInvalidError: when either is unknown.
+        """
+        chosen = {"model_type": model_type, "training_method": method}
+        config, _ = from_document({key: value for key, value in chosen.items() if value})
+        strange = [unknown_name(leaf) for leaf in newer_names(config) if not self._newer().knows(leaf.path, leaf.value)]
+        if strange:
+            raise ConfigInvalidError(strange)
+        formats = output_formats(config.model_type, config.training_method)
+        if formats and config.output_model_format not in formats:
+            config = config.model_copy(update={"output_model_format": formats[0]})
+        return to_document(config, packed=True)
+
+    def _expect(self, revision: int | None) -> None:
+        if revision is not None and revision != self._draft.revision:
+            raise RevisionConflictError(
+                "The settings were changed elsewhere since this page read them",
+                value=revision,
+                expected=f"revision {self._draft.revision}",
+                change="read them again and repeat the change",
+            )
+
+    def _laid_over(self, preset: Mapping[str, Any]) -> Opened:
+        draft = self._draft
+        return laid_over(preset, draft.config, draft.origin, own=draft.kind in _OWN_KINDS, lists=draft.lists)
+
+    def _opened_file(self, config: TrainConfig, name: str | None, kind: str, by: str) -> ConfigDocument:
+        """Edit what a file holds; lists that it does not have stay as they are."""
+        packed = _without_secrets(pack(config, self.base_folder, self.roots))
+        with self._lock:
+            silent = [name for name in LISTS_OF_A_PACK if getattr(config, name) is None]
+            packed = _with_lists_of(self._draft.config, packed, names=silent)
+            self._open(Opened(packed, packed, ()), name, kind, by)
+        return self._told(by)
+
+    def _open(self, opened: Opened, name: str | None, kind: str, by: str, *, change: str = "open") -> None:
+        """Take other settings in the place of the current ones; the lock is held."""
+        config, origin = _without_secrets(opened.config), to_document(opened.origin, packed=True)
+        revision = self._draft.revision
+        self._add(_Draft(config, revision, name, origin, kind, opened.lists, revision + 1), change, by)
+
+    def _add(self, draft: _Draft, kind: str, by: str) -> None:
+        """Make a change, and note in the history what it replaced; the lock is held."""
+        before, after = self._draft, replace(draft, revision=draft.revision + 1)
+        self._put(after)
+        self._noted(before, after, kind, by)
+
+    def _noted(self, before: _Draft, after: _Draft, kind: str, by: str) -> None:
+        old, new = (to_document(each.config, packed=True) for each in (before, after))
+        entries = list(entries_between(old, new))
+        change: dict[str, Any] = {"paths": settings_that_differ(old, new)[:_MOST_PATHS], "entries": entries}
+        if after.opening != before.opening:
+            origin = list(entries_between(before.origin, after.origin))
+            change |= {"name": after.name, "of": after.kind, "origin": origin}
+            change["opened"] = {"before": before.opened(), "after": after.opened()}
+        if entries or "opened" in change:
+            self._history.add(change, kind=kind, by=by)
+
+    def _travel(self, what: str, revision: int | None, by: str) -> ConfigDocument:
+        with self._lock:
+            self._expect(revision)
+            while step := self._history.undoable(by) if what == UNDO else self._history.redoable(by):
+                change = self._history.change(step)
+                if change is None:
+                    continue
+                try:
+                    draft = self._traveled(change, "before" if what == UNDO else "after")
+                except (AttributeError, KeyError, TypeError, ValueError, ConfigError):
+                    self._history.forget(step)
+                    continue
+                self._put(draft)
+                self._history.add({}, kind=what, by=by, of=step.number)
+                return self._told(by)
+        raise NothingToUndoError(f"There is nothing to {what}", change="change a setting first")
+
+    def _traveled(self, change: Mapping[str, Any], side: str) -> _Draft:
+        """The draft with one side of a change; what was opened is what it was then, unless something else was opened since."""
+        now = self._draft
+        config, _ = from_document(with_entries(to_document(now.config, packed=True), change["entries"], side))
+        draft = replace(now, config=config, revision=now.revision + 1)
+        opened = change.get("opened")
+        if opened is None or opened["after" if side == "before" else "before"]["opening"] != now.opening:
+            return draft
+        to = opened[side]
+        origin = with_entries(dict(now.origin), change["origin"], side)
+        lists, opening = _list_names(to["lists"]), int(to["opening"])
+        return replace(draft, name=to["name"], kind=str(to["kind"]), lists=lists, origin=origin, opening=opening)
+
+    def _about(self, step: Step | None) -> Mapping[str, Any] | None:
+        """What a step of the history was, for people: which settings it changed, or what was opened."""
+        if step is None or (change := self._history.change(step)) is None:
+            return None
+        return {"kind": step.kind, **{name: change[name] for name in ("paths", "of", "name") if name in change}}
+
+    def _put(self, draft: _Draft) -> None:
+        kept = {
+            "revision": draft.revision,
+            "name": draft.name,
+            "kind": draft.kind,
+            "lists": list(draft.lists),
+            "opening": draft.opening,
+            "config": to_document(draft.config, packed=True),
+            "origin": draft.origin,
+        }
+        with told_as_storage_error("The settings"):
+            write_json(self._current_path, kept)
+        self._draft = draft
+
+    def _told(self, by: str) -> ConfigDocument:
+        document = self.current(by)
+        self._tell(document, by)
+        return document
+
+    def _opened(self, start_with: str | None) -> _Draft:
+        kept = self._restored()
+        if kept is None:
+            self._lay_aside()
+            return self._first(start_with)
+        if start_with and start_with in preset_files() and kept.name != start_with:
+            # asked for by name at the start: what was edited before is laid aside, not lost
+            with told_as_storage_error("What was edited last"):
+                write_json(self._current_path.with_name("previous.json"), read_json(self._current_path))
+            first = replace(self._first(start_with), revision=kept.revision + 1, opening=kept.revision + 1)
+            self._put(first)
+            self._noted(kept, first, "open", "")
+            return first
+        return kept
+
+    def _restored(self) -> _Draft | None:
+        kept = read_json(self._current_path)
+        if not isinstance(kept, dict):
+            return None
+        try:
+            config, _ = from_document(kept["config"])
+            name, origin, kind = kept.get("name"), kept.get("origin"), kept.get("kind")
+            if not isinstance(kind, str):  # written by a version that did not note it
+                kind = "preset" if isinstance(name, str) and name in preset_files() else ""
+            return _Draft(
+                config,
+                int(kept["revision"]),
+                name if isinstance(name, str) else None,
+                origin if isinstance(origin, dict) else {},
+                kind,
+                _list_names(kept.get("lists")),
+                int(kept.get("opening", 1)),
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, ConfigError):
+            return None  # written by hand or by a newer version: begin anew rather than not at all
+
+    def _lay_aside(self) -> None:
+        """Settings that cannot be read are not written over: somebody may read them yet."""
+        aside = self._current_path.with_name("unreadable.json")
+        with contextlib.suppress(OSError):  # there are none
+            os.replace(self._current_path, aside)
+            log.warning("The settings that were edited last cannot be read. They lie in %s; the form begins anew.", aside)
+
+    def _first(self, start_with: str | None) -> _Draft:
+        presets = preset_files()
+        name = next((name for name in (start_with, _FIRST_PRESET) if name in presets), None)
+        document = load_preset(name) if name else self.defaults(ModelType.STABLE_DIFFUSION_15, TrainingMethod.LORA)
+        config = _without_secrets(pack(from_document(document)[0], self.base_folder, self.roots))
+        lists = tuple(each for each in LISTS_OF_A_PACK if getattr(config, each))
+        kind = "preset" if name else "defaults"
+        return _Draft(config, 1, name, to_document(config, packed=True), kind, lists)
+
+
+def _edited(config: TrainConfig, changes: Mapping[str, Any], newer: Newer) -> TrainConfig:
+    """The configuration with the changes made, an optimizer with what was last set for it.
+
+    :raises ConfigInvalidError: with one finding for each path or value that does not fit.
+    """
+    changed = apply(config, changes, newer)
+    if changed.optimizer.optimizer != config.optimizer.optimizer and "optimizer" not in changes:
+        # what was set without an edit, as by a preset, comes back as well
+        before = config if config.optimizer == usual(config.optimizer.optimizer) else remembered(config)
+        return apply(switched(before, changed.optimizer.optimizer), changes, newer)
+    edited = any(path.startswith("optimizer.") and path != "optimizer.optimizer" for path in changes)
+    return remembered(changed) if edited else changed
+
+
+def _list_names(value: Any) -> tuple[str, ...]:
+    return tuple(name for name in LISTS_OF_A_PACK if isinstance(value, list) and name in value)
+
+
+def _with_lists_of(
+    now: TrainConfig, opened: TrainConfig, *, names: Iterable[str] = LISTS_OF_A_PACK, always: bool = False
+) -> TrainConfig:
+    """Settings that were opened, with the current concepts and samples where they have none (``always``: in any case)."""
+    kept = [name for name in names if getattr(now, name) and (always or not getattr(opened, name))]
+    files = {LIST_FILES[name]: getattr(now, LIST_FILES[name]) for name in kept}
+    return opened.model_copy(update={**{name: getattr(now, name) for name in kept}, **files})
+
+
+def _without_secrets(config: TrainConfig) -> TrainConfig:
+    return config.model_copy(update={"secrets": type(config.secrets)()})
+
+
+def value_at(document: Any, path: str) -> Any:
+    """The value at a dotted path of a document, None where there is none."""
+    for key in path.split("."):
+        document = document[int(key)] if isinstance(document, list) else document.get(key) if document else None
+    return document
+
+
+def value_in_form(document: Any, path: str, newer: Newer) -> Any:
+    """As ``value_at``; a setting that only the checkout has is at its default where the document leaves it out."""
+    value = value_at(document, path)
+    setting = newer.setting(path)
+    return setting.default if value is None and setting is not None else value
+
+
+def paths_in_form(paths: Iterable[str], before: Any, after: Any, newer: Newer) -> list[str]:
+    """Paths that differ as the form has them.
+
+    For an object that only the checkout has, the settings in it; for a place within a list or object that is one setting of
+    the checkout, that setting.
+    """
+    found: dict[str, None] = {}
+    for path in paths:
+        whole = newer.around(path) or path
+        inside = [each for each in newer.settings if each.startswith(f"{whole}.")] or [whole]
+        for each in inside:
+            if not newer.setting(each) or value_in_form(before, each, newer) != value_in_form(after, each, newer):
+                found[each] = None
+    return list(found)
+
+
+def settings_that_differ(before: Any, after: Any) -> list[str]:
+    """As ``different_paths``, without what is only remembered for a switch of the optimizer."""
+    return [path for path in different_paths(before, after) if not path.startswith("optimizer_defaults")]
+
+
+def different_paths(before: Any, after: Any, prefix: str = "") -> list[str]:
+    """The dotted paths at which two documents differ; lists of different length differ as a whole."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        keys = list(dict.fromkeys([*before, *after]))
+        return [
+            path
+            for key in keys
+            for path in different_paths(before.get(key), after.get(key), f"{prefix}.{key}" if prefix else str(key))
+        ]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [path for index, (old, new) in pairs for path in different_paths(old, new, f"{prefix}.{index}")]
+    same = before == after and isinstance(before, bool) == isinstance(after, bool)
+    return [] if same else [prefix]

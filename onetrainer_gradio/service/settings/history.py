@@ -1,0 +1,228 @@
+"""Every change of the settings being edited, to undo and redo: a line each in one file, bounded in number and size.
+
+A line holds what a change replaced and what it put there, so a damaged line costs that change only, and undoing one's own change
+leaves later ones of others alone. What can't be written is not kept; editing goes on.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.service.host.atomic import regular_file, write_atomic
+
+log = logging.getLogger(__name__)
+
+MOST_STEPS = 400
+MOST_BYTES = 64_000_000
+_MOST_READ_BYTES = 4 * MOST_BYTES
+
+UNDO, REDO = "undo", "redo"
+
+Entry = dict[str, Any]
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change in the file. ``by`` made it; ``of`` is the number of the change that an undo or redo is about."""
+
+    number: int
+    kind: str
+    by: str
+    of: int
+    offset: int
+    length: int
+
+
+class History:
+    """The changes by number, in the order in which they were made. Its owner lets one thread in at a time."""
+
+    def __init__(self, file: Path, *, most: int = MOST_STEPS, most_bytes: int = MOST_BYTES) -> None:
+        self._file = file
+        self._most = most
+        self._most_bytes = most_bytes
+        self._steps, self._size = _read(file)
+        self._failed = False
+
+    def add(self, change: Mapping[str, Any], *, kind: str, by: str, of: int = 0) -> None:
+        """Keep a change."""
+        number = self._steps[-1].number + 1 if self._steps else 1
+        # surrogates, as in names of files that are no UTF-8, are written as escapes
+        line = json.dumps({"number": number, "kind": kind, "by": by, "of": of, "change": change}).encode() + b"\n"
+        try:
+            self._append(line)
+        except OSError as error:
+            if not self._failed:
+                log.warning("The history of the settings can't be written: %s. Edits are saved all the same.", error)
+            self._failed = True
+            return
+        self._failed = False
+        self._steps.append(Step(number, kind, by, of, self._size, len(line)))
+        self._size += len(line)
+        if len(self._steps) > self._most or self._size > self._most_bytes:
+            self._shorten()
+
+    def undoable(self, by: str = "") -> Step | None:
+        """The newest change that can be taken back; with ``by``, of those that it made."""
+        done, _ = self._stacks(by)
+        return done[-1] if done else None
+
+    def redoable(self, by: str = "") -> Step | None:
+        """The change that was taken back last, unless another one was made since."""
+        _, undone = self._stacks(by)
+        return undone[-1] if undone else None
+
+    def change(self, step: Step) -> dict[str, Any] | None:
+        """What a step changed, or None where its line can't be read any more; the step is forgotten then."""
+        try:
+            with regular_file(self._file) as file:
+                file.seek(step.offset)
+                content = json.loads(file.read(step.length))
+            if content["number"] == step.number and isinstance(content["change"], dict):
+                return dict(content["change"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass
+        self.forget(step)
+        return None
+
+    def forget(self, step: Step) -> None:
+        """A step turned out to be of no use."""
+        log.warning("A step in the history of the settings cannot be read and is skipped (%s, line %d)", self._file, step.number)
+        self._steps = [each for each in self._steps if each.number != step.number]
+
+    def _stacks(self, by: str) -> tuple[list[Step], list[Step]]:
+        done: list[Step] = []
+        undone: list[Step] = []
+        for step in self._steps:
+            if step.kind in (UNDO, REDO):
+                source, target = (done, undone) if step.kind == UNDO else (undone, done)
+                moved = next((each for each in source if each.number == step.of), None)
+                if moved is not None:
+                    source.remove(moved)
+                    target.append(moved)
+            elif not by or step.by == by:
+                done.append(step)
+                undone.clear()
+        return done, undone
+
+    def _append(self, line: bytes) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with regular_file(self._file, append=True) as file:
+            end = file.seek(0, os.SEEK_END)
+            if end < self._size:  # it was taken away
+                self._steps, self._size = [], 0
+            if end != self._size:  # a line was torn
+                file.truncate(self._size)
+            file.write(line)
+
+    def _shorten(self) -> None:
+        """Write the newest changes anew, without the oldest."""
+        kept = self._steps[-(self._most * 3 // 4) :]
+        while len(kept) > 1 and sum(step.length for step in kept) > self._most_bytes * 3 // 4:
+            kept = kept[1:]
+        try:
+            with regular_file(self._file) as file:
+                lines = [_line(file, step) for step in kept]
+            write_atomic(self._file, b"".join(lines), durable=False)
+        except OSError as error:
+            log.warning("The history of the settings can't be shortened: %s", error)
+            return
+        self._steps, self._size = _read(self._file)
+
+
+def _line(file: Any, step: Step) -> bytes:
+    file.seek(step.offset)
+    return bytes(file.read(step.length))
+
+
+def _read(file: Path) -> tuple[list[Step], int]:
+    """The steps of a file, and how long it is up to its last whole line; lines that are none are passed over.
+
+    A file far beyond the limit isn't a history of ours: reading it could take all memory.
+    """
+    steps: list[Step] = []
+    offset = 0
+    try:
+        with regular_file(file) as lines:
+            if os.fstat(lines.fileno()).st_size > _MOST_READ_BYTES:
+                log.warning("The history of the settings is too large to be read. It begins again.")
+                return [], 0
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                if (step := _step(line, offset)) is not None and (not steps or step.number > steps[-1].number):
+                    steps.append(step)
+                offset += len(line)
+    except OSError:
+        return [], 0
+    return steps, offset
+
+
+def _step(line: bytes, offset: int) -> Step | None:
+    try:
+        content = json.loads(line)
+        number, kind, by, of = (content[name] for name in ("number", "kind", "by", "of"))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not (isinstance(number, int) and isinstance(of, int) and isinstance(kind, str) and isinstance(by, str)):
+        return None
+    return Step(number, kind, by, of, offset, len(line))
+
+
+def entries_between(before: Any, after: Any, place: tuple[str | int, ...] = ()) -> Iterator[Entry]:
+    """What differs between two documents: the place, and the value there before and after (left out where there was none)."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in dict.fromkeys((*before, *after)):
+            if key in before and key in after:
+                yield from entries_between(before[key], after[key], (*place, key))
+            else:
+                yield {"place": [*place, key], **({"before": before[key]} if key in before else {"after": after[key]})}
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from entries_between(old, new, (*place, index))
+    elif before != after or isinstance(before, bool) != isinstance(after, bool):
+        yield {"place": list(place), "before": before, "after": after}
+
+
+def with_entries(document: Document, entries: Iterable[Entry], side: str) -> Document:
+    """The document with one side of each entry; the given one stays as it is.
+
+    Within a list a place means something only as long as nobody else changed it: others are left alone.
+    """
+    other = "after" if side == "before" else "before"
+    changed = copy.deepcopy(document)
+    for entry in entries:
+        *parents, last = entry["place"]
+        at: Any = changed
+        within_list = False
+        for part in parents:
+            within_list = within_list or isinstance(at, list)
+            at = _child(at, part)
+        here = _child(at, last)
+        if isinstance(at, list) or within_list:
+            if here is not _NOTHING and here == entry.get(other, _NOTHING) and side in entry:
+                at[last] = entry[side]
+        elif isinstance(at, dict):
+            if side in entry:
+                at[last] = entry[side]
+            else:
+                at.pop(last, None)
+    return changed
+
+
+_NOTHING = object()
+
+
+def _child(at: Any, part: Any) -> Any:
+    if isinstance(at, dict) and isinstance(part, str):
+        return at.get(part, _NOTHING)
+    if isinstance(at, list) and isinstance(part, int) and 0 <= part < len(at):
+        return at[part]
+    return _NOTHING

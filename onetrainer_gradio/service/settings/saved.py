@@ -1,0 +1,140 @@
+"""Saved configurations: a JSON file each, as OneTrainer reads it, in one folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.files.documents import read_file, write_file
+from onetrainer_gradio.config.files.presets import nearest
+from onetrainer_gradio.errors import ConfigExistsError, ConfigNotFoundError, ConfigValueError
+from onetrainer_gradio.service.host.atomic import told_as_storage_error
+
+_MOST_CHARACTERS = 80
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
+_COPY = re.compile(r"^(.*?) copy(?: \d+)?$")
+
+
+def clean_name(name: str) -> str:
+    """A name that is safe as the name of a file on every system.
+
+    :raises ConfigValueError: when nothing is left of it, or it holds parts of a path.
+    """
+    cleaned = name.strip().removesuffix(".json").strip(" .")
+    if not cleaned or _FORBIDDEN.search(cleaned) or _RESERVED.match(cleaned) or len(cleaned) > _MOST_CHARACTERS:
+        raise ConfigValueError(
+            f"{name!r} is no name for a configuration",
+            path="name",
+            value=name,
+            expected=f'1 to {_MOST_CHARACTERS} characters without < > : " / \\ | ? *',
+            change="choose another name",
+        )
+    return cleaned
+
+
+class SavedConfigs:
+    """The saved configurations of a folder. Whoever uses it lets one thread write at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def files(self) -> dict[str, Path]:
+        """The files by name, in order."""
+        try:
+            return {path.stem: path for path in sorted(self.folder.glob("*.json"))}
+        except OSError:
+            return {}
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The document of one.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        return read_file(self._existing(name))
+
+    def write(self, name: str, document: dict[str, Any], *, over: bool = True) -> str:
+        """Save a document in one piece, returns the name it has now; without ``over`` nothing is written over.
+
+        :raises ConfigValueError: when the name cannot be used.
+        :raises ConfigExistsError: when there is one of that name.
+        """
+        name = clean_name(name)
+        same = self._same(name)
+        if same is not None and not over:
+            raise _exists(same)
+        with told_as_storage_error(f"The configuration {name}"):
+            write_file(self.folder / f"{same or name}.json", document)
+        return same or name
+
+    def rename(self, name: str, to: str) -> str:
+        """Give one another name, returns it as it is now.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigValueError: when the new name cannot be used.
+        :raises ConfigExistsError: when there is one of the new name.
+        """
+        path, to = self._existing(name), clean_name(to)
+        same = self._same(to)
+        if same is not None and same != name:
+            raise _exists(same)
+        with told_as_storage_error(f"The configuration {to}"):
+            os.replace(path, self.folder / f"{to}.json")
+        return to
+
+    def delete(self, name: str) -> None:
+        """Delete one.
+
+        :raises ConfigNotFoundError: when there is none of that name.
+        """
+        path = self._existing(name)
+        with told_as_storage_error(f"The configuration {name}"):
+            path.unlink(missing_ok=True)
+
+    def name_for_file(self, file_name: str, taken: Collection[str] = ()) -> str:
+        """Return a name for settings from a file: that of the file, or a free one where it is taken already."""
+        stem = re.sub(r"\.json$", "", re.split(r"[\\/]", file_name)[-1], flags=re.IGNORECASE)
+        name = " ".join(_FORBIDDEN.sub(" ", stem.replace("#", "")).split()).strip(" .")[:_MOST_CHARACTERS].strip()
+        if not name:
+            return ""
+        return name if name not in taken and self._same(name) is None else self.free_name(name)
+
+    def free_name(self, name: str) -> str:
+        """A name for a copy: that of the original with ``copy`` and a number where it is needed."""
+        base = " ".join(_FORBIDDEN.sub(" ", name.replace("#", "")).split()).strip(" .")
+        if (found := _COPY.match(base)) and found[1]:
+            base = found[1]
+        base = base[: _MOST_CHARACTERS - len(" copy 000")].strip() or "settings"
+        number = 1
+        free = f"{base} copy"
+        while self._same(free) is not None:
+            number += 1
+            free = f"{base} copy {number}"
+        return free
+
+    def _existing(self, name: str) -> Path:
+        files = self.files()
+        if name not in files:
+            raise ConfigNotFoundError(f"There is no saved configuration {name!r}", value=name, expected=nearest(name, files))
+        return files[name]
+
+    def _same(self, name: str) -> str | None:
+        """The one of that name; small and large letters count as the same, as they do on some file systems."""
+        return _same_name(name, self.files())
+
+
+def _same_name(name: str, names: Iterable[str]) -> str | None:
+    return next((other for other in names if other.casefold() == name.casefold()), None)
+
+
+def _exists(name: str) -> ConfigExistsError:
+    return ConfigExistsError(
+        f"There is a saved configuration {name!r}",
+        path="name",
+        value=name,
+        expected="a name that is not taken",
+        change="choose another name, or say that it may be written over",
+    )

@@ -1,0 +1,180 @@
+"""Every preset that comes along can be loaded, fits its card, and starts when pictures and a model are there."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.config.check import check
+from onetrainer_gradio.config.enums import ModelType, Optimizer, TrainingMethod
+from onetrainer_gradio.config.families.base_models import BASE_MODELS
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.files.documents import from_document, to_document
+from onetrainer_gradio.config.files.presets import (
+    FORMER_NAMES,
+    OWN_KEYS,
+    describe,
+    load_preset,
+    nearest,
+    overview,
+    preset_files,
+    presets,
+    read_preset,
+)
+from onetrainer_gradio.config.form.patch import apply
+from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
+from onetrainer_gradio.config.optimizers import OPTIMIZERS
+from onetrainer_gradio.errors import ConfigNotFoundError
+from tests.config.preflight import READER, furnish, write_adapter
+
+DOCS = Path(__file__).parents[3] / "docs"
+PRESETS = {preset.name: preset for preset in presets()}
+OURS = {name: preset for name, preset in PRESETS.items() if preset.family}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Pictures large enough for every preset, a model, and a file for a part that has to be downloaded."""
+    folder = furnish(tmp_path_factory.mktemp("presets"), pictures=8, size=(1024, 1024))
+    (folder / "models").mkdir()
+    write_adapter(folder / "models" / "effnet_encoder.safetensors", ["backbone.0.weight"])
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_is_read_without_a_word(name):
+    """No unknown keys, no values out of bounds, and nothing in it that only the preset knows."""
+    _, findings = from_document(PRESETS[name].document)
+    assert findings == ()
+    assert not set(PRESETS[name].document) & set(OWN_KEYS)
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_a_preset_starts_on_its_card_and_survives_the_round_trip(place, name):
+    """With pictures and the base model there, the check finds nothing, on a card of just the preset's memory."""
+    preset = OURS[name]
+    assert preset.memory_gb
+    config, _ = from_document(preset.document)
+    there = {
+        "base_model_name": "model",
+        "train_device": "cuda",
+        "concepts": [{"path": "pictures", "name": "cats"}],
+    }
+    config = apply(config, there)
+    card = Machine("cuda", (Gpu("a card", preset.memory_gb * GIGABYTE, (8, 9)),), free=lambda path: 2000 * GIGABYTE)
+    found = check(config, base_folder=place, roots=[place], machine=card, reader=READER)
+    assert [(item.code, item.path, item.message) for item in found] == []
+    written = json.loads(json.dumps(to_document(config, packed=True)))
+    again, findings = from_document(written)
+    assert findings == ()
+    assert again == config
+    assert to_document(again, packed=True) == written
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_a_preset_says_what_it_is_for_and_where_its_numbers_come_from(name):
+    """Note, memory and source are there, the memory is the one in the name, and files of two presets do not meet."""
+    preset = OURS[name]
+    assert len(preset.note) > 40
+    assert len(preset.source) >= 20
+    assert name.endswith(f"{preset.memory_gb} GB")
+    document = preset.document
+    words = set(re.split(r"[^a-z0-9]+", name.lower())) - {""}
+    for path in ("workspace_dir", "cache_dir", "output_model_destination"):
+        assert words <= set(re.split(r"[^a-z0-9]+", document[path]))
+    assert document["concepts"] == []
+    assert document["samples"]
+
+
+def test_no_two_presets_write_to_the_same_place():
+    """Two runs from two presets can go on at once."""
+    for path in ("workspace_dir", "cache_dir", "output_model_destination"):
+        places = [preset.document[path] for preset in OURS.values()]
+        assert len(places) == len(set(places))
+
+
+def test_every_model_type_has_a_preset_and_every_one_an_adapter():
+    """All 29 types, and a LoRA for each of them."""
+    assert {preset.model_type for preset in OURS.values()} == {item.value for item in ModelType}
+    assert {preset.model_type for preset in OURS.values() if preset.method == "LORA"} == {item.value for item in ModelType}
+    assert {preset.method for preset in OURS.values()} == {item.value for item in TrainingMethod}
+
+
+def test_presets_name_the_published_bases():
+    """A base is the usual one of its type, or one of the few variants that have presets of their own."""
+    variants = {
+        "black-forest-labs/FLUX.2-klein-base-4B",
+        "black-forest-labs/FLUX.2-dev",
+        "Tongyi-MAI/Z-Image-Turbo",
+    }
+    usual = {base.hub for base in BASE_MODELS.values()}
+    assert {preset.document["base_model_name"] for preset in OURS.values()} == usual | variants
+    assert set(BASE_MODELS) == set(ModelType)
+
+
+def test_optimizers_are_written_out():
+    """A preset means the same whatever the defaults of an optimizer become."""
+    for name, preset in OURS.items():
+        optimizer = preset.document["optimizer"]
+        known = OPTIMIZERS[Optimizer(optimizer["optimizer"])].defaults
+        core = {"beta1", "beta2", "eps", "weight_decay", "eps2", "decay_rate", "relative_step", "scale_parameter"} & set(known)
+        assert core <= set(optimizer), name
+
+
+def test_filters_are_written_as_patterns():
+    """A preset's name of layers comes with its patterns: only these count when OneTrainer trains from a file."""
+    for name, preset in OURS.items():
+        presets_of_type = MODELS[ModelType(preset.model_type)].layer_presets
+        for where in (preset.document, preset.document.get("quantization", {})):
+            if "layer_filter_preset" in where:
+                meant = presets_of_type[where["layer_filter_preset"]]
+                assert where["layer_filter"] == ",".join(meant.patterns), name
+                assert where.get("layer_filter_regex", False) == meant.regex, name
+
+
+def test_former_names_still_open_their_presets():
+    """Names in scripts go on working."""
+    for former, present in FORMER_NAMES.items():
+        assert former not in preset_files()
+        assert load_preset(former) == load_preset(present)
+
+
+def test_presets_are_listed_by_family_and_size():
+    """8 GB comes before 16 GB."""
+    names = [name for name in preset_files() if name.startswith("Chroma/LoRA")]
+    assert names == ["Chroma/LoRA 8 GB", "Chroma/LoRA 16 GB", "Chroma/LoRA 24 GB"]
+
+
+def test_a_summary_can_be_searched_and_a_document_described():
+    """A list shows model, method, memory and note."""
+    summary = read_preset("SDXL/LoRA 12 GB").summary()
+    assert summary["memory_gb"] == 12
+    assert summary["model"] == "SDXL"
+    assert summary["family"] == "SDXL"
+    assert summary["training_method"] == "LORA"
+    assert "Pony" in summary["note"]
+    described = describe({"model_type": "SANA", "note": "mine", "epochs": 1})
+    assert described == {"model_type": "SANA", "model": "Sana", "note": "mine"}
+
+
+def test_an_unknown_preset_names_the_nearest_ones():
+    """The error tells the few that may have been meant, and how many there are."""
+    with pytest.raises(ConfigNotFoundError) as caught:
+        load_preset("SD 1.5 LoRA 8GB")
+    assert "SD 1.5/LoRA 8 GB" in caught.value.expected
+    assert f"one of {len(preset_files())}" in caught.value.expected
+    assert len(caught.value.expected) < 200
+
+
+def test_names_that_are_near_are_told_first():
+    """Parts of a name count, in any case; few names are all told, and none is no failure."""
+    many = [f"family {index}/thing" for index in range(20)]
+    assert nearest("DEMO", [*many, "demo - new word LoRA"]).endswith("for instance demo - new word LoRA")
+    assert nearest("zzz", ["one", "two"]) == "one of: one, two"
+    assert nearest("zzz", []) == "none is there yet"
+
+
+def test_the_documentation_lists_every_preset():
+    """The tables in the documentation are made from the files."""
+    assert overview() in (DOCS / "presets.md").read_text(encoding="utf-8")

@@ -1,0 +1,55 @@
+"""The page of all settings is made from the declarations and up to date."""
+
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE
+from onetrainer_gradio.config.declarations.groups import GROUPS
+from onetrainer_gradio.config.form.settings_page import PAGE, PICTURES, settings_page
+
+TEXT = settings_page()
+
+
+def test_the_committed_page_is_up_to_date():
+    """Run ``python -m onetrainer_gradio.config.form.settings_page`` after a change of a declaration."""
+    assert PAGE.read_text(encoding="utf-8") == TEXT
+
+
+def test_every_group_is_pictured_wide_and_narrow():
+    """Run ``python docs/settings_pictures.py`` after a new group; together the pictures stay below 3 MB."""
+    wanted = {f"{group.key}-{size}.webp" for group in GROUPS for size in ("wide", "narrow")}
+    there = {path.name: path.stat().st_size for path in (PAGE.parent / PICTURES).iterdir()}
+    assert set(there) == wanted
+    assert all(f"{PICTURES}/{name}" in TEXT for name in wanted)
+    assert sum(there.values()) < 3_000_000
+
+
+def test_every_path_is_on_the_page():
+    """All 582, offered or not; an object is named by what is in it."""
+    assert [path for path, entry in CATALOGUE.items() if not entry.nested and f"`{path}`" not in TEXT] == []
+
+
+def test_a_row_says_default_values_level_and_condition():
+    """A person sees what a setting is for, what it can be and when it counts."""
+    (row,) = [line for line in TEXT.splitlines() if "`ema_decay`" in line]
+    for words in (
+        "**EMA decay**",
+        "`0.999`",
+        "number from 0.5 to 1",
+        "advanced",
+        "*When EMA is GPU or CPU.*",
+    ):
+        assert words in row
+    (row,) = [line for line in TEXT.splitlines() if "`vb_loss_strength`" in line]
+    assert "*Only for models that predict the variance: PixArt Alpha, PixArt Sigma.*" in row
+    (row,) = [line for line in TEXT.splitlines() if "`train_device`" in line]
+    assert "found on the machine" in row
+
+
+def test_no_cell_breaks_its_table():
+    """Every line of a table has as many cells as its head."""
+    cells = 0
+    for line in TEXT.splitlines():
+        if not line.startswith("| "):
+            cells = 0
+            continue
+        count = line.replace("\\|", "").count("|")
+        assert cells in (0, count), line
+        cells = count

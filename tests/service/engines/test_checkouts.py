@@ -1,0 +1,326 @@
+"""The panel knows checkouts, says what is missing at each, and reads once per revision what they can."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.backends.onetrainer.checkout import Checkout
+from onetrainer_gradio.backends.onetrainer.facts import CheckoutFacts, read_facts
+from onetrainer_gradio.config.files.newer import NewerSetting
+from onetrainer_gradio.errors import (
+    CheckoutError,
+    CheckoutNotFoundError,
+    ConfigFileError,
+    ConfigNotFoundError,
+    ForbiddenPathError,
+    StorageError,
+)
+from onetrainer_gradio.service.engines.checkouts import Checkouts, Sources, version_note
+from tests.backends.onetrainer.standin import environment, set_up
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def newer_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of a later revision, only looked at by these tests."""
+    return set_up(tmp_path_factory.mktemp("later") / "OneTrainer", newer=True)
+
+
+def read(checkouts: Checkouts) -> Checkouts:
+    checkouts.read_all()
+    assert checkouts.wait(PATIENCE_S)
+    return checkouts
+
+
+def test_a_checkout_that_is_added_is_remembered(data: Path, newer_one: Path) -> None:
+    """The list outlives the panel; a name for addresses stays the same."""
+    checkouts = Checkouts(data)
+    known = checkouts.add(newer_one)
+    again = Checkouts(data)
+    assert again.all() == (known,)
+    assert again.get(known.id) == again.get(newer_one) == again.get(str(newer_one) + "/") == known
+    assert known.id.startswith("onetrainer-")
+    assert checkouts.wait(PATIENCE_S)
+
+
+def test_what_is_removed_is_not_found_again(data: Path, newer_one: Path) -> None:
+    """Somebody who does not want one does not get it back from the search; adding it by hand brings it back."""
+    sources = Sources(search=lambda: [newer_one, data / "nothing"])
+    checkouts = Checkouts(data, sources)
+    (known,) = checkouts.all()
+    assert known.origin == "found"
+    checkouts.remove(known.id)
+    assert checkouts.all() == Checkouts(data, sources).all() == ()
+    with pytest.raises(CheckoutNotFoundError, match="none is known yet"):
+        checkouts.get(known.id)
+    checkouts.add(newer_one)
+    assert [known.origin for known in Checkouts(data, sources).all()] == ["added"]
+    assert checkouts.wait(PATIENCE_S)
+
+
+def test_those_of_the_command_line_come_first(data: Path, newer_one: Path, tmp_path: Path) -> None:
+    """They are known for this start, whatever is wrong with them, and each folder once."""
+    other = tmp_path / "other"
+    sources = Sources([other, newer_one], lambda: [newer_one])
+    assert [(known.folder, known.origin) for known in Checkouts(data, sources).all()] == [
+        (other, "command line"),
+        (newer_one, "command line"),
+    ]
+
+
+def test_a_usual_place_that_cannot_be_looked_at_is_passed_over(data: Path, newer_one: Path, tmp_path: Path) -> None:
+    """A folder of somebody else, or a path that no disk can hold, does not keep the panel from starting."""
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0)
+    places = [tmp_path / ("a" * 5000), locked / "OneTrainer", newer_one]
+    checkouts = Checkouts(data, Sources(search=lambda: places))
+    locked.chmod(0o755)
+    assert [known.folder for known in checkouts.all()] == [newer_one]
+    assert checkouts.try_out(places[0]).problems[0].code == "checkout_missing"
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "does not exist"), ("README.md", "no OneTrainer")])
+def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, content: str | None, words: str) -> None:
+    """The message says what is not there and what to give instead; nothing is remembered."""
+    folder = tmp_path / "somewhere"
+    if content:
+        folder.mkdir()
+        (folder / content).touch()
+    checkouts = Checkouts(data)
+    with pytest.raises(CheckoutError, match=words) as caught:
+        checkouts.add(folder)
+    assert caught.value.change
+    with pytest.raises(CheckoutError, match="No folder is named"):
+        checkouts.add("  ")
+    assert checkouts.all() == ()
+
+
+def test_a_checkout_without_an_environment_is_kept_and_says_so(data: Path, tmp_path: Path) -> None:
+    """What is missing stands at it; with an interpreter named, or the environment made, it can be used."""
+    folder = set_up(tmp_path / "OneTrainer", python=False)
+    checkouts = Checkouts(data)
+    told = checkouts.describe(checkouts.add(folder))
+    assert told["usable"] is False
+    assert told["problems"][0]["code"] == "checkout_no_python"
+    assert "installer" in told["problems"][0]["change"]
+    assert told["settings"]["state"] == "unread"
+    python = environment(tmp_path / "elsewhere")
+    told = checkouts.describe(checkouts.add(folder, python))
+    assert (told["usable"], told["python"], told["named_python"]) == (True, str(python), str(python))
+    assert Checkouts(data).all()[0].python == python
+    (given,) = Checkouts(data, Sources([folder])).all()
+    assert (given.origin, given.python) == ("command line", python)
+    assert checkouts.wait(PATIENCE_S)
+
+
+def test_a_panel_for_others_takes_checkouts_from_its_start_only(data: Path, newer_one: Path) -> None:
+    """Whoever adds a checkout lets a program of it run: behind --allow that is for the person at the machine."""
+    checkouts = Checkouts(data, Sources([newer_one]), closed=True)
+    with pytest.raises(ForbiddenPathError, match="cannot be added"):
+        checkouts.add(newer_one)
+    with pytest.raises(ForbiddenPathError):
+        checkouts.try_out("/etc")
+    with pytest.raises(ForbiddenPathError, match="cannot be removed"):
+        checkouts.remove(checkouts.all()[0].id)
+    assert [known.folder for known in checkouts.all()] == [newer_one]
+
+
+def test_its_settings_are_read_in_the_background_and_told(data: Path, newer_one: Path) -> None:
+    """Newer and lacking settings, other defaults, model types: all of it comes from the checkout's own Python."""
+    told: list[str] = []
+    checkouts = Checkouts(data, Sources([newer_one]), changed=lambda: told.append("changed"))
+    (known,) = checkouts.all()
+    assert checkouts.describe(known)["settings"]["state"] == "unread"
+    assert checkouts.newer(known).settings == {}
+    read(checkouts)
+    settings = checkouts.describe(known)["settings"]
+    assert settings["state"] == "ready"
+    told_newer = {item["path"]: (item["type"], item["default"]) for item in settings["newer"]}
+    assert told_newer["sharpness"] == ("float", 0.5)
+    assert told_newer["rules"] == ("list[RuleConfig]", [])
+    assert "rules[].word" not in told_newer, "it belongs to the list"
+    assert settings["lacking"] == ["force_circular_padding"]
+    assert {"path": "batch_size", "here": 1, "there": 3} in settings["defaults"]
+    assert settings["newer_model_types"] == ["NEW_MODEL_9"]
+    newer = checkouts.newer(known)
+    assert newer.settings.keys() == told_newer.keys()
+    assert newer.settings["sharpness"] == NewerSetting("sharpness", "number", 0.5)
+    words = newer.settings["trigger_words"]
+    assert words == NewerSetting("trigger_words", "array", ["a photo"], items=NewerSetting("trigger_words[]", "string"))
+    assert newer.settings["units_shown"].items.choices[0] == "EPOCH"
+    assert list(newer.settings["rules"].items.inside) == ["word", "strength", "steps"]
+    assert newer.lacking == {"force_circular_padding"}
+    assert newer.names == {"model_type": ("NEW_MODEL_9",)}
+    assert newer.methods["NEW_MODEL_9"]
+    assert "STABLE_DIFFUSION_15" not in newer.methods
+    assert len(told) >= 2
+    json.dumps(checkouts.describe(known))
+
+
+def test_a_checkout_that_cannot_be_imported_says_why(data: Path, tmp_path: Path) -> None:
+    """Reading fails with the cause; the checkout is not offered any more until it is checked again."""
+    folder = set_up(tmp_path / "OneTrainer")
+    (folder / "modules/util/config/TrainConfig.py").write_text("import a_library_that_is_not_there\nconfig_version=11\n")
+    checkouts = read(Checkouts(data, Sources([folder])))
+    (known,) = checkouts.all()
+    settings = checkouts.describe(known)["settings"]
+    assert settings["state"] == "failed"
+    assert "a_library_that_is_not_there" in settings["error"]
+    assert checkouts.usable() == ()
+    set_up(tmp_path / "again")
+    (folder / "modules/util/config/TrainConfig.py").write_bytes(
+        (tmp_path / "again/modules/util/config/TrainConfig.py").read_bytes()
+    )
+    checkouts.check(known.id)
+    assert checkouts.wait(PATIENCE_S)
+    assert checkouts.describe(known)["settings"]["state"] == "ready"
+    assert checkouts.usable() == (known,)
+
+
+@pytest.fixture
+def deaths(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[type[BaseException]]:
+    """What threads end of; nobody else is told."""
+    told: queue.Queue[type[BaseException]] = queue.Queue()
+    monkeypatch.setattr(threading, "excepthook", lambda death: told.put(death.exc_type))
+    return told
+
+
+def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(
+    data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
+) -> None:
+    """What nobody foresaw is said at that checkout alone; the others are read, and it can be checked again."""
+    first, second = set_up(tmp_path / "one" / "OneTrainer"), set_up(tmp_path / "two" / "OneTrainer")
+    bad = True
+
+    def read_one(looked: Checkout, cache: Path) -> CheckoutFacts:
+        if bad and looked.folder == first:
+            raise LookupError("something new")
+        return read_facts(looked, cache)
+
+    checkouts = read(Checkouts(data, Sources([first, second]), read=read_one))
+    assert deaths.get(timeout=PATIENCE_S) is LookupError
+    assert [checkouts.reading(known).state for known in checkouts.all()] == ["failed", "ready"]
+    assert checkouts.describe(checkouts.all()[0])["settings"]["error"]
+    bad = False
+    checkouts.check(str(first))
+    assert checkouts.wait(PATIENCE_S)
+    assert [checkouts.reading(known).state for known in checkouts.all()] == ["ready", "ready"]
+
+
+def test_a_page_that_cannot_be_told_keeps_none_from_being_read(
+    data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
+) -> None:
+    """What is done with the news (a full disk) does not end the readings."""
+    first, second = set_up(tmp_path / "one" / "OneTrainer"), set_up(tmp_path / "two" / "OneTrainer")
+    main = threading.get_ident()
+
+    def changed() -> None:
+        if threading.get_ident() != main:
+            raise StorageError("the disk is full")
+
+    checkouts = read(Checkouts(data, Sources([first, second]), changed=changed))
+    assert [deaths.get(timeout=PATIENCE_S) for _ in range(2)] == [StorageError, StorageError]
+    assert [checkouts.reading(known).state for known in checkouts.all()] == ["ready", "ready"]
+
+
+def test_a_damaged_cache_is_said_to_be_so(data: Path, newer_one: Path) -> None:
+    """An answer in an unknown form is an error of that checkout."""
+    read(Checkouts(data, Sources([newer_one])))
+    (cached,) = (data / "cache" / "onetrainer").glob("*.json")
+    cached.write_text('{"enums": [1]}')
+    checkouts = read(Checkouts(data, Sources([newer_one])))
+    assert "unknown form" in checkouts.describe(checkouts.all()[0])["settings"]["error"]
+
+
+def test_an_update_of_the_checkout_is_noticed(data: Path, tmp_path: Path) -> None:
+    """When its revision changes, the next look reads its settings again."""
+    folder = set_up(tmp_path / "OneTrainer")
+    git = folder / ".git"
+    git.mkdir()
+    (git / "HEAD").write_text("1" * 40)
+    checkouts = read(Checkouts(data, Sources([folder])))
+    (known,) = checkouts.all()
+    assert checkouts.title(known) == "OneTrainer 1111111"
+    assert checkouts.newer(known).settings == {}
+    (git / "HEAD").write_text("2" * 40)
+    set_up(tmp_path / "later", newer=True)
+    shutil.copytree(tmp_path / "later" / "modules", folder / "modules", dirs_exist_ok=True)
+    checkouts.look(known, not_older_s=0)
+    assert checkouts.wait(PATIENCE_S)
+    assert "sharpness" in checkouts.newer(known).settings
+    assert checkouts.newer(known).source == "OneTrainer 2222222"
+
+
+def test_lists_of_concepts_and_samples_can_be_read(data: Path, tmp_path: Path) -> None:
+    """Their relative paths are taken from the checkout, where OneTrainer looks for them."""
+    folder = set_up(tmp_path / "OneTrainer")
+    (folder / "pictures").mkdir()
+    mine = [{"name": "a", "path": "pictures"}, {"name": "b", "path": "/elsewhere"}, {"name": "c", "path": "not/there"}]
+    (folder / "training_concepts" / "mine.json").write_text(json.dumps(mine))
+    (folder / "training_concepts" / "broken.json").write_text("{")
+    checkouts = Checkouts(data, Sources([folder]))
+    (known,) = checkouts.all()
+    assert checkouts.describe(known)["lists"]["concepts"] == ["broken", "concepts", "mine"]
+    paths = [item["path"] for item in checkouts.read_list(known.id, "concepts", "mine")]
+    assert paths == [str(folder / "pictures"), "/elsewhere", "not/there"]
+    assert isinstance(checkouts.read_list(known.id, "samples", "samples"), list)
+    with pytest.raises(ConfigFileError):
+        checkouts.read_list(known.id, "concepts", "broken")
+    for kind, name in (("concepts", "../../secrets"), ("presets", "x")):
+        with pytest.raises(ConfigNotFoundError):
+            checkouts.read_list(known.id, kind, name)
+
+
+def test_a_run_can_note_which_checkout_it_used(data: Path, newer_one: Path) -> None:
+    """Folder, interpreter, revision, version and libraries."""
+    checkouts = read(Checkouts(data, Sources([newer_one])))
+    record = checkouts.record(checkouts.all()[0])
+    assert record["folder"] == str(newer_one)
+    assert record["python"] == str(newer_one / "venv/bin/python")
+    assert record["config_version"] == 12
+    assert record["versions"]["python"]
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (12, ("version 12, this panel's version 11", "translates", "“Newer settings”", "dropped")),
+        (10, ("version 10, this panel's version 11", "by their names", "does not have yet", "warning of the run")),
+        (11, ()),
+        (None, ()),
+    ],
+)
+def test_another_version_of_the_settings_is_explained(version: int | None, words: tuple[str, ...]) -> None:
+    """In sentences that say what becomes of the settings; nothing where it is the same, or not told."""
+    said = version_note(version)
+    assert bool(said) == bool(words)
+    for each in words:
+        assert each in said
+
+
+def test_an_unreadable_list_does_not_keep_the_panel_from_starting(data: Path) -> None:
+    """A damaged file is no reason to have no panel."""
+    (data / "checkouts.json").write_text('{"checkouts": [3, {"folder": 5}, {}], "forgotten": [null]}')
+    assert Checkouts(data).all() == ()
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of whoever runs the tests names no checkout."""
+    for name in ("ONETRAINER_PATH", "ONETRAINER_PYTHON", "OT_PYTHON_VENV", "OT_CONDA_ENV"):
+        monkeypatch.delenv(name, raising=False)

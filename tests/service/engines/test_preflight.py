@@ -1,0 +1,33 @@
+"""What would be refused later is said before the start, by the settings and by the backend."""
+
+from pathlib import Path
+
+from onetrainer_gradio import backends
+from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.service.engines.preflight import Preflight
+
+
+def found(folder: Path, changes: dict[str, object], backend: str = "builtin") -> list[tuple[str, str]]:
+    config, _ = from_document({"training_method": "LORA", "output_model_format": "KOHYA_LORA", "train_device": "cpu", **changes})
+    return [(finding.severity, finding.path) for finding in Preflight(folder)(config, backend)]
+
+
+def test_what_the_engine_cannot_do_is_an_error_before_the_start(tmp_path: Path) -> None:
+    """A setting that the engine would refuse while loading is refused while the page is still open."""
+    assert ("error", "masked_training") in found(tmp_path, {"masked_training": True})
+    assert ("error", "masked_training") not in found(tmp_path, {"masked_training": False})
+
+
+def test_each_place_is_named_once_and_errors_come_first(tmp_path: Path) -> None:
+    """Check and backend agree on a wrong format; a person reads it once."""
+    findings = found(tmp_path, {"output_model_format": "DIFFUSERS", "train_dtype": "FLOAT_16"})
+    assert findings.count(("error", "output_model_format")) == 1
+    severities = [severity for severity, _ in findings]
+    assert severities == sorted(severities, key=["error", "warning", "note"].index)
+
+
+def test_a_backend_without_an_opinion_refuses_nothing(tmp_path: Path) -> None:
+    """A backend need not say anything."""
+    config, _ = from_document({})
+    assert backends.refusals("tests.fakes.rehearsal:run", config) == ()
+    assert ("error", "masked_training") not in found(tmp_path, {"masked_training": True}, "tests.fakes.rehearsal:run")

@@ -1,0 +1,130 @@
+"""Readings of the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.service.host.system import SECONDS_KEPT, SystemMonitor
+
+
+class Cards:
+    """Two cards, the second of which tells little."""
+
+    def __init__(self) -> None:
+        self.use = 10
+
+    def read(self) -> list[dict[str, Any]]:
+        full = {"index": 0, "name": "Big", "utilization": self.use, "memory_used": 5, "memory_total": 10}
+        full |= {"temperature": 60, "power": 100.0, "power_limit": 300.0}
+        return [full, {**dict.fromkeys(full), "index": 1, "name": "Old"}]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 6000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_reading_has_the_machine_and_its_cards(tmp_path: Path) -> None:
+    """Processor, memory, disk and every graphics card, as JSON."""
+    monitor = SystemMonitor(tmp_path, gpus=Cards)
+    now = monitor.resources()["now"]
+    assert 0 < now["memory_used"] < now["memory_total"]
+    assert now["disk_total"] >= now["disk_used"] + now["disk_free"] - 1
+    assert [(card["name"], card["utilization"]) for card in now["gpus"]] == [("Big", 10), ("Old", None)]
+    info = monitor.info()
+    assert (info["versions"]["onetrainer_gradio"], info["hardware"]["gpu_0"]) == ("0.1.0", "Big")
+    assert [card["memory_total"] for card in info["devices"]] == [10, None]
+    json.dumps([now, info, monitor.resources()], allow_nan=False)
+
+
+def test_history_keeps_ten_minutes_by_the_second_and_the_rest_by_the_minute(tmp_path: Path) -> None:
+    """Old readings are forgotten; of each minute the mean is kept."""
+    clock, cards = Clock(), Cards()
+    monitor = SystemMonitor(tmp_path, gpus=lambda: cards, clock=clock)
+    for second in range(SECONDS_KEPT + 100):
+        cards.use = second // 60
+        clock.now = 6000.0 + second
+        monitor.read()
+    history = monitor.resources()["history"]
+    assert len(history["seconds"]["at"]) == len(history["seconds"]["cpu"]) == SECONDS_KEPT
+    assert history["seconds"]["at"][0] == 6100
+    assert history["minutes"]["gpus"][0]["utilization"] == [float(minute) for minute in range(11)]
+    assert history["minutes"]["gpus"][1]["utilization"] == [None] * 11
+
+
+def test_a_machine_without_cards_has_none(tmp_path: Path) -> None:
+    """No driver is no error."""
+
+    class NoCards:
+        def read(self) -> list[dict[str, Any]]:
+            return []
+
+    monitor = SystemMonitor(tmp_path, gpus=NoCards)
+    assert monitor.resources()["now"]["gpus"] == []
+    assert monitor.resources()["history"]["seconds"]["gpus"] == []
+
+
+def test_processes_are_the_panel_and_those_of_the_run(tmp_path: Path) -> None:
+    """A process that is gone is left out."""
+    monitor = SystemMonitor(
+        tmp_path, gpus=Cards, run_processes=lambda: [("worker", "run", os.getppid()), ("keeper", "run", 2**22 + 1)]
+    )
+    found = monitor.processes()
+    assert [(row["role"], row["pid"]) for row in found] == [("panel", os.getpid()), ("worker", os.getppid())]
+    assert found[0]["memory"] > 1_000_000
+
+
+def test_somebody_who_looks_wakes_the_reader(tmp_path: Path) -> None:
+    """An idle panel reads seldom; whoever opens the page gets fresh readings at once."""
+    read = threading.Semaphore(0)
+    monitor = SystemMonitor(tmp_path, gpus=Cards, publish=lambda reading: read.release())
+    monitor.start()
+    monitor.start()
+    try:
+        assert read.acquire(timeout=5.0)
+        monitor.resources()
+        assert read.acquire(timeout=5.0)
+    finally:
+        monitor.close()
+        monitor.close()
+
+
+def test_the_driver_is_asked_only_when_it_is_there(tmp_path: Path) -> None:
+    """The real reader answers on any machine, with cards or with none."""
+    from onetrainer_gradio.service.host.system import NvmlReader
+
+    for card in NvmlReader().read():
+        assert {"name", "utilization", "memory_used"} <= card.keys()
+
+
+def test_a_card_that_does_not_know_a_value_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Laptops have no power reading: the others are shown."""
+    from onetrainer_gradio.service.host.system import NvmlReader
+
+    class UnknownError(Exception):
+        pass
+
+    class Library:
+        NVMLError = UnknownError
+        NVML_TEMPERATURE_GPU = 0
+
+        def __getattr__(self, name: str) -> Any:
+            def answer(*_: Any) -> Any:
+                if name == "nvmlDeviceGetPowerUsage":
+                    raise UnknownError
+                return {"nvmlDeviceGetCount": 1, "nvmlDeviceGetName": b"Card", "nvmlDeviceGetTemperature": 55}.get(name)
+
+            return answer
+
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", Library())
+    [card] = NvmlReader().read()
+    assert (card["name"], card["temperature"], card["power"], card["memory_used"]) == ("Card", 55, None, None)

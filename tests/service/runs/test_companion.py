@@ -1,0 +1,92 @@
+"""The process that works for a run beside its worker: known by its birth, ended with its group, waited for while it finishes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.events import RunEnded
+from onetrainer_gradio.service.host.atomic import read_json, write_json
+from onetrainer_gradio.service.host.process import group_living
+from onetrainer_gradio.service.processes.keeper import StopWatch
+from onetrainer_gradio.service.runs.companion import Companion, note_companion
+from onetrainer_gradio.service.runs.control import CommandFolder
+from onetrainer_gradio.service.runs.journal import Journal
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="speaks of process groups")
+
+CHILD_LEFT = (
+    "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); print('left', flush=True)"
+)
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that leads a group and sleeps."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], process_group=0) as sleeping:
+        yield sleeping
+        sleeping.kill()
+
+
+def test_it_is_killed_by_its_number_and_birth(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Alive until then, nobody afterwards."""
+    note_companion(tmp_path, process.pid)
+    companion = Companion(tmp_path)
+    assert companion.alive()
+    companion.kill()
+    process.wait(10)
+    assert not companion.alive()
+    assert not companion.kill()
+
+
+def test_a_number_that_was_given_to_another_process_is_left_alone(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Nor is anything of another boot."""
+    note_companion(tmp_path, process.pid)
+    known = read_json(tmp_path / "companion.json")
+    for other in ({"created": "1"}, {"boot": "another boot"}, {"created": ""}):
+        write_json(tmp_path / "companion.json", known | other)
+        assert not Companion(tmp_path).kill()
+    assert process.poll() is None
+    assert not Companion(tmp_path / "nobody").alive()
+    assert not Companion(tmp_path / "nobody").kill()
+
+
+def test_what_it_left_in_its_group_is_ended_too(tmp_path: Path) -> None:
+    """A chart server, a loader of data: whoever started it is gone."""
+    with subprocess.Popen([sys.executable, "-c", CHILD_LEFT], process_group=0, stdout=subprocess.PIPE) as parent:
+        note_companion(tmp_path, parent.pid)
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"left\n"
+        assert parent.wait(10) == 0
+    companion = Companion(tmp_path)
+    assert not companion.alive()
+    assert group_living(companion.identity.pid)
+    while companion.kill():
+        pass
+    assert not group_living(companion.identity.pid)
+
+
+@pytest.mark.parametrize(("reason", "waits"), [("", True), ("lost", True), ("failed", False), ("stopped", False)])
+def test_it_may_finish_where_nobody_wanted_its_end(
+    tmp_path: Path, process: subprocess.Popen[bytes], reason: str, waits: bool
+) -> None:
+    """After the death of its worker or of the panel that carried the run; a run that ended otherwise needs it no more."""
+    CommandFolder(tmp_path).create()
+    note_companion(tmp_path, process.pid)
+    journal = Journal(tmp_path / "journal.jsonl")
+    if reason:
+        journal.append(RunEnded(reason=reason))  # type: ignore[arg-type]
+    watch = StopWatch(tmp_path, os.getpid())
+    assert watch.see_out()
+    if not waits:
+        process.wait(10)
+    assert (process.poll() is None) is waits
+    last = journal.since(0, 100)[-1].body["type"]
+    assert last == ("run_ended" if reason else "warned")
+    watch.close()
+    journal.close()

@@ -1,0 +1,80 @@
+"""Finishing a run from outside."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.commands import Pause, Stop
+from onetrainer_gradio.errors import CommandRefusedError
+from onetrainer_gradio.events import CommandAnswered, RunEnded
+from onetrainer_gradio.service.runs.control import CommandFolder
+from onetrainer_gradio.service.runs.ending import finish, send
+from onetrainer_gradio.service.runs.journal import Journal
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    CommandFolder(tmp_path).create()
+    return tmp_path
+
+
+def lines(folder: Path) -> list[tuple[str, str]]:
+    entries = Journal(folder / "journal.jsonl").since(0)
+    return [(entry.body["type"], entry.body.get("command_id", entry.body.get("reason"))) for entry in entries]
+
+
+def test_the_first_who_finishes_a_run_counts(folder: Path) -> None:
+    """Keeper and panel may both try: there is one end and one answer for each command."""
+    send(folder, Pause(id="taken"))
+    CommandFolder(folder).take()
+    send(folder, Pause(id="waiting"))
+    results: list[bool] = []
+    threads = [threading.Thread(target=lambda: results.append(finish(folder, RunEnded(reason="lost")))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(results) == [False] * 7 + [True]
+    assert lines(folder) == [("command_answered", "taken"), ("command_answered", "waiting"), ("run_ended", "lost")]
+
+
+def test_what_was_answered_is_not_answered_again(folder: Path) -> None:
+    """Only the commands without an answer get one."""
+    send(folder, Pause(id="a"))
+    send(folder, Stop(id="b"))
+    Journal(folder / "journal.jsonl").append(CommandAnswered(command_id="a", command="pause", outcome="done"))
+    finish(folder, RunEnded(reason="failed"))
+    assert [name for kind, name in lines(folder) if kind == "command_answered"] == ["a", "b"]
+
+
+def test_an_ended_run_takes_no_commands(folder: Path) -> None:
+    """Whoever comes too late is told so, and the end stays the last line."""
+    finish(folder, RunEnded(reason="completed"))
+    with pytest.raises(CommandRefusedError, match="ended"):
+        send(folder, Pause())
+    assert CommandFolder(folder).received() == []
+
+
+def test_senders_racing_with_the_end_get_an_answer_or_a_refusal(folder: Path) -> None:
+    """However the race goes: what was accepted is answered before the end."""
+    refused: list[str] = []
+
+    def press(name: str) -> None:
+        try:
+            send(folder, Pause(id=name))
+        except CommandRefusedError:
+            refused.append(name)
+
+    names = [f"c{number}" for number in range(20)]
+    threads = [threading.Thread(target=press, args=(name,)) for name in names]
+    threads.insert(10, threading.Thread(target=finish, args=(folder, RunEnded(reason="completed"))))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    answered = [name for kind, name in lines(folder) if kind == "command_answered"]
+    assert sorted(answered + refused) == sorted(names)
+    assert lines(folder)[-1] == ("run_ended", "completed")

@@ -1,0 +1,106 @@
+"""What is written after everybody who listened has died is found."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.events import BackupMade, ModelSaved
+from onetrainer_gradio.service.runs.journal import Journal
+from onetrainer_gradio.service.runs.orphans import untold, written_since
+
+LONG_AGO = time.time() - 1000
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    config = {"workspace_dir": str(tmp_path / "workspace"), "output_model_destination": str(tmp_path / "lora.safetensors")}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "workspace" / "backup").mkdir(parents=True)
+    return tmp_path
+
+
+def back_up(run_folder: Path, name: str, step: int, at: float) -> Path:
+    folder = run_folder / "workspace" / "backup" / name
+    (folder / "lora").mkdir(parents=True)
+    (folder / "lora" / "weights").write_bytes(b"w" * 100)
+    meta = folder / "meta.json"
+    meta.write_text(json.dumps({"train_progress": {"global_step": step, "epoch": 2, "epoch_step": 1, "epoch_sample": 4}}))
+    os.utime(meta, (at, at))
+    return folder
+
+
+def test_the_newest_backup_and_the_model_are_found(run_folder: Path) -> None:
+    """Both are told as the run itself would have told them."""
+    now = time.time()
+    back_up(run_folder, "2026-01-01_00-00-00-backup-6-1-0", 6, LONG_AGO)
+    newest = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, now)
+    (run_folder / "lora.safetensors").write_bytes(b"12345")
+    backup, model = written_since(run_folder, now - 1)
+    assert isinstance(backup, BackupMade)
+    assert (backup.path, backup.global_step, backup.epoch, backup.epoch_step) == (str(newest), 13, 2, 1)
+    assert backup.bytes == 100 + (newest / "meta.json").stat().st_size
+    assert isinstance(model, ModelSaved)
+    assert (model.path, model.final, model.global_step, model.bytes) == (str(run_folder / "lora.safetensors"), True, 13, 5)
+
+
+def test_what_was_there_before_is_not_told_again(run_folder: Path) -> None:
+    """A backup or a model of an earlier time is nobody's last word."""
+    back_up(run_folder, "2026-01-01_00-00-00-backup-6-1-0", 6, LONG_AGO)
+    assert list(written_since(run_folder, time.time() - 1)) == []
+    back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
+    model = run_folder / "lora.safetensors"
+    model.write_bytes(b"12345")
+    os.utime(model, (LONG_AGO, LONG_AGO))
+    assert [type(event) for event in written_since(run_folder, time.time() - 1)] == [BackupMade]
+
+
+def test_a_half_written_model_is_no_final_model(run_folder: Path) -> None:
+    """OneTrainer was killed while it wrote: the earlier file is still aside."""
+    now = time.time()
+    back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, now)
+    (run_folder / "lora.safetensors").write_bytes(b"123")
+    (run_folder / ".unfinished-123-old-lora.safetensors").write_bytes(b"earlier")
+    assert [type(event) for event in written_since(run_folder, now - 1)] == [BackupMade]
+
+
+@pytest.mark.parametrize("damage", ["no workspace", "no backups", "half a backup", "no configuration"])
+def test_nothing_is_made_up(run_folder: Path, damage: str) -> None:
+    """Where something is missing nothing is told, and nothing is raised."""
+    backup = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
+    if damage == "no workspace":
+        (run_folder / "workspace").rename(run_folder / "elsewhere")
+    elif damage == "no backups":
+        (run_folder / "workspace" / "backup").rename(run_folder / "workspace" / "old")
+    elif damage == "half a backup":
+        (backup / "meta.json").write_text("{")
+    else:
+        (run_folder / "config.json").unlink()
+    assert list(written_since(run_folder, 0.0)) == []
+
+
+def test_a_backup_that_does_not_count_steps_is_told_all_the_same(run_folder: Path) -> None:
+    """Nothing in a backup's own words keeps a run from its end."""
+    backup = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
+    (backup / "meta.json").write_text('{"train_progress": {"global_step": null, "epoch": "two"}}')
+    (told,) = written_since(run_folder, 0.0)
+    assert (told.path, told.global_step) == (str(backup), 0)
+
+
+def test_what_the_journal_names_is_not_told_twice(run_folder: Path) -> None:
+    """Only what came after the last listener is new, and only what came after the run began."""
+    began = time.time() - 10
+    (run_folder / "run.json").write_text(json.dumps({"created_at": began}))
+    journal = Journal(run_folder / "journal.jsonl")
+    first = back_up(run_folder, "2026-01-01_00-00-00-backup-6-1-0", 6, time.time())
+    journal.append(BackupMade(path=str(first), global_step=6, epoch=1, epoch_step=0, bytes=1))
+    assert untold(run_folder, journal) == []
+    second = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
+    assert [event.path for event in untold(run_folder, journal)] == [str(second)]
+    os.utime(second / "meta.json", (began - 1, began - 1))
+    assert untold(run_folder, journal) == []
+    journal.close()

@@ -1,0 +1,167 @@
+"""Preview pictures of all runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from onetrainer_gradio.errors import RunNotFoundError, SampleNotFoundError
+from onetrainer_gradio.events import PhaseChanged, RunEnded, SampleMade
+from onetrainer_gradio.service.runs.record import Run, RunStore, new_run_id
+from onetrainer_gradio.service.runs.samples import SampleStore
+from tests.fakes.rehearsal import png
+from tests.service.runs.test_record import create
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def samples(runs: RunStore, tmp_path: Path) -> SampleStore:
+    return SampleStore(runs, tmp_path / "cache")
+
+
+def paint(run: Run, number: int, kind: str = "default", content: bytes | None = None) -> Path:
+    path = run.folder.parent / f"{run.id}-{number}.png"
+    path.write_bytes(png(400, 300, (number, 0, 0)) if content is None else content)
+    run.journal.append(PhaseChanged(phase="sampling"))
+    run.journal.append(
+        SampleMade(
+            path=str(path),
+            kind=kind,  # type: ignore[arg-type]
+            index=0,
+            prompt=f"prompt {number}",
+            negative_prompt="",
+            width=400,
+            height=300,
+            seed=1,
+            diffusion_steps=20,
+            cfg_scale=7.0,
+            noise_scheduler="DDIM",
+            global_step=number,
+            epoch=0,
+            epoch_step=number,
+            seconds=0.5,
+        )
+    )
+    return path
+
+
+def test_samples_of_all_runs_come_newest_first_in_pages(runs: RunStore, samples: SampleStore) -> None:
+    """A page leads to the next one; nothing comes twice, nothing is left out."""
+    older, newer = create(runs, new_run_id(1e6)), create(runs, new_run_id(2e6))
+    for number in range(3):
+        paint(older, number)
+        paint(newer, 10 + number)
+    seen, before = [], None
+    while True:
+        page = samples.list(limit=4, before=before)
+        seen += [sample["prompt"] for sample in page["samples"]]
+        before = page["next"]
+        if before is None:
+            break
+    assert seen == [f"prompt {number}" for number in (12, 11, 10, 2, 1, 0)]
+    assert page["total"] == 6
+    assert [sample["step"] for sample in samples.latest(2)] == [12, 11]
+    assert samples.list(run_id=older.id)["total"] == 3
+    with pytest.raises(RunNotFoundError):
+        samples.list(run_id="nothing")
+
+
+def test_only_the_runs_of_a_page_are_read(runs: RunStore, samples: SampleStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line that an ended run has in the list says how many samples it has; without such lines few journals are read."""
+    made = [create(runs, new_run_id(1e6 * number)) for number in range(1, 6)]
+    for number, run in enumerate(made):
+        paint(run, number)
+        paint(run, 10 + number)
+        run.record_end(RunEnded(reason="completed"))
+    kept = {run.id: run.summary() for run in made[:3]}
+    assert {summary["samples"] for summary in kept.values()} == {2}
+    for run in made[:3]:
+        (run.folder / "journal.jsonl").unlink()
+    page = samples.list(limit=2)
+    assert [sample["run_id"] for sample in page["samples"]] == [made[4].id] * 2
+    assert page["total"] == 10
+    for run in made:
+        (run.folder / "summary.json").unlink(missing_ok=True)
+    monkeypatch.setattr("onetrainer_gradio.service.runs.samples._MOST_LOOKED_THROUGH", 0)
+    page = SampleStore(runs, samples._cache).list(limit=2)
+    assert (len(page["samples"]), page["total"]) == (2, None)
+
+
+def test_an_ended_run_is_read_once(runs: RunStore, samples: SampleStore) -> None:
+    """Its samples are listed again without its files; those of a deleted run are not listed."""
+    run = create(runs)
+    paint(run, 1)
+    assert samples.list()["total"] == 1
+    paint(run, 2)
+    run.record_end(RunEnded(reason="completed"))
+    assert samples.list()["total"] == 2
+    (run.folder / "journal.jsonl").unlink()
+    assert len(samples.list()["samples"]) == 2
+    runs.discard(run)
+    assert samples.list() == {"samples": [], "next": None, "total": 0}
+
+
+def test_new_samples_appear_and_kinds_can_be_chosen(runs: RunStore, samples: SampleStore) -> None:
+    """The index grows with the journal."""
+    run = create(runs)
+    paint(run, 1)
+    assert samples.list()["total"] == 1
+    paint(run, 2, "custom")
+    assert [sample["kind"] for sample in samples.list()["samples"]] == ["custom", "default"]
+    assert [sample["step"] for sample in samples.list(kind="custom")["samples"]] == [2]
+
+
+def test_a_sample_tells_everything_but_where_it_lies(runs: RunStore, samples: SampleStore, tmp_path: Path) -> None:
+    """Parameters and addresses under the API, no path of the server."""
+    run = create(runs)
+    path = paint(run, 5)
+    sample = samples.latest()[0]
+    assert sample == samples.get(sample["id"])
+    assert (sample["id"], sample["seed"], sample["cfg_scale"]) == (f"{run.id}.2", 1, 7.0)
+    assert (sample["path"], sample["file_name"]) == (f"/api/samples/{run.id}.2/image", path.name)
+    assert str(tmp_path) not in str(sample)
+    assert samples.path(sample["id"]) == path
+
+
+def test_an_id_that_names_no_sample_leads_nowhere(runs: RunStore, samples: SampleStore) -> None:
+    """Neither other events, nor paths, nor nonsense."""
+    run = create(runs)
+    paint(run, 1)
+    for wrong in (f"{run.id}.1", f"{run.id}.3", f"{run.id}.0", f"{run.id}", "..", "x.2", f"{run.id}.2/../x", ""):
+        with pytest.raises(SampleNotFoundError):
+            samples.get(wrong)
+
+
+def test_thumbnails_are_small_and_made_once(runs: RunStore, samples: SampleStore) -> None:
+    """A WebP of one of a few widths, kept until the picture changes."""
+    run = create(runs)
+    paint(run, 1)
+    sample_id = samples.latest()[0]["id"]
+    thumbnail = samples.thumbnail(sample_id, 200)
+    with Image.open(thumbnail) as image:
+        assert (image.format, image.size) == ("WEBP", (256, 192))
+    written = thumbnail.stat().st_mtime_ns
+    assert samples.thumbnail(sample_id, 256) == thumbnail
+    assert thumbnail.stat().st_mtime_ns == written
+    with Image.open(samples.thumbnail(sample_id, 10_000)) as image:
+        assert image.size == (400, 300)
+
+
+@pytest.mark.parametrize("content", [b"no picture", b"", png(8, 8, (1, 0, 0))[:11] + b"\4" + png(8, 8, (1, 0, 0))[12:]])
+def test_a_broken_or_missing_picture_is_said_to_be_so(runs: RunStore, samples: SampleStore, content: bytes) -> None:
+    """The metadata stay; the picture is reported as gone or unreadable."""
+    run = create(runs)
+    path = paint(run, 1, content=content)
+    sample_id = samples.latest()[0]["id"]
+    with pytest.raises(SampleNotFoundError, match="no readable picture"):
+        samples.thumbnail(sample_id)
+    path.unlink()
+    with pytest.raises(SampleNotFoundError, match="deleted"):
+        samples.path(sample_id)
+    assert samples.get(sample_id)["prompt"] == "prompt 1"

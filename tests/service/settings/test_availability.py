@@ -1,0 +1,55 @@
+"""What no engine here can train is known before anybody chooses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.errors import ConfigValueError
+from onetrainer_gradio.service.engines.checkouts import Checkouts, Sources
+from onetrainer_gradio.service.engines.selection import BUILTIN, Engines
+from onetrainer_gradio.service.settings.availability import Availability
+from onetrainer_gradio.service.settings.configs import ConfigStore
+from tests.backends.onetrainer.standin import set_up
+
+SD15, _ = from_document({"training_method": "LORA", "model_type": "STABLE_DIFFUSION_15"})
+PATIENCE_S = 30.0
+
+
+def availability(folder: Path, checkout: Path | None = None) -> tuple[Availability, Engines]:
+    checkouts = Checkouts(folder, Sources([checkout] if checkout else []))
+    checkouts.read_all()
+    assert checkouts.wait(PATIENCE_S)
+    engines = Engines(folder / "engine.json", checkouts)
+    return Availability(engines, ConfigStore(folder)), engines
+
+
+def test_presets_that_only_another_engine_trains_are_named_with_the_reason(tmp_path: Path) -> None:
+    """Without a OneTrainer installation, presets of models that the built-in engine lacks; the demo is never among them."""
+    found = {item["name"]: item["why"] for item in availability(tmp_path)[0].presets()}
+    assert "ANIMA" in found["Anima/LoRA 8 GB"]
+    assert not any(name.startswith("demo") for name in found)
+
+
+def test_choices_are_asked_together_with_the_other_settings(tmp_path: Path) -> None:
+    """Each unavailable choice has its reason; a setting with nothing unavailable is left out; one without choices is an error."""
+    asked, _ = availability(tmp_path)
+    found = asked.choices(SD15, ["optimizer.optimizer", "sample_image_format"])
+    assert set(found) == {"optimizer.optimizer"}
+    assert "PRODIGY" in found["optimizer.optimizer"]["PRODIGY"]
+    assert "ADAMW" not in found["optimizer.optimizer"]
+    for path in ("epochs", "no.such.setting", "cloud"):
+        with pytest.raises(ConfigValueError, match="no choices"):
+            asked.choices(TrainConfig(), [path])
+
+
+@pytest.mark.slow
+def test_an_installation_makes_choices_available(tmp_path: Path) -> None:
+    """What OneTrainer can train is available while either engine may be taken, and is not when the built-in one was chosen."""
+    asked, engines = availability(tmp_path, set_up(tmp_path / "OneTrainer"))
+    assert asked.choices(SD15, ["optimizer.optimizer"]) == {}
+    engines.choose(BUILTIN)
+    assert "PRODIGY" in asked.choices(SD15, ["optimizer.optimizer"])["optimizer.optimizer"]
