@@ -28,6 +28,7 @@ export function changedTools(settings) {
     }),
     back,
   );
+  /** @type {any} */
   let last = null;
 
   async function choose(source) {

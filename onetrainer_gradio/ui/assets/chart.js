@@ -24,6 +24,7 @@ export function mount(place) {
   const summary = el('p', { class: 'og-muted og-small', id: 'og-chart-summary' });
   const empty = el('p', { class: 'og-empty', text: 'No points yet. The curve begins with the first step of a run.' });
   const remembered = JSON.parse(localStorage.getItem('og-chart') || '{}');
+  /** @type {{ smooth: string, log: boolean, what: string, from: number | null, to: number | null, at: number | null }} */
   const view = {
     smooth: AVERAGES.includes(remembered.average) ? remembered.average : RUN,
     log: remembered.log ?? false,
@@ -111,8 +112,11 @@ export function mount(place) {
   const keep = () => localStorage.setItem('og-chart', JSON.stringify({ average: view.smooth, log: view.log }));
 
   // What is held: steps, how many updates each point stands for, and lowest and highest value of each column there.
+  /** @type {string | null} */
   let runId = null;
+  /** @type {{ x: number[], width: number[], low: Record<string, any>, high: Record<string, any> }} */
   let held = { x: [], width: [], low: {}, high: {} };
+  /** @type {any} */
   let smoothed = null;
   let asked = '';
   let resumes = []; // where a run continues the one before it
@@ -125,6 +129,7 @@ export function mount(place) {
   };
 
   /** Of a run chosen from the list: its name, curves and length. False when another one was chosen meanwhile. */
+  /** @type {{ id: string | null, rates: string[], steps: number, smooth: number | null }} */
   let chosen = { id: null, rates: [], steps: 0, smooth: null };
   async function choose() {
     const id = store.view;
@@ -153,7 +158,7 @@ export function mount(place) {
       pace.ask();
       return;
     }
-    const range = view.from === null ? '' : `&first=${Math.floor(view.from)}&last=${Math.ceil(view.to)}`;
+    const range = view.from === null ? '' : `&first=${Math.floor(view.from)}&last=${Math.ceil(view.to ?? view.from)}`;
     const wanted = `api/runs/${encodeURIComponent(id)}/metrics?buckets=${BUCKETS}&chain=true&digits=${DIGITS}&columns=${encodeURIComponent(columns().join(','))}${range}`;
     if (asked === wanted) return;
     asked = wanted;
@@ -260,6 +265,7 @@ export function mount(place) {
     return [plain, { name: `average ${factor}`, low: smoothed, high: smoothed, tone: '--og-accent', bold: true }];
   }
 
+  /** @type {any} */
   let plot = null; // what the last drawing showed, for the pointer
   function draw() {
     const { x } = held;
@@ -281,7 +287,7 @@ export function mount(place) {
     }
     const style = getComputedStyle(place);
     const colour = (name) => style.getPropertyValue(name).trim();
-    const brush = canvas.getContext('2d');
+    const brush = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     brush.setTransform(ratio, 0, 0, ratio, 0, 0);
     brush.clearRect(0, 0, width, height);
     brush.font = `11px ${style.fontFamily}`;
@@ -495,6 +501,7 @@ export function mount(place) {
     else if (view.from !== null || factor < 1) zoomTo(from, to);
   }
 
+  /** @type {any} */
   let drag = null;
   const fingers = new Map();
   canvas.addEventListener('pointerdown', (event) => {
@@ -510,6 +517,7 @@ export function mount(place) {
       drag = { from: event.offsetX, to: event.offsetX };
     }
   });
+  /** @type {any} */
   let pinch = null;
   canvas.addEventListener('pointermove', (event) => {
     if (!plot) return;
@@ -584,7 +592,7 @@ export function mount(place) {
 function ticks(from, to, count, least = 0) {
   const raw = (to - from) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = Math.max(least, [1, 2, 5, 10].find((each) => each * power >= raw) * power);
+  const step = Math.max(least, ([1, 2, 5].find((each) => each * power >= raw) ?? 10) * power);
   const out = [];
   for (let at = Math.ceil(from / step) * step; at <= to + step * 1e-9; at += step) out.push(Math.abs(at) < step * 1e-9 ? 0 : at);
   return out;

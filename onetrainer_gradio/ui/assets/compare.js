@@ -89,7 +89,9 @@ export async function openCompare(settings, left = '') {
     try {
       const answer = await api('GET', `api/config/diff?${new URLSearchParams({ left: one, right: two })}`);
       if (mine !== asked) return;
-      const titles = [answer.left, answer.right].map((side) => TITLES[side.kind] || side.title);
+      const title_ = (side) => TITLES[side.kind] || side.title;
+      /** @type {[string, string]} */
+      const titles = [title_(answer.left), title_(answer.right)];
       if (titles[0] === titles[1]) for (const at of [0, 1]) titles[at] = `${titles[at]} (${at ? 'right' : 'left'})`;
       const { differences } = answer;
       say(count, differences.length ? `${differences.length} ${differences.length === 1 ? 'difference' : 'differences'}` : '');

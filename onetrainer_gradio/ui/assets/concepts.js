@@ -44,6 +44,7 @@ export function concepts(list) {
   const { settings, path, items } = list;
   const told = new Map();
   const unfolded = new Set(['look']);
+  /** @type {any} */
   let total = null;
   let key = '';
   let timer = 0;
@@ -502,7 +503,7 @@ function preview(settings, path, at, place) {
     timer = setTimeout(ask, first || anew ? 0 : DRAW_AFTER_MS);
   }
 
-  document.addEventListener('input', function listen(event) {
+  document.addEventListener('input', function listen(/** @type {any} */ event) {
     if (!place.isConnected) {
       if (key) document.removeEventListener('input', listen);
       return;

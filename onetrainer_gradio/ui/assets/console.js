@@ -57,10 +57,12 @@ export function mount(place) {
   );
   place.append(details);
 
+  /** @type {string | null} */
   let runId = null;
   let held = [];
   let end = 0; // byte behind what is shown
 
+  /** @type {any} */
   let trace = null; // the traceback that lines are still added to
 
   /** Lines as they are shown: plain text, an element only where a line has a colour; a traceback folds. */
@@ -95,7 +97,7 @@ export function mount(place) {
     if (held.length > MOST_LINES) held = held.slice(-MOST_LINES);
     const word = wanted();
     lines.append(...put(texts.filter((text) => !word || text.toLowerCase().includes(word))));
-    while (lines.childNodes.length > MOST_LINES) lines.firstChild.remove();
+    while (lines.childNodes.length > MOST_LINES) lines.firstChild?.remove();
     after();
   }
   function filter() {
@@ -126,7 +128,7 @@ export function mount(place) {
       toast('Copied.');
     } catch {
       // over plain http a page may not write the clipboard: leave the text selected instead
-      getSelection().selectAllChildren(lines);
+      getSelection()?.selectAllChildren(lines);
       toast('Selected; press Ctrl+C to copy.');
     }
   }

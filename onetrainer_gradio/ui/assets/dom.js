@@ -28,7 +28,17 @@ const ICONS = {
   upload: 'M12 20V9M7 13l5-5 5 5M4 4h16',
 };
 
-/** An element: attributes, `on...` listeners, `class`, `text`, `dataset`, then children (nodes or text). */
+// set on the object, since the attribute would be only what it begins with
+const PROPERTIES = new Set(['value', 'checked', 'disabled', 'open']);
+
+/**
+ * An element: attributes, `on...` listeners, `class`, `text`, `dataset`, then children (nodes or text).
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} attributes
+ * @param {...any} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -37,7 +47,7 @@ export function el(tag, attributes = {}, ...children) {
     else if (name === 'class') node.className = value;
     else if (name === 'dataset') Object.assign(node.dataset, value);
     else if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
-    else if (name === 'value' || name === 'checked' || name === 'disabled' || name === 'open') node[name] = value;
+    else if (PROPERTIES.has(name)) Object.assign(node, { [name]: value });
     else node.setAttribute(name, value === true ? '' : value);
   }
   node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
@@ -56,7 +66,11 @@ export function icon(name) {
   return svg;
 }
 
-/** A button with an icon, a label, or both; an icon alone needs `title` for its name. */
+/**
+ * A button with an icon, a label, or both; an icon alone needs `title` for its name.
+ * @param {string} label
+ * @param {Record<string, any>} [options]
+ */
 export function button(label, { icon: picture, title, kind = '', ...more } = {}) {
   const attributes = {
     type: 'button',
@@ -95,9 +109,11 @@ export function show(node, visible) {
 }
 
 const TOAST_LINES = 3;
+const fading = new Map(); // a notice -> the timer that takes it away
 
 /** A short notice at the edge of the window; read out by screen readers. Notices of a kind share one, with the newest lines. */
 export function toast(text, kind = '') {
+  /** @type {HTMLElement | null} */
   let tray = document.getElementById('og-toasts');
   if (!tray) {
     tray = el('div', { id: 'og-toasts', role: 'status', 'aria-live': 'polite' });
@@ -105,16 +121,21 @@ export function toast(text, kind = '') {
   }
   let note = [...tray.children].find((each) => each.dataset.kind === kind);
   if (!note) {
-    note = el('div', { class: `og-toast ${kind}`, dataset: { kind } }, el('div', { class: 'og-toast-lines' }));
-    note.append(button('', { icon: 'close', title: 'Close this notice', kind: 'quiet', onclick: () => note.remove() }));
-    tray.append(note);
+    const made = el('div', { class: `og-toast ${kind}`, dataset: { kind } }, el('div', { class: 'og-toast-lines' }));
+    made.append(button('', { icon: 'close', title: 'Close this notice', kind: 'quiet', onclick: () => made.remove() }));
+    tray.append(made);
+    note = made;
   }
-  const lines = note.firstElementChild;
+  const lines = /** @type {HTMLElement} */ (note.firstElementChild);
   [...lines.children].find((line) => line.textContent === text)?.remove();
   lines.append(el('div', { text }));
-  while (lines.childElementCount > TOAST_LINES) lines.firstElementChild.remove();
-  clearTimeout(note.timer);
-  note.timer = setTimeout(() => note.remove(), kind === 'bad' ? 12000 : 5000);
+  while (lines.childElementCount > TOAST_LINES) lines.firstElementChild?.remove();
+  clearTimeout(fading.get(note));
+  const shown = note;
+  fading.set(
+    note,
+    setTimeout(() => shown.remove(), kind === 'bad' ? 12000 : 5000),
+  );
 }
 
 /** A question before something that cannot be taken back; resolves to true or false. */
@@ -210,7 +231,7 @@ export function paced(node, redraw, ms = 500) {
   };
   // a busy page hears of several changes at once: the last one is how it is now
   const watcher = new IntersectionObserver((entries) => {
-    onScreen = entries.at(-1).isIntersecting;
+    onScreen = Boolean(entries.at(-1)?.isIntersecting);
     plan();
   });
   watcher.observe(node);

@@ -9,6 +9,7 @@ const BELOW = {
   'quantization.layer_filter_preset': async (settings) => (await import('./layers.js')).layers(settings, 'quantization'),
 };
 
+/** @type {any} */
 let styled = null;
 /** The style sheet of the editors, once. */
 export function style() {
@@ -69,7 +70,7 @@ export function asking(settings, node, depends, ask, draw, { after = 120 } = {})
     timer = setTimeout(send, first ? 0 : after);
   };
   // typing tells nobody: what is typed is only in the drafts
-  document.addEventListener('input', function listen(event) {
+  document.addEventListener('input', function listen(/** @type {any} */ event) {
     if (!node.isConnected) {
       if (key) document.removeEventListener('input', listen);
       return;

@@ -102,7 +102,7 @@ function single(settings, field, prefix) {
       if (document.activeElement === input && settings.drafts.get(path)?.state === 'typing') return;
       const value = settings.shownValue(path);
       if (field.schema.enum) fillChoices(input, settings, field, prefix, value);
-      if (input.type === 'checkbox') input.checked = Boolean(value);
+      if (input instanceof HTMLInputElement && input.type === 'checkbox') input.checked = Boolean(value);
       else if (input.value !== textOf(value) && !same(read(input), value)) input.value = textOf(value);
     },
   };
@@ -231,7 +231,7 @@ export function row(settings, field, prefix = '') {
       show(note, true);
       say(note, `${settings.schema['x-follows'].title} does not have this setting and passes over it.`);
     }
-    below?.update?.();
+    if (below) below.update?.();
   };
   node.update();
   return node;

@@ -31,8 +31,11 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
   const [usual, folders, files] = WANTS[wants] || WANTS.file;
   const kind = (wants === 'file' && KINDS[setting.split('.').pop()]) || usual;
   return new Promise((resolve) => {
+    /** @type {any} */
     let listing = null;
+    /** @type {any} */
     let chosen = null;
+    /** @type {any} */
     let result = null;
     const where = el('input', {
       type: 'text',
@@ -137,7 +140,12 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
       const mine = asked;
       typing = false;
       try {
-        const query = new URLSearchParams({ path: to, kind: every.checked ? 'any' : kind, search: search.value.trim(), nearest });
+        const query = new URLSearchParams({
+          path: to,
+          kind: every.checked ? 'any' : kind,
+          search: search.value.trim(),
+          nearest: String(nearest),
+        });
         const answer = await api('GET', `api/files?${query}`);
         if (mine !== asked) return;
         if (listing && answer.path !== listing.path && search.value) {
@@ -286,7 +294,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     }
 
     show(naming, wants === 'output');
-    if (wants === 'output') name.value = path.split(/[\\/]/).pop();
+    if (wants === 'output') name.value = path.split(/[\\/]/).at(-1) ?? '';
     state();
     openDialog(dialog, () => resolve(result));
     go(path, true);

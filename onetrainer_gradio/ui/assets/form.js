@@ -28,7 +28,7 @@ export async function mount(place) {
       break;
     } catch (error) {
       place.replaceChildren(el('p', { class: 'og-empty bad', text: `The settings cannot be read: ${error.message}` }));
-      await new Promise((resolve) => {
+      await new Promise((/** @type {(value?: void) => void} */ resolve) => {
         const off = on('connected', () => {
           off();
           resolve();
@@ -123,14 +123,14 @@ export async function mount(place) {
   );
 
   // one listener for all controls
-  rows.addEventListener('change', ({ target }) => {
+  rows.addEventListener('change', (/** @type {any} */ { target }) => {
     if (target.dataset.path) settings.edit(target.dataset.path, read(target));
   });
-  rows.addEventListener('input', ({ target }) => {
+  rows.addEventListener('input', (/** @type {any} */ { target }) => {
     if (target.dataset.path && target.type !== 'checkbox' && target.tagName !== 'SELECT')
       settings.typed(target.dataset.path, read(target));
   });
-  rows.addEventListener('focusout', ({ target }) => {
+  rows.addEventListener('focusout', (/** @type {any} */ { target }) => {
     // typed and typed back: nothing changed, so no change event came
     const path = target.dataset?.path;
     if (path && settings.drafts.get(path)?.state === 'typing') settings.edit(path, read(target));
@@ -138,6 +138,7 @@ export async function mount(place) {
 
   let withoutUnits;
   let inGroup;
+  /** @type {any} */
   let searchFor = null; // search is loaded when it is first used
   /** Make the tables of what there is to show: at the start, and when the form follows another OneTrainer. */
   function index() {
@@ -194,6 +195,7 @@ export async function mount(place) {
     since.update = made.update;
   };
   // the first view is drawn without them
+  /** @type {() => any} */
   let marks = async () => {
     marks = () => {};
     const { watchChoices } = await import('./available.js');
@@ -211,6 +213,7 @@ export async function mount(place) {
       const old = nodes;
       const keep = (field) => old.get(field.path) || row(settings, field);
       nodes = new Map(fields.map((field) => [field.path, keep(field)]));
+      /** @type {HTMLElement[]} */
       const parts = !searching() && view === 'problems' ? [list] : [];
       let group = '';
       for (const field of fields) {
@@ -353,7 +356,7 @@ export async function mount(place) {
     const key = JSON.stringify([view, searching(), tabs, extra]);
     if (nav.dataset.drawn === key) return;
     nav.dataset.drawn = key;
-    const focused = nav.contains(document.activeElement) && document.activeElement.dataset.group;
+    const focused = nav.contains(document.activeElement) && document.activeElement?.dataset.group;
     const entry = (each, name = each.name, kind = '') =>
       el(
         'button',

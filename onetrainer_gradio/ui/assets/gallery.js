@@ -56,6 +56,7 @@ export function mount(place) {
 
   let samples = new Map(); // id -> sample
   const tiles = new Map(); // id -> its node
+  /** @type {any} */
   let next = null;
 
   const keyOf = (sample) => JSON.stringify([sample.run_id, sample.kind, sample.prompt, sample.index ?? 0]);
@@ -291,7 +292,7 @@ export function mount(place) {
       if (!may && !waiting) say(why, now?.why?.sample || '');
       else if (may && why.textContent === now?.why?.sample) say(why, '');
     }
-    node.addEventListener('input', ({ target }) => own.add(target.id.slice('og-custom-'.length)));
+    node.addEventListener('input', (/** @type {any} */ { target }) => own.add(target.id.slice('og-custom-'.length)));
     async function samplers() {
       const schema = await api('GET', 'api/config/schema');
       const names = schema.properties.samples.items.properties.noise_scheduler.enum;
@@ -354,7 +355,7 @@ export function mount(place) {
   // ---- what there is
 
   async function load(anew) {
-    const query = new URLSearchParams({ limit: PAGE });
+    const query = new URLSearchParams({ limit: String(PAGE) });
     if (only.value) query.set('run_id', only.value);
     if (kinds.value) query.set('kind', kinds.value);
     if (!anew && next) query.set('before', next);

@@ -33,6 +33,7 @@ export function layers(settings, of) {
     table,
   );
   let listed = false;
+  /** @type {any} */
   let found = null;
   head.after(
     asking(

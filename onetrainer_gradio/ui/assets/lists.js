@@ -61,6 +61,7 @@ export function list(settings, field) {
   const unfolded = new Set(groups.slice(0, 1).map((group) => group.key));
   let pinned = '';
   let drawn = -1;
+  /** @type {any} */
   let beside = null;
 
   const change = (next) => settings.edit(path, next);
@@ -163,7 +164,7 @@ export function list(settings, field) {
       body.replaceChildren();
     };
     // known at once: an update may come before the event that the card was folded out
-    details.firstChild.addEventListener('click', () => {
+    details.firstChild?.addEventListener('click', () => {
       if (details.open) open.delete(at);
       else open.add(at);
     });
@@ -227,7 +228,7 @@ export function list(settings, field) {
       if (!now) return;
       say(title, titleOf(now));
       wrap.classList.toggle('off', now.enabled === false);
-      const box = use?.querySelector('input');
+      const box = use ? use.querySelector('input') : null;
       if (box) box.checked = now.enabled;
       up.disabled = at === 0;
       down.disabled = at === items().length - 1;
@@ -276,11 +277,14 @@ export function list(settings, field) {
     const group = inner.find((each) => each.path === rest.join('.'))?.group;
     if (group) unfolded.add(group);
     const details = cards.children[at].querySelector('details');
-    details.open = true;
+    if (details) details.open = true;
     node.update();
     if (group)
-      for (const each of cards.children[at].querySelectorAll('.og-section'))
-        if (each.querySelector('summary span').textContent === groups.find((other) => other.key === group).title)
+      for (const each of cards.children[at].querySelectorAll('details'))
+        if (
+          each.matches('.og-section') &&
+          each.querySelector('summary span')?.textContent === groups.find((other) => other.key === group).title
+        )
           each.open = true;
     node.update();
     return node.querySelector(`[data-row="${CSS.escape(wanted)}"]`) || cards.children[at];
@@ -290,7 +294,7 @@ export function list(settings, field) {
     beside = made;
     empty.before(made.head);
     drawn = -1;
-    const focused = node.contains(document.activeElement) && document.activeElement.id;
+    const focused = node.contains(document.activeElement) && document.activeElement?.id;
     node.update();
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   });
@@ -310,7 +314,7 @@ export function pairs(settings, field) {
       kind: 'small',
       onclick: () => {
         lines.append(line({ key: '', value: '' }));
-        lines.lastElementChild.querySelector('input').focus();
+        lines.lastElementChild?.querySelector('input')?.focus();
       },
     }),
   );

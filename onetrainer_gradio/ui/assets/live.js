@@ -42,6 +42,7 @@ localStorage.setItem(CLIENT, client);
 
 /** A call to the REST interface; the parsed answer, or an ApiError (status 0 when nobody answered). */
 export async function api(method, path, body, { raw = false } = {}) {
+  /** @type {any} */
   const options = { method, credentials: 'same-origin', headers: { Accept: 'application/json', 'X-Client': client } };
   if (body !== undefined) {
     options.body = raw ? body : JSON.stringify(body);
@@ -63,6 +64,7 @@ export async function api(method, path, body, { raw = false } = {}) {
 }
 
 const listeners = new Map();
+/** @type {{ state: any, engine: any, view: string | null, snapshot: any, connection: string, connectionAt?: number, since: number, via: string }} */
 export const store = {
   state: null,
   engine: null,
@@ -134,12 +136,14 @@ function report() {
   else if (polling) api('PUT', 'api/config/open-edits', { page: client, fields: held }).catch(() => {});
 }
 
+/** @type {any} */
 let socket = null;
 let retry = RETRY_FIRST_MS;
 let timer = 0;
 let neverOpened = 0;
 let lastHeard = 0;
 let polling = 0;
+let cancelPolling = () => {};
 
 function open() {
   clearTimeout(timer);
@@ -202,13 +206,13 @@ function startPolling() {
     timer2 = setTimeout(look, POLL_MS);
   };
   let timer2 = setTimeout(look, 0);
-  stopPolling.cancel = () => clearTimeout(timer2);
+  cancelPolling = () => clearTimeout(timer2);
 }
 
 function stopPolling() {
   if (polling) {
     polling = 0;
-    stopPolling.cancel?.();
+    cancelPolling();
   }
   store.via = 'websocket';
 }

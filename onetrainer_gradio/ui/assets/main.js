@@ -59,7 +59,7 @@ function scrollBack(name, to, frames = 60) {
 
 /** What Gradio shows now, however it came to that: by a click, a key, or its menu of tabs that have no room. */
 function follow() {
-  const name = strip()?.querySelector('[role=tab][aria-selected=true]')?.dataset.tabId;
+  const name = strip()?.querySelector('[role=tab][aria-selected=true]')?.dataset.tabId || '';
   if (!TABS.includes(name) || name === current) return;
   const before = current;
   current = name;
@@ -74,9 +74,10 @@ function follow() {
 function begin() {
   if (current) return;
   follow();
-  if (!current) return;
+  const tabs = strip();
+  if (!current || !tabs) return;
   history.scrollRestoration = 'manual';
-  new MutationObserver(follow).observe(strip(), { subtree: true, childList: true, attributeFilter: ['aria-selected'] });
+  new MutationObserver(follow).observe(tabs, { subtree: true, childList: true, attributeFilter: ['aria-selected'] });
   openTab(tabOf(location.hash));
 }
 
@@ -94,7 +95,7 @@ window.addEventListener('popstate', () => {
   openTab(tabOf(location.hash));
 });
 
-document.addEventListener('click', (event) => {
+document.addEventListener('click', (/** @type {any} */ event) => {
   const link = event.target.closest?.('[data-og-tab]');
   if (link) {
     event.preventDefault();
@@ -126,15 +127,16 @@ const typing = (node) =>
     (node.tagName === 'INPUT' && !NOT_TYPED.includes(node.type)));
 
 // A field that was typed in since it got the focus, or since it was saved, has an undo of the browser's own.
+/** @type {any} */
 let fresh = null;
-document.addEventListener('focusin', ({ target }) => {
+document.addEventListener('focusin', (/** @type {any} */ { target }) => {
   fresh = typing(target) ? { node: target, value: target.value } : null;
 });
-document.addEventListener('change', ({ target }) => {
+document.addEventListener('change', (/** @type {any} */ { target }) => {
   if (fresh?.node === target) fresh.value = target.value;
 });
 const edited = () =>
-  typing(document.activeElement) && !(fresh?.node === document.activeElement && fresh.value === document.activeElement.value);
+  typing(document.activeElement) && !(fresh?.node === document.activeElement && fresh.value === fresh.node.value);
 
 const tool = (name) => document.querySelector(`.og-toolbar [data-tool=${name}]`);
 const soon = async (test, ms) => {
@@ -162,7 +164,7 @@ async function start() {
   const saved = await soon(() => !sessionStorage.getItem(DRAFTS), SAVED_WITHIN_MS);
   openTab('training');
   const node = () => document.getElementById('og-start');
-  await soon(() => node()?.checkVisibility() && !node().disabled, SAVED_WITHIN_MS);
+  await soon(() => node()?.checkVisibility() && !node()?.disabled, SAVED_WITHIN_MS);
   if (saved) node()?.click();
   else (await import('./dom.js')).toast('A setting isn’t saved: correct it on the Configuration tab, then press Start.', 'bad');
 }
@@ -171,8 +173,8 @@ async function search() {
   if (current !== 'configuration') openTab('configuration');
   const node = () => document.getElementById('og-search');
   if (await soon(() => node()?.checkVisibility(), SAVED_WITHIN_MS)) {
-    node().focus();
-    node().select();
+    node()?.focus();
+    node()?.select();
   }
 }
 
@@ -203,7 +205,7 @@ document.addEventListener('keydown', (event) => {
   const does = (ctrl ? WITH_CTRL : ALONE)[event.shiftKey && event.key === 'z' ? 'Z' : event.key];
   if (!does || (ctrl && event.shiftKey && does !== REDO)) return;
   // in a field of another form it would be taken for that form's own button
-  if (does === start && typing(document.activeElement) && !document.activeElement.closest('[data-og=form]')) return;
+  if (does === start && typing(document.activeElement) && !document.activeElement?.closest('[data-og=form]')) return;
   if (event.repeat && does !== UNDO && does !== REDO) {
     event.preventDefault();
     return;

@@ -23,6 +23,7 @@ export function mount(place) {
   );
   place.append(card);
 
+  /** @type {string | null} */
   let runId = null;
   let samples = [];
 
@@ -74,7 +75,7 @@ export function mount(place) {
       return;
     }
     try {
-      const answer = await api('GET', `api/samples/list?${new URLSearchParams({ run_id: id, limit: MOST })}`);
+      const answer = await api('GET', `api/samples/list?${new URLSearchParams({ run_id: id, limit: String(MOST) })}`);
       if (runId !== id) return;
       samples = answer.samples;
       all = answer.total;

@@ -77,6 +77,7 @@ export function openPresets(settings, items, { load, again }) {
       openButton,
     ),
   );
+  /** @type {any} */
   let chosen = null;
   const textOf = (item) =>
     [item.name, item.summary?.model, item.summary?.training_method, item.summary?.note].join(' ').toLowerCase();

@@ -29,10 +29,13 @@ export function mount(place) {
   );
   place.append(card);
 
+  /** @type {string | null} */
   let runId = null;
   let seen = new Map();
 
   /** What an event says to a person, or null. */
+  /** @returns {any} */
+  /** @returns {any} */
   function read(event) {
     if (event.type === 'run_ended') {
       if (!event.error && event.reason !== 'lost') return null;
@@ -92,7 +95,7 @@ export function mount(place) {
     );
     seen.set(seq, { key, times: 1, counter, node });
     list.prepend(node);
-    while (list.childElementCount > MOST) list.lastElementChild.remove();
+    while (list.childElementCount > MOST) list.lastElementChild?.remove();
     show(card, true);
   }
 

@@ -33,6 +33,7 @@ export function mount(place) {
   show(more, false);
   let runs = [];
   let wanted = AT_FIRST;
+  /** @type {any} */
   let next = null;
   let total = 0;
   const opened = new Set();
@@ -43,6 +44,7 @@ export function mount(place) {
     show(more, Boolean(next));
     more.title = `${format.count(runs.length)} of ${format.count(total)} runs shown`;
     // what did not change stays as it is, with what was unfolded and ticked in it
+    /** @type {[string, any][]} */
     const nodes = runs.map((run) => {
       const of = JSON.stringify([run, Boolean(run.error) && viewed() === run.id]);
       return [run.id, drawn.get(run.id)?.of === of ? drawn.get(run.id) : { of, node: line(run) }];
@@ -115,7 +117,7 @@ export function mount(place) {
           kind: 'small',
           onclick: () => {
             view(run.id);
-            document.getElementById('og-chart').scrollIntoView({ block: 'center' });
+            document.getElementById('og-chart')?.scrollIntoView({ block: 'center' });
           },
         }),
         button('Compare its settings', {
@@ -211,6 +213,7 @@ export function mount(place) {
   async function load() {
     try {
       const found = [];
+      /** @type {any} */
       let cursor = null;
       let page;
       do {

@@ -9,6 +9,7 @@ await sheet('manage.css');
 /** Ask for a name and do something with it; the dialog stays open with the reason while it does not work. */
 export function named(title, value, yes, act) {
   return new Promise((resolve) => {
+    /** @type {any} */
     let result = null;
     const input = el('input', {
       type: 'text',

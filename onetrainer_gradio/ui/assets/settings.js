@@ -113,11 +113,35 @@ export const ask = () => Promise.all([api('GET', 'api/config/schema'), api('GET'
 
 export class Settings {
   constructor() {
+    /** @type {any} what the server says of all settings; null before `open` */
     this.schema = null;
+    /** @type {any[]} */
     this.fields = [];
+    /** @type {any} the values with their revision, name and what they were; null before `open` */
     this.document = null;
+    /** @type {any} what values are compared with where the server does not say what they were */
     this.base = {};
+    /** @type {any[]} */
     this.checked = [];
+    /** @type {any} the last answer of the check: what it found, and which engines can */
+    this.engines = null;
+    /** @type {any} choices that the engine cannot carry out: path -> value -> why */
+    this.unavailable = {};
+    /** @type {Promise<void> | undefined} */
+    this.sending = undefined;
+    this.follows = '';
+    /** @type {Set<string>} levels that are shown: basic, advanced, expert */
+    this.levels = new Set();
+    /** @type {Set<string>} paths that differ, with those above them */
+    this.different = new Set();
+    /** @type {Map<string, any>} fields by path */
+    this.byPath = new Map();
+    /** @type {Map<string, any[]>} fields of the elements of a list, by its path */
+    this.inner = new Map();
+    /** @type {Map<string, string>} a pattern -> the preset that writes it */
+    this.written = new Map();
+    /** @type {Set<string>} fields that are the unit of another one */
+    this.units = new Set();
     this.drafts = new Map();
     this.listeners = new Set();
     this.busy = false;

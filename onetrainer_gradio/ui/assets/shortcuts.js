@@ -6,6 +6,7 @@ const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 const CTRL = MAC ? '⌘' : 'Ctrl';
 
 // group -> what it does, by ways to press it; keys of a way are pressed together
+/** @type {[string, [string[][], string][]][]} */
 const SHEET = [
   [
     'Settings',

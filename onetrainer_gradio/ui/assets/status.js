@@ -28,6 +28,7 @@ const ACTIONS = {
 
 const SILENT_S = 15;
 
+/** @type {[string, string, (state: any) => string][]} */
 const TILES = [
   ['loss', 'Loss', (s) => format.number(s.loss)],
   ['smooth', 'Smoothed', (s) => format.number(s.smooth_loss)],
@@ -243,6 +244,7 @@ export function mount(place) {
   }
 
   /** Who trains: said where there is a choice. */
+  /** @type {any} */
   let line = null;
   function who(found) {
     if (!store.engine?.checkouts || !found.engines) return;
@@ -253,7 +255,7 @@ export function mount(place) {
 
   let hide = 0;
   let streaming = false;
-  document.addEventListener('og-outcome', ({ detail: said }) => {
+  document.addEventListener('og-outcome', (/** @type {any} */ { detail: said }) => {
     if (!said) return;
     streaming = !said.done;
     clearTimeout(hide);
@@ -301,7 +303,7 @@ export function mount(place) {
   });
   document.addEventListener(
     'click',
-    async (event) => {
+    async (/** @type {any} */ event) => {
       const key = event.target.closest?.('.og-action')?.id?.slice(3);
       if (!byRest || !ACTIONS[key]) return;
       event.stopImmediatePropagation();

@@ -95,7 +95,7 @@ export function mount(place) {
     canvas.width = width * ratio;
     canvas.height = height * ratio;
     const style = getComputedStyle(place);
-    const brush = canvas.getContext('2d');
+    const brush = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     brush.scale(ratio, ratio);
     const last = points.at(-1)?.[0];
     const span = Math.max(LEAST_SHOWN_S, last - points[0]?.[0]);

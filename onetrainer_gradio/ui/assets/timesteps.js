@@ -39,7 +39,9 @@ export function timesteps(settings) {
     keys,
     notes,
   );
+  /** @type {any} */
   let drawn = null;
+  /** @type {any} */
   let pointed = null;
 
   // of the concepts only what they say of sizes counts
@@ -98,7 +100,7 @@ export function timesteps(settings) {
     const [width, height] = [wrap.clientWidth, wrap.clientHeight];
     canvas.width = width * ratio;
     canvas.height = height * ratio;
-    const brush = canvas.getContext('2d');
+    const brush = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     brush.scale(ratio, ratio);
     const looks = getComputedStyle(wrap);
     const colour = (name) => looks.getPropertyValue(name).trim();

@@ -22,7 +22,7 @@ export function toolbar(settings) {
     accept: '.json,application/json',
     hidden: true,
     'aria-label': 'Settings file',
-    onchange: () => importFile(file.files[0]),
+    onchange: () => importFile(file.files?.[0]),
   });
   const undo = button('', {
     icon: 'undo',

@@ -127,7 +127,7 @@ export function mount(place) {
     allow();
     link.dataset.state = now;
     link.setAttribute('aria-label', { live: 'Connected', lost: 'Not connected', connecting: 'Connecting' }[now]);
-    link.title = now === 'live' && store.via === 'polling' ? 'Connected (by polling)' : link.getAttribute('aria-label');
+    link.title = now === 'live' && store.via === 'polling' ? 'Connected (by polling)' : link.getAttribute('aria-label') || '';
     if (now === 'lost') {
       since = Date.now();
       timer = setTimeout(() => {
@@ -160,9 +160,10 @@ function stay(place) {
   new ResizeObserver(() => style.setProperty('--og-top', `${place.offsetHeight}px`)).observe(place);
   // Browsers that know this make the page shorter for the keyboard; the others move what is seen over the page
   const meta = document.querySelector('meta[name=viewport]');
-  if (meta) meta.content = 'width=device-width, initial-scale=1, interactive-widget=resizes-content';
+  if (meta) meta.setAttribute('content', 'width=device-width, initial-scale=1, interactive-widget=resizes-content');
   const seen = window.visualViewport;
-  const shift = () => style.setProperty('--og-shift', `${seen.scale > 1.01 ? 0 : Math.max(0, Math.round(seen.offsetTop))}px`);
+  const shift = () =>
+    seen && style.setProperty('--og-shift', `${seen.scale > 1.01 ? 0 : Math.max(0, Math.round(seen.offsetTop))}px`);
   seen?.addEventListener('resize', shift);
   seen?.addEventListener('scroll', shift);
 }
@@ -177,8 +178,8 @@ function mark() {
     ['rect', { x: 1, y: 1, width: 30, height: 30, rx: 8, class: 'og-mark-ground' }],
     ['path', { d: 'M7 8c3 0 3 9 6 11s4-2 6 0 3 5 6 5', class: 'og-mark-curve' }],
   ]) {
-    const part = document.createElementNS('http://www.w3.org/2000/svg', name);
-    for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
+    const part = document.createElementNS('http://www.w3.org/2000/svg', String(name));
+    for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, String(value));
     svg.append(part);
   }
   return svg;
