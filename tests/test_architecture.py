@@ -46,6 +46,26 @@ BROAD = {"Exception", "BaseException"}
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "gradio"}
 
 
+# Inside config and service, too, a package or module imports only from what stands above it here.
+INNER = {
+    "config": (
+        ("device", "digits", "enums", "model_files", "options", "patterns", "pattern_worker", "suggestions"),
+        ("machine", "optimizers", "families"),
+        ("declarations",),
+        ("layers", "dataset", "files", "resume"),
+        ("form", "paths", "timesteps"),
+        ("check",),
+    ),
+    "service": (
+        ("host", "service_settings"),
+        ("datasets", "engines"),
+        ("runs",),
+        ("processes", "settings"),
+        ("trainer",),
+    ),
+}
+
+
 def modules():
     return sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0].removesuffix(".py") not in APART)
 
@@ -93,6 +113,35 @@ def test_a_module_imports_only_from_layers_above_its_own():
         for name, other in others:
             assert RANK[other] < RANK[layer], f"{path} imports {name}: {other} does not stand above {layer}"
             assert other not in CLOSED.get(layer, set()), f"{path} imports {name}: {layer} may not know {other}"
+
+
+def dotted(path: Path) -> str:
+    """The name that a module is imported by."""
+    return ".".join(("onetrainer_gradio", *path.relative_to(PACKAGE).with_suffix("").parts))
+
+
+@pytest.mark.parametrize("layer", INNER)
+def test_a_package_inside_a_layer_imports_only_from_those_above_it(layer):
+    """One way through config and service as well; each package and module there has a place in the list."""
+    rank = {name: number for number, row in enumerate(INNER[layer]) for name in row}
+    paths = [path for path in modules() if layer_of(path) == layer]
+    for path in paths:
+        own = path.relative_to(PACKAGE / layer).parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        assert own in rank, f"{path}: give {own} a place in INNER"
+        others = {name.split(".")[2] for name in imports(path) if name.startswith(f"onetrainer_gradio.{layer}.")}
+        for other in (others & rank.keys()) - {own}:
+            assert rank[other] < rank[own], f"{path} imports {other}, which does not stand above {own}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Also not over several modules, and not inside functions."""
+    known = {dotted(path): path for path in modules()}
+    graph = {name: {other for other in imports(path) if other in known} - {name} for name, path in known.items()}
+    while free := {name for name, others in graph.items() if not others & graph.keys()}:
+        graph = {name: others for name, others in graph.items() if name not in free}
+    assert not graph, sorted(graph)
 
 
 def test_torch_stays_in_the_engine_and_gradio_in_the_page():

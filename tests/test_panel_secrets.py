@@ -1,7 +1,7 @@
 """What opens the panel stays with the panel."""
 
 from onetrainer_gradio.panel_secrets import without_panel_secrets
-from onetrainer_gradio.service.processes.keeper import child_environment
+from onetrainer_gradio.service.host.module_process import child_environment
 
 
 def test_processes_of_a_run_do_not_get_what_opens_the_panel(monkeypatch):

@@ -15,7 +15,7 @@ from typing import Any
 from onetrainer_gradio.config.dataset.files import shown
 from onetrainer_gradio.config.dataset.image_augmentation import PictureDraw
 from onetrainer_gradio.errors import BusyError, DatasetError
-from onetrainer_gradio.service.processes.keeper import child_environment, module_command
+from onetrainer_gradio.service.host.module_process import child_environment, module_command
 
 LIMIT_S = 20.0
 _MOST_WAITING = 8

@@ -21,15 +21,13 @@ from onetrainer_gradio.process_birth import boot_id
 from onetrainer_gradio.service.host import process
 from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.host.lock import FolderLock
+from onetrainer_gradio.service.host.module_process import child_environment, module_command, own_session
 from onetrainer_gradio.service.host.process import ProcessIdentity, interrupt, kill, terminate
 from onetrainer_gradio.service.processes.handover import HandOver
 from onetrainer_gradio.service.processes.keeper import (
     KEEPER_BEAT,
     StopWatch,
-    child_environment,
     ladder_times,
-    module_command,
-    own_session,
 )
 from onetrainer_gradio.service.processes.worker import TOKEN_VARIABLE, farewell, load_run, preparation, with_token
 from onetrainer_gradio.service.runs.cause import end_of_lost_run

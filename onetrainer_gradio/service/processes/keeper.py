@@ -20,9 +20,9 @@ from typing import Any
 from onetrainer_gradio.commands import Stop
 from onetrainer_gradio.events import PhaseChanged, Warned
 from onetrainer_gradio.memory_kills import CounterReader, oom_kill_counters
-from onetrainer_gradio.panel_secrets import without_panel_secrets
 from onetrainer_gradio.service.host import process
 from onetrainer_gradio.service.host.atomic import read_json, write_json
+from onetrainer_gradio.service.host.module_process import child_environment, module_command, own_session
 from onetrainer_gradio.service.processes.handover import HandOver
 from onetrainer_gradio.service.runs.cause import end_of_worker
 from onetrainer_gradio.service.runs.companion import Companion
@@ -43,29 +43,6 @@ ORPHAN_S = float(os.environ.get("ONETRAINER_GRADIO_ORPHAN_S") or 900.0)
 # A run's folder that is gone for so long does not come back; a network drive that was away for a moment does.
 MISSING_S = 60.0
 FORCED = frozenset({"interrupt", "terminate", "kill"})
-_PACKAGE_PARENT = Path(__file__).resolve().parents[3]
-
-
-def module_command(module: str, *arguments: str) -> list[str]:
-    """The command line that runs a module of this package, whatever lies in the current folder."""
-    return [sys.executable, "-P", "-m", module, *arguments]
-
-
-def child_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """The environment of a process of a run: it finds this package, and prints without delay."""
-    environment = {**without_panel_secrets(os.environ), "PYTHONUNBUFFERED": "1", **(extra or {})}
-    if _PACKAGE_PARENT.name not in ("site-packages", "dist-packages"):
-        known = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
-        environment["PYTHONPATH"] = os.pathsep.join([str(_PACKAGE_PARENT), *known])
-    return environment
-
-
-def own_session() -> dict[str, Any]:
-    """The arguments that start a process apart from its parent's terminal and group."""
-    if os.name == "nt":
-        flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
-        return {"creationflags": flags}
-    return {"start_new_session": True}
 
 
 def ladder_times(run_folder: Path) -> LadderTimes:
