@@ -68,7 +68,7 @@ RETIRED: dict[str, str] = {
     r"finished (files?|models?)": "output file, final model",
     r"on the way": "intermediate, during training",
     r"(write|writes|wrote|written|writing) over": "overwrite",
-    r"(from|to|on|of|by|in) the hub": "the Hugging Face Hub",
+    r"(from|to|on|of|by|in) the (?-i:hub)": "the Hugging Face Hub",
     r"fetched": "downloaded",
     r"taken over": "imported, copied",
     r"laid aside": "moved aside, renamed",
@@ -82,7 +82,7 @@ RETIRED: dict[str, str] = {
     r"comes? to nothing": "has no effect, is 0",
     r"(can|cannot|could not|not to) be had": "isn't available, can't be downloaded",
     r"signs? of life": "heartbeat",
-    r"stands|lies|stood": "is, is in, is stored in",
+    r"stands(?! for)|lies|stood": "is, is in, is stored in",
     # turns of phrase
     r"to change:": "a sentence that starts with a verb",
     r"write \d\S*": "set it to …",

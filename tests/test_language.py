@@ -15,7 +15,6 @@ PENDING = {
     ("benchmarks/README.md", "docs"),
     ("docs", "docstrings"),
     ("docs", "text"),
-    ("docs/access.md", "docs"),
     ("docs/adding-a-backend.md", "docs"),
     ("docs/adding-a-family.md", "docs"),
     ("docs/adding-a-setting.md", "docs"),
@@ -25,11 +24,9 @@ PENDING = {
     ("docs/fidelity.md", "docs"),
     ("docs/findings.md", "docs"),
     ("docs/onetrainer.md", "docs"),
-    ("docs/operating.md", "docs"),
     ("docs/preflight.md", "docs"),
     ("docs/presets.md", "docs"),
     ("docs/settings.md", "docs"),
-    ("docs/troubleshooting.md", "docs"),
     ("onetrainer_gradio", "docstrings"),
     ("onetrainer_gradio", "text"),
     ("onetrainer_gradio/api", "docstrings"),
@@ -71,7 +68,6 @@ def test_an_area_that_is_clean_leaves_the_list(by_area: dict[tuple[str, str], li
 
 
 @pytest.mark.parametrize(
-    ("words", "retired"),
     [
         ("Pictures of the run", ["Pictures"]),
         ("on two graphics\n    cards", ["graphics cards"]),
