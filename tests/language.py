@@ -124,10 +124,12 @@ RETIRED: dict[str, str] = {
     r"(normal|initial|optim|synchron|recogn|serial|token|organ|quant|random|maxim|minim)is(e|es|ed|ing|ation)": "-ize",
 }
 
-# Only in docs, the page and the command line: names in code and REST keep the word.
+# Only on the page and in docs for users: names in code and REST keep the word, and so do docs about them.
 RETIRED_FOR_USERS: dict[str, str] = {
     r"checkouts?": "OneTrainer installation",
 }
+
+FOR_DEVELOPERS = re.compile(r"(architecture|api|findings|adding-.*|CHANGELOG|CONTRIBUTING)\.md")
 
 # Phrases that stay, and why. They are taken out before a text is searched.
 ALLOWED: dict[str, str] = {
@@ -154,7 +156,7 @@ def found(text: Text) -> Iterator[Hit]:
     """Yield the retired words of a text."""
     words = STAYING.sub(EXPRESSION, EMPTY.sub(" ", text.words))
     tables = [(ALL_WORDS, RETIRED)]
-    if text.kind == "docs" or "ui" in text.path.parts:
+    if "ui" in text.path.parts or (text.kind == "docs" and not FOR_DEVELOPERS.fullmatch(text.path.name)):
         tables.append((USER_WORDS, RETIRED_FOR_USERS))
     for pattern, table in tables:
         replacements = list(table.values())

@@ -20,7 +20,6 @@ PENDING = {
     ("docs/adding-a-setting.md", "docs"),
     ("docs/adding-a-tab.md", "docs"),
     ("docs/api.md", "docs"),
-    ("docs/architecture.md", "docs"),
     ("docs/fidelity.md", "docs"),
     ("docs/findings.md", "docs"),
     ("docs/onetrainer.md", "docs"),
