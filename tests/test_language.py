@@ -67,6 +67,7 @@ def test_an_area_that_is_clean_leaves_the_list(by_area: dict[tuple[str, str], li
 
 
 @pytest.mark.parametrize(
+    ("words", "retired"),
     [
         ("Pictures of the run", ["Pictures"]),
         ("on two graphics\n    cards", ["graphics cards"]),
