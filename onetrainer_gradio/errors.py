@@ -46,8 +46,8 @@
     ├── BusyError                   too many requests at the same time
     └── CommandLineError            the command line
 
-The broad classes are to catch, the narrow ones to act on. Each message says what happened; ``expected`` and ``change``
-say what was expected and what to change, ``path`` names the setting where there is one.
+Catch the broad classes; act on the narrow ones. The message describes what happened. ``expected`` is the syntax that was
+expected, ``suggestion`` a sentence that starts with a verb ("Set it to 1."), and ``path`` the setting, if there is one.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+
+def sentence(text: str) -> str:
+    """Return the text with a capital letter at its start and a period at its end."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Finding:
     message: str
     value: Any = None
     expected: str = ""
-    change: str = ""
+    suggestion: str = ""
     code: str = ""
     fix: Mapping[str, Any] = field(default_factory=dict)
 
@@ -79,24 +84,24 @@ class Finding:
 class TrainerError(Exception):
     """Base of all errors that a user can meet."""
 
-    def __init__(self, message: str, *, path: str = "", value: Any = None, expected: str = "", change: str = "") -> None:
+    def __init__(self, message: str, *, path: str = "", value: Any = None, expected: str = "", suggestion: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.path = path
         self.value = value
         self.expected = expected
-        self.change = change
+        self.suggestion = suggestion
 
     def findings(self) -> tuple[Finding, ...]:
         """The error as a list of findings, one per place to change."""
-        return (Finding("error", self.path, self.message, self.value, self.expected, self.change),)
+        return (Finding("error", self.path, self.message, self.value, self.expected, self.suggestion),)
 
     def __str__(self) -> str:
         parts = [self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."]
         if self.expected:
             parts.append(f"Expected: {self.expected}.")
-        if self.change:
-            parts.append(f"To change: {self.change}.")
+        if self.suggestion:
+            parts.append(sentence(self.suggestion))
         return " ".join(parts)
 
 

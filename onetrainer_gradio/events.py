@@ -35,13 +35,13 @@ Rung = Literal["finish_step", "interrupt", "terminate", "kill"]
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorInfo:
-    """An error as data: class name of ``errors.py``, message, and what to change."""
+    """An error as data: class name of ``errors.py``, message, and what to do."""
 
     type: str
     message: str
     path: str = ""
     expected: str = ""
-    change: str = ""
+    suggestion: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +305,7 @@ def decode(body: dict[str, Any]) -> Event:
     kind = EVENT_BY_TAG[body["type"]]
     known = {item.name for item in fields(kind)}
     values = {name: value for name, value in body.items() if name in known}
-    if isinstance(error := values.get("error"), dict):
+    if isinstance(error := with_suggestion(values.get("error")), dict):
         values["error"] = ErrorInfo(**{name: value for name, value in error.items() if name in _ERROR_FIELDS})
     if isinstance(values.get("learning_rates"), list):
         values["learning_rates"] = tuple(values["learning_rates"])
@@ -313,6 +313,13 @@ def decode(body: dict[str, Any]) -> Event:
         return kind(**values)
     except TypeError as error:
         raise KeyError(f"{body['type']}: {error}") from error
+
+
+def with_suggestion(error: Any) -> Any:
+    """Return an error as JSON with its suggestion under this version's key: before 0.1.0, the key was ``change``."""
+    if isinstance(error, dict) and "change" in error and "suggestion" not in error:
+        return {("suggestion" if name == "change" else name): value for name, value in error.items()}
+    return error
 
 
 def is_event(body: Any) -> bool:

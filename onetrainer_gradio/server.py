@@ -268,8 +268,10 @@ def listen(host: str, port: int | None) -> socket.socket:
         except OSError as error:
             refused = error
     if port is None:
-        raise CommandLineError(f"No port from {wanted[0]} to {wanted[-1]} is free at {host}: {refused}", change="give --port")
-    raise CommandLineError(f"Cannot listen at {host} port {port}: {refused}", change="give another --port, or none")
+        raise CommandLineError(
+            f"No port from {wanted[0]} to {wanted[-1]} is free at {host}: {refused}", suggestion="Give --port."
+        )
+    raise CommandLineError(f"Cannot listen at {host} port {port}: {refused}", suggestion="Give another --port, or none.")
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -410,10 +412,10 @@ def _prepare_data_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandLineError(
-            f"The data folder {folder} cannot be made: {error.strerror}", change="give another --data"
+            f"The data folder {folder} cannot be made: {error.strerror}", suggestion="Give another --data."
         ) from error
     if not os.access(folder, os.W_OK):
-        raise CommandLineError(f"The data folder {folder} cannot be written to", change="give another --data")
+        raise CommandLineError(f"The data folder {folder} cannot be written to", suggestion="Give another --data.")
     # Gradio may hand out files of the current folder; relative paths of settings are meant from the data folder.
     os.chdir(folder)
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TextIO
 from onetrainer_gradio.cli import TrainOptions
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.files.documents import from_document, read_file
-from onetrainer_gradio.errors import CommandLineError, ConfigNotFoundError, Finding, RunConflictError
+from onetrainer_gradio.errors import CommandLineError, ConfigNotFoundError, Finding, RunConflictError, sentence
 from onetrainer_gradio.service.host.tenancy import Tenancy
 from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
@@ -55,7 +55,7 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         options.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"The data folder {options.data} cannot be made: {error.strerror}"
-        raise CommandLineError(message, change="give another --data") from error
+        raise CommandLineError(message, suggestion="Give another --data.") from error
     os.chdir(options.data)  # relative paths of the settings are meant from there
     settings = ServiceSettings(
         data_folder=options.data,
@@ -122,7 +122,7 @@ def refuse_second_run(service: TrainerService) -> None:
     if state["is_training"]:
         raise RunConflictError(
             f"The run {state['name'] or state['run_id']} is going on in this data folder",
-            change="stop it in the panel, or give another --data",
+            suggestion="Stop it in the panel, or give another --data.",
         )
 
 
@@ -326,6 +326,8 @@ def tell_end(state: dict[str, Any], out: TextIO) -> int:
         print(f"{reason.capitalize()} after step {step} in {took}.", file=out, flush=True)
     else:
         error = state["error_info"] or {}
-        change = f" To change: {error['change']}." if error.get("change") else ""
-        print(f"onetrainer-gradio: error: the run failed at step {step}: {state['error']}{change}", file=sys.stderr, flush=True)
+        suggestion = f" {sentence(error['suggestion'])}" if error.get("suggestion") else ""
+        print(
+            f"onetrainer-gradio: error: the run failed at step {step}: {state['error']}{suggestion}", file=sys.stderr, flush=True
+        )
     return EXIT_BY_REASON[reason]

@@ -26,8 +26,8 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
 
 def test_the_text_of_an_error_carries_expectation_and_remedy():
     """One line tells a person what to do."""
-    error = errors.ConfigValueError("Epochs is 0", expected="at least 1", change="write 1")
-    assert str(error) == "Epochs is 0. Expected: at least 1. To change: write 1."
+    error = errors.ConfigValueError("Epochs is 0", expected="at least 1", suggestion="Set it to 1.")
+    assert str(error) == "Epochs is 0. Expected: at least 1. Set it to 1."
 
 
 def test_an_invalid_configuration_names_the_first_and_counts_the_rest():

@@ -85,16 +85,14 @@ def test_the_file_gives_the_name_and_its_unknown_settings_are_said(config):
 def test_a_failure_is_said_in_one_line(config, capsys):
     assert train(options(config, backend="tests.test_terminal:failing"), io.StringIO()) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("onetrainer-gradio: error:")]
-    assert lines == [
-        "onetrainer-gradio: error: the run failed at step 0: The graphics memory is used up. To change: lower the batch size."
-    ]
+    assert lines == ["onetrainer-gradio: error: the run failed at step 0: The graphics memory is used up. Lower the batch size."]
 
 
 def failing(config, emit, control, options):
     """A backend that has no memory."""
     from onetrainer_gradio.errors import OutOfMemoryError
 
-    raise OutOfMemoryError("The graphics memory is used up.", change="lower the batch size")
+    raise OutOfMemoryError("The graphics memory is used up.", suggestion="Lower the batch size.")
 
 
 def test_a_training_that_cannot_work_does_not_begin(config):

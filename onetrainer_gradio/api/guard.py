@@ -74,7 +74,7 @@ class Guard:
             target = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
             return RedirectResponse(f"{prefix_of(scope)}/login?next={quote(target, safe='/')}", status_code=303)
         return NotAuthenticatedError(
-            "Not logged in.", change="log in at /login, or send the header 'Authorization: Bearer' with the panel's token"
+            "Not logged in.", suggestion="Log in at /login, or send the header 'Authorization: Bearer' with the panel's token."
         )
 
     def _check_host(self, host: str) -> None:
@@ -89,7 +89,7 @@ class Guard:
             f"The panel does not answer under the name {name!r}.",
             value=name,
             expected="localhost or 127.0.0.1",
-            change="give --public-host and a password to reach the panel under another name",
+            suggestion="Give --public-host and a password to reach the panel under another name.",
         )
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:

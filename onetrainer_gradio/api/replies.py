@@ -56,7 +56,7 @@ class ErrorEntry(BaseModel):
     message: str = Field(description="What is wrong.")
     value: Any = Field(None, description="The value that was refused.")
     expected: str = Field("", description="What was expected.")
-    change: str = Field("", description="What to change.")
+    suggestion: str = Field("", description="What to do, as a sentence.")
     severity: str = Field("error", description="error, warning or note.")
     code: str = Field("", description="The kind of finding; docs/preflight.md lists them.")
     fix: dict[str, Any] = Field(default_factory=dict, description="The one change that removes it, if any: path -> value.")
@@ -88,7 +88,7 @@ def entry(finding: Finding) -> ErrorEntry:
         message=finding.message,
         value=value,
         expected=finding.expected,
-        change=finding.change,
+        suggestion=finding.suggestion,
         severity=finding.severity,
         code=finding.code,
         fix=dict(finding.fix),

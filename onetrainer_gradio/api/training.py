@@ -140,7 +140,7 @@ def start_request(service: TrainerService, body: dict[str, Any] | str | None) ->
             f"Unknown key {unknown[0]!r} beside the configuration.",
             path=unknown[0],
             expected="config and options",
-            change="put settings into config",
+            suggestion="Put settings into config.",
         )
     options = options_of(service, request.get("options"))
     wanted = request.get("config", request.get("name"))
@@ -176,7 +176,7 @@ def options_of(service: TrainerService, values: Any) -> RunOptions | None:
             path="options.in_process",
             value=True,
             expected="false",
-            change="omit it, or start the panel with --in-process",
+            suggestion="Omit it, or start the panel with --in-process.",
         )
     # A backend may be named by the place of its code; that choice belongs to whoever starts the panel.
     if ":" in options.backend and options.backend != service.settings.backend:

@@ -57,17 +57,21 @@ def error_info(error: BaseException) -> ErrorInfo:
     """An error as data."""
     if isinstance(error, TrainerError):
         return ErrorInfo(
-            type=type(error).__name__, message=error.message, path=error.path, expected=error.expected, change=error.change
+            type=type(error).__name__,
+            message=error.message,
+            path=error.path,
+            expected=error.expected,
+            suggestion=error.suggestion,
         )
     text = str(error).strip()
     kind = type(error).__name__
     if isinstance(error, MemoryError):
         return ErrorInfo(
-            type="OutOfMemoryError", message="The main memory is used up.", change="lower the batch size or the resolution"
+            type="OutOfMemoryError", message="The main memory is used up.", suggestion="Lower the batch size or the resolution."
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ErrorInfo(type="DiskFullError", message=f"The disk is full: {text}", change="free some space, then resume")
-    return ErrorInfo(type=kind, message=f"{kind}: {text}" if text else kind, change="look at the end of the console log")
+        return ErrorInfo(type="DiskFullError", message=f"The disk is full: {text}", suggestion="Free some space, then resume.")
+    return ErrorInfo(type=kind, message=f"{kind}: {text}" if text else kind, suggestion="Look at the end of the console log.")
 
 
 def carry_out(
@@ -104,7 +108,7 @@ def carry_out(
         failure = ErrorInfo(
             type="WorkerDiedError",
             message=f"The backend ended the process (exit code {code}).",
-            change="look at the end of the console log",
+            suggestion="Look at the end of the console log.",
         )
         emit(RunEnded(reason="failed", error=failure, exit_code=code))
         return None

@@ -44,7 +44,7 @@ class Unfit:
     """Why a setting cannot use a file or folder (a sentence without its subject), and what to choose instead."""
 
     what: str
-    change: str
+    suggestion: str
 
     def about(self, name: str) -> str:
         """The sentence."""
@@ -214,13 +214,13 @@ def unfit(path: Path, role: str, *, whole: bool = True, components: Collection[s
     if found is None:
         return None
     if found.kind in _BROKEN:
-        what, change = _BROKEN[found.kind]
-        return Unfit(what.format(detail=found.detail), change)
-    change = _MISPLACED[role].get(found.kind, "")
-    if not change and role == BASE and whole and found.kind in _INCOMPLETE:
-        change = _A_BASE
-    if change:
-        return Unfit(_KINDS[found.kind].format(detail=found.detail), change)
+        what, suggestion = _BROKEN[found.kind]
+        return Unfit(what.format(detail=found.detail), suggestion)
+    suggestion = _MISPLACED[role].get(found.kind, "")
+    if not suggestion and role == BASE and whole and found.kind in _INCOMPLETE:
+        suggestion = _A_BASE
+    if suggestion:
+        return Unfit(_KINDS[found.kind].format(detail=found.detail), suggestion)
     if found.kind == "pipeline" and role == BASE:
         return _component_unfit(path, components)
     return None
@@ -397,7 +397,7 @@ def _component_unfit(folder: Path, wanted: Collection[str]) -> Unfit | None:
             continue
         problem = weights_unfit(folder / name)
         if problem is not None:
-            return Unfit(f"has the component {name}, which {problem.what}", problem.change)
+            return Unfit(f"has the component {name}, which {problem.what}", problem.suggestion)
     return None
 
 
@@ -424,8 +424,8 @@ def weights_unfit(folder: Path) -> Unfit | None:
     for name in plain or [item for item in weights if item.endswith(".safetensors")] or weights:
         found = recognize(folder / name)
         if found is not None and found.kind in _BROKEN:
-            what, change = _BROKEN[found.kind]
-            return Unfit(f"has the weight file {name}, which {what.format(detail=found.detail)}", change)
+            what, suggestion = _BROKEN[found.kind]
+            return Unfit(f"has the weight file {name}, which {what.format(detail=found.detail)}", suggestion)
     return None
 
 

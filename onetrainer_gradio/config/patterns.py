@@ -54,7 +54,7 @@ def fits(patterns: Iterable[str], texts: Sequence[str], how: How, *, seconds: fl
         raise PatternError(
             f"The regular expressions are {sum(map(len, wanted))} characters long",
             expected=f"at most {MOST_CHARACTERS} characters",
-            change="shorten them",
+            suggestion="Shorten them.",
         )
     slow = tuple(dict.fromkeys(pattern for pattern in wanted if not _forced(pattern)))
     found = dict(zip(slow, _evaluated(slow, tuple(texts), how, seconds), strict=True)) if slow else {}
@@ -77,7 +77,7 @@ def _evaluated(patterns: tuple[str, ...], texts: tuple[str, ...], how: How, seco
         raise PatternError(
             f"The regular expression {shown} {answer}" if len(patterns) == 1 else f"The regular expressions {shown} {answer}",
             expected="a pattern without repeats inside repeats, such as (a+)+",
-            change="simplify it",
+            suggestion="Simplify it.",
         )
     return answer
 
@@ -86,7 +86,7 @@ def _evaluated(patterns: tuple[str, ...], texts: tuple[str, ...], how: How, seco
 def _asked(patterns: tuple[str, ...], texts: tuple[str, ...], how: How, seconds: float) -> tuple[frozenset[int] | str, ...] | str:
     """What the process printed, or what went wrong; remembered, since the form asks for the same filter again and again."""
     if not _SLOTS.acquire(timeout=_WAITING_S):
-        raise PatternError("Other regular expressions are being evaluated", change="try again in a moment")
+        raise PatternError("Other regular expressions are being evaluated", suggestion="Try again in a moment.")
     try:
         done = subprocess.run(
             [sys.executable or "python", "-I", "-S", "-B", "-W", "ignore", str(_WORKER)],
@@ -97,7 +97,7 @@ def _asked(patterns: tuple[str, ...], texts: tuple[str, ...], how: How, seconds:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except subprocess.TimeoutExpired as error:
-        raise PatternError("The regular expressions took too long", change="simplify them, or try again") from error
+        raise PatternError("The regular expressions took too long", suggestion="Simplify them, or try again.") from error
     except OSError as error:
         raise PatternError(f"Regular expressions can't be evaluated: no process can be started ({error})") from error
     finally:

@@ -99,7 +99,7 @@ def nothing_left(config: TrainConfig, backup: Path, max_steps: int | None = None
             "epochs",
             f"The backup {backup.name} is already at epoch {at.epoch} of {config.epochs}, so there is nothing left to train.",
             config.epochs,
-            change=f"Raise Epochs above {at.epoch}",
+            suggestion=f"Raise Epochs above {at.epoch}.",
             code=NOTHING_LEFT,
         )
     if max_steps and at.global_step >= max_steps:
@@ -109,7 +109,7 @@ def nothing_left(config: TrainConfig, backup: Path, max_steps: int | None = None
             f"The backup {backup.name} is already at step {at.global_step} of {max_steps}, the step limit, so there is "
             "nothing left to train.",
             max_steps,
-            change=f"Raise the step limit (max_steps) above {at.global_step}, or remove it",
+            suggestion=f"Raise the step limit (max_steps) above {at.global_step}, or remove it.",
             code=NOTHING_LEFT,
         )
     return None
@@ -122,7 +122,7 @@ def no_step_left(config: TrainConfig, backup: Path) -> Finding:
         "epochs",
         f"What is left after the backup {backup.name} fills no training step, so there is nothing left to train.",
         config.epochs,
-        change="Raise Epochs, or add images",
+        suggestion="Raise Epochs, or add images.",
         code=NOTHING_LEFT,
     )
 

@@ -167,7 +167,7 @@ def probabilities(settings: TimestepSettings) -> list[float]:
             path="max_noising_strength",
             value=settings.max_strength,
             expected=f"more than {settings.min_strength:g}",
-            change="raise the most noise, or lower the least",
+            suggestion="Raise the most noise, or lower the least.",
         )
     if settings.distribution in WEIGHTS:
         return _table(settings, low, high)
@@ -179,7 +179,7 @@ def probabilities(settings: TimestepSettings) -> list[float]:
             path="noising_weight",
             value=settings.weight,
             expected="more than -1; 0 is the usual width",
-            change="write 0",
+            suggestion="Write 0.",
         )
     cumulative = CUMULATIVE.get(settings.distribution)
     if cumulative is None:
@@ -188,7 +188,7 @@ def probabilities(settings: TimestepSettings) -> list[float]:
             path="timestep_distribution",
             value=settings.distribution,
             expected=", ".join((*CUMULATIVE, "HEAVY_TAIL", *WEIGHTS)),
-            change="nothing, if OneTrainer is to train with it",
+            suggestion="Nothing, if OneTrainer is to train with it.",
         )
     edges = [(_unshifted(step, settings.shift) - low) / (high - low) for step in range(TIMESTEPS + 1)]
     below = [cumulative(min(1.0, max(0.0, edge)), settings.weight, settings.bias) for edge in edges]
@@ -222,7 +222,7 @@ def _table(settings: TimestepSettings, low: int, high: int) -> list[float]:
             path="noising_weight",
             value=settings.weight,
             expected="a distribution that is above zero somewhere",
-            change="lower the noise weight, or move the noise bias towards 0",
+            suggestion="Lower the noise weight, or move the noise bias towards 0.",
         )
     return [0.0] * low + [weight / total for weight in weights] + [0.0] * (TIMESTEPS - high)
 

@@ -132,6 +132,6 @@ def read_adapter(tensors: Tensors, layout: Layout, source: str) -> Tensors:
             path="lora_model_name",
             value=source,
             expected="a LoRA for the same model type, in the format KOHYA_LORA, DIFFUSERS_LORA or of a backup",
-            change="the adapter to start from",
+            suggestion="The adapter to start from.",
         )
     return whole

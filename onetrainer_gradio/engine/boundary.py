@@ -170,7 +170,7 @@ class Boundary:
         with self.quiet():
             made = self.previews.paint_default(self.state(), command_id)
         if not made:
-            raise SamplingError("No sample prompt is enabled.", path="samples", change="add a sample prompt")
+            raise SamplingError("No sample prompt is enabled.", path="samples", suggestion="Add a sample prompt.")
         return ""
 
     def _paint_custom(self, params: dict[str, Any], command_id: str) -> str:

@@ -72,6 +72,6 @@ class MovingAverage:
                 f"({len(found)} tensors, and {len(own)} are trained).",
                 path="layer_filter",
                 expected="the layers and the rank that the backup was made with",
-                change="layer_filter, lora_rank or what is trained",
+                suggestion="Layer_filter, lora_rank or what is trained.",
             )
         self.averages = [tensor.to(self.device) for tensor in state["ema_parameters"]]

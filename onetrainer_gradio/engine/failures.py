@@ -36,22 +36,22 @@ def translate(error: BaseException) -> TrainerError | None:
         return error
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _DEVICE_MEMORY.search(text)):
-        return OutOfMemoryError(f"The graphics memory is used up: {_first_line(text)}", change=_MEMORY_CHANGE)
+        return OutOfMemoryError(f"The graphics memory is used up: {_first_line(text)}", suggestion=_MEMORY_CHANGE)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _HOST_MEMORY.search(text)):
-        return OutOfMemoryError(f"The main memory is used up: {_first_line(text)}", change=_MEMORY_CHANGE)
+        return OutOfMemoryError(f"The main memory is used up: {_first_line(text)}", suggestion=_MEMORY_CHANGE)
     if isinstance(error, OSError) and error.errno in _FULL:
         return _disk_full(f" for {error.filename}" if error.filename else "")
     if _FULL_TEXT.search(text) or (isinstance(error, RuntimeError) and _BROKEN_STREAM.search(text)):
         return _disk_full(f": {_first_line(text)}")
     if isinstance(error, OSError):
-        return StorageError(f"A file could not be read or written: {error}", change="check the path and its permissions")
+        return StorageError(f"A file could not be read or written: {error}", suggestion="Check the path and its permissions.")
     return None
 
 
 def _disk_full(what: str) -> DiskFullError:
     return DiskFullError(
         f"There is no space left on the disk{what.rstrip('.')}.",
-        change="free some space, keep fewer backups (rolling_backup), or choose another workspace folder",
+        suggestion="Free some space, keep fewer backups (rolling_backup), or choose another workspace folder.",
     )
 
 

@@ -63,19 +63,21 @@ class Hub:
                 return Path(self._file(url["repo"], url["revision"], url["file"]))
             return Path(self._snapshot(name, tuple(patterns)))
         except GatedRepoError as error:
-            change = "accept its conditions on huggingface.co and enter your access token"
-            raise _missing(name, f"The repository '{name}' is only for people who accepted its conditions.", change) from error
+            suggestion = "Accept its conditions on huggingface.co and enter your access token."
+            raise _missing(
+                name, f"The repository '{name}' is only for people who accepted its conditions.", suggestion
+            ) from error
         except RepositoryNotFoundError as error:
             raise _missing(name, f"There is no repository '{name}' on the hub, or your token may not read it.") from error
         except HFValidationError as error:
             raise _missing(name, f"The base model '{name}' does not exist.") from error
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             why = "and 'Offline' is on" if self.offline else "and the hub cannot be reached"
-            change = "turn 'Offline' off, check the connection, or enter the path of a model on this machine"
-            raise _missing(name, f"The model '{name}' is not on this machine {why}.", change) from error
+            suggestion = "Turn 'Offline' off, check the connection, or enter the path of a model on this machine."
+            raise _missing(name, f"The model '{name}' is not on this machine {why}.", suggestion) from error
         except (HfHubHTTPError, httpx.HTTPError) as error:
-            change = "check the connection, or enter the path of a model on this machine"
-            raise _missing(name, f"The model '{name}' could not be fetched from the hub: {error}", change) from error
+            suggestion = "Check the connection, or enter the path of a model on this machine."
+            raise _missing(name, f"The model '{name}' could not be fetched from the hub: {error}", suggestion) from error
 
     def _snapshot(self, repository: str, patterns: tuple[str, ...]) -> str:
         return snapshot_download(
@@ -115,11 +117,11 @@ def told_to(progress: Callable[[int, int, str], None]) -> Any:
     return Told
 
 
-def _missing(name: str, message: str, change: str = "the base model") -> ModelNotFoundError:
+def _missing(name: str, message: str, suggestion: str = "the base model") -> ModelNotFoundError:
     return ModelNotFoundError(
         message,
         path="base_model_name",
         value=name,
         expected="a folder in diffusers layout, a .safetensors file, or the name of a repository on the hub",
-        change=change,
+        suggestion=suggestion,
     )

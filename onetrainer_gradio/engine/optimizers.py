@@ -102,7 +102,7 @@ def unsupported(name: str) -> UnsupportedError:
         path="optimizer.optimizer",
         value=name,
         expected=" or ".join(OPTIMIZERS),
-        change="the optimizer, or use the OneTrainer backend, which installs it",
+        suggestion="The optimizer, or use the OneTrainer backend, which installs it.",
     )
 
 
@@ -161,7 +161,7 @@ def load_state(optimizer: Optimizer, state: dict[str, Any], config: TrainConfig,
                 f"the settings give {len(new['params'])}.",
                 path="layer_filter",
                 expected="the layers that the backup was made with",
-                change="layer_filter, lora_rank or what is trained",
+                suggestion="Layer_filter, lora_rank or what is trained.",
             )
         for index, old_index in zip(new["params"], old["params"], strict=True):
             if old_index in state["state"]:

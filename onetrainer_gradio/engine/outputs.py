@@ -80,7 +80,7 @@ def protect_existing(config: TrainConfig) -> None:
             path="output_model_destination",
             value=str(target),
             expected="a name that is free",
-            change="the output file, or turn 'Protect existing files' off",
+            suggestion="The output file, or turn 'Protect existing files' off.",
         )
 
 
@@ -165,8 +165,8 @@ class Outputs:
                 if rescued is not None:
                     return rescued
                 if backup is not None:
-                    change = f"Free up space, then resume from the backup {backup}: the weights are in it"
-                    raise type(failure)(failure.message, path=failure.path, value=failure.value, change=change) from error
+                    suggestion = f"Free up space, then resume from the backup {backup}: the weights are in it."
+                    raise type(failure)(failure.message, path=failure.path, value=failure.value, suggestion=suggestion) from error
                 if stopped or not isinstance(failure, DiskFullError):
                     raise failure from error
                 stopped = not self._room_appeared(path, next(pauses))  # tried once more even then: there may be room by now
@@ -290,5 +290,5 @@ def _same_disk(one: Path, other: Path) -> bool:
 def _info(error: BaseException) -> ErrorInfo:
     known = translate(error)
     if isinstance(known, TrainerError):
-        return ErrorInfo(type=type(known).__name__, message=known.message, path=known.path, change=known.change)
+        return ErrorInfo(type=type(known).__name__, message=known.message, path=known.path, suggestion=known.suggestion)
     return ErrorInfo(type=type(error).__name__, message=str(error))

@@ -58,6 +58,6 @@ def device_of(name: str, path: str = "train_device") -> torch.device:
             path=path,
             value=name,
             expected="cpu" + (" or cuda" if torch.cuda.is_available() else ""),
-            change=f"{path}, or install a torch that supports the device",
+            suggestion=f"{path}, or install a torch that supports the device.",
         ) from error
     return device

@@ -58,7 +58,7 @@ def check(sample: SampleConfig) -> None:
         ("noise_scheduler", sample.noise_scheduler, sample.noise_scheduler in SAMPLERS, " or ".join(SAMPLERS)),
     ):
         if not allowed:
-            raise ConfigValueError(f"{name} is {value}.", path=name, value=value, expected=expected, change=name)
+            raise ConfigValueError(f"{name} is {value}.", path=name, value=value, expected=expected, suggestion=f"Change {name}.")
 
 
 @dataclass

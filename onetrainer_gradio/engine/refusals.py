@@ -95,7 +95,7 @@ def _outside(only: Iterable[Only], config: Any, prefix: str = "") -> Iterator[Fi
             path = prefix + setting.path
             allowed = " or ".join(str(allowed) for allowed in setting.values)
             yield Finding(
-                "error", path, f"This engine cannot do {path} = {value} yet.", value, allowed, f"{path}, {OTHER_BACKEND}"
+                "error", path, f"This engine cannot do {path} = {value} yet.", value, allowed, f"{path}, {OTHER_BACKEND}."
             )
 
 
@@ -119,14 +119,14 @@ def _output_format(config: TrainConfig) -> Iterator[Finding]:
             f"A run with the method {config.training_method} cannot be saved as {config.output_model_format} here.",
             config.output_model_format,
             " or ".join(allowed),
-            "output_model_format",
+            "Output_model_format.",
         )
 
 
 def _something_trained(config: TrainConfig) -> Iterator[Finding]:
     if not config.unet.train and not config.text_encoder.train:
         yield Finding(
-            "error", "unet.train", "Neither the UNet nor the text encoder is trained.", False, "at least one", "unet.train"
+            "error", "unet.train", "Neither the UNet nor the text encoder is trained.", False, "at least one", "Unet.train."
         )
 
 
@@ -138,7 +138,7 @@ def _embeddings(config: TrainConfig) -> Iterator[Finding]:
             "This engine cannot train embeddings yet.",
             len(config.additional_embeddings),
             "no embeddings",
-            f"additional_embeddings, {OTHER_BACKEND}",
+            f"Additional_embeddings, {OTHER_BACKEND}.",
         )
 
 
@@ -154,7 +154,7 @@ def _precision(config: TrainConfig) -> Iterator[Finding]:
                 f"On the device '{config.train_device}' a run in FLOAT_32 needs weights in FLOAT_32, not {dtype}.",
                 dtype,
                 "FLOAT_32",
-                f"{part}.weight_dtype or train_dtype",
+                f"{part}.weight_dtype or train_dtype.",
             )
 
 
@@ -173,13 +173,13 @@ def _trained_half(config: TrainConfig) -> Iterator[Finding]:
                 "This engine cannot round at random yet.",
                 True,
                 "False",
-                f"turn it off, or set {path} to FLOAT_32, {OTHER_BACKEND}",
+                f"Turn it off, or set {path} to FLOAT_32, {OTHER_BACKEND}.",
             )
 
 
 def _losses(config: TrainConfig) -> Iterator[Finding]:
     if not (config.mse_strength or config.mae_strength or config.log_cosh_strength or config.huber_strength):
-        yield Finding("error", "mse_strength", "All losses have the strength 0.", 0, "at least one above 0", "mse_strength")
+        yield Finding("error", "mse_strength", "All losses have the strength 0.", 0, "at least one above 0", "Mse_strength.")
 
 
 def _window(config: TrainConfig) -> Iterator[Finding]:
@@ -190,7 +190,7 @@ def _window(config: TrainConfig) -> Iterator[Finding]:
             "The least noise is not below the most noise.",
             config.min_noising_strength,
             f"less than {config.max_noising_strength}",
-            "min_noising_strength or max_noising_strength",
+            "Min_noising_strength or max_noising_strength.",
         )
 
 
@@ -202,14 +202,14 @@ def _predictions(config: TrainConfig) -> Iterator[Finding]:
             "Epsilon prediction and v-prediction exclude each other.",
             True,
             "one of them",
-            "force_epsilon_prediction, force_v_prediction or rescale_noise_scheduler_to_zero_terminal_snr",
+            "Force_epsilon_prediction, force_v_prediction or rescale_noise_scheduler_to_zero_terminal_snr.",
         )
 
 
 def _optimizer(config: TrainConfig) -> Iterator[Finding]:
     if config.optimizer.fused and config.optimizer.foreach:
         yield Finding(
-            "error", "optimizer.fused", "fused and foreach exclude each other.", True, "one of them", "optimizer.foreach"
+            "error", "optimizer.fused", "fused and foreach exclude each other.", True, "one of them", "Optimizer.foreach."
         )
 
 

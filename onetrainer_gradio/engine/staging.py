@@ -118,7 +118,9 @@ def _in_the_way(old: Path, new: Path) -> bool:
 
 def _protected(target: Path, reason: str) -> OutputProtectedError:
     return OutputProtectedError(
-        f"The folder {target} was not replaced because {reason}.", value=str(target), change="choose a new name for the result"
+        f"The folder {target} was not replaced because {reason}.",
+        value=str(target),
+        suggestion="Choose a new name for the result.",
     )
 
 

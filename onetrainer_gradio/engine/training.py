@@ -466,8 +466,8 @@ class Training:
             path="learning_rate",
             value=self.config.learning_rate,
             expected="a finite number",
-            change="lower the learning rate, train in BFLOAT_16 or FLOAT_32, or look for damaged pictures; "
-            "then go on from the last backup",
+            suggestion="Lower the learning rate, train in BFLOAT_16 or FLOAT_32, or look for damaged pictures; "
+            "then go on from the last backup.",
         )
 
     def _report(self, step: int, loss: float, norm: float | None, rates: tuple[float, ...]) -> None:

@@ -319,7 +319,7 @@ class TrainerService:
         """
         run = self.runs.get(run_id)
         if not run.ended():
-            raise RunConflictError(f"The run {run_id} has not ended", value=run_id, change="stop it first")
+            raise RunConflictError(f"The run {run_id} has not ended", value=run_id, suggestion="Stop it first.")
         options = run.options()
         backups = [file for file in run.files() if file["kind"] == "backup"]
         chosen = [file for file in backups if backup in (None, file["id"], file["name"])]
@@ -330,7 +330,7 @@ class TrainerService:
                 f"The run {run_id} has no backup {backup!r}" if backup else f"The run {run_id} has no backup to go on from",
                 value=backup,
                 expected=", ".join(file["name"] for file in backups),
-                change="start it anew",
+                suggestion="Start it anew.",
             )
         file = run.open_file(chosen[-1]["id"])
         config = _with_epochs(run, epochs)
@@ -354,7 +354,7 @@ class TrainerService:
                 carrier.let_go()
             if time.monotonic() >= give_up_at:
                 raise RunConflictError(
-                    f"The process of the run {run_id} has not gone yet", value=run_id, change="delete it in a moment"
+                    f"The process of the run {run_id} has not gone yet", value=run_id, suggestion="Delete it in a moment."
                 )
             self._follower.wake()
             self._follower.wait(0.1)

@@ -182,7 +182,7 @@ def _accepted(state: Said) -> str:
 
 def _refused(action: str, error: TrainerError) -> Said:
     errors = [
-        {"path": found.path, "message": found.message, "expected": found.expected, "change": found.change}
+        {"path": found.path, "message": found.message, "expected": found.expected, "suggestion": found.suggestion}
         for found in error.findings()
         if found.severity == "error"
     ]

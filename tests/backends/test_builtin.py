@@ -46,4 +46,4 @@ def test_used_up_memory_is_named_with_what_to_change(tmp_path):
     config = configuration(tmp_path, recorded, GOLDEN / "data", resolution="400000")
     with pytest.raises(OutOfMemoryError, match="memory is used up") as caught:
         builtin.run(config, Recorder(), Desk(), RunOptions())
-    assert "resolution" in caught.value.change
+    assert "resolution" in caught.value.suggestion

@@ -17,7 +17,7 @@ from tests.fakes.configs import small_config
 
 HERE = "tests.backends.test_carry_out"
 RAISED: dict[str, BaseException] = {
-    "trainer": OutOfMemoryError("No memory is left", path="batch_size", expected="less", change="lower it"),
+    "trainer": OutOfMemoryError("No memory is left", path="batch_size", expected="less", suggestion="Lower it."),
     "unknown": ValueError("odd"),
     "silent": KeyError(),
     "memory": MemoryError(),
@@ -86,7 +86,7 @@ def test_an_error_keeps_its_place_and_remedy() -> None:
     """The page can point at the field."""
     _, end, _ = carry("raises", "trainer")
     assert end.error is not None
-    assert (end.error.path, end.error.expected, end.error.change) == ("batch_size", "less", "lower it")
+    assert (end.error.path, end.error.expected, end.error.suggestion) == ("batch_size", "less", "Lower it.")
 
 
 @pytest.mark.parametrize(("kind", "code"), [("exit", 4), ("text", 1)])

@@ -113,7 +113,7 @@ def test_an_error_names_each_place_once_and_notices_do_not_pile_up(visitor: Visi
 def test_a_refused_start_and_the_json_editor_name_a_setting_once(visitor: Visitor, panel: Panel) -> None:
     """Where the message begins with the name that stands before it, it isn't repeated."""
     page = visitor.open("training")
-    entry = {"path": "learning_rate", "message": "learning_rate is 'abc'.", "change": ""}
+    entry = {"path": "learning_rate", "message": "learning_rate is 'abc'.", "suggestion": ""}
     page.evaluate(
         """entry => document.dispatchEvent(new CustomEvent('og-outcome', {
           detail: { ok: false, done: true, text: 'No', errors: [entry] },

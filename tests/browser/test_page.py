@@ -201,7 +201,7 @@ def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor
     expect(page.locator(".og-status .og-badge")).to_have_text("Failed")
     problem = page.locator(".og-problems li.bad")
     expect(problem).to_contain_text("The run ended: The graphics memory is used up")
-    expect(problem).to_contain_text("To change: lower the batch size")
+    expect(problem).to_contain_text("Lower the batch size.")
     problem.get_by_role("link", name="batch_size").click()
     expect(page.locator("#og-f-batch_size")).to_be_focused()
 

@@ -309,7 +309,7 @@ def test_a_mistake_is_said_at_its_setting_and_its_fix_removes_it(shared_place, c
     hits = [item for item in before if (item.code, item.severity, item.path) == (code, severity, path)]
     assert len(hits) == 1, before
     assert hits[0].expected
-    assert hits[0].change
+    assert hits[0].suggestion
     if hits[0].fix:
         after = findings(shared_place, changes, dict(hits[0].fix))
         assert (code, path) not in {(item.code, item.path) for item in after}

@@ -36,7 +36,7 @@ def test_a_known_crash_is_an_error_with_onetrainer_and_its_fix_removes_it(path, 
     (finding,) = backends.refusals("onetrainer", config_with(changes))
     assert (finding.severity, finding.code, finding.path) == ("error", "onetrainer-crash", path)
     assert finding.expected
-    assert finding.change
+    assert finding.suggestion
     if finding.fix:
         assert not list(onetrainer_findings(config_with(changes, dict(finding.fix))))
 

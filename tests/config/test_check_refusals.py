@@ -193,7 +193,7 @@ def test_a_late_refusal_is_said_before_the_start_and_its_fix_removes_it(place, n
     (error,) = errors(place, changes)
     assert (error.code, error.path) == (code, path)
     assert error.expected
-    assert error.change
+    assert error.suggestion
     if error.fix:
         assert errors(place, changes, dict(error.fix)) == []
 

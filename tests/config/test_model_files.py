@@ -128,7 +128,7 @@ def test_a_broken_file_is_named_for_what_it_is(tmp_path, name, role):
     problem = unfit(tmp_path / name, role)
     assert problem is not None
     assert what in problem.about(name)
-    assert problem.change
+    assert problem.suggestion
 
 
 @pytest.mark.parametrize("name", MISPLACED)
@@ -141,7 +141,7 @@ def test_a_whole_file_is_refused_only_where_it_does_not_belong(tmp_path, name, r
     assert (problem is not None) == (role in wrong)
     if problem is not None:
         assert what in problem.about(name)
-        assert problem.change
+        assert problem.suggestion
 
 
 def test_a_type_that_takes_components_from_elsewhere_takes_an_incomplete_file(tmp_path):
@@ -305,7 +305,7 @@ def test_the_check_says_what_a_file_is_at_every_setting_that_names_one(tmp_path,
         expected = {"model-file", "base-model-file"} if name == "note.txt" else {"model-file"}
         assert hits[0].severity == "error"
         assert hits[0].code in expected
-        assert hits[0].change
+        assert hits[0].suggestion
         if hits[0].code == "model-file":
             problem = unfit(place / name, role)
             assert problem is not None

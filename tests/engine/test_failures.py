@@ -34,7 +34,7 @@ def test_causes_are_named(raised, kind, says):
     found = translate(raised)
     assert type(found) is kind
     assert says in found.message
-    assert found.change
+    assert found.suggestion
 
 
 def test_own_errors_stay_as_they_are_and_others_are_unknown():

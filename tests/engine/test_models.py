@@ -272,7 +272,7 @@ def test_the_engine_says_the_same_of_a_file_as_the_check(configured, train, tmp_
             problem = unfit(file, role)
             assert raised.value.path == setting
             assert problem.what in raised.value.message
-            assert raised.value.change == problem.change
+            assert raised.value.suggestion == problem.suggestion
 
 
 def test_a_base_folder_with_a_pointer_instead_of_weights_is_named(configured, train, tmp_path):

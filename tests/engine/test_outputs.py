@@ -198,7 +198,7 @@ def test_with_a_backup_of_the_same_state_a_full_disk_is_an_error_that_names_it(b
     with FullUntil(lambda event: False) as disk, pytest.raises(DiskFullError, match="no space left") as caught:
         train(config, recorder := Recorder(disk))
     (backup,) = recorder.of(BackupMade)
-    assert backup.path in caught.value.change
+    assert backup.path in caught.value.suggestion
 
 
 def test_weights_go_to_the_workspace_when_their_place_is_gone(configured, train, tmp_path):

@@ -235,7 +235,7 @@ def test_a_damaged_backup_is_named_without_words_of_a_library(configured, train,
     assert str(backup / name) in raised.value.message
     assert not re.search(r"weights_only|Unpickl|torch\.|header|magic|Python", raised.value.message)
     if content != "other" or not name.startswith("lora"):
-        assert raised.value.change == "resume from another backup"
+        assert raised.value.suggestion == "Resume from another backup."
 
 
 def test_an_average_of_other_weights_is_refused(configured, train):

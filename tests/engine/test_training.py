@@ -474,7 +474,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_step(configured, train):
     """A learning rate far too high ends in NonFiniteLossError that names the step and what to change; nothing is saved."""
     with pytest.raises(NonFiniteLossError, match=r"at step \d+") as caught:
         train(configured(learning_rate=1e30, clip_grad_norm=None, epochs=20, optimizer__optimizer="SGD"))
-    assert "learning rate" in caught.value.change
+    assert "learning rate" in caught.value.suggestion
 
 
 def test_an_existing_result_is_protected(configured, train, tmp_path):

@@ -108,7 +108,7 @@ class _Rehearsal:
     def prepare(self, phase: str) -> bool:
         self.emit(PhaseChanged(phase=phase))
         if self.told.get("fail_in") == phase:
-            raise OutOfMemoryError(f"No graphics memory is left for {phase}", change="lower the batch size")
+            raise OutOfMemoryError(f"No graphics memory is left for {phase}", suggestion="Lower the batch size.")
         seconds = self.number("load_s" if phase == "loading" else "cache_s", 0)
         parts = max(1, int(seconds / 0.02))
         for part in range(parts):
@@ -165,7 +165,7 @@ class _Rehearsal:
 
     def misbehave(self, step: int) -> None:
         if step == self.number("fail_at"):
-            raise OutOfMemoryError("The graphics memory is used up", path="batch_size", change="lower the batch size")
+            raise OutOfMemoryError("The graphics memory is used up", path="batch_size", suggestion="Lower the batch size.")
         if step == self.number("crash_at"):
             raise ValueError("something nobody thought of")
         if step == self.number("exit_at"):

@@ -45,7 +45,7 @@ def test_a_device_with_little_memory_ends_the_run_with_its_cause(device, configu
     before = allocated(device)
     with little_memory(device), pytest.raises(OutOfMemoryError) as raised:
         train(configured())
-    assert "batch size" in raised.value.change
+    assert "batch size" in raised.value.suggestion
     assert allocated(device) <= before + WORKSPACE
     assert len(train(configured(), max_steps=2).losses) == 2
 

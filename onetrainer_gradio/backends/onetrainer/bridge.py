@@ -218,7 +218,7 @@ def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> di
         raise CheckoutError(
             f"OneTrainer in {folder} did not answer within {timeout_s:.0f} seconds.",
             value=str(folder),
-            change="look whether its disk or its libraries hang; try it again",
+            suggestion="Look whether its disk or its libraries hang; try it again.",
         ) from None
     finally:
         signal_group(process, getattr(signal, "SIGKILL", signal.SIGTERM))
@@ -253,7 +253,7 @@ def not_startable(python: Path, error: OSError) -> CheckoutError:
         f"OneTrainer's Python {python} cannot be started: {error.strerror or error}.",
         value=str(python),
         expected="a Python interpreter that has OneTrainer's libraries",
-        change="run OneTrainer's installer again, or name another interpreter",
+        suggestion="Run OneTrainer's installer again, or name another interpreter.",
     )
 
 
@@ -265,23 +265,23 @@ def import_error(body: Mapping[str, Any], folder: Path, python: Path) -> Checkou
             f"{python} cannot run OneTrainer. {message}",
             value=str(python),
             expected="Python 3.10 or newer",
-            change="set OneTrainer's environment up again with a newer Python",
+            suggestion="Set OneTrainer's environment up again with a newer Python.",
         )
     if kind == "ModuleNotFoundError" and name.split(".")[0] not in ("modules", ""):
         return CheckoutError(
             f"OneTrainer in {folder} cannot be imported: its environment lacks the library {name!r}.",
             value=str(folder),
-            change=f"run OneTrainer's installer again, or install {name} into {python}",
+            suggestion=f"Run OneTrainer's installer again, or install {name} into {python}.",
         )
     if kind in ("ModuleNotFoundError", "ImportError", "AttributeError") and ("modules" in name or "modules" in message):
         return CheckoutError(
             f"This revision of OneTrainer keeps its parts where this panel does not look for them: {message}.",
             value=str(folder),
-            change="update the panel, or check out a revision of OneTrainer that it knows",
+            suggestion="Update the panel, or check out a revision of OneTrainer that it knows.",
         )
     where = f" (in {body['where']})" if body.get("where") else ""
     return CheckoutError(
         f"OneTrainer in {folder} cannot be imported: {kind}: {message}{where}",
         value=str(folder),
-        change="look at the console log; running OneTrainer's installer again often helps",
+        suggestion="Look at the console log; running OneTrainer's installer again often helps.",
     )

@@ -80,7 +80,7 @@ def inspect(folder: Path, python: Path | None = None) -> Checkout:
                 "",
                 "The version of its configuration files is not where it used to be.",
                 expected="config_version in modules/util/config/TrainConfig.py",
-                change="go on; the settings are read from OneTrainer itself",
+                suggestion="Go on; the settings are read from OneTrainer itself.",
                 code="checkout_version",
             )
         )
@@ -132,7 +132,7 @@ def require(checkout: Checkout) -> Path:
             wrong.message if wrong else f"{checkout.folder} has no Python environment.",
             value=str(checkout.folder),
             expected=wrong.expected if wrong else "",
-            change=wrong.change if wrong else "",
+            suggestion=wrong.suggestion if wrong else "",
         )
     return checkout.python
 
@@ -145,7 +145,7 @@ def _folder_problems(folder: Path) -> Iterator[Finding]:
             f"The folder {folder} {_what_it_is(folder)}.",
             str(folder),
             "the folder that OneTrainer was cloned or unpacked into",
-            "give the folder that holds start-ui and modules",
+            "Give the folder that holds start-ui and modules.",
             code="checkout_missing",
         )
         return
@@ -157,7 +157,7 @@ def _folder_problems(folder: Path) -> Iterator[Finding]:
             f"There is no OneTrainer in {folder}.",
             str(folder),
             f"a folder with {NEEDED_FILES[0]} in it",
-            "give the folder that OneTrainer was cloned or unpacked into",
+            "Give the folder that OneTrainer was cloned or unpacked into.",
             code="checkout_not_onetrainer",
         )
     elif missing:
@@ -167,7 +167,7 @@ def _folder_problems(folder: Path) -> Iterator[Finding]:
             f"This revision of OneTrainer has no {missing[0]}: its modules are not where this panel knows them.",
             str(folder),
             ", ".join(missing),
-            "update the panel, or check out a revision of OneTrainer that has them",
+            "Update the panel, or check out a revision of OneTrainer that has them.",
             code="checkout_moved",
         )
 
@@ -189,8 +189,8 @@ def _interpreter(folder: Path, python: Path | None) -> tuple[Path | None, list[F
         python = Path(os.path.abspath(python.expanduser()))
         if not os.access(python, os.X_OK) or os.path.isdir(python):
             text = f"{python} is no program that can be run."
-            expected, change = "a Python interpreter", "give the path of OneTrainer's Python"
-            return None, [Finding("error", "checkout_python", text, str(python), expected, change, code="checkout_no_python")]
+            expected, suggestion = "a Python interpreter", "Give the path of OneTrainer's Python."
+            return None, [Finding("error", "checkout_python", text, str(python), expected, suggestion, code="checkout_no_python")]
         return python, _version_problems(python)
     broken: Path | None = None
     for environment in _environments(folder):
@@ -204,9 +204,9 @@ def _interpreter(folder: Path, python: Path | None) -> tuple[Path | None, list[F
         text = f"The Python of OneTrainer's environment is gone: {broken} points to {os.path.realpath(broken)}."
     else:
         text = f"OneTrainer in {folder} has no Python environment of its own."
-    change = "run OneTrainer's installer (install.sh or install.bat), or name a Python interpreter that has its libraries"
+    suggestion = "Run OneTrainer's installer (install.sh or install.bat), or name a Python interpreter that has its libraries."
     expected = f"one of {', '.join(_ENVIRONMENTS[:3])} in that folder"
-    return None, [Finding("error", "checkout", text, str(folder), expected, change, code="checkout_no_python")]
+    return None, [Finding("error", "checkout", text, str(folder), expected, suggestion, code="checkout_no_python")]
 
 
 def _environments(folder: Path) -> Iterator[Path]:
@@ -223,8 +223,10 @@ def _version_problems(python: Path) -> list[Finding]:
         return []
     oldest = ".".join(map(str, OLDEST_PYTHON))
     text = f"{python} is Python {version[0]}.{version[1]}."
-    change = "set OneTrainer's environment up again with a newer Python"
-    return [Finding("error", "checkout", text, str(python), f"Python {oldest} or newer", change, code="checkout_python_version")]
+    suggestion = "Set OneTrainer's environment up again with a newer Python."
+    return [
+        Finding("error", "checkout", text, str(python), f"Python {oldest} or newer", suggestion, code="checkout_python_version")
+    ]
 
 
 def python_version(python: Path) -> tuple[int, int] | None:

@@ -37,7 +37,7 @@ def claimed(folders: dict[str, Path], label: str) -> Iterator[tuple[int, ...]]:
                     path=setting,
                     value=str(folder),
                     expected="a folder that no other training writes to",
-                    change=f"wait for it, stop it, or choose another folder for {setting}",
+                    suggestion=f"Wait for it, stop it, or choose another folder for {setting}.",
                 )
             _write(descriptor, label)
             held.append(descriptor)

@@ -161,7 +161,7 @@ def chosen(options: RunOptions) -> Checkout:
             "There is no OneTrainer in the usual places.",
             path="checkout",
             expected="a folder with OneTrainer in it",
-            change="say where it is: --onetrainer PATH, or the setting on the page",
+            suggestion="Say where it is: --onetrainer PATH, or the setting on the page.",
         )
     return checkout
 
@@ -175,15 +175,15 @@ def _findings(config: TrainConfig) -> Iterator[Finding]:
     yield from unusable_names(config)
     if config.multi_gpu:
         text = "OneTrainer trains on several cards in processes of its own, which the panel cannot follow."
-        change = "turn multi-GPU off, or start one run per card"
+        suggestion = "Turn multi-GPU off, or start one run per card."
         yield Finding(
-            "error", "multi_gpu", text, True, "one card per run", change, code="bridge_multi_gpu", fix={"multi_gpu": False}
+            "error", "multi_gpu", text, True, "one card per run", suggestion, code="bridge_multi_gpu", fix={"multi_gpu": False}
         )
     if config.cloud.enabled:
         text = "Training on a rented machine is OneTrainer's own; the panel drives a OneTrainer on its own machine."
-        change = "turn the cloud off, and run the panel on that machine"
+        suggestion = "Turn the cloud off, and run the panel on that machine."
         fix = {"cloud.enabled": False}
-        yield Finding("error", "cloud.enabled", text, True, "a run on this machine", change, code="bridge_cloud", fix=fix)
+        yield Finding("error", "cloud.enabled", text, True, "a run on this machine", suggestion, code="bridge_cloud", fix=fix)
 
 
 @dataclass
@@ -236,7 +236,7 @@ class Session:
                     f"OneTrainer in {self.checkout.folder} could not be imported within {self.patience.import_s:.0f} seconds; "
                     "its process was ended.",
                     value=str(self.checkout.folder),
-                    change="look at the console log for where it hangs; a disk or a driver that does not answer are usual causes",
+                    suggestion="Check the console log. A disk or driver that doesn't respond is a common cause.",
                 )
             try:
                 body = self.bridge.next(POLL_S)

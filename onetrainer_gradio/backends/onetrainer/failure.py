@@ -111,25 +111,29 @@ def error_of(cause: Mapping[str, Any], phase: str = "", config: TrainConfig | No
     root_kind, root = str(cause.get("root_kind", kind)), str(cause.get("root_message", message))
     if cause.get("errno") in _FULL:
         what = f" for {cause['filename']}" if cause.get("filename") else ""
-        return DiskFullError(f"There is no space left on the disk{what}.", path="workspace_dir", change=_DISK_CHANGE)
+        return DiskFullError(f"There is no space left on the disk{what}.", path="workspace_dir", suggestion=_DISK_CHANGE)
     if "ZeroDivisionError" in (kind, root_kind) and config is not None and (small := _too_small(config)) is not None:
         return small
     for text_kind, text in ((kind, message), (root_kind, root)):
-        for pattern, error, sentence, path, change in _KNOWN:
+        for pattern, error, sentence, path, suggestion in _KNOWN:
             if re.search(pattern, f"{text_kind}: {text}", re.IGNORECASE):
                 named = _setting(config, path) if config is not None else ""
                 if (problem := _unfit(path, named)) is not None:
-                    return error(f"OneTrainer could not load '{named}': it {problem.what}.", path=path, change=problem.change)
+                    return error(
+                        f"OneTrainer could not load '{named}': it {problem.what}.", path=path, suggestion=problem.suggestion
+                    )
                 said = sentence.format(message=text or text_kind, printed=_printed(cause, named))
-                return error(said, path=path, change=change)
+                return error(said, path=path, suggestion=suggestion)
     said = f"{kind}: {message}" if message else kind
     if (root_kind, root) != (kind, message):
         said += f", because of {root_kind}: {root}" if root else f", because of {root_kind}"
     during = f" while {phase.replace('_', ' ')}" if phase and phase not in ("queued", "stopping") else ""
     where = f" (in {cause['where']})" if cause.get("where") else ""
     if isinstance(cause.get("errno"), int):
-        return StorageError(f"OneTrainer could not go on{during}: {said}{where}", change="check the path and its permissions")
-    return TrainingError(f"OneTrainer could not go on{during}: {said}{where}", change=_LOOK)
+        return StorageError(
+            f"OneTrainer could not go on{during}: {said}{where}", suggestion="Check the path and its permissions."
+        )
+    return TrainingError(f"OneTrainer could not go on{during}: {said}{where}", suggestion=_LOOK)
 
 
 def _too_small(config: TrainConfig) -> DatasetError | None:
@@ -138,7 +142,7 @@ def _too_small(config: TrainConfig) -> DatasetError | None:
     if finding is None:
         return None
     return DatasetError(
-        f"{finding.message}.", path=finding.path, value=finding.value, expected=finding.expected, change=finding.change
+        f"{finding.message}.", path=finding.path, value=finding.value, expected=finding.expected, suggestion=finding.suggestion
     )
 
 
@@ -187,7 +191,7 @@ def death(status: int | None, phase: str = "", *, out_of_memory: bool = False) -
     during = f" while {phase.replace('_', ' ')}" if phase and phase not in ("queued", "stopping") else ""
     if status is None or status >= 0:
         code = "" if status is None else f" with exit code {status}"
-        return WorkerDiedError(f"OneTrainer's process ended{code}{during} without saying why.", change=_LOOK)
+        return WorkerDiedError(f"OneTrainer's process ended{code}{during} without saying why.", suggestion=_LOOK)
     try:
         name = signal.Signals(-status).name
     except ValueError:
@@ -195,7 +199,7 @@ def death(status: int | None, phase: str = "", *, out_of_memory: bool = False) -
     if name == "SIGKILL" and out_of_memory:
         return OutOfMemoryError(
             f"The operating system killed OneTrainer's process{during} because the main memory was used up (SIGKILL).",
-            change="lower the batch size or the resolution, close other programs, or give the machine more memory",
+            suggestion="Lower the batch size or the resolution, close other programs, or give the machine more memory.",
         )
     why = {
         "SIGKILL": "it was killed from outside",
@@ -203,4 +207,4 @@ def death(status: int | None, phase: str = "", *, out_of_memory: bool = False) -
         "SIGABRT": "a library aborted it",
         "SIGTERM": "it was ended from outside",
     }.get(name, "it was ended by a signal")
-    return WorkerDiedError(f"OneTrainer's process ended by {name}{during}: {why}.", change=_LOOK)
+    return WorkerDiedError(f"OneTrainer's process ended by {name}{during}: {why}.", suggestion=_LOOK)

@@ -53,7 +53,7 @@ def _bounds(plan: Plan) -> Iterator[Finding]:
             finding.message,
             value=finding.value,
             expected=finding.expected,
-            change=finding.change,
+            suggestion=finding.suggestion,
         )
 
 
@@ -226,8 +226,10 @@ def _packed(config: TrainConfig, base_folder: Path, roots: tuple[Path, ...]) -> 
             config = config.model_copy(update={name: getattr(packed, name)})
         except ConfigFileError as error:
             value = getattr(config, file_setting)
-            expected, change = "a JSON file with a list", "choose another file"
-            problems.append(found("list-file", file_setting, str(error.message), value=value, expected=expected, change=change))
+            expected, suggestion = "a JSON file with a list", "Choose another file."
+            problems.append(
+                found("list-file", file_setting, str(error.message), value=value, expected=expected, suggestion=suggestion)
+            )
             config = config.model_copy(update={name: ()})
     return config, problems
 

@@ -88,7 +88,7 @@ def base_model(plan: Plan) -> Iterator[Finding]:
             "No base model is named",
             value=value,
             expected="a folder, a file or a hub name",
-            change=f"choose a base model, for instance {usual}",
+            suggestion=f"Choose a base model, for instance {usual}.",
             fix={name: usual},
         )
         return
@@ -96,24 +96,31 @@ def base_model(plan: Plan) -> Iterator[Finding]:
     problem = unfit(path, BASE, whole=_whole(plan), components=_of_base(plan))
     if os.path.isdir(path) and not any(os.path.isfile(path / index) for index in _INDEX_FILES):
         message = problem.about(value) if problem else f"{value} is a folder without model_index.json"
-        change = problem.change if problem else "choose the folder that holds model_index.json"
-        yield found("base-model-folder", name, message, value=value, expected="a model in diffusers layout", change=change)
+        suggestion = problem.suggestion if problem else "Choose the folder that holds model_index.json."
+        yield found(
+            "base-model-folder", name, message, value=value, expected="a model in diffusers layout", suggestion=suggestion
+        )
     elif os.path.isfile(path) and path.suffix.lower() in _NO_MODELS:
         message = f"{value} is a file of a kind that holds no model"
         expected = f"a folder in diffusers layout, or a file that ends in {', '.join(SINGLE_FILES)}"
-        yield found("base-model-file", name, message, value=value, expected=expected, change="choose the model itself")
+        yield found("base-model-file", name, message, value=value, expected=expected, suggestion="Choose the model itself.")
     elif problem is not None:
         expected = "a folder in diffusers layout or a checkpoint"
-        yield found("model-file", name, problem.about(value), value=value, expected=expected, change=problem.change)
+        yield found("model-file", name, problem.about(value), value=value, expected=expected, suggestion=problem.suggestion)
     elif not os.path.exists(path) and not looks_like_hub_name(value) and not _elsewhere(plan, value):
         message = f"There is no model at {value}"
         yield found(
-            "base-model-missing", name, message, value=value, expected="an existing folder or file", change="correct the path"
+            "base-model-missing",
+            name,
+            message,
+            value=value,
+            expected="an existing folder or file",
+            suggestion="Correct the path.",
         )
     elif not os.path.exists(path) and plan.config.offline_mode and looks_like_hub_name(value):
         message = f"{value} is fetched from the hub, and Offline is on"
-        change = "turn Offline off unless it was fetched before"
-        yield found("offline-model", name, message, value=value, expected="a model on this machine", change=change)
+        suggestion = "Turn Offline off unless it was fetched before."
+        yield found("offline-model", name, message, value=value, expected="a model on this machine", suggestion=suggestion)
 
 
 def _whole(plan: Plan) -> bool:
@@ -140,7 +147,7 @@ def checkpoint_type(plan: Plan) -> Iterator[Finding]:
             f"{value} is a checkpoint of {named}, not of {plan.facts.label}",
             value=value,
             expected=f"a model of the type {plan.facts.label}",
-            change="choose another model type, or another base model",
+            suggestion="Choose another model type, or another base model.",
         )
 
 
@@ -156,7 +163,7 @@ def pipeline(plan: Plan) -> Iterator[Finding]:
             f"{value} holds a {name}, which is no {plan.facts.label}",
             value=value,
             expected=f"a model of the type {plan.facts.label}",
-            change="choose another model type, or another base model",
+            suggestion="Choose another model type, or another base model.",
         )
 
 
@@ -181,14 +188,14 @@ def single_file_base(plan: Plan) -> Iterator[Finding]:
         return
     usual = BASE_MODELS[plan.config.model_type].hub
     override = "transformer" in plan.facts.replaceable
-    change = f"name {usual} as the base" + (", and the file as the transformer's" if override else "")
+    suggestion = f"Name {usual} as the base" + (", and the file as the transformer's." if override else ".")
     yield found(
         "single-file-base",
         "base_model_name",
         f"{plan.facts.label} cannot be loaded from the single file {value}",
         value=value,
         expected="a folder in diffusers layout or a hub name",
-        change=change,
+        suggestion=suggestion,
         fix={"base_model_name": usual, **({"transformer.model_name": value} if override else {})},
     )
 
@@ -205,7 +212,7 @@ def parts_from_elsewhere(plan: Plan) -> Iterator[Finding]:
                 f"{plan.facts.label} needs its {plan.called(name)} from a place of its own",
                 value=value,
                 expected="a folder, a file or a hub name",
-                change="name it; the presets of this type show where it is found",
+                suggestion="Name it; the presets of this type show where it is found.",
             )
         elif value and name in plan.facts.replaceable:
             yield from _readable(plan, path, value, COMPONENT if name in ("vae", "transformer") else PIPELINE)
@@ -233,11 +240,13 @@ def _readable(plan: Plan, setting: str, value: str, role: str, *, hub: bool = Tr
                 f"{value} cannot be read",
                 value=value,
                 expected="a file that may be read",
-                change="change its permissions",
+                suggestion="Change its permissions.",
             )
         elif (problem := unfit(path, role)) is not None:
             expected = _EXPECTED[role]
-            yield found("model-file", setting, problem.about(value), value=value, expected=expected, change=problem.change)
+            yield found(
+                "model-file", setting, problem.about(value), value=value, expected=expected, suggestion=problem.suggestion
+            )
     elif not (hub and looks_like_hub_name(value)) and not _elsewhere(plan, value):
         yield found(
             "file-missing",
@@ -245,7 +254,7 @@ def _readable(plan: Plan, setting: str, value: str, role: str, *, hub: bool = Tr
             f"There is no file {value}",
             value=value,
             expected="an existing file, folder or hub name" if hub else "an existing file or folder",
-            change="correct the path, or leave it empty",
+            suggestion="Correct the path, or leave it empty.",
         )
 
 
@@ -263,7 +272,7 @@ def embeddings(plan: Plan) -> Iterator[Finding]:
                 f"{plan.facts.label} cannot learn the new word {embedding.placeholder}",
                 value=True,
                 expected="no additional embeddings for this type",
-                change="remove the embedding",
+                suggestion="Remove the embedding.",
                 fix={"additional_embeddings": []},
             )
             return

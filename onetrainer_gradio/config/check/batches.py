@@ -23,7 +23,7 @@ def too_few_pictures(plan: Plan) -> Iterator[Finding]:
             f"{total} pictures an epoch do not fill one batch of {plan.batch}",
             value=size,
             expected=f"at most {fits}",
-            change=f"set the batch size to {fits}, or raise the balance of a concept",
+            suggestion=f"Set the batch size to {fits}, or raise the balance of a concept.",
             fix={"batch_size": fits} if fits * plan.devices <= total else None,
         )
 
@@ -52,7 +52,7 @@ def buckets(plan: Plan) -> Iterator[Finding]:
         message,
         value=plan.config.batch_size,
         expected="a batch that every shape can fill",
-        change=f"set the batch size to {smallest} (accumulation steps make up for it), or crop the pictures to fewer shapes",
+        suggestion=f"Set the batch size to {smallest} (accumulation steps make up for it), or crop the pictures to fewer shapes.",
         fix={"batch_size": smallest},
     )
 
@@ -71,6 +71,6 @@ def unread_pictures(plan: Plan) -> Iterator[Finding]:
             f"Only {looked} {of} pictures were looked at in the time there was",
             value=plan.at(path),
             expected="a look at every picture",
-            change="nothing needs to change; check again to look at more of them",
+            suggestion="Nothing needs to change; check again to look at more of them.",
         )
         return

@@ -72,7 +72,7 @@ def something_to_learn(plan: Plan) -> Iterator[Finding]:
             "concepts",
             "There is no concept to train on",
             expected="at least one that is in use",
-            change="add a folder of pictures",
+            suggestion="Add a folder of pictures.",
         )
 
 
@@ -88,7 +88,7 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 f"{name} has no folder",
                 value="",
                 expected="a folder with pictures",
-                change="choose the folder",
+                suggestion="Choose the folder.",
             )
         elif not plan.is_folder(value) and names_a_data_set(value.replace("\0", ""), plan.base_folder):
             message = (
@@ -96,25 +96,29 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 "fetches and the built-in engine does not"
             )
             expected = "a folder on this machine, unless a data set of the hub is meant"
-            change = "correct the path if a folder is meant"
-            yield found("concept-on-hub", path, message, value=value, expected=expected, change=change)
+            suggestion = "Correct the path if a folder is meant."
+            yield found("concept-on-hub", path, message, value=value, expected=expected, suggestion=suggestion)
         elif not plan.is_folder(value):
             message = f"{name}: there is no folder {value}"
-            yield found("concept-folder", path, message, value=value, expected="an existing folder", change="correct the path")
+            yield found(
+                "concept-folder", path, message, value=value, expected="an existing folder", suggestion="Correct the path."
+            )
         elif not plan.machine.allowed(place, os.R_OK | os.X_OK):
             message = f"{name}: the folder {value} cannot be read"
-            change = "change its permissions"
-            yield found("path-unreadable", path, message, value=value, expected="a folder that may be read", change=change)
+            suggestion = "Change its permissions."
+            yield found(
+                "path-unreadable", path, message, value=value, expected="a folder that may be read", suggestion=suggestion
+            )
         elif not plan.folders[index].items and plan.folders[index].complete:
             nested = not concept.include_subdirectories and has_folders(place)
-            change = "turn on Include subfolders" if nested else "put pictures there, or choose another folder"
+            suggestion = "Turn on Include subfolders." if nested else "Put pictures there, or choose another folder."
             yield found(
                 "concept-empty",
                 path,
                 f"{name}: no pictures in {value}",
                 value=value,
                 expected="a folder with pictures",
-                change=change,
+                suggestion=suggestion,
                 fix={f"concepts.{index}.include_subdirectories": True} if nested else None,
             )
         elif plan.folders[index].items and not plan.readable(index):
@@ -124,7 +128,7 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 f"{name}: none of the {len(plan.folders[index].items)} images in {value} can be read",
                 value=value,
                 expected="a folder with images that can be read",
-                change="replace the broken files, or choose another folder",
+                suggestion="Replace the broken files, or choose another folder.",
             )
 
 
@@ -140,7 +144,7 @@ def broken_pictures(plan: Plan) -> Iterator[Finding]:
                 f"{_name(index, concept)}: {len(read.broken)} files can't be read as images and would be skipped: {listed}",
                 value=concept.path,
                 expected="files that hold pictures",
-                change="remove the broken files or put whole ones in their place",
+                suggestion="Remove the broken files or put whole ones in their place.",
             )
 
 
@@ -158,7 +162,7 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
                 f"{name}: {len(outside)} links lead outside the allowed folders: {_listed(outside, _full)}",
                 value=concept.path,
                 expected="links inside " + ", ".join(str(root) for root in plan.roots),
-                change="copy the files instead of linking them, or start the panel with --allow FOLDER",
+                suggestion="Copy the files instead of linking them, or start the panel with --allow FOLDER.",
             )
         if others:
             yield found(
@@ -167,7 +171,7 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
                 f"{name}: {len(others)} files or folders can't be used and are skipped: {_listed(others, _with_reason)}",
                 value=concept.path,
                 expected="files that can be read",
-                change="repair or remove them",
+                suggestion="Repair or remove them.",
             )
 
 
@@ -185,7 +189,7 @@ def other_formats(plan: Plan) -> Iterator[Finding]:
                 f"{_listed(files, _short)}",
                 value=concept.path,
                 expected=", ".join(sorted(PICTURE_SUFFIXES)),
-                change="convert copies of the images with the button, or remove them",
+                suggestion="Convert copies of the images with the button, or remove them.",
             )
 
 
@@ -206,7 +210,7 @@ def small_pictures(plan: Plan) -> Iterator[Finding]:
                 "trained; they are blown up, and their blur is learned",
                 value=concept.path,
                 expected=f"pictures of about {wanted / 1e6:.2g} million pixels or more",
-                change="lower the resolution, or leave the small pictures out",
+                suggestion="Lower the resolution, or leave the small pictures out.",
             )
 
 
@@ -224,16 +228,18 @@ def captions(plan: Plan) -> Iterator[Finding]:
                 message = (
                     f"{name}: {len(without)} of {len(folder.items)} pictures have no caption, the first is {without[0].name}"
                 )
-                change = f"write {without[0].stem}.txt beside it, or take captions from file names"
+                suggestion = f"Write {without[0].stem}.txt beside it, or take captions from file names."
                 expected = "a .txt file beside each picture"
                 fix = {f"concepts.{index}.text.prompt_source": "filename"} if len(without) == len(folder.items) else None
                 path = f"concepts.{index}.text.prompt_source"
-                yield found("captions-missing", path, message, value="sample", expected=expected, change=change, fix=fix)
+                yield found("captions-missing", path, message, value="sample", expected=expected, suggestion=suggestion, fix=fix)
             if empty := plan.captions[index].empty:
                 message = f"{name}: the caption files {_first(empty)} are empty"
-                change = "write what the picture shows, unless they are meant to be trained without words"
+                suggestion = "Write what the picture shows, unless they are meant to be trained without words."
                 path = f"concepts.{index}.text.prompt_source"
-                yield found("captions-empty", path, message, value="sample", expected="a caption in each file", change=change)
+                yield found(
+                    "captions-empty", path, message, value="sample", expected="a caption in each file", suggestion=suggestion
+                )
 
 
 def _caption_file(plan: Plan, index: int, concept: ConceptConfig, name: str) -> Iterator[Finding]:
@@ -241,15 +247,15 @@ def _caption_file(plan: Plan, index: int, concept: ConceptConfig, name: str) -> 
     file = plan.path(value) if value else None
     if file is None or not os.path.isfile(file):
         message = f"{name}: there is no caption file {value!r}"
-        yield found("caption-file", path, message, value=value, expected="an existing text file", change="correct the path")
+        yield found("caption-file", path, message, value=value, expected="an existing text file", suggestion="Correct the path.")
     elif not plan.machine.allowed(file, os.R_OK):
         message = f"{name}: the caption file {value} cannot be read"
         expected = "a file that may be read"
-        yield found("path-unreadable", path, message, value=value, expected=expected, change="change its permissions")
+        yield found("path-unreadable", path, message, value=value, expected=expected, suggestion="Change its permissions.")
     elif isinstance(text := _read(file), Text) and not text.lines:
         message = f"{name}: the caption file {value} is empty"
         expected = "a caption a line"
-        yield found("caption-file", path, message, value=value, expected=expected, change="write captions into it")
+        yield found("caption-file", path, message, value=value, expected=expected, suggestion="Write captions into it.")
 
 
 def caption_encodings(plan: Plan) -> Iterator[Finding]:
@@ -276,7 +282,7 @@ def caption_encodings(plan: Plan) -> Iterator[Finding]:
                 f"{name}: {len(unreadable)} caption files can't be read: {_listed(unreadable, _with_reason)}",
                 value=plan.at(path),
                 expected="text files",
-                change="save the files as UTF-8 text, or remove them",
+                suggestion="Save the files as UTF-8 text, or remove them.",
             )
         if texts:
             yield found(
@@ -286,7 +292,7 @@ def caption_encodings(plan: Plan) -> Iterator[Finding]:
                 f"can't read them: {_listed(texts, _with_text)}",
                 value=plan.at(path),
                 expected="UTF-8 text",
-                change="convert them to UTF-8 with the button; the originals are kept next to them",
+                suggestion="Convert them to UTF-8 with the button; the originals are kept next to them.",
                 severity="error" if plan.backend == "onetrainer" else "",
             )
 
@@ -316,7 +322,7 @@ def prior_prediction(plan: Plan) -> Iterator[Finding]:
                 f"{_name(index, concept)} is of type PRIOR_PREDICTION, which works with adapters only",
                 value=concept.type.value,
                 expected="STANDARD unless an adapter is trained",
-                change="choose STANDARD: its pictures then keep the model in bounds as they are",
+                suggestion="Choose STANDARD: its pictures then keep the model in bounds as they are.",
                 fix={path: ConceptType.STANDARD.value},
             )
 
@@ -331,7 +337,7 @@ def validation(plan: Plan) -> Iterator[Finding]:
             "Validation is on, but no concept is of type VALIDATION",
             value=True,
             expected="a concept of type VALIDATION",
-            change="add one with pictures that are not trained on, or turn validation off",
+            suggestion="Add one with pictures that are not trained on, or turn validation off.",
             fix={"validation": False},
         )
     elif concepts and not plan.config.validation:
@@ -341,7 +347,7 @@ def validation(plan: Plan) -> Iterator[Finding]:
             "There is a concept of type VALIDATION, but validation is off: its pictures are not used",
             value=False,
             expected="on",
-            change="turn validation on",
+            suggestion="Turn validation on.",
             fix={"validation": True},
         )
 
@@ -356,7 +362,7 @@ def masks(plan: Plan) -> Iterator[Finding]:
             "Masked training is on, but there is no mask beside any picture",
             value=True,
             expected="files that end in -masklabel.png beside the pictures",
-            change="make masks, or turn masked training off",
+            suggestion="Make masks, or turn masked training off.",
             fix={"masked_training": False},
         )
     weight = config.masked_prior_preservation_weight
@@ -367,7 +373,7 @@ def masks(plan: Plan) -> Iterator[Finding]:
             "Keeping the unmasked area as it was works with masked training of an adapter only",
             value=weight,
             expected="0 in this combination",
-            change="write 0",
+            suggestion="Write 0.",
             fix={"masked_prior_preservation_weight": 0.0},
         )
 
@@ -382,7 +388,7 @@ def conditions(plan: Plan) -> Iterator[Finding]:
             "Conditioning pictures are asked for, but there is none beside any picture",
             value=True,
             expected="files that end in -condlabel.png beside the pictures",
-            change="add them, or turn the setting off",
+            suggestion="Add them, or turn the setting off.",
             fix={"custom_conditioning_image": False},
         )
 
@@ -404,7 +410,7 @@ def frozen_variations(plan: Plan) -> Iterator[Finding]:
                     f"{_name(index, concept)}: a random change ({', '.join(changes)}) is drawn once for each {what} and cached",
                     value=1,
                     expected="more variations, or no latent caching",
-                    change=f"raise the {what} variations, for instance to 4",
+                    suggestion=f"Raise the {what} variations, for instance to 4.",
                     fix={path: 4},
                 )
 
@@ -426,7 +432,7 @@ def own_resolution(plan: Plan) -> Iterator[Finding]:
                 f"{_name(index, concept)}: the resolution is {value!r}",
                 value=value,
                 expected="512, or 512,768, or 768x512",
-                change="write it like that",
+                suggestion="Write it like that.",
             )
 
 
@@ -447,6 +453,6 @@ def weightless(plan: Plan) -> Iterator[Finding]:
             f"{_name(index, concept)} is in use but teaches nothing: {what}",
             value=plan.at(path),
             expected="more than 0",
-            change="write 1, or do not use the concept",
+            suggestion="Write 1, or do not use the concept.",
             fix={path: 1.0},
         )

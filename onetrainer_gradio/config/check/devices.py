@@ -50,22 +50,22 @@ def exists(plan: Plan) -> Iterator[Finding]:
             message = f"{value!r} is no device"
             expected = "cuda, cuda:1, mps or cpu"
             fix = {name: best}
-            yield found("device-unknown", name, message, value=value, expected=expected, change=f"write {best}", fix=fix)
+            yield found("device-unknown", name, message, value=value, expected=expected, suggestion=f"Write {best}.", fix=fix)
             continue
         kind, index = named.group(1), int(named.group(2) or 0)
         cards = plan.machine.gpus
         if kind == "cuda" and plan.machine.device != "cuda":
             message = f"The device is {value}, but this machine shows no graphics card with a driver"
             expected, fix = "a device of this machine", {name: best}
-            yield found("device-missing", name, message, value=value, expected=expected, change=f"write {best}", fix=fix)
+            yield found("device-missing", name, message, value=value, expected=expected, suggestion=f"Write {best}.", fix=fix)
         elif kind == "mps" and plan.machine.device != "mps":
             message = f"The device is {value}, and this is no Apple machine"
             expected, fix = "a device of this machine", {name: best}
-            yield found("device-missing", name, message, value=value, expected=expected, change=f"write {best}", fix=fix)
+            yield found("device-missing", name, message, value=value, expected=expected, suggestion=f"Write {best}.", fix=fix)
         elif kind == "cuda" and cards and index >= len(cards):
             message = f"There is no {value}: this machine has {len(cards)} graphics card{'s' * (len(cards) > 1)}"
             expected, fix = f"cuda:0 to cuda:{len(cards) - 1}" if len(cards) > 1 else "cuda", {name: "cuda"}
-            yield found("device-missing", name, message, value=value, expected=expected, change="write cuda", fix=fix)
+            yield found("device-missing", name, message, value=value, expected=expected, suggestion="Write cuda.", fix=fix)
 
 
 def several(plan: Plan) -> Iterator[Finding]:
@@ -77,14 +77,14 @@ def several(plan: Plan) -> Iterator[Finding]:
     numbers = [part.strip() for part in text.split(",")] if text else []
     if not all(is_whole(number) for number in numbers) or len(set(numbers)) < len(numbers):
         message = f"Device indexes is {text!r}"
-        expected, change = "numbers such as 0,1, or nothing for all", "leave it empty to use all"
+        expected, suggestion = "numbers such as 0,1, or nothing for all", "Leave it empty to use all."
         fix = {"device_indexes": ""}
-        yield found("device-indexes", "device_indexes", message, value=text, expected=expected, change=change, fix=fix)
+        yield found("device-indexes", "device_indexes", message, value=text, expected=expected, suggestion=suggestion, fix=fix)
     elif cards and any(int(number) >= len(cards) for number in numbers):
         message = f"There is no card {max(numbers, key=int)}: this machine has {len(cards)}"
         expected, fix = f"numbers from 0 to {len(cards) - 1}", {"device_indexes": ""}
-        change = "leave it empty to use all"
-        yield found("device-indexes", "device_indexes", message, value=text, expected=expected, change=change, fix=fix)
+        suggestion = "Leave it empty to use all."
+        yield found("device-indexes", "device_indexes", message, value=text, expected=expected, suggestion=suggestion, fix=fix)
     elif cards is not None and (len(numbers) or len(cards)) < 2:
         yield found(
             "multi-gpu-alone",
@@ -92,7 +92,7 @@ def several(plan: Plan) -> Iterator[Finding]:
             "Several graphics cards are to be used, and there is one",
             value=True,
             expected="off with one card",
-            change="turn it off",
+            suggestion="Turn it off.",
             fix={"multi_gpu": False},
         )
 
@@ -157,7 +157,7 @@ def _format(code: str, path: str, dtype: DataType, reason: str, instead: str, ex
         f"{dtype.value} {reason}",
         value=dtype.value,
         expected=expected,
-        change=f"write {instead}",
+        suggestion=f"Write {instead}.",
         fix={path: instead},
     )
 
@@ -180,7 +180,7 @@ def attention(plan: Plan) -> Iterator[Finding]:
         reason,
         value=chosen.value,
         expected="SDP, which runs everywhere",
-        change="choose SDP",
+        suggestion="Choose SDP.",
         fix={"attention_mechanism": "SDP"},
     )
 
@@ -210,5 +210,5 @@ def memory(plan: Plan) -> Iterator[Finding]:
             f"and {card.name} has {card.memory_bytes / GIGABYTE:.0f} GB",
             value=part.weight_dtype.value,
             expected=f"less than {card.memory_bytes / GIGABYTE:.0f} GB",
-            change=f"{what}choose a smaller number format, or a preset for this memory size",
+            suggestion=f"{what}choose a smaller number format, or a preset for this memory size.",
         )

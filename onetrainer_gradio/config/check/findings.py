@@ -15,7 +15,7 @@ def found(
     message: str,
     *,
     expected: str,
-    change: str,
+    suggestion: str,
     value: Any = None,
     fix: Mapping[str, Any] | None = None,
     severity: str = "",
@@ -24,4 +24,4 @@ def found(
 
     :raises KeyError: when the catalogue has no such code.
     """
-    return Finding(severity or CODES[code].severity, path, message, value, expected, change, code, dict(fix or {}))
+    return Finding(severity or CODES[code].severity, path, message, value, expected, suggestion, code, dict(fix or {}))

@@ -43,7 +43,7 @@ def format_for_method(plan: Plan) -> Iterator[Finding]:
             f"{plan.facts.label} cannot be trained with {method.value}",
             value=method.value,
             expected="one of " + ", ".join(item.value for item in methods),
-            change="choose LORA, or another model type",
+            suggestion="Choose LORA, or another model type.",
             fix={"training_method": TrainingMethod.LORA.value, "output_model_format": better},
         )
     elif chosen not in allowed:
@@ -56,7 +56,7 @@ def format_for_method(plan: Plan) -> Iterator[Finding]:
             f"{chosen.value} is no format for {method.value} with {plan.facts.label}",
             value=chosen.value,
             expected="one of " + ", ".join(item.value for item in allowed),
-            change=f"choose {better}",
+            suggestion=f"Choose {better}.",
             fix={"output_model_format": better},
         )
 
@@ -92,7 +92,7 @@ def _other_format(plan: Plan, code: str, message: str) -> Finding:
         message,
         value=plan.config.output_model_format.value,
         expected="a format with room for every part that is trained",
-        change=f"choose {better}, or train the {plan.called(plan.denoiser)} alone",
+        suggestion=f"Choose {better}, or train the {plan.called(plan.denoiser)} alone.",
         fix={"output_model_format": better},
     )
 
@@ -118,7 +118,7 @@ def fused_resume(plan: Plan) -> Iterator[Finding]:
         f"The adapter in {place} keeps query, key and value {kinds[0]}; {config.output_model_format.value} needs them {kinds[1]}",
         value=config.output_model_format.value,
         expected="one of " + ", ".join(item.value for item in allowed),
-        change=f"choose {better}, or start anew without {name}",
+        suggestion=f"Choose {better}, or start anew without {name}.",
         fix={"output_model_format": better},
     )
 

@@ -66,7 +66,7 @@ def never_due(plan: Plan) -> Iterator[Finding]:
             f"{action.label} every {every} {words}{after} never happen: the run has {total} {words}{last}",
             value=every,
             expected=f"less than {total} {words}" if total > 1 else "another unit",
-            change="choose a shorter interval, or NEVER if none are wanted",
+            suggestion="Choose a shorter interval, or NEVER if none are wanted.",
             severity="note" if every <= 0 else "",
         )
 
@@ -82,7 +82,7 @@ def no_backup(plan: Plan) -> Iterator[Finding]:
             "No backup is made: a run that breaks off is lost, and a finished one cannot be continued",
             value=False,
             expected="backups during the run or at its end",
-            change="turn Back up at the end on",
+            suggestion="Turn Back up at the end on.",
             fix={"backup_before_save": True},
         )
 
@@ -97,7 +97,7 @@ def warmup(plan: Plan) -> Iterator[Finding]:
             f"The warm-up of {warm:g} steps is as long as the run of about {steps}: the full learning rate is never reached",
             value=warm,
             expected=f"well below {steps}, or a fraction such as 0.1",
-            change="write 0.1 for a tenth of the run",
+            suggestion="Write 0.1 for a tenth of the run.",
             fix={"learning_rate_warmup_steps": 0.1},
         )
 
@@ -116,7 +116,7 @@ def averaging(plan: Plan) -> Iterator[Finding]:
             "the result would be the untrained model",
             value=config.ema_update_step_interval,
             expected=f"at most {updates}",
-            change="write 1, or turn EMA off",
+            suggestion="Write 1, or turn EMA off.",
             fix={"ema_update_step_interval": 1},
         )
 
@@ -131,7 +131,7 @@ def accumulation(plan: Plan) -> Iterator[Finding]:
             f"{window} steps are added up before the weights change, and the run has about {steps}",
             value=window,
             expected=f"at most {steps}",
-            change="lower it, or train more epochs",
+            suggestion="Lower it, or train more epochs.",
             fix={"gradient_accumulation_steps": 1},
         )
 
@@ -150,6 +150,6 @@ def never_trained(plan: Plan) -> Iterator[Finding]:
                 f"The training of the {plan.called(name)} stops before its first step",
                 value=part.stop_training_after,
                 expected="a number of epochs or steps, or the unit NEVER",
-                change="choose NEVER to train it to the end",
+                suggestion="Choose NEVER to train it to the end.",
                 fix={f"{path}_unit": "NEVER"},
             )

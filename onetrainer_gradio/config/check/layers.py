@@ -64,7 +64,7 @@ def pattern_errors(plan: Plan) -> Iterator[Finding]:
                 error.message,
                 value=item.patterns,
                 expected=error.expected,
-                change=error.change or "simplify it",
+                suggestion=error.suggestion or "Simplify it.",
             )
             continue
         for pattern, each in zip(patterns_of(item.patterns), fits, strict=True):
@@ -73,14 +73,14 @@ def pattern_errors(plan: Plan) -> Iterator[Finding]:
                 break
 
 
-def _no_pattern(path: str, item: Filter, pattern: str, problem: str, change: str) -> Finding:
+def _no_pattern(path: str, item: Filter, pattern: str, problem: str, suggestion: str) -> Finding:
     return found(
         "layer-filter-regex",
         path,
         f"{pattern!r} in the layer filter is no pattern: {problem}",
         value=item.patterns,
         expected="a comma list of regular expressions" if item.regex else "a comma list of parts of names",
-        change=change,
+        suggestion=suggestion,
     )
 
 
@@ -103,7 +103,7 @@ def nothing_matches(plan: Plan) -> Iterator[Finding]:
             f"An earlier pattern takes the layers that {unused} fits" if late else f"{unused} fits no layer of {model}",
             value=item.patterns,
             expected="patterns that fit layers, such as " + _examples(plan),
-            change="remove it" if kept else "choose one of the presets, or leave the filter empty for all layers",
+            suggestion="Remove it." if kept else "Choose one of the presets, or leave the filter empty for all layers.",
             fix={path: ",".join(kept)} if kept else _preset_fix(plan, item.prefix, "full"),
             severity="" if not item.prefix and plan.config.training_method is TrainingMethod.LORA else _severity(selection),
         )
@@ -150,8 +150,8 @@ def preset_mismatch(plan: Plan) -> Iterator[Finding]:
 
 
 def _mismatch(path: str, message: str, value: str, expected: str, fix: dict[str, object]) -> Finding:
-    change = "choose the preset again to write its patterns, or choose custom to keep yours"
-    return found("layer-preset-mismatch", path, message, value=value, expected=expected, change=change, fix=fix)
+    suggestion = "Choose the preset again to write its patterns, or choose custom to keep yours."
+    return found("layer-preset-mismatch", path, message, value=value, expected=expected, suggestion=suggestion, fix=fix)
 
 
 def _preset_fix(plan: Plan, prefix: str, name: str) -> dict[str, object]:
@@ -187,7 +187,7 @@ def partly_fused(plan: Plan) -> Iterator[Finding]:
                 f"and the layer filter leaves {missing} out",
                 value=config.layer_filter,
                 expected="all of them, or a format that keeps them apart",
-                change="choose DIFFUSERS_LORA, or add the missing layers to the filter",
+                suggestion="Choose DIFFUSERS_LORA, or add the missing layers to the filter.",
                 fix={"output_model_format": "DIFFUSERS_LORA"},
             )
             return

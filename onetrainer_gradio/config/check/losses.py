@@ -27,7 +27,7 @@ def weighting(plan: Plan) -> Iterator[Finding]:
             f"{chosen.value} cannot weigh the loss of {plan.facts.label}, which is {kind}",
             value=chosen.value,
             expected="one of " + ", ".join(item.value for item in allowed),
-            change="choose CONSTANT",
+            suggestion="Choose CONSTANT.",
             fix={"loss_weight_fn": "CONSTANT"},
         )
 
@@ -41,7 +41,7 @@ def no_loss(plan: Plan) -> Iterator[Finding]:
             "All losses have the strength 0",
             value=0.0,
             expected="at least one above 0",
-            change="write 1 for the squared error",
+            suggestion="Write 1 for the squared error.",
             fix={"mse_strength": 1.0},
         )
 
@@ -56,7 +56,7 @@ def noise_window(plan: Plan) -> Iterator[Finding]:
             f"The least noise, {least:g}, is not below the most, {most:g}",
             value=least,
             expected=f"less than {most:g}",
-            change="write 0 for the least noise and 1 for the most, unless you want a part of the range",
+            suggestion="Write 0 for the least noise and 1 for the most, unless you want a part of the range.",
             fix={"min_noising_strength": 0.0, "max_noising_strength": 1.0},
         )
 
@@ -72,7 +72,7 @@ def two_predictions(plan: Plan) -> Iterator[Finding]:
             "The model is to predict the noise and the velocity at once",
             value=True,
             expected="one of the two",
-            change="turn Force epsilon prediction off, unless you know that the model predicts noise",
+            suggestion="Turn Force epsilon prediction off, unless you know that the model predicts noise.",
             fix={"force_epsilon_prediction": False},
         )
 
@@ -100,7 +100,7 @@ def _nan_risk(path: str, message: str, better: str) -> Finding:
         message,
         value="FLOAT_16",
         expected="FLOAT_32 or BFLOAT_16",
-        change=f"write {better}",
+        suggestion=f"Write {better}.",
         fix={path: better},
     )
 
@@ -115,7 +115,7 @@ def noise_ignored(plan: Plan) -> Iterator[Finding]:
             "Generalized offset noise changes nothing while the offset noise is 0",
             value=True,
             expected="an offset noise above 0, or off",
-            change="turn it off",
+            suggestion="Turn it off.",
             fix={"generalized_offset_noise": False},
         )
     if config.dynamic_timestep_shifting and "dynamic_shift" in plan.facts.abilities and config.timestep_shift != 1:
@@ -125,6 +125,6 @@ def noise_ignored(plan: Plan) -> Iterator[Finding]:
             f"The timestep shift of {config.timestep_shift:g} is not used: dynamic shifting takes its place",
             value=config.timestep_shift,
             expected="1 with dynamic shifting",
-            change="write 1, or turn dynamic shifting off",
+            suggestion="Write 1, or turn dynamic shifting off.",
             fix={"timestep_shift": 1.0},
         )

@@ -33,7 +33,7 @@ class Crash:
     path: str
     message: str
     expected: str
-    change: str
+    suggestion: str
     fix: dict[str, Any] = field(default_factory=dict)
 
 
@@ -138,7 +138,7 @@ def onetrainer_findings(config: TrainConfig) -> Iterator[Finding]:
                 crash.message.format(label=label),
                 value=len(value) if isinstance(value, tuple) else value,
                 expected=crash.expected.format(label=label),
-                change=crash.change,
+                suggestion=crash.suggestion,
                 fix=crash.fix,
             )
     if config.training_method is TrainingMethod.FINE_TUNE:
@@ -151,6 +151,6 @@ def onetrainer_findings(config: TrainConfig) -> Iterator[Finding]:
                 "OneTrainer applies this setting to full fine-tunes only and trains with the prediction type of the model files",
                 value=True,
                 expected="off with this training method",
-                change="turn it off, or train with the built-in engine, which applies it to every method",
+                suggestion="Turn it off, or train with the built-in engine, which applies it to every method.",
                 fix={path: False},
             )

@@ -37,7 +37,7 @@ def fused_kernel(plan: Plan) -> Iterator[Finding]:
                 f"{label} does not go together with {kernel} of {optimizer.optimizer.value}",
                 value=True,
                 expected="one of the two",
-                change=f"turn {kernel} off",
+                suggestion=f"Turn {kernel} off.",
                 fix=_PLAIN_KERNEL,
             )
 
@@ -53,7 +53,7 @@ def back_pass_on_several_cards(plan: Plan) -> Iterator[Finding]:
             "Fused back pass on several graphics cards needs Fused gradient reduce",
             value=False,
             expected="on",
-            change="turn Fused gradient reduce on",
+            suggestion="Turn Fused gradient reduce on.",
             fix={"fused_gradient_reduce": True},
         )
 
@@ -69,7 +69,7 @@ def schedule_free_wuerstchen(plan: Plan) -> Iterator[Finding]:
             f"{chosen.value} cannot train {plan.facts.label}",
             value=chosen.value,
             expected="an optimizer with a schedule",
-            change="choose ADAMW",
+            suggestion="Choose ADAMW.",
             fix={"optimizer.optimizer": "ADAMW", **defaults},
         )
 
@@ -87,7 +87,7 @@ def custom_scheduler(plan: Plan) -> Iterator[Finding]:
             f"The schedule is CUSTOM, and {name!r} names no class" if name else "The schedule is CUSTOM, and no class is named",
             value=name or None,
             expected="module.Class, for instance torch.optim.lr_scheduler.StepLR",
-            change="name the class, or choose another schedule",
+            suggestion="Name the class, or choose another schedule.",
         )
 
 
@@ -101,7 +101,7 @@ def schedule_ignored(plan: Plan) -> Iterator[Finding]:
             f"{chosen.value} needs no schedule: {scheduler.value} is ignored",
             value=scheduler.value,
             expected="CONSTANT",
-            change="choose CONSTANT",
+            suggestion="Choose CONSTANT.",
             fix={"learning_rate_scheduler": "CONSTANT"},
         )
 
@@ -117,7 +117,7 @@ def learning_rate(plan: Plan) -> Iterator[Finding]:
             f"{chosen.value} finds the learning rate itself and multiplies it by {rate:g}: next to nothing is learned",
             value=rate,
             expected="1 for an optimizer that finds its own rate",
-            change="write 1",
+            suggestion="Write 1.",
             fix={"learning_rate": 1.0},
         )
         return
@@ -129,5 +129,5 @@ def learning_rate(plan: Plan) -> Iterator[Finding]:
             f"A learning rate of {rate:g} ruins the model within a few steps with {chosen.value}",
             value=rate,
             expected="about 1e-4 for an adapter, 1e-6 to 1e-5 for a whole model",
-            change="lower it, or choose an optimizer that finds the rate itself, such as PRODIGY",
+            suggestion="Lower it, or choose an optimizer that finds the rate itself, such as PRODIGY.",
         )

@@ -40,7 +40,7 @@ def destination(plan: Plan) -> Iterator[Finding]:
             "No output file is named",
             value=value,
             expected="a file name",
-            change="name the file to write",
+            suggestion="Name the file to write.",
         )
         return
     target = plan.path(value)
@@ -52,7 +52,9 @@ def destination(plan: Plan) -> Iterator[Finding]:
         better = name_part.removesuffix(wrong) + _SUFFIX
         message = f"{value} does not end in {_SUFFIX}"
         expected = f"a {_SUFFIX} file, or an existing folder"
-        yield found("output-name", name, message, value=value, expected=expected, change=f"write {better}", fix={name: better})
+        yield found(
+            "output-name", name, message, value=value, expected=expected, suggestion=f"Write {better}.", fix={name: better}
+        )
     if not single and target.suffix == _SUFFIX:
         better = value.removesuffix(_SUFFIX)
         yield found(
@@ -61,7 +63,7 @@ def destination(plan: Plan) -> Iterator[Finding]:
             f"{config.output_model_format.value} is a folder, and {value} names a file",
             value=value,
             expected="the name of a folder",
-            change=f"write {better}",
+            suggestion=f"Write {better}.",
             fix={name: better},
             severity="error" if os.path.isfile(target) else "warning",
         )
@@ -73,7 +75,7 @@ def destination(plan: Plan) -> Iterator[Finding]:
             f"{value} exists and would be overwritten",
             value=value,
             expected="a new name",
-            change=f"write {better}" if better else "choose another file name",
+            suggestion=f"Write {better}." if better else "Choose another file name.",
             fix={name: better} if better else None,
             severity="error" if config.prevent_overwrites else "",
         )
@@ -93,7 +95,7 @@ def protected(plan: Plan) -> Iterator[Finding]:
             objection.message,
             value=value,
             expected=objection.expected,
-            change=objection.suggestion,
+            suggestion=objection.suggestion,
             fix={name: objection.free} if objection.free else None,
             severity="error",
         )
@@ -102,7 +104,9 @@ def protected(plan: Plan) -> Iterator[Finding]:
     if not plan.destinations.is_folder and os.path.islink(target) and not os.path.isdir(target):
         pointed = os.readlink(target)
         message = f"{value} is a link to {pointed}. The run replaces the link, and {pointed} stays as it is"
-        yield found("output-link", name, message, value=value, expected="a file", change=f"Choose {pointed} to replace that file")
+        yield found(
+            "output-link", name, message, value=value, expected="a file", suggestion=f"Choose {pointed} to replace that file."
+        )
 
 
 def _has_files(folder: Path) -> bool:
@@ -131,7 +135,7 @@ def resume(plan: Plan) -> Iterator[Finding]:
             f"There is no backup in {config.workspace_dir} to continue from",
             value=True,
             expected="a workspace with a backup",
-            change="turn it off, or choose the workspace with the backup",
+            suggestion="Turn it off, or choose the workspace with the backup.",
             fix={"continue_last_backup": False},
         )
         return
@@ -148,7 +152,7 @@ def resume(plan: Plan) -> Iterator[Finding]:
                 f"The backup {backup.name} was made with {name} {before}, not {now}",
                 value=now,
                 expected=str(before),
-                change=f"write {before} to go on, or turn Continue from last backup off",
+                suggestion=f"Write {before} to go on, or turn Continue from last backup off.",
                 fix={name: before},
             )
             return
@@ -175,15 +179,15 @@ def disk(plan: Plan) -> Iterator[Finding]:
             continue
         value = plan.at(name)
         expected = f"about {needed / GIGABYTE:.1f} GB for {what}"
-        change = "make room, keep fewer backups, or choose a folder on another disk"
+        suggestion = "Make room, keep fewer backups, or choose a folder on another disk."
         if free < _NEXT_TO_NOTHING:
             message = f"The disk of {value} is full: {free / GIGABYTE:.2f} GB are left"
-            yield found("disk-full", name, message, value=value, expected=expected, change=change)
+            yield found("disk-full", name, message, value=value, expected=expected, suggestion=suggestion)
         elif free < needed:
             message = (
                 f"{free / GIGABYTE:.1f} GB are left on the disk of {value}; the run may need about {needed / GIGABYTE:.1f} GB"
             )
-            yield found("disk-space", name, message, value=value, expected=expected, change=change)
+            yield found("disk-space", name, message, value=value, expected=expected, suggestion=suggestion)
 
 
 def _same_disk(first: Path, second: Path) -> bool:
@@ -236,7 +240,7 @@ def shared_backups(plan: Plan) -> Iterator[Finding]:
         f"delete them: it keeps only the newest {kept}, whichever run made them",
         value=kept,
         expected="a separate workspace for this run",
-        change=f"Set Workspace folder to {better}" if better else "Choose another workspace",
+        suggestion=f"Set Workspace folder to {better}." if better else "Choose another workspace.",
         fix={"workspace_dir": better} if better else None,
     )
 

@@ -48,7 +48,7 @@ def nothing_trained(plan: Plan) -> Iterator[Finding]:
         "No part of the model is trained",
         value=False,
         expected="at least one part that is trained",
-        change=f"train the {plan.called(plan.denoiser)}",
+        suggestion=f"Train the {plan.called(plan.denoiser)}.",
         fix={path: True},
     )
 
@@ -66,7 +66,7 @@ def _embedding_in_no_encoder(plan: Plan) -> Iterator[Finding]:
         + (", so the run has nothing to train" if alone else ", so the embedding is not trained"),
         value=False,
         expected="at least one included text encoder with Train embedding on",
-        change=f"turn it on for the {plan.called(name)}",
+        suggestion=f"Turn it on for the {plan.called(name)}.",
         fix={path: True} if loaded else {path: True, f"{name}.train_embedding": True},
         severity="error" if alone else "warning",
     )
@@ -84,7 +84,7 @@ def encoder_offload(plan: Plan) -> Iterator[Finding]:
                 f"The {plan.called(name)} is offloaded ({fraction:.0%}), which works with one reading thread only, not {threads}",
                 value=threads,
                 expected="1 while a text encoder is offloaded",
-                change="set the reading threads to 1, or the encoder's offload fraction to 0",
+                suggestion="Set the reading threads to 1, or the encoder's offload fraction to 0.",
                 fix={"dataloader_threads": 1},
             )
             return
@@ -102,7 +102,7 @@ def offload_without_checkpointing(plan: Plan) -> Iterator[Finding]:
                 f"The {plan.called(name)} is offloaded without gradient checkpointing",
                 value=False,
                 expected="gradient checkpointing wherever something is offloaded",
-                change="turn gradient checkpointing on, or offloading off",
+                suggestion="Turn gradient checkpointing on, or offloading off.",
                 fix={path: True},
             )
 
@@ -119,12 +119,12 @@ def offload_without_fused_back_pass(plan: Plan) -> Iterator[Finding]:
     idle = [name for name in offloaded if name not in plan.trained]
     fix: dict[str, Any] = {f"{name}.train": False for name in idle}
     if len(idle) == len(offloaded):
-        change = f"turn Train off for {_list(plan, idle)}: it is not trained anyway"
+        suggestion = f"Turn Train off for {_list(plan, idle)}: it is not trained anyway."
     elif facts.fused_back_pass:
-        change = "turn Fused back pass of the optimizer on"
+        suggestion = "Turn Fused back pass of the optimizer on."
         fix |= {"optimizer.fused_back_pass": True, "optimizer.fused": False, "optimizer.foreach": False}
     else:
-        change = "choose ADAFACTOR with Fused back pass, which needs the least memory"
+        suggestion = "Choose ADAFACTOR with Fused back pass, which needs the least memory."
         defaults = {f"optimizer.{key}": value for key, value in OPTIMIZERS[Optimizer.ADAFACTOR].defaults.items()}
         fix |= {"optimizer.optimizer": "ADAFACTOR", **defaults, "optimizer.fused_back_pass": True}
     yield found(
@@ -134,7 +134,7 @@ def offload_without_fused_back_pass(plan: Plan) -> Iterator[Finding]:
         f"and {optimizer.optimizer.value} does not step during the backward pass",
         value=optimizer.fused_back_pass,
         expected="an optimizer with Fused back pass on, or nothing offloaded that is trained",
-        change=change,
+        suggestion=suggestion,
         fix=fix,
     )
 
@@ -157,7 +157,7 @@ def quantized_and_trained(plan: Plan) -> Iterator[Finding]:
                 f"The {plan.called(name)} is trained as a whole, and weights in {dtype.value} cannot be",
                 value=dtype.value,
                 expected="BFLOAT_16 or FLOAT_32 for a part that is trained as a whole",
-                change="write BFLOAT_16, or train an adapter (LORA) instead",
+                suggestion="Write BFLOAT_16, or train an adapter (LORA) instead.",
                 fix={path: "BFLOAT_16"},
             )
 
@@ -187,7 +187,7 @@ def svd_with_gguf(plan: Plan) -> Iterator[Finding]:
                 f"SVDQuant cannot correct the {plan.called(name)}, which comes quantized from a GGUF file",
                 value=plan.config.quantization.svd_dtype.value,
                 expected="NONE with GGUF weights",
-                change="set SVDQuant to NONE, or choose another number format for the weights",
+                suggestion="Set SVDQuant to NONE, or choose another number format for the weights.",
                 fix={"quantization.svd_dtype": "NONE"},
             )
             return
@@ -205,7 +205,7 @@ def gguf_without_file(plan: Plan) -> Iterator[Finding]:
                 f"The {plan.called(name)} is to be loaded in {part.weight_dtype.value}, but no GGUF file is named",
                 value=part.model_name,
                 expected="a .gguf file",
-                change="name the file, or choose another number format for the weights",
+                suggestion="Name the file, or choose another number format for the weights.",
             )
 
 
@@ -228,7 +228,7 @@ def compressed_weights(plan: Plan) -> Iterator[Finding]:
                 f"{dtype.value} {reason}",
                 value=dtype.value,
                 expected=f"{plain}, or an NVIDIA card and the nvCOMP library",
-                change=f"write {plain}",
+                suggestion=f"Write {plain}.",
                 fix={path: plain},
             )
 
@@ -246,6 +246,6 @@ def caption_dropout(plan: Plan) -> Iterator[Finding]:
                 f"Captions cannot be left out with {plan.facts.label}",
                 value=plan.at(path),
                 expected="0",
-                change="write 0; to the same end, a second concept with empty captions can be added",
+                suggestion="Write 0; to the same end, a second concept with empty captions can be added.",
                 fix={path: 0.0},
             )

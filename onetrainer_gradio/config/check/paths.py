@@ -37,13 +37,13 @@ def writable(plan: Plan) -> Iterator[Finding]:
         if not value:
             expected = "a folder, which need not exist yet"
             message = "No folder is named for " + ("the workspace" if name == "workspace_dir" else "it")
-            yield found("folder-missing", name, message, value=value, expected=expected, change="name a folder")
+            yield found("folder-missing", name, message, value=value, expected=expected, suggestion="Name a folder.")
             continue
         place = plan.path(value)
         above = existing_ancestor(place.parent if output else place)
         if not os.path.isdir(above):
             message = f"{value} lies in {above.name}, which is a file"
-            yield found("folder-is-file", name, message, value=value, expected="a folder", change="choose another name")
+            yield found("folder-is-file", name, message, value=value, expected="a folder", suggestion="Choose another name.")
         elif not plan.machine.allowed(above, os.W_OK | os.X_OK):
             message = f"{value} cannot be written: {above} may not be changed"
             yield found(
@@ -52,7 +52,7 @@ def writable(plan: Plan) -> Iterator[Finding]:
                 message,
                 value=value,
                 expected="a folder that may be written to",
-                change="choose another folder or change its permissions",
+                suggestion="Choose another folder or change its permissions.",
             )
 
 
@@ -73,7 +73,7 @@ def characters(plan: Plan) -> Iterator[Finding]:
                 f"{leaf.value!r} has characters that cannot be seen",
                 value=leaf.value,
                 expected="a path of visible characters",
-                change="type it anew",
+                suggestion="Type it anew.",
                 fix={leaf.path: "".join(char for char in leaf.value if char.isprintable())},
             )
 
@@ -98,7 +98,7 @@ def inside_roots(plan: Plan) -> Iterator[Finding]:
                 f"{leaf.path} leads outside the allowed folders: {leaf.value}",
                 value=leaf.value,
                 expected="a path inside " + ", ".join(str(root) for root in plan.roots),
-                change="choose another path, or start the panel with --allow FOLDER",
+                suggestion="Choose another path, or start the panel with --allow FOLDER.",
             )
 
 

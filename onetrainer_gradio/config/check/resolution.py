@@ -28,13 +28,13 @@ def training(plan: Plan) -> Iterator[Finding]:
     if resolution is None:
         expected = "512, or 512,768, or 768x512"
         message = f"Resolution is {value!r}"
-        yield found("resolution-syntax", "resolution", message, value=value, expected=expected, change="write it like that")
+        yield found("resolution-syntax", "resolution", message, value=value, expected=expected, suggestion="Write it like that.")
         return
     multiple = plan.facts.pixel_multiple
     if min(resolution.numbers) < SMALLEST:
         message = f"Resolution {min(resolution.numbers)} is too small"
-        expected, change = f"at least {SMALLEST}", "write 512"
-        yield found("resolution-small", "resolution", message, value=value, expected=expected, change=change)
+        expected, suggestion = f"at least {SMALLEST}", "Write 512."
+        yield found("resolution-small", "resolution", message, value=value, expected=expected, suggestion=suggestion)
     elif (finding := too_small(plan, "resolution", value, resolution)) is not None:
         yield finding
     elif any(number % multiple for number in resolution.numbers):
@@ -49,7 +49,7 @@ def training(plan: Plan) -> Iterator[Finding]:
             message,
             value=value,
             expected=f"multiples of {multiple}",
-            change=f"write {better}",
+            suggestion=f"Write {better}.",
             fix={"resolution": better},
         )
     if resolution.fixed is not None and plan.config.aspect_ratio_bucketing:
@@ -59,7 +59,7 @@ def training(plan: Plan) -> Iterator[Finding]:
             f"All pictures are cropped to {value}: aspect ratio buckets are not used with one fixed size",
             value=True,
             expected="one edge length, or buckets off",
-            change="turn the buckets off, or write one number as resolution to keep shapes",
+            suggestion="Turn the buckets off, or write one number as resolution to keep shapes.",
             fix={"aspect_ratio_bucketing": False},
         )
 
@@ -97,7 +97,7 @@ def too_small(plan: Plan, path: str, value: str, resolution: Resolution) -> Find
         f"so {why} 0 pixels wide",
         value=value,
         expected=f"at least {least}",
-        change=f"set it to {better}" + ("" if fixed else ", or turn aspect ratio bucketing off"),
+        suggestion=f"Set it to {better}" + ("." if fixed else ", or turn aspect ratio bucketing off."),
         fix={path: better},
     )
 
@@ -116,7 +116,7 @@ def frames(plan: Plan) -> Iterator[Finding]:
     if not all(is_whole(number) and int(number) > 0 for number in numbers):
         expected = "a number such as 25"
         message = f"Frames is {value!r}"
-        yield found("frames", "frames", message, value=value, expected=expected, change="write 25", fix={"frames": "25"})
+        yield found("frames", "frames", message, value=value, expected=expected, suggestion="Write 25.", fix={"frames": "25"})
     elif any((int(number) - 1) % _FRAMES for number in numbers):
         better = ",".join(str(rounded(int(number) - 1, _FRAMES) + 1 if int(number) > 1 else 1) for number in numbers)
         yield found(
@@ -125,7 +125,7 @@ def frames(plan: Plan) -> Iterator[Finding]:
             f"{value} frames do not fill the blocks of {_FRAMES} that follow the first frame",
             value=value,
             expected="1, 5, 9, 13, 17, 21, 25 ...",
-            change=f"write {better}",
+            suggestion=f"Write {better}.",
             fix={"frames": better},
             severity="warning",
         )
@@ -147,7 +147,7 @@ def samples(plan: Plan) -> Iterator[Finding]:
                     f"The {side} of a sample is {value}",
                     value=value,
                     expected=f"a multiple of {painted}",
-                    change=f"write {better}",
+                    suggestion=f"Write {better}.",
                     fix={path: better},
                     severity="error" if value % _LATENT else "warning",
                 )
@@ -167,7 +167,7 @@ def sample_files(plan: Plan) -> Iterator[Finding]:
                     f"An inpainting sample has no file {value!r}",
                     value=value,
                     expected="an existing picture",
-                    change="choose the picture, or turn inpainting off for this sample",
+                    suggestion="Choose the picture, or turn inpainting off for this sample.",
                 )
 
 
@@ -175,4 +175,4 @@ def no_samples(plan: Plan) -> Iterator[Finding]:
     """Nothing will be seen of the run before it ends."""
     if not any(sample.enabled for sample in plan.config.samples or ()) and plan.config.sample_after_unit is not TimeUnit.NEVER:
         message = "There are no sample prompts, so no pictures will be painted during the run"
-        yield found("no-samples", "samples", message, expected="a prompt or two", change="add a sample prompt")
+        yield found("no-samples", "samples", message, expected="a prompt or two", suggestion="Add a sample prompt.")

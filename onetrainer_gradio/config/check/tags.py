@@ -37,7 +37,7 @@ def slow_patterns(plan: Plan) -> Iterator[Finding]:
                 f"{concept.name or f'Concept {index + 1}'}: {error.message[0].lower()}{error.message[1:]}",
                 value=text.tag_dropout_special_tags,
                 expected=error.expected,
-                change=error.change or "simplify it",
+                suggestion=error.suggestion or "Simplify it.",
             )
 
 

@@ -46,7 +46,7 @@ def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
         if entry.offered and not _allowed(entry, leaf.path, leaf.value, config):
             expected = expectation(entry) or "a finite number"
             message = f"{entry.title} is {leaf.value}"
-            yield Finding("error", leaf.path, message, leaf.value, expected, f"set {leaf.path} to {expected}")
+            yield Finding("error", leaf.path, message, leaf.value, expected, f"Set {leaf.path} to {expected}.")
 
 
 def _is_bounded(setting: Setting, annotation: Any) -> bool:

@@ -56,4 +56,4 @@ def unusable_name(leaf: Leaf) -> Finding | None:
         return None
     title = CATALOGUE[pattern(leaf.path)].title or leaf.path
     message = f"{title} {wrong}, and it becomes part of the name of a file"
-    return Finding("error", leaf.path, message, leaf.value, EXPECTED, f"Set {title} to {EXPECTED}")
+    return Finding("error", leaf.path, message, leaf.value, EXPECTED, f"Set {title} to {EXPECTED}.")

@@ -42,7 +42,7 @@ _TOKEN_NOT_KEPT = Finding(
     "warning",
     "secrets.huggingface_token",
     "The file holds a token for the model hub; it is not taken over, because settings keep no secrets",
-    change="give the token on the System tab, or set HF_TOKEN",
+    suggestion="Give the token on the System tab, or set HF_TOKEN.",
 )
 
 # type of a pydantic error -> what was expected, in plain words
@@ -112,7 +112,7 @@ def _refuse_deep(document: dict[str, Any]) -> None:
         if isinstance(value, (dict, list, tuple)) and nested_deeper(value, MOST_LEVELS):
             message = f"{_short(key)[1:-1]} is nested in more than {MOST_LEVELS} levels"
             expected = f"lists and objects in at most {MOST_LEVELS} levels"
-            raise ConfigInvalidError([Finding("error", str(key), message, None, expected, "correct the file")])
+            raise ConfigInvalidError([Finding("error", str(key), message, None, expected, "Correct the file.")])
 
 
 def _few(found: Iterator[_Found], finding: Callable[[_Found], Finding], others: str) -> Iterator[Finding]:
@@ -121,7 +121,7 @@ def _few(found: Iterator[_Found], finding: Callable[[_Found], Finding], others: 
     more = sum(1 for _ in found)
     if more:
         message = f"{more} more {others}; they are kept as they are"
-        yield Finding("warning", "", message, None, "", "check whether this is a configuration")
+        yield Finding("warning", "", message, None, "", "Check whether this is a configuration.")
 
 
 def in_present_version(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
@@ -133,13 +133,13 @@ def in_present_version(document: dict[str, Any]) -> tuple[dict[str, Any], list[F
     version = document.get(VERSION_KEY, 0 if looks_like_version_0(document) else newest)
     if not isinstance(version, int) or isinstance(version, bool):
         message = f"{VERSION_KEY} is {version!r}"
-        change = f"remove it or write {newest}"
-        raise ConfigInvalidError([Finding("error", VERSION_KEY, message, version, "a whole number", change)])
+        suggestion = f"Remove it or write {newest}."
+        raise ConfigInvalidError([Finding("error", VERSION_KEY, message, version, "a whole number", suggestion)])
     findings = []
     if version > newest:
         message = f"The file was written by a newer version ({version}); this panel knows version {newest}"
-        change = "check the settings; what is not known here is kept"
-        findings.append(Finding("warning", VERSION_KEY, message, version, f"at most {newest}", change))
+        suggestion = "Check the settings; what is not known here is kept."
+        findings.append(Finding("warning", VERSION_KEY, message, version, f"at most {newest}", suggestion))
     document = migrate(document, version)
     concepts = document.get("concepts")
     if isinstance(concepts, list):
@@ -174,7 +174,7 @@ def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
 def _undefined(path: str) -> Finding:
     entry = CATALOGUE.get(pattern(path))
     expected = (expectation(entry) if entry else "") or "a number"
-    return Finding("error", path, f"{path} is not a number", "nan", expected, f"set {path} to {expected}")
+    return Finding("error", path, f"{path} is not a number", "nan", expected, f"Set {path} to {expected}.")
 
 
 def _not_numbers(value: Any, path: str = "") -> list[str]:
@@ -236,12 +236,12 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):  # reading a named pipe would block forever
-            raise ConfigFileError(f"{path} isn't a file.", change="choose another file")
+            raise ConfigFileError(f"{path} isn't a file.", suggestion="Choose another file.")
         if found.st_size > _MOST_BYTES:
-            raise ConfigFileError(f"{path} is too large for a configuration.", change="choose another file")
+            raise ConfigFileError(f"{path} is too large for a configuration.", suggestion="Choose another file.")
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigFileError(f"{path} cannot be read ({error})", change="choose another file") from error
+        raise ConfigFileError(f"{path} cannot be read ({error})", suggestion="Choose another file.") from error
     return parse(text, name=path.name)
 
 
@@ -353,17 +353,17 @@ def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -
 def _unknown_key(strange: _Strange) -> Finding:
     path = f"{strange.prefix}{strange.key}"
     nearest = nearest_name(strange.key, shapes_of(strange.kind))
-    change = f"did you mean {strange.prefix}{nearest}?" if nearest else "remove it if it is a mistake"
+    suggestion = f"Did you mean {strange.prefix}{nearest}?" if nearest else "Remove it if it is a mistake."
     message = f"{path} is no known setting; it is kept as it is"
-    return Finding("warning", path, message, strange.value, "a known setting", change)
+    return Finding("warning", path, message, strange.value, "a known setting", suggestion)
 
 
 def _unknown_name(leaf: Leaf) -> Finding:
     known = [member.value for member in without_none(leaf.annotation)]
     nearest = nearest_name(leaf.value.value, known)
-    change = f"did you mean {nearest}?" if nearest else "only a OneTrainer that knows it can use it"
+    suggestion = f"Did you mean {nearest}?" if nearest else "Only a OneTrainer that knows it can use it."
     message = f"{leaf.path} is {leaf.value.value}, which is no name known here; it is kept as it is"
-    return Finding("warning", leaf.path, message, leaf.value.value, "a known name", change)
+    return Finding("warning", leaf.path, message, leaf.value.value, "a known name", suggestion)
 
 
 def _finding(item: Any) -> Finding:
@@ -372,7 +372,7 @@ def _finding(item: Any) -> Finding:
     if item["type"] == "enum":
         expected = "one of " + item["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
     value = item["input"]
-    return Finding("error", path, f"{path} is {_short(value)}", value, expected, f"set {path} to {expected}")
+    return Finding("error", path, f"{path} is {_short(value)}", value, expected, f"Set {path} to {expected}.")
 
 
 def _short(value: Any) -> str:

@@ -52,8 +52,8 @@ class Wrong:
     def finding(self, setting: str, *, as_json: bool) -> Finding:
         """It as a finding at the setting that holds it."""
         message = self.message or f"{self.path} is {_short(self.value)}"
-        change = "correct the text, or reset the setting" if as_json else f"set {self.path} to {self.expected}"
-        return Finding("error", setting, message, self.value, self.expected, change)
+        suggestion = "Correct the text, or reset the setting." if as_json else f"Set {self.path} to {self.expected}."
+        return Finding("error", setting, message, self.value, self.expected, suggestion)
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def unknown_name(leaf: Leaf) -> Finding:
     known = ", ".join(member.value for member in without_none(leaf.annotation))
     expected = f"one of {known}"
     return Finding(
-        "error", leaf.path, f"{leaf.path} is {leaf.value.value!r}", leaf.value.value, expected, f"set {leaf.path} to {expected}"
+        "error", leaf.path, f"{leaf.path} is {leaf.value.value!r}", leaf.value.value, expected, f"Set {leaf.path} to {expected}."
     )
 
 

@@ -30,7 +30,7 @@ def without_retired(document: dict[str, Any]) -> tuple[dict[str, Any], list[Find
     if empty:
         shown = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more" if len(empty) > 3 else "")
         message = f"{len(empty)} switches of an old file are neither on nor off and are read as off: {shown}"
-        findings.append(Finding("note", empty[0], message, None, "true or false", "nothing to do; saving writes false"))
+        findings.append(Finding("note", empty[0], message, None, "true or false", "Nothing to do; saving writes false."))
     return document, findings
 
 
@@ -45,7 +45,7 @@ def _cleared(kind: type[Settings], document: Any, prefix: str, findings: list[Fi
         if isinstance(value, str) and value in RETIRED_NAMES.get(path, ()):
             default = getattr(fields_of(kind)[key].get_default(call_default_factory=True), "value", "")
             message = f"{path} is {value}, which OneTrainer has dropped; {default} takes its place, as it does there"
-            findings.append(Finding("warning", path, message, value, "a name in use", f"choose another {path}"))
+            findings.append(Finding("warning", path, message, value, "a name in use", f"Choose another {path}."))
         elif value is None and shape and shape.annotation is bool:
             empty.append(path)
             cleared[key] = False

@@ -121,12 +121,12 @@ def _unknown(path: str) -> Finding:
 
 def _with_suggestions(problems: list[Finding], document: dict[str, Any]) -> list[Finding]:
     """What was probably meant by the first few paths that are no setting."""
-    unknown = [at for at, problem in enumerate(problems) if not problem.change]
+    unknown = [at for at, problem in enumerate(problems) if not problem.suggestion]
     known = list(_paths(document, "")) if unknown else []
     for number, at in enumerate(unknown):
         nearest = nearest_name(problems[at].path, known) if number < _MOST_SUGGESTIONS else ""
-        change = f"did you mean {nearest}?" if nearest else "look the name up in the settings page"
-        problems[at] = replace(problems[at], change=change)
+        suggestion = f"Did you mean {nearest}?" if nearest else "Look the name up in the settings page."
+        problems[at] = replace(problems[at], suggestion=suggestion)
     return problems
 
 

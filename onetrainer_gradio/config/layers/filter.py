@@ -53,7 +53,7 @@ def fitting(
             f"The layer filter has {len(patterns)} patterns",
             path="layer_filter",
             expected=f"at most {MOST_PATTERNS}",
-            change="use a pattern that fits several layers, or leave the filter empty for all of them",
+            suggestion="Use a pattern that fits several layers, or leave the filter empty for all of them.",
         )
     own = {pattern: _OWN[pattern] for pattern in patterns if pattern in _OWN}
     asked = [pattern for pattern in dict.fromkeys(patterns) if regex and pattern and pattern not in own]
@@ -92,7 +92,7 @@ def select(names: Iterable[str], layer_filter: str, regex: bool, *, seconds: flo
                 path="layer_filter",
                 value=layer_filter,
                 expected="a comma list of regular expressions",
-                change="correct it, or turn regular expressions off",
+                suggestion="Correct it, or turn regular expressions off.",
             )
         (unused if fits <= taken else used).append(pattern)
         taken |= fits
@@ -112,6 +112,6 @@ def layers_to_train(names: Iterable[str], layer_filter: str, regex: bool, *, idl
             path="layer_filter",
             value=layer_filter,
             expected="parts of layer names, for instance: attn or attentions",
-            change="correct the pattern, or take it out",
+            suggestion="Correct the pattern, or take it out.",
         )
     return selection.layers

@@ -43,7 +43,7 @@ def protect_places(config: TrainConfig, options: RunOptions, *, by_name: bool = 
             path=DESTINATION,
             value=config.output_model_destination,
             expected=objection.expected,
-            change=objection.suggestion,
+            suggestion=objection.suggestion,
         )
     if found := tuple(misplaced(config, destinations.base_folder, destinations.panel_folder, by_name=by_name)):
         raise ConfigInvalidError(found)
@@ -124,14 +124,14 @@ def _in_concept(folder: _Folder, concept: _Folder, base_folder: Path, paths: Rea
     label = _label(folder.setting)
     free = _elsewhere(folder, usual, base_folder, paths, concepts)
     message = f"{label} {folder.value} is inside the image folder of {concept.title} ({concept.value}). {reason}"
-    change = f"Set {label} to {free}" if free else f"Choose a {label} outside of {concept.value}"
+    suggestion = f"Set {label} to {free}." if free else f"Choose a {label} outside of {concept.value}."
     return Finding(
         "error",
         folder.setting,
         message,
         folder.value,
         "a folder outside of all concepts",
-        change,
+        suggestion,
         code,
         {folder.setting: free} if free else {},
     )
@@ -161,8 +161,8 @@ def _concept_in(folder: _Folder, concept: _Folder, paths: RealPaths) -> Finding 
     else:
         return None
     message = f"The image folder of {concept.title} ({concept.value}) is inside {where}"
-    change = f"Move the images, or choose another {_label(folder.setting)}"
-    return Finding("error", concept.setting, message, concept.value, f"a folder outside of {folder.value}", change, code)
+    suggestion = f"Move the images, or choose another {_label(folder.setting)}."
+    return Finding("error", concept.setting, message, concept.value, f"a folder outside of {folder.value}", suggestion, code)
 
 
 def _in_panel(folder: _Folder, paths: RealPaths, panel_folder: Path | None) -> Iterator[Finding]:
@@ -176,14 +176,14 @@ def _in_panel(folder: _Folder, paths: RealPaths, panel_folder: Path | None) -> I
     free = "workspace/run"
     label = _label(folder.setting)
     message = f"{label} {folder.value} is a folder that the panel keeps for itself"
-    change = f"Set {label} to {free}"
+    suggestion = f"Set {label} to {free}."
     yield Finding(
         "error",
         folder.setting,
         message,
         folder.value,
         "a folder of its own",
-        change,
+        suggestion,
         "workspace-in-panel",
         {folder.setting: free},
     )
@@ -204,10 +204,17 @@ def _cleared(config: TrainConfig, base_folder: Path) -> Iterator[Finding]:
     label = _label("cache_dir")
     folder = foreign.relative_to(cache).parts[0]
     message = f"OneTrainer removes the folder {folder} of {config.cache_dir} at the start, and {foreign} is no cache file"
-    change = f"Set {label} to {free}" if free else f"Choose another {label}"
+    suggestion = f"Set {label} to {free}." if free else f"Choose another {label}."
     fix = {"cache_dir": free} if free else {}
     yield Finding(
-        "error", "cache_dir", message, config.cache_dir, "a folder with nothing but a cache in it", change, "cache-foreign", fix
+        "error",
+        "cache_dir",
+        message,
+        config.cache_dir,
+        "a folder with nothing but a cache in it",
+        suggestion,
+        "cache-foreign",
+        fix,
     )
 
 

@@ -32,7 +32,7 @@ def parse(text: str) -> Resolution:
             path="resolution",
             value=text,
             expected="one edge length (512), several (512,768), or width x height (768x512), each at least 8",
-            change="resolution",
+            suggestion="Resolution.",
         )
     return found
 

@@ -218,7 +218,7 @@ class Dataset:
                 path="batch_size",
                 value=self.batch_size,
                 expected="at least one size with enough pictures",
-                change="lower the batch size, add pictures, or raise the balance of the concept",
+                suggestion="Lower the batch size, add pictures, or raise the balance of the concept.",
             )
         self.length = len(plan)
         return plan
@@ -322,7 +322,7 @@ class Dataset:
                 "None of the pictures can be read.",
                 path="concepts",
                 expected="pictures that Pillow can open",
-                change="replace the pictures that the warnings name",
+                suggestion="Replace the pictures that the warnings name.",
             )
         self.groups = _groups([replace(picture, index=index) for index, picture in enumerate(left)], self.concepts)
         self._forms.clear()

@@ -148,7 +148,7 @@ def collect(
             path="concepts",
             value=len(unreadable),
             expected="text files",
-            change="save the files as UTF-8 text, or remove them",
+            suggestion="Save the files as UTF-8 text, or remove them.",
         )
     if not found:
         names = ", ".join(f"'{shown(concept.path)}'" for _, concept in concepts) or "none"
@@ -156,7 +156,7 @@ def collect(
             f"There are no pictures to train on. Folders looked into: {names}.",
             path="concepts",
             expected=f"at least one picture ({', '.join(sorted(PICTURE_SUFFIXES))})",
-            change="put pictures into the folder, or correct its path; turn on 'Include subfolders' if they lie deeper",
+            suggestion="Put pictures into the folder, or correct its path; turn on 'Include subfolders' if they lie deeper.",
         )
     return found
 
@@ -173,7 +173,7 @@ def _scanned(number: int, concept: ConceptConfig, stopping: Callable[[], None], 
             path=f"concepts.{number}.path",
             value=shown(concept.path),
             expected="an existing folder with pictures",
-            change="the path of the concept",
+            suggestion="The path of the concept.",
         )
     return look_into(Path(concept.path), concept.include_subdirectories, roots=roots, time_left=time_left)
 

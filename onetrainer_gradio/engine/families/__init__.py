@@ -27,7 +27,7 @@ def family_of(model_type: str) -> type[Family]:
             path="model_type",
             value=model_type,
             expected=" or ".join(FAMILIES),
-            change="the model type, or use the OneTrainer backend",
+            suggestion="The model type, or use the OneTrainer backend.",
         )
     module, _, name = FAMILIES[model_type].partition(":")
     return cast(type[Family], getattr(import_module(f"{__name__}.{module}"), name))

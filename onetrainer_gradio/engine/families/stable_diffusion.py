@@ -377,12 +377,12 @@ def _from_folder(
                 path="base_model_name",
                 value=source,
                 expected=f"{part}/config.json and {part}/{names[0]}",
-                change="the base model or the model type",
+                suggestion="The base model or the model type.",
             )
         problem = weights_unfit(folder / part)
         if problem is not None:
             raise _not_fitting(
-                f"The base model '{source}' has the component {part}, which {problem.what}.", source, problem.change
+                f"The base model '{source}' has the component {part}, which {problem.what}.", source, problem.suggestion
             )
     loaders: dict[str, Callable[[], Any]] = {
         "tokenizer": lambda: CLIPTokenizer.from_pretrained(folder / "tokenizer"),
@@ -407,7 +407,7 @@ def _from_folder(
                 path="base_model_name",
                 value=source,
                 expected="a Stable Diffusion 1.5",
-                change="the base model or the model type",
+                suggestion="The base model or the model type.",
             ) from error
     progress(len(loaders), len(loaders), "")
     loaded["noise_schedule"] = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
@@ -434,7 +434,7 @@ def _from_file(config: TrainConfig, file: Path, hub: Hub, progress: Callable[[in
             path="base_model_name",
             value=str(file),
             expected="a Stable Diffusion 1.5 checkpoint",
-            change="the base model or the model type",
+            suggestion="The base model or the model type.",
         ) from error
     progress(1, 1, "")
     parts = {name: getattr(pipeline, name) for name in ("unet", "vae", "text_encoder")}
@@ -459,11 +459,13 @@ def _look_into(file: Path) -> None:
     if problem is None and not "STABLE_DIFFUSION_15".startswith(family_of(file)):
         problem = Unfit("is a checkpoint of another model type", "choose a Stable Diffusion 1.5, or another model type")
     if problem is not None:
-        raise _not_fitting(f"The base model '{file}' {problem.what}.", str(file), problem.change)
+        raise _not_fitting(f"The base model '{file}' {problem.what}.", str(file), problem.suggestion)
 
 
-def _not_fitting(message: str, source: str, change: str) -> ModelFormatError:
-    return ModelFormatError(message, path="base_model_name", value=source, expected="a whole Stable Diffusion 1.5", change=change)
+def _not_fitting(message: str, source: str, suggestion: str) -> ModelFormatError:
+    return ModelFormatError(
+        message, path="base_model_name", value=source, expected="a whole Stable Diffusion 1.5", suggestion=suggestion
+    )
 
 
 def _layout_of_single_files(file: Path, hub: Hub) -> Path:
@@ -476,7 +478,7 @@ def _layout_of_single_files(file: Path, hub: Hub) -> Path:
             path="base_model_name",
             value=str(file),
             expected=f"a model in diffusers layout, or access to '{CONFIGS_OF_SINGLE_FILES}' once",
-            change="turn 'Offline' off, check the connection, or choose a model in diffusers layout",
+            suggestion="Turn 'Offline' off, check the connection, or choose a model in diffusers layout.",
         ) from error
 
 

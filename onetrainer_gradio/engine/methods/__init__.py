@@ -24,7 +24,7 @@ def method_of(training_method: str) -> type[Method]:
             path="training_method",
             value=training_method,
             expected=" or ".join(METHODS),
-            change="the training method, or use the OneTrainer backend",
+            suggestion="The training method, or use the OneTrainer backend.",
         )
     module, _, name = METHODS[training_method].partition(":")
     return cast(type[Method], getattr(import_module(f"{__name__}.{module}"), name))

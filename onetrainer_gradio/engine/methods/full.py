@@ -41,7 +41,7 @@ class FineTune:
                 path="training_method",
                 value=config.training_method,
                 expected="model_index.json",
-                change="go on from a backup of a full fine-tune, or use the training method of the backup",
+                suggestion="Go on from a backup of a full fine-tune, or use the training method of the backup.",
             )
         return str(backup)
 

@@ -185,25 +185,27 @@ def _starting_weights(config: TrainConfig, layout: Layout, backup: Path | None) 
                 path="training_method",
                 value=config.training_method,
                 expected=str(BACKUP_FILE),
-                change="go on from a backup of a LoRA run, or use the training method of the backup",
+                suggestion="Go on from a backup of a LoRA run, or use the training method of the backup.",
             )
         raise ModelNotFoundError(
             f"The adapter '{file}' does not exist.",
             path="lora_model_name",
             value=config.lora_model_name,
             expected="a .safetensors file",
-            change="the adapter to start from",
+            suggestion="The adapter to start from.",
         )
     problem = unfit(file, LORA)
     if problem is not None:
         if backup is not None:
-            raise BackupMismatchError(f"The backup is damaged: '{file}' {problem.what}.", change="resume from another backup")
+            raise BackupMismatchError(
+                f"The backup is damaged: '{file}' {problem.what}.", suggestion="Resume from another backup."
+            )
         raise ModelFormatError(
             f"The adapter '{file}' {problem.what}.",
             path="lora_model_name",
             value=config.lora_model_name,
             expected="a LoRA file or backup",
-            change=problem.change,
+            suggestion=problem.suggestion,
         )
     try:
         return read_adapter(load_file(file), layout, str(file))
@@ -229,7 +231,7 @@ def _load(start: Tensors, layers: list[Layer], config: TrainConfig, backup: Path
             path="lora_rank" if rank != config.lora_rank else "layer_filter",
             value=config.lora_rank if rank != config.lora_rank else config.layer_filter,
             expected=f"rank {rank} and the same layers",
-            change="lora_rank, layer_filter or text_encoder.train, or start from another adapter",
+            suggestion="Lora_rank, layer_filter or text_encoder.train, or start from another adapter.",
         )
     for layer in layers:
         layer.down.weight.copy_(start[f"{layer.name}.lora_down.weight"])  # type: ignore[operator]

@@ -179,7 +179,9 @@ class ConceptStore:
         made = self._cache / f"{picture_id}-{width_px}.webp"
         source = self._shown.get(picture_id)
         if not picture_id.isalnum() or (source is None and not made.is_file()):
-            raise PathNotFoundError(f"There is no picture {picture_id!r}", value=picture_id, change="ask for the statistics anew")
+            raise PathNotFoundError(
+                f"There is no picture {picture_id!r}", value=picture_id, suggestion="Ask for the statistics anew."
+            )
         if source is not None and not made.is_file():
             source = self._allowed(str(source))  # a link may lead outside
             if not source.is_file():
@@ -219,7 +221,7 @@ class ConceptStore:
                 path=f"concepts.{index}.path",
                 value=concept.path,
                 expected="a folder with pictures",
-                change="choose another folder, or turn on Include subfolders",
+                suggestion="Choose another folder, or turn on Include subfolders.",
             )
         path = found[picture % len(found)]
         size = size_of(self._allowed(str(path)))

@@ -66,7 +66,7 @@ class ImageDecoder:
             self._end()
 
     def _ask(self, path: Path, request: dict[str, Any]) -> list[bytes]:
-        busy = BusyError("Too many images are being decoded.", change="try again in a moment")
+        busy = BusyError("Too many images are being decoded.", suggestion="Try again in a moment.")
         if not self._places.acquire(blocking=False):
             raise busy
         try:
@@ -156,5 +156,5 @@ def _unshown(path: Path, reason: str) -> DatasetError:
         f"{name} can't be shown: {reason}.",
         value=shown(path),
         expected="a readable image",
-        change="replace the file, or leave it as it is if it is only too large to be shown",
+        suggestion="Replace the file, or leave it as it is if it is only too large to be shown.",
     )

@@ -79,7 +79,7 @@ class _Reading:
     facts: CheckoutFacts | None = None
     newer: Newer = NOTHING_NEWER
     error: str = ""
-    change: str = ""
+    suggestion: str = ""
     revision: str = ""
 
 
@@ -172,7 +172,7 @@ class Checkouts:
             f"The panel knows no OneTrainer checkout {text!r}",
             value=text,
             expected=f"one of: {', '.join(str(known.folder) for known in every)}" if every else "none is known yet",
-            change="add it on the System tab, or start the panel with --onetrainer FOLDER",
+            suggestion="Add it on the System tab, or start the panel with --onetrainer FOLDER.",
         )
 
     def add(self, folder: str | Path, python: str | Path = "") -> Known:
@@ -186,7 +186,7 @@ class Checkouts:
                 "Checkouts cannot be added to this panel from the page",
                 value=str(folder),
                 expected="a checkout named when the panel was started",
-                change="start the panel with --onetrainer FOLDER",
+                suggestion="Start the panel with --onetrainer FOLDER.",
             )
         place = _absolute(Path(str(folder).strip() or "."))
         told = _absolute(Path(str(python).strip())) if str(python).strip() else None
@@ -216,7 +216,7 @@ class Checkouts:
                 "Checkouts cannot be removed from this panel from the page",
                 value=str(known.folder),
                 expected="the checkouts of the start",
-                change="start the panel without it (--no-find-onetrainer leaves out those that are found)",
+                suggestion="Start the panel without it (--no-find-onetrainer leaves out those that are found).",
             )
         with self._lock:
             self._known.pop(known.folder, None)
@@ -343,7 +343,7 @@ class Checkouts:
                 finally:
                     with self._lock:
                         if known.folder in self._known:
-                            self._readings[known.folder] = reading or _Reading("failed", error=_NOT_READ, change=_LOOK_AT)
+                            self._readings[known.folder] = reading or _Reading("failed", error=_NOT_READ, suggestion=_LOOK_AT)
                 self._tell()
         finally:  # what nobody foresaw ends this thread: what waits yet takes another
             with self._idle:
@@ -366,7 +366,7 @@ class Checkouts:
         try:
             facts = self._read(looked, self._cache)
         except CheckoutError as error:
-            return _Reading("failed", error=error.message, change=error.change, revision=looked.revision)
+            return _Reading("failed", error=error.message, suggestion=error.suggestion, revision=looked.revision)
         newer = newer_of(facts, _title(known, looked, alone=True))
         return _Reading("ready", facts, newer, revision=looked.revision)
 
@@ -390,7 +390,7 @@ class Checkouts:
     def _about_settings(self, known: Known) -> dict[str, Any]:
         reading = self.reading(known)
         facts = reading.facts
-        told: dict[str, Any] = {"state": reading.state, "error": reading.error, "change": reading.change}
+        told: dict[str, Any] = {"state": reading.state, "error": reading.error, "suggestion": reading.suggestion}
         if facts is None:
             return told
         differences = checkout_facts.compare_fields(facts)
@@ -511,7 +511,9 @@ def _refusal(looked: Checkout, *, named: bool) -> CheckoutError:
         return CheckoutError(
             "No folder is named", path="folder", expected="the folder that OneTrainer was cloned or unpacked into"
         )
-    return CheckoutError(wrong.message, path="folder", value=str(looked.folder), expected=wrong.expected, change=wrong.change)
+    return CheckoutError(
+        wrong.message, path="folder", value=str(looked.folder), expected=wrong.expected, suggestion=wrong.suggestion
+    )
 
 
 def _entries(kept: Any) -> Iterator[Mapping[str, Any]]:

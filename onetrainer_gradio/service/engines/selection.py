@@ -144,7 +144,7 @@ class Engines:
                 "The panel knows no OneTrainer checkout",
                 path="options.backend",
                 value=ONETRAINER,
-                change="add one on the System tab, or start the panel with --onetrainer FOLDER",
+                suggestion="Add one on the System tab, or start the panel with --onetrainer FOLDER.",
             )
         return Engine(ONETRAINER, known)
 
@@ -187,15 +187,15 @@ class Engines:
             return
         if reading.facts is None:
             if reading.state == "failed":
-                yield Finding("error", "", reading.error, str(known.folder), change=reading.change, code="checkout")
+                yield Finding("error", "", reading.error, str(known.folder), suggestion=reading.suggestion, code="checkout")
             else:
                 text = f"What {title} can train is still being read; the start does not wait for it"
                 yield Finding("note", "", text, code="checkout")
             return
         if reading.facts.problem:
             text = f"{title} cannot train at present: {reading.facts.problem}"
-            change = "run OneTrainer's installer again, then check it on the System tab"
-            yield Finding("error", "", text, str(known.folder), change=change, code="checkout")
+            suggestion = "Run OneTrainer's installer again, then check it on the System tab."
+            yield Finding("error", "", text, str(known.folder), suggestion=suggestion, code="checkout")
             return
         methods = reading.facts.methods.get(config.model_type, ())
         if config.model_type not in reading.facts.model_types:
@@ -204,14 +204,16 @@ class Engines:
         elif config.training_method not in methods:
             expected = " or ".join(methods) or "another model type"
             text = f"{title} cannot train {_words(config.model_type)} with the method {config.training_method}"
-            yield Finding("error", METHOD, text, config.training_method, expected, f"set {METHOD} to {expected}")
+            yield Finding("error", METHOD, text, config.training_method, expected, f"Set {METHOD} to {expected}.")
         for leaf in newer_names(config):
             if leaf.path != MODEL_TYPE and not reading.newer.knows(leaf.path, leaf.value):
                 yield unknown_name(leaf)
         for path in sorted(reading.newer.lacking):
             if "[]" not in path and (value := value_at(config, path)) != CATALOGUE[path].default:
                 text = f"{title} does not have {path} and passes over it"
-                yield Finding("warning", path, text, value, change="reset it, or train with another engine", code=_PASSED_OVER)
+                yield Finding(
+                    "warning", path, text, value, suggestion="Reset it, or train with another engine.", code=_PASSED_OVER
+                )
 
     def _errors(self, engine: Engine, config: TrainConfig, *, strict: bool = False) -> list[Finding]:
         """The reasons why an engine cannot; ``strict`` counts what it would pass over as well."""
@@ -282,7 +284,7 @@ _NO_CHECKOUT = Finding(
     "error",
     "",
     "The panel knows no OneTrainer checkout",
-    change="add one on the System tab, or start the panel with --onetrainer FOLDER",
+    suggestion="Add one on the System tab, or start the panel with --onetrainer FOLDER.",
     code="checkout",
 )
 
@@ -298,7 +300,7 @@ def _passed_over(config: TrainConfig, every: Iterable[Newer]) -> Iterator[Findin
     for path, source in sources.items():
         if (value := _kept(config, path)) is not None:
             text = f"{path} is a setting of {source}; this engine passes over it"
-            yield Finding("warning", path, text, value, change=f"train with {source}", code=_PASSED_OVER)
+            yield Finding("warning", path, text, value, suggestion=f"Train with {source}.", code=_PASSED_OVER)
 
 
 def _kept(config: Any, path: str) -> Any:

@@ -91,7 +91,7 @@ def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
         if is_open:
             raise InsecureBindError(
                 f"The panel would be open without a password: {reason}.",
-                change="give --password or --token, or set ONETRAINER_GRADIO_PASSWORD or ONETRAINER_GRADIO_TOKEN",
+                suggestion="Give --password or --token, or set ONETRAINER_GRADIO_PASSWORD or ONETRAINER_GRADIO_TOKEN.",
             )
 
 

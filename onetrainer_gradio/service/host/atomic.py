@@ -56,8 +56,10 @@ def told_as_storage_error(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"{what} cannot be written: the disk is full", change="free some space") from error
-        raise StorageError(f"{what} cannot be written: {error}", change="look at the permissions of the data folder") from error
+            raise DiskFullError(f"{what} cannot be written: the disk is full", suggestion="Free some space.") from error
+        raise StorageError(
+            f"{what} cannot be written: {error}", suggestion="Look at the permissions of the data folder."
+        ) from error
 
 
 def write_json(path: Path, document: Any, *, mode: int = 0o644, durable: bool = True, make_folder: bool = True) -> None:

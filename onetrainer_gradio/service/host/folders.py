@@ -116,7 +116,7 @@ class FolderBrowser:
                 path="path",
                 value=path,
                 expected="a folder that the panel may read",
-                change="choose another folder",
+                suggestion="Choose another folder.",
             ) from error
         entries.sort(key=lambda entry: (not entry.folder, _natural(entry.name)))
         files = [each for each in seen if not each.is_dir()]
@@ -151,11 +151,11 @@ class FolderBrowser:
                 path="path",
                 value=path,
                 expected="a folder that is there",
-                change="choose another one",
+                suggestion="Choose another one.",
             )
         if any(folder.is_relative_to(own.resolve()) for own in PLACEHOLDERS.values()):
             raise ForbiddenPathError(
-                f"The folder {folder} belongs to the panel itself", path="path", value=path, change="choose another folder"
+                f"The folder {folder} belongs to the panel itself", path="path", value=path, suggestion="Choose another folder."
             )
         made = folder / name
         with told_as_storage_error(f"The folder {made}"):
@@ -167,7 +167,7 @@ class FolderBrowser:
                     path="name",
                     value=name,
                     expected="a name that is not taken",
-                    change="choose another name",
+                    suggestion="Choose another name.",
                 ) from error
             except OSError as error:
                 if error.errno not in _MAY_NOT:
@@ -177,7 +177,7 @@ class FolderBrowser:
                     path="path",
                     value=path,
                     expected="a folder that the panel may write into",
-                    change="choose another folder",
+                    suggestion="Choose another folder.",
                 ) from error
         return made
 
@@ -248,7 +248,7 @@ def _checked(name: str) -> str:
             path="name",
             value=name,
             expected=_NAME if len(text) <= _LONGEST_NAME else f"a name of at most {_LONGEST_NAME} bytes",
-            change="choose another name",
+            suggestion="Choose another name.",
         )
     return text
 

@@ -40,5 +40,5 @@ class PathGuard:
             f"The path {text!r} lies outside the allowed folders",
             value=text,
             expected="a path inside " + ", ".join(str(root) for root in self.roots),
-            change="choose another path, or start the panel with --allow FOLDER",
+            suggestion="Choose another path, or start the panel with --allow FOLDER.",
         )

@@ -41,7 +41,7 @@ class Tenancy:
             address = known.get("address", "") if isinstance(known, dict) else ""
             raise RunConflictError(
                 f"The data folder {self._data_folder} is in use: {address} (process {tenant.pid})",
-                change="use that one, end it, or give another --data",
+                suggestion="Use that one, end it, or give another --data.",
             )
         if self._path.is_dir():  # not ours: it is renamed, so that two panels still see each other
             self._path.rename(self._path.with_name(f"panel.json-{uuid.uuid4().hex[:8]}"))

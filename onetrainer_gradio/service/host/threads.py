@@ -53,7 +53,7 @@ async def in_thread(kind: Threads, function: Callable[P, T], /, *args: P.args, *
         raise BusyError(
             f"Too many requests are waiting ({kind.value[0]})",
             expected=f"at most {kind.most_waiting} at the same time",
-            change="try again later",
+            suggestion="Try again later.",
         )
     return await to_thread.run_sync(partial(function, *args, **kwargs), limiter=limiter)
 

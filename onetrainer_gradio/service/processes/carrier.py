@@ -263,7 +263,7 @@ class DetachedRun:
         if not worker.pid and self._keeper_process is not None:
             code = self._keeper_process.returncode
             message = f"The training process could not be started: its keeper ended with code {code}."
-            error = ErrorInfo(type="WorkerDiedError", message=message, change="look at the end of the console log")
+            error = ErrorInfo(type="WorkerDiedError", message=message, suggestion="Look at the end of the console log.")
             return RunEnded(reason="failed", error=error, exit_code=code)
         known = worker if worker.pid else self._identity("keeper")
         return end_of_lost_run(rebooted=bool(known.boot) and known.boot != boot_id(), in_process=False)

@@ -48,25 +48,25 @@ def end_of_worker(exit_status: int, rung: Rung | None, before: Counters, after: 
         error = ErrorInfo(
             type="OutOfMemoryError",
             message="The operating system killed the training process because the main memory was used up (SIGKILL).",
-            change="lower the batch size or the resolution, close other programs, or give the machine more memory",
+            suggestion="Lower the batch size or the resolution, close other programs, or give the machine more memory.",
         )
     elif name:
         error = ErrorInfo(
             type="WorkerDiedError",
             message=f"The training process ended by signal {name}: {_SIGNALS.get(name, 'it was ended by a signal')}.",
-            change="look at the end of the console log",
+            suggestion="Look at the end of the console log.",
         )
     elif code == UNRECORDED_FAILED:
         error = ErrorInfo(
             type="WorkerDiedError",
             message="The run failed while the disk took no records.",
-            change="free some space; the console log may name the cause",
+            suggestion="Free some space; the console log may name the cause.",
         )
     else:
         error = ErrorInfo(
             type="WorkerDiedError",
             message=f"The training process ended with exit code {code} without saying why.",
-            change="look at the end of the console log",
+            suggestion="Look at the end of the console log.",
         )
     return RunEnded(reason="failed", error=error, exit_code=code, signal=name)
 
@@ -79,5 +79,5 @@ def end_of_lost_run(*, rebooted: bool, in_process: bool) -> RunEnded:
         message = "The panel that carried the run on a thread of its own has ended (it was killed or it crashed)."
     else:
         message = "The training process and its keeper were killed; nobody was left to see why."
-    change = "resume from the newest backup"
-    return RunEnded(reason="lost", error=ErrorInfo(type="WorkerDiedError", message=message, change=change))
+    suggestion = "Resume from the newest backup."
+    return RunEnded(reason="lost", error=ErrorInfo(type="WorkerDiedError", message=message, suggestion=suggestion))

@@ -353,7 +353,7 @@ def _keep_noted(
             "so it isn't replaced.",
             path="output_model_destination",
             value=record.path,
-            change="Choose another output file, or free up space on the disk of the data folder.",
+            suggestion="Choose another output file, or free up space on the disk of the data folder.",
         ) from error
 
 

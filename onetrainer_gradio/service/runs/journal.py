@@ -19,7 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.events import BackupMade, CommandAnswered, Event, ModelSaved, RunEnded, decode, encode, is_event, tag
+from onetrainer_gradio.events import (
+    BackupMade,
+    CommandAnswered,
+    Event,
+    ModelSaved,
+    RunEnded,
+    decode,
+    encode,
+    is_event,
+    tag,
+    with_suggestion,
+)
 from onetrainer_gradio.service.host.atomic import open_file
 
 _DURABLE = (RunEnded, BackupMade, ModelSaved, CommandAnswered)
@@ -224,4 +235,6 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         return None
     if not is_event(body):
         return None
+    if "error" in body:
+        body["error"] = with_suggestion(body["error"])
     return {"at": 0.0, **body} if "at" not in body else body

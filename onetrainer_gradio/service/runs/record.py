@@ -588,7 +588,7 @@ class RunStore:
         """
         run = self.get(run_id)
         if not run.ended():
-            raise RunConflictError(f"The run {run_id} is going on", value=run_id, change="stop it first")
+            raise RunConflictError(f"The run {run_id} is going on", value=run_id, suggestion="Stop it first.")
         run.journal.close()
         self._forget(run_id)
         freed, _ = run.freed_by_delete()

@@ -56,7 +56,11 @@ class Source:
             raise ConfigValueError(f"{self.kind!r} is no source of settings", path="kind", value=self.kind, expected=expected)
         if not self.name and self.kind not in _NAMELESS:
             raise ConfigValueError(
-                f"A {self.kind} needs a name", path="name", value=self.name, expected=f"{self.kind}:NAME", change="add the name"
+                f"A {self.kind} needs a name",
+                path="name",
+                value=self.name,
+                expected=f"{self.kind}:NAME",
+                suggestion="Add the name.",
             )
         if self.kind == "document" and self.document is None:
             raise ConfigValueError("The document to compare is missing", path="document", expected="a configuration")
@@ -136,7 +140,7 @@ class Comparison:
         if run_id == LATEST:
             newest = next(iter(self._runs.ids()), None)
             if newest is None:
-                raise RunNotFoundError("There is no run yet", value=run_id, change="start one")
+                raise RunNotFoundError("There is no run yet", value=run_id, suggestion="Start one.")
             run_id = newest
         run = self._runs.get(run_id)
         return run.id, run.record.name or run.id, run.config()

@@ -436,7 +436,7 @@ class ConfigStore:
                 "The settings were changed elsewhere since this page read them",
                 value=revision,
                 expected=f"revision {self._draft.revision}",
-                change="read them again and repeat the change",
+                suggestion="Read them again and repeat the change.",
             )
 
     def _laid_over(self, preset: Mapping[str, Any]) -> Opened:
@@ -490,7 +490,7 @@ class ConfigStore:
                 self._put(draft)
                 self._history.add({}, kind=what, by=by, of=step.number)
                 return self._told(by)
-        raise NothingToUndoError(f"There is nothing to {what}", change="change a setting first")
+        raise NothingToUndoError(f"There is nothing to {what}", suggestion="Change a setting first.")
 
     def _traveled(self, change: Mapping[str, Any], side: str) -> _Draft:
         """The draft with one side of a change; what was opened is what it was then, unless something else was opened since."""

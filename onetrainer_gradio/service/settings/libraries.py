@@ -96,7 +96,7 @@ class Libraries:
                 raise ConfigValueError(
                     f"The library {title!r} belongs to a OneTrainer checkout and goes with it.",
                     value=title,
-                    change="remove the checkout on the System tab",
+                    suggestion="Remove the checkout on the System tab.",
                 )
             self._change(self._without(title), write=True)
 
@@ -141,7 +141,7 @@ class Libraries:
                 path="folder",
                 value=text,
                 expected="a folder with OneTrainer's presets (JSON files)",
-                change="choose the folder training_presets of OneTrainer, or one of your own",
+                suggestion="Choose the folder training_presets of OneTrainer, or one of your own.",
             )
         return place
 

@@ -38,7 +38,7 @@ class OpenEdit:
             self.path,
             f"{self.label or self.path} is “{self.value}” on an open page, which can't be used{reason}",
             self.value,
-            change="correct the field, or close the page that holds it",
+            suggestion="Correct the field, or close the page that holds it.",
         )
 
 

@@ -31,7 +31,7 @@ def clean_name(name: str) -> str:
             path="name",
             value=name,
             expected=f'1 to {_MOST_CHARACTERS} characters without < > : " / \\ | ? *',
-            change="choose another name",
+            suggestion="Choose another name.",
         )
     return cleaned
 
@@ -136,5 +136,5 @@ def _exists(name: str) -> ConfigExistsError:
         path="name",
         value=name,
         expected="a name that is not taken",
-        change="choose another name, or say that it may be written over",
+        suggestion="Choose another name, or say that it may be written over.",
     )

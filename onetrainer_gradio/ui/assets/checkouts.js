@@ -5,6 +5,7 @@ import { api, on, store } from './live.js';
 import { shownAs } from './settings.js';
 import { sheet } from './sheet.js';
 import { capital } from './toolbar.js';
+import { sentence } from './words.js';
 
 const BASE = 'api/onetrainer/checkouts';
 const ORIGINS = { 'command line': 'named when the panel was started', found: 'found by itself', added: 'added here' };
@@ -84,7 +85,7 @@ export async function checkoutsCard() {
       const wrong = checkout.problems.filter((problem) => problem.severity === 'error');
       tell(
         wrong.length
-          ? wrong.map(sentence).join(' ')
+          ? wrong.map(whole).join(' ')
           : `OneTrainer, configuration version ${checkout.config_version ?? 'unknown'}${checkout.revision ? `, revision ${checkout.revision.slice(0, 7)}` : ''}. It can be used.${checkout.version_note ? ` ${checkout.version_note}` : ''}`,
         wrong.length ? 'bad' : '',
       );
@@ -140,9 +141,15 @@ export async function checkoutsCard() {
       );
     const problems = [
       ...checkout.problems,
-      ...(settings.error ? [{ severity: 'error', message: settings.error, change: settings.change }] : []),
+      ...(settings.error ? [{ severity: 'error', message: settings.error, suggestion: settings.suggestion }] : []),
       ...(settings.problem
-        ? [{ severity: 'error', message: `Its trainer cannot be loaded: ${settings.problem}`, change: 'run its installer again' }]
+        ? [
+            {
+              severity: 'error',
+              message: `Its trainer cannot be loaded: ${settings.problem}`,
+              suggestion: 'Run its installer again.',
+            },
+          ]
         : []),
     ];
     const lists = Object.entries(checkout.lists).filter(([, names]) => names.length);
@@ -161,7 +168,7 @@ export async function checkoutsCard() {
         el(
           'ul',
           {},
-          problems.map((problem) => el('li', { class: problem.severity === 'error' ? 'bad' : 'warn', text: sentence(problem) })),
+          problems.map((problem) => el('li', { class: problem.severity === 'error' ? 'bad' : 'warn', text: whole(problem) })),
         ),
       el(
         'dl',
@@ -298,8 +305,7 @@ function waiting() {
 }
 
 const count = (number, word) => `${format.count(number)} ${word}${number === 1 ? '' : 's'}`;
-const dot = (text) => (/[.!?]$/.test(text) ? text : `${text}.`);
-const sentence = (problem) => `${dot(problem.message)}${problem.change ? ` To change: ${dot(problem.change)}` : ''}`;
+const whole = ({ message, suggestion }) => [message, suggestion].filter(Boolean).map(sentence).join(' ');
 
 function condition({ usable, settings }) {
   if (!usable || settings.state === 'failed' || settings.problem) return ['bad', 'Not ready'];

@@ -3,6 +3,7 @@
 import { button, el, say, show } from './dom.js';
 import { json, list, map, pairs } from './lists.js';
 import { same, shownAs, textOf } from './settings.js';
+import { sentence } from './words.js';
 
 export const idOf = (path) => `og-f-${path.replaceAll('.', '-')}`;
 
@@ -273,7 +274,7 @@ export function message(settings, path, error) {
     );
   }
   const tone = error.severity === 'warning' || error.severity === 'note' ? (error.severity === 'note' ? 'note' : 'warn') : 'bad';
-  const more = [error.expected && `Expected: ${error.expected}.`, error.change && `To change: ${error.change}.`]
+  const more = [error.expected && `Expected: ${error.expected}.`, error.suggestion && sentence(error.suggestion)]
     .filter(Boolean)
     .join(' ');
   return el(

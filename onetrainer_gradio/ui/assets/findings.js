@@ -3,6 +3,7 @@
 import { button, el, say, show } from './dom.js';
 import { fixButton } from './field.js';
 import { api } from './live.js';
+import { sentence } from './words.js';
 
 const KINDS = [
   ['error', 'bad', 'Has to change before a start'],
@@ -66,7 +67,7 @@ export function findings(settings, jump) {
         'div',
         { class: 'og-grow' },
         el('p', { class: 'og-finding', text: finding.message }),
-        finding.change && el('p', { class: 'og-help', text: `To change: ${finding.change}.` }),
+        finding.suggestion && el('p', { class: 'og-help', text: sentence(finding.suggestion) }),
         finding.path &&
           (known
             ? el('button', {

@@ -2,6 +2,7 @@
 
 import { el, format, show } from './dom.js';
 import { api, on, viewed } from './live.js';
+import { sentence } from './words.js';
 
 const KINDS = { warned: 'warn', backup_failed: 'bad', save_failed: 'bad' };
 const TYPES = 'warned,backup_failed,save_failed,command_answered,run_ended';
@@ -61,7 +62,7 @@ export function mount(place) {
   }
 
   function hints(error) {
-    return { path: error.path, expected: error.expected, change: error.change };
+    return { path: error.path, expected: error.expected, suggestion: error.suggestion };
   }
 
   function add(event, seq) {
@@ -90,7 +91,7 @@ export function mount(place) {
             ? el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: read_.path }, text: read_.path })
             : el('div', { class: 'og-muted og-mono og-small', text: read_.path })),
         read_.expected && el('div', { class: 'og-small', text: `Expected: ${read_.expected}` }),
-        read_.change && el('div', { class: 'og-small', text: `To change: ${read_.change}` }),
+        read_.suggestion && el('div', { class: 'og-small', text: sentence(read_.suggestion) }),
       ),
     );
     seen.set(seq, { key, times: 1, counter, node });

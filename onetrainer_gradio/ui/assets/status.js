@@ -4,7 +4,7 @@ import { button, causeLink, el, format, say, show } from './dom.js';
 import { api, on, store, viewed } from './live.js';
 import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
-import { describe, engineName, phaseName, RUNGS } from './words.js';
+import { describe, engineName, phaseName, RUNGS, sentence } from './words.js';
 
 // command -> what it asks for
 const COMMANDS = {
@@ -275,7 +275,7 @@ export function mount(place) {
           error.path &&
             el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }),
           el('span', { text: `${after(error)}. ` }),
-          el('span', { class: 'og-muted', text: error.change ? `To change: ${error.change}.` : '' }),
+          el('span', { class: 'og-muted', text: error.suggestion ? sentence(error.suggestion) : '' }),
         ),
       ),
     );

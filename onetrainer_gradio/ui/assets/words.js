@@ -35,6 +35,9 @@ export const RUNGS = {
   kill: ['Killing the process', ''],
 };
 
+/** The text with a capital letter at its start and a period at its end. */
+export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
+
 /** Label and tone of a run in the list, by how it ended or what it does. */
 export function ending(run) {
   const [label, tone] = STATUSES[run.status] || [run.status || 'Unknown', 'idle'];

@@ -46,7 +46,7 @@ def test_what_is_missing_is_named(tmp_path, spoil, code, words):
     found = checkout.inspect(folder)
     assert codes(found) == [code]
     assert words in found.problems[0].message
-    assert found.problems[0].change
+    assert found.problems[0].suggestion
     with pytest.raises(CheckoutError) as caught:
         checkout.require(found)
     assert caught.value.message == found.problems[0].message

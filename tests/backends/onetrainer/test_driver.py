@@ -507,7 +507,7 @@ def test_a_failure_is_told_by_its_cause(ride, behaviour, error, words):
     one = ride(**behaviour)
     with pytest.raises(error, match=words) as caught:
         one.run()
-    assert caught.value.change
+    assert caught.value.suggestion
     assert len(one.recorder.steps) >= 3
     assert not group_alive(one.group())
 

@@ -39,7 +39,7 @@ def test_known_causes_have_their_class_and_their_setting(cause, kind, path):
     error = error_of(cause, "training")
     assert type(error) is kind
     assert error.path == path
-    assert error.change
+    assert error.suggestion
 
 
 def test_what_was_printed_is_told_unless_it_says_the_same():
@@ -75,7 +75,7 @@ def test_a_file_that_is_recognized_is_named_for_what_it_is(tmp_path, path):
     what = {"base_model_name": "model", "lora_model_name": "LoRA", "embedding.model_name": "embedding"}[path]
     cause = {"kind": "Exception", "message": f"could not load {what}: {file}", "printed": ATTEMPTS}
     error = error_of(cause, "loading", config_with({path: str(file)}))
-    assert (error.path, error.change) == (path, "download the file itself; the site may require you to sign in first")
+    assert (error.path, error.suggestion) == (path, "download the file itself; the site may require you to sign in first")
     assert error.message == f"OneTrainer could not load '{file}': it is a web page saved under this name."
 
 

@@ -33,7 +33,7 @@ def test_unknown_keys_are_kept_and_reported_with_the_nearest_name():
     """A misspelt or newer key is never silently dropped."""
     config, findings = from_document({"lerning_rate": 1, "concepts": [{"pth": "x"}]})
     assert [(f.severity, f.path) for f in findings] == [("warning", "lerning_rate"), ("warning", "concepts.0.pth")]
-    assert "learning_rate" in findings[0].change
+    assert "learning_rate" in findings[0].suggestion
     document = to_document(config, packed=True)
     assert document["lerning_rate"] == 1
     assert document["concepts"][0]["pth"] == "x"
@@ -44,7 +44,7 @@ def test_every_wrong_value_is_named_with_its_path():
     with pytest.raises(ConfigInvalidError) as caught:
         from_document({"epochs": "many", "unet": {"train": 7}, "train_dtype": "float 17", "optimizer": {"beta1": []}})
     assert {f.path for f in caught.value.all_findings} == {"epochs", "unet.train", "train_dtype", "optimizer.beta1"}
-    assert all(f.expected and f.change for f in caught.value.all_findings)
+    assert all(f.expected and f.suggestion for f in caught.value.all_findings)
 
 
 def test_a_name_of_a_newer_onetrainer_is_kept_and_reported():
@@ -52,7 +52,7 @@ def test_a_name_of_a_newer_onetrainer_is_kept_and_reported():
     config, findings = from_document({"model_type": "MODEL_OF_NEXT_YEAR", "train_dtype": "FLOAT_17"})
     assert (config.model_type.value, config.model_type.known) == ("MODEL_OF_NEXT_YEAR", False)
     assert {(finding.path, finding.severity) for finding in findings} == {("model_type", "warning"), ("train_dtype", "warning")}
-    assert "FLOAT_16" in next(finding.change for finding in findings if finding.path == "train_dtype")
+    assert "FLOAT_16" in next(finding.suggestion for finding in findings if finding.path == "train_dtype")
     again, _ = from_document(to_document(config, packed=True))
     assert again == config
 
@@ -62,7 +62,7 @@ def test_secrets_never_reach_a_document():
     config, (told,) = from_document({"secrets": {"huggingface_token": "hf_secret"}})
     assert (told.path, told.severity) == ("secrets.huggingface_token", "warning")
     assert "hf_secret" not in repr(told)
-    assert "System" in told.change
+    assert "System" in told.suggestion
     assert config.secrets.huggingface_token == "hf_secret"
     for packed in (True, False):
         assert "hf_secret" not in json.dumps(to_document(config, packed=packed))

@@ -140,7 +140,7 @@ def test_what_does_not_fit_in_a_list_or_object_is_named(config, path, value, mes
     assert (finding.path, finding.expected) == (path, expected)
     assert finding.message.startswith(message)
     assert len(finding.message) < 200
-    assert finding.change
+    assert finding.suggestion
 
 
 def test_a_place_within_a_list_or_object_can_be_changed_and_is_held_to_the_same(config):

@@ -39,7 +39,7 @@ def test_what_does_not_fit_is_refused_with_path_and_remedy(changes, path, words)
         patch.apply(TrainConfig(), changes)
     (finding,) = caught.value.all_findings
     assert finding.path == path
-    assert words in finding.change
+    assert words in finding.suggestion
 
 
 def test_one_bad_change_changes_nothing_and_secrets_stay():
@@ -57,4 +57,4 @@ def test_a_strange_path_is_no_setting_and_is_said_soon(path):
     with pytest.raises(ConfigInvalidError, match="is no setting") as caught:
         patch.apply(TrainConfig(), {path: 1, **{f"nothing_{number}": 1 for number in range(500)}})
     assert time.monotonic() - started < 3
-    assert all(len(finding.message) < 200 and finding.change for finding in caught.value.findings())
+    assert all(len(finding.message) < 200 and finding.suggestion for finding in caught.value.findings())

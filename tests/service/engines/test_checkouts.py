@@ -104,7 +104,7 @@ def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, cont
     checkouts = Checkouts(data)
     with pytest.raises(CheckoutError, match=words) as caught:
         checkouts.add(folder)
-    assert caught.value.change
+    assert caught.value.suggestion
     with pytest.raises(CheckoutError, match="No folder is named"):
         checkouts.add("  ")
     assert checkouts.all() == ()
@@ -117,7 +117,7 @@ def test_a_checkout_without_an_environment_is_kept_and_says_so(data: Path, tmp_p
     told = checkouts.describe(checkouts.add(folder))
     assert told["usable"] is False
     assert told["problems"][0]["code"] == "checkout_no_python"
-    assert "installer" in told["problems"][0]["change"]
+    assert "installer" in told["problems"][0]["suggestion"]
     assert told["settings"]["state"] == "unread"
     python = environment(tmp_path / "elsewhere")
     told = checkouts.describe(checkouts.add(folder, python))

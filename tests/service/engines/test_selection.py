@@ -161,7 +161,7 @@ def test_without_a_checkout_there_is_nothing_to_choose(tmp_path: Path) -> None:
     assert engines.summary() == {"choice": AUTO, "checkouts": 0, "follows": ""}
     with pytest.raises(CheckoutNotFoundError) as caught:
         engines.settled(configured(), RunOptions(backend="onetrainer"))
-    assert "--onetrainer" in caught.value.change
+    assert "--onetrainer" in caught.value.suggestion
     started_with = Engines(tmp_path / "engine.json", Checkouts(tmp_path), usual="onetrainer")
     assert [offer["can"] for offer in started_with.offers(configured(**SMALL))] == [True]
     (finding, *_) = [

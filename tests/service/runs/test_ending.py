@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import pytest
 
 from onetrainer_gradio.commands import Pause, Stop
 from onetrainer_gradio.errors import CommandRefusedError
-from onetrainer_gradio.events import CommandAnswered, RunEnded
+from onetrainer_gradio.events import CommandAnswered, ErrorInfo, RunEnded
 from onetrainer_gradio.service.runs.control import CommandFolder
-from onetrainer_gradio.service.runs.ending import finish, send
+from onetrainer_gradio.service.runs.ending import finish, recorded_end, send
 from onetrainer_gradio.service.runs.journal import Journal
 
 
@@ -78,3 +79,21 @@ def test_senders_racing_with_the_end_get_an_answer_or_a_refusal(folder: Path) ->
     answered = [name for kind, name in lines(folder) if kind == "command_answered"]
     assert sorted(answered + refused) == sorted(names)
     assert lines(folder)[-1] == ("run_ended", "completed")
+
+
+def test_an_end_written_under_the_old_key_keeps_its_suggestion(folder: Path) -> None:
+    """Run folders of earlier versions hold `change` where this version writes `suggestion`."""
+    error = {"type": "OutOfMemoryError", "message": "No memory is left.", "change": "lower the batch size"}
+    end = {"type": "run_ended", "at": 1.0, "reason": "failed", "error": error}
+    (folder / "exit.json").write_text(json.dumps({"exit_code": 1, "signal": "", "rung": None, "at": 1.0, "end": end}))
+    recorded = recorded_end(folder)
+    assert recorded is not None
+    assert recorded.error == ErrorInfo(type="OutOfMemoryError", message="No memory is left.", suggestion="lower the batch size")
+    (folder / "journal.jsonl").write_text(json.dumps(end) + "\n")
+    (entry,) = Journal(folder / "journal.jsonl").since(0)
+    assert entry.body["error"] == {
+        "type": "OutOfMemoryError",
+        "message": "No memory is left.",
+        "suggestion": "lower the batch size",
+    }
+    assert entry.event() == recorded

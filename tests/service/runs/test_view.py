@@ -68,7 +68,7 @@ def test_phases_and_ends_are_projected_on_the_seven_words(events: tuple[Event, .
 
 def test_the_error_of_a_failed_run_is_one_sentence_and_an_object() -> None:
     """A client shows the sentence, the page the whole."""
-    info = ErrorInfo(type="OutOfMemoryError", message="No memory is left.", path="batch_size", change="lower it")
+    info = ErrorInfo(type="OutOfMemoryError", message="No memory is left.", path="batch_size", suggestion="Lower it.")
     state = folded(
         RunStarted(backend="b", pid=1, at=10.0), RunEnded(reason="failed", error=info, signal="SIGKILL", at=15.0)
     ).state()
