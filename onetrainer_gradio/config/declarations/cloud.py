@@ -22,48 +22,48 @@ class CloudConfig(Settings):
     enabled: bool = setting(
         False,
         label="Enable cloud training",
-        help="Train on a rented machine instead of this one. Only OneTrainer itself can do it, so an installed OneTrainer is needed.",
+        help="Train on a rented GPU instead of on this machine. Only OneTrainer supports this, so you need a OneTrainer installation.",
         group="cloud",
         level="advanced",
     )
     type: CloudType = _connection(
         CloudType.RUNPOD,
         label="Provider",
-        help="RUNPOD can create, start and stop machines by itself; LINUX is any machine that you can reach by SSH.",
+        help="RunPod can create, start and stop instances by itself. Linux (SSH) is any machine that you can reach with SSH.",
     )
     file_sync: CloudFileSync = _connection(
         CloudFileSync.NATIVE_SCP,
         label="File sync method",
-        help="NATIVE_SCP uses the scp program of this machine and is fast; FABRIC_SFTP needs no program and is slower.",
+        help="How files are transferred. Native scp uses the scp program of this machine and is fast. Fabric SFTP needs no program but is slower.",
         choices=("NATIVE_SCP", "FABRIC_SFTP"),
     )
     create: bool = _machine(
         False,
         label="Create instance",
-        help="Rent a new machine when none with the given id is running. It costs money until it is stopped or deleted.",
+        help="Rent a new instance if none with the given ID is running. It costs money until it is stopped or deleted.",
         shown=_ON,
     )
     name: str = _machine(
-        "OneTrainer", label="Instance name", help="Name of the new machine in the provider's list.", shown=_CREATE
+        "OneTrainer", label="Instance name", help="Name of the new instance in the provider's list.", shown=_CREATE
     )
     tensorboard_tunnel: bool = _connection(
-        True, label="TensorBoard tunnel", help="Make the remote TensorBoard reachable on the local port while the run goes on."
+        True, label="TensorBoard tunnel", help="Make the remote TensorBoard reachable on the local port during the run."
     )
     sub_type: str = _machine(
         "",
         label="RunPod cloud type",
-        help="COMMUNITY is cheaper and run by others, SECURE lies in the provider's own centres. Empty takes either.",
+        help="Community instances are cheaper and run by third parties. Secure instances are in the provider's own data centers. Any uses either.",
         choices=("", "COMMUNITY", "SECURE"),
         labels={"": "Any", "COMMUNITY": "Community", "SECURE": "Secure"},
         shown=_CREATE,
     )
     gpu_type: str = _machine(
-        "", label="GPU type", help="The provider's name of the card to rent, for instance NVIDIA RTX A6000.", shown=_CREATE
+        "", label="GPU type", help="The provider's name of the GPU to rent, such as NVIDIA RTX A6000.", shown=_CREATE
     )
     volume_size: int = _machine(
         100,
         label="Volume size",
-        help="Size of the new machine's disk. It has to hold the program, the base model, the cache and the backups; 100 is enough for most.",
+        help="Disk size of the new instance. It has to hold OneTrainer, the base model, the cache and the backups. 100 GB is enough for most runs.",
         unit="GB",
         ge=1,
         shown=_CREATE,
@@ -71,7 +71,7 @@ class CloudConfig(Settings):
     min_download: int = _machine(
         0,
         label="Min download speed",
-        help="Only rent machines with at least this speed. 0 takes any; a slow one makes you wait for the base model.",
+        help="Rent only instances with at least this download speed. 0 accepts any. On slow instances, downloading the base model takes long.",
         unit="Mbit/s",
         ge=0,
         shown=_CREATE,
@@ -79,87 +79,89 @@ class CloudConfig(Settings):
     remote_dir: str = _remote(
         "/workspace",
         label="Remote folder",
-        help="Folder on the machine that holds workspaces and uploaded files. Choose one that outlives a restart.",
+        help="Folder on the instance for workspaces and uploaded files. Choose one that survives a restart.",
     )
     huggingface_cache_dir: str = _remote(
         "/workspace/huggingface_cache",
         label="Remote Hugging Face cache folder",
-        help="Folder on the machine for models fetched from the hub, so that they are fetched once.",
+        help="Folder on the instance for models from the Hugging Face Hub, so that each is downloaded only once.",
     )
     onetrainer_dir: str = _remote(
         "/workspace/OneTrainer",
         label="Remote OneTrainer folder",
-        help="Folder on the machine in which OneTrainer is or will be installed.",
+        help="Folder on the instance where OneTrainer is or will be installed.",
     )
     install_cmd: str = _remote(
         "git clone https://github.com/Nerogar/OneTrainer",
         label="Install command",
-        help="Command that fetches OneTrainer onto the machine. Change it to use another branch or a copy of your own.",
+        help="Command that downloads OneTrainer to the instance. Change it to use another branch or your own fork.",
         level="expert",
         shown={**_ON, "cloud.install_onetrainer": (True,)},
     )
     install_onetrainer: bool = _remote(
-        True, label="Install OneTrainer", help="Install OneTrainer on the machine when it is not there yet."
+        True, label="Install OneTrainer", help="Install OneTrainer on the instance if it isn't installed yet."
     )
     update_onetrainer: bool = _remote(
         True,
         label="Update OneTrainer",
-        help="Bring OneTrainer on the machine up to date before the run. Off keeps the version that is there.",
+        help="Update OneTrainer on the instance before the run. If off, the installed version is used.",
     )
     detach_trainer: bool = _connection(
         False,
         label="Detach remote trainer",
-        help="Let the run go on when this side closes or the connection is lost. Off ends it then; on keeps costing money until it is done.",
+        help="Keep training if this side closes or the connection is lost. If off, the run ends then. If on, the instance costs money until the run ends.",
     )
     run_id: str = _connection(
         "job1",
         label="Remote run ID",
-        help="Name by which a detached run is found again. Use another one for each run.",
+        help="ID by which a detached run is found again. Use another one for each run.",
         shown=_DETACHED,
         file_name=True,
         pattern=FILE_NAME_PATTERN,
     )
-    download_samples: bool = _result(True, label="Download samples", help="Copy sample pictures to this machine as they appear.")
+    download_samples: bool = _result(
+        True, label="Download samples", help="Download samples to this machine as they are generated."
+    )
     download_output_model: bool = _result(
         True,
         label="Download output model",
-        help="Copy the finished file to this machine. Off leaves it over there, where it is lost with the machine.",
+        help="Download the final model to this machine. If off, it stays on the instance and is lost with it.",
     )
     download_saves: bool = _result(
-        True, label="Download saved checkpoints", help="Copy files saved during the run to this machine."
+        True, label="Download saved checkpoints", help="Download checkpoints that are saved during the run to this machine."
     )
     download_backups: bool = _result(
         False,
         label="Download backups",
-        help="Copy backups to this machine. They are large; without them a run can only be continued over there.",
+        help="Download backups to this machine. They are large. Without them, you can resume a run only on the instance.",
     )
     download_tensorboard: bool = _result(
-        False, label="Download TensorBoard logs", help="Copy the log files for TensorBoard to this machine."
+        False, label="Download TensorBoard logs", help="Download the TensorBoard logs to this machine."
     )
     delete_workspace: bool = _result(
         False,
         label="Delete the remote workspace",
-        help="Remove the run's folder on the machine once everything chosen above was fetched. What was not fetched is gone.",
+        help="Delete the run's folder on the instance after the selected downloads. What was not downloaded is lost.",
     )
     on_finish: CloudAction = _result(
         CloudAction.NONE,
         label="Action on finish",
-        help="What happens to the machine after the run. NONE lets it run on and cost money.",
+        help="What to do with the instance after the run. While it keeps running, it costs money.",
     )
     on_error: CloudAction = _result(
         CloudAction.NONE,
         label="Action on error",
-        help="What happens to the machine when the run fails. DELETE also loses what could be rescued.",
+        help="What to do with the instance if the run fails. Delete also deletes what you could have rescued.",
     )
     on_detached_finish: CloudAction = _result(
         CloudAction.NONE,
         label="Action on detached finish",
-        help="The same for a run that went on after the connection was closed.",
+        help="What to do with the instance when a run finishes while it is detached.",
         shown=_DETACHED,
     )
     on_detached_error: CloudAction = _result(
         CloudAction.NONE,
         label="Action on detached error",
-        help="The same for a run that failed after the connection was closed.",
+        help="What to do with the instance if a run fails while it is detached.",
         shown=_DETACHED,
     )

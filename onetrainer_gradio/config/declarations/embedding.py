@@ -20,7 +20,7 @@ class TrainEmbeddingConfig(Settings):
     model_name: str = setting(
         "",
         label="Base embedding",
-        help="An embedding file to go on from. Empty starts from the initial text.",
+        help="Embedding file to continue training from. Leave it empty to start from the initial embedding text.",
         group=OWN_GROUP,
         level="advanced",
         kind="path",
@@ -29,7 +29,7 @@ class TrainEmbeddingConfig(Settings):
     placeholder: str = setting(
         "<embedding>",
         label="Placeholder",
-        help="The new word: write it in captions and prompts where the learned thing is meant. Choose one that is no ordinary word.",
+        help="Trigger word of the embedding (placeholder token). Write it in captions and prompts. Choose a text that isn't an ordinary word.",
         group=OWN_GROUP,
         level="basic",
         required=True,
@@ -39,14 +39,14 @@ class TrainEmbeddingConfig(Settings):
     train: bool = setting(
         True,
         label="Train",
-        help="Train this word. Off only uses it, for instance to train other words beside it.",
+        help="Train this embedding. If off, it is only used, for example while other embeddings are trained.",
         group=OWN_GROUP,
         level="advanced",
     )
     stop_training_after: int | None = setting(
         None,
         label="Stop training after",
-        help="Freeze this word once so much of the run has passed.",
+        help="Freeze this embedding at this point of the run.",
         group=OWN_GROUP,
         level="advanced",
         unit_of=".stop_training_after_unit",
@@ -55,14 +55,14 @@ class TrainEmbeddingConfig(Settings):
     stop_training_after_unit: TimeUnit = setting(
         TimeUnit.NEVER,
         label="Stop training after: unit",
-        help="Unit of the point at which this word is frozen; NEVER trains it to the end.",
+        help="Unit of the point at which to freeze this embedding. “never” trains it until the end.",
         group=OWN_GROUP,
         level="advanced",
     )
     token_count: int | None = setting(
         1,
         label="Token count",
-        help="How many vectors the word has. 1 to 4 for a simple subject, up to 16 for a style; more take up room in the prompt. Empty counts those of the initial text.",
+        help="Number of vectors (kohya: num_vectors_per_token). 1 to 4 for a simple subject, up to 16 for a style. More take up room in the prompt. Leave it empty for the length of the initial embedding text.",
         group=OWN_GROUP,
         level="basic",
         ge=1,
@@ -70,14 +70,14 @@ class TrainEmbeddingConfig(Settings):
     initial_embedding_text: str = setting(
         "*",
         label="Initial embedding text",
-        help="Words whose meaning the new word starts with, for instance the kind of thing it is: cat, watercolor painting.",
+        help="Text that the embedding starts from (kohya: init_word), such as what it depicts: cat, watercolor painting.",
         group=OWN_GROUP,
         level="basic",
     )
     is_output_embedding: bool = setting(
         False,
         label="Output embedding",
-        help="Learn what comes out of the text encoder instead of what goes in. Faster and lighter, but few other programs can read it.",
+        help="Train the output of the text encoder instead of its input. Faster and needs less VRAM, but few other programs support such embeddings.",
         group=OWN_GROUP,
         level="expert",
     )

@@ -28,7 +28,7 @@ class TrainModelPartConfig(Settings):
     model_name: str = setting(
         "",
         label="Model override",
-        help="Take this part from another folder, file or hub repository. Empty takes it from the base model.",
+        help="Load this component from another folder, file or Hugging Face Hub repository. Leave it empty to use the one in the base model.",
         group="weights",
         level="advanced",
         named=True,
@@ -39,7 +39,7 @@ class TrainModelPartConfig(Settings):
     include: bool = setting(
         True,
         label="Include",
-        help="Load and use this part. Off saves its memory, but the model then works without it, which it has to be made for.",
+        help="Load and use this component. If off, it needs no memory, but the model works without it, which suits only models trained that way.",
         group=OWN_GROUP,
         level="advanced",
         shown={MODEL_TYPE: part_is("optional", "is optional")},
@@ -47,7 +47,7 @@ class TrainModelPartConfig(Settings):
     train: bool = setting(
         True,
         label="Train",
-        help="Train this part. Off: it is used as it is, which saves memory and keeps what it knows.",
+        help="Train this component. If off, it stays frozen, which saves VRAM and preserves what it has learned.",
         group=OWN_GROUP,
         level="basic",
         shown={MODEL_TYPE: part_is("trained", "can be trained")},
@@ -55,7 +55,7 @@ class TrainModelPartConfig(Settings):
     stop_training_after: int | None = setting(
         None,
         label="Stop training after",
-        help="Freeze this part once so much of the run has passed, and go on with the others. Text encoders are often stopped early, before they overfit.",
+        help="Freeze this component at this point of the run and keep training the others (kohya: stop_text_encoder_training). Text encoders are often stopped early, before they overfit.",
         group=OWN_GROUP,
         level="advanced",
         unit_of=".stop_training_after_unit",
@@ -65,7 +65,7 @@ class TrainModelPartConfig(Settings):
     stop_training_after_unit: TimeUnit = setting(
         TimeUnit.NEVER,
         label="Stop training after: unit",
-        help="Unit of the point at which this part is frozen; NEVER trains it to the end.",
+        help="Unit of the point at which to freeze this component. “never” trains it until the end.",
         group=OWN_GROUP,
         level="advanced",
         choices=("EPOCH", "STEP", "NEVER", "ALWAYS"),
@@ -74,7 +74,7 @@ class TrainModelPartConfig(Settings):
     learning_rate: float | None = setting(
         None,
         label="Learning rate",
-        help="A learning rate of its own for this part. Empty uses the general one; text encoders usually want a lower one.",
+        help="Learning rate of this component. Leave it empty to use the general one. Text encoders usually need a lower one.",
         group=OWN_GROUP,
         level="advanced",
         ge=0,
@@ -83,7 +83,7 @@ class TrainModelPartConfig(Settings):
     weight_dtype: DataType = setting(
         DataType.FLOAT_32,
         label="Weight data type",
-        help="Number format in which this part lies in memory. FLOAT_32 or BFLOAT_16 for what is fully trained; formats of 8 or 4 bits save much memory under an adapter and cost a little quality.",
+        help="Data type of this component's weights in memory. Use float32 or bfloat16 for a full fine-tune. With LoRA, 8-bit and 4-bit types save a lot of VRAM (quantization) and cost little quality.",
         group="weights",
         level="advanced",
         named=True,
@@ -93,7 +93,7 @@ class TrainModelPartConfig(Settings):
     dropout_probability: float = setting(
         0.0,
         label="Caption dropout",
-        help="Chance that this encoder hears no caption in a step, which keeps the model able to paint without a prompt. 0 is off, 0.05 to 0.1 is usual, 1 never hears one.",
+        help="Probability that this encoder gets an empty caption in a step, which preserves sampling without a prompt. 0 turns it off, 0.05 to 0.1 is typical, 1 drops every caption.",
         group=OWN_GROUP,
         level="advanced",
         ge=0,
@@ -103,7 +103,7 @@ class TrainModelPartConfig(Settings):
     train_embedding: bool = setting(
         True,
         label="Train embeddings",
-        help="Train this encoder's share of the new words. Off leaves its share at the initial text.",
+        help="Train the vectors that embeddings have in this text encoder. If off, they stay at the initial embedding text.",
         group=OWN_GROUP,
         level="advanced",
         shown={MODEL_TYPE: part_is("embedding_encoders", "is one of several")},
@@ -111,7 +111,7 @@ class TrainModelPartConfig(Settings):
     attention_mask: bool = setting(
         False,
         label="Force attention mask",
-        help="Make the model ignore the empty end of short prompts. Leave it off unless the base model was trained that way.",
+        help="Mask the padding of short prompts. Leave it off unless the base model was trained this way.",
         group=OWN_GROUP,
         level="expert",
         shown={MODEL_TYPE: part_is("masked", "supports an attention mask")},
@@ -119,7 +119,7 @@ class TrainModelPartConfig(Settings):
     guidance_scale: float = setting(
         1.0,
         label="Guidance scale",
-        help="The guidance that distilled models are told while they train. 1 is right for nearly all training; a higher value trains for that one strength.",
+        help="Guidance scale that distilled models get as an input during training. 1 is right for nearly all training. Higher values train for that guidance scale only.",
         group=OWN_GROUP,
         level="advanced",
         ge=0,
@@ -128,7 +128,7 @@ class TrainModelPartConfig(Settings):
     gradient_checkpointing: bool = setting(
         True,
         label="Gradient checkpointing",
-        help="Save much graphics memory by computing some things twice. About a quarter slower; needed for offloading.",
+        help="Save a lot of VRAM by recomputing activations in the backward pass. About 25% slower. Required for layer offloading.",
         group=OWN_GROUP,
         level="basic",
         shown={MODEL_TYPE: part_is("trained", "can be trained")},
@@ -136,7 +136,7 @@ class TrainModelPartConfig(Settings):
     offload_fraction: float = setting(
         0.0,
         label="Layer offload fraction",
-        help="Share of the layers that waits in main memory and is fetched when its turn comes. 0 is off and fastest, 0.5 halves the memory of the weights, 1 keeps almost nothing on the card.",
+        help="Share of the layers to keep in system RAM until needed (kohya: blocks_to_swap). 0 is off and fastest, 0.5 halves the VRAM of the weights, 1 keeps almost none on the GPU.",
         group=OWN_GROUP,
         level="advanced",
         ge=0,
@@ -146,7 +146,7 @@ class TrainModelPartConfig(Settings):
     activation_offloading: bool = setting(
         False,
         label="Offload activations",
-        help="Also park intermediate results in main memory until the backward pass. Saves graphics memory for large pictures and costs speed.",
+        help="Also keep activations in system RAM until the backward pass. Saves VRAM at high resolutions but is slower.",
         group=OWN_GROUP,
         level="advanced",
         shown={MODEL_TYPE: part_is("activations_offloaded", "supports activation offloading")},

@@ -13,14 +13,14 @@ class QuantizationConfig(Settings):
     layer_filter: str = setting(
         "",
         label="Quantization layer filter (patterns)",
-        help="Comma list of name parts of the layers that are stored in few bits. Empty takes all of them; leaving some out costs memory and keeps them exact.",
+        help="Quantize only layers whose name contains one of these patterns, separated by commas. Leave it empty to quantize all layers. Other layers stay exact and need more VRAM.",
         group="quantization",
         level="advanced",
     )
     layer_filter_preset: str = setting(
         "full",
         label="Quantization layer filter preset",
-        help="A ready choice of layers to quantize: it writes the patterns beside it, and only those count. custom lets you write your own.",
+        help="Fill in the patterns of the quantization layer filter. full quantizes all layers, custom keeps your own patterns. Only the patterns have an effect.",
         group="quantization",
         level="advanced",
         kind="layer_preset",
@@ -29,14 +29,14 @@ class QuantizationConfig(Settings):
     layer_filter_regex: bool = setting(
         False,
         label="Quantization layer filter: use regex",
-        help="Read the patterns as regular expressions instead of plain name parts.",
+        help="Treat the patterns of the quantization layer filter as regular expressions.",
         group="quantization",
         level="expert",
     )
     svd_dtype: DataType = setting(
         DataType.NONE,
         label="SVDQuant",
-        help="Store what quantization loses most of as a small exact correction in this format. Better quality for a little memory; NONE is off.",
+        help="Store a small correction of the quantization error in this data type. Better quality for a little more VRAM. None turns it off.",
         group="quantization",
         level="advanced",
         choices=("NONE", "FLOAT_32", "BFLOAT_16"),
@@ -44,7 +44,7 @@ class QuantizationConfig(Settings):
     svd_rank: int = setting(
         16,
         label="SVDQuant rank",
-        help="Size of the correction. 16 is usual; higher restores more and costs memory, start-up time and speed.",
+        help="Rank of the SVDQuant correction. 16 is typical. Higher ranks restore more but need more VRAM, a longer start and more time per step.",
         group="quantization",
         level="advanced",
         ge=1,
@@ -53,7 +53,7 @@ class QuantizationConfig(Settings):
     cache_dir: str | None = setting(
         None,
         label="Quantization cache folder",
-        help="Folder that keeps computed corrections for the next start. Empty uses a folder inside the cache folder.",
+        help="Folder to keep SVDQuant corrections in for the next start. Leave it empty to use a folder inside the cache folder.",
         group="quantization",
         level="expert",
         kind="path",

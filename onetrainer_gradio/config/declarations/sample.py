@@ -16,21 +16,24 @@ _NEGATIVE = types("models that support negative prompts", lambda facts: "no_nega
 class SampleConfig(Settings):
     """A prompt and how its picture is painted."""
 
-    enabled: bool = _sample(True, label="Enabled", help="Paint this prompt.")
+    enabled: bool = _sample(True, label="Enabled", help="Generate this sample. If off, it is skipped.")
     prompt: str = _sample(
-        "", label="Prompt", help="What to paint. Use the words of your captions to see what was learned.", kind="text"
+        "",
+        label="Prompt",
+        help="Text that describes the image. Use the words of your captions to see what the model has learned.",
+        kind="text",
     )
     negative_prompt: str = _sample(
         "",
         label="Negative prompt",
-        help="What to avoid. It needs a guidance above 1.",
+        help="What the image should not show. Requires a CFG scale above 1.",
         kind="text",
         shown={"/model_type": _NEGATIVE},
     )
     height: int = _sample(
         512,
         label="Height",
-        help="Height in pixels, a multiple of 8; the size the model was made for looks best.",
+        help="Height of the image, a multiple of 8. The base model's native resolution works best.",
         unit="px",
         ge=8,
         le=8192,
@@ -38,43 +41,47 @@ class SampleConfig(Settings):
     width: int = _sample(
         512,
         label="Width",
-        help="Width in pixels, a multiple of 8; the size the model was made for looks best.",
+        help="Width of the image, a multiple of 8. The base model's native resolution works best.",
         unit="px",
         ge=8,
         le=8192,
     )
     frames: int = _sample(
-        1, label="Frames", help="Length of the video in frames. 1 paints a single picture.", ge=1, shown={"/model_type": VIDEO}
+        1, label="Frames", help="Length of the video in frames. 1 generates a single image.", ge=1, shown={"/model_type": VIDEO}
     )
     length: float = _sample(
         10.0,
         label="Length",
-        help="Length in seconds. OneTrainer keeps it but does not read it yet; the number of frames decides.",
+        help="Length of the video in seconds. OneTrainer stores it but doesn't use it yet. The number of frames determines the length.",
         level="expert",
         unit="s",
         ge=0,
         shown={"/model_type": VIDEO},
     )
-    seed: int = _sample(42, label="Seed", help="Start of the randomness; the same seed gives comparable pictures.", ge=-1)
+    seed: int = _sample(42, label="Seed", help="Seed of the random noise. With the same seed, you can compare samples.", ge=-1)
     random_seed: bool = _sample(
         False,
         label="Random seed",
-        help="A new seed each time. Pictures then differ even if nothing was learned.",
+        help="Use a new seed for each sample. Samples then differ even if the model hasn't changed.",
         level="advanced",
     )
     diffusion_steps: int = _sample(
-        30, label="Steps", help="Denoising steps. 20 to 30 are enough for most samplers; more takes longer.", ge=1, le=1000
+        30,
+        label="Steps",
+        help="Number of denoising steps (diffusers: num_inference_steps). 20 to 30 are enough for most samplers. More take longer.",
+        ge=1,
+        le=1000,
     )
     cfg_scale: float = _sample(
         7.0,
         label="CFG scale",
-        help="How closely the picture follows the prompt. 1 turns it off; about 7 for Stable Diffusion, 3 to 5 for newer models; very high values burn colours.",
+        help="How closely the image follows the prompt (diffusers: guidance_scale). 1 turns guidance off, 7 suits Stable Diffusion, 3 to 5 newer models. Very high values oversaturate colors.",
         ge=0,
     )
     noise_scheduler: NoiseScheduler = _sample(
         NoiseScheduler.DDIM,
         label="Sampler",
-        help="The rule by which noise is removed. Ancestral ones keep changing with more steps, the others settle.",
+        help="Algorithm that removes the noise (diffusers: scheduler). With ancestral samplers, the image keeps changing with more steps. With the others, it converges.",
         level="advanced",
         choices=tuple(item.value for item in SAMPLERS),
         shown={"/model_type": DIFFUSION},
@@ -90,14 +97,14 @@ class SampleConfig(Settings):
     sample_inpainting: bool = _sample(
         False,
         label="Inpainting",
-        help="Paint only the masked region of a base picture. Off paints a whole picture.",
+        help="Generate only the masked area of a base image. If off, the whole image is generated.",
         level="advanced",
         shown={"/model_type": INPAINTING},
     )
     base_image_path: str = _sample(
         "",
         label="Base image",
-        help="The picture of which a region is painted anew.",
+        help="Image in which the masked area is generated again.",
         level="advanced",
         kind="path",
         path="file",
@@ -106,7 +113,7 @@ class SampleConfig(Settings):
     mask_image_path: str = _sample(
         "",
         label="Mask image",
-        help="White where it is painted, black where the base picture stays.",
+        help="Mask of the base image. White areas are generated, black areas are kept.",
         level="advanced",
         kind="path",
         path="file",

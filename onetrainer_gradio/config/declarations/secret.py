@@ -13,16 +13,20 @@ class CloudSecretsConfig(Settings):
     """Access to a rented machine."""
 
     api_key: str = _secret(
-        "", label="API key", help="Key of your account at the provider, needed to find, start and stop machines."
+        "", label="API key", help="API key of your account at the provider, needed to find, start and stop instances."
     )
-    id: str = _secret("", label="Instance ID", help="The provider's id of the machine to use. Empty when a new one is created.")
-    host: str = _secret("", label="Host", help="Name or address of the machine. Empty asks the provider for it.")
-    port: str = _secret(0, label="Port", help="SSH port of the machine, usually 22. 0 asks the provider for it.")
-    user: str = _secret("root", label="User", help="User to log in as, root on most rented machines.")
+    id: str = _secret(
+        "", label="Instance ID", help="The provider's ID of the instance to use. Leave it empty to create a new one."
+    )
+    host: str = _secret(
+        "", label="Host", help="Hostname or IP address of the instance. Leave it empty to get it from the provider."
+    )
+    port: str = _secret(0, label="Port", help="SSH port of the instance, usually 22. Set it to 0 to get it from the provider.")
+    user: str = _secret("root", label="User", help="User name for the login, root on most rented instances.")
     key_file: str = _secret(
-        "", label="SSH key file", help="File with the private key. Empty uses the keys of this machine's SSH."
+        "", label="SSH key file", help="File with the private SSH key. Leave it empty to use this machine's SSH keys."
     )
-    password: str = _secret("", label="SSH password", help="Password for the login, where no key is used. A key is safer.")
+    password: str = _secret("", label="SSH password", help="Password for the login if you don't use a key. A key is safer.")
 
 
 class SecretsConfig(Settings):
@@ -31,7 +35,7 @@ class SecretsConfig(Settings):
     huggingface_token: str = setting(
         "",
         label="Hugging Face token",
-        help="Needed for models that ask you to agree to their terms first. It stays on the server and is never saved with a configuration.",
+        help="Access token for gated models on the Hugging Face Hub. It stays on the server and is never saved with a configuration.",
         group="model",
         level="advanced",
         kind="secret",
@@ -39,7 +43,7 @@ class SecretsConfig(Settings):
     cloud: CloudSecretsConfig = setting(
         CloudSecretsConfig(),
         label="Cloud credentials",
-        help="How to reach the rented machine.",
+        help="How to connect to the instance.",
         group="cloud",
         kind="object",
     )

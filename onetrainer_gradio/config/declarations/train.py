@@ -77,7 +77,7 @@ class TrainConfig(Settings):
     training_method: TrainingMethod = setting(
         TrainingMethod.FINE_TUNE,
         label="Training method",
-        help="What is trained: a small adapter file (LORA), the whole model (FINE_TUNE), a new word (EMBEDDING) or the VAE's decoder (FINE_TUNE_VAE). An adapter needs far less memory and can be switched on and off later.",
+        help="What to train: LoRA (a small adapter file that needs far less VRAM), Full fine-tune (all weights), Embedding (a trigger word, also called textual inversion) or Fine-tune VAE (the VAE decoder).",
         group="model",
         level="basic",
         choices_by=METHODS_BY_TYPE,
@@ -85,21 +85,21 @@ class TrainConfig(Settings):
     model_type: ModelType = setting(
         ModelType.STABLE_DIFFUSION_15,
         label="Model type",
-        help="The family of the base model. It decides which parts there are and which settings apply.",
+        help="Architecture of the base model, such as SDXL or Flux. It determines the model components and which settings apply.",
         group="model",
         level="basic",
     )
     debug_mode: bool = setting(
         False,
         label="Debug mode",
-        help="Write what the model was given and what it predicted into the debug folder at every step. Slow and large; for finding errors only.",
+        help="Write the model's inputs and predictions to the debug folder at every step. Slow, and needs a lot of disk space. Use it only to track down errors.",
         group="debug",
         level="expert",
     )
     debug_dir: str = setting(
         "debug",
         label="Debug folder",
-        help="Folder for what debug mode writes.",
+        help="Folder for the output of debug mode.",
         group="debug",
         level="expert",
         kind="path",
@@ -109,7 +109,7 @@ class TrainConfig(Settings):
     workspace_dir: str = setting(
         "workspace/run",
         label="Workspace folder",
-        help="Folder that collects samples, backups, saved models and logs of the run.",
+        help="Folder for the run's samples, backups, saves and logs (kohya: output_dir, logging_dir).",
         group="general",
         level="basic",
         kind="path",
@@ -119,7 +119,7 @@ class TrainConfig(Settings):
     cache_dir: str = setting(
         "workspace-cache/run",
         label="Cache folder",
-        help="Folder for pictures and captions in encoded form. It can grow large; nothing in it is needed after the run.",
+        help="Folder for cached latents and text encoder outputs. It can grow large. You can delete it after the run.",
         group="general",
         level="basic",
         kind="path",
@@ -129,7 +129,7 @@ class TrainConfig(Settings):
     huggingface_cache_dir: str = setting(
         "",
         label="Hugging Face cache folder",
-        help="Folder for models that are fetched from the hub. Empty means the library's own default.",
+        help="Folder for models downloaded from the Hugging Face Hub (diffusers: cache_dir). Leave it empty for the default of the Hugging Face libraries.",
         group="model",
         level="expert",
         kind="path",
@@ -138,21 +138,21 @@ class TrainConfig(Settings):
     offline_mode: bool = setting(
         False,
         label="Offline mode",
-        help="Never ask the model hub; use only what is on this machine already. Turn it on when there is no internet.",
+        help="Use only models that are already on this machine and never connect to the Hugging Face Hub. Turn it on if there is no internet connection.",
         group="model",
         level="advanced",
     )
     tensorboard: bool = setting(
         True,
         label="TensorBoard server",
-        help="OneTrainer starts a TensorBoard server with the run. The panel writes the same log files and draws its own charts, so its own engine does not need one.",
+        help="Start OneTrainer's TensorBoard server with each run. The panel writes the same log files and draws its own charts, so the built-in engine doesn't need the server.",
         group="tensorboard",
         level="expert",
     )
     tensorboard_expose: bool = setting(
         False,
         label="Expose TensorBoard",
-        help="Make that server reachable from other machines. Anyone who reaches the port sees your charts and samples.",
+        help="Make the TensorBoard server reachable from other machines. Anyone who can reach the port sees your charts and samples.",
         group="tensorboard",
         level="expert",
     )
@@ -166,7 +166,7 @@ class TrainConfig(Settings):
     tensorboard_port: int = setting(
         6006,
         label="TensorBoard port",
-        help="Port that the server listens on. Change it when another program uses 6006.",
+        help="Port of the TensorBoard server. Change it if another program uses 6006.",
         group="tensorboard",
         level="expert",
         ge=1,
@@ -175,14 +175,14 @@ class TrainConfig(Settings):
     validation: bool = setting(
         False,
         label="Validation",
-        help="Measure the loss on concepts of type VALIDATION now and then. They are not trained on; a rising loss there means overfitting.",
+        help="Compute the loss on concepts of the type Validation at intervals. They aren't used for training. If their loss rises while the training loss falls, the model overfits.",
         group="validation",
         level="advanced",
     )
     validate_after: int = setting(
         1,
         label="Validate every",
-        help="How often the validation loss is measured. Each time costs a pass over those pictures.",
+        help="How often to compute the validation loss (kohya: validate_every_n_steps). Each time takes one pass over the validation images.",
         group="validation",
         level="advanced",
         unit_of="validate_after_unit",
@@ -192,7 +192,7 @@ class TrainConfig(Settings):
     validate_after_unit: TimeUnit = setting(
         TimeUnit.EPOCH,
         label="Validate every: unit",
-        help="Unit of the validation interval; NEVER turns it off.",
+        help="Unit of the validation interval. “never” turns validation off.",
         group="validation",
         level="advanced",
         shown={"validation": (True,)},
@@ -200,35 +200,35 @@ class TrainConfig(Settings):
     continue_last_backup: bool = setting(
         False,
         label="Continue from last backup",
-        help="Go on from the newest backup in the workspace instead of from the start. Without a backup the start is refused.",
+        help="Resume from the newest backup in the workspace (kohya: resume). If there is no backup, the run doesn't start.",
         group="general",
         level="basic",
     )
     prevent_overwrites: bool = setting(
         False,
         label="Prevent overwrites",
-        help="Refuse to start when the output file exists already. Off replaces it at the end.",
+        help="Don't start the run if the output file already exists. If off, the run replaces the file at the end.",
         group="general",
         level="advanced",
     )
     include_train_config: ConfigPart = setting(
         ConfigPart.NONE,
         label="Include config in model file",
-        help="Writes these settings into the header of the finished file, so that it says how it was made. ALL includes concepts and prompts.",
+        help="Store the configuration in the metadata of the final model, so that you can see later how it was trained. Settings omits concepts and samples.",
         group="output",
         level="advanced",
     )
     multi_gpu: bool = setting(
         False,
         label="Multi-GPU",
-        help="Train on several cards at once, each with its own batch. Nearly as many times faster as there are cards.",
+        help="Train on several GPUs at once, each with its own batch. With N GPUs, training is nearly N times as fast.",
         group="multi_gpu",
         level="advanced",
     )
     device_indexes: str = setting(
         "",
         label="Device indexes",
-        help="Numbers of the cards to use, with commas: 0,1. Empty uses all.",
+        help="Indexes of the GPUs to use, separated by commas, such as 0,1. Leave it empty to use all GPUs.",
         group="multi_gpu",
         level="advanced",
         pattern=r"^\s*(\d+\s*(,\s*\d+\s*)*)?$",
@@ -237,7 +237,7 @@ class TrainConfig(Settings):
     gradient_reduce_precision: GradientReducePrecision = setting(
         GradientReducePrecision.FLOAT_32_STOCHASTIC,
         label="Gradient reduce precision",
-        help="Number format in which the cards exchange gradients. 32 bits are exact; the format of the weights halves the traffic. Random rounding keeps small gradients from being lost.",
+        help="Data type in which GPUs exchange gradients. float32 is exact. Weight data type needs less bandwidth. Stochastic rounding keeps small gradients from being rounded to 0.",
         group="multi_gpu",
         level="expert",
         shown={"multi_gpu": (True,)},
@@ -245,7 +245,7 @@ class TrainConfig(Settings):
     fused_gradient_reduce: bool = setting(
         True,
         label="Fused gradient reduce",
-        help="Exchange each gradient as soon as it is there. Faster and lighter; needed for the fused back pass on several cards.",
+        help="Exchange each gradient during the backward pass, as soon as it is computed. Faster and needs less VRAM. Required for Fused back pass with several GPUs.",
         group="multi_gpu",
         level="expert",
         shown={"multi_gpu": (True,)},
@@ -253,7 +253,7 @@ class TrainConfig(Settings):
     async_gradient_reduce: bool = setting(
         True,
         label="Async gradient reduce",
-        help="Let the cards go on calculating while gradients are exchanged. Faster, for a little memory.",
+        help="Exchange gradients in the background while the GPUs keep computing. Faster, but needs a little VRAM.",
         group="multi_gpu",
         level="expert",
         shown={"multi_gpu": (True,)},
@@ -261,7 +261,7 @@ class TrainConfig(Settings):
     async_gradient_reduce_buffer: int = setting(
         100,
         label="Gradient reduce buffer size",
-        help="Most memory that gradients on their way may use. Larger lets more of them wait.",
+        help="Maximum VRAM for gradients that are exchanged in the background. A larger buffer lets more gradients wait.",
         group="multi_gpu",
         level="expert",
         unit="MB",
@@ -271,7 +271,7 @@ class TrainConfig(Settings):
     base_model_name: str = setting(
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         label="Base model",
-        help="The model to start from: a folder in diffusers layout, a single .safetensors file, or the name of a repository on the Hugging Face hub.",
+        help="Model to start from: a Hugging Face Hub repository, a folder in Diffusers layout or a single .safetensors file (kohya, diffusers: pretrained_model_name_or_path).",
         group="model",
         level="basic",
         kind="path",
@@ -281,7 +281,7 @@ class TrainConfig(Settings):
     output_dtype: DataType = setting(
         DataType.FLOAT_32,
         label="Output data type",
-        help="Number format of the finished file. FLOAT_16 and BFLOAT_16 halve its size with no visible loss in most cases; 8 and 4 bits are smaller and rougher.",
+        help="Data type of the final model (kohya: save_precision). float16 and bfloat16 halve the file size, usually without visible loss. 8-bit and 4-bit types are smaller but lose quality.",
         group="output",
         level="basic",
         choices=("FLOAT_16", "FLOAT_32", "BFLOAT_16", "FLOAT_8", "NFLOAT_4"),
@@ -289,7 +289,7 @@ class TrainConfig(Settings):
     output_model_format: ModelFormat = setting(
         ModelFormat.SAFETENSORS,
         label="Output format",
-        help="Layout of the finished file. For adapters KOHYA_LORA is read by most programs, DIFFUSERS_LORA by the diffusers library; for full models DIFFUSERS is a folder, the others one file.",
+        help="File layout of the final model. For LoRA, Kohya works in most programs and Diffusers in the diffusers library. For full models, Diffusers is a folder and all others are a single file.",
         group="output",
         level="basic",
         choices_by=FORMATS_BY_TYPE,
@@ -297,7 +297,7 @@ class TrainConfig(Settings):
     output_model_destination: str = setting(
         "models/model.safetensors",
         label="Model output destination",
-        help="Where the finished file is written. If it is an existing folder, the file in it is named by the time.",
+        help="Path of the final model (kohya: output_dir, output_name). If it is an existing folder, the file in it is named by date and time.",
         group="output",
         level="basic",
         kind="path",
@@ -307,14 +307,14 @@ class TrainConfig(Settings):
     async_offloading: bool = setting(
         True,
         label="Async offloading",
-        help="Fetch offloaded layers while the card is calculating. Faster; turn it off only if offloading makes trouble.",
+        help="Load offloaded layers while the GPU is computing. Faster. Turn it off only if offloading causes errors.",
         group="device",
         level="expert",
     )
     force_circular_padding: bool = setting(
         False,
         label="Force circular padding (seamless tiling)",
-        help="Let pictures wrap around at their edges, so that the model learns to paint tiles that fit together. Only for textures.",
+        help="Wrap convolutions around the edges of the image, so that the model learns to generate seamless tiles. Use it only for textures and patterns.",
         group="resolution",
         level="expert",
         shown={MODEL_TYPE: CONVOLUTIONAL},
@@ -322,14 +322,14 @@ class TrainConfig(Settings):
     compile: bool = setting(
         False,
         label="Compile transformer blocks",
-        help="Turn the transformer blocks into faster code. The first steps take minutes longer; worth it for long runs.",
+        help="Compile the transformer blocks with torch.compile. The first steps take minutes longer, the others are faster. Worth it for long runs.",
         group="model",
         level="advanced",
     )
     concept_file_name: str = setting(
         "training_concepts/concepts.json",
         label="Concept file",
-        help="File that the concepts are read from when they are not inside the configuration. OneTrainer keeps them there.",
+        help="File to read concepts from if the configuration doesn't contain them. OneTrainer stores its concepts there.",
         group="concepts",
         level="expert",
         kind="path",
@@ -338,7 +338,7 @@ class TrainConfig(Settings):
     concepts: tuple[ConceptConfig, ...] | None = setting(
         None,
         label="Concepts",
-        help="The folders of pictures to learn from. Each picture may have a .txt file of the same name with its caption.",
+        help="Datasets to train on: folders of images. The caption of an image is usually a .txt file of the same name.",
         group="concepts",
         level="basic",
         kind="list",
@@ -346,35 +346,35 @@ class TrainConfig(Settings):
     aspect_ratio_bucketing: bool = setting(
         True,
         label="Aspect ratio bucketing",
-        help="Keep wide and tall pictures in their shape by grouping pictures of like shape. Off: everything is cropped to a square.",
+        help="Group images by aspect ratio, so that wide and tall images keep theirs (kohya: enable_bucket). If off, every image is cropped to a square.",
         group="data",
         level="basic",
     )
     latent_caching: bool = setting(
         True,
         label="Cache latents",
-        help="Encode each picture once and keep the result on disk. Off saves disk and costs time in every epoch.",
+        help="Encode each image once and store the latents on disk (kohya: cache_latents). If off, every epoch encodes the images again, which is slower but saves disk space.",
         group="data",
         level="basic",
     )
     clear_cache_before_training: bool = setting(
         True,
         label="Clear cache before training",
-        help="Encode everything anew at each start. It is safe to leave this off: the panel's engine notices what changed and encodes only that.",
+        help="Encode all images and captions again at each start. You can leave it off: the built-in engine detects changes and encodes only what changed.",
         group="data",
         level="basic",
     )
     learning_rate_scheduler: LearningRateScheduler = setting(
         LearningRateScheduler.CONSTANT,
         label="Learning rate scheduler",
-        help="How the learning rate changes over the run. CONSTANT keeps it, COSINE and LINEAR lower it towards the end, REX late and steeply.",
+        help="How the learning rate changes during the run (kohya: lr_scheduler). Constant keeps it, Cosine and Linear lower it toward the end, REX lowers it late and steeply.",
         group="optimization",
         level="basic",
     )
     custom_learning_rate_scheduler: str | None = setting(
         None,
         label="Custom scheduler class",
-        help="Python class of your own schedule, with its module: my_module.MySchedule.",
+        help="Python class of a custom scheduler, including its module, such as my_module.MyScheduler.",
         group="optimization",
         level="expert",
         shown={"learning_rate_scheduler": ("CUSTOM",)},
@@ -382,7 +382,7 @@ class TrainConfig(Settings):
     scheduler_params: tuple[dict[str, str], ...] | None = setting(
         (),
         label="Scheduler parameters",
-        help="Names and values for that class. %LR%, %EPOCHS%, %STEPS_PER_EPOCH%, %TOTAL_STEPS% and %SCHEDULER_STEPS% stand for the numbers of the run.",
+        help="Arguments of the custom scheduler class. %LR%, %EPOCHS%, %STEPS_PER_EPOCH%, %TOTAL_STEPS% and %SCHEDULER_STEPS% are replaced by the values of the run.",
         group="optimization",
         level="expert",
         kind="pairs",
@@ -391,7 +391,7 @@ class TrainConfig(Settings):
     learning_rate: float = setting(
         3e-06,
         label="Learning rate",
-        help="Size of the optimizer's steps. Too high ruins the model within a few steps, too low learns nothing. Usual: 1e-4 for an adapter, 1e-6 to 1e-5 for a full model, 1 for optimizers that find it themselves.",
+        help="Step size of the optimizer. Typical: 1e-4 for LoRA, 1e-6 to 1e-5 for a full fine-tune, 1 for optimizers that adapt it themselves. Too high ruins the model within a few steps, too low learns nothing.",
         group="optimization",
         level="basic",
         gt=0,
@@ -400,7 +400,7 @@ class TrainConfig(Settings):
     learning_rate_warmup_steps: float = setting(
         200.0,
         label="Learning rate warmup steps",
-        help="Steps over which the learning rate rises from zero. A value up to 1 is a fraction of the run. Warm-up avoids a bad start at high rates.",
+        help="Steps over which the learning rate rises from 0 (kohya: lr_warmup_steps). A value up to 1 is a fraction of the run. Warmup prevents a bad start at high learning rates.",
         group="optimization",
         level="basic",
         ge=0,
@@ -408,7 +408,7 @@ class TrainConfig(Settings):
     learning_rate_cycles: float = setting(
         1.0,
         label="Learning rate cycles",
-        help="How many times the cosine goes up and down. 1 goes down once; 0.5 stops halfway.",
+        help="Number of cosine cycles (kohya: lr_scheduler_num_cycles). 1 decays once to the minimum, 0.5 stops halfway.",
         group="optimization",
         level="advanced",
         ge=0,
@@ -417,7 +417,7 @@ class TrainConfig(Settings):
     learning_rate_min_factor: float = setting(
         0.0,
         label="Learning rate min factor",
-        help="The schedule never goes below this fraction of the learning rate. 0 lets it fall to nothing.",
+        help="Lower limit of the learning rate, as a fraction of it. 0 lets it decay to 0, 0.1 stops at a tenth.",
         group="optimization",
         level="advanced",
         ge=0,
@@ -426,7 +426,7 @@ class TrainConfig(Settings):
     epochs: int = setting(
         100,
         label="Epochs",
-        help="How often the run goes through all pictures. Too few learn little, too many overfit; watch the samples.",
+        help="Number of passes over all images (kohya: max_train_epochs). Too few learn little, too many overfit. Watch the samples to find the right number.",
         group="optimization",
         level="basic",
         ge=1,
@@ -434,7 +434,7 @@ class TrainConfig(Settings):
     batch_size: int = setting(
         1,
         label="Batch size",
-        help="Pictures per step on each card. Larger is steadier and needs more graphics memory.",
+        help="Images per step on each GPU (kohya: train_batch_size). Larger batches train more smoothly but need more VRAM.",
         group="optimization",
         level="basic",
         ge=1,
@@ -442,7 +442,7 @@ class TrainConfig(Settings):
     gradient_accumulation_steps: int = setting(
         1,
         label="Gradient accumulation steps",
-        help="Steps that are added up before the weights change: a larger batch without more memory, at the price of time.",
+        help="Number of batches whose gradients are accumulated before the weights are updated. Has the effect of a larger batch without more VRAM, but takes longer. 1 turns it off.",
         group="optimization",
         level="basic",
         ge=1,
@@ -450,14 +450,14 @@ class TrainConfig(Settings):
     ema: EMAMode = setting(
         EMAMode.OFF,
         label="EMA",
-        help="Keep a slowly moving average of the weights, which is often better than the last ones. GPU is fast, CPU saves graphics memory.",
+        help="Keep an exponential moving average of the weights, which is often better than the last weights. GPU is fast, CPU saves VRAM.",
         group="ema",
         level="advanced",
     )
     ema_decay: float = setting(
         0.999,
         label="EMA decay",
-        help="How slow the average moves. 0.999 remembers about a thousand updates; 0.5 hardly averages, 1 never moves.",
+        help="How slowly the EMA follows the weights. 0.999 averages about 1,000 updates, 0.5 barely averages, 1 never changes.",
         group="ema",
         level="advanced",
         ge=0.5,
@@ -467,7 +467,7 @@ class TrainConfig(Settings):
     ema_update_step_interval: int = setting(
         5,
         label="EMA update step interval",
-        help="Optimizer steps between two updates of the average. More is faster and coarser.",
+        help="Number of optimizer steps between two EMA updates. A larger interval is faster but less accurate.",
         group="ema",
         level="advanced",
         unit="steps",
@@ -477,7 +477,7 @@ class TrainConfig(Settings):
     dataloader_threads: int = setting(
         2,
         label="Dataloader threads",
-        help="How many pictures are read at the same time. More helps with slow disks and large pictures; offloaded text encoders allow only 1.",
+        help="Number of images to load in parallel (diffusers: dataloader_num_workers). More helps with slow disks and large images. With an offloaded text encoder, it must be 1.",
         group="device",
         level="advanced",
         ge=1,
@@ -486,7 +486,7 @@ class TrainConfig(Settings):
     train_device: str = setting(
         factory=default_device,
         label="Train device",
-        help="Where to train: cuda (NVIDIA, AMD), mps (Apple), cpu. Add a number for one of several cards, for instance cuda:1.",
+        help="Device to train on: cuda (NVIDIA, AMD), mps (Apple) or cpu. Add an index to choose one of several GPUs, such as cuda:1.",
         group="device",
         level="advanced",
         required=True,
@@ -494,7 +494,7 @@ class TrainConfig(Settings):
     temp_device: str = setting(
         "cpu",
         label="Temp device (offload target)",
-        help="Where model parts wait while they are not needed, usually cpu.",
+        help="Device that holds model components while they aren't needed, usually cpu.",
         group="device",
         level="expert",
         required=True,
@@ -502,7 +502,7 @@ class TrainConfig(Settings):
     train_dtype: DataType = setting(
         DataType.FLOAT_16,
         label="Train data type",
-        help="Number format of the calculation. BFLOAT_16 is fast and robust on recent cards, FLOAT_16 on older ones, FLOAT_32 is exact, slow, and right for a CPU.",
+        help="Data type of the computation (kohya, diffusers: mixed_precision). bfloat16 is fast and robust on recent GPUs, float16 suits older ones. float32 is exact but slow, and right for a CPU.",
         group="precision",
         level="basic",
         choices=("FLOAT_32", "FLOAT_16", "BFLOAT_16", "TFLOAT_32"),
@@ -510,7 +510,7 @@ class TrainConfig(Settings):
     fallback_train_dtype: DataType = setting(
         DataType.BFLOAT_16,
         label="Fallback train data type",
-        help="Number format for those parts that FLOAT_16 is too small for. BFLOAT_16 on recent cards, FLOAT_32 on those that do not know it.",
+        help="Data type for components that overflow in float16. Choose bfloat16 on recent GPUs and float32 on GPUs that don't support it.",
         group="precision",
         level="advanced",
         choices=("FLOAT_32", "BFLOAT_16"),
@@ -518,21 +518,21 @@ class TrainConfig(Settings):
     enable_autocast_cache: bool = setting(
         True,
         label="Autocast cache",
-        help="Convert weights to the training precision once a step instead of at each use. Faster; off saves graphics memory.",
+        help="Convert weights to the train data type once per step instead of at each use. Faster. Turn it off to save VRAM.",
         group="precision",
         level="expert",
     )
     only_cache: bool = setting(
         False,
         label="Only cache (no training)",
-        help="Encode all pictures and captions, then end without training.",
+        help="Encode all images and captions, then stop without training.",
         group="general",
         level="advanced",
     )
     resolution: str = setting(
         "512",
         label="Resolution",
-        help="Size in pixels that pictures are scaled to: one number (512), several (512,768), or width x height (768x512). Multiples of 64 fit nearly every model; the base model's own size works best.",
+        help="Size in pixels that images are scaled to: one number (512), several (512,768) or width x height (768x512). Multiples of 64 fit nearly every model. The base model's native resolution works best.",
         group="resolution",
         level="basic",
         pattern=RESOLUTION_PATTERN,
@@ -541,7 +541,7 @@ class TrainConfig(Settings):
     frames: str = setting(
         "25",
         label="Frames",
-        help="Number of frames that are taken from each video, or several with commas. More need much more memory; 1 trains on pictures.",
+        help="Number of frames to use from each video, or several numbers separated by commas. More frames need much more VRAM. 1 trains on images.",
         group="resolution",
         level="basic",
         pattern=NUMBERS_PATTERN,
@@ -551,14 +551,14 @@ class TrainConfig(Settings):
     attention_mechanism: AttentionMechanism = setting(
         AttentionMechanism.SDP,
         label="Attention",
-        help="How attention is computed. SDP picks the fastest that the machine offers and is right for almost everybody; the others insist on one way.",
+        help="Implementation of attention (kohya: sdpa, xformers). torch SDPA picks the fastest one that the GPU supports and suits almost everyone. The others force one implementation.",
         group="precision",
         level="advanced",
     )
     mse_strength: float = setting(
         1.0,
         label="MSE strength",
-        help="Weight of the squared error, the standard measure. The weights of all errors are added.",
+        help="Weight of the mean squared error (L2), the standard loss. The loss is the weighted sum of all loss functions. 1 is typical, 0 turns it off.",
         group="loss",
         level="advanced",
         ge=0,
@@ -566,7 +566,7 @@ class TrainConfig(Settings):
     mae_strength: float = setting(
         0.0,
         label="MAE strength",
-        help="Weight of the absolute error, less bothered by outliers. The weights of all errors are added.",
+        help="Weight of the mean absolute error (L1), which is less sensitive to outliers. The loss is the weighted sum of all loss functions. 0 turns it off.",
         group="loss",
         level="advanced",
         ge=0,
@@ -574,7 +574,7 @@ class TrainConfig(Settings):
     log_cosh_strength: float = setting(
         0.0,
         label="Log-cosh strength",
-        help="Weight of the log-cosh error, between squared and absolute. The weights of all errors are added.",
+        help="Weight of the log-cosh loss, a compromise between MSE and MAE. The loss is the weighted sum of all loss functions. 0 turns it off.",
         group="loss",
         level="advanced",
         ge=0,
@@ -582,7 +582,7 @@ class TrainConfig(Settings):
     huber_strength: float = setting(
         0.0,
         label="Huber strength",
-        help="Weight of the Huber error: squared for small, absolute for large deviations. The weights of all errors are added.",
+        help="Weight of the Huber loss, which is quadratic for small errors and linear for large ones. The loss is the weighted sum of all loss functions. 0 turns it off.",
         group="loss",
         level="advanced",
         ge=0,
@@ -590,7 +590,7 @@ class TrainConfig(Settings):
     huber_delta: float = setting(
         1.0,
         label="Huber delta",
-        help="Where the Huber error turns from squared to absolute. Smaller treats more deviations as outliers.",
+        help="Error at which the Huber loss changes from quadratic to linear (kohya: huber_c). 1 is typical. Smaller values treat more errors as outliers.",
         group="loss",
         level="expert",
         gt=0,
@@ -598,7 +598,7 @@ class TrainConfig(Settings):
     vb_loss_strength: float = setting(
         1.0,
         label="VB loss strength",
-        help="Weight of the error of the predicted variance, which only PixArt models have. 1 is right; 0 no longer trains the variance.",
+        help="Weight of the variational bound loss, which trains the variance that PixArt models predict. 1 is typical. 0 doesn't train the variance.",
         group="loss",
         level="expert",
         ge=0,
@@ -607,7 +607,7 @@ class TrainConfig(Settings):
     loss_weight_fn: LossWeight = setting(
         LossWeight.CONSTANT,
         label="Loss weight function",
-        help="How much each noise level counts. CONSTANT treats all alike; MIN_SNR_GAMMA often learns faster; SIGMA favours strong noise.",
+        help="How much each timestep counts in the loss. Constant weights all timesteps equally. Min-SNR gamma often learns faster. Sigma emphasizes high noise levels.",
         group="loss",
         level="advanced",
         choices_by=LOSS_WEIGHTS_BY_TYPE,
@@ -615,7 +615,7 @@ class TrainConfig(Settings):
     loss_weight_strength: float = setting(
         5.0,
         label="Loss weight gamma (Min-SNR, P2)",
-        help="Gamma of the weighting: 5 is usual for MIN_SNR_GAMMA, 1 for P2. Smaller evens out more.",
+        help="Gamma of the loss weight function (kohya: min_snr_gamma). 5 is typical for Min-SNR gamma, 1 for P2. With Min-SNR gamma, lower values reduce the weight of low noise levels further.",
         group="loss",
         level="advanced",
         ge=1,
@@ -625,7 +625,7 @@ class TrainConfig(Settings):
     dropout_probability: float = setting(
         0.0,
         label="Dropout probability",
-        help="Chance that a part of the adapter sits a step out, which slows overfitting. 0 is off, 0.1 is plenty, 1 learns nothing.",
+        help="Probability that a part of the LoRA is dropped in a step, which reduces overfitting (kohya: network_dropout). 0 turns it off, 0.1 is a lot, 1 learns nothing.",
         group="lora",
         level="advanced",
         ge=0,
@@ -635,21 +635,21 @@ class TrainConfig(Settings):
     loss_scaler: LossScaler = setting(
         LossScaler.NONE,
         label="Loss scaler",
-        help="Multiply the loss by batch size, accumulation steps or both. NONE is right for almost everybody.",
+        help="Multiply the loss by the batch size, the gradient accumulation steps or both. None is right for almost everyone.",
         group="loss",
         level="expert",
     )
     learning_rate_scaler: LearningRateScaler = setting(
         LearningRateScaler.NONE,
         label="Learning rate scaler",
-        help="Multiply the learning rate by the square root of batch size, accumulation steps or both. NONE uses it as it stands.",
+        help="Multiply the learning rate by the square root of the batch size, the gradient accumulation steps or both. None uses the learning rate unchanged.",
         group="optimization",
         level="expert",
     )
     clip_grad_norm: float | None = setting(
         1.0,
         label="Clip gradient norm",
-        help="Limits how far one step can go, which tames outliers. 1.0 is usual; empty turns it off.",
+        help="Limit the norm of the gradients, which keeps outliers in check (kohya, diffusers: max_grad_norm). 1 is typical. Leave it empty to turn clipping off.",
         group="optimization",
         level="advanced",
         ge=0,
@@ -657,7 +657,7 @@ class TrainConfig(Settings):
     offset_noise_weight: float = setting(
         0.0,
         label="Offset noise weight",
-        help="Adds the same random brightness to a whole picture, which lets the model paint very dark and very bright scenes. 0.05 is a usual value, 0 is off.",
+        help="Add the same random brightness to a whole image, so that the model can generate very dark and very bright scenes (kohya: noise_offset). 0.05 is typical, 0 turns it off.",
         group="noise",
         level="advanced",
         ge=0,
@@ -665,7 +665,7 @@ class TrainConfig(Settings):
     generalized_offset_noise: bool = setting(
         False,
         label="Generalized offset noise",
-        help="Makes the offset depend on the noise level, so that it does not disturb fine details.",
+        help="Make the offset noise depend on the timestep, so that it doesn't disturb fine details.",
         group="noise",
         level="expert",
         shown={MODEL_TYPE: has_part("unet")},
@@ -673,7 +673,7 @@ class TrainConfig(Settings):
     perturbation_noise_weight: float = setting(
         0.0,
         label="Perturbation noise weight",
-        help="Adds a second noise to the first, which makes the model more tolerant. 0 is off, 0.1 is usual.",
+        help="Add a second noise to the first, which makes the model more robust (kohya: ip_noise_gamma). 0.1 is typical, 0 turns it off.",
         group="noise",
         level="advanced",
         ge=0,
@@ -681,7 +681,7 @@ class TrainConfig(Settings):
     rescale_noise_scheduler_to_zero_terminal_snr: bool = setting(
         False,
         label="Zero terminal SNR (rescale scheduler + v-pred)",
-        help="Lets the noise schedule end in pure noise and trains velocities. Only for models that are made for it.",
+        help="Rescale the noise schedule to end in pure noise, and train with v-prediction (kohya: zero_terminal_snr). Only for base models that were trained this way.",
         group="unet",
         level="expert",
         shown={MODEL_TYPE: has_part("unet")},
@@ -689,7 +689,7 @@ class TrainConfig(Settings):
     force_v_prediction: bool = setting(
         False,
         label="Force v-prediction",
-        help="Trains with v-prediction, whatever the model files say. With the wrong type, samples are only noise. The built-in engine applies this to every training method, OneTrainer to full fine-tunes only.",
+        help="Train with v-prediction, even if the model files don't ask for it. With the wrong type, samples are only noise. The built-in engine applies it to every method, OneTrainer to full fine-tunes only.",
         group="unet",
         level="expert",
         shown={MODEL_TYPE: has_part("unet")},
@@ -697,7 +697,7 @@ class TrainConfig(Settings):
     force_epsilon_prediction: bool = setting(
         False,
         label="Force epsilon prediction",
-        help="Trains with epsilon prediction, whatever the model files say. With the wrong type, samples are only noise. The built-in engine applies this to every training method, OneTrainer to full fine-tunes only.",
+        help="Train with epsilon prediction, even if the model files don't ask for it. With the wrong type, samples are only noise. The built-in engine applies it to every method, OneTrainer to full fine-tunes only.",
         group="unet",
         level="expert",
         shown={MODEL_TYPE: has_part("unet")},
@@ -705,7 +705,7 @@ class TrainConfig(Settings):
     min_noising_strength: float = setting(
         0.0,
         label="Min noising strength",
-        help="Lowest noise level that is trained, as a fraction. Above 0 the finest details are left alone.",
+        help="Lowest noise level to train on, as a fraction (kohya: min_timestep). 0 is typical. Higher values leave the finest details untrained.",
         group="noise",
         level="advanced",
         ge=0,
@@ -714,7 +714,7 @@ class TrainConfig(Settings):
     max_noising_strength: float = setting(
         1.0,
         label="Max noising strength",
-        help="Highest noise level that is trained, as a fraction. Below 1 the overall composition is left alone.",
+        help="Highest noise level to train on, as a fraction (kohya: max_timestep). 1 is typical. Lower values leave the overall composition untrained.",
         group="noise",
         level="advanced",
         ge=0,
@@ -723,14 +723,14 @@ class TrainConfig(Settings):
     timestep_distribution: TimestepDistribution = setting(
         TimestepDistribution.UNIFORM,
         label="Timestep distribution",
-        help="Which noise levels are practised how often. UNIFORM treats all alike; LOGIT_NORMAL practises the middle, which suits flow models.",
+        help="How often each timestep is sampled (kohya: timestep_sampling). Uniform samples all timesteps equally. Logit-normal prefers the middle, which suits flow-matching models.",
         group="noise",
         level="advanced",
     )
     noising_weight: float = setting(
         0.0,
         label="Noising weight",
-        help="Shape of the distribution; its meaning depends on the one chosen. Larger makes SIGMOID steeper, LOGIT_NORMAL wider and the parabola narrower.",
+        help="Shape of the timestep distribution. Its effect depends on the distribution. Larger values make Sigmoid steeper, Logit-normal wider and Inverted parabola narrower.",
         group="noise",
         level="advanced",
         shown={"timestep_distribution": ("SIGMOID", "LOGIT_NORMAL", "HEAVY_TAIL", "INVERTED_PARABOLA", "BETA")},
@@ -738,7 +738,7 @@ class TrainConfig(Settings):
     noising_bias: float = setting(
         0.0,
         label="Noising bias",
-        help="Centre of the distribution; negative values prefer less noise, positive more. 0 is the middle.",
+        help="Center of the timestep distribution. 0 is the middle, negative values prefer less noise, positive values more.",
         group="noise",
         level="advanced",
         shown={"timestep_distribution": ("SIGMOID", "LOGIT_NORMAL", "INVERTED_PARABOLA", "BETA")},
@@ -746,7 +746,7 @@ class TrainConfig(Settings):
     timestep_shift: float = setting(
         1.0,
         label="Timestep shift",
-        help="Moves training towards noisier steps. 1 changes nothing, 3 is usual for flow models at 1024 pixels; below 1 prefers less noise.",
+        help="Shift training toward noisier timesteps (kohya: discrete_flow_shift). 1 changes nothing, 3 is typical for flow-matching models at 1024 px. Values below 1 prefer less noise.",
         group="noise",
         level="advanced",
         gt=0,
@@ -754,7 +754,7 @@ class TrainConfig(Settings):
     dynamic_timestep_shifting: bool = setting(
         False,
         label="Dynamic timestep shifting",
-        help="Choose the shift from the size of each picture, larger for larger ones. The shift set above is then not used.",
+        help="Compute the shift from the resolution of each image, larger for larger images. Timestep shift is then not used.",
         group="noise",
         level="advanced",
         shown={MODEL_TYPE: can("dynamic_shift", "models that support dynamic timestep shifting")},
@@ -762,7 +762,7 @@ class TrainConfig(Settings):
     unet: TrainModelPartConfig = setting(
         TrainModelPartConfig(stop_training_after=0),
         label="UNet",
-        help="The part that paints.",
+        help="The denoiser.",
         group="unet",
         level="basic",
         kind="object",
@@ -770,7 +770,7 @@ class TrainConfig(Settings):
     prior: TrainModelPartConfig = setting(
         TrainModelPartConfig(stop_training_after=0),
         label="Prior",
-        help="The part that paints, in small.",
+        help="The denoiser of the small latents.",
         group="prior",
         level="basic",
         kind="object",
@@ -778,7 +778,7 @@ class TrainConfig(Settings):
     transformer: TrainModelPartConfig = setting(
         TrainModelPartConfig(stop_training_after=0),
         label="Transformer",
-        help="The part that paints.",
+        help="The denoiser.",
         group="transformer",
         level="basic",
         kind="object",
@@ -786,7 +786,7 @@ class TrainConfig(Settings):
     unconditional_transformer: TrainModelPartConfig = setting(
         TrainModelPartConfig(train=False, gradient_checkpointing=False),
         label="Unconditional transformer",
-        help="The part that paints without a prompt, for the guidance of samples. It is not trained.",
+        help="Predicts without a prompt, for classifier-free guidance when sampling. Not trained.",
         group="unconditional_transformer",
         level="basic",
         kind="object",
@@ -794,7 +794,7 @@ class TrainConfig(Settings):
     quantization: QuantizationConfig = setting(
         QuantizationConfig(),
         label="Quantization",
-        help="How frozen weights are squeezed.",
+        help="How frozen weights are quantized.",
         group="quantization",
         level="basic",
         kind="object",
@@ -802,7 +802,7 @@ class TrainConfig(Settings):
     text_encoder: TrainModelPartConfig = setting(
         TrainModelPartConfig(stop_training_after=30, stop_training_after_unit=TimeUnit.EPOCH),
         label="Text encoder",
-        help="The part that reads the prompt; the first one where there are several.",
+        help="Encodes the prompt for the denoiser. The first one if the model has several.",
         group="text_encoder",
         level="basic",
         kind="object",
@@ -811,7 +811,7 @@ class TrainConfig(Settings):
     text_encoder_layer_skip: int = setting(
         0,
         label="Clip skip",
-        help="How many of the last layers of this text encoder are left out. 0 for most models, 1 for many anime models; more forgets what words mean.",
+        help="Number of last layers of this text encoder to skip (kohya: clip_skip, counted from 1). 0 suits most models, 1 many anime models. Higher values lose the meaning of words.",
         group="text_encoder",
         level="advanced",
         ge=0,
@@ -820,7 +820,7 @@ class TrainConfig(Settings):
     text_encoder_sequence_length: int | None = setting(
         512,
         label="Max sequence length",
-        help="Longest prompt that this encoder reads, in tokens. Longer prompts are cut; more tokens need more memory. Empty takes the model's own.",
+        help="Maximum length of a prompt in tokens (kohya: max_token_length). Longer prompts are truncated. More tokens need more VRAM. Leave it empty for the model's own limit.",
         group="text_encoder",
         level="advanced",
         unit="tokens",
@@ -830,7 +830,7 @@ class TrainConfig(Settings):
     text_encoder_2: TrainModelPartConfig = setting(
         TrainModelPartConfig(stop_training_after=30, stop_training_after_unit=TimeUnit.EPOCH),
         label="Text encoder 2",
-        help="The second part that reads the prompt.",
+        help="The second text encoder.",
         group="text_encoder_2",
         level="basic",
         kind="object",
@@ -839,7 +839,7 @@ class TrainConfig(Settings):
     text_encoder_2_layer_skip: int = setting(
         0,
         label="Clip skip",
-        help="How many of the last layers of this text encoder are left out. 0 for most models, 1 for many anime models; more forgets what words mean.",
+        help="Number of last layers of this text encoder to skip (kohya: clip_skip, counted from 1). 0 suits most models, 1 many anime models. Higher values lose the meaning of words.",
         group="text_encoder_2",
         level="advanced",
         ge=0,
@@ -848,7 +848,7 @@ class TrainConfig(Settings):
     text_encoder_2_sequence_length: int | None = setting(
         77,
         label="Max sequence length",
-        help="Longest prompt that this encoder reads, in tokens. Longer prompts are cut; more tokens need more memory. Empty takes the model's own.",
+        help="Maximum length of a prompt in tokens (kohya: max_token_length). Longer prompts are truncated. More tokens need more VRAM. Leave it empty for the model's own limit.",
         group="text_encoder_2",
         level="advanced",
         unit="tokens",
@@ -858,7 +858,7 @@ class TrainConfig(Settings):
     text_encoder_3: TrainModelPartConfig = setting(
         TrainModelPartConfig(stop_training_after=30, stop_training_after_unit=TimeUnit.EPOCH),
         label="Text encoder 3",
-        help="The third part that reads the prompt.",
+        help="The third text encoder.",
         group="text_encoder_3",
         level="basic",
         kind="object",
@@ -867,7 +867,7 @@ class TrainConfig(Settings):
     text_encoder_3_layer_skip: int = setting(
         0,
         label="Clip skip",
-        help="How many of the last layers of this text encoder are left out. 0 for most models, 1 for many anime models; more forgets what words mean.",
+        help="Number of last layers of this text encoder to skip (kohya: clip_skip, counted from 1). 0 suits most models, 1 many anime models. Higher values lose the meaning of words.",
         group="text_encoder_3",
         level="advanced",
         ge=0,
@@ -876,7 +876,7 @@ class TrainConfig(Settings):
     text_encoder_4: TrainModelPartConfig = setting(
         TrainModelPartConfig(stop_training_after=30, stop_training_after_unit=TimeUnit.EPOCH),
         label="Text encoder 4",
-        help="The fourth part that reads the prompt.",
+        help="The fourth text encoder.",
         group="text_encoder_4",
         level="basic",
         kind="object",
@@ -885,7 +885,7 @@ class TrainConfig(Settings):
     text_encoder_4_layer_skip: int = setting(
         0,
         label="Clip skip",
-        help="How many of the last layers of this text encoder are left out. 0 for most models, 1 for many anime models; more forgets what words mean.",
+        help="Number of last layers of this text encoder to skip (kohya: clip_skip, counted from 1). 0 suits most models, 1 many anime models. Higher values lose the meaning of words.",
         group="text_encoder_4",
         level="expert",
         ge=0,
@@ -894,7 +894,7 @@ class TrainConfig(Settings):
     vae: TrainModelPartConfig = setting(
         TrainModelPartConfig(),
         label="VAE",
-        help="The part that turns pictures into latents and back.",
+        help="Encodes images to latents and decodes latents to images.",
         group="weights",
         level="basic",
         kind="object",
@@ -902,7 +902,7 @@ class TrainConfig(Settings):
     effnet_encoder: TrainModelPartConfig = setting(
         TrainModelPartConfig(),
         label="EfficientNet encoder",
-        help="The part that turns pictures into small latents.",
+        help="Encodes images to small latents.",
         group="weights",
         level="basic",
         kind="object",
@@ -910,7 +910,7 @@ class TrainConfig(Settings):
     decoder: TrainModelPartConfig = setting(
         TrainModelPartConfig(),
         label="Decoder",
-        help="The part that enlarges small latents.",
+        help="Upscales small latents.",
         group="weights",
         level="basic",
         kind="object",
@@ -918,7 +918,7 @@ class TrainConfig(Settings):
     decoder_text_encoder: TrainModelPartConfig = setting(
         TrainModelPartConfig(),
         label="Decoder text encoder",
-        help="The part that reads the prompt for the decoder.",
+        help="Encodes the prompt for the decoder.",
         group="weights",
         level="basic",
         kind="object",
@@ -926,7 +926,7 @@ class TrainConfig(Settings):
     decoder_vqgan: TrainModelPartConfig = setting(
         TrainModelPartConfig(),
         label="Decoder VQGAN",
-        help="The part that turns latents into pictures.",
+        help="Decodes latents to images.",
         group="weights",
         level="basic",
         kind="object",
@@ -934,14 +934,14 @@ class TrainConfig(Settings):
     masked_training: bool = setting(
         False,
         label="Masked training",
-        help="Learn only the white region of the mask beside each picture (name-masklabel.png). For subjects whose surroundings must not be learned.",
+        help="Train only on the white area of the mask next to each image (name-masklabel.png). Use it for subjects whose surroundings must not be learned (kohya: masked_loss).",
         group="masked",
         level="advanced",
     )
     unmasked_probability: float = setting(
         0.1,
         label="Unmasked probability",
-        help="Only for inpainting models: share of steps in which the mask is left away, so that they still learn whole pictures. 0 never, 1 always.",
+        help="Probability that a step ignores the mask, so that inpainting models still learn whole images. Only for inpainting models. 0 never, 0.1 is typical, 1 always.",
         group="masked",
         level="advanced",
         ge=0,
@@ -950,7 +950,7 @@ class TrainConfig(Settings):
     unmasked_weight: float = setting(
         0.1,
         label="Unmasked weight",
-        help="How much the region outside the mask counts. 0 ignores it, 0.1 keeps it tidy, 1 treats all alike.",
+        help="Loss weight of the area outside the mask. 0 ignores it, 0.1 keeps it stable, 1 treats the whole image equally.",
         group="masked",
         level="advanced",
         ge=0,
@@ -960,7 +960,7 @@ class TrainConfig(Settings):
     normalize_masked_area_loss: bool = setting(
         False,
         label="Normalize masked area loss",
-        help="Let pictures with small masks count as much as those with large ones.",
+        help="Divide the loss by the mask area, so that images with small masks count as much as images with large ones.",
         group="masked",
         level="advanced",
         shown={"masked_training": (True,)},
@@ -968,7 +968,7 @@ class TrainConfig(Settings):
     masked_prior_preservation_weight: float = setting(
         0.0,
         label="Masked prior preservation weight",
-        help="How strongly the region outside the mask is held to what the model painted before. 0 is off, 1 is strong; adapters only.",
+        help="How strongly to keep the area outside the mask as the base model predicts it. Only for LoRA. 0 turns it off, 1 is strong.",
         group="masked",
         level="advanced",
         ge=0,
@@ -978,21 +978,21 @@ class TrainConfig(Settings):
     custom_conditioning_image: bool = setting(
         False,
         label="Custom conditioning image",
-        help="Read the picture an inpainting model is given from a file beside each picture (name-condlabel.png) instead of making it from the mask.",
+        help="Load the conditioning image of an inpainting model from a file next to each image (name-condlabel.png) instead of making it from the mask.",
         group="masked",
         level="advanced",
     )
     layer_filter: str = setting(
         "",
         label="Layer filter (patterns)",
-        help="Which layers are trained: a comma list of name parts, for instance attn. Empty means all; a part that no layer has trains nothing.",
+        help="Train only layers whose name contains one of these patterns, separated by commas, such as attn. Leave it empty to train all layers. A pattern that matches no layer trains nothing.",
         group="layers",
         level="advanced",
     )
     layer_filter_preset: str = setting(
         "full",
         label="Layer filter preset",
-        help="A ready choice of layers: it writes the patterns beside it, and only those count. full trains everything, attn-only the layers that join words and picture; custom lets you write your own.",
+        help="Fill in the patterns of the layer filter. full trains all layers, attn-only the attention layers, custom keeps your own patterns. Only the patterns have an effect.",
         group="layers",
         level="advanced",
         kind="layer_preset",
@@ -1001,14 +1001,14 @@ class TrainConfig(Settings):
     layer_filter_regex: bool = setting(
         False,
         label="Layer filter: use regex",
-        help="Read the patterns as regular expressions.",
+        help="Treat the patterns of the layer filter as regular expressions.",
         group="layers",
         level="expert",
     )
     embedding_learning_rate: float | None = setting(
         None,
         label="Embedding learning rate",
-        help="A learning rate of its own for new words. Empty uses the general one; words want much more than models, about 1e-3.",
+        help="Learning rate of embeddings. Leave it empty to use Learning rate. Embeddings need a much higher one than models, about 1e-3.",
         group="embeddings",
         level="advanced",
         ge=0,
@@ -1017,7 +1017,7 @@ class TrainConfig(Settings):
     preserve_embedding_norm: bool = setting(
         False,
         label="Preserve embedding norm",
-        help="Keep new words as long as ordinary ones, so that they do not drown the rest of the prompt.",
+        help="Keep the norm of trained embeddings equal to that of ordinary tokens, so that they don't dominate the prompt.",
         group="embeddings",
         level="advanced",
         shown={MODEL_TYPE: WITH_EMBEDDINGS},
@@ -1025,7 +1025,7 @@ class TrainConfig(Settings):
     embedding: TrainEmbeddingConfig = setting(
         TrainEmbeddingConfig(),
         label="Embedding",
-        help="The new word.",
+        help="The embedding to train.",
         group="embedding",
         level="basic",
         kind="object",
@@ -1035,7 +1035,7 @@ class TrainConfig(Settings):
     additional_embeddings: tuple[TrainEmbeddingConfig, ...] = setting(
         (),
         label="Additional embeddings",
-        help="New words that are trained beside the rest, or only used in captions. Each has a placeholder of its own.",
+        help="Embeddings that are trained alongside the main method (pivotal tuning), or only used in captions. Each has its own placeholder.",
         group="additional_embeddings",
         level="advanced",
         kind="list",
@@ -1044,7 +1044,7 @@ class TrainConfig(Settings):
     embedding_weight_dtype: DataType = setting(
         DataType.FLOAT_32,
         label="Embedding weight data type",
-        help="Number format of the new word while it is trained. FLOAT_32 is best; it is small anyway.",
+        help="Data type of the embedding during training. float32 is best and costs little, because embeddings are small.",
         group="embedding",
         level="advanced",
         choices=("FLOAT_32", "BFLOAT_16"),
@@ -1053,7 +1053,7 @@ class TrainConfig(Settings):
     cloud: CloudConfig = setting(
         CloudConfig(),
         label="Cloud",
-        help="Training on a rented machine.",
+        help="Training on a rented GPU.",
         group="cloud",
         level="advanced",
         kind="object",
@@ -1061,7 +1061,7 @@ class TrainConfig(Settings):
     peft_type: PeftType = setting(
         PeftType.LORA,
         label="Adapter type",
-        help="Kind of adapter. LORA is read by every program; LOHA and LOKR are smaller or more expressive; OFT_2 turns what is there instead of adding to it.",
+        help="Type of adapter (kohya: network_module). LoRA works in every program. LoHa and LoKr are smaller or more expressive. OFT v2 rotates the weights instead of adding to them.",
         group="lora",
         level="advanced",
         shown={METHOD: LORA},
@@ -1069,7 +1069,7 @@ class TrainConfig(Settings):
     lora_model_name: str = setting(
         "",
         label="LoRA base model (continue from)",
-        help="An adapter file to go on from. Empty starts a new one.",
+        help="LoRA file to continue training from (kohya: network_weights). Leave it empty to start a new one.",
         group="lora",
         level="advanced",
         kind="path",
@@ -1079,7 +1079,7 @@ class TrainConfig(Settings):
     lora_rank: int = setting(
         16,
         label="LoRA rank",
-        help="Size of the adapter. 4 to 16 for a simple subject, 32 to 128 for styles and many subjects; larger files learn more and overfit sooner.",
+        help="Size of the LoRA (kohya: network_dim). 4 to 16 for a simple subject, 32 to 128 for styles and many subjects. Higher ranks learn more, overfit sooner and make larger files.",
         group="lora",
         level="basic",
         ge=1,
@@ -1095,7 +1095,7 @@ class TrainConfig(Settings):
     lora_alpha: float = setting(
         1.0,
         label="LoRA alpha",
-        help="Strength of the adapter: it is scaled by alpha divided by rank. Equal to the rank means full strength; 1 is gentle and wants a higher learning rate.",
+        help="Strength of the LoRA, which is scaled by alpha / rank (kohya: network_alpha). Equal to the rank is full strength. 1 is gentle and needs a higher learning rate.",
         group="lora",
         level="basic",
         gt=0,
@@ -1111,7 +1111,7 @@ class TrainConfig(Settings):
     lora_decompose: bool = setting(
         False,
         label="DoRA (decompose weights)",
-        help="Learn direction and length of the weights apart. Often closer to a full fine-tune; slower and needs more memory.",
+        help="Train the direction and magnitude of the weights separately. Often closer to a full fine-tune, but slower and needs more VRAM.",
         group="lora",
         level="advanced",
         shown={METHOD: LORA, "peft_type": ("LORA",)},
@@ -1119,7 +1119,7 @@ class TrainConfig(Settings):
     lora_decompose_norm_epsilon: bool = setting(
         True,
         label="DoRA norm epsilon",
-        help="Add a tiny number to the length, so that it is never divided by zero. Leave it on.",
+        help="Add a small epsilon to the norm of the weights to avoid division by zero. Leave it on.",
         group="lora",
         level="expert",
         shown={METHOD: LORA, "peft_type": ("LORA",), "lora_decompose": (True,)},
@@ -1127,7 +1127,7 @@ class TrainConfig(Settings):
     lora_decompose_output_axis: bool = setting(
         False,
         label="DoRA on output axis",
-        help="Take the length along the output of a layer instead of its input, as most other programs do.",
+        help="Compute the norm along the output axis of a layer instead of the input axis, as most other programs do.",
         group="lora",
         level="expert",
         shown={METHOD: LORA, "peft_type": ("LORA",), "lora_decompose": (True,)},
@@ -1135,7 +1135,7 @@ class TrainConfig(Settings):
     lora_weight_dtype: DataType = setting(
         DataType.FLOAT_32,
         label="LoRA weight data type",
-        help="Number format of the adapter while it is trained. FLOAT_32 is best; BFLOAT_16 halves its memory.",
+        help="Data type of the LoRA weights during training. float32 is best, bfloat16 halves their memory.",
         group="lora",
         level="advanced",
         choices=("FLOAT_32", "BFLOAT_16"),
@@ -1144,7 +1144,7 @@ class TrainConfig(Settings):
     bundle_additional_embeddings: bool = setting(
         True,
         label="Bundle embeddings",
-        help="Put additional embeddings into the adapter's file. Off writes them as files of their own.",
+        help="Store additional embeddings in the LoRA file. If off, they are saved as separate files.",
         group="lora",
         level="advanced",
         shown={METHOD: LORA},
@@ -1152,7 +1152,7 @@ class TrainConfig(Settings):
     oft_block_size: int = setting(
         32,
         label="OFT block size",
-        help="Size of the rotated blocks. Larger learns more and makes larger files; 16 to 64 are usual.",
+        help="Size of the rotated blocks. 16 to 64 is typical. Larger blocks learn more and make larger files.",
         group="lora",
         level="basic",
         ge=1,
@@ -1161,7 +1161,7 @@ class TrainConfig(Settings):
     oft_block_share: bool = setting(
         False,
         label="OFT block share",
-        help="Use one rotation for all blocks of a layer: a tiny file that learns less.",
+        help="Use one rotation for all blocks of a layer. The file becomes tiny but learns less.",
         group="lora",
         level="advanced",
         shown={METHOD: LORA, "peft_type": ("OFT_2",)},
@@ -1169,7 +1169,7 @@ class TrainConfig(Settings):
     oft_scaled: bool = setting(
         False,
         label="Scaled OFT (SOFT)",
-        help="Scale the rotation by the block size, so that the same learning rate suits every block size.",
+        help="Scale the rotation by the block size, so that the same learning rate fits every block size.",
         group="lora",
         level="advanced",
         shown={METHOD: LORA, "peft_type": ("OFT_2",)},
@@ -1177,7 +1177,7 @@ class TrainConfig(Settings):
     lokr_dim: int = setting(
         16,
         label="LoKr dimension",
-        help="Size of the adapter's inner matrices. Larger learns more and makes larger files.",
+        help="Size of the inner matrices of the LoKr (kohya: network_dim). Higher values learn more and make larger files.",
         group="lora",
         level="basic",
         ge=1,
@@ -1186,7 +1186,7 @@ class TrainConfig(Settings):
     lokr_decompose_both: bool = setting(
         False,
         label="Decompose both matrices",
-        help="Split the first matrix as well as the second: an even smaller file that learns less.",
+        help="Decompose the first matrix as well as the second. The file becomes even smaller but learns less.",
         group="lora",
         level="advanced",
         shown={METHOD: LORA, "peft_type": ("LOKR",)},
@@ -1194,7 +1194,7 @@ class TrainConfig(Settings):
     lokr_decompose_factor: int = setting(
         -1,
         label="Decomposition factor",
-        help="Where a weight is split into two matrices. -1 takes two of like size and is the smallest; 4 to 16 learn more.",
+        help="Where to split a weight into two matrices (LyCORIS: factor). -1 splits evenly and makes the smallest file, 4 to 16 learn more.",
         group="lora",
         level="advanced",
         ge=-1,
@@ -1203,7 +1203,7 @@ class TrainConfig(Settings):
     lokr_use_tucker: bool = setting(
         False,
         label="Tucker decomposition (conv)",
-        help="Split convolutions along their window too, for smaller files. Changes nothing in transformers.",
+        help="Also decompose convolutions along their kernel, for smaller files (LyCORIS: use_tucker). Has no effect on transformers.",
         group="lora",
         level="expert",
         shown={METHOD: LORA, "peft_type": ("LOKR",)},
@@ -1211,7 +1211,7 @@ class TrainConfig(Settings):
     lokr_weight_decompose: bool = setting(
         False,
         label="DoRA (decompose weights)",
-        help="Learn direction and length of the weights apart. Often closer to a full fine-tune; slower and needs more memory.",
+        help="Train the direction and magnitude of the weights separately. Often closer to a full fine-tune, but slower and needs more VRAM.",
         group="lora",
         level="advanced",
         shown={METHOD: LORA, "peft_type": ("LOKR",)},
@@ -1219,7 +1219,7 @@ class TrainConfig(Settings):
     lokr_dora_on_output: bool = setting(
         True,
         label="DoRA on output axis",
-        help="Take the length along the output of a layer instead of its input.",
+        help="Compute the norm along the output axis of a layer instead of the input axis.",
         group="lora",
         level="expert",
         shown={METHOD: LORA, "peft_type": ("LOKR",), "lokr_weight_decompose": (True,)},
@@ -1227,7 +1227,7 @@ class TrainConfig(Settings):
     lokr_full_matrix: bool = setting(
         False,
         label="Full matrix (W2)",
-        help="Do not split the second matrix: learns most and makes the largest files. The dimension is then not used.",
+        help="Don't decompose the second matrix. Learns most and makes the largest files. LoKr dimension is then not used.",
         group="lora",
         level="advanced",
         shown={METHOD: LORA, "peft_type": ("LOKR",)},
@@ -1235,7 +1235,7 @@ class TrainConfig(Settings):
     lokr_vec_trick: bool = setting(
         True,
         label="Kronecker vec trick",
-        help="Apply the adapter without building the large matrix. Faster and lighter with the same result; leave it on.",
+        help="Apply the LoKr without building the full matrix. Faster and needs less VRAM, with the same result. Leave it on.",
         group="lora",
         level="expert",
         shown={METHOD: LORA, "peft_type": ("LOKR",)},
@@ -1243,7 +1243,7 @@ class TrainConfig(Settings):
     optimizer: TrainOptimizerConfig = setting(
         TrainOptimizerConfig(),
         label="Optimizer",
-        help="The rule that turns gradients into changes, and its parameters.",
+        help="The optimizer and its parameters.",
         group="optimization",
         level="basic",
         kind="object",
@@ -1252,7 +1252,7 @@ class TrainConfig(Settings):
     sample_definition_file_name: str = setting(
         "training_samples/samples.json",
         label="Sample file",
-        help="File that the sample prompts are read from when they are not inside the configuration. OneTrainer keeps them there.",
+        help="File to read sample prompts from if the configuration doesn't contain them. OneTrainer stores its samples there.",
         group="sampling",
         level="expert",
         kind="path",
@@ -1261,7 +1261,7 @@ class TrainConfig(Settings):
     samples: tuple[SampleConfig, ...] | None = setting(
         None,
         label="Sample prompts",
-        help="Prompts that are painted during the run, so that you see what it has learned.",
+        help="Prompts to sample during the run, so that you see what the model has learned.",
         group="sampling",
         level="basic",
         kind="list",
@@ -1270,7 +1270,7 @@ class TrainConfig(Settings):
     sample_after: int = setting(
         10,
         label="Sample every",
-        help="How often the sample prompts are painted. Each round takes time from the training.",
+        help="How often to generate samples (kohya: sample_every_n_steps). Training waits while they are generated.",
         group="sampling",
         level="basic",
         unit_of="sample_after_unit",
@@ -1279,14 +1279,14 @@ class TrainConfig(Settings):
     sample_after_unit: TimeUnit = setting(
         TimeUnit.MINUTE,
         label="Sample every: unit",
-        help="Unit of the sampling interval; NEVER turns it off.",
+        help="Unit of the sampling interval. “never” turns sampling off.",
         group="sampling",
         level="basic",
     )
     sample_skip_first: int = setting(
         0,
         label="Skip first",
-        help="No samples before this many units have passed.",
+        help="Don't generate samples before this many units have passed. 0 skips none.",
         group="sampling",
         level="advanced",
         ge=0,
@@ -1294,14 +1294,14 @@ class TrainConfig(Settings):
     sample_image_format: ImageFormat = setting(
         ImageFormat.JPG,
         label="Image format",
-        help="File type of the samples. PNG keeps every detail and the parameters, JPG is smaller.",
+        help="File format of samples. PNG keeps every detail and the sampling parameters, JPEG is smaller.",
         group="sampling",
         level="advanced",
     )
     sample_video_format: VideoFormat = setting(
         VideoFormat.MP4,
         label="Video format",
-        help="File type of sampled videos: one MP4, or a picture for each frame.",
+        help="File format of video samples: one MP4 file, or one image per frame.",
         group="sampling",
         level="expert",
         shown={MODEL_TYPE: VIDEO},
@@ -1310,14 +1310,14 @@ class TrainConfig(Settings):
     samples_to_tensorboard: bool = setting(
         True,
         label="Samples to TensorBoard",
-        help="Also write the samples into the TensorBoard log, which grows with each of them.",
+        help="Also write samples to the TensorBoard log. The log grows with each sample.",
         group="sampling",
         level="expert",
     )
     non_ema_sampling: bool = setting(
         True,
         label="Non-EMA sampling",
-        help="With a moving average, paint each sample a second time without it, to compare.",
+        help="With EMA on, generate each sample a second time without EMA for comparison.",
         group="sampling",
         level="expert",
         shown={"ema": ("GPU", "CPU")},
@@ -1325,7 +1325,7 @@ class TrainConfig(Settings):
     backup_after: int = setting(
         30,
         label="Back up every",
-        help="How often a backup is written. From a backup a run goes on exactly where it was.",
+        help="How often to write a backup (kohya: save_state). A run that resumes from a backup continues exactly where it was.",
         group="backup",
         level="basic",
         unit_of="backup_after_unit",
@@ -1334,22 +1334,21 @@ class TrainConfig(Settings):
     backup_after_unit: TimeUnit = setting(
         TimeUnit.MINUTE,
         label="Back up every: unit",
-        help="Unit of the backup interval; NEVER turns it off.",
+        help="Unit of the backup interval. “never” turns backups off.",
         group="backup",
         level="basic",
     )
     rolling_backup: bool = setting(
         False,
         label="Rolling backup",
-        help="Delete older backups of this run, and of the runs it was resumed from, when new ones are written. "
-        "Off keeps all, which can fill the disk.",
+        help="Delete older backups of this run, and of the runs it was resumed from, when a new one is written. If off, all backups are kept, which can fill the disk.",
         group="backup",
         level="basic",
     )
     rolling_backup_count: int = setting(
         3,
         label="Rolling backup count",
-        help="How many backups are kept.",
+        help="Number of backups to keep (diffusers: checkpoints_total_limit).",
         group="backup",
         level="basic",
         ge=1,
@@ -1358,14 +1357,14 @@ class TrainConfig(Settings):
     backup_before_save: bool = setting(
         True,
         label="Back up before save",
-        help="Write a backup before the final file is saved, so that the run can be continued later.",
+        help="Write a backup before the final model is saved, so that you can resume the run later.",
         group="backup",
         level="basic",
     )
     save_every: int = setting(
         0,
         label="Save every",
-        help="How often the model is also saved as a finished file during the run.",
+        help="How often to save the model during the run, as a checkpoint that you can use right away (kohya: save_every_n_steps).",
         group="backup",
         level="basic",
         unit_of="save_every_unit",
@@ -1374,14 +1373,14 @@ class TrainConfig(Settings):
     save_every_unit: TimeUnit = setting(
         TimeUnit.NEVER,
         label="Save every: unit",
-        help="Unit of the saving interval; NEVER turns it off.",
+        help="Unit of the saving interval. “never” turns saving off.",
         group="backup",
         level="basic",
     )
     save_skip_first: int = setting(
         0,
         label="Skip first",
-        help="No saves before this many units have passed.",
+        help="Don't save before this many units have passed. 0 skips none.",
         group="backup",
         level="advanced",
         ge=0,
@@ -1389,7 +1388,7 @@ class TrainConfig(Settings):
     save_filename_prefix: str = setting(
         "",
         label="Save filename prefix",
-        help="Text put before the names of samples, saves and logs. It can't hold a path.",
+        help="Prefix of the file names of samples, saves and logs. It can't contain a path.",
         group="backup",
         level="advanced",
         file_name=True,
@@ -1398,7 +1397,7 @@ class TrainConfig(Settings):
     secrets: SecretsConfig = setting(
         SecretsConfig(),
         label="Secrets",
-        help="Tokens and passwords; they stay on the server.",
+        help="Tokens and passwords. They stay on the server.",
         group="model",
         level="basic",
         kind="object",
