@@ -1,1 +1,1 @@
-"""HTTP and WebSocket to calls of the service, and nothing more."""
+"""REST and WebSocket endpoints that call the service."""

@@ -1,12 +1,14 @@
-"""The API as one FastAPI app: every path, the error funnel, and the guard before everything."""
+"""Build the API as one FastAPI app: all routes, error handlers and the access guard."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
@@ -43,7 +45,7 @@ from onetrainer_gradio.service.trainer import TrainerService
 
 ROUTERS: tuple[APIRouter, ...] = (
     training.router,
-    libraries.router,  # before config: "delete any name" stands there
+    libraries.router,  # before config, whose DELETE route matches any name
     config.router,
     files.router,
     consequences.router,
@@ -60,17 +62,17 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
-DESCRIPTION = """Everything that the page can do, for programs.
+DESCRIPTION = """Everything the page can do, for programs.
 
-Errors have one shape everywhere: `{"ok": false, "error": "...", "errors": [{"path", "message", ...}], "status": 409}`.
-Live messages come over the WebSocket at `/ws` or by polling `/api/events`.
-A panel with a password or token wants the header `Authorization: Bearer <token>`."""
+All errors have the same form: `{"ok": false, "error": "...", "errors": [{"path", "message", ...}], "status": 409}`.
+Live messages arrive over the WebSocket at `/ws` or by polling `/api/events`.
+If the panel has a password or token, send the header `Authorization: Bearer <token>`."""
 
 
 def create_api(service: TrainerService, access: Access) -> FastAPI:
-    """The API over a service; it opens the service when the server starts and closes it when it ends.
+    """Return the API for a service; the app opens the service at startup and closes it at shutdown.
 
-    Pages that are mounted on it afterwards stand behind the same guard.
+    Pages mounted on it later are protected by the same guard.
     """
 
     @asynccontextmanager
@@ -95,10 +97,11 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     app.state.access = access
     app.state.head = ""
     for router in ROUTERS:
+        set_summaries(router)
         app.include_router(router)
     app.add_api_route("/api/{path:path}", unknown_path, methods=ALL_METHODS, include_in_schema=False)
     replies.install(app)
-    # What is added last runs first: the guard stands before the compression and the prefix.
+    # Middleware added last runs first: the guard runs before compression and the prefix.
     app.add_middleware(Bodies)
     app.add_middleware(Prefix)
     app.add_middleware(Policy)
@@ -114,18 +117,25 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
 
 
 def put_service(app: FastAPI, service: TrainerService) -> None:
-    """Let a (not yet started) app serve this service."""
+    """Set the service of an app that has not started yet."""
     app.state.service = service
     app.state.hub = Hub(service.feed)
 
 
-def unknown_path(request: Request, path: str) -> dict[str, Any]:
-    """Answer what no other route does, so that it does not fall through to the page.
+def set_summaries(router: APIRouter) -> None:
+    """Use the first sentence of each endpoint's docstring as its summary in the documentation."""
+    for route in router.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            route.summary = re.split(r"\.\s", f"{route.description} ", maxsplit=1)[0]
 
-    :raises HTTPException: always: 405 for a known path with another method, else 404.
+
+def unknown_path(request: Request, path: str) -> dict[str, Any]:
+    """Answer API paths that no route matches, so that they don't reach the page.
+
+    :raises HTTPException: always: 405 for an existing path with another method, else 404.
     """
     for route in request.app.routes:
         match, _ = route.matches(request.scope)
         if match is Match.PARTIAL:
-            raise HTTPException(405, f"{request.method} is not possible on /api/{path}.")
-    raise HTTPException(404, f"There is no path /api/{path}. All of them stand at /docs.")
+            raise HTTPException(405, f"/api/{path} doesn't support {request.method}.")
+    raise HTTPException(404, f"/api/{path} doesn't exist. See /docs for all paths.")

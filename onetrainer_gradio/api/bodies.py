@@ -1,6 +1,6 @@
-"""How much of a request's body is accepted: bytes of one request, bytes of all requests together, and seconds of silence.
+"""Limit request bodies: bytes per request, bytes of all requests together, and seconds without data.
 
-The limits hold for every path, those of Gradio included, and for bodies that do not announce their length.
+The limits apply to every path, including Gradio's, and to bodies without a Content-Length.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ MAX_BODY_BYTES = 8_000_000
 MAX_TOGETHER_BYTES = 64_000_000
 SILENCE_S = 30.0
 
-TOO_LARGE = f"The request is too large. At most {MAX_BODY_BYTES} bytes are accepted."
+TOO_LARGE = f"The request is too large. The maximum is {MAX_BODY_BYTES} bytes."
 
 
 class Bodies:
-    """Counts what ``app`` receives."""
+    """Count the bytes that ``app`` receives."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Bodies:
         self._together = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one connection on."""
+        """Handle one connection."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -50,19 +50,25 @@ class Bodies:
 
         async def limited() -> Message:
             nonlocal taken, whole
-            if whole:  # only the end of the connection is waited for
+            if whole:  # only a disconnect can follow
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), self.silence_s)
             except TimeoutError as error:
-                raise HTTPException(408, f"Nothing arrived for {self.silence_s:g} seconds.", {"Connection": "close"}) from error
+                raise HTTPException(
+                    408, f"The request timed out: no data for {self.silence_s:g} seconds.", {"Connection": "close"}
+                ) from error
             whole = not message.get("more_body", False)
             size = len(message.get("body", b""))
             taken, self._together = taken + size, self._together + size
             if taken > self.most_bytes:
                 raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
             if self._together > self.most_together:
-                raise HTTPException(503, "Too many large requests at the same time.", {"Retry-After": "5", "Connection": "close"})
+                raise HTTPException(
+                    503,
+                    "Too many large requests at the same time. Try again in a few seconds.",
+                    {"Retry-After": "5", "Connection": "close"},
+                )
             return message
 
         try:

@@ -1,4 +1,4 @@
-"""The folders of pictures: what lies in them, small pictures, and a preview of what the settings make of one."""
+"""Dataset folders: statistics, thumbnails, and a preview of the augmentation."""
 
 from __future__ import annotations
 
@@ -19,90 +19,90 @@ router = APIRouter(prefix="/api/concepts", tags=["concepts"], responses=ERRORS)
 
 
 class StatisticsAsked(Asked):
-    """Whose statistics are asked for."""
+    """Select the concept for the statistics."""
 
-    index: int | None = Field(None, ge=0, description="Of which concept; left out: of all, with their total.")
+    index: int | None = Field(None, ge=0, description="Index of the concept. Omit it for all concepts and their total.")
 
 
 class ConceptStatistics(Open):
-    """What lies in the folder of a concept. A folder that cannot be looked into has a `problem` and no more keys."""
+    """Statistics of a concept's folder. If the folder can't be scanned, `problem` is set and further keys are missing."""
 
     index: int
     name: str
     folder: str
     enabled: bool
-    problem: str = Field(description="Why the folder cannot be looked into; empty when it can.")
-    complete: bool = Field(description="Whether everything was looked at in the time there was.")
-    per_epoch: int = Field(description="Pictures an epoch takes of it, repeats included.")
+    problem: str = Field(description="Why the folder can't be scanned; empty if it can.")
+    complete: bool = Field(description="Whether the scan finished within the time limit.")
+    per_epoch: int = Field(description="Images per epoch, including repeats.")
 
 
 class Statistics(BaseModel):
-    """The folders of the concepts."""
+    """Statistics of the concepts."""
 
     ok: Literal[True] = True
-    complete: bool = Field(description="False: ask again, the look goes on where it stopped.")
+    complete: bool = Field(description="If false, repeat the request: the scan continues where it stopped.")
     concepts: list[ConceptStatistics]
-    total: dict[str, Any] | None = Field(description="An epoch of all concepts in use: pictures, steps, buckets.")
+    total: dict[str, Any] | None = Field(description="One epoch of all enabled concepts: images, steps, buckets.")
 
 
 class PreviewAsked(Asked):
-    """Which draws are asked for."""
+    """Select the image and the number of variants for the preview."""
 
-    index: int = Field(ge=0, description="Of which concept.")
-    picture: int = Field(0, ge=0, description="Which of its pictures, in the order of their names.")
+    index: int = Field(ge=0, description="Index of the concept.")
+    picture: int = Field(0, ge=0, description="Index of the image, in file name order.")
     variants: int = Field(6, ge=1, le=MOST_VARIANTS)
-    seed: int = Field(0, description="The same seed draws the same.")
-    width: int = Field(320, ge=64, le=768, description="Of the longer side, in pixels.")
+    seed: int = Field(0, description="The same seed gives the same variants.")
+    width: int = Field(320, ge=64, le=768, description="Longer side in pixels.")
 
 
 class Variant(BaseModel):
-    """One draw."""
+    """One random variant of an image."""
 
-    image: str = Field(description="A data address.")
-    width: int = Field(description="The size it is trained in.")
-    height: int
-    changes: list[str] = Field(description="What was done to the picture, in words.")
+    image: str = Field(description="A data URL.")
+    width: int = Field(description="Training width in pixels.")
+    height: int = Field(description="Training height in pixels.")
+    changes: list[str] = Field(description="The augmentations that were applied, as text.")
     caption: str
 
 
 class ConversionAsked(Asked):
-    """What is converted."""
+    """Select what to convert."""
 
-    index: int = Field(ge=0, description="Of which concept.")
+    index: int = Field(ge=0, description="Index of the concept.")
     what: Literal["captions", "images"] = Field(
-        description="`captions`: caption files become UTF-8, each original is kept as `.bak`. `images`: copies of images in "
-        "formats that aren't trained are written next to them as JPEG or PNG."
+        description="`captions`: caption files are converted to UTF-8, and each original is kept as `.bak`. `images`: images in "
+        "unsupported formats are copied next to the originals as JPEG or PNG."
     )
 
 
 class Failed(BaseModel):
-    """Files that weren't converted."""
+    """Files that couldn't be converted."""
 
     count: int
-    first: list[tuple[str, str]] = Field(description="Names and reasons of the first.")
+    first: list[tuple[str, str]] = Field(description="File name and reason of the first ones.")
 
 
 class Conversion(BaseModel):
-    """What was converted."""
+    """Result of a conversion."""
 
     ok: Literal[True] = True
     converted: int
-    made: list[str] = Field(description="Names of the first files that were written.")
+    made: list[str] = Field(description="Names of the first written files.")
     failed: Failed
-    left: int = Field(description="Files that there was no time for: ask again to go on.")
+    left: int = Field(description="Files that are left after the time limit. Repeat the request to continue.")
 
 
 class Preview(BaseModel):
-    """A picture and what is drawn from it."""
+    """An image and random variants of it."""
 
     ok: Literal[True] = True
     file: str
     picture: int
-    pictures: int = Field(description="How many there are.")
+    pictures: int = Field(description="Number of images in the concept.")
     width: int
     height: int
-    image: str = Field(description="As it is; a data address.")
-    captions: list[str] = Field(description="The captions that one is drawn from.")
+    image: str = Field(description="The unchanged image as a data URL.")
+    captions: list[str] = Field(description="The captions to choose from.")
     variants: list[Variant]
     notes: list[str]
 
@@ -110,7 +110,7 @@ class Preview(BaseModel):
 @router.post("/statistics", response_model=Statistics)
 @slow
 def statistics(service: Service, asked: StatisticsAsked) -> dict[str, Any]:
-    """What lies in the folders: pictures, captions, masks, sizes, buckets, and what an epoch takes; in a few seconds at most."""
+    """Scan the dataset folders: images, captions, masks, sizes, buckets and images per epoch. Takes a few seconds at most."""
     told = service.concepts.statistics(changed(service, asked), asked.index)
     for concept in told["concepts"]:
         if concept.get("thumbnail"):
@@ -121,7 +121,7 @@ def statistics(service: Service, asked: StatisticsAsked) -> dict[str, Any]:
 @router.post("/preview", response_model=Preview)
 @slow
 def preview(service: Service, asked: PreviewAsked) -> dict[str, Any]:
-    """A picture of a concept as it is trained, drawn several times, with its caption."""
+    """Preview random augmentations of an image and its caption."""
     return service.concepts.preview(
         changed(service, asked),
         asked.index,
@@ -134,7 +134,7 @@ def preview(service: Service, asked: PreviewAsked) -> dict[str, Any]:
 
 @router.post("/convert", response_model=Conversion)
 def convert(service: Service, asked: ConversionAsked) -> dict[str, Any]:
-    """Convert captions to UTF-8, or copies of images to a format that is trained. Originals are kept."""
+    """Convert captions to UTF-8, or copies of images to a supported format. Originals are kept."""
     return service.concepts.convert(changed(service, asked), asked.index, asked.what)
 
 
@@ -142,8 +142,8 @@ def convert(service: Service, asked: ConversionAsked) -> dict[str, Any]:
 @images
 def picture(
     service: Service,
-    picture_id: Annotated[str, Path(description="Of the statistics.", max_length=64)],
+    picture_id: Annotated[str, Path(description="Image ID from the statistics.", max_length=64)],
     w: Annotated[int, Query(ge=16, le=1024, description="Width in pixels.")] = 192,
 ) -> Response:
-    """A small WebP of a picture that the statistics named."""
+    """Return a WebP thumbnail of an image from the statistics."""
     return FileResponse(service.concepts.thumbnail(picture_id, w), media_type="image/webp", headers=FOREVER)

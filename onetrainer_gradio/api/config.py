@@ -1,4 +1,4 @@
-"""The settings: the current ones, saved ones and presets, checking, exchange with OneTrainer."""
+"""Settings: the current ones, saved configurations, presets, validation, import and export."""
 
 from __future__ import annotations
 
@@ -33,96 +33,98 @@ Client = Annotated[
     Header(
         alias="X-Client",
         max_length=64,
-        description="Who makes the change, by a name of its choice; undo and redo are about its changes. Left out: all changes.",
+        description="A name of your choice for the client. Undo and redo apply to its changes only. If omitted: to all changes.",
     ),
 ]
 
 
 class ConfigReply(Open):
-    """A configuration with what is known about it."""
+    """A configuration with its revision and issues."""
 
     ok: bool = True
-    changed: list[str] = Field(default_factory=list, description="Paths that differ from where the settings came from.")
-    was: dict[str, Any] = Field(default_factory=dict, description="For each of them, the value there.")
-    config: dict[str, Any] = Field(description="OneTrainer's document, version 11.")
-    revision: int = Field(description="Grows with each change; a change has to name it.")
-    name: str | None = Field(None, description="Name of the saved configuration or preset it came from.")
-    problems: list[ErrorEntry] = Field(default_factory=list, description="What is wrong or worth knowing.")
-    undo: dict[str, Any] | None = Field(None, description="The change that would be undone: `kind`, and `paths` or `name`.")
-    redo: dict[str, Any] | None = Field(None, description="The change that would be redone.")
+    changed: list[str] = Field(default_factory=list, description="Paths that differ from the opened configuration.")
+    was: dict[str, Any] = Field(
+        default_factory=dict, description="For each of these paths, the value in the opened configuration."
+    )
+    config: dict[str, Any] = Field(description="OneTrainer's configuration document, version 11.")
+    revision: int = Field(description="Increases with each change. Changes must state it.")
+    name: str | None = Field(None, description="Name of the opened configuration or preset.")
+    problems: list[ErrorEntry] = Field(default_factory=list, description="Errors, warnings and notes.")
+    undo: dict[str, Any] | None = Field(None, description="The change that undo would revert: `kind`, and `paths` or `name`.")
+    redo: dict[str, Any] | None = Field(None, description="The change that redo would restore.")
 
 
 class ConfigItem(Open):
     """A saved configuration or preset."""
 
     name: str
-    kind: str = Field(description="preset, library (a preset of a folder that was added) or saved")
-    summary: dict[str, Any] = Field(default_factory=dict, description="What it is about.")
+    kind: str = Field(description="`preset`, `library` (a preset from an added folder) or `saved`.")
+    summary: dict[str, Any] = Field(default_factory=dict, description="Model, method and notes.")
 
 
 class ConfigList(BaseModel):
-    """All that can be loaded."""
+    """Saved configurations and presets."""
 
     configs: list[ConfigItem]
 
 
 class ConfigPatch(BaseModel):
-    """A change of some settings."""
+    """A change to some settings."""
 
-    revision: int = Field(description="The revision that the change was made against.")
+    revision: int = Field(description="The revision that the change is based on.")
     changes: dict[str, Any] = Field(description="New values by dotted path.", examples=[{"optimizer.optimizer": "ADAMW"}])
 
 
 class ConfigReplace(BaseModel):
-    """A whole new current configuration."""
+    """A complete configuration that replaces the current one."""
 
     config: dict[str, Any]
     name: str | None = None
 
 
 class ConfigName(BaseModel):
-    """A name to save under."""
+    """The name to save under."""
 
     name: str = Field(min_length=1, max_length=120)
-    over: bool = Field(True, description="Write over one of the same name; false: 409 when there is one.")
+    over: bool = Field(True, description="Overwrite a configuration with the same name. If false, the answer is 409.")
 
 
 class Aliases(BaseModel):
-    """Other names of settings."""
+    """Alternative names of settings."""
 
     ok: bool = True
-    aliases: dict[str, list[str]] = Field(description="Path of a setting (`concepts[].path` in each concept) -> other names.")
+    aliases: dict[str, list[str]] = Field(description="Path of a setting (such as `concepts[].path`) -> alternative names.")
 
 
 class Revision(BaseModel):
-    """Which settings are meant."""
+    """The revision of the settings."""
 
-    revision: int = Field(description="The revision that the change was made against.")
+    revision: int = Field(description="The revision that the change is based on.")
 
 
 class OpenEditsBody(BaseModel):
-    """Fields of a page that polls."""
+    """Unsaved fields of a page that polls."""
 
-    page: str = Field(min_length=1, max_length=64, description="A name that the page chose.")
-    fields: list[dict[str, Any]] = Field(description="For each, path, label, value, reason, and whether it is pending.")
+    page: str = Field(min_length=1, max_length=64, description="A name that the page chooses.")
+    fields: list[dict[str, Any]] = Field(description="For each field: path, label, value, reason, and whether it is pending.")
 
 
 class OfRevision(BaseModel):
-    """Which settings are meant, where that matters."""
+    """The revision of the settings, optional."""
 
-    revision: int | None = Field(None, description="The revision that the change was made against; left out: the current one.")
+    revision: int | None = Field(None, description="The revision that the change is based on. If omitted: the current one.")
 
 
 class NewName(BaseModel):
-    """A saved configuration or preset, and the name to give it or its copy."""
+    """A saved configuration or preset, and the new name for it or its copy."""
 
     name: str = Field(min_length=1, max_length=200)
-    to: str = Field("", max_length=120, description="The new name; for a copy it may be left out.")
-    kind: str = Field("", description="saved, preset or library; left out: whichever has the name.")
+    to: str = Field("", max_length=120, description="The new name. Optional for a copy.")
+    kind: str = Field("", description="`saved`, `preset` or `library`. If omitted: whichever has this name.")
 
 
 class Named(BaseModel):
-    """The name that it has now."""
+    """The new name."""
 
     ok: bool = True
     name: str
@@ -131,32 +133,32 @@ class Named(BaseModel):
 class SourceBody(BaseModel):
     """One side of a comparison."""
 
-    kind: SourceKind = Field(description="Where the settings come from.")
-    name: str = Field("", max_length=200, description="Of a preset or saved one; id of a run, or `latest`.")
-    document: dict[str, Any] | None = Field(None, description="With the kind `document`: the configuration itself.")
+    kind: SourceKind = Field(description="Source of the settings.")
+    name: str = Field("", max_length=200, description="Name of a preset or saved configuration; ID of a run, or `latest`.")
+    document: dict[str, Any] | None = Field(None, description="For the kind `document`: the configuration itself.")
 
     def source(self) -> Source:
-        """The source that is meant."""
+        """Return the source."""
         return Source(self.kind, self.name, self.document)
 
 
 class CompareBody(BaseModel):
-    """What to compare."""
+    """The two sides to compare."""
 
     left: SourceBody
     right: SourceBody
 
 
 class SideReply(BaseModel):
-    """One side as it was found."""
+    """One side of a comparison."""
 
     kind: str
     name: str
-    title: str = Field(description="What to call it.")
+    title: str = Field(description="Title to display.")
 
 
 class DifferenceReply(BaseModel):
-    """A setting in which two sides differ."""
+    """A setting that differs."""
 
     path: str
     before: Any = Field(description="The value on the left.")
@@ -164,7 +166,7 @@ class DifferenceReply(BaseModel):
 
 
 class Differences(BaseModel):
-    """What differs between two sources of settings."""
+    """Differences between two configurations."""
 
     ok: bool = True
     left: SideReply
@@ -173,49 +175,51 @@ class Differences(BaseModel):
 
 
 class Migrated(BaseModel):
-    """A document in the present version."""
+    """A configuration converted to the current version."""
 
     ok: bool = True
-    config: dict[str, Any] = Field(description="With concepts and samples inside where the document had them.")
+    config: dict[str, Any] = Field(description="Includes concepts and samples if the document did.")
     version: int
-    from_version: int | None = Field(description="What the document said; null: it named no version.")
-    notes: list[ErrorEntry] = Field(description="Unknown keys and the like.")
+    from_version: int | None = Field(description="Version stated in the document; null if none.")
+    notes: list[ErrorEntry] = Field(description="Notes, such as unknown keys.")
 
 
 class Validation(BaseModel):
-    """What a check found."""
+    """Result of the pre-flight check."""
 
-    ok: bool = Field(True, description="The check was made.")
-    valid: bool = Field(description="Whether a run can start with it.")
-    errors: list[ErrorEntry] = Field(description="What has to change.")
-    warnings: list[ErrorEntry] = Field(description="What one should know.")
-    choice: str = Field("", description="Which engine was chosen: its id, or auto.")
-    engine: str = Field("", description="Id of the engine that would carry out the run.")
-    engines: list[dict[str, Any]] = Field(default_factory=list, description="Each engine, whether it can, and why not.")
+    ok: bool = Field(True, description="The check ran.")
+    valid: bool = Field(description="Whether a run can start.")
+    errors: list[ErrorEntry] = Field(description="Issues that block the start.")
+    warnings: list[ErrorEntry] = Field(description="Warnings and notes.")
+    choice: str = Field("", description="ID of the selected engine, or `auto`.")
+    engine: str = Field("", description="ID of the engine that would train.")
+    engines: list[dict[str, Any]] = Field(
+        default_factory=list, description="Each engine, whether it can train this, and if not, why."
+    )
 
 
 @router.get("/current", response_model=ConfigReply)
 def current(service: Service, client: Client = "") -> dict[str, Any]:
-    """The current settings."""
+    """Return the current settings."""
     return reply(service.configs.current(client))
 
 
 @router.patch("/current", response_model=ConfigReply)
 def change(service: Service, patch: ConfigPatch, client: Client = "") -> dict[str, Any]:
-    """Change some settings; 409 when somebody else changed them since `revision`, 422 with a path for each bad value."""
+    """Change some settings. 409 if someone else changed them since `revision`; 422 with a path for each invalid value."""
     return reply(service.configs.patch(patch.changes, patch.revision, by=client))
 
 
 @router.put("/current", response_model=ConfigReply)
 def replace(service: Service, body: ConfigReplace, client: Client = "") -> dict[str, Any]:
-    """Replace the current settings; what is left out takes its default."""
+    """Replace the current settings. Missing keys get their defaults."""
     return reply(service.configs.replace(body.config, body.name, by=client))
 
 
 @router.get("/list", response_model=ConfigList)
 @slow
 def configs(service: Service) -> dict[str, Any]:
-    """Presets and saved configurations."""
+    """List presets and saved configurations."""
     return {"configs": service.configs.list()}
 
 
@@ -225,14 +229,14 @@ def load(
     service: Service,
     name: str,
     kind: Annotated[
-        str, Query(description="saved, preset or library; left out: whichever has the name, a saved one first.")
+        str, Query(description="`saved`, `preset` or `library`. If omitted: whichever has this name, saved ones first.")
     ] = "",
     client: Client = "",
 ) -> dict[str, Any]:
     """Open a saved configuration or preset.
 
-    A preset is an overlay: it changes what it sets. Concepts, samples and your own edits stay; what an earlier preset set and
-    you didn't edit returns to its default.
+    A preset is an overlay: it changes only the settings that it contains. Concepts, samples and your own edits stay. Settings
+    from an earlier preset that you didn't edit return to their defaults.
     """
     return reply(service.configs.load(name, kind, by=client))
 
@@ -242,13 +246,13 @@ def load(
 def differences(
     service: Service,
     right: Annotated[
-        str, Query(description="`kind` or `kind:name`, as `saved:mine`, `run:latest`.", examples=["run:latest"])
+        str, Query(description="`kind` or `kind:name`, such as `saved:mine` or `run:latest`.", examples=["run:latest"])
     ] = "",
-    left: Annotated[str, Query(description="The same; left out: the current settings.")] = "current",
+    left: Annotated[str, Query(description="In the same form. If omitted: the current settings.")] = "current",
     name: Annotated[str | None, Query(description="Instead of `right`: a saved configuration or preset.")] = None,
     other: Annotated[str | None, Query(description="Instead of `left`: a saved configuration or preset.")] = None,
 ) -> dict[str, Any]:
-    """Two sources of settings side by side; by default, what opening another one would change in the current settings."""
+    """Compare two configurations. By default: show what opening another one would change in the current settings."""
     one = service.comparison.named(other) if other else Source.parse(left)
     two = service.comparison.named(name) if name else Source.parse(right)
     return _compared(service, one, two)
@@ -257,7 +261,7 @@ def differences(
 @router.post("/diff", response_model=Differences)
 @slow
 def compare(service: Service, body: CompareBody) -> dict[str, Any]:
-    """Two sources of settings side by side, documents included."""
+    """Compare two configurations, which may be documents in the request."""
     return _compared(service, body.left.source(), body.right.source())
 
 
@@ -271,9 +275,9 @@ def _compared(service: Service, left: Source, right: Source) -> dict[str, Any]:
 @router.post("/migrate", response_model=Migrated)
 @slow
 def migrate(
-    body: Annotated[dict[str, Any], Body(description="A configuration of any version, with all keys or some.")],
+    body: Annotated[dict[str, Any], Body(description="A configuration of any version, complete or partial.")],
 ) -> dict[str, Any]:
-    """A document of any version in the present one, laid over the defaults; the current settings stay."""
+    """Convert a configuration to the current version and fill in defaults. The current settings don't change."""
     config, findings = from_document(body)
     version = body.get(VERSION_KEY)
     packed = any(body.get(key) is not None for key in LISTS_OF_A_PACK)
@@ -288,27 +292,27 @@ def migrate(
 
 @router.post("/optimizer/usual", response_model=ConfigReply)
 def usual_optimizer(service: Service, body: Revision, client: Client = "") -> dict[str, Any]:
-    """Give the parameters of the chosen optimizer their usual values, and forget what was set for it."""
+    """Reset the parameters of the selected optimizer to their defaults."""
     return reply(service.configs.usual_optimizer(body.revision, by=client))
 
 
 @router.post("/undo", response_model=ConfigReply)
 def undo(service: Service, body: OfRevision | None = None, client: Client = "") -> dict[str, Any]:
-    """Undo the last change of the current settings: an edit, an opened preset or file, a reset. 409 when there is none."""
+    """Undo the last change to the current settings: an edit, an opened preset or file, or a reset. 409 if there is none."""
     return reply(service.configs.undo(body.revision if body else None, by=client))
 
 
 @router.post("/redo", response_model=ConfigReply)
 def redo(service: Service, body: OfRevision | None = None, client: Client = "") -> dict[str, Any]:
-    """Redo a change that was undone; 409 when there is none."""
+    """Redo the last undone change. 409 if there is none."""
     return reply(service.configs.redo(body.revision if body else None, by=client))
 
 
 @router.put("/open-edits")
 def open_edits(service: Service, body: OpenEditsBody) -> dict[str, Any]:
-    """Report fields whose value isn't in the settings, for 10 seconds. A page with a WebSocket reports them there.
+    """Report fields with unsaved values. The report is valid for 10 seconds. Pages with a WebSocket use that instead.
 
-    A start of the current settings is refused while one holds a value that can't be used.
+    While a reported field has an invalid value, starting the current settings fails.
     """
     service.open_edits.report(f"page {body.page}", body.fields, for_s=10)
     return {"ok": True}
@@ -316,7 +320,7 @@ def open_edits(service: Service, body: OpenEditsBody) -> dict[str, Any]:
 
 @router.post("/reset", response_model=ConfigReply)
 def reset(service: Service, body: OfRevision | None = None, client: Client = "") -> dict[str, Any]:
-    """Go back to what was opened. Concepts and samples stay, unless a file with its own was opened; undo brings the rest back."""
+    """Revert to the opened configuration. Concepts and samples stay unless the opened file contains its own. Can be undone."""
     return reply(service.configs.reset(body.revision if body else None, by=client))
 
 
@@ -328,24 +332,25 @@ def save(service: Service, body: ConfigName, client: Client = "") -> dict[str, A
 
 @router.post("/rename", response_model=Named)
 def rename(service: Service, body: NewName) -> dict[str, Any]:
-    """Give a saved configuration another name; 409 when it is taken."""
+    """Rename a saved configuration. 409 if the name is taken."""
     return {"ok": True, "name": service.configs.rename(body.name, body.to)}
 
 
 @router.post("/duplicate", response_model=Named)
 def duplicate(service: Service, body: NewName) -> dict[str, Any]:
-    """Save a copy of a saved configuration or preset; 409 when the name is taken."""
+    """Duplicate a saved configuration or preset. 409 if the name is taken."""
     return {"ok": True, "name": service.configs.duplicate(body.name, body.to, body.kind)}
 
 
 @router.post("/validate", response_model=Validation)
 @slow
 def validate(
-    service: Service, body: Annotated[dict[str, Any] | None, Body(description="A configuration; empty: the current one.")] = None
+    service: Service,
+    body: Annotated[dict[str, Any] | None, Body(description="A configuration. If empty: the current one.")] = None,
 ) -> dict[str, Any]:
-    """Check a configuration as before a start, for the engine that would carry it out. The answer is 200 whatever is found.
+    """Run the pre-flight check for the engine that would train. The status is 200 even if there are errors.
 
-    With `{"config": ..., "options": {"backend": "onetrainer", "checkout": ...}}` it is held against that engine.
+    With `{"config": ..., "options": {"backend": "onetrainer", "checkout": ...}}`, check for that engine.
     """
     asked = body if body and body.keys() <= {"config", "options"} else {"config": body}
     document = asked.get("config") or None
@@ -354,7 +359,7 @@ def validate(
     errors = [item for item in found if item["severity"] == "error"]
     try:
         offers = service.engine_offers(document)
-    except ConfigInvalidError:  # it is among the errors
+    except ConfigInvalidError:  # already in errors
         offers = {}
     warnings = [item for item in found if item not in errors]
     return {"ok": True, "valid": not errors, "errors": errors, "warnings": warnings, **offers}
@@ -362,16 +367,16 @@ def validate(
 
 @router.get("/schema", response_model=dict[str, Any])
 def schema(service: Service) -> Response:
-    """JSON schema of the settings with labels, help, groups, levels and visibility.
+    """Return the JSON schema of the settings with labels, help texts, groups, levels and visibility.
 
-    It follows the OneTrainer checkout that is chosen: its own settings are in it, and those that it lacks are marked.
+    It follows the selected OneTrainer checkout: the checkout's extra settings are included, and unsupported ones are marked.
     """
     return Response(service.form.body(), media_type="application/json")
 
 
 @router.get("/aliases", response_model=Aliases)
 def other_names() -> dict[str, Any]:
-    """What other trainers call the settings, so that search finds them by these names too."""
+    """Return the names that other trainers use for the settings, for search."""
     return {
         "ok": True,
         "aliases": {path: names for path, entry in CATALOGUE.items() if entry.offered and (names := aliases(path))},
@@ -381,21 +386,21 @@ def other_names() -> dict[str, Any]:
 @router.get("/defaults", response_model=dict[str, Any])
 def defaults(
     service: Service,
-    model_type: Annotated[str | None, Query(description="OneTrainer's name, as STABLE_DIFFUSION_15.")] = None,
-    method: Annotated[str | None, Query(description="OneTrainer's training method, as LORA.")] = None,
+    model_type: Annotated[str | None, Query(description="OneTrainer's model type, such as `STABLE_DIFFUSION_15`.")] = None,
+    method: Annotated[str | None, Query(description="OneTrainer's training method, such as `LORA`.")] = None,
 ) -> dict[str, Any]:
-    """A configuration with the defaults for a model type and method."""
+    """Return the default configuration for a model type and method."""
     return {"ok": True, "config": service.configs.defaults(model_type, method)}
 
 
 @router.get("/export")
 def export(
     service: Service,
-    packed: Annotated[bool, Query(description="Put concepts and samples into the file.")] = True,
-    name: Annotated[str, Query(description="A saved configuration or preset; left out: the current settings.")] = "",
-    kind: Annotated[str, Query(description="saved, preset or library; left out: whichever has the name.")] = "",
+    packed: Annotated[bool, Query(description="Include concepts and samples in the file.")] = True,
+    name: Annotated[str, Query(description="A saved configuration or preset. If omitted: the current settings.")] = "",
+    kind: Annotated[str, Query(description="`saved`, `preset` or `library`. If omitted: whichever has this name.")] = "",
 ) -> Response:
-    """Settings as a file that OneTrainer reads; it holds no secrets."""
+    """Download settings as a OneTrainer file, without secrets."""
     document = service.configs.export(packed, name, kind)
     file = f"{(name or service.configs.name() or 'onetrainer_config').replace('/', ' ').lstrip('#')}.json"
     return Response(json.dumps(document, indent=4), media_type="application/json", headers=attachment(file))
@@ -406,25 +411,25 @@ async def import_file(
     service: Service,
     request: Request,
     client: Client = "",
-    name: Annotated[str, Query(description="Name of the file, which the settings are called by.", max_length=300)] = "",
+    name: Annotated[str, Query(description="File name, used as the name of the settings.", max_length=300)] = "",
 ) -> dict[str, Any]:
-    """Make a OneTrainer file (the body itself) the current settings; without lists of concepts and samples, those stay."""
+    """Import a OneTrainer file (the request body) as the current settings. Concepts and samples stay if the file has none."""
     imported = partial(service.configs.import_json, file_name=name, by=client)
     return reply(await in_thread(Threads.SLOW, imported, await request.body()))
 
 
 @router.delete("/{name:path}")
 def delete(service: Service, name: str) -> dict[str, Any]:
-    """Delete a saved configuration; presets stay."""
+    """Delete a saved configuration. Presets can't be deleted."""
     service.configs.delete(name)
     return {"ok": True}
 
 
 def attachment(name: str) -> dict[str, str]:
-    """The header that makes a browser save a reply under a name."""
+    """Return the header that makes a browser save the response under a name."""
     return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='', errors='replace')}"}
 
 
 def reply(document: ConfigDocument) -> dict[str, Any]:
-    """The settings as they go over the wire."""
+    """Return the settings as a response body."""
     return {"ok": True, **document.as_dict()}

@@ -1,4 +1,4 @@
-"""What settings lead to, before anything is run: the draw of timesteps, and the layers that a filter takes."""
+"""Preview the effect of settings without a run: the timestep distribution, and the layers that a filter matches."""
 
 from __future__ import annotations
 
@@ -20,61 +20,61 @@ router = APIRouter(prefix="/api/config", tags=["config"], responses=ERRORS)
 
 Changes = Annotated[
     dict[str, Any],
-    Field(description="Settings to look at in place of the current ones; nothing is kept.", examples=[{"timestep_shift": 3}]),
+    Field(description="Settings to use instead of the current ones. They are not saved.", examples=[{"timestep_shift": 3}]),
 ]
 
 
 class Asked(BaseModel):
-    """The current settings, changed."""
+    """The current settings with temporary changes."""
 
     changes: Changes = Field(default_factory=dict)
 
 
 class TimestepsAsked(Asked):
-    """Which draw is asked for."""
+    """Parameters of the timestep distribution."""
 
-    bins: int = Field(200, ge=10, le=1000, description="Into how many equal bins the timesteps are put.")
+    bins: int = Field(200, ge=10, le=1000, description="Number of equal bins.")
 
 
 class Curve(BaseModel):
-    """The draw for pictures of one size."""
+    """The timestep distribution for one image size."""
 
-    width: int | None = Field(description="Of the pictures, in pixels; null: for all.")
-    height: int | None
+    width: int | None = Field(description="Image width in pixels; null: all sizes.")
+    height: int | None = Field(description="Image height in pixels; null: all sizes.")
     shift: float
-    density: list[float] = Field(description="From little to much noise; 1: as often as in an even draw.")
+    density: list[float] = Field(description="Relative sampling frequency from low to high noise; 1: uniform.")
     mean: float = Field(description="The mean timestep.")
-    quantiles: list[int] = Field(description="The timesteps below which 10, 50 and 90 % of the draws lie.")
+    quantiles: list[int] = Field(description="The 10%, 50% and 90% quantiles of the timesteps.")
 
 
 class Timesteps(BaseModel):
-    """How often each timestep is drawn, computed without drawing."""
+    """How often each timestep is sampled."""
 
     ok: Literal[True] = True
-    timesteps: int = Field(description="How many there are.")
-    window: list[int] = Field(description="First timestep of the window and the one behind its last, before the shift.")
-    dynamic: bool = Field(description="Whether the shift follows the size of a picture.")
-    curves: list[Curve] = Field(description="One, or with a shift by size one for each resolution.")
+    timesteps: int = Field(description="Number of timesteps.")
+    window: list[int] = Field(description="First timestep of the window (inclusive) and its end (exclusive), before the shift.")
+    dynamic: bool = Field(description="Whether the shift depends on the image size.")
+    curves: list[Curve] = Field(description="One curve, or with dynamic shifting one per resolution.")
     notes: list[str]
 
 
 class LayersAsked(Asked):
-    """Which filter is asked for."""
+    """Select the layer filter."""
 
     of: Literal["training", "quantization"] = "training"
-    names: bool = Field(False, description="Also give the names of the layers.")
+    names: bool = Field(False, description="Include the layer names.")
 
 
 class Pattern(BaseModel):
-    """A pattern of a filter."""
+    """A pattern of a layer filter."""
 
     pattern: str
-    taken: int = Field(description="Layers that it takes.")
-    late: int = Field(description="Layers that it fits and an earlier pattern took.")
+    taken: int = Field(description="Number of layers that it matches.")
+    late: int = Field(description="Number of layers that an earlier pattern already matched.")
 
 
 class Kind(BaseModel):
-    """Layers whose names differ in the numbers of their blocks only."""
+    """Layers whose names differ only in their block numbers."""
 
     name: str
     total: int
@@ -82,24 +82,24 @@ class Kind(BaseModel):
 
 
 class Layers(BaseModel):
-    """What a layer filter takes of the model."""
+    """The layers that a filter matches."""
 
     ok: Literal[True] = True
-    known: bool = Field(description="Whether the names of the type's layers are known before the model is loaded.")
-    exact: bool = Field(True, description="False: the type comes in several sizes, and the counts are those of one.")
+    known: bool = Field(description="Whether the layer names of this model type are available before the model is loaded.")
+    exact: bool = Field(True, description="If false, the model type comes in several sizes, and the counts are for one of them.")
     model: str = ""
     part: str = ""
     total: int = 0
     taken: int = 0
     patterns: list[Pattern] = Field(default_factory=list)
     kinds: list[Kind] = Field(default_factory=list)
-    names: list[str] | None = Field(None, description="The layers that are taken, when they were asked for.")
+    names: list[str] | None = Field(None, description="The matched layers, if requested.")
 
 
 @router.post("/timesteps", response_model=Timesteps)
 @slow
 def timesteps(service: Service, asked: TimestepsAsked) -> dict[str, Any]:
-    """How often each timestep is drawn."""
+    """Show how often each timestep is sampled."""
     found = timestep_plot(changed(service, asked), asked.bins)
     return {
         "timesteps": 1000,
@@ -113,7 +113,7 @@ def timesteps(service: Service, asked: TimestepsAsked) -> dict[str, Any]:
 @router.post("/layers", response_model=Layers)
 @slow
 def layers(service: Service, asked: LayersAsked) -> dict[str, Any]:
-    """Which layers a filter takes, and how many; those of the denoiser."""
+    """Show which layers of the denoiser a filter matches."""
     config = changed(service, asked)
     source = config.quantization if asked.of == "quantization" else config
     match = layer_match(config.model_type, source.layer_filter, source.layer_filter_regex)
@@ -130,9 +130,9 @@ def layers(service: Service, asked: LayersAsked) -> dict[str, Any]:
 
 
 def changed(service: TrainerService, asked: Asked) -> TrainConfig:
-    """The current settings with the changes that are only looked at.
+    """Return the current settings with temporary changes.
 
-    :raises ConfigInvalidError: when one of them does not fit.
+    :raises ConfigInvalidError: if a change is invalid.
     """
     config = service.configs.train_config()
     return apply(config, asked.changes, service.engines.newer()) if asked.changes else config

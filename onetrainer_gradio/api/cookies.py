@@ -1,4 +1,4 @@
-"""The cookie that carries a session, and how a request's connection looks from outside."""
+"""Read and write the session cookie; read a request's host and client address."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ HTTPS = frozenset({"https", "wss"})
 
 
 def host_of(scope: Scope) -> str:
-    """The Host header in lower case, empty when there is none."""
+    """Return the Host header in lower case, or an empty string."""
     return Headers(scope=scope).get("host", "").strip().lower()
 
 
 def client_of(scope: Scope) -> str:
-    """The address that a request comes from."""
+    """Return the client's address."""
     client = scope.get("client")
     return str(client[0]) if client else ""
 
 
 def cookie_name(host: str) -> str:
-    """Browsers share cookies between the ports of a host: the name tells two panels on one machine apart."""
+    """Return the cookie's name. It contains the port, because browsers share cookies between the ports of a host."""
     _, _, port = host.rpartition(":")
     return f"onetrainer_gradio_{port if is_whole(port) else 'web'}"
 
 
 def session_of(scope: Scope) -> str:
-    """The session that a request carries, empty when none.
+    """Return the session of a request, or an empty string.
 
-    Every program of a host leaves cookies there; one that the standard library cannot read would hide ours from it. Of several
-    of our name the first counts, which is the one of the longer path.
+    The header may contain cookies of other programs that the standard library can't parse and that would hide ours. If there
+    are several cookies with our name, the first one counts, because it has the longest path.
     """
     name = cookie_name(host_of(scope))
     pairs = (pair.partition("=") for pair in Headers(scope=scope).get("cookie", "").split(";"))
@@ -41,10 +41,10 @@ def session_of(scope: Scope) -> str:
 
 
 def session_cookie(scope: Scope, session: str, *, hosted: bool) -> str:
-    """The Set-Cookie header that starts a session, or ends it when ``session`` is empty.
+    """Return the Set-Cookie header that starts a session, or ends it if ``session`` is empty.
 
-    Below a proxy's prefix it is sent there only, so that two panels at one address do not take each other's.
-    On a Space (``hosted``) the page lies in a frame of another site, which only a partitioned cookie reaches.
+    Behind a proxy's prefix, the cookie is limited to that path, so that two panels at one address don't share it.
+    On a Space (``hosted``), the page is in a frame of another site, which needs a partitioned cookie.
     """
     parts = [f"{cookie_name(host_of(scope))}={session}", f"Path={prefix_of(scope)}/", "HttpOnly"]
     parts.append(f"Max-Age={round(SESSION_S) if session else 0}")

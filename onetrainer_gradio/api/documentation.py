@@ -1,4 +1,4 @@
-"""The documentation pages /docs and /redoc, with every part of them served from this machine."""
+"""Serve the documentation pages /docs and /redoc with all their files from this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, Response
 
 router = APIRouter(include_in_schema=False)
 
-# The package carries Swagger UI (Apache-2.0) and Redoc (MIT) as files; nothing of its code runs.
+# The package contains Swagger UI (Apache-2.0) and Redoc (MIT) as files; its code isn't used.
 ASSETS = Path(str(files("fastapi_offline").joinpath("static")))
 ASSET_TYPES = {
     "swagger-ui-bundle.js": "text/javascript",
@@ -20,12 +20,12 @@ ASSET_TYPES = {
     "redoc.standalone.js": "text/javascript",
     "favicon.png": "image/png",
 }
-# Redoc shows this picture beside its name; from here it shows none.
+# Redoc would load this image from the internet.
 REMOTE_LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
-# relative to the two pages, so that a proxy may put the panel anywhere
+# relative to the two pages, so that the panel works below any proxy path
 ASSETS_URL = "docs/assets"
 
-# Whatever the two programs would still like to load from elsewhere stays unloaded.
+# Blocks everything else that the two pages would load from other sites.
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -36,7 +36,7 @@ HEADERS = {
 
 @router.get("/docs")
 def swagger(request: Request) -> Response:
-    """Try the API in the browser."""
+    """Serve Swagger UI."""
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=request.app.title,
@@ -50,7 +50,7 @@ def swagger(request: Request) -> Response:
 
 @router.get("/redoc")
 def redoc(request: Request) -> Response:
-    """Read the API's reference."""
+    """Serve Redoc."""
     page = get_redoc_html(
         openapi_url="openapi.json",
         title=request.app.title,
@@ -63,8 +63,8 @@ def redoc(request: Request) -> Response:
 
 @router.get(f"/{ASSETS_URL}/{{name}}")
 def asset(name: str) -> Response:
-    """One of the files the two pages are made of."""
+    """Serve a file of the two pages."""
     if name not in ASSET_TYPES:
-        raise HTTPException(404, "There is no such file.")
+        raise HTTPException(404, "File not found.")
     content = (ASSETS / name).read_bytes().replace(REMOTE_LOGO, b"data:,")
     return Response(content, media_type=ASSET_TYPES[name], headers={"Cache-Control": "private, max-age=86400"})

@@ -1,7 +1,7 @@
-"""The last resort for requests: whatever nothing else caught becomes one reply, and the connection lives on.
+"""Turn unexpected errors into a response, so that the connection stays open.
 
-The web framework answers an unexpected error too, but then raises it again; the server logs it a second time and resets the
-connection, which fails the client's next request on it.
+The web framework answers an unexpected error too, but then raises it again. The server would log it a second time and reset
+the connection, and the client's next request on it would fail.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 
 class Failures:
-    """Answers for ``app`` when it raises."""
+    """Answer for ``app`` when it raises."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one connection on."""
+        """Handle one connection."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -38,10 +38,10 @@ class Failures:
         try:
             await self.app(scope, receive, watched)
         except ClientDisconnect:
-            return  # nobody is there to be answered
-        except Exception as error:  # whatever an endpoint raises is the cause of its reply
+            return  # the client is gone
+        except Exception as error:  # any error of an endpoint becomes its response
             log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
             if not started:
                 await unexpected_error_reply(error)(scope, receive, send)
             elif not complete:
-                raise  # half a reply: only a closed connection tells the client that the rest is missing
+                raise  # incomplete response: only a closed connection shows the client that the rest is missing

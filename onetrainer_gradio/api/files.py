@@ -1,4 +1,4 @@
-"""Files and folders of the machine, to choose from."""
+"""Browse files and folders on this machine."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ class FileEntry(BaseModel):
     """A file or folder."""
 
     name: str
-    path: str = Field(description="What a setting is given.")
+    path: str = Field(description="Value for a setting.")
     folder: bool
-    bytes: int | None = Field(description="Size of a file.")
+    bytes: int | None = Field(description="File size; null for a folder.")
     modified_at: float = Field(description="Seconds since the epoch.")
 
 
 class Place(BaseModel):
-    """A folder to begin at."""
+    """A folder to start from."""
 
     title: str
     path: str
 
 
 class Files(BaseModel):
-    """What lies in a folder."""
+    """Contents of a folder."""
 
     ok: bool = True
     path: str
-    parent: str = Field(description="The folder above; empty where there is none that may be seen.")
-    file: str = Field(description="The file that was asked for, when it was one.")
+    parent: str = Field(description="Parent folder; empty if there is none or it isn't allowed.")
+    file: str = Field(description="The requested file, if the path is a file.")
     entries: list[FileEntry] = Field(description="Folders first.")
-    left_out: int = Field(description="How many entries more there are; narrow them by `search`.")
-    images: int = Field(description="How many images are in the folder, whatever kind was asked for.")
-    other_files: int = Field(description="How many files that are not images are in it.")
-    thumbnails: list[str] = Field(description="Addresses of thumbnails of its first images; `?w=` sets their width in pixels.")
+    left_out: int = Field(description="Number of omitted entries. Use `search` to narrow the list.")
+    images: int = Field(description="Number of images in the folder, regardless of `kind`.")
+    other_files: int = Field(description="Number of other files in the folder.")
+    thumbnails: list[str] = Field(description="URLs of thumbnails of the first images. `?w=` sets the width in pixels.")
     places: list[Place]
 
 
 class NewFolder(BaseModel):
-    """A folder to make."""
+    """A folder to create."""
 
-    path: str = Field(description="The folder to make it in; relative to the data folder.")
-    name: str = Field(description="Its name: one part of a path.", examples=["my run"])
+    path: str = Field(description="Parent folder, relative to the data folder.")
+    name: str = Field(description="Name of the new folder, without slashes.", examples=["my run"])
 
 
 class Made(BaseModel):
-    """A folder that was made."""
+    """A new folder."""
 
     ok: bool = True
     path: str
@@ -63,7 +63,7 @@ class Made(BaseModel):
 
 @router.post("/folder", response_model=Made)
 def make_folder(service: Service, body: NewFolder) -> dict[str, Any]:
-    """Make a folder inside the allowed folders; 409 where there is something of that name."""
+    """Create a folder inside the allowed folders. 409 if the name already exists."""
     return {"ok": True, "path": str(service.folders.make(body.path, body.name))}
 
 
@@ -71,15 +71,16 @@ def make_folder(service: Service, body: NewFolder) -> dict[str, Any]:
 @slow
 def files(
     service: Service,
-    path: Annotated[str, Query(description="A folder or file; relative to the data folder. Empty: the data folder.")] = "",
+    path: Annotated[str, Query(description="A folder or file, relative to the data folder. Empty: the data folder.")] = "",
     kind: Annotated[
-        Literal["any", "folder", "model", "picture", "json", "text"], Query(description="Which files are shown beside folders.")
+        Literal["any", "folder", "model", "picture", "json", "text"],
+        Query(description="Which files to list in addition to folders."),
     ] = "any",
-    search: Annotated[str, Query(description="A part of the names.", max_length=200)] = "",
-    hidden: Annotated[bool, Query(description="Show names that begin with a dot.")] = False,
-    nearest: Annotated[bool, Query(description="Go to the nearest folder above when the path is not there.")] = False,
+    search: Annotated[str, Query(description="Part of a name.", max_length=200)] = "",
+    hidden: Annotated[bool, Query(description="Include names that start with a dot.")] = False,
+    nearest: Annotated[bool, Query(description="If the path doesn't exist, list its nearest existing parent.")] = False,
 ) -> dict[str, Any]:
-    """What lies in a folder of this machine, inside the allowed folders."""
+    """List a folder on this machine, inside the allowed folders."""
     listing = service.folders.list(path, kind, search, hidden=hidden, nearest=nearest)
     thumbnails = [f"/api/concepts/pictures/{shown}" for path in listing.first_images if (shown := service.concepts.shown(path))]
     return {"ok": True, **asdict(listing), "thumbnails": thumbnails, "places": service.folders.places()}

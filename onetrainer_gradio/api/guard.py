@@ -1,7 +1,7 @@
-"""The one guard before everything: pages, REST, WebSocket, files, documentation and Gradio's own routes.
+"""Guard all routes: pages, REST, WebSocket, files, documentation and Gradio's own paths.
 
-It is a plain ASGI middleware, because the ready-made kind sees no WebSocket and holds back streams. Three questions, in order:
-does the request name this panel (Host), does it come from a page of this panel (Origin), and is the one who asks known.
+This is a plain ASGI middleware, because Starlette's base class doesn't handle WebSockets and buffers streams. It checks in this
+order: the name of the panel (Host), the page that sent the request (Origin), and the session or token.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from onetrainer_gradio.api.replies import trainer_error_reply
 from onetrainer_gradio.errors import AccessError, ForbiddenOriginError, NotAuthenticatedError
 from onetrainer_gradio.service.host.access import Access, is_loopback
 
-# What can be reached without being known. Everything else is guarded, what is added later included.
+# Reachable without login. Everything else is guarded, including routes that are added later.
 OPEN_PATHS = frozenset({"/login", "/api/login"})
 LINK_PARAMETER = "token"
 
 CLOSE_NOT_AUTHENTICATED = 4401
 CLOSE_FORBIDDEN = 4403
 
-# Another port of this machine counts as the same site, and is foreign all the same.
+# Browsers treat other ports of this machine as the same site, but they are foreign to the panel.
 FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 
 
 class Guard:
-    """Lets a request through to ``app`` or answers it."""
+    """Pass a request to ``app`` or reject it."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app = app
         self.access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Guard one connection."""
+        """Handle one connection."""
         if scope["type"] not in {"http", "websocket"}:
             await self.app(scope, receive, send)
             return
@@ -56,9 +56,9 @@ class Guard:
             await reply(scope, receive, self._with_headers(send))
 
     def _answer(self, scope: Scope) -> Response | AccessError | None:
-        """None to let through; otherwise the reply.
+        """Return None to let the request through, otherwise the response.
 
-        :raises AccessError: when the request is refused.
+        :raises AccessError: if the request is rejected.
         """
         headers = Headers(scope=scope)
         self._check_host(host_of(scope))
@@ -78,25 +78,25 @@ class Guard:
         )
 
     def _check_host(self, host: str) -> None:
-        """Refuse foreign names: a page of somebody else may give its name this machine's address (DNS rebinding).
+        """Reject foreign host names: another site's name may resolve to this machine's address (DNS rebinding).
 
-        With a password any name is good, because the session's cookie belongs to the name it was made under.
+        With a password, any name is allowed, because the session's cookie is bound to the name it was created under.
         """
         name = hostname(host)
         if self.access.required or is_loopback(name) or name in self.access.settings.hosts:
             return
         raise ForbiddenOriginError(
-            f"The panel does not answer under the name {name!r}.",
+            f"The panel isn't available under the host name {name!r}.",
             value=name,
             expected="localhost or 127.0.0.1",
-            suggestion="Give --public-host and a password to reach the panel under another name.",
+            suggestion="To use another name, start the panel with --public-host and a password.",
         )
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:
-        """Refuse what a page of another site sends, whatever the method."""
+        """Reject requests from pages of other sites, whatever the method."""
         origin = headers.get("origin")
         if origin is not None and not self._own(origin, host_of(scope)):
-            raise ForbiddenOriginError(f"The request comes from another page: {origin}.", value=origin)
+            raise ForbiddenOriginError(f"The request comes from another site: {origin}.", value=origin)
         # Browsers send no Origin with a plain GET, and some paths of the API act on GET.
         if headers.get("sec-fetch-site") in FOREIGN_SITES and not _opens_page(scope, headers):
             raise ForbiddenOriginError("The request comes from a page of another site.")
@@ -109,7 +109,7 @@ class Guard:
         return bool(parts.netloc) and (parts.netloc == host or hostname(parts.netloc) in self.access.settings.hosts)
 
     def _by_link(self, scope: Scope) -> Response | None:
-        """The start link: a session instead of the token in the address."""
+        """Exchange the token of a start link for a session."""
         if scope["type"] != "http" or scope["method"] != "GET":
             return None
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -148,7 +148,7 @@ class Guard:
 
 
 def hostname(host: str) -> str:
-    """The name in a Host header, without the port."""
+    """Return the name in a Host header, without the port."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -156,18 +156,18 @@ def hostname(host: str) -> str:
 
 
 def local_path(path: str) -> str:
-    """A path of this panel to go on to: one that names another site becomes the start page."""
+    """Return a path of this panel to redirect to. A path that leads to another site becomes the start page."""
     foreign = not path.startswith("/") or path.startswith(("//", "/\\")) or any(ord(letter) < 32 for letter in path)
     return "/" if foreign else path
 
 
 def allowed_hosts(names: Iterable[str]) -> tuple[str, ...]:
-    """Host names as the guard compares them: lower case, without scheme, port and path."""
+    """Return host names as the guard compares them: lower case, without scheme, port and path."""
     return tuple(hostname(name.split("//")[-1].split("/")[0].lower()) for name in names if name)
 
 
 def _wants_page(scope: Scope, headers: Headers) -> bool:
-    """Whether a person waits at the other end."""
+    """Return whether the request is for a page."""
     return (
         scope["type"] == "http"
         and scope["method"] in {"GET", "HEAD"}
@@ -177,15 +177,15 @@ def _wants_page(scope: Scope, headers: Headers) -> bool:
 
 
 def _opens_page(scope: Scope, headers: Headers) -> bool:
-    """Whether a browser goes to a page, as after a click on a link: the one thing other sites may cause."""
+    """Return whether a browser navigates to a page, such as after a click on a link. Other sites may cause this and no more."""
     return headers.get("sec-fetch-mode") == "navigate" and _wants_page(scope, headers)
 
 
 async def _refuse_socket(answer: Response | AccessError, receive: Receive, send: Send) -> None:
-    # A close before the acceptance reaches the page as a bare failure; after it, the page sees the code.
+    # The page sees the close code only if the socket was accepted first.
     foreign = isinstance(answer, ForbiddenOriginError)
     await receive()
     if not foreign:
         await send({"type": "websocket.accept"})
     code = CLOSE_FORBIDDEN if foreign else CLOSE_NOT_AUTHENTICATED
-    await send({"type": "websocket.close", "code": code, "reason": "foreign page" if foreign else "not logged in"})
+    await send({"type": "websocket.close", "code": code, "reason": "other site" if foreign else "not logged in"})

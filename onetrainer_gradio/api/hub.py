@@ -1,7 +1,7 @@
-"""The WebSocket hub: one subscription to the service's feed for all viewers, each message encoded once.
+"""Distribute the service's feed to all WebSocket viewers, with one subscription and one encoding per message.
 
-A viewer has an outbox of limited size. What a slow one has not read yet is replaced by what is newer, and when that is not
-enough, its outbox is emptied and it gets a fresh ``connected`` message with the whole state. Nobody waits for it.
+Each viewer has an outbox of limited size. For a slow viewer, newer messages replace unread ones. If that is not enough, its
+outbox is cleared and it gets a new ``connected`` message with the whole state. A slow viewer never blocks others.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from onetrainer_gradio.service.host.threads import Threads, in_thread
 MAX_WAITING = 256
 MAX_WAITING_BYTES = 2_000_000
 
-# Only the newest of these is worth sending.
+# Only the newest message of these types is sent.
 LATEST_WINS = frozenset({"training_state", "system", "config"})
 
-# Stands behind every message of the feed.
+# Sorts after every message of the feed.
 MAX_SEQ = 2**63
 
 PONG = b'{"type":"pong"}'
 
 
 class Feed(Protocol):
-    """What the hub needs of the service's feed."""
+    """The part of the service's feed that the hub uses."""
 
     def subscribe(self, callback: Callable[[dict[str, Any]], None], /) -> Callable[[], None]:
         """Call back with each message, from any thread, until the returned function is called."""
         ...
 
     def snapshot(self) -> dict[str, Any]:
-        """The ``connected`` message: the whole state and its ``seq``."""
+        """Return the ``connected`` message: the whole state and its ``seq``."""
         ...
 
     def since(self, seq: int, /) -> list[dict[str, Any]] | None:
-        """The messages after ``seq``, or None when that is too long ago."""
+        """Return the messages after ``seq``, or None if they are no longer available."""
         ...
 
 
 class Outbox:
-    """What waits to be sent to one viewer. Belongs to the event loop's thread."""
+    """Messages waiting for one viewer. Use it only on the event loop's thread."""
 
     def __init__(self, max_waiting: int = MAX_WAITING, max_bytes: int = MAX_WAITING_BYTES) -> None:
         self._max_waiting = max_waiting
@@ -55,7 +55,7 @@ class Outbox:
         self.seen_seq = -1
 
     def put(self, kind: str, seq: int, text: bytes) -> None:
-        """Take a message of the feed; one that the viewer's snapshot already contains is passed over."""
+        """Add a message of the feed, unless the viewer's snapshot already contains it."""
         if seq <= self.seen_seq or self.overflown:
             return
         key: object = kind if kind in LATEST_WINS else seq
@@ -68,23 +68,23 @@ class Outbox:
         self._something.set()
 
     def answer(self, text: bytes) -> None:
-        """Take an answer to this viewer alone; equal ones that wait are sent once."""
+        """Add an answer for this viewer only. Equal answers are sent once."""
         self._waiting.setdefault(text, (MAX_SEQ, text))
         self._something.set()
 
     def caught_up(self, seq: int) -> None:
-        """The viewer knows everything up to ``seq``: what waits from before that is not needed."""
+        """Drop messages up to ``seq``, which the viewer already has."""
         self.seen_seq = seq
         self._waiting = {key: (number, text) for key, (number, text) in self._waiting.items() if number > seq}
         self._bytes = sum(len(text) for _, text in self._waiting.values())
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop all waiting messages."""
         self._waiting.clear()
         self._bytes = 0
 
     async def take(self) -> list[bytes]:
-        """Wait for something, and take all of it, oldest first; empty after an overflow."""
+        """Wait for messages and return all of them, oldest first. The list is empty after an overflow."""
         await self._something.wait()
         self._something.clear()
         taken = [text for _, text in self._waiting.values()]
@@ -93,7 +93,7 @@ class Outbox:
 
 
 class Hub:
-    """Spreads the feed to the viewers; all of it runs on the event loop, except the feed's call."""
+    """Send the feed to the viewers. Everything except the feed's callback runs on the event loop."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
@@ -104,13 +104,13 @@ class Hub:
 
     @property
     def viewers(self) -> int:
-        """How many are connected."""
+        """Return the number of connected viewers."""
         return len(self._outboxes)
 
     async def join(self, since: int | None) -> tuple[Outbox, list[bytes]]:
-        """A new viewer: its outbox, and what to send first (what it missed since ``since``, or the whole state)."""
+        """Add a viewer. Return its outbox and the first messages (those after ``since``, or the whole state)."""
         outbox = Outbox()
-        # Listening starts before the state is read, so that nothing falls between; what is in both is passed over by number.
+        # Subscribe before reading the state, so that no message is lost. Duplicates are skipped by number.
         self._outboxes.add(outbox)
         self._listen()
         missed = None if since is None else await in_thread(Threads.FEED, self._feed.since, since)
@@ -120,21 +120,21 @@ class Hub:
         return outbox, [encode(message) for message in missed]
 
     async def whole_state(self, outbox: Outbox) -> list[bytes]:
-        """The ``connected`` message; the outbox goes on from there."""
+        """Return the ``connected`` message. The outbox continues from there."""
         outbox.overflown = False
         seq, text = await self._snapshot()
         outbox.caught_up(seq)
         return [text]
 
     async def _snapshot(self) -> tuple[int, bytes]:
-        """The number and the text of a snapshot that begins after this call; all who ask meanwhile share it."""
+        """Return the number and text of a snapshot that is taken after this call. Concurrent callers share it."""
         if self._next is None:
             self._next = asyncio.ensure_future(self._make())
         return await asyncio.shield(self._next)
 
     async def _make(self) -> tuple[int, bytes]:
         async with self._making:
-            self._next = None  # whoever asks from now on needs a newer one
+            self._next = None  # later callers need a newer one
             return await in_thread(Threads.FEED, self._encoded)
 
     def _encoded(self) -> tuple[int, bytes]:
@@ -142,7 +142,7 @@ class Hub:
         return int(snapshot["seq"]), encode({**snapshot, "type": "connected"})
 
     def leave(self, outbox: Outbox) -> None:
-        """A viewer goes; harmless when repeated."""
+        """Remove a viewer. Safe to repeat."""
         self._outboxes.discard(outbox)
         if not self._outboxes and self._unsubscribe is not None:
             self._unsubscribe()
@@ -154,7 +154,7 @@ class Hub:
         loop = asyncio.get_running_loop()
 
         def heard(message: dict[str, Any]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the panel goes down and nobody looks any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the panel is shutting down
                 loop.call_soon_threadsafe(self._spread, message)
 
         self._unsubscribe = self._feed.subscribe(heard)

@@ -1,4 +1,4 @@
-"""Presets: the panel's own and those of folders that were added, as a OneTrainer checkout's."""
+"""Presets: built-in ones and those from added folders, such as a OneTrainer checkout's."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ router = APIRouter(prefix="/api/config", tags=["presets"], responses=ERRORS)
 class LibraryItem(BaseModel):
     """A folder of presets."""
 
-    title: str = Field(description="First part of the names of its presets.")
+    title: str = Field(description="Prefix of its preset names.")
     folder: str
-    kept: bool = Field(description="False: it belongs to another setting and goes with it.")
-    present: bool = Field(description="Whether the folder is there at present.")
-    presets: int = Field(description="How many presets it offers.")
+    kept: bool = Field(description="If false, the folder comes from another setting and is removed with it.")
+    present: bool = Field(description="Whether the folder exists.")
+    presets: int = Field(description="Number of presets in it.")
 
 
 class LibraryList(BaseModel):
-    """All folders of presets."""
+    """The preset folders."""
 
     ok: bool = True
     libraries: list[LibraryItem]
@@ -37,30 +37,30 @@ class LibraryAdd(BaseModel):
     """A folder to add."""
 
     folder: str = Field(max_length=4096, examples=["/home/you/OneTrainer/training_presets"])
-    title: str = Field("", max_length=120, description="Empty: named after the folder.")
+    title: str = Field("", max_length=120, description="Title. Empty: the folder's name.")
 
 
 class PresetList(BaseModel):
-    """Presets that were asked for."""
+    """Presets that match the request."""
 
     ok: bool = True
     presets: list[ConfigItem]
 
 
 class PresetReply(BaseModel):
-    """A preset as a whole configuration."""
+    """A preset as a complete configuration."""
 
     ok: bool = True
     name: str
     kind: str
     summary: dict[str, Any]
-    config: dict[str, Any] = Field(description="What opening it gives: OneTrainer's document, version 11.")
+    config: dict[str, Any] = Field(description="The configuration after opening it: OneTrainer's document, version 11.")
 
 
 @router.get("/libraries", response_model=LibraryList)
 @slow
 def libraries(service: Service) -> dict[str, Any]:
-    """The folders of presets that were added."""
+    """List the added preset folders."""
     return _known(service)
 
 
@@ -75,7 +75,7 @@ def _known(service: Service) -> dict[str, Any]:
 @router.post("/libraries", response_model=LibraryList)
 @slow
 def add_library(service: Service, body: LibraryAdd) -> dict[str, Any]:
-    """Offer the presets of a folder of this machine from now on; they are never written to."""
+    """Add a folder of presets on this machine. Its files are never modified."""
     service.libraries.add(body.folder, body.title)
     return _known(service)
 
@@ -83,7 +83,7 @@ def add_library(service: Service, body: LibraryAdd) -> dict[str, Any]:
 @router.delete("/libraries/{title}", response_model=LibraryList)
 @slow
 def remove_library(service: Service, title: str) -> dict[str, Any]:
-    """Offer them no more; the files stay."""
+    """Remove a folder of presets from the list. Its files are kept."""
     service.libraries.remove(title)
     return _known(service)
 
@@ -92,12 +92,12 @@ def remove_library(service: Service, title: str) -> dict[str, Any]:
 @slow
 def presets(
     service: Service,
-    search: Annotated[str, Query(description="Words that have to stand in name, model, method or note.")] = "",
-    model_type: Annotated[str, Query(description="OneTrainer's name, as STABLE_DIFFUSION_15.")] = "",
-    method: Annotated[str, Query(description="OneTrainer's training method, as LORA.")] = "",
-    memory_gb: Annotated[int | None, Query(description="Only those made for at most so much graphics memory.", ge=1)] = None,
+    search: Annotated[str, Query(description="Words that must occur in the name, model, method or note.")] = "",
+    model_type: Annotated[str, Query(description="OneTrainer's model type, such as `STABLE_DIFFUSION_15`.")] = "",
+    method: Annotated[str, Query(description="OneTrainer's training method, such as `LORA`.")] = "",
+    memory_gb: Annotated[int | None, Query(description="Only presets for at most this much VRAM, in GB.", ge=1)] = None,
 ) -> dict[str, Any]:
-    """The presets of the panel and of libraries."""
+    """List built-in presets and those from added folders."""
     asked = search.casefold().split()
     found = []
     for item in service.configs.list():
@@ -117,7 +117,7 @@ def presets(
 
 @router.get("/presets/{name:path}", response_model=PresetReply)
 def preset(service: Service, name: str) -> dict[str, Any]:
-    """One preset as a whole configuration; the current settings stay."""
+    """Return a preset as a complete configuration, without opening it."""
     item = next((item for item in service.configs.list() if item["kind"] != "saved" and item["name"] == name), None)
     kind = item["kind"] if item else "preset"
     config = service.configs.as_opened(service.configs.read(name, kind))

@@ -1,4 +1,4 @@
-"""The live feed: a WebSocket, and polling where a proxy lets no WebSocket through."""
+"""Serve the live feed: a WebSocket, and polling for proxies that block WebSockets."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from onetrainer_gradio.api.threads import snapshot
 
 router = APIRouter(tags=["live"])
 
-# A viewer whose connection takes nothing for so long is given up; its browser connects anew.
+# A viewer whose connection accepts no data for this long is dropped; its browser reconnects.
 SEND_TIMEOUT_S = 30.0
 
 _MOST_CHARACTERS = 100_000  # of a message from a page
 
 
 class EventsReply(BaseModel):
-    """The feed since a position, or the whole state when that is too long ago."""
+    """The feed since a position, or the whole state if the position is too old."""
 
-    seq: int = Field(description="Position after these messages: the ``since`` of the next call.")
-    messages: list[dict[str, Any]] | None = Field(None, description="What happened, oldest first.")
-    snapshot: dict[str, Any] | None = Field(None, description="The whole state, as the WebSocket's ``connected``.")
+    seq: int = Field(description="Position after these messages: the `since` of the next call.")
+    messages: list[dict[str, Any]] | None = Field(None, description="Messages, oldest first.")
+    snapshot: dict[str, Any] | None = Field(None, description="The whole state, like the WebSocket's `connected` message.")
 
 
 @router.get("/api/events", response_model=EventsReply, response_model_exclude_none=True)
 @snapshot
 def events(
-    service: Service, since: Annotated[int | None, Query(description="Last seen ``seq``; left out: the whole state.")] = None
+    service: Service, since: Annotated[int | None, Query(description="Last received `seq`. If omitted: the whole state.")] = None
 ) -> dict[str, Any]:
-    """The live feed by polling; the WebSocket at ``/ws`` carries the same messages."""
+    """Poll the live feed. The WebSocket at `/ws` sends the same messages."""
     messages = None if since is None else service.feed.since(since)
     if messages is None:
         snapshot = service.feed.snapshot()
@@ -49,10 +49,10 @@ def events(
 
 @router.websocket("/ws")
 async def live(socket: WebSocket, service: Service, since: int | None = None) -> None:
-    """The live feed. First ``connected`` with the whole state (or, after ``?since=``, what was missed), then what happens.
+    """Send the live feed: first ``connected`` with the whole state (or the messages after ``?since=``), then new messages.
 
-    The text ``ping`` is answered with a ``pong``. A page reports fields whose value isn't in the settings by
-    ``{"type": "open_edits", "fields": [{"path", "label", "value", "reason", "pending"}]}``; they count until it disconnects.
+    The text ``ping`` is answered with a ``pong``. A page reports fields with unsaved values by
+    ``{"type": "open_edits", "fields": [{"path", "label", "value", "reason", "pending"}]}``. They count until it disconnects.
     """
     hub: Hub = socket.app.state.hub
     open_edits = service.open_edits
@@ -65,7 +65,7 @@ async def live(socket: WebSocket, service: Service, since: int | None = None) ->
             await _receive(socket, outbox, partial(open_edits.report, page))
             sender.cancel()
     except* (WebSocketDisconnect, TimeoutError, RuntimeError):
-        # The viewer is gone or takes nothing any more; a send on its closed connection is a RuntimeError or a disconnect.
+        # The viewer is gone or too slow. Sending on a closed connection raises RuntimeError or WebSocketDisconnect.
         if socket.client_state is WebSocketState.CONNECTED and socket.application_state is WebSocketState.CONNECTED:
             with contextlib.suppress(RuntimeError, WebSocketDisconnect):
                 await socket.close(1011)
@@ -83,7 +83,7 @@ async def _receive(socket: WebSocket, outbox: Outbox, report: Callable[[Any], No
         if text.strip().strip('"') == "ping":
             outbox.answer(PONG)
         elif text.startswith("{") and len(text) <= _MOST_CHARACTERS:
-            with contextlib.suppress(ValueError, RecursionError):  # no JSON: clients may send what they like
+            with contextlib.suppress(ValueError, RecursionError):  # invalid JSON is ignored
                 told = json.loads(text)
                 if told.get("type") == "open_edits":
                     report(told.get("fields"))

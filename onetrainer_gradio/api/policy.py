@@ -1,8 +1,8 @@
-"""The Content-Security-Policy of the page: what it may load, run and be framed by.
+"""Set the Content-Security-Policy of the page: what it may load and run, and which sites may frame it.
 
-Gradio writes its configuration into inline scripts, and its front end adds those of the head later. The policy names the hash
-of each of them, so that a script that came in with a text from outside doesn't run. Gradio's HTML component compiles its
-templates with ``Function``; therefore evaluating a text stays allowed, but only to scripts that run already.
+Gradio writes its configuration into inline scripts, and its front end adds those of the head later. The policy lists the hash
+of each of them, so that injected scripts don't run. Gradio's HTML component compiles its templates with ``Function``, so
+evaluating text stays allowed for scripts that already run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HEADER = "Content-Security-Policy"
 _SCRIPT = re.compile(rb"<script\b([^>]*)>(.*?)</script>", re.DOTALL | re.IGNORECASE)
 _HAS_SOURCE = re.compile(rb"\bsrc\s*=", re.IGNORECASE)
 
-# A Space shows its page in a frame of the hub's own site.
+# A Space shows its page in a frame on the Hugging Face site.
 FRAMED_ON_A_SPACE = "'self' https://huggingface.co https://*.huggingface.co https://*.hf.space"
 
 # Gradio and our modules set style attributes, show data addresses as images, and use workers and media from blobs.
@@ -28,17 +28,17 @@ PAGE = (
     "media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; connect-src 'self'; object-src 'none'; "
     "base-uri 'self'; form-action 'self'"
 )
-# Everything else: data, images, downloads. A browser that opens one of them directly runs nothing in it.
+# Everything else: data, images, downloads. A browser that opens one of them directly runs no scripts in it.
 NOTHING = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self'"
 
 
 def ancestors(*, hosted: bool) -> str:
-    """The part of a policy that says which pages may frame an answer."""
+    """Return the part of a policy that defines which pages may frame a response."""
     return "frame-ancestors " + (FRAMED_ON_A_SPACE if hosted else "'self'")
 
 
 def complete(headers: MutableHeaders, *, hosted: bool) -> None:
-    """Give an answer a policy if it has none, and in any case a word on frames."""
+    """Add a policy to a response that has none, and a rule for frames to every response."""
     policy = headers.get(HEADER) or NOTHING
     if "frame-ancestors" not in policy:
         policy = f"{policy}; {ancestors(hosted=hosted)}"
@@ -46,22 +46,22 @@ def complete(headers: MutableHeaders, *, hosted: bool) -> None:
 
 
 class Policy:
-    """Gives HTML pages that have no policy of their own the one of the page.
+    """Add the page's policy to HTML responses that have none.
 
-    ``state.head`` of the app is what Gradio's front end adds to the head.
+    ``state.head`` of the app is the markup that Gradio's front end adds to the head.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one connection on."""
+        """Handle one connection."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         head: str = scope["app"].state.head  # the page's own app puts itself into the scope
         if "text/html" in Headers(scope=scope).get("accept", ""):
-            # Gradio would compress the page, whose scripts could not be read then; what stands before this compresses it
+            # Gradio would compress the page, and its scripts couldn't be read; an outer middleware compresses it
             scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]}
         held: Message | None = None
         parts: list[bytes] = []
@@ -93,6 +93,6 @@ async def _send_page(start: Message, body: bytes, head: str, send: Send) -> None
 
 
 def hashes(page: bytes) -> list[str]:
-    """The hashes of the inline scripts of a page, as a policy names them."""
+    """Return the hashes of a page's inline scripts in the form that a policy needs."""
     inline = (text for attributes, text in _SCRIPT.findall(page) if not _HAS_SOURCE.search(attributes))
     return list(dict.fromkeys(f"sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}" for text in inline))

@@ -1,4 +1,4 @@
-"""The one funnel from errors to replies: every error leaves the API in the same shape."""
+"""Turn errors into responses: all errors of the API have the same form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onetrainer_gradio.errors import Finding, TrainerError
 
 log = logging.getLogger(__name__)
 
-# A class that is not named takes the status of its nearest base.
+# Other classes get the status of their nearest base class.
 STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     TrainerError: 500,
     errors.ConfigError: 422,
@@ -50,34 +50,36 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
 
 
 class ErrorEntry(BaseModel):
-    """One thing to change."""
+    """One issue."""
 
-    path: str = Field("", description="Dotted path of the setting or of the field of the request.")
+    path: str = Field("", description="Dotted path of the setting or request field.")
     message: str = Field(description="What is wrong.")
-    value: Any = Field(None, description="The value that was refused.")
-    expected: str = Field("", description="What was expected.")
+    value: Any = Field(None, description="The rejected value.")
+    expected: str = Field("", description="Expected syntax.")
     suggestion: str = Field("", description="What to do, as a sentence.")
-    severity: str = Field("error", description="error, warning or note.")
-    code: str = Field("", description="The kind of finding; docs/preflight.md lists them.")
-    fix: dict[str, Any] = Field(default_factory=dict, description="The one change that removes it, if any: path -> value.")
+    severity: str = Field("error", description="`error`, `warning` or `note`.")
+    code: str = Field("", description="The kind of issue; docs/preflight.md lists all kinds.")
+    fix: dict[str, Any] = Field(
+        default_factory=dict, description="The change that fixes the issue, if there is exactly one: path -> value."
+    )
 
 
 class ErrorReply(BaseModel):
-    """The shape of every error."""
+    """The form of every error."""
 
     ok: bool = Field(False, description="Always false.")
-    error: str = Field(description="The whole error in words.")
-    errors: list[ErrorEntry] = Field(default_factory=list, description="One entry for each thing to change.")
+    error: str = Field(description="The complete error message.")
+    errors: list[ErrorEntry] = Field(default_factory=list, description="One entry per issue.")
     status: int = Field(description="The HTTP status.")
 
 
 def status_of(error: TrainerError) -> int:
-    """The HTTP status of an error: that of its class or of the nearest base in the table."""
+    """Return the HTTP status of an error: that of its class or of the nearest base class in the table."""
     return next(STATUS_BY_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_BY_ERROR)
 
 
 def entry(finding: Finding) -> ErrorEntry:
-    """A finding as it goes over the wire; what JSON cannot say is said as text."""
+    """Return a finding as a response entry. Values that JSON can't represent become text."""
     value = finding.value
     if not isinstance(value, str | int | float | bool | list | dict | None):
         value = str(value)
@@ -98,13 +100,13 @@ def entry(finding: Finding) -> ErrorEntry:
 def error_reply(
     status: int, message: str, entries: Iterable[ErrorEntry] = (), headers: Mapping[str, str] | None = None
 ) -> WireResponse:
-    """A reply in the one shape."""
+    """Return an error response."""
     body = ErrorReply(ok=False, error=message, errors=list(entries), status=status)
     return WireResponse(body.model_dump(mode="json"), status_code=status, headers=headers)
 
 
 def trainer_error_reply(error: TrainerError) -> WireResponse:
-    """The reply to an error of the project."""
+    """Return the response for a `TrainerError`."""
     status = status_of(error)
     headers: dict[str, str] = {}
     if status == 401:
@@ -117,7 +119,7 @@ def trainer_error_reply(error: TrainerError) -> WireResponse:
 
 
 def dotted(location: Iterable[int | str]) -> str:
-    """The place of a validation error as a dotted path, without the part of the request it lies in."""
+    """Return the location of a validation error as a dotted path, without the part of the request it is in."""
     parts = [str(part) for part in location]
     if parts and parts[0] in {"body", "query", "path", "header", "cookie"}:
         parts = parts[1:]
@@ -125,7 +127,7 @@ def dotted(location: Iterable[int | str]) -> str:
 
 
 async def on_trainer_error(_request: Request, error: Exception) -> Response:
-    """Translate an error of the project."""
+    """Handle a `TrainerError`."""
     assert isinstance(error, TrainerError)
     if status_of(error) >= 500:
         log.error("%s: %s", type(error).__name__, error)
@@ -133,30 +135,28 @@ async def on_trainer_error(_request: Request, error: Exception) -> Response:
 
 
 async def on_bad_request(_request: Request, error: Exception) -> Response:
-    """Translate a request that does not fit the declared shape: one entry a place."""
+    """Handle an invalid request: one entry per location."""
     assert isinstance(error, RequestValidationError)
     entries = [
         ErrorEntry(path=dotted(item["loc"]), message=item["msg"], value=_plain(item.get("input"))) for item in error.errors()
     ]
     places = ", ".join(item.path or "the body" for item in entries[:3])
-    return error_reply(422, f"The request does not fit: {places}: {entries[0].message}" if entries else "Bad request", entries)
+    return error_reply(422, f"Invalid request: {places}: {entries[0].message}" if entries else "Invalid request.", entries)
 
 
 async def on_http_error(_request: Request, error: Exception) -> Response:
-    """Translate what the web framework refuses itself: unknown paths, wrong methods."""
+    """Handle an error that the web framework raised itself: an unknown path or wrong method."""
     assert isinstance(error, HTTPException)
     return error_reply(error.status_code, str(error.detail), headers=error.headers)
 
 
 def unexpected_error_reply(error: Exception) -> WireResponse:
-    """The reply to what nothing else caught: the details go to the log, none of them to the client."""
-    return error_reply(
-        500, f"Something went wrong inside the panel ({type(error).__name__}). The terminal of the panel says more."
-    )
+    """Return the response for an unexpected error. The details go to the log, not to the client."""
+    return error_reply(500, f"Internal error in the panel ({type(error).__name__}). See the panel's terminal for details.")
 
 
 def install(app: FastAPI) -> None:
-    """Send every error of ``app`` through this module."""
+    """Install the error handlers of ``app``."""
     app.add_exception_handler(TrainerError, on_trainer_error)
     app.add_exception_handler(RequestValidationError, on_bad_request)
     app.add_exception_handler(HTTPException, on_http_error)

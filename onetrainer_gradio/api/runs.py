@@ -1,4 +1,4 @@
-"""Runs, past and present: records, journals, curves, console logs and the files they made."""
+"""Runs: records, journals, metrics, console logs and files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from onetrainer_gradio.events import EVENT_BY_TAG
 from onetrainer_gradio.service.runs.lineage import chain_of, chain_series
 from onetrainer_gradio.service.runs.record import RUNS_PER_PAGE
 
-MOST_STEPS = 2**53  # whole numbers up to here are exact in the curves
+MOST_STEPS = 2**53  # integers up to here are exact in the metrics
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], responses=ERRORS)
 
 
 class RunItem(Open):
-    """A run in a list."""
+    """A run in the list."""
 
     id: str
     name: str = ""
@@ -35,55 +35,57 @@ class RunList(BaseModel):
 
     runs: list[RunItem]
     next_cursor: str | None = Field(None, description="The `cursor` of the next page; null on the last one.")
-    total: int = Field(description="How many runs there are.")
+    total: int = Field(description="Number of all runs.")
 
 
 class JournalPage(BaseModel):
-    """A stretch of a run's journal."""
+    """A part of a run's journal."""
 
     events: list[dict[str, Any]]
     next: int = Field(description="The `since` of the next call.")
 
 
 class LogPage(Open):
-    """A stretch of the console log."""
+    """A part of the console log."""
 
     text: str
-    offset: int = Field(description="Where this stretch begins, in bytes.")
+    offset: int = Field(description="Start of this part, in bytes.")
     next: int = Field(description="The `offset` of the next call.")
-    size: int = Field(description="Size of the whole log in bytes.")
+    size: int = Field(description="Size of the complete log in bytes.")
 
 
 class ResumeRequest(BaseModel):
-    """Where to go on."""
+    """What to resume from."""
 
-    backup: str | None = Field(None, description="Id or name of a backup among the run's files; left out: the newest.")
-    epochs: int | None = Field(None, ge=1, le=1_000_000, description="Epochs in all; left out: those of the ended run.")
+    backup: str | None = Field(None, description="ID or name of a backup among the run's files. If omitted: the newest.")
+    epochs: int | None = Field(None, ge=1, le=1_000_000, description="Total number of epochs. If omitted: as in the ended run.")
 
 
 class FileList(BaseModel):
-    """What a run made."""
+    """Files of a run."""
 
     files: list[dict[str, Any]]
-    missing: list[dict[str, Any]] = Field(description="Models and saves that can't be obtained any more, and `why`.")
-    freed_bytes: int = Field(description="How much space deleting the run frees.")
-    only_here_bytes: int = Field(description="How much of that are files which exist nowhere else.")
+    missing: list[dict[str, Any]] = Field(description="Models and saves that are no longer available, and `why`.")
+    freed_bytes: int = Field(description="Bytes that deleting the run frees.")
+    only_here_bytes: int = Field(description="Bytes of those files that exist only in this run's folder.")
 
 
 @router.get("", response_model=RunList)
 @slow
 def runs(
     service: Service,
-    limit: Annotated[int, Query(ge=1, le=1000, description="How many runs at most.")] = RUNS_PER_PAGE,
-    cursor: Annotated[str | None, Query(description="The `next_cursor` of the page before; left out: the newest.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of runs.")] = RUNS_PER_PAGE,
+    cursor: Annotated[
+        str | None, Query(description="The `next_cursor` of the previous page. If omitted: the newest runs.")
+    ] = None,
 ) -> dict[str, Any]:
-    """A page of the runs, newest first."""
+    """List runs, newest first, in pages."""
     return service.runs.page(limit, cursor)
 
 
 @router.get("/{run_id}", response_model=dict[str, Any])
 def run(service: Service, run_id: RunId) -> dict[str, Any]:
-    """One run: its record, its state and its frozen configuration."""
+    """Return a run: its record, state and configuration."""
     found = service.runs.get(run_id)
     return {"record": asdict(found.record), "state": found.state(), "config": found.config()}
 
@@ -92,11 +94,11 @@ def run(service: Service, run_id: RunId) -> dict[str, Any]:
 def journal(
     service: Service,
     run_id: RunId,
-    since: Annotated[int, Query(ge=0, description="Number of the last event already known.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=5000, description="How many events at most.")] = 500,
-    types: Annotated[str, Query(description="Only events of these types, with commas between; empty: all.")] = "",
+    since: Annotated[int, Query(ge=0, description="Number of the last event already received.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=5000, description="Maximum number of events.")] = 500,
+    types: Annotated[str, Query(description="Only events of these types, comma-separated. Empty: all.")] = "",
 ) -> dict[str, Any]:
-    """The run's events after a position, oldest first; the end is reached when `next` no longer grows."""
+    """Return the run's events after a position, oldest first. The end is reached when `next` no longer increases."""
     run = service.runs.get(run_id)
     wanted = [name for name in types.split(",") if name in EVENT_BY_TAG]
     entries = run.journal.since(since, limit, only=wanted) if wanted or not types else []
@@ -108,18 +110,20 @@ def journal(
 def metrics(
     service: Service,
     run_id: RunId,
-    columns: Annotated[str, Query(description="Names with commas between; empty: loss and smooth_loss.")] = "",
-    buckets: Annotated[int, Query(ge=1, le=10_000, description="Smallest and largest value of so many stretches.")] = 1000,
-    first: Annotated[int | None, Query(ge=-MOST_STEPS, le=MOST_STEPS, description="First step of the stretch.")] = None,
-    last: Annotated[int | None, Query(ge=-MOST_STEPS, le=MOST_STEPS, description="Last step of the stretch.")] = None,
-    chain: Annotated[bool, Query(description="Include the runs that this one resumes, up to where it resumes them.")] = False,
+    columns: Annotated[str, Query(description="Column names, comma-separated. Empty: `loss` and `smooth_loss`.")] = "",
+    buckets: Annotated[int, Query(ge=1, le=10_000, description="Number of buckets. Each has a minimum and a maximum.")] = 1000,
+    first: Annotated[int | None, Query(ge=-MOST_STEPS, le=MOST_STEPS, description="First step.")] = None,
+    last: Annotated[int | None, Query(ge=-MOST_STEPS, le=MOST_STEPS, description="Last step.")] = None,
+    chain: Annotated[
+        bool, Query(description="Include the runs that this one was resumed from, up to the step where it resumed.")
+    ] = False,
     digits: Annotated[
         int | None, Query(ge=1, le=17, description="Significant digits to round values to; omitted: full precision.")
     ] = None,
 ) -> Response:
-    """The curves of a run, reduced to minimum and maximum per bucket. `lr/*` is the rate that the update at that step used.
+    """Return the metrics of a run as minimum and maximum per bucket. `lr/*` is the learning rate that the step used.
 
-    With `chain`, the answer also lists the runs (`chain`, oldest first) and the steps at which one resumes another (`resumes`).
+    With `chain`, the answer also lists the runs (`chain`, oldest first) and the steps at which one resumed another (`resumes`).
     """
     wanted = [name.strip() for name in columns.split(",") if name.strip()] or None
     if chain:
@@ -131,15 +135,15 @@ def metrics(
 def log(
     service: Service,
     run_id: RunId,
-    offset: Annotated[int, Query(ge=-1, description="Where to go on, in bytes; -1: the last part.")] = -1,
+    offset: Annotated[int, Query(ge=-1, description="Start position in bytes; -1: the last part.")] = -1,
 ) -> dict[str, Any]:
-    """The console log: its last part, or what came after an offset."""
+    """Return the console log: its last part, or the text after an offset."""
     return service.runs.get(run_id).log(offset)
 
 
 @router.get("/{run_id}/log.txt", response_class=Response)
 def log_file(service: Service, run_id: RunId) -> Response:
-    """Download the console log as it is now."""
+    """Download the current console log."""
     size, pieces = service.runs.get(run_id).log_bytes()
     headers = {**attachment(f"{run_id}.log"), "Content-Length": str(size)}
     return StreamingResponse(pieces, media_type="text/plain; charset=utf-8", headers=headers)
@@ -148,7 +152,7 @@ def log_file(service: Service, run_id: RunId) -> Response:
 @router.get("/{run_id}/files", response_model=FileList)
 @slow
 def files(service: Service, run_id: RunId) -> dict[str, Any]:
-    """Models, backups and samples of the run, with sizes and ids to download them by."""
+    """List the models, saves, backups and samples of the run with their sizes and IDs for download."""
     found = service.runs.get(run_id)
     (present, missing), (freed, only) = found.files_and_missing(), found.freed_by_delete()
     return {"files": present, "missing": missing, "freed_bytes": freed, "only_here_bytes": only}
@@ -160,11 +164,11 @@ def archive(
     service: Service,
     run_id: RunId,
     kind: Annotated[
-        Literal["", "model", "save", "backup", "sample"], Query(description="Only files of this kind; omitted: all.")
+        Literal["", "model", "save", "backup", "sample"], Query(description="Only files of this kind. Empty: all.")
     ] = "",
-    ids: Annotated[str, Query(description="Only these files: ids with commas between.", max_length=8000)] = "",
+    ids: Annotated[str, Query(description="Only the files with these IDs, comma-separated.", max_length=8000)] = "",
 ) -> Response:
-    """Download files of the run as one zip, streamed without compression: models, saves, backups and samples."""
+    """Download models, saves, backups and samples of the run as an uncompressed zip stream."""
     chosen = [each for each in ids.split(",") if each]
     pieces = service.runs.get(run_id).archive(kind=kind, ids=chosen)
     return StreamingResponse(
@@ -174,7 +178,7 @@ def archive(
 
 @router.get("/{run_id}/files/{file_id}", response_class=Response)
 def download(service: Service, run_id: RunId, file_id: str) -> Response:
-    """Download a file (parts of it too, by `Range`), or a folder as a zip."""
+    """Download a file, or a folder as a zip. Supports `Range` for files."""
     file = service.runs.get(run_id).open_file(file_id)
     if file.folder:
         return StreamingResponse(
@@ -188,7 +192,7 @@ def download(service: Service, run_id: RunId, file_id: str) -> Response:
 @router.post("/{run_id}/resume", response_model=RunAccepted)
 @slow
 def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -> dict[str, Any]:
-    """Go on with an ended run from one of its backups, as a new run."""
+    """Resume an ended run from one of its backups, as a new run."""
     new_id = service.resume(run_id, *((body.backup, body.epochs) if body else ()))
     return {"ok": True, "run_id": new_id, "state": service.get_state()}
 
@@ -196,5 +200,5 @@ def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -
 @router.delete("/{run_id}")
 @slow
 def delete(service: Service, run_id: RunId) -> dict[str, Any]:
-    """Delete an ended run's folder with the files that it keeps. Its workspace and its output file stay."""
+    """Delete an ended run's folder and the files in it. Its workspace and output file are kept."""
     return {"ok": True, "freed_bytes": service.delete_run(run_id)}

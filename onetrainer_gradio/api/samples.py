@@ -1,4 +1,4 @@
-"""Preview pictures: made on demand, listed newest first, and the pictures themselves."""
+"""Samples: generate them, list them, and download the images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from onetrainer_gradio.api.wire import WireResponse
 
 router = APIRouter(prefix="/api/samples", tags=["samples"], responses=ERRORS)
 
-# A picture of an id never changes.
+# The image of an ID never changes.
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
-PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}}, "description": "The picture."}}
+PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}}, "description": "The image."}}
 
 
 class Sample(Open):
-    """A preview picture: how it was made and where it lies under the API."""
+    """A sample: its parameters and where it is in the API."""
 
     id: str
     run_id: str
@@ -36,13 +36,13 @@ class SampleList(BaseModel):
 
     samples: list[Sample]
     next: str | None = Field(None, description="The `before` of the next page; null on the last one.")
-    total: int | None = Field(None, description="How many there are in all pages; null while that isn’t known.")
+    total: int | None = Field(None, description="Total number of samples; null while unknown.")
 
 
 @router.post("/default", response_model=CommandAccepted)
 @control
 def sample_default(service: Service) -> dict[str, Any]:
-    """Paint the configured prompts now."""
+    """Generate samples for the configured prompts."""
     return accepted(service, service.sample_default())
 
 
@@ -51,9 +51,9 @@ def sample_default(service: Service) -> dict[str, Any]:
 def sample_custom(
     service: Service, params: Annotated[dict[str, Any], Body(openapi_examples={"plain": {"value": {"prompt": "a red house"}}})]
 ) -> dict[str, Any]:
-    """Paint one picture with the given parameters (those of a configured sample).
+    """Generate one sample with the given parameters (those of a configured sample).
 
-    What is left out is as it suits the model that trains: see `/api/samples/parameters`.
+    Missing parameters get the defaults of the model type, see `/api/samples/parameters`.
     """
     return accepted(service, service.sample_custom(params))
 
@@ -63,34 +63,34 @@ def parameters(
     service: Service,
     model_type: Annotated[
         str,
-        Query(description="As STABLE_DIFFUSION_15; left out: that of the model that trains now, else of the settings."),
+        Query(description="Such as `STABLE_DIFFUSION_15`. If omitted: that of the current run, otherwise of the settings."),
     ] = "",
 ) -> dict[str, Any]:
-    """What the parameters of a sample are when nothing else is said: they go by the model type."""
+    """Return the default parameters of a sample for a model type."""
     return service.new_sample(model_type)
 
 
 @router.get("/list", response_model=SampleList)
 def samples(
     service: Service,
-    run_id: Annotated[str | None, Query(description="Only of this run.")] = None,
-    kind: Annotated[Literal["default", "custom"] | None, Query(description="Only of this kind.")] = None,
+    run_id: Annotated[str | None, Query(description="Only samples of this run.")] = None,
+    kind: Annotated[Literal["default", "custom"] | None, Query(description="Only samples of this kind.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 60,
-    before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
+    before: Annotated[str | None, Query(description="The `next` of the previous page.")] = None,
 ) -> dict[str, Any]:
-    """All samples, newest first, in pages."""
+    """List samples, newest first, in pages."""
     return service.samples.list(run_id=run_id, kind=kind, limit=limit, before=before)
 
 
 @router.get("/latest", response_model=SampleList)
 def latest(service: Service, n: Annotated[int, Query(ge=1, le=500)] = 1) -> dict[str, Any]:
-    """The newest samples."""
+    """Return the newest samples."""
     return {"samples": service.samples.latest(n)}
 
 
 @router.get("/{sample_id}", response_model=Sample, responses=PICTURE)
 def sample(service: Service, request: Request, sample_id: SampleId) -> Any:
-    """One sample: its metadata, or the picture itself when `Accept` prefers an image."""
+    """Return a sample: its metadata, or the image if `Accept` prefers one."""
     headers = {"Vary": "Accept"}
     if prefers_picture(request.headers.get("accept", "")):
         return FileResponse(service.samples.path(sample_id), headers=headers)
@@ -99,9 +99,11 @@ def sample(service: Service, request: Request, sample_id: SampleId) -> Any:
 
 @router.get("/{sample_id}/image", response_class=Response, responses=PICTURE)
 def image(
-    service: Service, sample_id: SampleId, download: Annotated[bool, Query(description="Save it instead of showing it.")] = False
+    service: Service,
+    sample_id: SampleId,
+    download: Annotated[bool, Query(description="Download the image instead of showing it.")] = False,
 ) -> Response:
-    """The picture in full size."""
+    """Return the image in full size."""
     path = service.samples.path(sample_id)
     return FileResponse(path, filename=path.name if download else None, headers=FOREVER)
 
@@ -111,12 +113,12 @@ def image(
 def thumbnail(
     service: Service, sample_id: SampleId, w: Annotated[int, Query(ge=16, le=1024, description="Width in pixels.")] = 256
 ) -> Response:
-    """A small WebP of the picture."""
+    """Return a WebP thumbnail of the image."""
     return FileResponse(service.samples.thumbnail(sample_id, w), media_type="image/webp", headers=FOREVER)
 
 
 def prefers_picture(accept: str) -> bool:
-    """Whether an Accept header puts an image before JSON; without wishes JSON it is."""
+    """Return whether an Accept header prefers an image to JSON. The default is JSON."""
     best = {"image": 0.0, "json": 0.0}
     for part in accept.lower().split(","):
         kind, _, rest = part.strip().partition(";")
@@ -129,7 +131,7 @@ def prefers_picture(accept: str) -> bool:
 
 
 def quality_of(parameters: str) -> float:
-    """The ``q`` of one entry of an Accept header."""
+    """Return the ``q`` of one entry of an Accept header."""
     for parameter in parameters.split(";"):
         key, _, value = parameter.strip().partition("=")
         if key == "q":

@@ -1,4 +1,4 @@
-"""How an endpoint gets the service.
+"""Provide the service to endpoints.
 
 The two functions are coroutines because FastAPI runs any other dependency on a thread.
 """
@@ -15,13 +15,13 @@ from onetrainer_gradio.service.trainer import TrainerService
 
 
 async def service_of(connection: HTTPConnection) -> TrainerService:
-    """The service of the app that answers."""
+    """Return the app's service."""
     service: TrainerService = connection.app.state.service
     return service
 
 
 async def access_of(connection: HTTPConnection) -> Access:
-    """The access rules of the app that answers."""
+    """Return the app's access rules."""
     access: Access = connection.app.state.access
     return access
 

@@ -1,4 +1,4 @@
-"""Secrets: they go in and are never given out."""
+"""Secrets: they can be set, but not read."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ class SecretsStatus(BaseModel):
     """Which secrets the panel has."""
 
     ok: bool = True
-    huggingface_token: bool = Field(description="Whether there is a token for the model hub, kept here or in HF_TOKEN.")
+    huggingface_token: bool = Field(description="Whether a Hugging Face token is set, in the panel or in HF_TOKEN.")
 
 
 class SecretsChange(BaseModel):
     """New secrets."""
 
-    huggingface_token: str = Field(max_length=500, description="Token of the model hub; empty forgets it.")
+    huggingface_token: str = Field(max_length=500, description="Hugging Face token. Empty removes it.")
 
 
 @router.get("", response_model=SecretsStatus)
 def status(service: Service) -> dict[str, Any]:
-    """Which secrets are there, never what they are."""
+    """Show which secrets are set, without their values."""
     return {"ok": True, **service.secrets.status()}
 
 
 @router.put("", response_model=SecretsStatus)
 def change(service: Service, body: SecretsChange) -> dict[str, Any]:
-    """Keep secrets; they stay on this machine, in a file that only its owner can read."""
+    """Store secrets on this machine, in a file that only its owner can read."""
     service.secrets.set_huggingface_token(body.huggingface_token)
     return status(service)
 
 
 @router.delete("", response_model=SecretsStatus)
 def forget(service: Service) -> dict[str, Any]:
-    """Forget every secret."""
+    """Remove all secrets."""
     service.secrets.clear()
     return status(service)

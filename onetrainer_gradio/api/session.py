@@ -1,4 +1,4 @@
-"""Logging in and out: a small page of its own for people, two paths for programs."""
+"""Log in and out: a page for people and two endpoints for programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from onetrainer_gradio.service.host.threads import Threads, in_thread
 
 router = APIRouter(tags=["session"])
 
-# The page needs nothing from anywhere, and lets nothing in.
+# The page loads nothing.
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'",
     "Cache-Control": "no-store",
@@ -31,35 +31,35 @@ PAGE_HEADERS = {
 
 
 class Login(BaseModel):
-    """Who asks."""
+    """The credentials."""
 
     password: str = Field(description="The panel's password or token.")
 
 
 class LoginReply(BaseModel):
-    """A session was opened; its cookie is in the headers."""
+    """The session has started; its cookie is in the headers."""
 
     ok: bool = True
 
 
 class SessionReply(BaseModel):
-    """What the page has to know about access."""
+    """Whether access is protected."""
 
     ok: bool = True
-    required: bool = Field(description="Whether a password or token is needed here.")
+    required: bool = Field(description="Whether a password or token is required.")
 
 
 @router.get("/api/session", response_model=SessionReply)
 @control
 def session(access: AccessRules) -> dict[str, bool]:
-    """Whether this panel is protected, and so has something to sign out of."""
+    """Show whether this panel requires a password or token."""
     return {"ok": True, "required": access.required}
 
 
 @router.post("/api/login", response_model=LoginReply, responses={401: ERRORS[401]})
 @control
 def login(body: Login, request: Request, access: AccessRules) -> Response:
-    """Open a session: the answer sets a cookie. Programs better send `Authorization: Bearer` with each request."""
+    """Log in and set the session cookie. Programs can send `Authorization: Bearer` with each request instead."""
     reply = WireResponse({"ok": True})
     if access.required:
         session = access.login(body.password, client_of(request.scope))
@@ -70,7 +70,7 @@ def login(body: Login, request: Request, access: AccessRules) -> Response:
 @router.post("/api/logout", response_model=LoginReply)
 @control
 def logout(request: Request, access: AccessRules) -> Response:
-    """End this session."""
+    """Log out and end the session."""
     access.logout(session_of(request.scope))
     reply = WireResponse({"ok": True})
     reply.headers["Set-Cookie"] = session_cookie(request.scope, "", hosted=access.settings.hosted)
@@ -80,7 +80,7 @@ def logout(request: Request, access: AccessRules) -> Response:
 @router.get("/login", include_in_schema=False)
 @control
 def login_page(request: Request, access: AccessRules, following: Annotated[str, Query(alias="next")] = "/") -> Response:
-    """The page that asks for the password."""
+    """Serve the login page."""
     if not access.required or access.session_valid(session_of(request.scope)):
         return RedirectResponse(prefix_of(request.scope) + local_path(following), status_code=303)
     return page(following)
@@ -88,7 +88,7 @@ def login_page(request: Request, access: AccessRules, following: Annotated[str, 
 
 @router.post("/login", include_in_schema=False)
 async def login_form(request: Request, access: AccessRules) -> Response:
-    """Take the page's form; it works without any script."""
+    """Handle the login page's form, which works without scripts."""
     form = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=10)
     following = form.get("next", ["/"])[0]
     reply: Response = RedirectResponse(prefix_of(request.scope) + local_path(following), status_code=303)
@@ -103,7 +103,7 @@ async def login_form(request: Request, access: AccessRules) -> Response:
 
 
 def page(following: str, error: AccessError | None = None) -> Response:
-    """The login page; ``following`` is where to go afterwards."""
+    """Return the login page; ``following`` is the path to open afterwards."""
     text = files(__package__).joinpath("pages/login.html").read_text(encoding="utf-8")
     values: dict[str, str] = {
         "{{next}}": escape(local_path(following)),

@@ -1,4 +1,4 @@
-"""The shapes that several endpoints share. Keys that the service adds go through."""
+"""Response models that several endpoints share."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from onetrainer_gradio.api.replies import ErrorReply
 
 Status = Literal["idle", "initialized", "starting", "running", "stopping", "completed", "error"]
 
-# What any endpoint may answer besides its success, for the documentation pages.
+# Error responses of all endpoints, for the documentation pages.
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorReply, "description": "Not logged in."},
-    404: {"model": ErrorReply, "description": "There is no such thing."},
-    409: {"model": ErrorReply, "description": "Does not fit what is going on."},
-    422: {"model": ErrorReply, "description": "The input is wrong; `errors` names each place."},
+    404: {"model": ErrorReply, "description": "Not found."},
+    409: {"model": ErrorReply, "description": "Conflicts with the current state."},
+    422: {"model": ErrorReply, "description": "Invalid input; `errors` lists each issue."},
 }
 
-RunId = Annotated[str, Path(description="Id of a run.", examples=["2026-11-23_15-04-05-a1b2"])]
-SampleId = Annotated[str, Path(description="Id of a sample.")]
+RunId = Annotated[str, Path(description="ID of a run.", examples=["2026-11-23_15-04-05-a1b2"])]
+SampleId = Annotated[str, Path(description="ID of a sample.")]
 
 
 class Open(BaseModel):
-    """A shape that lets further keys through."""
+    """A model that keeps additional keys."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class Progress(Open):
-    """Where the run is; OneTrainer's counters."""
+    """Progress of the run, in OneTrainer's counters."""
 
     epoch: int = Field(description="Epochs completed.")
-    epoch_step: int = Field(description="Micro-batches within the epoch.")
-    epoch_sample: int = Field(description="Pictures within the epoch.")
-    global_step: int = Field(description="Micro-batches since the beginning.")
+    epoch_step: int = Field(description="Micro-batches in the current epoch.")
+    epoch_sample: int = Field(description="Images in the current epoch.")
+    global_step: int = Field(description="Micro-batches since the start.")
 
 
 class State(Open):
-    """What is going on. More keys stand beside these: phase, run_id, speed, eta_s, loss, can, why ..."""
+    """State of training. There are more keys: `phase`, `run_id`, `speed`, `eta_s`, `loss`, `can`, `why` and others."""
 
-    is_training: bool = Field(description="Whether a run is under way.")
-    status: Status = Field(description="The state in a word.")
+    is_training: bool = Field(description="Whether a run is active.")
+    status: Status = Field(description="Status of the run.")
     progress: Progress
-    max_step: int = Field(description="Steps in an epoch.")
-    max_epoch: int = Field(description="Epochs planned.")
+    max_step: int = Field(description="Steps per epoch.")
+    max_epoch: int = Field(description="Planned epochs.")
     error: str | None = Field(None, description="Why the last run failed.")
 
 
 class Accepted(Open):
-    """A request was taken."""
+    """The request was accepted."""
 
     ok: Literal[True] = True
     state: State
 
 
 class CommandAccepted(Accepted):
-    """A command was queued; its outcome stands under `GET /api/commands/{command_id}` and in the events."""
+    """The command was queued. Its outcome is in `GET /api/commands/{command_id}` and in the events."""
 
     command_id: str
 
 
 class RunAccepted(Accepted):
-    """A run was started."""
+    """The run was started."""
 
     run_id: str

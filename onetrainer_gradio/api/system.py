@@ -1,4 +1,4 @@
-"""The machine: versions and devices, use of its parts, and the processes of the panel."""
+"""The machine: versions, devices, resource usage and processes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ router = APIRouter(prefix="/api/system", tags=["system"], responses={401: ERRORS
 
 @router.get("/info", response_model=dict[str, Any])
 def info(service: Service) -> WireResponse:
-    """Versions, hardware and devices."""
+    """Return versions, hardware and devices."""
     return WireResponse(service.system.info())
 
 
 @router.get("/resources", response_model=dict[str, Any])
 def resources(service: Service) -> WireResponse:
-    """Use of processor, memory, disk and graphics cards, now and in the last minutes."""
+    """Return the usage of CPU, RAM, disk, GPU and VRAM, with the last 10 minutes."""
     return WireResponse(service.system.resources())
 
 
 @router.get("/processes", response_model=dict[str, Any])
 def processes(service: Service) -> WireResponse:
-    """The panel's processes and those of the runs."""
+    """List the processes of the panel and its runs."""
     return WireResponse({"processes": service.system.processes()})

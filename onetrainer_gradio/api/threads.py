@@ -1,6 +1,6 @@
-"""Endpoints that run on threads with a limit of their own: a stop is answered at once, whatever else is asked.
+"""Run endpoints on separate thread pools, so that a stop is answered at once under any load.
 
-An endpoint without one of these runs on the server's common threads.
+Endpoints without one of these decorators run on the server's common threads.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ def _on(kind: Threads) -> Callable[[Callable[P, T]], Callable[P, Awaitable[T]]]:
 
 
 def control(endpoint: Callable[P, T]) -> Callable[P, Awaitable[T]]:
-    """For what must be answered at once and returns at once: the state of the run and commands."""
+    """Mark an endpoint that must answer at once: the run's state and commands."""
     return _on(Threads.CONTROL)(endpoint)
 
 
 def snapshot(endpoint: Callable[P, T]) -> Callable[P, Awaitable[T]]:
-    """For snapshots of the whole state."""
+    """Mark an endpoint that reads the whole state."""
     return _on(Threads.FEED)(endpoint)
 
 
 def images(endpoint: Callable[P, T]) -> Callable[P, Awaitable[T]]:
-    """For what decodes an image."""
+    """Mark an endpoint that decodes an image."""
     return _on(Threads.IMAGES)(endpoint)
 
 
 def slow(endpoint: Callable[P, T]) -> Callable[P, Awaitable[T]]:
-    """For what reads many files or waits for something."""
+    """Mark an endpoint that reads many files or waits."""
     return _on(Threads.SLOW)(endpoint)

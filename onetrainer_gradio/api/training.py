@@ -1,4 +1,4 @@
-"""Training: start, stop, pause, backup, save, and where the run is."""
+"""Training: start, stop, pause, resume, backup, save, and the run's state."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from onetrainer_gradio.service.trainer import TrainerService
 
 router = APIRouter(prefix="/api", tags=["training"], responses=ERRORS)
 
-# A body with one of these keys is a request; any other object is a configuration itself.
+# A body with one of these keys is a request; any other object is a configuration.
 START_KEYS = frozenset({"config", "name", "options"})
 
 START_EXAMPLES: dict[str, Any] = {
-    "current": {"summary": "the current settings", "value": {}},
-    "saved": {"summary": "a saved configuration or preset", "value": {"config": "demo - new word LoRA"}},
-    "engine": {"summary": "with OneTrainer", "value": {"config": {"epochs": 4}, "options": {"backend": "onetrainer"}}},
-    "own": {"summary": "settings of one's own", "value": {"config": {"epochs": 4}, "options": {"name": "test", "max_steps": 20}}},
+    "current": {"summary": "Current settings", "value": {}},
+    "saved": {"summary": "Saved configuration or preset", "value": {"config": "demo - new word LoRA"}},
+    "engine": {"summary": "With OneTrainer", "value": {"config": {"epochs": 4}, "options": {"backend": "onetrainer"}}},
+    "own": {"summary": "Custom settings", "value": {"config": {"epochs": 4}, "options": {"name": "test", "max_steps": 20}}},
 }
 
 
 class CommandReply(Open):
-    """What became of a command."""
+    """Outcome of a command."""
 
     command_id: str
     command: str = ""
-    outcome: str | None = Field(None, description="done, refused, or null while it is not decided.")
-    waiting: bool = Field(False, description="Whether the current run has received it and will answer it.")
+    outcome: str | None = Field(None, description="`done`, `refused`, or null while pending.")
+    waiting: bool = Field(False, description="Whether the current run has received the command and will answer it.")
     reason: str = ""
     result: str = ""
 
@@ -45,14 +45,14 @@ class CommandReply(Open):
 @router.get("/training/status", response_model=State)
 @control
 def status(service: Service) -> dict[str, Any]:
-    """What is going on."""
+    """Return the state of training."""
     return service.get_state()
 
 
 @router.get("/training/progress", response_model=State)
 @control
 def progress(service: Service) -> dict[str, Any]:
-    """Progress and the newest metrics; the whole curves stand under `/api/runs/{id}/metrics`."""
+    """Return progress and the latest metrics. Complete metrics are in `/api/runs/{id}/metrics`."""
     return service.get_state()
 
 
@@ -63,7 +63,7 @@ def start(
 ) -> dict[str, Any]:
     """Start a run and return at once.
 
-    The body is empty (the current settings), a configuration, the name of a saved one, or `{"config": ..., "options": ...}`.
+    The body is empty (current settings), a configuration, the name of a saved one, or `{"config": ..., "options": ...}`.
     """
     config, options = start_request(service, body)
     run_id = service.start(config, options)
@@ -74,38 +74,38 @@ def start(
 @control
 def stop(
     service: Service,
-    now: Annotated[bool, Query(description="Do not wait for the step: climb the stop ladder.")] = False,
-    run_id: Annotated[str | None, Query(description="Only this run; one that waits is taken out of the queue.")] = None,
+    now: Annotated[bool, Query(description="Don't wait for the step: escalate the stop at once.")] = False,
+    run_id: Annotated[str | None, Query(description="Stop only this run. A queued run is removed from the queue.")] = None,
 ) -> dict[str, Any]:
-    """End the run: finish the step, back up and save as configured. A second stop hurries the first."""
+    """Stop the run: finish the step, then back up and save as configured. A second stop escalates."""
     return accepted(service, service.stop_training(now=now, run_id=run_id))
 
 
 @router.post("/training/pause", response_model=CommandAccepted)
 @control
 def pause(service: Service) -> dict[str, Any]:
-    """Wait after the present step, model in memory."""
+    """Pause after the current step. The model stays in memory."""
     return accepted(service, service.pause_training())
 
 
 @router.post("/training/resume", response_model=CommandAccepted)
 @control
 def resume(service: Service) -> dict[str, Any]:
-    """Go on after a pause."""
+    """Resume a paused run."""
     return accepted(service, service.resume_training())
 
 
 @router.post("/training/backup", response_model=CommandAccepted)
 @control
 def backup(service: Service) -> dict[str, Any]:
-    """Make a backup now."""
+    """Write a backup after the current step."""
     return accepted(service, service.backup())
 
 
 @router.post("/training/save", response_model=CommandAccepted)
 @control
 def save(service: Service) -> dict[str, Any]:
-    """Save the model now."""
+    """Save the model after the current step."""
     return accepted(service, service.save())
 
 
@@ -115,7 +115,7 @@ async def command(
     command_id: str,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the outcome.")] = 0.0,
 ) -> dict[str, Any]:
-    """What became of a command: `outcome` is null until it is done or refused."""
+    """Return the outcome of a command. `outcome` is null until it is done or refused."""
     if (answer := await answer_within(service, command_id, wait)) is not None:
         return answer
     waiting = await in_thread(Threads.CONTROL, service.waiting_command, command_id)
@@ -123,24 +123,24 @@ async def command(
 
 
 def accepted(service: TrainerService, command_id: str) -> dict[str, Any]:
-    """The reply to a command."""
+    """Return the response to a command."""
     return {"ok": True, "command_id": command_id, "state": service.get_state()}
 
 
 def start_request(service: TrainerService, body: dict[str, Any] | str | None) -> tuple[TrainConfig | None, RunOptions | None]:
-    """What a start asks for; None stands for the current settings and for no options.
+    """Return the configuration and options of a start request. None means the current settings or no options.
 
-    :raises ConfigInvalidError: when the configuration does not fit, with a finding for each place.
-    :raises ConfigNotFoundError: when there is none of that name.
+    :raises ConfigInvalidError: if the configuration is invalid, with a finding per issue.
+    :raises ConfigNotFoundError: if no configuration has that name.
     """
     request = body if isinstance(body, dict) and (START_KEYS & body.keys() or not body) else {"config": body}
     unknown = sorted(request.keys() - START_KEYS)
     if unknown:
         raise ConfigValueError(
-            f"Unknown key {unknown[0]!r} beside the configuration.",
+            f"Unknown key {unknown[0]!r} next to the configuration.",
             path=unknown[0],
             expected="config and options",
-            suggestion="Put settings into config.",
+            suggestion="Move settings into config.",
         )
     options = options_of(service, request.get("options"))
     wanted = request.get("config", request.get("name"))
@@ -148,16 +148,16 @@ def start_request(service: TrainerService, body: dict[str, Any] | str | None) ->
         return None, options
     document = service.configs.read(wanted) if isinstance(wanted, str) else wanted
     if not isinstance(document, dict):
-        raise ConfigValueError("That is no configuration.", path="config", value=wanted, expected="an object or a name")
+        raise ConfigValueError("This isn't a configuration.", path="config", value=wanted, expected="an object or a name")
     config, _ = from_document(document)
     return config, options
 
 
 def options_of(service: TrainerService, values: Any) -> RunOptions | None:
-    """Run options from a request.
+    """Return the run options of a request.
 
-    :raises ConfigInvalidError: with a finding for each option that does not fit.
-    :raises ForbiddenPathError: when the backup to go on from lies outside the allowed folders.
+    :raises ConfigInvalidError: with a finding for each invalid option.
+    :raises ForbiddenPathError: if the backup to resume from is outside the allowed folders.
     """
     if values is None:
         return None
@@ -172,16 +172,19 @@ def options_of(service: TrainerService, values: Any) -> RunOptions | None:
         ) from error
     if options.in_process:
         raise ConfigValueError(
-            "Only the command line can make runs share the panel's process.",
+            "Runs can share the panel's process only if the panel was started with --in-process.",
             path="options.in_process",
             value=True,
             expected="false",
-            suggestion="Omit it, or start the panel with --in-process.",
+            suggestion="Omit the option, or start the panel with --in-process.",
         )
-    # A backend may be named by the place of its code; that choice belongs to whoever starts the panel.
+    # A backend given as module:function runs arbitrary code; only whoever starts the panel may choose that.
     if ":" in options.backend and options.backend != service.settings.backend:
         raise ConfigValueError(
-            "A backend is chosen by its name.", path="options.backend", value=options.backend, expected="a name such as builtin"
+            "The backend must be one of the registered names.",
+            path="options.backend",
+            value=options.backend,
+            expected="a name such as builtin",
         )
     if options.resume_from and service.settings.allowed_roots:
         PathGuard((service.settings.data_folder, *service.settings.allowed_roots)).resolve(options.resume_from)

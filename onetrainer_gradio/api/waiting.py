@@ -1,4 +1,4 @@
-"""Waiting for a run without holding a thread: the feed says when there is something to look at."""
+"""Wait for a command's answer on the feed, without blocking a thread."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _COMMAND_ANSWERED = tag(CommandAnswered)
 
 
 async def answer_within(service: TrainerService, command_id: str, wait_s: float) -> dict[str, Any] | None:
-    """The answer to a command, waited for up to ``wait_s``; None when there is none yet."""
+    """Wait up to ``wait_s`` for the answer to a command. Return None if there is none yet."""
     loop = asyncio.get_running_loop()
     answered = asyncio.Event()
 
     def heard(message: dict[str, Any]) -> None:
         event = message.get("event") or {}
         if event.get("command_id") == command_id and event.get("type") == _COMMAND_ANSWERED:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
                 loop.call_soon_threadsafe(answered.set)
 
-    # Listening starts before the first look, so that an answer in between is not missed.
+    # Subscribe before the first check, so that no answer is missed.
     leave = service.feed.subscribe(heard)
     try:
         answer = await in_thread(Threads.CONTROL, service.answer, command_id)

@@ -1,4 +1,4 @@
-"""How messages and replies become JSON: once, fast, and with no value that JSON does not know."""
+"""Encode messages and responses as JSON, quickly and without values that JSON can't represent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse
 
 
 def encode(value: Any) -> bytes:
-    """A value as JSON; a number that is not finite becomes null."""
+    """Return a value as JSON. NaN and infinity become null."""
     try:
         return orjson.dumps(value, default=_plain, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS)
-    except orjson.JSONEncodeError:  # a number of more than 64 bits, or half a character: the slow way knows them
+    except orjson.JSONEncodeError:  # an integer of more than 64 bits, or a lone surrogate: the standard library can encode them
         return json.dumps(_finite(value), allow_nan=False, separators=(",", ":")).encode()
 
 
@@ -41,8 +41,8 @@ def _finite(value: Any) -> Any:
 
 
 class WireResponse(JSONResponse):
-    """A JSON reply written by ``encode``."""
+    """A JSON response encoded by ``encode``."""
 
     def render(self, content: Any) -> bytes:
-        """The body."""
+        """Return the body."""
         return encode(content)

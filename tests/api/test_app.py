@@ -60,6 +60,7 @@ def test_every_operation_is_described(app):
         for method, operation in item.items():
             assert operation.get("description"), f"{method} {path}"
             assert operation["tags"], f"{method} {path}"
+            assert operation["description"].startswith(operation["summary"]), f"{method} {path}"
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
