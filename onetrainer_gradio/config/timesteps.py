@@ -16,57 +16,17 @@ from itertools import accumulate, pairwise
 from onetrainer_gradio.config.dataset.buckets import Size, parse_resolution, rounded
 from onetrainer_gradio.config.declarations.bounds import out_of_bounds
 from onetrainer_gradio.config.declarations.train import TrainConfig
-from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.families.models import MODELS, UNFAMILIAR
 from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError
 
 TIMESTEPS = 1000
 """Train timesteps of the noise schedules of all model types."""
 
-_T = ModelType
 # Points of the curve that stands for a draw whose distribution has no closed form.
 _GRID = 4096
-_LATENT, _PATCH = 8, 2
 _SMALLEST_SHAPE = 1e-4
 # The settings that the draw depends on, and that have bounds.
 _DRAW = frozenset({"timestep_shift", "noising_weight", "noising_bias", "min_noising_strength", "max_noising_strength"})
-
-
-@dataclass(frozen=True)
-class LineShift:
-    """A shift of exp(mu), mu a straight line through (``tokens``, ``mu``) at both ends; FLUX.1 and its kin.
-
-    The numbers stand in the scheduler that comes with a model; these are those of the published ones, or the diffusers
-    library's where a model's says nothing.
-    """
-
-    tokens: tuple[int, int] = (256, 4096)
-    mu: tuple[float, float] = (0.5, 1.15)
-
-    def __call__(self, size: Size) -> float:
-        """The shift for pictures of ``size`` (height, width) in pixels."""
-        height, width = (side // _LATENT // _PATCH for side in size)
-        slope = (self.mu[1] - self.mu[0]) / (self.tokens[1] - self.tokens[0])
-        return math.exp(self.mu[0] + slope * (height * width - self.tokens[0]))
-
-
-def edge_shift(size: Size) -> float:
-    """The shift grows like the edge, 1 at 512 x 512; Ideogram 4."""
-    return math.sqrt(size[0] * size[1]) / 512
-
-
-DYNAMIC_SHIFTS: Mapping[ModelType, Callable[[Size], float]] = {
-    _T.FLUX_DEV_1: LineShift(),
-    _T.FLUX_FILL_DEV_1: LineShift(),
-    _T.FLUX_2: LineShift(),
-    _T.QWEN: LineShift((256, 8192), (0.5, 0.9)),
-    _T.ANIMA: LineShift(),
-    _T.KREA_2: LineShift((256, 6400), (0.5, 1.15)),
-    _T.Z_IMAGE: LineShift(),
-    _T.ERNIE: LineShift(),
-    _T.IDEOGRAM_4: edge_shift,
-}
-"""Shift by picture size of the types that can do it (``dynamic_shift`` in their facts)."""
 
 
 def _normal(fraction: float, weight: float, bias: float) -> float:
@@ -283,7 +243,8 @@ def timestep_plot(config: TrainConfig, bins: int = 200) -> TimestepPlot:
     if wrong := [finding for finding in out_of_bounds(config) if finding.path in _DRAW]:
         raise ConfigInvalidError(wrong)
     settings = TimestepSettings.of(config)
-    shift_of = DYNAMIC_SHIFTS.get(config.model_type) if config.dynamic_timestep_shifting else None
+    facts = MODELS.get(config.model_type, UNFAMILIAR)
+    shift_of = facts.dynamic_shift if config.dynamic_timestep_shifting else None
     sizes: list[Size | None] = [*_sizes(config)] if shift_of else [None]
     curves = []
     for size in sizes or [None]:
@@ -322,13 +283,13 @@ def _overrides(config: TrainConfig) -> list[str]:
 
 
 def _notes(config: TrainConfig, settings: TimestepSettings, sizes: Sequence[Size | None]) -> Iterator[str]:
-    if config.dynamic_timestep_shifting and config.model_type not in DYNAMIC_SHIFTS:
-        facts = MODELS.get(config.model_type)
-        if facts is None:
+    facts = MODELS.get(config.model_type, UNFAMILIAR)
+    if config.dynamic_timestep_shifting and facts.dynamic_shift is None:
+        if facts is UNFAMILIAR:
             yield f"Whether {config.model_type.value} has a shift by picture size is not known here: the fixed one is shown."
         else:
             yield f"{facts.label} has no shift by picture size: the fixed one counts."
     if settings.distribution in WEIGHTS and len(sizes) > 1:
         yield "OneTrainer keeps the table of the first batch: with this distribution its size decides for the whole run."
-    if config.model_type in (_T.WUERSTCHEN_2, _T.STABLE_CASCADE_1):
+    if facts.continuous:
         yield "This model knows no single timesteps: read the axis as the share of noise."

@@ -4,11 +4,9 @@ import math
 
 import pytest
 
-from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.config.timesteps import (
-    DYNAMIC_SHIFTS,
     TimestepSettings,
     beta_cdf,
     probabilities,
@@ -103,7 +101,9 @@ def test_a_concept_with_its_own_resolution_has_its_own_curve():
 
 def test_the_types_that_shift_by_size_are_those_of_the_facts():
     """A type without a formula would be drawn with the fixed shift."""
-    assert set(DYNAMIC_SHIFTS) == {model_type for model_type in ModelType if "dynamic_shift" in MODELS[model_type].abilities}
+    assert {name for name, facts in MODELS.items() if facts.dynamic_shift} == {
+        name for name, facts in MODELS.items() if "dynamic_shift" in facts.abilities
+    }
 
 
 def test_dynamic_shifting_of_a_type_without_it_is_said_to_have_no_effect():

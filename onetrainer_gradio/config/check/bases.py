@@ -9,8 +9,8 @@ from pathlib import Path
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.enums import ModelType, TrainingMethod
-from onetrainer_gradio.config.families.base_models import BASE_MODELS
+from onetrainer_gradio.config.enums import TrainingMethod
+from onetrainer_gradio.config.families.models import pipeline_types
 from onetrainer_gradio.config.files.resolve import looks_like_hub_name
 from onetrainer_gradio.config.model_files import BASE, COMPONENT, EMBEDDING, LORA, PIPELINE, family_of, unfit
 from onetrainer_gradio.errors import Finding
@@ -28,49 +28,6 @@ _NO_MODELS = frozenset({".json", ".yaml", ".yml", ".toml", ".txt", ".md", ".csv"
 _INDEX_FILES = ("model_index.json", "modular_model_index.json", "meta.json")
 _CLOUD = "cloud:"
 
-# Types whose base is read as a folder in diffusers layout only.
-_FOLDER_ONLY = frozenset(
-    {
-        ModelType.QWEN,
-        ModelType.FLUX_2,
-        ModelType.KREA_2,
-        ModelType.CHROMA_1,
-        ModelType.Z_IMAGE,
-        ModelType.ERNIE,
-        ModelType.IDEOGRAM_4,
-    }
-)
-
-# Beginning of the name of a pipeline -> what the types are called that are loaded from it.
-_PIPELINES = {
-    "StableDiffusionXL": "STABLE_DIFFUSION_XL",
-    "StableDiffusion3": "STABLE_DIFFUSION_3",
-    "StableDiffusion": "STABLE_DIFFUSION_1 STABLE_DIFFUSION_2",
-    "PixArtAlpha": "PIXART_ALPHA",
-    "PixArtSigma": "PIXART_SIGMA",
-    "Flux2": "FLUX_2",
-    "Flux": "FLUX_DEV_1 FLUX_FILL_DEV_1",
-    "Sana": "SANA",
-    "HunyuanVideo": "HUNYUAN_VIDEO",
-    "HiDream": "HI_DREAM_FULL",
-    "Chroma": "CHROMA_1",
-    "QwenImage": "QWEN",
-    "Krea2": "KREA_2",
-    "ZImage": "Z_IMAGE",
-    "ErnieImage": "ERNIE",
-    "Ideogram4": "IDEOGRAM_4",
-    "Anima": "ANIMA",
-    "Wuerstchen": "WUERSTCHEN_2",
-    "StableCascade": "STABLE_CASCADE_1",
-}
-
-# Parts that a type cannot do without and that its base does not hold.
-_NEEDED = {
-    ModelType.WUERSTCHEN_2: ("effnet_encoder", "decoder"),
-    ModelType.STABLE_CASCADE_1: ("effnet_encoder", "decoder"),
-    ModelType.HI_DREAM_FULL: ("text_encoder_4",),
-}
-
 
 def is_single_file(name: str) -> bool:
     """Whether a model is named as one file."""
@@ -80,7 +37,7 @@ def is_single_file(name: str) -> bool:
 def base_model(plan: Plan) -> Iterator[Finding]:
     """A folder in diffusers layout, a file, or a name on the hub."""
     value, name = plan.config.base_model_name, "base_model_name"
-    usual = BASE_MODELS[plan.config.model_type].hub
+    usual = plan.facts.base.hub
     if not value:
         yield found(
             "base-model-missing",
@@ -155,8 +112,8 @@ def pipeline(plan: Plan) -> Iterator[Finding]:
     """A folder in diffusers layout says what it holds."""
     value = plan.config.base_model_name
     name = _pipeline_of(plan.path(value) / "model_index.json") if value else ""
-    meant = next((types for start, types in _PIPELINES.items() if name.startswith(start)), "")
-    if meant and not any(plan.config.model_type.value.startswith(start) for start in meant.split()):
+    meant = pipeline_types(name)
+    if meant and plan.config.model_type not in meant:
         yield found(
             "base-model-type",
             "base_model_name",
@@ -184,9 +141,9 @@ def _elsewhere(plan: Plan, value: str) -> bool:
 def single_file_base(plan: Plan) -> Iterator[Finding]:
     """These types need tokenizer, text encoder and VAE beside the transformer, and one file holds the transformer only."""
     value = plan.config.base_model_name
-    if plan.config.model_type not in _FOLDER_ONLY or not is_single_file(value):
+    if not plan.facts.folder_only or not is_single_file(value):
         return
-    usual = BASE_MODELS[plan.config.model_type].hub
+    usual = plan.facts.base.hub
     override = "transformer" in plan.facts.replaceable
     suggestion = f"Name {usual} as the base" + (", and the file as the transformer's." if override else ".")
     yield found(
@@ -205,7 +162,7 @@ def parts_from_elsewhere(plan: Plan) -> Iterator[Finding]:
     for name in plan.loaded:
         path = f"{name}.model_name"
         value = plan.at(path)
-        if not value and name in _NEEDED.get(plan.config.model_type, ()):
+        if not value and name in plan.facts.apart:
             yield found(
                 "part-missing",
                 path,

@@ -10,7 +10,8 @@ from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import AttentionMechanism, DataType, TrainingMethod
-from onetrainer_gradio.config.families.base_models import BASE_MODELS, BYTES_PER_WEIGHT
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.families.weight_sizes import BYTES_PER_WEIGHT
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu
 from onetrainer_gradio.errors import Finding
 
@@ -193,7 +194,7 @@ def memory(plan: Plan) -> Iterator[Finding]:
     part = plan.at(plan.denoiser)
     stays = 1 - min(1.0, part.offload_fraction)
     per_weight = BYTES_PER_WEIGHT.get(part.weight_dtype, 4)
-    weights = BASE_MODELS[config.model_type].billions * 1e9 * per_weight * stays
+    weights = MODELS[config.model_type].base.billions * 1e9 * per_weight * stays
     if (
         config.training_method is TrainingMethod.FINE_TUNE
         and plan.denoiser in plan.trained

@@ -8,22 +8,18 @@ from onetrainer_gradio.config.check.backups import last_backup, lora_keys, setti
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import ModelFormat, ModelType, TrainingMethod
-from onetrainer_gradio.config.families.layer_names import FUSIONS
-from onetrainer_gradio.config.families.models import FOLDER_FORMATS, output_formats
+from onetrainer_gradio.config.families.models import FOLDER_FORMATS, MODELS, UNFAMILIAR, output_formats
 from onetrainer_gradio.errors import Finding
 
 # Formats that store query, key and value of a fused layer as one.
 FUSED_FORMATS = frozenset({ModelFormat.KOHYA_LORA, ModelFormat.ORIGINAL_LORA, ModelFormat.COMFY_LORA})
-
-# ComfyUI knows no name for the text encoder of these.
-_NO_COMFY_ENCODER = frozenset({ModelType.SANA, ModelType.WUERSTCHEN_2, ModelType.STABLE_CASCADE_1})
 
 
 def usual_format(model_type: ModelType, method: TrainingMethod, *, single_file: bool) -> ModelFormat:
     """The format that most people want: what most programs read, as a file where a file is asked for."""
     allowed = output_formats(model_type, method)
     if method is TrainingMethod.LORA:
-        kohya = model_type.value.startswith("STABLE_DIFFUSION") and model_type not in FUSIONS
+        kohya = model_type.value.startswith("STABLE_DIFFUSION") and not MODELS.get(model_type, UNFAMILIAR).fusions
         return ModelFormat.KOHYA_LORA if kohya else ModelFormat.DIFFUSERS_LORA
     wanted = [item for item in allowed if (item not in FOLDER_FORMATS) == single_file]
     return (wanted or list(allowed))[0]
@@ -75,7 +71,7 @@ def original_lora(plan: Plan) -> Iterator[Finding]:
 def comfy_lora(plan: Plan) -> Iterator[Finding]:
     """What ComfyUI cannot name it would drop without a word."""
     encoders = [name for name in plan.trained if name in plan.facts.encoders]
-    if _is_lora(plan, ModelFormat.COMFY_LORA) and encoders and plan.config.model_type in _NO_COMFY_ENCODER:
+    if _is_lora(plan, ModelFormat.COMFY_LORA) and encoders and not plan.facts.comfy_encoders:
         message = f"COMFY_LORA has no name for the trained text encoder of {plan.facts.label}"
         yield _other_format(plan, "comfy-lora-encoder", message)
 
@@ -100,7 +96,7 @@ def _other_format(plan: Plan, code: str, message: str) -> Finding:
 def fused_resume(plan: Plan) -> Iterator[Finding]:
     """An adapter with query, key and value apart cannot go on as a fused one, nor the reverse."""
     config = plan.config
-    if config.training_method is not TrainingMethod.LORA or config.model_type not in FUSIONS:
+    if config.training_method is not TrainingMethod.LORA or not plan.facts.fusions:
         return
     wanted = config.output_model_format in FUSED_FORMATS
     backup = last_backup(plan) if config.continue_last_backup else None
@@ -125,7 +121,7 @@ def fused_resume(plan: Plan) -> Iterator[Finding]:
 
 def _is_fused(plan: Plan, keys: tuple[str, ...]) -> bool | None:
     """Whether an adapter's layers are fused; None when nothing in it tells."""
-    fusions = FUSIONS[plan.config.model_type]
+    fusions = plan.facts.fusions
     leaves = {leaf.replace(".", separator) for fusion in fusions for leaf in fusion.leaves for separator in "._"}
     if any(f"{leaf}." in key for key in keys for leaf in leaves if leaf != "proj_mlp"):
         return False

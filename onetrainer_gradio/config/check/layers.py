@@ -10,7 +10,7 @@ from onetrainer_gradio.config.check.formats import FUSED_FORMATS
 from onetrainer_gradio.config.check.parts import QUANTIZED
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import DataType, ModelType, TrainingMethod
-from onetrainer_gradio.config.families.layer_names import FUSIONS, layer_names
+from onetrainer_gradio.config.families.layer_names import layer_names
 from onetrainer_gradio.config.layers.filter import Selection, fitting, patterns_of, select
 from onetrainer_gradio.errors import ConfigValueError, Finding, PatternError
 
@@ -168,13 +168,13 @@ def partly_fused(plan: Plan) -> Iterator[Finding]:
     config = plan.config
     fused = config.training_method is TrainingMethod.LORA and config.output_model_format in FUSED_FORMATS
     item = next(_filters(plan), None)
-    if not fused or item is None or plan.config.model_type not in FUSIONS:
+    if not fused or item is None or not plan.facts.fusions:
         return
     selection = _selected(layer_names(config.model_type), item)
     if selection is None or selection.unused:
         return
     layers, known = set(selection.layers), layer_names(config.model_type)
-    for fusion in FUSIONS[config.model_type]:
+    for fusion in plan.facts.fusions:
         first = f"{fusion.block}.0."
         leaves = [f"{first}{leaf}" for leaf in fusion.leaves if f"{first}{leaf}" in known]
         taken = [leaf for leaf in leaves if leaf in layers]

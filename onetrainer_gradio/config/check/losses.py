@@ -6,14 +6,12 @@ from collections.abc import Iterator
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.enums import DataType, LossWeight, ModelType, TrainingMethod
+from onetrainer_gradio.config.enums import DataType, LossWeight, TrainingMethod
 from onetrainer_gradio.errors import Finding
 
 _FLOW = (LossWeight.CONSTANT, LossWeight.SIGMA)
 _DIFFUSION = (LossWeight.CONSTANT, LossWeight.P2, LossWeight.MIN_SNR_GAMMA, LossWeight.DEBIASED_ESTIMATION)
 _STRENGTHS = ("mse_strength", "mae_strength", "log_cosh_strength", "huber_strength")
-# Their VAE overflows in half precision.
-_XL = frozenset({ModelType.STABLE_DIFFUSION_XL_10_BASE, ModelType.STABLE_DIFFUSION_XL_10_BASE_INPAINTING})
 
 
 def weighting(plan: Plan) -> Iterator[Finding]:
@@ -89,7 +87,7 @@ def overflow(plan: Plan) -> Iterator[Finding]:
             yield _nan_risk(path, "Weights that are trained in FLOAT_16 soon overflow or stand still", "FLOAT_32")
     vae = plan.config.vae
     fixed = "fp16" in f"{vae.model_name} {plan.config.base_model_name}".lower()
-    if plan.config.model_type in _XL and vae.weight_dtype is half and not fixed:
+    if not plan.facts.float16_vae and vae.weight_dtype is half and not fixed:
         yield _nan_risk("vae.weight_dtype", "The VAE of SDXL overflows in FLOAT_16, and the loss becomes no number", "FLOAT_32")
 
 

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.enums import LearningRateScheduler, ModelType, Optimizer, TrainingMethod
+from onetrainer_gradio.config.enums import LearningRateScheduler, Optimizer, TrainingMethod
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.errors import Finding
 
 _TORCH_ADAM = frozenset({Optimizer.ADAM, Optimizer.ADAMW})
 _SCHEDULE_FREE = frozenset({Optimizer.SCHEDULE_FREE_ADAMW, Optimizer.SCHEDULE_FREE_SGD})
-_WUERSTCHEN = frozenset({ModelType.WUERSTCHEN_2, ModelType.STABLE_CASCADE_1})
 _PLAIN_KERNEL = {"optimizer.fused": False, "optimizer.foreach": False}
 
 # Below this, an optimizer that finds the learning rate itself hardly moves: it multiplies what it found by this factor.
@@ -61,7 +60,7 @@ def back_pass_on_several_cards(plan: Plan) -> Iterator[Finding]:
 def schedule_free_wuerstchen(plan: Plan) -> Iterator[Finding]:
     """OneTrainer has no schedule-free training for these two types."""
     chosen = plan.config.optimizer.optimizer
-    if plan.config.model_type in _WUERSTCHEN and chosen in _SCHEDULE_FREE:
+    if plan.facts.continuous and chosen in _SCHEDULE_FREE:
         defaults = {f"optimizer.{key}": value for key, value in OPTIMIZERS[Optimizer.ADAMW].defaults.items()}
         yield found(
             "schedule-free-wuerstchen",

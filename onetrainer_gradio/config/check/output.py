@@ -10,8 +10,8 @@ from onetrainer_gradio.config.check.backups import backups, last_backup, setting
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.enums import DataType, EMAMode, TimeUnit, TrainingMethod
-from onetrainer_gradio.config.families.base_models import BASE_MODELS, BYTES_PER_WEIGHT
 from onetrainer_gradio.config.families.models import FOLDER_FORMATS
+from onetrainer_gradio.config.families.weight_sizes import BYTES_PER_WEIGHT
 from onetrainer_gradio.config.machine import GIGABYTE, existing_ancestor
 from onetrainer_gradio.config.paths.backup_chain import belongs, read_chain
 from onetrainer_gradio.config.paths.destinations import DESTINATION
@@ -199,7 +199,7 @@ def _same_disk(first: Path, second: Path) -> bool:
 
 def _weights(plan: Plan) -> float:
     """How many weights are trained, roughly."""
-    base = BASE_MODELS[plan.config.model_type]
+    base = plan.facts.base
     if plan.config.training_method is TrainingMethod.LORA:
         return base.adapter * 1e6 * plan.config.lora_rank
     return 1e6 if plan.config.training_method is TrainingMethod.EMBEDDING else base.billions * 1e9

@@ -7,7 +7,7 @@ from typing import Any
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.enums import DataType, ModelType, Optimizer, TrainingMethod
+from onetrainer_gradio.config.enums import DataType, Optimizer, TrainingMethod
 from onetrainer_gradio.config.families.layer_names import layer_names
 from onetrainer_gradio.config.layers.filter import select
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
@@ -19,19 +19,6 @@ COMPRESSED = {
     DataType.INT_W8A8_COMPRESSED: DataType.INT_W8A8,
 }
 QUANTIZED = GGUF | frozenset(COMPRESSED) | frozenset({DataType.FLOAT_W8A8, DataType.INT_W8A8, DataType.NFLOAT_4, DataType.INT_8})
-
-# Types whose text encoding has no answer to a caption that is left out.
-WITHOUT_CAPTION_DROPOUT = frozenset(
-    {
-        ModelType.FLUX_2,
-        ModelType.QWEN,
-        ModelType.ANIMA,
-        ModelType.KREA_2,
-        ModelType.Z_IMAGE,
-        ModelType.ERNIE,
-        ModelType.IDEOGRAM_4,
-    }
-)
 
 
 def nothing_trained(plan: Plan) -> Iterator[Finding]:
@@ -235,7 +222,7 @@ def compressed_weights(plan: Plan) -> Iterator[Finding]:
 
 def caption_dropout(plan: Plan) -> Iterator[Finding]:
     """For these types the run stops at the first caption that is left out."""
-    if plan.config.model_type not in WITHOUT_CAPTION_DROPOUT:
+    if plan.facts.drops_captions:
         return
     for name in plan.facts.encoders:
         path = f"{name}.dropout_probability"

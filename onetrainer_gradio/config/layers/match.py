@@ -11,8 +11,6 @@ from onetrainer_gradio.config.families.layer_names import layer_names
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.layers.filter import fitting, patterns_of, select
 
-# Several sizes of these are published; blocks are those of one of them.
-_SIZES_DIFFER = frozenset({ModelType.FLUX_2, ModelType.ERNIE})
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -66,7 +64,7 @@ def layer_match(model_type: ModelType, layer_filter: str, regex: bool) -> LayerM
     totals, taken = Counter(map(_kind, names)), Counter(map(_kind, selection.layers))
     kinds = tuple(LayerKind(name, total, taken[name]) for name, total in totals.items())
     facts = MODELS[model_type]
-    exact = model_type not in _SIZES_DIFFER
+    exact = facts.exact
     return LayerMatch(facts.denoiser, facts.label, exact, len(names), len(selection.layers), patterns, kinds, selection.layers)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.families.layer_names import FUSIONS, layer_names
+from onetrainer_gradio.config.families.layer_names import layer_names
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.layers.filter import select
 
@@ -25,9 +25,9 @@ def test_every_type_has_layers_and_every_preset_but_two_takes_some():
 
 def test_fused_projections_are_layers():
     """What a format stores as one exists in the first block of the type."""
-    for model_type, fusions in FUSIONS.items():
+    for model_type, facts in MODELS.items():
         names = set(layer_names(model_type))
-        for fusion in fusions:
+        for fusion in facts.fusions:
             taken = [leaf for leaf in fusion.leaves if f"{fusion.block}.0.{leaf}" in names]
             # dual attention is in some published sizes of SD3.5 only
             assert taken == list(fusion.leaves) or fusion.leaves[0].startswith("attn2"), (model_type, fusion)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config.enums import ModelType
-from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.families.models import FAMILIES, MODELS, pipeline_types
 
 RECORDED = json.loads((Path(__file__).parents[2] / "fixtures" / "onetrainer_models.json").read_text())
 
@@ -29,3 +29,30 @@ def test_facts_of_a_type(name):
     assert sorted(facts.layer_presets) == recorded["layer_presets"]
     if recorded["label"]:
         assert facts.label == recorded["label"]
+
+
+def test_each_family_declares_its_types_once_and_all_types_are_declared():
+    """A type in two modules, or in none, would make facts disagree."""
+    declared = [facts.type for family in FAMILIES for facts in family.MODELS]
+    assert len(declared) == len(set(declared))
+    assert set(declared) == set(ModelType)
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "label"),
+    [
+        ("StableDiffusionXLImg2ImgPipeline", "SDXL"),
+        ("StableDiffusion3Pipeline", "SD3"),
+        ("StableDiffusionInpaintPipeline", "SD1.5"),
+        ("Flux2Pipeline", "Flux 2 [Dev, Klein]"),
+        ("FluxFillPipeline", "Flux Dev.1"),
+    ],
+)
+def test_a_pipeline_belongs_to_the_types_with_the_longest_beginning(pipeline, label):
+    """The pipelines of SDXL and SD3 begin like that of SD1.5."""
+    assert MODELS[pipeline_types(pipeline)[0]].label == label
+
+
+def test_an_unknown_pipeline_belongs_to_no_type():
+    """Nothing can be concluded from its name."""
+    assert pipeline_types("AudioLDMPipeline") == ()

@@ -8,7 +8,6 @@ import pytest
 
 from onetrainer_gradio.config.check import check
 from onetrainer_gradio.config.enums import ModelType, Optimizer, TrainingMethod
-from onetrainer_gradio.config.families.base_models import BASE_MODELS
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.files.presets import (
@@ -108,9 +107,9 @@ def test_presets_name_the_published_bases():
         "black-forest-labs/FLUX.2-dev",
         "Tongyi-MAI/Z-Image-Turbo",
     }
-    usual = {base.hub for base in BASE_MODELS.values()}
+    usual = {base.hub for base in (facts.base for facts in MODELS.values())}
     assert {preset.document["base_model_name"] for preset in OURS.values()} == usual | variants
-    assert set(BASE_MODELS) == set(ModelType)
+    assert set(MODELS) == set(ModelType)
 
 
 def test_optimizers_are_written_out():
