@@ -283,7 +283,7 @@ try:
 except KeyboardInterrupt:
     pass
 seen = set()
-print(json.dumps([entry for entry in said if entry[1] != "Progressed" and not (entry[1:] in seen or seen.add(entry[1:]))]))
+print(json.dumps([entry for entry in said if entry[1] != "PhaseProgress" and not (entry[1:] in seen or seen.add(entry[1:]))]))
 """
 
 

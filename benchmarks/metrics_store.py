@@ -44,7 +44,7 @@ def write(path: Path, steps: int) -> float:
             grad_norm=loss * 3,
             learning_rates=(1e-4 * (1 - step / steps), 1e-5),
             seconds=0.5,
-            pictures=4,
+            images=4,
         )
         begun = time.perf_counter()
         writer.add(event)

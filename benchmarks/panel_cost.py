@@ -52,7 +52,7 @@ def loop(config: TrainConfig, emit: Emit, control: Control, options: RunOptions)
     """A backend that steps as fast as it can until it is stopped."""
     emit(RunStarted(backend="bare loop", pid=os.getpid()))
     plan = {"total_steps": 10**7, "steps_per_epoch": 1000, "total_updates": 10**7, "epochs": 10**4, "first_step": 0}
-    emit(RunPlanned(**plan, pictures=1000, trainable_parameters=1, learning_rates=("unet",)))
+    emit(RunPlanned(**plan, images=1000, trainable_parameters=1, learning_rates=("unet",)))
     emit(PhaseChanged(phase="training"))
     numbers = [float(number) for number in range(64)]
     step = 0
@@ -72,7 +72,7 @@ def loop(config: TrainConfig, emit: Emit, control: Control, options: RunOptions)
                 grad_norm=1.0,
                 learning_rates=(1e-4,),
                 seconds=time.perf_counter() - begun,
-                pictures=1,
+                images=1,
             )
         )
     return "stopped"

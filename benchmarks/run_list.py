@@ -32,7 +32,7 @@ def fill(runs: Path, number: int) -> None:
         (folder / "run.json").write_text(json.dumps(record | {"workspace": str(runs.parent / "workspace")}))
         (folder / "config.json").write_text("{}")
         (folder / "journal.jsonl").write_bytes(lines)
-        (folder / "exit.json").write_text(json.dumps({"exit_code": 0, "signal": "", "rung": None, "at": record["created_at"]}))
+        (folder / "exit.json").write_text(json.dumps({"exit_code": 0, "signal": "", "stage": None, "at": record["created_at"]}))
 
 
 def measure(data: Path) -> None:

@@ -30,7 +30,7 @@ Phase = Literal[
 EndReason = Literal["completed", "stopped", "failed", "lost"]
 Outcome = Literal["completed", "stopped"]
 CommandOutcome = Literal["done", "refused"]
-Rung = Literal["finish_step", "interrupt", "terminate", "kill"]
+StopStage = Literal["finish_step", "interrupt", "terminate", "kill"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class RunStarted(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompanionStarted(Event):
+class ChildProcessStarted(Event):
     """A process that leads a group of its own works for the run; whoever ends the run by force ends that group, too."""
 
     pid: int
@@ -78,8 +78,8 @@ class PhaseChanged(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progressed(Event):
-    """``done`` of ``total`` within a phase (pictures cached, sampler steps, parts loaded)."""
+class PhaseProgress(Event):
+    """``done`` of ``total`` within a phase (images cached, sampler steps, components loaded)."""
 
     phase: Phase
     done: int
@@ -100,7 +100,7 @@ class RunPlanned(Event):
     total_updates: int
     epochs: int
     first_step: int
-    pictures: int
+    images: int
     trainable_parameters: int
     learning_rates: tuple[str, ...]
 
@@ -110,7 +110,7 @@ class StepDone(Event):
     """One optimizer step. ``global_step``, ``epoch``, ``epoch_step``, ``epoch_sample`` are OneTrainer's TrainProgress after it.
 
     ``loss`` is the mean over the accumulation window, ``grad_norm`` the norm before clipping (None when not computed),
-    ``seconds`` the wall time of the step, ``pictures`` how many it saw, ``learning_rates`` in the order of ``RunPlanned``.
+    ``seconds`` the wall time of the step, ``images`` how many it saw, ``learning_rates`` in the order of ``RunPlanned``.
     """
 
     update_step: int
@@ -123,11 +123,11 @@ class StepDone(Event):
     grad_norm: float | None
     learning_rates: tuple[float, ...]
     seconds: float
-    pictures: int
+    images: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleMade(Event):
+class SampleGenerated(Event):
     """A preview picture lies at ``path``; the other fields say how it was made."""
 
     path: str
@@ -150,7 +150,7 @@ class SampleMade(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackupMade(Event):
+class BackupCreated(Event):
     """A backup lies complete in the folder ``path``."""
 
     path: str
@@ -187,7 +187,7 @@ class SaveFailed(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validated(Event):
+class ValidationCompleted(Event):
     """Validation losses by concept name; ``total`` is their mean."""
 
     global_step: int
@@ -196,7 +196,7 @@ class Validated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Warned(Event):
+class WarningIssued(Event):
     """Something a person should know; the run goes on. ``code`` is stable, ``path`` a file or a setting."""
 
     code: str
@@ -222,7 +222,7 @@ class CommandReceived(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandAnswered(Event):
+class CommandCompleted(Event):
     """The one answer to a command; ``reason`` says why it was refused, ``result`` is a path where there is one."""
 
     command_id: str
@@ -233,10 +233,10 @@ class CommandAnswered(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StopRung(Event):
-    """The stop ladder stands on ``rung``; the next rung comes at ``deadline`` (seconds since the epoch, 0 = none)."""
+class StopEscalated(Event):
+    """The stop ladder stands on ``stage``; the next stage comes at ``deadline`` (seconds since the epoch, 0 = none)."""
 
-    rung: Rung
+    stage: StopStage
     deadline: float
 
 
@@ -260,22 +260,22 @@ class Emit(Protocol):
 
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
-    CompanionStarted,
+    ChildProcessStarted,
     PhaseChanged,
-    Progressed,
+    PhaseProgress,
     RunPlanned,
     StepDone,
-    SampleMade,
-    BackupMade,
+    SampleGenerated,
+    BackupCreated,
     BackupFailed,
     ModelSaved,
     SaveFailed,
-    Validated,
-    Warned,
+    ValidationCompleted,
+    WarningIssued,
     Resumed,
     CommandReceived,
-    CommandAnswered,
-    StopRung,
+    CommandCompleted,
+    StopEscalated,
     RunEnded,
 )
 
@@ -287,6 +287,24 @@ def tag(kind: type[Any]) -> str:
 
 EVENT_BY_TAG: dict[str, type[Event]] = {tag(kind): kind for kind in EVENTS}
 
+# What earlier versions wrote: tag -> tag now, and tag now -> field -> field now. Journals of their runs stay readable.
+FORMER_TAGS: dict[str, str] = {
+    "companion_started": "child_process_started",
+    "progressed": "phase_progress",
+    "sample_made": "sample_generated",
+    "backup_made": "backup_created",
+    "validated": "validation_completed",
+    "warned": "warning_issued",
+    "command_answered": "command_completed",
+    "stop_rung": "stop_escalated",
+}
+FORMER_FIELDS: dict[str, dict[str, str]] = {
+    "run_planned": {"pictures": "images"},
+    "step_done": {"pictures": "images"},
+    "stop_escalated": {"rung": "stage"},
+}
+_FORMER_TAG_OF = {now: former for former, now in FORMER_TAGS.items()}
+
 
 def encode(event: Event) -> dict[str, Any]:
     """The event as a JSON object with its tag under ``type``."""
@@ -297,15 +315,33 @@ def encode(event: Event) -> dict[str, Any]:
     return body
 
 
-def decode(body: dict[str, Any]) -> Event:
-    """The event of a JSON object; keys that this version does not know are passed over.
+def tags_of(kind: str) -> tuple[str, ...]:
+    """Return the tag ``kind`` and, if earlier versions wrote another one for the same event, that one, too."""
+    return (kind, _FORMER_TAG_OF[kind]) if kind in _FORMER_TAG_OF else (kind,)
 
-    :raises KeyError: when the tag is unknown or a needed field is missing.
+
+def modernize(body: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's JSON object with the tag and fields of this version; ``body`` itself where it has them already."""
+    if "error" in body and (error := with_suggestion(body["error"])) is not body["error"]:
+        body = {**body, "error": error}
+    kind = body["type"]
+    now = FORMER_TAGS.get(kind, kind)
+    former = FORMER_FIELDS.get(now, {})
+    if now == kind and former.keys().isdisjoint(body):
+        return body
+    return {former.get(name, name): now if name == "type" else value for name, value in body.items()}
+
+
+def decode(body: dict[str, Any]) -> Event:
+    """Return the event of a JSON object, which an earlier version may have written; unknown keys are ignored.
+
+    :raises KeyError: if the tag is unknown or a required field is missing.
     """
+    body = modernize(body)
     kind = EVENT_BY_TAG[body["type"]]
     known = {item.name for item in fields(kind)}
     values = {name: value for name, value in body.items() if name in known}
-    if isinstance(error := with_suggestion(values.get("error")), dict):
+    if isinstance(error := values.get("error"), dict):
         values["error"] = ErrorInfo(**{name: value for name, value in error.items() if name in _ERROR_FIELDS})
     if isinstance(values.get("learning_rates"), list):
         values["learning_rates"] = tuple(values["learning_rates"])
@@ -326,6 +362,7 @@ def is_event(body: Any) -> bool:
     """Return whether a JSON value is an event: its tag is a string and, for the tags of this version, every field fits."""
     if not isinstance(body, dict) or not isinstance(body.get("type"), str):
         return False
+    body = modernize(body)
     return body["type"] not in EVENT_BY_TAG or all(
         fits(body[name]) if name in body else not needed for name, (fits, needed) in _fields_of(body["type"]).items()
     )

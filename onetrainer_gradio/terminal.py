@@ -279,7 +279,7 @@ def tell(message: dict[str, Any], run_id: str, teller: Teller) -> None:
         return
     event = message["event"]
     kind = event["type"]
-    if kind == "warned":
+    if kind == "warning_issued":
         teller.warn(event["message"])
     elif kind in {"backup_failed", "save_failed"}:
         teller.warn(event["error"]["message"])
@@ -287,7 +287,7 @@ def tell(message: dict[str, Any], run_id: str, teller: Teller) -> None:
         teller.say(f"{PRODUCTS[kind]}: {event['path']}")
 
 
-PRODUCTS = {"backup_made": "Backup", "model_saved": "Model", "sample_made": "Sample"}
+PRODUCTS = {"backup_created": "Backup", "model_saved": "Model", "sample_generated": "Sample"}
 
 
 def title(state: dict[str, Any]) -> str:

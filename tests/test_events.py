@@ -1,6 +1,7 @@
 """Events and commands keep their meaning on the way through JSON."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -16,14 +17,14 @@ def samples():
         total_updates=10,
         epochs=2,
         first_step=0,
-        pictures=5,
+        images=5,
         trainable_parameters=7,
         learning_rates=("unet_lora",),
     )
     yield events.BackupFailed(path="/b", error=error)
     yield events.RunEnded(reason="failed", error=error, exit_code=1)
     yield events.RunEnded(reason="completed")
-    yield events.Warned(code="broken_picture", message="Ünïcode 'quotes'", path="/p.png")
+    yield events.WarningIssued(code="broken_picture", message="Ünïcode 'quotes'", path="/p.png")
 
 
 @pytest.mark.parametrize("event", samples(), ids=lambda event: type(event).__name__)
@@ -53,6 +54,29 @@ def test_keys_of_a_newer_version_are_passed_over_and_missing_ones_are_an_error()
         events.decode({"type": "phase_changed"})
     with pytest.raises(KeyError):
         events.decode({"type": "unheard_of"})
+
+
+OLD_NAMES = (Path(__file__).parent / "fixtures" / "old_names" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("line", OLD_NAMES, ids=lambda line: json.loads(line)["type"])
+def test_an_event_under_an_old_name_is_read_as_the_event_it_is(line):
+    """A run folder of an earlier version has other tags and field names; each line decodes with every value in place."""
+    body = json.loads(line)
+    assert events.is_event(body)
+    event = events.decode(body)
+    now = events.encode(event)
+    assert now["type"] == events.FORMER_TAGS.get(body["type"], body["type"])
+    assert list(now) == [events.FORMER_FIELDS.get(now["type"], {}).get(name, name) for name in body]
+    assert json.dumps(list(now.values())[1:]) == json.dumps(list(body.values())[1:]).replace('"change"', '"suggestion"')
+
+
+def test_the_journal_with_old_names_holds_every_kind_of_event():
+    """No event that had another name is missing from the fixture, and old names aren't given to new events."""
+    kinds = [json.loads(line)["type"] for line in OLD_NAMES]
+    assert {events.FORMER_TAGS.get(kind, kind) for kind in kinds} == set(events.EVENT_BY_TAG)
+    assert events.FORMER_TAGS.keys() <= set(kinds)
+    assert events.EVENT_BY_TAG.keys().isdisjoint(events.FORMER_TAGS)
 
 
 def test_a_command_keeps_its_id_and_parameters():

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 from typing import Any
 
-from onetrainer_gradio.events import CommandAnswered, tag
+from onetrainer_gradio.events import CommandCompleted, tag
 from onetrainer_gradio.service.host.threads import Threads, in_thread
 from onetrainer_gradio.service.trainer import TrainerService
 
-_COMMAND_ANSWERED = tag(CommandAnswered)
+_COMMAND_ANSWERED = tag(CommandCompleted)
 
 
 async def answer_within(service: TrainerService, command_id: str, wait_s: float) -> dict[str, Any] | None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 from onetrainer_gradio.events import (
+    BackupCreated,
     BackupFailed,
-    BackupMade,
-    CommandAnswered,
+    CommandCompleted,
     Emit,
     Event,
     ModelSaved,
@@ -19,11 +19,11 @@ from onetrainer_gradio.events import (
     RunEnded,
     RunPlanned,
     RunStarted,
-    SampleMade,
+    SampleGenerated,
     SaveFailed,
     StepDone,
-    Validated,
-    Warned,
+    ValidationCompleted,
+    WarningIssued,
 )
 
 PROGRESS_EVERY_S = 60.0
@@ -126,16 +126,16 @@ def _started(event: RunStarted) -> str:
 
 def _planned(event: RunPlanned) -> str:
     return (
-        f"Plan: {event.total_steps} steps in {event.epochs} epochs of {event.steps_per_epoch} steps, {event.pictures} images, "
+        f"Plan: {event.total_steps} steps in {event.epochs} epochs of {event.steps_per_epoch} steps, {event.images} images, "
         f"{event.trainable_parameters:,} trainable parameters"
     )
 
 
-def _validated(event: Validated) -> str:
+def _validated(event: ValidationCompleted) -> str:
     return f"Validation loss {event.total:.4g} at step {event.global_step}"
 
 
-def _refused(event: CommandAnswered) -> str:
+def _refused(event: CommandCompleted) -> str:
     return f"Command {event.command} rejected: {event.reason}" if event.outcome == "refused" else ""
 
 
@@ -148,15 +148,15 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
     RunStarted: _started,
     RunPlanned: _planned,
     Resumed: lambda event: f"Resumed from the backup {event.path} at step {event.global_step}",
-    SampleMade: lambda event: f"Sample generated at step {event.global_step} in {event.seconds:.1f} s: {event.path}",
-    BackupMade: lambda event: f"Backup written at step {event.global_step} ({_size(event.bytes)}): {event.path}",
+    SampleGenerated: lambda event: f"Sample generated at step {event.global_step} in {event.seconds:.1f} s: {event.path}",
+    BackupCreated: lambda event: f"Backup written at step {event.global_step} ({_size(event.bytes)}): {event.path}",
     BackupFailed: lambda event: f"Error: the backup {event.path} can't be written: {event.error.message}",
     ModelSaved: lambda event: f"Model saved at step {event.global_step} ({_size(event.bytes)}): {event.path}",
     SaveFailed: lambda event: f"Error: the model {event.path} can't be saved: {event.error.message}",
-    Validated: _validated,
-    Warned: lambda event: (
+    ValidationCompleted: _validated,
+    WarningIssued: lambda event: (
         f"Warning: {event.message}{f' ({event.path})' if event.path and event.path not in event.message else ''}"
     ),
-    CommandAnswered: _refused,
+    CommandCompleted: _refused,
     RunEnded: _ended,
 }

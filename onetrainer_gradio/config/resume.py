@@ -10,7 +10,7 @@ from pathlib import Path
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import Finding
-from onetrainer_gradio.events import Warned
+from onetrainer_gradio.events import WarningIssued
 
 META = "meta.json"
 NOTHING_LEFT = "nothing-left-to-train"
@@ -75,7 +75,7 @@ def total_steps(at: Progress, steps_per_epoch: int, config: TrainConfig, max_ste
     return min(total, max_steps) if max_steps else total
 
 
-def steps_changed(at: Progress, steps_per_epoch: int, backup: Path) -> Warned | None:
+def steps_changed(at: Progress, steps_per_epoch: int, backup: Path) -> WarningIssued | None:
     """Return the warning that an epoch no longer has as many steps as when the backup was made, if so."""
     before = at.steps_per_epoch()
     if not before or before == steps_per_epoch:
@@ -85,7 +85,7 @@ def steps_changed(at: Progress, steps_per_epoch: int, backup: Path) -> Warned | 
         f"{steps_per_epoch}. Images were added or removed, or the batch size is different. The run trains the remaining epochs "
         "with the images that there are now."
     )
-    return Warned(code="images_changed", message=text, path=str(backup))
+    return WarningIssued(code="images_changed", message=text, path=str(backup))
 
 
 def nothing_left(config: TrainConfig, backup: Path, max_steps: int | None = None) -> Finding | None:

@@ -18,7 +18,7 @@ from onetrainer_gradio.config.files.presets import DEMO_PRESET, load_preset
 from onetrainer_gradio.config.files.resolve import resolve_paths
 from onetrainer_gradio.demo import DEMO_FOLDER
 from onetrainer_gradio.demo.exam import Exam, examine_file
-from onetrainer_gradio.events import Event, SampleMade, StepDone, encode, tag
+from onetrainer_gradio.events import Event, SampleGenerated, StepDone, encode, tag
 
 CONFIG_FILE = "trial.json"
 EVENTS_FILE = "events.jsonl"
@@ -118,7 +118,7 @@ def attempt(folder: Path, *, seed: int = 42, exam_seed: int = 1000, changes: dic
     total = time.time() - started
     events = events_of(folder)
     steps = [event for event in events if event["type"] == tag(StepDone)]
-    sample = next(event for event in events if event["type"] == tag(SampleMade))
+    sample = next(event for event in events if event["type"] == tag(SampleGenerated))
     return Trial(
         seed,
         before,

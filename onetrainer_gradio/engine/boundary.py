@@ -23,7 +23,7 @@ from onetrainer_gradio.engine.previews import Previews, sample_of
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.voice import StopAsked, Voice
 from onetrainer_gradio.errors import SamplingError, TrainerError
-from onetrainer_gradio.events import Warned
+from onetrainer_gradio.events import WarningIssued
 
 STOPPING = "the run is stopping"
 PAUSE_POLL_S = 1.0
@@ -186,7 +186,7 @@ class Boundary:
             self._refuse(asked, STOPPING)
         except TrainerError as error:
             self._refuse(asked, str(error))
-            self.voice.warn(Warned(code="sampling_failed", message=f"No sample was painted: {error}", path=error.path))
+            self.voice.warn(WarningIssued(code="sampling_failed", message=f"No sample was painted: {error}", path=error.path))
 
 
 # what is due -> the command that asks for the same

@@ -11,7 +11,7 @@ import numpy
 from torch.utils.tensorboard import SummaryWriter
 
 from onetrainer_gradio.engine.failures import translate
-from onetrainer_gradio.events import Warned
+from onetrainer_gradio.events import WarningIssued
 
 FLUSH_S = 15
 
@@ -38,7 +38,7 @@ class TensorBoardCharts:
     Charts that cannot be written (a full disk, a folder that is gone) are a warning, and the run goes on without them.
     """
 
-    def __init__(self, folder: Path, warn: Callable[[Warned], None]) -> None:
+    def __init__(self, folder: Path, warn: Callable[[WarningIssued], None]) -> None:
         self._folder = folder
         self._warn = warn
         self._writer: SummaryWriter | None = None
@@ -72,4 +72,4 @@ class TensorBoardCharts:
             known = translate(error)
             cause = known.message if known else str(error)
             text = f"The charts cannot be written; the training goes on without them. {cause}"
-            self._warn(Warned(code="charts", message=text, path=str(self._folder)))
+            self._warn(WarningIssued(code="charts", message=text, path=str(self._folder)))

@@ -34,7 +34,7 @@ from onetrainer_gradio.errors import (
     StorageError,
     TrainerError,
 )
-from onetrainer_gradio.events import BackupFailed, BackupMade, ErrorInfo, ModelSaved, SaveFailed, Warned
+from onetrainer_gradio.events import BackupCreated, BackupFailed, ErrorInfo, ModelSaved, SaveFailed, WarningIssued
 
 WRITING = (*FOREIGN, StorageError)
 """What writing a model raises when the disk is full or broken."""
@@ -123,7 +123,7 @@ class Outputs:
             self.voice.say(BackupFailed(path=str(path), error=info))
             return None, info.message
         self.voice.say(
-            BackupMade(
+            BackupCreated(
                 path=str(path),
                 global_step=state.global_step,
                 epoch=state.epoch,
@@ -187,7 +187,7 @@ class Outputs:
 
     def _moved(self, path: Path, other: Path, reason: str) -> None:
         text = f"{reason.rstrip('.')}. The final model is saved to {other} instead."
-        self.voice.warn(Warned(code="output_moved", message=text, path=str(path)))
+        self.voice.warn(WarningIssued(code="output_moved", message=text, path=str(path)))
 
     def _rescued(self, path: Path, state: TrainState, failure: StorageError) -> Path | None:
         """The result in another place, because its own can't be written; None if there is none."""
@@ -213,7 +213,7 @@ class Outputs:
             f"No space left on disk for the final model {path}. The run keeps the weights in memory and tries again until there "
             "is space. Free up space, or stop the run to give up the weights."
         )
-        self.voice.warn(Warned(code="waiting_for_space", message=text, path=str(path)))
+        self.voice.warn(WarningIssued(code="waiting_for_space", message=text, path=str(path)))
         before, give_up_at = free_bytes(path.parent) or 0, time.monotonic() + pause_s
         while time.monotonic() < give_up_at and (free_bytes(path.parent) or 0) < before + _ROOM_BYTES:
             if not self.voice.control.wait(min(_LOOK_S, pause_s)):
@@ -259,7 +259,7 @@ class Outputs:
             other = free_name(path)
             self._keep(path, other)
             text = f"{path} was not written by a run. It was renamed to {other.name}."
-            self.voice.warn(Warned(code="output_kept", message=text, path=str(path)))
+            self.voice.warn(WarningIssued(code="output_kept", message=text, path=str(path)))
         os.replace(place, path)
         return path
 

@@ -25,7 +25,7 @@ from onetrainer_gradio.engine.staging import unused
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.voice import StopAsked, Voice
 from onetrainer_gradio.errors import ConfigValueError
-from onetrainer_gradio.events import SampleMade
+from onetrainer_gradio.events import SampleGenerated
 
 EXTENSIONS = {"PNG": ".png", "JPG": ".jpg"}
 _PIL_FORMATS = {"PNG": "PNG", "JPG": "JPEG"}
@@ -155,7 +155,7 @@ class Previews:
         if self.config.samples_to_tensorboard and kind == "default" and not postfix:
             self.charts.image(f"sample{index} - {prompt}", image, state.global_step)
         self.voice.say(
-            SampleMade(
+            SampleGenerated(
                 path=str(path),
                 kind=kind,
                 index=index,

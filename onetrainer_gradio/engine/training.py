@@ -55,7 +55,7 @@ from onetrainer_gradio.engine.timesteps import TimestepDraw
 from onetrainer_gradio.engine.validation import Validation
 from onetrainer_gradio.engine.voice import StopAsked, Voice
 from onetrainer_gradio.errors import ConfigInvalidError, NonFiniteLossError
-from onetrainer_gradio.events import Emit, Outcome, Resumed, RunPlanned, StepDone, Warned
+from onetrainer_gradio.events import Emit, Outcome, Resumed, RunPlanned, StepDone, WarningIssued
 
 
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
@@ -222,7 +222,7 @@ class Training:
         saved = read_tensors(backup / OPTIMIZER, "state", "param_groups")
         if saved is None:
             text = f"The backup '{backup}' holds no optimizer state; it starts anew."
-            self.voice.warn(Warned(code="no_optimizer_state", message=text, path=str(backup)))
+            self.voice.warn(WarningIssued(code="no_optimizer_state", message=text, path=str(backup)))
         else:
             optimizers.load_state(self.optimizer, saved, self.config, self.method.groups())
         averages = read_tensors(backup / EMA, "ema_parameters")
@@ -268,7 +268,7 @@ class Training:
                 total_updates=total // config.gradient_accumulation_steps,
                 epochs=config.epochs,
                 first_step=self.state.global_step,
-                pictures=self.data.pictures,
+                images=self.data.pictures,
                 trainable_parameters=sum(parameter.numel() for parameter in self.parameters),
                 learning_rates=tuple(group.name for group in self.method.groups()),
             )
@@ -390,7 +390,9 @@ class Training:
             return True
         if any(parameter.requires_grad for parameter in self.parameters):
             return False
-        self.voice.warn(Warned(code="nothing_left_to_train", message="All parts have stopped training; the run ends here."))
+        self.voice.warn(
+            WarningIssued(code="nothing_left_to_train", message="All parts have stopped training; the run ends here.")
+        )
         return True
 
     def micro_step(self, batch: Batch) -> None:
@@ -496,7 +498,7 @@ class Training:
                 grad_norm=norm,
                 learning_rates=rates,
                 seconds=seconds,
-                pictures=self.config.batch_size * accumulation,
+                images=self.config.batch_size * accumulation,
             )
         )
 

@@ -16,7 +16,7 @@ from onetrainer_gradio.engine.intervals import Interval
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.timesteps import middle_timestep
 from onetrainer_gradio.engine.voice import Voice
-from onetrainer_gradio.events import Validated
+from onetrainer_gradio.events import ValidationCompleted
 
 NOISE_SEED = 0
 
@@ -63,7 +63,7 @@ class Validation:
         if len(losses) > 1:
             charted["loss/validation_step/total_average"] = overall
         self.charts.scalars(charted, step)
-        self.voice.say(Validated(global_step=step, losses=losses, total=overall))
+        self.voice.say(ValidationCompleted(global_step=step, losses=losses, total=overall))
 
     def _names(self, data: Dataset) -> dict[int, str]:
         """A name for each concept: its own or its folder's, with a number where two are equal."""

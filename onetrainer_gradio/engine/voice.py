@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from onetrainer_gradio.commands import Command, Control
-from onetrainer_gradio.events import CommandAnswered, Emit, Event, Phase, PhaseChanged, Progressed, Warned, tag
+from onetrainer_gradio.events import CommandCompleted, Emit, Event, Phase, PhaseChanged, PhaseProgress, WarningIssued, tag
 
 PROGRESS_INTERVAL_S = 0.1
 
@@ -36,9 +36,9 @@ class Voice:
         now = time.monotonic()
         if done == total or now - self._told_s >= PROGRESS_INTERVAL_S:
             self._told_s = now
-            self.emit(Progressed(phase=self.phase, done=done, total=total, detail=detail))
+            self.emit(PhaseProgress(phase=self.phase, done=done, total=total, detail=detail))
 
-    def warn(self, warning: Warned) -> None:
+    def warn(self, warning: WarningIssued) -> None:
         """Something to know; the same thing only once."""
         if (key := (warning.code, warning.path)) not in self.warned:
             self.warned.add(key)
@@ -50,11 +50,11 @@ class Voice:
 
     def done(self, command: Command, result: str = "") -> None:
         """The command was carried out."""
-        self.emit(CommandAnswered(command_id=command.id, command=tag(type(command)), outcome="done", result=result))
+        self.emit(CommandCompleted(command_id=command.id, command=tag(type(command)), outcome="done", result=result))
 
     def refuse(self, command: Command, reason: str) -> None:
         """The command was not carried out."""
-        self.emit(CommandAnswered(command_id=command.id, command=tag(type(command)), outcome="refused", reason=reason))
+        self.emit(CommandCompleted(command_id=command.id, command=tag(type(command)), outcome="refused", reason=reason))
 
     def check_stop(self) -> None:
         """Ends what is going on when a stop waits.

@@ -31,7 +31,7 @@ from onetrainer_gradio.errors import (
     StorageError,
     WorkerDiedError,
 )
-from onetrainer_gradio.events import CommandAnswered, ErrorInfo, PhaseChanged, RunEnded
+from onetrainer_gradio.events import CommandCompleted, ErrorInfo, PhaseChanged, RunEnded
 from onetrainer_gradio.service.datasets.concepts import ConceptStore
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.engines.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
@@ -565,7 +565,7 @@ class TrainerService:
         waiting = self.get_state()["waiting_commands"]
         return next((command for command in waiting if command["command_id"] == command_id), None)
 
-    def _answered(self, command_id: str) -> CommandAnswered | None:
+    def _answered(self, command_id: str) -> CommandCompleted | None:
         with self._lock:
             asked = self._asked.get(command_id)
             runs = [asked] if asked is not None else [run for run in (self._queued, self._current) if run is not None]
@@ -761,7 +761,7 @@ def _waited_for(carrier: Carrier) -> dict[str, Any]:
     return {key: state[key] for key in ("run_id", "name", "status", "phase", "is_training", "stop")}
 
 
-def _answer_dict(answer: CommandAnswered) -> dict[str, Any]:
+def _answer_dict(answer: CommandCompleted) -> dict[str, Any]:
     return {key: getattr(answer, key) for key in ("command_id", "command", "outcome", "reason", "result")}
 
 

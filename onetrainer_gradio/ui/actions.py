@@ -42,7 +42,7 @@ _PHASES = {
 # Commands wait during these: there is nothing to sample or save yet.
 _BEFORE_TRAINING = frozenset({"queued", "starting", "loading", "caching"})
 
-_RUNGS = {
+_STOP_STAGES = {
     "finish_step": "Finishing the step, then saving",
     "interrupt": "Interrupting",
     "terminate": "Terminating the process",
@@ -87,7 +87,7 @@ class Actions:
                 await _next(arrived)
 
     async def stop(self) -> AsyncIterator[Said]:
-        """Stop the run; pressed again, climb the ladder at once. Streams the rung and its countdown until the run is over."""
+        """Stop the run; pressed again, climb the ladder at once. Streams the stage and its countdown until the run is over."""
         stopping = bool(self._service.get_state().get("stop"))
         with _messages(self._service) as arrived:
             try:
@@ -102,7 +102,7 @@ class Actions:
                 if state.get("run_id") != run_id or state["status"] in _ENDED:
                     yield _ended("stop", state, run_id)
                     return
-                text = _rung(state)
+                text = _stop_stage(state)
                 if text != last:
                     yield _said("stop", text, run_id=run_id)
                     last = text
@@ -158,7 +158,7 @@ class Actions:
             while True:
                 message = await _next(arrived)
                 event = message.get("event") or {}
-                if event.get("type") == "command_answered" and event.get("command_id") == command_id:
+                if event.get("type") == "command_completed" and event.get("command_id") == command_id:
                     ok = event["outcome"] == "done"
                     text = done if ok else f"Not done: {event.get('reason') or 'the run refused it'}"
                     yield _said(name, text, ok=ok, done=True, command_id=command_id, result=event.get("result", ""))
@@ -208,11 +208,11 @@ def _phase(state: Said) -> str:
     return f"{text} {state.get('phase_done') or 0}/{total}" if total else text
 
 
-def _rung(state: Said) -> str:
+def _stop_stage(state: Said) -> str:
     stop = state.get("stop")
     if not stop:
         return "Stopping"
-    text = _RUNGS.get(stop["rung"], stop["rung"])
+    text = _STOP_STAGES.get(stop["stage"], stop["stage"])
     left = round(stop["deadline"] - time.time()) if stop.get("deadline") else 0
     return f"{text}; the next rung comes in {left} s" if left > 0 else text
 

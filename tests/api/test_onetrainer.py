@@ -200,7 +200,7 @@ def test_a_run_is_carried_out_by_the_chosen_checkout_and_says_so(known):
     assert (run["record"]["backend"], run["record"]["options"]["checkout"]) == ("onetrainer", str(folder))
     assert run["record"]["checkout"]["python"] == str(folder / "venv/bin/python")
     assert {path: run["config"][path] for path in newer} == newer
-    said = panel.client.get(f"/api/runs/{run_id}/journal", params={"types": "warned"}).json()["events"]
+    said = panel.client.get(f"/api/runs/{run_id}/journal", params={"types": "warning_issued"}).json()["events"]
     taken_otherwise = [event for event in said if any(path in event["event"]["message"] for path in newer)]
     assert not taken_otherwise, "OneTrainer took them as they were set"
     assert panel.client.get("/api/runs").json()["runs"][0]["checkout"] == "OneTrainer"

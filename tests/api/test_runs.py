@@ -21,10 +21,10 @@ def test_runs_are_listed_newest_first_with_record_and_state(panel):
 def test_the_journal_gives_events_of_some_types_alone(panel):
     """Types that are no events find nothing, whatever they are made of."""
     path = f"/api/runs/{panel.finished(steps=2)}/journal"
-    ended = panel.client.get(path, params={"types": "run_ended,warned"}).json()
+    ended = panel.client.get(path, params={"types": "run_ended,warning_issued"}).json()
     assert [item["type"] for item in ended["events"]] == ["run_ended"]
     assert ended["next"] == ended["events"][0]["seq"]
-    for nothing in ("nonsense", ".*", "warned"):
+    for nothing in ("nonsense", ".*", "warning_issued"):
         assert panel.client.get(path, params={"types": nothing}).json() == {"events": [], "next": 0}
 
 

@@ -10,19 +10,19 @@ import pytest
 
 from onetrainer_gradio.backends.run_log import PHASES, RunLog
 from onetrainer_gradio.events import (
+    BackupCreated,
     BackupFailed,
-    BackupMade,
-    CommandAnswered,
+    CommandCompleted,
     ErrorInfo,
     Event,
     ModelSaved,
     PhaseChanged,
-    Progressed,
+    PhaseProgress,
     RunEnded,
     RunPlanned,
     RunStarted,
     StepDone,
-    Warned,
+    WarningIssued,
 )
 
 PLAN = RunPlanned(
@@ -31,7 +31,7 @@ PLAN = RunPlanned(
     total_updates=20,
     epochs=2,
     first_step=0,
-    pictures=10,
+    images=10,
     trainable_parameters=12345,
     learning_rates=("unet",),
 )
@@ -49,7 +49,7 @@ def step(number: int, epoch: int) -> StepDone:
         grad_norm=None,
         learning_rates=(1e-4,),
         seconds=0.1,
-        pictures=1,
+        images=1,
     )
 
 
@@ -74,7 +74,7 @@ def test_a_run_prints_phases_epochs_and_files() -> None:
     """A successful run has a line for each phase, epoch, backup and model, and none for each step."""
     phases = [PhaseChanged(phase=phase) for phase in ("loading", "caching", "training", "backing_up", "training", "saving")]
     loading, caching, training, backing_up, back, saving = phases
-    backup = BackupMade(path="/w/backup", global_step=10, epoch=1, epoch_step=0, bytes=1_230_000)
+    backup = BackupCreated(path="/w/backup", global_step=10, epoch=1, epoch_step=0, bytes=1_230_000)
     model = ModelSaved(path="/m/lora.safetensors", final=True, global_step=20, bytes=5)
     said = Printed()
     assert said.lines(
@@ -108,14 +108,14 @@ def test_a_long_epoch_prints_a_line_a_minute() -> None:
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (Warned(code="x", message="Image broken", path="/a.png"), "Warning: Image broken (/a.png)"),
+        (WarningIssued(code="x", message="Image broken", path="/a.png"), "Warning: Image broken (/a.png)"),
         (
             BackupFailed(path="/b", error=ErrorInfo(type="X", message="No space")),
             "Error: the backup /b can't be written: No space",
         ),
-        (CommandAnswered(command_id="1", command="pause", outcome="refused", reason="ended"), "Command pause rejected: ended"),
+        (CommandCompleted(command_id="1", command="pause", outcome="refused", reason="ended"), "Command pause rejected: ended"),
         (RunEnded(reason="failed", error=ErrorInfo(type="X", message="Out of memory")), "Run failed: Out of memory"),
-        (Warned(code="x", message="a\nb\x1b[31m\ud800"), "Warning: a b [31m "),
+        (WarningIssued(code="x", message="a\nb\x1b[31m\ud800"), "Warning: a b [31m "),
     ],
 )
 def test_what_goes_wrong_is_a_line(event: Event, line: str) -> None:
@@ -131,7 +131,7 @@ def test_every_event_is_passed_on_whatever_happens_to_the_console() -> None:
             raise OSError(28, "No space left on device")
 
     passed: list[Event] = []
-    events = [PhaseChanged(phase="loading"), Progressed(phase="loading", done=1, total=2), step(1, 0)]
+    events = [PhaseChanged(phase="loading"), PhaseProgress(phase="loading", done=1, total=2), step(1, 0)]
     for console in (Full(), io.StringIO()):
         console.close() if not isinstance(console, Full) else None
         log = RunLog(passed.append, console)

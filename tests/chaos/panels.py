@@ -118,7 +118,7 @@ def examine(tally: Tally, service: TrainerService, run: Run, expected: set[str])
     for path in run.folder.rglob("*.json"):
         tally.check("torn", read_json(path) is not None, f"{path} is no JSON")
     for event in events:
-        kept = event.get("path") if event["type"] in {"backup_made", "sample_made"} else None
+        kept = event.get("path") if event["type"] in {"backup_created", "sample_generated"} else None
         if kept and not Path(kept).exists():
             tally.count("lost", f"{event['type']} {kept}")
     for file in run.files():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config import RunOptions
-from onetrainer_gradio.events import Warned
+from onetrainer_gradio.events import WarningIssued
 from tests.engine.conftest import configuration
 from tests.engine.recording import Desk, Recorder
 
@@ -25,4 +25,4 @@ def first_step(place: Path, recorded: dict[str, Any], folder: Path, **changes: A
     recorder = Recorder()
     engine.run(config, recorder, Desk(), RunOptions(max_steps=1))
     (step,) = recorder.steps
-    return step.loss, [warning.code for warning in recorder.of(Warned)]
+    return step.loss, [warning.code for warning in recorder.of(WarningIssued)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from onetrainer_gradio.commands import Command, Stop
-from onetrainer_gradio.events import CommandAnswered, Event, PhaseChanged, StepDone
+from onetrainer_gradio.events import CommandCompleted, Event, PhaseChanged, StepDone
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -39,8 +39,8 @@ class Recorder:
     def phases(self) -> list[str]:
         return [event.phase for event in self.of(PhaseChanged)]
 
-    def answer(self, command: Command) -> CommandAnswered:
-        found = [event for event in self.of(CommandAnswered) if event.command_id == command.id]
+    def answer(self, command: Command) -> CommandCompleted:
+        found = [event for event in self.of(CommandCompleted) if event.command_id == command.id]
         assert len(found) == 1, f"{command} was answered {len(found)} times"
         return found[0]
 

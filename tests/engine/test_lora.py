@@ -9,7 +9,7 @@ import numpy
 import pytest
 
 from onetrainer_gradio.errors import BackupMismatchError, ConfigValueError, ModelFormatError, ModelNotFoundError
-from onetrainer_gradio.events import SampleMade
+from onetrainer_gradio.events import SampleGenerated
 from tests.engine.conftest import GOLDEN
 
 pytestmark = pytest.mark.slow
@@ -112,7 +112,7 @@ def test_the_file_gives_the_picture_that_the_training_showed(configured, train, 
     desk.give(before)
     after_step(recorder, desk, 6, SampleCustom(params=SAMPLE))
     train(config, recorder, desk)
-    untrained, shown = (numpy.asarray(Image.open(made.path)).astype(int) for made in recorder.of(SampleMade))
+    untrained, shown = (numpy.asarray(Image.open(made.path)).astype(int) for made in recorder.of(SampleGenerated))
     assert abs(shown - untrained).max() > 30
 
     pipeline = StableDiffusionPipeline.from_pretrained(GOLDEN / "model", safety_checker=None)

@@ -185,11 +185,11 @@ def test_a_full_backup_is_a_model_of_its_own(configured, train):
     """The folder of a full fine-tune's backup loads in diffusers, as OneTrainer's does."""
     from diffusers import StableDiffusionPipeline
 
-    from onetrainer_gradio.events import BackupMade
+    from onetrainer_gradio.events import BackupCreated
 
     config = configured(training_method="FINE_TUNE", output_model_format="LEGACY_SAFETENSORS", backup_before_save=True, epochs=1)
     _, recorder = train(config)
-    backup = Path(recorder.of(BackupMade)[0].path)
+    backup = Path(recorder.of(BackupCreated)[0].path)
     assert {"unet", "vae", "text_encoder", "tokenizer", "scheduler", "model_index.json", "meta.json", "optimizer"} <= {
         entry.name for entry in backup.iterdir()
     }
@@ -232,9 +232,9 @@ def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, trai
     assert outcome == "completed"
     saved = json.loads((target / "scheduler" / "scheduler_config.json").read_text())
     assert saved["rescale_betas_zero_snr"] is True
-    from onetrainer_gradio.events import SampleMade
+    from onetrainer_gradio.events import SampleGenerated
 
-    assert len(recorder.of(SampleMade)) == 8
+    assert len(recorder.of(SampleGenerated)) == 8
 
 
 def test_fetching_tells_how_far_it_is_and_can_be_ended():

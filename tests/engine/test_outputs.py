@@ -18,15 +18,15 @@ from onetrainer_gradio.config.paths.backup_chain import MARKER, read_chain
 from onetrainer_gradio.engine.staging import unused
 from onetrainer_gradio.errors import ConfigInvalidError, DiskFullError, OutputProtectedError
 from onetrainer_gradio.events import (
+    BackupCreated,
     BackupFailed,
-    BackupMade,
     Event,
     ModelSaved,
     PhaseChanged,
     Resumed,
     SaveFailed,
     StepDone,
-    Warned,
+    WarningIssued,
 )
 from tests.engine.recording import Desk, Recorder, after_step
 
@@ -80,7 +80,7 @@ def test_a_full_disk_during_a_backup_leaves_the_earlier_one(big, train, tmp_path
     recorder, desk = Recorder(), Desk()
     after_step(recorder, desk, 1, first)
     train(big(), recorder, desk)
-    (made,) = recorder.of(BackupMade)
+    (made,) = recorder.of(BackupCreated)
     before = {path: path.read_bytes() for path in Path(made.path).rglob("*") if path.is_file()}
 
     with FullDisk("backing_up") as disk:
@@ -132,7 +132,7 @@ class FullUntil:
 
 
 def waits(event: Event) -> bool:
-    return isinstance(event, Warned) and event.code == "waiting_for_space"
+    return isinstance(event, WarningIssued) and event.code == "waiting_for_space"
 
 
 def test_the_final_save_waits_for_room_on_a_full_disk(big, train):
@@ -197,7 +197,7 @@ def test_with_a_backup_of_the_same_state_a_full_disk_is_an_error_that_names_it(b
     config = big(backup_before_save=True)
     with FullUntil(lambda event: False) as disk, pytest.raises(DiskFullError, match="no space left") as caught:
         train(config, recorder := Recorder(disk))
-    (backup,) = recorder.of(BackupMade)
+    (backup,) = recorder.of(BackupCreated)
     assert backup.path in caught.value.suggestion
 
 
@@ -212,7 +212,7 @@ def test_weights_go_to_the_workspace_when_their_place_is_gone(configured, train,
 
     outcome, recorder = train(config, Recorder(spoil))
     (saved,) = recorder.of(ModelSaved)
-    (warned,) = (event for event in recorder.of(Warned) if event.code == "output_moved")
+    (warned,) = (event for event in recorder.of(WarningIssued) if event.code == "output_moved")
     assert outcome == "completed"
     assert saved.path in warned.message
     assert Path(saved.path).is_file()
@@ -228,7 +228,7 @@ def test_only_the_newest_backups_are_kept(configured, train, tmp_path):
         backup_after=1, backup_after_unit="EPOCH", epochs=5, rolling_backup=True, rolling_backup_count=2, batch_size=6
     )
     _, recorder = train(config)
-    made = [Path(event.path).name for event in recorder.of(BackupMade)]
+    made = [Path(event.path).name for event in recorder.of(BackupCreated)]
     left = sorted(path.name for path in foreign.parent.iterdir())
     assert len(made) == 4
     assert left == sorted([*made[-2:], foreign.name])
@@ -238,13 +238,13 @@ def test_what_others_put_into_a_backup_outlives_it(configured, train, tmp_path):
     """Rolling backups delete what the run wrote; notes that a person added stay where they are."""
 
     def annotate(event) -> None:
-        if isinstance(event, BackupMade):
+        if isinstance(event, BackupCreated):
             (Path(event.path) / "lora" / "notes.txt").write_text("mine")
             (Path(event.path) / "empty").mkdir()
 
     config = configured(backup_after=1, backup_after_unit="EPOCH", epochs=3, rolling_backup=True, rolling_backup_count=1)
     _, recorder = train(config, Recorder(annotate))
-    first, second = (Path(event.path) for event in recorder.of(BackupMade))
+    first, second = (Path(event.path) for event in recorder.of(BackupCreated))
     assert sorted(path.relative_to(first).as_posix() for path in first.rglob("*")) == ["empty", "lora", "lora/notes.txt"]
     assert (second / "meta.json").is_file()
     assert sorted(os.listdir(tmp_path / "workspace" / "backup")) == [first.name, second.name]
@@ -263,8 +263,8 @@ def test_backups_may_be_on_another_disk(configured, train, tmp_path):
         left.mkdir()
         config = configured(backup_after=1, backup_after_unit="EPOCH", epochs=3, rolling_backup=True, rolling_backup_count=1)
         _, recorder = train(config)
-        assert len(recorder.of(BackupMade)) == 2
-        assert os.listdir(other) == [Path(recorder.of(BackupMade)[-1].path).name]
+        assert len(recorder.of(BackupCreated)) == 2
+        assert os.listdir(other) == [Path(recorder.of(BackupCreated)[-1].path).name]
 
 
 def test_runs_that_share_a_workspace_keep_their_own_backups(configured, train, tmp_path):
@@ -273,15 +273,15 @@ def test_runs_that_share_a_workspace_keep_their_own_backups(configured, train, t
         backup_after=1, backup_after_unit="EPOCH", epochs=4, rolling_backup=True, rolling_backup_count=1, batch_size=6
     )
     _, first = train(config, run_id="first")
-    kept = Path(first.of(BackupMade)[-1].path)
+    kept = Path(first.of(BackupCreated)[-1].path)
     assert [path.name for path in kept.parent.iterdir()] == [kept.name]
     foreign = kept.parent / "2020-01-01_00-00-00-backup-1-0-1"
     shutil.copytree(kept, foreign, ignore=shutil.ignore_patterns(MARKER))
     _, second = train(config, run_id="second")
-    newest = Path(second.of(BackupMade)[-1].path)
+    newest = Path(second.of(BackupCreated)[-1].path)
     assert {path.name for path in kept.parent.iterdir()} == {foreign.name, kept.name, newest.name}
     _, third = train(config.model_copy(update={"epochs": 6}), run_id="third", resume_from=str(newest))
-    last = Path(third.of(BackupMade)[-1].path)
+    last = Path(third.of(BackupCreated)[-1].path)
     assert third.of(Resumed)[0].run == "second"
     assert {path.name for path in kept.parent.iterdir()} == {foreign.name, kept.name, last.name}
     assert [link.run for link in read_chain(last)] == ["second", "third"]
@@ -313,7 +313,7 @@ def test_backups_and_saves_tell_what_was_written(configured, train):
     """Path, numbers and bytes of each."""
     config = configured(backup_before_save=True, epochs=1)
     _, recorder = train(config)
-    backup, saved = recorder.of(BackupMade)[0], recorder.of(ModelSaved)[0]
+    backup, saved = recorder.of(BackupCreated)[0], recorder.of(ModelSaved)[0]
     assert (backup.global_step, backup.epoch, backup.epoch_step) == (3, 1, 0)
     assert backup.bytes == sum(path.stat().st_size for path in Path(backup.path).rglob("*") if path.is_file())
     assert saved.bytes == Path(saved.path).stat().st_size
@@ -334,7 +334,7 @@ def test_the_average_is_saved_and_resumed(configured, train, tmp_path):
     assert without.losses == recorder.losses
     average, last = load_file(config.output_model_destination), load_file(plain.output_model_destination)
     assert any((average[name] != last[name]).any() for name in last)
-    backup = Path(recorder.of(BackupMade)[0].path)
+    backup = Path(recorder.of(BackupCreated)[0].path)
     assert (backup / "ema" / "ema.pt").is_file()
     again = config.model_copy(update={"output_model_destination": str(tmp_path / "again.safetensors")})
     train(again, resume_from=str(backup))
@@ -398,7 +398,7 @@ def test_what_comes_to_the_destination_during_the_run_stays(whole, train, tmp_pa
     assert (Path(saved.path).name, Path(saved.path).parent) == ("model-2", target.parent)
     assert (Path(saved.path) / "model_index.json").is_file()
     assert os.listdir(target) == ["precious"]
-    assert any(saved.path in event.message for event in recorder.of(Warned))
+    assert any(saved.path in event.message for event in recorder.of(WarningIssued))
 
 
 def test_a_file_that_no_run_wrote_is_renamed(configured, train):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from onetrainer_gradio.commands import SampleCustom, SampleDefault, Stop
-from onetrainer_gradio.events import Progressed, SampleMade, Warned
+from onetrainer_gradio.events import PhaseProgress, SampleGenerated, WarningIssued
 from tests.engine.recording import Desk, Recorder, after_step
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def test_every_sampler_paints(configured, train):
     samples = [{**SAMPLE, "noise_scheduler": name} for name in SAMPLERS for _ in range(2)]
     config = configured(samples=samples, sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
     _, recorder = train(config, max_steps=1)
-    made = recorder.of(SampleMade)
+    made = recorder.of(SampleGenerated)
     pictures = [Image.open(event.path) for event in made]
     assert {picture.size for picture in pictures} == {(32, 40)}
     for first, second in zip(pictures[::2], pictures[1::2], strict=True):
@@ -45,7 +45,7 @@ def test_sampling_leaves_the_training_alone(configured, train):
     )
     _, painted = train(often)
     other = load_file(config.output_model_destination)
-    assert len(painted.of(SampleMade)) == 6
+    assert len(painted.of(SampleGenerated)) == 6
     assert painted.losses == without.losses
     assert all((one[name] == other[name]).all() for name in one)
 
@@ -59,7 +59,7 @@ def test_the_event_and_the_file_say_how_it_was_made(configured, train):
         sample_image_format="PNG",
     )
     _, recorder = train(config, max_steps=1)
-    (made,) = recorder.of(SampleMade)
+    (made,) = recorder.of(SampleGenerated)
     picture = Image.open(made.path)
     said = json.loads(picture.text["onetrainer_gradio"])
     assert said == {name: getattr(made, name) for name in said}
@@ -68,14 +68,14 @@ def test_the_event_and_the_file_say_how_it_was_made(configured, train):
     assert made.seed != 3
     assert f"Seed: {made.seed}" in picture.text["parameters"]
     assert (made.kind, made.index, made.global_step) == ("default", 0, 0)
-    assert [(event.done, event.total) for event in recorder.of(Progressed) if event.phase == "sampling"][-1] == (3, 3)
+    assert [(event.done, event.total) for event in recorder.of(PhaseProgress) if event.phase == "sampling"][-1] == (3, 3)
 
 
 def test_jpeg_is_written_too(configured, train):
     """``sample_image_format`` JPG."""
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="JPG")
     _, recorder = train(config, max_steps=1)
-    (made,) = recorder.of(SampleMade)
+    (made,) = recorder.of(SampleGenerated)
     assert made.path.endswith(".jpg")
     assert Image.open(made.path).format == "JPEG"
 
@@ -90,7 +90,7 @@ def test_only_enabled_prompts_are_painted_and_skip_first_waits(configured, train
         epochs=3,
     )
     _, recorder = train(config)
-    (made,) = recorder.of(SampleMade)
+    (made,) = recorder.of(SampleGenerated)
     assert (made.index, made.epoch, made.prompt) == (1, 2, "a blue circle")
 
 
@@ -100,7 +100,7 @@ def test_with_an_average_pictures_come_twice(configured, train):
         samples=[SAMPLE], sample_after=3, sample_after_unit="STEP", ema="CPU", ema_update_step_interval=1, learning_rate=0.05
     )
     _, recorder = train(config)
-    made = [event for event in recorder.of(SampleMade) if event.global_step == 3]
+    made = [event for event in recorder.of(SampleGenerated) if event.global_step == 3]
     assert [(event.ema, " - no-ema" in event.path) for event in made] == [(True, False), (False, True)]
 
 
@@ -109,17 +109,17 @@ def test_stop_ends_a_picture_between_two_sampler_steps(configured, train):
     desk, asked, stop = Desk(), SampleCustom(params={**SAMPLE, "diffusion_steps": 900}), Stop()
 
     def on(event):
-        if isinstance(event, Progressed) and event.phase == "sampling" and event.done > 1 and not given:
+        if isinstance(event, PhaseProgress) and event.phase == "sampling" and event.done > 1 and not given:
             given.append(event)
             desk.give(stop)
 
-    given: list[Progressed] = []
+    given: list[PhaseProgress] = []
     recorder = Recorder(on)
     after_step(recorder, desk, 1, asked)
     outcome, _ = train(configured(), recorder, desk)
     assert outcome == "stopped"
     assert recorder.answer(asked).reason == "the run is stopping"
-    assert not recorder.of(SampleMade)
+    assert not recorder.of(SampleGenerated)
     assert given[0].done < 800
 
 
@@ -128,7 +128,7 @@ def test_a_due_picture_that_cannot_be_painted_is_a_warning(configured, train):
     config = configured(samples=[{**SAMPLE, "width": 33}], sample_after=1, sample_after_unit="EPOCH")
     outcome, recorder = train(config)
     assert outcome == "completed"
-    assert {warning.code for warning in recorder.of(Warned)} == {"sampling_failed"}
+    assert {warning.code for warning in recorder.of(WarningIssued)} == {"sampling_failed"}
 
 
 def test_clip_skip_changes_the_picture(configured, train):
@@ -137,7 +137,7 @@ def test_clip_skip_changes_the_picture(configured, train):
     _, one = train(config, max_steps=1)
     _, other = train(config.model_copy(update={"text_encoder_layer_skip": 1}), max_steps=1)
     assert one.losses != other.losses
-    first, second = (Image.open(recorder.of(SampleMade)[0].path).tobytes() for recorder in (one, other))
+    first, second = (Image.open(recorder.of(SampleGenerated)[0].path).tobytes() for recorder in (one, other))
     assert first != second
 
 
@@ -154,7 +154,7 @@ def test_half_precision_paints(configured, train, dtype):
         vae__weight_dtype=dtype,
     )
     _, recorder = train(config, max_steps=1)
-    assert len(recorder.of(SampleMade)) == 1
+    assert len(recorder.of(SampleGenerated)) == 1
 
 
 def test_default_samples_are_painted_on_command(configured, train):
@@ -162,7 +162,7 @@ def test_default_samples_are_painted_on_command(configured, train):
     recorder, desk, asked = Recorder(), Desk(), SampleDefault()
     after_step(recorder, desk, 2, asked)
     train(configured(samples=[SAMPLE, SAMPLE]), recorder, desk)
-    made = recorder.of(SampleMade)
+    made = recorder.of(SampleGenerated)
     assert [event.command_id for event in made] == [asked.id] * 2
     assert {event.global_step for event in made} == {2}
     assert recorder.answer(asked).outcome == "done"
@@ -179,5 +179,5 @@ def test_guidance_below_one_leans_to_the_negative_prompt(configured, train):
     ]
     config = configured(samples=samples, sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
     _, recorder = train(config, max_steps=1)
-    zero, other, one = (numpy.asarray(Image.open(made.path)).astype(int) for made in recorder.of(SampleMade))
+    zero, other, one = (numpy.asarray(Image.open(made.path)).astype(int) for made in recorder.of(SampleGenerated))
     assert abs(zero - other).mean() < abs(zero - one).mean()

@@ -10,7 +10,7 @@ import pytest
 
 from onetrainer_gradio.commands import BackupNow
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError, ConfigInvalidError, ModelFormatError
-from onetrainer_gradio.events import BackupMade, Resumed, RunPlanned, Warned
+from onetrainer_gradio.events import BackupCreated, Resumed, RunPlanned, WarningIssued
 from tests.engine.conftest import GOLDEN
 from tests.engine.recording import Desk, Recorder, after_step
 
@@ -39,7 +39,7 @@ def test_losses_and_weights_equal_those_of_the_uninterrupted_run(configured, tra
     recorder, desk = Recorder(), Desk()
     after_step(recorder, desk, backup_at, BackupNow())
     train(whole, recorder, desk)
-    (backup,) = recorder.of(BackupMade)
+    (backup,) = recorder.of(BackupCreated)
     end = weights(whole.output_model_destination)
     if accumulation > 1:
         assert backup.global_step % accumulation == 0
@@ -60,7 +60,7 @@ def test_a_run_that_ended_within_an_accumulation_goes_on_without_loss(configured
     _, whole = train(long)
     short = long.model_copy(update={"epochs": 3, "workspace_dir": str(tmp_path / "short")})
     _, first = train(short)
-    (backup,) = first.of(BackupMade)
+    (backup,) = first.of(BackupCreated)
     assert (backup.global_step, len(first.steps)) == (8, 4)  # nine micro-batches were seen
     _, rest = train(long, resume_from=backup.path)
     assert first.losses + rest.losses == whole.losses
@@ -80,7 +80,7 @@ def test_full_fine_tuning_resumes_bit_for_bit(configured, train, tmp_path):
     recorder, desk = Recorder(), Desk()
     after_step(recorder, desk, 2, BackupNow())
     train(whole, recorder, desk)
-    (backup,) = recorder.of(BackupMade)
+    (backup,) = recorder.of(BackupCreated)
     resumed = whole.model_copy(update={"output_model_destination": str(tmp_path / "again")})
     _, again = train(resumed, resume_from=backup.path)
     assert again.losses == recorder.losses[2:]
@@ -93,7 +93,7 @@ def test_the_newest_backup_of_the_workspace_is_continued(configured, train):
     """``continue_last_backup`` takes the backup whose name sorts last."""
     config = configured(epochs=2, backup_after=1, backup_after_unit="EPOCH", backup_before_save=True)
     _, recorder = train(config)
-    assert [made.global_step for made in recorder.of(BackupMade)] == [3, 6]
+    assert [made.global_step for made in recorder.of(BackupCreated)] == [3, 6]
     _, again = train(config.model_copy(update={"continue_last_backup": True, "epochs": 3}))
     assert again.of(Resumed)[0].global_step == 6
     assert [step.global_step for step in again.steps] == [7, 8, 9]
@@ -131,14 +131,14 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(
     recorder, desk = Recorder(), Desk()
     after_step(recorder, desk, backup_at, BackupNow())
     train(config, recorder, desk)
-    (backup,) = recorder.of(BackupMade)
+    (backup,) = recorder.of(BackupCreated)
     give(images)
     _, again = train(config, resume_from=backup.path)
     (planned,) = again.of(RunPlanned)
     assert (planned.total_steps, planned.first_step) == (total, backup.global_step)
     assert again.steps[-1].global_step == total - total % accumulation
     assert planned.total_updates == again.steps[-1].update_step
-    changed = [warned for warned in again.of(Warned) if warned.code == "images_changed"]
+    changed = [warned for warned in again.of(WarningIssued) if warned.code == "images_changed"]
     assert len(changed) == (images != 6)
 
 
@@ -146,7 +146,7 @@ def test_a_backup_after_which_nothing_is_left_is_refused(configured, train):
     """By its epoch, by the step limit, and where the last epoch has too few images left: an error and no silent end."""
     config = configured(epochs=2, backup_before_save=True)
     _, recorder = train(config)
-    (backup,) = recorder.of(BackupMade)
+    (backup,) = recorder.of(BackupCreated)
     for changes, options in (
         ({}, {"resume_from": backup.path}),
         ({"continue_last_backup": True}, {}),
@@ -170,7 +170,7 @@ def test_a_backup_of_other_settings_is_refused(configured, train):
     """Another rank or another method than the backup's is named, not trained."""
     config = configured(epochs=1, backup_before_save=True)
     _, recorder = train(config)
-    backup = recorder.of(BackupMade)[0].path
+    backup = recorder.of(BackupCreated)[0].path
     with pytest.raises(BackupMismatchError, match="rank 4"):
         train(configured(lora_rank=8), resume_from=backup)
     with pytest.raises(BackupMismatchError, match="no whole model"):
@@ -218,7 +218,7 @@ def test_a_damaged_backup_is_named_without_words_of_a_library(configured, train,
 
     config = configured(epochs=1, backup_before_save=True, ema="CPU")
     _, recorder = train(config)
-    backup = Path(recorder.of(BackupMade)[0].path)
+    backup = Path(recorder.of(BackupCreated)[0].path)
     whole = (backup / name).read_bytes()
     other = tmp_path / "other.pt"
     torch.save({"nothing": [1]}, other)
@@ -244,7 +244,7 @@ def test_an_average_of_other_weights_is_refused(configured, train):
 
     config = configured(epochs=1, backup_before_save=True, ema="CPU")
     _, recorder = train(config)
-    backup = Path(recorder.of(BackupMade)[0].path)
+    backup = Path(recorder.of(BackupCreated)[0].path)
     state = torch.load(backup / "ema" / "ema.pt")
     torch.save({**state, "ema_parameters": state["ema_parameters"][:-1]}, backup / "ema" / "ema.pt")
     with pytest.raises(BackupMismatchError, match="EMA weights of the backup"):
@@ -261,6 +261,6 @@ def test_an_adapter_over_weights_in_half_precision_is_resumed_in_its_own(configu
     after_step(recorder, desk, 2, BackupNow())
     train(config, recorder, desk)
     whole = weights(config.output_model_destination)
-    _, again = train(config, resume_from=recorder.of(BackupMade)[0].path)
+    _, again = train(config, resume_from=recorder.of(BackupCreated)[0].path)
     assert again.losses == recorder.losses[2:]
     assert same(weights(config.output_model_destination), whole)

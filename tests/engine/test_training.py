@@ -20,15 +20,15 @@ from onetrainer_gradio.errors import (
     UnsupportedError,
 )
 from onetrainer_gradio.events import (
-    BackupMade,
+    BackupCreated,
     ModelSaved,
     PhaseChanged,
-    Progressed,
+    PhaseProgress,
     RunPlanned,
-    SampleMade,
+    SampleGenerated,
     StepDone,
-    Validated,
-    Warned,
+    ValidationCompleted,
+    WarningIssued,
 )
 from tests.engine.recording import Desk, Recorder, after_step
 
@@ -44,7 +44,7 @@ def test_the_plan_comes_before_the_first_step(configured, train):
     assert kinds.index(RunPlanned) < kinds.index(StepDone)
     (plan,) = recorder.of(RunPlanned)
     assert (plan.total_steps, plan.steps_per_epoch, plan.total_updates, plan.epochs) == (6, 3, 6, 2)
-    assert (plan.pictures, plan.first_step, plan.learning_rates) == (6, 0, ("unet_lora",))
+    assert (plan.images, plan.first_step, plan.learning_rates) == (6, 0, ("unet_lora",))
     assert plan.trainable_parameters > 0
 
 
@@ -53,7 +53,7 @@ def test_phases_follow_the_run(configured, train):
     _, recorder = train(configured(backup_before_save=True))
     phases = [phase for number, phase in enumerate(recorder.phases) if number == 0 or recorder.phases[number - 1] != phase]
     assert phases == ["loading", "caching", "training", "backing_up", "saving"]
-    cached = [event for event in recorder.of(Progressed) if event.phase == "caching"]
+    cached = [event for event in recorder.of(PhaseProgress) if event.phase == "caching"]
     assert cached[-1].done == cached[-1].total == 12  # six pictures, six captions
 
 
@@ -69,7 +69,7 @@ def test_a_step_says_where_it_stands(configured, train):
         (5, 10, 3, 1, 2),
         (6, 12, 3, 3, 6),
     ]
-    assert all(step.pictures == 4 and step.seconds > 0 for step in recorder.steps)
+    assert all(step.images == 4 and step.seconds > 0 for step in recorder.steps)
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_stop_finishes_backs_up_and_saves(configured, train):
     assert (outcome, len(recorder.steps)) == ("stopped", 2)
     assert recorder.answer(stop).outcome == "done"
     assert recorder.phases[-3:] == ["stopping", "backing_up", "saving"]
-    assert recorder.of(BackupMade)[0].global_step == 2
+    assert recorder.of(BackupCreated)[0].global_step == 2
     assert recorder.of(ModelSaved)[0].final
 
 
@@ -119,7 +119,7 @@ def test_stop_waits_for_pending_gradients(configured, train):
     recorder, desk = Recorder(), Desk()
     after_step(recorder, desk, 1, Stop())
     train(configured(gradient_accumulation_steps=3, epochs=4, backup_before_save=True), recorder, desk)
-    assert recorder.of(BackupMade)[0].global_step == 3
+    assert recorder.of(BackupCreated)[0].global_step == 3
 
 
 @pytest.mark.slow
@@ -145,7 +145,7 @@ def test_a_stop_while_the_next_epoch_is_cached_saves_what_is_trained(configured,
     desk, stop = Desk(), Stop()
 
     def on(event):
-        if isinstance(event, Progressed) and event.phase == "caching" and recorder.steps and not desk.waiting:
+        if isinstance(event, PhaseProgress) and event.phase == "caching" and recorder.steps and not desk.waiting:
             desk.give(stop)
 
     recorder = Recorder(on)
@@ -176,9 +176,9 @@ def test_pause_keeps_the_model_and_still_obeys(configured, train, plain):
     for command in (pause, sample, custom, backup, save, resume):
         assert recorder.answer(command).outcome == "done", command
     assert recorder.answer(second).outcome == "refused"
-    assert [made.kind for made in recorder.of(SampleMade)] == ["default", "custom"]
-    assert recorder.answer(custom).result == recorder.of(SampleMade)[1].path
-    assert recorder.answer(backup).result == recorder.of(BackupMade)[0].path
+    assert [made.kind for made in recorder.of(SampleGenerated)] == ["default", "custom"]
+    assert recorder.answer(custom).result == recorder.of(SampleGenerated)[1].path
+    assert recorder.answer(backup).result == recorder.of(BackupCreated)[0].path
     assert recorder.losses == plain.losses
 
 
@@ -196,14 +196,14 @@ def test_commands_given_while_caching_are_served_by_what_is_due(configured, trai
     every_step = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every")}
     config = configured(samples=[SAMPLE], epochs=1, sample_after=1, backup_after=1, save_every=1, **every_step)
     _, recorder = train(config, Recorder(on), desk)
-    for commands, kind in ((samples, SampleMade), (backups, BackupMade), (saves, ModelSaved)):
+    for commands, kind in ((samples, SampleGenerated), (backups, BackupCreated), (saves, ModelSaved)):
         steps = [made.global_step for made in recorder.of(kind) if not getattr(made, "final", False)]
         assert len(steps) == len(set(steps)), kind
         answers = [recorder.answer(command) for command in commands]
         assert [answer.outcome for answer in answers] == ["done", "done"]
         assert len({answer.result for answer in answers}) == 1
-    assert recorder.of(SampleMade)[0].command_id == samples[0].id
-    assert recorder.answer(backups[0]).result == recorder.of(BackupMade)[0].path
+    assert recorder.of(SampleGenerated)[0].command_id == samples[0].id
+    assert recorder.answer(backups[0]).result == recorder.of(BackupCreated)[0].path
 
 
 @pytest.mark.slow
@@ -216,16 +216,16 @@ def test_equal_commands_that_wait_are_carried_out_once(configured, train, paused
     desk, recorder = Desk(), Recorder()
 
     def on(event):
-        if getattr(event, "phase", "") == "paused" and not recorder.of(SampleMade):
+        if getattr(event, "phase", "") == "paused" and not recorder.of(SampleGenerated):
             desk.give(*told, Resume())
 
     recorder.on = on
     after_step(recorder, desk, 1, *([Pause()] if paused else told))
     train(configured(samples=[SAMPLE], epochs=1), recorder, desk)
     assert [recorder.answer(command).outcome for command in told] == ["done"] * len(told)
-    assert [made.kind for made in recorder.of(SampleMade)] == ["custom"] * 4 + ["default"]
+    assert [made.kind for made in recorder.of(SampleGenerated)] == ["custom"] * 4 + ["default"]
     assert len({recorder.answer(command).result for command in told[:2]}) == 1
-    assert len(recorder.of(BackupMade)) == 1
+    assert len(recorder.of(BackupCreated)) == 1
     assert len([saved for saved in recorder.of(ModelSaved) if not saved.final]) == 1
 
 
@@ -339,7 +339,7 @@ def test_samples_that_cannot_be_written_are_a_warning_and_the_run_goes_on(config
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH")
     outcome, recorder = train(config, recorder, desk)
     assert (outcome, len(recorder.losses)) == ("completed", len(plain.losses))
-    (warned,) = [event for event in recorder.of(Warned) if event.code == "sampling_failed"]
+    (warned,) = [event for event in recorder.of(WarningIssued) if event.code == "sampling_failed"]
     assert "A file could not be read or written" in warned.message
     assert recorder.answer(command).outcome == "refused"
 
@@ -357,7 +357,7 @@ def test_charts_that_cannot_be_written_are_a_warning_and_the_run_goes_on(configu
     outcome, recorder = train(configured(), Recorder(lose))
     assert outcome == "completed"
     assert recorder.losses == pytest.approx(plain.losses)
-    (warned,) = [event for event in recorder.of(Warned) if event.code == "charts"]
+    (warned,) = [event for event in recorder.of(WarningIssued) if event.code == "charts"]
     assert "the training goes on without them" in warned.message
     assert warned.path.startswith(str(folder))
 
@@ -373,8 +373,8 @@ def test_validation_measures_what_is_not_trained(configured, train, tmp_path):
     config = config.model_copy(update={"concepts": (own, measured)})
     assert plain(config)["concepts"][1]["type"] == "VALIDATION"
     _, recorder = train(config)
-    assert recorder.of(RunPlanned)[0].pictures == 6
-    first, second = recorder.of(Validated)
+    assert recorder.of(RunPlanned)[0].images == 6
+    first, second = recorder.of(ValidationCompleted)
     assert (first.global_step, second.global_step) == (0, 3)
     assert list(first.losses) == ["held back"]
     assert first.total == pytest.approx(second.total, abs=1e-6)
@@ -411,7 +411,7 @@ def test_nothing_left_to_train_ends_the_run(configured, train):
     outcome, recorder = train(config)
     assert outcome == "completed"
     assert len(recorder.steps) == 3
-    assert [warning.code for warning in recorder.of(Warned)] == ["nothing_left_to_train"]
+    assert [warning.code for warning in recorder.of(WarningIssued)] == ["nothing_left_to_train"]
 
 
 def test_a_missing_model_is_named(configured, train):
@@ -442,7 +442,7 @@ def test_an_empty_folder_is_an_error(configured, train, tmp_path):
         train(configured(pictures=tmp_path / "nothing"), recorder)
     with pytest.raises(DatasetError, match="does not exist"):
         train(configured(pictures=tmp_path / "nowhere"), recorder)
-    assert not recorder.of(Progressed)
+    assert not recorder.of(PhaseProgress)
 
 
 def test_a_batch_that_cannot_be_filled_is_an_error(configured, train):
@@ -464,9 +464,9 @@ def test_broken_pictures_are_named_and_left_out(configured, train, few_pictures,
     second.write_bytes(second.read_bytes()[:-120])
     outcome, recorder = train(configured(pictures=folder, latent_caching=cached))
     assert outcome == "completed"
-    warned = [warning for warning in recorder.of(Warned) if warning.code == "broken_picture"]
+    warned = [warning for warning in recorder.of(WarningIssued) if warning.code == "broken_picture"]
     assert {Path(warning.path).name for warning in warned} == {first.name, second.name}
-    assert recorder.of(RunPlanned)[0].pictures == 4
+    assert recorder.of(RunPlanned)[0].images == 4
 
 
 @pytest.mark.slow

@@ -53,17 +53,17 @@ from onetrainer_gradio.commands import (
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.errors import OutOfMemoryError
 from onetrainer_gradio.events import (
-    BackupMade,
-    CommandAnswered,
+    BackupCreated,
+    CommandCompleted,
     Emit,
     ModelSaved,
     Outcome,
     PhaseChanged,
-    Progressed,
+    PhaseProgress,
     Resumed,
     RunPlanned,
     RunStarted,
-    SampleMade,
+    SampleGenerated,
     StepDone,
     tag,
 )
@@ -112,7 +112,7 @@ class _Rehearsal:
         seconds = self.number("load_s" if phase == "loading" else "cache_s", 0)
         parts = max(1, int(seconds / 0.02))
         for part in range(parts):
-            self.emit(Progressed(phase=phase, done=part + 1, total=parts))
+            self.emit(PhaseProgress(phase=phase, done=part + 1, total=parts))
             if self.control.stop_requested():
                 self.obey()
                 return False
@@ -128,7 +128,7 @@ class _Rehearsal:
                 total_updates=self.steps,
                 epochs=epochs,
                 first_step=self.first,
-                pictures=self.epoch_steps,
+                images=self.epoch_steps,
                 trainable_parameters=1234,
                 learning_rates=("unet", "text_encoder"),
             )
@@ -153,7 +153,7 @@ class _Rehearsal:
                 grad_norm=0.5,
                 learning_rates=(1e-4, 1e-5),
                 seconds=seconds or 1e-4,
-                pictures=1,
+                images=1,
             )
         )
         if (every := int(self.number("print", 0))) and self.step % every == 0:
@@ -218,7 +218,7 @@ class _Rehearsal:
             case SaveNow():
                 result = self.save(final=False)
         self.emit(
-            CommandAnswered(command_id=command.id, command=tag(type(command)), outcome=outcome, reason=reason, result=result)
+            CommandCompleted(command_id=command.id, command=tag(type(command)), outcome=outcome, reason=reason, result=result)
         )
 
     def after(self) -> None:
@@ -231,7 +231,7 @@ class _Rehearsal:
         path.write_bytes(png(32, 24, (min(255, 10 * self.step), 80, 160)))
         self.samples += 1
         self.emit(
-            SampleMade(
+            SampleGenerated(
                 path=str(path),
                 kind="custom" if kind == "custom" else "default",
                 index=0,
@@ -259,7 +259,7 @@ class _Rehearsal:
         folder = self.workspace / "backup" / f"backup-{self.step}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "step").write_text(str(self.step))
-        self.emit(BackupMade(path=str(folder), global_step=self.step, epoch=0, epoch_step=0, bytes=1))
+        self.emit(BackupCreated(path=str(folder), global_step=self.step, epoch=0, epoch_step=0, bytes=1))
         self.after()
         return str(folder)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.commands import BackupNow, Stop
-from onetrainer_gradio.events import BackupMade, ModelSaved, Resumed
+from onetrainer_gradio.events import BackupCreated, ModelSaved, Resumed
 from tests.engine.recording import Desk, Recorder, after_step
 from tests.gpu.conftest import deterministic
 
@@ -37,7 +37,7 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(device, configured,
         after_step(recorder, desk, AT, BackupNow())
         train(config, recorder, desk, max_steps=END)
         whole = recorder.losses, load_file(recorder.of(ModelSaved)[-1].path)
-        (backup,) = recorder.of(BackupMade)
+        (backup,) = recorder.of(BackupCreated)
         again = train(config, max_steps=END, resume_from=backup.path)
     assert again.of(Resumed)[0].global_step == AT
     assert again.losses == whole[0][AT:]
@@ -52,7 +52,7 @@ def test_a_backup_of_the_device_is_read_without_it(device, configured, train):
     after_step(recorder, desk, AT, Stop())
     config = configured(ema="GPU", backup_before_save=True, epochs=3)
     train(config, recorder, desk)
-    backup = Path(recorder.of(BackupMade)[-1].path)
+    backup = Path(recorder.of(BackupCreated)[-1].path)
     elsewhere = config.model_copy(update={"train_device": "cpu", "ema": "CPU"})
     again = train(elsewhere, max_steps=END, resume_from=str(backup))
     assert [step.global_step for step in again.steps] == list(range(recorder.steps[-1].global_step + 1, END + 1))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from onetrainer_gradio.commands import SampleCustom, SampleDefault
-from onetrainer_gradio.events import SampleMade, StepDone, Warned
+from onetrainer_gradio.events import SampleGenerated, StepDone, WarningIssued
 from tests.engine.recording import Desk, Recorder, after_step
 from tests.gpu.conftest import deterministic
 
@@ -25,8 +25,8 @@ def test_samples_are_generated_between_two_steps(device, configured, train, mode
     after_step(recorder, desk, 2, SampleDefault(), SampleCustom(params=sample), SampleCustom(params=sample | {"seed": 4}))
     with deterministic():
         train(config, recorder, desk, max_steps=4)
-    made = recorder.of(SampleMade)
-    assert len(made) == 3, [warned.message for warned in recorder.of(Warned)]
+    made = recorder.of(SampleGenerated)
+    assert len(made) == 3, [warned.message for warned in recorder.of(WarningIssued)]
     default, same, other = (numpy.asarray(Image.open(one.path)).astype(int) for one in made)
     assert default.shape == (side, side, 3)
     assert abs(default - same).max() <= 1
@@ -46,7 +46,7 @@ def test_samples_show_the_average_and_leave_the_weights_alone(device, configured
     with deterministic():
         train(config, recorder, desk, max_steps=5)
         plain = train(config, max_steps=5)
-    averaged, last = recorder.of(SampleMade)
+    averaged, last = recorder.of(SampleGenerated)
     assert (averaged.ema, last.ema) == (True, False)
     assert recorder.losses == plain.losses
 

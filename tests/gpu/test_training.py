@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu_runs import DTYPES, METHODS
-from onetrainer_gradio.events import BackupMade, ModelSaved, RunPlanned
+from onetrainer_gradio.events import BackupCreated, ModelSaved, RunPlanned
 from tests.gpu.conftest import MIB, allocated, deterministic
 
 pytestmark = pytest.mark.slow
@@ -67,7 +67,7 @@ def test_a_trained_text_encoder_and_no_cache(device, configured, train):
 def test_the_loss_scaler_of_fp16_backs_off_and_is_kept(device, configured, train):
     """fp16 gradients overflow at the first scale or not: the run goes on either way, and a backup remembers the scale."""
     recorder = train(configured(dtype="FLOAT_16", backup_before_save=True), max_steps=STEPS)
-    meta = json.loads((Path(recorder.of(BackupMade)[0].path) / "meta.json").read_text())
+    meta = json.loads((Path(recorder.of(BackupCreated)[0].path) / "meta.json").read_text())
     assert json.dumps(meta).count("loss_scale") >= 1
     assert all(map(math.isfinite, recorder.losses))
 

@@ -106,7 +106,7 @@ def test_a_run_goes_its_way_in_a_process_of_its_own(make_service: MakeService, t
     assert read_json(run.folder / "exit.json")["exit_code"] == 0
     assert "step 1" in lines
     assert "step 1\n" in run.log(0)["text"]
-    assert bodies(run, "backup_made")
+    assert bodies(run, "backup_created")
     assert Path(state["final_model"]).exists()
 
 
@@ -203,31 +203,31 @@ def test_a_death_is_named_everywhere(
 
 
 def test_a_hanging_run_is_interrupted(make_service: MakeService, tmp_path: Path) -> None:
-    """A backend that takes no command ends on the second rung, as stopped."""
+    """A backend that takes no command ends on the second stage, as stopped."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "hang_at=3", **QUICK_LADDER)
     service.wait_for(stuck, PATIENCE_S)
     stop = service.stop_training()
-    rung = service.wait_for(lambda state: state["stop"] and state["stop"]["deadline"], PATIENCE_S)["stop"]
-    assert rung["rung"] in ("finish_step", "interrupt")
+    stage = service.wait_for(lambda state: state["stop"] and state["stop"]["deadline"], PATIENCE_S)["stop"]
+    assert stage["stage"] in ("finish_step", "interrupt")
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["end_reason"], state["end_signal"]) == ("stopped", "SIGINT")
     answer = service.answer(stop)
     assert answer is not None
     assert answer["outcome"] == "done"
-    assert [body["rung"] for body in bodies(run, "stop_rung")] == ["finish_step", "interrupt"]
+    assert [body["stage"] for body in bodies(run, "stop_escalated")] == ["finish_step", "interrupt"]
     whole(run)
 
 
 def test_a_run_that_hears_nothing_is_terminated(make_service: MakeService, tmp_path: Path) -> None:
-    """A process that ignores the interrupt ends on the third rung; Stop now leaves out the first."""
+    """A process that ignores the interrupt ends on the third stage; Stop now leaves out the first."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "deaf_at=3", **QUICK_LADDER)
     service.wait_for(stuck, PATIENCE_S)
     service.stop_training(now=True)
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["end_reason"], state["end_signal"]) == ("stopped", "SIGTERM")
-    assert [body["rung"] for body in bodies(run, "stop_rung")] == ["interrupt", "terminate"]
+    assert [body["stage"] for body in bodies(run, "stop_escalated")] == ["interrupt", "terminate"]
     whole(run)
 
 
@@ -269,7 +269,7 @@ def test_a_killed_keeper_is_replaced_by_the_panel(make_service: MakeService, tmp
     service.stop_training()
     state = service.wait_for(ended, PATIENCE_S)
     assert state["end_reason"] == "stopped"
-    assert [body["rung"] for body in bodies(run, "stop_rung")][-1] == "terminate"
+    assert [body["stage"] for body in bodies(run, "stop_escalated")][-1] == "terminate"
     whole(run)
     assert gone(run)
 
@@ -343,6 +343,7 @@ def test_a_completed_run_stays_completed_whatever_became_of_its_journal(make_ser
         ({"exit_code": None, "signal": "SIGKILL", "rung": "kill", "at": 5.0}, 1, "stopped", ""),
         ({"exit_code": None, "signal": "SIGSEGV", "rung": None, "at": 5.0}, 0, "failed", "segmentation fault"),
         ({"exit_code": 3, "signal": "", "rung": None, "at": 5.0}, 0, "failed", "exit code 3"),
+        ({"exit_code": None, "signal": "SIGKILL", "stage": "kill", "at": 5.0}, 1, "stopped", ""),
     ],
 )
 def test_an_exit_note_of_an_earlier_version_counts(
@@ -368,7 +369,7 @@ def test_a_worker_killed_between_taking_and_answering_leaves_no_command_unanswer
     service.wait_for(lambda state: state["update_step"] == 5, PATIENCE_S)
     commands = [service.backup() for _ in range(3)]
     service.wait_for(ended, PATIENCE_S)
-    answers = bodies(run, "command_answered")
+    answers = bodies(run, "command_completed")
     assert sorted(body["command_id"] for body in answers) == sorted(commands)
     assert {body["outcome"] for body in answers} == {"refused"}
     whole(run)
@@ -383,7 +384,7 @@ def test_commands_that_the_backend_swallows_are_answered_at_the_end(make_service
     (tmp_path / "workspace").mkdir(exist_ok=True)
     (tmp_path / "workspace" / "go").touch()
     service.wait_for(ended, PATIENCE_S)
-    assert [(body["command_id"], body["outcome"]) for body in bodies(run, "command_answered")] == [(command, "refused")]
+    assert [(body["command_id"], body["outcome"]) for body in bodies(run, "command_completed")] == [(command, "refused")]
     with pytest.raises(CommandRefusedError):
         service.save()
 

@@ -117,7 +117,7 @@ def test_what_a_sample_request_leaves_out_suits_the_model_that_trains(make_servi
     answer = service.answer(service.sample_custom({"prompt": "a star", "diffusion_steps": 3}), PATIENCE_S)
     assert answer is not None
     assert answer["outcome"] == "done"
-    made = next(entry.body for entry in run.journal.since(0, 1000) if entry.body["type"] == "sample_made")
+    made = next(entry.body for entry in run.journal.since(0, 1000) if entry.body["type"] == "sample_generated")
     suits = sample_defaults("STABLE_DIFFUSION_15")
     assert made["diffusion_steps"] == 3
     assert {name: made[name] for name in ("cfg_scale", "noise_scheduler")} == {
@@ -232,7 +232,7 @@ def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_serv
     state = service.get_state()
     assert (state["run_id"], state["queued_run_id"], state["waits_for"]["run_id"]) == (second.id, second.id, first.id)
     assert (state["status"], state["phase"], state["is_training"], state["can"]["start"]) == ("starting", "queued", True, False)
-    assert state["waits_for"]["stop"]["rung"] == "finish_step"
+    assert state["waits_for"]["stop"]["stage"] == "finish_step"
     service.stop_training(run_id=second.id)
     assert second.state()["end_reason"] == "stopped"
     assert service.get_state()["queued_run_id"] is None
@@ -245,15 +245,15 @@ def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_serv
 
 
 def test_a_thread_that_does_not_react_is_said_to_be_so(make_service: MakeService, tmp_path: Path) -> None:
-    """The ladder of a thread has one rung; after it the page says what a person can do."""
+    """The ladder of a thread has one stage; after it the page says what a person can do."""
     service = make_service()
     run = start(service, tmp_path, LONG, "load_s=0.01", "hang_at=3", finish_step_s=0.05)
     service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
     service.stop_training()
     state = service.wait_for(lambda state: bool(state["stop"] and state["stop"]["note"]), PATIENCE_S)
     assert "restart the panel" in state["stop"]["note"]
-    assert (state["stop"]["rung"], state["status"]) == ("finish_step", "stopping")
-    assert [entry.body["rung"] for entry in run.journal.since(0) if entry.body["type"] == "stop_rung"] == ["finish_step"]
+    assert (state["stop"]["stage"], state["status"]) == ("finish_step", "stopping")
+    assert [entry.body["stage"] for entry in run.journal.since(0) if entry.body["type"] == "stop_escalated"] == ["finish_step"]
 
 
 def test_a_run_goes_on_from_a_backup(make_service: MakeService, tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_viewers_hear_of_everything_in_order(make_service: MakeService, tmp_path
     numbers = [message["seq"] for message in heard]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     events = [message["event"]["type"] for message in heard if message["type"] == "event"]
-    journal = [entry.body["type"] for entry in run.journal.since(0) if entry.body["type"] != "progressed"]
+    journal = [entry.body["type"] for entry in run.journal.since(0) if entry.body["type"] != "phase_progress"]
     assert events == journal
     metrics = [message for message in heard if message["type"] == "metrics"]
     assert [row[0] for message in metrics for row in message["rows"]] == list(range(1, 31))

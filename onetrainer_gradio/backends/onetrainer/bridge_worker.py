@@ -486,7 +486,7 @@ class Desk:
         """The one answer to a command."""
         kind = body.get("type", "")
         self.wire.event(
-            "command_answered", command_id=body.get("id", ""), command=kind, outcome=outcome, reason=reason, result=result
+            "command_completed", command_id=body.get("id", ""), command=kind, outcome=outcome, reason=reason, result=result
         )
 
 
@@ -710,7 +710,7 @@ class Drive:
         """Something to know, once."""
         if message not in self.warned:
             self.warned.add(message)
-            self.wire.event("warned", code=code, message=message, path=path)
+            self.wire.event("warning_issued", code=code, message=message, path=path)
 
     def phase_is(self, phase: str) -> None:
         if phase != self.phase:
@@ -748,7 +748,7 @@ class Drive:
         now = time.monotonic()
         if done >= total or now - self.progress_at >= PROGRESS_EVERY_S:
             self.progress_at = now
-            self.wire.event("progressed", phase=self.phase, done=done, total=total, detail=detail)
+            self.wire.event("phase_progress", phase=self.phase, done=done, total=total, detail=detail)
 
     def listen_to_scalars(self, board: Any) -> None:
         """Loss and learning rates go to its charts; they pass here. Charts that cannot be written do not end the training."""
@@ -821,7 +821,7 @@ class Drive:
             grad_norm=None,
             learning_rates=[used.get(name, math.nan) for name in self.rates],
             seconds=seconds,
-            pictures=int(self.config.batch_size) * accumulated,
+            images=int(self.config.batch_size) * accumulated,
         )
 
     def rates_of_optimizer(self) -> list[float]:
@@ -846,7 +846,7 @@ class Drive:
             total_updates=total // accumulated,
             epochs=epochs,
             first_step=self.first_step,
-            pictures=epoch_length * int(self.config.batch_size),
+            images=epoch_length * int(self.config.batch_size),
             trainable_parameters=trained,
             learning_rates=self.rates,
         )
@@ -862,7 +862,9 @@ class Drive:
             losses, self.validation = self.validation, {}
             total = losses.pop(TOTAL, None)
             mean = total if total is not None else sum(losses.values()) / len(losses)
-            self.wire.event("validated", global_step=self.trainer.model.train_progress.global_step, losses=losses, total=mean)
+            self.wire.event(
+                "validation_completed", global_step=self.trainer.model.train_progress.global_step, losses=losses, total=mean
+            )
         if self.round_open:
             self.round_open = False
             if not self.round_custom:
@@ -889,7 +891,7 @@ class Drive:
             self.wire.event("backup_failed", path=path, error=storage_error(failure, path))
         else:
             steps = {"global_step": progress.global_step, "epoch": progress.epoch, "epoch_step": progress.epoch_step}
-            self.wire.event("backup_made", path=path, bytes=size, **steps)
+            self.wire.event("backup_created", path=path, bytes=size, **steps)
         for body in asked:
             if failure:
                 self.desk.answer(body, "refused", failure)
@@ -1096,7 +1098,7 @@ class Drive:
         ema = getattr(self.trainer.model, "ema", None) is not None and not folder_name.endswith(" - no-ema")
         commands = [body] if body is not None else self.asked["sample_default"]
         self.wire.event(
-            "sample_made",
+            "sample_generated",
             path=path,
             kind="custom" if body is not None else "default",
             index=int(index) if index.isdecimal() and body is None else 0,

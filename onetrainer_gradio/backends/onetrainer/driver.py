@@ -43,9 +43,9 @@ from onetrainer_gradio.config.resume import (
 from onetrainer_gradio.errors import CheckoutError, ConfigInvalidError, Finding, OutOfMemoryError, TrainerError
 from onetrainer_gradio.events import (
     EVENT_BY_TAG,
-    BackupMade,
-    CommandAnswered,
-    CompanionStarted,
+    BackupCreated,
+    ChildProcessStarted,
+    CommandCompleted,
     Emit,
     Event,
     Outcome,
@@ -55,7 +55,7 @@ from onetrainer_gradio.events import (
     RunPlanned,
     RunStarted,
     StepDone,
-    Warned,
+    WarningIssued,
     decode,
     tag,
 )
@@ -74,12 +74,12 @@ _ERROR_OUTPUT = 2
 _MOVED_ASIDE = re.compile(r"\.unfinished-(?P<pid>[0-9]{1,18})-old-(?P<name>.+)", re.DOTALL)
 _WRITING = frozenset({"backing_up", "saving"})
 # Of these the bridge sends no event; they are written here.
-_NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(CompanionStarted)})
+_NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(ChildProcessStarted)})
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds that are waited: for the import, and for each rung of a stop where no keeper climbs the ladder."""
+    """Seconds that are waited: for the import, and for each stage of a stop where no keeper climbs the ladder."""
 
     import_s: float = IMPORT_S
     finish_step_s: float = 60.0
@@ -113,7 +113,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         put_back_replaced(Path(config.output_model_destination))
         kept = warm.take(mark) if warm is not None else None
         bridge = kept if isinstance(kept, Bridge) else Bridge(python, checkout.folder, token=token)
-        emit(CompanionStarted(pid=bridge.pid, role=NAME))
+        emit(ChildProcessStarted(pid=bridge.pid, role=NAME))
         session = Session(bridge, checkout, results.marking(emit), control, patience, climbs=options.in_process)
         try:
             if not session.begin(config):
@@ -212,8 +212,8 @@ class Session:
     _stepped: bool = False
     _put_away: bool = True
     _stops: int = 0
-    _rung: int = 0
-    _rung_at: float = 0.0
+    _stage: int = 0
+    _stage_at: float = 0.0
 
     def begin(self, config: TrainConfig) -> bool:
         """Until OneTrainer is imported; False when a stop came first.
@@ -280,7 +280,7 @@ class Session:
         self.bridge.begin(order, console.fileno() if console is not None else _ERROR_OUTPUT, held)
         for command in self._held:
             self.bridge.send(encode_command(command))
-        self._held, self._stops, self._rung, self._rung_at = [], 0, 0, 0.0
+        self._held, self._stops, self._stage, self._stage_at = [], 0, 0, 0.0
         while True:
             self._pass_on_commands()
             try:
@@ -288,7 +288,7 @@ class Session:
             except queue.Empty:
                 continue
             if body is None:
-                if self._rung:  # the stop ended it, from here
+                if self._stage:  # the stop ended it, from here
                     return "stopped"
                 raise self._death()
             if body["type"] == "run_done":
@@ -307,7 +307,7 @@ class Session:
         for command in self._held:
             early = command in stops
             self.emit(
-                CommandAnswered(
+                CommandCompleted(
                     command_id=command.id,
                     command=tag(type(command)),
                     outcome="done" if early else "refused",
@@ -323,18 +323,18 @@ class Session:
                 self._stops += 1
                 if self.climbs and (command.now or self._stops > 1):
                     self._climb()
-                self._rung_at = self._rung_at or time.monotonic()
+                self._stage_at = self._stage_at or time.monotonic()
         if self.climbs and self._stops and self.phase not in _WRITING:
             times = (self.patience.finish_step_s, self.patience.interrupt_s, self.patience.terminate_s)
-            if self._rung < len(times) and time.monotonic() - self._rung_at >= times[self._rung]:
+            if self._stage < len(times) and time.monotonic() - self._stage_at >= times[self._stage]:
                 self._climb()
 
     def _climb(self) -> None:
-        self._rung += 1
-        self._rung_at = time.monotonic()
-        if self._rung == 1:
+        self._stage += 1
+        self._stage_at = time.monotonic()
+        if self._stage == 1:
             self.bridge.interrupt()
-        elif self._rung == 2:
+        elif self._stage == 2:
             self.bridge.signal(signal.SIGTERM)
         else:
             self.bridge.signal(getattr(signal, "SIGKILL", signal.SIGTERM))
@@ -349,11 +349,11 @@ class Session:
                 event = decode(body)
             except (KeyError, TypeError) as error:
                 text = f"OneTrainer's side told something in an unknown form: {error}"
-                self.emit(Warned(code="bridge_message", message=text))
+                self.emit(WarningIssued(code="bridge_message", message=text))
                 return
             if isinstance(event, PhaseChanged):
                 self.phase = event.phase
-            elif isinstance(event, Warned) and event.code == "clean_up":
+            elif isinstance(event, WarningIssued) and event.code == "clean_up":
                 self._put_away = False
             elif isinstance(event, RunPlanned):
                 event = self._planned(event)
@@ -377,7 +377,7 @@ class Session:
             self._resumed = Path(event.path)
             self._chain = chain_of_run(self._run_id, self._resumed)
             return replace(event, run=run_of(Path(event.path)))
-        if isinstance(event, BackupMade):
+        if isinstance(event, BackupCreated):
             with contextlib.suppress(OSError):  # a full disk: no run deletes a backup that names none
                 write_chain(Path(event.path), self._chain)
         return event

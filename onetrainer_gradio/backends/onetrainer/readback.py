@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onetrainer_gradio.config.files.documents import VERSION_KEY
-from onetrainer_gradio.events import Warned
+from onetrainer_gradio.events import WarningIssued
 
 CODE = "config_read_back"
 _MISSING = object()
@@ -23,13 +23,13 @@ class Difference:
     used: Any
     known: bool = True
 
-    def warned(self) -> Warned:
+    def warned(self) -> WarningIssued:
         """The difference as an event."""
         if self.known:
             text = f"{self.path} was given as {_short(self.given)}; OneTrainer uses {_short(self.used)}."
         else:
             text = f"This OneTrainer has no setting {self.path}; the value {_short(self.given)} has no effect."
-        return Warned(code=CODE, message=text, path=self.path)
+        return WarningIssued(code=CODE, message=text, path=self.path)
 
 
 def differences(given: Mapping[str, Any], used: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Difference]:

@@ -10,7 +10,7 @@ from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.families.models import MODELS, output_formats
 from onetrainer_gradio.config.files.documents import VERSION_KEY, to_document
 from onetrainer_gradio.config.resume import backup_to_resume
-from onetrainer_gradio.events import Warned
+from onetrainer_gradio.events import WarningIssued
 
 CONCEPT_VERSION = 2
 # Named by its window, and by people for patterns of their own: the patterns that are there are meant.
@@ -22,7 +22,7 @@ class Headless:
     """The document to hand over, without secrets, and what is worth knowing about it."""
 
     document: dict[str, Any]
-    notes: list[Warned] = field(default_factory=list)
+    notes: list[WarningIssued] = field(default_factory=list)
 
 
 def headless(config: TrainConfig, options: RunOptions) -> Headless:
@@ -63,7 +63,7 @@ def _format(config: TrainConfig, result: Headless) -> None:
         return
     result.document["output_model_format"] = known[0].value
     result.notes.append(
-        Warned(
+        WarningIssued(
             code="output_format",
             message=f"OneTrainer cannot write {config.output_model_format} for this model type and method; "
             f"the result is written as {known[0].value}.",

@@ -25,7 +25,7 @@ from onetrainer_gradio.engine.data.order import Group, Item
 from onetrainer_gradio.engine.data.pictures import Picture, broken, collect, pixels
 from onetrainer_gradio.engine.data.places import Places
 from onetrainer_gradio.errors import DatasetError
-from onetrainer_gradio.events import Warned
+from onetrainer_gradio.events import WarningIssued
 
 MEMORY_BYTES = 1 << 30
 """How much of the cache is kept in memory, pictures and captions each."""
@@ -85,7 +85,7 @@ class Reports:
     ``encoding`` is called before something is encoded, so that the encoders can be put in place.
     """
 
-    warn: Callable[[Warned], None]
+    warn: Callable[[WarningIssued], None]
     progress: Callable[[int, int], None]
     check_stop: Callable[[], None]
     encoding: Callable[[], None] = lambda: None

@@ -18,7 +18,7 @@ from onetrainer_gradio.config.dataset.captions import UTF_8, UnreadableTextError
 from onetrainer_gradio.config.dataset.files import PICTURE_SUFFIXES, Folder, Skipped, is_inside, look_into, shown
 from onetrainer_gradio.config.dataset.images import BrokenImageError, Size, decode, read_size
 from onetrainer_gradio.errors import DatasetError
-from onetrainer_gradio.events import Warned
+from onetrainer_gradio.events import WarningIssued
 
 _MOST_NAMES = 8
 
@@ -55,10 +55,10 @@ def pixels(path: Path) -> NDArray[Any]:
     return numpy.asarray(decode(path))
 
 
-def broken(path: str | Path, error: BaseException) -> Warned:
+def broken(path: str | Path, error: BaseException) -> WarningIssued:
     """The warning about a picture that cannot be read."""
     name = shown(path)
-    return Warned(code="broken_picture", message=f"The image '{name}' can't be read and is skipped: {error}", path=name)
+    return WarningIssued(code="broken_picture", message=f"The image '{name}' can't be read and is skipped: {error}", path=name)
 
 
 @dataclass
@@ -121,7 +121,7 @@ _SOURCES: dict[str, Callable[[_Captions, Path], tuple[str, ...]]] = {
 
 def collect(
     concepts: Sequence[tuple[int, ConceptConfig]],
-    warn: Callable[[Warned], None],
+    warn: Callable[[WarningIssued], None],
     threads: int,
     stopping: Callable[[], None] = lambda: None,
     roots: Sequence[Path] = (),
@@ -180,25 +180,25 @@ def _scanned(number: int, concept: ConceptConfig, stopping: Callable[[], None], 
 
 def _warnings(
     number: int, concept: ConceptConfig, folder: Folder, captions: _Captions, pictures: Sequence[Picture]
-) -> Iterator[Warned]:
+) -> Iterator[WarningIssued]:
     path, name = f"concepts.{number}.path", concept.name or shown(concept.path)
     if folder.skipped:
         listed = _listed([_reason(skipped) for skipped in folder.skipped])
-        yield Warned(code="skipped_files", message=f"Files of concept '{name}' are skipped: {listed}.", path=path)
+        yield WarningIssued(code="skipped_files", message=f"Files of concept '{name}' are skipped: {listed}.", path=path)
     if folder.other_formats:
         listed = _listed([file.name for file in folder.other_formats])
         text = f"Files of concept '{name}' have a format that isn't supported by the engine and are skipped: {listed}."
-        yield Warned(code="skipped_formats", message=text, path=path)
+        yield WarningIssued(code="skipped_formats", message=text, path=path)
     if captions.other_encodings:
         text = f"Captions of concept '{name}' aren't UTF-8 and were converted: {_listed(captions.other_encodings)}."
-        yield Warned(code="caption_encoding", message=text, path=path)
+        yield WarningIssued(code="caption_encoding", message=text, path=path)
     if not pictures:
         text = f"The folder '{shown(concept.path)}' of concept '{name}' holds no readable pictures."
-        yield Warned(code="empty_concept", message=text, path=path)
+        yield WarningIssued(code="empty_concept", message=text, path=path)
     elif uncaptioned := [picture for picture in pictures if not any(picture.captions)]:
         more = "" if len(uncaptioned) == 1 else f" and {len(uncaptioned) - 1} more"
         text = f"'{shown(uncaptioned[0].path)}'{more} of concept '{name}' have no caption."
-        yield Warned(code="missing_caption", message=text, path=shown(uncaptioned[0].path))
+        yield WarningIssued(code="missing_caption", message=text, path=shown(uncaptioned[0].path))
 
 
 def _reason(skipped: Skipped) -> str:
@@ -215,7 +215,7 @@ def _read(
     first: int,
     number: int,
     captions: _Captions,
-    warn: Callable[[Warned], None],
+    warn: Callable[[WarningIssued], None],
     threads: int,
     stopping: Callable[[], None],
 ) -> Iterator[Picture]:

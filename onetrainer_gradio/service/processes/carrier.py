@@ -16,7 +16,7 @@ from onetrainer_gradio.backends.warm import Warm
 from onetrainer_gradio.commands import Command, Stop
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.errors import CommandRefusedError, WorkerDiedError
-from onetrainer_gradio.events import ErrorInfo, RunEnded, Warned
+from onetrainer_gradio.events import ErrorInfo, RunEnded, WarningIssued
 from onetrainer_gradio.process_birth import boot_id
 from onetrainer_gradio.service.host import process
 from onetrainer_gradio.service.host.atomic import read_json, write_json
@@ -255,8 +255,8 @@ class DetachedRun:
         return self._watch.see_out()
 
     def _end(self, worker: ProcessIdentity) -> RunEnded:
-        rung = self._watch.ladder.rung if self._watch else None
-        if rung in ("interrupt", "terminate", "kill"):
+        stage = self._watch.ladder.stage if self._watch else None
+        if stage in ("interrupt", "terminate", "kill"):
             return RunEnded(reason="stopped")
         if not worker.pid and CommandFolder(self.run.folder).stops():  # it was stopped before it had begun
             return RunEnded(reason="stopped")
@@ -314,7 +314,7 @@ class Beats:
 
 
 class ThreadRun:
-    """A run on a thread of this process. A thread cannot be killed: its stop ladder has one rung and then a note."""
+    """A run on a thread of this process. A thread cannot be killed: its stop ladder has one stage and then a note."""
 
     def __init__(self, run: Run, *, token: str = "", notify: Callable[[], None] = lambda: None, warm: Warm | None = None) -> None:
         self.run = run
@@ -325,7 +325,7 @@ class ThreadRun:
         self._recorder = Recorder(run.folder, self._control.received, notify=notify)
         self._notify = notify
         self._stops: list[Stop] = []
-        self._ladder = StopLadder(ladder_times(run.folder), rungs=("finish_step",))
+        self._ladder = StopLadder(ladder_times(run.folder), stages=("finish_step",))
         self._noted = False
         self._folder = FolderWatch(run.folder)
         self._told_gone = False
@@ -373,13 +373,13 @@ class ThreadRun:
             self._told_gone = True
             for command in farewell(self._config):
                 self._control.put(command)
-        rung = self._ladder.look(time.time(), tuple(self._stops), self.run.state()["phase"] or "") if self._stops else None
-        if rung is not None:
-            self._recorder(rung)
+        stage = self._ladder.look(time.time(), tuple(self._stops), self.run.state()["phase"] or "") if self._stops else None
+        if stage is not None:
+            self._recorder(stage)
         if self._stops and not self._noted and time.time() >= self._ladder.deadline:
             self._noted = True
             message = "The run does not react to the stop, and a thread cannot be ended by force: restart the panel to end it."
-            self._recorder(Warned(code=THREAD_NOTE, message=message))
+            self._recorder(WarningIssued(code=THREAD_NOTE, message=message))
         if self._thread.is_alive():
             return True
         if not self.run.ended() and not self._told_gone:

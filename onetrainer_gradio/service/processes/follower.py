@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.events import Progressed, SampleMade, tag
+from onetrainer_gradio.events import PhaseProgress, SampleGenerated, tag
 from onetrainer_gradio.service.host.atomic import open_file
 from onetrainer_gradio.service.processes.carrier import Carrier
 from onetrainer_gradio.service.runs.feed import Feed
@@ -99,8 +99,8 @@ class Tail:
         return bool(lines)
 
 
-_SAMPLE_MADE = tag(SampleMade)
-_PROGRESSED = tag(Progressed)
+_SAMPLE_MADE = tag(SampleGenerated)
+_PROGRESSED = tag(PhaseProgress)
 
 
 def finite_rows(rows: Rows) -> list[list[float | None]]:
@@ -258,7 +258,7 @@ class Follower:
         state = self._state()
         stop = state["stop"] or {}
         now = time.monotonic()
-        at_once = (*(state.get(key) for key in _AT_ONCE), *(stop.get(key) for key in ("rung", "deadline", "note")))
+        at_once = (*(state.get(key) for key in _AT_ONCE), *(stop.get(key) for key in ("stage", "deadline", "note")))
         progress = (state["row"], state["phase_done"], state["phase_total"], state["seq"])
         due = progress != self._told_progress and now - self._told_at >= SEND_EVERY_S
         if force or due or at_once != self._told:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.commands import Stop
-from onetrainer_gradio.events import PhaseChanged, Warned
+from onetrainer_gradio.events import PhaseChanged, WarningIssued
 from onetrainer_gradio.memory_kills import CounterReader, oom_kill_counters
 from onetrainer_gradio.service.host import process
 from onetrainer_gradio.service.host.atomic import read_json, write_json
@@ -105,12 +105,12 @@ class StopWatch:
             stops, phase = [*self.asked, *([Stop(now=True)] if late else [])], "backing_up"
         if not stops:
             return
-        rung = self.ladder.look(time.time(), stops, phase)
-        if rung is None or self._journal.ended():
+        stage = self.ladder.look(time.time(), stops, phase)
+        if stage is None or self._journal.ended():
             return
         if not self.folder_gone:
-            _quietly(self._journal, rung)
-        self._act(rung.rung)
+            _quietly(self._journal, stage)
+        self._act(stage.stage)
 
     def linger_from_now(self) -> None:
         """A worker that waited after its end goes now; what it waited does not count."""
@@ -139,11 +139,11 @@ class StopWatch:
         if self._orphan_until is None:
             end = self._journal.ended()
             # a run that was found lost ended by nobody's will
-            wanted = self.ladder.rung not in FORCED and (end is None or end.body.get("reason") == "lost")
+            wanted = self.ladder.stage not in FORCED and (end is None or end.body.get("reason") == "lost")
             self._orphan_until = now + (ORPHAN_S if wanted else 0.0)
             if end is None and wanted:
                 text = "The process of the run has died; OneTrainer finishes its step, backs up and saves before it ends."
-                _quietly(self._journal, Warned(code="companion_finishes", message=text))
+                _quietly(self._journal, WarningIssued(code="companion_finishes", message=text))
         self.look()
         if now >= self._orphan_until:
             self.companion.kill()
@@ -161,14 +161,14 @@ class StopWatch:
         for event in events:
             _quietly(self._journal, event)
 
-    def _act(self, rung: str) -> None:
+    def _act(self, stage: str) -> None:
         if self._orphan_until is None:
-            {"interrupt": process.interrupt, "terminate": process.terminate, "kill": process.kill}.get(rung, _nothing)(self._pid)
-        elif rung == "interrupt":  # where the worker lives, it hands the interrupt on
+            {"interrupt": process.interrupt, "terminate": process.terminate, "kill": process.kill}.get(stage, _nothing)(self._pid)
+        elif stage == "interrupt":  # where the worker lives, it hands the interrupt on
             self.companion.interrupt()
-        if rung == "terminate":
+        if stage == "terminate":
             self.companion.terminate()
-        elif rung == "kill":
+        elif stage == "kill":
             self.companion.kill()
 
     def close(self) -> None:
@@ -336,14 +336,14 @@ def _clear_away(worker: Worker, watch: StopWatch) -> None:
 
 
 def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counters: CounterReader) -> None:
-    end = end_of_worker(status, watch.ladder.rung, before, counters())
+    end = end_of_worker(status, watch.ladder.stage, before, counters())
     give_up_at = time.monotonic() + MISSING_S
     while run_folder.is_dir() or time.monotonic() < give_up_at:
         if watch.folder_gone:
             return
         try:
             finish(run_folder, end)
-            note_exit(run_folder, exit_code=end.exit_code, by_signal=end.signal, rung=watch.ladder.rung)
+            note_exit(run_folder, exit_code=end.exit_code, by_signal=end.signal, stage=watch.ladder.stage)
             return
         except OSError as error:  # a full disk: the end is worth waiting for
             print(f"The end of the run cannot be recorded yet: {error}", file=sys.stderr, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 
-from onetrainer_gradio.events import EndReason, ErrorInfo, RunEnded, Rung
+from onetrainer_gradio.events import EndReason, ErrorInfo, RunEnded, StopStage
 from onetrainer_gradio.memory_kills import Counters, killed_for_memory
 
 # Exit codes of a worker that could not record its end (no space on the disk): the keeper does it, as soon as it can.
@@ -33,16 +33,16 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def end_of_worker(exit_status: int, rung: Rung | None, before: Counters, after: Counters) -> RunEnded:
+def end_of_worker(exit_status: int, stage: StopStage | None, before: Counters, after: Counters) -> RunEnded:
     """The end of a worker that recorded none itself.
 
-    ``exit_status`` is negative for a signal, as subprocess gives it; ``rung`` is where the stop ladder stood.
+    ``exit_status`` is negative for a signal, as subprocess gives it; ``stage`` is where the stop ladder stood.
     """
     name = signal_name(-exit_status) if exit_status < 0 else ""
     code = exit_status if exit_status >= 0 else None
     if code is not None and code in _UNRECORDED:
         return RunEnded(reason=_UNRECORDED[code])
-    if rung in ("interrupt", "terminate", "kill"):
+    if stage in ("interrupt", "terminate", "kill"):
         return RunEnded(reason="stopped", exit_code=code, signal=name)
     if name == "SIGKILL" and killed_for_memory(before, after):
         error = ErrorInfo(

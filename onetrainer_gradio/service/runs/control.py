@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.commands import Command, Stop, decode_command, encode_command
-from onetrainer_gradio.events import CommandAnswered, CommandReceived, Event, tag
+from onetrainer_gradio.events import CommandCompleted, CommandReceived, Event, tag
 from onetrainer_gradio.service.host.atomic import read_bytes, read_json, write_atomic
 
 _MOST_STOPS_BYTES = 1 << 20
@@ -189,10 +189,10 @@ def received_event(command: Command) -> CommandReceived:
     return CommandReceived(command_id=command.id, command=tag(type(command)))
 
 
-def unanswered(commands: Iterable[Command], answered: set[str], reason: str) -> list[CommandAnswered]:
+def unanswered(commands: Iterable[Command], answered: set[str], reason: str) -> list[CommandCompleted]:
     """The answers to commands that nobody answered before the run ended; a Stop has got what it asked for."""
     return [
-        CommandAnswered(
+        CommandCompleted(
             command_id=command.id,
             command=tag(type(command)),
             outcome="done" if isinstance(command, Stop) else "refused",

@@ -13,13 +13,13 @@ from typing import Any, get_args
 
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.errors import CommandRefusedError
-from onetrainer_gradio.events import CommandAnswered, EndReason, ErrorInfo, RunEnded, decode, is_event, tag
+from onetrainer_gradio.events import CommandCompleted, EndReason, ErrorInfo, RunEnded, decode, is_event, tag
 from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.runs.cause import end_of_worker
 from onetrainer_gradio.service.runs.control import CommandFolder, unanswered
 from onetrainer_gradio.service.runs.journal import Journal
-from onetrainer_gradio.service.runs.ladder import RUNGS
+from onetrainer_gradio.service.runs.ladder import STOP_STAGES
 
 _EXIT = "exit.json"
 _SUMMARY = "summary.json"
@@ -27,13 +27,13 @@ _SUMMARY = "summary.json"
 _COMMAND_WAITS_S = 1.0
 
 
-def note_exit(folder: Path, *, exit_code: int | None = None, by_signal: str = "", rung: str | None = None) -> None:
+def note_exit(folder: Path, *, exit_code: int | None = None, by_signal: str = "", stage: str | None = None) -> None:
     """Write how the process of a run ended, together with the end that the journal holds.
 
     :raises OSError: when the disk takes nothing.
     """
     ended = Journal(folder / "journal.jsonl").ended()
-    note = {"exit_code": exit_code, "signal": by_signal, "rung": rung, "at": time.time(), "end": ended.body if ended else None}
+    note = {"exit_code": exit_code, "signal": by_signal, "stage": stage, "at": time.time(), "end": ended.body if ended else None}
     write_json(folder / _EXIT, note, make_folder=False)
 
 
@@ -59,8 +59,9 @@ def _end_of_note(folder: Path, note: dict[str, Any]) -> RunEnded | None:
         stopped = bool(CommandFolder(folder).stops())
         return RunEnded(at=at, reason="stopped" if stopped else "completed")
     number = -int(getattr(signal, name, signal.SIGTERM)) if name else code
-    rung = next((known for known in RUNGS if known == note.get("rung")), None)
-    return end_of_worker(int(number or 0), rung, {}, {})
+    noted = note.get("stage", note.get("rung"))  # earlier versions wrote rung
+    stage = next((known for known in STOP_STAGES if known == noted), None)
+    return end_of_worker(int(number or 0), stage, {}, {})
 
 
 def _end_of_summary(summary: dict[str, Any]) -> RunEnded | None:
@@ -73,7 +74,7 @@ def _end_of_summary(summary: dict[str, Any]) -> RunEnded | None:
 
 def answered_commands(journal: Journal) -> set[str]:
     """The ids of the commands that have their answer."""
-    entries = journal.since(0, journal.length(), only=(tag(CommandAnswered),))
+    entries = journal.since(0, journal.length(), only=(tag(CommandCompleted),))
     return {entry.body["command_id"] for entry in entries}
 
 

@@ -23,7 +23,7 @@ from onetrainer_gradio.service.host.atomic import MOST_BYTES, open_file
 
 RECORDS = "files.jsonl"
 KEPT_FOLDER = "files"
-KINDS = {"model_saved": "save", "backup_made": "backup", "sample_made": "sample"}
+KINDS = {"model_saved": "save", "backup_created": "backup", "sample_generated": "sample"}
 """Type of event -> kind of file; a final model is of the kind ``model``."""
 _CHUNK_BYTES = 1 << 20
 # A larger file is read at half speed, so that training keeps most of the disk and of the CPU.

@@ -20,20 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.events import (
-    BackupMade,
-    CommandAnswered,
+    BackupCreated,
+    CommandCompleted,
     Event,
     ModelSaved,
     RunEnded,
     decode,
     encode,
     is_event,
+    modernize,
     tag,
-    with_suggestion,
+    tags_of,
 )
 from onetrainer_gradio.service.host.atomic import open_file
 
-_DURABLE = (RunEnded, BackupMade, ModelSaved, CommandAnswered)
+_DURABLE = (RunEnded, BackupCreated, ModelSaved, CommandCompleted)
 _INDEX_EVERY = 256
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 64 << 10
@@ -144,8 +145,9 @@ class Journal:
         self, position: int = 0, limit: int = 1000, *, only: Collection[str] = (), without: Collection[str] = ()
     ) -> list[Entry]:
         """The entries after line ``position``, at most ``limit``; of the types ``only``, or of all but those of ``without``."""
-        wanted = re.compile(f'"type":"(?:{"|".join(only)})"'.encode()) if only else None
-        passed_over = tuple(f'{{"type":"{kind}"'.encode() for kind in without)
+        kinds = [written for kind in only for written in tags_of(kind)]
+        wanted = re.compile(f'"type":"(?:{"|".join(kinds)})"'.encode()) if only else None
+        ignored = tuple(f'{{"type":"{written}"'.encode() for kind in without for written in tags_of(kind))
         entries: list[Entry] = []
         with self._read_lock, self._open() as file:
             if file is None or not self._extend(file) or position >= self._lines:
@@ -154,7 +156,7 @@ class Journal:
             descriptor, seq = file, start * _INDEX_EVERY
             for line in self._lines_from(descriptor, self._offsets[start]):
                 seq += 1
-                if seq <= position or (passed_over and line.startswith(passed_over)):
+                if seq <= position or (ignored and line.startswith(ignored)):
                     continue
                 if wanted is not None and not wanted.search(line):
                     continue
@@ -235,6 +237,5 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         return None
     if not is_event(body):
         return None
-    if "error" in body:
-        body["error"] = with_suggestion(body["error"])
+    body = modernize(body)
     return {"at": 0.0, **body} if "at" not in body else body

@@ -1,6 +1,6 @@
-"""The stop that always ends: finish the step -> interrupt -> terminate -> kill, each rung with a deadline.
+"""The stop that always ends: finish the step -> interrupt -> terminate -> kill, each stage with a deadline.
 
-The ladder knows no process: it is told the time, the phase and how many Stops were given, and says which rung begins. The keeper
+The ladder knows no process: it is told the time, the phase and how many Stops were given, and says which stage begins. The keeper
 climbs it for its worker; the panel does when the keeper is gone.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onetrainer_gradio.commands import Stop
-from onetrainer_gradio.events import Rung, StopRung
+from onetrainer_gradio.events import StopEscalated, StopStage
 
-RUNGS: tuple[Rung, ...] = ("finish_step", "interrupt", "terminate", "kill")
+STOP_STAGES: tuple[StopStage, ...] = ("finish_step", "interrupt", "terminate", "kill")
 WRITING_PHASES = frozenset({"backing_up", "saving"})
 # A backup of a large model takes minutes: its clock starts again this often before the ladder gives up on it.
 MOST_EXTENSIONS = 10
@@ -22,26 +22,26 @@ DOUBLE_CLICK_S = 1.0
 
 @dataclass(frozen=True)
 class LadderTimes:
-    """Seconds from each rung to the next."""
+    """Seconds from each stage to the next."""
 
     finish_step_s: float = 60.0
     interrupt_s: float = 15.0
     terminate_s: float = 10.0
     kill_s: float = 10.0
 
-    def of(self, rung: Rung) -> float:
-        """Seconds that the rung has."""
+    def of(self, stage: StopStage) -> float:
+        """Seconds that the stage has."""
         return {"finish_step": self.finish_step_s, "interrupt": self.interrupt_s, "terminate": self.terminate_s}.get(
-            rung, self.kill_s
+            stage, self.kill_s
         )
 
 
 class StopLadder:
-    """Stands on a rung and says when the next one begins."""
+    """Stands on a stage and says when the next one begins."""
 
-    def __init__(self, times: LadderTimes, rungs: Sequence[Rung] = RUNGS) -> None:
+    def __init__(self, times: LadderTimes, stages: Sequence[StopStage] = STOP_STAGES) -> None:
         self._times = times
-        self._rungs = tuple(rungs)
+        self._stages = tuple(stages)
         self._standing = -1
         self._deadline = 0.0
         self._climbed_at = 0.0
@@ -50,22 +50,22 @@ class StopLadder:
         self._extensions = 0
 
     @property
-    def rung(self) -> Rung | None:
-        """The present rung, None before the first Stop."""
-        return self._rungs[self._standing] if self._standing >= 0 else None
+    def stage(self) -> StopStage | None:
+        """The present stage, None before the first Stop."""
+        return self._stages[self._standing] if self._standing >= 0 else None
 
     @property
     def deadline(self) -> float:
-        """When the next rung begins, in seconds since the epoch."""
+        """When the next stage begins, in seconds since the epoch."""
         return self._deadline
 
     @property
     def overdue(self) -> bool:
-        """Whether the last rung was reached: there is nothing more to try but to try it again."""
-        return self._standing == len(self._rungs) - 1
+        """Whether the last stage was reached: there is nothing more to try but to try it again."""
+        return self._standing == len(self._stages) - 1
 
-    def look(self, now: float, stops: Sequence[Stop], phase: str) -> StopRung | None:
-        """The rung that begins now (or gets a new deadline), or None when nothing changes."""
+    def look(self, now: float, stops: Sequence[Stop], phase: str) -> StopEscalated | None:
+        """The stage that begins now (or gets a new deadline), or None when nothing changes."""
         new = stops[self._stops_seen :]
         self._stops_seen = len(stops)
         climbed = [self._climbed_for(stop, now) for stop in new]
@@ -73,26 +73,26 @@ class StopLadder:
             return self._event()
         if self._standing < 0:
             return None
-        if self.rung == "finish_step" and self._extended(now, phase):
+        if self.stage == "finish_step" and self._extended(now, phase):
             return self._event()
         if now >= self._deadline:
             if self.overdue:
-                if self.rung != "kill":
+                if self.stage != "kill":
                     return None
                 self._deadline = now + self._times.kill_s
                 return self._event()
             self._standing += 1
-            self._deadline = now + self._times.of(self._rungs[self._standing])
+            self._deadline = now + self._times.of(self._stages[self._standing])
             return self._event()
         return None
 
     def _climbed_for(self, stop: Stop, now: float) -> bool:
-        first, top = self._standing < 0, len(self._rungs) - 1
+        first, top = self._standing < 0, len(self._stages) - 1
         if not first and not stop.now and now - self._climbed_at < DOUBLE_CLICK_S:
             return False
         self._standing = min(1 if first and stop.now else self._standing + 1, top)
         self._climbed_at = now
-        self._deadline = now + self._times.of(self._rungs[self._standing])
+        self._deadline = now + self._times.of(self._stages[self._standing])
         return True
 
     def _extended(self, now: float, phase: str) -> bool:
@@ -109,5 +109,5 @@ class StopLadder:
         self._deadline = now + self._times.finish_step_s
         return True
 
-    def _event(self) -> StopRung:
-        return StopRung(rung=self._rungs[self._standing], deadline=self._deadline)
+    def _event(self) -> StopEscalated:
+        return StopEscalated(stage=self._stages[self._standing], deadline=self._deadline)

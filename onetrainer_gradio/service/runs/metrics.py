@@ -32,8 +32,9 @@ FIXED_COLUMNS = (
     "smooth_loss",
     "grad_norm",
     "seconds",
-    "pictures",
+    "images",
 )
+_FORMER_COLUMNS = {"pictures": "images"}  # as earlier versions named them
 STEP_COLUMN = "global_step"
 _FORMAT = "onetrainer_gradio.metrics"
 _DTYPE = np.dtype("<f8")
@@ -62,7 +63,7 @@ def row_of(event: StepDone) -> tuple[float, ...]:
         event.smooth_loss,
         float("nan") if event.grad_norm is None else event.grad_norm,
         event.seconds,
-        event.pictures,
+        event.images,
         *event.learning_rates,
     )
 
@@ -152,7 +153,7 @@ def _read_header(descriptor: int) -> tuple[tuple[str, ...], int] | None:
         return None
     try:
         header = json.loads(line)
-        columns = tuple(str(name) for name in header["columns"])
+        columns = tuple(_FORMER_COLUMNS.get(name, str(name)) for name in header["columns"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return (columns, len(line) + 1) if columns[: len(FIXED_COLUMNS)] == FIXED_COLUMNS else None

@@ -10,7 +10,7 @@ import glob
 from collections.abc import Iterator
 from pathlib import Path
 
-from onetrainer_gradio.events import BackupMade, Event, ModelSaved
+from onetrainer_gradio.events import BackupCreated, Event, ModelSaved
 from onetrainer_gradio.service.host.atomic import read_json
 from onetrainer_gradio.service.runs.journal import Journal
 
@@ -22,11 +22,11 @@ def untold(run_folder: Path, journal: Journal) -> list[Event]:
     record = read_json(run_folder / "run.json")
     created_at = record.get("created_at") if isinstance(record, dict) else None
     since = float(created_at) if isinstance(created_at, int | float) else 0.0
-    told = {entry.body["path"] for entry in journal.since(0, journal.length(), only=("backup_made", "model_saved"))}
+    told = {entry.body["path"] for entry in journal.since(0, journal.length(), only=("backup_created", "model_saved"))}
     return [event for event in written_since(run_folder, since) if event.path not in told]
 
 
-def written_since(run_folder: Path, since: float) -> Iterator[BackupMade | ModelSaved]:
+def written_since(run_folder: Path, since: float) -> Iterator[BackupCreated | ModelSaved]:
     """The newest backup and the final model of a run that were written at or after ``since`` (seconds since 1970)."""
     config = read_json(run_folder / "config.json")
     if not isinstance(config, dict):
@@ -45,7 +45,7 @@ def _half_written(model: Path) -> bool:
     return any(model.parent.glob(f".unfinished-*-old-{glob.escape(model.name)}"))
 
 
-def newest_backup(folder: Path, since: float) -> BackupMade | None:
+def newest_backup(folder: Path, since: float) -> BackupCreated | None:
     """The last backup of a folder (by name, as OneTrainer orders them); its ``meta.json`` is written after its weights."""
     try:
         names = sorted(path for path in folder.iterdir() if (path / "meta.json").is_file())
@@ -59,7 +59,7 @@ def newest_backup(folder: Path, since: float) -> BackupMade | None:
         return None
     counted = (progress.get(name) for name in ("global_step", "epoch", "epoch_step"))
     step, epoch, epoch_step = (value if isinstance(value, int) else 0 for value in counted)
-    return BackupMade(path=str(names[-1]), global_step=step, epoch=epoch, epoch_step=epoch_step, bytes=_size(names[-1]))
+    return BackupCreated(path=str(names[-1]), global_step=step, epoch=epoch, epoch_step=epoch_step, bytes=_size(names[-1]))
 
 
 def _size(path: Path) -> int:

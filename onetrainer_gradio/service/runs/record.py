@@ -25,7 +25,7 @@ from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
-from onetrainer_gradio.events import CommandAnswered, Progressed, RunEnded, tag
+from onetrainer_gradio.events import CommandCompleted, PhaseProgress, RunEnded, tag
 from onetrainer_gradio.service.host.atomic import open_file, read_json, told_as_storage_error, write_json
 from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.runs.artifacts import (
@@ -225,7 +225,7 @@ class Run:
         with self._lock:
             self._assumed_end = end
 
-    def answer(self, command_id: str) -> CommandAnswered | None:
+    def answer(self, command_id: str) -> CommandCompleted | None:
         """The answer to a command, None while there is none."""
         with self._lock:
             self._catch_up()
@@ -255,7 +255,7 @@ class Run:
         length = self.journal.length()
         if length - self._view.seq > _PAGE:
             # far behind: progress within phases that are long over is not worth reading
-            for entry in self.journal.since(self._view.seq, length, without=(tag(Progressed),)):
+            for entry in self.journal.since(self._view.seq, length, without=(tag(PhaseProgress),)):
                 self._view.apply(entry.event(), entry.seq)
             self._view.seq = max(self._view.seq, length)
         while entries := self.journal.since(self._view.seq, _PAGE):

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.events import (
-    CommandAnswered,
-    CompanionStarted,
+    ChildProcessStarted,
+    CommandCompleted,
     Event,
     PhaseChanged,
-    Progressed,
+    PhaseProgress,
     RunEnded,
     RunPlanned,
     StepDone,
-    Warned,
+    WarningIssued,
 )
 from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.runs.companion import note_companion
@@ -86,13 +86,13 @@ class Recorder:
                 if self._clock() - self._flushed_at >= FLUSH_EVERY_S:
                     self.flush(force=False)
                 return
-            if isinstance(event, Progressed) and not self._worth_telling(event):
+            if isinstance(event, PhaseProgress) and not self._worth_telling(event):
                 return
-            if isinstance(event, CommandAnswered):
+            if isinstance(event, CommandCompleted):
                 if event.command_id in self._answered:
                     return
                 self._answered.add(event.command_id)
-            if isinstance(event, CompanionStarted):
+            if isinstance(event, ChildProcessStarted):
                 self._note_companion(event)
             if isinstance(event, RunPlanned):
                 self._metrics.plan(event.learning_rates)
@@ -133,13 +133,13 @@ class Recorder:
             self._journal.close()
             self._metrics.close()
 
-    def _note_companion(self, event: CompanionStarted) -> None:
+    def _note_companion(self, event: ChildProcessStarted) -> None:
         try:
             note_companion(self._folder, event.pid)
         except OSError as error:
             self._no_disk(error)
 
-    def _worth_telling(self, event: Progressed) -> bool:
+    def _worth_telling(self, event: PhaseProgress) -> bool:
         phase, at = self._progress
         now = self._clock()
         if event.phase == phase and event.done < event.total and now - at < PROGRESS_EVERY_S:
@@ -176,7 +176,7 @@ class Recorder:
             return
         lost = f" {self._lost_rows} steps are missing from the chart." if self._lost_rows else ""
         self._journal.append(
-            Warned(
+            WarningIssued(
                 code="records_delayed",
                 message=f"The disk took no records for a while (is it full?); training went on.{lost}",
                 path=str(self._folder),

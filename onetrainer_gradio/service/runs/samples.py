@@ -1,4 +1,4 @@
-"""Preview pictures of all runs, read from the SampleMade events, with cached thumbnails."""
+"""Preview pictures of all runs, read from the SampleGenerated events, with cached thumbnails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.errors import DatasetError, RunNotFoundError, SampleNotFoundError
-from onetrainer_gradio.events import SampleMade, tag
+from onetrainer_gradio.events import SampleGenerated, tag
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.host.atomic import write_atomic
 from onetrainer_gradio.service.runs.artifacts import find_file
@@ -18,7 +18,7 @@ from onetrainer_gradio.service.runs.record import RunStore
 # The newest samples are looked for in so many runs: a page must not wait for 20,000 runs that failed before their first one.
 _MOST_LOOKED_THROUGH = 300
 THUMBNAIL_WIDTHS = (128, 256, 384, 512, 768)
-_SAMPLE_MADE = tag(SampleMade)
+_SAMPLE_MADE = tag(SampleGenerated)
 
 
 def sample_dict(run_id: str, seq: int, body: dict[str, Any]) -> dict[str, Any]:

@@ -8,20 +8,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from onetrainer_gradio.events import (
-    CommandAnswered,
+    CommandCompleted,
     CommandReceived,
     EndReason,
     Event,
     ModelSaved,
     PhaseChanged,
-    Progressed,
+    PhaseProgress,
     Resumed,
     RunEnded,
     RunPlanned,
     RunStarted,
-    SampleMade,
-    StopRung,
-    Warned,
+    SampleGenerated,
+    StopEscalated,
+    WarningIssued,
 )
 from onetrainer_gradio.service.runs.metrics import FIXED_COLUMNS
 
@@ -73,11 +73,11 @@ class RunView:
         self.planned: RunPlanned | None = None
         self.ended: RunEnded | None = None
         self.started_at: float | None = None
-        self.rung: StopRung | None = None
+        self.escalated: StopEscalated | None = None
         self.stop_note = ""
         self.warnings = 0
         self.warning: str | None = None
-        self.answers: dict[str, CommandAnswered] = {}
+        self.answers: dict[str, CommandCompleted] = {}
         self.waiting: dict[str, CommandReceived] = {}
         self.samples = 0
         self.final_saved: ModelSaved | None = None
@@ -106,9 +106,9 @@ class RunView:
             self._recent.clear()  # rows in between were not looked at: they must not count as one fast step
         self.row = first_row + len(rows)
         self._groups = tuple(name.removeprefix("lr/") for name in columns[len(FIXED_COLUMNS) :])
-        steps, seconds, pictures = (_NUMBERS[name] for name in ("global_step", "seconds", "pictures"))
+        steps, seconds, images = (_NUMBERS[name] for name in ("global_step", "seconds", "images"))
         for row in rows[-SPEED_UPDATES - 1 :]:
-            self._recent.append((float(row[steps]), float(row[seconds]), float(row[pictures]), float(row[_NUMBERS["at"]])))
+            self._recent.append((float(row[steps]), float(row[seconds]), float(row[images]), float(row[_NUMBERS["at"]])))
         del self._recent[: -SPEED_UPDATES - 1]
         self._last = [float(value) for value in rows[-1]]
 
@@ -117,7 +117,7 @@ class RunView:
         """The seed's word for where the run is."""
         if self.ended is not None:
             return _END_STATUS.get(self.ended.reason, "error")
-        if self.stop_asked or self.rung is not None:
+        if self.stop_asked or self.escalated is not None:
             return "stopping"
         return _STATUS.get(self.phase, "running")
 
@@ -127,7 +127,7 @@ class RunView:
         return self.ended is None
 
     def speed(self) -> tuple[float | None, float | None]:
-        """Steps (micro-batches) and pictures per second over the newest updates."""
+        """Steps (micro-batches) and images per second over the newest updates."""
         recent = self._recent[1:]
         seconds = sum(item[1] for item in recent)
         if not recent or seconds <= 0 or not math.isfinite(seconds):
@@ -175,7 +175,7 @@ class RunView:
             "first_step": planned.first_step if planned else 0,
             "update_step": int(self.number("update_step") or 0),
             "total_updates": planned.total_updates if planned else 0,
-            "pictures": planned.pictures if planned else 0,
+            "images": planned.images if planned else 0,
             "trainable_parameters": planned.trainable_parameters if planned else 0,
             "loss": self.number("loss"),
             "smooth_loss": self.number("smooth_loss"),
@@ -210,11 +210,11 @@ class RunView:
         return self.resumed_step
 
     def _stop(self) -> dict[str, Any] | None:
-        if self.ended is not None or not (self.stop_asked or self.rung):
+        if self.ended is not None or not (self.stop_asked or self.escalated):
             return None
-        rung, deadline = (self.rung.rung, self.rung.deadline) if self.rung else ("finish_step", 0.0)
+        stage, deadline = (self.escalated.stage, self.escalated.deadline) if self.escalated else ("finish_step", 0.0)
         remaining = max(0.0, deadline - time.time()) if deadline else None
-        return {"rung": rung, "deadline": deadline, "remaining_s": remaining, "note": self.stop_note}
+        return {"stage": stage, "deadline": deadline, "remaining_s": remaining, "note": self.stop_note}
 
     def _started(self, event: RunStarted) -> None:
         self.started_at = event.at
@@ -227,21 +227,21 @@ class RunView:
         elif event.phase in ("training", "stopping"):
             self.paused = False
 
-    def _progressed(self, event: Progressed) -> None:
+    def _phase_progress(self, event: PhaseProgress) -> None:
         self.phase_done, self.phase_total = event.done, event.total
         self.phase_detail = event.detail or self.phase_detail
 
     def _plan(self, event: RunPlanned) -> None:
         self.planned = event
 
-    def _sampled(self, event: SampleMade) -> None:
+    def _sampled(self, event: SampleGenerated) -> None:
         self.samples += 1
 
     def _saved(self, event: ModelSaved) -> None:
         if event.final:
             self.final_saved, self.final_file = event, self._at
 
-    def _warned(self, event: Warned) -> None:
+    def _warned(self, event: WarningIssued) -> None:
         self.warnings += 1
         self.warning = event.message
         if event.code == THREAD_NOTE:
@@ -254,12 +254,12 @@ class RunView:
         if event.command_id not in self.answers:
             self.waiting[event.command_id] = event
 
-    def _answer(self, event: CommandAnswered) -> None:
+    def _answer(self, event: CommandCompleted) -> None:
         self.waiting.pop(event.command_id, None)
         self.answers[event.command_id] = event
 
-    def _stop_rung(self, event: StopRung) -> None:
-        self.rung = event
+    def _stop_escalated(self, event: StopEscalated) -> None:
+        self.escalated = event
 
     def _end(self, event: RunEnded) -> None:
         self.ended = event
@@ -268,15 +268,15 @@ class RunView:
 _FOLDS: dict[type[Any], Callable[[RunView, Any], None]] = {
     RunStarted: RunView._started,
     PhaseChanged: RunView._phase_changed,
-    Progressed: RunView._progressed,
+    PhaseProgress: RunView._phase_progress,
     RunPlanned: RunView._plan,
-    SampleMade: RunView._sampled,
+    SampleGenerated: RunView._sampled,
     ModelSaved: RunView._saved,
-    Warned: RunView._warned,
+    WarningIssued: RunView._warned,
     Resumed: RunView._resumed,
     CommandReceived: RunView._received,
-    CommandAnswered: RunView._answer,
-    StopRung: RunView._stop_rung,
+    CommandCompleted: RunView._answer,
+    StopEscalated: RunView._stop_escalated,
     RunEnded: RunView._end,
 }
 

@@ -334,7 +334,7 @@ export function mount(place) {
       }
     });
     on('event', ({ event }) => {
-      if (event?.type !== 'command_answered' || !waiting || event.command_id !== waiting) return;
+      if (event?.type !== 'command_completed' || !waiting || event.command_id !== waiting) return;
       waiting = '';
       say(why, event.outcome === 'done' ? 'Painted.' : `Not painted: ${event.reason}`);
     });

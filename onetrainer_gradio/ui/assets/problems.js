@@ -4,8 +4,8 @@ import { el, format, show } from './dom.js';
 import { api, on, viewed } from './live.js';
 import { sentence } from './words.js';
 
-const KINDS = { warned: 'warn', backup_failed: 'bad', save_failed: 'bad' };
-const TYPES = 'warned,backup_failed,save_failed,command_answered,run_ended';
+const KINDS = { warning_issued: 'warn', backup_failed: 'bad', save_failed: 'bad' };
+const TYPES = 'warning_issued,backup_failed,save_failed,command_completed,run_ended';
 const MOST = 200;
 const MOST_PAGES = 10;
 
@@ -46,7 +46,7 @@ export function mount(place) {
       const more = how && !error.message.includes(how) ? ` (${event.signal ? `signal ${how}` : how})` : '';
       return { tone: 'bad', text: `The run ended: ${error.message}${more}`, ...hints(error) };
     }
-    if (event.type === 'command_answered' && event.outcome === 'refused') {
+    if (event.type === 'command_completed' && event.outcome === 'refused') {
       return { tone: 'warn', text: `${COMMANDS[event.command] || event.command} was not done: ${event.reason}` };
     }
     const tone = KINDS[event.type];

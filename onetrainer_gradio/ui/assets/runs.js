@@ -239,7 +239,7 @@ export function mount(place) {
     load();
   });
   on('event', ({ run_id: id, event }) => {
-    if (!['model_saved', 'backup_made'].includes(event?.type)) return;
+    if (!['model_saved', 'backup_created'].includes(event?.type)) return;
     drawn.delete(id); // it has more files now
     load();
   });

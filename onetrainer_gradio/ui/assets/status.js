@@ -4,7 +4,7 @@ import { button, causeLink, el, format, say, show } from './dom.js';
 import { api, on, store, viewed } from './live.js';
 import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
-import { describe, engineName, phaseName, RUNGS, sentence } from './words.js';
+import { describe, engineName, phaseName, STOP_STAGES, sentence } from './words.js';
 
 // command -> what it asks for
 const COMMANDS = {
@@ -131,7 +131,7 @@ export function mount(place) {
     show(ready, !words.active && !listed && Boolean(ready.textContent));
     show(engines, !words.active && engines.childElementCount > 0);
     for (const [key, , text] of TILES) say(tiles[key], text(now));
-    rung(now);
+    stopStage(now);
     queue(now);
     accepted(now);
     allow(now);
@@ -181,11 +181,11 @@ export function mount(place) {
     }
   }
 
-  function rung(now) {
+  function stopStage(now) {
     const stop = now.is_training && now.stop;
     show(ladder, Boolean(stop));
     if (!stop) return;
-    const [does, next] = RUNGS[stop.rung] || [stop.rung, ''];
+    const [does, next] = STOP_STAGES[stop.stage] || [stop.stage, ''];
     const left = stop.deadline ? Math.max(0, Math.round(stop.deadline - Date.now() / 1000)) : 0;
     say(ladder, `${does}${next && left ? ` – ${next} in ${left} s` : ''}${next ? '. Press Stop again to do it now.' : ''}`);
   }
@@ -297,7 +297,7 @@ export function mount(place) {
     if (store.state) allow(store.state);
   });
   on('event', ({ event }) => {
-    const done = event.type === 'command_answered' && asked.get(event.command_id);
+    const done = event.type === 'command_completed' && asked.get(event.command_id);
     if (done)
       tell({ ok: event.outcome === 'done', done: true, text: event.outcome === 'done' ? done : `Not done: ${event.reason}` });
   });

@@ -28,7 +28,7 @@ const STATUSES = {
 
 const ENDS = { completed: ['Finished', 'good'], stopped: ['Stopped', 'idle'], failed: ['Failed', 'bad'], lost: ['Lost', 'bad'] };
 
-export const RUNGS = {
+export const STOP_STAGES = {
   finish_step: ['Finishing the step, then saving', 'interrupting the process'],
   interrupt: ['Interrupting the process', 'terminating it'],
   terminate: ['Terminating the process', 'killing it'],

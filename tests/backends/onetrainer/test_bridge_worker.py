@@ -107,11 +107,11 @@ def of(kind: str, heard: list[Body]) -> list[Body]:
 
 
 def warnings(heard: list[Body]) -> list[str]:
-    return [body["code"] for body in of("warned", heard)]
+    return [body["code"] for body in of("warning_issued", heard)]
 
 
 def answer(command: str, heard: list[Body]) -> Body:
-    found = [body for body in of("command_answered", heard) if body["command_id"] == command]
+    found = [body for body in of("command_completed", heard) if body["command_id"] == command]
     assert len(found) == 1, f"{command} was answered {len(found)} times"
     return found[0]
 
@@ -129,7 +129,7 @@ def test_charts_that_cannot_be_closed_keep_nothing_from_being_put_away(line):
     heard = one.run()
     assert (heard[-1]["outcome"], heard[-1]["error"]["message"]) == ("failed", "the tensors do not match")
     assert warnings(heard) == ["clean_up"]
-    assert "the charts are in disorder" in of("warned", heard)[0]["message"]
+    assert "the charts are in disorder" in of("warning_issued", heard)[0]["message"]
     assert not psutil.pid_exists(child_of(one))
     behave(one.checkout)
     assert one.run()[-1]["outcome"] == "completed"
@@ -230,7 +230,7 @@ def test_a_chart_value_that_is_no_number_is_told_once(line):
     one = line("for step in range(3):\n    self.tensorboard.add_scalar('kourkoutas/beta2', [1, 2], step)")
     heard = one.run()
     assert warnings(heard) == ["bridge_scalar"]
-    assert "kourkoutas/beta2" in of("warned", heard)[0]["message"]
+    assert "kourkoutas/beta2" in of("warning_issued", heard)[0]["message"]
     assert (heard[-1]["outcome"], len(of("step_done", heard))) == ("completed", 5)
 
 
@@ -239,7 +239,7 @@ def test_a_picture_that_was_not_written_is_told(line):
     one = line(sample_lost=True)
     heard = one.run(**EVERY_2)
     assert heard[-1]["outcome"] == "completed"
-    assert [(body["code"], body["message"]) for body in of("warned", heard)] == [
+    assert [(body["code"], body["message"]) for body in of("warning_issued", heard)] == [
         ("sampling_failed", "OneTrainer wrote no picture")
     ]
 
@@ -249,7 +249,7 @@ def test_a_picture_of_which_nothing_can_be_told_is_no_secret(line):
     one = line(no_scale=True, step_s=0.05)
     heard = one.run(one.at("training", lambda: one.ask("sample_custom", params={"prompt": "x", "width": 8, "height": 8})))
     assert (heard[-1]["outcome"], warnings(heard)) == ("completed", ["bridge_callback"])
-    assert "cfg_scale" in of("warned", heard)[0]["message"]
+    assert "cfg_scale" in of("warning_issued", heard)[0]["message"]
     assert answer("sample_custom", heard)["outcome"] == "refused"
 
 
@@ -269,7 +269,7 @@ def test_half_a_file_that_cannot_be_removed_is_told(line):
     heard = one.run(save_every=2, save_every_unit="STEP")
     half = Path(of("save_failed", heard)[0]["path"])
     assert half.is_file()
-    told = [body["message"] for body in of("warned", heard) if body["code"] == "half_written"]
+    told = [body["message"] for body in of("warning_issued", heard) if body["code"] == "half_written"]
     assert any(str(half) in message and "Permission denied" in message for message in told)
 
 
@@ -295,7 +295,7 @@ def test_while_paused_a_failure_is_the_commands_own(line):
         if body["type"] == "phase_changed" and body["phase"] == "paused":
             behave(one.checkout, evict_fails=True)
         backup(body)
-        if body["type"] == "command_answered" and body["command"] == "backup_now":
+        if body["type"] == "command_completed" and body["command"] == "backup_now":
             behave(one.checkout)
             one.ask("stop")
 
@@ -316,7 +316,7 @@ def test_an_older_revision_backs_up_while_paused_too(line):
     def on(body: Body) -> None:
         pause(body)
         backup(body)
-        if body["type"] == "command_answered" and body["command"] == "backup_now":
+        if body["type"] == "command_completed" and body["command"] == "backup_now":
             one.ask("resume")
 
     heard = one.run(on)

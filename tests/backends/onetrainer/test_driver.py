@@ -39,21 +39,21 @@ from onetrainer_gradio.errors import (
     WorkerDiedError,
 )
 from onetrainer_gradio.events import (
+    BackupCreated,
     BackupFailed,
-    BackupMade,
-    CompanionStarted,
+    ChildProcessStarted,
     Event,
     ModelSaved,
     PhaseChanged,
-    Progressed,
+    PhaseProgress,
     Resumed,
     RunPlanned,
     RunStarted,
-    SampleMade,
+    SampleGenerated,
     SaveFailed,
     StepDone,
-    Validated,
-    Warned,
+    ValidationCompleted,
+    WarningIssued,
     decode,
 )
 from onetrainer_gradio.service.host.process import group_alive
@@ -102,7 +102,7 @@ class Ride:
         return self.folder / "workspace" / "go"
 
     def group(self) -> int:
-        return self.recorder.of(CompanionStarted)[0].pid
+        return self.recorder.of(ChildProcessStarted)[0].pid
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_run_says_everything_that_a_run_of_ours_says(ride):
     assert (started.backend, started.pid) == ("onetrainer", os.getpid())
     assert str(one.checkout) in started.versions["onetrainer"]
     assert "python" in started.versions
-    assert (planned.steps_per_epoch, planned.total_steps, planned.epochs, planned.pictures) == (5, 10, 2, 10)
+    assert (planned.steps_per_epoch, planned.total_steps, planned.epochs, planned.images) == (5, 10, 2, 10)
     assert (planned.learning_rates, planned.trainable_parameters) == (("unet_lora",), 642)
     steps = one.recorder.steps
     assert [step.global_step for step in steps] == list(range(1, 11))
@@ -145,10 +145,10 @@ def test_a_run_says_everything_that_a_run_of_ours_says(ride):
     assert saved.final
     assert Path(saved.path).read_text() == "weights of step 10"
     assert saved.bytes == Path(saved.path).stat().st_size
-    made = one.recorder.of(BackupMade)[-1]
+    made = one.recorder.of(BackupCreated)[-1]
     assert (Path(made.path) / "onetrainer_config" / "args.json").is_file()
     assert (made.global_step, made.epoch, made.epoch_step) == (10, 2, 0)
-    assert one.recorder.of(Warned) == []
+    assert one.recorder.of(WarningIssued) == []
     order = [type(event) for event in one.recorder.events]
     assert order.index(RunPlanned) < order.index(StepDone)
     assert not group_alive(one.group())
@@ -159,7 +159,7 @@ def test_steps_are_told_per_optimizer_step(ride):
     one = ride()
     assert one.run(gradient_accumulation_steps=2) == "completed"
     assert [(step.update_step, step.global_step) for step in one.recorder.steps] == [(1, 2), (2, 4), (3, 6), (4, 8), (5, 10)]
-    assert one.recorder.steps[0].pictures == 2
+    assert one.recorder.steps[0].images == 2
 
 
 def test_a_step_limit_ends_it_as_completed(ride):
@@ -177,16 +177,16 @@ def test_samples_backups_saves_and_validation_are_told_with_where_they_lie(ride)
     one = ride()
     settings = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every", "validate_after")}
     one.run(sample_after=4, backup_after=4, save_every=4, validate_after=4, validation=True, **settings)
-    sample = one.recorder.of(SampleMade)[0]
+    sample = one.recorder.of(SampleGenerated)[0]
     assert Path(sample.path).read_bytes().startswith(b"\x89PNG")
     assert Path(sample.path).parent.name == "0 - a red square"
     assert (sample.kind, sample.index, sample.prompt, sample.width, sample.global_step) == ("default", 0, "a red square", 32, 3)
     assert sample.noise_scheduler == "DDIM"
-    progress = [event for event in one.recorder.of(Progressed) if event.phase == "sampling"]
+    progress = [event for event in one.recorder.of(PhaseProgress) if event.phase == "sampling"]
     assert (progress[-1].done, progress[-1].total) == (30, 30)
-    assert [made.global_step for made in one.recorder.of(BackupMade)] == [3, 7, 10]
+    assert [made.global_step for made in one.recorder.of(BackupCreated)] == [3, 7, 10]
     assert [(saved.final, saved.global_step) for saved in one.recorder.of(ModelSaved)] == [(False, 3), (False, 7), (True, 10)]
-    validated = one.recorder.of(Validated)[0]
+    validated = one.recorder.of(ValidationCompleted)[0]
     assert (validated.losses, validated.total) == ({"faces": 0.25, "hands": 0.75}, 0.5)
     assert {"sampling", "backing_up", "saving", "validating"} <= set(one.recorder.phases)
 
@@ -195,7 +195,7 @@ def test_a_random_seed_is_drawn_where_it_can_be_told(ride):
     """The picture can be painted again with what the event says."""
     one = ride()
     one.run(sample_after=2, sample_after_unit="STEP", samples=[{"prompt": "x", "random_seed": True, "seed": 7}])
-    seeds = {sample.seed for sample in one.recorder.of(SampleMade)}
+    seeds = {sample.seed for sample in one.recorder.of(SampleGenerated)}
     assert len(seeds) > 1
 
 
@@ -207,9 +207,9 @@ def test_each_command_is_carried_out_and_answered_once(ride):
     assert one.run(epochs=8) == "completed"
     answers = [one.recorder.answer(command) for command in commands]
     assert [answer.outcome for answer in answers] == ["done"] * 4
-    custom = next(sample for sample in one.recorder.of(SampleMade) if sample.kind == "custom")
+    custom = next(sample for sample in one.recorder.of(SampleGenerated) if sample.kind == "custom")
     assert (custom.command_id, custom.path, custom.prompt, custom.width) == (commands[1].id, answers[1].result, "blue", 16)
-    default = next(sample for sample in one.recorder.of(SampleMade) if sample.kind == "default")
+    default = next(sample for sample in one.recorder.of(SampleGenerated) if sample.kind == "default")
     assert default.command_id == commands[0].id
     assert Path(answers[2].result).is_dir()
     assert Path(answers[3].result).is_file()
@@ -223,7 +223,7 @@ def test_a_stop_finishes_the_step_backs_up_and_saves(ride):
     assert one.run(epochs=200) == "stopped"
     assert one.recorder.answer(stop).outcome == "done"
     assert 3 <= one.recorder.steps[-1].global_step < 20
-    assert one.recorder.of(BackupMade)
+    assert one.recorder.of(BackupCreated)
     assert one.recorder.of(ModelSaved)[-1].final
     assert one.recorder.phases.index("stopping") < one.recorder.phases.index("saving")
 
@@ -251,7 +251,7 @@ def test_a_stop_ends_the_painting_too(ride):
     assert one.run(epochs=1000) == "stopped"
     assert one.recorder.answer(custom).outcome == "refused"
     assert "stopping" in one.recorder.answer(custom).reason
-    assert one.recorder.of(SampleMade) == []
+    assert one.recorder.of(SampleGenerated) == []
 
 
 def test_a_pause_holds_the_training_and_serves_meanwhile(ride):
@@ -271,17 +271,17 @@ def test_a_pause_holds_the_training_and_serves_meanwhile(ride):
 
     one.when(PhaseChanged, on_pause)
 
-    def on_sample(event: SampleMade) -> None:
+    def on_sample(event: SampleGenerated) -> None:
         if event.kind == "custom":
             assert one.recorder.steps[-1].global_step == paused["at"]
             one.desk.give(resume)
 
-    one.when(SampleMade, on_sample)
+    one.when(SampleGenerated, on_sample)
     assert one.run(epochs=20) == "completed"
     assert [one.recorder.answer(one_).outcome for one_ in (pause, backup, save, sample, custom, resume)] == ["done"] * 6
     assert [one.recorder.answer(one_).outcome for one_ in (early, again)] == ["refused"] * 2
     assert one.recorder.steps[-1].global_step == 100
-    assert {made.global_step for made in one.recorder.of(BackupMade)} >= {paused["at"]}
+    assert {made.global_step for made in one.recorder.of(BackupCreated)} >= {paused["at"]}
 
 
 def test_commands_that_wait_are_carried_out_once_for_everyone(ride):
@@ -301,14 +301,14 @@ def test_commands_that_wait_are_carried_out_once_for_everyone(ride):
     every = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every")}
     assert one.run(epochs=1, sample_after=1, backup_after=1, save_every=1, **every) == "completed"
     assert [one.recorder.answer(command).outcome for command in told] == ["done"] * 8
-    samples = one.recorder.of(SampleMade)
+    samples = one.recorder.of(SampleGenerated)
     assert [sample.global_step for sample in samples if sample.kind == "default"] == [0, 1, 2, 3, 4]
     assert samples[0].command_id == told[0].id
     assert len([sample for sample in samples if sample.kind == "custom"]) == 1
     assert len({one.recorder.answer(command).result for command in told[6:]}) == 1
     saved = [saved.global_step for saved in one.recorder.of(ModelSaved) if not saved.final]
     assert saved == [0, 1, 2, 3, 4]
-    assert [made.global_step for made in one.recorder.of(BackupMade)] == [0, 1, 2, 3, 4, 5]
+    assert [made.global_step for made in one.recorder.of(BackupCreated)] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_stop_ends_a_pause(ride):
@@ -325,7 +325,7 @@ def test_a_run_goes_on_from_a_chosen_backup(ride):
     """Not only from the newest one, which is all that OneTrainer's setting can say."""
     one = ride()
     one.run(backup_after=4, backup_after_unit="STEP")
-    older = one.recorder.of(BackupMade)[0]
+    older = one.recorder.of(BackupCreated)[0]
     second = Ride(one.folder / "second")
     second.options["resume_from"] = older.path
     assert second.run(one.config()) == "completed"
@@ -341,19 +341,19 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(ride, now, total):
     one = ride()
     one.run(epochs=1)
     second = Ride(one.folder / "second", epoch_steps=now)
-    second.options["resume_from"] = one.recorder.of(BackupMade)[-1].path
+    second.options["resume_from"] = one.recorder.of(BackupCreated)[-1].path
     assert second.run(one.config(epochs=3)) == "completed"
     planned = second.recorder.of(RunPlanned)[0]
     assert (planned.first_step, planned.total_steps, planned.total_updates) == (5, total, total)
     assert second.recorder.steps[-1].global_step == total
-    assert [warned.code for warned in second.recorder.of(Warned)] == ["images_changed"]
+    assert [warned.code for warned in second.recorder.of(WarningIssued)] == ["images_changed"]
 
 
 def test_a_backup_after_which_nothing_is_left_is_refused(ride):
     """OneTrainer would end as completed with nothing trained: by the epoch, by the step limit, by the images of now."""
     one = ride()
     one.run(backup_after=4, backup_after_unit="STEP")
-    early, late = one.recorder.of(BackupMade)[0].path, one.recorder.of(BackupMade)[-1].path
+    early, late = one.recorder.of(BackupCreated)[0].path, one.recorder.of(BackupCreated)[-1].path
     for settings, options in (
         ({}, {"resume_from": late}),
         ({"continue_last_backup": True}, {}),
@@ -373,14 +373,14 @@ def test_nothing_to_go_on_from_is_told(ride):
     """OneTrainer begins anew without a word."""
     one = ride()
     one.run(continue_last_backup=True)
-    assert [warned.code for warned in one.recorder.of(Warned)] == ["no_backup"]
+    assert [warned.code for warned in one.recorder.of(WarningIssued)] == ["no_backup"]
 
 
 def test_what_onetrainer_uses_otherwise_is_told(ride):
     """A setting that it lacks has no effect there."""
     one = ride(newer=True)
     one.run(force_circular_padding=True)
-    warned = {event.path: event for event in one.recorder.of(Warned)}
+    warned = {event.path: event for event in one.recorder.of(WarningIssued)}
     assert warned["force_circular_padding"].code == "config_read_back"
     assert "no setting force_circular_padding" in warned["force_circular_padding"].message
 
@@ -389,7 +389,7 @@ def test_settings_that_only_the_checkout_knows_reach_it(ride):
     """Kept in the configuration as they are, or laid over it where this release has no word for them."""
     one = ride(newer=True)
     assert one.run(sharpness=0.75, model_type="NEW_MODEL_9", output_model_format="DIFFUSERS_LORA") == "completed"
-    assert one.recorder.of(Warned) == []
+    assert one.recorder.of(WarningIssued) == []
     used = json.loads(next((one.folder / "workspace" / "config").glob("*.json")).read_text())
     assert (used["sharpness"], used["model_type"]) == (0.75, "NEW_MODEL_9")
 
@@ -416,7 +416,7 @@ def test_bars_and_lines_of_the_console(ride, capfd):
     bars = [line for line in lines if line.startswith("caching:")]
     assert 1 <= len(bars) <= 2
     assert "20/20" in bars[-1]
-    cached = [event for event in one.recorder.of(Progressed) if event.phase == "caching"]
+    cached = [event for event in one.recorder.of(PhaseProgress) if event.phase == "caching"]
     assert (cached[-1].done, cached[-1].total) == (20, 20)
 
 
@@ -466,8 +466,8 @@ def test_what_cannot_be_passed_on_is_told(ride):
     one = ride()
     insert(one, "self.callbacks.on_update_train_progress(None, 5, 2)")
     assert one.run() == "completed"
-    assert [warned.code for warned in one.recorder.of(Warned)] == ["bridge_callback"]
-    assert "global_step" in one.recorder.of(Warned)[0].message or "epoch_step" in one.recorder.of(Warned)[0].message
+    assert [warned.code for warned in one.recorder.of(WarningIssued)] == ["bridge_callback"]
+    assert "global_step" in one.recorder.of(WarningIssued)[0].message or "epoch_step" in one.recorder.of(WarningIssued)[0].message
 
 
 @pytest.mark.parametrize(("setting", "value"), [("multi_gpu", True), ("cloud", {"enabled": True})])
@@ -596,7 +596,7 @@ def test_painting_that_fails_is_told_and_the_training_goes_on(ride):
         answer = one.recorder.answer(command)
         assert answer.outcome == "refused"
         assert "the decoder does not fit" in answer.reason
-    assert [warned.code for warned in one.recorder.of(Warned)] == ["sampling_failed"]
+    assert [warned.code for warned in one.recorder.of(WarningIssued)] == ["sampling_failed"]
 
 
 def test_no_prompt_to_paint_is_told(ride):
@@ -617,7 +617,7 @@ def test_a_full_disk_at_a_backup_or_save_is_told_and_survived(ride):
     assert [one.recorder.answer(command).outcome for command in (backup, save)] == ["refused"] * 2
     failed = [*one.recorder.of(BackupFailed), *one.recorder.of(SaveFailed)]
     assert [event.error.type for event in failed] == ["DiskFullError"] * 2
-    assert one.recorder.of(BackupMade) == []
+    assert one.recorder.of(BackupCreated) == []
     assert [saved.final for saved in one.recorder.of(ModelSaved)] == [True]
     for event in failed:
         assert not Path(event.path).exists()
@@ -627,7 +627,7 @@ def test_charts_that_cannot_be_written_are_told_and_survived(ride):
     """A disk that is full for its charts does not cost the training; loss and the end are told as ever."""
     one = ride(charts_fail=True)
     assert one.run(epochs=1) == "completed"
-    assert [event.path for event in one.recorder.of(Warned) if event.code == "charts"] == ["workspace_dir"]
+    assert [event.path for event in one.recorder.of(WarningIssued) if event.code == "charts"] == ["workspace_dir"]
     assert len(one.recorder.of(StepDone)) == 5
 
 
@@ -758,7 +758,7 @@ def test_its_lines_are_events_of_ours(ride):
         bridge.close()
     assert bodies[-1]["outcome"] == "completed"
     events = [decode(body) for body in bodies if body["type"] not in ("config", "run_done")]
-    assert {type(event) for event in events} >= {PhaseChanged, RunPlanned, StepDone, BackupMade, ModelSaved}
+    assert {type(event) for event in events} >= {PhaseChanged, RunPlanned, StepDone, BackupCreated, ModelSaved}
 
 
 def test_backups_of_other_runs_stay_in_a_shared_workspace(tmp_path: Path) -> None:
@@ -767,7 +767,7 @@ def test_backups_of_other_runs_stay_in_a_shared_workspace(tmp_path: Path) -> Non
     first = Ride(tmp_path)
     first.options["run_id"] = "first"
     first.run(first.config(**settings))
-    made = [Path(event.path) for event in first.recorder.of(BackupMade)]
+    made = [Path(event.path) for event in first.recorder.of(BackupCreated)]
     assert len(made) > 2
     folder = made[0].parent
     assert [path.name for path in folder.iterdir()] == [made[-1].name]
@@ -776,14 +776,14 @@ def test_backups_of_other_runs_stay_in_a_shared_workspace(tmp_path: Path) -> Non
     second = Ride(tmp_path, first.checkout)
     second.options = {"run_id": "second"}
     second.run(second.config(**settings))
-    newest = Path(second.recorder.of(BackupMade)[-1].path)
+    newest = Path(second.recorder.of(BackupCreated)[-1].path)
     assert {path.name for path in folder.iterdir()} == {foreign.name, made[-1].name, newest.name}
     assert (run_of(made[-1]), run_of(newest), run_of(foreign)) == ("first", "second", "")
     third = Ride(tmp_path, first.checkout)
     third.options = {"run_id": "third", "resume_from": str(newest)}
     third.run(third.config(**{**settings, "epochs": 4}))
     assert third.recorder.of(Resumed)[0].run == "second"
-    last = Path(third.recorder.of(BackupMade)[-1].path)
+    last = Path(third.recorder.of(BackupCreated)[-1].path)
     assert {path.name for path in folder.iterdir()} == {foreign.name, made[-1].name, last.name}
 
 

@@ -67,7 +67,7 @@ def test_a_run_goes_its_way(make_service: MakeService, tmp_path: Path, in_proces
     assert [body["final"] for body in bodies(run, "model_saved")] == [True]
     assert (tmp_path / "lora.safetensors").read_text() == "weights of step 10"
     assert str(tmp_path / "OneTrainer") in str(run.record.checkout)
-    group = bodies(run, "companion_started")[0]["pid"]
+    group = bodies(run, "child_process_started")[0]["pid"]
     wait_until(lambda: not group_living(group))
     assert "an ordinary line" in (run.folder / "console.log").read_text().splitlines()
     whole(run)
@@ -125,9 +125,9 @@ def test_a_killed_worker_does_not_take_the_training_along(make_service: MakeServ
     os.kill(pid(run, "worker"), signal.SIGKILL)
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["end_reason"], state["end_signal"]) == ("failed", "SIGKILL")
-    assert [body["code"] for body in bodies(run, "warned")] == ["companion_finishes"]
+    assert [body["code"] for body in bodies(run, "warning_issued")] == ["companion_finishes"]
     assert len(backups(tmp_path)) == 1
-    assert [body["path"] for body in bodies(run, "backup_made")] == [str(backups(tmp_path)[0])]
+    assert [body["path"] for body in bodies(run, "backup_created")] == [str(backups(tmp_path)[0])]
     assert (tmp_path / "lora.safetensors").exists()
     assert nothing_left(run, group)
 
@@ -139,7 +139,7 @@ def test_a_stop_after_the_worker_was_killed_ends_a_hanging_onetrainer(make_servi
     group = companion(run)
     service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
     os.kill(pid(run, "worker"), signal.SIGKILL)
-    wait_until(lambda: bodies(run, "warned"))
+    wait_until(lambda: bodies(run, "warning_issued"))
     service.stop_training()
     state = service.wait_for(ended, PATIENCE_S)
     assert state["end_reason"] == "stopped"
@@ -147,7 +147,7 @@ def test_a_stop_after_the_worker_was_killed_ends_a_hanging_onetrainer(make_servi
 
 
 def test_the_kill_of_a_frozen_worker_reaches_onetrainer(make_service: MakeService, tmp_path: Path) -> None:
-    """A stopped process hands no interrupt on; the last rung ends both groups."""
+    """A stopped process hands no interrupt on; the last stage ends both groups."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, options=QUICK_LADDER, step_s=0.02, child=True)
     group = companion(run)

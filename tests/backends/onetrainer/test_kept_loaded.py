@@ -56,7 +56,7 @@ def over(service: TrainerService) -> dict[str, Any]:
 
 def carried_by(run: Run) -> int:
     """The number of OneTrainer's process."""
-    return int(bodies(run, "companion_started")[0]["pid"])
+    return int(bodies(run, "child_process_started")[0]["pid"])
 
 
 def imported(run: Run) -> bool:
@@ -131,7 +131,7 @@ def test_what_could_not_be_put_away_is_not_used_again(make_service: MakeService,
     run = start(service, tmp_path, base_model_name=wrong_model(tmp_path))
     state = over(service)
     assert (state["end_reason"], state["loaded_until"]) == ("failed", None)
-    assert "clean_up" in [body["code"] for body in bodies(run, "warned")]
+    assert "clean_up" in [body["code"] for body in bodies(run, "warning_issued")]
     assert nothing_left(run, carried_by(run))
 
 
@@ -211,7 +211,7 @@ def test_a_killed_worker_of_a_later_run_does_not_take_the_training_along(make_se
     state = over(service)
     assert state["end_reason"] == "failed"
     assert "SIGKILL" in state["error"]
-    assert bodies(run, "warned")[-1]["code"] == "companion_finishes" or bodies(run, "backup_made")
+    assert bodies(run, "warning_issued")[-1]["code"] == "companion_finishes" or bodies(run, "backup_created")
     assert nothing_left(run, group)
     assert list((tmp_path / "workspace" / "backup").iterdir())
     whole(run)

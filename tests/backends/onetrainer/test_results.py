@@ -12,7 +12,7 @@ from onetrainer_gradio.backends.onetrainer.results import Results
 from onetrainer_gradio.commands import Stop
 from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.errors import ConfigInvalidError, DiskFullError, OutputProtectedError
-from onetrainer_gradio.events import ModelSaved, PhaseChanged, Warned
+from onetrainer_gradio.events import ModelSaved, PhaseChanged, WarningIssued
 from tests.backends.onetrainer.standin import behave
 from tests.backends.onetrainer.test_driver import Ride
 from tests.fakes.configs import small_config
@@ -69,7 +69,7 @@ def test_a_file_that_no_run_wrote_is_renamed_and_results_are_replaced(tmp_path):
         one.run(config)
     assert target.read_text().startswith("weights of step")
     assert [path.read_text() for path in tmp_path.glob("lora-*.safetensors")] == ["downloaded"]
-    assert [event.code for event in one.recorder.of(Warned) if event.code == "output_kept"] == ["output_kept"]
+    assert [event.code for event in one.recorder.of(WarningIssued) if event.code == "output_kept"] == ["output_kept"]
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_a_file_that_no_run_wrote_is_back_when_the_save_fails(tmp_path):
 def test_a_final_save_waits_for_space(tmp_path):
     """Without a backup of the last step the weights are in memory only; the run shows that it waits, then ends."""
     one = Ride(tmp_path, final_fails=True)
-    one.when(Warned, lambda event: behave(one.checkout) if event.code == "waiting_for_space" else None)
+    one.when(WarningIssued, lambda event: behave(one.checkout) if event.code == "waiting_for_space" else None)
     config = one.config(backup_before_save=False)
     assert one.run(config) == "completed"
     assert any("Waiting for space" in event.detail for event in one.recorder.of(PhaseChanged))
@@ -100,7 +100,7 @@ def test_a_stop_ends_the_wait_for_space(tmp_path):
     """With the cause; nothing half written is left."""
     one = Ride(tmp_path, final_fails=True)
     stop = Stop()
-    one.when(Warned, lambda event: one.desk.give(stop) if event.code == "waiting_for_space" else None)
+    one.when(WarningIssued, lambda event: one.desk.give(stop) if event.code == "waiting_for_space" else None)
     config = one.config(backup_before_save=False)
     with pytest.raises(DiskFullError):
         one.run(config)

@@ -10,7 +10,7 @@ import pytest
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.errors import CheckoutNotFoundError, ConfigInvalidError, ConfigValueError
-from onetrainer_gradio.events import Warned
+from onetrainer_gradio.events import WarningIssued
 from onetrainer_gradio.service.engines.checkouts import Checkouts, Sources
 from onetrainer_gradio.service.engines.selection import AUTO, BUILTIN, Engines
 from tests.backends.onetrainer.standin import set_up
@@ -193,7 +193,7 @@ def test_what_only_the_checkout_knows_arrives_there_as_it_was_set(make_service: 
     (used,) = (tmp_path / "workspace" / "config").glob("*.json")
     taken = json.loads(used.read_text())
     assert (taken["model_type"], taken["sharpness"]) == ("NEW_MODEL_9", 0.75)
-    assert not [entry for entry in run.journal.since(0, 500) if isinstance(entry.event(), Warned)]
+    assert not [entry for entry in run.journal.since(0, 500) if isinstance(entry.event(), WarningIssued)]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.errors import RunNotFoundError
-from onetrainer_gradio.events import BackupMade, ModelSaved, SampleMade, Warned
+from onetrainer_gradio.events import BackupCreated, ModelSaved, SampleGenerated, WarningIssued
 from onetrainer_gradio.service.runs.artifacts import archive_chunks, find_file, run_files
 from onetrainer_gradio.service.runs.journal import Journal
 
@@ -29,8 +29,8 @@ def journal(tmp_path: Path) -> Journal:
     (tmp_path / "model.safetensors").write_bytes(b"12345")
     (tmp_path / "secret").write_text("secret")
     journal = Journal(tmp_path / "journal.jsonl")
-    journal.append(BackupMade(path=str(backup), global_step=4, epoch=0, epoch_step=4, bytes=1))
-    journal.append(Warned(code="x", message="y", path=str(tmp_path / "secret")))
+    journal.append(BackupCreated(path=str(backup), global_step=4, epoch=0, epoch_step=4, bytes=1))
+    journal.append(WarningIssued(code="x", message="y", path=str(tmp_path / "secret")))
     journal.append(ModelSaved(path=str(tmp_path / "model.safetensors"), final=True, global_step=9, bytes=5))
     journal.append(ModelSaved(path=str(tmp_path / "gone.safetensors"), final=False, global_step=5, bytes=5))
     return journal
@@ -101,10 +101,10 @@ def unzipped(pieces: Iterator[bytes]) -> zipfile.ZipFile:
     return archive
 
 
-def sample(path: Path) -> SampleMade:
+def sample(path: Path) -> SampleGenerated:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(path.parent.name.encode())
-    return SampleMade(
+    return SampleGenerated(
         path=str(path), kind="default", index=0, prompt="", negative_prompt="", width=8, height=8, seed=1, diffusion_steps=1,
         cfg_scale=1.0, noise_scheduler="DDIM", global_step=4, epoch=0, epoch_step=4, seconds=0.1,
     )  # fmt: skip

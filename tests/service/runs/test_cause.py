@@ -54,15 +54,15 @@ def test_a_counter_that_is_new_proves_nothing() -> None:
     assert killed_for_memory({"a": 1, "b": 2}, {"a": 1, "b": 3})
 
 
-@pytest.mark.parametrize("rung", ["interrupt", "terminate", "kill"])
-def test_an_end_by_the_stop_ladder_is_a_stop(rung: str) -> None:
+@pytest.mark.parametrize("stage", ["interrupt", "terminate", "kill"])
+def test_an_end_by_the_stop_ladder_is_a_stop(stage: str) -> None:
     """Who asked for a stop gets a stop, not an error."""
-    end = end_of_worker(-9, rung, CALM, {"vmstat": 4})  # type: ignore[arg-type]
+    end = end_of_worker(-9, stage, CALM, {"vmstat": 4})  # type: ignore[arg-type]
     assert (end.reason, end.error, end.signal) == ("stopped", None, "SIGKILL")
 
 
 def test_a_crash_while_the_step_is_finished_is_a_failure() -> None:
-    """On the first rung nothing was done to the process yet."""
+    """On the first stage nothing was done to the process yet."""
     assert end_of_worker(-11, "finish_step", CALM, CALM).reason == "failed"
 
 

@@ -87,6 +87,6 @@ def test_it_may_finish_where_nobody_wanted_its_end(
         process.wait(10)
     assert (process.poll() is None) is waits
     last = journal.since(0, 100)[-1].body["type"]
-    assert last == ("run_ended" if reason else "warned")
+    assert last == ("run_ended" if reason else "warning_issued")
     watch.close()
     journal.close()

@@ -10,7 +10,7 @@ import pytest
 
 from onetrainer_gradio.commands import Pause, Stop
 from onetrainer_gradio.errors import CommandRefusedError
-from onetrainer_gradio.events import CommandAnswered, ErrorInfo, RunEnded
+from onetrainer_gradio.events import CommandCompleted, ErrorInfo, RunEnded
 from onetrainer_gradio.service.runs.control import CommandFolder
 from onetrainer_gradio.service.runs.ending import finish, recorded_end, send
 from onetrainer_gradio.service.runs.journal import Journal
@@ -39,16 +39,16 @@ def test_the_first_who_finishes_a_run_counts(folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(results) == [False] * 7 + [True]
-    assert lines(folder) == [("command_answered", "taken"), ("command_answered", "waiting"), ("run_ended", "lost")]
+    assert lines(folder) == [("command_completed", "taken"), ("command_completed", "waiting"), ("run_ended", "lost")]
 
 
 def test_what_was_answered_is_not_answered_again(folder: Path) -> None:
     """Only the commands without an answer get one."""
     send(folder, Pause(id="a"))
     send(folder, Stop(id="b"))
-    Journal(folder / "journal.jsonl").append(CommandAnswered(command_id="a", command="pause", outcome="done"))
+    Journal(folder / "journal.jsonl").append(CommandCompleted(command_id="a", command="pause", outcome="done"))
     finish(folder, RunEnded(reason="failed"))
-    assert [name for kind, name in lines(folder) if kind == "command_answered"] == ["a", "b"]
+    assert [name for kind, name in lines(folder) if kind == "command_completed"] == ["a", "b"]
 
 
 def test_an_ended_run_takes_no_commands(folder: Path) -> None:
@@ -76,7 +76,7 @@ def test_senders_racing_with_the_end_get_an_answer_or_a_refusal(folder: Path) ->
         thread.start()
     for thread in threads:
         thread.join()
-    answered = [name for kind, name in lines(folder) if kind == "command_answered"]
+    answered = [name for kind, name in lines(folder) if kind == "command_completed"]
     assert sorted(answered + refused) == sorted(names)
     assert lines(folder)[-1] == ("run_ended", "completed")
 

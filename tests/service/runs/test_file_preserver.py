@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.errors import DiskFullError, RunNotFoundError, StorageError
-from onetrainer_gradio.events import BackupMade, Event, ModelSaved, SampleMade
+from onetrainer_gradio.events import BackupCreated, Event, ModelSaved, SampleGenerated
 from onetrainer_gradio.service.runs.artifacts import MissingFile, all_files, find_file
 from onetrainer_gradio.service.runs.file_preserver import FilePreserver, freed_bytes, keep_before_replacing, keep_copy
 from onetrainer_gradio.service.runs.file_records import FileRecord, kept_path, read_records
@@ -266,7 +266,7 @@ def test_samples_and_backups_are_recorded_but_not_kept_twice(runs: Runs) -> None
     backup = runs.folder / "workspace" / "backup" / "one"
     (backup / "lora").mkdir(parents=True)
     (backup / "lora" / "lora.safetensors").write_bytes(b"state")
-    runs.recorded(1, BackupMade(path=str(backup), global_step=4, epoch=0, epoch_step=4, bytes=5))
+    runs.recorded(1, BackupCreated(path=str(backup), global_step=4, epoch=0, epoch_step=4, bytes=5))
     (record,) = read_records(runs.run(1)).values()
     assert (record.kind, record.folder, record.kept, record.bytes) == ("backup", True, "", 5)
     assert record.files["lora/lora.safetensors"].sha256 == hashlib.sha256(b"state").hexdigest()
@@ -431,7 +431,7 @@ def test_a_sample_that_was_overwritten_is_not_shown_as_the_runs(runs: Runs) -> N
         '{"index": 0, "prompt": "", "negative_prompt": "", "width": 8, "height": 8, "seed": 1, "diffusion_steps": 1, '
         '"cfg_scale": 1.0, "noise_scheduler": "DDIM", "global_step": 1, "epoch": 0, "epoch_step": 1, "seconds": 0.1}'
     )
-    runs.recorded(1, SampleMade(path=str(picture), kind="default", **facts))
+    runs.recorded(1, SampleGenerated(path=str(picture), kind="default", **facts))
     assert runs.content(1) == b"image"
     picture.write_bytes(b"IMAGE")
     os.utime(picture, (1, 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.events import PhaseChanged, RunEnded, Validated, Warned
+from onetrainer_gradio.events import EVENT_BY_TAG, PhaseChanged, RunEnded, ValidationCompleted, WarningIssued
 from onetrainer_gradio.service.runs.journal import Journal
 
 
@@ -19,8 +19,8 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.jsonl")
 
 
-def warn(number: int) -> Warned:
-    return Warned(code="n", message=str(number))
+def warn(number: int) -> WarningIssued:
+    return WarningIssued(code="n", message=str(number))
 
 
 def test_entries_are_numbered_by_their_lines(journal: Journal) -> None:
@@ -77,7 +77,9 @@ def test_no_tear_loses_more_than_its_line(journal: Journal, cut: int) -> None:
 
 def test_positions_far_in_a_long_journal(journal: Journal) -> None:
     """The index of offsets gives every position of a long journal the right line."""
-    lines = [json.dumps({"type": "warned", "code": "n", "message": "é" * (number % 40), "at": 1.0}) for number in range(3000)]
+    lines = [
+        json.dumps({"type": "warning_issued", "code": "n", "message": "é" * (number % 40), "at": 1.0}) for number in range(3000)
+    ]
     journal.path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for position in (0, 1, 255, 256, 257, 511, 512, 2047, 2999):
         entry = journal.since(position, limit=1)[0]
@@ -89,18 +91,18 @@ def test_positions_far_in_a_long_journal(journal: Journal) -> None:
 def test_entries_of_some_types_only(journal: Journal) -> None:
     """A reader of samples or answers need not read the rest; a text that looks like a type does not deceive it."""
     for number in range(600):
-        journal.append(PhaseChanged(phase="training", detail='"type":"warned"'))
+        journal.append(PhaseChanged(phase="training", detail='"type":"warning_issued"'))
         if number % 200 == 0:
             journal.append(warn(number))
-    found = journal.since(0, 1000, only=("warned",))
+    found = journal.since(0, 1000, only=("warning_issued",))
     assert [entry.body["message"] for entry in found] == ["0", "200", "400"]
-    assert [entry.seq for entry in journal.since(found[0].seq, 1, only=("warned",))] == [found[1].seq]
+    assert [entry.seq for entry in journal.since(found[0].seq, 1, only=("warning_issued",))] == [found[1].seq]
     assert journal.since(0, 1000, without=("phase_changed",)) == found
 
 
 def test_numbers_that_are_not_finite_become_null(journal: Journal) -> None:
     """Every line is JSON that any reader understands."""
-    journal.append(Validated(global_step=3, losses={"a": math.nan}, total=math.inf))
+    journal.append(ValidationCompleted(global_step=3, losses={"a": math.nan}, total=math.inf))
     body = json.loads(journal.path.read_text())
     assert (body["losses"], body["total"]) == ({"a": None}, None)
 
@@ -119,10 +121,25 @@ def test_the_end_is_the_last_line(journal: Journal) -> None:
 
 def test_lines_of_unknown_kinds_are_kept_as_objects(journal: Journal) -> None:
     """A journal of a newer version can be read; events that are unknown here have no class."""
-    journal.path.write_text('{"type":"tomorrow","at":1.0}\n{"type":"warned","code":"x","message":"y","new":1}\n')
+    journal.path.write_text('{"type":"tomorrow","at":1.0}\n{"type":"warning_issued","code":"x","message":"y","new":1}\n')
     first, second = journal.since(0)
     assert first.event() is None
-    assert isinstance(second.event(), Warned)
+    assert isinstance(second.event(), WarningIssued)
+
+
+OLD_NAMES = Path(__file__).parents[2] / "fixtures" / "old_names"
+
+
+def test_a_journal_of_an_earlier_version_reads_as_one_of_this_version() -> None:
+    """Old tags and fields come out under their names of today, also where only some types are asked for."""
+    journal = Journal(OLD_NAMES / "journal.jsonl")
+    bodies = {entry.body["type"]: entry.body for entry in journal.since(0, 1000)}
+    assert bodies.keys() == EVENT_BY_TAG.keys()
+    assert (bodies["run_planned"]["images"], bodies["stop_escalated"]["stage"]) == (12, "interrupt")
+    (sample,) = journal.since(0, 1000, only=("sample_generated",))
+    assert sample.body["path"].endswith("a.jpg")
+    kinds = {entry.body["type"] for entry in journal.since(0, 1000, without=("sample_generated", "phase_progress"))}
+    assert kinds == EVENT_BY_TAG.keys() - {"sample_generated", "phase_progress"}
 
 
 def _append_many(path: Path, start: int) -> None:

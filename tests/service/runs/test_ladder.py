@@ -13,25 +13,25 @@ TWO = (*ONE, Stop(id="b"))
 def climb(
     ladder: StopLadder, times: list[float], phase: str = "training", stops: tuple[Stop, ...] = ONE
 ) -> list[tuple[float, str]]:
-    """The rungs that begin when the ladder is looked at at these times."""
+    """The stages that begin when the ladder is looked at at these times."""
     looks = [(now, ladder.look(now, stops, phase)) for now in times]
-    return [(now, event.rung) for now, event in looks if event is not None]
+    return [(now, event.stage) for now, event in looks if event is not None]
 
 
 def test_without_a_stop_nothing_happens() -> None:
     """A run that nobody stops is never interrupted."""
     ladder = StopLadder(TIMES)
     assert climb(ladder, [0, 100, 10_000], stops=()) == []
-    assert ladder.rung is None
+    assert ladder.stage is None
 
 
-def test_each_rung_begins_at_the_deadline_of_the_one_before() -> None:
+def test_each_stage_begins_at_the_deadline_of_the_one_before() -> None:
     """Finish the step, interrupt, terminate, kill, and kill again until the process is gone."""
-    rungs = climb(StopLadder(TIMES), [0, 59, 60, 74, 75, 84, 85, 89, 90])
-    assert rungs == [(0, "finish_step"), (60, "interrupt"), (75, "terminate"), (85, "kill"), (90, "kill")]
+    stages = climb(StopLadder(TIMES), [0, 59, 60, 74, 75, 84, 85, 89, 90])
+    assert stages == [(0, "finish_step"), (60, "interrupt"), (75, "terminate"), (85, "kill"), (90, "kill")]
 
 
-def test_every_rung_names_its_deadline() -> None:
+def test_every_stage_names_its_deadline() -> None:
     """The page can count down."""
     event = StopLadder(TIMES).look(1000, ONE, "training")
     assert event is not None
@@ -56,7 +56,7 @@ def test_a_double_click_is_one_stop() -> None:
 
 
 def test_stop_now_begins_with_the_interrupt() -> None:
-    """A stop without mercy leaves out the first rung."""
+    """A stop without mercy leaves out the first stage."""
     assert climb(StopLadder(TIMES), [0], stops=(Stop(now=True),)) == [(0, "interrupt")]
 
 
@@ -74,14 +74,14 @@ def test_a_backup_that_hangs_is_given_up() -> None:
     """The clock starts again only so often: a stop ends whatever the disk does."""
     ladder = StopLadder(TIMES)
     times = [float(second) for second in range(2000)]
-    rungs = climb(ladder, times, "backing_up")
-    assert [rung for _, rung in rungs].count("finish_step") == MOST_EXTENSIONS + 1
-    assert [rung for _, rung in rungs][-1] == "kill"
-    assert next(now for now, rung in rungs if rung == "interrupt") == 60 * MOST_EXTENSIONS + 1
+    stages = climb(ladder, times, "backing_up")
+    assert [stage for _, stage in stages].count("finish_step") == MOST_EXTENSIONS + 1
+    assert [stage for _, stage in stages][-1] == "kill"
+    assert next(now for now, stage in stages if stage == "interrupt") == 60 * MOST_EXTENSIONS + 1
 
 
-def test_a_ladder_of_one_rung_stays_there() -> None:
+def test_a_ladder_of_one_stage_stays_there() -> None:
     """A thread can only be asked."""
-    ladder = StopLadder(TIMES, rungs=("finish_step",))
+    ladder = StopLadder(TIMES, stages=("finish_step",))
     assert climb(ladder, [0, 60, 1000]) == [(0, "finish_step")]
     assert ladder.deadline == 60

@@ -28,7 +28,7 @@ def step(number: int, loss: float = 0.5, rates: tuple[float, ...] = (1e-4,), gra
         grad_norm=grad_norm,
         learning_rates=rates,
         seconds=0.1,
-        pictures=4,
+        images=4,
     )
 
 
@@ -158,3 +158,17 @@ def test_the_oldest_rows_go_first_when_there_is_no_room(tmp_path: Path) -> None:
     assert writer.drop_oldest(4) == 6
     writer.flush()
     assert MetricsReader(writer.path).rows()[:, 0].tolist() == [6, 7, 8, 9]
+
+
+def test_a_file_of_an_earlier_version_has_the_columns_of_today(tmp_path: Path) -> None:
+    """Its header says pictures: the column is read as images, and its rows are kept when steps are added."""
+    path = tmp_path / "metrics.bin"
+    path.write_bytes((Path(__file__).parents[2] / "fixtures" / "old_names" / "metrics.bin").read_bytes())
+    reader = MetricsReader(path)
+    assert reader.columns() == column_names(("unet_lora", "text_encoder_lora"))
+    assert reader.series(["images"])["max"] == {"images": [4.0, 4.0, 4.0]}
+    writer = MetricsWriter(path)
+    writer.plan(("unet_lora", "text_encoder_lora"))
+    writer.add(step(4, rates=(0.1, 0.2)))
+    writer.flush()
+    assert MetricsReader(path).count() == 4

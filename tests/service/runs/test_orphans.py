@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.events import BackupMade, ModelSaved
+from onetrainer_gradio.events import BackupCreated, ModelSaved
 from onetrainer_gradio.service.runs.journal import Journal
 from onetrainer_gradio.service.runs.orphans import untold, written_since
 
@@ -41,7 +41,7 @@ def test_the_newest_backup_and_the_model_are_found(run_folder: Path) -> None:
     newest = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, now)
     (run_folder / "lora.safetensors").write_bytes(b"12345")
     backup, model = written_since(run_folder, now - 1)
-    assert isinstance(backup, BackupMade)
+    assert isinstance(backup, BackupCreated)
     assert (backup.path, backup.global_step, backup.epoch, backup.epoch_step) == (str(newest), 13, 2, 1)
     assert backup.bytes == 100 + (newest / "meta.json").stat().st_size
     assert isinstance(model, ModelSaved)
@@ -56,7 +56,7 @@ def test_what_was_there_before_is_not_told_again(run_folder: Path) -> None:
     model = run_folder / "lora.safetensors"
     model.write_bytes(b"12345")
     os.utime(model, (LONG_AGO, LONG_AGO))
-    assert [type(event) for event in written_since(run_folder, time.time() - 1)] == [BackupMade]
+    assert [type(event) for event in written_since(run_folder, time.time() - 1)] == [BackupCreated]
 
 
 def test_a_half_written_model_is_no_final_model(run_folder: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_half_written_model_is_no_final_model(run_folder: Path) -> None:
     back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, now)
     (run_folder / "lora.safetensors").write_bytes(b"123")
     (run_folder / ".unfinished-123-old-lora.safetensors").write_bytes(b"earlier")
-    assert [type(event) for event in written_since(run_folder, now - 1)] == [BackupMade]
+    assert [type(event) for event in written_since(run_folder, now - 1)] == [BackupCreated]
 
 
 @pytest.mark.parametrize("damage", ["no workspace", "no backups", "half a backup", "no configuration"])
@@ -97,7 +97,7 @@ def test_what_the_journal_names_is_not_told_twice(run_folder: Path) -> None:
     (run_folder / "run.json").write_text(json.dumps({"created_at": began}))
     journal = Journal(run_folder / "journal.jsonl")
     first = back_up(run_folder, "2026-01-01_00-00-00-backup-6-1-0", 6, time.time())
-    journal.append(BackupMade(path=str(first), global_step=6, epoch=1, epoch_step=0, bytes=1))
+    journal.append(BackupCreated(path=str(first), global_step=6, epoch=1, epoch_step=0, bytes=1))
     assert untold(run_folder, journal) == []
     second = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
     assert [event.path for event in untold(run_folder, journal)] == [str(second)]

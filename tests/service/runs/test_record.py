@@ -11,7 +11,7 @@ import pytest
 
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.errors import DiskFullError, RunConflictError, RunNotFoundError
-from onetrainer_gradio.events import PhaseChanged, Progressed, RunEnded, RunPlanned, Warned
+from onetrainer_gradio.events import PhaseChanged, PhaseProgress, RunEnded, RunPlanned, WarningIssued
 from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.runs import record as runs
 from onetrainer_gradio.service.runs.metrics import MetricsWriter
@@ -231,15 +231,15 @@ def test_a_long_journal_is_folded_to_the_same_state(store: RunStore) -> None:
     follower = Run(run.folder)
     run.journal.append(PhaseChanged(phase="caching"))
     for done in range(1, 2501):
-        run.journal.append(Progressed(phase="caching", done=done, total=3000))
+        run.journal.append(PhaseProgress(phase="caching", done=done, total=3000))
         if done % 500 == 0:
             follower.state()
-    run.journal.append(Warned(code="a", message="b"))
+    run.journal.append(WarningIssued(code="a", message="b"))
     assert Run(run.folder).state()["warnings_count"] == 1
-    run.journal.append(Progressed(phase="caching", done=2501, total=3000))
+    run.journal.append(PhaseProgress(phase="caching", done=2501, total=3000))
     late = Run(run.folder)
     late.state()
-    run.journal.append(Progressed(phase="caching", done=2502, total=3000))
+    run.journal.append(PhaseProgress(phase="caching", done=2502, total=3000))
     assert late.state() == follower.state()
     assert (late.state()["phase_done"], late.state()["seq"]) == (2502, 2504)
 
@@ -260,7 +260,7 @@ def test_the_line_of_an_ended_run_is_kept(store: RunStore) -> None:
 def test_warnings_count_in_the_list(store: RunStore) -> None:
     """A run with warnings shows so without being opened."""
     run = create(store)
-    run.journal.append(Warned(code="a", message="b"))
+    run.journal.append(WarningIssued(code="a", message="b"))
     assert store.list()[0]["warnings_count"] == 1
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.commands import BackupNow, Command, Stop
-from onetrainer_gradio.events import CommandAnswered, PhaseChanged, Progressed, RunEnded, RunPlanned, Warned
+from onetrainer_gradio.events import CommandCompleted, PhaseChanged, PhaseProgress, RunEnded, RunPlanned, WarningIssued
 from onetrainer_gradio.service.runs.journal import Journal
 from onetrainer_gradio.service.runs.metrics import MetricsReader
 from onetrainer_gradio.service.runs.recorder import PROGRESS_EVERY_S, Recorder
@@ -33,7 +33,7 @@ def kinds(folder: Path) -> list[str]:
 def test_steps_go_to_the_metrics_and_all_else_to_the_journal(tmp_path: Path) -> None:
     """A million steps do not make a long journal."""
     recorder = Recorder(tmp_path)
-    plan = {"total_steps": 2, "steps_per_epoch": 2, "total_updates": 2, "epochs": 1, "first_step": 0, "pictures": 2}
+    plan = {"total_steps": 2, "steps_per_epoch": 2, "total_updates": 2, "epochs": 1, "first_step": 0, "images": 2}
     recorder(RunPlanned(**plan, trainable_parameters=1, learning_rates=("unet",)))
     recorder(step(1))
     recorder(step(2))
@@ -57,11 +57,11 @@ def test_progress_is_thinned_out_but_begins_and_ends(tmp_path: Path) -> None:
     clock = Clock()
     recorder = Recorder(tmp_path, clock=clock)
     for done in range(1, 1001):
-        recorder(Progressed(phase="caching", done=done, total=1000))
+        recorder(PhaseProgress(phase="caching", done=done, total=1000))
     assert [entry.body["done"] for entry in Journal(tmp_path / "journal.jsonl").since(0)] == [1, 1000]
     clock.now += PROGRESS_EVERY_S
-    recorder(Progressed(phase="sampling", done=1, total=20))
-    recorder(Progressed(phase="sampling", done=2, total=20))
+    recorder(PhaseProgress(phase="sampling", done=1, total=20))
+    recorder(PhaseProgress(phase="sampling", done=2, total=20))
     assert len(kinds(tmp_path)) == 3
 
 
@@ -69,7 +69,7 @@ def test_a_command_has_one_answer(tmp_path: Path) -> None:
     """A backend that answers twice is heard once."""
     recorder = Recorder(tmp_path)
     for outcome in ("done", "refused"):
-        recorder(CommandAnswered(command_id="x", command="pause", outcome=outcome))  # type: ignore[arg-type]
+        recorder(CommandCompleted(command_id="x", command="pause", outcome=outcome))  # type: ignore[arg-type]
     assert [entry.body["outcome"] for entry in Journal(tmp_path / "journal.jsonl").since(0)] == ["done"]
 
 
@@ -77,14 +77,14 @@ def test_what_was_left_is_answered_before_the_end(tmp_path: Path) -> None:
     """No command is without an answer, and RunEnded stays the last line."""
     commands: list[Command] = [BackupNow(id="done"), BackupNow(id="left"), Stop(id="stop")]
     recorder = Recorder(tmp_path, lambda: commands)
-    recorder(CommandAnswered(command_id="done", command="backup_now", outcome="done"))
+    recorder(CommandCompleted(command_id="done", command="backup_now", outcome="done"))
     recorder(RunEnded(reason="stopped"))
-    recorder(Warned(code="late", message="after the end"))
+    recorder(WarningIssued(code="late", message="after the end"))
     bodies = [entry.body for entry in Journal(tmp_path / "journal.jsonl").since(0)]
     assert [(body["type"], body.get("command_id"), body.get("outcome")) for body in bodies] == [
-        ("command_answered", "done", "done"),
-        ("command_answered", "left", "refused"),
-        ("command_answered", "stop", "done"),
+        ("command_completed", "done", "done"),
+        ("command_completed", "left", "refused"),
+        ("command_completed", "stop", "done"),
         ("run_ended", None, None),
     ]
     assert "ended" in bodies[1]["reason"]
@@ -103,7 +103,7 @@ def test_followers_in_this_process_are_told_of_each_write(tmp_path: Path) -> Non
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from onetrainer_gradio.events import PhaseChanged, RunEnded, Warned
+from onetrainer_gradio.events import PhaseChanged, RunEnded, WarningIssued
 from onetrainer_gradio.service.runs.recorder import Recorder
 from tests.service.runs.test_metrics import step
 
@@ -117,7 +117,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))  # from here on every fil
 for number in range(2, 100):
     recorder(step(number))
     recorder.flush()
-    recorder(Warned(code="n", message=str(number)))
+    recorder(WarningIssued(code="n", message=str(number)))
 if later:
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 recorder.flush()

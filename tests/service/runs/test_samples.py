@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from onetrainer_gradio.errors import RunNotFoundError, SampleNotFoundError
-from onetrainer_gradio.events import PhaseChanged, RunEnded, SampleMade
+from onetrainer_gradio.events import PhaseChanged, RunEnded, SampleGenerated
 from onetrainer_gradio.service.runs.record import Run, RunStore, new_run_id
 from onetrainer_gradio.service.runs.samples import SampleStore
 from tests.fakes.rehearsal import png
@@ -30,7 +30,7 @@ def paint(run: Run, number: int, kind: str = "default", content: bytes | None = 
     path.write_bytes(png(400, 300, (number, 0, 0)) if content is None else content)
     run.journal.append(PhaseChanged(phase="sampling"))
     run.journal.append(
-        SampleMade(
+        SampleGenerated(
             path=str(path),
             kind=kind,  # type: ignore[arg-type]
             index=0,

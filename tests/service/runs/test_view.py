@@ -8,17 +8,17 @@ import math
 import pytest
 
 from onetrainer_gradio.events import (
-    CommandAnswered,
+    CommandCompleted,
     CommandReceived,
     ErrorInfo,
     Event,
     PhaseChanged,
-    Progressed,
+    PhaseProgress,
     RunEnded,
     RunPlanned,
     RunStarted,
-    StopRung,
-    Warned,
+    StopEscalated,
+    WarningIssued,
 )
 from onetrainer_gradio.service.runs.metrics import column_names, row_of
 from onetrainer_gradio.service.runs.view import RunView, idle_state, permissions
@@ -30,7 +30,7 @@ PLAN = RunPlanned(
     total_updates=100,
     epochs=10,
     first_step=0,
-    pictures=20,
+    images=20,
     trainable_parameters=5,
     learning_rates=("unet",),
 )
@@ -53,7 +53,7 @@ def folded(*events: Event) -> RunView:
         ((PhaseChanged(phase="training"),), "running", True),
         ((PhaseChanged(phase="sampling"),), "running", True),
         ((PhaseChanged(phase="paused"),), "running", True),
-        ((PhaseChanged(phase="training"), StopRung(rung="finish_step", deadline=1.0)), "stopping", True),
+        ((PhaseChanged(phase="training"), StopEscalated(stage="finish_step", deadline=1.0)), "stopping", True),
         ((RunEnded(reason="completed"),), "completed", False),
         ((RunEnded(reason="stopped"),), "completed", False),
         ((RunEnded(reason="failed"),), "error", False),
@@ -117,7 +117,7 @@ def test_a_pause_lasts_while_a_sample_is_painted() -> None:
 
 def test_progress_belongs_to_its_phase() -> None:
     """A new phase begins without the numbers of the old one."""
-    view = folded(PhaseChanged(phase="caching"), Progressed(phase="caching", done=40, total=200))
+    view = folded(PhaseChanged(phase="caching"), PhaseProgress(phase="caching", done=40, total=200))
     assert (view.state()["phase_done"], view.state()["phase_total"]) == (40, 200)
     view.apply(PhaseChanged(phase="training"), 3)
     assert (view.state()["phase_done"], view.state()["phase_total"]) == (0, 0)
@@ -125,8 +125,8 @@ def test_progress_belongs_to_its_phase() -> None:
 
 def test_answers_and_warnings_are_kept() -> None:
     """Whoever asks later gets the answer."""
-    answer = CommandAnswered(command_id="x", command="pause", outcome="done")
-    view = folded(answer, Warned(code="a", message="one"), Warned(code="b", message="two"))
+    answer = CommandCompleted(command_id="x", command="pause", outcome="done")
+    view = folded(answer, WarningIssued(code="a", message="one"), WarningIssued(code="b", message="two"))
     assert view.answers == {"x": answer}
     assert (view.state()["warnings_count"], view.state()["warning"], view.state()["seq"]) == (2, "two", 3)
 
@@ -145,8 +145,8 @@ def test_what_can_be_asked_for_depends_on_the_state() -> None:
     assert allowed(folded(PhaseChanged(phase="loading")).state()) == everything
     assert allowed(folded(PhaseChanged(phase="training")).state()) == everything
     assert allowed(folded(PhaseChanged(phase="paused")).state()) == everything - {"pause"} | {"resume"}
-    assert allowed(folded(StopRung(rung="finish_step", deadline=0.0)).state()) == {"start", "stop"}
-    assert allowed(folded(StopRung(rung="finish_step", deadline=0.0)).state(), queue_full=True) == {"stop"}
+    assert allowed(folded(StopEscalated(stage="finish_step", deadline=0.0)).state()) == {"start", "stop"}
+    assert allowed(folded(StopEscalated(stage="finish_step", deadline=0.0)).state(), queue_full=True) == {"stop"}
     assert allowed(folded(RunEnded(reason="lost")).state()) == {"start"}
 
 
@@ -162,7 +162,7 @@ def test_a_command_waits_from_its_receipt_to_its_answer() -> None:
     received = (CommandReceived(command_id="x", command="sample_default"), CommandReceived(command_id="y", command="backup_now"))
     view = folded(*received)
     assert [command["command_id"] for command in view.state()["waiting_commands"]] == ["x", "y"]
-    view.apply(CommandAnswered(command_id="x", command="sample_default", outcome="done"), 3)
+    view.apply(CommandCompleted(command_id="x", command="sample_default", outcome="done"), 3)
     view.apply(CommandReceived(command_id="x", command="sample_default"), 4)
     assert [command["command"] for command in view.state()["waiting_commands"]] == ["backup_now"]
     view.apply(RunEnded(reason="stopped"), 5)
