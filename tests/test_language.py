@@ -21,7 +21,6 @@ PENDING = {
     ("docs/adding-a-tab.md", "docs"),
     ("docs/fidelity.md", "docs"),
     ("docs/findings.md", "docs"),
-    ("docs/preflight.md", "docs"),
     ("docs/presets.md", "docs"),
     ("docs/settings.md", "docs"),
     ("onetrainer_gradio", "docstrings"),

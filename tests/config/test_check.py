@@ -12,7 +12,7 @@ import pytest
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.check import CHECKS, CODES, check
-from onetrainer_gradio.config.check.codes import catalogue
+from onetrainer_gradio.config.check.codes import catalog
 from onetrainer_gradio.config.check.intervals import first_time
 from onetrainer_gradio.config.dataset.reader import PictureReader
 from onetrainer_gradio.config.declarations.walk import leaves, without_none
@@ -162,7 +162,7 @@ CASES = [
     ("concept-empty", "error", "concepts.0.path", {"concepts.0.path": "model"}),
     ("concept-without-effect", "warning", "concepts.0.loss_weight", {"concepts.0.loss_weight": 0.0}),
     ("concept-without-effect", "warning", "concepts.0.balancing", {"concepts.0.balancing": 0.1}),
-    ("pictures-small", "warning", "concepts.0.path", {"resolution": "1024"}),
+    ("images-small", "warning", "concepts.0.path", {"resolution": "1024"}),
     ("layer-filter-slow", "error", "layer_filter", {"layer_filter": r"attn,(\w+\.?)+!", "layer_filter_regex": True}),
     (
         "layer-filter-slow",
@@ -293,8 +293,8 @@ ELSEWHERE = {
     "path-outside",
     "path-unreadable",
     "path-unwritable",
-    "picture-broken",
-    "pictures-unread",
+    "image-broken",
+    "images-unread",
     "resume-other-run",
     "special-tags-slow",
     "validation-off",
@@ -348,13 +348,13 @@ def test_a_slow_pattern_is_an_error_for_a_model_type_that_only_a_newer_onetraine
 
 def test_every_code_of_the_catalogue_is_tested():
     """A finding that nobody brings about is not known to work."""
-    refusals = {name for name, code in CODES.items() if code.refusal}
+    refusals = {name for name, code in CODES.items() if code.late_error}
     assert {row[0] for row in CASES} | ELSEWHERE | refusals == set(CODES)
 
 
 def test_the_documentation_lists_every_code():
     """The catalogue in the documentation is the one in the code."""
-    assert catalogue() in (DOCS / "preflight.md").read_text(encoding="utf-8")
+    assert catalog() in (DOCS / "preflight.md").read_text(encoding="utf-8")
 
 
 def test_missing_and_empty_captions_are_said_with_their_number(place):
@@ -391,7 +391,7 @@ def test_a_broken_picture_is_named(place):
     (place / "pictures" / "z.png").write_bytes(b"no picture")
     (place / "pictures" / "z.txt").write_text("a cat")
     errors = [item for item in findings(place) if item.severity == "error"]
-    assert [error.code for error in errors] == ["picture-broken"]
+    assert [error.code for error in errors] == ["image-broken"]
     assert "z.png" in errors[0].message
 
 
@@ -526,7 +526,7 @@ def test_looking_at_pictures_ends_when_the_time_is_up(place):
     ticks = iter(range(1000))
     reader = PictureReader(limit_s=2, clock=lambda: next(ticks))
     (unread,) = findings(place, {"batch_size": 4}, reader=reader)
-    assert (unread.code, unread.severity) == ("pictures-unread", "note")
+    assert (unread.code, unread.severity) == ("images-unread", "note")
     assert "of 4" in unread.message
 
 
@@ -534,7 +534,7 @@ def test_a_large_folder_is_not_looked_through_to_its_end(place):
     """What was not seen is not called missing."""
     now = iter(range(0, 10000, 5))
     (unread,) = findings(place, {"batch_size": 400}, reader=PictureReader(limit_s=2, clock=lambda: next(now)))
-    assert (unread.code, unread.severity) == ("pictures-unread", "note")
+    assert (unread.code, unread.severity) == ("images-unread", "note")
     assert "of more than 0" in unread.message
 
 

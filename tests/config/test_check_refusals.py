@@ -189,7 +189,7 @@ def errors(place, *changes):
 @pytest.mark.parametrize(("number", "code", "path", "changes"), REFUSALS, ids=[f"{row[0]}-{row[1]}" for row in REFUSALS])
 def test_a_late_refusal_is_said_before_the_start_and_its_fix_removes_it(place, number, code, path, changes):
     """The bad configuration gives exactly that error at that setting; with its fix there is none left."""
-    assert CODES[code].refusal == number
+    assert CODES[code].late_error == number
     (error,) = errors(place, changes)
     assert (error.code, error.path) == (code, path)
     assert error.expected
@@ -200,10 +200,10 @@ def test_a_late_refusal_is_said_before_the_start_and_its_fix_removes_it(place, n
 
 def test_every_refusal_that_settings_can_show_has_a_case():
     """Only the loss that is no number (21) cannot be an error beforehand: its usual causes are a warning."""
-    told = {code.refusal for code in CODES.values()} - {0}
+    told = {code.late_error for code in CODES.values()} - {0}
     assert told == set(range(1, 22))
     assert {row[0] for row in REFUSALS} == told - {21}
-    assert {name for name, code in CODES.items() if code.refusal} == {row[1] for row in REFUSALS} | {"nan-risk"}
+    assert {name for name, code in CODES.items() if code.late_error} == {row[1] for row in REFUSALS} | {"nan-risk"}
 
 
 @pytest.mark.parametrize(

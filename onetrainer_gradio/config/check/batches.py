@@ -66,7 +66,7 @@ def unread_pictures(plan: Plan) -> Iterator[Finding]:
         looked = len(read.sizes) + len(read.broken)
         of = f"of {len(folder.pictures)}" if folder.complete else f"of more than {len(folder.pictures)}"
         yield found(
-            "pictures-unread",
+            "images-unread",
             path,
             f"Only {looked} {of} pictures were looked at in the time there was",
             value=plan.at(path),

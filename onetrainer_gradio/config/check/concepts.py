@@ -139,7 +139,7 @@ def broken_pictures(plan: Plan) -> Iterator[Finding]:
         if read and read.broken:
             listed = _listed(read.broken, _with_reason)
             yield found(
-                "picture-broken",
+                "image-broken",
                 f"concepts.{index}.path",
                 f"{_name(index, concept)}: {len(read.broken)} files can't be read as images and would be skipped: {listed}",
                 value=concept.path,
@@ -204,7 +204,7 @@ def small_pictures(plan: Plan) -> Iterator[Finding]:
         small = sum(height * width < wanted * _SMALL for height, width in read.sizes)
         if small:
             yield found(
-                "pictures-small",
+                "images-small",
                 f"concepts.{index}.path",
                 f"{_name(index, concept)}: {small} of {len(read.sizes)} pictures have less than half the pixels that are "
                 "trained; they are blown up, and their blur is learned",
