@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,6 +24,7 @@ from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBind
 from onetrainer_gradio.service.host.access import Access, AccessSettings, check_bind, is_loopback
 from onetrainer_gradio.service.host.redaction import redact_logs
 from onetrainer_gradio.service.host.tenancy import Tenancy
+from onetrainer_gradio.ui.stubs import skip_stubs
 
 if TYPE_CHECKING:
     import gradio
@@ -110,16 +111,37 @@ def open_with(service: TrainerService, settings: PanelSettings) -> None:
 
 
 def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, protected: bool = False) -> None:
-    """Put the page at ``/``, behind everything that the API already has."""
-    import gradio as gr
-
-    from onetrainer_gradio.api.bodies import MAX_BODY_BYTES
-    from onetrainer_gradio.ui import page as ui
+    """Put the page at ``/``, behind everything that the API already has. The API answers while the page's app is still built."""
     from onetrainer_gradio.ui.assets import assets_route
+    from onetrainer_gradio.ui.head import head
+    from onetrainer_gradio.ui.late import LatePage
 
     app.router.routes.append(assets_route())
+    app.state.head = head()
+    page = app.state.page = LatePage(lambda: make_page(service, data_folder, protected=protected))
+    before = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(started: FastAPI) -> AsyncIterator[Any]:
+        async with before(started) as state, page.running():
+            yield state
+
+    app.router.lifespan_context = lifespan
+    app.mount("/", page)
+
+
+def make_page(service: TrainerService, data_folder: Path, *, protected: bool = False) -> FastAPI:
+    """The page as an app of its own. Imports Gradio, which takes longer than everything else together."""
+    import gradio as gr
+    from fastapi import FastAPI
+
+    from onetrainer_gradio.api import replies
+    from onetrainer_gradio.api.bodies import MAX_BODY_BYTES
+    from onetrainer_gradio.ui import page as ui
+
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    replies.install(app)
     blocks = ui.build_page(service)
-    app.state.head = ui.HEAD
     close_unused(app, blocks)
     calm_queue(blocks)
     wanted: dict[str, Any] = {
@@ -139,6 +161,7 @@ def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, prot
     }
     known = inspect.signature(gr.mount_gradio_app).parameters
     gr.mount_gradio_app(app, blocks, "/", **{key: value for key, value in wanted.items() if key in known})
+    return app
 
 
 def close_unused(app: FastAPI, blocks: gradio.Blocks) -> None:
@@ -225,7 +248,7 @@ def serve(options: PanelOptions) -> int:
         with _signals_end_quietly(), contextlib.ExitStack() as afterwards:
             afterwards.callback(redact_logs(settings.access.password, settings.access.token))
             server.run(sockets=[listener])
-    return 0 if server.started else 1
+    return 0 if server.started and app.state.page.failure is None else 1
 
 
 def panel_settings(options: PanelOptions) -> PanelSettings:
@@ -375,7 +398,12 @@ def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Serv
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
+                app.state.page.on_failure = self._give_up
                 notice.started()
+
+        def _give_up(self) -> None:
+            """A panel whose page cannot be built is none."""
+            self.should_exit = True
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             notice.stopping(app.state.service.get_state)
@@ -425,3 +453,4 @@ def _prepare_environment(data_folder: Path) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("GRADIO_TEMP_DIR", str(data_folder / "cache" / "gradio"))
+    skip_stubs()
