@@ -50,7 +50,7 @@ TRAIN_DESCRIPTION = "Train without a page. Ctrl-C stops gracefully (the model is
 TRAIN_EPILOG = f"""\
 examples:
   {PROGRAM} train my_lora.json --name "first try"
-  {PROGRAM} train "demo - new word LoRA" --max-steps 50
+  {PROGRAM} train "Demo LoRA" --max-steps 50
   {PROGRAM} train my_lora.json --resume workspace/backup/2026-11-23_15-04-05-backup-100-2-20
 
 exit status: 0 completed, 130 stopped, 1 failed, 2 wrong command line

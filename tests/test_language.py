@@ -14,7 +14,6 @@ PENDING = {
     ("docs", "docstrings"),
     ("docs", "text"),
     ("docs/findings.md", "docs"),
-    ("docs/presets.md", "docs"),
     ("docs/settings.md", "docs"),
     ("onetrainer_gradio", "docstrings"),
     ("onetrainer_gradio", "text"),

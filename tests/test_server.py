@@ -135,7 +135,7 @@ def test_the_page_is_mounted_without_what_we_do_not_want(client):
 
 def test_the_demo_is_the_current_configuration(client):
     reply = client.get("/api/config/current", headers={"Authorization": f"Bearer {TOKEN}"}).json()
-    assert reply["name"].startswith("demo")
+    assert reply["name"] == "Demo LoRA"
 
 
 def test_the_queue_of_the_page_sleeps_longer():

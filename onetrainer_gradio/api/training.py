@@ -25,7 +25,7 @@ START_KEYS = frozenset({"config", "name", "options"})
 
 START_EXAMPLES: dict[str, Any] = {
     "current": {"summary": "Current settings", "value": {}},
-    "saved": {"summary": "Saved configuration or preset", "value": {"config": "demo - new word LoRA"}},
+    "saved": {"summary": "Saved configuration or preset", "value": {"config": "Demo LoRA"}},
     "engine": {"summary": "With OneTrainer", "value": {"config": {"epochs": 4}, "options": {"backend": "onetrainer"}}},
     "own": {"summary": "Custom settings", "value": {"config": {"epochs": 4}, "options": {"name": "test", "max_steps": 20}}},
 }

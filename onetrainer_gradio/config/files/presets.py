@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.config.declarations.labels import label_of
 from onetrainer_gradio.config.digits import is_whole
-from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.enums import DataType, ModelType, TrainingMethod
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import read_file
 from onetrainer_gradio.errors import ConfigNotFoundError
@@ -23,7 +24,7 @@ PRESET_FOLDERS = (_PACKAGE / "presets", _PACKAGE.parent / "configs")
 # What a preset may say in its paths -> the folder it stands for.
 PLACEHOLDERS = {"{demo}": _PACKAGE / "demo"}
 
-DEMO_PRESET = "demo - new word LoRA"
+DEMO_PRESET = "Demo LoRA"
 
 # How many names an error about an unknown one tells.
 _NEAREST = 4
@@ -31,8 +32,12 @@ _NEAREST = 4
 # What a preset says of itself beside its settings.
 OWN_KEYS = ("note", "memory_gb", "source")
 
-# Names under which presets were known before they had folders.
-FORMER_NAMES = {"SD 1.5 LoRA": "SD 1.5/LoRA 8 GB", "SD 1.5 fine-tune": "SD 1.5/fine-tune 24 GB"}
+# Name of a preset in an earlier version -> its current name.
+FORMER_NAMES = {
+    "SD 1.5 LoRA": "SD 1.5/LoRA 8 GB",
+    "SD 1.5 fine-tune": "SD 1.5/fine-tune 24 GB",
+    "demo - new word LoRA": DEMO_PRESET,
+}
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,18 @@ def _size(name: str) -> tuple[str, int]:
     return (" ".join(words[:-2]), int(words[-2])) if sized else (name, 0)
 
 
-def read_preset(name: str) -> Preset:
-    """A preset with its placeholders filled in; its former name does too.
+def current_name(name: str) -> str:
+    """Return the current name of a preset that had another name in an earlier version; any other name stays."""
+    return FORMER_NAMES.get(name, name)
 
-    :raises ConfigNotFoundError: when there is none of that name.
+
+def read_preset(name: str) -> Preset:
+    """Return a preset by its current or a former name, with its placeholders filled in.
+
+    :raises ConfigNotFoundError: if there is no preset with this name.
     """
     files = preset_files()
-    present = name if name in files else FORMER_NAMES.get(name, name)
+    present = current_name(name)
     if present not in files:
         raise ConfigNotFoundError(f"There is no preset {name!r}", value=name, expected=nearest(name, files))
     document: dict[str, Any] = _filled(read_file(files[present]))
@@ -169,19 +179,19 @@ def describe(document: dict[str, Any]) -> dict[str, str]:
 _COLUMNS = (
     "Preset",
     "Method",
-    "Memory",
+    "VRAM",
     "Learning rate",
     "Resolution",
-    "Batch",
-    "Weights",
-    "In main memory",
-    "Layers",
+    "Batch size",
+    "Weight data type",
+    "Offloaded",
+    "Layer filter preset",
     "Base model",
 )
 
 
 def overview() -> str:
-    """All presets as Markdown: one table a family."""
+    """Return all presets as Markdown, with one table per family."""
     lines: list[str] = []
     family = None
     for preset in presets():
@@ -200,12 +210,12 @@ def _cells(preset: Preset) -> tuple[str, ...]:
     offload = part.get("offload_fraction", 0)
     return (
         preset.name.rpartition("/")[2],
-        preset.method,
+        label_of(TrainingMethod, preset.method),
         f"{preset.memory_gb} GB" if preset.memory_gb else "",
         f"{document['learning_rate']:g}",
         str(document["resolution"]),
         str(document["batch_size"]),
-        str(part.get("weight_dtype", "")),
+        label_of(DataType, part.get("weight_dtype", "")),
         f"{offload:.0%}" if offload else "",
         str(document.get("layer_filter_preset", "")),
         f"`{document['base_model_name']}`",

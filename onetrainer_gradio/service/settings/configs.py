@@ -18,7 +18,15 @@ from onetrainer_gradio.config.families.models import output_formats
 from onetrainer_gradio.config.files.documents import LISTS_OF_A_PACK, SECRET_KEYS, from_document, parse, read_file, to_document
 from onetrainer_gradio.config.files.newer import NOTHING_NEWER, Newer, newer_names, unknown_name
 from onetrainer_gradio.config.files.overlay import Opened, laid_over
-from onetrainer_gradio.config.files.presets import describe, load_preset, nearest, preset_files, read_preset
+from onetrainer_gradio.config.files.presets import (
+    FORMER_NAMES,
+    current_name,
+    describe,
+    load_preset,
+    nearest,
+    preset_files,
+    read_preset,
+)
 from onetrainer_gradio.config.files.resolve import LIST_FILES, pack
 from onetrainer_gradio.config.form.optimizer_memory import remembered, switched, usual, with_usual_values
 from onetrainer_gradio.config.form.patch import apply
@@ -274,6 +282,8 @@ class ConfigStore:
         }
         asked = [each for each in known if kind in ("", each)]
         found = next((each for each in asked if name in known[each]), None)
+        if found is None and "preset" in asked and name in FORMER_NAMES:
+            return "preset"
         if found is None:
             names = [other for each in asked for other in known[each]]
             raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=nearest(name, names))
@@ -315,7 +325,7 @@ class ConfigStore:
             config, _ = from_document(document)
             return self._opened_file(config, name, kind, by)
         with self._lock:
-            self._open(self._laid_over(document), name, kind, by)
+            self._open(self._laid_over(document), current_name(name) if kind == "preset" else name, kind, by)
         return self._told(by)
 
     def save(self, name: str, *, over: bool = True, by: str = "") -> ConfigDocument:
@@ -553,7 +563,9 @@ class ConfigStore:
             config, _ = from_document(kept["config"])
             name, origin, kind = kept.get("name"), kept.get("origin"), kept.get("kind")
             if not isinstance(kind, str):  # written by a version that did not note it
-                kind = "preset" if isinstance(name, str) and name in preset_files() else ""
+                kind = "preset" if isinstance(name, str) and current_name(name) in preset_files() else ""
+            if isinstance(name, str) and kind == "preset":
+                name = current_name(name)
             return _Draft(
                 config,
                 int(kept["revision"]),

@@ -169,7 +169,7 @@ def test_an_unknown_preset_names_the_nearest_ones():
 def test_names_that_are_near_are_told_first():
     """Parts of a name count, in any case; few names are all told, and none is no failure."""
     many = [f"family {index}/thing" for index in range(20)]
-    assert nearest("DEMO", [*many, "demo - new word LoRA"]).endswith("for instance demo - new word LoRA")
+    assert nearest("DEMO", [*many, "Demo LoRA"]).endswith("for instance Demo LoRA")
     assert nearest("zzz", ["one", "two"]) == "one of: one, two"
     assert nearest("zzz", []) == "none is there yet"
 

@@ -231,6 +231,17 @@ def test_a_preset_asked_for_at_the_start_lays_the_former_draft_aside(tmp_path: P
     assert laid_aside["config"]["epochs"] == 77
 
 
+def test_a_renamed_preset_is_found_by_its_former_name(tmp_path: Path) -> None:
+    """A draft that an earlier version wrote keeps its edits, and a script can still open the preset."""
+    current = tmp_path / "config" / "current.json"
+    ConfigStore(tmp_path, start_with="Demo LoRA").patch({"epochs": 77})
+    current.write_text(json.dumps(json.loads(current.read_text()) | {"name": "demo - new word LoRA"}))
+    store = ConfigStore(tmp_path, start_with="Demo LoRA")
+    assert (store.name(), store.current().config["epochs"]) == ("Demo LoRA", 77)
+    store.load("demo - new word LoRA")
+    assert (store.name(), store.current().config["epochs"]) == ("Demo LoRA", 15)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "paths"),
     [
