@@ -1,4 +1,4 @@
-"""Who carries out a run. A backend is a function ``(config, emit, control, options) -> "completed" | "stopped"``."""
+"""The table of backends, and the body of every training thread and process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TextIO
 
+from onetrainer_gradio.backends.backend import Backend, FunctionBackend, RunContext
 from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.backends.run_log import RunLog
 from onetrainer_gradio.backends.warm import WARM, Warm
@@ -18,39 +19,39 @@ from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import Finding, TrainerError, UnsupportedError
 from onetrainer_gradio.events import Emit, ErrorInfo, Outcome, RunEnded
 
-Backend = Callable[[TrainConfig, Emit, Control, RunOptions], Outcome]
-
-# name -> where its function is; a name with a colon is such a place itself
+# name -> where the backend is; a name with a colon is such a place itself
 BACKENDS: dict[str, str] = {
-    "builtin": "onetrainer_gradio.backends.builtin:run",
-    "onetrainer": "onetrainer_gradio.backends.onetrainer.driver:run",
+    "builtin": "onetrainer_gradio.backends.builtin:BACKEND",
+    "onetrainer": "onetrainer_gradio.backends.onetrainer.driver:BACKEND",
 }
 
 
 def find_backend(name: str, table: Mapping[str, str] = BACKENDS) -> Backend:
-    """The function of a backend.
+    """Return a backend by its name, or by its place ``module:object``. A function there is a backend of its own.
 
-    :raises UnsupportedError: when there is none of that name.
+    :raises UnsupportedError: if there is no backend with this name, or it can't be imported.
     """
     place = table.get(name, name)
-    module_name, colon, function = place.partition(":")
+    module_name, colon, attribute = place.partition(":")
     if not colon:
-        raise UnsupportedError(f"There is no backend {name!r}", value=name, expected=f"one of: {', '.join(table)}")
+        raise UnsupportedError(f"There is no backend {name!r}.", value=name, expected=f"one of: {', '.join(table)}")
     try:
-        found: Backend = getattr(import_module(module_name), function)
+        found = getattr(import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise UnsupportedError(f"The backend {name!r} cannot be loaded: {error}", value=name) from error
-    return found
+        raise UnsupportedError(f"The backend {name!r} can't be loaded: {error}", value=name) from error
+    if isinstance(found, Backend):
+        return found
+    if callable(found):
+        return FunctionBackend(name, found)
+    raise UnsupportedError(f"The backend {name!r} is neither a backend nor a function.", value=name)
 
 
 def refusals(name: str, config: TrainConfig, table: Mapping[str, str] = BACKENDS) -> tuple[Finding, ...]:
-    """What a backend cannot carry out of a configuration, asked before the start: ``findings`` of its module, if it has that.
+    """Return what a backend can't train of a configuration, asked before the start.
 
-    :raises UnsupportedError: when there is none of that name.
+    :raises UnsupportedError: if there is no backend with this name.
     """
-    module = import_module(find_backend(name, table).__module__)
-    findings: Callable[[TrainConfig], tuple[Finding, ...]] | None = getattr(module, "findings", None)
-    return findings(config) if findings else ()
+    return find_backend(name, table).refusals(config)
 
 
 def error_info(error: BaseException) -> ErrorInfo:
@@ -97,7 +98,7 @@ def carry_out(
     emit = RunLog(emit, console)
     try:
         before()
-        outcome = find_backend(name, table)(config, emit, control, options)
+        outcome = find_backend(name, table).run(config, RunContext(emit, control, options))
         emit(RunEnded(reason=outcome))
         return outcome
     except KeyboardInterrupt:

@@ -40,7 +40,6 @@ from onetrainer_gradio.service.engines.preflight import Preflight
 from onetrainer_gradio.service.engines.selection import Engines
 from onetrainer_gradio.service.host.atomic import told_as_storage_error
 from onetrainer_gradio.service.host.folders import FolderBrowser
-from onetrainer_gradio.service.host.machine import hardware, versions
 from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, RunProcess, SystemMonitor
@@ -61,6 +60,7 @@ from onetrainer_gradio.service.settings.configs import ConfigDocument, ConfigSto
 from onetrainer_gradio.service.settings.form import FormSchema
 from onetrainer_gradio.service.settings.libraries import Libraries
 from onetrainer_gradio.service.settings.open_edits import OpenEdits
+from onetrainer_gradio.versions import hardware, versions
 
 _LOG = logging.getLogger(__name__)
 DELETE_WAITS_S = 15.0

@@ -113,10 +113,24 @@ def test_a_backend_that_is_not_there_fails_the_run(name: str) -> None:
 def test_a_backend_is_named_by_the_table_or_by_its_place() -> None:
     """Tests and other packages bring their own."""
     found: Backend = find_backend("tests.fakes.rehearsal:run")
-    assert found.__module__ == "tests.fakes.rehearsal"
+    assert (found.title, found.refusals(TrainConfig())) == ("tests.fakes.rehearsal:run", ())
     with pytest.raises(UnsupportedError, match="builtin"):
         find_backend("unheard-of")
-    assert BACKENDS["builtin"] == "onetrainer_gradio.backends.builtin:run"
+    assert find_backend("builtin").title == "the built-in engine"
+
+
+def test_what_is_neither_a_backend_nor_a_function_is_refused() -> None:
+    """The error names the place."""
+    with pytest.raises(UnsupportedError, match="neither a backend nor a function"):
+        find_backend("onetrainer_gradio.backends:BACKENDS")
+
+
+def test_the_backends_of_the_table_can_be_loaded_and_say_what_they_cannot_train() -> None:
+    """Title and refusals are there without torch; the builtin engine names a setting it doesn't support."""
+    for name in BACKENDS:
+        assert isinstance(find_backend(name), Backend)
+    config = TrainConfig(multi_gpu=True)
+    assert all("multi_gpu" in [finding.path for finding in find_backend(name).refusals(config)] for name in BACKENDS)
 
 
 def test_the_rehearsal_has_the_shape_of_a_run(tmp_path: Path) -> None:

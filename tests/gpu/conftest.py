@@ -109,11 +109,12 @@ def configured(device: str, subjects: Callable[[str], Subject], tmp_path: Path) 
 @pytest.fixture
 def train() -> Callable[..., Recorder]:
     """Runs the engine to its end."""
-    from onetrainer_gradio.backends import builtin
+    from onetrainer_gradio.backends.backend import RunContext
+    from onetrainer_gradio.backends.builtin import BACKEND
 
     def go(config: TrainConfig, recorder: Recorder | None = None, desk: Desk | None = None, **options: Any) -> Recorder:
         recorder = recorder or Recorder()
-        builtin.run(config, recorder, desk or Desk(), RunOptions(**options))
+        BACKEND.run(config, RunContext(recorder, desk or Desk(), RunOptions(**options)))
         return recorder
 
     return go

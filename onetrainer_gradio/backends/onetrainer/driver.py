@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio import __version__, process_birth
+from onetrainer_gradio.backends.backend import Backend, RunContext
 from onetrainer_gradio.backends.console import CONSOLE
-from onetrainer_gradio.backends.hardware import hardware
 from onetrainer_gradio.backends.onetrainer.bridge import Bridge, import_error
 from onetrainer_gradio.backends.onetrainer.checkout import Checkout, find, inspect, require, state_of_modules
 from onetrainer_gradio.backends.onetrainer.claims import claimed
@@ -60,6 +60,7 @@ from onetrainer_gradio.events import (
     tag,
 )
 from onetrainer_gradio.memory_kills import Counters, killed_for_memory, oom_kill_counters
+from onetrainer_gradio.versions import hardware
 
 NAME = "onetrainer"
 POLL_S = 0.05
@@ -87,15 +88,32 @@ class Patience:
     terminate_s: float = 10.0
 
 
+class OneTrainerBackend:
+    """Trains with a OneTrainer checkout, in its own Python."""
+
+    title = "OneTrainer"
+
+    def refusals(self, config: TrainConfig) -> tuple[Finding, ...]:
+        """Return what can't be driven of what OneTrainer can do, what its code is known to fail on, and what it ignores."""
+        return (*_findings(config), *onetrainer_findings(config))
+
+    def run(self, config: TrainConfig, context: RunContext) -> Outcome:
+        """Train; see :func:`run`."""
+        return run(config, context.emit, context.control, context.options)
+
+
+BACKEND: Backend = OneTrainerBackend()
+
+
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
-    """Trains with the checkout that the options name, or the first in the usual places.
+    """Train with the checkout that the options name, or the first in the usual places.
 
     A OneTrainer that a former run left loaded is used again, if it is just the one that would be loaded now; after the run it
     stays where the caller has a place for it, unless something went wrong that it may not have got over.
 
     :raises TrainerError: with the cause, when the run cannot go on.
     """
-    if refused := tuple(finding for finding in findings(config) if finding.severity == "error"):
+    if refused := tuple(finding for finding in BACKEND.refusals(config) if finding.severity == "error"):
         raise ConfigInvalidError(refused)
     if (over := nothing_left_of(config, options, NAME)) is not None:
         raise ConfigInvalidError([over])
@@ -164,11 +182,6 @@ def chosen(options: RunOptions) -> Checkout:
             suggestion="Say where it is: --onetrainer PATH, or the setting on the page.",
         )
     return checkout
-
-
-def findings(config: TrainConfig) -> tuple[Finding, ...]:
-    """What cannot be driven of what OneTrainer itself can do, what its code is known to fail on, and what it ignores."""
-    return (*_findings(config), *onetrainer_findings(config))
 
 
 def _findings(config: TrainConfig) -> Iterator[Finding]:
@@ -299,7 +312,7 @@ class Session:
         versions = {"onetrainer_gradio": __version__, "onetrainer": self.checkout.label, **body.get("versions", {})}
         if self.checkout.branch:
             versions["onetrainer_branch"] = self.checkout.branch
-        self.emit(RunStarted(backend=NAME, pid=os.getpid(), versions=versions, hardware=hardware(config)))
+        self.emit(RunStarted(backend=NAME, pid=os.getpid(), versions=versions, hardware=hardware(device=config.train_device)))
         self.emit(PhaseChanged(phase="starting", detail=detail))
 
     def _stopped_early(self, stops: list[Stop]) -> None:

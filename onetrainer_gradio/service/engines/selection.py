@@ -108,7 +108,7 @@ class Engines:
         """The engine in a sentence."""
         if engine.known is not None:
             return self._checkouts.title(engine.known)
-        return {BUILTIN: "the built-in engine", ONETRAINER: "OneTrainer"}.get(engine.backend, engine.backend)
+        return backends.find_backend(engine.backend).title
 
     # which one
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from onetrainer_gradio.service.host.machine import hardware, versions
+from onetrainer_gradio.versions import hardware, versions
 
 _LOG = logging.getLogger(__name__)
 EVERY_S = 1.0

@@ -1,4 +1,4 @@
-"""Which versions a run is made with and on which machine; asks the installed metadata and the driver, imports no library."""
+"""Versions and hardware that a run is made with, read from installed metadata and the system: no library is imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "peft", "safete
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, this project and the libraries that are there."""
+    """Return the versions of Python, this package and the installed ones of the libraries it uses."""
     found = {"python": platform.python_version(), "onetrainer_gradio": __version__}
     for name in LIBRARIES:
         try:
@@ -23,12 +23,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware(gpus: tuple[str, ...] = ()) -> dict[str, str]:
-    """The machine in words."""
-    described = {"system": platform.platform(), "machine": platform.machine(), "cpu": _cpu_name()}
+def hardware(gpus: tuple[str, ...] = (), device: str = "") -> dict[str, str]:
+    """Return the machine as text: system, CPU and the given GPUs; ``device`` is the one that a run trains on."""
+    described = {"device": device} if device else {}
+    described |= {"system": platform.platform(), "machine": platform.machine(), "cpu": _cpu_name()}
     described["cpu_count"] = str(os.cpu_count() or 0)
-    described |= {f"gpu_{number}": name for number, name in enumerate(gpus)}
-    return described
+    return described | {f"gpu_{number}": name for number, name in enumerate(gpus)}
 
 
 def _cpu_name() -> str:

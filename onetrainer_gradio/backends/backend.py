@@ -1,0 +1,66 @@
+"""What a backend is: something with a title that says what it can't train, and trains the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from onetrainer_gradio.commands import Control
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.options import RunOptions
+from onetrainer_gradio.errors import Finding
+from onetrainer_gradio.events import Emit, Outcome
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run gets besides its configuration.
+
+    ``emit`` takes the events of the run, ``control`` gives its commands between optimizer steps, and ``options`` hold what
+    OneTrainer has no setting for: name, step limit, seed.
+    """
+
+    emit: Emit
+    control: Control
+    options: RunOptions
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Trains configurations."""
+
+    @property
+    def title(self) -> str:
+        """The backend in a sentence, such as "the built-in engine"."""
+        ...
+
+    def refusals(self, config: TrainConfig) -> tuple[Finding, ...]:
+        """Return what the backend can't train of a configuration. The panel asks before a start, so nothing heavy is imported."""
+        ...
+
+    def run(self, config: TrainConfig, context: RunContext) -> Outcome:
+        """Train a configuration.
+
+        :raises TrainerError: with the cause, if the run can't continue.
+        """
+        ...
+
+
+RunFunction = Callable[[TrainConfig, Emit, Control, RunOptions], Outcome]
+
+
+@dataclass(frozen=True)
+class FunctionBackend:
+    """A backend made of one function, which trains whatever it is given."""
+
+    title: str
+    function: RunFunction
+
+    def refusals(self, config: TrainConfig) -> tuple[Finding, ...]:
+        """Return nothing: the function raises what it can't train."""
+        return ()
+
+    def run(self, config: TrainConfig, context: RunContext) -> Outcome:
+        """Call the function."""
+        return self.function(config, context.emit, context.control, context.options)
