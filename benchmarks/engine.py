@@ -91,10 +91,10 @@ class EngineLoop:
     def __init__(self, config) -> None:
         from onetrainer_gradio.config import RunOptions
         from onetrainer_gradio.engine import training
-        from onetrainer_gradio.engine.voice import Voice
+        from onetrainer_gradio.engine.reporter import RunReporter
 
         self.events = 0
-        self.training = training.load(config, RunOptions(), Voice(self.take, Silent()))
+        self.training = training.load(config, RunOptions(), RunReporter(self.take, Silent()))
         self.training.plan()
         self.training._set_training()
         self.steps = self.loop()
@@ -106,9 +106,9 @@ class EngineLoop:
         training = self.training
         for epoch in range(100_000):
             for batch in training.data.batches(epoch):
-                training.boundary.note(training.state)
-                training.boundary.act()
-                training.voice.enter("training")
+                training.step_actions.note(training.state)
+                training.step_actions.act()
+                training.reporter.enter("training")
                 training.micro_step(batch)
                 yield
             training.state.next_epoch()

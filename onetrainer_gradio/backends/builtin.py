@@ -7,7 +7,7 @@ import os
 from onetrainer_gradio.backends.backend import Backend, RunContext
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.file_names import unusable_names
-from onetrainer_gradio.engine import refusals
+from onetrainer_gradio.engine import unsupported
 from onetrainer_gradio.errors import Finding
 from onetrainer_gradio.events import Outcome, RunStarted
 from onetrainer_gradio.versions import hardware, versions
@@ -20,7 +20,7 @@ class BuiltinBackend:
 
     def refusals(self, config: TrainConfig) -> tuple[Finding, ...]:
         """Return what the engine doesn't support of a configuration, without importing torch."""
-        return (*unusable_names(config), *refusals.findings(config))
+        return (*unusable_names(config), *unsupported.findings(config))
 
     def run(self, config: TrainConfig, context: RunContext) -> Outcome:
         """Train with the engine.

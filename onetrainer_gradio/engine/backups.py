@@ -20,7 +20,7 @@ from onetrainer_gradio.config.model_files import damage
 from onetrainer_gradio.config.paths.backup_chain import Chain, added_files, to_delete, write_chain
 from onetrainer_gradio.config.resume import META, backups_in
 from onetrainer_gradio.engine import optimizers
-from onetrainer_gradio.engine.ema import MovingAverage
+from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.files import timestamp, whole_folder
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method, ParameterGroup
@@ -28,8 +28,8 @@ from onetrainer_gradio.engine.staging import staged, tidy_up, unused
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError
 
-OPTIMIZER = Path("optimizer") / "optimizer.pt"
-EMA = Path("ema") / "ema.pt"
+OPTIMIZER_FILE = Path("optimizer") / "optimizer.pt"
+EMA_FILE = Path("ema") / "ema.pt"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class BackupWriter:
     method: Method
     optimizer: Optimizer
     groups: Sequence[ParameterGroup]
-    ema: MovingAverage | None
+    ema: EMA | None
     header: Header
     chain: Chain
 
@@ -122,11 +122,11 @@ class BackupWriter:
         """Writes a backup: whole, or not at all."""
         with whole_folder(path, beside=self.backups.staging, marked=False) as folder:
             self.method.back_up(folder, self.header)
-            (folder / OPTIMIZER).parent.mkdir()
-            torch.save(optimizers.saved_state(self.optimizer, self.config, self.groups), folder / OPTIMIZER)
+            (folder / OPTIMIZER_FILE).parent.mkdir()
+            torch.save(optimizers.saved_state(self.optimizer, self.config, self.groups), folder / OPTIMIZER_FILE)
             if self.ema is not None:
-                (folder / EMA).parent.mkdir()
-                torch.save(self.ema.state_dict(), folder / EMA)
+                (folder / EMA_FILE).parent.mkdir()
+                torch.save(self.ema.state_dict(), folder / EMA_FILE)
             _write_config(folder / "onetrainer_config", self.config)
             (folder / META).write_text(json.dumps(state.meta()), encoding="utf-8")
             write_chain(folder, self.chain)

@@ -15,7 +15,7 @@ from onetrainer_gradio.errors import BackupMismatchError
 
 
 @dataclass
-class MovingAverage:
+class EMA:
     """An average over optimizer steps, on a device of its own."""
 
     parameters: Sequence[Parameter]

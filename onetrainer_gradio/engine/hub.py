@@ -36,7 +36,7 @@ class Hub:
     offline: bool
     cache_dir: str | None
     progress: Callable[[int, int, str], None] = lambda done, total, detail: None
-    """Told ``(done, total, what)`` while files are fetched; may raise to end that."""
+    """Progress ``(done, total, what)`` while files are fetched; may raise to end that."""
 
     @classmethod
     def of(cls, config: TrainConfig, progress: Callable[[int, int, str], None] = lambda done, total, detail: None) -> Hub:
@@ -86,7 +86,7 @@ class Hub:
             token=self.token,
             local_files_only=self.offline,
             cache_dir=self.cache_dir,
-            tqdm_class=told_to(self.progress),
+            tqdm_class=report_to(self.progress),
         )
 
     def _file(self, repository: str, revision: str, file: str) -> str:
@@ -97,14 +97,14 @@ class Hub:
             token=self.token,
             local_files_only=self.offline,
             cache_dir=self.cache_dir,
-            tqdm_class=told_to(self.progress),
+            tqdm_class=report_to(self.progress),
         )
 
 
-def told_to(progress: Callable[[int, int, str], None]) -> Any:
+def report_to(progress: Callable[[int, int, str], None]) -> Any:
     """A progress bar for the hub's library that paints nothing and tells ``progress`` how much is fetched."""
 
-    class Told(tqdm):  # type: ignore[misc]
+    class Progress(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
             options.pop("name", None)
             super().__init__(*args, **{**options, "disable": False, "file": io.StringIO()})
@@ -114,7 +114,7 @@ def told_to(progress: Callable[[int, int, str], None]) -> Any:
             progress(int(self.n), int(self.total or 0), f"fetching {self.desc or 'the model'}".rstrip(": "))
             return updated
 
-    return Told
+    return Progress
 
 
 def _missing(name: str, message: str, suggestion: str = "the base model") -> ModelNotFoundError:

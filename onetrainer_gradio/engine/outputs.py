@@ -19,14 +19,14 @@ from onetrainer_gradio.config.paths.marker import is_our_file
 from onetrainer_gradio.config.paths.placement import protect_places
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.backups import BackupWriter
-from onetrainer_gradio.engine.ema import MovingAverage
+from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.failures import FOREIGN, translate
 from onetrainer_gradio.engine.files import size_bytes, timestamp
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method
+from onetrainer_gradio.engine.reporter import RunReporter
 from onetrainer_gradio.engine.staging import free_name, put_in_place, staged, tidy_up, unused
 from onetrainer_gradio.engine.state import TrainState
-from onetrainer_gradio.engine.voice import Voice
 from onetrainer_gradio.errors import (
     DiskFullError,
     OutputExistsError,
@@ -107,22 +107,22 @@ class Outputs:
     config: TrainConfig
     method: Method
     backups: BackupWriter
-    ema: MovingAverage | None
+    ema: EMA | None
     header: Header
-    voice: Voice
+    reporter: RunReporter
     options: RunOptions
 
     def back_up(self, state: TrainState) -> tuple[Path | None, str]:
         """Writes a backup; (its path or None, why not)."""
-        self.voice.enter("backing_up")
+        self.reporter.enter("backing_up")
         path = self.backups.path(state)
         try:
             self.backups.write(path, state)
         except WRITING as error:
             info = _info(error)
-            self.voice.say(BackupFailed(path=str(path), error=info))
+            self.reporter.report(BackupFailed(path=str(path), error=info))
             return None, info.message
-        self.voice.say(
+        self.reporter.report(
             BackupCreated(
                 path=str(path),
                 global_step=state.global_step,
@@ -142,7 +142,7 @@ class Outputs:
             path = self._write(path, state, final=False)
         except WRITING as error:
             info = _info(error)
-            self.voice.say(SaveFailed(path=str(path), error=info))
+            self.reporter.report(SaveFailed(path=str(path), error=info))
             return None, info.message
         return path, ""
 
@@ -187,7 +187,7 @@ class Outputs:
 
     def _moved(self, path: Path, other: Path, reason: str) -> None:
         text = f"{reason.rstrip('.')}. The final model is saved to {other} instead."
-        self.voice.warn(WarningIssued(code="output_moved", message=text, path=str(path)))
+        self.reporter.warn(WarningIssued(code="output_moved", message=text, path=str(path)))
 
     def _rescued(self, path: Path, state: TrainState, failure: StorageError) -> Path | None:
         """The result in another place, because its own can't be written; None if there is none."""
@@ -208,36 +208,36 @@ class Outputs:
 
     def _room_appeared(self, path: Path, pause_s: float) -> bool:
         """Waits for room on the disk, so that the weights aren't lost; False when a stop comes first."""
-        self.voice.enter("saving", f"No space left on disk. Waiting for space to save {path.name}")
+        self.reporter.enter("saving", f"No space left on disk. Waiting for space to save {path.name}")
         text = (
             f"No space left on disk for the final model {path}. The run keeps the weights in memory and tries again until there "
             "is space. Free up space, or stop the run to give up the weights."
         )
-        self.voice.warn(WarningIssued(code="waiting_for_space", message=text, path=str(path)))
+        self.reporter.warn(WarningIssued(code="waiting_for_space", message=text, path=str(path)))
         before, give_up_at = free_bytes(path.parent) or 0, time.monotonic() + pause_s
         while time.monotonic() < give_up_at and (free_bytes(path.parent) or 0) < before + _ROOM_BYTES:
-            if not self.voice.control.wait(min(_LOOK_S, pause_s)):
+            if not self.reporter.control.wait(min(_LOOK_S, pause_s)):
                 continue
-            commands = self.voice.control.take()
+            commands = self.reporter.control.take()
             for command in commands:
                 if isinstance(command, Stop):
-                    self.voice.done(command)
+                    self.reporter.done(command)
                 else:
-                    self.voice.refuse(command, "the run is waiting for disk space to save its result")
+                    self.reporter.refuse(command, "the run is waiting for disk space to save its result")
             if any(isinstance(command, Stop) for command in commands):
                 return False
         return True
 
     def _write(self, path: Path, state: TrainState, *, final: bool) -> Path:
         """Writes the model beside its place, then moves it in; returns where it is."""
-        self.voice.enter("saving")
+        self.reporter.enter("saving")
         dtype = precision.DTYPES[self.config.output_dtype]
         path = real_place(path)
         with staged(path) as place:
             with self.ema.applied() if self.ema else nullcontext():
                 self.method.save(place, self.config.output_model_format, dtype, self.header)
             path = self._move_in(place, path)
-        self.voice.say(ModelSaved(path=str(path), final=final, global_step=state.global_step, bytes=size_bytes(path)))
+        self.reporter.report(ModelSaved(path=str(path), final=final, global_step=state.global_step, bytes=size_bytes(path)))
         return path
 
     def _move_in(self, place: Path, path: Path) -> Path:
@@ -259,7 +259,7 @@ class Outputs:
             other = free_name(path)
             self._keep(path, other)
             text = f"{path} was not written by a run. It was renamed to {other.name}."
-            self.voice.warn(WarningIssued(code="output_kept", message=text, path=str(path)))
+            self.reporter.warn(WarningIssued(code="output_kept", message=text, path=str(path)))
         os.replace(place, path)
         return path
 

@@ -86,7 +86,7 @@ DISCRETE: Mapping[str, DiscreteWeight] = {
 
 
 @dataclass(frozen=True)
-class TimestepDraw:
+class TimestepSampler:
     """Draws out of ``timesteps`` as the settings say: from their window, shifted towards noise."""
 
     timesteps: int

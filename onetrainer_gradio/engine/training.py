@@ -30,30 +30,30 @@ from onetrainer_gradio.config.paths.backup_chain import Chain, chain_of_run, run
 from onetrainer_gradio.config.resume import no_step_left, nothing_left, steps_changed, total_steps
 from onetrainer_gradio.config.timesteps import TimestepSettings
 from onetrainer_gradio.engine import optimizers, precision
-from onetrainer_gradio.engine.backups import EMA, OPTIMIZER, Backups, BackupWriter, read_state, read_tensors
-from onetrainer_gradio.engine.boundary import Boundary
-from onetrainer_gradio.engine.charts import Charts, TensorBoardCharts
+from onetrainer_gradio.engine.backups import EMA_FILE, OPTIMIZER_FILE, Backups, BackupWriter, read_state, read_tensors
 from onetrainer_gradio.engine.data import cache
 from onetrainer_gradio.engine.data.dataset import Batch, Collection, Dataset, Reports
-from onetrainer_gradio.engine.ema import MovingAverage
+from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.families import family_of
 from onetrainer_gradio.engine.families.family import Family, Prediction
 from onetrainer_gradio.engine.files import timestamp, write_text
 from onetrainer_gradio.engine.header import header_of
 from onetrainer_gradio.engine.intervals import Interval, elapsed
+from onetrainer_gradio.engine.logging_tb import ScalarLogger, TensorBoardLogger
 from onetrainer_gradio.engine.losses import LOSS_WEIGHTS, LossMix
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.methods.method import Method
 from onetrainer_gradio.engine.outputs import Outputs, protect, protect_existing, tidy_places
-from onetrainer_gradio.engine.previews import Previews
-from onetrainer_gradio.engine.refusals import refuse
+from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
+from onetrainer_gradio.engine.sampling import SampleRunner
 from onetrainer_gradio.engine.scalers import loss_scale
 from onetrainer_gradio.engine.schedules import LearningRateFactor, learning_rate_factor
 from onetrainer_gradio.engine.state import TrainState
+from onetrainer_gradio.engine.step_actions import StepActions
 from onetrainer_gradio.engine.threads import fit_threads
-from onetrainer_gradio.engine.timesteps import TimestepDraw
+from onetrainer_gradio.engine.timesteps import TimestepSampler
+from onetrainer_gradio.engine.unsupported import raise_unsupported
 from onetrainer_gradio.engine.validation import Validation
-from onetrainer_gradio.engine.voice import StopAsked, Voice
 from onetrainer_gradio.errors import ConfigInvalidError, NonFiniteLossError
 from onetrainer_gradio.events import Emit, Outcome, Resumed, RunPlanned, StepDone, WarningIssued
 
@@ -63,13 +63,13 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
 
     :raises TrainerError: when it cannot go on.
     """
-    voice = Voice(emit, control)
+    reporter = RunReporter(emit, control)
     training: Training | None = None
     try:
-        refuse(config)
-        spare_imports()
-        voice.enter("loading")
-        training = load(config, options, voice)
+        raise_unsupported(config)
+        freeze_imports()
+        reporter.enter("loading")
+        training = load(config, options, reporter)
         protect(config, options)
         tidy_places(config)
         training.plan()
@@ -78,8 +78,8 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         outcome = training.loop()
         training.end(outcome)
         return outcome
-    except StopAsked:  # while loading or caching: nothing was trained, so nothing is saved
-        voice.enter("stopping")
+    except StopRequested:  # while loading or caching: nothing was trained, so nothing is saved
+        reporter.enter("stopping")
         return "stopped"
     finally:
         if training is not None:
@@ -91,7 +91,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         release_memory()
 
 
-def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
+def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Training:
     """Everything that the loop needs: pictures, model, method, optimizer, and the state to go on from."""
     protect_existing(config)
     workspace = Path(config.workspace_dir)
@@ -102,21 +102,21 @@ def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
     device = precision.device_of(config.train_device)
     precision.allow_tf32(config.train_dtype)
 
-    voice.enter("loading", "reading the picture folders")
-    reports = Reports(voice.warn, voice.progress, voice.check_stop)
+    reporter.enter("loading", "reading the picture folders")
+    reports = Reports(reporter.warn, reporter.progress, reporter.raise_if_stop_requested)
     roots = tuple(Path(folder) for folder in options.allowed_folders)
     collections = [Collection.of(config, reports, validation=False, roots=roots)]
     if config.validation and any(concept.enabled and concept.type == "VALIDATION" for concept in config.concepts or ()):
         collections.append(Collection.of(config, reports, validation=True, roots=roots))
 
     def progress(done: int, total: int, part: str) -> None:
-        voice.check_stop()
-        voice.progress(done, total, part)
+        reporter.raise_if_stop_requested()
+        reporter.progress(done, total, part)
 
-    voice.enter("loading", "loading the model")
-    quiet_libraries()
+    reporter.enter("loading", "loading the model")
+    silence_libraries()
     family = family_class.load(config, method_class.base_model(config, backup), progress)
-    voice.check_stop()
+    reporter.raise_if_stop_requested()
     method = method_class.attach(family, config, options.seed, backup)
     family.set_checkpointing()
     family.place(*needed_parts(config))
@@ -127,11 +127,11 @@ def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
     ema = None
     if config.ema != "OFF":
         ema_device = device if config.ema == "GPU" else torch.device("cpu")
-        ema = MovingAverage(parameters, config.ema_decay, config.ema_update_step_interval, ema_device)
+        ema = EMA(parameters, config.ema_decay, config.ema_update_step_interval, ema_device)
     training = Training(
         config=config,
         options=options,
-        voice=voice,
+        reporter=reporter,
         collections=collections,
         family=family,
         method=method,
@@ -145,7 +145,7 @@ def load(config: TrainConfig, options: RunOptions, voice: Voice) -> Training:
     if backup is not None:
         training.resume(backup)
         training.resumed_from = backup
-    voice.check_stop()
+    reporter.raise_if_stop_requested()
     return training
 
 
@@ -155,14 +155,14 @@ def needed_parts(config: TrainConfig) -> tuple[str, ...]:
     return ("unet", *(("text_encoder",) if text else ()), *(() if config.latent_caching else ("vae",)))
 
 
-def quiet_libraries() -> None:
+def silence_libraries() -> None:
     """The run tells its progress itself; bars and hints of the libraries would only fill the console log."""
     for logging in (transformers_logging, diffusers_logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()
 
 
-def spare_imports() -> None:
+def freeze_imports() -> None:
     """Half a million imported objects live as long as the process: the collector need not look through them again."""
     if gc.get_freeze_count() == 0:
         gc.collect()
@@ -180,29 +180,29 @@ class Training:
 
     config: TrainConfig
     options: RunOptions
-    voice: Voice
+    reporter: RunReporter
     collections: Sequence[Collection]
     family: Family
     method: Method
     optimizer: Optimizer
     parameters: Sequence[Parameter]
-    ema: MovingAverage | None
+    ema: EMA | None
     scaler: torch.amp.GradScaler
     state: TrainState
     chain: Chain
     data: Dataset = field(init=False)
     outputs: Outputs = field(init=False)
-    boundary: Boundary = field(init=False)
+    step_actions: StepActions = field(init=False)
     validation: Validation = field(init=False)
     factor: LearningRateFactor = field(init=False)
-    charts: Charts | None = field(init=False, default=None)
+    scalar_logger: ScalarLogger | None = field(init=False, default=None)
     resumed_from: Path | None = None
 
     def __post_init__(self) -> None:
         config = self.config
         self._started_s = time.monotonic()
         self._generator = Generator(self.family.device)
-        self._draw = TimestepDraw(self.family.process.timesteps, TimestepSettings.of(config))
+        self._draw = TimestepSampler(self.family.process.timesteps, TimestepSettings.of(config))
         self._mix = LossMix(
             config.mse_strength, config.mae_strength, config.log_cosh_strength, config.huber_strength, config.huber_delta
         )
@@ -219,20 +219,20 @@ class Training:
 
     def resume(self, backup: Path) -> None:
         """Takes over optimizer, average and loss scaler of a backup; weights and state are there already."""
-        saved = read_tensors(backup / OPTIMIZER, "state", "param_groups")
+        saved = read_tensors(backup / OPTIMIZER_FILE, "state", "param_groups")
         if saved is None:
             text = f"The backup '{backup}' holds no optimizer state; it starts anew."
-            self.voice.warn(WarningIssued(code="no_optimizer_state", message=text, path=str(backup)))
+            self.reporter.warn(WarningIssued(code="no_optimizer_state", message=text, path=str(backup)))
         else:
             optimizers.load_state(self.optimizer, saved, self.config, self.method.groups())
-        averages = read_tensors(backup / EMA, "ema_parameters")
+        averages = read_tensors(backup / EMA_FILE, "ema_parameters")
         if self.ema is not None and averages is not None:
             self.ema.load_state_dict(averages)
         if self.scaler.is_enabled() and self.state.loss_scale is not None:
             now = self.scaler.state_dict()
             growth = self.state.loss_scale_growth
             self.scaler.load_state_dict({**now, "scale": self.state.loss_scale, "_growth_tracker": growth})
-        self.voice.say(Resumed(path=str(backup), global_step=self.state.global_step, run=run_of(backup)))
+        self.reporter.report(Resumed(path=str(backup), global_step=self.state.global_step, run=run_of(backup)))
 
     def plan(self) -> None:
         """Opens the data, fills the cache, and says what is going to happen."""
@@ -241,7 +241,7 @@ class Training:
             Path(config.workspace_dir) / "config" / f"{config.save_filename_prefix}{timestamp()}.json",
             json.dumps(to_document(config, packed=True), indent=4),
         )
-        self.voice.enter("caching")
+        self.reporter.enter("caching")
         if config.clear_cache_before_training and config.latent_caching:
             cache.clear(Path(config.cache_dir))
         datasets = [self._dataset(collection) for collection in self.collections]
@@ -261,14 +261,14 @@ class Training:
         )
         total = self._total_steps(steps)
         self._open_outputs(datasets[1] if len(datasets) > 1 else None)
-        self.voice.say(
+        self.reporter.report(
             RunPlanned(
                 total_steps=total,
                 steps_per_epoch=steps,
                 total_updates=total // config.gradient_accumulation_steps,
                 epochs=config.epochs,
                 first_step=self.state.global_step,
-                images=self.data.pictures,
+                images=self.data.images,
                 trainable_parameters=sum(parameter.numel() for parameter in self.parameters),
                 learning_rates=tuple(group.name for group in self.method.groups()),
             )
@@ -284,20 +284,20 @@ class Training:
         total = total_steps(at, steps, self.config, self.options.max_steps)
         if (backup := self.resumed_from) is not None and not self.config.only_cache:
             if (changed := steps_changed(at, steps, backup)) is not None:
-                self.voice.warn(changed)
+                self.reporter.warn(changed)
             if total // accumulation <= at.global_step // accumulation:
                 raise ConfigInvalidError([no_step_left(self.config, backup)])
         return total
 
     def _dataset(self, collection: Collection) -> Dataset:
         def encoding() -> None:
-            self.voice.enter("caching")
+            self.reporter.enter("caching")
             self.family.place("vae", "text_encoder")
 
         return Dataset.open(
             self.config,
             self.family,
-            Reports(self.voice.warn, self.voice.progress, self.voice.check_stop, encoding),
+            Reports(self.reporter.warn, self.reporter.progress, self.reporter.raise_if_stop_requested, encoding),
             collection=collection,
             text_fixed=not self.config.text_encoder.train,
             dtype=precision.DTYPES[self.config.train_dtype],
@@ -305,31 +305,31 @@ class Training:
         )
 
     def _open_outputs(self, validated: Dataset | None) -> None:
-        config, voice = self.config, self.voice
+        config, reporter = self.config, self.reporter
         workspace = Path(config.workspace_dir)
         folder = workspace / "tensorboard" / f"{config.save_filename_prefix}{timestamp()}"
-        self.charts = charts = TensorBoardCharts(folder, voice.warn)
+        self.scalar_logger = scalar_logger = TensorBoardLogger(folder, reporter.warn)
         header = header_of(config, self.family.title, self.family.architecture)
         groups = self.method.groups()
         writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, groups, self.ema, header, self.chain)
-        self.outputs = Outputs(config, self.method, writer, self.ema, header, voice, self.options)
-        self.boundary = Boundary(
-            voice=voice,
-            previews=Previews(config, self.family, self.ema, charts, voice),
+        self.outputs = Outputs(config, self.method, writer, self.ema, header, reporter, self.options)
+        self.step_actions = StepActions(
+            reporter=reporter,
+            sample_runner=SampleRunner(config, self.family, self.ema, scalar_logger, reporter),
             outputs=self.outputs,
             sample=Interval(config.sample_after, config.sample_after_unit, True, config.sample_skip_first),
             backup=Interval(config.backup_after, config.backup_after_unit, False),
             save=Interval(config.save_every, config.save_every_unit, False, config.save_skip_first),
             state=self.resting_state,
-            quiet=self.evaluating,
+            eval_mode=self.eval_mode,
         )
         self.validation = Validation(
             data=validated,
             interval=Interval(config.validate_after, config.validate_after_unit, True),
             family=self.family,
             loss=self.loss,
-            charts=charts,
-            voice=voice,
+            scalar_logger=scalar_logger,
+            reporter=reporter,
         )
 
     def only_cache(self) -> Outcome:
@@ -348,27 +348,27 @@ class Training:
         while state.epoch < config.epochs:
             for batch in self._timed(self.data.batches(state.epoch, skip=state.epoch_sample // config.batch_size)):
                 state.epoch_length = self.data.length
-                self.boundary.note(state)
-                if not self._pending and self.boundary.act():
+                self.step_actions.note(state)
+                if not self._pending and self.step_actions.act():
                     return "stopped"
                 if self._is_over():
                     return "completed"
-                self.voice.enter("training")
+                self.reporter.enter("training")
                 self.micro_step(batch)
             state.next_epoch()
             if not self._pending:
                 self._resting = state.copy()
             if state.epoch < config.epochs and not self._prepare_epoch():
-                self.boundary.obey()
+                self.step_actions.handle_commands()
                 return "stopped"
-        self.boundary.obey()
+        self.step_actions.handle_commands()
         return "completed"
 
     def _prepare_epoch(self) -> bool:
         """Encodes what the epoch needs; False when a stop came in between."""
         try:
             self.data.prepare(self.state.epoch)
-        except StopAsked:
+        except StopRequested:
             return False
         finally:
             self.family.place(*needed_parts(self.config))
@@ -390,7 +390,7 @@ class Training:
             return True
         if any(parameter.requires_grad for parameter in self.parameters):
             return False
-        self.voice.warn(
+        self.reporter.warn(
             WarningIssued(code="nothing_left_to_train", message="All parts have stopped training; the run ends here.")
         )
         return True
@@ -485,8 +485,8 @@ class Training:
         }
         if self.ema is not None:
             scalars["ema_decay"] = self.ema.decay(update_step - 1)
-        cast(Charts, self.charts).scalars(scalars, step)
-        self.voice.say(
+        cast(ScalarLogger, self.scalar_logger).scalars(scalars, step)
+        self.reporter.report(
             StepDone(
                 update_step=update_step,
                 global_step=state.global_step,
@@ -517,7 +517,7 @@ class Training:
             module.train()
 
     @contextmanager
-    def evaluating(self) -> Iterator[None]:
+    def eval_mode(self) -> Iterator[None]:
         """Within the block the model paints: every part at hand and in evaluation mode."""
         trained = self.method.trained_modules()
         for module in trained:
@@ -551,5 +551,5 @@ class Training:
     def close(self) -> None:
         """The charts are on disk, and the process has its threads back."""
         torch.set_num_threads(self._threads)
-        if self.charts is not None:
-            self.charts.close()
+        if self.scalar_logger is not None:
+            self.scalar_logger.close()

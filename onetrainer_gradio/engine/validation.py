@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Generator, Tensor
 
-from onetrainer_gradio.engine.charts import Charts
 from onetrainer_gradio.engine.data.dataset import Batch, Dataset
 from onetrainer_gradio.engine.families.family import Family, Prediction
 from onetrainer_gradio.engine.intervals import Interval
+from onetrainer_gradio.engine.logging_tb import ScalarLogger
+from onetrainer_gradio.engine.reporter import RunReporter
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.timesteps import middle_timestep
-from onetrainer_gradio.engine.voice import Voice
 from onetrainer_gradio.events import ValidationCompleted
 
 NOISE_SEED = 0
@@ -29,13 +29,13 @@ class Validation:
     interval: Interval
     family: Family
     loss: Callable[[Prediction, Batch], Tensor]
-    charts: Charts
-    voice: Voice
+    scalar_logger: ScalarLogger
+    reporter: RunReporter
 
     def maybe(self, state: TrainState) -> None:
         """Measures, if it is due after this micro-batch."""
         if self.data is not None and self.interval.due(state):
-            self.voice.enter("validating")
+            self.reporter.enter("validating")
             self._measure(self.data, state.global_step)
 
     @torch.no_grad()
@@ -52,18 +52,18 @@ class Validation:
             generator.manual_seed(NOISE_SEED)
             batch = data.batch(items)
             loss = float(self.loss(self.family.predict(batch, draw, generator, None), batch))
-            concept = items[0].picture.concept
+            concept = items[0].image.concept
             total, count = sums.get(concept, (0.0, 0))
             sums[concept] = total + loss, count + 1
-            self.voice.progress(done, len(plan))
+            self.reporter.progress(done, len(plan))
         names = self._names(data)
         losses = {names[concept]: total / count for concept, (total, count) in sums.items()}
         overall = sum(total for total, _ in sums.values()) / sum(count for _, count in sums.values())
         charted = {f"loss/validation_step/{name}": loss for name, loss in losses.items()}
         if len(losses) > 1:
             charted["loss/validation_step/total_average"] = overall
-        self.charts.scalars(charted, step)
-        self.voice.say(ValidationCompleted(global_step=step, losses=losses, total=overall))
+        self.scalar_logger.scalars(charted, step)
+        self.reporter.report(ValidationCompleted(global_step=step, losses=losses, total=overall))
 
     def _names(self, data: Dataset) -> dict[int, str]:
         """A name for each concept: its own or its folder's, with a number where two are equal."""

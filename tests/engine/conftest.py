@@ -55,18 +55,18 @@ def initial_adapter(tmp_path_factory, recorded_tensors) -> Path:
 
 
 @pytest.fixture(scope="session")
-def few_pictures(tmp_path_factory) -> Path:
+def few_images(tmp_path_factory) -> Path:
     """Six of the pictures with their captions."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for picture in sorted((GOLDEN / "data").glob("*.png"))[:6]:
-        shutil.copy(picture, folder)
-        shutil.copy(picture.with_suffix(".txt"), folder)
+    folder = tmp_path_factory.mktemp("images")
+    for image in sorted((GOLDEN / "data").glob("*.png"))[:6]:
+        shutil.copy(image, folder)
+        shutil.copy(image.with_suffix(".txt"), folder)
     return folder
 
 
 def configuration(tmp_path: Path, recorded: dict[str, Any], few: Path, **changes: Any) -> TrainConfig:
     """A run on the tiny model: LoRA on two layers of each block, batches of two, everything else off."""
-    folder = changes.pop("pictures", few)
+    folder = changes.pop("images", few)
     concept = {"__version": 2, "name": "tiny", "path": str(folder), "seed": 1, **changes.pop("concept", {})}
     document = {
         **copy.deepcopy(recorded["config"]),
@@ -91,18 +91,18 @@ def configuration(tmp_path: Path, recorded: dict[str, Any], few: Path, **changes
 
 
 @pytest.fixture
-def configured(tmp_path, recorded, few_pictures) -> Callable[..., TrainConfig]:
+def configured(tmp_path, recorded, few_images) -> Callable[..., TrainConfig]:
     """Makes configurations of runs; a name with two underscores is a path (``unet__train``)."""
-    return lambda **changes: configuration(tmp_path, recorded, few_pictures, **changes)
+    return lambda **changes: configuration(tmp_path, recorded, few_images, **changes)
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory, recorded, few_pictures) -> Recorder:
+def plain(tmp_path_factory, recorded, few_images) -> Recorder:
     """What the run of the unchanged configuration says."""
     from onetrainer_gradio import engine
 
     recorder = Recorder()
-    engine.run(configuration(tmp_path_factory.mktemp("plain"), recorded, few_pictures), recorder, Desk(), RunOptions())
+    engine.run(configuration(tmp_path_factory.mktemp("plain"), recorded, few_images), recorder, Desk(), RunOptions())
     return recorder
 
 

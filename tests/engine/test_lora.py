@@ -121,12 +121,12 @@ def test_the_file_gives_the_picture_that_the_training_showed(configured, train, 
     path = Path(config.output_model_destination)
     pipeline.load_lora_weights(path.parent, weight_name=path.name)
 
-    def paint():
+    def generate():
         generator = torch.Generator().manual_seed(3)
         latents = torch.randn((1, 4, 8, 8), generator=generator)
         return pipeline("a red cross", negative_prompt="", num_inference_steps=4, guidance_scale=7.0, latents=latents).images[0]
 
-    again = numpy.asarray(paint()).astype(int)
+    again = numpy.asarray(generate()).astype(int)
     assert abs(again - shown).max() <= 2
 
 

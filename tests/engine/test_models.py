@@ -239,21 +239,21 @@ def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, trai
 
 def test_fetching_tells_how_far_it_is_and_can_be_ended():
     """The hub library's progress goes to the run, nothing is painted, and an answer that raises ends it."""
-    from onetrainer_gradio.engine.hub import told_to
-    from onetrainer_gradio.engine.voice import StopAsked
+    from onetrainer_gradio.engine.hub import report_to
+    from onetrainer_gradio.engine.reporter import StopRequested
 
     told = []
-    bar = told_to(lambda done, total, what: told.append((done, total, what)))(total=10, desc="model.safetensors", unit="B")
+    bar = report_to(lambda done, total, what: told.append((done, total, what)))(total=10, desc="model.safetensors", unit="B")
     bar.update(4)
     bar.update(6)
     bar.close()
     assert told == [(4, 10, "fetching model.safetensors"), (10, 10, "fetching model.safetensors")]
 
     def stop(done, total, what):
-        raise StopAsked
+        raise StopRequested
 
-    with pytest.raises(StopAsked):
-        told_to(stop)(total=10).update(1)
+    with pytest.raises(StopRequested):
+        report_to(stop)(total=10).update(1)
 
 
 def test_the_engine_says_the_same_of_a_file_as_the_check(configured, train, tmp_path):

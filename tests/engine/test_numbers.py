@@ -111,12 +111,14 @@ def test_tokens_timesteps_and_noise_equal_the_recorded_ones(repeated, recorded, 
     import torch
 
     from onetrainer_gradio.config import RunOptions
+    from onetrainer_gradio.engine.reporter import RunReporter
     from onetrainer_gradio.engine.training import load
-    from onetrainer_gradio.engine.voice import Voice
     from tests.engine.recording import Desk, Recorder
 
     config, _, _, _ = repeated
-    training = load(config.model_copy(update={"clear_cache_before_training": False}), RunOptions(), Voice(Recorder(), Desk()))
+    training = load(
+        config.model_copy(update={"clear_cache_before_training": False}), RunOptions(), RunReporter(Recorder(), Desk())
+    )
     training.plan()
     generator = torch.Generator()
     steps = iter(recorded["steps"])
@@ -124,10 +126,10 @@ def test_tokens_timesteps_and_noise_equal_the_recorded_ones(repeated, recorded, 
         for batch in training.data.batches(epoch):
             theirs = next(steps)
             number = theirs["global_step"]
-            assert [Path(path).name for path in batch.pictures] == theirs["image_path"]
+            assert [Path(path).name for path in batch.images] == theirs["image_path"]
             assert list(batch.captions) == theirs["prompt"]
-            for picture, tokens in zip(theirs["image_path"], batch.tokens_BL, strict=True):
-                assert torch.equal(tokens, recorded_tensors[f"picture.{picture}.tokens"])
+            for image, tokens in zip(theirs["image_path"], batch.tokens_BL, strict=True):
+                assert torch.equal(tokens, recorded_tensors[f"picture.{image}.tokens"])
             generator.manual_seed(number)
             with torch.no_grad():
                 said = training.family.predict(batch, training._draw, generator, number)

@@ -127,7 +127,7 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(
                     (folder / file.name).unlink(missing_ok=True)
 
     give(6)
-    config = configured(pictures=folder, epochs=3, gradient_accumulation_steps=accumulation)
+    config = configured(images=folder, epochs=3, gradient_accumulation_steps=accumulation)
     recorder, desk = Recorder(), Desk()
     after_step(recorder, desk, backup_at, BackupNow())
     train(config, recorder, desk)

@@ -1,52 +1,183 @@
-"""Guidance and first timestep of samples, which depend on whether the noise schedule ends in pure noise."""
+"""Preview pictures: which, where, with what inside, and that they leave the training alone."""
 
 from __future__ import annotations
 
+import json
+
 import numpy
 import pytest
+from PIL import Image
 
-from onetrainer_gradio.config import SampleConfig
-from onetrainer_gradio.engine.samplers import SAMPLERS, scheduler_of
-from tests.engine.conftest import GOLDEN
+from onetrainer_gradio.commands import SampleCustom, SampleDefault, Stop
+from onetrainer_gradio.events import PhaseProgress, SampleGenerated, WarningIssued
+from tests.engine.recording import Desk, Recorder, after_step
 
 pytestmark = pytest.mark.slow
 
-SCHEDULE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-SAMPLE = {"prompt": "a red cross", "width": 64, "height": 64, "seed": 3, "diffusion_steps": 4, "noise_scheduler": "DDIM"}
+SAMPLE = {"prompt": "a red cross", "width": 32, "height": 40, "seed": 3, "diffusion_steps": 3, "cfg_scale": 5.0}
 
 
-@pytest.mark.parametrize(("zero_snr", "rescale"), [(False, 0.0), (True, 0.7)])
-def test_guidance_is_rescaled_with_zero_terminal_snr_only(configured, zero_snr, rescale):
-    """A sample equals that of diffusers' own pipeline, without guidance rescale unless the schedule ends in pure noise."""
-    import torch
-    from diffusers import StableDiffusionPipeline
+def test_every_sampler_paints(configured, train):
+    """All ten noise schedulers give a picture of the wanted size, and the SDE ones the same one each time."""
+    from onetrainer_gradio.engine.samplers import SAMPLERS
 
-    from onetrainer_gradio.engine.families.family import Painting
-    from onetrainer_gradio.engine.families.stable_diffusion import StableDiffusion
-
-    config = configured(rescale_noise_scheduler_to_zero_terminal_snr=zero_snr)
-    family = StableDiffusion.load(config, config.base_model_name, lambda *_: None)
-    sample = SampleConfig.model_validate(SAMPLE)
-    shown = family.paint(Painting(sample, 3, 0, lambda done, total: True))
-
-    pipeline = StableDiffusionPipeline.from_pretrained(GOLDEN / "model", safety_checker=None)
-    pipeline.set_progress_bar_config(disable=True)
-    prediction = "v_prediction" if zero_snr else "epsilon"
-    pipeline.scheduler = scheduler_of("DDIM", pipeline.scheduler.config, prediction, zero_snr=zero_snr)
-
-    def generated(rescale: float) -> numpy.ndarray:
-        latents = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(3))
-        options = {"num_inference_steps": 4, "guidance_scale": sample.cfg_scale, "guidance_rescale": rescale}
-        return numpy.asarray(pipeline("a red cross", negative_prompt="", latents=latents, **options).images[0]).astype(int)
-
-    assert abs(generated(rescale) - numpy.asarray(shown).astype(int)).max() <= 2
-    assert abs(generated(0.7 - rescale) - numpy.asarray(shown).astype(int)).max() > 2
+    assert len(SAMPLERS) == 10
+    samples = [{**SAMPLE, "noise_scheduler": name} for name in SAMPLERS for _ in range(2)]
+    config = configured(samples=samples, sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
+    _, recorder = train(config, max_steps=1)
+    made = recorder.of(SampleGenerated)
+    images = [Image.open(event.path) for event in made]
+    assert {image.size for image in images} == {(32, 40)}
+    for first, second in zip(images[::2], images[1::2], strict=True):
+        assert first.tobytes() == second.tobytes()
+    assert len({image.tobytes() for image in images}) >= 7  # few steps make some of them equal
 
 
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if not name.endswith("KARRAS")])
-def test_every_sampler_begins_at_the_last_timestep_with_zero_terminal_snr(name):
-    """Pure noise is what the model sees first; without the option the first timestep is the sampler's own."""
-    zero = scheduler_of(name, SCHEDULE, "v_prediction", zero_snr=True)
-    zero.set_timesteps(20)
-    assert float(zero.timesteps[0]) == 999
-    assert float(zero.alphas_cumprod[-1]) < 1e-6
+def test_sampling_leaves_the_training_alone(configured, train):
+    """Losses and weights are the same with and without samples in between, random seeds included."""
+    from safetensors.torch import load_file
+
+    config = configured(dropout_probability=0.2)
+    _, without = train(config)
+    one = load_file(config.output_model_destination)
+    often = config.model_copy(
+        update={"samples": configured(samples=[{**SAMPLE, "random_seed": True}]).samples, "sample_after_unit": "STEP"}
+    )
+    _, painted = train(often)
+    other = load_file(config.output_model_destination)
+    assert len(painted.of(SampleGenerated)) == 6
+    assert painted.losses == without.losses
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_the_event_and_the_file_say_how_it_was_made(configured, train):
+    """Parameters stand in the event and in the PNG; a random seed is the one that was drawn."""
+    config = configured(
+        samples=[{**SAMPLE, "random_seed": True, "negative_prompt": "blue"}],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        sample_image_format="PNG",
+    )
+    _, recorder = train(config, max_steps=1)
+    (made,) = recorder.of(SampleGenerated)
+    image = Image.open(made.path)
+    said = json.loads(image.text["onetrainer_gradio"])
+    assert said == {name: getattr(made, name) for name in said}
+    assert (made.prompt, made.negative_prompt, made.width, made.height) == ("a red cross", "blue", 32, 40)
+    assert (made.diffusion_steps, made.cfg_scale, made.noise_scheduler) == (3, 5.0, "DDIM")
+    assert made.seed != 3
+    assert f"Seed: {made.seed}" in image.text["parameters"]
+    assert (made.kind, made.index, made.global_step) == ("default", 0, 0)
+    assert [(event.done, event.total) for event in recorder.of(PhaseProgress) if event.phase == "sampling"][-1] == (3, 3)
+
+
+def test_jpeg_is_written_too(configured, train):
+    """``sample_image_format`` JPG."""
+    config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="JPG")
+    _, recorder = train(config, max_steps=1)
+    (made,) = recorder.of(SampleGenerated)
+    assert made.path.endswith(".jpg")
+    assert Image.open(made.path).format == "JPEG"
+
+
+def test_only_enabled_prompts_are_painted_and_skip_first_waits(configured, train):
+    """Disabled prompts keep their number; ``sample_skip_first`` leaves the first epochs out."""
+    config = configured(
+        samples=[{**SAMPLE, "enabled": False}, {**SAMPLE, "prompt": "a blue circle"}],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        sample_skip_first=2,
+        epochs=3,
+    )
+    _, recorder = train(config)
+    (made,) = recorder.of(SampleGenerated)
+    assert (made.index, made.epoch, made.prompt) == (1, 2, "a blue circle")
+
+
+def test_with_an_average_pictures_come_twice(configured, train):
+    """EMA: one picture with the average, one without, in the twin folder."""
+    config = configured(
+        samples=[SAMPLE], sample_after=3, sample_after_unit="STEP", ema="CPU", ema_update_step_interval=1, learning_rate=0.05
+    )
+    _, recorder = train(config)
+    made = [event for event in recorder.of(SampleGenerated) if event.global_step == 3]
+    assert [(event.ema, " - no-ema" in event.path) for event in made] == [(True, False), (False, True)]
+
+
+def test_stop_ends_a_picture_between_two_sampler_steps(configured, train):
+    """A long picture does not hold up the stop; a command that asked for it is refused with the reason."""
+    desk, asked, stop = Desk(), SampleCustom(params={**SAMPLE, "diffusion_steps": 900}), Stop()
+
+    def on(event):
+        if isinstance(event, PhaseProgress) and event.phase == "sampling" and event.done > 1 and not given:
+            given.append(event)
+            desk.give(stop)
+
+    given: list[PhaseProgress] = []
+    recorder = Recorder(on)
+    after_step(recorder, desk, 1, asked)
+    outcome, _ = train(configured(), recorder, desk)
+    assert outcome == "stopped"
+    assert recorder.answer(asked).reason == "the run is stopping"
+    assert not recorder.of(SampleGenerated)
+    assert given[0].done < 800
+
+
+def test_a_due_picture_that_cannot_be_painted_is_a_warning(configured, train):
+    """A wrong size in the prompts does not end the run."""
+    config = configured(samples=[{**SAMPLE, "width": 33}], sample_after=1, sample_after_unit="EPOCH")
+    outcome, recorder = train(config)
+    assert outcome == "completed"
+    assert {warning.code for warning in recorder.of(WarningIssued)} == {"sampling_failed"}
+
+
+def test_clip_skip_changes_the_picture(configured, train):
+    """``text_encoder_layer_skip`` is used for training and pictures alike."""
+    config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
+    _, one = train(config, max_steps=1)
+    _, other = train(config.model_copy(update={"text_encoder_layer_skip": 1}), max_steps=1)
+    assert one.losses != other.losses
+    first, second = (Image.open(recorder.of(SampleGenerated)[0].path).tobytes() for recorder in (one, other))
+    assert first != second
+
+
+@pytest.mark.parametrize("dtype", ["BFLOAT_16"])
+def test_half_precision_paints(configured, train, dtype):
+    """A model in 16 bits with an adapter in 32 paints."""
+    config = configured(
+        samples=[SAMPLE],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        train_dtype=dtype,
+        unet__weight_dtype=dtype,
+        text_encoder__weight_dtype=dtype,
+        vae__weight_dtype=dtype,
+    )
+    _, recorder = train(config, max_steps=1)
+    assert len(recorder.of(SampleGenerated)) == 1
+
+
+def test_default_samples_are_painted_on_command(configured, train):
+    """SampleDefault paints the configured prompts and carries its id."""
+    recorder, desk, asked = Recorder(), Desk(), SampleDefault()
+    after_step(recorder, desk, 2, asked)
+    train(configured(samples=[SAMPLE, SAMPLE]), recorder, desk)
+    made = recorder.of(SampleGenerated)
+    assert [event.command_id for event in made] == [asked.id] * 2
+    assert {event.global_step for event in made} == {2}
+    assert recorder.answer(asked).outcome == "done"
+
+
+def test_guidance_below_one_leans_to_the_negative_prompt(configured, train):
+    """At 0 only the negative prompt counts, at 1 only the prompt; swapping the two prompts swaps the pictures."""
+    prompts = {"prompt": "a red cross", "negative_prompt": "a blue circle on a black background"}
+    swapped = {"prompt": prompts["negative_prompt"], "negative_prompt": prompts["prompt"]}
+    samples = [
+        SAMPLE | prompts | {"cfg_scale": 0.0},
+        SAMPLE | swapped | {"cfg_scale": 1.0},
+        SAMPLE | prompts | {"cfg_scale": 1.0},
+    ]
+    config = configured(samples=samples, sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
+    _, recorder = train(config, max_steps=1)
+    zero, other, one = (numpy.asarray(Image.open(made.path)).astype(int) for made in recorder.of(SampleGenerated))
+    assert abs(zero - other).mean() < abs(zero - one).mean()

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from onetrainer_gradio.config.timesteps import TimestepSettings, probabilities
-from onetrainer_gradio.engine.timesteps import CONTINUOUS, DISCRETE, TimestepDraw, middle_timestep
+from onetrainer_gradio.engine.timesteps import CONTINUOUS, DISCRETE, TimestepSampler, middle_timestep
 
 
 def drawn(count=20_000, seed=5, **settings):
-    return TimestepDraw(1000, TimestepSettings(**settings))(torch.Generator().manual_seed(seed), count)
+    return TimestepSampler(1000, TimestepSettings(**settings))(torch.Generator().manual_seed(seed), count)
 
 
 @pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])

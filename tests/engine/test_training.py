@@ -439,9 +439,9 @@ def test_an_empty_folder_is_an_error(configured, train, tmp_path):
     (tmp_path / "nothing").mkdir()
     recorder = Recorder()
     with pytest.raises(DatasetError, match="nothing"):
-        train(configured(pictures=tmp_path / "nothing"), recorder)
+        train(configured(images=tmp_path / "nothing"), recorder)
     with pytest.raises(DatasetError, match="does not exist"):
-        train(configured(pictures=tmp_path / "nowhere"), recorder)
+        train(configured(images=tmp_path / "nowhere"), recorder)
     assert not recorder.of(PhaseProgress)
 
 
@@ -453,16 +453,16 @@ def test_a_batch_that_cannot_be_filled_is_an_error(configured, train):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cached", [True, False])
-def test_broken_pictures_are_named_and_left_out(configured, train, few_pictures, tmp_path, cached):
+def test_broken_pictures_are_named_and_left_out(configured, train, few_images, tmp_path, cached):
     """No picture at all, and one cut off in the middle: both are warned about, the rest is trained on."""
     import shutil
 
     folder = tmp_path / "pictures"
-    shutil.copytree(few_pictures, folder)
+    shutil.copytree(few_images, folder)
     first, second, *_ = sorted(folder.glob("*.png"))
     first.write_bytes(b"this is no picture")
     second.write_bytes(second.read_bytes()[:-120])
-    outcome, recorder = train(configured(pictures=folder, latent_caching=cached))
+    outcome, recorder = train(configured(images=folder, latent_caching=cached))
     assert outcome == "completed"
     warned = [warning for warning in recorder.of(WarningIssued) if warning.code == "broken_picture"]
     assert {Path(warning.path).name for warning in warned} == {first.name, second.name}

@@ -26,9 +26,9 @@ def places(family: Any) -> dict[str, str]:
 def loaded(config: Any) -> Iterator[Any]:
     """A run that is loaded and planned, with its cache filled."""
     from onetrainer_gradio.engine import training
-    from onetrainer_gradio.engine.voice import Voice
+    from onetrainer_gradio.engine.reporter import RunReporter
 
-    run = training.load(config, RunOptions(), Voice(Recorder(), Desk()))
+    run = training.load(config, RunOptions(), RunReporter(Recorder(), Desk()))
     try:
         run.plan()
         yield run

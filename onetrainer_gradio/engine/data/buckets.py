@@ -37,18 +37,18 @@ def parse(text: str) -> Resolution:
     return found
 
 
-def target(size_px: Size, resolution: Resolution, random: Random, *, bucketing: bool, quantum_px: int) -> Target:
+def target(size_px: Size, resolution: Resolution, random: Random, *, bucketing: bool, size_multiple_px: int) -> Target:
     """Where an image of ``size_px`` goes; with several edge lengths ``random`` picks one."""
     if resolution.edges:
         resolution = replace(resolution, edges=(random.choice(resolution.edges),))
-    crop = buckets.target(size_px, resolution, quantum_px, bucketing=bucketing)
+    crop = buckets.target(size_px, resolution, size_multiple_px, bucketing=bucketing)
     return Target(buckets.covering(size_px, crop), crop)
 
 
 def crop_offset(goal: Target, random: Random, *, jitter: bool) -> Size:
     """Top left corner (y, x) of the crop: in the middle, or anywhere with ``jitter``."""
-    spare = goal.scale_px[0] - goal.crop_px[0], goal.scale_px[1] - goal.crop_px[1]
+    slack = goal.scale_px[0] - goal.crop_px[0], goal.scale_px[1] - goal.crop_px[1]
     if not jitter:
-        return spare[0] // 2, spare[1] // 2
-    y = random.randint(0, spare[0])
-    return y, random.randint(0, spare[1])
+        return slack[0] // 2, slack[1] // 2
+    y = random.randint(0, slack[0])
+    return y, random.randint(0, slack[1])

@@ -69,7 +69,7 @@ def clear(cache_dir: Path) -> None:
 
 
 @dataclass
-class Shelf:
+class TensorCache:
     """Tensors by fingerprint: on disk in ``folder``, and in memory as long as ``budget_bytes`` last."""
 
     folder: Path
@@ -81,7 +81,7 @@ class Shelf:
     _marked: bool = False
 
     @classmethod
-    def of(cls, cache_dir: Path, name: str, budget_bytes: int) -> Shelf:
+    def of(cls, cache_dir: Path, name: str, budget_bytes: int) -> TensorCache:
         """The shelf for encoded images or captions in a cache.
 
         If the folder of that name has other files in it, such as images or OneTrainer's own cache, a subfolder is used.

@@ -20,10 +20,10 @@ from onetrainer_gradio.config.dataset.buckets import Size
 from onetrainer_gradio.config.dataset.images import BrokenImageError
 from onetrainer_gradio.engine.data import order
 from onetrainer_gradio.engine.data.buckets import Target, crop_offset, parse, target
-from onetrainer_gradio.engine.data.cache import Shelf, fingerprint
+from onetrainer_gradio.engine.data.cache import TensorCache, fingerprint
+from onetrainer_gradio.engine.data.images import TrainingImage, broken, collect, pixels
 from onetrainer_gradio.engine.data.order import Group, Item
-from onetrainer_gradio.engine.data.pictures import Picture, broken, collect, pixels
-from onetrainer_gradio.engine.data.places import Places
+from onetrainer_gradio.engine.data.seeds import StageSeeds
 from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import WarningIssued
 
@@ -34,7 +34,7 @@ MEMORY_BYTES = 1 << 30
 class Encoder(Protocol):
     """What the data needs of a model family."""
 
-    quantum_px: ClassVar[int]
+    size_multiple_px: ClassVar[int]
 
     def image_facts(self) -> dict[str, Any]:
         """Everything beside the picture that its latents depend on."""
@@ -58,7 +58,7 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
-class Form:
+class ImageTransform:
     """What is done to a picture before it is encoded."""
 
     target: Target
@@ -74,7 +74,7 @@ class Batch:
     tokens_BL: Tensor
     text_BLD: Tensor | None
     loss_weight_B: Tensor
-    pictures: tuple[Path, ...]
+    images: tuple[Path, ...]
     captions: tuple[str, ...]
 
 
@@ -87,7 +87,7 @@ class Reports:
 
     warn: Callable[[WarningIssued], None]
     progress: Callable[[int, int], None]
-    check_stop: Callable[[], None]
+    raise_if_stop_requested: Callable[[], None]
     encoding: Callable[[], None] = lambda: None
 
 
@@ -96,7 +96,7 @@ class Collection:
     """The concepts of one kind (trained, or only measured) by their number in the configuration, and their pictures."""
 
     concepts: dict[int, ConceptConfig]
-    pictures: tuple[Picture, ...]
+    images: tuple[TrainingImage, ...]
     validation: bool
 
     @classmethod
@@ -110,8 +110,8 @@ class Collection:
             for number, concept in enumerate(config.concepts or ())
             if concept.enabled and (concept.type == "VALIDATION") == validation
         }
-        pictures = collect(tuple(chosen.items()), reports.warn, config.dataloader_threads, reports.check_stop, roots)
-        return cls(chosen, tuple(pictures), validation)
+        images = collect(tuple(chosen.items()), reports.warn, config.dataloader_threads, reports.raise_if_stop_requested, roots)
+        return cls(chosen, tuple(images), validation)
 
 
 def to_tensor(pixels_HWC: NDArray[Any], dtype: torch.dtype) -> Tensor:
@@ -119,16 +119,16 @@ def to_tensor(pixels_HWC: NDArray[Any], dtype: torch.dtype) -> Tensor:
     return torch.tensor(pixels_HWC).permute(2, 0, 1).to(dtype) / 255
 
 
-def formed(image_CHW: Tensor, form: Form) -> Tensor:
+def apply_transform(image_CHW: Tensor, transform: ImageTransform) -> Tensor:
     """The picture scaled (bilinear, antialiased), cropped and mirrored."""
-    if tuple(image_CHW.shape[1:]) != form.target.scale_px:
+    if tuple(image_CHW.shape[1:]) != transform.target.scale_px:
         scaled = functional.interpolate(
-            image_CHW[None].float(), size=form.target.scale_px, mode="bilinear", align_corners=False, antialias=True
+            image_CHW[None].float(), size=transform.target.scale_px, mode="bilinear", align_corners=False, antialias=True
         )
         image_CHW = scaled[0].to(image_CHW.dtype)
-    (y, x), (height, width) = form.offset_px, form.target.crop_px
+    (y, x), (height, width) = transform.offset_px, transform.target.crop_px
     image_CHW = image_CHW[:, y : y + height, x : x + width]
-    return image_CHW.flip(2) if form.flip else image_CHW
+    return image_CHW.flip(2) if transform.flip else image_CHW
 
 
 @dataclass
@@ -145,10 +145,10 @@ class Dataset:
     concepts: dict[int, ConceptConfig]
     _image_facts: dict[str, Any]
     _text_facts: dict[str, Any]
-    _places: Places
-    _images: Shelf
-    _texts: Shelf
-    _forms: dict[tuple[int, int], Form] = field(default_factory=dict)
+    _seeds: StageSeeds
+    _images: TensorCache
+    _texts: TensorCache
+    _transforms: dict[tuple[int, int], ImageTransform] = field(default_factory=dict)
     _image_keys: dict[tuple[int, int], str] = field(default_factory=dict)
     _text_keys: dict[str, str] = field(default_factory=dict)
     _tokens: dict[str, Tensor] = field(default_factory=dict)
@@ -177,19 +177,19 @@ class Dataset:
             batch_size=1 if collection.validation else config.batch_size,
             text_fixed=text_fixed,
             dtype=dtype,
-            groups=_groups(collection.pictures, collection.concepts),
+            groups=_groups(collection.images, collection.concepts),
             concepts=collection.concepts,
             _image_facts=encoder.image_facts() | facts,
             _text_facts=encoder.text_facts() | facts,
-            _places=Places.of(latent_caching=config.latent_caching, text_fixed=text_fixed),
-            _images=Shelf.of(cache, "image", MEMORY_BYTES),
-            _texts=Shelf.of(cache, "text", MEMORY_BYTES),
+            _seeds=StageSeeds.of(latent_caching=config.latent_caching, text_fixed=text_fixed),
+            _images=TensorCache.of(cache, "image", MEMORY_BYTES),
+            _texts=TensorCache.of(cache, "text", MEMORY_BYTES),
         )
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
         """How many pictures there are."""
-        return sum(len(group.pictures) for group in self.groups)
+        return sum(len(group.images) for group in self.groups)
 
     # -- what comes when ------------------------------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class Dataset:
         """
         arrange = order.batches if self.config.latent_caching else order.inline_batches
         items = self.items(epoch)
-        plan = arrange(items, self._size_of, self.batch_size, epoch, self._places)
+        plan = arrange(items, self._size_of, self.batch_size, epoch, self._seeds)
         if not plan:
             counts = Counter(self._size_of(item) for item in items)
             listed = ", ".join(f"{width}x{height}: {count}" for (height, width), count in counts.items()) or "none"
@@ -232,13 +232,13 @@ class Dataset:
         """The tensors of some items of one size."""
         captions = tuple(self.caption(item) for item in items)
         texts = [self._text(caption) for caption in captions] if self.text_fixed else None
-        weights = [self.concepts[item.picture.concept].loss_weight for item in items]
+        weights = [self.concepts[item.image.concept].loss_weight for item in items]
         return Batch(
             latents_BCHW=torch.stack([self._latents(item) for item in items]),
             tokens_BL=torch.stack([self.tokens(caption) for caption in captions]),
             text_BLD=None if texts is None else torch.stack(texts),
             loss_weight_B=torch.tensor(weights, dtype=torch.float32),
-            pictures=tuple(item.picture.path for item in items),
+            images=tuple(item.image.path for item in items),
             captions=captions,
         )
 
@@ -260,7 +260,7 @@ class Dataset:
                 self.reports.encoding()
             for done, (key, caption) in enumerate(texts.items(), 1):
                 self._texts.put(key, {"text_LD": self.encoder.encode_text(self.tokens(caption)[None])[0].cpu()})
-                self._told(done, total)
+                self._report_progress(done, total)
             unreadable = self._encode_images(images, len(texts), total)
             if not unreadable:
                 return
@@ -274,49 +274,49 @@ class Dataset:
             ahead: list[tuple[str, Item, Future[NDArray[Any]]]] = []
             while True:
                 for key, item in islice(waiting, 2 * self.config.dataloader_threads + 1 - len(ahead)):
-                    ahead.append((key, item, pool.submit(pixels, item.picture.path)))
+                    ahead.append((key, item, pool.submit(pixels, item.image.path)))
                 if not ahead:
                     return unreadable
                 key, item, read = ahead.pop(0)
                 try:
                     image = read.result()
                 except BrokenImageError as error:
-                    if item.picture.index not in unreadable:
-                        self.reports.warn(broken(item.picture.path, error))
-                    unreadable.add(item.picture.index)
+                    if item.image.index not in unreadable:
+                        self.reports.warn(broken(item.image.path, error))
+                    unreadable.add(item.image.index)
                 else:
                     self._images.put(key, {"latents_CHW": self._encoded(item, image)})
                 done += 1
-                self._told(done, total)
+                self._report_progress(done, total)
 
     def _read_through(self) -> None:
         """Without a cache, every picture is read once at the start, so that a broken one does not end a later epoch."""
         if self._all_read:
             return
-        pictures = [picture for group in self.groups for picture in group.pictures]
+        images = [image for group in self.groups for image in group.images]
         unreadable = set()
         with ThreadPoolExecutor(max(1, self.config.dataloader_threads)) as pool:
-            reads = [pool.submit(_readable, picture.path) for picture in pictures]
+            reads = [pool.submit(_readable, image.path) for image in images]
             try:
-                for done, (picture, read) in enumerate(zip(pictures, reads, strict=True), 1):
+                for done, (image, read) in enumerate(zip(images, reads, strict=True), 1):
                     if (error := read.result()) is not None:
-                        self.reports.warn(broken(picture.path, error))
-                        unreadable.add(picture.index)
-                    self._told(done, len(pictures))
+                        self.reports.warn(broken(image.path, error))
+                        unreadable.add(image.index)
+                    self._report_progress(done, len(images))
             finally:
                 pool.shutdown(cancel_futures=True)
         self._leave_out(unreadable)
         self._all_read = True
 
-    def _told(self, done: int, total: int) -> None:
+    def _report_progress(self, done: int, total: int) -> None:
         self.reports.progress(done, total)
-        self.reports.check_stop()
+        self.reports.raise_if_stop_requested()
 
     def _leave_out(self, unreadable: set[int]) -> None:
         """Continue as if these images were not there, so the others get the numbers that they have without them."""
         if not unreadable:
             return
-        left = [picture for group in self.groups for picture in group.pictures if picture.index not in unreadable]
+        left = [image for group in self.groups for image in group.images if image.index not in unreadable]
         if not left:
             raise DatasetError(
                 "None of the pictures can be read.",
@@ -324,18 +324,18 @@ class Dataset:
                 expected="pictures that Pillow can open",
                 suggestion="Replace the pictures that the warnings name.",
             )
-        self.groups = _groups([replace(picture, index=index) for index, picture in enumerate(left)], self.concepts)
-        self._forms.clear()
+        self.groups = _groups([replace(image, index=index) for index, image in enumerate(left)], self.concepts)
+        self._transforms.clear()
         self._image_keys.clear()
 
     # -- one item -------------------------------------------------------------------------------------------------------
 
     def caption(self, item: Item) -> str:
         """The caption of an item: one of its picture's, drawn for each variation."""
-        captions = item.picture.captions
+        captions = item.image.captions
         if len(captions) == 1:
             return captions[0]
-        return self._places.random("choose_caption", item.text_variation, item.picture.index).choice(captions)
+        return self._seeds.random("choose_caption", item.text_variation, item.image.index).choice(captions)
 
     def tokens(self, caption: str) -> Tensor:
         """Token numbers (L) of a caption."""
@@ -343,41 +343,41 @@ class Dataset:
             self._tokens[caption] = self.encoder.tokenize(caption)
         return self._tokens[caption]
 
-    def form(self, item: Item) -> Form:
+    def transform(self, item: Item) -> ImageTransform:
         """What is done to the picture of an item."""
-        place = item.picture.index, item.image_variation
-        if place not in self._forms:
-            image = self.concepts[item.picture.concept].image
-            variation, index = item.image_variation, item.picture.index
+        place = item.image.index, item.image_variation
+        if place not in self._transforms:
+            image = self.concepts[item.image.concept].image
+            variation, index = item.image_variation, item.image.index
             text = image.resolution_override if image.enable_resolution_override else self.config.resolution
             goal = target(
-                item.picture.size_px,
+                item.image.size_px,
                 parse(text),
-                self._places.random("bucket", variation, index),
+                self._seeds.random("bucket", variation, index),
                 bucketing=self.config.aspect_ratio_bucketing,
-                quantum_px=self.encoder.quantum_px,
+                size_multiple_px=self.encoder.size_multiple_px,
             )
-            offset = crop_offset(goal, self._places.random("crop", variation, index), jitter=image.enable_crop_jitter)
-            drawn = image.enable_random_flip and self._places.random("flip", variation, index).random() < 0.5
+            offset = crop_offset(goal, self._seeds.random("crop", variation, index), jitter=image.enable_crop_jitter)
+            drawn = image.enable_random_flip and self._seeds.random("flip", variation, index).random() < 0.5
             flip = drawn if image.enable_random_flip else image.enable_fixed_flip
-            self._forms[place] = Form(goal, offset, flip)
-        return self._forms[place]
+            self._transforms[place] = ImageTransform(goal, offset, flip)
+        return self._transforms[place]
 
     def _size_of(self, item: Item) -> Size:
-        return self.form(item).target.crop_px
+        return self.transform(item).target.crop_px
 
     def _image_key(self, item: Item) -> str:
-        place = item.picture.index, item.image_variation
+        place = item.image.index, item.image_variation
         if place not in self._image_keys:
-            form = self.form(item)
+            transform = self.transform(item)
             self._image_keys[place] = fingerprint(
                 {
                     "encoder": self._image_facts,
-                    "file": [str(item.picture.path), *item.picture.signature],
-                    "scale_px": form.target.scale_px,
-                    "crop_px": form.target.crop_px,
-                    "offset_px": form.offset_px,
-                    "flip": form.flip,
+                    "file": [str(item.image.path), *item.image.signature],
+                    "scale_px": transform.target.scale_px,
+                    "crop_px": transform.target.crop_px,
+                    "offset_px": transform.offset_px,
+                    "flip": transform.flip,
                 }
             )
         return self._image_keys[place]
@@ -388,15 +388,15 @@ class Dataset:
         return self._text_keys[caption]
 
     def _encoded(self, item: Item, image_HWC: NDArray[Any]) -> Tensor:
-        return self.encoder.encode_image(formed(to_tensor(image_HWC, self.dtype), self.form(item))).cpu()
+        return self.encoder.encode_image(apply_transform(to_tensor(image_HWC, self.dtype), self.transform(item))).cpu()
 
     def _latents(self, item: Item) -> Tensor:
         if not self.config.latent_caching:
-            return self._encoded(item, pixels(item.picture.path))
+            return self._encoded(item, pixels(item.image.path))
         key = self._image_key(item)
         held = self._images.get(key)
         if held is None:  # somebody cleared the cache meanwhile, or the file is damaged
-            held = {"latents_CHW": self._encoded(item, pixels(item.picture.path))}
+            held = {"latents_CHW": self._encoded(item, pixels(item.image.path))}
             self._images.put(key, held)
         return held["latents_CHW"]
 
@@ -420,10 +420,10 @@ def _readable(path: Path) -> BaseException | None:
     return None
 
 
-def _groups(pictures: Sequence[Picture], concepts: dict[int, ConceptConfig]) -> tuple[Group, ...]:
+def _groups(images: Sequence[TrainingImage], concepts: dict[int, ConceptConfig]) -> tuple[Group, ...]:
     groups = []
     for number, concept in concepts.items():
-        own = tuple(picture for picture in pictures if picture.concept == number)
+        own = tuple(image for image in images if image.concept == number)
         if own:
             samples = order.samples_per_epoch(concept.balancing_strategy, concept.balancing, len(own))
             groups.append(Group(own, samples, concept.image_variations, concept.text_variations))

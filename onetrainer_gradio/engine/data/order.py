@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from onetrainer_gradio.config.dataset.buckets import Size
-from onetrainer_gradio.engine.data.pictures import Picture
-from onetrainer_gradio.engine.data.places import Places
+from onetrainer_gradio.engine.data.images import TrainingImage
+from onetrainer_gradio.engine.data.seeds import StageSeeds
 
 
 @dataclass(frozen=True)
 class Item:
-    """A picture as it comes in an epoch: which variation of its form and of its caption."""
+    """A picture as it comes in an epoch: which variation of its transform and of its caption."""
 
-    picture: Picture
+    image: TrainingImage
     image_variation: int
     text_variation: int
 
@@ -24,7 +24,7 @@ class Item:
 class Group:
     """The pictures of one concept, how many an epoch takes, and how many variations are cached."""
 
-    pictures: tuple[Picture, ...]
+    images: tuple[TrainingImage, ...]
     samples: int
     image_variations: int
     text_variations: int
@@ -34,29 +34,29 @@ class Group:
 
         What is not cached varies anew in every epoch.
         """
-        size = len(self.pictures)
+        size = len(self.images)
         taken = []
         for position in range(epoch * self.samples, (epoch + 1) * self.samples):
             round_, place = divmod(position, size)
             image = round_ % self.image_variations if image_cached else epoch
             text = round_ % self.text_variations if text_cached else epoch
-            taken.append(Item(self.pictures[place], image, text))
+            taken.append(Item(self.images[place], image, text))
         return taken
 
 
-def samples_per_epoch(strategy: str, balancing: float, pictures: int) -> int:
+def samples_per_epoch(strategy: str, balancing: float, images: int) -> int:
     """REPEATS: a multiple of the pictures; SAMPLES: their number."""
-    return math.floor(pictures * balancing) if strategy == "REPEATS" else int(balancing)
+    return math.floor(images * balancing) if strategy == "REPEATS" else int(balancing)
 
 
 def batches(
-    items: Sequence[Item], size_of: Callable[[Item], Size], batch_size: int, epoch: int, places: Places
+    items: Sequence[Item], size_of: Callable[[Item], Size], batch_size: int, epoch: int, seeds: StageSeeds
 ) -> list[list[Item]]:
     """Shuffled batches of one size each; the rest of a bucket that fills no batch is left out of this epoch."""
     buckets: dict[Size, list[Item]] = {}
     for item in items:
         buckets.setdefault(size_of(item), []).append(item)
-    random = places.random("batches", epoch)
+    random = seeds.random("batches", epoch)
     order = [(size, number) for size, bucket in buckets.items() for number in range(len(bucket) // batch_size)]
     random.shuffle(order)
     for bucket in buckets.values():
@@ -65,11 +65,11 @@ def batches(
 
 
 def inline_batches(
-    items: Sequence[Item], size_of: Callable[[Item], Size], batch_size: int, epoch: int, places: Places
+    items: Sequence[Item], size_of: Callable[[Item], Size], batch_size: int, epoch: int, seeds: StageSeeds
 ) -> list[list[Item]]:
     """The order without a latent cache: pictures shuffled, a batch comes as soon as a bucket is full."""
     order = list(items)
-    places.random("batches", epoch).shuffle(order)
+    seeds.random("batches", epoch).shuffle(order)
     buckets: dict[Size, list[Item]] = {}
     full = []
     for item in order:

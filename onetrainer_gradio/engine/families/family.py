@@ -41,7 +41,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Painting:
+class SampleRequest:
     """How one preview picture is painted."""
 
     sample: SampleConfig
@@ -54,7 +54,7 @@ class Painting:
 class Family(Protocol):
     """A loaded model."""
 
-    quantum_px: ClassVar[int]
+    size_multiple_px: ClassVar[int]
     """Sides of training pictures are multiples of this."""
 
     full_formats: ClassVar[frozenset[str]]
@@ -90,7 +90,7 @@ class Family(Protocol):
     def encode_text(self, tokens_BL: Tensor) -> Tensor: ...
 
     def predict(
-        self, batch: Batch, draw_timesteps: Callable[[Generator, int], Tensor], generator: Generator, step: int | None
+        self, batch: Batch, sample_timesteps: Callable[[Generator, int], Tensor], generator: Generator, step: int | None
     ) -> Prediction:
         """One forward pass; everything random comes from ``generator`` and ``step`` (None: as in validation)."""
         ...
@@ -103,7 +103,7 @@ class Family(Protocol):
         """Turns gradient checkpointing on where the configuration wants it."""
         ...
 
-    def paint(self, painting: Painting) -> Any:
+    def sample(self, request: SampleRequest) -> Any:
         """A Pillow picture, or None when it was ended early."""
         ...
 

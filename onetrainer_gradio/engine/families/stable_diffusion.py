@@ -25,7 +25,7 @@ from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.data.cache import file_identity
 from onetrainer_gradio.engine.data.dataset import Batch
 from onetrainer_gradio.engine.diffusion import DiffusionProcess, zero_terminal_snr
-from onetrainer_gradio.engine.families.family import Painting, Part, Prediction
+from onetrainer_gradio.engine.families.family import Part, Prediction, SampleRequest
 from onetrainer_gradio.engine.families.original_layout import to_original
 from onetrainer_gradio.engine.files import whole_folder, write_tensors
 from onetrainer_gradio.engine.header import Header
@@ -63,7 +63,7 @@ _SHARDS = "*/diffusion_pytorch_model-*-of-*.safetensors"
 class StableDiffusion:
     """A loaded Stable Diffusion 1.5."""
 
-    quantum_px: ClassVar[int] = 8
+    size_multiple_px: ClassVar[int] = 8
     full_formats: ClassVar[frozenset[str]] = frozenset({"DIFFUSERS", "ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"})
     title: ClassVar[str] = "Stable Diffusion 1.5"
     architecture: ClassVar[str] = "stable-diffusion-v1"
@@ -216,7 +216,7 @@ class StableDiffusion:
     # -- training -------------------------------------------------------------------------------------------------------
 
     def predict(
-        self, batch: Batch, draw_timesteps: Callable[[Generator, int], Tensor], generator: Generator, step: int | None
+        self, batch: Batch, sample_timesteps: Callable[[Generator, int], Tensor], generator: Generator, step: int | None
     ) -> Prediction:
         """The UNet's answer to the noised latents; draws first the timesteps, then the noise."""
         config = self.config
@@ -227,7 +227,7 @@ class StableDiffusion:
                 text_BLD = batch.text_BLD.to(self.device, non_blocking=True)
             text_BLD = self._with_dropout(text_BLD, step)
             latents_BCHW = batch.latents_BCHW.to(self.device, non_blocking=True) * self.vae.config["scaling_factor"]
-            timestep_B = draw_timesteps(generator, latents_BCHW.shape[0])
+            timestep_B = sample_timesteps(generator, latents_BCHW.shape[0])
             noise_BCHW = draw_noise(
                 latents_BCHW,
                 generator,
@@ -250,24 +250,24 @@ class StableDiffusion:
     # -- painting -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def paint(self, painting: Painting) -> Any:
+    def sample(self, request: SampleRequest) -> Any:
         """A preview picture by diffusers' pipeline over the live weights, or None when it was ended early."""
-        sample = painting.sample
+        sample = request.sample
         pipeline = self.pipeline()
         pipeline.scheduler = scheduler_of(
             sample.noise_scheduler, self.noise_schedule, self.process.prediction, zero_snr=self._zero_snr
         )
-        generator = torch.Generator(self.device).manual_seed(painting.seed)
+        generator = torch.Generator(self.device).manual_seed(request.seed)
         with self.autocast:
             prompt, negative = (
-                self._hidden(self.tokenize(text)[None], painting.clip_skip).to(self.dtype)
+                self._hidden(self.tokenize(text)[None], request.clip_skip).to(self.dtype)
                 for text in (sample.prompt, sample.negative_prompt)
             )
             size = (1, self.unet.config["in_channels"], sample.height // 8, sample.width // 8)
             latents = torch.randn(size, generator=generator, device=self.device, dtype=self.dtype)
 
             def on_step(pipe: Any, done: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
-                if not painting.on_step(done + 1, pipe.num_timesteps):
+                if not request.on_step(done + 1, pipe.num_timesteps):
                     pipe._interrupt = True  # diffusers' documented way to end early
                 return values
 

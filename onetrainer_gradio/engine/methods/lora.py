@@ -22,7 +22,7 @@ from onetrainer_gradio.engine.adapter_files import LORA_FORMATS, Layout, Tensors
 from onetrainer_gradio.engine.families.family import Family, Part
 from onetrainer_gradio.engine.files import digest, write_tensors
 from onetrainer_gradio.engine.header import Header
-from onetrainer_gradio.engine.methods.lean import lean_forward
+from onetrainer_gradio.engine.methods.lora_forward import lora_forward
 from onetrainer_gradio.engine.methods.method import ParameterGroup
 from onetrainer_gradio.errors import BackupMismatchError, ModelFormatError, ModelNotFoundError
 
@@ -158,7 +158,7 @@ def _inject(part: Part, names: Sequence[str], config: TrainConfig) -> tuple[Laye
     inject_adapter_in_model(settings, part.module, adapter_name=ADAPTER)
     layers = tuple(Layer(f"{part.name}.{part.path_prefix}{name}", part.module.get_submodule(name)) for name in names)
     for layer in layers:
-        layer.module.forward = lean_forward(layer.module, ADAPTER, config.dropout_probability)
+        layer.module.forward = lora_forward(layer.module, ADAPTER, config.dropout_probability)
     return layers
 
 

@@ -115,22 +115,22 @@ def compare(config: TrainConfig, base: Path) -> None:
     trained = {number for number, concept in plan.concepts if concept.type != "VALIDATION"}
     broken = {path for number in trained for path, _ in plan.sizes[number].broken}
     expected = [(number, path) for number in sorted(trained) for path in plan.folders[number].items if path not in broken]
-    assert [(picture.concept, picture.path) for picture in collection.pictures] == expected
+    assert [(image.concept, image.path) for image in collection.images] == expected
     sizes = [size for number in sorted(trained) for size in plan.sizes[number].sizes]
-    assert [picture.size_px for picture in collection.pictures] == sizes
-    for picture in collection.pictures:
-        if picture.concept in plan.captions:
-            texts = dict(plan.captions[picture.concept].texts)
-            file = plan.folders[picture.concept].caption_of(picture.path)
-            assert picture.captions == ((texts[file].lines if file else ()) or ("",))
+    assert [image.size_px for image in collection.images] == sizes
+    for image in collection.images:
+        if image.concept in plan.captions:
+            texts = dict(plan.captions[image.concept].texts)
+            file = plan.folders[image.concept].caption_of(image.path)
+            assert image.captions == ((texts[file].lines if file else ()) or ("",))
     data = Dataset.open(config, Averages(), reports, collection=collection, text_fixed=True, dtype=torch.float32, facts={})
     items = data.items(0)
-    buckets = Counter(data.form(item).target.crop_px for item in items)
+    buckets = Counter(data.transform(item).target.crop_px for item in items)
     assert plan.buckets == buckets
     try:
         steps = len(data.plan(0))
     except DatasetError:
         steps = 0
     total = told["total"]
-    assert (total["pictures"], total["per_epoch"]) == (data.pictures, len(items))
+    assert (total["pictures"], total["per_epoch"]) == (data.images, len(items))
     assert plan.steps_per_epoch == total["steps_per_epoch"] == steps

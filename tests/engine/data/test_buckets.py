@@ -13,9 +13,9 @@ from onetrainer_gradio.errors import ConfigValueError
 
 def test_a_picture_is_scaled_to_cover_its_bucket():
     """One side fits exactly, the other is cropped."""
-    goal = target((300, 400), Resolution((512,)), Random(0), bucketing=True, quantum_px=8)
+    goal = target((300, 400), Resolution((512,)), Random(0), bucketing=True, size_multiple_px=8)
     assert goal == Target((456, 608), (456, 576))
-    goal = target((300, 400), Resolution((512,)), Random(0), bucketing=False, quantum_px=8)
+    goal = target((300, 400), Resolution((512,)), Random(0), bucketing=False, size_multiple_px=8)
     assert goal == Target((512, 683), (512, 512))
 
 
@@ -23,13 +23,13 @@ def test_a_fixed_size_is_width_by_height():
     """``768x512`` is a lying picture, rounded to what the model can take."""
     fixed = parse("770x512")
     assert fixed.fixed == (512, 770)
-    assert target((100, 100), fixed, Random(0), bucketing=True, quantum_px=8).crop_px == (512, 768)
+    assert target((100, 100), fixed, Random(0), bucketing=True, size_multiple_px=8).crop_px == (512, 768)
 
 
 def test_one_of_several_resolutions_is_drawn():
     """A list of edge lengths is used evenly."""
     several = parse("256, 512")
-    drawn = [target((9, 9), several, Random(i), bucketing=True, quantum_px=8).crop_px for i in range(40)]
+    drawn = [target((9, 9), several, Random(i), bucketing=True, size_multiple_px=8).crop_px for i in range(40)]
     assert set(drawn) == {(256, 256), (512, 512)}
 
 

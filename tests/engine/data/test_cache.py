@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from onetrainer_gradio.config.paths import marker
-from onetrainer_gradio.engine.data.cache import Shelf, clear, fingerprint
+from onetrainer_gradio.engine.data.cache import TensorCache, clear, fingerprint
 
 KEY = fingerprint({"a": 1})
 
 
 def put(cache_dir, name="image", key=KEY):
-    Shelf.of(cache_dir, name, 0).put(key, {"x": torch.ones(2)})
+    TensorCache.of(cache_dir, name, 0).put(key, {"x": torch.ones(2)})
 
 
 def files(folder):
@@ -64,7 +64,7 @@ def test_other_files_get_company_in_a_subfolder_only(tmp_path):
     (tmp_path / "image" / "photo.png").write_text("mine")
     put(tmp_path)
     assert files(tmp_path) == [f"image/onetrainer_gradio/{KEY}.safetensors", "image/photo.png"]
-    assert Shelf.of(tmp_path, "image", 0).get(KEY) is not None
+    assert TensorCache.of(tmp_path, "image", 0).get(KEY) is not None
 
 
 def test_a_cache_of_before_there_were_markers_is_cleared(tmp_path):

@@ -12,15 +12,15 @@ from PIL import Image
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.engine.data.buckets import Target
-from onetrainer_gradio.engine.data.dataset import Collection, Dataset, Form, Reports, formed, to_tensor
-from onetrainer_gradio.engine.voice import StopAsked
+from onetrainer_gradio.engine.data.dataset import Collection, Dataset, ImageTransform, Reports, apply_transform, to_tensor
+from onetrainer_gradio.engine.reporter import StopRequested
 
 
 @dataclass
 class Averages:
     """An encoder that remembers what it encoded: latents are the picture, text is the tokens."""
 
-    quantum_px: ClassVar[int] = 8
+    size_multiple_px: ClassVar[int] = 8
     model: str = "one"
     layer_skip: int = 0
     images: list[Any] = field(default_factory=list)
@@ -46,12 +46,12 @@ class Averages:
 
 @pytest.fixture
 def folder(tmp_path):
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    images = tmp_path / "pictures"
+    images.mkdir()
     for number in range(4):
-        Image.new("RGB", (32, 32), (60 * number, 0, 0)).save(pictures / f"{number}.png")
-        (pictures / f"{number}.txt").write_text(f"caption {'x' * number}")
-    return pictures
+        Image.new("RGB", (32, 32), (60 * number, 0, 0)).save(images / f"{number}.png")
+        (images / f"{number}.txt").write_text(f"caption {'x' * number}")
+    return images
 
 
 def opened(folder, encoder, *, reports=None, text_fixed=True, concept=None, **changes):
@@ -135,7 +135,7 @@ def test_a_batch_holds_what_belongs_together(folder):
     """Latents, tokens, text, weight, path and caption of each picture in the same place."""
     data = opened(folder, Averages(), concept={"loss_weight": 0.5})
     for batch in data.batches(0):
-        for place, path in enumerate(batch.pictures):
+        for place, path in enumerate(batch.images):
             number = int(path.stem)
             assert batch.captions[place] == f"caption {'x' * number}".strip()
             assert batch.latents_BCHW[place, 0, 0, 0].item() == pytest.approx(60 * number / 255)
@@ -168,10 +168,10 @@ def test_random_mirrors_are_decided_by_picture_and_variation(folder):
     """About half of many variations, the same ones each time."""
     concept = {"image": {"enable_random_flip": True}, "image_variations": 20}
     data = opened(folder, Averages(), concept=concept)
-    flips = [data.form(item).flip for epoch in range(20) for item in data.items(epoch)]
+    flips = [data.transform(item).flip for epoch in range(20) for item in data.items(epoch)]
     assert 20 < sum(flips) < 60
     again = opened(folder, Averages(), concept=concept)
-    assert [again.form(item).flip for epoch in range(20) for item in again.items(epoch)] == flips
+    assert [again.transform(item).flip for epoch in range(20) for item in again.items(epoch)] == flips
 
 
 def test_a_concept_can_have_a_resolution_of_its_own(folder):
@@ -188,22 +188,22 @@ def test_a_stop_ends_the_encoding(folder):
     def check():
         asked.append(None)
         if len(asked) > 6:
-            raise StopAsked
+            raise StopRequested
 
-    with pytest.raises(StopAsked):
+    with pytest.raises(StopRequested):
         opened(folder, Averages(), reports=Reports(lambda warning: None, lambda done, total: None, check))
     assert len(list((folder.parent / "cache").rglob("*.safetensors"))) < 8
 
 
 def test_pictures_are_scaled_cropped_and_mirrored():
-    """Bilinear with antialiasing, values 0 to 1, cut where the form says."""
-    picture = torch.arange(64, dtype=torch.uint8).reshape(8, 8, 1).expand(8, 8, 3).numpy()
-    image = to_tensor(picture, torch.float32)
+    """Bilinear with antialiasing, values 0 to 1, cut where the transform says."""
+    image = torch.arange(64, dtype=torch.uint8).reshape(8, 8, 1).expand(8, 8, 3).numpy()
+    image = to_tensor(image, torch.float32)
     assert image.shape == (3, 8, 8)
-    cut = formed(image, Form(Target((8, 8), (4, 2)), (2, 3), False))
+    cut = apply_transform(image, ImageTransform(Target((8, 8), (4, 2)), (2, 3), False))
     assert torch.equal(cut, image[:, 2:6, 3:5])
-    mirrored = formed(image, Form(Target((8, 8), (4, 2)), (2, 3), True))
+    mirrored = apply_transform(image, ImageTransform(Target((8, 8), (4, 2)), (2, 3), True))
     assert torch.equal(mirrored, cut.flip(2))
-    half = formed(image, Form(Target((4, 4), (4, 4)), (0, 0), False))
+    half = apply_transform(image, ImageTransform(Target((4, 4), (4, 4)), (0, 0), False))
     assert half.shape == (3, 4, 4)
     assert half.mean().item() == pytest.approx(image.mean().item(), abs=1e-3)

@@ -6,28 +6,28 @@ from pathlib import Path
 
 import pytest
 
+from onetrainer_gradio.engine.data.images import TrainingImage
 from onetrainer_gradio.engine.data.order import Group, batches, inline_batches, samples_per_epoch
-from onetrainer_gradio.engine.data.pictures import Picture
-from onetrainer_gradio.engine.data.places import Places
+from onetrainer_gradio.engine.data.seeds import StageSeeds
 
 
-def pictures(count, size=(64, 64), first=0):
-    return tuple(Picture(first + i, 0, Path(f"{first + i}.png"), size, (1, 1), ("",)) for i in range(count))
+def images(count, size=(64, 64), first=0):
+    return tuple(TrainingImage(first + i, 0, Path(f"{first + i}.png"), size, (1, 1), ("",)) for i in range(count))
 
 
 def names(items):
-    return [item.picture.index for item in items]
+    return [item.image.index for item in items]
 
 
-PLACES = Places.of(latent_caching=True, text_fixed=True)
+SEEDS = StageSeeds.of(latent_caching=True, text_fixed=True)
 
 
 def test_places_are_those_of_the_recorded_run():
     """The shuffle of batches stands at place 33; with a trained text encoder at 31, without a cache at 31."""
-    assert PLACES.place["batches"] == 33
-    assert Places.of(latent_caching=True, text_fixed=False).place["batches"] == 31
-    assert Places.of(latent_caching=False, text_fixed=True).place["batches"] == 31
-    assert (PLACES.place["choose_caption"], PLACES.place["bucket"], PLACES.place["crop"], PLACES.place["flip"]) == (
+    assert SEEDS.place["batches"] == 33
+    assert StageSeeds.of(latent_caching=True, text_fixed=False).place["batches"] == 31
+    assert StageSeeds.of(latent_caching=False, text_fixed=True).place["batches"] == 31
+    assert (SEEDS.place["choose_caption"], SEEDS.place["bucket"], SEEDS.place["crop"], SEEDS.place["flip"]) == (
         11,
         13,
         14,
@@ -38,23 +38,23 @@ def test_places_are_those_of_the_recorded_run():
 def test_the_order_is_that_of_the_recorded_run(recorded):
     """24 pictures, three epochs, batches of four: picture by picture OneTrainer's order."""
     files = sorted({name for step in recorded["steps"] for name in step["image_path"]})
-    group = Group(pictures(24), 24, 1, 1)
+    group = Group(images(24), 24, 1, 1)
     ours = [
         [files[index] for index in names(batch)]
         for epoch in range(3)
-        for batch in batches(group.items(epoch), lambda item: item.picture.size_px, 4, epoch, PLACES)
+        for batch in batches(group.items(epoch), lambda item: item.image.size_px, 4, epoch, SEEDS)
     ]
     assert ours == [step["image_path"] for step in recorded["steps"]]
 
 
 def test_batches_hold_one_size_and_the_rest_is_left_out():
     """Seven upright and five lying pictures in batches of two: three and two batches, two pictures wait for another epoch."""
-    items = Group(pictures(7) + pictures(5, (32, 96), 7), 12, 1, 1).items(0)
-    made = batches(items, lambda item: item.picture.size_px, 2, 0, PLACES)
+    items = Group(images(7) + images(5, (32, 96), 7), 12, 1, 1).items(0)
+    made = batches(items, lambda item: item.image.size_px, 2, 0, SEEDS)
     assert len(made) == 5
-    assert all(len({item.picture.size_px for item in batch}) == 1 for batch in made)
-    again = batches(items, lambda item: item.picture.size_px, 2, 0, PLACES)
-    other = batches(items, lambda item: item.picture.size_px, 2, 1, PLACES)
+    assert all(len({item.image.size_px for item in batch}) == 1 for batch in made)
+    again = batches(items, lambda item: item.image.size_px, 2, 0, SEEDS)
+    other = batches(items, lambda item: item.image.size_px, 2, 1, SEEDS)
     assert [names(batch) for batch in again] == [names(batch) for batch in made]
     assert [names(batch) for batch in other] != [names(batch) for batch in made]
 
@@ -69,13 +69,13 @@ def test_balancing_sets_the_size_of_an_epoch(strategy, balancing, expected):
 
 def test_an_epoch_goes_on_where_the_last_one_ended():
     """Four of six pictures an epoch: the second begins with the fifth."""
-    group = Group(pictures(6), 4, 1, 1)
+    group = Group(images(6), 4, 1, 1)
     assert [names(group.items(epoch)) for epoch in range(3)] == [[0, 1, 2, 3], [4, 5, 0, 1], [2, 3, 4, 5]]
 
 
 def test_variations_change_from_round_to_round():
     """Two picture and three caption variations turn with each round; what is not cached is new in every epoch."""
-    group = Group(pictures(2), 2, 2, 3)
+    group = Group(images(2), 2, 2, 3)
     turns = [(group.items(e)[0].image_variation, group.items(e)[0].text_variation) for e in range(4)]
     assert turns == [(0, 0), (1, 1), (0, 2), (1, 0)]
     uncached = [group.items(e, image_cached=False, text_cached=False)[0] for e in range(4)]
@@ -84,15 +84,15 @@ def test_variations_change_from_round_to_round():
 
 def test_repeats_of_less_than_a_round_give_each_picture_twice():
     """Two repeats: every picture twice in an epoch, in two variations."""
-    items = Group(pictures(3), 6, 2, 1).items(0)
-    assert [(item.picture.index, item.image_variation) for item in items] == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
+    items = Group(images(3), 6, 2, 1).items(0)
+    assert [(item.image.index, item.image_variation) for item in items] == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
 
 
 def test_without_a_cache_batches_come_as_buckets_fill():
     """Whole batches of one size, nothing twice."""
-    places = Places.of(latent_caching=False, text_fixed=True)
-    items = Group(pictures(7) + pictures(5, (32, 96), 7), 12, 1, 1).items(0)
-    made = inline_batches(items, lambda item: item.picture.size_px, 2, 0, places)
+    seeds = StageSeeds.of(latent_caching=False, text_fixed=True)
+    items = Group(images(7) + images(5, (32, 96), 7), 12, 1, 1).items(0)
+    made = inline_batches(items, lambda item: item.image.size_px, 2, 0, seeds)
     assert len(made) == 5
-    assert all(len({item.picture.size_px for item in batch}) == 1 for batch in made)
+    assert all(len({item.image.size_px for item in batch}) == 1 for batch in made)
     assert len({index for batch in made for index in names(batch)}) == 10

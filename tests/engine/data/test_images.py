@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from onetrainer_gradio.config import ConceptConfig
-from onetrainer_gradio.engine.data.pictures import collect, measured, pixels
+from onetrainer_gradio.engine.data.images import collect, measured, pixels
 from onetrainer_gradio.errors import DatasetError
 
 
-def picture(path, size=(16, 8)):
+def image(path, size=(16, 8)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (255, 0, 0)).save(path)
     return path
@@ -28,8 +28,8 @@ def gathered(folder, **values):
 
 def test_captions_come_from_the_file_beside(tmp_path):
     """Each line that is not empty is a caption; none leaves an empty one, with a warning."""
-    picture(tmp_path / "a.png")
-    picture(tmp_path / "b.png")
+    image(tmp_path / "a.png")
+    image(tmp_path / "b.png")
     (tmp_path / "a.txt").write_text("one\n\n  two  \n", encoding="utf-8")
     found, warnings = gathered(tmp_path)
     assert [p.captions for p in found] == [("one", "two"), ("",)]
@@ -38,7 +38,7 @@ def test_captions_come_from_the_file_beside(tmp_path):
 
 def test_captions_come_from_one_file_or_the_name(tmp_path):
     """The other two sources."""
-    picture(tmp_path / "pictures" / "a red_cross.png")
+    image(tmp_path / "pictures" / "a red_cross.png")
     (tmp_path / "all.txt").write_text("x\ny", encoding="utf-8")
     text = {"prompt_source": "concept", "prompt_path": str(tmp_path / "all.txt")}
     assert gathered(tmp_path / "pictures", text=text)[0][0].captions == ("x", "y")
@@ -48,7 +48,7 @@ def test_captions_come_from_one_file_or_the_name(tmp_path):
 def test_captions_that_are_no_text_are_all_named_in_one_error(tmp_path):
     """Nobody has to start again for each of them."""
     for name in "abc":
-        picture(tmp_path / f"{name}.png")
+        image(tmp_path / f"{name}.png")
         (tmp_path / f"{name}.txt").write_bytes(b"\xff\xfe\x00" if name != "b" else b"fine")
     with pytest.raises(DatasetError, match=r"a\.txt.*c\.txt") as caught:
         gathered(tmp_path)
@@ -57,7 +57,7 @@ def test_captions_that_are_no_text_are_all_named_in_one_error(tmp_path):
 
 def test_captions_in_other_encodings_are_trained_and_named(tmp_path):
     """As the check shows them."""
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     (tmp_path / "a.TXT").write_bytes("a café\u2028here".encode("utf-16"))
     found, warnings = gathered(tmp_path)
     assert found[0].captions == ("a café\u2028here",)
@@ -67,7 +67,7 @@ def test_captions_in_other_encodings_are_trained_and_named(tmp_path):
 def test_what_cannot_be_used_is_named_and_the_rest_is_trained(tmp_path):
     """Links to nothing, circles, hidden files, other formats, and broken images of any kind."""
     for name in ("a.png", "sub/b.png", ".hidden/c.png", "._a.png"):
-        picture(tmp_path / name)
+        image(tmp_path / name)
         (tmp_path / name).with_suffix(".txt").write_text("x")
     (tmp_path / "sub" / "up").symlink_to(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
@@ -86,8 +86,8 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_trained(tmp_path):
 def test_nothing_outside_the_allowed_folders_is_trained(tmp_path):
     """Images, captions, folders of concepts, and the file with all captions."""
     inside, outside = tmp_path / "inside", tmp_path / "outside"
-    picture(inside / "a.png")
-    picture(outside / "b.png")
+    image(inside / "a.png")
+    image(outside / "b.png")
     (outside / "b.txt").write_text("secret")
     (inside / "b.png").symlink_to(outside / "b.png")
     (inside / "a.txt").symlink_to(outside / "b.txt")
@@ -121,9 +121,9 @@ def test_transparent_and_grey_pictures_become_rgb(tmp_path):
 
 def test_numbers_count_images_that_can_be_read(tmp_path):
     """An image has the same number, and with it the same randomness, as without the broken file."""
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no picture")
-    picture(tmp_path / "c.png")
+    image(tmp_path / "c.png")
     found, warnings = gathered(tmp_path)
     assert [p.index for p in found] == [0, 1]
     assert [w.code for w in warnings if w.code != "missing_caption"] == ["broken_picture"]
@@ -132,7 +132,7 @@ def test_numbers_count_images_that_can_be_read(tmp_path):
 def test_one_empty_concept_beside_a_full_one_is_a_warning(tmp_path):
     """Only when there is nothing at all is it an error."""
     (tmp_path / "empty").mkdir()
-    picture(tmp_path / "full" / "a.png")
+    image(tmp_path / "full" / "a.png")
     warnings = []
     found = collect([(0, concept(tmp_path / "empty")), (1, concept(tmp_path / "full"))], warnings.append, 1)
     assert [p.concept for p in found] == [1]

@@ -11,19 +11,19 @@ from onetrainer_gradio.events import CommandCompleted, Emit, Event, Phase, Phase
 PROGRESS_INTERVAL_S = 0.1
 
 
-class StopAsked(Exception):  # noqa: N818 - a signal, not an error
+class StopRequested(Exception):  # noqa: N818 - a signal, not an error
     """Somebody wants the run to end while it is loading, caching or painting."""
 
 
 @dataclass
-class Voice:
+class RunReporter:
     """The seam to the outside, with the present phase."""
 
     emit: Emit
     control: Control
     phase: Phase = "starting"
     warned: set[tuple[str, str]] = field(default_factory=set)
-    _told_s: float = 0.0
+    _reported_s: float = 0.0
 
     def enter(self, phase: Phase, detail: str = "") -> None:
         """The run enters a phase; said once."""
@@ -34,8 +34,8 @@ class Voice:
     def progress(self, done: int, total: int, detail: str = "") -> None:
         """So much of the phase is done; at most ten times a second, and always at the end."""
         now = time.monotonic()
-        if done == total or now - self._told_s >= PROGRESS_INTERVAL_S:
-            self._told_s = now
+        if done == total or now - self._reported_s >= PROGRESS_INTERVAL_S:
+            self._reported_s = now
             self.emit(PhaseProgress(phase=self.phase, done=done, total=total, detail=detail))
 
     def warn(self, warning: WarningIssued) -> None:
@@ -44,7 +44,7 @@ class Voice:
             self.warned.add(key)
             self.emit(warning)
 
-    def say(self, event: Event) -> None:
+    def report(self, event: Event) -> None:
         """Any other event."""
         self.emit(event)
 
@@ -56,10 +56,10 @@ class Voice:
         """The command was not carried out."""
         self.emit(CommandCompleted(command_id=command.id, command=tag(type(command)), outcome="refused", reason=reason))
 
-    def check_stop(self) -> None:
+    def raise_if_stop_requested(self) -> None:
         """Ends what is going on when a stop waits.
 
-        :raises StopAsked: then.
+        :raises StopRequested: then.
         """
         if self.control.stop_requested():
-            raise StopAsked
+            raise StopRequested

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onetrainer_gradio.config.files.documents import from_document
-from onetrainer_gradio.engine.refusals import ONLY, ONLY_IN_CONCEPTS, findings
+from onetrainer_gradio.engine.unsupported import ONLY, ONLY_IN_CONCEPTS, findings
 
 
 def refused(**changes):
@@ -96,5 +96,5 @@ def test_asking_needs_no_torch():
     import subprocess
     import sys
 
-    code = "import sys; import onetrainer_gradio.engine.refusals; sys.exit('torch' in sys.modules)"
+    code = "import sys; import onetrainer_gradio.engine.unsupported; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""The lean forward pass computes what peft's own computes."""
+"""The lora_forward forward pass computes what peft's own computes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from onetrainer_gradio.engine.methods.lean import lean_forward
+from onetrainer_gradio.engine.methods.lora_forward import lora_forward
 
 
 def adapted(module, alpha):
@@ -32,7 +32,7 @@ def test_outputs_and_gradients_equal_pefts(module, shape, alpha):
     layer = adapted(module, alpha)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     results = []
-    for forward in (layer.forward, lean_forward(layer, "default", 0.0)):
+    for forward in (layer.forward, lora_forward(layer, "default", 0.0)):
         layer.zero_grad()
         y = forward(x)
         y.square().sum().backward()
@@ -45,7 +45,7 @@ def test_dropout_stands_between_the_matrices():
     """Half of the rank is dropped and the rest doubled while training; nothing in evaluation."""
     layer = adapted(nn.Linear(6, 5), 4)
     x = torch.randn(1, 6)
-    forward = lean_forward(layer, "default", 0.5)
+    forward = lora_forward(layer, "default", 0.5)
     torch.manual_seed(0)
     layer.train()
     middle = torch.nn.functional.dropout(layer.lora_A["default"](x), 0.5, training=True)

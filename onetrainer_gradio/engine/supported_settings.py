@@ -1,11 +1,11 @@
 """Which settings this engine reads. A test follows runs and compares, so the list is neither short nor long.
 
-A star stands for every concept or sample. Settings that are only refused (``refusals.ONLY``) are not in it.
+A star stands for every concept or sample. Settings that are only refused (``unsupported.ONLY``) are not in it.
 """
 
 from __future__ import annotations
 
-READS: tuple[str, ...] = (
+SUPPORTED_SETTINGS: tuple[str, ...] = (
     "aspect_ratio_bucketing",
     "backup_after",
     "backup_after_unit",

@@ -24,7 +24,7 @@ _MOST_NAMES = 8
 
 
 @dataclass(frozen=True)
-class Picture:
+class TrainingImage:
     """A picture of a concept; ``index`` counts those of all concepts, ``captions`` are those to choose from."""
 
     index: int
@@ -72,16 +72,16 @@ class _Captions:
     other_encodings: list[str] = field(default_factory=list)
     _of_all: tuple[str, ...] | None = None
 
-    def of(self, picture: Path) -> tuple[str, ...]:
+    def of(self, image: Path) -> tuple[str, ...]:
         """The captions of a picture to choose from; one empty where there is none."""
-        return _SOURCES[self.concept.text.prompt_source](self, picture) or ("",)
+        return _SOURCES[self.concept.text.prompt_source](self, image) or ("",)
 
-    def beside(self, picture: Path) -> tuple[str, ...]:
+    def beside(self, image: Path) -> tuple[str, ...]:
         """Those of the text file next to it."""
-        path = self.folder.caption_of(picture)
+        path = self.folder.caption_of(image)
         return () if path is None else self._lines(path)
 
-    def of_all(self, picture: Path) -> tuple[str, ...]:
+    def of_all(self, image: Path) -> tuple[str, ...]:
         """Those of the file for all pictures."""
         if self._of_all is None:
             path = Path(self.concept.text.prompt_path)
@@ -92,9 +92,9 @@ class _Captions:
                 self._of_all = self._lines(path)
         return self._of_all
 
-    def file_name(self, picture: Path) -> tuple[str, ...]:
+    def file_name(self, image: Path) -> tuple[str, ...]:
         """The name of its file."""
-        return (picture.stem,)
+        return (image.stem,)
 
     def _lines(self, path: Path) -> tuple[str, ...]:
         try:
@@ -125,23 +125,23 @@ def collect(
     threads: int,
     stopping: Callable[[], None] = lambda: None,
     roots: Sequence[Path] = (),
-) -> list[Picture]:
+) -> list[TrainingImage]:
     """All pictures of ``concepts`` (numbered as in the configuration), in order; unreadable ones are named and left out.
 
     With ``roots``, files outside of these folders are named and left out, too.
 
     :raises DatasetError: when a folder is missing, captions can't be read, or no picture is left.
     """
-    found: list[Picture] = []
+    found: list[TrainingImage] = []
     unreadable: list[str] = []
     for number, concept in concepts:
         folder = _scanned(number, concept, stopping, roots)
         captions = _Captions(concept, folder, roots)
-        pictures = list(_read(folder.items, len(found), number, captions, warn, threads, stopping))
-        for warning in _warnings(number, concept, folder, captions, pictures):
+        images = list(_read(folder.items, len(found), number, captions, warn, threads, stopping))
+        for warning in _warnings(number, concept, folder, captions, images):
             warn(warning)
         unreadable += captions.unreadable
-        found += pictures
+        found += images
     if unreadable:
         raise DatasetError(
             f"These caption files can't be read: {_listed(unreadable)}.",
@@ -179,7 +179,7 @@ def _scanned(number: int, concept: ConceptConfig, stopping: Callable[[], None], 
 
 
 def _warnings(
-    number: int, concept: ConceptConfig, folder: Folder, captions: _Captions, pictures: Sequence[Picture]
+    number: int, concept: ConceptConfig, folder: Folder, captions: _Captions, images: Sequence[TrainingImage]
 ) -> Iterator[WarningIssued]:
     path, name = f"concepts.{number}.path", concept.name or shown(concept.path)
     if folder.skipped:
@@ -192,10 +192,10 @@ def _warnings(
     if captions.other_encodings:
         text = f"Captions of concept '{name}' aren't UTF-8 and were converted: {_listed(captions.other_encodings)}."
         yield WarningIssued(code="caption_encoding", message=text, path=path)
-    if not pictures:
+    if not images:
         text = f"The folder '{shown(concept.path)}' of concept '{name}' holds no readable pictures."
         yield WarningIssued(code="empty_concept", message=text, path=path)
-    elif uncaptioned := [picture for picture in pictures if not any(picture.captions)]:
+    elif uncaptioned := [image for image in images if not any(image.captions)]:
         more = "" if len(uncaptioned) == 1 else f" and {len(uncaptioned) - 1} more"
         text = f"'{shown(uncaptioned[0].path)}'{more} of concept '{name}' have no caption."
         yield WarningIssued(code="missing_caption", message=text, path=shown(uncaptioned[0].path))
@@ -218,7 +218,7 @@ def _read(
     warn: Callable[[WarningIssued], None],
     threads: int,
     stopping: Callable[[], None],
-) -> Iterator[Picture]:
+) -> Iterator[TrainingImage]:
     with ThreadPoolExecutor(max(1, threads)) as pool:
         headers = [pool.submit(partial(measured, name)) for name in files]
         try:
@@ -230,7 +230,7 @@ def _read(
                     warn(broken(name, error))
                     continue
                 # a file that can't be read has no number: what is trained doesn't depend on it
-                yield Picture(first, number, name, size, signature, captions.of(name))
+                yield TrainingImage(first, number, name, size, signature, captions.of(name))
                 first += 1
         finally:
             pool.shutdown(cancel_futures=True)

@@ -12,13 +12,21 @@ from onetrainer_gradio import engine
 from onetrainer_gradio.commands import SampleDefault
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.declarations.setting import Settings
-from onetrainer_gradio.engine.reads import READS
+from onetrainer_gradio.engine.supported_settings import SUPPORTED_SETTINGS
 from tests.engine.recording import Desk, Recorder
 
 # writing a configuration down, refusing it, or protecting whatever a path in it names, is not reading it
 pytestmark = pytest.mark.slow
 
-NOT_READING = ("documents.py", "walk.py", "placement.py", "destinations.py", "refusals.py", "main.py", "test_reads.py")
+NOT_READING = (
+    "documents.py",
+    "walk.py",
+    "placement.py",
+    "destinations.py",
+    "unsupported.py",
+    "main.py",
+    "test_supported_settings.py",
+)
 
 
 def followed(settings: Settings, prefix: str, log: set[str]) -> Settings:
@@ -95,22 +103,22 @@ def asked(configured, tmp_path) -> set[str]:
 
 def test_the_list_is_what_runs_ask_for(asked):
     """No setting is read that the list does not name, and none is named that no run asks for."""
-    assert asked - set(READS) == set()
-    assert set(READS) - asked == set()
+    assert asked - set(SUPPORTED_SETTINGS) == set()
+    assert set(SUPPORTED_SETTINGS) - asked == set()
 
 
 def test_the_settings_page_can_be_built_from_it():
     """Paths exist in the configuration."""
     from onetrainer_gradio.config import ConceptConfig, SampleConfig, TrainConfig
 
-    for path in READS:
+    for path in SUPPORTED_SETTINGS:
         at = TrainConfig()
         for name in path.split("."):
             if name == "*":
                 at = {"concepts": ConceptConfig(), "samples": SampleConfig()}[path.split(".")[0]]
             elif not (name in ("concepts", "samples") and "*" in path):
                 at = getattr(at, name)
-    assert len(set(READS)) == len(READS)
-    assert list(READS) == sorted(READS)
-    assert not [path for path in READS if re.search(r"\s", path)]
+    assert len(set(SUPPORTED_SETTINGS)) == len(SUPPORTED_SETTINGS)
+    assert list(SUPPORTED_SETTINGS) == sorted(SUPPORTED_SETTINGS)
+    assert not [path for path in SUPPORTED_SETTINGS if re.search(r"\s", path)]
     assert Path(engine.__file__).parent.joinpath("reads.py").is_file()

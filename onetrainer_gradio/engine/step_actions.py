@@ -19,9 +19,9 @@ from onetrainer_gradio.commands import (
 )
 from onetrainer_gradio.engine.intervals import Interval
 from onetrainer_gradio.engine.outputs import Outputs
-from onetrainer_gradio.engine.previews import Previews, sample_of
+from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
+from onetrainer_gradio.engine.sampling import SampleRunner, sample_of
 from onetrainer_gradio.engine.state import TrainState
-from onetrainer_gradio.engine.voice import StopAsked, Voice
 from onetrainer_gradio.errors import SamplingError, TrainerError
 from onetrainer_gradio.events import WarningIssued
 
@@ -30,18 +30,18 @@ PAUSE_POLL_S = 1.0
 
 
 @dataclass
-class Boundary:
+class StepActions:
     """Remembers what is due and does it at the next boundary, in OneTrainer's order: sample, back up, save."""
 
-    voice: Voice
-    previews: Previews
+    reporter: RunReporter
+    sample_runner: SampleRunner
     outputs: Outputs
     sample: Interval
     backup: Interval
     save: Interval
     state: Callable[[], TrainState]
     """The state as a backup needs it."""
-    quiet: Callable[[], Any]
+    eval_mode: Callable[[], Any]
     """A context in which the model paints: everything in evaluation mode."""
     due: set[str] = field(default_factory=set)
 
@@ -54,14 +54,14 @@ class Boundary:
     def act(self) -> bool:
         """Do what is due and carry out the commands that wait; return True if the run has to end."""
         due, self.due = self.due, set()
-        return self._obey(due)
+        return self._handle_commands(due)
 
-    def obey(self) -> bool:
+    def handle_commands(self) -> bool:
         """Carry out the commands that wait; return True if the run has to end."""
-        return self._obey(set())
+        return self._handle_commands(set())
 
-    def _obey(self, due: set[str]) -> bool:
-        commands = self.voice.control.take()
+    def _handle_commands(self, due: set[str]) -> bool:
+        commands = self.reporter.control.take()
         commands = self._do_due(due, commands, stop=any(isinstance(command, Stop) for command in commands))
         while commands:
             stop = any(isinstance(command, Stop) for command in commands)
@@ -73,15 +73,15 @@ class Boundary:
                     self._resumed(command, pause)
                     pause = None
                 else:
-                    self._carry_out((command, *same), stop=stop)
+                    self._execute((command, *same), stop=stop)
             if pause is not None:
                 if stop:
-                    self.voice.refuse(pause, STOPPING)
+                    self.reporter.refuse(pause, STOPPING)
                 else:
                     stop = self._wait(pause)
             if stop:
                 return True
-            commands = self.voice.control.take()
+            commands = self.reporter.control.take()
         return False
 
     def _do_due(self, due: set[str], commands: Sequence[Command], *, stop: bool) -> tuple[Command, ...]:
@@ -100,38 +100,38 @@ class Boundary:
 
     def _resumed(self, command: Resume, pause: Command | None) -> None:
         if pause is None:
-            self.voice.refuse(command, "the run is not paused")
+            self.reporter.refuse(command, "the run is not paused")
         else:
-            self.voice.done(pause)
-            self.voice.done(command)
+            self.reporter.done(pause)
+            self.reporter.done(command)
 
     def _wait(self, pause: Command) -> bool:
         """Paused until Resume or Stop; everything else is carried out meanwhile. True when the run shall end."""
-        self.voice.enter("paused")
-        self.voice.done(pause)
+        self.reporter.enter("paused")
+        self.reporter.done(pause)
         while True:
-            self.voice.control.wait(PAUSE_POLL_S)
-            commands = self.voice.control.take()
+            self.reporter.control.wait(PAUSE_POLL_S)
+            commands = self.reporter.control.take()
             stop = any(isinstance(command, Stop) for command in commands)
             resumed = False
             for command, *same in merged(commands):
                 if isinstance(command, Pause):
-                    self.voice.refuse(command, "the run is paused already")
+                    self.reporter.refuse(command, "the run is paused already")
                 elif isinstance(command, Resume):
                     resumed = True
-                    self.voice.done(command)
+                    self.reporter.done(command)
                 else:
-                    self._carry_out((command, *same), stop=stop)
+                    self._execute((command, *same), stop=stop)
             if stop or resumed:
                 return stop
-            self.voice.enter("paused")
+            self.reporter.enter("paused")
 
-    def _carry_out(self, commands: Sequence[Command], *, stop: bool) -> None:
+    def _execute(self, commands: Sequence[Command], *, stop: bool) -> None:
         """Carry out equal commands once, and answer each of them."""
         command = commands[0]
         if isinstance(command, Stop):
-            self.voice.enter("stopping")
-            self.voice.done(command)
+            self.reporter.enter("stopping")
+            self.reporter.done(command)
         elif isinstance(command, BackupNow):
             self._answer(commands, *self.outputs.back_up(self.state()))
         elif isinstance(command, SaveNow):
@@ -139,10 +139,10 @@ class Boundary:
         elif stop:
             self._refuse(commands, STOPPING)
         elif isinstance(command, SampleDefault):
-            self._paint(commands, lambda: self._paint_default(command.id))
+            self._sample_for(commands, lambda: self._sample_default(command.id))
         elif isinstance(command, SampleCustom):
             params = command.params
-            self._paint(commands, lambda: self._paint_custom(params, command.id))
+            self._sample_for(commands, lambda: self._sample_custom(params, command.id))
         else:
             self._refuse(commands, "this engine does not know the command")
 
@@ -151,42 +151,42 @@ class Boundary:
             self._refuse(commands, reason)
             return
         for command in commands:
-            self.voice.done(command, str(path))
+            self.reporter.done(command, str(path))
 
     def _refuse(self, commands: Sequence[Command], reason: str) -> None:
         for command in commands:
-            self.voice.refuse(command, reason)
+            self.reporter.refuse(command, reason)
 
-    def _paint(self, commands: Sequence[Command], paint: Callable[[], str]) -> None:
+    def _sample_for(self, commands: Sequence[Command], generate: Callable[[], str]) -> None:
         try:
-            self._answer(commands, paint(), "")
-        except StopAsked:
+            self._answer(commands, generate(), "")
+        except StopRequested:
             self._refuse(commands, STOPPING)
         except TrainerError as error:
             self._refuse(commands, str(error))
 
-    def _paint_default(self, command_id: str) -> str:
-        self.voice.enter("sampling")
-        with self.quiet():
-            made = self.previews.paint_default(self.state(), command_id)
+    def _sample_default(self, command_id: str) -> str:
+        self.reporter.enter("sampling")
+        with self.eval_mode():
+            made = self.sample_runner.sample_default(self.state(), command_id)
         if not made:
             raise SamplingError("No sample prompt is enabled.", path="samples", suggestion="Add a sample prompt.")
         return ""
 
-    def _paint_custom(self, params: dict[str, Any], command_id: str) -> str:
+    def _sample_custom(self, params: dict[str, Any], command_id: str) -> str:
         sample = sample_of(params)
-        self.voice.enter("sampling")
-        with self.quiet():
-            return str(self.previews.paint_custom(sample, self.state(), command_id))
+        self.reporter.enter("sampling")
+        with self.eval_mode():
+            return str(self.sample_runner.sample_custom(sample, self.state(), command_id))
 
     def _sample_due(self, asked: Sequence[Command]) -> None:
         try:
-            self._answer(asked, self._paint_default(asked[0].id if asked else ""), "")
-        except StopAsked:  # the stop is taken with the next commands
+            self._answer(asked, self._sample_default(asked[0].id if asked else ""), "")
+        except StopRequested:  # the stop is taken with the next commands
             self._refuse(asked, STOPPING)
         except TrainerError as error:
             self._refuse(asked, str(error))
-            self.voice.warn(WarningIssued(code="sampling_failed", message=f"No sample was painted: {error}", path=error.path))
+            self.reporter.warn(WarningIssued(code="sampling_failed", message=f"No sample was painted: {error}", path=error.path))
 
 
 # what is due -> the command that asks for the same

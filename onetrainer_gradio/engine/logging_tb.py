@@ -16,7 +16,7 @@ from onetrainer_gradio.events import WarningIssued
 FLUSH_S = 15
 
 
-class Charts(Protocol):
+class ScalarLogger(Protocol):
     """Takes what is charted."""
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
@@ -32,7 +32,7 @@ class Charts(Protocol):
         ...
 
 
-class TensorBoardCharts:
+class TensorBoardLogger:
     """One folder of event files per start of a run.
 
     Charts that cannot be written (a full disk, a folder that is gone) are a warning, and the run goes on without them.

@@ -19,7 +19,7 @@ _READING = (
     "download",
     "collect_paths",
     "caption_path",
-    "load_picture",
+    "load_image",
     "load_video",
     "load_captions",
     "load_concept_captions",
@@ -39,7 +39,7 @@ _READING = (
     "capitalize_tags",
     "shuffle_tags",
     "rescale",
-    "encode_picture",
+    "encode_image",
     "sample_latents",
     "insert_embeddings",
     "tokenize",
@@ -47,19 +47,19 @@ _READING = (
 
 
 @dataclass(frozen=True)
-class Places:
+class StageSeeds:
     """Where each stage stands in the chain of a run."""
 
     place: Mapping[str, int]
 
     @classmethod
-    def of(cls, *, latent_caching: bool, text_fixed: bool) -> Places:
+    def of(cls, *, latent_caching: bool, text_fixed: bool) -> StageSeeds:
         """``text_fixed``: the text encoder is not trained, so that its output can be computed beforehand."""
         chain = list(_READING)
         if text_fixed:
             chain.append("encode_text")
         if latent_caching:
-            chain.append("picture_cache")
+            chain.append("image_cache")
             if text_fixed:
                 chain.append("text_cache")
         chain += ["sort_variations", "batches"]

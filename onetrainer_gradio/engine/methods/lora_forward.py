@@ -15,7 +15,7 @@ from torch.nn import functional
 Forward = Callable[[Tensor], Tensor]
 
 
-def lean_forward(layer: Any, adapter: str, dropout: float) -> Forward:
+def lora_forward(layer: Any, adapter: str, dropout: float) -> Forward:
     """y = W x + scaling * up(dropout(down(x))), for a Linear or Conv2d that peft adapted.
 
     Dropout stands between the two matrices, where OneTrainer has it (peft's own stands before the first).

@@ -15,15 +15,15 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import ValidationError
 
 from onetrainer_gradio.config import SampleConfig, TrainConfig
-from onetrainer_gradio.engine.charts import Charts
-from onetrainer_gradio.engine.ema import MovingAverage
+from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.failures import translate
-from onetrainer_gradio.engine.families.family import Family, Painting
+from onetrainer_gradio.engine.families.family import Family, SampleRequest
 from onetrainer_gradio.engine.files import safe_name, timestamp, whole_file
+from onetrainer_gradio.engine.logging_tb import ScalarLogger
+from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
 from onetrainer_gradio.engine.samplers import SAMPLERS
 from onetrainer_gradio.engine.staging import unused
 from onetrainer_gradio.engine.state import TrainState
-from onetrainer_gradio.engine.voice import StopAsked, Voice
 from onetrainer_gradio.errors import ConfigValueError
 from onetrainer_gradio.events import SampleGenerated
 
@@ -62,19 +62,19 @@ def check(sample: SampleConfig) -> None:
 
 
 @dataclass
-class Previews:
+class SampleRunner:
     """Paints with the live model between two steps."""
 
     config: TrainConfig
     family: Family
-    ema: MovingAverage | None
-    charts: Charts
-    voice: Voice
+    ema: EMA | None
+    scalar_logger: ScalarLogger
+    reporter: RunReporter
 
-    def paint_default(self, state: TrainState, command_id: str = "") -> int:
+    def sample_default(self, state: TrainState, command_id: str = "") -> int:
         """The enabled prompts of the configuration; says how many pictures were made.
 
-        :raises StopAsked: when a stop comes in between.
+        :raises StopRequested: when a stop comes in between.
         """
         samples = [(index, sample) for index, sample in enumerate(self.config.samples or ()) if sample.enabled]
         with self.ema.applied() if self.ema else nullcontext():
@@ -83,10 +83,10 @@ class Previews:
             made += self._round(samples, state, "default", ema=False, command_id=command_id, postfix=" - no-ema")
         return made
 
-    def paint_custom(self, sample: SampleConfig, state: TrainState, command_id: str) -> Path:
+    def sample_custom(self, sample: SampleConfig, state: TrainState, command_id: str) -> Path:
         """One picture with parameters of its own.
 
-        :raises StopAsked: when a stop comes in between.
+        :raises StopRequested: when a stop comes in between.
         """
         with self.ema.applied() if self.ema else nullcontext():
             return self._one(0, sample, state, "custom", ema=self.ema is not None, command_id=command_id, steps=(0, 1))
@@ -119,22 +119,22 @@ class Previews:
     ) -> Path:
         check(sample)
         started = time.monotonic()
-        self.voice.check_stop()
+        self.reporter.raise_if_stop_requested()
         number, count = steps
 
         def on_step(done: int, total: int) -> bool:
-            self.voice.progress(number * total + done, count * total, sample.prompt)
-            return not self.voice.control.stop_requested()
+            self.reporter.progress(number * total + done, count * total, sample.prompt)
+            return not self.reporter.control.stop_requested()
 
         seed = random.SystemRandom().randrange(2**32) if sample.random_seed else sample.seed
-        image = self.family.paint(Painting(sample, seed, self.config.text_encoder_layer_skip, on_step))
+        image = self.family.sample(SampleRequest(sample, seed, self.config.text_encoder_layer_skip, on_step))
         if image is None:
-            raise StopAsked
+            raise StopRequested
         prompt = safe_name(sample.prompt)
         folder = "custom" if kind == "custom" else f"{index} - {prompt}{postfix}"
         name = f"{self.config.save_filename_prefix}{timestamp()}-training-sample-{state.name}"
-        picture_format = self.config.sample_image_format
-        path = unused(Path(self.config.workspace_dir) / "samples" / folder / f"{name}{EXTENSIONS[picture_format]}")
+        image_format = self.config.sample_image_format
+        path = unused(Path(self.config.workspace_dir) / "samples" / folder / f"{name}{EXTENSIONS[image_format]}")
         facts = {
             "prompt": sample.prompt,
             "negative_prompt": sample.negative_prompt,
@@ -149,12 +149,12 @@ class Previews:
             "epoch_step": state.epoch_step,
         }
         try:
-            _write(path, image, picture_format, facts)
+            _write(path, image, image_format, facts)
         except OSError as error:  # a full disk costs the picture, not the run
             raise translate(error) or error from error
         if self.config.samples_to_tensorboard and kind == "default" and not postfix:
-            self.charts.image(f"sample{index} - {prompt}", image, state.global_step)
-        self.voice.say(
+            self.scalar_logger.image(f"sample{index} - {prompt}", image, state.global_step)
+        self.reporter.report(
             SampleGenerated(
                 path=str(path),
                 kind=kind,
@@ -168,10 +168,10 @@ class Previews:
         return path
 
 
-def _write(path: Path, image: Any, picture_format: str, facts: dict[str, Any]) -> None:
+def _write(path: Path, image: Any, image_format: str, facts: dict[str, Any]) -> None:
     text = json.dumps(facts, ensure_ascii=False)
     options: dict[str, Any] = {}
-    if picture_format == "PNG":
+    if image_format == "PNG":
         info = PngInfo()
         info.add_itxt("onetrainer_gradio", text)
         info.add_itxt("parameters", _parameters(facts))
@@ -179,7 +179,7 @@ def _write(path: Path, image: Any, picture_format: str, facts: dict[str, Any]) -
     else:
         options["comment"] = text.encode(errors="replace")
     with whole_file(path, durable=False) as temporary:
-        image.save(temporary, format=_PIL_FORMATS[picture_format], **options)
+        image.save(temporary, format=_PIL_FORMATS[image_format], **options)
 
 
 def _parameters(facts: dict[str, Any]) -> str:

@@ -233,7 +233,7 @@ def findings(config: TrainConfig) -> tuple[Finding, ...]:
     return tuple(finding for rule in RULES for finding in rule(config))
 
 
-def refuse(config: TrainConfig) -> None:
+def raise_unsupported(config: TrainConfig) -> None:
     """Refuses a configuration that this engine cannot carry out as it stands.
 
     :raises ConfigInvalidError: with one finding for each such setting.
