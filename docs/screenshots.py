@@ -1,6 +1,6 @@
-"""Makes the pictures of the page in docs/images: a real run of the demo, each tab wide and narrow.
+"""Generate the screenshots in docs/images: a real run of the demo, each tab wide and narrow.
 
-``python docs/screenshots.py`` needs Chromium and playwright; it starts a panel of its own in a temporary folder.
+``python docs/screenshots.py`` needs Chromium and playwright. It starts a separate panel in a temporary folder.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,7 @@ from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from settings_pictures import settings_pictures
+from settings_screenshots import settings_screenshots
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
@@ -32,13 +33,13 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 TABS = ("configuration", "training", "samples", "system")
-# how far the run has to be for the pictures: enough curve and a few samples of each prompt
+# the step that the run must reach first: the chart then has a curve, and each prompt a few samples
 FROM_STEP = 100
 
 
 @contextmanager
 def panel() -> Iterator[str]:
-    """A panel with the demo; its address."""
+    """Start a panel with the demo, yield its address, and stop it."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -64,19 +65,19 @@ def panel() -> Iterator[str]:
 
 
 def state(url: str) -> dict[str, Any]:
-    """Where the run is."""
+    """Return the status of the run."""
     with urllib.request.urlopen(f"{url}api/training/status", timeout=20) as reply:
         return json.loads(reply.read())
 
 
 def post(url: str, path: str) -> None:
-    """Ask the panel for something."""
+    """Send a POST request to the panel."""
     request = urllib.request.Request(url + path, data=b"{}", headers={"Content-Type": "application/json"})
     urllib.request.urlopen(request, timeout=30).close()
 
 
 def show(page: Page, url: str, tab: str) -> None:
-    """Open a tab and wait until its pictures are there."""
+    """Open a tab and wait until it is loaded."""
     page.goto(f"{url}#{tab}")
     page.reload()
     page.locator(".og-link[data-state=live]").wait_for()
@@ -84,7 +85,7 @@ def show(page: Page, url: str, tab: str) -> None:
     page.wait_for_timeout(1500)
 
 
-# What of this machine stands in texts and fields, and what the pictures show in its place.
+# Replaces details of this machine in texts and fields.
 NEUTRAL = """pairs => {
   const neutral = text => pairs.reduce((now, [from, to]) => now.replaceAll(from, to), text)
     .replace(/^Linux-\\S+$/, 'Linux')
@@ -99,16 +100,16 @@ PLACES = [[str(ROOT), "/home/you/onetrainer-gradio"]]
 
 
 def save(page: Page, name: str) -> None:
-    """Keep what the page shows; where no sample is in view in 256 colours, so that the repository stays small."""
+    """Save a screenshot; one without samples has 256 colors, so that the repository stays small."""
     page.evaluate(NEUTRAL, PLACES)
-    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     if not name.startswith("sample"):
-        picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    picture.save(IMAGES / name, optimize=True)
+        image = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    image.save(IMAGES / name, optimize=True)
 
 
 def shoot(browser: Browser, url: str, tabs: tuple[str, ...], scheme: str = "light", suffix: str = "") -> None:
-    """Take the pictures of some tabs; those with a suffix wide only."""
+    """Save screenshots of some tabs; with a suffix, only wide ones."""
     for size, (width, height) in SIZES.items():
         if suffix and size != "wide":
             continue
@@ -120,7 +121,7 @@ def shoot(browser: Browser, url: str, tabs: tuple[str, ...], scheme: str = "ligh
         context.close()
 
 
-# changes that show what the editors show, made for the pictures and taken back
+# changes for the screenshots of the editors, reverted afterwards
 EDITED = {
     "concepts.0.image.enable_random_flip": True,
     "concepts.0.image_variations": 4,
@@ -130,7 +131,7 @@ EDITED = {
 
 
 def editors(browser: Browser, url: str) -> None:
-    """A card of a concept with its preview, and the plot of the timesteps."""
+    """Save screenshots of a concept with its preview, and of the timestep plot."""
     with urllib.request.urlopen(f"{url}api/config/current", timeout=20) as reply:
         before = json.loads(reply.read())
     change(url, before["revision"], EDITED)
@@ -155,7 +156,7 @@ def editors(browser: Browser, url: str) -> None:
 
 
 def at(document: Any, path: str) -> Any:
-    """The value at a dotted path."""
+    """Return the value at a dotted path."""
     for key in path.split("."):
         document = document[int(key)] if isinstance(document, list) else document[key]
     return document
@@ -169,12 +170,12 @@ def change(url: str, revision: int, changes: dict[str, Any]) -> None:
     urllib.request.urlopen(request, timeout=30).close()
 
 
-# what is changed after the run, so that there is something to compare
+# changes after the run, so that the comparison has differences
 LATER = {"epochs": 60, "learning_rate": 0.0002, "optimizer.optimizer": "PRODIGY"}
 
 
 def dialogs(browser: Browser, url: str) -> None:
-    """Settings side by side, the list of presets, the choice of a folder; there has to be a run."""
+    """Save screenshots of the comparison, the list of presets and the file picker; requires a run."""
     with urllib.request.urlopen(f"{url}api/config/current", timeout=20) as reply:
         before = json.loads(reply.read())
     change(url, before["revision"], LATER)
@@ -193,7 +194,7 @@ def dialogs(browser: Browser, url: str) -> None:
         page.locator(".og-diff").wait_for()
         page.wait_for_timeout(500)
         save(page, f"presets-{size}.png")
-        page.get_by_role("button", name="Add a folder").click()
+        page.get_by_role("button", name=re.compile("Add (a )?folder")).click()
         page.locator(".og-entry").first.wait_for()
         page.wait_for_timeout(500)
         save(page, f"picker-{size}.png")
@@ -202,7 +203,7 @@ def dialogs(browser: Browser, url: str) -> None:
 
 
 def large_view(browser: Browser, url: str) -> None:
-    """One sample with all that is known about it."""
+    """Save a screenshot of the large view of a sample."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     show(page, url, "samples")
@@ -213,9 +214,11 @@ def large_view(browser: Browser, url: str) -> None:
 
 
 def main() -> None:
-    """Make all pictures."""
+    """Generate all screenshots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--from-step", type=int, default=FROM_STEP, help="how far the run has to be (default: %(default)s)")
+    parser.add_argument(
+        "--from-step", type=int, default=FROM_STEP, help="step that the run must reach first (default: %(default)s)"
+    )
     from_step = parser.parse_args().from_step
     IMAGES.mkdir(exist_ok=True)
     path = os.environ.get("ONETRAINER_GRADIO_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
@@ -223,7 +226,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         shoot(browser, url, ("configuration",))
         editors(browser, url)
-        settings_pictures(browser, url, NEUTRAL, PLACES)
+        settings_screenshots(browser, url, NEUTRAL, PLACES)
         post(url, "api/training/start")
         while state(url)["progress"]["global_step"] < from_step and state(url)["is_training"]:
             time.sleep(0.5)

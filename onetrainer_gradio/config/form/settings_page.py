@@ -76,7 +76,7 @@ def _group(group: Group) -> str:
 
 
 def _pictures(group: Group) -> str:
-    """How the group looks in a wide and in a narrow window; ``docs/settings_pictures.py`` takes them."""
+    """How the group looks in a wide and in a narrow window; ``docs/settings_screenshots.py`` takes them."""
     sizes = (("wide", 620, "in a wide window"), ("narrow", 190, "on a phone"))
     shown = (
         f'<img src="{PICTURES}/{group.key}-{size}.webp" width="{width}" alt="{group.title} {where}">'

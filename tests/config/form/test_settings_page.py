@@ -13,7 +13,7 @@ def test_the_committed_page_is_up_to_date():
 
 
 def test_every_group_is_pictured_wide_and_narrow():
-    """Run ``python docs/settings_pictures.py`` after a new group; together the pictures stay below 3 MB."""
+    """Run ``python docs/settings_screenshots.py`` after a new group; together the screenshots stay below 3 MB."""
     wanted = {f"{group.key}-{size}.webp" for group in GROUPS for size in ("wide", "narrow")}
     there = {path.name: path.stat().st_size for path in (PAGE.parent / PICTURES).iterdir()}
     assert set(there) == wanted

@@ -1,7 +1,7 @@
-"""Makes the pictures of each group of settings in docs/images/settings: part of ``python docs/screenshots.py``, or alone.
+"""Generate the screenshots of each group of settings in docs/images/settings, for ``python docs/screenshots.py`` or alone.
 
-``python docs/settings_pictures.py`` takes only these, ``python docs/settings_pictures.py ema noise`` those of some groups. The
-settings in them are those of presets.
+``python docs/settings_screenshots.py`` generates all of them, and with names of groups (``ema noise``) only theirs. They show the
+settings of presets.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Locator, Page
 
 FOLDER = Path(__file__).resolve().parent / "images" / "settings"
-# the window is as high as the longest group, so that nothing that stays in place covers a part of it
+# the window is as high as the longest group, so that no fixed element covers a part of it
 SIZES = {"wide": (1240, 2600), "narrow": (390, 4200)}
-# what is longer is cut off
+# longer groups are cropped
 LONGEST = {"wide": 1100, "narrow": 1500}
 
-# Everything on that has settings of its own, so that they are seen.
+# Turns on everything that shows further settings.
 ALL_ON = {
     "validation": True,
     "multi_gpu": True,
@@ -31,12 +31,12 @@ ALL_ON = {
     "debug_mode": True,
     "ema": "GPU",
     "masked_training": True,
-    "samples": [{"prompt": "a photo of the new word", "seed": 1}],
-    "additional_embeddings": [{"placeholder": "<my-style>", "token_count": 4, "initial_embedding_text": "painting"}],
+    "samples": [{"prompt": "a photo of <my-style>", "seed": 1}],
+    "additional_embeddings": [{"placeholder": "<my-style>", "token_count": 4, "initial_embedding_text": "oil on canvas"}],
     "cloud": {"enabled": True, "create": True},
 }
 
-# preset -> what is changed in it, and the groups that are taken with it
+# preset -> changes to it, and the groups that show it
 SCENES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "SD 1.5/LoRA 8 GB": (
         ALL_ON,
@@ -65,7 +65,7 @@ SCENES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "Wuerstchen/v2 fine-tune 16 GB": ({}, ("prior",)),
     "Ideogram 4/fine-tune 24 GB": ({}, ("unconditional_transformer",)),
 }
-# group of the elements of a list -> the group of the list, the title of the section in a card
+# group of the elements of a list -> the group of the list, the title of the section in an entry
 ELEMENTS = {
     "concept": ("concepts", "General"),
     "concept_image": ("concepts", "Image augmentation"),
@@ -76,20 +76,20 @@ ELEMENTS = {
 
 SECTIONS = frozenset(element for element, (_, title) in ELEMENTS.items() if title)
 
-# A picture of the settings is none of what a machine without this card or these models says about them.
+# Hides errors that only mean that this machine lacks the GPU or the models.
 QUIET = ".og-errors, .og-note, .og-item-wrap .og-look, .og-reset, .og-was { display: none !important }"
 
 
 def call(url: str, method: str, path: str, body: Any = None) -> Any:
-    """Ask the panel for something."""
+    """Send a request to the panel and return its response."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url + path, data=data, method=method, headers={"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as reply:
         return json.loads(reply.read())
 
 
-def settings_pictures(browser: Browser, url: str, neutral: str, places: list[list[str]], only: Sequence[str] = ()) -> None:
-    """Take all of them, or those of some groups; ``neutral`` is the script that puts something neutral in place of ``places``."""
+def settings_screenshots(browser: Browser, url: str, neutral: str, places: list[list[str]], only: Sequence[str] = ()) -> None:
+    """Save all of them, or those of some groups; the script ``neutral`` replaces the texts in ``places``."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     before = call(url, "GET", "api/config/current")
     concepts = before["config"]["concepts"]
@@ -116,18 +116,18 @@ def settings_pictures(browser: Browser, url: str, neutral: str, places: list[lis
 
 
 def take(page: Page, group: str, size: str, neutral: str, places: list[list[str]]) -> None:
-    """The card of a group."""
+    """Save a screenshot of a group."""
     if size == "wide":
         page.locator(f".og-nav-groups [data-group={group}]").click()
     else:
         page.locator("#og-group").select_option(group)
     page.mouse.move(0, 0)
-    page.wait_for_timeout(500)  # what it leads to is fetched
+    page.wait_for_timeout(500)  # the effect of its settings is loaded
     keep(page, page.locator(".og-group-card"), group, size, neutral, places)
 
 
 def take_element(page: Page, element: str, title: str, size: str, neutral: str, places: list[list[str]]) -> None:
-    """A section of the first card of a list, or all of the card."""
+    """Save a screenshot of the first entry of a list, or of one section in it."""
     card = page.locator(".og-item-wrap").first
     if not card.locator(".og-card-body").is_visible():
         card.locator("summary").first.click()
@@ -141,19 +141,19 @@ def take_element(page: Page, element: str, title: str, size: str, neutral: str, 
 
 
 def keep(page: Page, place: Locator, name: str, size: str, neutral: str, places: list[list[str]]) -> None:
-    """Write one picture; the few colours of a form make it small without loss."""
+    """Write one screenshot; a form has few colors, so that it is small without loss."""
     page.evaluate(neutral, places)
     page.evaluate("document.activeElement?.blur()")
-    picture = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
-    picture = picture.crop((0, 0, picture.width, min(picture.height, LONGEST[size])))
+    image = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
+    image = image.crop((0, 0, image.width, min(image.height, LONGEST[size])))
     if name in SECTIONS:
-        picture = ImageOps.expand(picture, 16, picture.getpixel((1, 1)))  # a section ends where its text does
-    few = picture.quantize(48, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
+        image = ImageOps.expand(image, 16, image.getpixel((1, 1)))  # a section ends where its text does
+    few = image.quantize(48, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
     few.save(FOLDER / f"{name}-{size}.webp", lossless=True, quality=100, method=6)
 
 
 def main() -> None:
-    """Take only these pictures."""
+    """Generate only these screenshots."""
     import os
     import shutil
     import sys
@@ -164,7 +164,7 @@ def main() -> None:
     path = os.environ.get("ONETRAINER_GRADIO_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
     with panel() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        settings_pictures(browser, url, NEUTRAL, PLACES, sys.argv[1:])
+        settings_screenshots(browser, url, NEUTRAL, PLACES, sys.argv[1:])
         browser.close()
 
 
