@@ -7,9 +7,11 @@ It reads string literals of Python and JavaScript, docstrings, Markdown, HTML an
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.retired_labels import RETIRED_LABELS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -76,7 +78,7 @@ RETIRED: dict[str, str] = {
     r"told|tells|says": "reports, shows, records",
     r"refus(e|es|ed|ing|al|als)": "reject, isn't allowed, fail with an error",
     r"believe[sd]?": "trust",
-    r"pass(es|ed|ing)? over": "ignore, skip",
+    r"(?<!one )(?<!of )pass(es|ed|ing)? over": "ignore, skip",
     r"carr(y|ies|ied|ying) (\S+ ){0,2}out": "run, execute, train",
     r"(go|goes|going|went) on": "continue, resume, is running",
     r"comes? to nothing": "has no effect, is 0",
@@ -133,6 +135,7 @@ FOR_DEVELOPERS = re.compile(r"(architecture|api|findings|adding-.*|CHANGELOG|CON
 
 # Phrases that stay, and why. They are taken out before a text is searched.
 ALLOWED: dict[str, str] = {
+    r"watercolor painting": "a picture of that kind",
     r"model cards?": "the Hugging Face Hub's own term",
     r"#?demo - new word LoRA": "former name of a preset; saved drafts name it",
 }
@@ -141,14 +144,15 @@ EXPRESSION = "{}"  # stands for an embedded expression
 EMPTY = re.compile(r"\s+")
 
 
-def _pattern(table: dict[str, str]) -> re.Pattern[str]:
-    """Return one expression that matches any word of the table, with a group for each."""
-    words = [f"(?P<w{number}>{word})" for number, word in enumerate(table)]
-    return re.compile(rf"(?<![\w\-/.])(?:{'|'.join(words)})(?![\w/])", re.IGNORECASE)
+def _pattern(words: Iterable[str]) -> re.Pattern[str]:
+    """Return one expression that matches any of the words, with a group for each."""
+    groups = [f"(?P<w{number}>{word})" for number, word in enumerate(words)]
+    return re.compile(rf"(?<![\w\-/.])(?:{'|'.join(groups)})(?![\w/])", re.IGNORECASE)
 
 
 ALL_WORDS = _pattern(RETIRED)
 USER_WORDS = _pattern(RETIRED_FOR_USERS)
+LABELS = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(RETIRED_LABELS, key=len, reverse=True)))})(?!\w)")
 STAYING = re.compile("|".join(ALLOWED), re.IGNORECASE)
 
 
@@ -163,6 +167,8 @@ def found(text: Text) -> Iterator[Hit]:
         for match in pattern.finditer(words):
             number = next(int(name[1:]) for name, value in match.groupdict().items() if value is not None)
             yield Hit(text.path, text.line, text.kind, match[0], replacements[number])
+    for match in LABELS.finditer(words):
+        yield Hit(text.path, text.line, text.kind, match[0], RETIRED_LABELS[match[0]])
 
 
 def python_texts(path: Path) -> Iterator[Text]:
