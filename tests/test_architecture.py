@@ -39,7 +39,7 @@ BRIDGE_SCRIPT = "backends/onetrainer/bridge_worker.py"
 
 # The one function there that takes any error at all, and who hands it a body: a run, and an import. Their errors are the answer.
 TAKES_ANYTHING = "attempt"
-BODIES = {"Drive.carry_out", "answer_facts", "serve"}
+BODIES = {"RunDriver.execute_run", "answer_facts", "serve"}
 
 BROAD = {"Exception", "BaseException"}
 
@@ -310,8 +310,8 @@ def test_a_broad_except_in_disguise_is_found(disguise):
 def test_a_second_broad_except_is_found(handler):
     """Bare, in a tuple and by its full name, also where it raises again on one of its ways."""
     body = f"try:\n    act()\n{handler}\n    if much:\n        raise"
-    source = f"class Drive:\n    def settle(self):\n{textwrap.indent(body, ' ' * 8)}\n"
-    assert Breadth(source).handlers == ["Drive.settle"]
+    source = f"class RunDriver:\n    def settle(self):\n{textwrap.indent(body, ' ' * 8)}\n"
+    assert Breadth(source).handlers == ["RunDriver.settle"]
 
 
 def test_what_names_a_broad_class_without_taking_it_is_no_broad_except():

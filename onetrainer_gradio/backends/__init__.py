@@ -11,8 +11,8 @@ from typing import TextIO
 
 from onetrainer_gradio.backends.backend import Backend, FunctionBackend, RunContext
 from onetrainer_gradio.backends.console import CONSOLE
+from onetrainer_gradio.backends.keep_loaded import KEEP_LOADED, KeepLoaded
 from onetrainer_gradio.backends.run_log import RunLog
-from onetrainer_gradio.backends.warm import WARM, Warm
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.options import RunOptions
@@ -75,7 +75,7 @@ def error_info(error: BaseException) -> ErrorInfo:
     return ErrorInfo(type=kind, message=f"{kind}: {text}" if text else kind, suggestion="Look at the end of the console log.")
 
 
-def carry_out(
+def execute_run(
     name: str,
     config: TrainConfig,
     emit: Emit,
@@ -84,17 +84,17 @@ def carry_out(
     *,
     table: Mapping[str, str] = BACKENDS,
     console: TextIO | None = None,
-    warm: Warm | None = None,
+    keep_loaded: KeepLoaded | None = None,
     before: Callable[[], None] = lambda: None,
 ) -> Outcome | None:
-    """Carry out a run and say how it ended: the body of a training thread or process. None when the run failed.
+    """Execute a run and return how it ended, or None if it failed: the body of a training thread or process.
 
     Emits exactly one RunEnded, the last event. Whatever a backend raises becomes its error, with the traceback on ``console``
-    (the process's error output unless given). What the backend has loaded may stay in ``warm`` for the next run. An error of
-    ``before`` ends the run, too: the backend isn't called then.
+    (the process's error output unless given). What the backend has loaded may stay in ``keep_loaded`` for the next run. If
+    ``before`` raises, the run ends with that error, and the backend isn't called.
     """
     CONSOLE.set(console)
-    WARM.set(warm)
+    KEEP_LOADED.set(keep_loaded)
     emit = RunLog(emit, console)
     try:
         before()

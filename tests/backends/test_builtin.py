@@ -13,7 +13,7 @@ from onetrainer_gradio.backends.builtin import BACKEND
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.errors import ConfigInvalidError
 from onetrainer_gradio.events import RunStarted
-from tests.engine.recording import Desk, Recorder
+from tests.engine.recording import FakeControl, Recorder
 
 
 def test_it_says_first_with_what_it_begins():
@@ -21,7 +21,7 @@ def test_it_says_first_with_what_it_begins():
     recorder = Recorder()
     config = TrainConfig.model_validate({"train_device": "cpu", "compile": True})
     with pytest.raises(ConfigInvalidError):
-        BACKEND.run(config, RunContext(recorder, Desk(), RunOptions()))
+        BACKEND.run(config, RunContext(recorder, FakeControl(), RunOptions()))
     started = recorder.events[0]
     assert isinstance(started, RunStarted)
     assert (started.backend, started.pid) == ("builtin", os.getpid())
@@ -46,5 +46,5 @@ def test_used_up_memory_is_named_with_what_to_change(tmp_path):
     recorded = json.loads((GOLDEN / "run.json").read_text())
     config = configuration(tmp_path, recorded, GOLDEN / "data", resolution="400000")
     with pytest.raises(OutOfMemoryError, match="memory is used up") as caught:
-        BACKEND.run(config, RunContext(Recorder(), Desk(), RunOptions()))
+        BACKEND.run(config, RunContext(Recorder(), FakeControl(), RunOptions()))
     assert "resolution" in caught.value.suggestion

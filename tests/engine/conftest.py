@@ -13,7 +13,7 @@ import pytest
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
-from tests.engine.recording import Desk, Recorder
+from tests.engine.recording import FakeControl, Recorder
 
 GOLDEN = Path(__file__).parent.parent / "fixtures" / "golden"
 
@@ -102,7 +102,7 @@ def plain(tmp_path_factory, recorded, few_images) -> Recorder:
     from onetrainer_gradio import engine
 
     recorder = Recorder()
-    engine.run(configuration(tmp_path_factory.mktemp("plain"), recorded, few_images), recorder, Desk(), RunOptions())
+    engine.run(configuration(tmp_path_factory.mktemp("plain"), recorded, few_images), recorder, FakeControl(), RunOptions())
     return recorder
 
 
@@ -112,9 +112,9 @@ def train() -> Callable[..., tuple[str, Recorder]]:
     from onetrainer_gradio import engine
 
     def go(
-        config: TrainConfig, recorder: Recorder | None = None, desk: Desk | None = None, **options: Any
+        config: TrainConfig, recorder: Recorder | None = None, control: FakeControl | None = None, **options: Any
     ) -> tuple[str, Recorder]:
         recorder = recorder or Recorder()
-        return engine.run(config, recorder, desk or Desk(), RunOptions(**options)), recorder
+        return engine.run(config, recorder, control or FakeControl(), RunOptions(**options)), recorder
 
     return go

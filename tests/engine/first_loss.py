@@ -8,7 +8,7 @@ from typing import Any
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.events import WarningIssued
 from tests.engine.conftest import configuration
-from tests.engine.recording import Desk, Recorder
+from tests.engine.recording import FakeControl, Recorder
 
 
 def first_loss(place: Path, recorded: dict[str, Any], folder: Path, **changes: Any) -> float:
@@ -23,6 +23,6 @@ def first_step(place: Path, recorded: dict[str, Any], folder: Path, **changes: A
     settings = {"batch_size": 1, "epochs": 1, "latent_caching": False, **changes}
     config = configuration(place, recorded, folder, **settings)
     recorder = Recorder()
-    engine.run(config, recorder, Desk(), RunOptions(max_steps=1))
+    engine.run(config, recorder, FakeControl(), RunOptions(max_steps=1))
     (step,) = recorder.steps
     return step.loss, [warning.code for warning in recorder.of(WarningIssued)]

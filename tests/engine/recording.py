@@ -46,7 +46,7 @@ class Recorder:
 
 
 @dataclass
-class Desk:
+class FakeControl:
     """A control to which commands are given."""
 
     waiting: list[Command] = field(default_factory=list)
@@ -68,13 +68,13 @@ class Desk:
         return self.given.wait(timeout_s)
 
 
-def after_step(recorder: Recorder, desk: Desk, update_step: int, *commands: Command) -> None:
+def after_step(recorder: Recorder, control: FakeControl, update_step: int, *commands: Command) -> None:
     """Gives the commands as soon as the optimizer step ``update_step`` is done."""
     on = recorder.on
 
     def told(event: Event) -> None:
         on(event)
         if isinstance(event, StepDone) and event.update_step == update_step:
-            desk.give(*commands)
+            control.give(*commands)
 
     recorder.on = told

@@ -97,7 +97,7 @@ def test_the_file_gives_the_picture_that_the_training_showed(configured, train, 
     from PIL import Image
 
     from onetrainer_gradio.commands import SampleCustom
-    from tests.engine.recording import Desk, Recorder, after_step
+    from tests.engine.recording import FakeControl, Recorder, after_step
 
     config = configured(
         layer_filter="",
@@ -107,11 +107,11 @@ def test_the_file_gives_the_picture_that_the_training_showed(configured, train, 
         sample_image_format="PNG",
         output_model_format=model_format,
     )
-    recorder, desk = Recorder(), Desk()
+    recorder, control = Recorder(), FakeControl()
     before = SampleCustom(params=SAMPLE)
-    desk.give(before)
-    after_step(recorder, desk, 6, SampleCustom(params=SAMPLE))
-    train(config, recorder, desk)
+    control.give(before)
+    after_step(recorder, control, 6, SampleCustom(params=SAMPLE))
+    train(config, recorder, control)
     untrained, shown = (numpy.asarray(Image.open(made.path)).astype(int) for made in recorder.of(SampleGenerated))
     assert abs(shown - untrained).max() > 30
 

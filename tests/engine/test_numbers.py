@@ -21,7 +21,7 @@ def repeated(tmp_path_factory, recorded, initial_adapter):
     from onetrainer_gradio import engine
     from onetrainer_gradio.config import RunOptions
     from onetrainer_gradio.config.files.documents import from_document
-    from tests.engine.recording import Desk, Recorder
+    from tests.engine.recording import FakeControl, Recorder
 
     folder = tmp_path_factory.mktemp("run")
     document = {
@@ -36,7 +36,7 @@ def repeated(tmp_path_factory, recorded, initial_adapter):
     }
     config = from_document(document)[0]
     recorder = Recorder()
-    outcome = engine.run(config, recorder, Desk(), RunOptions())
+    outcome = engine.run(config, recorder, FakeControl(), RunOptions())
     return config, outcome, recorder, folder
 
 
@@ -79,7 +79,7 @@ def test_with_the_recorded_encodings_the_adapter_is_the_same(repeated, recorded,
 
     from onetrainer_gradio import engine
     from onetrainer_gradio.config import RunOptions
-    from tests.engine.recording import Desk, Recorder
+    from tests.engine.recording import FakeControl, Recorder
 
     config, _, _, folder = repeated
     for kind, name, key in (("image", "latent_image", "latents_CHW"), ("text", "text_encoder_hidden_state", "text_LD")):
@@ -96,7 +96,7 @@ def test_with_the_recorded_encodings_the_adapter_is_the_same(repeated, recorded,
         "output_model_format": "DIFFUSERS_LORA",
     }
     recorder = Recorder()
-    engine.run(config.model_copy(update=changes), recorder, Desk(), RunOptions())
+    engine.run(config.model_copy(update=changes), recorder, FakeControl(), RunOptions())
     saved = load_file(tmp_path / "lora.safetensors")
     for name, tensor in recorded_tensors.items():
         if name.startswith("after.") and name.endswith((".lora_down.weight", ".lora_up.weight")):
@@ -113,11 +113,11 @@ def test_tokens_timesteps_and_noise_equal_the_recorded_ones(repeated, recorded, 
     from onetrainer_gradio.config import RunOptions
     from onetrainer_gradio.engine.reporter import RunReporter
     from onetrainer_gradio.engine.training import load
-    from tests.engine.recording import Desk, Recorder
+    from tests.engine.recording import FakeControl, Recorder
 
     config, _, _, _ = repeated
     training = load(
-        config.model_copy(update={"clear_cache_before_training": False}), RunOptions(), RunReporter(Recorder(), Desk())
+        config.model_copy(update={"clear_cache_before_training": False}), RunOptions(), RunReporter(Recorder(), FakeControl())
     )
     training.plan()
     generator = torch.Generator()

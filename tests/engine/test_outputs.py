@@ -28,7 +28,7 @@ from onetrainer_gradio.events import (
     StepDone,
     WarningIssued,
 )
-from tests.engine.recording import Desk, Recorder, after_step
+from tests.engine.recording import FakeControl, Recorder, after_step
 
 resource = pytest.importorskip("resource", reason="limits of a process exist on POSIX systems only")
 
@@ -77,16 +77,16 @@ def test_a_full_disk_during_a_backup_leaves_the_earlier_one(big, train, tmp_path
     """The failure is told with its cause, the run goes on, and the earlier backup is untouched."""
     workspace = tmp_path / "workspace"
     first, second = BackupNow(), BackupNow()
-    recorder, desk = Recorder(), Desk()
-    after_step(recorder, desk, 1, first)
-    train(big(), recorder, desk)
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, 1, first)
+    train(big(), recorder, control)
     (made,) = recorder.of(BackupCreated)
     before = {path: path.read_bytes() for path in Path(made.path).rglob("*") if path.is_file()}
 
     with FullDisk("backing_up") as disk:
-        recorder, desk = Recorder(disk), Desk()
-        after_step(recorder, desk, 1, second)
-        outcome, _ = train(big(), recorder, desk)
+        recorder, control = Recorder(disk), FakeControl()
+        after_step(recorder, control, 1, second)
+        outcome, _ = train(big(), recorder, control)
     assert (outcome, len(recorder.steps)) == ("completed", 6)
     (failed,) = recorder.of(BackupFailed)
     assert failed.error.type == "DiskFullError"
@@ -100,9 +100,9 @@ def test_a_full_disk_during_a_save_is_told_and_survived(big, train, tmp_path):
     """An intermediate save that fails does not end the run."""
     save = SaveNow()
     with FullDisk("saving") as disk:
-        recorder, desk = Recorder(disk), Desk()
-        after_step(recorder, desk, 1, save)
-        outcome, _ = train(big(), recorder, desk)
+        recorder, control = Recorder(disk), FakeControl()
+        after_step(recorder, control, 1, save)
+        outcome, _ = train(big(), recorder, control)
     assert outcome == "completed"
     assert recorder.of(SaveFailed)[0].error.type == "DiskFullError"
     assert recorder.answer(save).outcome == "refused"
@@ -163,15 +163,15 @@ def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
     target = Path(config.output_model_destination)
     target.parent.mkdir()
     target.write_text("an older result")
-    desk = Desk()
+    control = FakeControl()
 
     def opened(event) -> bool:
         if waits(event):
-            desk.give(SaveNow(), stop)
+            control.give(SaveNow(), stop)
         return False
 
     with FullUntil(opened) as disk, pytest.raises(DiskFullError, match="no space left"):
-        train(config, recorder := Recorder(disk), desk)
+        train(config, recorder := Recorder(disk), control)
     assert recorder.answer(stop).outcome == "done"
     assert target.read_text() == "an older result"
     assert [path.name for path in target.parent.iterdir()] == [target.name]
@@ -179,15 +179,15 @@ def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
 
 def test_a_stop_while_there_is_room_again_loses_nothing(big, train):
     """The wait may look at the disk seldom; before the weights are given up, they are written once more."""
-    desk, stop = Desk(), Stop()
+    control, stop = FakeControl(), Stop()
 
     def opened(event) -> bool:
         if waits(event):
-            desk.give(stop)
+            control.give(stop)
         return waits(event)
 
     with FullUntil(opened) as disk:
-        _, recorder = train(big(), Recorder(disk), desk)
+        _, recorder = train(big(), Recorder(disk), control)
     assert recorder.answer(stop).outcome == "done"
     assert Path(recorder.of(ModelSaved)[0].path).stat().st_size > 20_000
 

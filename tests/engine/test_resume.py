@@ -12,7 +12,7 @@ from onetrainer_gradio.commands import BackupNow
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError, ConfigInvalidError, ModelFormatError
 from onetrainer_gradio.events import BackupCreated, Resumed, RunPlanned, WarningIssued
 from tests.engine.conftest import GOLDEN
-from tests.engine.recording import Desk, Recorder, after_step
+from tests.engine.recording import FakeControl, Recorder, after_step
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +36,9 @@ def same(one, other) -> bool:
 def test_losses_and_weights_equal_those_of_the_uninterrupted_run(configured, train, tmp_path, when, accumulation, backup_at):
     """From a backup at an epoch start, within an epoch, and one asked for while gradients were pending."""
     whole = configured(gradient_accumulation_steps=accumulation, epochs=4, lora_rank=2, dropout_probability=0.1)
-    recorder, desk = Recorder(), Desk()
-    after_step(recorder, desk, backup_at, BackupNow())
-    train(whole, recorder, desk)
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, backup_at, BackupNow())
+    train(whole, recorder, control)
     (backup,) = recorder.of(BackupCreated)
     end = weights(whole.output_model_destination)
     if accumulation > 1:
@@ -77,9 +77,9 @@ def test_full_fine_tuning_resumes_bit_for_bit(configured, train, tmp_path):
         learning_rate_scheduler="COSINE",
         learning_rate_warmup_steps=2,
     )
-    recorder, desk = Recorder(), Desk()
-    after_step(recorder, desk, 2, BackupNow())
-    train(whole, recorder, desk)
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, 2, BackupNow())
+    train(whole, recorder, control)
     (backup,) = recorder.of(BackupCreated)
     resumed = whole.model_copy(update={"output_model_destination": str(tmp_path / "again")})
     _, again = train(resumed, resume_from=backup.path)
@@ -128,9 +128,9 @@ def test_the_plan_of_a_resumed_run_counts_the_images_of_now(
 
     give(6)
     config = configured(images=folder, epochs=3, gradient_accumulation_steps=accumulation)
-    recorder, desk = Recorder(), Desk()
-    after_step(recorder, desk, backup_at, BackupNow())
-    train(config, recorder, desk)
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, backup_at, BackupNow())
+    train(config, recorder, control)
     (backup,) = recorder.of(BackupCreated)
     give(images)
     _, again = train(config, resume_from=backup.path)
@@ -257,9 +257,9 @@ def test_an_adapter_over_weights_in_half_precision_is_resumed_in_its_own(configu
     # what a CPU computes in half precision it computes in the precision of the weights
     half = {f"{part}__weight_dtype": weight_dtype for part in ("unet", "text_encoder")}
     config = configured(epochs=2, train_dtype=weight_dtype, output_dtype="FLOAT_32", **half)
-    recorder, desk = Recorder(), Desk()
-    after_step(recorder, desk, 2, BackupNow())
-    train(config, recorder, desk)
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, 2, BackupNow())
+    train(config, recorder, control)
     whole = weights(config.output_model_destination)
     _, again = train(config, resume_from=recorder.of(BackupCreated)[0].path)
     assert again.losses == recorder.losses[2:]

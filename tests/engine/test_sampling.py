@@ -10,7 +10,7 @@ from PIL import Image
 
 from onetrainer_gradio.commands import SampleCustom, SampleDefault, Stop
 from onetrainer_gradio.events import PhaseProgress, SampleGenerated, WarningIssued
-from tests.engine.recording import Desk, Recorder, after_step
+from tests.engine.recording import FakeControl, Recorder, after_step
 
 pytestmark = pytest.mark.slow
 
@@ -106,17 +106,17 @@ def test_with_an_average_pictures_come_twice(configured, train):
 
 def test_stop_ends_a_picture_between_two_sampler_steps(configured, train):
     """A long picture does not hold up the stop; a command that asked for it is refused with the reason."""
-    desk, asked, stop = Desk(), SampleCustom(params={**SAMPLE, "diffusion_steps": 900}), Stop()
+    control, asked, stop = FakeControl(), SampleCustom(params={**SAMPLE, "diffusion_steps": 900}), Stop()
 
     def on(event):
         if isinstance(event, PhaseProgress) and event.phase == "sampling" and event.done > 1 and not given:
             given.append(event)
-            desk.give(stop)
+            control.give(stop)
 
     given: list[PhaseProgress] = []
     recorder = Recorder(on)
-    after_step(recorder, desk, 1, asked)
-    outcome, _ = train(configured(), recorder, desk)
+    after_step(recorder, control, 1, asked)
+    outcome, _ = train(configured(), recorder, control)
     assert outcome == "stopped"
     assert recorder.answer(asked).reason == "the run is stopping"
     assert not recorder.of(SampleGenerated)
@@ -159,9 +159,9 @@ def test_half_precision_paints(configured, train, dtype):
 
 def test_default_samples_are_painted_on_command(configured, train):
     """SampleDefault paints the configured prompts and carries its id."""
-    recorder, desk, asked = Recorder(), Desk(), SampleDefault()
-    after_step(recorder, desk, 2, asked)
-    train(configured(samples=[SAMPLE, SAMPLE]), recorder, desk)
+    recorder, control, asked = Recorder(), FakeControl(), SampleDefault()
+    after_step(recorder, control, 2, asked)
+    train(configured(samples=[SAMPLE, SAMPLE]), recorder, control)
     made = recorder.of(SampleGenerated)
     assert [event.command_id for event in made] == [asked.id] * 2
     assert {event.global_step for event in made} == {2}

@@ -13,7 +13,7 @@ from onetrainer_gradio.commands import SampleDefault
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.declarations.setting import Settings
 from onetrainer_gradio.engine.supported_settings import SUPPORTED_SETTINGS
-from tests.engine.recording import Desk, Recorder
+from tests.engine.recording import FakeControl, Recorder
 
 # writing a configuration down, refusing it, or protecting whatever a path in it names, is not reading it
 pytestmark = pytest.mark.slow
@@ -95,9 +95,9 @@ def asked(configured, tmp_path) -> set[str]:
         )
     )
     for config in runs:
-        desk = Desk()
-        desk.give(SampleDefault())
-        engine.run(followed(config, "", log), Recorder(), desk, RunOptions(max_steps=4))
+        control = FakeControl()
+        control.give(SampleDefault())
+        engine.run(followed(config, "", log), Recorder(), control, RunOptions(max_steps=4))
     return log
 
 

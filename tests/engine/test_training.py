@@ -30,7 +30,7 @@ from onetrainer_gradio.events import (
     ValidationCompleted,
     WarningIssued,
 )
-from tests.engine.recording import Desk, Recorder, after_step
+from tests.engine.recording import FakeControl, Recorder, after_step
 
 pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
 
@@ -102,10 +102,10 @@ def test_a_step_limit_ends_the_run(configured, train):
 
 def test_stop_finishes_backs_up_and_saves(configured, train):
     """The step at hand is finished, then come the backup and the result, and the run is called stopped."""
-    recorder, desk = Recorder(), Desk()
+    recorder, control = Recorder(), FakeControl()
     stop = Stop()
-    after_step(recorder, desk, 2, stop)
-    outcome, _ = train(configured(backup_before_save=True), recorder, desk)
+    after_step(recorder, control, 2, stop)
+    outcome, _ = train(configured(backup_before_save=True), recorder, control)
     assert (outcome, len(recorder.steps)) == ("stopped", 2)
     assert recorder.answer(stop).outcome == "done"
     assert recorder.phases[-3:] == ["stopping", "backing_up", "saving"]
@@ -116,9 +116,9 @@ def test_stop_finishes_backs_up_and_saves(configured, train):
 @pytest.mark.slow
 def test_stop_waits_for_pending_gradients(configured, train):
     """With accumulation a stop is obeyed after an optimizer step, so that no micro-batch is lost."""
-    recorder, desk = Recorder(), Desk()
-    after_step(recorder, desk, 1, Stop())
-    train(configured(gradient_accumulation_steps=3, epochs=4, backup_before_save=True), recorder, desk)
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, 1, Stop())
+    train(configured(gradient_accumulation_steps=3, epochs=4, backup_before_save=True), recorder, control)
     assert recorder.of(BackupCreated)[0].global_step == 3
 
 
@@ -126,13 +126,13 @@ def test_stop_waits_for_pending_gradients(configured, train):
 @pytest.mark.parametrize("phase", ["loading", "caching"])
 def test_stop_while_loading_or_caching_ends_at_once(configured, train, tmp_path, phase):
     """Nothing was trained, so nothing is saved."""
-    desk = Desk()
+    control = FakeControl()
 
     def on(event):
         if isinstance(event, PhaseChanged) and event.phase == phase:
-            desk.give(Stop())
+            control.give(Stop())
 
-    outcome, recorder = train(configured(), Recorder(on), desk)
+    outcome, recorder = train(configured(), Recorder(on), control)
     assert outcome == "stopped"
     assert not recorder.steps
     assert not recorder.of(ModelSaved)
@@ -142,15 +142,15 @@ def test_stop_while_loading_or_caching_ends_at_once(configured, train, tmp_path,
 @pytest.mark.slow
 def test_a_stop_while_the_next_epoch_is_cached_saves_what_is_trained(configured, train, tmp_path):
     """Half of the pictures are encoded for the second epoch: a stop then ends the run after the first, with its result."""
-    desk, stop = Desk(), Stop()
+    control, stop = FakeControl(), Stop()
 
     def on(event):
-        if isinstance(event, PhaseProgress) and event.phase == "caching" and recorder.steps and not desk.waiting:
-            desk.give(stop)
+        if isinstance(event, PhaseProgress) and event.phase == "caching" and recorder.steps and not control.waiting:
+            control.give(stop)
 
     recorder = Recorder(on)
     config = configured(concept={"balancing": 0.5}, batch_size=1)
-    outcome, _ = train(config, recorder, desk)
+    outcome, _ = train(config, recorder, control)
     assert (outcome, len(recorder.steps)) == ("stopped", 3)
     assert recorder.answer(stop).outcome == "done"
     assert recorder.of(ModelSaved)[-1].final
@@ -161,17 +161,17 @@ def test_pause_keeps_the_model_and_still_obeys(configured, train, plain):
     """A paused run paints, backs up and saves when told, and goes on as if nothing had been."""
     pause, sample, custom = Pause(), SampleDefault(), SampleCustom(params=SAMPLE)
     backup, save, resume, second = BackupNow(), SaveNow(), Resume(), Pause()
-    desk = Desk()
+    control = FakeControl()
 
     def on(event):
-        if isinstance(event, PhaseChanged) and event.phase == "paused" and not desk.waiting and not done:
+        if isinstance(event, PhaseChanged) and event.phase == "paused" and not control.waiting and not done:
             done.append(True)
-            desk.give(second, sample, custom, backup, save, resume)
+            control.give(second, sample, custom, backup, save, resume)
 
     done: list[bool] = []
     recorder = Recorder(on)
-    after_step(recorder, desk, 1, pause)
-    outcome, _ = train(configured(samples=[SAMPLE]), recorder, desk)
+    after_step(recorder, control, 1, pause)
+    outcome, _ = train(configured(samples=[SAMPLE]), recorder, control)
     assert outcome == "completed"
     for command in (pause, sample, custom, backup, save, resume):
         assert recorder.answer(command).outcome == "done", command
@@ -186,16 +186,16 @@ def test_pause_keeps_the_model_and_still_obeys(configured, train, plain):
 def test_commands_given_while_caching_are_served_by_what_is_due(configured, train):
     """One sampling, backup and save for the interval and for everyone who asked; each command is answered with its result."""
     samples, backups, saves = ([kind(), kind()] for kind in (SampleDefault, BackupNow, SaveNow))
-    desk, done = Desk(), []
+    control, done = FakeControl(), []
 
     def on(event):
         if getattr(event, "phase", "") == "caching" and not done:
             done.append(True)
-            desk.give(*samples, *backups, *saves)
+            control.give(*samples, *backups, *saves)
 
     every_step = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every")}
     config = configured(samples=[SAMPLE], epochs=1, sample_after=1, backup_after=1, save_every=1, **every_step)
-    _, recorder = train(config, Recorder(on), desk)
+    _, recorder = train(config, Recorder(on), control)
     for commands, kind in ((samples, SampleGenerated), (backups, BackupCreated), (saves, ModelSaved)):
         steps = [made.global_step for made in recorder.of(kind) if not getattr(made, "final", False)]
         assert len(steps) == len(set(steps)), kind
@@ -213,15 +213,15 @@ def test_equal_commands_that_wait_are_carried_out_once(configured, train, paused
     equal = [SampleCustom(params=SAMPLE), SampleCustom(params=dict(reversed(SAMPLE.items())))]
     others = [SampleCustom(params=SAMPLE | change) for change in ({"seed": 9}, {"random_seed": True}, {"random_seed": True})]
     told = [*equal, *others, *(kind() for kind in (SampleDefault, BackupNow, SaveNow) for _ in "ab")]
-    desk, recorder = Desk(), Recorder()
+    control, recorder = FakeControl(), Recorder()
 
     def on(event):
         if getattr(event, "phase", "") == "paused" and not recorder.of(SampleGenerated):
-            desk.give(*told, Resume())
+            control.give(*told, Resume())
 
     recorder.on = on
-    after_step(recorder, desk, 1, *([Pause()] if paused else told))
-    train(configured(samples=[SAMPLE], epochs=1), recorder, desk)
+    after_step(recorder, control, 1, *([Pause()] if paused else told))
+    train(configured(samples=[SAMPLE], epochs=1), recorder, control)
     assert [recorder.answer(command).outcome for command in told] == ["done"] * len(told)
     assert [made.kind for made in recorder.of(SampleGenerated)] == ["custom"] * 4 + ["default"]
     assert len({recorder.answer(command).result for command in told[:2]}) == 1
@@ -232,10 +232,10 @@ def test_equal_commands_that_wait_are_carried_out_once(configured, train, paused
 @pytest.mark.slow
 def test_a_paused_run_can_be_stopped(configured, train):
     """Stop ends a pause."""
-    desk, stop = Desk(), Stop()
-    recorder = Recorder(lambda event: desk.give(stop) if getattr(event, "phase", "") == "paused" else None)
-    after_step(recorder, desk, 1, Pause())
-    outcome, _ = train(configured(), recorder, desk)
+    control, stop = FakeControl(), Stop()
+    recorder = Recorder(lambda event: control.give(stop) if getattr(event, "phase", "") == "paused" else None)
+    after_step(recorder, control, 1, Pause())
+    outcome, _ = train(configured(), recorder, control)
     assert (outcome, len(recorder.steps)) == ("stopped", 1)
     assert recorder.answer(stop).outcome == "done"
 
@@ -245,11 +245,11 @@ def test_commands_that_cannot_be_obeyed_are_refused_with_the_reason(configured, 
     """Resume without pause, a picture of 33 pixels, an unknown sampler, no enabled prompt, and samples after a stop."""
     resume, odd = Resume(), SampleCustom(params=SAMPLE | {"width": 33})
     unknown, none = SampleCustom(params=SAMPLE | {"noise_scheduler": "X"}), SampleDefault()
-    recorder, desk = Recorder(), Desk()
+    recorder, control = Recorder(), FakeControl()
     late, stop = SampleDefault(), Stop()
-    after_step(recorder, desk, 1, resume, odd, unknown, none)
-    after_step(recorder, desk, 2, late, stop)
-    train(configured(), recorder, desk)
+    after_step(recorder, control, 1, resume, odd, unknown, none)
+    after_step(recorder, control, 2, late, stop)
+    train(configured(), recorder, control)
     assert recorder.answer(resume).reason == "the run is not paused"
     assert "multiple of 8" in recorder.answer(odd).reason
     assert "noise_scheduler" in recorder.answer(unknown).reason
@@ -333,11 +333,11 @@ def test_samples_that_cannot_be_written_are_a_warning_and_the_run_goes_on(config
     """What a full disk refuses is told; a command for one is refused with the reason."""
     (tmp_path / "workspace").mkdir()
     (tmp_path / "workspace" / "samples").write_text("a file is in the way")
-    recorder, desk = Recorder(), Desk()
+    recorder, control = Recorder(), FakeControl()
     command = SampleDefault()
-    after_step(recorder, desk, 2, command)
+    after_step(recorder, control, 2, command)
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH")
-    outcome, recorder = train(config, recorder, desk)
+    outcome, recorder = train(config, recorder, control)
     assert (outcome, len(recorder.losses)) == ("completed", len(plain.losses))
     (warned,) = [event for event in recorder.of(WarningIssued) if event.code == "sampling_failed"]
     assert "A file could not be read or written" in warned.message

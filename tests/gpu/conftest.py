@@ -20,7 +20,7 @@ import pytest
 from benchmarks.gpu_runs import DEMO_MODEL, FULL_SIZE, REDUCED, configuration, random_sd15, write_images
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.service.host.system import NvmlReader
-from tests.engine.recording import Desk, Recorder
+from tests.engine.recording import FakeControl, Recorder
 
 # cuBLAS reads it once, when it is first used: without it no matrix product is the same twice
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -112,9 +112,9 @@ def train() -> Callable[..., Recorder]:
     from onetrainer_gradio.backends.backend import RunContext
     from onetrainer_gradio.backends.builtin import BACKEND
 
-    def go(config: TrainConfig, recorder: Recorder | None = None, desk: Desk | None = None, **options: Any) -> Recorder:
+    def go(config: TrainConfig, recorder: Recorder | None = None, control: FakeControl | None = None, **options: Any) -> Recorder:
         recorder = recorder or Recorder()
-        BACKEND.run(config, RunContext(recorder, desk or Desk(), RunOptions(**options)))
+        BACKEND.run(config, RunContext(recorder, control or FakeControl(), RunOptions(**options)))
         return recorder
 
     return go

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.config import RunOptions
-from tests.engine.recording import Desk, Recorder
+from tests.engine.recording import FakeControl, Recorder
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def loaded(config: Any) -> Iterator[Any]:
     from onetrainer_gradio.engine import training
     from onetrainer_gradio.engine.reporter import RunReporter
 
-    run = training.load(config, RunOptions(), RunReporter(Recorder(), Desk()))
+    run = training.load(config, RunOptions(), RunReporter(Recorder(), FakeControl()))
     try:
         run.plan()
         yield run

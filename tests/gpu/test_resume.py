@@ -8,7 +8,7 @@ import pytest
 
 from onetrainer_gradio.commands import BackupNow, Stop
 from onetrainer_gradio.events import BackupCreated, ModelSaved, Resumed
-from tests.engine.recording import Desk, Recorder, after_step
+from tests.engine.recording import FakeControl, Recorder, after_step
 from tests.gpu.conftest import deterministic
 
 pytestmark = pytest.mark.slow
@@ -33,9 +33,9 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(device, configured,
     changes = {"ema": "GPU", "ema_decay": 0.9, "output_dtype": "FLOAT_32", "epochs": 3}
     config = configured(model, method=method, dtype=dtype, **changes)
     with deterministic():
-        recorder, desk = Recorder(), Desk()
-        after_step(recorder, desk, AT, BackupNow())
-        train(config, recorder, desk, max_steps=END)
+        recorder, control = Recorder(), FakeControl()
+        after_step(recorder, control, AT, BackupNow())
+        train(config, recorder, control, max_steps=END)
         whole = recorder.losses, load_file(recorder.of(ModelSaved)[-1].path)
         (backup,) = recorder.of(BackupCreated)
         again = train(config, max_steps=END, resume_from=backup.path)
@@ -48,10 +48,10 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(device, configured,
 
 def test_a_backup_of_the_device_is_read_without_it(device, configured, train):
     """Optimizer and average are files that a machine without a GPU reads: the run goes on there."""
-    recorder, desk = Recorder(), Desk()
-    after_step(recorder, desk, AT, Stop())
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, AT, Stop())
     config = configured(ema="GPU", backup_before_save=True, epochs=3)
-    train(config, recorder, desk)
+    train(config, recorder, control)
     backup = Path(recorder.of(BackupCreated)[-1].path)
     elsewhere = config.model_copy(update={"train_device": "cpu", "ema": "CPU"})
     again = train(elsewhere, max_steps=END, resume_from=str(backup))

@@ -8,7 +8,7 @@ from PIL import Image
 
 from onetrainer_gradio.commands import SampleCustom, SampleDefault
 from onetrainer_gradio.events import SampleGenerated, StepDone, WarningIssued
-from tests.engine.recording import Desk, Recorder, after_step
+from tests.engine.recording import FakeControl, Recorder, after_step
 from tests.gpu.conftest import deterministic
 
 pytestmark = pytest.mark.slow
@@ -21,10 +21,10 @@ def test_samples_are_generated_between_two_steps(device, configured, train, mode
     side = int(config.resolution)
     sample = {"prompt": "a gradient", "width": side, "height": side, "seed": 3, "diffusion_steps": 3, "noise_scheduler": "EULER"}
     config = config.model_copy(update={"samples": (config_sample(sample),)})
-    recorder, desk = Recorder(), Desk()
-    after_step(recorder, desk, 2, SampleDefault(), SampleCustom(params=sample), SampleCustom(params=sample | {"seed": 4}))
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, 2, SampleDefault(), SampleCustom(params=sample), SampleCustom(params=sample | {"seed": 4}))
     with deterministic():
-        train(config, recorder, desk, max_steps=4)
+        train(config, recorder, control, max_steps=4)
     made = recorder.of(SampleGenerated)
     assert len(made) == 3, [warned.message for warned in recorder.of(WarningIssued)]
     default, same, other = (numpy.asarray(Image.open(one.path)).astype(int) for one in made)
@@ -41,10 +41,10 @@ def test_samples_show_the_average_and_leave_the_weights_alone(device, configured
     sample = {"prompt": "a gradient", "width": 64, "height": 64, "seed": 3, "diffusion_steps": 2, "noise_scheduler": "DDIM"}
     config = configured(sample_image_format="PNG", **settings)
     config = config.model_copy(update={"samples": (config_sample(sample),)})
-    recorder, desk = Recorder(), Desk()
-    after_step(recorder, desk, 3, SampleDefault())
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, 3, SampleDefault())
     with deterministic():
-        train(config, recorder, desk, max_steps=5)
+        train(config, recorder, control, max_steps=5)
         plain = train(config, max_steps=5)
     averaged, last = recorder.of(SampleGenerated)
     assert (averaged.ema, last.ema) == (True, False)

@@ -135,7 +135,7 @@ class Console(io.TextIOBase):
     def flush(self) -> None:
         return
 
-    def go_on_in(self, descriptor: int | None) -> None:
+    def continue_in(self, descriptor: int | None) -> None:
         """From here on everything goes to another log, also what native code prints."""
         if descriptor is not None:
             os.dup2(descriptor, self._descriptor)
@@ -174,9 +174,9 @@ class Console(io.TextIOBase):
 
     def _put(self, line: str) -> None:
         if RAISED.match(line):
-            said = line.partition(": ")[2][:200]
-            if said not in self.raised:
-                self.raised = [*self.raised, said][-RAISED_KEPT:]
+            printed_text = line.partition(": ")[2][:200]
+            if printed_text not in self.raised:
+                self.raised = [*self.raised, printed_text][-RAISED_KEPT:]
         with contextlib.suppress(OSError):
             os.write(self._descriptor, (line + "\n").encode("utf-8", "replace"))
 
@@ -195,18 +195,18 @@ def attempt(body: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         return None, error
 
 
-class Witness:
+class OutcomeProbe:
     """Stands around something of OneTrainer's, is told how it went (None, or the error), and lets the error pass."""
 
-    def __init__(self, saw: Callable[[BaseException | None], None]) -> None:
-        self._saw = saw
+    def __init__(self, report_outcome: Callable[[BaseException | None], None]) -> None:
+        self._report_outcome = report_outcome
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            self._saw(error)
+            self._report_outcome(error)
         finally:
             if error is not None and not isinstance(error, Exception):
                 raise error  # an interrupt gets out, also where telling it failed
@@ -408,7 +408,7 @@ class SamplingStopped(Exception):  # noqa: N818 - a signal, not an error
     """A stop was asked for while a picture is painted."""
 
 
-class Desk:
+class CommandInbox:
     """What the parent says, laid down by the thread that reads and taken by the one that trains."""
 
     def __init__(self, wire: Wire, place: int | None = None) -> None:
@@ -417,7 +417,7 @@ class Desk:
         self.changed = threading.Condition(threading.RLock())
         self.runs: list[dict[str, Any]] = []
         self.commands: list[dict[str, Any]] = []
-        self.drive: Drive | None = None
+        self.driver: RunDriver | None = None
         self.orphaned = False
         self.over = False
 
@@ -426,21 +426,21 @@ class Desk:
         try:
             for line in sys.stdin:
                 if isinstance(body := document_in(line), dict):
-                    self.hear(body)
+                    self.receive_message(body)
         finally:
-            self.nobody_is_left()
+            self.on_parent_gone()
 
-    def nobody_is_left(self) -> None:
+    def on_parent_gone(self) -> None:
         """The run that is going on is brought to its end, and there will be no other."""
         with self.changed:
             self.orphaned = self.over = True
-            drive = self.drive
-            if drive is None:
+            driver = self.driver
+            if driver is None:
                 leave(0)
-            drive.ask_to_stop()
+            driver.request_stop()
             self.changed.notify_all()
 
-    def hear(self, body: dict[str, Any]) -> None:
+    def receive_message(self, body: dict[str, Any]) -> None:
         """One line of the parent's."""
         kind = body.get("type")
         with self.changed:
@@ -449,31 +449,31 @@ class Desk:
                 self.runs.append(body)
             elif kind == "shutdown":
                 self.over = True
-            elif self.drive is None and kind == "stop" and self.runs:
+            elif self.driver is None and kind == "stop" and self.runs:
                 for run in self.runs:
                     close(run["descriptors"])
                 self.runs.clear()
                 self.answer(body)
                 self.wire.send("run_done", outcome="stopped", error=None, phase="starting")
-            elif self.drive is None and not self.runs:
+            elif self.driver is None and not self.runs:
                 self.answer(body, "refused", "no run is going on")
             elif kind not in COMMANDS:
                 self.answer(body, "refused", "OneTrainer does not know the command")
-            elif kind == "stop" and self.drive is not None:
-                self.drive.ask_to_stop()
+            elif kind == "stop" and self.driver is not None:
+                self.driver.request_stop()
                 self.answer(body)
             else:
                 self.commands.append(body)
             self.changed.notify_all()
 
-    def next_run(self, onetrainer: dict[str, Any]) -> Drive | None:
+    def next_run(self, onetrainer: dict[str, Any]) -> RunDriver | None:
         """Waits for a run; None when there will be none."""
         with self.changed:
             self.changed.wait_for(lambda: self.runs or self.over)
             if not self.runs or self.orphaned:
                 return None
-            self.drive = Drive(self, onetrainer, self.runs.pop(0))
-            return self.drive
+            self.driver = RunDriver(self, onetrainer, self.runs.pop(0))
+            return self.driver
 
     def take(self, kind: str) -> list[dict[str, Any]]:
         """The waiting commands of a kind."""
@@ -490,11 +490,11 @@ class Desk:
         )
 
 
-class Drive:
+class RunDriver:
     """One run: what OneTrainer calls, says and writes becomes events; what the parent says becomes what OneTrainer asks for."""
 
-    def __init__(self, desk: Desk, onetrainer: dict[str, Any], body: dict[str, Any]) -> None:
-        self.desk, self.wire, self.onetrainer = desk, desk.wire, onetrainer
+    def __init__(self, inbox: CommandInbox, onetrainer: dict[str, Any], body: dict[str, Any]) -> None:
+        self.inbox, self.wire, self.onetrainer = inbox, inbox.wire, onetrainer
         self.printed: Callable[[], list[str]] = list
         self.document: dict[str, Any] = body["config"]
         self.resume_from: str = body.get("resume_from") or ""
@@ -521,8 +521,8 @@ class Drive:
         self.warned: set[str] = set()
         self.progress_at = 0.0
         # the round of pictures that is being painted, the backup that is being written, and who asked for them
-        self.painted = 0
-        self.painting_error = ""
+        self.sampled = 0
+        self.sampling_error = ""
         self.round_open = self.round_custom = False
         self.asked: dict[str, list[dict[str, Any]]] = {"sample_default": [], "backup_now": [], "save_now": []}
         self.custom: dict[str, dict[str, Any]] = {}
@@ -531,15 +531,15 @@ class Drive:
 
     # -- the run
 
-    def carry_out(self) -> None:
+    def execute_run(self) -> None:
         """From the settings to ``run_done``, which is said whatever arises on the way there."""
         outcome: str = "failed"
         failure: dict[str, Any] | None = {"kind": "BridgeError", "message": "how the run ended could not be told"}
         try:
-            outcome, failure = self.told(*attempt(self.run_and_end))
+            outcome, failure = self.outcome_of(*attempt(self.run_and_end))
         finally:
             try:
-                self.tell_left(attempt(self.wind_up)[1])
+                self.report_left(attempt(self.finish)[1])
             finally:
                 self.wire.send("run_done", outcome=outcome, error=failure, phase=self.phase)
 
@@ -552,7 +552,7 @@ class Drive:
                 raise
         return self.end_stopped()
 
-    def told(self, outcome: str, error: BaseException | None) -> tuple[str, dict[str, Any] | None]:
+    def outcome_of(self, outcome: str, error: BaseException | None) -> tuple[str, dict[str, Any] | None]:
         """How it ended, for ``run_done``. The error is not kept: its frames hold the model."""
         if error is None:
             return outcome, None
@@ -561,11 +561,11 @@ class Drive:
         traceback.print_exception(error)
         return "failed", {**cause_of(error), "printed": self.printed()}
 
-    def wind_up(self) -> None:
+    def finish(self) -> None:
         """What is complete is told, what was asked for is answered, and nothing stays behind."""
-        with self.desk.changed:
-            self.desk.drive = None
-            left, self.desk.commands = self.desk.commands, []
+        with self.inbox.changed:
+            self.inbox.driver = None
+            left, self.inbox.commands = self.inbox.commands, []
         with contextlib.ExitStack() as last:  # called from the last to the first, whatever the others raise
             last.callback(close, self.descriptors)
             last.callback(self.clean_up)
@@ -577,9 +577,9 @@ class Drive:
         reason = STOPPING if self.stopping else "the run has ended"
         customs = (one for body in self.custom.values() for one in with_same(body))
         for body in (*left, *customs, *(one for asked in self.asked.values() for one in asked)):
-            self.desk.answer(body, "refused", reason)
+            self.inbox.answer(body, "refused", reason)
 
-    def tell_left(self, error: BaseException | None) -> None:
+    def report_left(self, error: BaseException | None) -> None:
         """What could not be put away spoils the run no more, and the next one can be tried."""
         if error is None:
             return
@@ -598,22 +598,22 @@ class Drive:
             self.trainer = self.onetrainer["create_trainer"](self.config, self.callbacks(), self.commands())
             self.listen_to_scalars(self.trainer.tensorboard)
             self.trainer.start()
-            self.take_hold()
+            self.hook_trainer()
             if not self.stopping:
                 self.trainer.train()
         finally:
-            with self.desk.changed:
+            with self.inbox.changed:
                 self.closing = True
         return self.end_stopped() if self.stopping else self.end("completed")
 
     def end_stopped(self) -> str:
         """The end after a stop: what was trained is backed up and saved."""
-        if self.desk.orphaned and self.config is not None:
+        if self.inbox.orphaned and self.config is not None:
             self.config.backup_before_save = True
         return self.end("stopped")
 
     def end(self, outcome: str) -> str:
-        with self.desk.changed:
+        with self.inbox.changed:
             self.ending = True
             if outcome == "stopped":
                 self.phase_is("stopping")
@@ -659,7 +659,7 @@ class Drive:
         elif self.config.continue_last_backup and self.config.get_last_backup_path() is None:
             self.warn("no_backup", "There is no backup to go on from; the run begins anew.", "continue_last_backup")
 
-    def take_hold(self) -> None:
+    def hook_trainer(self) -> None:
         """The model is there: painting and writing are listened to."""
         trainer = self.trainer
         trainer.model_saver.save = self.listen_to_saver(trainer.model_saver.save)
@@ -695,12 +695,12 @@ class Drive:
 
     def guarded(self, function: Callable[..., None]) -> Callable[..., None]:
         def call(*values: Any) -> None:
-            with Witness(self.tell_unpassed):
+            with OutcomeProbe(self.report_unpassed):
                 function(*values)
 
         return call
 
-    def tell_unpassed(self, error: BaseException | None) -> None:
+    def report_unpassed(self, error: BaseException | None) -> None:
         """Something of ours went wrong where OneTrainer would only print it, or not even that."""
         if isinstance(error, Exception):
             traceback.print_exception(error)
@@ -719,7 +719,7 @@ class Drive:
 
     def enter(self, phase: str) -> None:
         """The phase, said when it changes; a run that is stopping does not go back to training."""
-        with self.desk.changed:
+        with self.inbox.changed:
             if self.stopping and phase in ("training", "paused", *INTERRUPTED):
                 return
             self.phase_is(phase)
@@ -737,7 +737,7 @@ class Drive:
             self.first_rates = self.rates_of_optimizer()
         if phase == "sampling":
             self.round_open, self.round_custom = True, False
-            self.painted, self.painting_error = 0, ""
+            self.sampled, self.sampling_error = 0, ""
 
     def on_bar(self, name: str, done: int, total: int) -> None:
         """A progress bar of OneTrainer's, or of a library."""
@@ -790,7 +790,7 @@ class Drive:
         self.settle()
         loss = self.scalars.pop(LOSS, None)
         if loss is not None:
-            self.tell_step(progress, int(epoch_length), int(epochs), loss)
+            self.report_step(progress, int(epoch_length), int(epochs), loss)
         if progress.epoch_step > 0:
             self.pending_gradients = loss is None
         if self.max_steps and progress.global_step >= self.max_steps:
@@ -798,12 +798,12 @@ class Drive:
         if not self.pending_gradients and not self.limit_reached:
             self.hold()
 
-    def tell_step(self, progress: Any, epoch_length: int, epochs: int, loss: float) -> None:
+    def report_step(self, progress: Any, epoch_length: int, epochs: int, loss: float) -> None:
         rates = {name[len(RATE) :]: self.scalars.pop(name) for name in list(self.scalars) if name.startswith(RATE)}
         accumulated = max(1, int(getattr(self.config, "gradient_accumulation_steps", 1) or 1))
         if not self.planned:
             self.planned, self.rates = True, list(rates)
-            self.tell_plan(epoch_length, epochs, accumulated)
+            self.report_plan(epoch_length, epochs, accumulated)
             # several groups may share a name, and then nothing says whose rate is whose
             self.upcoming = dict(zip(rates, self.first_rates, strict=True)) if len(rates) == len(self.first_rates) else {}
         used, self.upcoming = self.upcoming, rates
@@ -832,7 +832,7 @@ class Drive:
         except (AttributeError, KeyError, TypeError, ValueError):  # a revision that keeps them elsewhere
             return []
 
-    def tell_plan(self, epoch_length: int, epochs: int, accumulated: int) -> None:
+    def report_plan(self, epoch_length: int, epochs: int, accumulated: int) -> None:
         total = epoch_length * epochs
         total = min(total, self.max_steps) if self.max_steps else total
         try:
@@ -857,7 +857,7 @@ class Drive:
         """Tells what is complete now: a backup once OneTrainer has left it, a round of pictures, a validation."""
         if self.backup is not None:
             (path, failure), self.backup = self.backup, None
-            self.tell_backup(path, failure)
+            self.report_backup(path, failure)
         if self.validation:
             losses, self.validation = self.validation, {}
             total = losses.pop(TOTAL, None)
@@ -875,17 +875,17 @@ class Drive:
     def answer_default(self) -> None:
         asked, self.asked["sample_default"] = self.asked["sample_default"], []
         for body in asked:
-            if self.painted:
-                self.desk.answer(body)
+            if self.sampled:
+                self.inbox.answer(body)
             else:
                 none = STOPPING if self.stopping else "no sample prompt is enabled"
-                self.desk.answer(body, "refused", self.painting_error or none)
+                self.inbox.answer(body, "refused", self.sampling_error or none)
 
-    def tell_backup(self, path: str, failure: str) -> None:
+    def report_backup(self, path: str, failure: str) -> None:
         progress = self.trainer.model.train_progress
         size, unread = measured(path)
         failure = failure or unread or ("" if os.path.isdir(path) and size else NO_SPACE)
-        asked = [*self.asked["backup_now"], *self.desk.take("backup_now")]
+        asked = [*self.asked["backup_now"], *self.inbox.take("backup_now")]
         self.asked["backup_now"] = []
         if failure:
             self.wire.event("backup_failed", path=path, error=storage_error(failure, path))
@@ -894,9 +894,9 @@ class Drive:
             self.wire.event("backup_created", path=path, bytes=size, **steps)
         for body in asked:
             if failure:
-                self.desk.answer(body, "refused", failure)
+                self.inbox.answer(body, "refused", failure)
             else:
-                self.desk.answer(body, result=path)
+                self.inbox.answer(body, result=path)
 
     def listen_to_saver(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Its saver writes backups, intermediate and final models; what it says about the outcome is not taken for granted."""
@@ -908,8 +908,8 @@ class Drive:
             final = self.ending and model_format != "INTERNAL"
             aside = move_linked_aside(path) if model_format != "INTERNAL" else {}
             renamed = rename_file(path) if final and path == self.foreign_file and path not in aside else ""
-            tell = self.guarded(partial(self.tell_written, model_format, path, known, aside, renamed))
-            with Witness(tell):
+            tell = self.guarded(partial(self.report_written, model_format, path, known, aside, renamed))
+            with OutcomeProbe(tell):
                 write = partial(original, *values, **named)
                 return self.write_finally(path, write) if final else write()
 
@@ -937,12 +937,12 @@ class Drive:
         )
         self.warn("waiting_for_space", text, path)
         before, give_up_at = free_bytes(path), time.monotonic() + pause_s
-        with self.desk.changed:
+        with self.inbox.changed:
             while self.stops == stops and time.monotonic() < give_up_at and free_bytes(path) < before + 1_000_000:
-                self.desk.changed.wait(min(0.5, pause_s))
+                self.inbox.changed.wait(min(0.5, pause_s))
             return self.stops == stops
 
-    def tell_written(
+    def report_written(
         self, model_format: str, path: str, known: bool, aside: dict[str, str], renamed: str, error: BaseException | None
     ) -> None:
         """The saver is back, with an error or without; ``known`` says that something of the name was there before.
@@ -968,7 +968,7 @@ class Drive:
                 self.end_backed_up = self.ending
             return
         size, unread = measured(path) if not failure else (0, "")
-        self.tell_save(path, failure or unread, size)
+        self.report_save(path, failure or unread, size)
 
     def settle_aside(self, aside: dict[str, str], *, put_back: bool) -> None:
         """Put back what was there before a save that failed; after one that succeeded, another link holds its bytes."""
@@ -993,9 +993,9 @@ class Drive:
         except OSError as error:
             self.warn("half_written", f"{path} is only half written and could not be removed: {problem_of(error)}.")
 
-    def tell_save(self, path: str, failure: str, size: int) -> None:
+    def report_save(self, path: str, failure: str, size: int) -> None:
         final = self.ending
-        asked = [*self.asked["save_now"], *self.desk.take("save_now")]
+        asked = [*self.asked["save_now"], *self.inbox.take("save_now")]
         self.asked["save_now"] = []
         if failure:
             if not final:
@@ -1006,9 +1006,9 @@ class Drive:
             self.wire.event("model_saved", path=path, final=final, global_step=step, bytes=size)
         for body in asked:
             if failure:
-                self.desk.answer(body, "refused", failure)
+                self.inbox.answer(body, "refused", failure)
             else:
-                self.desk.answer(body, result=path)
+                self.inbox.answer(body, result=path)
 
     def listen_to_sampler(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Its sampler paints one picture a call; where it lies, how it was made and how far it is are told."""
@@ -1027,10 +1027,10 @@ class Drive:
             if self.stopping:
                 self.answer_custom(body, "refused", STOPPING)
                 return None
-            tell = self.guarded(partial(self.tell_painted, config, destination, body, time.monotonic()))
+            tell = self.guarded(partial(self.report_sample, config, destination, body, time.monotonic()))
             try:
-                with Witness(tell):
-                    self.draw_seed(config)
+                with OutcomeProbe(tell):
+                    self.choose_seed(config)
                     self.show_progress(named, config, custom=body is not None)
                     return original(*values, **named)
             except SamplingStopped:
@@ -1038,20 +1038,20 @@ class Drive:
 
         return sample
 
-    def tell_painted(
+    def report_sample(
         self, config: Any, destination: str, body: dict[str, Any] | None, started: float, error: BaseException | None
     ) -> None:
         """The sampler is back, with an error or without."""
         if error is None:
-            self.tell_sample(config, destination, time.monotonic() - started, body)
+            self.emit_sample(config, destination, time.monotonic() - started, body)
         elif isinstance(error, SamplingStopped):
             self.answer_custom(body, "refused", STOPPING)
         elif isinstance(error, Exception):
-            self.not_painted(body, f"The picture could not be painted: {problem_of(error)}")
+            self.report_sample_failure(body, f"The picture could not be painted: {problem_of(error)}")
         # an interrupt ends the run, and with it what was asked for is refused
 
-    def not_painted(self, body: dict[str, Any] | None, reason: str) -> None:
-        self.painting_error = reason
+    def report_sample_failure(self, body: dict[str, Any] | None, reason: str) -> None:
+        self.sampling_error = reason
         self.answer_custom(body, "refused", reason)
         self.warn("sampling_failed", reason, "samples")
 
@@ -1059,9 +1059,9 @@ class Drive:
         """Answers who asked for a picture of their own, if somebody did."""
         if body is not None and self.custom.pop(body["id"], None) is not None:
             for one in with_same(body):
-                self.desk.answer(one, outcome, reason, result)
+                self.inbox.answer(one, outcome, reason, result)
 
-    def draw_seed(self, config: Any) -> None:
+    def choose_seed(self, config: Any) -> None:
         """A random seed is drawn here, so that the picture can be painted again."""
         if getattr(config, "random_seed", False):
             config.random_seed = False
@@ -1070,7 +1070,7 @@ class Drive:
     def show_progress(self, named: dict[str, Any], config: Any, *, custom: bool) -> None:
         original = named.get("on_update_progress")
         enabled = [item for item in self.config.samples or () if item.enabled]
-        number, count = self.painted, 1 if custom else max(len(enabled), self.painted + 1)
+        number, count = self.sampled, 1 if custom else max(len(enabled), self.sampled + 1)
 
         def on_update_progress(done: int, total: int) -> None:
             if original is not None:
@@ -1081,16 +1081,16 @@ class Drive:
 
         named["on_update_progress"] = on_update_progress
 
-    def tell_sample(self, config: Any, destination: str, seconds: float, body: dict[str, Any] | None) -> None:
+    def emit_sample(self, config: Any, destination: str, seconds: float, body: dict[str, Any] | None) -> None:
         folder, name = os.path.split(destination)
         try:
             made = sorted(item for item in os.listdir(folder) if item.startswith(name))
         except OSError:  # no folder, or none that can be read
             made = []
         if not made:
-            self.not_painted(body, "OneTrainer wrote no picture")
+            self.report_sample_failure(body, "OneTrainer wrote no picture")
             return
-        self.painted += 1
+        self.sampled += 1
         folder_name = os.path.basename(folder)
         progress = self.trainer.model.train_progress
         path = os.path.join(folder, made[0])
@@ -1121,9 +1121,9 @@ class Drive:
 
     # -- what the parent says
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """A stop, or the parent's death: at once where nothing can be asked of OneTrainer, else at the end of the step."""
-        with self.desk.changed:
+        with self.inbox.changed:
             first, self.stopping = not self.stopping, True
             self.stops += 1
             interrupt = first and self.phase in INTERRUPTED and not self.closing
@@ -1131,44 +1131,44 @@ class Drive:
             if interrupt:
                 self.interrupted = True
                 interrupt_main_thread()
-            self.desk.changed.notify_all()
+            self.inbox.changed.notify_all()
 
     def commands(self) -> Any:
         """OneTrainer asks for commands; it gets its own, and those of the parent at that moment."""
-        drive = self
+        driver = self
         kind: Any = self.onetrainer["TrainCommands"]
 
         class Commands(kind):  # type: ignore[misc]
             def get_stop_command(self) -> bool:
-                return drive.stopping or drive.limit_reached or bool(super().get_stop_command())
+                return driver.stopping or driver.limit_reached or bool(super().get_stop_command())
 
             def get_and_reset_sample_default_command(self) -> bool:
                 asked = super().get_and_reset_sample_default_command()
-                return drive.collect("sample_default") or bool(asked)
+                return driver.collect("sample_default") or bool(asked)
 
             def get_and_reset_sample_custom_commands(self) -> list[Any]:
-                return [*super().get_and_reset_sample_custom_commands(), *drive.collect_custom()]
+                return [*super().get_and_reset_sample_custom_commands(), *driver.collect_custom()]
 
             def get_and_reset_backup_command(self) -> bool:
                 asked = super().get_and_reset_backup_command()
-                return drive.collect("backup_now") or bool(asked)
+                return driver.collect("backup_now") or bool(asked)
 
             def get_and_reset_save_command(self) -> bool:
                 asked = super().get_and_reset_save_command()
-                return drive.collect("save_now") or bool(asked)
+                return driver.collect("save_now") or bool(asked)
 
         return Commands()
 
     def collect(self, kind: str) -> bool:
         """Whether the parent asked for it; who asked is remembered for the answer."""
-        taken = self.desk.take(kind)
+        taken = self.inbox.take(kind)
         self.asked[kind].extend(taken)
         return bool(taken)
 
     def collect_custom(self) -> list[Any]:
         """The pictures that the parent asked for, as OneTrainer's objects."""
         samples = []
-        for body in merged(self.desk.take("sample_custom")):
+        for body in merged(self.inbox.take("sample_custom")):
             self.custom[body["id"]] = body
             try:
                 samples.append(self.sample_config(body))
@@ -1191,25 +1191,25 @@ class Drive:
 
     def hold(self) -> None:
         """Waits on the training thread while the run is paused; pictures, backups and models can be asked for meanwhile."""
-        for body in self.desk.take("resume"):
-            self.desk.answer(body, "refused", "the run is not paused")
-        pauses = self.desk.take("pause")
+        for body in self.inbox.take("resume"):
+            self.inbox.answer(body, "refused", "the run is not paused")
+        pauses = self.inbox.take("pause")
         if not pauses or self.stopping:
             for body in pauses:
-                self.desk.answer(body, "refused", STOPPING)
+                self.inbox.answer(body, "refused", STOPPING)
             return
         self.enter("paused")
         for body in pauses:
-            self.desk.answer(body)
+            self.inbox.answer(body)
         try:
             while not self.stopping:
-                with self.desk.changed:
-                    self.desk.changed.wait_for(lambda: self.stopping or self.desk.commands)
-                for body in self.desk.take("pause"):
-                    self.desk.answer(body, "refused", "the run is paused already")
-                resumes = self.desk.take("resume")
+                with self.inbox.changed:
+                    self.inbox.changed.wait_for(lambda: self.stopping or self.inbox.commands)
+                for body in self.inbox.take("pause"):
+                    self.inbox.answer(body, "refused", "the run is paused already")
+                resumes = self.inbox.take("resume")
                 for body in resumes:
-                    self.desk.answer(body)
+                    self.inbox.answer(body)
                 if resumes:
                     break
                 if not self.stopping:
@@ -1263,7 +1263,7 @@ class Drive:
         self.settle()
         customs = [one for body in self.custom.values() for one in with_same(body)]
         for body in self.asked.get(kind, []) if kind else customs:
-            self.desk.answer(body, "refused", reason)
+            self.inbox.answer(body, "refused", reason)
         if kind:
             self.asked[kind] = []
         else:
@@ -1502,9 +1502,9 @@ def import_onetrainer() -> dict[str, Any]:
 
 def serve(wire: Wire, console: Console, place: int | None) -> int:
     """Imports OneTrainer and carries out runs until the parent ends or wants no more."""
-    desk = Desk(wire, place)
+    inbox = CommandInbox(wire, place)
     wire.send("hello", protocol=PROTOCOL, pid=os.getpid(), versions=library_versions())
-    threading.Thread(target=desk.listen, name="listen", daemon=True).start()
+    threading.Thread(target=inbox.listen, name="listen", daemon=True).start()
     began = time.monotonic()
     onetrainer, error = attempt(import_onetrainer)
     if error is not None:
@@ -1513,13 +1513,13 @@ def serve(wire: Wire, console: Console, place: int | None) -> int:
     gc.collect()
     gc.freeze()
     wire.send("imported", seconds=time.monotonic() - began)
-    while (drive := desk.next_run(onetrainer)) is not None:
-        console.go_on_in(drive.descriptors[0] if drive.descriptors else None)
-        console.on_bar, console.raised = drive.on_bar, []
-        drive.printed = lambda: console.raised
-        drive.carry_out()
+    while (driver := inbox.next_run(onetrainer)) is not None:
+        console.continue_in(driver.descriptors[0] if driver.descriptors else None)
+        console.on_bar, console.raised = driver.on_bar, []
+        driver.printed = lambda: console.raised
+        driver.execute_run()
         console.settle()
-        del drive
+        del driver
         console.on_bar = lambda name, done, total: None
     return 0
 

@@ -16,14 +16,14 @@ from typing import Any
 from onetrainer_gradio import __version__, process_birth
 from onetrainer_gradio.backends.backend import Backend, RunContext
 from onetrainer_gradio.backends.console import CONSOLE
+from onetrainer_gradio.backends.keep_loaded import KEEP_LOADED
 from onetrainer_gradio.backends.onetrainer.bridge import Bridge, import_error
 from onetrainer_gradio.backends.onetrainer.checkout import Checkout, find, inspect, require, state_of_modules
-from onetrainer_gradio.backends.onetrainer.claims import claimed
 from onetrainer_gradio.backends.onetrainer.failure import death, error_of
+from onetrainer_gradio.backends.onetrainer.folder_locks import lock_folders
 from onetrainer_gradio.backends.onetrainer.readback import differences
 from onetrainer_gradio.backends.onetrainer.resolve import Headless, headless
 from onetrainer_gradio.backends.onetrainer.results import Results
-from onetrainer_gradio.backends.warm import WARM
 from onetrainer_gradio.commands import Command, Control, Stop, encode_command
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.check.onetrainer import onetrainer_findings
@@ -79,7 +79,7 @@ _NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(ChildProcessStarted
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """Seconds that are waited: for the import, and for each stage of a stop where no keeper climbs the ladder."""
 
     import_s: float = IMPORT_S
@@ -124,27 +124,27 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     options = options.model_copy(update={"checkout": str(checkout.folder)})
     protect_places(config, options, by_name=True)
     results = Results(config)
-    patience = Patience(finish_step_s=options.finish_step_s, interrupt_s=options.interrupt_s, terminate_s=options.terminate_s)
-    warm = WARM.get()
+    patience = Timeouts(finish_step_s=options.finish_step_s, interrupt_s=options.interrupt_s, terminate_s=options.terminate_s)
+    keep_loaded = KEEP_LOADED.get()
     mark = (python, checkout.folder, state_of_modules(checkout.folder), token)
-    with claimed(folders, f"OneTrainer in {checkout.folder}") as descriptors:
+    with lock_folders(folders, f"OneTrainer in {checkout.folder}") as descriptors:
         put_back_replaced(Path(config.output_model_destination))
-        kept = warm.take(mark) if warm is not None else None
+        kept = keep_loaded.take(mark) if keep_loaded is not None else None
         bridge = kept if isinstance(kept, Bridge) else Bridge(python, checkout.folder, token=token)
         emit(ChildProcessStarted(pid=bridge.pid, role=NAME))
-        session = Session(bridge, checkout, results.marking(emit), control, patience, climbs=options.in_process)
+        session = Session(bridge, checkout, results.marking(emit), control, patience, escalates=options.in_process)
         try:
             if not session.begin(config):
                 return "stopped"
-            return session.carry_out(config, options, descriptors)
+            return session.execute_run(config, options, descriptors)
         except KeyboardInterrupt:
             bridge.send({"type": "shutdown"})
             bridge.interrupt()
             bridge.status(LET_GO_S)
             raise
         finally:
-            if warm is not None and bridge.can_stay and session.unharmed and bridge.usable():
-                warm.keep(mark, bridge)
+            if keep_loaded is not None and bridge.can_stay and session.unharmed and bridge.usable():
+                keep_loaded.keep(mark, bridge)
             else:
                 bridge.close(patience_s=LET_GO_S if session.unharmed else 0.0)
 
@@ -203,15 +203,15 @@ def _findings(config: TrainConfig) -> Iterator[Finding]:
 class Session:
     """One bridge and what is said over it; several runs can follow each other.
 
-    ``climbs`` says that nobody else climbs the stop ladder: a stop that is not heard then ends OneTrainer's process from here.
+    ``escalates`` says that nobody else climbs the stop ladder: a stop that is not heard then ends OneTrainer's process from here.
     """
 
     bridge: Bridge
     checkout: Checkout
     emit: Emit
     control: Control
-    patience: Patience = field(default_factory=Patience)
-    climbs: bool = False
+    patience: Timeouts = field(default_factory=Timeouts)
+    escalates: bool = False
     phase: str = "starting"
     unharmed: bool = False
     """Whether the last run left OneTrainer as it was: it ended as it should, or failed before it had trained anything."""
@@ -266,7 +266,7 @@ class Session:
                 self.bridge.greeting = hello
                 return True
 
-    def carry_out(self, config: TrainConfig, options: RunOptions, held: Sequence[int] = ()) -> Outcome:
+    def execute_run(self, config: TrainConfig, options: RunOptions, held: Sequence[int] = ()) -> Outcome:
         """One run, from its settings to its end; ``held`` are the descriptors that hold its folders.
 
         :raises TrainerError: with the cause, when it failed; the bridge can carry out another one, unless its process ended.
@@ -306,7 +306,7 @@ class Session:
                 raise self._death()
             if body["type"] == "run_done":
                 return self._outcome(body, config)
-            self._hear(body, ready)
+            self._handle_message(body, ready)
 
     def _started(self, config: TrainConfig, body: Mapping[str, Any], detail: str) -> None:
         versions = {"onetrainer_gradio": __version__, "onetrainer": self.checkout.label, **body.get("versions", {})}
@@ -334,15 +334,15 @@ class Session:
             self.bridge.send(encode_command(command))
             if isinstance(command, Stop):
                 self._stops += 1
-                if self.climbs and (command.now or self._stops > 1):
-                    self._climb()
+                if self.escalates and (command.now or self._stops > 1):
+                    self._escalate()
                 self._stage_at = self._stage_at or time.monotonic()
-        if self.climbs and self._stops and self.phase not in _WRITING:
+        if self.escalates and self._stops and self.phase not in _WRITING:
             times = (self.patience.finish_step_s, self.patience.interrupt_s, self.patience.terminate_s)
             if self._stage < len(times) and time.monotonic() - self._stage_at >= times[self._stage]:
-                self._climb()
+                self._escalate()
 
-    def _climb(self) -> None:
+    def _escalate(self) -> None:
         self._stage += 1
         self._stage_at = time.monotonic()
         if self._stage == 1:
@@ -352,7 +352,7 @@ class Session:
         else:
             self.bridge.signal(getattr(signal, "SIGKILL", signal.SIGTERM))
 
-    def _hear(self, body: dict[str, Any], ready: Headless) -> None:
+    def _handle_message(self, body: dict[str, Any], ready: Headless) -> None:
         kind = body["type"]
         if kind == "config":
             for difference in differences(ready.document, body["config"], to_document(TrainConfig(), packed=True)):
@@ -397,7 +397,7 @@ class Session:
 
     def _outcome(self, body: Mapping[str, Any], config: TrainConfig) -> Outcome:
         if body["outcome"] == "interrupted":
-            if self.climbs:
+            if self.escalates:
                 return "stopped"
             raise KeyboardInterrupt
         if body["outcome"] in ("completed", "stopped"):

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from onetrainer_gradio.backends import carry_out
-from onetrainer_gradio.backends.warm import Warm
+from onetrainer_gradio.backends import execute_run
+from onetrainer_gradio.backends.keep_loaded import KeepLoaded
 from onetrainer_gradio.commands import Command, Stop
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.errors import CommandRefusedError, WorkerDiedError
@@ -316,10 +316,12 @@ class Beats:
 class ThreadRun:
     """A run on a thread of this process. A thread cannot be killed: its stop ladder has one stage and then a note."""
 
-    def __init__(self, run: Run, *, token: str = "", notify: Callable[[], None] = lambda: None, warm: Warm | None = None) -> None:
+    def __init__(
+        self, run: Run, *, token: str = "", notify: Callable[[], None] = lambda: None, keep_loaded: KeepLoaded | None = None
+    ) -> None:
         self.run = run
         self._token = token
-        self._warm = warm if warm is not None else Warm()
+        self._keep_loaded = keep_loaded if keep_loaded is not None else KeepLoaded()
         self._loaded_until = 0.0
         self._control = QueueControl()
         self._recorder = Recorder(run.folder, self._control.received, notify=notify)
@@ -343,9 +345,11 @@ class ThreadRun:
         config, options = load_run(self.run.folder)
         with (self.run.folder / "console.log").open("a", encoding="utf-8") as console:
             config = with_token(config, self._token)
-            stays = self._warm if options.keep_loaded_s else None
+            stays = self._keep_loaded if options.keep_loaded_s else None
             before = preparation(self.run.folder, config, self._recorder)
-            carry_out(options.backend, config, self._recorder, self._control, options, console=console, warm=stays, before=before)
+            execute_run(
+                options.backend, config, self._recorder, self._control, options, console=console, keep_loaded=stays, before=before
+            )
         self._loaded_until = time.time() + (options.keep_loaded_s or 0.0)
         self._recorder.close()
         with contextlib.suppress(OSError):
@@ -390,12 +394,12 @@ class ThreadRun:
                 return True
         if self.loaded_until() is not None:
             return True
-        self._warm.close()
+        self._keep_loaded.close()
         return False
 
     def loaded_until(self) -> float | None:
         """Until when OneTrainer waits, which stands outside this process in any case."""
-        waits = not self._thread.is_alive() and time.time() < self._loaded_until and self._warm.holds()
+        waits = not self._thread.is_alive() and time.time() < self._loaded_until and self._keep_loaded.holds()
         return self._loaded_until if waits else None
 
     def hand_on(self, run: Run, *, token: str) -> ThreadRun | None:
@@ -403,7 +407,7 @@ class ThreadRun:
         if run.record.backend != self.run.record.backend or self.loaded_until() is None:
             return None
         self._loaded_until = 0.0
-        return ThreadRun(run, token=token, notify=self._notify, warm=self._warm).start()
+        return ThreadRun(run, token=token, notify=self._notify, keep_loaded=self._keep_loaded).start()
 
     def let_go(self) -> None:
         """The next look ends it."""
@@ -427,7 +431,7 @@ class ThreadRun:
             with contextlib.suppress(CommandRefusedError):
                 self.send(Stop(by="panel"))
             self._thread.join(ladder_times(self.run.folder).finish_step_s)
-        self._warm.close()
+        self._keep_loaded.close()
 
 
 def adopt(run: Run) -> Carrier:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from onetrainer_gradio.backends import carry_out
-from onetrainer_gradio.backends.warm import Warm
+from onetrainer_gradio.backends import execute_run
+from onetrainer_gradio.backends.keep_loaded import KeepLoaded
 from onetrainer_gradio.commands import BackupNow, Command, Stop
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
@@ -118,10 +118,10 @@ def preparation(folder: Path, config: TrainConfig, emit: Emit) -> Callable[[], N
     return lambda: keep_before_replacing(folder, config, say)
 
 
-def work(folder: Path, warm: Warm) -> int:
+def work(folder: Path, keep_loaded: KeepLoaded) -> int:
     """Carry out the run of ``folder`` in this process and return the exit status that says how it ended.
 
-    What its backend has loaded is in ``warm`` afterwards, if the run's options let it stay.
+    What its backend has loaded is in ``keep_loaded`` afterwards, if the run's options let it stay.
     """
     config, options = load_run(folder)
     control = FileControl(CommandFolder(folder))
@@ -129,9 +129,9 @@ def work(folder: Path, warm: Warm) -> int:
     pulse = Pulse(folder, control, recorder, farewell(config))
     pulse.start()
     try:
-        stays = warm if options.keep_loaded_s else None
-        outcome = carry_out(
-            options.backend, config, recorder, control, options, warm=stays, before=preparation(folder, config, recorder)
+        stays = keep_loaded if options.keep_loaded_s else None
+        outcome = execute_run(
+            options.backend, config, recorder, control, options, keep_loaded=stays, before=preparation(folder, config, recorder)
         )
     finally:
         pulse.stop()
@@ -150,14 +150,14 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGBREAK, signal.default_int_handler)
     keeper = private_input()
     folder: Path | None = Path(arguments[0]).absolute()
-    warm = Warm()
+    keep_loaded = KeepLoaded()
     status = 0
     while folder is not None:
         write_json(folder / "worker.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
-        status = work(folder, warm)
+        status = work(folder, keep_loaded)
         recorded = status not in _UNRECORDED.values()  # else the keeper does it, once we are gone
-        folder = next_folder(folder, keeper) if recorded and warm.holds() else None
-    warm.close()
+        folder = next_folder(folder, keeper) if recorded and keep_loaded.holds() else None
+    keep_loaded.close()
     return status
 
 

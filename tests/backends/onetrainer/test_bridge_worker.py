@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from onetrainer_gradio.backends.onetrainer.bridge import Bridge
-from onetrainer_gradio.backends.onetrainer.bridge_worker import Witness, defaults_of, delete_backup
+from onetrainer_gradio.backends.onetrainer.bridge_worker import OutcomeProbe, defaults_of, delete_backup
 from onetrainer_gradio.backends.onetrainer.checkout import inspect
 from onetrainer_gradio.backends.onetrainer.resolve import headless
 from onetrainer_gradio.config import RunOptions
@@ -53,13 +53,13 @@ class Line:
         """One run: everything that is said until it is done; ``on`` hears each of it at once."""
         config = small_config(self.folder, **({"epochs": 1, "tensorboard": False} | settings))
         self.bridge.send({"type": "run", "config": headless(config, RunOptions()).document})
-        heard: list[Body] = []
-        while not heard or heard[-1]["type"] != "run_done":
+        received: list[Body] = []
+        while not received or received[-1]["type"] != "run_done":
             body = self.bridge.next(PATIENCE_S)
-            assert body is not None, f"it ended: {heard[-3:]}"
-            heard.append(body)
+            assert body is not None, f"it ended: {received[-3:]}"
+            received.append(body)
             on(body)
-        return heard
+        return received
 
     def at(self, phase: str, action: Callable[[], None]) -> Callable[[Body], None]:
         """Acts when the run enters a phase for the first time."""
@@ -102,16 +102,16 @@ def line(tmp_path) -> Iterator[Callable[..., Line]]:
         one.bridge.close()
 
 
-def of(kind: str, heard: list[Body]) -> list[Body]:
-    return [body for body in heard if body["type"] == kind]
+def of(kind: str, received: list[Body]) -> list[Body]:
+    return [body for body in received if body["type"] == kind]
 
 
-def warnings(heard: list[Body]) -> list[str]:
-    return [body["code"] for body in of("warning_issued", heard)]
+def warnings(received: list[Body]) -> list[str]:
+    return [body["code"] for body in of("warning_issued", received)]
 
 
-def answer(command: str, heard: list[Body]) -> Body:
-    found = [body for body in of("command_completed", heard) if body["command_id"] == command]
+def answer(command: str, received: list[Body]) -> Body:
+    found = [body for body in of("command_completed", received) if body["command_id"] == command]
     assert len(found) == 1, f"{command} was answered {len(found)} times"
     return found[0]
 
@@ -126,10 +126,10 @@ def child_of(one: Line) -> int:
 def test_charts_that_cannot_be_closed_keep_nothing_from_being_put_away(line):
     """The run's own cause is told, its chart server ends, what could not be put away is said, and the next run trains."""
     one = line(crash_at=2, close_fails=True, child=True)
-    heard = one.run()
-    assert (heard[-1]["outcome"], heard[-1]["error"]["message"]) == ("failed", "the tensors do not match")
-    assert warnings(heard) == ["clean_up"]
-    assert "the charts are in disorder" in of("warning_issued", heard)[0]["message"]
+    received = one.run()
+    assert (received[-1]["outcome"], received[-1]["error"]["message"]) == ("failed", "the tensors do not match")
+    assert warnings(received) == ["clean_up"]
+    assert "the charts are in disorder" in of("warning_issued", received)[0]["message"]
     assert not psutil.pid_exists(child_of(one))
     behave(one.checkout)
     assert one.run()[-1]["outcome"] == "completed"
@@ -168,8 +168,8 @@ def test_an_interrupt_while_it_is_put_away_hides_no_outcome(line):
     """Charts that never close are left; the run is done with its own cause, its chart server gone, the next run trains."""
     one = line(crash_at=2, close_hangs=True, child=True)
     one.interrupt_there()
-    heard = one.run()
-    assert (heard[-1]["outcome"], heard[-1]["error"]["kind"]) == ("failed", "ValueError")
+    received = one.run()
+    assert (received[-1]["outcome"], received[-1]["error"]["kind"]) == ("failed", "ValueError")
     assert not psutil.pid_exists(child_of(one))
     behave(one.checkout)
     assert one.run()[-1]["outcome"] == "completed"
@@ -181,9 +181,9 @@ def test_what_was_asked_for_is_answered_whatever_fails(line):
     one = line(hang_at=2, close_fails=True)
     commands = ("sample_custom", "sample_default", "backup_now", "save_now", "pause")
     one.interrupt_there(lambda: [one.ask(command) for command in commands])
-    heard = one.run()
-    assert (heard[-1]["outcome"], warnings(heard)) == ("interrupted", ["clean_up"])
-    assert {answer(command, heard)["outcome"] for command in commands} == {"refused"}
+    received = one.run()
+    assert (received[-1]["outcome"], warnings(received)) == ("interrupted", ["clean_up"])
+    assert {answer(command, received)["outcome"] for command in commands} == {"refused"}
 
 
 @needs_interrupt
@@ -201,9 +201,9 @@ def test_an_interrupt_gets_out_of_everything(line, behaviour, settings):
     """No listener of ours keeps it; nothing half-written is left, and the next run trains."""
     one = line(**behaviour, child=True)
     one.interrupt_there()
-    heard = one.run(**settings)
-    assert (heard[-1]["outcome"], heard[-1]["error"]) == ("interrupted", None)
-    assert warnings(heard) == []
+    received = one.run(**settings)
+    assert (received[-1]["outcome"], received[-1]["error"]) == ("interrupted", None)
+    assert warnings(received) == []
     written = [path for name in ("backup", "save") for path in (one.folder / "workspace" / name).rglob("*")]
     assert written == []
     assert not psutil.pid_exists(child_of(one))
@@ -215,8 +215,8 @@ def test_an_interrupt_gets_out_of_everything(line, behaviour, settings):
 def test_an_interrupt_between_two_runs_ends_it_with_what_it_started(line):
     """Whatever gets out of the script: it ends, and nothing of its group stays."""
     one = line(child=True, epoch_steps=1)
-    heard = one.run()
-    assert heard[-1]["outcome"] == "completed"
+    received = one.run()
+    assert received[-1]["outcome"] == "completed"
     one.bridge.interrupt()
     assert one.bridge.status(PATIENCE_S) not in (None, 0)
     assert not psutil.pid_exists(child_of(one))
@@ -228,18 +228,18 @@ def test_an_interrupt_between_two_runs_ends_it_with_what_it_started(line):
 def test_a_chart_value_that_is_no_number_is_told_once(line):
     """It reaches OneTrainer's charts as it is, and the training goes on."""
     one = line("for step in range(3):\n    self.tensorboard.add_scalar('kourkoutas/beta2', [1, 2], step)")
-    heard = one.run()
-    assert warnings(heard) == ["bridge_scalar"]
-    assert "kourkoutas/beta2" in of("warning_issued", heard)[0]["message"]
-    assert (heard[-1]["outcome"], len(of("step_done", heard))) == ("completed", 5)
+    received = one.run()
+    assert warnings(received) == ["bridge_scalar"]
+    assert "kourkoutas/beta2" in of("warning_issued", received)[0]["message"]
+    assert (received[-1]["outcome"], len(of("step_done", received))) == ("completed", 5)
 
 
 def test_a_picture_that_was_not_written_is_told(line):
     """OneTrainer says nothing then; also where nobody asked for it."""
     one = line(sample_lost=True)
-    heard = one.run(**EVERY_2)
-    assert heard[-1]["outcome"] == "completed"
-    assert [(body["code"], body["message"]) for body in of("warning_issued", heard)] == [
+    received = one.run(**EVERY_2)
+    assert received[-1]["outcome"] == "completed"
+    assert [(body["code"], body["message"]) for body in of("warning_issued", received)] == [
         ("sampling_failed", "OneTrainer wrote no picture")
     ]
 
@@ -247,30 +247,30 @@ def test_a_picture_that_was_not_written_is_told(line):
 def test_a_picture_of_which_nothing_can_be_told_is_no_secret(line):
     """A prompt without what our side needs of it: OneTrainer would only print that; whoever asked for the picture is answered."""
     one = line(no_scale=True, step_s=0.05)
-    heard = one.run(one.at("training", lambda: one.ask("sample_custom", params={"prompt": "x", "width": 8, "height": 8})))
-    assert (heard[-1]["outcome"], warnings(heard)) == ("completed", ["bridge_callback"])
-    assert "cfg_scale" in of("warning_issued", heard)[0]["message"]
-    assert answer("sample_custom", heard)["outcome"] == "refused"
+    received = one.run(one.at("training", lambda: one.ask("sample_custom", params={"prompt": "x", "width": 8, "height": 8})))
+    assert (received[-1]["outcome"], warnings(received)) == ("completed", ["bridge_callback"])
+    assert "cfg_scale" in of("warning_issued", received)[0]["message"]
+    assert answer("sample_custom", received)["outcome"] == "refused"
 
 
 @pytest.mark.parametrize("params", [5, ["a prompt"], "a prompt", None])
 def test_parameters_of_another_shape_are_refused(line, params):
     """The picture is refused with the reason; the training goes on."""
     one = line(step_s=0.05)
-    heard = one.run(one.at("training", lambda: one.ask("sample_custom", params=params)))
-    assert answer("sample_custom", heard)["outcome"] == "refused"
-    assert "no parameters of a picture" in answer("sample_custom", heard)["reason"]
-    assert heard[-1]["outcome"] == "completed"
+    received = one.run(one.at("training", lambda: one.ask("sample_custom", params=params)))
+    assert answer("sample_custom", received)["outcome"] == "refused"
+    assert "no parameters of a picture" in answer("sample_custom", received)["reason"]
+    assert received[-1]["outcome"] == "completed"
 
 
 def test_half_a_file_that_cannot_be_removed_is_told(line):
     """It could be taken for a whole one."""
     one = line("def refuse(path):\n    raise PermissionError(13, 'Permission denied', path)\nos.unlink = refuse", save_fails=True)
-    heard = one.run(save_every=2, save_every_unit="STEP")
-    half = Path(of("save_failed", heard)[0]["path"])
+    received = one.run(save_every=2, save_every_unit="STEP")
+    half = Path(of("save_failed", received)[0]["path"])
     assert half.is_file()
-    told = [body["message"] for body in of("warning_issued", heard) if body["code"] == "half_written"]
-    assert any(str(half) in message and "Permission denied" in message for message in told)
+    outcome_of = [body["message"] for body in of("warning_issued", received) if body["code"] == "half_written"]
+    assert any(str(half) in message and "Permission denied" in message for message in outcome_of)
 
 
 def test_nothing_written_is_nothing_half_written(line):
@@ -279,9 +279,9 @@ def test_nothing_written_is_nothing_half_written(line):
     workspace = one.folder / "workspace"
     workspace.mkdir()
     (workspace / "save").touch()
-    heard = one.run(save_every=2, save_every_unit="STEP")
-    assert (heard[-1]["outcome"], warnings(heard)) == ("completed", [])
-    assert "FileExistsError" in of("save_failed", heard)[0]["error"]["message"]
+    received = one.run(save_every=2, save_every_unit="STEP")
+    assert (received[-1]["outcome"], warnings(received)) == ("completed", [])
+    assert "FileExistsError" in of("save_failed", received)[0]["error"]["message"]
 
 
 def test_while_paused_a_failure_is_the_commands_own(line):
@@ -299,11 +299,11 @@ def test_while_paused_a_failure_is_the_commands_own(line):
             behave(one.checkout)
             one.ask("stop")
 
-    heard = one.run(on, epochs=200)
-    assert answer("backup_now", heard)["outcome"] == "refused"
-    assert "no memory to move it to" in answer("backup_now", heard)["reason"]
-    assert heard[-1]["outcome"] == "stopped"
-    phases = [body["phase"] for body in of("phase_changed", heard)]
+    received = one.run(on, epochs=200)
+    assert answer("backup_now", received)["outcome"] == "refused"
+    assert "no memory to move it to" in answer("backup_now", received)["reason"]
+    assert received[-1]["outcome"] == "stopped"
+    phases = [body["phase"] for body in of("phase_changed", received)]
     assert "training" not in phases[phases.index("paused") :]
 
 
@@ -319,10 +319,10 @@ def test_an_older_revision_backs_up_while_paused_too(line):
         if body["type"] == "command_completed" and body["command"] == "backup_now":
             one.ask("resume")
 
-    heard = one.run(on)
-    assert answer("backup_now", heard)["outcome"] == "done"
+    received = one.run(on)
+    assert answer("backup_now", received)["outcome"] == "done"
     assert (one.checkout / "moved.txt").read_text() == "cpu"
-    assert heard[-1]["outcome"] == "completed"
+    assert received[-1]["outcome"] == "completed"
 
 
 def test_lines_that_are_no_documents_are_passed_over(line):
@@ -341,10 +341,10 @@ def test_lines_that_are_no_documents_are_passed_over(line):
 def test_a_witness_tells_and_lets_everything_pass():
     """Without an error it hears that, too."""
     seen: list[BaseException | None] = []
-    with Witness(seen.append):
+    with OutcomeProbe(seen.append):
         pass
     for error in (ValueError("a"), KeyboardInterrupt()):
-        with pytest.raises(type(error)), Witness(seen.append):
+        with pytest.raises(type(error)), OutcomeProbe(seen.append):
             raise error
     assert [type(error) for error in seen] == [type(None), ValueError, KeyboardInterrupt]
 
@@ -355,9 +355,9 @@ def test_an_interrupt_gets_past_a_witness_that_fails():
     def fail(error: BaseException | None) -> None:
         raise TypeError("cannot tell")
 
-    with pytest.raises(KeyboardInterrupt), Witness(fail):
+    with pytest.raises(KeyboardInterrupt), OutcomeProbe(fail):
         raise KeyboardInterrupt
-    with pytest.raises(TypeError, match="cannot tell") as caught, Witness(fail):
+    with pytest.raises(TypeError, match="cannot tell") as caught, OutcomeProbe(fail):
         raise ValueError("the cause")
     assert isinstance(caught.value.__context__, ValueError)
 

@@ -58,7 +58,7 @@ from onetrainer_gradio.events import (
 )
 from onetrainer_gradio.service.host.process import group_alive
 from tests.backends.onetrainer.standin import behave, set_up
-from tests.engine.recording import Desk, Recorder
+from tests.engine.recording import FakeControl, Recorder
 from tests.fakes.configs import small_config
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,7 @@ class Ride:
     def __init__(self, folder: Path, checkout: Path | None = None, **behaviour: object) -> None:
         self.folder = folder
         self.checkout = checkout or set_up(folder / "OneTrainer", **behaviour)
-        self.recorder, self.desk = Recorder(), Desk()
+        self.recorder, self.control = Recorder(), FakeControl()
         self.options: dict[str, Any] = {}
 
     def config(self, **settings: object) -> TrainConfig:
@@ -81,7 +81,7 @@ class Ride:
 
     def run(self, config: TrainConfig | None = None, **settings: object) -> str:
         options = RunOptions(backend="onetrainer", checkout=str(self.checkout), **self.options)
-        return driver.run(config or self.config(**settings), self.recorder, self.desk, options)
+        return driver.run(config or self.config(**settings), self.recorder, self.control, options)
 
     def when(self, kind: type[Event], action: Callable[[Any], None]) -> None:
         """Act on each event of a kind."""
@@ -95,7 +95,7 @@ class Ride:
         self.recorder.on = told
 
     def give_after_step(self, step: int, *commands: Command) -> None:
-        self.when(StepDone, lambda event: self.desk.give(*commands) if event.global_step == step else None)
+        self.when(StepDone, lambda event: self.control.give(*commands) if event.global_step == step else None)
 
     @property
     def go(self) -> Path:
@@ -234,7 +234,7 @@ def test_a_stop_while_nothing_can_be_asked_of_onetrainer_interrupts_it(ride, beh
     one = ride(**behaviour)
     stop = Stop()
     phase = "loading" if "load_s" in behaviour else "caching"
-    one.when(PhaseChanged, lambda event: one.desk.give(stop) if event.phase == phase and not one.desk.waiting else None)
+    one.when(PhaseChanged, lambda event: one.control.give(stop) if event.phase == phase and not one.control.waiting else None)
     began = time.monotonic()
     assert one.run() == "stopped"
     assert time.monotonic() - began < PATIENCE_S
@@ -247,7 +247,7 @@ def test_a_stop_ends_the_painting_too(ride):
     one = ride(sample_s=9)
     stop, custom = Stop(), SampleCustom(params={"prompt": "never", "width": 8, "height": 8})
     one.give_after_step(1, custom)
-    one.when(PhaseChanged, lambda event: one.desk.give(stop) if event.phase == "sampling" else None)
+    one.when(PhaseChanged, lambda event: one.control.give(stop) if event.phase == "sampling" else None)
     assert one.run(epochs=1000) == "stopped"
     assert one.recorder.answer(custom).outcome == "refused"
     assert "stopping" in one.recorder.answer(custom).reason
@@ -267,14 +267,14 @@ def test_a_pause_holds_the_training_and_serves_meanwhile(ride):
     def on_pause(event: PhaseChanged) -> None:
         if event.phase == "paused" and not paused["at"]:
             paused["at"] = one.recorder.steps[-1].global_step
-            one.desk.give(again, backup, save, sample, custom)
+            one.control.give(again, backup, save, sample, custom)
 
     one.when(PhaseChanged, on_pause)
 
     def on_sample(event: SampleGenerated) -> None:
         if event.kind == "custom":
             assert one.recorder.steps[-1].global_step == paused["at"]
-            one.desk.give(resume)
+            one.control.give(resume)
 
     one.when(SampleGenerated, on_sample)
     assert one.run(epochs=20) == "completed"
@@ -295,7 +295,7 @@ def test_commands_that_wait_are_carried_out_once_for_everyone(ride):
     def on_phase(event):
         if event.phase == "loading" and not done:
             done.append(True)
-            one.desk.give(*told)
+            one.control.give(*told)
 
     one.when(PhaseChanged, on_phase)
     every = {f"{name}_unit": "STEP" for name in ("sample_after", "backup_after", "save_every")}
@@ -316,7 +316,7 @@ def test_a_stop_ends_a_pause(ride):
     one = ride(step_s=0.02)
     pause, stop = Pause(), Stop()
     one.give_after_step(2, pause)
-    one.when(PhaseChanged, lambda event: one.desk.give(stop) if event.phase == "paused" else None)
+    one.when(PhaseChanged, lambda event: one.control.give(stop) if event.phase == "paused" else None)
     assert one.run(epochs=200) == "stopped"
     assert [one.recorder.answer(one_).outcome for one_ in (pause, stop)] == ["done", "done"]
 
@@ -529,24 +529,24 @@ def test_an_import_that_fails_says_why(ride, what, words):
 def test_an_import_that_hangs_is_ended_in_time(ride, monkeypatch):
     """The message names checkout and seconds."""
     one = ride(**{"import": "hang"})
-    monkeypatch.setattr(driver, "Patience", lambda **known: driver_patience(1.0))
+    monkeypatch.setattr(driver, "Patience", lambda **known: driver_timeouts(1.0))
     with pytest.raises(CheckoutError, match="could not be imported within 1 seconds"):
         one.run()
     assert not group_alive(one.group())
 
 
-def driver_patience(import_s: float) -> object:
+def driver_timeouts(import_s: float) -> object:
     return PATIENCE(import_s=import_s)
 
 
-PATIENCE = driver.Patience
+PATIENCE = driver.Timeouts
 
 
 def test_a_stop_works_while_it_is_imported(ride):
     """Nothing is to be finished then; what else was asked is refused."""
     one = ride(**{"import": "hang"})
     stop, sample = Stop(), SampleDefault()
-    one.when(RunStarted, lambda event: one.desk.give(sample, stop))
+    one.when(RunStarted, lambda event: one.control.give(sample, stop))
     assert one.run() == "stopped"
     assert [one.recorder.answer(command).outcome for command in (stop, sample)] == ["done", "refused"]
     assert not group_alive(one.group())
@@ -555,10 +555,10 @@ def test_a_stop_works_while_it_is_imported(ride):
 def test_no_checkout_or_no_environment_is_told_before_anything_starts(tmp_path):
     """The message of the inspection."""
     with pytest.raises(CheckoutError, match="does not exist"):
-        driver.run(small_config(tmp_path), Recorder(), Desk(), RunOptions(checkout=str(tmp_path / "nowhere")))
+        driver.run(small_config(tmp_path), Recorder(), FakeControl(), RunOptions(checkout=str(tmp_path / "nowhere")))
     folder = set_up(tmp_path / "OneTrainer", python=False)
     with pytest.raises(CheckoutError, match="no Python environment"):
-        driver.run(small_config(tmp_path), Recorder(), Desk(), RunOptions(checkout=str(folder)))
+        driver.run(small_config(tmp_path), Recorder(), FakeControl(), RunOptions(checkout=str(folder)))
 
 
 def test_too_old_a_python_says_so_itself(ride):
@@ -696,22 +696,22 @@ def test_a_warm_bridge_carries_out_one_run_after_another(ride):
     found = inspect(one.checkout)
     assert found.python is not None
     bridge = Bridge(found.python, found.folder)
-    session = driver.Session(bridge, found, one.recorder, one.desk)
+    session = driver.Session(bridge, found, one.recorder, one.control)
     try:
         assert session.begin(one.config())
         with pytest.raises(
             ModelNotFoundError, match=r"could not load model: wrong \(.*No such file or directory: .wrong/model_index.json"
         ) as caught:
-            session.carry_out(one.config(base_model_name="wrong"), RunOptions())
+            session.execute_run(one.config(base_model_name="wrong"), RunOptions())
         assert caught.value.path == "base_model_name"
         for _ in range(2):
-            assert session.carry_out(one.config(), RunOptions()) == "completed"
+            assert session.execute_run(one.config(), RunOptions()) == "completed"
         behave(one.checkout, load_s=60)
-        one.when(PhaseChanged, lambda event: one.desk.give(Stop()) if event.phase == "loading" else None)
-        assert session.carry_out(one.config(), RunOptions()) == "stopped"
+        one.when(PhaseChanged, lambda event: one.control.give(Stop()) if event.phase == "loading" else None)
+        assert session.execute_run(one.config(), RunOptions()) == "stopped"
         one.recorder.on = lambda event: None
         behave(one.checkout)
-        assert session.carry_out(one.config(), RunOptions()) == "completed"
+        assert session.execute_run(one.config(), RunOptions()) == "completed"
     finally:
         bridge.close()
     assert [type(event) for event in one.recorder.events].count(RunStarted) == 1

@@ -100,7 +100,7 @@ def test_a_stop_ends_the_wait_for_space(tmp_path):
     """With the cause; nothing half written is left."""
     one = Ride(tmp_path, final_fails=True)
     stop = Stop()
-    one.when(WarningIssued, lambda event: one.desk.give(stop) if event.code == "waiting_for_space" else None)
+    one.when(WarningIssued, lambda event: one.control.give(stop) if event.code == "waiting_for_space" else None)
     config = one.config(backup_before_save=False)
     with pytest.raises(DiskFullError):
         one.run(config)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from onetrainer_gradio.errors import RunConflictError
 
-CLAIM_NAME = ".in-use-by-training"
+LOCK_NAME = ".in-use-by-training"
 
 
 @contextlib.contextmanager
-def claimed(folders: dict[str, Path], label: str) -> Iterator[tuple[int, ...]]:
+def lock_folders(folders: dict[str, Path], label: str) -> Iterator[tuple[int, ...]]:
     """Holds the folders (setting -> folder) while the block runs; gives the descriptors that hold them.
 
     A process that inherits the descriptors goes on holding the folders should this one die. A folder that cannot hold a lock
@@ -47,7 +47,7 @@ def claimed(folders: dict[str, Path], label: str) -> Iterator[tuple[int, ...]]:
 def _open(folder: Path) -> int | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return os.open(folder / CLAIM_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        return os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:
         return None
 

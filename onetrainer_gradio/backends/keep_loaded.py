@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import Protocol
 
 
-class Stays(Protocol):
+class LoadedBackend(Protocol):
     """Something that can stay loaded."""
 
     def usable(self) -> bool:
@@ -19,18 +19,18 @@ class Stays(Protocol):
         ...
 
 
-class Warm:
+class KeepLoaded:
     """One place for one thing that stays loaded, with the mark of what it was loaded from. Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: tuple[object, Stays] | None = None
+        self._kept: tuple[object, LoadedBackend] | None = None
 
-    def keep(self, mark: object, thing: Stays) -> None:
+    def keep(self, mark: object, thing: LoadedBackend) -> None:
         """Keep it; what was there is closed."""
         self._put((mark, thing))
 
-    def take(self, mark: object) -> Stays | None:
+    def take(self, mark: object) -> LoadedBackend | None:
         """What is there, if it was loaded from just that and can be used; anything else that is there is closed."""
         with self._lock:
             kept, self._kept = self._kept, None
@@ -50,12 +50,12 @@ class Warm:
         """Close what is there."""
         self._put(None)
 
-    def _put(self, kept: tuple[object, Stays] | None) -> None:
+    def _put(self, kept: tuple[object, LoadedBackend] | None) -> None:
         with self._lock:
             before, self._kept = self._kept, kept
         if before is not None:
             before[1].close()
 
 
-WARM: ContextVar[Warm | None] = ContextVar("WARM", default=None)
+KEEP_LOADED: ContextVar[KeepLoaded | None] = ContextVar("KEEP_LOADED", default=None)
 """Where the backend of the run that is being carried out may keep what it loaded; None means that nothing is to stay."""

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.backends import BACKENDS, Backend, carry_out, find_backend
+from onetrainer_gradio.backends import BACKENDS, Backend, execute_run, find_backend
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.errors import DiskFullError, OutOfMemoryError, UnsupportedError
 from onetrainer_gradio.events import Event, RunEnded
 from onetrainer_gradio.service.runs.control import QueueControl
 from tests.fakes.configs import small_config
 
-HERE = "tests.backends.test_carry_out"
+HERE = "tests.backends.test_execute_run"
 RAISED: dict[str, BaseException] = {
     "trainer": OutOfMemoryError("No memory is left", path="batch_size", expected="less", suggestion="Lower it."),
     "unknown": ValueError("odd"),
@@ -47,7 +47,7 @@ def carry(name: str, kind: str = "") -> tuple[object, RunEnded, str]:
     events: list[Event] = []
     console = io.StringIO()
     options = RunOptions(name=kind)
-    outcome = carry_out(name, TrainConfig(), events.append, QueueControl(), options, table=TABLE, console=console)
+    outcome = execute_run(name, TrainConfig(), events.append, QueueControl(), options, table=TABLE, console=console)
     assert [type(event) for event in events] == [RunEnded]
     assert isinstance(events[0], RunEnded)
     return outcome, events[0], console.getvalue()
@@ -137,7 +137,7 @@ def test_the_rehearsal_has_the_shape_of_a_run(tmp_path: Path) -> None:
     """The stand-in speaks as a real backend does: a plan before the first step, one end."""
     events: list[Event] = []
     options = RunOptions(tags=("steps=3",))
-    carry_out("tests.fakes.rehearsal:run", small_config(tmp_path), events.append, QueueControl(), options)
+    execute_run("tests.fakes.rehearsal:run", small_config(tmp_path), events.append, QueueControl(), options)
     names = [type(event).__name__ for event in events]
     assert names.index("RunPlanned") < names.index("StepDone")
     assert names.count("StepDone") == 3
@@ -151,7 +151,7 @@ def test_what_fails_before_the_backend_ends_the_run() -> None:
     def before() -> None:
         raise DiskFullError("No room for the earlier model", path="output_model_destination")
 
-    carry_out(
+    execute_run(
         "raises", TrainConfig(), events.append, QueueControl(), RunOptions(), table=TABLE, console=io.StringIO(), before=before
     )
     (end,) = events
