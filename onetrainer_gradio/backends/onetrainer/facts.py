@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.backends.onetrainer.bridge import BRIDGE_SCRIPT, run_script
 from onetrainer_gradio.backends.onetrainer.checkout import CONFIG_FOLDERS, Checkout, require
 from onetrainer_gradio.config import TrainConfig
@@ -160,11 +160,8 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _keep(path: Path, body: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with contextlib.suppress(OSError):  # without the cache the next reading only takes longer
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(body), encoding="utf-8")
-        os.replace(temporary, path)
+        write_atomic(path, json.dumps(body), durable=False)
 
 
 def _facts(checkout: Checkout, body: Mapping[str, Any]) -> CheckoutFacts:

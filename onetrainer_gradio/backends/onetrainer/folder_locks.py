@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from onetrainer_gradio.errors import RunConflictError
+from onetrainer_gradio.file_lock import try_lock
 
 LOCK_NAME = ".in-use-by-training"
 
@@ -53,25 +53,11 @@ def _open(folder: Path) -> int | None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether nobody else holds it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            os.lseek(descriptor, 4096, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-    import fcntl
-
+    """Return whether nobody else holds it; on a file system without locks, nobody is known to."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
+        return try_lock(descriptor)
+    except OSError:
         return True
-    return True
 
 
 def _write(descriptor: int, label: str) -> None:

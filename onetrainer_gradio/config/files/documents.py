@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.config.declarations.bounds import expectation
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern
 from onetrainer_gradio.config.declarations.setting import Settings
@@ -281,22 +280,12 @@ def read_json_list(path: Path) -> list[Any]:
 
 def write_file(path: Path, document: dict[str, Any]) -> None:
     """Write a document so that the file is always whole: the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=4, ensure_ascii=False)
     try:
         data = text.encode()
-    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+    except UnicodeEncodeError:  # the name of a file that isn't UTF-8
         data = json.dumps(document, indent=4).encode()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomic(path, data)
 
 
 def _overlay(base: Settings, document: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from onetrainer_gradio.atomic_file import write_atomic
+
 MARKER = ".onetrainer_gradio.json"
 MODEL, CACHE, FILES = "model", "cache", "files"
 HEADER_KEY = "onetrainer_gradio_version"
@@ -85,12 +87,7 @@ def note_file(path: Path) -> None:
 
 def _write(folder: Path, kind: str, files: Mapping[str, Stamp]) -> None:
     document = {"made_by": _PROGRAM, "kind": kind, "files": {name: list(stamp) for name, stamp in files.items()}}
-    temporary = folder / f"{MARKER}.{os.getpid()}.tmp"
-    try:
-        temporary.write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
-        os.replace(temporary, folder / MARKER)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(folder / MARKER, json.dumps(document, indent=1, sort_keys=True), durable=False, make_folder=False)
 
 
 def read(folder: Path) -> Marker | None:

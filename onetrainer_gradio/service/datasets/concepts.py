@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.dataset.buckets import Resolution, Size, target
 from onetrainer_gradio.config.dataset.caption_augmentation import drawn_caption, special_tags, tags_of
@@ -33,7 +34,6 @@ from onetrainer_gradio.config.files.resolve import absolute
 from onetrainer_gradio.errors import ConfigValueError, DatasetError, ForbiddenPathError, PathNotFoundError
 from onetrainer_gradio.service.datasets.conversion import convert_captions, convert_images
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
-from onetrainer_gradio.service.host.atomic import write_atomic
 from onetrainer_gradio.service.host.path_guard import PathGuard
 
 THUMBNAIL_WIDTHS = (96, 192, 384)

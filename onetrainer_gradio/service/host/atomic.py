@@ -7,11 +7,11 @@ import errno
 import json
 import os
 import stat
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.errors import DiskFullError, StorageError
 
 # A packed configuration with 30,000 concepts has 150 MB. A file beyond this limit isn't a document of ours.
@@ -20,29 +20,6 @@ MOST_BYTES = 256 << 20
 _NOT_A_FILE = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG}
 )
-
-
-def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644, durable: bool = True, make_folder: bool = True) -> None:
-    """Put ``content`` at ``path`` in one piece; ``durable`` also makes it survive a power cut.
-
-    Without ``make_folder`` the folder has to exist: a file of a run doesn't bring back the folder of a deleted run.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    if make_folder:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
+
+from onetrainer_gradio.file_lock import try_lock
 
 # Whoever holds the lock of a run writes a few lines. A holder that takes longer is frozen (SIGSTOP, a hanging disk).
 WAIT_S = 10.0
@@ -44,24 +45,10 @@ class FolderLock:
 
     def _take(self) -> None:
         give_up_at = time.monotonic() + self._wait_s
-        while not self._taken():
+        while not try_lock(self._descriptor):
             if time.monotonic() >= give_up_at:
                 raise TimeoutError(f"{self._path} has been locked by another process for {self._wait_s:g} s")
             time.sleep(_LOOK_EVERY_S)
-
-    def _taken(self) -> bool:
-        try:
-            if sys.platform == "win32":
-                import msvcrt
-
-                msvcrt.locking(self._descriptor, msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return False
-        return True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         os.close(self._descriptor)  # releases the lock too

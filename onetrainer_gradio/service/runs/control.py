@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.commands import Command, Stop, decode_command, encode_command
 from onetrainer_gradio.events import CommandCompleted, CommandReceived, Event, tag
-from onetrainer_gradio.service.host.atomic import read_bytes, read_json, write_atomic
+from onetrainer_gradio.service.host.atomic import read_bytes, read_json
 
 _MOST_STOPS_BYTES = 1 << 20
 _NAME = re.compile(r"^\d{19,}-[0-9a-zA-Z]+\.json$")

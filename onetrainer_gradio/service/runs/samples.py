@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.errors import DatasetError, RunNotFoundError, SampleNotFoundError
 from onetrainer_gradio.events import SampleGenerated, tag
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
-from onetrainer_gradio.service.host.atomic import write_atomic
 from onetrainer_gradio.service.runs.artifacts import find_file
 from onetrainer_gradio.service.runs.record import RunStore
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.service.host.atomic import regular_file, write_atomic
+from onetrainer_gradio.atomic_file import write_atomic
+from onetrainer_gradio.service.host.atomic import regular_file
 
 log = logging.getLogger(__name__)
 

@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
 
 from onetrainer_gradio.errors import DiskFullError, StorageError
-from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error, write_atomic, write_json
-
-
-def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
-    """What is written can be read back, in folders that did not exist, and nothing else is left behind."""
-    path = tmp_path / "deep" / "file.json"
-    write_json(path, {"a": "ä"})
-    write_json(path, {"a": "ö"}, mode=0o600)
-    assert read_json(path) == {"a": "ö"}
-    assert os.listdir(path.parent) == ["file.json"]
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    """An error costs the new content only."""
-    path = tmp_path / "file"
-    write_atomic(path, "old")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="folder"):
-        write_atomic(tmp_path / "folder", "new")
-    assert path.read_text() == "old"
-    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error
 
 
 @pytest.mark.parametrize("content", ["", "{torn", "\xff"])

@@ -8,6 +8,7 @@ import pytest
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.config.files.presets import DEMO_PRESET
 from onetrainer_gradio.errors import ConfigValueError
 from onetrainer_gradio.service.engines.checkouts import Checkouts, Sources
 from onetrainer_gradio.service.engines.selection import BUILTIN, Engines
@@ -31,7 +32,7 @@ def test_presets_that_only_another_engine_trains_are_named_with_the_reason(tmp_p
     """Without a OneTrainer installation, presets of models that the built-in engine lacks; the demo is never among them."""
     found = {item["name"]: item["why"] for item in availability(tmp_path)[0].presets()}
     assert "ANIMA" in found["Anima/LoRA 8 GB"]
-    assert not any(name.startswith("demo") for name in found)
+    assert DEMO_PRESET not in found
 
 
 def test_choices_are_asked_together_with_the_other_settings(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from onetrainer_gradio.config.files.presets import preset_files
+from onetrainer_gradio.config.files.presets import DEMO_PRESET, preset_files
 from onetrainer_gradio.errors import NothingToUndoError, RevisionConflictError
 from onetrainer_gradio.service.settings.configs import ConfigStore
 from onetrainer_gradio.service.settings.history import History, entries_between, with_entries
@@ -120,7 +120,7 @@ def test_a_preset_over_a_file_of_ones_own_keeps_the_file(store: ConfigStore) -> 
 
 def test_a_preset_with_lists_brings_them_only_where_the_user_has_none(store: ConfigStore, tmp_path: Path) -> None:
     """The demo has concepts: they come into empty lists and go with the next preset, and never in the place of the user's."""
-    demo = next(name for name in preset_files() if name.startswith("demo"))
+    demo = DEMO_PRESET
     store.load(demo)
     assert names(store) == KEPT
     fresh = ConfigStore(tmp_path / "fresh")
@@ -281,7 +281,7 @@ def test_a_history_that_cannot_be_written_stops_no_edit(tmp_path: Path) -> None:
 def test_a_preset_asked_for_at_the_start_can_be_undone(store: ConfigStore, tmp_path: Path) -> None:
     """Starting with the demo is a step, too, however often."""
     before = store.current().config
-    demo = next(name for name in preset_files() if name.startswith("demo"))
+    demo = DEMO_PRESET
     ConfigStore(tmp_path, start_with=demo)
     again = ConfigStore(tmp_path, start_with=demo)
     assert again.name() == demo

@@ -1,0 +1,34 @@
+"""One open file at a time holds a lock, and it goes with the last descriptor."""
+
+import os
+import subprocess
+import sys
+
+from onetrainer_gradio.file_lock import try_lock
+
+
+def test_one_open_file_at_a_time_holds_the_lock(tmp_path):
+    """The second one gets it once the first is closed."""
+    first, second = (os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT, 0o644) for _ in range(2))
+    assert try_lock(first)
+    assert not try_lock(second)
+    os.close(first)
+    assert try_lock(second)
+    os.close(second)
+
+
+def test_the_lock_ends_with_a_process_that_is_killed(tmp_path):
+    """A crash leaves no lock behind."""
+    code = (
+        "import os, sys, time; from onetrainer_gradio.file_lock import try_lock; "
+        f"print(try_lock(os.open({str(tmp_path / 'lock')!r}, os.O_RDWR | os.O_CREAT)), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == "True"
+        descriptor = os.open(tmp_path / "lock", os.O_RDWR)
+        assert not try_lock(descriptor)
+        holder.kill()
+        holder.wait(10)
+        assert try_lock(descriptor)
+        os.close(descriptor)
