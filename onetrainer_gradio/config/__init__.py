@@ -1,4 +1,4 @@
-"""What a run is: the settings, their declaration, their files, and what can be said of them without torch."""
+"""Define a run: its settings, their declarations and files, and everything about them that needs no torch."""
 
 from onetrainer_gradio.config.declarations.concept import ConceptConfig
 from onetrainer_gradio.config.declarations.optimizer import TrainOptimizerConfig

@@ -1,4 +1,4 @@
-"""The device that a new configuration trains on, found without importing torch."""
+"""Detect the default training device without importing torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def default_device() -> str:
-    """``cuda`` where an NVIDIA or AMD driver is installed, ``mps`` on Apple silicon, else ``cpu``."""
+    """Return ``cuda`` if an NVIDIA or AMD driver is installed, ``mps`` on Apple silicon, else ``cpu``."""
     drivers = (Path("/dev/nvidia0"), Path("/dev/kfd"))
     if any(driver.exists() for driver in drivers) or shutil.which("nvidia-smi"):
         return "cuda"

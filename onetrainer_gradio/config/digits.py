@@ -1,4 +1,4 @@
-"""Whole numbers in texts that a user wrote."""
+"""Recognize integers in user input."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ _MOST_DIGITS = 18
 
 
 def is_whole(text: str) -> bool:
-    """Whether a text is a whole number in ASCII digits that ``int`` reads without complaint.
+    """Return whether a text is an integer in ASCII digits that ``int`` accepts.
 
-    ``str.isdigit`` is true of ``²``, which ``int`` refuses, and of texts of more digits than ``int`` accepts.
+    ``str.isdigit`` is true of ``²``, which ``int`` rejects, and of texts with more digits than ``int`` accepts.
     """
     return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS

@@ -1,4 +1,4 @@
-"""The closed sets of values that a configuration uses; each member's value is its name."""
+"""Define the enums of a configuration; the value of each member is its name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NEWER = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 class Name(StrEnum):
-    """One of a list of names. The list is open: a name that only a newer OneTrainer knows is kept as it is.
+    """A name from an open list: a name that only a newer OneTrainer has is kept unchanged.
 
-    Such a name is no member; ``known`` tells it from one. The check before the start refuses it, unless a checkout that knows
-    it carries out the run.
+    Such a name is not a member; ``known`` distinguishes them. The pre-flight check reports it as an error, unless the run is
+    executed by a checkout that has the name.
     """
 
     @classmethod
@@ -26,7 +26,7 @@ class Name(StrEnum):
 
     @property
     def known(self) -> bool:
-        """Whether this release knows the name."""
+        """Return whether this release has the name."""
         return self._name_ in type(self).__members__
 
 

@@ -1,4 +1,4 @@
-"""What this machine offers to a run, found without torch and without touching a graphics card's memory."""
+"""Detect the hardware of this machine without torch and without using VRAM."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GIGABYTE = 1024**3
 
 @dataclass(frozen=True)
 class Gpu:
-    """A graphics card; ``capability`` is NVIDIA's compute capability, None where there is none to tell."""
+    """A GPU; ``capability`` is NVIDIA's compute capability, or None if it is unknown."""
 
     name: str
     memory_bytes: int = 0
@@ -25,7 +25,7 @@ class Gpu:
 
 
 def free_bytes(path: Path) -> int | None:
-    """Free bytes on the disk that holds ``path`` (or will hold it); None when that cannot be told."""
+    """Return the free bytes on the disk of ``path``, or None if they are unknown; the path doesn't have to exist."""
     place = existing_ancestor(path)
     try:
         return shutil.disk_usage(place).free
@@ -34,7 +34,7 @@ def free_bytes(path: Path) -> int | None:
 
 
 def existing_ancestor(path: Path) -> Path:
-    """The path itself or the nearest folder above it that exists."""
+    """Return the path itself, or its nearest parent that exists."""
     while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return path
@@ -44,9 +44,9 @@ def existing_ancestor(path: Path) -> Path:
 class Machine:
     """Devices and disk of a machine.
 
-    ``gpus`` is None when the cards cannot be counted (no driver library for them); ``device`` is the kind that a run would
-    choose by itself; ``free`` tells the free bytes at a path, and ``allowed`` whether this user may do there what ``os.R_OK`` and
-    its kin say.
+    ``gpus`` is None if the GPUs can't be counted (no driver library for them). ``device`` is the default device of a run.
+    ``free`` returns the free bytes at a path, ``allowed`` whether this user has the access that ``os.R_OK`` and similar flags
+    describe.
     """
 
     device: str = "cpu"
@@ -56,13 +56,13 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """The machine that this process runs on."""
+        """Return the machine that this process runs on."""
         device = default_device()
         return cls(device, _nvidia() if device == "cuda" else ())
 
 
 def _nvidia() -> tuple[Gpu, ...] | None:
-    """NVIDIA's cards by the driver's own library, which needs no graphics memory."""
+    """Return NVIDIA's GPUs from the driver's library, which uses no VRAM."""
     if importlib.util.find_spec("pynvml") is None:
         return None
     import pynvml
@@ -71,7 +71,7 @@ def _nvidia() -> tuple[Gpu, ...] | None:
 
 
 def cards_of(nvml: Any) -> tuple[Gpu, ...] | None:
-    """The cards that NVIDIA's management library knows; None when it cannot tell (an AMD card, a driver that is not loaded)."""
+    """Return the GPUs that NVIDIA's management library lists, or None if it can't (an AMD GPU, a driver that isn't loaded)."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:

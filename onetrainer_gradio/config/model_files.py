@@ -1,6 +1,6 @@
-"""What a model file or folder is, recognized from its first bytes and tensor names: no weight is loaded, no code of a file runs.
+"""Recognize model files and folders by their first bytes and tensor names, without loading weights or running code.
 
-The check before the start and the engine ask ``unfit``, so both report the same about a file that a setting cannot use.
+The pre-flight check and the engine use ``unfit``, so both report the same about a file that a setting can't use.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class Recognized:
     detail: str = ""
     keys: tuple[str, ...] = ()
     container: str = ""
-    """How a file holds it: safetensors, torch or gguf."""
+    """The file format: safetensors, torch or gguf."""
 
 
 @dataclass(frozen=True)
 class Unfit:
-    """Why a setting cannot use a file or folder (a sentence without its subject), and what to choose instead."""
+    """Why a setting can't use a file or folder (a sentence without its subject), and what to choose instead."""
 
     what: str
     suggestion: str
 
     def about(self, name: str) -> str:
-        """The sentence."""
+        """Return the sentence about a file."""
         return f"{name} {self.what}"
 
 
@@ -175,7 +175,7 @@ _PLAIN_BUILTINS = frozenset({"set", "frozenset", "bytearray", "complex", "dict",
 
 
 def recognize(path: Path) -> Recognized | None:
-    """What is at ``path``; None when it is not there, cannot be read, or is nothing that is known here."""
+    """Return what is at ``path``, or None if it doesn't exist, can't be read, or isn't recognized."""
     try:
         if path.is_dir():
             return _folder(path)
@@ -205,10 +205,10 @@ def _known(path: str, size: int, changed_ns: int) -> Recognized | None:
 
 
 def unfit(path: Path, role: str, *, whole: bool = True, components: Collection[str] = ()) -> Unfit | None:
-    """Why a setting of ``role`` cannot use what is at ``path``; None when it can, or when nothing is known against it.
+    """Return why a setting of ``role`` can't use the file or folder at ``path``, or None if there is no known reason.
 
-    ``whole`` says that a base model in one file has to hold every component. ``components`` are the subfolders that are loaded
-    of a folder in diffusers layout.
+    With ``whole``, a base model in one file must contain every component. ``components`` are the subfolders of a folder in
+    diffusers layout that are loaded.
     """
     found = recognize(path)
     if found is None:
@@ -287,7 +287,7 @@ def _safetensors(file: io.BufferedReader, size: int) -> Recognized:
 
 
 def _of_keys(names: Iterable[str]) -> Recognized | None:
-    """The kind of weights that tensor names belong to."""
+    """Return the kind of weights that tensor names belong to."""
     keys = tuple(names)
     if not keys:
         return None
@@ -325,7 +325,7 @@ def _zip(file: io.BufferedReader) -> Recognized | None:
 
 
 def _pickled(data: bytes) -> Recognized | None:
-    """What a pickle names and which strings it holds, from its operations alone."""
+    """Recognize a pickle by its globals and strings, from its operations alone."""
     named: list[str] = []
     strings: list[str] = []
     try:
@@ -385,7 +385,7 @@ def _document(path: Path) -> Any:
 
 
 def _component_unfit(folder: Path, wanted: Collection[str]) -> Unfit | None:
-    """What is wrong with the weights of a folder in diffusers layout."""
+    """Return the problem with the weights of a folder in diffusers layout."""
     index = _document(folder / "model_index.json")
     if not isinstance(index, dict):
         if (folder / "model_index.json").is_file():
@@ -402,7 +402,7 @@ def _component_unfit(folder: Path, wanted: Collection[str]) -> Unfit | None:
 
 
 def weights_unfit(folder: Path) -> Unfit | None:
-    """What is wrong with the weights in the folder of one component: missing, without a shard, or broken."""
+    """Return the problem with the weights of one component: missing, without a shard, or broken."""
     again = "download or copy the folder again"
     try:
         names = sorted(os.listdir(folder))
@@ -445,14 +445,14 @@ _FAMILIES: tuple[tuple[str, str], ...] = (
 
 
 def family_of(path: Path) -> str:
-    """The beginning of the model types that a checkpoint in one file belongs to; empty when its tensor names do not show it."""
+    """Return the common prefix of the model types of a single-file checkpoint; empty if its tensor names don't show it."""
     found = recognize(path)
     keys = found.keys if found is not None and found.kind in ("checkpoint", "no-vae") else ()
     return next((family for start, family in _FAMILIES if any(key.startswith(start) for key in keys)), "")
 
 
 def damage(path: Path) -> str:
-    """Why a file of a backup cannot be read, as the end of a sentence; empty when nothing shows it."""
+    """Return why a file of a backup can't be read, as the end of a sentence; empty if no problem is found."""
     found = recognize(path)
     if found is None or found.kind not in _BROKEN:
         return ""

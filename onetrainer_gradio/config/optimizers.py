@@ -1,6 +1,6 @@
-"""The parameters of each optimizer and their usual values.
+"""Define the parameters of each optimizer and their defaults.
 
-OneTrainer's 43 optimizers with the defaults that choosing one fills in. ``None`` is a value too: the optimizer then decides.
+These are OneTrainer's 43 optimizers with the defaults that are set when one is selected. With ``None``, the optimizer decides.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from onetrainer_gradio.config.enums import Optimizer
 
 @dataclass(frozen=True)
 class OptimizerFacts:
-    """Parameters with their usual values, and how the optimizer treats the learning rate.
+    """Parameters with their defaults, and how the optimizer uses the learning rate.
 
-    ``adaptive`` finds the learning rate itself (1.0 is right), ``schedule_free`` wants none, ``fused_back_pass`` can step during
-    the backward pass.
+    ``adaptive`` adapts the learning rate (set it to 1.0), ``schedule_free`` needs no scheduler, ``fused_back_pass`` can step
+    during the backward pass.
     """
 
     defaults: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a run has beside its configuration: things that OneTrainer has no field for."""
+"""Define the options of a run that OneTrainer's configuration has no field for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class RunOptions(BaseModel):
-    """Name, limits and handling of one run. Frozen, and refuses what it does not know."""
+    """Name, limits and handling of one run. Frozen; rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Evaluates regular expressions in a process that can be ended: ``patterns.py`` starts it and reads what it prints.
+"""Evaluate regular expressions in a process that can be killed: ``patterns.py`` starts it and reads its output.
 
 Python's ``re`` has no time limit and holds the interpreter lock while it matches, so a pattern that a user wrote would stop the
 whole program. This script needs the standard library alone and runs without site-packages, so it starts in a few milliseconds.
@@ -18,7 +18,7 @@ TOO_MUCH = "it repeats or nests too much"
 
 
 def limit(seconds: float) -> None:
-    """End this process after so many seconds of CPU time, and bound its memory, where the system can."""
+    """End this process after this many seconds of CPU time, and limit its memory, if the system supports it."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)  # without a handler the signal ends the process, even within a match
     try:
@@ -35,7 +35,7 @@ def limit(seconds: float) -> None:
 
 
 def fitting(pattern: str, texts: list[str], how: str) -> list[int] | str:
-    """The positions of the texts that a pattern fits, or why it is no regular expression."""
+    """Return the positions of the texts that a pattern matches, or why it isn't a regular expression."""
     try:
         fits = getattr(re.compile(pattern), how)
     except re.error as error:
@@ -46,7 +46,7 @@ def fitting(pattern: str, texts: list[str], how: str) -> list[int] | str:
 
 
 def main() -> None:
-    """Read what is asked from standard input, and print for each pattern what it fits."""
+    """Read a request from standard input, and print the matches of each pattern."""
     asked: dict[str, Any] = json.load(sys.stdin)
     limit(asked["seconds"])
     json.dump([fitting(pattern, asked["texts"], asked["how"]) for pattern in asked["patterns"]], sys.stdout)

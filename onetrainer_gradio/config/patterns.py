@@ -1,6 +1,6 @@
-"""Regular expressions that a user wrote: evaluated as Python's ``re`` does, with limits on time and memory.
+"""Evaluate regular expressions from users as Python's ``re`` does, with limits on time and memory.
 
-Layer filters, quantization filters and special tags all come through here, in the pre-flight check as well as in the engine.
+Layer filters, quantization filters and special tags use this module, in the pre-flight check and in the engine.
 OneTrainer evaluates them with ``re``, and another library differs from it in details, so ``re`` itself runs in a process that
 is ended when it takes too long. Patterns that can't backtrack are evaluated directly.
 """
@@ -45,7 +45,7 @@ _FORCED = re.compile(r"(?:[\w ,:/^$.-]|\\[.:/-])*")
 
 
 def fits(patterns: Iterable[str], texts: Sequence[str], how: How, *, seconds: float = CHECK_S) -> list[frozenset[int] | str]:
-    """For each pattern the positions of the texts that it fits, or why it is no regular expression.
+    """Return for each pattern the positions of the texts that it matches, or why it isn't a regular expression.
 
     :raises PatternError: when they take too long together, or can't be evaluated.
     """
@@ -84,7 +84,7 @@ def _evaluated(patterns: tuple[str, ...], texts: tuple[str, ...], how: How, seco
 
 @lru_cache(maxsize=128)
 def _asked(patterns: tuple[str, ...], texts: tuple[str, ...], how: How, seconds: float) -> tuple[frozenset[int] | str, ...] | str:
-    """What the process printed, or what went wrong; remembered, since the form asks for the same filter again and again."""
+    """Return the output or the error of the process; cached, because the form evaluates the same filter repeatedly."""
     if not _SLOTS.acquire(timeout=_WAITING_S):
         raise PatternError("Other regular expressions are being evaluated", suggestion="Try again in a moment.")
     try:

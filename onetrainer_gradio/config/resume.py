@@ -1,4 +1,4 @@
-"""Say what is left to train after a backup, from its meta.json: the pre-flight check, the engines and the plan ask here."""
+"""Determine what is left to train after a backup, from its meta.json, for the pre-flight check, the engines and the plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTHING_LEFT = "nothing-left-to-train"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run was; all but ``epoch_length`` (0 if unknown) are in OneTrainer's backups and count micro-batches."""
+    """The progress of a run; all but ``epoch_length`` (0 if unknown) are in OneTrainer's backups and count micro-batches."""
 
     epoch: int = 0
     epoch_step: int = 0
@@ -66,7 +66,7 @@ def backup_to_resume(config: TrainConfig, options: RunOptions, backend: str) -> 
 
 
 def total_steps(at: Progress, steps_per_epoch: int, config: TrainConfig, max_steps: int | None) -> int:
-    """Return the global step that a run ends at which continues at ``at`` with epochs of ``steps_per_epoch``."""
+    """Return the last global step of a run that continues at ``at`` with epochs of ``steps_per_epoch``."""
     total = at.global_step
     if at.epoch < config.epochs:
         # the data loader skips what the interrupted epoch has seen, in images
@@ -116,7 +116,7 @@ def nothing_left(config: TrainConfig, backup: Path, max_steps: int | None = None
 
 
 def no_step_left(config: TrainConfig, backup: Path) -> Finding:
-    """Return the finding that the epochs that are left hold no optimizer step, which only the images tell."""
+    """Return the finding that the remaining epochs contain no optimizer step, which depends on the images."""
     return Finding(
         "error",
         "epochs",

@@ -1,4 +1,4 @@
-"""The known name that was probably meant by an unknown one."""
+"""Suggest the known name that was probably meant by an unknown one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ _MOST_CHARACTERS = 120
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """The known name nearest to ``name``; empty when none is near, or the name is too long to compare."""
+    """Return the known name nearest to ``name``; empty if none is near, or the name is too long to compare."""
     found = difflib.get_close_matches(name, known, n=1) if len(name) <= _MOST_CHARACTERS else []
     return found[0] if found else ""

@@ -1,9 +1,9 @@
-"""How often each timestep is drawn under the settings: exact probabilities, without torch and without drawing any.
+"""Compute how often each timestep is sampled: exact probabilities, without torch and without sampling.
 
-The distributions and the shift are those that ``engine/timesteps.py`` draws from. It has their formulas once more, on tensors
-of float32 whose rounding belongs to the numbers recipe; these are on doubles, and a test compares the two. Continuous
-distributions draw a fraction of the window and are shifted afterwards, so the window moves along; discrete ones weigh every
-timestep of the window, which stays where it is.
+The distributions and the shift are those of ``engine/timesteps.py``. It implements the formulas on float32 tensors, whose
+rounding is part of the recorded numbers; these use doubles, and a test compares both. Continuous distributions sample a
+fraction of the window and are shifted afterwards, so the window moves, too. Discrete ones weight every timestep of the
+window, which doesn't move.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _beta(fraction: float, weight: float, bias: float) -> float:
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
-    """The regularized incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22)."""
+    """Return the regularized incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22)."""
     if x <= 0.0 or x >= 1.0:
         return float(x >= 1.0)
     if x > (a + 1.0) / (a + b + 2.0):
@@ -77,7 +77,7 @@ CUMULATIVE: Mapping[str, Callable[[float, float, float], float]] = {
     "LOGIT_NORMAL": _normal,
     "BETA": _beta,
 }
-"""Continuous distributions: the chance that the drawn fraction lies below one, ``(fraction, weight, bias)``."""
+"""Continuous distributions: the probability that the sampled fraction is below a given one, ``(fraction, weight, bias)``."""
 
 WEIGHTS: Mapping[str, Callable[[float, float, float], float]] = {
     "SIGMOID": lambda x, weight, bias: 0.5 * (1.0 + math.tanh(0.5 * weight * (x - bias - 0.5))),
@@ -89,7 +89,7 @@ WEIGHTS: Mapping[str, Callable[[float, float, float], float]] = {
 
 @dataclass(frozen=True)
 class TimestepSettings:
-    """What the draw depends on."""
+    """The settings that timestep sampling depends on."""
 
     distribution: str = "UNIFORM"
     weight: float = 0.0
@@ -100,7 +100,7 @@ class TimestepSettings:
 
     @classmethod
     def of(cls, config: TrainConfig) -> TimestepSettings:
-        """Those of a configuration, with its fixed shift."""
+        """Return the settings of a configuration, with its fixed shift."""
         return cls(
             config.timestep_distribution.value,
             config.noising_weight,
@@ -111,14 +111,14 @@ class TimestepSettings:
         )
 
     def window(self, timesteps: int = TIMESTEPS) -> tuple[int, int]:
-        """First timestep of the window and the one behind its last, before the shift."""
+        """Return the first timestep of the window and the end after its last one, before the shift."""
         return int(timesteps * self.min_strength), int(timesteps * self.max_strength)
 
 
 def probabilities(settings: TimestepSettings) -> list[float]:
-    """The chance of each of the 1000 timesteps to be drawn; together 1.
+    """Return the probability of each of the 1000 timesteps; their sum is 1.
 
-    :raises ConfigValueError: when nothing can be drawn with these values.
+    :raises ConfigValueError: if no timestep can be sampled with these values.
     """
     low, high = settings.window()
     if high <= low:
@@ -165,7 +165,7 @@ def _unshifted(step: float, shift: float) -> float:
 
 
 def _table(settings: TimestepSettings, low: int, high: int) -> list[float]:
-    """Discrete: the weights over the moved axis, times how wide each moved point is."""
+    """Return the weights of a discrete distribution over the shifted axis, times the width of each shifted point."""
     shift, count = settings.shift, high - low
     weights = []
     for step in range(count):
@@ -188,7 +188,7 @@ def _table(settings: TimestepSettings, low: int, high: int) -> list[float]:
 
 
 def _pushed(fractions: Sequence[float], settings: TimestepSettings) -> list[float]:
-    """What becomes of a draw that is uniform over ``fractions``: each stretch between two neighbours is spread evenly."""
+    """Return the distribution of samples that are uniform over ``fractions``: each interval is spread evenly."""
     low, high = settings.window()
     counts = [0.0] * TIMESTEPS
     share = 1.0 / (len(fractions) - 1)
@@ -211,10 +211,10 @@ def _spread(start: float, end: float) -> Iterator[tuple[int, float]]:
 
 @dataclass(frozen=True)
 class TimestepCurve:
-    """The draw for pictures of one size (height, width; None: for all): its shift and what is drawn.
+    """The sampling for images of one size (height, width; None: all sizes): its shift and distribution.
 
-    ``density`` is relative to an even draw (1 = as often as in UNIFORM) in equal bins from little to much noise; ``quantiles``
-    are the timesteps below which 10, 50 and 90 % of the draws lie.
+    ``density`` is relative to uniform sampling (1 = as often as in UNIFORM) in equal bins from low to high noise; ``quantiles``
+    are the timesteps below which 10, 50 and 90% of the samples are.
     """
 
     size: Size | None
@@ -226,7 +226,7 @@ class TimestepCurve:
 
 @dataclass(frozen=True)
 class TimestepPlot:
-    """Curves of the draw, and what else to know of them."""
+    """The curves of timestep sampling, with notes."""
 
     curves: tuple[TimestepCurve, ...]
     window: tuple[int, int]
@@ -235,10 +235,10 @@ class TimestepPlot:
 
 
 def timestep_plot(config: TrainConfig, bins: int = 200) -> TimestepPlot:
-    """The draw under the settings of ``config``: one curve, or with dynamic shifting one for each resolution.
+    """Return the sampling density for ``config``: one curve, or with dynamic timestep shifting one per resolution.
 
-    :raises ConfigInvalidError: when one of the values is out of its bounds.
-    :raises ConfigValueError: when nothing can be drawn with these values.
+    :raises ConfigInvalidError: if one of the values is out of its bounds.
+    :raises ConfigValueError: if no timestep can be sampled with these values.
     """
     if wrong := [finding for finding in out_of_bounds(config) if finding.path in _DRAW]:
         raise ConfigInvalidError(wrong)
@@ -263,7 +263,7 @@ def _curve(size: Size | None, shift: float, chances: Sequence[float], bins: int)
 
 
 def _sizes(config: TrainConfig) -> Iterator[Size]:
-    """The sizes that are trained, each once; of buckets, which have about as many pixels, the square one."""
+    """Return the trained sizes, each once; for buckets of about equal pixel count, only the square one."""
     multiple = MODELS[config.model_type].pixel_multiple
     texts = [config.resolution, *_overrides(config)]
     seen: dict[Size, None] = {}

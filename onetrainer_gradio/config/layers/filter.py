@@ -1,6 +1,6 @@
-"""Which layers a filter takes: a comma list of parts of their names, or of regular expressions.
+"""Apply a layer filter: a comma-separated list of name fragments or regular expressions.
 
-Asked by the check and the page of names known beforehand, and by the engine of the loaded model's.
+The pre-flight check and the page apply it to known layer names, and the engine to those of the loaded model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OWN = {
 
 @dataclass(frozen=True)
 class Selection:
-    """What a layer filter makes of a model: the layers it takes, the patterns that took some and those that took none."""
+    """The result of a layer filter: the matched layers, and the patterns with and without matches."""
 
     layers: tuple[str, ...]
     used: tuple[str, ...]
@@ -36,14 +36,14 @@ class Selection:
 
 
 def patterns_of(layer_filter: str) -> tuple[str, ...]:
-    """The patterns of a comma list; an empty one stands for all layers."""
+    """Return the patterns of a comma-separated list; an empty list means all layers."""
     return tuple(pattern.strip() for pattern in layer_filter.split(","))
 
 
 def fitting(
     names: Sequence[str], layer_filter: str, regex: bool, *, seconds: float = regular.CHECK_S
 ) -> list[frozenset[int] | str]:
-    """For each pattern of a filter the positions of the names that it fits, or why it is no regular expression.
+    """Return for each pattern the positions of the names that it matches, or why it isn't a regular expression.
 
     :raises PatternError: when there are too many patterns, or they take too long together.
     """
@@ -73,9 +73,9 @@ def fitting(
 
 
 def select(names: Iterable[str], layer_filter: str, regex: bool, *, seconds: float = regular.CHECK_S) -> Selection:
-    """Apply a layer filter as OneTrainer does: a name is taken by the first pattern that fits it.
+    """Apply a layer filter as OneTrainer does: the first pattern that matches a name gets it.
 
-    A pattern counts as used only for names that no earlier pattern took.
+    A pattern counts as used only for names that no earlier pattern matched.
 
     :raises ConfigValueError: when a pattern is no regular expression.
     :raises PatternError: when the patterns take too long.
@@ -100,9 +100,9 @@ def select(names: Iterable[str], layer_filter: str, regex: bool, *, seconds: flo
 
 
 def layers_to_train(names: Iterable[str], layer_filter: str, regex: bool, *, idle_allowed: bool) -> tuple[str, ...]:
-    """The layers that a filter takes, in the order of ``names``; unless ``idle_allowed``, every pattern has to take some.
+    """Return the matched layers in the order of ``names``; unless ``idle_allowed``, every pattern must match some.
 
-    :raises ConfigValueError: when a pattern is no regular expression, or takes nothing and may not, or all of them take nothing.
+    :raises ConfigValueError: if a pattern isn't a regular expression, or matches nothing and must, or none matches anything.
     :raises PatternError: when the patterns take too long.
     """
     selection = select(names, layer_filter, regex, seconds=regular.RUN_S)

@@ -1,4 +1,4 @@
-"""What a layer filter takes of a model, told by kinds of layers: names that differ in numbers only are one kind."""
+"""Describe the matches of a layer filter by kinds of layers: names that differ only in numbers are one kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 @dataclass(frozen=True)
 class PatternMatch:
-    """A pattern of a filter: how many layers it takes, and how many it fits that an earlier pattern took."""
+    """A pattern of a filter: how many layers it gets, and how many matches an earlier pattern already got."""
 
     pattern: str
     taken: int
@@ -25,7 +25,7 @@ class PatternMatch:
 
 @dataclass(frozen=True)
 class LayerKind:
-    """Layers whose names differ in the numbers of their blocks only (shown as ``*``), and how many of them are taken."""
+    """Layers whose names differ only in their block numbers (shown as ``*``), and how many of them are matched."""
 
     name: str
     total: int
@@ -34,9 +34,9 @@ class LayerKind:
 
 @dataclass(frozen=True)
 class LayerMatch:
-    """What a filter takes of the denoiser of a model type.
+    """The matches of a filter in the denoiser of a model type.
 
-    ``part`` is the field of the part that is meant; ``exact`` is False where a model of another size has other numbers of blocks.
+    ``part`` is the field of the component; ``exact`` is False if models of other sizes have another number of blocks.
     """
 
     part: str
@@ -50,7 +50,7 @@ class LayerMatch:
 
 
 def layer_match(model_type: ModelType, layer_filter: str, regex: bool) -> LayerMatch | None:
-    """What a filter takes, or None when the names of the type's layers are not known.
+    """Return the matches of a filter, or None if the layer names of the type are unknown.
 
     :raises ConfigValueError: when a pattern is no regular expression.
     :raises PatternError: when the patterns take too long.

@@ -1,4 +1,4 @@
-"""Tell which run made a backup, so that a run with rolling backups deletes only its own and those it was resumed from.
+"""Record which run created a backup, so that a run with rolling backups deletes only its own and those it was resumed from.
 
 A small JSON file in each backup names the run and the runs before it. OneTrainer ignores the file, and a backup without it
 was made by OneTrainer itself or by an older release: no run of this panel deletes it.
@@ -54,7 +54,7 @@ def chain_of_run(run_id: str, resumed_from: Path | None) -> Chain:
 
 
 def write_chain(backup: Path, chain: Chain) -> None:
-    """Write the file that tells the chain, and which files are in the backup, into a whole backup.
+    """Write the chain and the list of files into a complete backup.
 
     :raises OSError: when it can't be written.
     """
@@ -64,7 +64,7 @@ def write_chain(backup: Path, chain: Chain) -> None:
 
 
 def added_files(backup: Path) -> tuple[str, ...]:
-    """Return what is in a backup and was not when it was made, by the paths in it.
+    """Return the files in a backup that were added after its creation, as relative paths.
 
     :raises OSError: when a folder can't be read.
     """

@@ -1,4 +1,4 @@
-"""What the files and folders of a cache are called, so that nothing else in its folder is taken for one."""
+"""Define the names of cache files and folders, so that nothing else in the folder is mistaken for one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EPOCH = "epoch-"
 
 
 def is_entry(name: str) -> bool:
-    """Whether a file has the name of an encoded image or caption of ours."""
+    """Return whether a file has the name of an encoded image or caption from this package."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -34,7 +34,7 @@ def cleared_by_name(cache_dir: Path) -> Iterator[Path]:
 
 
 def foreign_file(cache_dir: Path) -> Path | None:
-    """Return a file that OneTrainer would remove although it is no cache file, or None."""
+    """Return a file that OneTrainer would remove although it isn't a cache file, or None."""
     for folder in cleared_by_name(cache_dir):
         try:
             for name, _ in marker.entries(folder):

@@ -1,4 +1,4 @@
-"""Where the result of a run may go: one rule, for the check before the start and for the engines."""
+"""Decide where the result of a run may be written, for the pre-flight check and the engines."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Objection:
 
     @property
     def suggestion(self) -> str:
-        """What to do about it."""
+        """Return the suggestion."""
         return f"Set {_LABEL} to {self.free}" if self.free else f"Choose another {_LABEL}"
 
 
@@ -71,7 +71,7 @@ class Destinations:
 
     @classmethod
     def of_run(cls, config: TrainConfig, options: RunOptions) -> Destinations:
-        """The rule for a run that starts. A relative path counts from where the engine writes: the current directory."""
+        """Return the rule for a starting run. A relative path starts at the current directory, where the engine writes."""
         panel = Path(options.panel_folder) if options.panel_folder else None
         checkout = Path(options.checkout) if options.checkout else None
         resumed = Path(options.resume_from) if options.resume_from else None
@@ -79,7 +79,7 @@ class Destinations:
 
     @property
     def is_folder(self) -> bool:
-        """Whether the result is a folder of files."""
+        """Return whether the result is a folder of files."""
         return self.config.output_model_format in FOLDER_FORMATS
 
     def objection(self) -> Objection | None:
@@ -119,7 +119,7 @@ class Destinations:
         return _unusable_parent(value, real) or (None if single else _unusable_folder(value, real))
 
     def _free_name(self, value: str) -> str:
-        """Return a name of the same kind that can be used: beside the destination, else in the panel's or workspace's folder."""
+        """Return a valid name of the same kind: next to the destination, else in the panel's or workspace's folder."""
         suffix = "" if self.is_folder else SUFFIX
         stem = value.replace("\0", "").rstrip("/\\").removesuffix(SUFFIX)
         last = Path(stem).name
@@ -141,7 +141,7 @@ class Destinations:
         return ""
 
     def protected(self) -> tuple[Protected, ...]:
-        """Return everything that no result may replace. Paths that can't be resolved are left out."""
+        """Return everything that no result may replace. Paths that can't be resolved are omitted."""
         if not self._protected:
             self._protected.extend(self._resolved())
         return tuple(self._protected)
@@ -184,7 +184,7 @@ class Destinations:
         yield Protected(Path.cwd(), "the current directory")
 
     def _trained_from(self) -> Iterator[Protected]:
-        """Everything that the settings read: images, captions, models, lists."""
+        """Return everything that the settings read: images, captions, models, lists."""
         for concept in self.config.concepts or ():
             if (place := self._at(concept.path)) is not None:
                 yield Protected(place, f"the image folder of the concept {_quoted(concept.name or concept.path)}", sealed=True)
@@ -220,14 +220,14 @@ class Destinations:
 
 
 def _refused(place: Protected, *, single: bool, into: bool) -> tuple[Relation, ...]:
-    """Return the relations of a destination to a protected place that aren't allowed; ``into``: a file is added to a folder."""
+    """Return the forbidden relations of a destination to a protected place; ``into``: a file is added to a folder."""
     if place.sealed:
         return ("is", "is inside") if single else ("is", "is inside", "contains")
     return (() if into else ("is",)) if single else ("is", "contains")
 
 
 def _unusable_parent(value: str, real: Path) -> Objection | None:
-    """The nearest folder above that exists has to be a folder."""
+    """Return an objection if the nearest parent that exists isn't a folder."""
     above = real.parent
     while not os.path.lexists(above) and above != above.parent:
         above = above.parent
@@ -237,7 +237,7 @@ def _unusable_parent(value: str, real: Path) -> Objection | None:
 
 
 def _unusable_folder(value: str, real: Path) -> Objection | None:
-    """A folder is replaced only if a run of ours wrote it, and nobody has changed it since."""
+    """Return an objection to a folder unless a run of the panel wrote it, and no one has changed it since."""
     if not os.path.lexists(real):
         return None
     if not os.path.isdir(real):

@@ -1,4 +1,4 @@
-"""The marker file in a folder that the panel wrote: it lists what is ours, so that nothing else is ever deleted or replaced."""
+"""Read and write the marker file of a folder: it lists the files of the panel, so that no others are deleted or replaced."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onetrainer_gradio.atomic_file import write_atomic
 MARKER = ".onetrainer_gradio.json"
 MODEL, CACHE, FILES = "model", "cache", "files"
 HEADER_KEY = "onetrainer_gradio_version"
-"""The key in the header of a .safetensors file that marks it as ours."""
+"""The key in the header of a .safetensors file that marks it as written by the panel."""
 
 _PROGRAM = "onetrainer_gradio"
 # A marker lists some dozens of files; what is larger is something else.
@@ -27,7 +27,7 @@ Stamp = tuple[int, int]
 
 @dataclass(frozen=True)
 class Marker:
-    """What a marker file says: which kind of folder this is, and the files that we wrote into it."""
+    """The content of a marker file: the kind of folder, and the files that the panel wrote into it."""
 
     kind: str
     files: Mapping[str, Stamp]
@@ -64,13 +64,13 @@ def entries(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def write(folder: Path, kind: str, *, without: Collection[str] = ()) -> None:
-    """Mark a folder as ours, with everything that is in it now ``without`` what others put there."""
+    """Mark a folder as written by the panel, with all its files except those in ``without``."""
     listed = ((name, status) for name, status in entries(folder) if name != MARKER and name not in without)
     _write(folder, kind, {name: _stamp(status) for name, status in listed})
 
 
 def add(folder: Path, kind: str, name: str) -> None:
-    """Mark one more folder in a folder as ours."""
+    """Add a subfolder to the marker of a folder."""
     made = read(folder)
     known = made.files if made is not None and made.kind == kind else {}
     if name not in known:
@@ -78,7 +78,7 @@ def add(folder: Path, kind: str, name: str) -> None:
 
 
 def note_file(path: Path) -> None:
-    """Mark a single file as ours, in a marker beside it: for programs that write no header of ours."""
+    """Mark a single file as ours in a marker next to it, for programs that don't write our header."""
     made = read(path.parent)
     if made is None or made.kind == FILES:
         known = made.files if made is not None else {}
@@ -91,7 +91,7 @@ def _write(folder: Path, kind: str, files: Mapping[str, Stamp]) -> None:
 
 
 def read(folder: Path) -> Marker | None:
-    """Return the marker of a folder, or None if the folder has none that is ours."""
+    """Return the marker of a folder, or None if the folder has no valid one."""
     path = folder / MARKER
     try:
         status = os.lstat(path)
@@ -126,7 +126,7 @@ def contents(folder: Path, marker: Marker) -> Contents:
 
 
 def is_our_file(path: Path) -> bool:
-    """Whether a single file is a model that a run of ours wrote, by its header or the marker beside it."""
+    """Return whether a run of the panel wrote this model file, by its header or the marker next to it."""
     made = read(path.parent)
     try:
         if made is not None and made.kind == FILES and made.files.get(path.name) == _stamp(os.lstat(path)):

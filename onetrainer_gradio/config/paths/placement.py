@@ -1,4 +1,4 @@
-"""Folders of a run that must not lie in each other: what a run writes is neither trained on nor removed with a cache."""
+"""Check that the folders of a run aren't inside each other, so that its output is neither trained on nor removed with a cache."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WRITTEN = {
 
 
 def protect_places(config: TrainConfig, options: RunOptions, *, by_name: bool = False) -> None:
-    """Stop a run before it writes anything if its files would replace, or be mixed with, what no run of ours wrote.
+    """Raise an error before a run writes anything if its files would replace, or be mixed with, files that no run wrote.
 
     :raises OutputProtectedError: if its result would.
     :raises ConfigInvalidError: if a folder that it writes to is where it must not be, or a name leads to another folder.
@@ -51,14 +51,14 @@ def protect_places(config: TrainConfig, options: RunOptions, *, by_name: bool = 
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder of the settings: its path in the configuration, how it is named there, and where it really is."""
+    """A folder of the settings: its path in the configuration, its value there, and its resolved path."""
 
     setting: str
     value: str
     real: Path
     title: str = ""
     nested: bool = False
-    """Of a concept: whether its subfolders are read, too."""
+    """For a concept: whether its subfolders are read, too."""
 
 
 def misplaced(config: TrainConfig, base_folder: Path, panel_folder: Path | None = None, *, by_name: bool) -> Iterator[Finding]:
@@ -115,7 +115,7 @@ def _concepts(config: TrainConfig, base_folder: Path, paths: RealPaths) -> Itera
 
 
 def _reach(folder: _Folder, concept: _Folder) -> tuple[Relation, ...]:
-    """How a written folder must not relate to a concept's. Samples in subfolders that a concept doesn't read are harmless."""
+    """Return the forbidden relations to a concept's folder. Samples in subfolders that it doesn't read are harmless."""
     return ("is", "is inside") if concept.nested or folder.setting == "cache_dir" else ("is",)
 
 
@@ -147,7 +147,7 @@ def _elsewhere(folder: _Folder, usual: str, base_folder: Path, paths: RealPaths,
 
 
 def _concept_in(folder: _Folder, concept: _Folder, paths: RealPaths) -> Finding | None:
-    """A concept in a folder that the run fills, or whose content is removed."""
+    """Return an error for a concept in a folder that the run fills, or whose content is removed."""
     if folder.setting == "cache_dir":
         if paths.relation(concept.real, folder.real) != "is inside":
             return None
@@ -166,7 +166,7 @@ def _concept_in(folder: _Folder, concept: _Folder, paths: RealPaths) -> Finding 
 
 
 def _in_panel(folder: _Folder, paths: RealPaths, panel_folder: Path | None) -> Iterator[Finding]:
-    """The workspace has folders of the same names as those of the panel."""
+    """Yield an error if the workspace would share folder names with the panel's folder."""
     if panel_folder is None or folder.setting != "workspace_dir":
         return
     own = paths.of(panel_folder)
@@ -190,7 +190,7 @@ def _in_panel(folder: _Folder, paths: RealPaths, panel_folder: Path | None) -> I
 
 
 def _cleared(config: TrainConfig, base_folder: Path) -> Iterator[Finding]:
-    """OneTrainer removes folders of the cache by their names."""
+    """Yield an error for files that OneTrainer would remove with the cache by folder names."""
     if not config.cache_dir:
         return
     cache = absolute(config.cache_dir.replace("\0", ""), base_folder)

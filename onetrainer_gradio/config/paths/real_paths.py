@@ -1,4 +1,4 @@
-"""How folders lie to each other once links are resolved, also where a file system ignores case or is mounted twice."""
+"""Compare paths with links resolved, even if a file system ignores case or is mounted twice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST = 4096  # characters; the systems that allow the longest paths allow th
 
 
 class RealPaths:
-    """Compares paths; what it has found out about a folder is remembered, so that thousands of paths are quick."""
+    """Compare paths and cache the facts about folders, so that thousands of paths are fast."""
 
     def __init__(self) -> None:
         self._real: dict[str, str] = {}
@@ -26,7 +26,7 @@ class RealPaths:
         """Return the path with its links resolved.
 
         :raises OSError: if the links go in a circle, or the path is too long.
-        :raises ValueError: if it holds what no path can hold.
+        :raises ValueError: if it contains characters that no path can contain.
         """
         known = self._resolved.get(path)
         if known is None:
@@ -79,7 +79,7 @@ class RealPaths:
 
 
 def _deep(path: str) -> bool:
-    """Whether a path has more parts than what is remembered part by part may have: it can be thousands."""
+    """Return whether a path has too many parts for the cache of parts; it can have thousands."""
     return path.count(os.sep) > _DEEPEST
 
 
