@@ -1,4 +1,4 @@
-"""The command line: what can be said, what it means, and how a mistake is answered. Imports nothing heavy."""
+"""Parse the command line. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ PROGRAM = "onetrainer-gradio"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 7860
 PORTS_TRIED = 20
-# OneTrainer takes seconds to import; whoever looks at a run before starting the next one is back within minutes.
+# OneTrainer takes seconds to import; people who check a run before the next one return within minutes.
 KEEP_LOADED_S = 600.0
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 
-# The value of --token without a value: the panel makes one up.
+# The value of --token without a value: the panel generates one.
 GENERATE = "\0generate"
 
 SPACE_VARIABLE = "SPACE_ID"
 
 PANEL_DESCRIPTION = (
-    "Open the panel: a page to configure, start and watch the training of diffusion models, with REST and WebSocket."
+    "Open the panel: a web page to configure, start and monitor the training of diffusion models, with REST and WebSocket."
 )
 PANEL_EPILOG = f"""\
 examples:
-  {PROGRAM} --demo                          try everything with a tiny model that comes along
-  {PROGRAM} --config my_lora.json           open with the settings of a file
-  {PROGRAM} --host 0.0.0.0 --token          open to the local network, with a new token
-  {PROGRAM} --onetrainer ~/OneTrainer       know a OneTrainer checkout: its models, presets and settings
-  {PROGRAM} train my_lora.json              train without a page (see: {PROGRAM} train --help)
+  {PROGRAM} --demo                          try everything with the included tiny model
+  {PROGRAM} --config my_lora.json           open a configuration file
+  {PROGRAM} --host 0.0.0.0 --token          allow access from the local network, with a new token
+  {PROGRAM} --onetrainer ~/OneTrainer       use OneTrainer: its models, presets and settings
+  {PROGRAM} train my_lora.json              train without the page (see: {PROGRAM} train --help)
 
 environment:
-  {DATA_VARIABLE}       the data folder, when --data is not given
-  {PASSWORD_VARIABLE}   the password, when --password is not given
-  {TOKEN_VARIABLE}      the token, when --token is not given
-  ONETRAINER_PATH              a OneTrainer checkout to know, besides those in the usual places
+  {DATA_VARIABLE}       data folder if --data is not set
+  {PASSWORD_VARIABLE}   password if --password is not set
+  {TOKEN_VARIABLE}      token if --token is not set
+  ONETRAINER_PATH              OneTrainer folder to use, in addition to the default locations
 
-Ctrl-C stops the panel. Runs in processes of their own go on, and the panel shows them again when it is started anew.
+Ctrl-C stops the panel. Runs in separate processes continue; restart the panel to see them.
 """
-TRAIN_DESCRIPTION = "Train without a page. Ctrl-C stops gracefully (the model is saved), a second Ctrl-C at once."
+TRAIN_DESCRIPTION = "Train without the page. Ctrl-C stops gracefully and saves the model; a second Ctrl-C stops at once."
 TRAIN_EPILOG = f"""\
 examples:
   {PROGRAM} train my_lora.json --name "first try"
   {PROGRAM} train "Demo LoRA" --max-steps 50
   {PROGRAM} train my_lora.json --resume workspace/backup/2026-11-23_15-04-05-backup-100-2-20
 
-exit status: 0 completed, 130 stopped, 1 failed, 2 wrong command line
+exit status: 0 finished, 130 stopped, 1 failed or crashed, 2 invalid command line
 """
 
 
 @dataclass(frozen=True)
 class PanelOptions:
-    """What the command line says about the panel. ``port`` None: the usual one, or the next that is free."""
+    """Options of the panel. If ``port`` is None: the default port, or the next free one."""
 
     host: str = DEFAULT_HOST
     port: int | None = None
@@ -83,7 +83,7 @@ class PanelOptions:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What the command line says about a training without a page."""
+    """Options of ``train``."""
 
     config: str
     data: Path
@@ -98,9 +98,9 @@ class TrainOptions:
 
 
 def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> PanelOptions | TrainOptions:
-    """What ``argv`` (without the program's name) asks for. Help and version are printed and end the program.
+    """Parse ``argv`` (without the program's name). Help and version are printed and end the program.
 
-    :raises CommandLineError: when it cannot be understood.
+    :raises CommandLineError: if an argument is invalid.
     """
     if argv and argv[0] == "train":
         return _train_options(train_parser(), argv[1:], environment)
@@ -108,41 +108,43 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> P
 
 
 def panel_parser() -> argparse.ArgumentParser:
-    """The parser of the panel's command line."""
+    """Return the parser of the panel's command line."""
     parser = CheckedParser(
         prog=PROGRAM, description=PANEL_DESCRIPTION, epilog=PANEL_EPILOG, formatter_class=_Format, allow_abbrev=False
     )
     start = parser.add_argument_group("what to open")
     which = start.add_mutually_exclusive_group()
-    which.add_argument("--demo", action="store_true", help="make the demo the current settings, ready to start")
-    which.add_argument("--config", type=_file, metavar="FILE", help="make this configuration file the current settings")
+    which.add_argument("--demo", action="store_true", help="open the demo, ready to start")
+    which.add_argument("--config", type=_file, metavar="FILE", help="open this configuration file")
     _add_data(start)
     start.add_argument(
-        "--open", action=argparse.BooleanOptionalAction, dest="open_browser", help="open a browser (default: on a desktop)"
+        "--open", action=argparse.BooleanOptionalAction, dest="open_browser", help="open a browser (default: yes on a desktop)"
     )
 
     address = parser.add_argument_group("address and access")
     address.add_argument(
-        "--host", default=DEFAULT_HOST, help=f"address to listen at (default: {DEFAULT_HOST}, this machine only)"
+        "--host", default=DEFAULT_HOST, help=f"address to listen on (default: {DEFAULT_HOST}, this machine only)"
     )
     address.add_argument(
-        "--port", type=_port, help=f"port to listen at (default: {DEFAULT_PORT}, or one of the next {PORTS_TRIED} when taken)"
+        "--port", type=_port, help=f"port to listen on (default: {DEFAULT_PORT}, or one of the next {PORTS_TRIED} if taken)"
     )
-    address.add_argument("--share", action="store_true", help="also make a public link, through Gradio's relay; needs a password")
-    address.add_argument("--password", default="", help=f"ask for this password (better: set {PASSWORD_VARIABLE})")
+    address.add_argument(
+        "--share", action="store_true", help="also create a public link through Gradio's relay; requires a password or token"
+    )
+    address.add_argument("--password", default="", help=f"require this password (better: set {PASSWORD_VARIABLE})")
     address.add_argument(
         "--token",
         nargs="?",
         const=GENERATE,
         default="",
-        help=f"ask for this token, which programs send as Bearer (better: set {TOKEN_VARIABLE}); without a value: a new one",
+        help=f"require this token, which programs send as Bearer (better: set {TOKEN_VARIABLE}); without a value: a new token",
     )
     address.add_argument(
         "--public-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="name of the panel behind a reverse proxy; may be given several times",
+        help="host name of the panel behind a reverse proxy; can be repeated",
     )
     address.add_argument(
         "--allow",
@@ -150,7 +152,7 @@ def panel_parser() -> argparse.ArgumentParser:
         default=[],
         type=Path,
         metavar="FOLDER",
-        help="let settings read and write below this folder and the data folder only; may be given several times",
+        help="restrict file access to this folder and the data folder; can be repeated",
     )
 
     training = parser.add_argument_group("training")
@@ -161,20 +163,20 @@ def panel_parser() -> argparse.ArgumentParser:
         default=[],
         type=existing_folder,
         metavar="FOLDER",
-        help="know this OneTrainer checkout; may be given several times",
+        help="OneTrainer folder to use; can be repeated",
     )
     training.add_argument(
         "--find-onetrainer",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="look for OneTrainer in the usual places, as the home folder (default: yes)",
+        help="search for OneTrainer in the default locations, such as the home folder (default: yes)",
     )
     training.add_argument(
         "--keep-loaded",
         type=_seconds,
         default=KEEP_LOADED_S,
         metavar="SECONDS",
-        help=f"how long OneTrainer stays loaded after a run, for the next one (default: {KEEP_LOADED_S:.0f}; 0: not at all)",
+        help=f"how long OneTrainer stays loaded after a run for the next one (default: {KEEP_LOADED_S:.0f}; 0: unload at once)",
     )
 
     about = parser.add_argument_group("about")
@@ -184,19 +186,19 @@ def panel_parser() -> argparse.ArgumentParser:
 
 
 def train_parser() -> argparse.ArgumentParser:
-    """The parser of ``train``."""
+    """Return the parser of ``train``."""
     parser = CheckedParser(
         prog=f"{PROGRAM} train", description=TRAIN_DESCRIPTION, epilog=TRAIN_EPILOG, formatter_class=_Format, allow_abbrev=False
     )
-    parser.add_argument("config", metavar="CONFIG", help="a configuration file, or the name of a preset or saved configuration")
-    parser.add_argument("--name", default="", help="a name for the run (default: that of the configuration)")
-    parser.add_argument("--max-steps", type=positive, metavar="N", help="end after so many steps, whatever the epochs say")
-    parser.add_argument("--resume", default="", metavar="BACKUP", help="go on from this backup folder")
+    parser.add_argument("config", metavar="CONFIG", help="configuration file, or name of a preset or saved configuration")
+    parser.add_argument("--name", default="", help="name of the run (default: name of the configuration)")
+    parser.add_argument("--max-steps", type=positive, metavar="N", help="stop after this many steps, regardless of epochs")
+    parser.add_argument("--resume", default="", metavar="BACKUP", help="resume from this backup folder")
     _add_data(parser)
     where = parser.add_mutually_exclusive_group()
     _add_training(parser, where)
-    parser.add_argument("--onetrainer", type=existing_folder, metavar="FOLDER", help="train with this OneTrainer checkout")
-    where.add_argument("--detach", action="store_true", help="start the run in the background and return at once")
+    parser.add_argument("--onetrainer", type=existing_folder, metavar="FOLDER", help="train with this OneTrainer folder")
+    where.add_argument("--detach", action="store_true", help="start the run in the background and exit")
     _add_log_level(parser)
     return parser
 
@@ -207,7 +209,7 @@ class _Format(argparse.RawDescriptionHelpFormatter):
 
 
 class CheckedParser(argparse.ArgumentParser):
-    """Reports a mistake as an error of the project, so that it is answered in one place."""
+    """Report invalid arguments as a `CommandLineError`."""
 
     def error(self, message: str) -> NoReturn:
         raise CommandLineError(f"{message} (see {self.prog} --help)")
@@ -221,19 +223,19 @@ def _add_data(parser: _Group) -> None:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help=f"folder of runs, settings and caches (default: ${DATA_VARIABLE}, or ~/onetrainer_gradio)",
+        help=f"folder for runs, settings and caches (default: ${DATA_VARIABLE}, or ~/onetrainer_gradio)",
     )
 
 
 def _add_training(parser: _Group, where: _Group | None = None) -> None:
     (where or parser).add_argument(
-        "--in-process", action="store_true", help="train on a thread of this process instead of a process of its own"
+        "--in-process", action="store_true", help="train on a thread of this process instead of in a separate process"
     )
-    parser.add_argument("--backend", default="builtin", metavar="NAME", help="what carries out runs (default: builtin)")
+    parser.add_argument("--backend", default="builtin", metavar="NAME", help="training engine (default: builtin)")
 
 
 def _add_log_level(parser: _Group) -> None:
-    parser.add_argument("--log-level", choices=LOG_LEVELS, default="warning", help="how much the log says (default: warning)")
+    parser.add_argument("--log-level", choices=LOG_LEVELS, default="warning", help="log level (default: warning)")
 
 
 def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> PanelOptions:
@@ -263,7 +265,7 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
 def _train_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> TrainOptions:
     given = parser.parse_args(argv)
     if given.onetrainer and given.backend not in ("builtin", "onetrainer"):
-        parser.error(f"--onetrainer trains with OneTrainer, --backend {given.backend} with something else: give one of them")
+        parser.error(f"--onetrainer and --backend {given.backend} can't be combined: use one of them")
     return TrainOptions(
         config=given.config,
         data=_data(given.data, environment),
@@ -285,28 +287,30 @@ def _data(given: Path | None, environment: Mapping[str, str]) -> Path:
 def _file(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if not path.is_file():
-        raise argparse.ArgumentTypeError(f"there is no file {text!r}")
+        raise argparse.ArgumentTypeError(f"the file {text!r} doesn't exist")
     return path
 
 
 def existing_folder(text: str) -> Path:
-    """The folder that an argument names."""
+    """Return the folder of an argument, which must exist."""
     path = Path(text).expanduser().absolute()
     if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {text!r}; give the one that OneTrainer was cloned or unpacked into")
+        raise argparse.ArgumentTypeError(
+            f"the folder {text!r} doesn't exist; specify the folder that OneTrainer was cloned or unpacked into"
+        )
     return path
 
 
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 0 (any) to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a port: use 0 (any) to 65535")
     return int(text)
 
 
 def positive(text: str) -> int:
-    """The number of steps that an argument says."""
+    """Return the number of steps of an argument."""
     if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of steps: expected 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of steps: use 1 or more")
     return int(text)
 
 
@@ -316,7 +320,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: expected seconds from 0 to 86400")
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a duration: use 0 to 86400 seconds")
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""The composition root: builds the service, mounts API and page on one app, and serves it."""
+"""Build the service, mount the API and the page on one app, and serve it."""
 
 from __future__ import annotations
 
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     from onetrainer_gradio.service import TrainerService
 
 GRACE_S = 2
-# Gradio's queue looks for work a thousand times a second; every event of our page can wait this long.
+# Gradio's queue polls for work a thousand times a second; the page's events can wait this long.
 QUEUE_SLEEP_S = 0.05
 QUEUE_SLEEPS = ("sleep_when_free", "progress_update_sleep_when_free")
-# Gradio runs 40 actions at the same time, whatever they are; ours only watch, and a Stop has to find room.
 # Components that receive or show files by Gradio's own paths, and these paths.
 FILE_COMPONENTS = frozenset(
     {"audio", "chatbot", "file", "fileexplorer", "downloadbutton", "gallery", "image", "imageeditor", "imageslider", "model3d"}
@@ -47,6 +46,7 @@ UNUSED_PATHS = (
     *(f"/gradio_api/{name}" for name in ("upload", "upload/", "upload_progress", "component_server", "component_server/")),
     *(f"/gradio_api/{name}{{path:path}}" for name in ("file=", "file/", "proxy=", "stream/", "deep_link", "custom_component/")),
 )
+# Gradio runs at most 40 actions at the same time; ours only observe, and a Stop must never wait.
 QUEUE_LIMIT = "max_thread_count"
 QUEUE_ACTIONS = 1000
 
@@ -55,7 +55,7 @@ EXIT_WRONG_COMMAND_LINE = 2
 
 @dataclass(frozen=True)
 class PanelSettings:
-    """What a panel is made of: where its data lies, how runs are started, who may use it, what it opens with."""
+    """Settings of a panel: data folder, how runs are started, access, and what it opens."""
 
     data_folder: Path
     in_process: bool = False
@@ -71,7 +71,7 @@ class PanelSettings:
 
 
 def make_app(settings: PanelSettings, *, access: Access | None = None) -> FastAPI:
-    """The whole panel as one ASGI app: guard, API, and the page at ``/``.
+    """Return the panel as one ASGI app: guard, API, and the page at ``/``.
 
     Its service is ``app.state.service``; it is opened and closed with the app.
     """
@@ -100,9 +100,9 @@ def make_app(settings: PanelSettings, *, access: Access | None = None) -> FastAP
 
 
 def open_with(service: TrainerService, settings: PanelSettings) -> None:
-    """Make the file that was asked for the current settings; otherwise they are those of the last time, or the demo's.
+    """Open the requested file. Without one, the panel opens the last settings or the demo.
 
-    :raises ConfigError: when the file cannot be read.
+    :raises ConfigError: if the file can't be read.
     """
     from onetrainer_gradio.config.files.documents import read_file
 
@@ -111,7 +111,7 @@ def open_with(service: TrainerService, settings: PanelSettings) -> None:
 
 
 def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, protected: bool = False) -> None:
-    """Put the page at ``/``, behind everything that the API already has. The API answers while the page's app is still built."""
+    """Mount the page at ``/``, after all routes of the API. The API responds while the page's app is still being built."""
     from onetrainer_gradio.ui.assets import assets_route
     from onetrainer_gradio.ui.head import head
     from onetrainer_gradio.ui.late import LatePage
@@ -131,7 +131,7 @@ def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, prot
 
 
 def make_page(service: TrainerService, data_folder: Path, *, protected: bool = False) -> FastAPI:
-    """The page as an app of its own. Imports Gradio, which takes longer than everything else together."""
+    """Return the page as a separate app. Imports Gradio, which takes longer than everything else."""
     import gradio as gr
     from fastapi import FastAPI
 
@@ -165,7 +165,7 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
 
 
 def close_unused(app: FastAPI, blocks: gradio.Blocks) -> None:
-    """Refuse those paths of Gradio that no component of the page needs: they take, fetch and hand out files."""
+    """Close those paths of Gradio that no component of the page uses: they receive, fetch and serve files."""
     kinds = {type(block).__name__.lower() for block in blocks.blocks.values()}
     if kinds & FILE_COMPONENTS:
         return
@@ -173,16 +173,16 @@ def close_unused(app: FastAPI, blocks: gradio.Blocks) -> None:
     from starlette.exceptions import HTTPException
 
     async def unused(path: str = "") -> None:
-        raise HTTPException(404, "No component of the page uses this path, so it is closed.")
+        raise HTTPException(404, "This path is disabled because the page doesn't use it.")
 
     for path in UNUSED_PATHS:
         app.add_api_route(path, unused, methods=["GET", "HEAD", "POST", "PUT", "DELETE"], include_in_schema=False)
 
 
 def calm_queue(blocks: gradio.Blocks) -> tuple[str, ...]:
-    """Let the page's queue look for work less often and take more at the same time.
+    """Let the page's queue poll less often and run more actions at the same time.
 
-    Returns which of its (private) settings were found.
+    Return the names of its (private) settings that were found.
     """
     queue = getattr(blocks, "_queue", None)
     wanted = {**dict.fromkeys(QUEUE_SLEEPS, QUEUE_SLEEP_S), QUEUE_LIMIT: QUEUE_ACTIONS}
@@ -193,7 +193,7 @@ def calm_queue(blocks: gradio.Blocks) -> tuple[str, ...]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out the command line and return the exit status."""
+    """Run the command line and return the exit status."""
     try:
         options = cli.parse(sys.argv[1:] if argv is None else argv)
         check_backend(options.backend)
@@ -215,22 +215,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_backend(name: str) -> None:
-    """Refuse a backend that is neither known nor the place of one.
+    """Check that a backend is registered or given as module:function.
 
-    :raises CommandLineError: when there is none of that name.
+    :raises CommandLineError: if it is neither.
     """
     from onetrainer_gradio.backends import BACKENDS
 
     if name not in BACKENDS and ":" not in name:
         known = ", ".join(BACKENDS)
-        raise CommandLineError(f"There is no backend {name!r}.", value=name, expected=f"one of: {known}; or module:function")
+        raise CommandLineError(
+            f"The backend {name!r} doesn't exist.", value=name, expected=f"one of: {known}; or module:function"
+        )
 
 
 def serve(options: PanelOptions) -> int:
     """Serve the panel until a signal ends it.
 
-    :raises InsecureBindError: when others could reach it without a password or token.
-    :raises CommandLineError: when the port is taken or the data folder cannot be used.
+    :raises InsecureBindError: if others could reach it without a password or token.
+    :raises CommandLineError: if the port is taken or the data folder can't be used.
     """
     began = time.monotonic()
     generated = options.token == GENERATE
@@ -252,7 +254,7 @@ def serve(options: PanelOptions) -> int:
 
 
 def panel_settings(options: PanelOptions) -> PanelSettings:
-    """The settings that a command line stands for."""
+    """Return the settings for a command line."""
     from onetrainer_gradio.api.guard import allowed_hosts
 
     hosts = allowed_hosts(options.public_hosts)
@@ -262,7 +264,7 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
         backend=options.backend,
         checkouts=options.checkouts,
         find_checkouts=options.find_checkouts,
-        # whoever names a checkout names a program to run: elsewhere than on this machine that is the operator's alone
+        # a checkout is a program to run: if others can reach the panel, only its operator may choose one
         closed_checkouts=options.share or options.hosted or not all(map(is_loopback, (options.host, *hosts))),
         keep_loaded_s=options.keep_loaded_s,
         allowed_roots=options.allow,
@@ -279,9 +281,9 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket that listens at ``host``. A port that was asked for is taken or refused; otherwise the next free one is taken.
+    """Return a socket that listens on ``host``, on the given port or on the next free one.
 
-    :raises CommandLineError: when there is no such address or no free port.
+    :raises CommandLineError: if the address doesn't exist or no port is free.
     """
     wanted = range(cli.DEFAULT_PORT, cli.DEFAULT_PORT + PORTS_TRIED + 1) if port is None else [port]
     refused: OSError | None = None
@@ -292,19 +294,19 @@ def listen(host: str, port: int | None) -> socket.socket:
             refused = error
     if port is None:
         raise CommandLineError(
-            f"No port from {wanted[0]} to {wanted[-1]} is free at {host}: {refused}", suggestion="Give --port."
+            f"No port from {wanted[0]} to {wanted[-1]} is free on {host}: {refused}", suggestion="Set another one with --port."
         )
-    raise CommandLineError(f"Cannot listen at {host} port {port}: {refused}", suggestion="Give another --port, or none.")
+    raise CommandLineError(f"Can't listen on {host} port {port}: {refused}", suggestion="Set another --port, or omit it.")
 
 
 def _bound(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     listener = socket.socket(family, kind, protocol)
     try:
-        if os.name == "posix":  # on Windows this option would share a port that is in use
+        if os.name == "posix":  # on Windows, this option would share a port that is in use
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(128)  # only this shows that nobody else listens there
+        listener.listen(128)  # bind alone doesn't show whether another process listens there
     except OSError:
         listener.close()
         raise
@@ -312,7 +314,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def address_of(host: str, port: int) -> str:
-    """Where a browser on this machine finds the panel."""
+    """Return the panel's URL for a browser on this machine."""
     if host in {"0.0.0.0", "::", ""}:
         host = "127.0.0.1"
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
@@ -320,9 +322,9 @@ def address_of(host: str, port: int) -> str:
 
 @dataclass
 class Notice:
-    """What the terminal says: the address at the start, what goes on at the end.
+    """Print the panel's address at the start and the state of the run at the end.
 
-    ``generated`` is a token that was made up for this start.
+    ``generated`` is the token that was generated for this start.
     """
 
     access: Access
@@ -333,36 +335,36 @@ class Notice:
     out: TextIO = sys.stdout
 
     def started(self) -> None:
-        """Print where the panel is, and open a browser where that makes sense."""
+        """Print the panel's address, and open a browser on a desktop."""
         address = address_of(self.options.host, self.port)
         link = f"{address}?token={self.access.new_link()}" if self.options.token else address
         self._say(f"OneTrainer panel is ready after {time.monotonic() - self.began:.1f} s: {link}")
         if self.options.token:
-            self._say("  This link works once; afterwards log in with the token or the password.")
+            self._say("  This link works once. Afterwards, log in with the token or password.")
         if self.generated:
             self._say(f"  Token (shown only now): {self.generated}")
         if not is_loopback(self.options.host):
-            self._say("  Others reach it under this machine's name or address.")
-        self._say("  Ctrl-C stops the panel.")
+            self._say("  Reachable from other devices at this machine's hostname or IP address.")
+        self._say("  Press Ctrl-C to stop the panel.")
         if self._opens_browser():
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
         if self.options.share:
             threading.Thread(target=self._share, daemon=True).start()
 
     def stopping(self, get_state: Callable[[], dict[str, Any]]) -> None:
-        """Say what becomes of a run."""
+        """Print whether a run continues."""
         state = get_state()
         if state["is_training"]:
             name = state.get("name") or state.get("run_id")
             if self.options.in_process:
-                self._say(f"The panel stops, and with it the run {name}: it finishes its step and saves (up to a minute).")
+                self._say(f"The panel is stopping. Run {name} finishes its step and saves (up to a minute).")
             else:
-                self._say(f"The panel stops. The run {name} goes on; start the panel again to see it.")
+                self._say(f"The panel is stopping. Run {name} keeps training; restart the panel to see it.")
         else:
-            self._say("The panel stops.")
+            self._say("The panel is stopping.")
 
     def _share(self) -> None:
-        self._say("  Making the public link ...")
+        self._say("  Creating a public link…")
         self._say("  " + open_link(self.port))
 
     def _opens_browser(self) -> bool:
@@ -377,23 +379,23 @@ class Notice:
 
 
 def open_link(port: int) -> str:
-    """Open a public link to the panel at ``port`` by Gradio's relay; returns what to tell, also when there is no link."""
+    """Create a public link to the panel at ``port`` through Gradio's relay. Return the message to print, also on failure."""
     import httpx
     from gradio.networking import setup_tunnel
 
     try:
         address = setup_tunnel("127.0.0.1", port, secrets.token_urlsafe(32), None, None)
     except (RuntimeError, ValueError, OSError, httpx.HTTPError) as error:
-        cause = error.__cause__ or error  # Gradio puts an error of its own around the reason
-        return f"No public link: the relay cannot be reached ({type(cause).__name__}). The panel goes on without it."
-    return f"Public link: {address} (for up to a week, and as long as the panel runs)"
+        cause = error.__cause__ or error  # Gradio wraps the reason in its own error
+        return f"No public link: can't reach the relay ({type(cause).__name__}). The panel continues without it."
+    return f"Public link: {address} (valid for up to a week while the panel runs)"
 
 
 def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Server:
     import uvicorn
 
     class PanelServer(uvicorn.Server):
-        """Says when it is ready and what happens when it goes down."""
+        """Print notices at startup and shutdown."""
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -416,8 +418,8 @@ def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Serv
             log_level=options.log_level,
             access_log=options.log_level == "debug",
             timeout_graceful_shutdown=GRACE_S,
-            ws_max_size=64 * 1024,  # viewers say "ping" and nothing else
-            ws_per_message_deflate=False,  # small messages, sent to many: compressing each anew costs more than it saves
+            ws_max_size=64 * 1024,  # viewers send small messages only
+            ws_per_message_deflate=False,  # small messages to many viewers: compressing each one costs more than it saves
             forwarded_allow_ips="*" if options.hosted else None,
             server_header=False,
         )
@@ -426,7 +428,7 @@ def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Serv
 
 @contextlib.contextmanager
 def _signals_end_quietly() -> Any:
-    """The server raises a signal again after it has ended in good order; that is no error of the program."""
+    """Ignore the signal that the server raises again after a clean shutdown."""
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -440,16 +442,16 @@ def _prepare_data_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandLineError(
-            f"The data folder {folder} cannot be made: {error.strerror}", suggestion="Give another --data."
+            f"Can't create the data folder {folder}: {error.strerror}", suggestion="Choose another folder with --data."
         ) from error
     if not os.access(folder, os.W_OK):
-        raise CommandLineError(f"The data folder {folder} cannot be written to", suggestion="Give another --data.")
-    # Gradio may hand out files of the current folder; relative paths of settings are meant from the data folder.
+        raise CommandLineError(f"Can't write to the data folder {folder}.", suggestion="Choose another folder with --data.")
+    # Gradio may serve files of the current folder, and relative paths in settings start at the data folder.
     os.chdir(folder)
 
 
 def _prepare_environment(data_folder: Path) -> None:
-    """Gradio reads these when it is imported."""
+    """Set variables that Gradio reads at import."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("GRADIO_TEMP_DIR", str(data_folder / "cache" / "gradio"))

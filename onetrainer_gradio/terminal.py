@@ -1,4 +1,4 @@
-"""Training without a page: the same service and run folder, with a progress bar in the terminal."""
+"""Train without the page: the same service and run folder, with a progress bar in the terminal."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from onetrainer_gradio.errors import CommandLineError, ConfigNotFoundError, Find
 from onetrainer_gradio.service.host.tenancy import Tenancy
 from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
+from onetrainer_gradio.vocabulary import ENDS, PHASES
 
 COMPLETED, FAILED, STOPPED = 0, 1, 130
 EXIT_BY_REASON = {"completed": COMPLETED, "stopped": STOPPED, "failed": FAILED, "lost": FAILED}
@@ -26,37 +27,23 @@ EXIT_BY_REASON = {"completed": COMPLETED, "stopped": STOPPED, "failed": FAILED, 
 LOOK_S = 0.5
 PLAIN_EVERY_S = 10.0
 
-STOPPING = "Stopping: finishing the step and saving. Press Ctrl-C again to stop at once."
-
-PHASES = {
-    "queued": "Waiting for another run to end",
-    "starting": "Starting",
-    "loading": "Loading the model",
-    "caching": "Caching pictures and captions",
-    "training": "Training",
-    "sampling": "Painting samples",
-    "validating": "Validating",
-    "backing_up": "Writing a backup",
-    "saving": "Saving the model",
-    "paused": "Paused",
-    "stopping": "Stopping",
-}
+STOPPING = "Stopping: finishing the current step, then saving. Press Ctrl-C again to stop at once."
 
 
 def train(options: TrainOptions, out: TextIO | None = None) -> int:
-    """Train as the command line says and return the exit status: 0 completed, 130 stopped, 1 failed.
+    """Train and return the exit status: 0 finished, 130 stopped, 1 failed or crashed.
 
-    :raises CommandLineError: when the configuration or the data folder cannot be found.
-    :raises ConfigError: when the configuration cannot be used.
+    :raises CommandLineError: if the configuration doesn't exist or the data folder can't be created.
+    :raises ConfigError: if the configuration is invalid.
     """
     out = out or sys.stdout
     given = Path(options.config).expanduser().absolute()
     try:
         options.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        message = f"The data folder {options.data} cannot be made: {error.strerror}"
-        raise CommandLineError(message, suggestion="Give another --data.") from error
-    os.chdir(options.data)  # relative paths of the settings are meant from there
+        message = f"Can't create the data folder {options.data}: {error.strerror}"
+        raise CommandLineError(message, suggestion="Choose another folder with --data.") from error
+    os.chdir(options.data)  # relative paths in settings start there
     settings = ServiceSettings(
         data_folder=options.data,
         in_process=options.in_process,
@@ -70,14 +57,14 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         arrived: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         unsubscribe = service.feed.subscribe(arrived.put)
         try:
-            with signals_stop() as asked:  # from here on: a run that nobody follows would go on alone
+            with signals_stop() as asked:  # from here on, a signal stops the run
                 run_id = service.start(config, run_options(options, name))
                 teller = Bar(out) if has_screen(out) else Lines(out)
                 for note in notes:
                     teller.warn(note.message)
                 teller.say(f"Run {run_id} in {options.data / 'runs' / run_id}")
                 if options.detach:
-                    teller.say("It goes on in the background; the panel shows it.")
+                    teller.say("The run continues in the background. You can follow it in the panel.")
                     return COMPLETED
                 with contextlib.closing(teller):
                     state = follow(service, run_id, arrived, teller, asked)
@@ -87,23 +74,23 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
 
 
 def configuration(service: TrainerService, name: str, path: Path) -> tuple[TrainConfig, str, tuple[Finding, ...]]:
-    """The configuration of that file, or of that name; with a name for the run and what is worth knowing.
+    """Return the configuration from a file or by name, the name for the run, and notes.
 
-    :raises CommandLineError: when there is neither.
+    :raises CommandLineError: if neither exists.
     """
     if path.is_file():
         config, notes = from_document(read_file(path))
         return config, path.stem, notes
     try:
-        config, _ = from_document(service.configs.read(name))  # what the panel wrote itself needs no remarks
+        config, _ = from_document(service.configs.read(name))  # no notes for files that the panel wrote
     except ConfigNotFoundError as error:
-        message = f"There is no file and no configuration {name!r}"
+        message = f"No file or configuration is named {name!r}"
         raise CommandLineError(message, expected=f"a file, or {error.expected}") from error
     return config, name, ()
 
 
 def run_options(options: TrainOptions, name: str) -> RunOptions:
-    """The run options that a command line stands for."""
+    """Return the run options of a command line."""
     return RunOptions(
         name=options.name or name,
         checkout=str(options.checkout or ""),
@@ -114,32 +101,32 @@ def run_options(options: TrainOptions, name: str) -> RunOptions:
 
 
 def refuse_second_run(service: TrainerService) -> None:
-    """A data folder has one run at a time, whoever started it.
+    """Allow one run at a time in a data folder.
 
-    :raises RunConflictError: when one is going on.
+    :raises RunConflictError: if a run is active.
     """
     state = service.get_state()
     if state["is_training"]:
         raise RunConflictError(
-            f"The run {state['name'] or state['run_id']} is going on in this data folder",
-            suggestion="Stop it in the panel, or give another --data.",
+            f"Run {state['name'] or state['run_id']} is active in this data folder",
+            suggestion="Stop it in the panel, or choose another folder with --data.",
         )
 
 
 class Asked:
-    """How often a signal asked for an end."""
+    """Count stop signals."""
 
     def __init__(self) -> None:
         self.times = 0
 
     def __call__(self, *_: object) -> None:
-        """Take one signal."""
+        """Count one signal."""
         self.times += 1
 
 
 @contextlib.contextmanager
 def signals_stop() -> Iterator[Asked]:
-    """Count interrupts and terminations instead of dying of them; a run of its own process does not even see them."""
+    """Count interrupts and terminations instead of exiting. A run in a separate process doesn't receive them."""
     asked = Asked()
     before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -150,23 +137,23 @@ def signals_stop() -> Iterator[Asked]:
 
 
 class Teller(Protocol):
-    """Shows a run in the terminal."""
+    """Show a run in the terminal."""
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line."""
 
     def warn(self, text: str) -> None:
-        """A warning that stays."""
+        """Print a warning."""
 
     def show(self, state: dict[str, Any]) -> None:
-        """The present state."""
+        """Show the current state."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End the output."""
 
 
 def has_screen(out: TextIO) -> bool:
-    """Whether a bar can be drawn: a terminal that has a size."""
+    """Return whether a progress bar can be drawn: on a terminal with a size."""
     if not out.isatty():
         return False
     try:
@@ -176,7 +163,7 @@ def has_screen(out: TextIO) -> bool:
 
 
 class Bar:
-    """A progress bar; lines stand above it."""
+    """A progress bar below the printed lines."""
 
     def __init__(self, out: TextIO) -> None:
         from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
@@ -185,15 +172,15 @@ class Bar:
         self._bar = tqdm(total=None, file=out, dynamic_ncols=True, bar_format="{desc}", leave=True)
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._bar.write(text, file=self._out)
 
     def warn(self, text: str) -> None:
-        """A warning above the bar."""
+        """Print a warning above the bar."""
         self.say(f"Warning: {text}")
 
     def show(self, state: dict[str, Any]) -> None:
-        """Move the bar: within the phase while it has an end of its own, else over the whole run."""
+        """Update the bar: progress of the phase if it has a total, otherwise of the run."""
         phase = state["phase"]
         in_phase = phase not in {"training", "stopping", None} and state["phase_total"]
         done, total = (
@@ -207,12 +194,12 @@ class Bar:
         self._bar.refresh()
 
     def close(self) -> None:
-        """Leave the bar where it is."""
+        """Close the bar and keep it on screen."""
         self._bar.close()
 
 
 class Lines:
-    """Plain lines, for a file or a pipe: each change of phase, and the numbers from time to time."""
+    """Plain lines for a file or pipe: each phase, and metrics at intervals."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -220,15 +207,15 @@ class Lines:
         self._said_at = 0.0
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Print a line."""
         print(text, file=self._out, flush=True)
 
     def warn(self, text: str) -> None:
-        """One warning."""
+        """Print a warning."""
         self.say(f"Warning: {text}")
 
     def show(self, state: dict[str, Any]) -> None:
-        """A line when the phase changed or some time went by."""
+        """Print a line if the phase changed or some time has passed."""
         phase = title(state)
         due = time.monotonic() - self._said_at >= PLAIN_EVERY_S
         if phase == self._phase and not due:
@@ -239,13 +226,13 @@ class Lines:
         self.say("  ".join(part for part in parts if part))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 def follow(
     service: TrainerService, run_id: str, arrived: queue.SimpleQueue[dict[str, Any]], teller: Teller, asked: Asked
 ) -> dict[str, Any]:
-    """Show the run until it has ended and its process is gone; returns its last state."""
+    """Show the run until it has ended and its process has exited. Return its last state."""
     obeyed = 0
     while True:
         state = service.get_state()
@@ -256,25 +243,21 @@ def follow(
         if asked.times > obeyed and state["can"]["stop"]:
             obeyed += 1
             service.stop_training(now=obeyed > 1)
-            teller.say(
-                "Stopping: finishing the step and saving. Press Ctrl-C again to stop at once."
-                if obeyed == 1
-                else "Stopping at once."
-            )
+            teller.say(STOPPING if obeyed == 1 else "Stopping at once.")
         with contextlib.suppress(queue.Empty):
             tell(arrived.get(timeout=LOOK_S), run_id, teller)
         tell_events(arrived, run_id, teller)
 
 
 def tell_events(arrived: queue.SimpleQueue[dict[str, Any]], run_id: str, teller: Teller) -> None:
-    """Say everything that has arrived."""
+    """Print all messages that have arrived."""
     with contextlib.suppress(queue.Empty):
         while True:
             tell(arrived.get_nowait(), run_id, teller)
 
 
 def tell(message: dict[str, Any], run_id: str, teller: Teller) -> None:
-    """Say what a person wants to know of one message of the feed."""
+    """Print the events of the feed that matter to a person."""
     if message["type"] != "event" or message["run_id"] != run_id:
         return
     event = message["event"]
@@ -291,13 +274,13 @@ PRODUCTS = {"backup_created": "Backup", "model_saved": "Model", "sample_generate
 
 
 def title(state: dict[str, Any]) -> str:
-    """The phase in words."""
-    phase = PHASES.get(state["phase"] or "", "Finished")
+    """Return the phase as text."""
+    phase = PHASES.get(state["phase"] or "", ENDS.get(state["end_reason"] or "", "Finished"))
     return f"{phase}: {state['phase_detail']}" if state["phase"] == "queued" and state["phase_detail"] else phase
 
 
 def numbers(state: dict[str, Any]) -> str:
-    """Loss, speed and remaining time, as far as they are known."""
+    """Return loss, speed and remaining time, if available."""
     shown = []
     if state["loss"] is not None:
         shown.append(f"loss {state['loss']:.4f}")
@@ -311,23 +294,25 @@ def numbers(state: dict[str, Any]) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A duration as 1:02:03 or 2:03."""
+    """Return a duration as 1:02:03 or 2:03."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def tell_end(state: dict[str, Any], out: TextIO) -> int:
-    """Say how the run ended; the exit status."""
+    """Print how the run ended. Return the exit status."""
     reason = state["end_reason"]
     step = state["progress"]["global_step"]
     took = clock(state["elapsed_s"] or 0)
     if reason in {"completed", "stopped"}:
-        print(f"{reason.capitalize()} after step {step} in {took}.", file=out, flush=True)
+        print(f"{ENDS[reason]} after step {step} in {took}.", file=out, flush=True)
     else:
         error = state["error_info"] or {}
         suggestion = f" {sentence(error['suggestion'])}" if error.get("suggestion") else ""
         print(
-            f"onetrainer-gradio: error: the run failed at step {step}: {state['error']}{suggestion}", file=sys.stderr, flush=True
+            f"onetrainer-gradio: error: the run {ENDS[reason].lower()} at step {step}: {state['error']}{suggestion}",
+            file=sys.stderr,
+            flush=True,
         )
     return EXIT_BY_REASON[reason]

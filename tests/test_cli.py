@@ -89,7 +89,7 @@ def test_train_has_a_line_of_its_own(tmp_path):
     ("words", "part"),
     [
         (["--nonsense"], "--nonsense"),
-        (["--port", "x"], "'x' is no port"),
+        (["--port", "x"], "'x' isn't a port"),
         (["--port", "70000"], "70000"),
         (["--config", "/no/such.json"], "/no/such.json"),
         (["--demo", "--config", __file__], "not allowed with"),
@@ -162,11 +162,11 @@ def test_onetrainer_stays_loaded_for_as_long_as_is_said(capsys):
     for wrong in ("soon", "-1", "nan", "1e9"):
         assert main(["--keep-loaded", wrong]) == 2
         said = capsys.readouterr().err
-        assert f"{wrong!r} is no time: expected seconds from 0 to 86400" in said
+        assert f"{wrong!r} isn't a duration: use 0 to 86400 seconds" in said
 
 
 def test_train_does_not_pass_over_who_is_to_train(tmp_path, capsys):
     """A checkout and another backend contradict each other; the checkout with its own backend does not."""
     assert main(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "mine:run"]) == 2
-    assert "give one of them" in capsys.readouterr().err
+    assert "use one of them" in capsys.readouterr().err
     assert parse(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "onetrainer"], {}).checkout == tmp_path

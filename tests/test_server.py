@@ -185,7 +185,7 @@ def test_without_a_relay_there_is_one_clear_line(monkeypatch, tmp_path):
     """Offline, sharing fails and the panel goes on."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gradio.networking.GRADIO_API_SERVER", "http://127.0.0.1:9/")
-    assert re.fullmatch(r"No public link: .* goes on without it\.", open_link(7860))
+    assert re.fullmatch(r"No public link: .* continues without it\.", open_link(7860))
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_the_panel_is_light_alone_and_quick_to_stop(panels, tmp_path, capsys):
         assert json.loads(viewer.recv(timeout=5))["type"] == "connected"
         status, said, seconds = panel.end(signal.SIGINT)
     assert (status, seconds < 10) == (0, True), said
-    assert "The panel stops." in said
+    assert "The panel is stopping." in said
     assert "Traceback" not in said
     assert not (tmp_path / "panel.json").exists()
 
@@ -237,7 +237,7 @@ def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
     wait_for(first.address, lambda state: state["update_step"] == 1)
     status, said, _ = first.end()
     assert status == 0
-    assert "goes on" in said
+    assert "keeps training" in said
     second = Running(data, "--backend", REHEARSAL)
     panels.append(second)
     state = wait_for(second.address, lambda state: state["update_step"] == 1)
@@ -276,9 +276,9 @@ def test_a_token_that_was_made_up_is_shown_at_the_start():
 @pytest.mark.parametrize(
     ("state", "in_process", "part"),
     [
-        ({"is_training": False}, False, "The panel stops."),
-        ({"is_training": True, "name": "mine"}, False, "The run mine goes on"),
-        ({"is_training": True, "name": "", "run_id": "r1"}, True, "and with it the run r1"),
+        ({"is_training": False}, False, "The panel is stopping."),
+        ({"is_training": True, "name": "mine"}, False, "Run mine keeps training"),
+        ({"is_training": True, "name": "", "run_id": "r1"}, True, "Run r1 finishes its step"),
     ],
 )
 def test_at_the_end_the_terminal_says_what_becomes_of_the_run(state, in_process, part):

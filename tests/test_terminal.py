@@ -60,7 +60,7 @@ def test_a_training_leaves_the_same_run_folder_as_the_page(config):
     said = out.getvalue()
     assert run["id"] in said
     assert re.search(r"^Model: .*lora\.safetensors$", said, re.MULTILINE)
-    assert "Completed after step 5" in said
+    assert "Finished after step 5" in said
     assert "\r" not in said
 
 
@@ -143,7 +143,7 @@ def test_an_interrupt_stops_gracefully_and_saves(config, number):
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
-        assert "Stopping: finishing the step" in out
+        assert "Stopping: finishing the current step" in out
         assert "Model: " in out
         assert "Stopped after step" in out
     finally:
@@ -161,7 +161,7 @@ def test_an_interrupt_while_the_run_begins_stops_it_too(config):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         assert (process.returncode, "Traceback" in err) == (130, False), err
-        assert "Stopping: finishing the step" in out
+        assert "Stopping: finishing the current step" in out
     finally:
         process.kill()
 

@@ -25,23 +25,9 @@ from onetrainer_gradio.events import (
     ValidationCompleted,
     WarningIssued,
 )
+from onetrainer_gradio.vocabulary import BEFORE_TRAINING, ENDS, PHASES
 
 PROGRESS_EVERY_S = 60.0
-
-PHASES = {
-    "queued": "Waiting for another run to end",
-    "starting": "Starting",
-    "loading": "Loading the model",
-    "caching": "Caching images and captions",
-    "training": "Training",
-    "sampling": "Generating samples",
-    "validating": "Validating",
-    "backing_up": "Writing a backup",
-    "saving": "Saving the model",
-    "paused": "Paused",
-    "stopping": "Stopping",
-}
-ENDS = {"completed": "Run finished.", "stopped": "Run stopped.", "failed": "Run failed: {}", "lost": "Run crashed: {}"}
 
 
 class RunLog:
@@ -75,7 +61,7 @@ class RunLog:
 
     def _phase_line(self, event: PhaseChanged) -> str:
         # back to training after each sample and backup is not worth a line
-        quiet = event.phase == self._phase or (event.phase == "training" and self._phase not in ("", *_BEFORE_TRAINING, "paused"))
+        quiet = event.phase == self._phase or (event.phase == "training" and self._phase not in ("", *BEFORE_TRAINING, "paused"))
         self._phase = event.phase
         self._said_at = self._clock()
         text = PHASES.get(event.phase, event.phase)
@@ -105,9 +91,6 @@ class RunLog:
             console.flush()
         except (OSError, ValueError):  # a full disk or a closed console: the journal has it, too
             return
-
-
-_BEFORE_TRAINING = ("queued", "starting", "loading", "caching")
 
 
 def _size(count: int) -> str:
@@ -141,7 +124,8 @@ def _refused(event: CommandCompleted) -> str:
 
 def _ended(event: RunEnded) -> str:
     how = f" ({event.signal})" if event.signal else ""
-    return ENDS[event.reason].format((event.error.message if event.error else "no reason given") + how)
+    cause = f": {event.error.message if event.error else 'no reason given'}{how}" if event.reason in ("failed", "lost") else "."
+    return f"Run {ENDS[event.reason].lower()}{cause}"
 
 
 _LINES: dict[type[Any], Callable[[Any], str]] = {

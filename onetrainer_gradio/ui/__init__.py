@@ -1,1 +1,1 @@
-"""The page: Gradio widgets and their scripts to service calls, nothing more."""
+"""The page: Gradio components and scripts that call the service."""

@@ -1,6 +1,6 @@
-"""The buttons' streaming generators: each says what happens until its action has an outcome, then returns.
+"""Streaming generators for the buttons: each reports progress until its action has an outcome, then returns.
 
-A generator only observes. Gradio closes it when the browser goes away; whatever it started goes on in the service.
+A generator only observes. Gradio closes it when the browser disconnects, and what it started continues in the service.
 """
 
 from __future__ import annotations
@@ -14,54 +14,28 @@ from typing import Any
 from onetrainer_gradio.errors import TrainerError
 from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.service.host.threads import Threads, in_thread
+from onetrainer_gradio.vocabulary import DONE, ENDS, PHASES, STOP_STAGES, requested
 
 Said = dict[str, Any]
 
 _ENDED = {"idle", "initialized", "completed", "error"}
 
-# The longest silence before the state is looked at again: the ladder's countdown moves without a message.
+# The state is checked at least this often: the countdown of a stop changes without a message.
 _LOOK_S = 1.0
 
-# Nobody has to be told more often than this what phase a run is in.
+# watch yields at most this often.
 _WATCH_EVERY_S = 0.5
-
-_PHASES = {
-    "queued": "Waiting for its turn",
-    "starting": "Starting the training process",
-    "loading": "Loading the model",
-    "caching": "Caching pictures and captions",
-    "training": "Training",
-    "sampling": "Painting samples",
-    "validating": "Measuring the validation loss",
-    "backing_up": "Writing a backup",
-    "saving": "Saving the model",
-    "paused": "Paused",
-    "stopping": "Stopping",
-}
-
-# Commands wait during these: there is nothing to sample or save yet.
-_BEFORE_TRAINING = frozenset({"queued", "starting", "loading", "caching"})
-
-_STOP_STAGES = {
-    "finish_step": "Finishing the step, then saving",
-    "interrupt": "Interrupting",
-    "terminate": "Terminating the process",
-    "kill": "Killing the process",
-}
-
-
-_ENDS = {"completed": "Finished", "stopped": "Stopped", "failed": "Failed", "lost": "The training process was lost"}
 
 
 class Actions:
-    """What the buttons do, bound to a service."""
+    """Actions of the buttons, bound to a service."""
 
     def __init__(self, service: TrainerService) -> None:
         self._service = service
 
     async def start(self) -> AsyncIterator[Said]:
-        """Start the current settings and say what happens until the first step is done or the run has ended."""
-        yield _said("start", "Checking the settings")
+        """Start the current settings and report progress until the first step is done or the run has ended."""
+        yield _said("start", "Running the pre-flight check")
         with _messages(self._service) as arrived:
             try:
                 run_id = await in_thread(Threads.SLOW, self._service.start)
@@ -80,14 +54,14 @@ class Actions:
                     text = "First step done" if loss is None else f"First step done, loss {loss:.4f}"
                     yield _said("start", text, done=True, run_id=run_id)
                     return
-                text = "Waiting for the present run to end" if waiting else _phase(state)
+                text = "Waiting for the current run to finish" if waiting else _phase(state)
                 if text != last:
                     yield _said("start", text, run_id=run_id)
                     last = text
                 await _next(arrived)
 
     async def stop(self) -> AsyncIterator[Said]:
-        """Stop the run; pressed again, climb the ladder at once. Streams the stage and its countdown until the run is over."""
+        """Stop the run, or escalate at once if it is already stopping. Stream each stage until the run has ended."""
         stopping = bool(self._service.get_state().get("stop"))
         with _messages(self._service) as arrived:
             try:
@@ -109,32 +83,32 @@ class Actions:
                 await _next(arrived)
 
     async def pause(self) -> AsyncIterator[Said]:
-        """Pause after the present step, the model stays in memory."""
-        async for said in self._command("pause", self._service.pause_training, "Paused"):
+        """Pause after the current step. The model stays in memory."""
+        async for said in self._command("pause", self._service.pause_training, DONE["pause"]):
             yield said
 
     async def resume(self) -> AsyncIterator[Said]:
-        """Go on after a pause."""
-        async for said in self._command("resume", self._service.resume_training, "Going on"):
+        """Resume a paused run."""
+        async for said in self._command("resume", self._service.resume_training, DONE["resume"]):
             yield said
 
     async def sample(self) -> AsyncIterator[Said]:
-        """Paint the configured prompts now."""
-        async for said in self._command("sample", self._service.sample_default, "Samples are painted"):
+        """Generate samples for the configured prompts."""
+        async for said in self._command("sample", self._service.sample_default, DONE["sample_default"]):
             yield said
 
     async def backup(self) -> AsyncIterator[Said]:
-        """Write a backup now."""
-        async for said in self._command("backup", self._service.backup, "Backup written"):
+        """Write a backup."""
+        async for said in self._command("backup", self._service.backup, DONE["backup_now"]):
             yield said
 
     async def save(self) -> AsyncIterator[Said]:
-        """Save the model now."""
-        async for said in self._command("save", self._service.save, "Model saved"):
+        """Save the model."""
+        async for said in self._command("save", self._service.save, DONE["save_now"]):
             yield said
 
     async def watch(self) -> AsyncIterator[Said]:
-        """The state of the run, whenever it changed, until the run is over; for programs that use gradio_client."""
+        """Yield the state of the run after each change until the run has ended. For programs that use gradio_client."""
         with _messages(self._service) as arrived:
             last: Said = {}
             while True:
@@ -154,30 +128,23 @@ class Actions:
             except TrainerError as error:
                 yield _refused(name, error)
                 return
-            yield _said(name, _accepted(self._service.get_state()), command_id=command_id)
+            yield _said(name, requested(self._service.get_state().get("phase")), command_id=command_id)
             while True:
                 message = await _next(arrived)
                 event = message.get("event") or {}
                 if event.get("type") == "command_completed" and event.get("command_id") == command_id:
                     ok = event["outcome"] == "done"
-                    text = done if ok else f"Not done: {event.get('reason') or 'the run refused it'}"
+                    text = done if ok else f"Couldn't complete: {event.get('reason') or 'the run rejected it'}"
                     yield _said(name, text, ok=ok, done=True, command_id=command_id, result=event.get("result", ""))
                     return
                 state = self._service.get_state()
                 if state["status"] in _ENDED:
-                    yield _said(name, "Not done: the run ended before", ok=False, done=True, command_id=command_id)
+                    yield _said(name, "The run ended before this could be done", ok=False, done=True, command_id=command_id)
                     return
 
 
 def _said(action: str, text: str, *, ok: bool = True, done: bool = False, **more: Any) -> Said:
     return {"action": action, "ok": ok, "done": done, "text": text, **more}
-
-
-def _accepted(state: Said) -> str:
-    """Say that a command was accepted, and when it is carried out."""
-    if state.get("phase") in _BEFORE_TRAINING:
-        return "Accepted. It waits until the first step can start"
-    return "Accepted. It runs after the current step"
 
 
 def _refused(action: str, error: TrainerError) -> Said:
@@ -191,19 +158,19 @@ def _refused(action: str, error: TrainerError) -> Said:
 
 def _ended(action: str, state: Said, run_id: str | None) -> Said:
     if state.get("run_id") != run_id:
-        return _said(action, "The run is over", done=True, run_id=run_id)
+        return _said(action, "Run ended", done=True, run_id=run_id)
     error = state.get("error")
     steps = state["progress"]["global_step"]
-    text = f"{_ENDS.get(state.get('end_reason') or '', 'The run is over')} after {steps} {'step' if steps == 1 else 'steps'}"
-    # to somebody who pressed Stop, an ended run is what was asked for
+    text = f"{ENDS.get(state.get('end_reason') or '', 'Run ended')} after {steps} {'step' if steps == 1 else 'steps'}"
+    # for someone who pressed Stop, an ended run is a success
     ok = not error or action == "stop"
-    # the page shows the cause elsewhere: it takes it out of the text
+    # the page shows the cause elsewhere and removes it from the text
     return _said(action, f"{text}: {error}" if error else text, ok=ok, done=True, run_id=run_id, error=error or "")
 
 
 def _phase(state: Said) -> str:
     phase = state.get("phase") or "starting"
-    text = _PHASES.get(phase, phase)
+    text = PHASES.get(phase, phase)
     total = state.get("phase_total")
     return f"{text} {state.get('phase_done') or 0}/{total}" if total else text
 
@@ -211,15 +178,15 @@ def _phase(state: Said) -> str:
 def _stop_stage(state: Said) -> str:
     stop = state.get("stop")
     if not stop:
-        return "Stopping"
-    text = _STOP_STAGES.get(stop["stage"], stop["stage"])
+        return PHASES["stopping"]
+    text = STOP_STAGES.get(stop["stage"], {}).get("text", stop["stage"])
     left = round(stop["deadline"] - time.time()) if stop.get("deadline") else 0
-    return f"{text}; the next rung comes in {left} s" if left > 0 else text
+    return f"{text}; escalating in {left} s" if left > 0 else text
 
 
 @contextmanager
 def _messages(service: TrainerService) -> Iterator[asyncio.Queue[Said]]:
-    """The feed's messages from now on, brought to the event loop; the oldest are dropped when nobody looks."""
+    """Queue the feed's new messages on the event loop. If the queue is full, the oldest are dropped."""
     loop = asyncio.get_running_loop()
     arrived: asyncio.Queue[Said] = asyncio.Queue(maxsize=512)
 

@@ -1,4 +1,4 @@
-"""The page's own scripts and styles: read once, served under a path that changes with their content."""
+"""Serve the page's own scripts and styles under a path that contains a hash of their content."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True)
 class Asset:
-    """A file of the page: its bytes, the same compressed, and its media type."""
+    """A file of the page: its content, plain and compressed, and its media type."""
 
     body: bytes
     compressed: bytes
@@ -35,7 +35,7 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """All files by name."""
+    """Return all files by name."""
     found = {}
     for path in sorted(_FOLDER.iterdir()):
         if path.suffix in _MEDIA_TYPES:
@@ -46,7 +46,7 @@ def assets() -> dict[str, Asset]:
 
 @cache
 def version() -> str:
-    """A short hash over all files."""
+    """Return a short hash of all files."""
     digest = hashlib.sha256()
     for name, asset in assets().items():
         digest.update(name.encode())
@@ -55,14 +55,14 @@ def version() -> str:
 
 
 def asset_path(name: str) -> str:
-    """The path of a file under the server's root, without a leading slash, for use relative to the page."""
+    """Return the path of a file relative to the page, without a leading slash."""
     return f"panel/{version()}/{name}"
 
 
 def assets_route() -> Route:
-    """The route ``/panel/{version}/{name}``.
+    """Return the route ``/panel/{version}/{name}``.
 
-    An old version is answered with today's file, not cached: a page that was open over an update can still load its parts.
+    For an old version it serves the current file uncached, so that a page opened before an update can still load its modules.
     """
     return Route("/panel/{version}/{name}", _serve, methods=["GET", "HEAD"], name="panel-assets")
 
@@ -70,7 +70,7 @@ def assets_route() -> Route:
 async def _serve(request: Request) -> Response:
     asset = assets().get(request.path_params["name"])
     if asset is None:
-        return PlainTextResponse("There is no such file of the page.", status_code=404)
+        return PlainTextResponse("File not found.", status_code=404)
     current = request.path_params["version"] == version()
     headers = {"Cache-Control": _IMMUTABLE if current else "no-cache", "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):

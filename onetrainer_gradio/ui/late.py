@@ -1,4 +1,4 @@
-"""The page's app, built in a thread while the rest of the panel already answers."""
+"""Build the page's app in a thread while the rest of the panel already responds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LatePage:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Build the app and keep its lifespan open, both beside the body of this context."""
+        """Build the app and keep its lifespan open while the body of this context runs."""
         self._begun = begun = asyncio.Event()
         ending = asyncio.Event()
 
@@ -66,7 +66,7 @@ class LatePage:
             await ending.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one connection on, once the app is there."""
+        """Handle one connection once the app is built."""
         if self._begun is not None:
             await self._begun.wait()
         if self.failure is not None:

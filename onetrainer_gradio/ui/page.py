@@ -1,4 +1,4 @@
-"""The page: four tabs of widgets, and the buttons that act on the run."""
+"""Build the page: four tabs of widgets, and the buttons that control the run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["CSS", "HEAD", "PROTECTED", "THEME", "TITLE", "build_page"]
 TITLE = "OneTrainer panel"
 HEAD = head()
 THEME = theme()
-# All style lies in assets/panel.css, which browsers keep; Gradio would repeat a string here in every page.
+# All styles are in assets/panel.css, which browsers cache; Gradio would repeat a string here in every page.
 CSS = ""
 
-# How many viewers may press the same button at the same time. Stop has no limit: it never waits behind another press.
+# How many viewers may press the same button at the same time. Stop has no limit, so it never waits.
 _SIDE_BY_SIDE = 16
 
-# label, name of the action, api name, look
+# label, action and API name, variant
 _BUTTONS = (
     ("Start", "start", "primary"),
     ("Pause", "pause", "secondary"),
@@ -34,7 +34,7 @@ _BUTTONS = (
 
 
 def build_page(service: TrainerService) -> gr.Blocks:
-    """The Blocks of the page, to be mounted with ``HEAD``, ``CSS`` and ``THEME``.
+    """Return the Blocks of the page, to be mounted with ``HEAD``, ``CSS`` and ``THEME``.
 
     No ``gr.State``, timer, unload or stream event: each would keep a connection open for every browser tab.
     """
@@ -55,7 +55,7 @@ def build_page(service: TrainerService) -> gr.Blocks:
 
 
 def _training(actions: Actions) -> None:
-    # a column that the style sheet lays out as a row: a Row would be two more files to fetch
+    # a Column that the style sheet lays out as a row: gr.Row would load two more files
     with gr.Column(elem_id="og-controls"):
         buttons = {
             name: gr.Button(label, variant=look, elem_id=f"og-{name}", elem_classes="og-action", min_width=0)
@@ -71,6 +71,6 @@ def _training(actions: Actions) -> None:
             api_name=name,
             show_progress="hidden",
             concurrency_limit=None if name == "stop" else _SIDE_BY_SIDE,
-            # a second press of Stop while the first still streams is a press of its own
+            # a second press of Stop counts while the first one still streams
             trigger_mode="multiple" if name == "stop" else "once",
         )

@@ -1,4 +1,4 @@
-"""The look of Gradio's own widgets: system fonts, and the same colour variables that the page's style sheet defines."""
+"""Style Gradio's own components: system fonts, and the color variables of the page's style sheet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gradio as gr
 _SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
-# Gradio's variable -> ours (assets/panel.css), the same in light and dark: ours switch.
+# Gradio's variable -> ours (assets/panel.css). The same in light and dark, because ours switch.
 _VARIABLES = {
     "body_background_fill": "--og-ground",
     "body_text_color": "--og-text",
@@ -32,7 +32,7 @@ _VARIABLES = {
 
 
 def theme() -> gr.themes.Base:
-    """The theme; every colour is one of ours, no font is fetched."""
+    """Return the theme. It uses only our colors and loads no fonts."""
     built = gr.themes.Base(
         font=[gr.themes.Font(name) for name in _SANS],
         font_mono=[gr.themes.Font(name) for name in _MONO],

@@ -56,7 +56,7 @@ def test_from_the_first_look_to_the_finished_file(visitor: Visitor, demo: Panel,
     second = visitor.open("samples", demo)
     seen = second.locator(".og-tile").count()
     page.get_by_role("button", name="Sample now").click()
-    expect(page.locator(".og-outcome")).to_contain_text("Samples are painted", timeout=45_000)
+    expect(page.locator(".og-outcome")).to_contain_text("Samples generated", timeout=45_000)
     expect(second.locator(".og-tile").nth(seen)).to_be_visible()
     second.get_by_text("Paint a picture of your own").click()
     second.get_by_label("Prompt", exact=True).fill("a blue circle")

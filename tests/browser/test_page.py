@@ -200,7 +200,7 @@ def test_a_failed_run_names_its_cause_and_the_setting_to_change(visitor: Visitor
     page = visitor.open("training")
     expect(page.locator(".og-status .og-badge")).to_have_text("Failed")
     problem = page.locator(".og-problems li.bad")
-    expect(problem).to_contain_text("The run ended: The graphics memory is used up")
+    expect(problem).to_contain_text("Run failed: The graphics memory is used up")
     expect(problem).to_contain_text("Lower the batch size.")
     problem.get_by_role("link", name="batch_size").click()
     expect(page.locator("#og-f-batch_size")).to_be_focused()
@@ -219,7 +219,7 @@ def test_what_ended_a_process_is_said_once(visitor: Visitor, tmp_path: Path) -> 
         page = visitor.open("training", panel)
         expect(page.locator(".og-problems li.bad")).to_contain_text("SIGKILL: it was killed from outside.")
         expect(page.locator(".og-problems li.bad")).not_to_contain_text("(signal")
-        expect(page.locator(".og-problems li.warn")).to_contain_text("Painting the samples was not done:")
+        expect(page.locator(".og-problems li.warn")).to_contain_text("Sampling failed:")
     finally:
         panel.stop()
 

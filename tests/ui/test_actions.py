@@ -45,7 +45,7 @@ def at_step(service: TrainerService, step: int) -> None:
 def test_start_says_what_happens_until_the_first_step(service: TrainerService) -> None:
     """The stream begins with the check, ends with the first step or the end of a short run, and returns."""
     said = all_said(Actions(service).start())
-    assert said[0]["text"] == "Checking the settings"
+    assert said[0]["text"] == "Running the pre-flight check"
     assert [each["done"] for each in said] == [False] * (len(said) - 1) + [True]
     assert said[-1]["ok"]
     assert said[-1]["text"].startswith(("First step done, loss", "Finished after 20 steps"))
@@ -85,10 +85,10 @@ def test_commands_stream_their_outcome(service: TrainerService, tmp_path: Path) 
     actions = Actions(service)
     outcomes: list[tuple[Callable[[], AsyncIterator[Said]], str]] = [
         (actions.pause, "Paused"),
-        (actions.sample, "Samples are painted"),
+        (actions.sample, "Samples generated"),
         (actions.backup, "Backup written"),
         (actions.save, "Model saved"),
-        (actions.resume, "Going on"),
+        (actions.resume, "Resumed"),
     ]
     for action, outcome in outcomes:
         said = all_said(action())
@@ -125,7 +125,7 @@ def test_stop_streams_the_ladder_and_the_end(service: TrainerService, tmp_path: 
     rehearse(service, tmp_path, hold=1, write_s=0.3)
     at_step(service, 1)
     said = texts(all_said(Actions(service).stop()))
-    assert any("Finishing the step" in text for text in said)
+    assert any("Finishing the current step" in text for text in said)
     assert said[-1] == "Stopped after 2 steps"
 
 
@@ -158,6 +158,6 @@ def test_a_start_while_another_run_stops_waits_for_it(service: TrainerService, t
     at_step(service, 1)
     service.stop_training()
     said = all_said(Actions(service).start())
-    assert "Waiting for the present run to end" in texts(said)
+    assert "Waiting for the current run to finish" in texts(said)
     assert said[-1]["ok"]
     assert said[-1]["run_id"] == service.get_state()["run_id"] != first

@@ -63,7 +63,7 @@ def test_the_causes_of_an_end_stand_before_the_curve(config: dict[str, Any]) -> 
 
 def test_a_place_that_nobody_fills_is_refused() -> None:
     """A misspelt place is an error when the page is built, not an empty spot in it."""
-    with pytest.raises(ValueError, match="There is no widget 'chrat'; there are: topbar"):
+    with pytest.raises(ValueError, match="There is no widget 'chrat'; choose one of: topbar"):
         widget("chrat")
 
 

@@ -2,22 +2,12 @@
 
 import { el, format, show } from './dom.js';
 import { api, on, viewed } from './live.js';
-import { sentence } from './words.js';
+import { COMMANDS, ENDS, sentence } from './words.js';
 
 const KINDS = { warning_issued: 'warn', backup_failed: 'bad', save_failed: 'bad' };
 const TYPES = 'warning_issued,backup_failed,save_failed,command_completed,run_ended';
 const MOST = 200;
 const MOST_PAGES = 10;
-
-const COMMANDS = {
-  stop: 'The stop',
-  pause: 'The pause',
-  resume: 'Going on',
-  backup_now: 'The backup',
-  save_now: 'The save',
-  sample_default: 'Painting the samples',
-  sample_custom: 'Painting the picture',
-};
 
 export function mount(place) {
   const list = el('ul', { class: 'og-problems' });
@@ -40,21 +30,25 @@ export function mount(place) {
   function read(event) {
     if (event.type === 'run_ended') {
       if (!event.error && event.reason !== 'lost') return null;
-      const error = event.error || { message: 'The training process ended without saying why.' };
+      const error = event.error || { message: 'The training process exited without an error message.' };
       const how = event.signal || (event.exit_code ? `exit code ${event.exit_code}` : '');
       // most causes name it already
       const more = how && !error.message.includes(how) ? ` (${event.signal ? `signal ${how}` : how})` : '';
-      return { tone: 'bad', text: `The run ended: ${error.message}${more}`, ...hints(error) };
+      return {
+        tone: 'bad',
+        text: `Run ${(ENDS[event.reason] || event.reason).toLowerCase()}: ${error.message}${more}`,
+        ...hints(error),
+      };
     }
     if (event.type === 'command_completed' && event.outcome === 'refused') {
-      return { tone: 'warn', text: `${COMMANDS[event.command] || event.command} was not done: ${event.reason}` };
+      return { tone: 'warn', text: `${COMMANDS[event.command]?.label || event.command} failed: ${event.reason}` };
     }
     const tone = KINDS[event.type];
     if (!tone) return null;
     if (event.error) {
       return {
         tone,
-        text: `${event.type === 'backup_failed' ? 'A backup' : 'A save'} could not be written: ${event.error.message}`,
+        text: `${event.type === 'backup_failed' ? COMMANDS.backup_now.label : COMMANDS.save_now.label} failed: ${event.error.message}`,
         ...hints(event.error),
       };
     }

@@ -4,10 +4,10 @@ import { button, causeLink, el, format, say, show } from './dom.js';
 import { api, on, store, viewed } from './live.js';
 import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
-import { describe, engineName, phaseName, STOP_STAGES, sentence } from './words.js';
+import { COMMANDS, describe, engineName, phaseName, requested, STOP_STAGES, sentence } from './words.js';
 
-// command -> what it asks for
-const COMMANDS = {
+// command -> its name within a sentence
+const WAITING = {
   sample_default: 'sample',
   sample_custom: 'custom sample',
   backup_now: 'backup',
@@ -15,15 +15,15 @@ const COMMANDS = {
   pause: 'pause',
   resume: 'resume',
 };
-// button -> the REST call that does the same, and what its outcome is called
+// button -> the REST call that does the same, and the text of its outcome
 const ACTIONS = {
   start: ['api/training/start', 'Started'],
-  pause: ['api/training/pause', 'Paused'],
-  resume: ['api/training/resume', 'Going on'],
-  stop: ['api/training/stop', 'Stopping'],
-  sample: ['api/samples/default', 'Samples are painted'],
-  backup: ['api/training/backup', 'Backup written'],
-  save: ['api/training/save', 'Model saved'],
+  pause: ['api/training/pause', COMMANDS.pause.done],
+  resume: ['api/training/resume', COMMANDS.resume.done],
+  stop: ['api/training/stop', phaseName('stopping')],
+  sample: ['api/samples/default', COMMANDS.sample_default.done],
+  backup: ['api/training/backup', COMMANDS.backup_now.done],
+  save: ['api/training/save', COMMANDS.save_now.done],
 };
 
 const SILENT_S = 15;
@@ -140,7 +140,7 @@ export function mount(place) {
 
   /** The commands that the run has received and will carry out. */
   function accepted(now) {
-    const names = [...new Set((now.waiting_commands || []).map(({ command }) => COMMANDS[command]).filter(Boolean))];
+    const names = [...new Set((now.waiting_commands || []).map(({ command }) => WAITING[command]).filter(Boolean))];
     show(given, names.length > 0);
     if (names.length) say(given, `Accepted and waiting: ${names.join(', ')}.`);
   }
@@ -185,9 +185,9 @@ export function mount(place) {
     const stop = now.is_training && now.stop;
     show(ladder, Boolean(stop));
     if (!stop) return;
-    const [does, next] = STOP_STAGES[stop.stage] || [stop.stage, ''];
+    const { text: does, next } = STOP_STAGES[stop.stage] || { text: stop.stage, next: '' };
     const left = stop.deadline ? Math.max(0, Math.round(stop.deadline - Date.now() / 1000)) : 0;
-    say(ladder, `${does}${next && left ? ` – ${next} in ${left} s` : ''}${next ? '. Press Stop again to do it now.' : ''}`);
+    say(ladder, `${does}${next && left ? `; ${next} in ${left} s` : ''}.${next ? ' Press Stop again to do it now.' : ''}`);
   }
 
   function allow(now) {
@@ -299,7 +299,11 @@ export function mount(place) {
   on('event', ({ event }) => {
     const done = event.type === 'command_completed' && asked.get(event.command_id);
     if (done)
-      tell({ ok: event.outcome === 'done', done: true, text: event.outcome === 'done' ? done : `Not done: ${event.reason}` });
+      tell({
+        ok: event.outcome === 'done',
+        done: true,
+        text: event.outcome === 'done' ? done : `Couldn’t complete: ${event.reason}`,
+      });
   });
   document.addEventListener(
     'click',
@@ -315,7 +319,7 @@ export function mount(place) {
         tell({
           ok: true,
           done: true,
-          text: answer.command_id ? 'Accepted. It waits for the end of the current step or phase' : done,
+          text: answer.command_id ? requested(store.state?.phase) : done,
         });
       } catch (error) {
         tell({ ok: false, done: true, text: error.message, errors: error.errors });

@@ -1,68 +1,65 @@
-// The state of a run in words: what the top line, the status card and the run list say.
+// The state of a run as text, for the top bar, the status card and the run list.
 
 import { format } from './dom.js';
 
-const PHASES = {
-  queued: 'Queued',
-  starting: 'Starting',
-  loading: 'Loading model',
-  caching: 'Caching',
-  training: 'Training',
-  sampling: 'Sampling',
-  validating: 'Validating',
-  backing_up: 'Backing up',
-  saving: 'Saving',
-  paused: 'Paused',
-  stopping: 'Stopping',
-};
+// The same words as in the terminal and on the buttons: vocabulary.json, which the page embeds.
+const WORDS = JSON.parse(document.getElementById('og-vocabulary')?.textContent || '{}');
+/** @type {Record<string, string>} */
+const STATUSES = WORDS.statuses || {};
+/** @type {Record<string, string>} */
+export const ENDS = WORDS.ends || {};
+/** @type {Record<string, {text: string, next: string}>} */
+export const STOP_STAGES = WORDS.stop_stages || {};
+/** @type {Record<string, {label: string, done: string}>} */
+export const COMMANDS = WORDS.commands || {};
 
-const STATUSES = {
-  idle: ['Ready', 'idle'],
-  initialized: ['Ready', 'idle'],
-  starting: ['Starting', 'busy'],
-  running: ['Training', 'busy'],
-  stopping: ['Stopping', 'warn'],
-  completed: ['Finished', 'good'],
-  error: ['Failed', 'bad'],
+/** @type {Record<string, string>} */
+const STATUS_TONES = {
+  idle: 'idle',
+  initialized: 'idle',
+  starting: 'busy',
+  running: 'busy',
+  stopping: 'warn',
+  completed: 'good',
+  error: 'bad',
 };
+/** @type {Record<string, string>} */
+const END_TONES = { completed: 'good', stopped: 'idle', failed: 'bad', lost: 'bad' };
+const BEFORE_TRAINING = ['queued', 'starting', 'loading', 'caching'];
 
-const ENDS = { completed: ['Finished', 'good'], stopped: ['Stopped', 'idle'], failed: ['Failed', 'bad'], lost: ['Lost', 'bad'] };
-
-export const STOP_STAGES = {
-  finish_step: ['Finishing the step, then saving', 'interrupting the process'],
-  interrupt: ['Interrupting the process', 'terminating it'],
-  terminate: ['Terminating the process', 'killing it'],
-  kill: ['Killing the process', ''],
-};
+/** When an accepted command runs, by the phase of the run. */
+export const requested = (phase) => WORDS.requested?.[BEFORE_TRAINING.includes(phase) ? 'before_training' : 'training'] || '';
 
 /** The text with a capital letter at its start and a period at its end. */
 export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
 
-/** Label and tone of a run in the list, by how it ended or what it does. */
+/** Label and tone of a run in the list, by how it ended or its phase. */
 export function ending(run) {
-  const [label, tone] = STATUSES[run.status] || [run.status || 'Unknown', 'idle'];
-  return ENDS[run.end_reason] || [(run.status !== 'stopping' && PHASES[run.phase]) || label, tone];
+  if (ENDS[run.end_reason]) return [ENDS[run.end_reason], END_TONES[run.end_reason]];
+  const label = STATUSES[run.status] || run.status || 'Unknown';
+  return [run.status !== 'stopping' && run.phase ? phaseName(run.phase) : label, STATUS_TONES[run.status] || 'idle'];
 }
 
 const ENGINES = { builtin: 'Built-in', onetrainer: 'OneTrainer' };
 
-/** Who carries out a run: of a state object, or of a run in the list. */
+/** The training engine of a state object or of a run in the list. */
 export function engineName({ backend, checkout }) {
   return checkout || ENGINES[backend] || backend || '';
 }
 
 export function phaseName(phase) {
-  return PHASES[phase] || phase || '';
+  return WORDS.phases?.[phase]?.label || phase || '';
 }
 
 /** `{label, tone, active, fraction, percent, short}` of a state object. */
 export function describe(state) {
   const active = Boolean(state.is_training);
-  let [label, tone] = STATUSES[state.status] || [state.status, 'idle'];
-  if (state.status === 'completed' && state.end_reason === 'stopped') [label, tone] = ENDS.stopped;
-  if (active && state.phase) label = PHASES[state.phase] || state.phase;
-  if (active && state.paused) [label, tone] = ['Paused', 'warn'];
-  if (active && state.stop) [label, tone] = ['Stopping', 'warn'];
+  let label = STATUSES[state.status] || state.status;
+  let tone = STATUS_TONES[state.status] || 'idle';
+  if (!active && ENDS[state.end_reason]) [label, tone] = [ENDS[state.end_reason], END_TONES[state.end_reason]];
+  if (active && state.phase) label = phaseName(state.phase);
+  if (active && state.paused) [label, tone] = [phaseName('paused'), 'warn'];
+  if (active && state.stop) [label, tone] = [phaseName('stopping'), 'warn'];
   const step = state.progress?.global_step || 0;
   const fraction = state.total_steps ? Math.min(1, step / state.total_steps) : 0;
   const percent = `${Math.floor(fraction * 100)} %`;

@@ -1,0 +1,35 @@
+"""One vocabulary for phases, ends, stop stages and commands."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import get_args
+
+from onetrainer_gradio.api.shapes import Status
+from onetrainer_gradio.commands import COMMAND_BY_TAG
+from onetrainer_gradio.events import EndReason, Phase, StopStage
+from onetrainer_gradio.ui.head import head
+from onetrainer_gradio.vocabulary import BEFORE_TRAINING, VOCABULARY, requested
+
+
+def test_every_key_has_words():
+    """Each phase, status, end, stop step and command of the protocol has a word, and there is no other."""
+    assert set(VOCABULARY["phases"]) == set(get_args(Phase))
+    assert set(VOCABULARY["statuses"]) == set(get_args(Status))
+    assert set(VOCABULARY["ends"]) == set(get_args(EndReason))
+    assert set(VOCABULARY["stop_stages"]) == set(get_args(StopStage))
+    assert set(VOCABULARY["commands"]) == set(COMMAND_BY_TAG)
+    assert set(get_args(Phase)) > BEFORE_TRAINING
+
+
+def test_the_page_embeds_the_vocabulary():
+    """The scripts read the same words, without a request of their own."""
+    (text,) = re.findall(r'<script type="application/json" id="og-vocabulary">(.*?)</script>', head())
+    assert json.loads(text) == VOCABULARY
+
+
+def test_an_accepted_command_states_when_it_runs():
+    """After the current step; before training, as soon as training starts."""
+    assert requested("caching") == "Requested. Runs as soon as training starts."
+    assert requested("training") == "Requested. Runs after the current step."
