@@ -472,7 +472,7 @@ def test_without_buckets_a_resolution_is_trained_as_it_is(place):
         ("resolution-multiple", "warning", "resolution")
     }
     (found,) = findings(place, {"resolution": "500", "aspect_ratio_bucketing": False})
-    assert "trained in 500" in found.message
+    assert "trained at 500" in found.message
     assert found.fix == {"resolution": "496"}
 
 

@@ -1,7 +1,7 @@
-"""The check before the start: everything about a configuration that would fail later, said before anything expensive.
+"""Check a configuration before a run: find everything that would fail later, before anything expensive starts.
 
-It reads folders, file names and the headers of pictures, opens no model, and needs no torch. What one backend cannot do is not
-said here: a backend says itself what it refuses.
+It reads folders, file names, and the headers of images and model files. It loads no model and needs no torch. What a single
+backend doesn't support isn't checked here; each backend reports it itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.dataset.reader import PictureReader
 from onetrainer_gradio.config.declarations.bounds import out_of_bounds
-from onetrainer_gradio.config.declarations.catalog import pattern
+from onetrainer_gradio.config.declarations.catalog import pattern, title_of
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.files.newer import with_known_names
@@ -84,7 +84,7 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     parts.compressed_weights,
     parts.caption_dropout,
     optimizers.fused_kernel,
-    optimizers.back_pass_on_several_cards,
+    optimizers.back_pass_on_several_gpus,
     optimizers.schedule_free_wuerstchen,
     optimizers.custom_scheduler,
     optimizers.schedule_ignored,
@@ -102,7 +102,7 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     concepts.something_to_learn,
     concepts.folders,
     concepts.skipped_files,
-    concepts.broken_pictures,
+    concepts.broken_images,
     concepts.other_formats,
     concepts.captions,
     concepts.caption_encodings,
@@ -113,11 +113,11 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     concepts.frozen_variations,
     concepts.own_resolution,
     concepts.weightless,
-    concepts.small_pictures,
+    concepts.small_images,
     tags.slow_patterns,
-    batches.too_few_pictures,
+    batches.too_few_images,
     batches.buckets,
-    batches.unread_pictures,
+    batches.unread_images,
     resolution.training,
     resolution.frames,
     resolution.samples,
@@ -140,14 +140,14 @@ CHECKS: tuple[Callable[[Plan], Iterator[Finding]], ...] = (
     output.disk,
     _bounds,
 )
-"""One function for each thing that can be wrong, the narrower before the broader."""
+"""One function per issue, the specific ones before the general ones."""
 
 ANY_MODEL = frozenset(
     {
         paths.characters,
         concepts.something_to_learn,
         concepts.folders,
-        concepts.broken_pictures,
+        concepts.broken_images,
         concepts.skipped_files,
         concepts.caption_encodings,
         concepts.weightless,
@@ -163,7 +163,7 @@ ANY_MODEL = frozenset(
         _bounds,
     }
 )
-"""Those that need to know nothing of the model: all that can be said of a type that only a newer OneTrainer knows."""
+"""The checks that need no facts about the model. Only these run for a model type that only a newer OneTrainer supports."""
 
 
 def check(
@@ -176,11 +176,11 @@ def check(
     backend: str = "",
     checkout: str = "",
 ) -> tuple[Finding, ...]:
-    """Everything that is wrong with a configuration, or worth knowing, errors first.
+    """Return everything that is wrong with a configuration, or worth knowing, errors first.
 
-    ``base_folder`` is where relative paths lie; with ``roots``, paths outside of them are errors. ``machine`` is the one to
-    train on (None: this one), and ``reader`` remembers pictures from check to check and limits the time spent on them.
-    ``backend`` trains (empty: unknown), with the OneTrainer in ``checkout`` if that isn't empty.
+    Relative paths start at ``base_folder``. If ``roots`` is given, paths outside of it are errors. ``machine`` is the one to
+    train on (None: this one). ``reader`` caches image sizes between checks and limits the time spent on them. ``backend``
+    trains (empty: unknown), with the OneTrainer in ``checkout`` if that isn't empty.
     """
     allowed = tuple(Path(root).resolve() for root in roots)
     packed, unread = _packed(config, base_folder, allowed)
@@ -199,7 +199,7 @@ def check(
 
 
 def _without(config: TrainConfig, outside: Iterable[Finding]) -> TrainConfig:
-    """The configuration without the paths that lead outside: no other check may show what is there."""
+    """Return the configuration without the paths outside the allowed folders, so that no other check shows their contents."""
     document = to_document(config, packed=True)
     for finding in outside:
         *parents, last = finding.path.split(".")
@@ -211,11 +211,11 @@ def _without(config: TrainConfig, outside: Iterable[Finding]) -> TrainConfig:
 
 
 _ABOUT_IMAGES = frozenset(module.__name__ for module in (concepts, batches, intervals))
-"""Checks that count the images: without those of a concept they would find too few."""
+"""Checks that count images. Without the images of a concept, they would find too few."""
 
 
 def _packed(config: TrainConfig, base_folder: Path, roots: tuple[Path, ...]) -> tuple[TrainConfig, list[Finding]]:
-    """The configuration with concepts and samples inside, and what is wrong with the files that hold them."""
+    """Return the configuration with its concepts and samples included, and findings for their files that can't be read."""
     problems = []
     for name, file_setting in LIST_FILES.items():
         if getattr(config, name) is not None:
@@ -226,7 +226,7 @@ def _packed(config: TrainConfig, base_folder: Path, roots: tuple[Path, ...]) -> 
             config = config.model_copy(update={name: getattr(packed, name)})
         except ConfigFileError as error:
             value = getattr(config, file_setting)
-            expected, suggestion = "a JSON file with a list", "Choose another file."
+            expected, suggestion = "a JSON file with a list", f"Choose another file for {title_of(file_setting)}."
             problems.append(
                 found("list-file", file_setting, str(error.message), value=value, expected=expected, suggestion=suggestion)
             )
@@ -235,7 +235,7 @@ def _packed(config: TrainConfig, base_folder: Path, roots: tuple[Path, ...]) -> 
 
 
 def first_per_path(findings: Iterable[Finding]) -> list[Finding]:
-    """Without the errors that repeat an earlier one at the same place: the narrower check comes first."""
+    """Return the findings without errors that repeat an earlier one for the same setting. Specific checks come first."""
     seen: set[str] = set()
     kept = []
     for finding in findings:

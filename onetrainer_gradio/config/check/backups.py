@@ -1,4 +1,4 @@
-"""What a backup or an adapter file says of itself, read without loading a weight."""
+"""Read the settings of backups and the tensor names of LoRA files without loading weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from onetrainer_gradio.config.check.plan import Plan
 
-# A header that is larger than this is none.
+# A larger header isn't valid.
 _LARGEST_HEADER = 100_000_000
 
 
 def backups(plan: Plan) -> list[Path]:
-    """The backups in the workspace, oldest first, as OneTrainer orders them: by name."""
+    """Return the backups in the workspace, oldest first, ordered by name as in OneTrainer."""
     folder = plan.path(plan.config.workspace_dir) / "backup"
     try:
         return sorted(path for path in folder.iterdir() if os.path.isdir(path))
@@ -24,13 +24,13 @@ def backups(plan: Plan) -> list[Path]:
 
 
 def last_backup(plan: Plan) -> Path | None:
-    """The backup that a run would go on from."""
+    """Return the backup that a run would resume from."""
     found = backups(plan)
     return found[-1] if found else None
 
 
 def setting_of(backup: Path | None, name: str) -> Any:
-    """A setting of the run that made a backup; None when that cannot be told."""
+    """Return a setting of the run that created a backup; None if it is unknown."""
     if backup is None:
         return None
     try:
@@ -41,7 +41,7 @@ def setting_of(backup: Path | None, name: str) -> Any:
 
 
 def lora_keys(file: Path) -> tuple[str, ...]:
-    """The names of the tensors in a .safetensors file; empty when it is none."""
+    """Return the names of the tensors in a .safetensors file; empty if it isn't one."""
     try:
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))

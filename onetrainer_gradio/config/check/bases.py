@@ -1,4 +1,4 @@
-"""The base model and the files that take the place of its parts."""
+"""Checks of the base model and of the files that replace its components."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.enums import TrainingMethod
 from onetrainer_gradio.config.families.models import pipeline_types
 from onetrainer_gradio.config.files.resolve import looks_like_hub_name
@@ -23,77 +24,86 @@ _EXPECTED = {
 }
 _FAMILY_NAMES = {"STABLE_DIFFUSION_XL": "SDXL", "STABLE_DIFFUSION_2": "SD2", "STABLE_DIFFUSION_1": "SD1.5"}
 SINGLE_FILES = (".safetensors", ".ckpt", ".gguf", ".pt", ".pth", ".bin")
-# A file of any other name may be a model: whoever loads it looks inside.
+# A file with any other extension may be a model: whatever loads it reads it.
 _NO_MODELS = frozenset({".json", ".yaml", ".yml", ".toml", ".txt", ".md", ".csv", ".png", ".jpg", ".jpeg", ".webp", ".zip"})
 _INDEX_FILES = ("model_index.json", "modular_model_index.json", "meta.json")
 _CLOUD = "cloud:"
+_OTHER_TYPE = f"Choose another {title_of('model_type').lower()}, or another base model."
 
 
 def is_single_file(name: str) -> bool:
-    """Whether a model is named as one file."""
+    """Return whether a model's name is that of a single file."""
     return name.lower().split("?")[0].endswith(SINGLE_FILES)
 
 
 def base_model(plan: Plan) -> Iterator[Finding]:
-    """A folder in diffusers layout, a file, or a name on the hub."""
+    """Yield an error if the base model is none: neither a folder in diffusers layout, nor a file, nor a name on the Hub."""
     value, name = plan.config.base_model_name, "base_model_name"
     usual = plan.facts.base.hub
     if not value:
         yield found(
             "base-model-missing",
             name,
-            "No base model is named",
+            "No base model is set",
             value=value,
-            expected="a folder, a file or a hub name",
-            suggestion=f"Choose a base model, for instance {usual}.",
+            expected="a folder, a file or a model on the Hugging Face Hub",
+            suggestion=f"Set {title_of(name)} to a model, for example {usual}.",
             fix={name: usual},
         )
         return
     path = plan.path(value)
     problem = unfit(path, BASE, whole=_whole(plan), components=_of_base(plan))
     if os.path.isdir(path) and not any(os.path.isfile(path / index) for index in _INDEX_FILES):
-        message = problem.about(value) if problem else f"{value} is a folder without model_index.json"
-        suggestion = problem.suggestion if problem else "Choose the folder that holds model_index.json."
+        message = problem.about(value) if problem else f"The folder {value} doesn't contain model_index.json"
+        suggestion = problem.suggestion if problem else "Choose the folder that contains model_index.json."
         yield found(
             "base-model-folder", name, message, value=value, expected="a model in diffusers layout", suggestion=suggestion
         )
     elif os.path.isfile(path) and path.suffix.lower() in _NO_MODELS:
-        message = f"{value} is a file of a kind that holds no model"
-        expected = f"a folder in diffusers layout, or a file that ends in {', '.join(SINGLE_FILES)}"
-        yield found("base-model-file", name, message, value=value, expected=expected, suggestion="Choose the model itself.")
+        message = f"{value} isn't a model file"
+        expected = f"a folder in diffusers layout, or a file with the extension {', '.join(SINGLE_FILES)}"
+        yield found(
+            "base-model-file",
+            name,
+            message,
+            value=value,
+            expected=expected,
+            suggestion="Choose a folder in diffusers layout or a model file.",
+        )
     elif problem is not None:
         expected = "a folder in diffusers layout or a checkpoint"
         yield found("model-file", name, problem.about(value), value=value, expected=expected, suggestion=problem.suggestion)
     elif not os.path.exists(path) and not looks_like_hub_name(value) and not _elsewhere(plan, value):
-        message = f"There is no model at {value}"
+        message = f"The model {value} doesn't exist"
         yield found(
             "base-model-missing",
             name,
             message,
             value=value,
             expected="an existing folder or file",
-            suggestion="Correct the path.",
+            suggestion=f"Correct the path of {title_of(name)}.",
         )
     elif not os.path.exists(path) and plan.config.offline_mode and looks_like_hub_name(value):
-        message = f"{value} is fetched from the hub, and Offline is on"
-        suggestion = "Turn Offline off unless it was fetched before."
+        offline = title_of("offline_mode")
+        message = f"{value} would be downloaded from the Hugging Face Hub, but {offline} is on"
+        suggestion = f"Turn off {offline}, unless the model is already downloaded."
         yield found("offline-model", name, message, value=value, expected="a model on this machine", suggestion=suggestion)
 
 
 def _whole(plan: Plan) -> bool:
-    """Whether a single file has to hold every component: for these types nothing else is asked for the others."""
+    """Return whether a single file must contain every component, because there is no other source for this model type."""
     kind = plan.config.model_type.value
     whole = kind.startswith(("STABLE_DIFFUSION_1", "STABLE_DIFFUSION_2", "STABLE_DIFFUSION_XL"))
     return whole and not plan.config.vae.model_name
 
 
 def _of_base(plan: Plan) -> tuple[str, ...]:
-    """The components that are loaded from the base model, by their names in a folder in diffusers layout."""
+    """Return the components that are loaded from the base model, by their names in a folder in diffusers layout."""
     return tuple(name for name in plan.loaded if not (name in plan.facts.replaceable and plan.at(f"{name}.model_name")))
 
 
 def checkpoint_type(plan: Plan) -> Iterator[Finding]:
-    """The tensor names of a checkpoint show what type of model it is."""
+    """Yield an error if the tensor names of a checkpoint show another type of model."""
     value = plan.config.base_model_name
     family = family_of(plan.path(value)) if value else ""
     if family and not plan.config.model_type.value.startswith(family):
@@ -101,15 +111,15 @@ def checkpoint_type(plan: Plan) -> Iterator[Finding]:
         yield found(
             "base-model-type",
             "base_model_name",
-            f"{value} is a checkpoint of {named}, not of {plan.facts.label}",
+            f"{value} is a checkpoint for {named}, but {title_of('model_type')} is {plan.facts.label}",
             value=value,
-            expected=f"a model of the type {plan.facts.label}",
-            suggestion="Choose another model type, or another base model.",
+            expected=f"a {plan.facts.label} model",
+            suggestion=_OTHER_TYPE,
         )
 
 
 def pipeline(plan: Plan) -> Iterator[Finding]:
-    """A folder in diffusers layout says what it holds."""
+    """Yield an error if the index of a folder in diffusers layout shows another type of model."""
     value = plan.config.base_model_name
     name = _pipeline_of(plan.path(value) / "model_index.json") if value else ""
     meant = pipeline_types(name)
@@ -117,15 +127,15 @@ def pipeline(plan: Plan) -> Iterator[Finding]:
         yield found(
             "base-model-type",
             "base_model_name",
-            f"{value} holds a {name}, which is no {plan.facts.label}",
+            f"{value} contains a {name}, but {title_of('model_type')} is {plan.facts.label}",
             value=value,
-            expected=f"a model of the type {plan.facts.label}",
-            suggestion="Choose another model type, or another base model.",
+            expected=f"a {plan.facts.label} model",
+            suggestion=_OTHER_TYPE,
         )
 
 
 def _pipeline_of(index: Path) -> str:
-    """The name of the pipeline in a model's folder; empty when it does not say."""
+    """Return the name of the pipeline in a model's folder; empty if it isn't given."""
     try:
         document = json.loads(index.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -139,26 +149,27 @@ def _elsewhere(plan: Plan, value: str) -> bool:
 
 
 def single_file_base(plan: Plan) -> Iterator[Finding]:
-    """These types need tokenizer, text encoder and VAE beside the transformer, and one file holds the transformer only."""
+    """Yield an error for a single file that contains only the transformer, without tokenizer, text encoder and VAE."""
     value = plan.config.base_model_name
     if not plan.facts.folder_only or not is_single_file(value):
         return
     usual = plan.facts.base.hub
     override = "transformer" in plan.facts.replaceable
-    suggestion = f"Name {usual} as the base" + (", and the file as the transformer's." if override else ".")
+    suggestion = f"Set {title_of('base_model_name')} to {usual}"
+    suggestion += f", and {title_of('transformer.model_name')} to the file." if override else "."
     yield found(
         "single-file-base",
         "base_model_name",
-        f"{plan.facts.label} cannot be loaded from the single file {value}",
+        f"{plan.facts.label} can't be loaded from the single file {value}",
         value=value,
-        expected="a folder in diffusers layout or a hub name",
+        expected="a folder in diffusers layout or a model on the Hugging Face Hub",
         suggestion=suggestion,
         fix={"base_model_name": usual, **({"transformer.model_name": value} if override else {})},
     )
 
 
 def parts_from_elsewhere(plan: Plan) -> Iterator[Finding]:
-    """Files that replace a part, or that a type cannot do without."""
+    """Yield errors for the files of components that are missing, unreadable or something else."""
     for name in plan.loaded:
         path = f"{name}.model_name"
         value = plan.at(path)
@@ -166,17 +177,17 @@ def parts_from_elsewhere(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "part-missing",
                 path,
-                f"{plan.facts.label} needs its {plan.called(name)} from a place of its own",
+                f"{plan.facts.label} requires a separate {plan.called(name)}, which isn't set",
                 value=value,
-                expected="a folder, a file or a hub name",
-                suggestion="Name it; the presets of this type show where it is found.",
+                expected="a folder, a file or a model on the Hugging Face Hub",
+                suggestion=f"Set {title_of(path)}. The presets for {plan.facts.label} show where to find it.",
             )
         elif value and name in plan.facts.replaceable:
             yield from _readable(plan, path, value, COMPONENT if name in ("vae", "transformer") else PIPELINE)
 
 
 def adapters(plan: Plan) -> Iterator[Finding]:
-    """Adapter and embedding files to go on from; those are not fetched from the hub."""
+    """Yield errors for the LoRA and embedding files to continue from. They are never downloaded."""
     config = plan.config
     if config.training_method is TrainingMethod.LORA and config.lora_model_name:
         yield from _readable(plan, "lora_model_name", config.lora_model_name, LORA, hub=False)
@@ -194,10 +205,10 @@ def _readable(plan: Plan, setting: str, value: str, role: str, *, hub: bool = Tr
             yield found(
                 "path-unreadable",
                 setting,
-                f"{value} cannot be read",
+                f"Can't read {value}: permission denied",
                 value=value,
-                expected="a file that may be read",
-                suggestion="Change its permissions.",
+                expected="a readable file",
+                suggestion="Change its permissions, or choose another file.",
             )
         elif (problem := unfit(path, role)) is not None:
             expected = _EXPECTED[role]
@@ -208,15 +219,15 @@ def _readable(plan: Plan, setting: str, value: str, role: str, *, hub: bool = Tr
         yield found(
             "file-missing",
             setting,
-            f"There is no file {value}",
+            f"{value} doesn't exist",
             value=value,
-            expected="an existing file, folder or hub name" if hub else "an existing file or folder",
-            suggestion="Correct the path, or leave it empty.",
+            expected="an existing file or folder, or a model on the Hugging Face Hub" if hub else "an existing file or folder",
+            suggestion=f"Correct {title_of(setting)}, or clear it.",
         )
 
 
 def embeddings(plan: Plan) -> Iterator[Finding]:
-    """Some types cannot learn new words at all."""
+    """Yield an error if an embedding is trained and the model type doesn't support embeddings."""
     config = plan.config
     if TrainingMethod.EMBEDDING in plan.facts.methods:
         return
@@ -226,10 +237,10 @@ def embeddings(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "embeddings-for-type",
                 path,
-                f"{plan.facts.label} cannot learn the new word {embedding.placeholder}",
+                f"{plan.facts.label} doesn't support embeddings, so “{embedding.placeholder}” can't be trained",
                 value=True,
-                expected="no additional embeddings for this type",
-                suggestion="Remove the embedding.",
+                expected="no additional embeddings for this model type",
+                suggestion="Remove the embedding, or choose another model type.",
                 fix={"additional_embeddings": []},
             )
             return

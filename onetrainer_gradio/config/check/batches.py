@@ -1,4 +1,4 @@
-"""Batches: are there enough pictures of one shape to fill them."""
+"""Checks whether the images of each bucket fill a batch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.errors import Finding
 
 
-def too_few_pictures(plan: Plan) -> Iterator[Finding]:
-    """All pictures together do not fill one batch."""
+def too_few_images(plan: Plan) -> Iterator[Finding]:
+    """Yield an error if all images together don't fill one batch."""
     if not all(folder.complete for folder in plan.folders.values()):
         return
     total = sum(plan.per_epoch(index, concept) for index, concept in plan.concepts)
@@ -20,16 +21,16 @@ def too_few_pictures(plan: Plan) -> Iterator[Finding]:
         yield found(
             "batch-larger-than-dataset",
             "batch_size",
-            f"{total} pictures an epoch do not fill one batch of {plan.batch}",
+            f"The {total} images per epoch don't fill a batch of {plan.batch}",
             value=size,
             expected=f"at most {fits}",
-            suggestion=f"Set the batch size to {fits}, or raise the balance of a concept.",
+            suggestion=f"Set {title_of('batch_size')} to {fits}, or raise {title_of('concepts[].balancing')} of a concept.",
             fix={"batch_size": fits} if fits * plan.devices <= total else None,
         )
 
 
 def buckets(plan: Plan) -> Iterator[Finding]:
-    """A batch holds pictures of one shape; what does not fill one is left out of the epoch."""
+    """Yield a finding if images are dropped from the epoch because their bucket doesn't fill a batch."""
     counts, batch = plan.buckets, plan.batch
     if not counts or sum(counts.values()) < batch:
         return
@@ -39,26 +40,27 @@ def buckets(plan: Plan) -> Iterator[Finding]:
     smallest = max(1, min(starved.values()) // plan.devices)
     lost, total = sum(starved.values()), sum(counts.values())
     shapes = ", ".join(f"{number} in {width}x{height}" for (height, width), number in sorted(starved.items())[:3])
-    more = f" and {len(starved) - 3} more shapes" if len(starved) > 3 else ""
+    more = f" and {len(starved) - 3} more buckets" if len(starved) > 3 else ""
     all_lost = len(starved) == len(counts)
     message = (
-        f"No shape has enough pictures for a batch of {batch}: there would be no step at all ({shapes}{more})"
+        f"No bucket has enough images for a batch of {batch} ({shapes}{more}), so an epoch would have no steps"
         if all_lost
-        else f"{lost} of {total} pictures are never trained: their shapes do not fill a batch of {batch} ({shapes}{more})"
+        else f"{lost} of {total} images are never trained, because their buckets don't fill a batch of {batch} ({shapes}{more})"
     )
     yield found(
         "bucket-empty" if all_lost else "bucket-smaller-than-batch",
         "batch_size",
         message,
         value=plan.config.batch_size,
-        expected="a batch that every shape can fill",
-        suggestion=f"Set the batch size to {smallest} (accumulation steps make up for it), or crop the pictures to fewer shapes.",
+        expected="a batch size that every bucket can fill",
+        suggestion=f"Set {title_of('batch_size')} to {smallest} and raise {title_of('gradient_accumulation_steps')} instead, "
+        "or crop the images to fewer aspect ratios.",
         fix={"batch_size": smallest},
     )
 
 
-def unread_pictures(plan: Plan) -> Iterator[Finding]:
-    """The time for reading ran out, so shapes and broken files are not known."""
+def unread_images(plan: Plan) -> Iterator[Finding]:
+    """Yield a note if the time ran out before all images were read: buckets and broken files are unknown then."""
     for index, folder in plan.folders.items():
         read, path = plan.sizes[index], f"concepts.{index}.path"
         if folder.complete and read.complete:
@@ -68,9 +70,9 @@ def unread_pictures(plan: Plan) -> Iterator[Finding]:
         yield found(
             "images-unread",
             path,
-            f"Only {looked} {of} pictures were looked at in the time there was",
+            f"Only {looked} {of} images could be read in the available time. The next check continues",
             value=plan.at(path),
-            expected="a look at every picture",
-            suggestion="Nothing needs to change; check again to look at more of them.",
+            expected="a check of every image",
+            suggestion="",
         )
         return

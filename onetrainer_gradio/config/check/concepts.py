@@ -1,4 +1,4 @@
-"""The pictures to learn from: folders, files, captions, masks, and what the settings of a concept do to them."""
+"""Checks of the concepts: folders, images, captions, masks and the settings of each concept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from onetrainer_gradio.config.check.resolution import too_small
 from onetrainer_gradio.config.dataset.buckets import parse_resolution
 from onetrainer_gradio.config.dataset.captions import Text, UnreadableTextError, read_text
 from onetrainer_gradio.config.dataset.files import PICTURE_SUFFIXES, Skipped, has_folders, is_inside, shown
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.concept import ConceptConfig
+from onetrainer_gradio.config.declarations.labels import name_of
 from onetrainer_gradio.config.enums import ConceptType, TrainingMethod
 from onetrainer_gradio.config.files.resolve import names_a_data_set
 from onetrainer_gradio.errors import Finding
@@ -27,9 +29,9 @@ _RANDOM_WORDS = {
     "tag_dropout_enable": "dropped tags",
     "caps_randomize_enable": "capitals",
 }
-# Below this share of the pixels that are trained, a picture is blown up so much that blur is learned.
+# Below this share of the training pixels, an image is upscaled so much that the model learns the blur.
 _SMALL = 0.5
-# named in one finding; the number of the others follows
+# The number of names in one finding; the number of the others follows.
 _MOST_NAMES = 8
 _EXCERPT = 60
 
@@ -43,7 +45,7 @@ def _first(files: Sequence[Path]) -> str:
 
 
 def _listed(files: Sequence[_File], name: Callable[[_File], str]) -> str:
-    """The names of the first files, and the number of the others."""
+    """Return the names of the first files and the number of the others."""
     more = len(files) - _MOST_NAMES
     return "; ".join(map(name, files[:_MOST_NAMES])) + (f"; and {more} more" if more > 0 else "")
 
@@ -65,19 +67,19 @@ def _with_text(file: tuple[Path, Text]) -> str:
 
 
 def something_to_learn(plan: Plan) -> Iterator[Finding]:
-    """At least one concept that is trained on."""
+    """Yield an error if no concept is trained on."""
     if not any(concept.type is not ConceptType.VALIDATION for _, concept in plan.concepts):
         yield found(
             "no-concept",
             "concepts",
-            "There is no concept to train on",
-            expected="at least one that is in use",
-            suggestion="Add a folder of pictures.",
+            "No concept is enabled for training",
+            expected="at least one enabled concept",
+            suggestion="Add or enable a concept with a folder of images.",
         )
 
 
 def folders(plan: Plan) -> Iterator[Finding]:
-    """A folder that exists, can be read, and holds pictures."""
+    """Yield an error for a folder that doesn't exist, can't be read or contains no images."""
     for index, concept in plan.concepts:
         path, name, value = f"concepts.{index}.path", _name(index, concept), concept.path
         place = plan.path(value)
@@ -85,39 +87,40 @@ def folders(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "concept-folder",
                 path,
-                f"{name} has no folder",
+                f"{name}: {title_of(path)} isn't set",
                 value="",
-                expected="a folder with pictures",
-                suggestion="Choose the folder.",
+                expected="a folder with images",
+                suggestion=f"Set {title_of(path)}.",
             )
         elif not plan.is_folder(value) and names_a_data_set(value.replace("\0", ""), plan.base_folder):
             message = (
-                f"{name}: there is no folder {value}; it is taken for a data set of that name on the hub, which OneTrainer "
-                "fetches and the built-in engine does not"
+                f"{name}: the folder {value} doesn't exist, so OneTrainer would download a dataset of that name from the "
+                "Hugging Face Hub. The built-in engine doesn't support that"
             )
-            expected = "a folder on this machine, unless a data set of the hub is meant"
-            suggestion = "Correct the path if a folder is meant."
+            expected = "a folder on this machine, unless it is a dataset on the Hugging Face Hub"
+            suggestion = f"Correct {title_of(path)}, unless it is a dataset."
             yield found("concept-on-hub", path, message, value=value, expected=expected, suggestion=suggestion)
         elif not plan.is_folder(value):
-            message = f"{name}: there is no folder {value}"
-            yield found(
-                "concept-folder", path, message, value=value, expected="an existing folder", suggestion="Correct the path."
-            )
+            message = f"{name}: the folder {value} doesn't exist"
+            suggestion = f"Correct {title_of(path)}."
+            yield found("concept-folder", path, message, value=value, expected="an existing folder", suggestion=suggestion)
         elif not plan.machine.allowed(place, os.R_OK | os.X_OK):
-            message = f"{name}: the folder {value} cannot be read"
-            suggestion = "Change its permissions."
-            yield found(
-                "path-unreadable", path, message, value=value, expected="a folder that may be read", suggestion=suggestion
-            )
+            message = f"{name}: can't read the folder {value}: permission denied"
+            suggestion = "Change its permissions, or choose another folder."
+            yield found("path-unreadable", path, message, value=value, expected="a readable folder", suggestion=suggestion)
         elif not plan.folders[index].items and plan.folders[index].complete:
             nested = not concept.include_subdirectories and has_folders(place)
-            suggestion = "Turn on Include subfolders." if nested else "Put pictures there, or choose another folder."
+            suggestion = (
+                f"Turn on {title_of('concepts[].include_subdirectories')}."
+                if nested
+                else "Add images to the folder, or choose another one."
+            )
             yield found(
                 "concept-empty",
                 path,
-                f"{name}: no pictures in {value}",
+                f"{name}: the folder {value} contains no images",
                 value=value,
-                expected="a folder with pictures",
+                expected="a folder with images",
                 suggestion=suggestion,
                 fix={f"concepts.{index}.include_subdirectories": True} if nested else None,
             )
@@ -127,13 +130,13 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 path,
                 f"{name}: none of the {len(plan.folders[index].items)} images in {value} can be read",
                 value=value,
-                expected="a folder with images that can be read",
+                expected="a folder with readable images",
                 suggestion="Replace the broken files, or choose another folder.",
             )
 
 
-def broken_pictures(plan: Plan) -> Iterator[Finding]:
-    """A file that no program can open stops the run while it is cached."""
+def broken_images(plan: Plan) -> Iterator[Finding]:
+    """Yield an error for image files that can't be read."""
     for index, concept in plan.concepts:
         read = plan.sizes.get(index)
         if read and read.broken:
@@ -143,13 +146,13 @@ def broken_pictures(plan: Plan) -> Iterator[Finding]:
                 f"concepts.{index}.path",
                 f"{_name(index, concept)}: {len(read.broken)} files can't be read as images and would be skipped: {listed}",
                 value=concept.path,
-                expected="files that hold pictures",
-                suggestion="Remove the broken files or put whole ones in their place.",
+                expected="valid image files",
+                suggestion="Remove or replace the broken files.",
             )
 
 
 def skipped_files(plan: Plan) -> Iterator[Finding]:
-    """Files that aren't used, each with the reason; a link out of the allowed folders is an error."""
+    """Yield a finding for files that aren't used. A link to a place outside the allowed folders is an error."""
     for index, concept in plan.concepts:
         skipped = plan.folders[index].skipped if index in plan.folders else ()
         outside = [file for file in skipped if file.outside]
@@ -159,7 +162,7 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "link-outside",
                 path,
-                f"{name}: {len(outside)} links lead outside the allowed folders: {_listed(outside, _full)}",
+                f"{name}: {len(outside)} links point outside the allowed folders: {_listed(outside, _full)}",
                 value=concept.path,
                 expected="links inside " + ", ".join(str(root) for root in plan.roots),
                 suggestion="Copy the files instead of linking them, or start the panel with --allow FOLDER.",
@@ -170,13 +173,13 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
                 path,
                 f"{name}: {len(others)} files or folders can't be used and are skipped: {_listed(others, _with_reason)}",
                 value=concept.path,
-                expected="files that can be read",
-                suggestion="Repair or remove them.",
+                expected="readable files",
+                suggestion="Repair or remove these files.",
             )
 
 
 def other_formats(plan: Plan) -> Iterator[Finding]:
-    """Images in formats that aren't trained."""
+    """Yield a note for images in formats that aren't supported."""
     for index, concept in plan.concepts:
         files = plan.folders[index].other_formats if index in plan.folders else ()
         if files:
@@ -185,7 +188,7 @@ def other_formats(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "formats-skipped",
                 f"concepts.{index}.path",
-                f"{_name(index, concept)}: {len(files)} files have a format that isn't trained and are skipped ({listed}): "
+                f"{_name(index, concept)}: {len(files)} files are in an unsupported format and are skipped ({listed}): "
                 f"{_listed(files, _short)}",
                 value=concept.path,
                 expected=", ".join(sorted(PICTURE_SUFFIXES)),
@@ -193,8 +196,8 @@ def other_formats(plan: Plan) -> Iterator[Finding]:
             )
 
 
-def small_pictures(plan: Plan) -> Iterator[Finding]:
-    """Pictures with far fewer pixels than they are trained in."""
+def small_images(plan: Plan) -> Iterator[Finding]:
+    """Yield a warning for images with much fewer pixels than the training resolution."""
     for index, concept in plan.concepts:
         read, resolution = plan.sizes.get(index), plan.resolution_of(concept)
         if read is None or resolution is None or not read.sizes:
@@ -206,16 +209,16 @@ def small_pictures(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "images-small",
                 f"concepts.{index}.path",
-                f"{_name(index, concept)}: {small} of {len(read.sizes)} pictures have less than half the pixels that are "
-                "trained; they are blown up, and their blur is learned",
+                f"{_name(index, concept)}: {small} of {len(read.sizes)} images have less than half the pixels of the training "
+                "resolution. They will be upscaled, and the model will learn the blur",
                 value=concept.path,
-                expected=f"pictures of about {wanted / 1e6:.2g} million pixels or more",
-                suggestion="Lower the resolution, or leave the small pictures out.",
+                expected=f"images of about {wanted / 1e6:.2g} million pixels or more",
+                suggestion=f"Lower {title_of('resolution')}, or remove the small images.",
             )
 
 
 def captions(plan: Plan) -> Iterator[Finding]:
-    """Pictures without a caption are trained with an empty one."""
+    """Yield a finding for images without a caption, which are trained with an empty one."""
     for index, concept in plan.concepts:
         folder, name = plan.folders.get(index), _name(index, concept)
         if folder is None or not folder.items:
@@ -225,17 +228,18 @@ def captions(plan: Plan) -> Iterator[Finding]:
         elif concept.text.prompt_source == "sample":
             without = folder.without_caption
             if without:
-                message = (
-                    f"{name}: {len(without)} of {len(folder.items)} pictures have no caption, the first is {without[0].name}"
+                message = f"{name}: {len(without)} of {len(folder.items)} images have no caption. The first is {without[0].name}"
+                suggestion = (
+                    f"Add {without[0].stem}.txt next to it, or set {title_of('concepts[].text.prompt_source')} to "
+                    "Image file name."
                 )
-                suggestion = f"Write {without[0].stem}.txt beside it, or take captions from file names."
-                expected = "a .txt file beside each picture"
+                expected = "a .txt file next to each image"
                 fix = {f"concepts.{index}.text.prompt_source": "filename"} if len(without) == len(folder.items) else None
                 path = f"concepts.{index}.text.prompt_source"
                 yield found("captions-missing", path, message, value="sample", expected=expected, suggestion=suggestion, fix=fix)
             if empty := plan.captions[index].empty:
-                message = f"{name}: the caption files {_first(empty)} are empty"
-                suggestion = "Write what the picture shows, unless they are meant to be trained without words."
+                message = f"{name}: caption files are empty: {_first(empty)}"
+                suggestion = "Add captions, unless the files are empty on purpose."
                 path = f"concepts.{index}.text.prompt_source"
                 yield found(
                     "captions-empty", path, message, value="sample", expected="a caption in each file", suggestion=suggestion
@@ -246,20 +250,31 @@ def _caption_file(plan: Plan, index: int, concept: ConceptConfig, name: str) -> 
     value, path = concept.text.prompt_path, f"concepts.{index}.text.prompt_path"
     file = plan.path(value) if value else None
     if file is None or not os.path.isfile(file):
-        message = f"{name}: there is no caption file {value!r}"
-        yield found("caption-file", path, message, value=value, expected="an existing text file", suggestion="Correct the path.")
+        message = f"{name}: the caption file {value} doesn't exist" if value else f"{name}: {title_of(path)} isn't set"
+        yield found(
+            "caption-file", path, message, value=value, expected="an existing text file", suggestion=f"Correct {title_of(path)}."
+        )
     elif not plan.machine.allowed(file, os.R_OK):
-        message = f"{name}: the caption file {value} cannot be read"
-        expected = "a file that may be read"
-        yield found("path-unreadable", path, message, value=value, expected=expected, suggestion="Change its permissions.")
+        message = f"{name}: can't read the caption file {value}: permission denied"
+        expected = "a readable file"
+        yield found(
+            "path-unreadable",
+            path,
+            message,
+            value=value,
+            expected=expected,
+            suggestion="Change its permissions, or choose another file.",
+        )
     elif isinstance(text := _read(file), Text) and not text.lines:
         message = f"{name}: the caption file {value} is empty"
-        expected = "a caption a line"
-        yield found("caption-file", path, message, value=value, expected=expected, suggestion="Write captions into it.")
+        expected = "one caption per line"
+        yield found(
+            "caption-file", path, message, value=value, expected=expected, suggestion="Add one caption per line to the file."
+        )
 
 
 def caption_encodings(plan: Plan) -> Iterator[Finding]:
-    """Caption files that aren't UTF-8 are converted by the built-in engine; OneTrainer can't read them."""
+    """Yield a finding for caption files that aren't UTF-8. The built-in engine converts them; OneTrainer can't read them."""
     for index, concept in plan.concepts:
         if concept.text.prompt_source == "sample" and index in plan.captions:
             path = f"concepts.{index}.text.prompt_source"
@@ -288,11 +303,11 @@ def caption_encodings(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "captions-encoding",
                 path,
-                f"{name}: {len(texts)} caption files aren't UTF-8. The built-in engine trains them as shown here, and OneTrainer "
-                f"can't read them: {_listed(texts, _with_text)}",
+                f"{name}: {len(texts)} caption files aren't UTF-8. The built-in engine trains on the text shown here; OneTrainer "
+                f"can't read the files: {_listed(texts, _with_text)}",
                 value=plan.at(path),
                 expected="UTF-8 text",
-                suggestion="Convert them to UTF-8 with the button; the originals are kept next to them.",
+                suggestion="Convert the files to UTF-8 with the button. The originals are kept next to them.",
                 severity="error" if plan.backend == "onetrainer" else "",
             )
 
@@ -312,57 +327,61 @@ def _read(file: Path) -> Text | str:
 
 
 def prior_prediction(plan: Plan) -> Iterator[Finding]:
-    """What the model painted before can only be asked while the adapter can be taken off."""
+    """Yield an error for prior prediction without a LoRA: only with one can the original model be run."""
     for index, concept in plan.concepts:
         if concept.type is ConceptType.PRIOR_PREDICTION and plan.config.training_method is not TrainingMethod.LORA:
             path = f"concepts.{index}.type"
             yield found(
                 "prior-prediction",
                 path,
-                f"{_name(index, concept)} is of type PRIOR_PREDICTION, which works with adapters only",
+                f"{_name(index, concept)}: the type {name_of(concept.type)} requires the training method "
+                f"{name_of(TrainingMethod.LORA)}",
                 value=concept.type.value,
-                expected="STANDARD unless an adapter is trained",
-                suggestion="Choose STANDARD: its pictures then keep the model in bounds as they are.",
+                expected=f"{name_of(ConceptType.STANDARD)}, unless a LoRA is trained",
+                suggestion=f"Set {title_of(path)} to {name_of(ConceptType.STANDARD)}. Its images then act as "
+                "regularization images.",
                 fix={path: ConceptType.STANDARD.value},
             )
 
 
 def validation(plan: Plan) -> Iterator[Finding]:
-    """Measuring needs pictures, and pictures to measure need measuring."""
+    """Yield a finding if validation is on without images for it, or the reverse."""
     concepts = [index for index, concept in plan.concepts if concept.type is ConceptType.VALIDATION]
     if plan.config.validation and not concepts:
         yield found(
             "validation-without-concept",
             "validation",
-            "Validation is on, but no concept is of type VALIDATION",
+            f"{title_of('validation')} is on, but no concept has the type {name_of(ConceptType.VALIDATION)}",
             value=True,
-            expected="a concept of type VALIDATION",
-            suggestion="Add one with pictures that are not trained on, or turn validation off.",
+            expected="a validation concept",
+            suggestion="Add a validation concept with images that are not used for training, or turn off "
+            f"{title_of('validation')}.",
             fix={"validation": False},
         )
     elif concepts and not plan.config.validation:
         yield found(
             "validation-off",
             "validation",
-            "There is a concept of type VALIDATION, but validation is off: its pictures are not used",
+            f"A concept has the type {name_of(ConceptType.VALIDATION)}, but {title_of('validation')} is off, so its "
+            "images are not used",
             value=False,
             expected="on",
-            suggestion="Turn validation on.",
+            suggestion=f"Turn on {title_of('validation')}.",
             fix={"validation": True},
         )
 
 
 def masks(plan: Plan) -> Iterator[Finding]:
-    """Masked training without masks is training as ever."""
+    """Yield a finding if masked training has no masks, or prior preservation has no effect."""
     config = plan.config
     if config.masked_training and plan.folders and not any(folder.masks for folder in plan.folders.values()):
         yield found(
             "masks-missing",
             "masked_training",
-            "Masked training is on, but there is no mask beside any picture",
+            f"{title_of('masked_training')} is on, but no image has a mask",
             value=True,
-            expected="files that end in -masklabel.png beside the pictures",
-            suggestion="Make masks, or turn masked training off.",
+            expected="files that end in -masklabel.png next to the images",
+            suggestion=f"Add masks, or turn off {title_of('masked_training')}.",
             fix={"masked_training": False},
         )
     weight = config.masked_prior_preservation_weight
@@ -370,53 +389,54 @@ def masks(plan: Plan) -> Iterator[Finding]:
         yield found(
             "setting-ignored",
             "masked_prior_preservation_weight",
-            "Keeping the unmasked area as it was works with masked training of an adapter only",
+            f"{title_of('masked_prior_preservation_weight')} has no effect without {title_of('masked_training')} of a LoRA",
             value=weight,
             expected="0 in this combination",
-            suggestion="Write 0.",
+            suggestion=f"Set {title_of('masked_prior_preservation_weight')} to 0.",
             fix={"masked_prior_preservation_weight": 0.0},
         )
 
 
 def conditions(plan: Plan) -> Iterator[Finding]:
-    """Conditioning pictures that are asked for and not there."""
+    """Yield a warning if there are no custom conditioning images."""
     config = plan.config
     if config.custom_conditioning_image and plan.folders and not any(item.conditions for item in plan.folders.values()):
         yield found(
             "conditions-missing",
             "custom_conditioning_image",
-            "Conditioning pictures are asked for, but there is none beside any picture",
+            f"{title_of('custom_conditioning_image')} is on, but no image has a conditioning image",
             value=True,
-            expected="files that end in -condlabel.png beside the pictures",
-            suggestion="Add them, or turn the setting off.",
+            expected="files that end in -condlabel.png next to the images",
+            suggestion=f"Add conditioning images, or turn off {title_of('custom_conditioning_image')}.",
             fix={"custom_conditioning_image": False},
         )
 
 
 def frozen_variations(plan: Plan) -> Iterator[Finding]:
-    """What is cached is drawn once for each variation and then repeated in every epoch."""
+    """Yield a note for random augmentations that are cached: each variation is created once and repeated in every epoch."""
     if not plan.config.latent_caching:
         return
     words_cached = not plan.trains_embeddings and not any(name in plan.facts.encoders for name in plan.trained)
     for index, concept in plan.concepts:
         looks = [look for look in _RANDOM_LOOKS if getattr(concept.image, f"enable_random_{look}")]
         words = [words for name, words in _RANDOM_WORDS.items() if words_cached and getattr(concept.text, name)]
-        for changes, name, what in ((looks, "image_variations", "picture"), (words, "text_variations", "caption")):
+        for changes, name, what in ((looks, "image_variations", "image"), (words, "text_variations", "caption")):
             path = f"concepts.{index}.{name}"
             if changes and plan.at(path) == 1:
                 yield found(
                     "variations-cached",
                     path,
-                    f"{_name(index, concept)}: a random change ({', '.join(changes)}) is drawn once for each {what} and cached",
+                    f"{_name(index, concept)}: random augmentation ({', '.join(changes)}) is applied once per {what} "
+                    "and then cached",
                     value=1,
                     expected="more variations, or no latent caching",
-                    suggestion=f"Raise the {what} variations, for instance to 4.",
+                    suggestion=f"Set {title_of(path)} to a higher value, such as 4.",
                     fix={path: 4},
                 )
 
 
 def own_resolution(plan: Plan) -> Iterator[Finding]:
-    """The resolution of a concept of its own has to be one."""
+    """Yield an error if the override resolution of a concept isn't valid."""
     for index, concept in plan.concepts:
         value, path = concept.image.resolution_override, f"concepts.{index}.image.resolution_override"
         if not concept.image.enable_resolution_override:
@@ -429,30 +449,33 @@ def own_resolution(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "resolution-syntax",
                 path,
-                f"{_name(index, concept)}: the resolution is {value!r}",
+                f"{_name(index, concept)}: the resolution “{value}” isn't valid",
                 value=value,
                 expected="512, or 512,768, or 768x512",
-                suggestion="Write it like that.",
+                suggestion=f"Enter {title_of(path)} as 512, as 512,768 or as 768x512.",
             )
 
 
 def weightless(plan: Plan) -> Iterator[Finding]:
-    """A concept that is in use and yet never counts."""
+    """Yield a warning for an enabled concept that contributes nothing."""
     for index, concept in plan.concepts:
         trained = concept.type is not ConceptType.VALIDATION
         folder = plan.folders.get(index)
         if trained and concept.loss_weight == 0:
-            path, what = f"concepts.{index}.loss_weight", "its weight is 0"
+            path, what = f"concepts.{index}.loss_weight", f"{title_of(f'concepts.{index}.loss_weight')} is 0"
         elif trained and folder and plan.readable(index) and not plan.per_epoch(index, concept):
-            path, what = f"concepts.{index}.balancing", f"a balance of {concept.balancing:g} rounds to no picture an epoch"
+            path, what = (
+                f"concepts.{index}.balancing",
+                f"{title_of(f'concepts.{index}.balancing')} {concept.balancing:g} rounds to 0 images per epoch",
+            )
         else:
             continue
         yield found(
             "concept-without-effect",
             path,
-            f"{_name(index, concept)} is in use but teaches nothing: {what}",
+            f"{_name(index, concept)} is enabled but contributes no training samples: {what}",
             value=plan.at(path),
             expected="more than 0",
-            suggestion="Write 1, or do not use the concept.",
+            suggestion=f"Set {title_of(path)} to 1, or disable the concept.",
             fix={path: 1.0},
         )

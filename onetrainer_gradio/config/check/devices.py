@@ -1,4 +1,4 @@
-"""The devices of this machine, and what they can calculate with."""
+"""Checks of the devices of this machine and of the data types that they support."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.labels import name_of
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import AttentionMechanism, DataType, TrainingMethod
 from onetrainer_gradio.config.families.models import MODELS
@@ -16,90 +18,102 @@ from onetrainer_gradio.config.machine import GIGABYTE, Gpu
 from onetrainer_gradio.errors import Finding
 
 _DEVICE = re.compile(r"^(cpu|cuda|mps|xpu|hpu|npu|mtia|privateuseone|xla)(?::(\d+))?$")
-# Compute capabilities: below them, a card calculates in a format in software or not at all.
+# Compute capabilities: below them, a GPU emulates a data type or doesn't support it.
 _AMPERE, _ADA = (8, 0), (8, 9)
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a number format asks of an NVIDIA card, and what to take instead."""
+    """The compute capability that a data type requires, and the data type to use instead."""
 
     capability: tuple[int, int]
-    instead: str
+    instead: DataType
 
 
-_TRAINING = {DataType.BFLOAT_16: Need(_AMPERE, "FLOAT_16"), DataType.TFLOAT_32: Need(_AMPERE, "FLOAT_16")}
+_TRAINING = {DataType.BFLOAT_16: Need(_AMPERE, DataType.FLOAT_16), DataType.TFLOAT_32: Need(_AMPERE, DataType.FLOAT_16)}
 _WEIGHTS = {
-    DataType.FLOAT_W8A8: Need(_ADA, "INT_W8A8"),
-    DataType.FLOAT_W8A8_COMPRESSED: Need(_ADA, "INT_W8A8_COMPRESSED"),
-    DataType.GGUF_A8_FLOAT: Need(_ADA, "GGUF_A8_INT"),
-    DataType.INT_W8A8: Need((7, 5), "FLOAT_8"),
-    DataType.INT_W8A8_COMPRESSED: Need((7, 5), "FLOAT_8"),
-    DataType.GGUF_A8_INT: Need((7, 5), "GGUF"),
+    DataType.FLOAT_W8A8: Need(_ADA, DataType.INT_W8A8),
+    DataType.FLOAT_W8A8_COMPRESSED: Need(_ADA, DataType.INT_W8A8_COMPRESSED),
+    DataType.GGUF_A8_FLOAT: Need(_ADA, DataType.GGUF_A8_INT),
+    DataType.INT_W8A8: Need((7, 5), DataType.FLOAT_8),
+    DataType.INT_W8A8_COMPRESSED: Need((7, 5), DataType.FLOAT_8),
+    DataType.GGUF_A8_INT: Need((7, 5), DataType.GGUF),
 }
 _CUDA_ONLY = frozenset(_WEIGHTS)
 _ATTENTION = {AttentionMechanism.FLASH: _AMPERE, AttentionMechanism.CUDNN: _AMPERE}
 
 
 def exists(plan: Plan) -> Iterator[Finding]:
-    """The devices that are named are there."""
+    """Yield an error for a device that this machine doesn't have."""
     for name in ("train_device", "temp_device"):
         value = plan.at(name)
         named = _DEVICE.match(value.strip().lower())
         best = plan.machine.device if name == "train_device" else "cpu"
+        set_to_best = f"Set {title_of(name)} to {best}."
         if named is None:
-            message = f"{value!r} is no device"
+            message = f"{title_of(name)} “{value}” isn't a device"
             expected = "cuda, cuda:1, mps or cpu"
             fix = {name: best}
-            yield found("device-unknown", name, message, value=value, expected=expected, suggestion=f"Write {best}.", fix=fix)
+            yield found("device-unknown", name, message, value=value, expected=expected, suggestion=set_to_best, fix=fix)
             continue
         kind, index = named.group(1), int(named.group(2) or 0)
         cards = plan.machine.gpus
         if kind == "cuda" and plan.machine.device != "cuda":
-            message = f"The device is {value}, but this machine shows no graphics card with a driver"
+            message = f"{title_of(name)} is {value}, but this machine has no GPU with a working driver"
             expected, fix = "a device of this machine", {name: best}
-            yield found("device-missing", name, message, value=value, expected=expected, suggestion=f"Write {best}.", fix=fix)
+            yield found("device-missing", name, message, value=value, expected=expected, suggestion=set_to_best, fix=fix)
         elif kind == "mps" and plan.machine.device != "mps":
-            message = f"The device is {value}, and this is no Apple machine"
+            message = f"{title_of(name)} is {value}, but this isn't an Apple machine"
             expected, fix = "a device of this machine", {name: best}
-            yield found("device-missing", name, message, value=value, expected=expected, suggestion=f"Write {best}.", fix=fix)
+            yield found("device-missing", name, message, value=value, expected=expected, suggestion=set_to_best, fix=fix)
         elif kind == "cuda" and cards and index >= len(cards):
-            message = f"There is no {value}: this machine has {len(cards)} graphics card{'s' * (len(cards) > 1)}"
+            message = f"{title_of(name)} {value} doesn't exist: this machine has {len(cards)} GPU{'s' * (len(cards) > 1)}"
             expected, fix = f"cuda:0 to cuda:{len(cards) - 1}" if len(cards) > 1 else "cuda", {name: "cuda"}
-            yield found("device-missing", name, message, value=value, expected=expected, suggestion="Write cuda.", fix=fix)
+            yield found(
+                "device-missing",
+                name,
+                message,
+                value=value,
+                expected=expected,
+                suggestion=f"Set {title_of(name)} to cuda.",
+                fix=fix,
+            )
 
 
 def several(plan: Plan) -> Iterator[Finding]:
-    """Several cards, if they are to be used, by their numbers."""
+    """Yield a finding if the GPUs for multi-GPU training don't exist."""
     config, cards = plan.config, plan.machine.gpus
     if not config.multi_gpu:
         return
     text = config.device_indexes.strip()
     numbers = [part.strip() for part in text.split(",")] if text else []
+    suggestion = f"Clear {title_of('device_indexes')} to use all GPUs."
     if not all(is_whole(number) for number in numbers) or len(set(numbers)) < len(numbers):
-        message = f"Device indexes is {text!r}"
-        expected, suggestion = "numbers such as 0,1, or nothing for all", "Leave it empty to use all."
+        message = f"{title_of('device_indexes')} “{text}” isn't a list of different numbers"
+        expected = "numbers such as 0,1, or nothing for all GPUs"
         fix = {"device_indexes": ""}
         yield found("device-indexes", "device_indexes", message, value=text, expected=expected, suggestion=suggestion, fix=fix)
     elif cards and any(int(number) >= len(cards) for number in numbers):
-        message = f"There is no card {max(numbers, key=int)}: this machine has {len(cards)}"
+        message = (
+            f"GPU {max(numbers, key=int)} doesn't exist: this machine has {len(cards)} GPU{'s' * (len(cards) > 1)}, "
+            "counted from 0"
+        )
         expected, fix = f"numbers from 0 to {len(cards) - 1}", {"device_indexes": ""}
-        suggestion = "Leave it empty to use all."
         yield found("device-indexes", "device_indexes", message, value=text, expected=expected, suggestion=suggestion, fix=fix)
     elif cards is not None and (len(numbers) or len(cards)) < 2:
         yield found(
             "multi-gpu-alone",
             "multi_gpu",
-            "Several graphics cards are to be used, and there is one",
+            f"{title_of('multi_gpu')} is on, but " + ("only one GPU is selected" if numbers else "this machine has only one GPU"),
             value=True,
-            expected="off with one card",
-            suggestion="Turn it off.",
+            expected="off with one GPU",
+            suggestion=f"Turn off {title_of('multi_gpu')}.",
             fix={"multi_gpu": False},
         )
 
 
 def _card(plan: Plan) -> Gpu | None:
-    """The card that trains, where it is one of NVIDIA's and can be told."""
+    """Return the NVIDIA GPU that trains; None if it is another device or unknown."""
     named = _DEVICE.match(plan.config.train_device.strip().lower())
     cards = plan.machine.gpus or ()
     if named is None or named.group(1) != "cuda":
@@ -113,66 +127,65 @@ def _kind(plan: Plan) -> str:
 
 
 def training_format(plan: Plan) -> Iterator[Finding]:
-    """The format of the calculation on the device that calculates."""
+    """Yield a finding if the train device is slow in, or doesn't support, the train data type."""
     config, kind, card = plan.config, _kind(plan), _card(plan)
     dtype, name = config.train_dtype, "train_dtype"
     if kind == "cpu" and dtype is DataType.FLOAT_16:
-        yield _format("dtype-slow", name, dtype, "is slow and inexact on a CPU", "FLOAT_32", "FLOAT_32 or BFLOAT_16")
+        yield _data_type("dtype-slow", name, dtype, "is slow and inaccurate on a CPU", DataType.FLOAT_32)
     if kind != "cuda" and dtype is DataType.TFLOAT_32:
-        yield _format("dtype-slow", name, dtype, f"is the same as FLOAT_32 on {kind}", "FLOAT_32", "FLOAT_32")
+        yield _data_type("dtype-slow", name, dtype, f"is the same as {name_of(DataType.FLOAT_32)} on {kind}", DataType.FLOAT_32)
     need = _TRAINING.get(dtype)
     if need and card and card.capability and card.capability < need.capability:
-        reason = f"is not built into {card.name} and slow there"
-        yield _format("dtype-slow", name, dtype, reason, need.instead, f"{need.instead} or FLOAT_32 on this card")
+        reason = f"is slow on {card.name}, which doesn't support it natively"
+        yield _data_type("dtype-slow", name, dtype, reason, need.instead)
     if kind != "cuda" and dtype is DataType.FLOAT_16 and config.fallback_train_dtype is DataType.FLOAT_32:
-        yield _format(
+        yield _data_type(
             "fallback-dtype",
             "fallback_train_dtype",
             DataType.FLOAT_32,
-            f"cannot take the place of FLOAT_16 on {kind}",
-            "BFLOAT_16",
-            "BFLOAT_16",
+            f"can't replace {name_of(DataType.FLOAT_16)} on {kind}",
+            DataType.BFLOAT_16,
         )
 
 
 def weight_formats(plan: Plan) -> Iterator[Finding]:
-    """The formats of the weights on the device that holds them."""
+    """Yield an error if the train device doesn't support the data type of the weights."""
     kind, card = _kind(plan), _card(plan)
     for name in plan.loaded:
         path, dtype = f"{name}.weight_dtype", plan.at(f"{name}.weight_dtype")
         if dtype in _CUDA_ONLY and kind in ("cpu", "mps"):
-            instead = "FLOAT_32" if kind == "cpu" else "BFLOAT_16"
-            yield _format("dtype-unsupported", path, dtype, f"needs a graphics card and cannot run on {kind}", instead, instead)
+            instead = DataType.FLOAT_32 if kind == "cpu" else DataType.BFLOAT_16
+            yield _data_type("dtype-unsupported", path, dtype, f"requires an NVIDIA GPU and isn't supported on {kind}", instead)
             continue
         need = _WEIGHTS.get(dtype)
         if need and card and card.capability and card.capability < need.capability:
             major, minor = card.capability
-            reason = f"needs compute capability {need.capability[0]}.{need.capability[1]}, and {card.name} has {major}.{minor}"
-            yield _format("dtype-unsupported", path, dtype, reason, need.instead, need.instead)
+            reason = f"requires compute capability {need.capability[0]}.{need.capability[1]}, but {card.name} has {major}.{minor}"
+            yield _data_type("dtype-unsupported", path, dtype, reason, need.instead)
 
 
-def _format(code: str, path: str, dtype: DataType, reason: str, instead: str, expected: str) -> Finding:
+def _data_type(code: str, path: str, dtype: DataType, reason: str, instead: DataType) -> Finding:
     return found(
         code,
         path,
-        f"{dtype.value} {reason}",
+        f"{title_of(path)} {name_of(dtype)} {reason}",
         value=dtype.value,
-        expected=expected,
-        suggestion=f"Write {instead}.",
-        fix={path: instead},
+        expected=name_of(instead),
+        suggestion=f"Set {title_of(path)} to {name_of(instead)}.",
+        fix={path: instead.value},
     )
 
 
 def attention(plan: Plan) -> Iterator[Finding]:
-    """Fast attention kernels are made for certain cards."""
+    """Yield an error for an attention backend that the device doesn't support."""
     chosen, card = plan.config.attention_mechanism, _card(plan)
     least = _ATTENTION.get(chosen)
     if least is None:
         return
     if _kind(plan) != "cuda":
-        reason = f"{chosen.value} attention needs a graphics card and cannot run on {_kind(plan)}"
+        reason = f"{name_of(chosen)} requires an NVIDIA GPU and isn't supported on {_kind(plan)}"
     elif card and card.capability and card.capability < least:
-        reason = f"{chosen.value} attention needs a newer card than {card.name}"
+        reason = f"{name_of(chosen)} requires a newer GPU than {card.name}"
     else:
         return
     yield found(
@@ -180,14 +193,14 @@ def attention(plan: Plan) -> Iterator[Finding]:
         "attention_mechanism",
         reason,
         value=chosen.value,
-        expected="SDP, which runs everywhere",
-        suggestion="Choose SDP.",
+        expected=f"{name_of(AttentionMechanism.SDP)}, which every device supports",
+        suggestion=f"Set {title_of('attention_mechanism')} to {name_of(AttentionMechanism.SDP)}.",
         fix={"attention_mechanism": "SDP"},
     )
 
 
 def memory(plan: Plan) -> Iterator[Finding]:
-    """Weights that are larger than the card's memory, before anything else is in it."""
+    """Yield a warning if the weights of the denoiser alone are larger than the GPU's memory."""
     card, config = _card(plan), plan.config
     if card is None or not card.memory_bytes:
         return
@@ -203,13 +216,13 @@ def memory(plan: Plan) -> Iterator[Finding]:
         weights *= 2  # their gradients
     if weights > card.memory_bytes:
         offload = plan.denoiser in plan.facts.offloaded
-        what = "offload a larger fraction of it, " if offload else ""
+        what = "Offload a larger fraction of it, choose" if offload else "Choose"
         yield found(
             "weights-exceed-memory",
             f"{plan.denoiser}.weight_dtype",
-            f"The {plan.called(plan.denoiser)} alone takes about {weights / GIGABYTE:.0f} GB in {part.weight_dtype.value}, "
-            f"and {card.name} has {card.memory_bytes / GIGABYTE:.0f} GB",
+            f"The {plan.called(plan.denoiser)} alone takes about {weights / GIGABYTE:.0f} GB in {name_of(part.weight_dtype)}, "
+            f"but {card.name} has {card.memory_bytes / GIGABYTE:.0f} GB",
             value=part.weight_dtype.value,
             expected=f"less than {card.memory_bytes / GIGABYTE:.0f} GB",
-            suggestion=f"{what}choose a smaller number format, or a preset for this memory size.",
+            suggestion=f"{what} a smaller weight data type, or use a preset for this amount of VRAM.",
         )

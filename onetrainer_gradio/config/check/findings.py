@@ -1,4 +1,4 @@
-"""How a check says what it found: one call per severity, each with a code of the catalogue."""
+"""Create findings with a code of the catalog."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def found(
     fix: Mapping[str, Any] | None = None,
     severity: str = "",
 ) -> Finding:
-    """A finding of the catalogue; its severity is the code's unless another is given.
+    """Return a finding with a code of the catalog. Its severity is that of the code, unless another is given.
 
-    :raises KeyError: when the catalogue has no such code.
+    :raises KeyError: if the catalog has no such code.
     """
     return Finding(severity or CODES[code].severity, path, message, value, expected, suggestion, code, dict(fix or {}))

@@ -1,4 +1,4 @@
-"""Format of the finished file: does it go with the model type, the method and what is trained."""
+"""Checks whether the output format suits the model type, the training method and the trained components."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from onetrainer_gradio.config.check.backups import last_backup, lora_keys, setting_of
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.labels import name_of, names_of
 from onetrainer_gradio.config.enums import ModelFormat, ModelType, TrainingMethod
 from onetrainer_gradio.config.families.models import FOLDER_FORMATS, MODELS, UNFAMILIAR, output_formats
 from onetrainer_gradio.errors import Finding
@@ -16,7 +18,7 @@ FUSED_FORMATS = frozenset({ModelFormat.KOHYA_LORA, ModelFormat.ORIGINAL_LORA, Mo
 
 
 def usual_format(model_type: ModelType, method: TrainingMethod, *, single_file: bool) -> ModelFormat:
-    """The format that most people want: what most programs read, as a file where a file is asked for."""
+    """Return the format that most programs read, as a file if ``single_file``."""
     allowed = output_formats(model_type, method)
     if method is TrainingMethod.LORA:
         kohya = model_type.value.startswith("STABLE_DIFFUSION") and not MODELS.get(model_type, UNFAMILIAR).fusions
@@ -26,7 +28,7 @@ def usual_format(model_type: ModelType, method: TrainingMethod, *, single_file: 
 
 
 def format_for_method(plan: Plan) -> Iterator[Finding]:
-    """Every method of every type has its own formats."""
+    """Yield an error if the output format, or the training method, isn't available for the model type."""
     config = plan.config
     method, chosen = config.training_method, config.output_model_format
     allowed = output_formats(config.model_type, method)
@@ -36,43 +38,50 @@ def format_for_method(plan: Plan) -> Iterator[Finding]:
         yield found(
             "method-for-type",
             "training_method",
-            f"{plan.facts.label} cannot be trained with {method.value}",
+            f"{title_of('training_method')} {name_of(method)} isn't supported for {plan.facts.label}",
             value=method.value,
-            expected="one of " + ", ".join(item.value for item in methods),
-            suggestion="Choose LORA, or another model type.",
+            expected=names_of(methods),
+            suggestion=f"Set {title_of('training_method')} to {name_of(TrainingMethod.LORA)}, or choose another model type.",
             fix={"training_method": TrainingMethod.LORA.value, "output_model_format": better},
         )
     elif chosen not in allowed:
         code = "legacy-lora" if chosen is ModelFormat.LEGACY_LORA and method is TrainingMethod.LORA else "format-for-method"
         file = config.output_model_destination.endswith(".safetensors")
-        better = usual_format(config.model_type, method, single_file=file).value
+        better = usual_format(config.model_type, method, single_file=file)
         yield found(
             code,
             "output_model_format",
-            f"{chosen.value} is no format for {method.value} with {plan.facts.label}",
+            f"{title_of('output_model_format')} {name_of(chosen)} isn't available for {name_of(method)} with {plan.facts.label}",
             value=chosen.value,
-            expected="one of " + ", ".join(item.value for item in allowed),
-            suggestion=f"Choose {better}.",
-            fix={"output_model_format": better},
+            expected=names_of(allowed),
+            suggestion=f"Set {title_of('output_model_format')} to {name_of(better)}.",
+            fix={"output_model_format": better.value},
         )
 
 
 def original_lora(plan: Plan) -> Iterator[Finding]:
-    """The ORIGINAL layout of an adapter has room for the denoiser only."""
+    """Yield an error if more than the denoiser is trained and the LoRA format stores only the denoiser."""
     if not _is_lora(plan, ModelFormat.ORIGINAL_LORA):
         return
     others = [f"the {plan.called(name)}" for name in plan.trained if name != plan.denoiser]
     if plan.config.bundle_additional_embeddings and plan.config.additional_embeddings:
         others.append("the bundled embeddings")
     if others:
-        yield _other_format(plan, "original-lora-parts", f"ORIGINAL_LORA has no room for {' and '.join(others)}")
+        yield _other_format(
+            plan,
+            "original-lora-parts",
+            f"{title_of('output_model_format')} {name_of(ModelFormat.ORIGINAL_LORA)} can't store {' and '.join(others)}",
+        )
 
 
 def comfy_lora(plan: Plan) -> Iterator[Finding]:
-    """What ComfyUI cannot name it would drop without a word."""
+    """Yield an error if ComfyUI has no key names for a trained text encoder: it would drop it silently."""
     encoders = [name for name in plan.trained if name in plan.facts.encoders]
     if _is_lora(plan, ModelFormat.COMFY_LORA) and encoders and not plan.facts.comfy_encoders:
-        message = f"COMFY_LORA has no name for the trained text encoder of {plan.facts.label}"
+        message = (
+            f"{title_of('output_model_format')} {name_of(ModelFormat.COMFY_LORA)} can't store the trained text "
+            f"encoder of {plan.facts.label}"
+        )
         yield _other_format(plan, "comfy-lora-encoder", message)
 
 
@@ -81,20 +90,20 @@ def _is_lora(plan: Plan, chosen: ModelFormat) -> bool:
 
 
 def _other_format(plan: Plan, code: str, message: str) -> Finding:
-    better = usual_format(plan.config.model_type, TrainingMethod.LORA, single_file=True).value
+    better = usual_format(plan.config.model_type, TrainingMethod.LORA, single_file=True)
     return found(
         code,
         "output_model_format",
         message,
         value=plan.config.output_model_format.value,
-        expected="a format with room for every part that is trained",
-        suggestion=f"Choose {better}, or train the {plan.called(plan.denoiser)} alone.",
-        fix={"output_model_format": better},
+        expected="a format that stores every trained component",
+        suggestion=f"Set {title_of('output_model_format')} to {name_of(better)}, or train only the {plan.called(plan.denoiser)}.",
+        fix={"output_model_format": better.value},
     )
 
 
 def fused_resume(plan: Plan) -> Iterator[Finding]:
-    """An adapter with query, key and value apart cannot go on as a fused one, nor the reverse."""
+    """Yield an error if the LoRA to continue from stores query, key and value fused and the format separately, or the reverse."""
     config = plan.config
     if config.training_method is not TrainingMethod.LORA or not plan.facts.fusions:
         return
@@ -106,21 +115,23 @@ def fused_resume(plan: Plan) -> Iterator[Finding]:
         return
     old = setting_of(backup, "output_model_format") if backup else None
     allowed = [item for item in output_formats(config.model_type, TrainingMethod.LORA) if (item in FUSED_FORMATS) == fused]
-    better = str(old) if old in [item.value for item in allowed] else allowed[0].value
-    kinds = ("fused", "apart") if fused else ("apart", "fused")
+    better = next((item for item in allowed if item.value == old), allowed[0])
+    kinds = ("fused", "separate") if fused else ("separate", "fused")
     yield found(
         "resume-fused",
         "output_model_format",
-        f"The adapter in {place} keeps query, key and value {kinds[0]}; {config.output_model_format.value} needs them {kinds[1]}",
+        f"The LoRA in {place} has {kinds[0]} query, key and value layers, but {title_of('output_model_format')} "
+        f"{name_of(config.output_model_format)} requires {kinds[1]} ones",
         value=config.output_model_format.value,
-        expected="one of " + ", ".join(item.value for item in allowed),
-        suggestion=f"Choose {better}, or start anew without {name}.",
-        fix={"output_model_format": better},
+        expected=names_of(allowed),
+        suggestion=f"Set {title_of('output_model_format')} to {name_of(better)}, or "
+        + (f"turn off {title_of(name)}." if backup else f"clear {title_of(name)}."),
+        fix={"output_model_format": better.value},
     )
 
 
 def _is_fused(plan: Plan, keys: tuple[str, ...]) -> bool | None:
-    """Whether an adapter's layers are fused; None when nothing in it tells."""
+    """Return whether the layers of a LoRA are fused; None if its keys don't show it."""
     fusions = plan.facts.fusions
     leaves = {leaf.replace(".", separator) for fusion in fusions for leaf in fusion.leaves for separator in "._"}
     if any(f"{leaf}." in key for key in keys for leaf in leaves if leaf != "proj_mlp"):

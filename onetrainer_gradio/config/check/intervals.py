@@ -1,4 +1,4 @@
-"""What is to happen every so often, and never does."""
+"""Checks for intervals that are never reached within the run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.labels import name_of
 from onetrainer_gradio.config.enums import EMAMode, TimeUnit
 from onetrainer_gradio.errors import Finding
 
@@ -15,9 +17,12 @@ _COUNTED = frozenset({TimeUnit.EPOCH, TimeUnit.STEP})
 
 @dataclass(frozen=True)
 class Action:
-    """Something that is done every so often; ``at_once`` is already due before the first step."""
+    """Something that repeats at an interval.
 
-    label: str
+    ``nothing`` is the message if it never happens; with ``at_once``, it is already due before the first step.
+    """
+
+    nothing: str
     every: str
     unit: str
     skip: str = ""
@@ -26,18 +31,18 @@ class Action:
 
 
 ACTIONS = (
-    Action("Samples", "sample_after", "sample_after_unit", "sample_skip_first", at_once=True),
-    Action("Backups", "backup_after", "backup_after_unit"),
-    Action("Saves", "save_every", "save_every_unit", "save_skip_first"),
-    Action("Validation", "validate_after", "validate_after_unit", at_once=True, wanted="validation"),
+    Action("No samples are generated", "sample_after", "sample_after_unit", "sample_skip_first", at_once=True),
+    Action("No backups are created", "backup_after", "backup_after_unit"),
+    Action("The model is not saved during training", "save_every", "save_every_unit", "save_skip_first"),
+    Action("Validation never runs", "validate_after", "validate_after_unit", at_once=True, wanted="validation"),
 )
 
 
 def first_time(every: int, skip: int, unit: TimeUnit, total: int, *, at_once: bool) -> int | None:
-    """At which epoch or step (from 0) an action is first due, or None when never.
+    """Return the epoch or step (from 0) at which an action is first due, or None if it never is.
 
-    What is not due at once is done at the end of a step, but at the beginning of an epoch: an action every epoch is first done
-    when the second epoch begins, and never after the last.
+    An action that isn't due at once runs at the end of a step or at the beginning of an epoch. An action every epoch first
+    runs when the second epoch begins, and never after the last.
     """
     if every <= 0:
         return None
@@ -48,7 +53,7 @@ def first_time(every: int, skip: int, unit: TimeUnit, total: int, *, at_once: bo
 
 
 def never_due(plan: Plan) -> Iterator[Finding]:
-    """An interval that is longer than the run."""
+    """Yield a finding for an interval that is longer than the run."""
     for action in ACTIONS:
         unit, every = plan.at(action.unit), plan.at(action.every)
         if unit not in _COUNTED or (action.wanted and not plan.at(action.wanted)):
@@ -57,53 +62,59 @@ def never_due(plan: Plan) -> Iterator[Finding]:
         skip = plan.at(action.skip) if action.skip else 0
         if not total or first_time(every, skip, unit, total, at_once=action.at_once) is not None:
             continue
-        words = f"{unit.value.lower()}s"
+        setting, never = title_of(action.every), f"set its unit to {name_of(TimeUnit.NEVER)}"
         after = f" after the first {skip}" if skip else ""
-        last = " (an epoch's turn comes when the next one begins)" if unit is TimeUnit.EPOCH and every == total else ""
+        last = ". It runs when the next epoch begins, not after the last" if unit is TimeUnit.EPOCH and every == total else ""
+        but = f", but the run has {_number(total, unit)}" if every > 0 else ""
         yield found(
             "interval-never-due",
             action.every,
-            f"{action.label} every {every} {words}{after} never happen: the run has {total} {words}{last}",
+            f"{action.nothing}: {setting} is {_number(every, unit)}{after}{but}{last}",
             value=every,
-            expected=f"less than {total} {words}" if total > 1 else "another unit",
-            suggestion="Choose a shorter interval, or NEVER if none are wanted.",
+            expected=f"less than {_number(total, unit)}" if total > 1 else "another unit",
+            suggestion=f"Lower {setting}, or {never}." if every > 0 else f"Set {setting} to at least 1, or {never}.",
             severity="note" if every <= 0 else "",
         )
 
 
+def _number(count: int, unit: TimeUnit) -> str:
+    return f"{count} {unit.value.lower()}{'s' * (count != 1)}"
+
+
 def no_backup(plan: Plan) -> Iterator[Finding]:
-    """A run that leaves nothing to go on from."""
+    """Yield a warning if the run creates no backup."""
     config = plan.config
     never = config.backup_after_unit is TimeUnit.NEVER or (config.backup_after_unit in _COUNTED and config.backup_after <= 0)
     if never and not config.backup_before_save:
         yield found(
             "no-backup",
             "backup_before_save",
-            "No backup is made: a run that breaks off is lost, and a finished one cannot be continued",
+            "The run creates no backup, so it can't be resumed after a crash or continued later",
             value=False,
             expected="backups during the run or at its end",
-            suggestion="Turn Back up at the end on.",
+            suggestion=f"Turn on {title_of('backup_before_save')}.",
             fix={"backup_before_save": True},
         )
 
 
 def warmup(plan: Plan) -> Iterator[Finding]:
-    """A learning rate that is still rising when the run ends."""
+    """Yield a warning if the learning rate is still rising when the run ends."""
     steps, warm = plan.steps, plan.config.learning_rate_warmup_steps
     if steps and warm > 1 and warm >= steps:
         yield found(
             "warmup-longer-than-run",
             "learning_rate_warmup_steps",
-            f"The warm-up of {warm:g} steps is as long as the run of about {steps}: the full learning rate is never reached",
+            f"{title_of('learning_rate_warmup_steps')} is {warm:g}, but the run has only about {steps} steps, so it never "
+            "reaches the full learning rate",
             value=warm,
             expected=f"well below {steps}, or a fraction such as 0.1",
-            suggestion="Write 0.1 for a tenth of the run.",
+            suggestion=f"Set {title_of('learning_rate_warmup_steps')} to 0.1 for a tenth of the run.",
             fix={"learning_rate_warmup_steps": 0.1},
         )
 
 
 def averaging(plan: Plan) -> Iterator[Finding]:
-    """An average that is never updated stays what the model was at the start."""
+    """Yield an error if the EMA weights are never updated."""
     config, steps = plan.config, plan.steps
     if config.ema is EMAMode.OFF or not steps:
         return
@@ -112,32 +123,33 @@ def averaging(plan: Plan) -> Iterator[Finding]:
         yield found(
             "ema-never-updated",
             "ema_update_step_interval",
-            f"The moving average is updated every {config.ema_update_step_interval} steps, and the run has about {updates}: "
-            "the result would be the untrained model",
+            f"The EMA weights are updated every {config.ema_update_step_interval} steps, but the run has only about {updates}, "
+            "so the final model would be the untrained model",
             value=config.ema_update_step_interval,
             expected=f"at most {updates}",
-            suggestion="Write 1, or turn EMA off.",
+            suggestion=f"Set {title_of('ema_update_step_interval')} to 1, or turn off {title_of('ema')}.",
             fix={"ema_update_step_interval": 1},
         )
 
 
 def accumulation(plan: Plan) -> Iterator[Finding]:
-    """A run that ends before its first update."""
+    """Yield an error if the run ends before its first optimizer step."""
     steps, window = plan.steps, plan.config.gradient_accumulation_steps
     if steps and window > steps:
         yield found(
             "accumulation-longer-than-run",
             "gradient_accumulation_steps",
-            f"{window} steps are added up before the weights change, and the run has about {steps}",
+            f"{title_of('gradient_accumulation_steps')} is {window}, but the run has only about {steps} steps, "
+            "so the weights never change",
             value=window,
             expected=f"at most {steps}",
-            suggestion="Lower it, or train more epochs.",
+            suggestion=f"Lower {title_of('gradient_accumulation_steps')}, or raise {title_of('epochs')}.",
             fix={"gradient_accumulation_steps": 1},
         )
 
 
 def never_trained(plan: Plan) -> Iterator[Finding]:
-    """A part that is trained, but only until before it begins."""
+    """Yield a warning if training of a component stops before its first step."""
     for name in plan.trained:
         part = plan.at(name)
         path = f"{name}.stop_training_after"
@@ -147,9 +159,9 @@ def never_trained(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "stopped-at-once",
                 path,
-                f"The training of the {plan.called(name)} stops before its first step",
+                f"Training of the {plan.called(name)} stops before its first step",
                 value=part.stop_training_after,
-                expected="a number of epochs or steps, or the unit NEVER",
-                suggestion="Choose NEVER to train it to the end.",
+                expected=f"a number of epochs or steps, or the unit {name_of(TimeUnit.NEVER)}",
+                suggestion=f"Set the unit of {title_of(path)} to {name_of(TimeUnit.NEVER)}.",
                 fix={f"{path}_unit": "NEVER"},
             )

@@ -1,4 +1,4 @@
-"""Layer filters: patterns that fail, match nothing, or are not what their preset says."""
+"""Checks for layer filters whose patterns fail, match nothing, or differ from their preset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.formats import FUSED_FORMATS
 from onetrainer_gradio.config.check.parts import QUANTIZED
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.enums import DataType, ModelType, TrainingMethod
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.labels import name_of
+from onetrainer_gradio.config.enums import DataType, ModelFormat, ModelType, TrainingMethod
 from onetrainer_gradio.config.families.layer_names import layer_names
 from onetrainer_gradio.config.layers.filter import Selection, fitting, patterns_of, select
 from onetrainer_gradio.errors import ConfigValueError, Finding, PatternError
@@ -20,7 +22,7 @@ _CUSTOM = "custom"
 
 @dataclass(frozen=True)
 class Filter:
-    """A layer filter: where it stands in the configuration, and what it says."""
+    """A layer filter: its place in the configuration and its settings."""
 
     prefix: str
     patterns: str
@@ -29,7 +31,7 @@ class Filter:
 
 
 def _filters(plan: Plan) -> Iterator[Filter]:
-    """The filters that count: of the training, and of the quantization where something is quantized."""
+    """Yield the filters in use: the training's, and the quantization's if a component is quantized."""
     config = plan.config
     if config.training_method in _FILTERED_METHODS:
         yield Filter("", config.layer_filter, config.layer_filter_regex, config.layer_filter_preset)
@@ -39,12 +41,12 @@ def _filters(plan: Plan) -> Iterator[Filter]:
         yield Filter("quantization.", quantization.layer_filter, quantization.layer_filter_regex, preset)
 
 
-# Of a type whose layers are not known, a pattern is held against these.
+# The patterns of a model type with unknown layers are matched against the layers of this one.
 _STAND_IN = ModelType.STABLE_DIFFUSION_XL_10_BASE
 
 
 def pattern_errors(plan: Plan) -> Iterator[Finding]:
-    """A pattern that is no regular expression, takes too long, or holds characters that can't be seen."""
+    """Yield an error for a pattern that isn't a valid regular expression, takes too long, or has invisible characters."""
     try:
         names = layer_names(plan.config.model_type)
     except KeyError:
@@ -53,7 +55,7 @@ def pattern_errors(plan: Plan) -> Iterator[Finding]:
         path = f"{item.prefix}layer_filter"
         unseen = next((pattern for pattern in patterns_of(item.patterns) if not pattern.isprintable()), None)
         if unseen is not None:
-            yield _no_pattern(path, item, unseen, "it has characters that cannot be seen", "write it again")
+            yield _no_pattern(path, item, unseen, "it has invisible characters", "Enter the pattern again.")
             continue
         try:
             fits = fitting(names, item.patterns, item.regex)
@@ -69,7 +71,9 @@ def pattern_errors(plan: Plan) -> Iterator[Finding]:
             continue
         for pattern, each in zip(patterns_of(item.patterns), fits, strict=True):
             if isinstance(each, str):
-                yield _no_pattern(path, item, pattern, each, "correct it, or turn regular expressions off")
+                yield _no_pattern(
+                    path, item, pattern, each, f"Correct the pattern, or turn off {title_of(f'{item.prefix}layer_filter_regex')}."
+                )
                 break
 
 
@@ -77,15 +81,15 @@ def _no_pattern(path: str, item: Filter, pattern: str, problem: str, suggestion:
     return found(
         "layer-filter-regex",
         path,
-        f"{pattern!r} in the layer filter is no pattern: {problem}",
+        f"The pattern “{pattern}” in {title_of(path)} isn't valid: {problem}",
         value=item.patterns,
-        expected="a comma list of regular expressions" if item.regex else "a comma list of parts of names",
+        expected="regular expressions, separated by commas" if item.regex else "parts of layer names, separated by commas",
         suggestion=suggestion,
     )
 
 
 def nothing_matches(plan: Plan) -> Iterator[Finding]:
-    """A pattern that fits no layer is refused by OneTrainer when the model is loaded."""
+    """Yield a finding for a pattern that matches no layer. OneTrainer fails on it after it loaded the model."""
     names = layer_names(plan.config.model_type)
     for item in _filters(plan):
         selection = _selected(names, item)
@@ -93,24 +97,24 @@ def nothing_matches(plan: Plan) -> Iterator[Finding]:
             continue
         path = f"{item.prefix}layer_filter"
         kept = selection.used
-        unused = " and ".join(repr(pattern) for pattern in selection.unused)
+        unused = " and ".join(f"“{pattern}”" for pattern in selection.unused)
         model = f"the {plan.called(plan.denoiser)} of {plan.facts.label}"
         fits = dict(zip(patterns_of(item.patterns), fitting(names, item.patterns, item.regex), strict=True))
         late = all(fits[pattern] for pattern in selection.unused)
         yield found(
             "layer-filter-no-match",
             path,
-            f"An earlier pattern takes the layers that {unused} fits" if late else f"{unused} fits no layer of {model}",
+            (f"An earlier pattern already matches the layers of {unused}" if late else f"{unused} matches no layer of {model}"),
             value=item.patterns,
-            expected="patterns that fit layers, such as " + _examples(plan),
-            suggestion="Remove it." if kept else "Choose one of the presets, or leave the filter empty for all layers.",
+            expected="patterns that match layers, such as " + _examples(plan),
+            suggestion=f"Remove {unused}." if kept else f"Choose a preset, or clear {title_of(path)} to select all layers.",
             fix={path: ",".join(kept)} if kept else _preset_fix(plan, item.prefix, "full"),
             severity="" if not item.prefix and plan.config.training_method is TrainingMethod.LORA else _severity(selection),
         )
 
 
 def _severity(selection: Selection) -> str:
-    """Only an adapter refuses an idle pattern; elsewhere it is worth a word, and an empty choice an error."""
+    """Return the severity outside of LoRA training, where only an empty selection is an error."""
     return "warning" if selection.layers else ""
 
 
@@ -124,12 +128,12 @@ def _selected(names: tuple[str, ...], item: Filter) -> Selection | None:
         return None
     try:
         return select(names, item.patterns, item.regex)
-    except ConfigValueError:  # another finding says so
+    except ConfigValueError:  # reported by another finding
         return None
 
 
 def preset_mismatch(plan: Plan) -> Iterator[Finding]:
-    """The name of a preset means nothing to the training: only the patterns beside it count."""
+    """Yield a warning if the patterns differ from their preset: only the patterns are used."""
     names = layer_names(plan.config.model_type)
     for item in _filters(plan):
         path = f"{item.prefix}layer_filter_preset"
@@ -140,17 +144,17 @@ def preset_mismatch(plan: Plan) -> Iterator[Finding]:
             continue
         if meant is None:
             known = ", ".join([*plan.facts.layer_presets, _CUSTOM])
-            message = f"{plan.facts.label} has no layer preset {item.preset}; the patterns beside it count"
-            yield _mismatch(path, message, item.preset, f"one of {known}", {path: _CUSTOM} if item.patterns else {path: "full"})
+            message = f"{plan.facts.label} has no layer preset “{item.preset}”, so only the patterns are used"
+            yield _mismatch(path, message, item.preset, known, {path: _CUSTOM} if item.patterns else {path: "full"})
         elif set(select(names, ",".join(meant.patterns), meant.regex).layers) != set(actual.layers):
-            says = f"the pattern {item.patterns!r} counts" if item.patterns else "the pattern is empty and means all layers"
-            message = f"The layer preset says {item.preset}, but {says}"
+            used = f"“{item.patterns}” is used" if item.patterns else "the filter is empty, so all layers are used"
+            message = f"{title_of(path)} is {item.preset}, but {used}"
             fix = _preset_fix(plan, item.prefix, item.preset)
-            yield _mismatch(path, message, item.preset, "patterns that belong to the preset", fix)
+            yield _mismatch(path, message, item.preset, "the patterns of the preset", fix)
 
 
 def _mismatch(path: str, message: str, value: str, expected: str, fix: dict[str, object]) -> Finding:
-    suggestion = "Choose the preset again to write its patterns, or choose custom to keep yours."
+    suggestion = "Choose the preset again to use its patterns, or choose custom to keep yours."
     return found("layer-preset-mismatch", path, message, value=value, expected=expected, suggestion=suggestion, fix=fix)
 
 
@@ -164,7 +168,7 @@ def _preset_fix(plan: Plan, prefix: str, name: str) -> dict[str, object]:
 
 
 def partly_fused(plan: Plan) -> Iterator[Finding]:
-    """Formats that fuse query, key and value need all of them trained, or none."""
+    """Yield an error if a format fuses query, key and value and only some of them are trained."""
     config = plan.config
     fused = config.training_method is TrainingMethod.LORA and config.output_model_format in FUSED_FORMATS
     item = next(_filters(plan), None)
@@ -183,11 +187,12 @@ def partly_fused(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "layer-filter-partly-fused",
                 "layer_filter",
-                f"{config.output_model_format.value} stores {', '.join(fusion.leaves)} of {fusion.block} as one, "
-                f"and the layer filter leaves {missing} out",
+                f"{title_of('output_model_format')} {name_of(config.output_model_format)} stores {', '.join(fusion.leaves)} of "
+                f"{fusion.block} as one layer, but {title_of('layer_filter')} doesn't match {missing}",
                 value=config.layer_filter,
-                expected="all of them, or a format that keeps them apart",
-                suggestion="Choose DIFFUSERS_LORA, or add the missing layers to the filter.",
+                expected="all of them, or a format that stores them separately",
+                suggestion=f"Set {title_of('output_model_format')} to {name_of(ModelFormat.DIFFUSERS_LORA)}, "
+                f"or add the missing layers to {title_of('layer_filter')}.",
                 fix={"output_model_format": "DIFFUSERS_LORA"},
             )
             return

@@ -1,6 +1,6 @@
-"""What OneTrainer's own code fails on or ignores, reported before the start when OneTrainer is the engine.
+"""Checks for settings that OneTrainer's code fails on or ignores.
 
-No other engine is affected, so these are not among ``check.CHECKS``: the backend that drives OneTrainer asks for them.
+They don't affect other engines, so they aren't in ``check.CHECKS``; the backend that drives OneTrainer runs them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from onetrainer_gradio.config.check.bases import is_single_file
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.formats import usual_format
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.labels import name_of, names_of
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.enums import ModelFormat, ModelType, Optimizer, TrainingMethod
 from onetrainer_gradio.errors import Finding
@@ -26,7 +28,7 @@ _ENCODER_MUST_REST = {"text_encoder.train": False}
 
 @dataclass(frozen=True)
 class Crash:
-    """Settings that OneTrainer's code cannot run: for which types and when, at which setting, why, and what to do."""
+    """Settings that OneTrainer's code fails on: for which model types, under which condition, which setting, why, what to do."""
 
     types: tuple[ModelType, ...]
     when: Callable[[TrainConfig], bool]
@@ -50,17 +52,17 @@ CRASHES: tuple[Crash, ...] = (
         (_T.STABLE_DIFFUSION_20_DEPTH,),
         lambda config: True,
         "model_type",
-        "OneTrainer cannot train {label}: its data pipeline does not produce the depth maps that the model needs",
+        "OneTrainer can't train {label}, because its data pipeline doesn't create the depth maps that the model requires",
         "another model type",
-        "choose the model type and base model SD2.0 or SD2.1",
+        f"Set {title_of('model_type')} and {title_of('base_model_name')} to SD2.0 or SD2.1.",
     ),
     Crash(
         (_T.HI_DREAM_FULL,),
         _method(TrainingMethod.FINE_TUNE),
         "training_method",
-        "OneTrainer cannot train {label} with FINE_TUNE: the run fails in its code",
-        "LORA or EMBEDDING",
-        "choose LORA",
+        f"OneTrainer can't train {{label}} with the method {name_of(TrainingMethod.FINE_TUNE)}; its code fails",
+        names_of((TrainingMethod.LORA, TrainingMethod.EMBEDDING)),
+        f"Set {title_of('training_method')} to {name_of(TrainingMethod.LORA)}.",
         {
             "training_method": "LORA",
             "output_model_format": usual_format(_T.HI_DREAM_FULL, TrainingMethod.LORA, single_file=True).value,
@@ -70,53 +72,53 @@ CRASHES: tuple[Crash, ...] = (
         (_T.HI_DREAM_FULL,),
         lambda config: is_single_file(config.base_model_name),
         "base_model_name",
-        "OneTrainer cannot load {label} from a single file",
-        "a folder in diffusers layout or a hub name",
-        "choose the model in diffusers layout",
+        "OneTrainer can't load {label} from a single file",
+        "a folder in diffusers layout or a model on the Hugging Face Hub",
+        f"Set {title_of('base_model_name')} to the model in diffusers layout.",
     ),
     Crash(
         (_T.ANIMA,),
         lambda config: config.training_method is TrainingMethod.FINE_TUNE and config.output_model_format is ModelFormat.DIFFUSERS,
         "output_model_format",
-        "OneTrainer cannot save a full fine-tune of {label} as DIFFUSERS: the run fails when it saves",
-        "ORIGINAL_TRANSFORMER",
-        "choose ORIGINAL_TRANSFORMER",
+        f"OneTrainer can't save a full fine-tune of {{label}} as {name_of(ModelFormat.DIFFUSERS)}; the run fails when it saves",
+        name_of(ModelFormat.ORIGINAL_TRANSFORMER),
+        f"Set {title_of('output_model_format')} to {name_of(ModelFormat.ORIGINAL_TRANSFORMER)}.",
         {"output_model_format": "ORIGINAL_TRANSFORMER"},
     ),
     Crash(
         (_T.ANIMA,),
         _trained_encoder,
         "text_encoder.train",
-        "OneTrainer cannot train the text encoder of {label}: with Train on, the run fails at its first step",
+        "OneTrainer can't train the text encoder of {label}; the run fails at its first step",
         "off: the text encoder of {label} is never trained",
-        "turn Train off for the text encoder",
+        "Turn off Train for the text encoder.",
         _ENCODER_MUST_REST,
     ),
     Crash(
         (_T.KREA_2,),
         lambda config: config.text_encoder.train and config.temp_device != config.train_device,
         "text_encoder.train",
-        "OneTrainer cannot train the text encoder of {label}: with Train on, it stays on the temp device and the run fails",
+        "OneTrainer can't train the text encoder of {label}; it stays on the temp device and the run fails",
         "off: the text encoder of {label} is never trained",
-        "turn Train off for the text encoder",
+        "Turn off Train for the text encoder.",
         _ENCODER_MUST_REST,
     ),
     Crash(
         _WUERSTCHEN,
         lambda config: any(embedding.train for embedding in config.additional_embeddings),
         "additional_embeddings",
-        "OneTrainer cannot train additional embeddings with {label}: the run fails in its code",
-        "no additional embeddings that are trained",
-        "remove them, or train an embedding alone with the method EMBEDDING",
+        "OneTrainer can't train additional embeddings with {label}; its code fails",
+        "no trained additional embeddings",
+        f"Remove the additional embeddings, or train one with the method {name_of(TrainingMethod.EMBEDDING)}.",
         {"additional_embeddings": []},
     ),
     Crash(
         (_T.HUNYUAN_VIDEO, _T.FLUX_FILL_DEV_1),
         lambda config: config.optimizer.optimizer in _MUON and not config.optimizer.muon_hidden_layers,
         "optimizer.muon_hidden_layers",
-        "OneTrainer has no default hidden layers of Muon for {label}: the run fails when it creates the optimizer",
+        "OneTrainer has no default Muon hidden layers for {label}; the run fails when it creates the optimizer",
         "parts of layer names, separated by commas",
-        "set it to transformer_blocks, or choose another optimizer",
+        f"Set {title_of('optimizer.muon_hidden_layers')} to transformer_blocks, or choose another optimizer.",
         {"optimizer.muon_hidden_layers": "transformer_blocks"},
     ),
 )
@@ -126,7 +128,7 @@ FORCED = ("force_v_prediction", "force_epsilon_prediction")
 
 
 def onetrainer_findings(config: TrainConfig) -> Iterator[Finding]:
-    """What OneTrainer fails on (errors) or ignores (warnings)."""
+    """Yield errors for settings that OneTrainer fails on, and warnings for settings that it ignores."""
     plan = Plan(config, Path())
     label = plan.facts.label
     for crash in CRASHES:
@@ -148,9 +150,11 @@ def onetrainer_findings(config: TrainConfig) -> Iterator[Finding]:
             yield found(
                 "onetrainer-ignores",
                 path,
-                "OneTrainer applies this setting to full fine-tunes only and trains with the prediction type of the model files",
+                f"OneTrainer ignores {title_of(path)} unless the method is {name_of(TrainingMethod.FINE_TUNE)}. It "
+                "trains with the "
+                "prediction type of the model files",
                 value=True,
                 expected="off with this training method",
-                suggestion="Turn it off, or train with the built-in engine, which applies it to every method.",
+                suggestion=f"Turn off {title_of(path)}, or train with the built-in engine, which applies it to every method.",
                 fix={path: False},
             )

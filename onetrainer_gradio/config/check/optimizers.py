@@ -1,4 +1,4 @@
-"""The optimizer and the learning rate: combinations that are refused, and settings that the choice makes meaningless."""
+"""Checks of the optimizer and the learning rate: unsupported combinations and settings without effect."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.labels import name_of
 from onetrainer_gradio.config.enums import LearningRateScheduler, Optimizer, TrainingMethod
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.errors import Finding
@@ -14,109 +16,112 @@ _TORCH_ADAM = frozenset({Optimizer.ADAM, Optimizer.ADAMW})
 _SCHEDULE_FREE = frozenset({Optimizer.SCHEDULE_FREE_ADAMW, Optimizer.SCHEDULE_FREE_SGD})
 _PLAIN_KERNEL = {"optimizer.fused": False, "optimizer.foreach": False}
 
-# Below this, an optimizer that finds the learning rate itself hardly moves: it multiplies what it found by this factor.
+# Below this, an adaptive optimizer barely learns: it multiplies its own learning rate by this factor.
 ADAPTIVE_RATE_FLOOR = 0.1
-# Above these, every known optimizer that takes the rate as it stands destroys the model within a few steps.
+# Above these, the model breaks within a few steps with every optimizer that uses the rate as it is.
 FIXED_RATE_CEILING = 0.1
 WHOLE_MODEL_CEILING = 1e-3
 
 
 def fused_kernel(plan: Plan) -> Iterator[Finding]:
-    """torch's fused and foreach kernels step all weights at once, so nothing can be done per weight."""
+    """Yield an error for per-weight features with torch's fused or foreach kernel, which steps all weights at once."""
     optimizer = plan.config.optimizer
     if optimizer.optimizer not in _TORCH_ADAM or not (optimizer.fused or optimizer.foreach):
         return
-    kernel = "Fused kernel" if optimizer.fused else "For-each kernel"
-    for name, label in (("stochastic_rounding", "Stochastic rounding"), ("fused_back_pass", "Fused back pass")):
+    kernel = title_of("optimizer.fused" if optimizer.fused else "optimizer.foreach")
+    for name in ("stochastic_rounding", "fused_back_pass"):
         if getattr(optimizer, name):
             path = f"optimizer.{name}"
             yield found(
                 "fused-kernel-conflict",
                 path,
-                f"{label} does not go together with {kernel} of {optimizer.optimizer.value}",
+                f"{title_of(path)} and {kernel} can't be combined with {name_of(optimizer.optimizer)}",
                 value=True,
                 expected="one of the two",
-                suggestion=f"Turn {kernel} off.",
+                suggestion=f"Turn off {kernel}.",
                 fix=_PLAIN_KERNEL,
             )
 
 
-def back_pass_on_several_cards(plan: Plan) -> Iterator[Finding]:
-    """A weight that is stepped during the backward pass needs the other cards' gradients by then."""
+def back_pass_on_several_gpus(plan: Plan) -> Iterator[Finding]:
+    """Yield an error if weights step during the backward pass before the gradients of the other GPUs are there."""
     config = plan.config
     steps_early = config.optimizer.fused_back_pass and OPTIMIZERS[config.optimizer.optimizer].fused_back_pass
     if config.multi_gpu and steps_early and not config.fused_gradient_reduce:
         yield found(
             "back-pass-without-fused-reduce",
             "fused_gradient_reduce",
-            "Fused back pass on several graphics cards needs Fused gradient reduce",
+            f"{title_of('optimizer.fused_back_pass')} with {title_of('multi_gpu')} requires {title_of('fused_gradient_reduce')}",
             value=False,
             expected="on",
-            suggestion="Turn Fused gradient reduce on.",
+            suggestion=f"Turn on {title_of('fused_gradient_reduce')}.",
             fix={"fused_gradient_reduce": True},
         )
 
 
 def schedule_free_wuerstchen(plan: Plan) -> Iterator[Finding]:
-    """OneTrainer has no schedule-free training for these two types."""
+    """Yield an error for schedule-free optimizers with the model types that OneTrainer doesn't support them for."""
     chosen = plan.config.optimizer.optimizer
     if plan.facts.continuous and chosen in _SCHEDULE_FREE:
         defaults = {f"optimizer.{key}": value for key, value in OPTIMIZERS[Optimizer.ADAMW].defaults.items()}
         yield found(
             "schedule-free-wuerstchen",
             "optimizer.optimizer",
-            f"{chosen.value} cannot train {plan.facts.label}",
+            f"{title_of('optimizer.optimizer')} {name_of(chosen)} isn't supported for {plan.facts.label}",
             value=chosen.value,
-            expected="an optimizer with a schedule",
-            suggestion="Choose ADAMW.",
+            expected="an optimizer with a learning rate scheduler",
+            suggestion=f"Set {title_of('optimizer.optimizer')} to {name_of(Optimizer.ADAMW)}.",
             fix={"optimizer.optimizer": "ADAMW", **defaults},
         )
 
 
 def custom_scheduler(plan: Plan) -> Iterator[Finding]:
-    """A schedule of one's own is a Python class."""
+    """Yield an error if the class of a custom scheduler isn't given."""
     name = plan.config.custom_learning_rate_scheduler or ""
-    if plan.config.learning_rate_scheduler is not LearningRateScheduler.CUSTOM:
+    scheduler, setting = title_of("learning_rate_scheduler"), title_of("custom_learning_rate_scheduler")
+    custom = LearningRateScheduler.CUSTOM
+    if plan.config.learning_rate_scheduler is not custom:
         return
     module, dot, cls = name.rpartition(".")
     if not (dot and module and cls.isidentifier()):
         yield found(
             "custom-scheduler-class",
             "custom_learning_rate_scheduler",
-            f"The schedule is CUSTOM, and {name!r} names no class" if name else "The schedule is CUSTOM, and no class is named",
+            (f"{setting} “{name}” isn't a class" if name else f"{scheduler} is {name_of(custom)}, but {setting} isn't set"),
             value=name or None,
-            expected="module.Class, for instance torch.optim.lr_scheduler.StepLR",
-            suggestion="Name the class, or choose another schedule.",
+            expected="module.Class, for example torch.optim.lr_scheduler.StepLR",
+            suggestion=f"Set {setting} to a class such as torch.optim.lr_scheduler.StepLR, or choose another scheduler.",
         )
 
 
 def schedule_ignored(plan: Plan) -> Iterator[Finding]:
-    """Schedule-free optimizers are run at a constant rate whatever is chosen."""
+    """Yield a warning for a learning rate scheduler that a schedule-free optimizer ignores."""
     scheduler, chosen = plan.config.learning_rate_scheduler, plan.config.optimizer.optimizer
     if OPTIMIZERS[chosen].schedule_free and scheduler is not LearningRateScheduler.CONSTANT:
         yield found(
             "schedule-ignored",
             "learning_rate_scheduler",
-            f"{chosen.value} needs no schedule: {scheduler.value} is ignored",
+            f"{name_of(chosen)} uses a constant learning rate and ignores {title_of('learning_rate_scheduler')} "
+            f"{name_of(scheduler)}",
             value=scheduler.value,
-            expected="CONSTANT",
-            suggestion="Choose CONSTANT.",
+            expected=name_of(LearningRateScheduler.CONSTANT),
+            suggestion=f"Set {title_of('learning_rate_scheduler')} to {name_of(LearningRateScheduler.CONSTANT)}.",
             fix={"learning_rate_scheduler": "CONSTANT"},
         )
 
 
 def learning_rate(plan: Plan) -> Iterator[Finding]:
-    """A rate of the wrong order of magnitude for the kind of optimizer."""
+    """Yield a warning for a learning rate of the wrong order of magnitude for the optimizer."""
     rate, chosen = plan.config.learning_rate, plan.config.optimizer.optimizer
     adaptive = OPTIMIZERS[chosen].adaptive
     if adaptive and rate < ADAPTIVE_RATE_FLOOR:
         yield found(
             "adaptive-learning-rate",
             "learning_rate",
-            f"{chosen.value} finds the learning rate itself and multiplies it by {rate:g}: next to nothing is learned",
+            f"{name_of(chosen)} adapts the learning rate itself and uses yours ({rate:g}) as a multiplier, so it barely learns",
             value=rate,
-            expected="1 for an optimizer that finds its own rate",
-            suggestion="Write 1.",
+            expected="1 for an adaptive optimizer",
+            suggestion=f"Set {title_of('learning_rate')} to 1.",
             fix={"learning_rate": 1.0},
         )
         return
@@ -125,8 +130,9 @@ def learning_rate(plan: Plan) -> Iterator[Finding]:
         yield found(
             "learning-rate-too-high",
             "learning_rate",
-            f"A learning rate of {rate:g} ruins the model within a few steps with {chosen.value}",
+            f"With {name_of(chosen)} and the learning rate {rate:g}, the model breaks within a few steps",
             value=rate,
-            expected="about 1e-4 for an adapter, 1e-6 to 1e-5 for a whole model",
-            suggestion="Lower it, or choose an optimizer that finds the rate itself, such as PRODIGY.",
+            expected="about 1e-4 for a LoRA, 1e-6 to 1e-5 for a full fine-tune",
+            suggestion=f"Lower {title_of('learning_rate')}, or choose an adaptive optimizer such as "
+            f"{name_of(Optimizer.PRODIGY)}.",
         )

@@ -1,14 +1,18 @@
-"""What the run writes: the finished file, backups and saves, and the backup it goes on from."""
+"""Checks of what the run writes (output file, backups, saves) and of the backup it resumes from."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from onetrainer_gradio.config.check.backups import backups, last_backup, setting_of
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.labels import label_of, name_of
 from onetrainer_gradio.config.enums import DataType, EMAMode, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.families.models import FOLDER_FORMATS
 from onetrainer_gradio.config.families.weight_sizes import BYTES_PER_WEIGHT
@@ -20,9 +24,9 @@ from onetrainer_gradio.errors import Finding
 
 _SUFFIX = ".safetensors"
 _OTHER_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".gguf", ".safetensor", ".onnx")
-# A disk with less than this left fails at the next thing that is written.
+# With less free space than this, the next file can't be written.
 _NEXT_TO_NOTHING = 0.2 * GIGABYTE
-# Bytes that an optimizer keeps for each weight beside the weight: two moments in 32 bits, unless its name says less.
+# Bytes of optimizer state per weight: two moments in 32 bits, unless the name of the optimizer shows less.
 _STATE_BYTES = 8
 _SMALL_STATES = {"8BIT": 2, "ADAFACTOR": 0.1, "CAME": 4, "SGD": 4, "LION": 4}
 # The rest of a whole model (text encoders, VAE), as a share of its denoiser.
@@ -30,17 +34,17 @@ _OTHER_PARTS = 0.5
 
 
 def destination(plan: Plan) -> Iterator[Finding]:
-    """Name and ending of the finished file, and whether it is free."""
+    """Yield a finding for the name or extension of the output file, or if it already exists."""
     config, name = plan.config, "output_model_destination"
     value = config.output_model_destination
     if not value:
         yield found(
             "output-name",
             name,
-            "No output file is named",
+            f"{title_of(name)} isn't set",
             value=value,
             expected="a file name",
-            suggestion="Name the file to write.",
+            suggestion=f"Set {title_of(name)} to a file name.",
         )
         return
     target = plan.path(value)
@@ -50,20 +54,20 @@ def destination(plan: Plan) -> Iterator[Finding]:
         name_part = value.rstrip("/\\")
         wrong = next((ending for ending in _OTHER_SUFFIXES if name_part.endswith(ending)), "")
         better = name_part.removesuffix(wrong) + _SUFFIX
-        message = f"{value} does not end in {_SUFFIX}"
+        message = f"{title_of(name)} {value} doesn't end in {_SUFFIX}"
         expected = f"a {_SUFFIX} file, or an existing folder"
         yield found(
-            "output-name", name, message, value=value, expected=expected, suggestion=f"Write {better}.", fix={name: better}
+            "output-name", name, message, value=value, expected=expected, suggestion=f"Set it to {better}.", fix={name: better}
         )
     if not single and target.suffix == _SUFFIX:
         better = value.removesuffix(_SUFFIX)
         yield found(
             "output-name",
             name,
-            f"{config.output_model_format.value} is a folder, and {value} names a file",
+            f"The format {name_of(config.output_model_format)} is a folder, but {value} is the name of a file",
             value=value,
             expected="the name of a folder",
-            suggestion=f"Write {better}.",
+            suggestion=f"Set {title_of(name)} to {better}.",
             fix={name: better},
             severity="error" if os.path.isfile(target) else "warning",
         )
@@ -72,17 +76,17 @@ def destination(plan: Plan) -> Iterator[Finding]:
         yield found(
             "output-exists",
             name,
-            f"{value} exists and would be overwritten",
+            f"{value} already exists and would be overwritten",
             value=value,
             expected="a new name",
-            suggestion=f"Write {better}." if better else "Choose another file name.",
+            suggestion=f"Set {title_of(name)} to {better}." if better else f"Choose another name for {title_of(name)}.",
             fix={name: better} if better else None,
             severity="error" if config.prevent_overwrites else "",
         )
 
 
 def protected(plan: Plan) -> Iterator[Finding]:
-    """Whether the result would replace something that no run of ours wrote."""
+    """Yield an error if the output file would replace something that no run wrote."""
     name = DESTINATION
     value = plan.config.output_model_destination
     if not value:
@@ -103,9 +107,14 @@ def protected(plan: Plan) -> Iterator[Finding]:
     target = plan.path(value)
     if not plan.destinations.is_folder and os.path.islink(target) and not os.path.isdir(target):
         pointed = os.readlink(target)
-        message = f"{value} is a link to {pointed}. The run replaces the link, and {pointed} stays as it is"
+        message = f"{value} is a link to {pointed}. The run replaces the link and keeps {pointed}"
         yield found(
-            "output-link", name, message, value=value, expected="a file", suggestion=f"Choose {pointed} to replace that file."
+            "output-link",
+            name,
+            message,
+            value=value,
+            expected="a file",
+            suggestion=f"Set {title_of(name)} to {{pointed}} to replace that file.",
         )
 
 
@@ -123,7 +132,7 @@ def _free_name(plan: Plan, value: str) -> str:
 
 
 def resume(plan: Plan) -> Iterator[Finding]:
-    """A backup to go on from, made by a run of the same kind."""
+    """Yield an error if there is no backup to continue from, or it was created with other settings."""
     config = plan.config
     if not config.continue_last_backup:
         return
@@ -132,10 +141,10 @@ def resume(plan: Plan) -> Iterator[Finding]:
         yield found(
             "no-backup-to-continue",
             "continue_last_backup",
-            f"There is no backup in {config.workspace_dir} to continue from",
+            f"The workspace {config.workspace_dir} contains no backup to continue from",
             value=True,
             expected="a workspace with a backup",
-            suggestion="Turn it off, or choose the workspace with the backup.",
+            suggestion=f"Turn off {title_of('continue_last_backup')}, or set {title_of('workspace_dir')} to one with a backup.",
             fix={"continue_last_backup": False},
         )
         return
@@ -149,17 +158,22 @@ def resume(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "resume-other-run",
                 name,
-                f"The backup {backup.name} was made with {name} {before}, not {now}",
+                f"The backup {backup.name} was created with {title_of(name)} {_shown(now, before)}, not {_shown(now, now)}",
                 value=now,
                 expected=str(before),
-                suggestion=f"Write {before} to go on, or turn Continue from last backup off.",
+                suggestion=f"Set {title_of(name)} to {_shown(now, before)}, or turn off {title_of('continue_last_backup')}.",
                 fix={name: before},
             )
             return
 
 
+def _shown(now: Any, value: Any) -> str:
+    """Return a value as the form shows it; ``now`` is the current value of the same setting."""
+    return label_of(type(now), str(value)) if isinstance(now, Enum) else str(value)
+
+
 def disk(plan: Plan) -> Iterator[Finding]:
-    """Room for what the run will write, as an estimate on the generous side."""
+    """Yield a finding if the disk space is too small for what the run writes, as a generous estimate."""
     config = plan.config
     backup, save = _backup_bytes(plan), _model_bytes(plan)
     kept = min(config.rolling_backup_count, 10) + 1 if config.rolling_backup else 2
@@ -168,7 +182,7 @@ def disk(plan: Plan) -> Iterator[Finding]:
     target = plan.path(config.output_model_destination or ".")
     needs: dict[str, tuple[Path, float, str]] = {
         "workspace_dir": (workspace, backup * kept if writes_backups else 0, f"{kept} backups"),
-        "output_model_destination": (target, save, "the finished model"),
+        "output_model_destination": (target, save, "the final model"),
     }
     if _same_disk(workspace, target):
         first, second = needs.pop("workspace_dir"), needs.pop("output_model_destination")
@@ -179,13 +193,13 @@ def disk(plan: Plan) -> Iterator[Finding]:
             continue
         value = plan.at(name)
         expected = f"about {needed / GIGABYTE:.1f} GB for {what}"
-        suggestion = "Make room, keep fewer backups, or choose a folder on another disk."
+        suggestion = "Free up space, keep fewer backups, or choose a folder on another disk."
         if free < _NEXT_TO_NOTHING:
-            message = f"The disk of {value} is full: {free / GIGABYTE:.2f} GB are left"
+            message = f"No space left on the disk of {value} ({free / GIGABYTE:.2f} GB free)"
             yield found("disk-full", name, message, value=value, expected=expected, suggestion=suggestion)
         elif free < needed:
             message = (
-                f"{free / GIGABYTE:.1f} GB are left on the disk of {value}; the run may need about {needed / GIGABYTE:.1f} GB"
+                f"The disk of {value} has {free / GIGABYTE:.1f} GB free, but the run may need about {needed / GIGABYTE:.1f} GB"
             )
             yield found("disk-space", name, message, value=value, expected=expected, suggestion=suggestion)
 
@@ -198,7 +212,7 @@ def _same_disk(first: Path, second: Path) -> bool:
 
 
 def _weights(plan: Plan) -> float:
-    """How many weights are trained, roughly."""
+    """Return roughly how many weights are trained."""
     base = plan.facts.base
     if plan.config.training_method is TrainingMethod.LORA:
         return base.adapter * 1e6 * plan.config.lora_rank
@@ -222,14 +236,14 @@ def _model_bytes(plan: Plan) -> float:
 
 
 def shared_backups(plan: Plan) -> Iterator[Finding]:
-    """Backups of other runs in a workspace where OneTrainer itself deletes old backups."""
+    """Yield a warning for backups of other runs in a workspace in which OneTrainer deletes old backups."""
     config = plan.config
     if plan.backend == "builtin" or not config.rolling_backup:
         return  # the built-in engine deletes only backups of the run and of the runs that it was resumed from
     there, kept = backups(plan), config.rolling_backup_count
     chain = read_chain(there[-1]) if there and config.continue_last_backup else ()
     others = [backup for backup in there if not belongs(backup, chain)]
-    if not others or (config.continue_last_backup and not chain):  # backups of OneTrainer's own don't name their run
+    if not others or (config.continue_last_backup and not chain):  # OneTrainer's backups don't name their run
         return
     value = config.workspace_dir
     better = _free_folder(plan, value)
@@ -237,10 +251,12 @@ def shared_backups(plan: Plan) -> Iterator[Finding]:
         "backups-deleted",
         "rolling_backup_count",
         f"The workspace has {len(others)} backup{'s' * (len(others) > 1)} of other runs. OneTrainer may "
-        f"delete them: it keeps only the newest {kept}, whichever run made them",
+        f"delete them, because it keeps only the latest {kept} of all runs",
         value=kept,
         expected="a separate workspace for this run",
-        suggestion=f"Set Workspace folder to {better}." if better else "Choose another workspace.",
+        suggestion=f"Set {title_of('workspace_dir')} to {better}."
+        if better
+        else f"Choose another {title_of('workspace_dir').lower()}.",
         fix={"workspace_dir": better} if better else None,
     )
 

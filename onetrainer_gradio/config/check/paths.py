@@ -1,4 +1,4 @@
-"""Folders that the run writes to, and where paths may lead at all."""
+"""Checks of the folders that the run writes to, and of paths outside the allowed folders."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.concept import ConceptTextConfig
 from onetrainer_gradio.config.declarations.setting import Setting, declared
 from onetrainer_gradio.config.declarations.walk import leaves
@@ -30,86 +31,88 @@ def _written(plan: Plan) -> Iterator[str]:
 
 
 def writable(plan: Plan) -> Iterator[Finding]:
-    """A folder need not exist yet; the nearest one above it that does has to let us in."""
+    """Yield an error for a folder that can't be written to or created."""
     for name in _written(plan):
         value = plan.at(name)
         output = name == "output_model_destination"
         if not value:
-            expected = "a folder, which need not exist yet"
-            message = "No folder is named for " + ("the workspace" if name == "workspace_dir" else "it")
-            yield found("folder-missing", name, message, value=value, expected=expected, suggestion="Name a folder.")
+            expected, suggestion = "a folder", f"Set {title_of(name)}. The folder doesn't have to exist."
+            message = f"{title_of(name)} isn't set"
+            yield found("folder-missing", name, message, value=value, expected=expected, suggestion=suggestion)
             continue
         place = plan.path(value)
         above = existing_ancestor(place.parent if output else place)
         if not os.path.isdir(above):
-            message = f"{value} lies in {above.name}, which is a file"
-            yield found("folder-is-file", name, message, value=value, expected="a folder", suggestion="Choose another name.")
+            message = f"Can't create {value}, because {above.name} is a file"
+            suggestion = f"Choose another path for {title_of(name)}."
+            yield found("folder-is-file", name, message, value=value, expected="a folder", suggestion=suggestion)
         elif not plan.machine.allowed(above, os.W_OK | os.X_OK):
-            message = f"{value} cannot be written: {above} may not be changed"
+            message = f"Can't write to {value}: permission denied for {above}"
             yield found(
                 "path-unwritable",
                 name,
                 message,
                 value=value,
-                expected="a folder that may be written to",
-                suggestion="Choose another folder or change its permissions.",
+                expected="a writable folder",
+                suggestion=f"Choose another path for {title_of(name)}, or change the permissions of {above}.",
             )
 
 
 def misplaced(plan: Plan) -> Iterator[Finding]:
-    """What the run writes is not inside what it trains on, and the other way round."""
+    """Yield an error if the run writes into a folder that it trains on, or the reverse."""
     yield from placement.misplaced(
         plan.config, plan.base_folder, plan.base_folder, by_name=plan.backend in placement.CLEARS_BY_NAME
     )
 
 
 def characters(plan: Plan) -> Iterator[Finding]:
-    """Characters that cannot be seen end up in paths by copying; a wide blank in the name of a folder that is there is meant."""
+    """Yield an error for a path with invisible characters, which copying often adds; in the name of an existing "
+    "folder they're fine."""
     for leaf in plan.paths:
         if isinstance(leaf.value, str) and not leaf.value.isprintable() and _misspelt(plan, leaf.value):
             yield found(
                 "path-characters",
                 leaf.path,
-                f"{leaf.value!r} has characters that cannot be seen",
+                f"The path {leaf.value!r} contains invisible characters",
                 value=leaf.value,
                 expected="a path of visible characters",
-                suggestion="Type it anew.",
+                suggestion=f"Enter {title_of(leaf.path)} again.",
                 fix={leaf.path: "".join(char for char in leaf.value if char.isprintable())},
             )
 
 
 def _misspelt(plan: Plan, value: str) -> bool:
-    """Whether what is not there of a path has such characters."""
+    """Return whether the part of a path that doesn't exist has such characters."""
     place = plan.path(value)
     return holdable(value) != value or not str(place).removeprefix(str(existing_ancestor(place))).isprintable()
 
 
 def inside_roots(plan: Plan) -> Iterator[Finding]:
-    """Nothing is read or written outside of the allowed folders."""
+    """Yield an error for each path outside the allowed folders."""
     if not plan.roots:
         return
     tags = (leaf for leaf in leaves(plan.config, _holds_tags) if leaf.value.endswith((".txt", ".csv")))
     for leaf in (*plan.paths, *tags):
-        # The name of a hub repository is held against the folders too: it is a path when a link of that name is there.
+        # The name of a repository on the Hub is checked too: it is a path if a link of that name exists.
         if leaf.value and not _inside(plan, leaf.value):
             yield found(
                 "path-outside",
                 leaf.path,
-                f"{leaf.path} leads outside the allowed folders: {leaf.value}",
+                f"{title_of(leaf.path)} {leaf.value} is outside the allowed folders",
                 value=leaf.value,
                 expected="a path inside " + ", ".join(str(root) for root in plan.roots),
-                suggestion="Choose another path, or start the panel with --allow FOLDER.",
+                suggestion=f"Choose another path for {title_of(leaf.path)}, or start the panel with --allow FOLDER.",
             )
 
 
 def _holds_tags(setting: Setting, annotation: Any) -> bool:
-    """Choose the special tags, which may be given as the path of a file."""
+    """Return whether a setting is the special tags, which may be the path of a file."""
     return setting.label == _SPECIAL_TAGS
 
 
 def _inside(plan: Plan, value: str) -> bool:
-    """Whether a path, with its links followed, leads into an allowed folder. What is there, or is not, makes no difference."""
-    if value.startswith("~") and value[1:2] not in ("", "/", os.sep):  # somebody's home, whether this machine knows them or not
+    """Return whether a path, with its links followed, is inside an allowed folder, whether or not it exists."""
+    if value.startswith("~") and value[1:2] not in ("", "/", os.sep):  # someone's home folder, whether or not it exists
         return False
     try:
         place = plan.path(value).resolve()

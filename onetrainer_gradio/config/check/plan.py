@@ -1,4 +1,4 @@
-"""A configuration under examination, with what several checks need to know about it."""
+"""The configuration under check, with the facts that several checks use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from onetrainer_gradio.config.paths.destinations import Destinations
 
 @dataclass(frozen=True)
 class Plan:
-    """A configuration with its folders, the machine it is meant for, and who trains (empty: not decided)."""
+    """A configuration with its folders, the machine that it is for, and the engine that trains (empty: not decided)."""
 
     config: TrainConfig
     base_folder: Path
@@ -38,14 +38,14 @@ class Plan:
     checkout: str = ""
 
     def path(self, value: str) -> Path:
-        """A path of the configuration made absolute; characters that no path can hold are another finding."""
+        """Return a path of the configuration as an absolute path. Another finding reports invalid characters."""
         known = self._absolute.get(value)
         if known is None:
             known = self._absolute[value] = absolute(value, self.base_folder)
         return known
 
     def is_folder(self, value: str) -> bool:
-        """Whether a path of the configuration is a folder; asked of the file system once."""
+        """Return whether a path of the configuration is a folder. The answer is cached."""
         known = self._is_folder.get(value)
         if known is None:
             known = self._is_folder[value] = os.path.isdir(self.path(value))
@@ -60,7 +60,7 @@ class Plan:
         return {}
 
     def at(self, path: str) -> Any:
-        """The value at a dotted path."""
+        """Return the value at a dotted path."""
         value: Any = self.config
         for name in path.split("."):
             value = value[int(name)] if isinstance(value, Sequence) else getattr(value, name)
@@ -68,39 +68,39 @@ class Plan:
 
     @cached_property
     def paths(self) -> tuple[Leaf, ...]:
-        """Every setting of the configuration that is a path, with its value and declaration."""
+        """Return every setting that is a path, with its value and declaration."""
         return tuple(leaves(self.config, is_path))
 
     @property
     def facts(self) -> ModelFacts:
-        """What is true of the model type."""
+        """Return the facts about the model type."""
         return MODELS.get(self.config.model_type, UNFAMILIAR)
 
     @cached_property
     def destinations(self) -> Destinations:
-        """The rule for where the result may go."""
+        """Return the rules for the output path."""
         checkout = Path(self.checkout) if self.checkout else None
         return Destinations(self.config, self.base_folder, self.base_folder, checkout)
 
     @property
     def denoiser(self) -> str:
-        """The part that predicts."""
+        """Return the name of the component that predicts."""
         return self.facts.denoiser
 
     @staticmethod
     def called(part: str) -> str:
-        """A part of the model by the name that users know, as it stands inside a sentence."""
+        """Return the label of a model component as it is written in a sentence."""
         label = declared(TrainConfig.model_fields[part]).label or part
         return label if label[1:] != label[1:].lower() else label.lower()
 
     @cached_property
     def loaded(self) -> tuple[str, ...]:
-        """The parts that are loaded: those that the type has, without the ones that are left out."""
+        """Return the loaded components: those of the model type, without the ones that aren't included."""
         return tuple(name for name in self.facts.parts if name not in self.facts.optional or self.at(f"{name}.include"))
 
     @cached_property
     def trained(self) -> tuple[str, ...]:
-        """The parts whose weights, or adapters, are trained."""
+        """Return the components whose weights or LoRA are trained."""
         method = self.config.training_method
         if method is TrainingMethod.FINE_TUNE_VAE:
             return ("vae",)
@@ -110,26 +110,26 @@ class Plan:
 
     @cached_property
     def wants_embeddings(self) -> bool:
-        """Whether an embedding is meant to be trained, alone or in addition to something else."""
+        """Return whether an embedding should be trained, alone or in addition to something else."""
         alone = self.config.training_method is TrainingMethod.EMBEDDING
         return alone or any(embedding.train for embedding in self.config.additional_embeddings)
 
     @cached_property
     def trains_embeddings(self) -> bool:
-        """Whether an embedding is trained: with several text encoders, at least one has to take part in it."""
+        """Return whether an embedding is trained: with several text encoders, at least one must take part."""
         encoders = self.facts.embedding_encoders
         taking_part = [name for name in encoders if name in self.loaded and self.at(f"{name}.train_embedding")]
         return self.wants_embeddings and (not encoders or bool(taking_part))
 
     @cached_property
     def with_gradients(self) -> tuple[str, ...]:
-        """The parts that gradients run through: the trained ones, and for new words the way from the prompt to the loss."""
-        on_the_way = {self.denoiser, *self.facts.encoders} if self.trains_embeddings else set()
-        return tuple(name for name in self.loaded if name in self.trained or name in on_the_way)
+        """Return the components with gradients: the trained ones and, for embeddings, all from the prompt to the loss."""
+        between = {self.denoiser, *self.facts.encoders} if self.trains_embeddings else set()
+        return tuple(name for name in self.loaded if name in self.trained or name in between)
 
     @cached_property
     def devices(self) -> int:
-        """How many devices train at the same time."""
+        """Return how many devices train at the same time."""
         if not self.config.multi_gpu:
             return 1
         named = [part for part in self.config.device_indexes.split(",") if part.strip()]
@@ -137,17 +137,17 @@ class Plan:
 
     @property
     def batch(self) -> int:
-        """Pictures per step, all devices together."""
+        """Return the number of images per step on all devices together."""
         return max(1, self.config.batch_size) * self.devices
 
     @cached_property
     def concepts(self) -> tuple[tuple[int, ConceptConfig], ...]:
-        """The concepts in use with their positions."""
+        """Return the enabled concepts with their positions."""
         return tuple((index, concept) for index, concept in enumerate(self.config.concepts or ()) if concept.enabled)
 
     @cached_property
     def folders(self) -> dict[int, Folder]:
-        """What lies in the folder of each concept in use, by its position; folders that do not exist are left out."""
+        """Return the contents of the folder of each enabled concept, by its position; only of folders that exist."""
         videos = "video" in self.facts.traits
         return {
             index: self.reader.look_into(self.path(concept.path), concept.include_subdirectories, videos=videos, roots=self.roots)
@@ -157,12 +157,12 @@ class Plan:
 
     @cached_property
     def sizes(self) -> dict[int, Sizes]:
-        """The sizes of the pictures of each concept in use, as far as there was time to read them."""
+        """Return the image sizes of each enabled concept, as far as there was time to read them."""
         return {index: self.reader.read(folder.pictures) for index, folder in self.folders.items()}
 
     @cached_property
     def captions(self) -> dict[int, Captions]:
-        """The caption files of each concept in use that reads one per image, as far as there was time."""
+        """Return the caption files of each enabled concept with one file per image, as far as there was time."""
         return {
             index: self.reader.read_captions(self.folders[index].caption_files)
             for index, concept in self.concepts
@@ -171,20 +171,20 @@ class Plan:
 
     @property
     def resolution(self) -> Resolution | None:
-        """The resolution, or None when it cannot be understood."""
+        """Return the resolution, or None if it isn't valid."""
         return parse_resolution(self.config.resolution)
 
     def resolution_of(self, concept: ConceptConfig) -> Resolution | None:
-        """The resolution that a concept is trained in."""
+        """Return the training resolution of a concept."""
         override = concept.image.enable_resolution_override
         return parse_resolution(concept.image.resolution_override) if override else self.resolution
 
     def readable(self, index: int) -> int:
-        """How many images and videos of a concept are left without those that can't be read, as far as that is known."""
+        """Return the number of images and videos of a concept without those known to be unreadable."""
         return len(self.folders[index].items) - len(self.sizes[index].broken) if index in self.folders else 0
 
     def per_epoch(self, index: int, concept: ConceptConfig) -> int:
-        """How many pictures of a concept enter an epoch; those that can't be read don't."""
+        """Return how many images of a concept are in an epoch, without the unreadable ones."""
         items = self.readable(index)
         if concept.type is ConceptType.VALIDATION or not items or not math.isfinite(concept.balancing):
             return 0
@@ -192,10 +192,10 @@ class Plan:
 
     @cached_property
     def buckets(self) -> Counter[Size] | None:
-        """How many pictures an epoch has in each bucket, or None when that cannot be told.
+        """Return how many images of an epoch are in each bucket, or None if that is unknown.
 
-        With several edge lengths each picture draws one per epoch, so there are no fixed buckets; videos and pictures that
-        there was no time for have unknown sizes.
+        With several edge lengths, each image gets one at random per epoch, so there are no fixed buckets. The sizes of videos,
+        and of images that weren't read in time, are unknown.
         """
         counts: Counter[Size] = Counter()
         for index, concept in self.concepts:
@@ -215,7 +215,7 @@ class Plan:
         return counts
 
     def _shapes(self, read: Sizes, resolution: Resolution) -> tuple[list[Size], Counter[Size]]:
-        """The size in which each image is trained; concepts that share a folder share the answer."""
+        """Return the training size of each image. Concepts with the same folder share the result."""
         known = self._known_shapes.get((id(read), resolution))
         if known is None:
             multiple, bucketing = self.facts.pixel_multiple, self.config.aspect_ratio_bucketing
@@ -229,12 +229,12 @@ class Plan:
 
     @cached_property
     def steps_per_epoch(self) -> int | None:
-        """Micro-batches per epoch, or None when that cannot be told before the pictures are read."""
+        """Return the micro-batches per epoch, or None if that is unknown before the images are read."""
         if self.buckets is None:
             return None
         return sum(number // self.batch for number in self.buckets.values())
 
     @property
     def steps(self) -> int | None:
-        """Micro-batches of the whole run."""
+        """Return the micro-batches of the whole run."""
         return None if self.steps_per_epoch is None else self.steps_per_epoch * self.config.epochs

@@ -1,4 +1,5 @@
-"""Special tags of a concept that are regular expressions: held against its captions, since OneTrainer has no time limit."""
+"""Checks of regular expressions in special dropout tags, on the captions of the concept: OneTrainer has no time limit "
+"for them."""
 
 from __future__ import annotations
 
@@ -14,14 +15,14 @@ from onetrainer_gradio.config.dataset.files import is_inside
 from onetrainer_gradio.config.declarations.concept import ConceptConfig
 from onetrainer_gradio.errors import Finding, PatternError
 
-# The longest tags are the ones that take long.
+# The longest tags take the longest time.
 _MOST_TAGS = 200
 _MOST_BYTES = 100_000
 _READING_S = 0.5
 
 
 def slow_patterns(plan: Plan) -> Iterator[Finding]:
-    """Regular expressions that take too long on the captions of their concept."""
+    """Yield an error for a regular expression that takes too long on the captions of its concept."""
     give_up_at = time.monotonic() + _READING_S
     for index, concept in plan.concepts:
         text = concept.text
@@ -37,7 +38,7 @@ def slow_patterns(plan: Plan) -> Iterator[Finding]:
                 f"{concept.name or f'Concept {index + 1}'}: {error.message[0].lower()}{error.message[1:]}",
                 value=text.tag_dropout_special_tags,
                 expected=error.expected,
-                suggestion=error.suggestion or "Simplify it.",
+                suggestion=error.suggestion or "Simplify the regular expression.",
             )
 
 
@@ -46,7 +47,7 @@ def _special(plan: Plan, concept: ConceptConfig) -> list[str]:
     if value.endswith((".txt", ".csv")) and is_inside(plan.path(value), plan.roots):
         try:
             return special_tags(plan.path(value))
-        except (OSError, UnreadableTextError):  # no file: a tag that ends like one
+        except (OSError, UnreadableTextError):  # not a file: a tag that ends like one
             pass
     return tags_of(value, concept.text.tag_delimiter)
 

@@ -181,6 +181,12 @@ def pattern(path: str) -> str:
     return first + "".join("[]" if part.isdecimal() else f".{part}" for part in others)
 
 
+def title_of(path: str) -> str:
+    """Return the title of the setting at a path, for messages: without the note in parentheses; the path if it has none."""
+    entry = CATALOGUE.get(pattern(path))
+    return re.sub(r" \([^()]*\)$", "", entry.title) if entry and entry.title else path
+
+
 def reason(path: str) -> str:
     """Why a path is not offered; empty when it is."""
     return next((words for expression, words in NOT_OFFERED.items() if re.fullmatch(expression, path)), "")

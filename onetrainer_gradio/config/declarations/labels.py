@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
@@ -185,6 +185,17 @@ LABELS: dict[type[Enum], Mapping[str, str]] = {
 def label_of(kind: Any, value: str) -> str:
     """Return the label of a member of an enum."""
     return LABELS.get(kind, {}).get(value, value)
+
+
+def name_of(member: Enum) -> str:
+    """Return the label of a member of an enum, for messages: "bfloat16", not ``BFLOAT_16``."""
+    return label_of(type(member), member.value)
+
+
+def names_of(members: Iterable[Enum]) -> str:
+    """Return the labels of members of an enum as an alternative: "bfloat16, float16 or float32"."""
+    *most, last = (name_of(member) for member in members)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def within_sentence(label: str) -> str:
