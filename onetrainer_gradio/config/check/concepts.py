@@ -44,6 +44,10 @@ def _first(files: Sequence[Path]) -> str:
     return shown(files[0].name) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
 
 
+def _number(files: Sequence[object], word: str) -> str:
+    return f"{len(files)} {word}{'s' * (len(files) != 1)}"
+
+
 def _listed(files: Sequence[_File], name: Callable[[_File], str]) -> str:
     """Return the names of the first files and the number of the others."""
     more = len(files) - _MOST_NAMES
@@ -90,7 +94,7 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 f"{name}: {title_of(path)} isn't set",
                 value="",
                 expected="a folder with images",
-                suggestion=f"Set {title_of(path)}.",
+                suggestion="Choose a folder for the concept.",
             )
         elif not plan.is_folder(value) and names_a_data_set(value.replace("\0", ""), plan.base_folder):
             message = (
@@ -98,11 +102,11 @@ def folders(plan: Plan) -> Iterator[Finding]:
                 "Hugging Face Hub. The built-in engine doesn't support that"
             )
             expected = "a folder on this machine, unless it is a dataset on the Hugging Face Hub"
-            suggestion = f"Correct {title_of(path)}, unless it is a dataset."
+            suggestion = "Choose an existing folder, unless it is a dataset."
             yield found("concept-on-hub", path, message, value=value, expected=expected, suggestion=suggestion)
         elif not plan.is_folder(value):
             message = f"{name}: the folder {value} doesn't exist"
-            suggestion = f"Correct {title_of(path)}."
+            suggestion = "Choose an existing folder for the concept."
             yield found("concept-folder", path, message, value=value, expected="an existing folder", suggestion=suggestion)
         elif not plan.machine.allowed(place, os.R_OK | os.X_OK):
             message = f"{name}: can't read the folder {value}: permission denied"
@@ -144,7 +148,8 @@ def broken_images(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "image-broken",
                 f"concepts.{index}.path",
-                f"{_name(index, concept)}: {len(read.broken)} files can't be read as images and would be skipped: {listed}",
+                f"{_name(index, concept)}: {_number(read.broken, 'file')} can't be read as an image and would be "
+                f"skipped: {listed}",
                 value=concept.path,
                 expected="valid image files",
                 suggestion="Remove or replace the broken files.",
@@ -162,7 +167,7 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "link-outside",
                 path,
-                f"{name}: {len(outside)} links point outside the allowed folders: {_listed(outside, _full)}",
+                f"{name}: {_number(outside, 'link')} to a place outside the allowed folders: {_listed(outside, _full)}",
                 value=concept.path,
                 expected="links inside " + ", ".join(str(root) for root in plan.roots),
                 suggestion="Copy the files instead of linking them, or start the panel with --allow FOLDER.",
@@ -171,7 +176,7 @@ def skipped_files(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "files-skipped",
                 path,
-                f"{name}: {len(others)} files or folders can't be used and are skipped: {_listed(others, _with_reason)}",
+                f"{name}: {_number(others, 'file')} can't be used and will be skipped: {_listed(others, _with_reason)}",
                 value=concept.path,
                 expected="readable files",
                 suggestion="Repair or remove these files.",
@@ -188,7 +193,7 @@ def other_formats(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "formats-skipped",
                 f"concepts.{index}.path",
-                f"{_name(index, concept)}: {len(files)} files are in an unsupported format and are skipped ({listed}): "
+                f"{_name(index, concept)}: {_number(files, 'file')} in an unsupported format will be skipped ({listed}): "
                 f"{_listed(files, _short)}",
                 value=concept.path,
                 expected=", ".join(sorted(PICTURE_SUFFIXES)),
@@ -251,9 +256,8 @@ def _caption_file(plan: Plan, index: int, concept: ConceptConfig, name: str) -> 
     file = plan.path(value) if value else None
     if file is None or not os.path.isfile(file):
         message = f"{name}: the caption file {value} doesn't exist" if value else f"{name}: {title_of(path)} isn't set"
-        yield found(
-            "caption-file", path, message, value=value, expected="an existing text file", suggestion=f"Correct {title_of(path)}."
-        )
+        suggestion = f"{'Correct' if value else 'Set'} {title_of(path)}."
+        yield found("caption-file", path, message, value=value, expected="an existing text file", suggestion=suggestion)
     elif not plan.machine.allowed(file, os.R_OK):
         message = f"{name}: can't read the caption file {value}: permission denied"
         expected = "a readable file"
@@ -294,7 +298,7 @@ def caption_encodings(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "captions-unreadable",
                 path,
-                f"{name}: {len(unreadable)} caption files can't be read: {_listed(unreadable, _with_reason)}",
+                f"{name}: {_number(unreadable, 'caption file')} can't be read: {_listed(unreadable, _with_reason)}",
                 value=plan.at(path),
                 expected="text files",
                 suggestion="Save the files as UTF-8 text, or remove them.",
@@ -303,7 +307,8 @@ def caption_encodings(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "captions-encoding",
                 path,
-                f"{name}: {len(texts)} caption files aren't UTF-8. The built-in engine trains on the text shown here; OneTrainer "
+                f"{name}: {_number(texts, 'caption file')} not in UTF-8. The built-in engine trains on the text shown "
+                "here; OneTrainer "
                 f"can't read the files: {_listed(texts, _with_text)}",
                 value=plan.at(path),
                 expected="UTF-8 text",

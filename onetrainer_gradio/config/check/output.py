@@ -114,7 +114,7 @@ def protected(plan: Plan) -> Iterator[Finding]:
             message,
             value=value,
             expected="a file",
-            suggestion=f"Set {title_of(name)} to {{pointed}} to replace that file.",
+            suggestion=f"Set {title_of(name)} to {pointed} to replace that file.",
         )
 
 

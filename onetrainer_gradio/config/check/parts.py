@@ -148,7 +148,8 @@ def quantized_and_trained(plan: Plan) -> Iterator[Finding]:
             yield found(
                 "quantized-part-trained",
                 path,
-                f"Quantized weights ({name_of(dtype)}) can't be trained, but the {plan.called(name)} is fully fine-tuned",
+                f"{title_of(path)} {name_of(dtype)} is quantized and can't be trained, but the {plan.called(name)} is "
+                "fully fine-tuned",
                 value=dtype.value,
                 expected=f"{names_of((DataType.BFLOAT_16, DataType.FLOAT_32))} for a full fine-tune",
                 suggestion=f"Set {title_of(path)} to {name_of(DataType.BFLOAT_16)}, or train a LoRA.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from onetrainer_gradio.config.declarations.catalog import CATALOGUE, Entry, pattern, reader
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE, Entry, pattern, reader, title_of
 from onetrainer_gradio.config.declarations.file_names import unusable_name
 from onetrainer_gradio.config.declarations.setting import Setting
 from onetrainer_gradio.config.declarations.train import TrainConfig
@@ -24,7 +24,7 @@ _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 
 
 def expectation(entry: Entry) -> str:
-    """The bounds of a setting as text."""
+    """Return the allowed values of a setting, as text."""
     setting = entry.setting
     if entry.fixed_choices:
         return "one of " + ", ".join(choice or "(empty)" for choice in entry.fixed_choices)
@@ -32,10 +32,25 @@ def expectation(entry: Entry) -> str:
     return "a number, " + " and ".join(parts) if parts else ""
 
 
-def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
-    """One finding for each offered value that its declaration does not allow.
+def names(entry: Entry) -> str:
+    """Return the choices of a setting by their labels, as an alternative; empty if it has none."""
+    *most, last = (entry.choice_label(choice) or "empty" for choice in entry.fixed_choices or ("",))
+    return f"{', '.join(most)} or {last}" if most else ""
 
-    Choices count where the setting applies; numbers, and names that become part of a path, are held to their rule everywhere.
+
+def _range(setting: Setting) -> str:
+    """Return the bounds of a setting as text: "between 0 and 1", or "at least 0 and less than 1"."""
+    if setting.ge is not None and setting.le is not None:
+        return f"between {setting.ge:g} and {setting.le:g}"
+    return " and ".join(
+        f"{words} {getattr(setting, name):g}" for name, (words, _) in _BOUNDS.items() if getattr(setting, name) is not None
+    )
+
+
+def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
+    """Yield an error for each offered value that its declaration doesn't allow.
+
+    Choices are checked where the setting applies, numbers and names that become part of a path everywhere.
     """
     for leaf in leaves(config, _is_bounded):
         if leaf.setting.file_name and (finding := unusable_name(leaf)) is not None:
@@ -45,17 +60,20 @@ def out_of_bounds(config: TrainConfig) -> Iterator[Finding]:
         entry = CATALOGUE[pattern(leaf.path)]
         if entry.offered and not _allowed(entry, leaf.path, leaf.value, config):
             expected = expectation(entry) or "a finite number"
-            message = f"{entry.title} is {leaf.value}"
-            yield Finding("error", leaf.path, message, leaf.value, expected, f"Set {leaf.path} to {expected}.")
+            title = title_of(leaf.path)
+            allowed = names(entry) or _range(entry.setting)
+            message = f"{title} must be {allowed}, not {entry.choice_label(str(leaf.value)) or 'empty'}"
+            suggestion = f"Set {title} to {'' if entry.fixed_choices else 'a value of '}{allowed}."
+            yield Finding("error", leaf.path, message, leaf.value, expected, suggestion)
 
 
 def _is_bounded(setting: Setting, annotation: Any) -> bool:
-    """Choose what has fixed choices or bounds, or becomes part of the name of a file."""
+    """Return whether a setting has fixed choices or bounds, or becomes part of a file name."""
     return setting.file_name or bool(setting.choices) or any(getattr(setting, name) is not None for name in _BOUNDS)
 
 
 def _holds(setting: Setting, value: Any) -> bool:
-    """Whether a value is within its declaration, whatever the other settings are."""
+    """Return whether the declaration allows a value, regardless of other settings."""
     if value is None or (isinstance(value, Name) and not value.known):
         return True  # whether a name of a newer OneTrainer will do is not a question of bounds
     if setting.choices and isinstance(setting.choices, tuple):
@@ -70,7 +88,7 @@ def _holds(setting: Setting, value: Any) -> bool:
 
 
 def _allowed(entry: Entry, path: str, value: Any, config: TrainConfig) -> bool:
-    """Whether a value is allowed: choices count where the setting applies."""
+    """Return whether a value is allowed. Choices are checked only where the setting applies."""
     if _holds(entry.setting, value):
         return True
     return bool(entry.fixed_choices) and not applies(entry.conditions, reader(config, path))

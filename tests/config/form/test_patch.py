@@ -28,7 +28,7 @@ def test_values_are_set_by_dotted_path_and_normalised():
         ({"learning_rate": -1}, "learning_rate", "more than 0"),
         ({"epochs": "x"}, "epochs", "whole number"),
         ({"concepts.3.path": "x"}, "concepts.3.path", ""),
-        ({"output_dtype": "INT_8"}, "output_dtype", "FLOAT_16"),
+        ({"output_dtype": "INT_8"}, "output_dtype", "float16"),
         ({"epochs": None}, "epochs", "whole number"),
         ({"learning_rate": float("nan")}, "learning_rate", "more than 0"),
     ],
