@@ -11,7 +11,6 @@ from tests.language import ROOT, Text, area, found, hits, python_texts, script_t
 PENDING = {
     ("benchmarks", "docstrings"),
     ("benchmarks", "text"),
-    ("docs/settings.md", "docs"),
     ("onetrainer_gradio", "docstrings"),
     ("onetrainer_gradio", "text"),
     ("onetrainer_gradio/api", "docstrings"),

@@ -24,7 +24,7 @@ LARGEST_HEADER = 100_000_000
 _HEAD = 1024
 _LARGEST_PICKLE = 64_000_000
 
-# the roles of a file: what a setting uses it for; PIPELINE is a component that comes as a pipeline of its own
+# the roles of a file: what a setting uses it for; PIPELINE is a component in a separate pipeline
 BASE, COMPONENT, PIPELINE, LORA, EMBEDDING = "base", "component", "pipeline", "lora", "embedding"
 
 
@@ -77,7 +77,7 @@ _BROKEN: Mapping[str, tuple[str, str]] = {
     ),
 }
 
-# kind -> what the file is; whether it fits depends on the role
+# kind -> what the file is; the role decides whether it can be used
 _KINDS: Mapping[str, str] = {
     "lora": "is a LoRA adapter",
     "embedding": "is an embedding (textual inversion)",
@@ -98,7 +98,7 @@ _NO_COMPONENT = dict.fromkeys(
     ("lora", "embedding", "adapter-folder", "adapter-backup"), "choose a model component, or leave the setting empty"
 )
 _A_BASE = "choose a folder in diffusers layout, or a checkpoint that holds denoiser, VAE and text encoder"
-# role -> kinds that do not fit, with what to choose
+# role -> kinds that can't be used, with what to choose instead
 _MISPLACED: Mapping[str, Mapping[str, str]] = {
     BASE: {
         "lora": "choose the base model here, and set the LoRA as the one to resume from (LoRA base model)",
@@ -138,7 +138,7 @@ _MISPLACED: Mapping[str, Mapping[str, str]] = {
         "adapter-backup": "choose an embedding file",
     },
 }
-# Of a base model that is loaded as a whole from one file.
+# For a base model that is loaded from a single file.
 _INCOMPLETE = ("no-vae", "no-encoder", "denoiser", "gguf")
 
 _ENDINGS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
@@ -189,7 +189,7 @@ def recognize(path: Path) -> Recognized | None:
 
 @lru_cache(maxsize=256)
 def _known(path: str, size: int, changed_ns: int) -> Recognized | None:
-    """A file is read once per content: the check runs at every edit of a setting, and some pickles take a second."""
+    """Read a file once per content: the check runs at every edit of a setting, and some pickles take a second."""
     with open(path, "rb") as file:
         found = _file(file, file.read(_HEAD), size)
     ending = os.path.splitext(path)[1].lower()

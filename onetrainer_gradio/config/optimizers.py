@@ -653,7 +653,7 @@ _ADVANCED_ADAM = _auxiliary(
     "kourkoutas_beta",
 )
 
-# optimizer that trains some layers with Adam -> the parameters of that Adam with their usual values
+# optimizer that trains some layers with Adam -> the parameters of that Adam with their defaults
 AUXILIARY_PARAMETERS: dict[Optimizer, dict[str, Any]] = {
     Optimizer.MUON: _PLAIN_ADAM,
     Optimizer.MUON_ADV: _ADVANCED_ADAM,

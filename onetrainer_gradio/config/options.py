@@ -10,30 +10,36 @@ class RunOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field("", description="A name for people; empty takes the name of the configuration.")
-    tags: tuple[str, ...] = Field((), description="Words to find the run by.")
+    name: str = Field("", description="Name of the run. If empty, the name of the configuration.")
+    tags: tuple[str, ...] = Field((), description="Tags to find the run by.")
     started_by: str = Field("", description="Who started the run.")
-    backend: str = Field("", description="Which backend carries the run out; empty takes the panel's own.")
-    checkout: str = Field("", description="Folder of the OneTrainer checkout to train with; empty takes the panel's own.")
-    checkout_python: str = Field("", description="Python that runs the checkout; the panel writes it, from what it knows.")
+    backend: str = Field("", description="Backend that trains. If empty, the panel's default.")
+    checkout: str = Field("", description="Folder of the OneTrainer checkout to train with. If empty, the panel's default.")
+    checkout_python: str = Field("", description="Python interpreter of the checkout. Set by the panel.")
     allowed_folders: tuple[str, ...] = Field(
-        (), description="Folders that images and captions may be read from; the panel writes it. Empty allows all."
+        (), description="Folders that images and captions may be read from. If empty, all. Set by the panel."
     )
     ignore_open_edits: bool = Field(
-        False, description="Start the current settings although a field of an open page holds a value that can't be used."
+        False, description="Start with the current settings even if a field on an open page has an invalid value."
     )
-    max_steps: int | None = Field(None, ge=1, description="End after so many micro-batches, whatever the epochs say.")
-    seed: int = Field(42, description="Seed of everything random that the configuration does not seed: adapter initialisation.")
-    resume_from: str = Field(
-        "", description="Folder of the backup to go on from; empty starts anew or follows the configuration."
+    max_steps: int | None = Field(None, ge=1, description="Stop after this many micro-batches, regardless of epochs.")
+    seed: int = Field(
+        42, description="Seed of everything random that has no seed in the configuration, such as the initialization of a LoRA."
     )
-    resumes_run: str = Field("", description="Id of the run that this one goes on from.")
-    run_id: str = Field("", description="Id of this run; the panel sets it.")
-    panel_folder: str = Field("", description="Data folder of the panel, which no result may replace; the panel writes it.")
-    in_process: bool = Field(False, description="Run on a thread of the panel instead of a process of its own.")
+    resume_from: str = Field("", description="Folder of the backup to resume from. If empty, the configuration decides.")
+    resumes_run: str = Field("", description="ID of the run that this run resumes.")
+    run_id: str = Field("", description="ID of this run. Set by the panel.")
+    panel_folder: str = Field("", description="Data folder of the panel, which no result may replace. Set by the panel.")
+    in_process: bool = Field(False, description="Run in a thread of the panel instead of a separate process.")
     keep_loaded_s: float | None = Field(
-        None, ge=0, description="Seconds that OneTrainer stays loaded afterwards, for the next run; empty takes the panel's own."
+        None, ge=0, description="Seconds that OneTrainer stays loaded for the next run. If empty, the panel's default."
     )
-    finish_step_s: float = Field(60.0, gt=0, description="Seconds that a stop waits for the step, the backup and the save.")
-    interrupt_s: float = Field(15.0, gt=0, description="Seconds between the interrupt and the termination of a stop.")
-    terminate_s: float = Field(10.0, gt=0, description="Seconds between the termination and the kill of a stop.")
+    finish_step_s: float = Field(
+        60.0, gt=0, description="Seconds that a stop waits for the step, the backup and the save before it interrupts the run."
+    )
+    interrupt_s: float = Field(
+        15.0, gt=0, description="Seconds that a stop waits after the interrupt before it terminates the process."
+    )
+    terminate_s: float = Field(
+        10.0, gt=0, description="Seconds that a stop waits after the termination before it kills the process."
+    )

@@ -1,7 +1,7 @@
 """Evaluate regular expressions in a process that can be killed: ``patterns.py`` starts it and reads its output.
 
-Python's ``re`` has no time limit and holds the interpreter lock while it matches, so a pattern that a user wrote would stop the
-whole program. This script needs the standard library alone and runs without site-packages, so it starts in a few milliseconds.
+Python's ``re`` has no time limit and holds the interpreter lock while it matches, so a pattern that a user wrote could block the
+whole program. This script needs only the standard library and runs without site-packages, so it starts in a few milliseconds.
 """
 
 from __future__ import annotations

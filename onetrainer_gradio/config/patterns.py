@@ -26,28 +26,28 @@ CHECK_S = 0.5
 """CPU time for all patterns of one filter, in the check and on the page."""
 
 RUN_S = 10.0
-"""The same in a run: more, so that what passed the check never fails there because the machine is slower."""
+"""The same in a run. It is longer, so that patterns that passed the check don't fail there because the machine is busy."""
 
 MOST_CHARACTERS = 20_000
-"""All patterns of a filter together. Compiling takes time too."""
+"""Length of all patterns of a filter together. Compiling takes time, too."""
 
 _WORKER = Path(__file__).with_name("pattern_worker.py")
 
-# Starting the process, and waiting for a CPU on a busy machine, beside the CPU time of the patterns.
+# Time to start the process and to wait for a CPU on a busy machine, in addition to the CPU time of the patterns.
 _STARTING_S = 5.0
 
-# So many are evaluated at the same time; others wait, but not without end.
+# This many evaluations run at the same time. Others wait for a limited time.
 _SLOTS = threading.BoundedSemaphore(2)
 _WAITING_S = 10.0
 
-# Characters and positions only: each step of a match is forced.
+# Only characters and positions: a match has no choice at any step.
 _FORCED = re.compile(r"(?:[\w ,:/^$.-]|\\[.:/-])*")
 
 
 def fits(patterns: Iterable[str], texts: Sequence[str], how: How, *, seconds: float = CHECK_S) -> list[frozenset[int] | str]:
     """Return for each pattern the positions of the texts that it matches, or why it isn't a regular expression.
 
-    :raises PatternError: when they take too long together, or can't be evaluated.
+    :raises PatternError: if they take too long together, or can't be evaluated.
     """
     wanted = tuple(patterns)
     if sum(map(len, wanted)) > MOST_CHARACTERS:

@@ -59,7 +59,7 @@ def backup_to_resume(config: TrainConfig, options: RunOptions, backend: str) -> 
     """Return the backup that a run resumes from, or None if it starts from the beginning."""
     if options.resume_from:
         return Path(options.resume_from)
-    # OneTrainer takes the last folder, whatever is in it
+    # OneTrainer uses the last folder, regardless of its content
     whole = backend != "onetrainer"
     found = backups_in(Path(config.workspace_dir), whole=whole) if config.continue_last_backup else []
     return found[-1] if found else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-# Comparing costs the product of the lengths, and nobody mistypes a name of a thousand characters.
+# The comparison costs the product of the lengths, and no one mistypes a name of a thousand characters.
 _MOST_CHARACTERS = 120
 
 

@@ -22,10 +22,10 @@ from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError
 TIMESTEPS = 1000
 """Train timesteps of the noise schedules of all model types."""
 
-# Points of the curve that stands for a draw whose distribution has no closed form.
+# Points of the curve for a distribution without a closed form.
 _GRID = 4096
 _SMALLEST_SHAPE = 1e-4
-# The settings that the draw depends on, and that have bounds.
+# The settings that timestep sampling depends on and that have bounds.
 _DRAW = frozenset({"timestep_shift", "noising_weight", "noising_bias", "min_noising_strength", "max_noising_strength"})
 
 
@@ -152,7 +152,7 @@ def probabilities(settings: TimestepSettings) -> list[float]:
         )
     edges = [(_unshifted(step, settings.shift) - low) / (high - low) for step in range(TIMESTEPS + 1)]
     below = [cumulative(min(1.0, max(0.0, edge)), settings.weight, settings.bias) for edge in edges]
-    below[-1] = 1.0  # what would come out as the 1000th is drawn as the one before
+    below[-1] = 1.0  # a sample that would be timestep 1000 becomes 999
     return [max(0.0, after - before) for before, after in pairwise(below)]
 
 
@@ -171,7 +171,7 @@ def _table(settings: TimestepSettings, low: int, high: int) -> list[float]:
     for step in range(count):
         x = step / (count - 1) if count > 1 else 0.0
         moved = x / (shift - shift * x + x)
-        if settings.distribution == "SIGMOID":  # OneTrainer moves this one twice
+        if settings.distribution == "SIGMOID":  # OneTrainer shifts this one twice
             moved = moved / (shift - shift * moved + moved)
         width = shift / (shift + x - x * shift) ** 2
         weights.append(WEIGHTS[settings.distribution](moved, settings.weight, settings.bias) * width)
@@ -286,10 +286,11 @@ def _notes(config: TrainConfig, settings: TimestepSettings, sizes: Sequence[Size
     facts = MODELS.get(config.model_type, UNFAMILIAR)
     if config.dynamic_timestep_shifting and facts.dynamic_shift is None:
         if facts is UNFAMILIAR:
-            yield f"Whether {config.model_type.value} has a shift by picture size is not known here: the fixed one is shown."
+            name = config.model_type.value
+            yield f"It isn't known whether {name} supports dynamic timestep shifting. The plot shows the fixed shift."
         else:
-            yield f"{facts.label} has no shift by picture size: the fixed one counts."
+            yield f"{facts.label} doesn't support dynamic timestep shifting. The fixed shift is used."
     if settings.distribution in WEIGHTS and len(sizes) > 1:
-        yield "OneTrainer keeps the table of the first batch: with this distribution its size decides for the whole run."
+        yield "With this distribution, OneTrainer uses the shift of the first batch's image size for the whole run."
     if facts.continuous:
-        yield "This model knows no single timesteps: read the axis as the share of noise."
+        yield "This model has continuous timesteps. Read the axis as the noise level."

@@ -110,7 +110,7 @@ def test_dynamic_shifting_of_a_type_without_it_is_said_to_have_no_effect():
     """The fixed shift is drawn with, and the reason stands beside."""
     found = plot(dynamic_timestep_shifting=True, timestep_shift=3.0)
     assert (found.dynamic, found.curves[0].shift) == (False, 3.0)
-    assert "no shift by picture size" in found.notes[0]
+    assert "doesn't support dynamic timestep shifting" in found.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -25,33 +25,33 @@ from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 # Regular expression of paths -> why there is no control for them. Every path that is not offered matches exactly one.
 _SMALL_PARTS = "vae|effnet_encoder|decoder|decoder_text_encoder|decoder_vqgan"
 NOT_OFFERED: dict[str, str] = {
-    r"concepts\[\]\.concept_stats": "The result of the last count of the concept's files; it is written, not set.",
+    r"concepts\[\]\.concept_stats": "The panel stores the concept's last statistics here. There is nothing to set.",
     r"(embedding|additional_embeddings\[\])\.uuid": (
-        "The identity by which a backup finds its embedding; changing it would lose the training."
+        "Identifies the embedding in backups. With another value, its training would be lost."
     ),
-    r"optimizer_defaults": "What was last used for each optimizer; it is remembered when you switch the optimizer.",
-    r"optimizer\.(beta1_warmup|min_beta1)": "No optimizer takes it any more.",
+    r"optimizer_defaults": "Stores the last parameters of each optimizer, so that they come back when you switch optimizers.",
+    r"optimizer\.(beta1_warmup|min_beta1)": "No optimizer uses it anymore.",
     r"samples\[\]\.(text_encoder_\d_(layer_skip|sequence_length)|transformer_attention_mask|force_last_timestep)": (
-        "Taken from the training settings of the same name when the sample is painted."
+        "Samples use the training setting of the same name."
     ),
-    r"sample_audio_format": "There is one format only, and no model type paints sound.",
+    r"sample_audio_format": "There is only one format, and no model type generates audio.",
     rf"({_SMALL_PARTS})\.(train|stop_training_after|stop_training_after_unit|learning_rate|gradient_checkpointing)": (
-        "This part is never trained by itself; the method FINE_TUNE_VAE trains the VAE with the general settings."
+        "This component is never trained separately. The method Fine-tune VAE trains the VAE with the general settings."
     ),
     r"unconditional_transformer\.(train|stop_training_after|stop_training_after_unit|learning_rate|gradient_checkpointing"
-    r"|activation_offloading)": "This part only guides samples and is never trained.",
-    rf"(unet|prior|transformer|{_SMALL_PARTS})\.include": "The model cannot work without this part.",
+    r"|activation_offloading)": "This component only guides samples and is never trained.",
+    rf"(unet|prior|transformer|{_SMALL_PARTS})\.include": "The model doesn't work without this component.",
     rf"(unet|prior|transformer|unconditional_transformer|{_SMALL_PARTS})\.(dropout_probability|train_embedding)": (
-        "Only the text encoders of the part that is trained read captions."
+        "Only the text encoders of the trained model read captions."
     ),
     rf"(unet|prior|unconditional_transformer|text_encoder|text_encoder_\d|{_SMALL_PARTS})\.(attention_mask|guidance_scale)": (
-        "Only the transformer that is trained takes it."
+        "Applies only to the trained transformer."
     ),
     rf"(unet|prior|{_SMALL_PARTS})\.(offload_fraction|activation_offloading)": (
-        "Only transformers and large text encoders can be parked layer by layer."
+        "Only transformers and large text encoders can be offloaded layer by layer."
     ),
     r"(unet|unconditional_transformer|text_encoder|text_encoder_[23]|decoder_text_encoder|decoder_vqgan)\.model_name": (
-        "This part always comes from the base model."
+        "This component always comes from the base model."
     ),
 }
 

@@ -70,7 +70,7 @@ class TrainEmbeddingConfig(Settings):
     initial_embedding_text: str = setting(
         "*",
         label="Initial embedding text",
-        help="Text that the embedding starts from (kohya: init_word), such as what it depicts: cat, watercolor painting.",
+        help="Text that the embedding starts from (kohya: init_word), such as what it depicts: cat, watercolor.",
         group=OWN_GROUP,
         level="basic",
     )

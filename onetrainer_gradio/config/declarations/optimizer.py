@@ -271,7 +271,7 @@ class TrainOptimizerConfig(Settings):
     stochastic_rounding: bool = _parameter(
         True,
         label="Stochastic rounding",
-        help="Round at random when weights are stored in 16 bits, so that small updates aren't lost. Turn it on for bfloat16 weights. It has no effect on float32 weights.",
+        help="Round randomly when weights are stored in 16 bits, so that small updates aren't lost. Turn it on for bfloat16 weights. It has no effect on float32 weights.",
         level="advanced",
     )
     use_bias_correction: bool = _parameter(

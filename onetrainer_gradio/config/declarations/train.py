@@ -182,7 +182,7 @@ class TrainConfig(Settings):
     validate_after: int = setting(
         1,
         label="Validate every",
-        help="How often to compute the validation loss (kohya: validate_every_n_steps). Each time takes one pass over the validation images.",
+        help="How often to compute the validation loss (kohya: validate_every_n_steps). Each validation processes all validation images once.",
         group="validation",
         level="advanced",
         unit_of="validate_after_unit",
@@ -426,7 +426,7 @@ class TrainConfig(Settings):
     epochs: int = setting(
         100,
         label="Epochs",
-        help="Number of passes over all images (kohya: max_train_epochs). Too few learn little, too many overfit. Watch the samples to find the right number.",
+        help="How many times to train on all images (kohya: max_train_epochs). Too few learn little, too many overfit. Watch the samples to find the right number.",
         group="optimization",
         level="basic",
         ge=1,

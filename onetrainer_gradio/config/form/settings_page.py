@@ -1,4 +1,4 @@
-"""The page that lists every setting, written from the catalogue: ``python -m onetrainer_gradio.config.form.settings_page``."""
+"""Write the page that lists every setting: ``python -m onetrainer_gradio.config.form.settings_page``."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from onetrainer_gradio.config.optimizers import OPTIMIZERS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
 
-# Where the pictures of the groups lie, seen from the page.
+# Folder of the groups' screenshots, relative to the page.
 PICTURES = "images/settings"
 
 _INTRODUCTION = """# Settings
 
-All settings in the order of the form. Names, nesting and defaults are OneTrainer's, so that a file of either program opens in
-the other. *Basic* settings are always shown, *advanced* and *expert* ones when you ask for them; a setting that has no meaning
-for your model, method, adapter or optimizer is hidden. `Text like this` is the name of a setting in a saved file and in the API.
+This page lists all settings in the order of the form. Names, nesting and defaults are the same as in OneTrainer, so you can open
+files from either program in the other. *Basic* settings are always visible. *Advanced* and *expert* settings appear when you
+choose that detail level. Settings that don't apply to your model, method, adapter type or optimizer are hidden. Saved files and
+the API use `names like this`.
 
-This page is made from the declarations in `onetrainer_gradio/config/`. Do not edit it; run
-`python -m onetrainer_gradio.config.form.settings_page`.
+This page is generated from the declarations in `onetrainer_gradio/config/`. Don't edit it. Run
+`python -m onetrainer_gradio.config.form.settings_page` instead.
 """
 
-# How many model types or values are named before words have to do.
+# Up to this many model types or values are listed.
 _NAMED = 6
 
 _KINDS: dict[str, str] = {
@@ -41,17 +42,17 @@ _KINDS: dict[str, str] = {
     "map": "names and values",
     "pairs": "names and values",
 }
-_TYPES: dict[Any, str] = {bool: "on, off", int: "whole number", float: "number", str: "text"}
+_TYPES: dict[Any, str] = {bool: "on, off", int: "integer", float: "number", str: "text"}
 
 
 def settings_page() -> str:
-    """The whole page as Markdown."""
+    """Return the page as Markdown."""
     parts = [_INTRODUCTION, *_contents()]
     for tab in TABS:
         parts.append(f"## {tab.title}\n")
         parts.extend(_group(group) for group in GROUPS if group.tab == tab.key)
-    parts += ["## Model types\n", _model_types(), "## Optimizers\n", _optimizers(), "## Choices in words\n", _choices()]
-    parts += ["## Without a control\n", _without_control()]
+    parts += ["## Model types\n", _model_types(), "## Optimizers\n", _optimizers(), "## Choice labels\n", _choices()]
+    parts += ["## Settings without a control\n", _without_control()]
     return "\n".join(parts)
 
 
@@ -59,8 +60,8 @@ def _contents() -> Iterator[str]:
     for tab in TABS:
         groups = [group for group in GROUPS if group.tab == tab.key]
         yield f"- **{tab.title}**: " + ", ".join(f"[{group.title}](#{_anchor(group)})" for group in groups)
-    yield "- [Model types](#model-types), [Optimizers](#optimizers), [Choices in words](#choices-in-words),"
-    yield "  [Without a control](#without-a-control)\n"
+    yield "- [Model types](#model-types), [Optimizers](#optimizers), [Choice labels](#choice-labels),"
+    yield "  [Settings without a control](#settings-without-a-control)\n"
 
 
 def _anchor(group: Group) -> str:
@@ -69,14 +70,14 @@ def _anchor(group: Group) -> str:
 
 def _group(group: Group) -> str:
     entries = [entry for entry in in_form_order() if entry.offered and not entry.nested and entry.setting.group == group.key]
-    inside = f" Each element of `{group.of}` has these." if group.of else ""
+    inside = f" Each element of `{group.of}` has these settings." if group.of else ""
     rows = (_row(entry) for entry in entries)
     heading = f'<a id="{_anchor(group)}"></a>\n\n### {group.title}\n\n{group.about}{inside}\n'
-    return "\n".join([heading, _pictures(group), _table(("Setting", "Default", "Values", "Level", "What it does"), rows)])
+    return "\n".join([heading, _pictures(group), _table(("Setting", "Default", "Values", "Level", "Description"), rows)])
 
 
 def _pictures(group: Group) -> str:
-    """How the group looks in a wide and in a narrow window; ``docs/settings_screenshots.py`` takes them."""
+    """Return the group's screenshots for a wide and a narrow window. ``docs/settings_screenshots.py`` takes them."""
     sizes = (("wide", 620, "in a wide window"), ("narrow", 190, "on a phone"))
     shown = (
         f'<img src="{PICTURES}/{group.key}-{size}.webp" width="{width}" alt="{group.title} {where}">'
@@ -94,7 +95,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
 def _default(entry: Entry) -> str:
     value = plain(entry.default)
     if entry.found:
-        return "drawn at random" if entry.setting.fresh else "found on the machine"
+        return "random" if entry.setting.fresh else "detected"
     if isinstance(value, bool):
         return "on" if value else "off"
     return "empty" if value in (None, "", [], {}) else f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
@@ -124,20 +125,20 @@ def _titles(paths: Iterable[str]) -> str:
 
 
 def _conditions(entry: Entry) -> Iterator[str]:
-    """When the setting applies, a sentence for each condition."""
+    """Yield when the setting applies, one sentence per condition."""
     for path, only in entry.conditions.items():
         full = path[1:] if path.startswith("/") else f"{entry.element}[].{path}" if entry.element else path
         names = [_value_words(full, value) for value in only.values]
         if full == MODEL_TYPE:
             yield from _types(only, names)
         elif full == METHOD:
-            yield f"*Method {' or '.join(names)}.*"
+            yield f"*Only for the method {' or '.join(names)}.*"
         elif full == "optimizer.optimizer":
-            yield f"*Taken by {', '.join(names)}.*" if len(names) < len(OPTIMIZERS) else "*Taken by all.*"
+            yield f"*Used by {', '.join(names)}.*" if len(names) < len(OPTIMIZERS) else "*Used by all optimizers.*"
         elif names == ["on"]:
-            yield f"*When {CATALOGUE[full].title} is on.*"
+            yield f"*Only if {CATALOGUE[full].title} is on.*"
         else:
-            yield f"*When {CATALOGUE[full].title} is {' or '.join(names)}.*"
+            yield f"*Only if {CATALOGUE[full].title} is {' or '.join(names)}.*"
 
 
 def _types(only: Only, names: list[str]) -> Iterator[str]:
@@ -162,7 +163,9 @@ def _model_types() -> str:
         )
         for name, facts in MODELS.items()
     )
-    return _table(("Type", "Parts", "Methods and their formats", "Layer presets", "Sides are multiples of"), rows)
+    return _table(
+        ("Model type", "Components", "Methods and output formats", "Layer filter presets", "Image size: multiple of"), rows
+    )
 
 
 def _optimizers() -> str:
@@ -173,16 +176,16 @@ def _optimizers() -> str:
             ", ".join(
                 words
                 for words, holds in (
-                    ("finds the learning rate itself", facts.adaptive),
-                    ("needs no schedule", facts.schedule_free),
-                    ("can update in the backward pass", facts.fused_back_pass),
+                    ("adapts the learning rate itself", facts.adaptive),
+                    ("doesn't need a learning rate scheduler", facts.schedule_free),
+                    ("supports Fused back pass", facts.fused_back_pass),
                 )
                 if holds
             ),
         )
         for name, facts in OPTIMIZERS.items()
     )
-    return _table(("Optimizer", "Parameters with their usual values", "Traits"), rows)
+    return _table(("Optimizer", "Parameters and defaults", "Properties"), rows)
 
 
 def _short(value: Any) -> str:
@@ -211,12 +214,12 @@ def _used_by(kind: type[Enum]) -> str:
 
 def _without_control() -> str:
     paths = [path for path, entry in CATALOGUE.items() if not entry.offered]
-    lead = f"These {len(paths)} names are kept as a file has them and written back, but there is nothing to set.\n"
+    lead = f"These {len(paths)} settings are kept as they are in a file, but the form has no control for them.\n"
     by_reason: Mapping[str, list[str]] = {
         words: [path for path in paths if reason(path) == words] for words in NOT_OFFERED.values()
     }
     rows = ((words, ", ".join(f"`{path}`" for path in found)) for words, found in by_reason.items())
-    return "\n".join([lead, _table(("Why", "Names"), rows)])
+    return "\n".join([lead, _table(("Reason", "Settings"), rows)])
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -34,13 +34,13 @@ def test_a_row_says_default_values_level_and_condition():
         "`0.999`",
         "number from 0.5 to 1",
         "advanced",
-        "*When EMA is GPU or CPU.*",
+        "*Only if EMA is GPU or CPU.*",
     ):
         assert words in row
     (row,) = [line for line in TEXT.splitlines() if "`vb_loss_strength`" in line]
     assert "*Only for models that predict the variance: PixArt Alpha, PixArt Sigma.*" in row
     (row,) = [line for line in TEXT.splitlines() if "`train_device`" in line]
-    assert "found on the machine" in row
+    assert "detected" in row
 
 
 def test_no_cell_breaks_its_table():
