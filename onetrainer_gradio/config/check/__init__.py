@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from onetrainer_gradio.config.check import (
     bases,
@@ -34,7 +33,7 @@ from onetrainer_gradio.config.dataset.reader import PictureReader
 from onetrainer_gradio.config.declarations.bounds import out_of_bounds
 from onetrainer_gradio.config.declarations.catalog import pattern, title_of
 from onetrainer_gradio.config.declarations.train import TrainConfig
-from onetrainer_gradio.config.files.documents import from_document, to_document
+from onetrainer_gradio.config.declarations.walk import replaced
 from onetrainer_gradio.config.files.newer import with_known_names
 from onetrainer_gradio.config.files.resolve import LIST_FILES, pack
 from onetrainer_gradio.config.machine import Machine
@@ -200,14 +199,7 @@ def check(
 
 def _without(config: TrainConfig, outside: Iterable[Finding]) -> TrainConfig:
     """Return the configuration without the paths outside the allowed folders, so that no other check shows their contents."""
-    document = to_document(config, packed=True)
-    for finding in outside:
-        *parents, last = finding.path.split(".")
-        at: Any = document
-        for part in parents:
-            at = at[int(part)] if isinstance(at, list) else at[part]
-        at[last] = ""
-    return from_document(document)[0]
+    return replaced(config, {finding.path: "" for finding in outside})
 
 
 _ABOUT_IMAGES = frozenset(module.__name__ for module in (concepts, batches, intervals))

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import cache
 from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from onetrainer_gradio.config.declarations.setting import Setting, Settings, declared
+
+_S = TypeVar("_S", bound=Settings)
 
 
 class Leaf(NamedTuple):
@@ -133,6 +135,35 @@ def _collect(config: Settings, prefix: str, wanted: Wanted, found: list[Leaf]) -
                 _collect(element, f"{prefix}{name}.{index}.", wanted, found)
         elif wanted(shape.setting, shape.annotation):
             found.append(Leaf(f"{prefix}{name}", value, shape.setting, shape.annotation))
+
+
+def replaced(config: _S, changes: Mapping[str, Any]) -> _S:
+    """Return a copy with new values at dotted paths; a number in a path is a position in a list. Nothing is validated."""
+    update, inner = _by_head(changes)
+    for name, values in inner.items():
+        old = getattr(config, name)
+        if isinstance(old, Settings):
+            update[name] = replaced(old, values)
+        else:
+            _, elements = _by_head(values)
+            update[name] = tuple(
+                replaced(element, elements[str(index)]) if str(index) in elements else element
+                for index, element in enumerate(old)
+            )
+    return config.model_copy(update=update)
+
+
+def _by_head(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Changes of an object's own values, and those of the objects in it."""
+    own: dict[str, Any] = {}
+    inner: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        head, dot, rest = path.partition(".")
+        if dot:
+            inner.setdefault(head, {})[rest] = value
+        else:
+            own[head] = value
+    return own, inner
 
 
 @cache

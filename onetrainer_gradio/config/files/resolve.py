@@ -9,8 +9,8 @@ from typing import Any
 
 from onetrainer_gradio.config.declarations.catalog import pattern
 from onetrainer_gradio.config.declarations.train import TrainConfig
-from onetrainer_gradio.config.declarations.walk import Leaf, leaves
-from onetrainer_gradio.config.files.documents import from_document, read_json_list, to_document
+from onetrainer_gradio.config.declarations.walk import Leaf, leaves, replaced
+from onetrainer_gradio.config.files.documents import VERSION_KEY, from_document, read_json_list
 
 # setting that holds a list -> setting that names the file to read it from
 LIST_FILES = {"concepts": "concept_file_name", "samples": "sample_definition_file_name"}
@@ -26,14 +26,14 @@ def pack(config: TrainConfig, base_folder: Path, roots: Iterable[Path] = ()) -> 
     missing = {name: file for name, file in LIST_FILES.items() if getattr(config, name) is None}
     if not missing:
         return config
-    document = to_document(config, packed=True)
     allowed = tuple(root.resolve() for root in roots)
+    lists: dict[str, Any] = {}
     for name, file_setting in missing.items():
         path = absolute(getattr(config, file_setting), base_folder)
         readable = os.path.isfile(path) and (not allowed or any(path.resolve().is_relative_to(root) for root in allowed))
-        document[name] = read_json_list(path) if readable else []
-    packed, _ = from_document(document)
-    return packed.model_copy(update={"secrets": config.secrets})
+        lists[name] = read_json_list(path) if readable else []
+    read, _ = from_document({VERSION_KEY: config.config_version, **lists})
+    return config.model_copy(update={name: getattr(read, name) for name in lists})
 
 
 def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
@@ -42,7 +42,7 @@ def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
     The name of a hub repository is left alone: a base model counts as a path when it exists, or looks like one, the folder of
     a concept when the folder above it exists.
     """
-    document = to_document(config, packed=True)
+    changes = {}
     for leaf in leaves(config):
         if not (leaf.setting.path or _names_tags(leaf, base_folder)) or not leaf.value:
             continue
@@ -50,13 +50,8 @@ def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
             continue
         if pattern(leaf.path) == "concepts[].path" and names_a_data_set(leaf.value, base_folder):
             continue
-        *parents, last = leaf.path.split(".")
-        at: Any = document
-        for part in parents:
-            at = at[int(part)] if isinstance(at, list) else at[part]
-        at[last] = str(absolute(leaf.value, base_folder))
-    resolved, _ = from_document(document)
-    return resolved.model_copy(update={"secrets": config.secrets})
+        changes[leaf.path] = str(absolute(leaf.value, base_folder))
+    return replaced(config, changes)
 
 
 def absolute(path: str, base_folder: Path) -> Path:
