@@ -15,10 +15,13 @@ from onetrainer_gradio.api.shapes import ERRORS, Open, RunAccepted, RunId
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.events import EVENT_BY_TAG
+from onetrainer_gradio.service.runs.index import NEWEST_FIRST, STATUSES, RunQuery, Sort
 from onetrainer_gradio.service.runs.lineage import chain_of, chain_series
 from onetrainer_gradio.service.runs.record import RUNS_PER_PAGE
 
 MOST_STEPS = 2**53  # integers up to here are exact in the metrics
+
+_STATUS_LIST = f"^(({'|'.join(STATUSES)})(,|$))*$"
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], responses=ERRORS)
 
@@ -31,11 +34,13 @@ class RunItem(Open):
 
 
 class RunList(BaseModel):
-    """A page of the runs, newest first."""
+    """A page of the runs."""
 
     runs: list[RunItem]
     next_cursor: str | None = Field(None, description="The `cursor` of the next page; null on the last one.")
     total: int = Field(description="Number of all runs.")
+    matches: int = Field(description="Number of runs that the search and the filters select.")
+    unread: int = Field(description="Number of runs that a search can't find yet because their folders are still being read.")
 
 
 class JournalPage(BaseModel):
@@ -76,11 +81,22 @@ def runs(
     service: Service,
     limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of runs.")] = RUNS_PER_PAGE,
     cursor: Annotated[
-        str | None, Query(description="The `next_cursor` of the previous page. If omitted: the newest runs.")
+        str | None, Query(max_length=2000, description="The `next_cursor` of the previous page; omitted: the first page.")
     ] = None,
+    search: Annotated[
+        str,
+        Query(max_length=500, description="Words that all occur in the name, id, tags, model, method, engine or error message."),
+    ] = "",
+    status: Annotated[
+        str,
+        Query(pattern=_STATUS_LIST, description=f"Only runs in these states, separated by commas: {', '.join(STATUSES)}."),
+    ] = "",
+    tag: Annotated[str, Query(max_length=500, description="Only runs with this tag.")] = "",
+    sort: Annotated[Sort, Query(description="Sort order; a leading `-` reverses it.")] = NEWEST_FIRST,
 ) -> dict[str, Any]:
-    """List runs, newest first, in pages."""
-    return service.runs.page(limit, cursor)
+    """List runs in pages, newest first unless `sort` asks for another order."""
+    statuses = tuple(name for name in status.split(",") if name)
+    return service.runs.page(limit, cursor, RunQuery(search, statuses, tag, sort))
 
 
 @router.get("/{run_id}", response_model=dict[str, Any])

@@ -68,7 +68,6 @@ DELETE_WAITS_S = 15.0
 _STILL_ENDING = 3
 # Of the runs of former panels so many are looked at before the panel is ready, the older ones in the background.
 _LOOKED_AT_FIRST = 100
-_SETTLE_PAUSE_S = 0.005
 _COMMANDS_KEPT = 1000
 _SNAPSHOT_SAMPLES = 24
 _SNAPSHOT_LINES = 200
@@ -152,30 +151,27 @@ class TrainerService:
                 self._see_off(self._current)
             for run in {run.id: run for run in (self._current, *unfinished) if run is not None and run.ended()}.values():
                 run.complete_files(self._closing)
-        self._settle(ids[_LOOKED_AT_FIRST:])
+        if ids:
+            self._settle(ids[_LOOKED_AT_FIRST:])
         self._offer_their_presets()
         self.checkouts.read_all()
         self.system.start()
 
     def _settle(self, older: Sequence[str]) -> None:
-        """End what former panels left unfinished among the older runs, in the background: the start doesn't wait for it."""
+        """Bring the index of the runs up to date in the background, and end older runs that a former panel left unfinished."""
+        not_taken_up = set(older)
 
-        def settle() -> None:
-            for run_id in self.runs.unsettled(older):
-                if self._closing.is_set():
-                    return
-                with contextlib.suppress(RunNotFoundError):
-                    run = self.runs.get(run_id)
-                    if not run.ended():
-                        with self._lock:
-                            waiting = self._take_up(run)
-                        if waiting:  # a run that was queued before so many others isn't wanted any more
-                            run.record_end(RunEnded(reason="stopped"))
-                    run.summary()  # kept, so that nothing has to be read to list it
-                self._closing.wait(_SETTLE_PAUSE_S)
+        def end_left_over(run_id: str) -> None:
+            if run_id in not_taken_up and not (run := self.runs.get(run_id)).ended():
+                self._end_left_over(run)
 
-        if older:
-            threading.Thread(target=settle, name="settle-runs", daemon=True).start()
+        self.runs.listing.catch_up(end_left_over)
+
+    def _end_left_over(self, run: Run) -> None:
+        with self._lock:
+            waiting = self._take_up(run)
+        if waiting:  # a run that was queued before so many others isn't wanted any more
+            run.record_end(RunEnded(reason="stopped"))
 
     def _take_up(self, run: Run) -> bool:
         """Continue or end what a former panel left unfinished; True if the run still waits to be started."""
@@ -232,6 +228,7 @@ class TrainerService:
         self.checkouts.close()
         self.images.close()
         self.system.close()
+        self.runs.listing.close()
 
     def __enter__(self) -> TrainerService:
         self.open()

@@ -205,3 +205,26 @@ def test_the_list_comes_in_pages(panel):
     assert ([item["id"] for item in third["runs"]], third["next_cursor"], third["total"]) == (ids[4:], None, 4)
     for limit in (0, -1, 1001, "many"):
         assert panel.client.get("/api/runs", params={"limit": limit}).status_code == 422
+
+
+def test_the_list_is_searched_filtered_and_sorted(panel):
+    """Over all runs, not over a page; what can't be asked for is an error that names the parameter."""
+    for steps in (3, 1, 2):
+        panel.finished(steps=steps)
+    newest, middle, oldest = panel.service.runs.ids()
+
+    def ids(**params):
+        return [item["id"] for item in panel.client.get("/api/runs", params=params).json()["runs"]]
+
+    assert ids(sort="steps") == [middle, newest, oldest]
+    assert ids(sort="-steps") == [oldest, newest, middle]
+    assert ids(sort="created") == [oldest, middle, newest]
+    assert ids(search=oldest.upper()) == [oldest]
+    assert ids(status="completed,failed") == [newest, middle, oldest]
+    assert ids(status="failed") == []
+    assert ids(tag="steps=1") == [middle]
+    first = panel.client.get("/api/runs", params={"sort": "-steps", "limit": 2}).json()
+    assert (first["total"], first["matches"], first["unread"]) == (3, 3, 0)
+    assert ids(sort="-steps", limit=2, cursor=first["next_cursor"]) == [middle]
+    for wrong in ({"sort": "colour"}, {"status": "fine"}, {"status": "failed,"[:-1] + ";"}, {"sort": "loss", "cursor": "x"}):
+        assert panel.client.get("/api/runs", params=wrong).status_code == 422, wrong

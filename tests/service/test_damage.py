@@ -15,6 +15,8 @@ import pytest
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from onetrainer_gradio.service.host.tenancy import Tenancy
+from onetrainer_gradio.service.runs.index import RunQuery
+from onetrainer_gradio.service.runs.record import INDEX_FILE
 from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.fakes.configs import small_config
@@ -116,6 +118,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         service.samples.thumbnail(service.samples.latest()[0]["id"])
         for summary in service.runs.list():
             assert summary["name"] == "named"
+        assert len(service.runs.page()["runs"]) == 2
         newest = service.runs.folder / service.runs.ids()[0]
     for name in ("keeper.json", "companion.json", "exit.json", "parked.json", "next.json"):
         (newest / name).write_text("{}")
@@ -131,6 +134,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "panel.json": {"pid": 1, "created": "1", "boot": "x", "address": "http://127.0.0.1:1/"},
         ".lock": {},
         "cache/thumbnails/other.webp": {},
+        f"cache/{INDEX_FILE}-journal": {},
     }
     for name, document in extra.items():
         (place / "data" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -174,6 +178,8 @@ def use(data: Path, file: Path) -> None:
         assert [line["id"] for line in service.runs.list()] == [newest, older]
         first, second = service.runs.list()
         assert second["end_reason"] == "completed"
+        page = service.runs.page(10, None, RunQuery(search=older))
+        assert ([row["id"] for row in page["runs"]], page["total"]) == ([older], 2)
         json.dumps(service.feed.snapshot(), default=str)
         state = service.get_state()
         assert not state["is_training"]
@@ -192,4 +198,5 @@ def use(data: Path, file: Path) -> None:
             assert run.metrics.count() == 6
             assert run.files()
         service.delete_run(newest)
+        assert [line["id"] for line in service.runs.page()["runs"]] == [older]
         assert [line["id"] for line in service.runs.list()] == [older]

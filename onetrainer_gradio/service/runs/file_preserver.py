@@ -359,10 +359,16 @@ def _keep_noted(
 
 def freed_bytes(run_folder: Path) -> tuple[int, int]:
     """Return how many bytes deleting a run's folder frees, and how many bytes of kept models and saves exist nowhere else."""
-    freed = 0
-    for _, file in files_below(run_folder):
-        with contextlib.suppress(OSError):
-            status = file.stat()
-            freed += status.st_size if status.st_nlink == 1 else 0
     kept = (record for record in read_records(run_folder).values() if record.kept)
-    return freed, sum(record.bytes for record in kept if not holds(Path(record.path), record, thorough=False))
+    return size_on_disk(run_folder), sum(record.bytes for record in kept if not holds(Path(record.path), record, thorough=False))
+
+
+def size_on_disk(run_folder: Path) -> int:
+    """Return how many bytes the files of a run's folder take, without those that are hard links to files elsewhere."""
+    size = 0
+    with contextlib.suppress(OSError):
+        for _, file in files_below(run_folder):
+            with contextlib.suppress(OSError):
+                status = file.stat()
+                size += status.st_size if status.st_nlink == 1 else 0
+    return size

@@ -8,10 +8,11 @@ import math
 import os
 import re
 import shutil
+import stat
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,9 +40,11 @@ from onetrainer_gradio.service.runs.artifacts import (
 )
 from onetrainer_gradio.service.runs.control import CommandFolder, received_event
 from onetrainer_gradio.service.runs.ending import finish, recorded_end
-from onetrainer_gradio.service.runs.file_preserver import FilePreserver, freed_bytes
+from onetrainer_gradio.service.runs.file_preserver import FilePreserver, freed_bytes, size_on_disk
 from onetrainer_gradio.service.runs.file_records import kept_path
+from onetrainer_gradio.service.runs.index import RunIndex, RunQuery
 from onetrainer_gradio.service.runs.journal import Journal
+from onetrainer_gradio.service.runs.listing import RunListing
 from onetrainer_gradio.service.runs.metrics import MetricsReader
 from onetrainer_gradio.service.runs.view import SPEED_UPDATES, RunView
 
@@ -58,6 +61,7 @@ _STAMP = "%Y-%m-%d_%H-%M-%S"
 # Runs that are held open although nobody uses them at the moment: a page and its neighbors.
 _HELD_RUNS = 64
 RUNS_PER_PAGE = 50
+INDEX_FILE = "run_index.sqlite"
 
 
 def new_run_id(now: float | None = None) -> str:
@@ -169,11 +173,21 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 }
 
 
+def folder_identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from another one that takes its place; None if there is no folder."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
+
+
 class Run:
     """One run; reads its folder and keeps what it has folded so far. Safe from any thread."""
 
     def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
+        self.identity = folder_identity(folder)
+        if self.identity is None:
             raise RunNotFoundError(f"There is no run {folder.name!r}", value=folder.name)
         self.folder = folder
         self.id = folder.name
@@ -183,6 +197,7 @@ class Run:
         self._lock = threading.Lock()
         self._view = RunView(self.id, self.record.name, self.record.backend, self.record.checkout_title)
         self._assumed_end: RunEnded | None = None
+        self._trained: dict[str, str] | None = None
 
     def config(self) -> dict[str, Any]:
         """The frozen configuration; empty when it cannot be read."""
@@ -308,6 +323,14 @@ class Run:
             "final_model": self._kept_model() or state["final_model"],
         }
 
+    def line(self) -> dict[str, Any]:
+        """Return the run's line in the list: its summary, what it trained, and how many bytes its folder takes."""
+        if self._trained is None:
+            document = read_json(self.folder / "config.json", _RECORD_BYTES)
+            config = document if isinstance(document, dict) else {}
+            self._trained = {name: config[key] for name, key in _FROM_CONFIG.items() if isinstance(config.get(key), str)}
+        return {**dict.fromkeys(_FROM_CONFIG, ""), **self._trained, **self.summary(), "size_bytes": size_on_disk(self.folder)}
+
     def _kept_model(self) -> str:
         """Return where the run keeps its final model: unlike the output file, that is true as long as there is the run."""
         saved = self._view.final_saved
@@ -410,6 +433,9 @@ def _pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
             yield data
 
 
+# What a line of the list shows of the configuration.
+_FROM_CONFIG = {"model_type": "model_type", "training_method": "training_method", "base_model": "base_model_name"}
+
 _IN_SUMMARY = (
     "status",
     "end_reason",
@@ -457,8 +483,10 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
+        self._deleting = threading.Lock()  # two deletions would remove each other's leftovers
         self._held: OrderedDict[str, Run] = OrderedDict()
         self._in_use: WeakValueDictionary[str, Run] = WeakValueDictionary()
+        self.listing = RunListing(folder, RunIndex(folder.parent / "cache" / INDEX_FILE), self.ids, self.get)
 
     def new_id(self, now: float | None = None) -> str:
         """A name for a new run, which sorts behind all that are there: also after the clock was set back, as in autumn."""
@@ -522,7 +550,7 @@ class RunStore:
         """
         with self._lock:
             known = self._in_use.get(run_id)
-            if known is None or not known.folder.is_dir():
+            if known is None or known.identity != folder_identity(known.folder):
                 self._held.pop(run_id, None)
                 self._in_use.pop(run_id, None)
                 if not _RUN_ID.match(run_id):
@@ -553,19 +581,20 @@ class RunStore:
         """The runs in short, newest first."""
         return [run.summary() for run in self.all()]
 
-    def page(self, limit: int = RUNS_PER_PAGE, cursor: str | None = None) -> dict[str, Any]:
-        """Return a page of ``list``: the ``limit`` newest runs, or the next ones after ``cursor``, the id that ended a page.
+    def page(
+        self,
+        limit: int = RUNS_PER_PAGE,
+        cursor: str | None = None,
+        query: RunQuery = RunQuery(),
+    ) -> dict[str, Any]:
+        """Return a page of the runs that a query selects: the first ``limit`` ones, or the next ones after ``cursor``.
 
-        Only the runs of the page are read. A run that is created or deleted between two pages moves no other run.
+        ``matches`` counts all runs of the query and ``total`` all runs. ``unread`` counts those that a search doesn't find yet.
+        A run that is created or deleted between two pages moves no other run.
+
+        :raises ConfigValueError: if the cursor belongs to another sort order.
         """
-        ids = self.ids()
-        older = ids if cursor is None else [run_id for run_id in ids if run_id < cursor]
-        chosen = older[: max(1, limit)]
-        rows = []
-        for run_id in chosen:
-            with contextlib.suppress(RunNotFoundError):
-                rows.append(self.get(run_id).summary())
-        return {"runs": rows, "next_cursor": chosen[-1] if len(older) > len(chosen) else None, "total": len(ids)}
+        return self.listing.page(max(1, limit), cursor, query)
 
     def samples_of_ended(self, run_id: str) -> int | None:
         """Return how many samples an ended run has by its line of the list, or None if it has no such line; cheap."""
@@ -573,10 +602,6 @@ class RunStore:
         summary = kept.get("summary") if isinstance(kept, dict) else None
         count = summary.get("samples") if isinstance(summary, dict) and summary.get("id") == run_id else None
         return count if type(count) is int and count >= 0 else None
-
-    def unsettled(self, among: Iterable[str]) -> Sequence[str]:
-        """Return those runs that have no line for the list yet: what hasn't ended, and what was never listed since."""
-        return [run_id for run_id in among if not (self.folder / run_id / "summary.json").is_file()]
 
     def delete(self, run_id: str) -> int:
         """Delete the folder of an ended run with the files that it keeps, and return how many bytes that frees.
@@ -592,7 +617,7 @@ class RunStore:
         run.journal.close()
         self._forget(run_id)
         freed, _ = run.freed_by_delete()
-        with told_as_storage_error(f"The folder of the run {run_id}"):
+        with self._deleting, told_as_storage_error(f"The folder of the run {run_id}"):
             if run.folder.is_symlink():  # what it leads to is not the panel's
                 run.folder.unlink()
                 return 0
