@@ -45,6 +45,26 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+ABSENT = "(absent)"
+
+
+def becomes(read: Callable[[], Any], wanted: Any, timeout_s: float = 15.0) -> None:
+    """Assert that what is read becomes what is wanted: the page shows a change before the panel has it."""
+    give_up_at = time.monotonic() + timeout_s
+    while (found := read()) != wanted and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    assert found == wanted
+
+
+def at(value: Any, place: str) -> Any:
+    for key in place.split("."):
+        try:
+            value = value[int(key) if isinstance(value, list) else key]
+        except (LookupError, TypeError):
+            return ABSENT
+    return value
+
+
 @dataclass
 class Panel:
     """A panel in a process of its own, which can be ended and started anew at the same address."""
@@ -108,8 +128,25 @@ class Panel:
 
     def change(self, **changes: Any) -> dict[str, Any]:
         """Change settings as another person would."""
-        revision = self.get("api/config/current")["revision"]
-        return self.send("PATCH", "api/config/current", {"revision": revision, "changes": changes})
+        while True:
+            revision = self.get("api/config/current")["revision"]
+            try:
+                return self.send("PATCH", "api/config/current", {"revision": revision, "changes": changes})
+            except urllib.error.HTTPError as error:
+                if error.code != 409:  # the page changed something in between
+                    raise
+
+    def settings(self, *places: str) -> dict[str, Any]:
+        """The settings at dotted places; `ABSENT` where there is none."""
+        config = self.get("api/config/current")["config"]
+        return {place: at(config, place) for place in places}
+
+    def setting(self, place: str) -> Any:
+        return self.settings(place)[place]
+
+    def expect_settings(self, **wanted: Any) -> None:
+        """Assert that the settings become these, by dotted place."""
+        becomes(lambda: self.settings(*wanted), wanted)
 
     def wait(self, predicate: Callable[[dict[str, Any]], bool], timeout_s: float = 20.0) -> None:
         """Wait until the state is as asked."""

@@ -124,8 +124,8 @@ def test_cards_move_and_copies_get_their_own_seed(visitor: Visitor, panel: Panel
     saved(page, lambda: commit(field(page, "concepts.1.name"), "copy"))
     saved(page, page.locator(".og-item-wrap").nth(1).get_by_role("button", name="Move this concept up").click)
     expect(page.locator(".og-card-title").first).to_have_text("copy")
-    copy, first = panel.get("api/config/current")["config"]["concepts"]
-    assert (copy["name"], first["name"], first["seed"]) == ("copy", "red", 7)
+    panel.expect_settings(**{"concepts.0.name": "copy", "concepts.1.name": "red", "concepts.1.seed": 7})
+    copy, first = panel.setting("concepts")
     assert copy["seed"] not in (7, None)
     assert copy["path"] == first["path"]
 
@@ -173,7 +173,7 @@ def test_an_optimizer_shows_its_parameters_and_remembers_them(visitor: Visitor, 
     beta = page.locator("[data-row='optimizer.muon_adam_config']").get_by_label("Beta 1", exact=True)
     saved(page, lambda: commit(beta, "0.8"))
     expect(page.locator("[data-row='optimizer.muon_adam_config']")).to_have_class("og-row wide changed")
-    assert panel.get("api/config/current")["config"]["optimizer"]["muon_adam_config"]["beta1"] == 0.8
+    panel.expect_settings(**{"optimizer.muon_adam_config.beta1": 0.8})
 
     panel.change(**{"optimizer.optimizer": "PRODIGY"})
     expect(field(page, "optimizer.d_coef")).to_have_value("0.7")
@@ -190,7 +190,7 @@ def test_findings_lead_to_their_setting_and_are_fixed_by_a_button(visitor: Visit
     finding = page.locator(".og-findings li", has_text="no graphics card")
     finding.get_by_role("button", name="Set to “cpu”").click()
     expect(finding).to_have_count(0)
-    assert panel.get("api/config/current")["config"]["train_device"] == "cpu"
+    panel.expect_settings(train_device="cpu")
     page.locator(".og-findings li", has_text="/nowhere/model").get_by_role("button", name="Base model").click()
     expect(field(page, "base_model_name")).to_be_focused()
     expect(page.locator("#og-f-base_model_name-error")).to_contain_text("There is no model at /nowhere/model")
@@ -225,7 +225,7 @@ def test_edits_are_taken_back_and_made_again(visitor: Visitor, panel: Panel) -> 
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
     page.get_by_role("button", name="Redo").click()
     expect(field(page, "epochs")).to_have_value("7")
-    assert panel.get("api/config/current")["config"]["learning_rate"] == 0.5
+    panel.expect_settings(learning_rate=0.5)
 
 
 def test_the_settings_can_be_edited_as_json(visitor: Visitor, panel: Panel) -> None:
@@ -260,8 +260,7 @@ def test_arguments_of_a_schedule_are_pairs(visitor: Visitor, panel: Panel) -> No
     saved(page, lambda: commit(row.get_by_label("Name"), "T_max"))
     saved(page, lambda: commit(row.get_by_label("Value"), "%TOTAL_STEPS%"))
     expect(row).to_have_class("og-row wide changed")
-    params = panel.get("api/config/current")["config"]["scheduler_params"]
-    assert params == [{"key": "T_max", "value": "%TOTAL_STEPS%"}]
+    panel.expect_settings(scheduler_params=[{"key": "T_max", "value": "%TOTAL_STEPS%"}])
 
 
 def test_a_value_that_cannot_be_used_is_an_issue_and_refuses_every_start(visitor: Visitor, panel: Panel) -> None:

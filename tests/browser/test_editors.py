@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Panel, Visitor
+from tests.browser.conftest import Panel, Visitor, becomes
 from tests.browser.test_page import UNNAMED
 from tests.browser.test_settings import field, group
 
@@ -49,7 +49,7 @@ def test_the_draw_of_timesteps_follows_what_is_typed(visitor: Visitor, panel: Pa
     assert page.locator(".og-draw canvas").evaluate(INKED) > 0.1
     field(page, "timestep_shift").fill("3")
     expect(keys).to_contain_text("half of the draws lie above 749")
-    assert panel.get("api/config/current")["config"]["timestep_shift"] == 1.0
+    assert panel.setting("timestep_shift") == 1.0
     field(page, "timestep_shift").press("Tab")
     expect(page.locator("[data-row=timestep_shift]")).to_have_class("og-row changed")
     field(page, "timestep_distribution").select_option("LOGIT_NORMAL")
@@ -178,7 +178,7 @@ def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, pa
     expect(names).to_have_text(["a", "b", "c"])
     page.get_by_role("button", name="Use all").click()
     expect(page.get_by_role("button", name="Use none")).to_be_visible()
-    assert [concept["enabled"] for concept in panel.get("api/config/current")["config"]["concepts"]] == [True] * 3
+    becomes(lambda: [concept["enabled"] for concept in panel.setting("concepts")], [True] * 3)
 
 
 def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, pictures: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, p
     field(page, "concepts.0.image.enable_fixed_brightness").check()
     field(page, "concepts.0.image.random_brightness_max_strength").fill("0.5")
     expect(drawn.nth(1)).to_contain_text("brightness +50%")
-    assert panel.get("api/config/current")["config"]["concepts"][0]["image"]["random_brightness_max_strength"] == 0
+    assert panel.setting("concepts.0.image.random_brightness_max_strength") == 0
     drawn.nth(1).locator("img").evaluate("image => image.decode()")
     page.get_by_title("The next picture").click()
     expect(page.locator(".og-draw-file")).to_have_text("1.png · 2 of 3")

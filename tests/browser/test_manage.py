@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Panel, Visitor
+from tests.browser.conftest import Panel, Visitor, becomes
 from tests.browser.test_settings import field, group
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -59,7 +59,7 @@ def test_settings_stand_beside_those_of_a_run(visitor: Visitor, panel: Panel) ->
     expect(compare.locator("thead th").nth(1)).to_have_text("In the form")
     row.get_by_role("button", name="Use").click()
     expect(row).to_have_count(0)
-    assert panel.get("api/config/current")["config"]["epochs"] == 100
+    panel.expect_settings(epochs=100)
     compare.get_by_label("Right side").select_option("preset:SDXL/LoRA 8 GB")
     expect(compare.locator("tbody")).to_contain_text("Model type")
     compare.get_by_label("Left side").select_option("run:latest")
@@ -81,8 +81,7 @@ def test_marks_compare_with_the_last_run(visitor: Visitor, panel: Panel) -> None
     expect(page.locator("[data-row=epochs] .og-was")).to_have_text("was 20")
     page.get_by_role("button", name="Take all back").click()
     expect(page.locator("[data-row=epochs]")).to_have_count(0)
-    config = panel.get("api/config/current")["config"]
-    assert (config["epochs"], config["batch_size"]) == (20, 1)
+    panel.expect_settings(epochs=20, batch_size=1)
     page.get_by_role("button", name="Undo").click()
     expect(field(page, "epochs")).to_have_value("7")
     page.get_by_label("Compared with").select_option("")
@@ -138,9 +137,11 @@ def test_saved_settings_are_renamed_copied_exported_and_deleted(visitor: Visitor
     chooser.get_by_role("button", name="Delete").click()
     dialog(page, "Delete “yours copy”?").get_by_role("button", name="Delete").click()
     expect(chooser.locator('[data-preset="yours copy"]')).to_have_count(0)
-    names = {item["name"] for item in panel.get("api/config/list")["configs"] if item["kind"] == "saved"}
-    assert names >= {"taken", "yours"}
-    assert not names & {"mine", "yours copy"}
+    ours = {"taken", "yours", "mine", "yours copy"}
+    becomes(
+        lambda: ours & {item["name"] for item in panel.get("api/config/list")["configs"] if item["kind"] == "saved"},
+        {"taken", "yours"},
+    )
 
 
 @pytest.mark.usefixtures("tidy")
@@ -163,7 +164,7 @@ def test_a_folder_of_presets_is_added_with_the_picker(visitor: Visitor, panel: P
     expect(chooser.get_by_role("button", name="Rename")).to_have_count(0)
     chooser.get_by_role("button", name="Open").click()
     expect(page.locator("#og-config")).to_contain_text("OneTrainer/#flux")
-    assert panel.get("api/config/current")["config"]["epochs"] == 77
+    panel.expect_settings(epochs=77)
     page.locator("#og-config").click()
     chooser.get_by_role("button", name="Take OneTrainer off this list").click()
     dialog(page, "Take “OneTrainer” off the list?").get_by_role("button", name="Take off").click()
@@ -265,7 +266,7 @@ def test_paths_are_chosen_on_the_machine_of_the_panel(visitor: Visitor, panel: P
     picker.get_by_role("button", name="Choose this file").click()
     expect(field(page, "base_model_name")).to_have_value(str(models / "b.safetensors"))
     expect(row).to_have_class("og-row changed")
-    assert panel.get("api/config/current")["config"]["base_model_name"] == str(models / "b.safetensors")
+    panel.expect_settings(base_model_name=str(models / "b.safetensors"))
 
     group(page, "output")
     page.locator("[data-row=output_model_destination]").get_by_role("button", name="Choose").click()
@@ -353,7 +354,7 @@ def test_a_preset_keeps_concepts_and_samples_and_undo_crosses_it_and_a_reload(vi
         config = panel.get("api/config/current")["config"]
         return [each["name"] for each in config["concepts"]], [each["prompt"] for each in config["samples"]]
 
-    assert lists() == (["dog"], ["my own prompt"])
+    becomes(lists, (["dog"], ["my own prompt"]))
     undo = page.get_by_role("button", name="Undo", exact=True)
     expect(undo).to_have_attribute("title", "Undo: opened “SDXL/LoRA 12 GB”")
     file = panel.folder / "theirs.json"
@@ -364,7 +365,7 @@ def test_a_preset_keeps_concepts_and_samples_and_undo_crosses_it_and_a_reload(vi
     page.get_by_role("button", name="Reset", exact=True).first.click()
     with page.expect_response(lambda reply: reply.url.endswith("api/config/reset")):
         page.get_by_role("dialog").get_by_role("button", name="Reset").click()
-    assert lists() == (["dog"], ["my own prompt"])
+    becomes(lists, (["dog"], ["my own prompt"]))
     page.reload()
     panel.change(debug_dir="theirs")
     taken_back = 0

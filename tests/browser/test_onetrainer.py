@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.backends.onetrainer.standin import behave, set_up
-from tests.browser.conftest import Panel, Visitor
+from tests.browser.conftest import ABSENT, Panel, Visitor, becomes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -38,6 +39,14 @@ def settings(panel: Panel) -> None:
     panel.send("PUT", "api/config/current", {"config": {**panel.document, "train_dtype": "FLOAT_32", **precise}, "name": "small"})
 
 
+@contextlib.contextmanager
+def made_again(control: Any) -> Iterator[None]:
+    """Within this, the form follows the declarations of another engine, which replaces every control."""
+    before = control.element_handle()
+    yield
+    control.page.wait_for_function("control => !control.isConnected", arg=before)
+
+
 def test_the_page_says_who_trains_and_lets_choose(visitor: Visitor, panel: Panel) -> None:
     """With an open choice the first that can; choosing one that cannot is explained, with the way to one that can."""
     page = visitor.open()
@@ -47,10 +56,10 @@ def test_the_page_says_who_trains_and_lets_choose(visitor: Visitor, panel: Panel
     expect(words).to_contain_text("OneTrainer trains these settings. The built-in engine cannot")
     page.locator("#og-engine").select_option("builtin")
     expect(words).to_contain_text("The built-in engine cannot train this")
-    assert panel.get("api/engines")["choice"] == "builtin"
+    becomes(lambda: panel.get("api/engines")["choice"], "builtin")
     words.get_by_role("button", name="Use OneTrainer").click()
     expect(words).to_contain_text("OneTrainer trains these settings")
-    assert panel.get("api/engines")["choice"].startswith("onetrainer:")
+    becomes(lambda: panel.get("api/engines")["choice"].partition(":")[0], "onetrainer")
 
 
 def test_without_a_checkout_the_way_to_one_is_shown(visitor: Visitor, panel: Panel) -> None:
@@ -82,10 +91,10 @@ def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: 
     field.press("Tab")
     expect(row).to_contain_text("was 0.5")
     expect(page.locator(".og-engine-words")).to_contain_text("would pass over settings that only OneTrainer has")
-    assert panel.get("api/config/current")["config"]["sharpness"] == 0.75
+    panel.expect_settings(sharpness=0.75)
     row.get_by_role("button", name=re.compile("Reset")).click()
     expect(row).not_to_have_class(re.compile("changed"))
-    assert "sharpness" not in panel.get("api/config/current")["config"]
+    panel.expect_settings(sharpness=ABSENT)
     page.locator("#og-search").fill("force_circular_padding")
     expect(page.locator('[data-row="force_circular_padding"]')).to_contain_text("OneTrainer does not have this setting")
 
@@ -118,10 +127,10 @@ def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor
     expect(row.locator(".og-errors")).to_be_empty()
     expect(row).to_contain_text("was []")
     expect(field).to_have_value('[ {"word": "x", "steps": [1, 2]} ]')  # as it was typed
-    assert panel.get("api/config/current")["config"]["rules"] == [{"word": "x", "steps": [1, 2]}]
+    panel.expect_settings(rules=[{"word": "x", "steps": [1, 2]}])
     row.get_by_role("button", name=re.compile("Reset")).click()
     expect(field).to_have_value("[]")
-    assert "rules" not in panel.get("api/config/current")["config"]
+    panel.expect_settings(rules=ABSENT)
     page.locator("#og-f-tag_weights").fill('{"face": 1.5}')
     page.locator("#og-f-tag_weights").press("Tab")
     expect(page.locator('[data-row="tag_weights"]')).to_contain_text("was empty")
@@ -133,7 +142,7 @@ def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor
     page.locator("#og-f-concepts-0-neighbours").fill('["left", "right"]')
     page.locator("#og-f-concepts-0-neighbours").press("Tab")
     expect(page.locator('[data-row="concepts.0.neighbours"]')).to_contain_text("was []")
-    assert panel.get("api/config/current")["config"]["concepts"][0]["neighbours"] == ["left", "right"]
+    panel.expect_settings(**{"concepts.0.neighbours": ["left", "right"]})
 
 
 def test_a_new_sample_prompt_begins_as_the_model_wants_it(visitor: Visitor, panel: Panel) -> None:
@@ -156,13 +165,37 @@ def test_a_new_sample_prompt_begins_as_the_model_wants_it(visitor: Visitor, pane
         )
     ):
         page.locator('[data-group="model"]').click()
-        page.locator("#og-engine").select_option(engine)
-        page.locator("#og-f-model_type").select_option(model)
+        model_type = page.locator("#og-f-model_type")
+        # each engine begins a prompt by its own declarations
+        with made_again(model_type) if engine == "builtin" else contextlib.nullcontext():
+            page.locator("#og-engine").select_option(engine)
+        model_type.select_option(model)
         page.locator('[data-group="sampling"]').click()
         page.get_by_role("button", name="Add sample prompt").click()
         expect(page.locator(f"#og-f-samples-{count}-width")).to_have_value(str(values[0]))
-        sample = panel.get("api/config/current")["config"]["samples"][-1]
-        assert [sample[key] for key in ("width", "height", "diffusion_steps")] == values
+        keys = ("width", "height", "diffusion_steps")
+        panel.expect_settings(**{f"samples.{count}.{key}": value for key, value in zip(keys, values, strict=True)})
+
+
+def test_a_card_stays_open_when_the_form_follows_another_engine(visitor: Visitor, panel: Panel) -> None:
+    """The declarations of another engine may arrive late: what was added and typed meanwhile stays, and so does the focus."""
+    panel.change(samples=[{"prompt": "a"}, {"prompt": "b"}])
+    page = visitor.open()
+    held: list[Any] = []
+    page.route("**/api/config/schema", lambda route: held.append((route, route.fetch())))
+    page.locator("#og-engine").select_option("builtin")
+    page.locator("#og-f-model_type").select_option("FLUX_2")
+    page.locator('[data-group="sampling"]').click()
+    page.get_by_role("button", name="Add sample prompt").click()
+    width = page.locator("#og-f-samples-2-width")
+    width.fill("768")
+    with made_again(width):
+        for route, answer in held:
+            route.fulfill(response=answer)
+    expect(width).to_have_value("768")
+    expect(width).to_be_focused()
+    width.press("Tab")
+    panel.expect_settings(**{"samples.1.prompt": "b", "samples.2.width": 768})
 
 
 def test_the_form_follows_another_choice_at_once(visitor: Visitor, panel: Panel) -> None:

@@ -26,7 +26,7 @@ def change_while_gone(page: Any, panel: Panel, how: signal.Signals, epochs: str)
     panel.start()
     expect(page.locator(".og-banner")).to_contain_text("is back", timeout=15_000)
     expect(errors).to_be_empty()
-    assert panel.get("api/config/current")["config"]["epochs"] == int(epochs)
+    panel.expect_settings(epochs=int(epochs))
 
 
 def test_a_restarted_panel_takes_up_edits_and_the_run(visitor: Visitor, tmp_path: Path) -> None:

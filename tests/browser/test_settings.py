@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Panel, Visitor
+from tests.browser.conftest import Panel, Visitor, becomes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ def test_an_edit_is_one_patch_and_outlives_a_reload(visitor: Visitor, panel: Pan
     field(page, "epochs").press("Tab")
     expect(page.locator("[data-row=epochs]")).to_have_class("og-row changed")
     assert [patch["changes"] for patch in patches] == [{"epochs": 7}]
-    assert panel.get("api/config/current")["config"]["epochs"] == 7
+    panel.expect_settings(epochs=7)
 
     page.reload()
     expect(field(page, "epochs")).to_have_value("7")
@@ -50,7 +50,7 @@ def test_a_refused_value_is_explained_at_its_field_and_kept_there(visitor: Visit
         expect(page.locator("#og-f-learning_rate-error")).to_contain_text(reason)
         expect(field(page, "learning_rate")).to_have_value(typed)
         expect(field(page, "learning_rate")).to_have_attribute("aria-invalid", "true")
-    assert panel.get("api/config/current")["config"]["learning_rate"] == 3e-06
+    assert panel.setting("learning_rate") == 3e-06
     field(page, "learning_rate").fill("1e-4")
     field(page, "learning_rate").press("Enter")
     expect(page.locator("#og-f-learning_rate-error")).to_be_empty()
@@ -80,15 +80,41 @@ def test_concepts_are_cards(visitor: Visitor, panel: Panel) -> None:
     expect(page.locator(".og-item-wrap")).to_have_count(3)
     page.locator(".og-item-wrap").nth(2).get_by_role("button", name="Remove").click()
     expect(page.locator(".og-item-wrap")).to_have_count(2)
-    # the page shows a change before the panel has it
     wanted = [("red", True), ("second", False)]
-    for _ in range(100):
-        concepts = panel.get("api/config/current")["config"]["concepts"]
-        names = [(concept["name"], concept["enabled"]) for concept in concepts]
-        if names == wanted:
-            break
-        page.wait_for_timeout(100)
-    assert names == wanted
+    becomes(lambda: [(concept["name"], concept["enabled"]) for concept in panel.setting("concepts")], wanted)
+
+
+def test_an_edit_that_is_taken_back_on_its_way_is_taken_back(visitor: Visitor, panel: Panel) -> None:
+    """Typed, and typed back before the panel has answered: the old value is what it keeps."""
+    page = visitor.open()
+    group(page, "optimization")
+    held: list[Any] = []
+    page.route("**/api/config/current", lambda route: held.append(route), times=1)
+    epochs = field(page, "epochs")
+    for typed in ("7", "100"):
+        epochs.fill(typed)
+        epochs.press("Tab")
+    patches: list[Any] = []
+    page.on("request", lambda request: patches.append(request.post_data_json) if request.method == "PATCH" else None)
+    held[0].continue_()
+    becomes(lambda: page.wait_for_timeout(50) or [patch["changes"] for patch in patches], [{"epochs": 100}])
+    panel.expect_settings(epochs=100)
+    expect(epochs).to_have_value("100")
+
+
+def test_a_click_is_not_lost_while_the_form_changes(visitor: Visitor, panel: Panel) -> None:
+    """The counts beside the groups change between pressing and releasing the button: the group opens all the same."""
+    page = visitor.open()
+    group(page, "optimization")
+    field(page, "epochs").fill("7")
+    page.locator('nav [data-group="changed"]').hover()
+    page.mouse.down()  # takes the focus from the field, which saves it
+    panel.expect_settings(epochs=7)
+    panel.change(batch_size=3)
+    page.wait_for_timeout(300)
+    page.mouse.up()
+    expect(page.locator("#og-group-title")).to_have_text("Changed")
+    expect(page.locator("[data-row=batch_size]")).to_have_class("og-row changed")
 
 
 def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel: Panel) -> None:
@@ -109,7 +135,7 @@ def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel
     expect(page.locator("#og-f-epochs-error")).to_contain_text("Somebody else set this to 50")
     page.get_by_role("button", name="Keep mine").click()
     expect(page.locator("#og-f-epochs-error")).to_be_empty()
-    assert panel.get("api/config/current")["config"]["epochs"] == 123
+    panel.expect_settings(epochs=123)
 
 
 def test_what_was_typed_before_a_reload_is_not_lost_and_not_forced_on_others(visitor: Visitor, panel: Panel) -> None:
@@ -127,8 +153,7 @@ def test_what_was_typed_before_a_reload_is_not_lost_and_not_forced_on_others(vis
     expect(field(page, "batch_size")).to_have_value("6")
     expect(page.locator("#og-f-epochs-error")).to_contain_text("Somebody else set this to 50")
     expect(page.locator("[data-row=batch_size]")).to_have_class("og-row changed")  # the server has it
-    config = panel.get("api/config/current")["config"]
-    assert (config["epochs"], config["batch_size"]) == (50, 6)
+    panel.expect_settings(epochs=50, batch_size=6)
     page.get_by_role("button", name="Take theirs").click()
     expect(field(page, "epochs")).to_have_value("50")
 

@@ -173,6 +173,43 @@ export function openDialog(dialog, onclose = () => {}) {
   dialog.showModal();
 }
 
+const LONGEST_PRESS_MS = 1000;
+
+/**
+ * Put off what would replace elements of `place` between pressing and releasing a mouse button: no click comes after that.
+ * Returns `later(name, task)`: true if the task was put off until after the click. Of several with a name, one runs.
+ */
+export function afterPress(place) {
+  let pressed = false;
+  let timer = 0;
+  let waiting = new Map();
+  const release = () => {
+    clearTimeout(timer);
+    pressed = false;
+    const tasks = waiting;
+    waiting = new Map();
+    for (const task of tasks.values()) task();
+  };
+  place.addEventListener('pointerdown', () => {
+    pressed = true;
+    clearTimeout(timer);
+    timer = setTimeout(release, LONGEST_PRESS_MS); // a release outside the window is not reported
+  });
+  // what the click itself asks for is drawn at once, what waited comes after it
+  window.addEventListener(
+    'click',
+    () => {
+      pressed = false;
+    },
+    true,
+  );
+  for (const type of ['pointerup', 'pointercancel']) window.addEventListener(type, () => setTimeout(release));
+  return (name, task) => {
+    if (pressed) waiting.set(name, task);
+    return pressed;
+  };
+}
+
 const DIGITS = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 
 export const format = {

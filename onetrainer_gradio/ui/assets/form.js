@@ -1,6 +1,6 @@
 // The configuration: the groups by tab, search, levels, findings, and the rows of the group in view.
 
-import { button, el, icon, say, show, toast } from './dom.js';
+import { afterPress, button, el, icon, say, show, toast } from './dom.js';
 import { read, row } from './field.js';
 import { on, store } from './live.js';
 import { ask, Settings } from './settings.js';
@@ -204,7 +204,12 @@ export async function mount(place) {
   };
   let drawn = '';
   let nodes = new Map();
+  const later = afterPress(place);
+  /** Show the settings as they are now. While a mouse button is down it waits: a click on a replaced element is lost. */
   function draw(anew = false) {
+    if (!later(anew ? 'all' : 'changes', () => drawNow(anew))) drawNow(anew);
+  }
+  function drawNow(anew) {
     const { fields: all, within = [], unseen = [], withinFirst = false, loading = false } = wanted();
     const fields = searching() ? all.slice(0, most) : all;
     const key = `${view} ${search.value} ${fields.map((field) => field.path)}`;
@@ -401,7 +406,7 @@ export async function mount(place) {
     pinned = '';
     sessionStorage.setItem('og-group', key);
     search.value = '';
-    draw(true);
+    drawNow(true);
   }
 
   /** Show the setting at a path, whatever the level; one that is not used now is found by search, with the reason. */
@@ -410,14 +415,14 @@ export async function mount(place) {
     const field = settings.rowOf(path);
     if (!field) {
       search.value = path;
-      draw(true);
+      drawNow(true);
       return;
     }
     pinned = field.path;
     const usable = settings.applies(field);
     view = field.group;
     search.value = usable ? '' : field.path;
-    draw(true);
+    drawNow(true);
     const node = nodes.get(field.path);
     const reveal = () => (node.reveal && path !== field.path ? node.reveal(path) : node);
     let target = reveal();
@@ -451,13 +456,28 @@ export async function mount(place) {
     await openCompare(settings, `run:${run}`).catch((error) => toast(error.message, 'bad'));
   }
   document.addEventListener('og-compare', compare);
+  /** Make all rows again after the declarations changed. Unfolded cards, the focus and the caret stay where they are. */
+  function redeclared() {
+    const {
+      id = '',
+      selectionStart: from,
+      selectionEnd: to,
+    } = rows.contains(document.activeElement) ? document.activeElement : {};
+    const before = nodes;
+    index();
+    nodes = new Map();
+    drawNow(true);
+    for (const [path, node] of nodes) if (before.has(path)) node.unfold?.(before.get(path).unfolded());
+    const input = id && document.getElementById(id);
+    if (!input || input === document.activeElement) return;
+    input.focus({ preventScroll: true });
+    if (typeof from === 'number') input.setSelectionRange(from, to);
+  }
   settings.listeners.add((what, text) => {
     if (what === 'refused') toast(text, 'bad');
     if (what === 'findings') choice();
     if (what === 'schema') {
-      index();
-      nodes = new Map();
-      draw(true);
+      if (!later('declarations', redeclared)) redeclared();
       return;
     }
     draw();

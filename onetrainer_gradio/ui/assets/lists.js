@@ -266,6 +266,16 @@ export function list(settings, field) {
     errors.replaceChildren(...settings.errorsAt(path).map((error) => message(settings, path, error)));
   };
 
+  /** What a person has unfolded and typed in the filter; `unfold` sets it in a list that replaces this one. */
+  node.unfolded = () => ({ cards: open, sections: unfolded, words: filter.value });
+  node.unfold = (was) => {
+    open = new Set(was.cards);
+    for (const key of was.sections) unfolded.add(key);
+    filter.value = was.words;
+    drawn = -1;
+    node.update();
+  };
+
   /** Fold out what holds a path within the list, and give its row. */
   node.reveal = (wanted) => {
     const [index, ...rest] = wanted.slice(path.length + 1).split('.');

@@ -146,6 +146,7 @@ export class Settings {
     this.listeners = new Set();
     this.busy = false;
     this.checkTimer = 0;
+    this.taken = 0; // how many documents
     // what marks compare with: a source as the server names it; empty for what was opened
     this.against = localStorage.getItem(AGAINST) || '';
     this.againstTitle = '';
@@ -339,7 +340,7 @@ export class Settings {
   /** A new element of a list: its defaults, and what goes with the present model. */
   newElement({ schema }) {
     const by = schema['x-new-by'];
-    return { ...blank(schema.items), ...by?.values[this.value(by.by)] };
+    return { ...blank(schema.items), ...by?.values[this.shownValue(by.by)] };
   }
 
   labelOf(path) {
@@ -361,8 +362,12 @@ export class Settings {
     return [...refused, ...this.checked.filter((finding) => finding.path === path)];
   }
 
-  async take(document_) {
-    this.document = document_ = await this.compared(document_);
+  async take(answer) {
+    this.taken += 1;
+    const turn = this.taken;
+    const document_ = await this.compared(answer);
+    if (turn !== this.taken) return; // compared with something else meanwhile, or a newer document has come
+    this.document = document_;
     this.different = new Set(
       Object.keys(document_.was || {}).flatMap((place) => place.split('.').map((_, at, keys) => keys.slice(0, at + 1).join('.'))),
     );
@@ -457,7 +462,8 @@ export class Settings {
   /** Change a setting, and with it those that follow it; `also` are further settings of the same change. */
   edit(path, value, also = this.following(path, value), from = '') {
     const all = { [path]: value, ...also };
-    if (Object.entries(all).every(([place, wanted]) => same(wanted, this.value(place))) && !this.drafts.get(path)?.errors) {
+    // an edit on its way to the server is taken back by another one
+    if (!this.busy && this.has(all) && !this.drafts.get(path)?.errors) {
       this.forget(path);
       return;
     }
@@ -468,6 +474,11 @@ export class Settings {
     this.drafts.set(path, { value, was: this.value(path), also, from, state: 'waiting' });
     this.keep();
     this.send();
+  }
+
+  /** Whether the server has these values already. */
+  has(changes) {
+    return Object.entries(changes).every(([place, wanted]) => same(wanted, this.value(place)));
   }
 
   /** Change several settings at once. */
@@ -534,7 +545,10 @@ export class Settings {
     try {
       for (;;) {
         const next = [...this.drafts].find(([, draft]) => draft.state === 'waiting');
-        if (!next || !(await this.sendOne(...next))) return;
+        if (!next) return;
+        const [path, draft] = next;
+        if (this.has({ [path]: draft.value, ...draft.also })) this.forget(path);
+        else if (!(await this.sendOne(path, draft))) return;
       }
     } finally {
       this.busy = false;
