@@ -135,11 +135,11 @@ def probabilities(settings: TimestepSettings) -> list[float]:
         return _pushed([_heavy_tail(step / _GRID, settings.weight) for step in range(_GRID + 1)], settings)
     if settings.distribution == "LOGIT_NORMAL" and settings.weight <= -1.0:
         raise ConfigValueError(
-            "A noise weight of -1 or less leaves LOGIT_NORMAL no width",
+            "With a noising weight of -1 or less, LOGIT_NORMAL has no width",
             path="noising_weight",
             value=settings.weight,
-            expected="more than -1; 0 is the usual width",
-            suggestion="Write 0.",
+            expected="more than -1; 0 is the default width",
+            suggestion="Set Noising weight to 0.",
         )
     cumulative = CUMULATIVE.get(settings.distribution)
     if cumulative is None:
@@ -263,7 +263,7 @@ def _curve(size: Size | None, shift: float, chances: Sequence[float], bins: int)
 
 
 def _sizes(config: TrainConfig) -> Iterator[Size]:
-    """Return the trained sizes, each once; for buckets of about equal pixel count, only the square one."""
+    """Yield the trained sizes, each once; for buckets of about equal pixel count, only the square one."""
     multiple = MODELS[config.model_type].pixel_multiple
     texts = [config.resolution, *_overrides(config)]
     seen: dict[Size, None] = {}

@@ -112,12 +112,12 @@ def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor
     field.fill(broken)
     field.press("Tab")
     expect(row.locator(".og-errors")).to_contain_text(
-        "rules is no JSON: Expecting value in line 2, column 15. Expected: a list of"
+        "rules isn't valid JSON: Expecting value in line 2, column 15. Expected: a list of"
     )
     expect(field).to_have_attribute("aria-invalid", "true")
     page.reload()
     expect(field).to_have_value(broken)
-    expect(row.locator(".og-errors")).to_contain_text("rules is no JSON")
+    expect(row.locator(".og-errors")).to_contain_text("rules isn't valid JSON")
     field.fill('[{"word": "x", "colour": 3}]')
     field.press("Tab")
     expect(row.locator(".og-errors")).to_contain_text("rules.0 has no setting 'colour'")

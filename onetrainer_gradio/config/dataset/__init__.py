@@ -1,1 +1,1 @@
-"""What the folders of the concepts hold: read the same way by engine, pre-flight check, statistics and preview."""
+"""Read the folders of concepts, for the engine, the pre-flight check, statistics and preview."""

@@ -1,4 +1,4 @@
-"""Aspect buckets: to which size an image is scaled and cropped. Sizes are (height, width) in pixels."""
+"""Choose the bucket of an image: the size that it is scaled and cropped to. Sizes are (height, width) in pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import lru_cache
 Size = tuple[int, int]
 
 ASPECTS = (1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
-"""Long side divided by short side of the buckets; each exists upright and lying."""
+"""Long side divided by short side of the buckets; each exists in portrait and landscape."""
 
 _NUMBERS = re.compile(r"^\s*[0-9]{1,6}\s*(,\s*[0-9]{1,6}\s*)*$")
 _FIXED = re.compile(r"^\s*([0-9]{1,6})\s*x\s*([0-9]{1,6})\s*$")
@@ -27,12 +27,12 @@ class Resolution:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """All numbers in it, in the order in which they are written (width before height)."""
+        """Return all its numbers in their written order (width before height)."""
         return self.edges if self.fixed is None else (self.fixed[1], self.fixed[0])
 
 
 def parse_resolution(text: str) -> Resolution | None:
-    """``512``, ``512,768`` or ``768x512`` (width x height); None for anything else."""
+    """Parse ``512``, ``512,768`` or ``768x512`` (width x height); return None for anything else."""
     if fixed := _FIXED.match(text):
         return Resolution(fixed=(int(fixed[2]), int(fixed[1])))
     if _NUMBERS.match(text):
@@ -41,12 +41,12 @@ def parse_resolution(text: str) -> Resolution | None:
 
 
 def rounded(value: float, multiple: int) -> int:
-    """The nearest multiple, at least one of it; halves go to the even one, as in OneTrainer."""
+    """Return the nearest multiple, at least one; ties go to the even one, as in OneTrainer."""
     return max(round(value / multiple), 1) * multiple
 
 
 def empty_side(resolution: Resolution, multiple: int, *, bucketing: bool) -> int | None:
-    """The number of a resolution that leads to images with a side of 0 pixels; None when every side has some.
+    """Return the number of a resolution that leads to images with a side of 0 pixels, or None.
 
     Sides are rounded to ``multiple``, and of the buckets of one edge length the narrowest has half of it as its short side.
     OneTrainer divides by that side. Without buckets edge lengths are not rounded.
@@ -58,7 +58,7 @@ def empty_side(resolution: Resolution, multiple: int, *, bucketing: bool) -> int
 
 
 def smallest_edge(multiple: int) -> int:
-    """The smallest multiple of ``multiple`` that is an edge length with buckets."""
+    """Return the smallest multiple of ``multiple`` that is a valid edge length with buckets."""
     return next(
         edge
         for edge in range(multiple, 9 * multiple, multiple)
@@ -68,7 +68,7 @@ def smallest_edge(multiple: int) -> int:
 
 @lru_cache(maxsize=64)
 def shapes(edge: int, multiple: int) -> tuple[Size, ...]:
-    """The buckets with about ``edge`` squared pixels, sides multiples of ``multiple``."""
+    """Return the buckets with about ``edge`` squared pixels, whose sides are multiples of ``multiple``."""
     # the order of these operations decides how a half is rounded: it is OneTrainer's
     upright = [(1.0 / math.sqrt(1.0 * aspect) * edge, aspect / math.sqrt(1.0 * aspect) * edge) for aspect in ASPECTS]
     both = upright + [(width, height) for height, width in upright]
@@ -77,15 +77,15 @@ def shapes(edge: int, multiple: int) -> tuple[Size, ...]:
 
 
 def bucket_of(size: Size, edge: int, multiple: int) -> Size:
-    """The bucket whose aspect ratio is nearest to that of an image."""
+    """Return the bucket whose aspect ratio is nearest to that of an image."""
     aspect = size[0] / size[1]
     return min(shapes(edge, multiple), key=lambda bucket: abs(bucket[0] / bucket[1] - aspect))
 
 
 def target(size: Size, resolution: Resolution, multiple: int, *, bucketing: bool) -> Size:
-    """The size in which an image is trained; with several edge lengths, that of the first.
+    """Return the training size of an image; with several edge lengths, that of the first.
 
-    Without bucketing, an edge length is used as it is, also when it is no multiple, as in OneTrainer.
+    Without bucketing, an edge length is used unchanged, even if it isn't a multiple, as in OneTrainer.
     """
     if resolution.fixed is not None:
         return rounded(resolution.fixed[0], multiple), rounded(resolution.fixed[1], multiple)
@@ -94,7 +94,7 @@ def target(size: Size, resolution: Resolution, multiple: int, *, bucketing: bool
 
 
 def covering(size: Size, goal: Size) -> Size:
-    """The size to which an image is scaled so that it just covers ``goal``."""
+    """Return the smallest size of a scaled image that covers ``goal``."""
     height, width = size
     if height / width > goal[0] / goal[1]:
         return max(goal[0], round(height * (goal[1] / width))), goal[1]
@@ -102,7 +102,7 @@ def covering(size: Size, goal: Size) -> Size:
 
 
 def filled(sizes: Iterable[Size], resolution: Resolution, multiple: int, *, bucketing: bool) -> Counter[Size]:
-    """How many images go into each bucket."""
+    """Return the number of images in each bucket."""
     by_size = Counter(sizes)
     counts: Counter[Size] = Counter()
     for size, number in by_size.items():

@@ -1,6 +1,6 @@
-"""What becomes of a caption each time it is drawn: tags dropped, written in other capitals, put in another order.
+"""Augment captions at random: drop tags, change capitalization, shuffle tags.
 
-The steps and their order are OneTrainer's. Texts are read elsewhere; nothing here knows files but by ``special_tags``.
+The steps and their order are OneTrainer's. Only ``special_tags`` reads a file.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _MARKS = frozenset(r".^$*+?{}[]|()\\")
 
 
 def tags_of(caption: str, delimiter: str) -> list[str]:
-    """The tags of a caption without the blanks around them."""
+    """Return the tags of a caption without surrounding whitespace."""
     return [tag.strip() for tag in caption.split(delimiter)] if delimiter else [caption.strip()]
 
 
 def drawn_caption(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str] | None = None) -> str:
-    """The caption as one draw makes it; ``special`` are the special tags where they come from a file.
+    """Return one random augmentation of a caption; ``special`` are the special tags if they come from a file.
 
-    :raises PatternError: when special tags are regular expressions that take too long.
+    :raises PatternError: if special tags are regular expressions that take too long.
     """
     listed = tags_of(text.tag_dropout_special_tags, text.tag_delimiter) if special is None else special
     if text.tag_dropout_enable and text.tag_dropout_probability > 0:
@@ -44,10 +44,10 @@ def drawn_caption(caption: str, text: ConceptTextConfig, random: Random, special
 
 
 def special_tags(path: Path) -> list[str]:
-    """Special tags of a file: the lines of a .txt, the first column of a .csv.
+    """Return the special tags of a file: the lines of a .txt, the first column of a .csv.
 
-    :raises OSError: when it cannot be read.
-    :raises UnreadableTextError: when it is no text.
+    :raises OSError: if it can't be read.
+    :raises UnreadableTextError: if it isn't text.
     """
     content = read_text(path).content
     if path.suffix == ".csv":
@@ -77,7 +77,7 @@ def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Seq
 
 
 def matching(patterns: Sequence[str], tags: Sequence[str]) -> list[str]:
-    """The tags that a pattern fits as a whole, with or without brackets around them; a broken pattern is a plain text.
+    """Return the tags that a pattern matches completely, with or without brackets; an invalid pattern is plain text.
 
     :raises PatternError: when the patterns take too long.
     """

@@ -1,4 +1,4 @@
-"""Reads text files of captions, tags and prompts: the encoding is detected, and only line ends separate lines."""
+"""Read text files of captions, tags and prompts: detect the encoding, and split lines only at line ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 UTF_8 = "utf-8"
 MOST_BYTES = 64 * 1024 * 1024
-"""A larger file is no caption file."""
+"""A larger file isn't a caption file."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _MARK = "\ufeff"
@@ -44,7 +44,7 @@ _WESTERN = frozenset("€‚ƒ„…†‡ˆ‰‹‘’“”•–—˜™›�
 
 
 class UnreadableTextError(ValueError):
-    """A file is no text, or its encoding can't be recognized."""
+    """A file isn't text, or its encoding can't be recognized."""
 
 
 class Text(NamedTuple):
@@ -55,7 +55,7 @@ class Text(NamedTuple):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines that aren't empty, without the blanks around them, and the byte order marks of files that were joined."""
+        """Return the nonempty lines, without surrounding whitespace and byte order marks of joined files."""
         bare = (line.strip().strip(_MARK).strip() for line in split_lines(self.content))
         return tuple(line for line in bare if line)
 
@@ -79,7 +79,7 @@ def read_text(path: Path) -> Text:
 
 
 def decode_text(data: bytes) -> Text:
-    """Decode UTF-8, else what a byte order mark, zero bytes or the frequency of letters say.
+    """Decode UTF-8, or the encoding that a byte order mark, zero bytes or letter frequencies indicate.
 
     :raises UnreadableTextError: when it is no text.
     """
@@ -112,7 +112,7 @@ def _text(content: str | None, encoding: str) -> Text:
 
 
 def _wide(data: bytes, *, is_utf_8: bool) -> Text | None:
-    """Read a text of two or four bytes per letter without a mark, or return None when it is none."""
+    """Decode a text with two or four bytes per letter without a byte order mark, or return None."""
     controls = sum(byte < 0x80 and byte not in _PRINTABLE and chr(byte) not in _SEPARATORS for byte in data)
     # half of the bytes of a text in Cyrillic or Greek are control characters, and some in most others
     if b"\0" not in data and (4 * controls <= len(data) if is_utf_8 else not controls):
@@ -136,7 +136,7 @@ def _likeliness(text: str) -> tuple[int, int]:
 
 
 def _has_zeros(data: bytes, width: int, places: frozenset[int]) -> bool:
-    """Whether most zero bytes are where letters of this width have them, and none elsewhere."""
+    """Return whether most zero bytes are where letters of this width have them, and none elsewhere."""
     if len(data) % width:
         return False
     zeros = [data[place::width].count(0) for place in range(width)]
@@ -152,7 +152,7 @@ def _is_clean(text: str | None) -> bool:
 
 
 def _is_western(text: str | None) -> bool:
-    """Whether a text of one byte per letter reads like one of western Europe: some accents and typographic marks, no more."""
+    """Return whether a text with one byte per letter looks Western European: only some accents and typographic marks."""
     if text is None or not _is_clean(text):
         return False
     foreign = [letter for letter in text if letter > "\x7f"]

@@ -1,4 +1,4 @@
-"""Scans the folder of a concept: which files are trained, which captions belong to them, and what is skipped and why."""
+"""Scan the folder of a concept: the files to train on, their captions, and the skipped files with reasons."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Folder:
     """The files of a concept: images and videos to train on, and the captions and masks next to them.
 
     ``items`` are in OneTrainer's order, sorted by their whole path. ``captions`` maps a path without suffix to its caption file.
-    ``other_formats`` are images and videos that aren't trained because of their format. ``complete`` is False when there was no
-    time to look at all files.
+    ``other_formats`` are images and videos that aren't trained because of their format. ``complete`` is False if there was no
+    time to read all files.
     """
 
     items: tuple[Path, ...] = ()
@@ -60,7 +60,7 @@ class Folder:
 
     @cached_property
     def caption_files(self) -> tuple[Path, ...]:
-        """The caption files that belong to an item, each once, in the order of the items."""
+        """Return the caption files of all items, each once, in the order of the items."""
         found = (self.caption_of(item) for item in self.items)
         return tuple(dict.fromkeys(path for path in found if path is not None))
 
@@ -73,7 +73,7 @@ def look_into(
     roots: Sequence[Path] = (),
     time_left: Callable[[], bool] = lambda: True,
 ) -> Folder:
-    """Scan the folder of a concept; ``time_left`` is asked now and then and ends the scan.
+    """Scan the folder of a concept; ``time_left`` is called regularly and can end the scan.
 
     Files and folders whose name begins with a dot are ignored. A folder is entered once, by its own path before any link to it.
     With ``roots``, links that lead out of them are skipped. A folder that can't be read is empty here; that is another finding.
@@ -119,12 +119,12 @@ def look_into(
 
 
 def shown(path: str | Path) -> str:
-    """A path as text that can be stored and sent, also where its name is no valid UTF-8."""
+    """Return a path as text that can be stored and sent, even if its name isn't valid UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def is_inside(path: Path, roots: Sequence[Path]) -> bool:
-    """Whether a path, with its links followed, is in one of the folders ``roots`` (resolved); without roots, everything is."""
+    """Return whether a path, with links resolved, is in one of the resolved folders ``roots``; True without roots."""
     if not roots:
         return True
     try:
@@ -135,7 +135,7 @@ def is_inside(path: Path, roots: Sequence[Path]) -> bool:
 
 
 def has_folders(folder: Path) -> bool:
-    """Whether there are folders in a folder."""
+    """Return whether a folder has subfolders."""
     try:
         with os.scandir(folder) as entries:
             return any(entry.is_dir() for entry in entries)
@@ -144,7 +144,7 @@ def has_folders(folder: Path) -> bool:
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a file exists and is empty."""
+    """Return whether a file exists and is empty."""
     try:
         return path.stat().st_size == 0
     except OSError:
@@ -158,7 +158,7 @@ class _Boundary:
     roots: Sequence[Path]
 
     def allows(self, path: str, *, link: bool) -> bool:
-        """Whether a path that is a link, or is not, may be followed."""
+        """Return whether a path may be used, depending on whether it is a link."""
         return not (link and self.roots) or is_inside(Path(path), self.roots)
 
 
@@ -194,7 +194,7 @@ def _files(folder: str, with_subfolders: bool, boundary: _Boundary, skipped: lis
 
 
 def _kind(entry: os.DirEntry[str], skipped: list[Skipped]) -> tuple[str, bool]:
-    """Whether an entry is a file, a folder or neither, and whether it is a link."""
+    """Return whether an entry is a file, a folder or neither, and whether it is a link."""
     try:
         link = entry.is_symlink()
         if entry.is_file():

@@ -1,6 +1,6 @@
-"""What becomes of a picture each time it is drawn: crop, mirror, rotation, brightness, contrast, saturation, hue.
+"""Augment images at random: crop, flip, rotation, brightness, contrast, saturation, hue.
 
-The steps, their ranges and their order are OneTrainer's. Sizes are (height, width) in pixels; no picture is touched here.
+The steps, their ranges and their order are OneTrainer's. Sizes are (height, width) in pixels. No image is changed here.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from onetrainer_gradio.config.declarations.concept import ConceptImageConfig
 
 @dataclass(frozen=True)
 class PictureDraw:
-    """One draw: scaled to ``scaled``, cut to ``size`` from ``offset`` (y, x) on, then mirrored, turned and recoloured.
+    """One random augmentation: scaled to ``scaled``, cropped to ``size`` at ``offset`` (y, x), flipped, rotated, recolored.
 
     ``angle`` is in degrees, counter-clockwise; ``brightness``, ``contrast`` and ``saturation`` are factors, 1 changes nothing;
-    ``hue`` is a part of the colour wheel.
+    ``hue`` is a fraction of the color wheel.
     """
 
     scaled: Size
@@ -31,7 +31,7 @@ class PictureDraw:
     hue: float = 0.0
 
     def words(self) -> list[str]:
-        """What was done beside scaling, in words."""
+        """Return the changes in addition to scaling, as text."""
         spare = self.scaled[0] - self.size[0], self.scaled[1] - self.size[1]
         said = []
         if any(spare):
@@ -52,7 +52,7 @@ class PictureDraw:
 def drawn_picture(
     size: Size, image: ConceptImageConfig, resolution: Resolution, multiple: int, random: Random, *, bucketing: bool
 ) -> PictureDraw:
-    """What one draw does to a picture of ``size``; with several edge lengths one of them is drawn."""
+    """Return one random augmentation of an image of ``size``; with several edge lengths, it selects one."""
     if len(resolution.edges) > 1:
         resolution = Resolution(edges=(random.choice(resolution.edges),))
     goal = target(size, resolution, multiple, bucketing=bucketing)
@@ -71,7 +71,7 @@ def drawn_picture(
 
 
 def _strength(image: ConceptImageConfig, name: str, most: float, random: Random) -> float:
-    """A random strength up to the one that is set, or that one itself, or none; random comes before fixed."""
+    """Return a random strength up to ``most``, or ``most`` itself, or 0; random takes precedence over fixed."""
     if getattr(image, f"enable_random_{name}"):
         return random.uniform(-most, most)
     return most if getattr(image, f"enable_fixed_{name}") else 0.0

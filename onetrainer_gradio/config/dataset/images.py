@@ -1,6 +1,6 @@
-"""Reads images as they are trained: the size from the file header alone, and the pixels upright in 8-bit RGB.
+"""Read images for training: the size from the file header alone, and the pixels upright in 8-bit RGB.
 
-What Pillow can't read as a whole is a broken image, whatever it raises. Pillow is imported when an image is read.
+An image that Pillow can't read completely is broken, regardless of the exception. Pillow is imported when an image is read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Size = tuple[int, int]
 
 FORMATS = ("BMP", "DIB", "JPEG", "PNG", "TIFF", "WEBP", "AVIF", "GIF")
-"""What a file may hold, whatever its suffix; other decoders (PostScript among them) are never run on it."""
+"""The allowed formats of a file, regardless of its suffix; other decoders, such as PostScript, never run."""
 _OTHER_FORMATS = ("JPEG2000", "TGA", "PPM", "ICO", "PCX", "QOI", "PSD", "HEIF", "JXL")
 _PLUGINS = {
     **dict.fromkeys((".heic", ".heif", ".hif"), ("pillow_heif", "register_heif_opener", "pillow-heif")),
@@ -58,7 +58,7 @@ DAMAGED = (
     struct.error,
     zlib.error,
 )
-"""What Pillow's parsers raise for damaged files and metadata, beside errors of the system: whatever their code stumbles over."""
+"""The exceptions of Pillow's parsers for damaged files and metadata, in addition to system errors."""
 
 
 class BrokenImageError(ValueError):
@@ -66,7 +66,7 @@ class BrokenImageError(ValueError):
 
 
 def read_size(path: str | Path) -> Size:
-    """Height and width of the upright image, from the header; a file that seems cut short is decoded to find out.
+    """Return height and width of the upright image, from the header; decode a file that looks truncated.
 
     :raises BrokenImageError: when it can't be trained.
     """
@@ -79,7 +79,7 @@ def read_size(path: str | Path) -> Size:
 
 
 def decode(path: str | Path) -> Image.Image:
-    """The upright image in RGB, of its first frame.
+    """Return the first frame, upright and in RGB.
 
     :raises BrokenImageError: when it can't be trained.
     """
@@ -92,7 +92,7 @@ def decode(path: str | Path) -> Image.Image:
 
 
 def decode_small(path: str | Path, least_px: int) -> Image.Image:
-    """The same for showing it: both sides at least ``least_px`` where the image has that many, in bounded memory.
+    """Return the image for display: both sides at least ``least_px`` if the image is that large, in limited memory.
 
     :raises BrokenImageError: when it can't be trained, or takes more than ``MOST_SHOWN_BYTES`` to decode.
     """
@@ -113,7 +113,7 @@ def decode_small(path: str | Path, least_px: int) -> Image.Image:
 
 
 def decode_other(path: str | Path) -> Image.Image:
-    """The same of a file in a format that isn't trained, to convert it.
+    """Return the image of a file in a format that isn't trained, to convert it.
 
     :raises BrokenImageError: when it can't be read, takes too much memory, or needs a package that isn't installed.
     """
@@ -137,7 +137,7 @@ def decode_other(path: str | Path) -> Image.Image:
 
 
 def is_jpeg(path: str | Path) -> bool:
-    """Whether a file is a JPEG, whatever its suffix.
+    """Return whether a file is a JPEG, regardless of its suffix.
 
     :raises BrokenImageError: when it can't be trained.
     """
@@ -146,7 +146,7 @@ def is_jpeg(path: str | Path) -> bool:
 
 
 def size_of(path: Path) -> Size | str:
-    """Height and width of an image as they are trained, or what is wrong with the file."""
+    """Return height and width of an image for training, or the problem with the file."""
     try:
         return read_size(path)
     except BrokenImageError as error:
@@ -191,7 +191,7 @@ def _opened(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Imag
 
 
 def _is_misread(image: Image.Image) -> bool:
-    """Whether Pillow reads the 16-bit planes of a TIFF as if they had 8 bits; it reads compressed ones right."""
+    """Return whether Pillow misreads the 16-bit planes of a TIFF as 8 bits; it reads compressed ones correctly."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_BITS, (1,))
     wide = len(bits) > 1 and max(bits) > 8 if isinstance(bits, tuple) else False
@@ -202,7 +202,7 @@ def _is_misread(image: Image.Image) -> bool:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether decoding swaps the sides that the header names; decided by the code that turns the pixels, on two pixels."""
+    """Return whether decoding swaps the sides in the header; uses the code that rotates pixels, on two pixels."""
     from PIL import Image, ImageOps, PngImagePlugin, TiffImagePlugin
 
     info: Mapping[Any, Any] = image.info
@@ -216,7 +216,7 @@ def _is_turned(image: Image.Image) -> bool:
 
 
 def _read_png_tail(image: Any) -> None:
-    """Read the chunks after the pixels, where metadata may be, too; Pillow would decode all pixels to come there."""
+    """Read the chunks after the pixels, which may contain metadata; Pillow would decode all pixels first."""
     file, stream = image.fp, image.png
     file_bytes = os.fstat(file.fileno()).st_size
     after_pixels = False
@@ -230,7 +230,7 @@ def _read_png_tail(image: Any) -> None:
 
 
 def _chunks(file: Any) -> Iterator[tuple[int, int, bytes]]:
-    """Place, length and name of each chunk of a PNG up to its end."""
+    """Yield position, length and name of each chunk of a PNG."""
     at = 8
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
@@ -246,7 +246,7 @@ def _chunks(file: Any) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _seems_cut_short(image: Any, file_bytes: int) -> bool:
-    """Whether the end of the pixels is missing, going by the file alone; Pillow reads some of these files all the same."""
+    """Return whether the end of the pixels is missing in the file; Pillow reads some of these files anyway."""
     if image.format in ("JPEG", "MPO"):
         # most files end with their pixels, some with other data
         return not any(_END_OF_JPEG in _tail(image.fp, file_bytes, length) for length in _TAILS_BYTES)
@@ -274,7 +274,7 @@ def _tail(file: Any, file_bytes: int, length: int) -> bytes:
 
 
 def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """How the decoded image becomes RGB; asked before it is decoded, because the tags of a TIFF are gone afterwards."""
+    """Return how to convert the decoded image to RGB; called before decoding, which discards the tags of a TIFF."""
     if not image.mode.startswith("I;16"):
         return lambda decoded: decoded.convert("RGB")
     tags = getattr(image, "tag_v2", {})
@@ -296,7 +296,7 @@ def _conversion(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
 
 
 def _refuse_bombs(file: Any, size: int) -> None:
-    """Refuse what would fill memory while Pillow reads the header."""
+    """Raise an error for a file that would exhaust memory while Pillow reads the header."""
     head = file.read(16)
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         _refuse_png_chunks(file)
@@ -317,7 +317,7 @@ def _refuse_png_chunks(file: Any) -> None:
 
 
 def _refuse_jpeg_segments(file: Any) -> None:
-    """Pillow joins the segments of the header one by one."""
+    """Raise an error for too many header segments, which Pillow joins one by one."""
     at = 2
     while True:
         file.seek(at)

@@ -1,4 +1,4 @@
-"""Reads folders, image sizes and captions within a time limit, and remembers what it read until a file changes."""
+"""Read folders, image sizes and captions within a time limit, and cache the results until a file changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Captions:
-    """The caption files of a folder that were read in time; ``unreadable`` are those that are no text, with the reason."""
+    """The caption files of a folder that were read in time; ``unreadable`` are those that aren't text, with the reason."""
 
     texts: tuple[tuple[Path, Text], ...] = ()
     unreadable: tuple[tuple[Path, str], ...] = ()
@@ -36,18 +36,18 @@ class Captions:
 
     @property
     def empty(self) -> tuple[Path, ...]:
-        """The files without a caption in them."""
+        """Return the files without a caption."""
         return tuple(path for path, text in self.texts if not text.lines)
 
     @property
     def converted(self) -> tuple[tuple[Path, Text], ...]:
-        """The files that are not in UTF-8."""
+        """Return the files that aren't in UTF-8."""
         return tuple((path, text) for path, text in self.texts if text.encoding != "utf-8")
 
 
 @dataclass
 class Memory:
-    """What was read of files, each until it changes; may be shared by readers in several threads."""
+    """The cached content of files, each until it changes; can be shared by readers in several threads."""
 
     sizes: dict[Path, tuple[_Version, Size | str]] = field(default_factory=dict, repr=False)
     texts: dict[Path, tuple[_Version, Text | str]] = field(default_factory=dict, repr=False)
@@ -55,9 +55,9 @@ class Memory:
 
 @dataclass
 class PictureReader:
-    """Reads folders, image sizes and captions for at most ``limit_s`` seconds over its life; ``renew`` gives it new time.
+    """Read folders, image sizes and captions for at most ``limit_s`` seconds in total; ``renew`` restarts the limit.
 
-    A folder is scanned once between two calls of ``rescan``, however many concepts use it.
+    A folder is scanned once between two calls of ``rescan``, regardless of how many concepts use it.
     """
 
     limit_s: float = 2.0
@@ -69,18 +69,18 @@ class PictureReader:
     _spent_s: float = 0.0
 
     def renew(self) -> None:
-        """Give the reader its time again; folders are scanned again."""
+        """Restart the time limit; folders are scanned again."""
         self._spent_s = 0.0
         self.rescan()
 
     def rescan(self) -> None:
-        """Scan folders again when they are asked for; what is known of unchanged files stays."""
+        """Scan folders again at the next request; the cache of unchanged files stays."""
         self._folders.clear()
         self._sizes.clear()
         self._captions.clear()
 
     def look_into(self, folder: Path, with_subfolders: bool, *, videos: bool = False, roots: Sequence[Path] = ()) -> Folder:
-        """The files of a concept's folder, as far as there is time."""
+        """Return the files of a concept's folder, within the time limit."""
         key = (folder, with_subfolders, videos, tuple(roots))
         known = self._folders.get(key)
         if known is None:
@@ -95,7 +95,7 @@ class PictureReader:
         return known
 
     def read(self, pictures: Sequence[Path]) -> Sizes:
-        """Sizes as they are trained, as far as there is time."""
+        """Return training sizes, within the time limit."""
         # by identity: concepts that share a folder share its list of files
         known = self._sizes.get(id(pictures))
         if known is None:
@@ -105,7 +105,7 @@ class PictureReader:
         return known[1]
 
     def read_captions(self, files: Sequence[Path]) -> Captions:
-        """The caption files, as far as there is time."""
+        """Return the caption files, within the time limit."""
         known = self._captions.get(id(files))
         if known is None:
             known = (files, self._read_captions(files))

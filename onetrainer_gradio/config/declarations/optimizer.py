@@ -19,7 +19,7 @@ class TrainOptimizerConfig(Settings):
     optimizer: Optimizer = setting(
         Optimizer.ADAMW,
         label="Optimizer",
-        help="Algorithm that updates the weights. AdamW is the safe choice. Adafactor and 8-bit optimizers save VRAM. Prodigy finds the learning rate itself (set Learning rate to 1).",
+        help="Algorithm that updates the weights. AdamW is the safe choice. Adafactor and 8-bit optimizers save VRAM. Prodigy adapts the learning rate itself (set Learning rate to 1).",
         group="optimization",
         level="basic",
     )

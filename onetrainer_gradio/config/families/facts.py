@@ -74,7 +74,7 @@ class ModelFacts:
     """Facts of one model type.
 
     ``pixel_multiple`` is what both sides of a training image are rounded to. The tuples of parts name the model components that
-    can be ``trained``, may be left out (``optional``), can come from a separate file (``replaceable``), whose layers can be
+    can be ``trained``, may be omitted (``optional``), can come from a separate file (``replaceable``), whose layers can be
     offloaded to system RAM (``offloaded``), whose prompts have a maximum length to choose (``token_limited``), and that the
     base model doesn't contain although the type needs them (``apart``). ``traits`` are OneTrainer's, ``abilities`` what else
     the training of the type supports. ``layers`` are the linear and convolution layers of the denoiser, with ``exact`` False if

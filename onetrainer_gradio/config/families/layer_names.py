@@ -2,7 +2,7 @@
 
 They answer what a layer filter matches before the model is loaded. The names are those of the diffusers library's classes in
 their published sizes; where a family comes in several sizes (FLUX.2, ERNIE-Image), the number of blocks may differ from a given
-model's, the names don't. ``docs/preflight.md`` says how the table was made; a test compares it with diffusers.
+model's, the names don't. ``docs/preflight.md`` describes how the table was created; a test compares it with diffusers.
 """
 
 from __future__ import annotations

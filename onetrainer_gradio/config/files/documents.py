@@ -1,4 +1,4 @@
-"""Configurations as JSON documents: OneTrainer's keys, read forgivingly where nothing is lost and strictly where it would be."""
+"""Read and write configurations as JSON documents with OneTrainer's keys: lenient if nothing is lost, strict otherwise."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _MOST_BYTES = 256 << 20
 _TOKEN_NOT_KEPT = Finding(
     "warning",
     "secrets.huggingface_token",
-    "The file holds a token for the model hub; it is not taken over, because settings keep no secrets",
-    suggestion="Give the token on the System tab, or set HF_TOKEN.",
+    "The file contains a Hugging Face token. It is ignored, because settings contain no secrets",
+    suggestion="Set the token on the System tab, or in the environment variable HF_TOKEN.",
 )
 
 # type of a pydantic error -> what was expected, in plain words
@@ -64,11 +64,11 @@ _Found = TypeVar("_Found")
 
 
 def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding, ...]]:
-    """The configuration that a document describes, and what is worth knowing about it.
+    """Return the configuration of a document, with notes.
 
-    A document of an older version is migrated. One without a version is laid over the defaults as it is, as OneTrainer does
-    with its presets, unless its keys are those of the very first version. What a document leaves out keeps its default; keys
-    and names that nobody knows are kept and reported with the nearest known one.
+    A document of an older version is migrated. One without a version is applied to the defaults, as OneTrainer does with its
+    presets, unless it has the keys of the first version. Missing keys keep their defaults. Unknown keys and names are kept and
+    reported with the nearest known one.
 
     :raises ConfigInvalidError: with one finding for each value of a wrong type.
     """
@@ -76,7 +76,7 @@ def from_document(document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding,
 
 
 def read_over(base: TrainConfig, document: dict[str, Any]) -> tuple[TrainConfig, tuple[Finding, ...]]:
-    """As ``from_document``; what the document leaves out stays as it is in ``base``.
+    """Like ``from_document``, but missing keys keep their values in ``base``.
 
     :raises ConfigInvalidError: with one finding for each value of a wrong type.
     """
@@ -92,7 +92,7 @@ def read_over(base: TrainConfig, document: dict[str, Any]) -> tuple[TrainConfig,
 
 
 def nested_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested in more levels than that; found without recursion."""
+    """Return whether lists and objects are nested in more than ``levels`` levels; works without recursion."""
     inside: list[Any] = [value]
     for _ in range(levels + 1):
         inside = [
@@ -115,7 +115,7 @@ def _refuse_deep(document: dict[str, Any]) -> None:
 
 
 def _few(found: Iterator[_Found], finding: Callable[[_Found], Finding], others: str) -> Iterator[Finding]:
-    """A finding for each of the first; how many others there are is one more."""
+    """Yield a finding for each of the first items, and one for the number of the others."""
     yield from map(finding, itertools.islice(found, _MOST_UNKNOWN))
     more = sum(1 for _ in found)
     if more:
@@ -124,9 +124,9 @@ def _few(found: Iterator[_Found], finding: Callable[[_Found], Finding], others: 
 
 
 def in_present_version(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
-    """The document in the present version, and what is worth knowing about that.
+    """Return the document in the current version, with notes.
 
-    :raises ConfigInvalidError: when its version is no whole number.
+    :raises ConfigInvalidError: if its version isn't an integer.
     """
     newest = TrainConfig.config_version
     version = document.get(VERSION_KEY, 0 if looks_like_version_0(document) else newest)
@@ -155,7 +155,7 @@ def _present_concept(concept: Any) -> Any:
 
 
 def validated(kind: type[_Kind], values: dict[str, Any]) -> _Kind:
-    """An object of ``kind`` from plain values.
+    """Return an object of ``kind`` from plain values.
 
     :raises ConfigInvalidError: with one finding for each wrong value.
     """
@@ -177,7 +177,7 @@ def _undefined(path: str) -> Finding:
 
 
 def _not_numbers(value: Any, path: str = "") -> list[str]:
-    """The paths that hold the float that is no number."""
+    """Return the paths of values that are NaN."""
     if isinstance(value, float):
         return [path] if math.isnan(value) else []
     inside: Iterable[tuple[Any, Any]] = ()
@@ -196,7 +196,7 @@ def _not_numbers(value: Any, path: str = "") -> list[str]:
 
 
 def to_document(config: TrainConfig, *, packed: bool) -> dict[str, Any]:
-    """The document of a configuration: with concepts and samples inside when ``packed``, never with secrets."""
+    """Return the document of a configuration: with concepts and samples if ``packed``, never with secrets."""
     document = plain(config)
     for key in SECRET_KEYS:
         document.pop(key, None)
@@ -207,7 +207,7 @@ def to_document(config: TrainConfig, *, packed: bool) -> dict[str, Any]:
 
 
 def plain(config: Settings) -> dict[str, Any]:
-    """The object as plain JSON values, each nested object with its version first."""
+    """Return the object as plain JSON values, each nested object with its version first."""
     values: dict[str, Any] = {VERSION_KEY: config.config_version}
     for name in shapes_of(type(config)):
         values[name] = _plain_value(getattr(config, name))
@@ -228,9 +228,9 @@ def _plain_value(value: Any) -> Any:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The document in a file.
+    """Return the document in a file.
 
-    :raises ConfigFileError: when there is no such file or it holds no JSON object.
+    :raises ConfigFileError: if the file doesn't exist or isn't a JSON object.
     """
     try:
         found = path.stat()
@@ -245,9 +245,9 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def parse(text: str, *, name: str) -> dict[str, Any]:
-    """The document in a text; ``name`` is used in errors.
+    """Return the document in a text; ``name`` is used in errors.
 
-    :raises ConfigFileError: when the text is no JSON object.
+    :raises ConfigFileError: if the text isn't a JSON object.
     """
     try:
         document = json.loads(text)
@@ -265,9 +265,9 @@ def parse(text: str, *, name: str) -> dict[str, Any]:
 
 
 def read_json_list(path: Path) -> list[Any]:
-    """The list in a file of concepts or samples.
+    """Return the list in a file of concepts or samples.
 
-    :raises ConfigFileError: when the file holds no JSON list.
+    :raises ConfigFileError: if the file isn't a JSON list.
     """
     try:
         items = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -279,7 +279,7 @@ def read_json_list(path: Path) -> list[Any]:
 
 
 def write_file(path: Path, document: dict[str, Any]) -> None:
-    """Write a document so that the file is always whole: the old one or the new one."""
+    """Write a document atomically: the file has either the old or the new content."""
     text = json.dumps(document, indent=4, ensure_ascii=False)
     try:
         data = text.encode()
@@ -313,7 +313,7 @@ def _without_version(value: Any) -> Any:
 
 
 class _Strange(NamedTuple):
-    """A key that is no setting of the object that has it."""
+    """A key that isn't a setting of its object."""
 
     kind: type[Settings]
     prefix: str

@@ -1,7 +1,7 @@
-"""Old configuration files made new: one pure function for each version step of OneTrainer's format.
+"""Migrate old configuration files: one pure function for each version step of OneTrainer's format.
 
-Each takes the document of its version and returns that of the next; neither changes what it was given. Where OneTrainer's own
-step needs keys that a partial file lacks, these pass on what is there.
+Each takes the document of its version and returns that of the next, without changing its argument. OneTrainer's own steps
+require keys that a partial file may lack; these accept partial files.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _EMBEDDING_KEYS = ("token_count", "initial_embedding_text")
 
 
 def _optimizer_becomes_an_object(old: Document) -> Document:
-    """0: ``optimizer`` and ``optimizer_*`` move into an object, which is also remembered under the optimizer's name."""
+    """0: move ``optimizer`` and ``optimizer_*`` into an object, which is also stored under the optimizer's name."""
     new = {key: value for key, value in old.items() if not key.startswith("optimizer")}
     settings = {key.removeprefix("optimizer_"): value for key, value in old.items() if key.startswith("optimizer_")}
     if "optimizer" in old:
@@ -65,7 +65,7 @@ def _optimizer_becomes_an_object(old: Document) -> Document:
 
 
 def _parts_become_objects(old: Document) -> Document:
-    """1: flat keys of the parts move into one object a part. Embedding keys go to a list that is read by nobody since."""
+    """1: move flat keys into one object per component. Embedding keys go to a list that is no longer used."""
     new: Document = {part: {} for part in _PARTS_OF_VERSION_1}
     embedding: Document = {}
     for key, value in old.items():
@@ -85,7 +85,7 @@ def _parts_become_objects(old: Document) -> Document:
 
 
 def _min_snr_becomes_a_loss_weight(old: Document) -> Document:
-    """2: ``min_snr_gamma`` becomes one of several weightings; Wuerstchen always had P2."""
+    """2: turn ``min_snr_gamma`` into one of several loss weight functions; Wuerstchen always had P2."""
     new = dict(old)
     gamma = new.pop("min_snr_gamma", 0.0)
     if gamma:
@@ -96,7 +96,7 @@ def _min_snr_becomes_a_loss_weight(old: Document) -> Document:
 
 
 def _noising_becomes_a_distribution(old: Document) -> Document:
-    """3: a weight other than zero was a sigmoid around bias; the bias is now counted from the middle."""
+    """3: turn a noising weight other than zero into a sigmoid distribution; the bias is now relative to the middle."""
     new = dict(old)
     weight, bias = new.pop("noising_weight", 0.0), new.pop("noising_bias", 0.5)
     if weight:
@@ -105,7 +105,7 @@ def _noising_becomes_a_distribution(old: Document) -> Document:
 
 
 def _less_a_half(bias: Any) -> Any:
-    """The bias counted from the middle; what is no number is left for the validation to name."""
+    """Return the bias relative to the middle; an invalid number is left to the validation."""
     if isinstance(bias, str):  # infinity is written as a word
         try:
             bias = float(bias)
@@ -115,37 +115,37 @@ def _less_a_half(bias: Any) -> Any:
 
 
 def _checkpointing_becomes_a_word(old: Document) -> Document:
-    """4: true and false become ON and OFF."""
+    """4: replace true and false by ON and OFF."""
     return old | {"gradient_checkpointing": "ON" if old.get("gradient_checkpointing", True) else "OFF"}
 
 
 def _save_after_becomes_save_every(old: Document) -> Document:
-    """5: two keys are renamed."""
+    """5: rename two keys."""
     return _renamed(old, {"save_after": "save_every", "save_after_unit": "save_every_unit"})
 
 
 def _layer_preset_is_never_null(old: Document) -> Document:
-    """6: null, which a mistake allowed, meant all layers."""
+    """6: replace null, which a bug allowed, by the preset of all layers."""
     if old.get("lora_layer_preset", "") is None:
         return old | {"lora_layer_preset": "full"}
     return dict(old)
 
 
 def _lora_layers_become_layer_filter(old: Document) -> Document:
-    """7: the choice of layers is for every method, not for adapters only."""
+    """7: rename the layer settings, which now apply to every method."""
     names = {"lora_layers": "layer_filter", "lora_layer_preset": "layer_filter_preset", "lora_layers_regex": "layer_filter_regex"}
     return _renamed(old, names)
 
 
 def _prior_becomes_transformer(old: Document) -> Document:
-    """8: only Wuerstchen and Cascade have a prior; the others' denoiser is called transformer now."""
+    """8: rename the prior to transformer, except for Wuerstchen and Cascade."""
     if old.get("model_type") in ("WUERSTCHEN_2", "STABLE_CASCADE_1") or "prior" not in old:
         return dict(old)
     return old | {"transformer": old["prior"]}
 
 
 def _each_part_has_its_dtype(old: Document) -> Document:
-    """9: a part without a number format takes the common one, which is gone afterwards."""
+    """9: give each component without a data type the common one, and remove that."""
     new = dict(old)
     common = new.pop("weight_dtype", None)
     for part in _PARTS:
@@ -155,7 +155,7 @@ def _each_part_has_its_dtype(old: Document) -> Document:
 
 
 def _each_part_has_its_offloading(old: Document) -> Document:
-    """10: checkpointing and offloading are settings of each part; SAFETENSORS is called by what it holds."""
+    """10: move checkpointing and offloading to each component, and rename the format SAFETENSORS by its content."""
     new = dict(old)
     checkpointing = new.pop("gradient_checkpointing", "ON")
     activations = new.pop("enable_activation_offloading", True)
@@ -177,12 +177,12 @@ def _each_part_has_its_offloading(old: Document) -> Document:
 
 
 def _repeats_become_balancing(old: Document) -> Document:
-    """Concept 0: a key is renamed."""
+    """Concept 0: rename a key."""
     return _renamed(old, {"repeats": "balancing"})
 
 
 def _validation_becomes_a_type(old: Document) -> Document:
-    """Concept 1: a switch becomes one of several types."""
+    """Concept 1: replace a switch by one of several types."""
     new = {key: value for key, value in old.items() if key != "validation_concept"}
     if "validation_concept" in old:
         new["type"] = "VALIDATION" if old["validation_concept"] else "STANDARD"
@@ -211,12 +211,12 @@ CONCEPT_MIGRATIONS: tuple[Migration, ...] = (_repeats_become_balancing, _validat
 
 
 def migrate(document: Document, version: int) -> Document:
-    """The document of a configuration brought from ``version`` to the present one."""
+    """Return the document of a configuration, migrated from ``version`` to the current one."""
     return _climb(document, version, TRAIN_MIGRATIONS)
 
 
 def migrate_concept(document: Document, version: int) -> Document:
-    """The document of a concept brought from ``version`` to the present one."""
+    """Return the document of a concept, migrated from ``version`` to the current one."""
     return _climb(document, version, CONCEPT_MIGRATIONS)
 
 
@@ -227,10 +227,10 @@ def _climb(document: Document, version: int, steps: tuple[Migration, ...]) -> Do
 
 
 def looks_like_version_0(document: Document) -> bool:
-    """Whether a document without a version is one of the oldest files, and not a preset that names only what it changes.
+    """Return whether a document without a version is one of the oldest files, and not a preset with only some settings.
 
-    The oldest files name the optimizer by a text. Presets with an ``optimizer`` object and flat keys beside it are of a later
-    time; OneTrainer lays them over its defaults and ignores the flat keys.
+    In the oldest files, the optimizer is a string. Presets with an ``optimizer`` object next to flat keys are newer; OneTrainer
+    applies them to its defaults and ignores the flat keys.
     """
     if isinstance(document.get("optimizer"), Mapping):
         return False

@@ -1,7 +1,7 @@
-"""What the configuration of a OneTrainer checkout has and ours has not, and the other way round.
+"""Compare the configuration of a OneTrainer checkout with ours: additional and lacking settings and names.
 
-A checkout may be newer or older than this release. Its additional settings and names are kept in the document as they are,
-offered by the form with their type and default, and checked against what the checkout says of them.
+A checkout may be newer or older than this release. Its additional settings and names are kept in the document unchanged,
+offered by the form with their type and default, and checked against the checkout's declarations.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MOST_SHOWN = 80
 
 @dataclass(frozen=True)
 class Wrong:
-    """The first place in a value that does not fit: its path, what is there, and what has to be there, in words."""
+    """The first invalid place in a value: its path, its value, and what is expected, as text."""
 
     path: str
     value: Any
@@ -50,7 +50,7 @@ class Wrong:
     message: str = ""
 
     def finding(self, setting: str, *, as_json: bool) -> Finding:
-        """It as a finding at the setting that holds it."""
+        """Return it as a finding at its setting."""
         message = self.message or f"{self.path} is {_short(self.value)}"
         suggestion = "Correct the text, or reset the setting." if as_json else f"Set {self.path} to {self.expected}."
         return Finding("error", setting, message, self.value, self.expected, suggestion)
@@ -60,8 +60,8 @@ class Wrong:
 class NewerSetting:
     """A setting that only the checkout has: path (``[]`` for list elements), type, default, and names to choose from.
 
-    ``items`` is what each element of a list is, or each value of an object with names of its own; ``inside`` are the settings of
-    an object that has known ones. Where neither is given (or None for one of them), anything may stand there.
+    ``items`` describes each element of a list, or each value of an object with arbitrary keys; ``inside`` are the settings of an
+    object with known keys. If neither is given (or None for one of them), any value is allowed.
     """
 
     path: str
@@ -74,7 +74,7 @@ class NewerSetting:
 
     @property
     def title(self) -> str:
-        """Its own name in words, after the label of the object that it stands in."""
+        """Return its name as text, after the label of the object that contains it."""
         parent, _, name = self.path.rpartition(".")
         words = name.replace("_", " ").capitalize()
         owner = CATALOGUE.get(parent)
@@ -82,7 +82,7 @@ class NewerSetting:
         return words if not parent or parent.endswith("[]") else f"{label}: {words.lower()}"
 
     def expected(self) -> str:
-        """What a value has to be, in words."""
+        """Return the expected value as text."""
         if self.choices:
             words = f"one of {', '.join(self.choices)}"
         elif self.kind in AS_JSON:
@@ -92,7 +92,7 @@ class NewerSetting:
         return f"{words}, or empty" if self.nullable else words
 
     def several(self) -> str:
-        """What a list or an object holds, in words."""
+        """Return the content of a list or an object as text."""
         one = _WORDS[self.kind][0]
         if self.inside:
             return f"{one} with {', '.join(self.inside)}"
@@ -105,7 +105,7 @@ class NewerSetting:
         return f"{one} of {what}"
 
     def example(self) -> Any:
-        """A small value of the setting."""
+        """Return a small example value of the setting."""
         if self.choices:
             return self.choices[0]
         if self.kind == "array":
@@ -124,7 +124,7 @@ class NewerSetting:
         return [of.example()] if of.kind in AS_JSON else list(_WORDS[of.kind][2])
 
     def wrong(self, value: Any, path: str) -> Wrong | None:
-        """What keeps the setting at a path from having a value; None where it can."""
+        """Return why the setting at a path can't have a value, or None if it can."""
         if value is None:
             return None if self.nullable else Wrong(path, value, self.expected())
         if not self._is_one(value):
@@ -144,7 +144,7 @@ class NewerSetting:
         return None
 
     def _is_one(self, value: Any) -> bool:
-        """Whether the value itself is of the setting's kind, whatever stands inside."""
+        """Return whether the value itself has the setting's type, regardless of its content."""
         if self.choices:
             return isinstance(value, str) and value in self.choices
         if self.kind in _PYTHON:
@@ -156,7 +156,7 @@ class NewerSetting:
         return isinstance(value, int)  # of any size: OneTrainer, too, counts without a bound
 
     def schema(self) -> dict[str, Any]:
-        """The JSON schema of its values."""
+        """Return the JSON schema of its values."""
         described: dict[str, Any] = {"type": [self.kind, "null"] if self.nullable else self.kind}
         if self.choices:
             described["enum"] = [*self.choices, None] if self.nullable else [*self.choices]
@@ -170,11 +170,11 @@ class NewerSetting:
 
 @dataclass(frozen=True)
 class Newer:
-    """How the configuration of a checkout differs from ours; empty where no checkout is followed.
+    """How the configuration of a checkout differs from ours; empty without a selected checkout.
 
-    ``source`` names the checkout in sentences, ``key`` changes with anything here. ``lacking`` are the paths that it does not
-    know, ``names`` the values that it knows beyond ours (path -> names), ``methods`` the training methods of each model type that
-    has more there than here, ``samples`` what a new sample prompt of each model type begins with there.
+    ``source`` names the checkout in sentences, ``key`` changes with any of these values. ``lacking`` are the paths that it
+    doesn't have, ``names`` its additional values (path -> names), ``methods`` the training methods of each model type that has
+    more there than here, ``samples`` the values of its new sample prompts for each model type.
     """
 
     source: str = ""
@@ -186,17 +186,17 @@ class Newer:
     samples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def setting(self, path: str) -> NewerSetting | None:
-        """The additional setting at a path."""
+        """Return the additional setting at a path."""
         return self.settings.get(pattern(path))
 
     def around(self, path: str) -> str:
-        """The path of the additional setting that holds a path within its list or object; empty where there is none."""
+        """Return the path of the additional setting whose list or object contains a path; empty if there is none."""
         parts = path.split(".")
         every = (".".join(parts[:end]) for end in range(1, len(parts)))
         return next((each for each in every if (held := self.setting(each)) is not None and held.kind in AS_JSON), "")
 
     def knows(self, path: str, value: str) -> bool:
-        """Whether the checkout knows a name at a path."""
+        """Return whether the checkout has a name at a path."""
         return value in self.names.get(pattern(path), ())
 
 
@@ -209,29 +209,29 @@ def _short(value: Any) -> str:
 
 
 def _no_json(path: str, text: str) -> str:
-    """Why a text is no JSON, and where; or that it is none of the setting's."""
+    """Return why and where a text isn't valid JSON, or that it doesn't match the setting."""
     if not text.strip():
         return f"{path} is empty"
     try:
         json.loads(text, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        return f"{path} is no JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+        return f"{path} isn't valid JSON: {error.msg} in line {error.lineno}, column {error.colno}"
     except (ValueError, RecursionError) as error:
-        return f"{path} is no JSON: {error}"
+        return f"{path} isn't valid JSON: {error}"
     return f"{path} is {_short(text)}"
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number there")
+    raise ValueError(f"{name} isn't a number in JSON")
 
 
 def newer_names(config: TrainConfig) -> Iterator[Leaf]:
-    """The values of a configuration that this release does not know: names of a newer OneTrainer, or mistakes."""
+    """Return the unknown values of a configuration: names of a newer OneTrainer, or mistakes."""
     return (leaf for leaf in leaves(config, is_name) if isinstance(leaf.value, Name) and not leaf.value.known)
 
 
 def unknown_name(leaf: Leaf) -> Finding:
-    """The finding about a name that nobody knows."""
+    """Return the finding about an unknown name."""
     known = ", ".join(member.value for member in without_none(leaf.annotation))
     expected = f"one of {known}"
     return Finding(
@@ -240,9 +240,9 @@ def unknown_name(leaf: Leaf) -> Finding:
 
 
 def with_known_names(config: TrainConfig) -> TrainConfig:
-    """The configuration with the default in the place of every name that is not known here, but for the model type.
+    """Return the configuration with the default in place of every unknown name, except for the model type.
 
-    For checks that look names up in tables; nothing is trained with it.
+    Used for checks that look up names in tables, not for training.
     """
     for leaf in list(newer_names(config)):
         if leaf.path != MODEL_TYPE and not any(is_whole(part) for part in leaf.path.split(".")):
@@ -256,7 +256,7 @@ def _with(at: Any, path: list[str], value: Any) -> Any:
 
 
 def follow(schema: dict[str, Any], newer: Newer) -> dict[str, Any]:
-    """The schema of the form as it is for a checkout: with its additional settings and names, and with what it lacks marked."""
+    """Return the schema of the form for a checkout: with its additional settings and names, and lacking settings marked."""
     if newer == NOTHING_NEWER:
         return schema
     schema = copy.deepcopy(schema)
@@ -282,7 +282,7 @@ def follow(schema: dict[str, Any], newer: Newer) -> dict[str, Any]:
 
 
 def _place(schema: dict[str, Any], path: str, *, make: bool = False) -> dict[str, Any] | None:
-    """The schema of the setting at a path; with ``make``, objects on the way are made where there are none."""
+    """Return the schema of the setting at a path; with ``make``, missing parent objects are created."""
     at = schema
     for part in path.split("."):
         name = part.removesuffix("[]")
@@ -326,7 +326,7 @@ def _group(schema: dict[str, Any], path: str) -> str:
 
 
 def _name_types(schema: dict[str, Any], newer: Newer) -> None:
-    """Additional model types, and additional methods of known ones, in every table that goes by them."""
+    """Add model types, and methods of known types, to every table that depends on them."""
     types = newer.names.get(MODEL_TYPE, ())
     place = _place(schema, MODEL_TYPE)
     if place is not None and types:

@@ -1,8 +1,8 @@
-"""Opening a preset over the settings being edited: it changes what it sets, and what the user set otherwise stays.
+"""Open a preset over the current settings: it changes only the settings that it contains.
 
-OneTrainer lays a preset over its defaults and never touches the lists of concepts and samples. The same happens here, and the
-user's edits stay where the preset sets nothing. What an earlier preset set and nobody edited goes back to its
-default, so that two presets don't mix.
+OneTrainer applies a preset to its defaults and never changes the lists of concepts and samples. The same happens here, and
+the user's edits of other settings stay. A setting that an earlier preset changed and no one edited returns to its default, so
+that two presets don't mix.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Place = tuple[str, ...]
 
 
 class Opened(NamedTuple):
-    """Settings after opening a preset, those that edits are counted from then, and the lists in them that are a preset's."""
+    """Settings after opening a preset, the reference for later edits, and the lists that came from a preset."""
 
     config: TrainConfig
     origin: TrainConfig
@@ -50,8 +50,8 @@ def laid_over(
 ) -> Opened:
     """Open a preset over the current settings.
 
-    ``origin`` is the document that ``current`` came from (empty: not known). ``own`` says that it is the user's file and not a
-    preset, so all of it stays where the preset sets nothing. ``lists`` of it were brought by a preset.
+    ``origin`` is the document that ``current`` came from (empty: unknown). With ``own``, it is the user's file and not a preset,
+    so all of it stays unless the preset sets it. ``lists`` are those of its lists that came from a preset.
 
     :raises ConfigInvalidError: when the preset has values of a wrong type.
     """
@@ -73,7 +73,7 @@ def laid_over(
 
 
 def _with_lists(fresh: Document, now: Document, brought: Collection[str]) -> Document:
-    """Concepts and samples of the user stay. A preset's own come where there are none, or only those of an earlier preset."""
+    """Keep the user's concepts and samples. Use a preset's if there are none, or only those of an earlier preset."""
     opened = dict(fresh)
     for name in LISTS_OF_A_PACK:
         if name not in brought:
@@ -94,7 +94,7 @@ _ALWAYS = frozenset(
 
 
 def _values(kind: type[Settings], document: Mapping[str, Any], within: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """Each value of a document with its place; lists and the optimizer are one value each."""
+    """Yield each value of a document with its place; lists and the optimizer are one value each."""
     shapes = shapes_of(kind)
     for key, value in document.items():
         if key == VERSION_KEY:
@@ -107,7 +107,7 @@ def _values(kind: type[Settings], document: Mapping[str, Any], within: Place = (
 
 
 def _group(place: Place) -> str:
-    """Settings that mean something together only: a number and its unit, a layer preset and its patterns."""
+    """Return the group of settings that belong together: a number and its unit, a layer filter preset and its patterns."""
     path = ".".join(place)
     return _GROUPS.get(path, path)
 
@@ -127,7 +127,7 @@ _GROUPS = _groups()
 
 
 def _put(document: Document, values: Mapping[Place, Any]) -> Document:
-    """The document with values at their places; the given one stays as it is."""
+    """Return the document with values at their places, without changing the given one."""
     changed = dict(document)
     for (*parents, last), value in values.items():
         at = changed

@@ -1,4 +1,4 @@
-"""The presets that come with the project: readable JSON files, one folder a model family, laid over the defaults."""
+"""Read the presets of the project: JSON files in one folder per model family, applied to the defaults."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ FORMER_NAMES = {
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset and what it says of itself.
+    """A preset with its description.
 
-    ``note`` tells what it is for, ``memory_gb`` which graphics memory it is made for (None: any), ``source`` where its numbers
-    come from. ``document`` holds settings only.
+    ``note`` is its purpose, ``memory_gb`` the VRAM that it is designed for (None: any), ``source`` the origin of its numbers.
+    ``document`` contains only settings.
     """
 
     name: str
@@ -56,26 +56,26 @@ class Preset:
 
     @property
     def family(self) -> str:
-        """The folder that the preset lies in; empty for those that lie in none."""
+        """Return the folder of the preset; empty if it is in none."""
         return self.name.rpartition("/")[0]
 
     @property
     def model_type(self) -> str:
-        """The model type that it is for."""
+        """Return its model type."""
         return str(self.document.get("model_type", ""))
 
     @property
     def method(self) -> str:
-        """The training method that it is for."""
+        """Return its training method."""
         return str(self.document.get("training_method", ""))
 
     @property
     def label(self) -> str:
-        """The model type in words."""
+        """Return the label of its model type."""
         return MODELS[ModelType(self.model_type)].label if self.model_type in ModelType.__members__ else ""
 
     def summary(self) -> dict[str, Any]:
-        """What a list of presets shows and is searched for."""
+        """Return the values that a list of presets shows and that search uses."""
         about = {
             "model_type": self.model_type,
             "model": self.label,
@@ -89,7 +89,7 @@ class Preset:
 
 
 def preset_files() -> dict[str, Path]:
-    """The presets by name (path below the folder of presets, without ending), in order of their names."""
+    """Return the presets by name (path in the folder of presets, without suffix), sorted by name."""
     folder = next((folder for folder in PRESET_FOLDERS if folder.is_dir()), None)
     if folder is None:
         return {}
@@ -99,7 +99,7 @@ def preset_files() -> dict[str, Path]:
 
 
 def _size(name: str) -> tuple[str, int]:
-    """Sorts ``LoRA 8 GB`` before ``LoRA 16 GB``."""
+    """Return the sort key that puts ``LoRA 8 GB`` before ``LoRA 16 GB``."""
     words = name.split()
     sized = len(words) > 2 and words[-1] == "GB" and is_whole(words[-2])
     return (" ".join(words[:-2]), int(words[-2])) if sized else (name, 0)
@@ -126,12 +126,12 @@ def read_preset(name: str) -> Preset:
 
 
 def preset_families() -> list[str]:
-    """The folders that presets lie in."""
+    """Return the folders of the presets."""
     return list(dict.fromkeys(name.rpartition("/")[0] for name in preset_files() if "/" in name))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What could have been meant by a name that is not known: the few nearest ones and how many there are."""
+    """Suggest the nearest known names for an unknown one, with the number of known names."""
     names = list(known)
     by_word = {other.lower(): other for other in names}
     words = (Path(name).stem if name.endswith(".json") else name).lower()
@@ -145,14 +145,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def presets() -> Iterator[Preset]:
-    """All presets in order of their names."""
+    """Return all presets, sorted by name."""
     return (read_preset(name) for name in preset_files())
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """The settings of a preset as a document to lay over the defaults, without what the preset says of itself.
+    """Return the settings of a preset as a document to apply to the defaults, without its description.
 
-    :raises ConfigNotFoundError: when there is none of that name.
+    :raises ConfigNotFoundError: if there is no preset with this name.
     """
     return read_preset(name).document
 
@@ -169,7 +169,7 @@ def _filled(value: Any) -> Any:
 
 
 def describe(document: dict[str, Any]) -> dict[str, str]:
-    """What a list of saved configurations shows of one: model, method and a note, where they are given."""
+    """Return the summary of a saved configuration: model, method and a note, if it has them."""
     keys = ("model_type", "training_method", "note")
     about = {key: json.dumps(document[key]).strip('"') for key in keys if key in document}
     model = about.get("model_type", "")

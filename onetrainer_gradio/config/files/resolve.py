@@ -1,4 +1,4 @@
-"""From the settings of a person to the settings of a run: paths made absolute, lists read in."""
+"""Complete the settings for a run: make paths absolute and read lists."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LIST_FILES = {"concepts": "concept_file_name", "samples": "sample_definition_fil
 
 
 def pack(config: TrainConfig, base_folder: Path, roots: Iterable[Path] = ()) -> TrainConfig:
-    """The configuration with concepts and samples inside, read from their files where they are not.
+    """Return the configuration with concepts and samples, reading them from their files if needed.
 
-    A file that is not there gives an empty list; with ``roots``, so does one that lies outside of them.
+    A missing file gives an empty list; with ``roots``, so does a file outside of them.
 
-    :raises ConfigFileError: when a file is there but holds no list.
+    :raises ConfigFileError: if a file exists but isn't a list.
     """
     missing = {name: file for name, file in LIST_FILES.items() if getattr(config, name) is None}
     if not missing:
@@ -37,10 +37,10 @@ def pack(config: TrainConfig, base_folder: Path, roots: Iterable[Path] = ()) -> 
 
 
 def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
-    """The configuration with every path absolute; relative ones lie in ``base_folder``.
+    """Return the configuration with absolute paths; relative ones start at ``base_folder``.
 
-    The name of a hub repository is left alone: a base model counts as a path when it exists, or looks like one, the folder of
-    a concept when the folder above it exists.
+    Names of Hugging Face repositories stay unchanged: a base model is a path if it exists or looks like one, the folder of a
+    concept if its parent exists.
     """
     changes = {}
     for leaf in leaves(config):
@@ -55,7 +55,7 @@ def resolve_paths(config: TrainConfig, base_folder: Path) -> TrainConfig:
 
 
 def absolute(path: str, base_folder: Path) -> Path:
-    """The path made absolute, ``~`` included, without following links; characters that no path can hold are another finding."""
+    """Return the absolute path, with ``~`` expanded, without following links; invalid characters are another finding."""
     path = holdable(path)
     try:
         return base_folder / Path(path).expanduser()
@@ -64,7 +64,7 @@ def absolute(path: str, base_folder: Path) -> Path:
 
 
 def holdable(text: str) -> str:
-    """The text without what no path can hold: zero characters, and halves of characters.
+    """Return the text without characters that no path can contain: NUL characters and unpaired surrogates.
 
     Python writes bytes of a file name that are not UTF-8 as U+DC80 to U+DCFF; these stay.
     """
@@ -76,7 +76,7 @@ def _is_half(letter: str) -> bool:
 
 
 def _names_tags(leaf: Leaf, base_folder: Path) -> bool:
-    """Whether special tags stand in a file: the setting holds tags, or the name of a file with them."""
+    """Return whether the special tags are in a file: the setting contains tags, or the name of a file."""
     if pattern(leaf.path) != "concepts[].text.tag_dropout_special_tags" or not leaf.value.endswith((".txt", ".csv")):
         return False
     return os.path.isfile(absolute(leaf.value, base_folder))
@@ -87,13 +87,13 @@ def _is_hub_name(kind: str, value: str, base_folder: Path) -> bool:
 
 
 def names_a_data_set(path: str, base_folder: Path) -> bool:
-    """Whether the folder of a concept reads as the name of a data set of the hub: nothing is there, nor right above it."""
+    """Return whether a concept's folder is the name of a Hugging Face dataset: neither it nor its parent exists."""
     place = absolute(path, base_folder)
     return looks_like_hub_name(path) and not os.path.exists(place) and not os.path.exists(place.parent)
 
 
 def looks_like_hub_name(value: str) -> bool:
-    """Whether a base model reads as ``owner/name`` of a hub (or a link to one) and not as a path."""
+    """Return whether a base model is ``owner/name`` on the Hugging Face Hub (or a link to one) and not a path."""
     if value.startswith(("http://", "https://")):
         return True
     parts = value.split("/")

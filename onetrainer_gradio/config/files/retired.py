@@ -1,4 +1,4 @@
-"""What files of older programs hold that has no place any more, read as OneTrainer reads it today."""
+"""Read retired values of older files as OneTrainer reads them today."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ RETIRED_NAMES = {
 
 
 def without_retired(document: dict[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
-    """The document (of the present version) without retired names and empty switches, and what was done about them.
+    """Return the document (of the current version) without retired names and empty switches, with notes.
 
-    The very first files knew switches that were neither on nor off, and each later version passed the null on; OneTrainer
-    takes it for off.
+    The first files had switches that were neither on nor off, and each later version kept the null. OneTrainer treats it as
+    off.
     """
     findings: list[Finding] = []
     empty: list[str] = []

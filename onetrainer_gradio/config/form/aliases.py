@@ -229,7 +229,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def aliases(path: str) -> tuple[str, ...]:
-    """Return the other names of the setting at a path of the catalogue, such as ``unet.train`` or ``concepts[].path``."""
+    """Return the other names of the setting at a path of the catalog, such as ``unet.train`` or ``concepts[].path``."""
     component, dot, name = path.rpartition(".")
     shared = ALIASES.get(f".{name}", ()) if dot and "." not in component and "[" not in component else ()
     return tuple(dict.fromkeys((*ALIASES.get(path, ()), *shared)))

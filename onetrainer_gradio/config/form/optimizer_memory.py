@@ -1,7 +1,7 @@
-"""What was last set for each optimizer: switching back and forth loses nothing.
+"""Remember the last parameters of each optimizer, so that switching back restores them.
 
-As in OneTrainer, ``optimizer_defaults`` holds the last values for each optimizer that was edited. Switching restores them, or
-fills in the optimizer's usual values; an edit updates the entry, and loading the usual values forgets it.
+As in OneTrainer, ``optimizer_defaults`` contains the last values of each edited optimizer. Switching restores them, or sets the
+optimizer's defaults; an edit updates the entry, and loading the defaults removes it.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from onetrainer_gradio.config.optimizers import OPTIMIZERS
 
 
 def usual(optimizer: Optimizer) -> TrainOptimizerConfig:
-    """The optimizer with its usual values; what it does not take keeps the default of the file."""
+    """Return the optimizer with its defaults; unused parameters keep the default of the file."""
     return TrainOptimizerConfig.model_validate({"optimizer": optimizer, **_defaults(optimizer)})
 
 
 def _defaults(optimizer: Optimizer) -> Mapping[str, Any]:
-    """The usual values of an optimizer; none for one that only a newer OneTrainer knows."""
+    """Return the defaults of an optimizer; none for one that only a newer OneTrainer has."""
     return OPTIMIZERS[optimizer].defaults if optimizer in OPTIMIZERS else {}
 
 
 def switched(config: TrainConfig, optimizer: Optimizer) -> TrainConfig:
-    """The configuration with another optimizer: as it was last set, or with its usual values."""
+    """Return the configuration with another optimizer: with its last parameters, or its defaults."""
     values = config.optimizer_defaults.get(optimizer.value)
     present = usual(optimizer) if values is None else values.model_copy(update={"optimizer": optimizer})
     return config.model_copy(update={"optimizer": present})
 
 
 def remembered(config: TrainConfig) -> TrainConfig:
-    """The configuration with the present values of its optimizer noted, for the next switch back; to be called after an edit."""
+    """Return the configuration with the current parameters of its optimizer stored; to be called after an edit."""
     entry = {config.optimizer.optimizer.value: config.optimizer}
     return config.model_copy(update={"optimizer_defaults": {**config.optimizer_defaults, **entry}})
 
 
 def with_usual_values(config: TrainConfig) -> TrainConfig:
-    """The configuration with the usual values of its optimizer, and nothing noted for it."""
+    """Return the configuration with the defaults of its optimizer, and no stored parameters for it."""
     optimizer = config.optimizer.optimizer
     others: dict[str, Any] = {name: values for name, values in config.optimizer_defaults.items() if name != optimizer.value}
     return config.model_copy(update={"optimizer": usual(optimizer), "optimizer_defaults": others})

@@ -1,4 +1,4 @@
-"""A change to a configuration: dotted paths and their new values, all or nothing."""
+"""Change a configuration: dotted paths and their new values, all or nothing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MOST_CHARACTERS = 1000
 
 
 def apply(config: TrainConfig, changes: Mapping[str, Any], newer: Newer = NOTHING_NEWER) -> TrainConfig:
-    """The configuration with the changes made.
+    """Return the configuration with the changes.
 
     A path is dotted (``unet.learning_rate``, ``concepts.0.path``); a whole list or object may be given as value. ``newer`` are
-    settings and names that a checkout has beyond ours: they are kept beside the others, their defaults are left out.
+    additional settings and names of a checkout: they are kept with the others, without their defaults.
 
     :raises ConfigInvalidError: with one finding for each path or value that does not fit; nothing is changed then.
     """
@@ -69,7 +69,7 @@ def _put(document: dict[str, Any], path: str, value: Any, newer: Newer) -> Findi
 
 
 def _put_newer(document: dict[str, Any], path: str, value: Any, setting: NewerSetting) -> Finding | None:
-    """Keep a setting that only the checkout has. Its default is left out: over there it is what a missing one means."""
+    """Keep a setting that only the checkout has. Omit its default, because a missing value has this meaning there."""
     if (wrong := setting.wrong(value, path)) is not None:
         return wrong.finding(path, as_json=setting.kind in AS_JSON)
     *parents, last = path.split(".")
@@ -88,7 +88,7 @@ def _put_newer(document: dict[str, Any], path: str, value: Any, setting: NewerSe
 
 
 def _put_within(document: dict[str, Any], whole: str, path: str, value: Any, newer: Newer) -> Finding | None:
-    """Change a place within a list or object that only the checkout has: the whole of it has to fit afterwards."""
+    """Change a value in a list or object that only the checkout has; the complete value must be valid afterwards."""
     setting = newer.settings[pattern(whole)]
     held: Any = document
     for part in whole.split("."):
@@ -120,7 +120,7 @@ def _unknown(path: str) -> Finding:
 
 
 def _with_suggestions(problems: list[Finding], document: dict[str, Any]) -> list[Finding]:
-    """What was probably meant by the first few paths that are no setting."""
+    """Add suggestions for the first few unknown paths."""
     unknown = [at for at, problem in enumerate(problems) if not problem.suggestion]
     known = list(_paths(document, "")) if unknown else []
     for number, at in enumerate(unknown):

@@ -1,51 +1,51 @@
-"""The JSON schema of the settings that the form offers, derived from the catalogue.
+"""Create the JSON schema of the settings form from the catalog.
 
-JSON Schema 2020-12. The properties stand in the order in which the form shows them. A validator passes over the additions
-that the form lives on. At a setting:
+It is JSON Schema 2020-12. The properties have the order of the form. A validator ignores the additions for the form. For a
+setting:
 
 ``x-group``
     key of the group in ``x-groups``. ``x-level``: basic, advanced or expert.
 ``x-kind``
-    ``text`` (several lines), ``path``, ``list`` (objects, see ``items``), ``secret`` (never read back: the service keeps it),
-    ``map`` (an object of ``x-keys``), ``pairs`` (a list of ``{"key", "value"}`` texts), ``layer_preset`` (choosing one writes
-    ``x-writes`` as well), ``json`` (a list or object as text; only where a checkout is followed).
+    ``text`` (multiple lines), ``path``, ``list`` (objects, see ``items``), ``secret`` (never read back: the service keeps it),
+    ``map`` (an object of ``x-keys``), ``pairs`` (a list of ``{"key", "value"}`` texts), ``layer_preset`` (selecting one sets
+    ``x-writes``, too), ``json`` (a list or object as text; only with a selected checkout).
 ``x-path``
-    what a path leads to: folder, file, model (folder, file or hub repository), output.
+    the kind of path: folder, file, model (folder, file or Hugging Face repository), output.
 ``x-unit``, ``x-unit-of``
-    the unit, or the path of the setting that holds it.
+    the unit, or the path of the setting that contains it.
 ``x-shown``
     path -> values under which the setting applies; all must hold. At the root, paths are full. Inside the items of a list they
-    begin at the element; with a leading slash, at the root. ``x-shown-words``: path -> words that complete "only for ...".
+    start at the element; with a leading slash, at the root. ``x-shown-words``: path -> text that completes "only for ...".
 ``x-enum-labels``
-    value -> words, for each value that is not shown as it is.
+    value -> label, for each value with a label.
 ``x-choices-by``
     ``{"by": [paths], "choices": {...}}``: choices that depend on other settings, one level of the table for each path.
-    Where it is given, it narrows ``enum``.
+    If present, it restricts ``enum``.
 ``x-writes``
-    at a layer preset: name in ``x-layer-presets`` -> path of the setting that it writes.
+    for a layer filter preset: name in ``x-layer-presets`` -> path of the setting that it sets.
 ``x-keys``
-    key -> schema of what a map can hold.
+    key -> schema of the values of a map.
 ``x-fresh``
-    a new element leaves it out, the server draws a value.
+    a new element omits it, and the server generates a value.
 ``x-new-by``
-    at a list: ``{"by": path, "values": {...}}``: what a new element has other than its defaults, by the value of another setting.
+    for a list: ``{"by": path, "values": {...}}``: values of a new element that differ from its defaults, by another setting.
 
 At the root:
 
 ``x-tabs``
     ``[{"key", "title"}]`` in order.
 ``x-groups``
-    ``[{"key", "title", "about", "x-tab", "x-of"}]`` in order; ``x-of`` names the list whose elements have the group.
+    ``[{"key", "title", "about", "x-tab", "x-of"}]`` in order; ``x-of`` is the list whose elements have the group.
 ``x-layer-presets``
-    model type -> preset -> what it writes.
+    model type -> preset -> the values that it sets.
 ``x-optimizers``
-    optimizer -> ``{"adaptive", "schedule_free", "fused_back_pass", "defaults", "auxiliary"}``: the usual values of its
-    parameters, and of the Adam beside it.
+    optimizer -> ``{"adaptive", "schedule_free", "fused_back_pass", "defaults", "auxiliary"}``: the defaults of its
+    parameters, and of the auxiliary Adam.
 ``x-not-offered``
-    path -> why there is no control for it.
+    path -> why it has no control.
 
-Where the form follows a OneTrainer checkout (``newer.follow``), settings that only the checkout has carry ``x-newer``, those that
-it lacks ``x-lacking``, and at the root stands ``x-follows``: ``{"key", "title"}`` of the checkout.
+With a selected OneTrainer checkout (``newer.follow``), settings that only the checkout has are marked ``x-newer``, and those that
+it lacks ``x-lacking``. The root has ``x-follows``: ``{"key", "title"}`` of the checkout.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "ex
 
 
 def form_schema() -> dict[str, Any]:
-    """The schema of the offered settings, with tabs, groups and what else the form needs."""
+    """Return the schema of the offered settings, with tabs, groups and other data for the form."""
     return {
         "$schema": DIALECT,
         "title": "TrainConfig",
@@ -103,7 +103,7 @@ def _optimizers() -> dict[str, Any]:
 
 
 def _properties(prefix: str) -> dict[str, Any]:
-    """The offered settings right below ``prefix`` (with a dot at its end), in the order of the form."""
+    """Return the offered settings directly below ``prefix`` (which ends with a dot), in the order of the form."""
     return {entry.name: _property(entry) for entry in children(prefix) if entry.offered}
 
 
@@ -158,7 +158,7 @@ def _value(entry: Entry) -> dict[str, Any]:
 
 
 def _keys(entry: Entry) -> dict[str, Any]:
-    """The schema of what a map can hold: each key is declared as the neighbour of its name."""
+    """Return the schema of the values of a map: each key is declared as the field of this name next to it."""
     described = {}
     for name in entry.setting.keys:
         neighbour = CATALOGUE[f"{entry.owner}.{name}"]
@@ -212,7 +212,7 @@ def _layer_presets() -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON holds it."""
+    """Return a value as a JSON value."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, float) and math.isinf(value):

@@ -182,7 +182,7 @@ def _in_panel(folder: _Folder, paths: RealPaths, panel_folder: Path | None) -> I
         folder.setting,
         message,
         folder.value,
-        "a folder of its own",
+        "a separate folder",
         suggestion,
         "workspace-in-panel",
         {folder.setting: free},

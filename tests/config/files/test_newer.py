@@ -114,9 +114,9 @@ RULES = 'an object with word, steps, unclear, as {"word": "one"}'
 @pytest.mark.parametrize(
     ("path", "value", "message", "expected"),
     [
-        ("words", '["a", ', "words is no JSON: Expecting value in line 1, column 7", WORDS),
-        ("words", "[NaN]", "words is no JSON: NaN is no number there", WORDS),
-        ("words", "[" * 200_000, "words is no JSON: ", WORDS),
+        ("words", '["a", ', "words isn't valid JSON: Expecting value in line 1, column 7", WORDS),
+        ("words", "[NaN]", "words isn't valid JSON: NaN isn't a number in JSON", WORDS),
+        ("words", "[" * 200_000, "words isn't valid JSON: ", WORDS),
         ("words", " ", "words is empty", WORDS),
         ("words", '["a"]', "words is '[\"a\"]'", WORDS),
         ("words", {"a": 1}, "words is {'a': 1}", WORDS),
@@ -125,7 +125,7 @@ RULES = 'an object with word, steps, unclear, as {"word": "one"}'
         ("places", ["HERE", "NOWHERE"], "places.1 is 'NOWHERE'", "one of HERE, THERE"),
         ("weights", {"face": True}, "weights.face is True", "a number"),
         ("weights", [], "weights is []", 'an object of numbers, as {"name": 0.5, "other": 2}, or empty'),
-        ("anything", "x", "anything is no JSON: Expecting value in line 1, column 1", 'an object, as {"name": "value"}'),
+        ("anything", "x", "anything isn't valid JSON: Expecting value in line 1, column 1", 'an object, as {"name": "value"}'),
         ("rules", [{"wrod": "x"}], "rules.0 has no setting 'wrod'", RULES),
         ("rules", [{}, {"steps": [1, 2.5]}], "rules.1.steps.1 is 2.5", "a whole number"),
         ("rules", [3], "rules.0 is 3", RULES),
