@@ -12,13 +12,11 @@ PENDING = {
     ("benchmarks", "docstrings"),
     ("benchmarks", "text"),
     ("onetrainer_gradio", "docstrings"),
-    ("onetrainer_gradio", "text"),
     ("onetrainer_gradio/api", "docstrings"),
     ("onetrainer_gradio/api", "text"),
     ("onetrainer_gradio/backends", "docstrings"),
     ("onetrainer_gradio/backends", "text"),
     ("onetrainer_gradio/config", "docstrings"),
-    ("onetrainer_gradio/config", "text"),
     ("onetrainer_gradio/demo", "docstrings"),
     ("onetrainer_gradio/demo", "text"),
     ("onetrainer_gradio/engine", "docstrings"),
@@ -26,7 +24,6 @@ PENDING = {
     ("onetrainer_gradio/service", "docstrings"),
     ("onetrainer_gradio/service", "text"),
     ("onetrainer_gradio/ui", "docstrings"),
-    ("onetrainer_gradio/ui", "text"),
     ("onetrainer_gradio/ui/assets", "text"),
 }
 
