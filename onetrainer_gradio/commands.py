@@ -1,4 +1,4 @@
-"""Everything that a run can be told, as frozen dataclasses, and the seam through which a backend takes it."""
+"""Define all commands to a run as frozen dataclasses, and the interface through which a backend takes them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from onetrainer_gradio.events import tag
 
 
 def new_command_id() -> str:
-    """A short unique name for a command."""
+    """Return a short unique ID for a command."""
     return uuid.uuid4().hex[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Base of all commands; ``id`` is what the answer refers to, ``by`` who gave it."""
+    """Base of all commands; the answer refers to ``id``, and ``by`` is who sent it."""
 
     id: str = field(default_factory=new_command_id)
     by: str = ""
@@ -24,29 +24,29 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class Stop(Command):
-    """End the run: finish the step, back up and save. ``now`` climbs the stop ladder at once."""
+    """End the run: finish the step, back up and save. ``now`` escalates the stop at once."""
 
     now: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pause(Command):
-    """Wait after the present step, model in memory."""
+    """Wait after the current step, with the model in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resume(Command):
-    """Go on after a pause."""
+    """Continue after a pause."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleDefault(Command):
-    """Paint the configured prompts now."""
+    """Generate samples for the configured prompts now."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleCustom(Command):
-    """Paint one picture with the given parameters (the fields of SampleConfig)."""
+    """Generate one sample with the given parameters (the fields of SampleConfig)."""
 
     params: dict[str, Any] = field(default_factory=dict)
 
@@ -66,14 +66,14 @@ COMMAND_BY_TAG: dict[str, type[Command]] = {tag(kind): kind for kind in COMMANDS
 
 
 def encode_command(command: Command) -> dict[str, Any]:
-    """The command as a JSON object with its tag under ``type``."""
+    """Return the command as a JSON object with its tag under ``type``."""
     return {"type": tag(type(command)), **asdict(command)}
 
 
 def decode_command(body: dict[str, Any]) -> Command:
-    """The command of a JSON object.
+    """Return the command of a JSON object.
 
-    :raises KeyError: when the tag is unknown.
+    :raises KeyError: if the tag is unknown.
     """
     kind = COMMAND_BY_TAG[body["type"]]
     known = {item.name for item in fields(kind)}
@@ -81,16 +81,16 @@ def decode_command(body: dict[str, Any]) -> Command:
 
 
 class Control(Protocol):
-    """How a backend learns what it is told."""
+    """The interface through which a backend receives commands."""
 
     def take(self) -> tuple[Command, ...]:
-        """All commands waiting, in order; they are the caller's to answer from now on."""
+        """Return all waiting commands, in order; the caller must answer them."""
         ...
 
     def stop_requested(self) -> bool:
-        """Whether a Stop is waiting; cheap, takes nothing."""
+        """Return whether a Stop is waiting; cheap, and takes no command."""
         ...
 
     def wait(self, timeout_s: float) -> bool:
-        """Block until a command waits or the time is over; says whether one waits."""
+        """Block until a command waits or the time is over. Return whether one waits."""
         ...

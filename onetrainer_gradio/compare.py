@@ -1,7 +1,7 @@
-"""Both engines on the same input: ``python -m onetrainer_gradio.compare CONFIG --steps N --onetrainer FOLDER``.
+"""Compare both engines with the same input: ``python -m onetrainer_gradio.compare CONFIG --steps N --onetrainer FOLDER``.
 
-The same settings are trained for some steps by the built-in engine and by a OneTrainer checkout, one after the other, each in a
-process of its own and in folders of its own. What comes out stands side by side: the loss of each step, the files, the speed.
+The built-in engine and a OneTrainer checkout train the same settings for some steps, one after the other, each in a separate
+process and in separate folders. The results are compared: the loss of each step, the files, the speed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ QUIET: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Produced:
-    """A file of a run: what it is, its size in bytes, and of a safetensors file its tensors by name, type and shape."""
+    """A file of a run: its kind, its size in bytes, and for safetensors its tensors by name, type and shape."""
 
     kind: str
     name: str
@@ -65,7 +65,7 @@ class Produced:
 
 @dataclass(frozen=True)
 class Side:
-    """What one engine made of it; times in seconds, losses by step from the first one."""
+    """The result of one engine; times in seconds, losses by step from the first one."""
 
     engine: str
     run_id: str
@@ -81,7 +81,7 @@ class Side:
 
     @property
     def steps_per_s(self) -> float | None:
-        """The speed after the warm-up, from the median of the steps."""
+        """Return the speed after the warmup, from the median of the steps."""
         steady = [value for value in self.seconds[WARM_UP:] or self.seconds if value > 0]
         return 1 / statistics.median(steady) if steady else None
 
@@ -96,18 +96,18 @@ class Comparison:
 
     @property
     def differences(self) -> tuple[float, ...]:
-        """By how much the losses of each step differ."""
+        """Return the loss difference of each step."""
         left, right = self.sides
         return tuple(abs(one - other) for one, other in zip(left.losses, right.losses, strict=False))
 
     @property
     def same_keys(self) -> bool | None:
-        """Whether both final models have the same tensors; None where they cannot be looked into."""
+        """Return whether both final models have the same tensors, or None if they can't be read."""
         left, right = (next((file.keys for file in side.files if file.kind == "model" and file.keys), ()) for side in self.sides)
         return left == right if left and right else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The comparison as a JSON object; of tensors only those that one side has alone."""
+        """Return the comparison as a JSON object; of the tensors, only those that one side lacks."""
         left, right = self.sides
         differences = self.differences
         return {
@@ -137,7 +137,7 @@ def _alone(left: Side, right: Side) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class Request:
-    """What to compare: settings, steps, the checkout, a folder for all that is made, and the backend beside OneTrainer."""
+    """What to compare: settings, steps, the checkout, the output folder, and the backend to compare with OneTrainer."""
 
     name: str
     config: TrainConfig
@@ -150,11 +150,11 @@ class Request:
 
 
 def compare(request: Request, say: TextIO, asked: Asked | None = None) -> Comparison:
-    """Train with both engines, one after the other. ``asked`` counts how often somebody asked for an end.
+    """Train with both engines, one after the other. ``asked`` counts the stop signals.
 
-    :raises KeyboardInterrupt: when an end was asked for, once the run that went on has ended.
-    :raises CheckoutNotFoundError: when no checkout is named and none is found.
-    :raises ConfigInvalidError: when one of them cannot train these settings; nothing is trained then.
+    :raises KeyboardInterrupt: after a stop signal, when the active run has ended.
+    :raises CheckoutNotFoundError: if no checkout is given and none is found.
+    :raises ConfigInvalidError: if one of them doesn't support these settings; nothing is trained then.
     """
     settings = ServiceSettings(
         data_folder=request.out / "panel",
@@ -183,7 +183,7 @@ def compare(request: Request, say: TextIO, asked: Asked | None = None) -> Compar
 
 
 def own_folders(config: TrainConfig, folder: Path, steps: int) -> TrainConfig:
-    """The settings without samples and backups on the way, writing into ``folder`` alone, with epochs for so many steps."""
+    """Return the settings without samples and backups, writing only to ``folder``, with enough epochs for the steps."""
     single = config.output_model_format not in FOLDER_FORMATS
     document = to_document(config, packed=config.concepts is not None) | QUIET
     document |= {
@@ -239,7 +239,7 @@ def _side(run: Run, engine: str, began: float) -> Side:
 
 
 def produced(kind: str, path: Path) -> Produced:
-    """What lies at a path: a file, or a folder with the files of a model."""
+    """Return the content at a path: a file, or a folder with the files of a model."""
     if path.is_dir():
         parts = sorted(part for part in path.rglob("*") if part.is_file())
         names = (
@@ -256,7 +256,7 @@ def produced(kind: str, path: Path) -> Produced:
 
 
 def tensor_names(path: Path) -> tuple[str, ...]:
-    """The names, types and shapes of the tensors in a safetensors file, from its header alone; empty where it has none."""
+    """Return names, types and shapes of the tensors in a safetensors file, from its header; empty if it has none."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -271,7 +271,7 @@ def tensor_names(path: Path) -> tuple[str, ...]:
 
 
 def table(comparison: Comparison) -> str:
-    """The comparison as text."""
+    """Return the comparison as text."""
     left, right = comparison.sides
     lines = [f"{comparison.name}, {comparison.steps} steps", ""]
     lines += _columns([("step", left.engine, right.engine, "difference"), *_loss_rows(comparison)])
@@ -326,7 +326,7 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None, out: TextIO | None = None) -> int:
-    """Carry out the command line; the exit status: 0 both completed, 1 one did not, 2 wrong command line, 130 stopped."""
+    """Run the command line. Return the exit status: 0 both completed, 1 one didn't, 2 invalid command line, 130 stopped."""
     out = out or sys.stdout
     try:
         request, json_file = _request(sys.argv[1:] if argv is None else argv)

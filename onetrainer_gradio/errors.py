@@ -1,4 +1,4 @@
-"""Every error that a user of the panel can meet.
+"""Define every error that a user can see.
 
 ::
 
@@ -6,42 +6,42 @@
     ├── ConfigError                 the settings
     │   ├── ConfigValueError        one value is wrong
     │   │   └── PatternError        a regular expression takes too long, or can't be evaluated
-    │   ├── ConfigInvalidError      the check before the start found something
-    │   ├── ConfigFileError         a file is no readable configuration
-    │   ├── ConfigNotFoundError     no saved configuration of that name
-    │   ├── ConfigExistsError       there is a saved configuration of that name
-    │   ├── NothingToUndoError      there is no change to take back or to make again
-    │   └── RevisionConflictError   somebody else changed the settings meanwhile
+    │   ├── ConfigInvalidError      the pre-flight check found errors
+    │   ├── ConfigFileError         a file isn't a readable configuration
+    │   ├── ConfigNotFoundError     no saved configuration with this name
+    │   ├── ConfigExistsError       a saved configuration with this name exists
+    │   ├── NothingToUndoError      there is no change to undo or redo
+    │   └── RevisionConflictError   someone else changed the settings in the meantime
     ├── InputError                  what the run reads
-    │   ├── PathNotFoundError       no folder or file there that can be read
-    │   ├── PathExistsError         there is a folder or file of that name already
-    │   ├── CheckoutError           the OneTrainer checkout cannot be used
-    │   │   └── CheckoutNotFoundError   the panel knows no such checkout
-    │   ├── ModelNotFoundError      no base model there
-    │   ├── ModelFormatError        it is there but is not what was expected
-    │   ├── DatasetError            no usable pictures or captions
-    │   ├── BackupNotFoundError     nothing to go on from
-    │   └── BackupMismatchError     the backup does not fit the settings
+    │   ├── PathNotFoundError       no readable folder or file
+    │   ├── PathExistsError         a folder or file with this name exists
+    │   ├── CheckoutError           the OneTrainer checkout can't be used
+    │   │   └── CheckoutNotFoundError   the checkout isn't registered
+    │   ├── ModelNotFoundError      no base model at the path
+    │   ├── ModelFormatError        the base model isn't what was expected
+    │   ├── DatasetError            no usable images or captions
+    │   ├── BackupNotFoundError     no backup to resume from
+    │   └── BackupMismatchError     the backup doesn't match the settings
     ├── TrainingError               the run itself
-    │   ├── UnsupportedError        this backend cannot do that
-    │   ├── NonFiniteLossError      the loss is no number any more
-    │   ├── OutOfMemoryError        graphics or main memory is used up
-    │   ├── SamplingError           a preview picture could not be made
-    │   └── WorkerDiedError         the training process ended without saying why
+    │   ├── UnsupportedError        the backend doesn't support a setting
+    │   ├── NonFiniteLossError      the loss is NaN or infinite
+    │   ├── OutOfMemoryError        out of VRAM or system RAM
+    │   ├── SamplingError           a sample could not be generated
+    │   └── WorkerDiedError         the training process ended without an error message
     ├── StorageError                what the run writes
     │   ├── DiskFullError           no space left
     │   ├── OutputExistsError       a file would be overwritten
     │   └── OutputProtectedError    the result would replace files that no run wrote
     ├── RunError                    runs and commands
-    │   ├── RunConflictError        not possible in the present state
-    │   │   └── CommandRefusedError the command does not fit the present state
+    │   ├── RunConflictError        not possible in the current state
+    │   │   └── CommandRefusedError the command isn't possible in the current state
     │   ├── RunNotFoundError        no such run
     │   └── SampleNotFoundError     no such sample
     ├── AccessError                 who may do what
     │   ├── NotAuthenticatedError   a password or token is needed
     │   ├── TooManyAttemptsError    wrong passwords came too fast
     │   ├── ForbiddenPathError      outside the allowed folders
-    │   ├── ForbiddenOriginError    the request comes from a foreign page
+    │   ├── ForbiddenOriginError    the request comes from another site
     │   └── InsecureBindError       open to others without a password
     ├── BusyError                   too many requests at the same time
     └── CommandLineError            the command line
@@ -67,8 +67,8 @@ class Finding:
     """One thing that is wrong, or worth knowing, about a configuration.
 
     ``severity`` is ``error`` (blocks the start), ``warning`` or ``note``; ``path`` is the dotted path of the setting. ``code``
-    names the kind of finding (``docs/preflight.md`` lists them), and ``fix`` is the change that removes it where one change is
-    right: dotted path -> new value.
+    identifies the kind of finding (``docs/preflight.md`` lists them), and ``fix`` is the change that removes it, if one change is
+    clearly right: dotted path -> new value.
     """
 
     severity: str
@@ -93,7 +93,7 @@ class TrainerError(Exception):
         self.suggestion = suggestion
 
     def findings(self) -> tuple[Finding, ...]:
-        """The error as a list of findings, one per place to change."""
+        """Return the error as a list of findings, one per setting."""
         return (Finding("error", self.path, self.message, self.value, self.expected, self.suggestion),)
 
     def __str__(self) -> str:
@@ -118,7 +118,7 @@ class PatternError(ConfigValueError):
 
 
 class ConfigInvalidError(ConfigError):
-    """The check before the start found errors; ``all_findings`` holds every finding, warnings included."""
+    """The pre-flight check found errors; ``all_findings`` contains every finding, including warnings."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         self.all_findings = tuple(findings)
@@ -132,23 +132,23 @@ class ConfigInvalidError(ConfigError):
 
 
 class ConfigFileError(ConfigError):
-    """A file is no readable configuration."""
+    """A file isn't a readable configuration."""
 
 
 class ConfigNotFoundError(ConfigError):
-    """There is no saved configuration or preset of that name."""
+    """There is no saved configuration or preset with this name."""
 
 
 class ConfigExistsError(ConfigError):
-    """There is a saved configuration of that name, and nobody said to write over it."""
+    """A saved configuration with this name already exists, and overwriting was not requested."""
 
 
 class NothingToUndoError(ConfigError):
-    """There is no change to take back or to make again."""
+    """There is no change to undo or redo."""
 
 
 class RevisionConflictError(ConfigError):
-    """The settings were changed by somebody else since they were read."""
+    """Someone else changed the settings since they were read."""
 
 
 class InputError(TrainerError):
@@ -156,39 +156,39 @@ class InputError(TrainerError):
 
 
 class PathNotFoundError(InputError):
-    """There is no folder or file at a path, or it cannot be read."""
+    """A folder or file doesn't exist, or can't be read."""
 
 
 class PathExistsError(InputError):
-    """There is a folder or file at a path already."""
+    """A folder or file already exists."""
 
 
 class CheckoutError(InputError):
-    """The OneTrainer checkout cannot be used: it is not there, not whole, or its Python cannot import it."""
+    """The OneTrainer checkout can't be used: it doesn't exist, is incomplete, or its Python can't import it."""
 
 
 class CheckoutNotFoundError(CheckoutError):
-    """The panel knows no such checkout."""
+    """The checkout isn't registered."""
 
 
 class ModelNotFoundError(InputError):
-    """There is no base model at the given place."""
+    """There is no base model at the given path."""
 
 
 class ModelFormatError(InputError):
-    """The base model is there but is not what was expected."""
+    """The base model exists but isn't what was expected."""
 
 
 class DatasetError(InputError):
-    """No usable pictures or captions."""
+    """No usable images or captions."""
 
 
 class BackupNotFoundError(InputError):
-    """There is no backup to go on from."""
+    """There is no backup to resume from."""
 
 
 class BackupMismatchError(InputError):
-    """The backup was made with settings that do not fit the present ones."""
+    """The backup was created with settings that don't match the current ones."""
 
 
 class TrainingError(TrainerError):
@@ -196,23 +196,23 @@ class TrainingError(TrainerError):
 
 
 class UnsupportedError(TrainingError):
-    """The chosen backend cannot do what a setting asks for."""
+    """The selected backend doesn't support a setting."""
 
 
 class NonFiniteLossError(TrainingError):
-    """The loss became infinite or not a number."""
+    """The loss is NaN or infinite."""
 
 
 class OutOfMemoryError(TrainingError):
-    """Graphics memory or main memory is used up."""
+    """Out of VRAM or system RAM."""
 
 
 class SamplingError(TrainingError):
-    """A preview picture could not be made."""
+    """A sample could not be generated."""
 
 
 class WorkerDiedError(TrainingError):
-    """The training process ended without saying why."""
+    """The training process ended without an error message."""
 
 
 class StorageError(TrainerError):
@@ -224,7 +224,7 @@ class DiskFullError(StorageError):
 
 
 class OutputExistsError(StorageError):
-    """A file would be overwritten that the settings protect."""
+    """A file that the settings protect would be overwritten."""
 
 
 class OutputProtectedError(StorageError):
@@ -232,15 +232,15 @@ class OutputProtectedError(StorageError):
 
 
 class RunError(TrainerError):
-    """Runs and the commands given to them."""
+    """Something about runs and their commands."""
 
 
 class RunConflictError(RunError):
-    """The request does not fit what is going on."""
+    """The request conflicts with the current state."""
 
 
 class CommandRefusedError(RunConflictError):
-    """A command does not fit the present state of the run."""
+    """A command isn't possible in the current state of the run."""
 
 
 class RunNotFoundError(RunError):
@@ -252,7 +252,7 @@ class SampleNotFoundError(RunError):
 
 
 class AccessError(TrainerError):
-    """Who may do what."""
+    """Something about access."""
 
 
 class NotAuthenticatedError(AccessError):
@@ -260,7 +260,7 @@ class NotAuthenticatedError(AccessError):
 
 
 class TooManyAttemptsError(AccessError):
-    """Wrong passwords came too fast; ``retry_after_s`` says how many seconds to wait."""
+    """Wrong passwords came too fast; ``retry_after_s`` is the number of seconds to wait."""
 
     def __init__(self, retry_after_s: float) -> None:
         seconds = max(1, round(retry_after_s))
@@ -272,11 +272,11 @@ class TooManyAttemptsError(AccessError):
 
 
 class ForbiddenPathError(AccessError):
-    """The path lies outside the allowed folders."""
+    """The path is outside the allowed folders."""
 
 
 class ForbiddenOriginError(AccessError):
-    """The request comes from a foreign page or under a foreign host name."""
+    """The request comes from another site or uses another host name."""
 
 
 class InsecureBindError(AccessError):
@@ -284,10 +284,10 @@ class InsecureBindError(AccessError):
 
 
 class BusyError(TrainerError):
-    """Too many requests are waiting; the same request works a moment later."""
+    """Too many requests are waiting; try again a moment later."""
 
 
 class CommandLineError(TrainerError):
-    """The command line cannot be understood."""
+    """The command line is invalid."""
 
     exit_status: ClassVar[int] = 2

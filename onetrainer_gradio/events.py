@@ -1,4 +1,4 @@
-"""Everything that a run can say, as frozen dataclasses, and their form on disk and on the wire.
+"""Define all events of a run as frozen dataclasses, and their form on disk and on the wire.
 
 The tag of an event is its class name in snake case (``StepDone`` -> ``step_done``). ``encode`` and ``decode`` are the
 only translation between events and JSON objects; the journal, REST and the WebSocket use it.
@@ -53,7 +53,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """The backend begins. ``versions`` and ``hardware`` say with what."""
+    """The backend starts, with these ``versions`` and ``hardware``."""
 
     backend: str
     pid: int
@@ -63,7 +63,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ChildProcessStarted(Event):
-    """A process that leads a group of its own works for the run; whoever ends the run by force ends that group, too."""
+    """A process with its own process group works for the run. If the run is killed, that group is killed, too."""
 
     pid: int
     role: str
@@ -71,7 +71,7 @@ class ChildProcessStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseChanged(Event):
-    """The run enters a phase; ``detail`` is a short text for people."""
+    """The run enters a phase; ``detail`` is a short human-readable text."""
 
     phase: Phase
     detail: str = ""
@@ -89,10 +89,10 @@ class PhaseProgress(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlanned(Event):
-    """What the run is going to do, known when data and model are there.
+    """The plan of the run, known when data and model are loaded.
 
     ``total_steps``, ``steps_per_epoch`` and ``first_step`` count micro-batches as OneTrainer's ``global_step`` does;
-    ``total_updates`` counts optimizer steps. ``learning_rates`` names the parameter groups (``unet_lora`` ...).
+    ``total_updates`` counts optimizer steps. ``learning_rates`` are the names of the parameter groups (``unet_lora`` ...).
     """
 
     total_steps: int
@@ -128,7 +128,7 @@ class StepDone(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleGenerated(Event):
-    """A preview picture lies at ``path``; the other fields say how it was made."""
+    """A sample was saved at ``path``; the other fields are its parameters."""
 
     path: str
     kind: Literal["default", "custom"]
@@ -151,7 +151,7 @@ class SampleGenerated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BackupCreated(Event):
-    """A backup lies complete in the folder ``path``."""
+    """A complete backup is in the folder ``path``."""
 
     path: str
     global_step: int
@@ -162,7 +162,7 @@ class BackupCreated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class BackupFailed(Event):
-    """A backup could not be written; earlier ones are untouched and the run goes on."""
+    """A backup could not be written; earlier ones are intact and the run continues."""
 
     path: str
     error: ErrorInfo
@@ -170,7 +170,7 @@ class BackupFailed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSaved(Event):
-    """A model file (or folder) lies complete at ``path``; ``final`` marks the one at the end of the run."""
+    """A complete model file (or folder) is at ``path``; ``final`` marks the model at the end of the run."""
 
     path: str
     final: bool
@@ -180,7 +180,7 @@ class ModelSaved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SaveFailed(Event):
-    """An intermediate save could not be written; the run goes on."""
+    """An intermediate save could not be written; the run continues."""
 
     path: str
     error: ErrorInfo
@@ -197,7 +197,7 @@ class ValidationCompleted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WarningIssued(Event):
-    """Something a person should know; the run goes on. ``code`` is stable, ``path`` a file or a setting."""
+    """A warning for the user; the run continues. ``code`` is stable, ``path`` a file or a setting."""
 
     code: str
     message: str
@@ -206,7 +206,7 @@ class WarningIssued(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed(Event):
-    """The run goes on from the backup at ``path``, made after ``global_step`` steps by the run ``run`` (empty if unknown)."""
+    """The run resumes from the backup at ``path``, created after ``global_step`` steps by the run ``run`` (empty if unknown)."""
 
     path: str
     global_step: int
@@ -223,7 +223,7 @@ class CommandReceived(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CommandCompleted(Event):
-    """The one answer to a command; ``reason`` says why it was refused, ``result`` is a path where there is one."""
+    """The one answer to a command; ``reason`` is why it was rejected, ``result`` is a path if there is one."""
 
     command_id: str
     command: str
@@ -234,7 +234,7 @@ class CommandCompleted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StopEscalated(Event):
-    """The stop ladder stands on ``stage``; the next stage comes at ``deadline`` (seconds since the epoch, 0 = none)."""
+    """A stop has reached ``stage``; the next stage follows at ``deadline`` (seconds since the epoch, 0 = none)."""
 
     stage: StopStage
     deadline: float
@@ -251,7 +251,7 @@ class RunEnded(Event):
 
 
 class Emit(Protocol):
-    """Takes an event; cheap, callable from any thread, never raises for a slow viewer."""
+    """A function that takes an event; cheap, callable from any thread, never raises for a slow viewer."""
 
     def __call__(self, event: Event, /) -> None:
         """Take one event."""
@@ -281,7 +281,7 @@ EVENTS: tuple[type[Event], ...] = (
 
 
 def tag(kind: type[Any]) -> str:
-    """The class name in snake case."""
+    """Return the class name in snake case."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
@@ -307,7 +307,7 @@ _FORMER_TAG_OF = {now: former for former, now in FORMER_TAGS.items()}
 
 
 def encode(event: Event) -> dict[str, Any]:
-    """The event as a JSON object with its tag under ``type``."""
+    """Return the event as a JSON object with its tag under ``type``."""
     body: dict[str, Any] = {"type": tag(type(event))}
     for item in fields(event):
         value = getattr(event, item.name)
@@ -321,7 +321,7 @@ def tags_of(kind: str) -> tuple[str, ...]:
 
 
 def modernize(body: dict[str, Any]) -> dict[str, Any]:
-    """Return an event's JSON object with the tag and fields of this version; ``body`` itself where it has them already."""
+    """Return an event's JSON object with the tag and fields of this version; ``body`` itself if it has them already."""
     if "error" in body and (error := with_suggestion(body["error"])) is not body["error"]:
         body = {**body, "error": error}
     kind = body["type"]
@@ -374,7 +374,7 @@ Fits = Callable[[Any], bool]
 
 @cache
 def _fields_of(name: str) -> dict[str, tuple[Fits, bool]]:
-    """Return for each field of an event what its JSON value has to be, and whether a body needs it."""
+    """Return for each field of an event the type of its JSON value, and whether it is required."""
     kind = EVENT_BY_TAG[name]
     hints = get_type_hints(kind)
     return {

@@ -1,4 +1,4 @@
-"""How often the kernel ended processes for want of main memory: what tells such a kill from every other SIGKILL."""
+"""Read how often the kernel killed processes because memory ran out, which distinguishes such a kill from any other SIGKILL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Counters = Mapping[str, int]
 
 
 def oom_kill_counters(root: Path = Path("/")) -> dict[str, int]:
-    """How often the kernel killed for want of memory, by source (control groups version 2 and 1, whole machine)."""
+    """Return the number of out-of-memory kills by source (control groups version 2 and 1, complete machine)."""
     counters: dict[str, int] = {}
     for path in _cgroup_files(root):
         _count(counters, path, r"^oom_kill (\d+)$")
@@ -47,5 +47,5 @@ CounterReader = Callable[[], Counters]
 
 
 def killed_for_memory(before: Counters, after: Counters) -> bool:
-    """Whether the kernel killed something for want of memory between the two readings."""
+    """Return whether the kernel killed a process because memory ran out between the two readings."""
     return any(count > before.get(source, count) for source, count in after.items())

@@ -1,4 +1,4 @@
-"""The environment variables that hold what opens the panel, and an environment without them: no process of a run needs them."""
+"""Remove the environment variables with the panel's password and token, which no process of a run needs."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ TOKEN_VARIABLE = "ONETRAINER_GRADIO_TOKEN"
 
 
 def without_panel_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a process that a run starts, whose code and console log are not the panel's own."""
+    """Return the environment for a process of a run, whose code and console log aren't the panel's."""
     return {name: value for name, value in environment.items() if name not in (PASSWORD_VARIABLE, TOKEN_VARIABLE)}

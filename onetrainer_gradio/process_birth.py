@@ -1,4 +1,4 @@
-"""When a process was created: together with its number, this tells it from a later process of the same number."""
+"""Read when a process was created, which distinguishes it from a later process with the same ID."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Versions and hardware that a run is made with, read from installed metadata and the system: no library is imported."""
+"""Read the versions and the hardware of a run from installed metadata and the system, without importing libraries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(gpus: tuple[str, ...] = (), device: str = "") -> dict[str, str]:
-    """Return the machine as text: system, CPU and the given GPUs; ``device`` is the one that a run trains on."""
+    """Return the machine as text: system, CPU and the given GPUs; ``device`` is the training device of a run."""
     described = {"device": device} if device else {}
     described |= {"system": platform.platform(), "machine": platform.machine(), "cpu": _cpu_name()}
     described["cpu_count"] = str(os.cpu_count() or 0)
