@@ -22,8 +22,8 @@ from onetrainer_gradio import cli
 from onetrainer_gradio.cli import GENERATE, PORTS_TRIED, PROGRAM, PanelOptions, TrainOptions
 from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBindError, TrainerError
 from onetrainer_gradio.service.host.access import Access, AccessSettings, check_bind, is_loopback
+from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
 from onetrainer_gradio.service.host.redaction import redact_logs
-from onetrainer_gradio.service.host.tenancy import Tenancy
 from onetrainer_gradio.ui.stubs import skip_stubs
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def serve(options: PanelOptions) -> int:
     _prepare_data_folder(options.data)
     listener = listen(options.host, options.port)
     port = listener.getsockname()[1]
-    with contextlib.closing(listener), Tenancy(options.data, address_of(options.host, port)):
+    with contextlib.closing(listener), DataFolderLock(options.data, address_of(options.host, port)):
         access = Access(settings.access)
         app = make_app(settings, access=access)
         notice = Notice(access, options, port, token if generated else "", began)

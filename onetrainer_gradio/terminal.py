@@ -16,7 +16,7 @@ from onetrainer_gradio.cli import TrainOptions
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.files.documents import from_document, read_file
 from onetrainer_gradio.errors import CommandLineError, ConfigNotFoundError, Finding, RunConflictError, sentence
-from onetrainer_gradio.service.host.tenancy import Tenancy
+from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
 from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
 from onetrainer_gradio.vocabulary import ENDS, PHASES
@@ -51,7 +51,7 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         checkouts=(options.checkout,) if options.checkout else (),
         find_checkouts=options.backend == "onetrainer",
     )
-    with Tenancy(options.data, f"training {options.config}"), TrainerService(settings) as service:
+    with DataFolderLock(options.data, f"training {options.config}"), TrainerService(settings) as service:
         config, name, notes = configuration(service, options.config, given)
         refuse_second_run(service)
         arrived: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

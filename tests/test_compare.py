@@ -68,7 +68,7 @@ def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path) -> None:
     asked = Asked()
 
     def ctrl_c() -> None:
-        while not list((tmp_path / "out" / "panel" / "runs").glob("*/companion.json")):
+        while not list((tmp_path / "out" / "panel" / "runs").glob("*/child_process.json")):
             time.sleep(0.05)
         asked()
 
@@ -79,7 +79,7 @@ def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path) -> None:
     pressed.join()
     (run,) = (tmp_path / "out" / "panel" / "runs").iterdir()
     assert '"reason":"stopped"' in (run / "journal.jsonl").read_text()
-    for role in ("keeper", "worker", "companion"):
+    for role in ("supervisor", "worker", "child_process"):
         identity = ProcessIdentity.from_dict(read_json(run / f"{role}.json"))
         assert identity is not None
         assert not identity.alive()

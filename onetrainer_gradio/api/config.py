@@ -358,7 +358,7 @@ def validate(
     found = service.configs.validate(document, backend=options.backend, checkout=options.checkout)
     errors = [item for item in found if item["severity"] == "error"]
     try:
-        offers = service.engine_offers(document)
+        offers = service.engine_support(document)
     except ConfigInvalidError:  # already in errors
         offers = {}
     warnings = [item for item in found if item not in errors]

@@ -122,14 +122,14 @@ class ListItems(BaseModel):
 @router.get("/engines", response_model=Engines)
 def engines(service: Service) -> dict[str, Any]:
     """List the engines, the selected one, and whether each can train the current settings."""
-    return {"ok": True, **service.engine_offers()}
+    return {"ok": True, **service.engine_support()}
 
 
 @router.put("/engines", response_model=Engines)
 def choose_engine(service: Service, body: EngineChoice) -> dict[str, Any]:
     """Select the engine for all runs that don't specify one."""
     service.engines.choose(body.engine)
-    return {"ok": True, **service.engine_offers()}
+    return {"ok": True, **service.engine_support()}
 
 
 @router.get("/engines/table", response_model=EngineTable)

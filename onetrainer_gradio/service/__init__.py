@@ -1,6 +1,6 @@
 """The only owner of mutable state: runs, their journals, the settings being edited, system readings and access.
 
-The names are loaded when they are asked for, so that the small processes of a run (keeper and worker) that import one module
+The names are loaded when they are asked for, so that the small processes of a run (supervisor and worker) that import one module
 of this package do not carry the rest of it.
 """
 

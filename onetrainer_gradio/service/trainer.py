@@ -38,19 +38,20 @@ from onetrainer_gradio.service.engines.checkouts import PRESET_FOLDER, Checkouts
 from onetrainer_gradio.service.engines.new_sample import new_sample
 from onetrainer_gradio.service.engines.preflight import Preflight
 from onetrainer_gradio.service.engines.selection import Engines
-from onetrainer_gradio.service.host.atomic import told_as_storage_error
+from onetrainer_gradio.service.host.atomic import raising_storage_error
 from onetrainer_gradio.service.host.folders import FolderBrowser
 from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, RunProcess, SystemMonitor
-from onetrainer_gradio.service.processes.carrier import FOLDER_GONE, Carrier, DetachedRun, ThreadRun, adopt
 from onetrainer_gradio.service.processes.follower import Follower, console_line
+from onetrainer_gradio.service.processes.run_handle import FOLDER_GONE, DetachedRun, RunHandle, ThreadRun, adopt
 from onetrainer_gradio.service.runs.cause import end_of_lost_run
 from onetrainer_gradio.service.runs.control import CommandFolder
 from onetrainer_gradio.service.runs.ending import recorded_end
 from onetrainer_gradio.service.runs.feed import Feed
 from onetrainer_gradio.service.runs.orphans import BACKUP_FOLDER, newest_backup
 from onetrainer_gradio.service.runs.record import Run, RunRecord, RunStore
+from onetrainer_gradio.service.runs.run_folder import process_file
 from onetrainer_gradio.service.runs.samples import SampleStore
 from onetrainer_gradio.service.runs.view import idle_state, permissions
 from onetrainer_gradio.service.service_settings import ServiceSettings, default_data_folder
@@ -87,7 +88,7 @@ class TrainerService:
         self._roots = (data, *PLACEHOLDERS.values(), *roots) if roots else ()
         self._lock = threading.RLock()
         self._starting = threading.Lock()
-        self._carrier: Carrier | None = None
+        self._run_handle: RunHandle | None = None
         self._current: Run | None = None
         self._queued: Run | None = None
         self._asked: dict[str, Run] = {}
@@ -141,13 +142,13 @@ class TrainerService:
             self._current = recent[0] if recent else None
             unfinished = [run for run in recent if not run.ended()]
             waiting = [run for run in reversed(recent) if self._take_up(run)]
-            if self._carrier is None:
+            if self._run_handle is None:
                 self._wait_for_the_last_of([run for run in recent if run not in waiting])
             for run in waiting:
                 self._queued, self._current = run, run
-                if self._carrier is None:
+                if self._run_handle is None:
                     self._start_waiting()
-            if self._current is not None and self._carrier is None:
+            if self._current is not None and self._run_handle is None:
                 self._see_off(self._current)
             for run in {run.id: run for run in (self._current, *unfinished) if run is not None and run.ended()}.values():
                 run.complete_files(self._closing)
@@ -188,31 +189,31 @@ class TrainerService:
         if (end := recorded_end(run.folder)) is not None:
             run.record_end(end)
             return False
-        started = any((run.folder / name).exists() for name in ("keeper.json", "worker.json"))
+        started = any(process_file(run.folder, name).exists() for name in ("supervisor.json", "worker.json"))
         if not started and run.state()["phase"] == "queued":
             return True
-        carrier = adopt(run)
-        if carrier.look() and self._carrier is None:
-            self._carrier, self._current = carrier, run
-            self._follower.follow(carrier, from_start=False)
+        run_handle = adopt(run)
+        if run_handle.look() and self._run_handle is None:
+            self._run_handle, self._current = run_handle, run
+            self._follower.follow(run_handle, from_start=False)
         return False
 
     def _wait_for_the_last_of(self, ended: Sequence[Run]) -> None:
         """Let a run that is queued wait for the processes of the one before, which may still hold memory."""
         for run in ended[:_STILL_ENDING]:
-            carrier = DetachedRun(run)
-            if not run.options().in_process and carrier.processes() and carrier.loaded_until() is None:
-                self._carrier = carrier
-                self._follower.follow(carrier, from_start=False)
+            run_handle = DetachedRun(run)
+            if not run.options().in_process and run_handle.processes() and run_handle.loaded_until() is None:
+                self._run_handle = run_handle
+                self._follower.follow(run_handle, from_start=False)
                 return
 
     def _see_off(self, run: Run) -> None:
         """What a former panel's last run left loaded cannot be used by this one, which does not know its hub token."""
-        carrier = DetachedRun(run)
-        if not run.options().in_process and carrier.loaded_until() is not None:
-            carrier.let_go()
-            self._carrier = carrier
-            self._follower.follow(carrier, from_start=False)
+        run_handle = DetachedRun(run)
+        if not run.options().in_process and run_handle.loaded_until() is not None:
+            run_handle.release()
+            self._run_handle = run_handle
+            self._follower.follow(run_handle, from_start=False)
 
     def close(self) -> None:
         """End the threads of the service; detached runs go on, a run on a thread is asked to stop. Closing twice is harmless."""
@@ -221,9 +222,9 @@ class TrainerService:
                 return
             self._closed = True
             self._closing.set()
-            carrier = self._carrier
-        if carrier is not None:
-            carrier.close()
+            run_handle = self._run_handle
+        if run_handle is not None:
+            run_handle.close()
         self._follower.close()
         self.checkouts.close()
         self.images.close()
@@ -292,13 +293,13 @@ class TrainerService:
 
         :raises StorageError: when the run's folder takes nothing.
         """
-        with self._lock, told_as_storage_error("The folder of the run"):
+        with self._lock, raising_storage_error("The folder of the run"):
             before, self._queued = (self._queued, self._current), run
             try:
-                if self._carrier is None or self._carrier.loaded_until() is not None:
+                if self._run_handle is None or self._run_handle.loaded_until() is not None:
                     self._start_queued()
                 else:
-                    run.journal.append(PhaseChanged(phase="queued", detail=f"waits for {self._carrier.run.id} to end"))
+                    run.journal.append(PhaseChanged(phase="queued", detail=f"waits for {self._run_handle.run.id} to end"))
                 self._initialized = None
             except OSError:
                 self._queued, self._current = before
@@ -346,9 +347,9 @@ class TrainerService:
         """
         run = self.runs.get(run_id)
         give_up_at = time.monotonic() + DELETE_WAITS_S
-        while run.ended() and (carrier := self._carrier) is not None and carrier.run.id == run_id:
-            if carrier.loaded_until() is not None:
-                carrier.let_go()
+        while run.ended() and (run_handle := self._run_handle) is not None and run_handle.run.id == run_id:
+            if run_handle.loaded_until() is not None:
+                run_handle.release()
             if time.monotonic() >= give_up_at:
                 raise RunConflictError(
                     f"The process of the run {run_id} has not gone yet", value=run_id, suggestion="Delete it in a moment."
@@ -429,13 +430,13 @@ class TrainerService:
         if run is None:
             return
         token = self.secrets.huggingface_token()
-        if self._carrier is not None:
-            following = self._hand_on(self._carrier, run, token)
+        if self._run_handle is not None:
+            following = self._hand_on(self._run_handle, run, token)
             if following is None:
-                self._carrier.let_go()
+                self._run_handle.release()
                 run.journal.append(PhaseChanged(phase="queued", detail="waits until what the last run left loaded is gone"))
                 return
-            self._queued, self._current, self._carrier = None, run, following
+            self._queued, self._current, self._run_handle = None, run, following
             self._follower.follow(following, from_start=True)
             return
         run.journal.append(PhaseChanged(phase="starting", detail="the training process loads its libraries"))
@@ -443,48 +444,48 @@ class TrainerService:
         try:
             run.settle(in_process=self.settings.in_process)  # a panel that was started otherwise may have queued it
             if self.settings.in_process:
-                self._carrier = ThreadRun(run, token=token, notify=self._follower.wake).start()
+                self._run_handle = ThreadRun(run, token=token, notify=self._follower.wake).start()
             else:
-                self._carrier = DetachedRun.start(run, data_folder=self.settings.data_folder, token=token)
+                self._run_handle = DetachedRun.start(run, data_folder=self.settings.data_folder, token=token)
         except WorkerDiedError as error:
             run.record_end(RunEnded(reason="failed", error=error_info(error)))
             return
-        self._follower.follow(self._carrier, from_start=True)
+        self._follower.follow(self._run_handle, from_start=True)
 
     @staticmethod
-    def _hand_on(carrier: Carrier, run: Run, token: str) -> Carrier | None:
+    def _hand_on(run_handle: RunHandle, run: Run, token: str) -> RunHandle | None:
         try:
-            return carrier.hand_on(run, token=token)
+            return run_handle.hand_over(run, token=token)
         except OSError:  # the disk does not take what would have to be told
             return None
 
-    def _parked(self, carrier: Carrier) -> None:
+    def _parked(self, run_handle: RunHandle) -> None:
         """Its run is over, and it waits for the next one with what it has loaded."""
-        carrier.run.summary()
+        run_handle.run.summary()
         with self._lock:
-            if self._carrier is carrier and not self._closed:
+            if self._run_handle is run_handle and not self._closed:
                 self._start_waiting()
 
     def unload(self) -> bool:
         """End what the last run left loaded for the next one; whether there was anything."""
         with self._lock:
-            carrier = self._carrier
-            if carrier is None or carrier.loaded_until() is None:
+            run_handle = self._run_handle
+            if run_handle is None or run_handle.loaded_until() is None:
                 return False
-            carrier.let_go()
+            run_handle.release()
         self._follower.wake()
         return True
 
-    def _gone(self, carrier: Carrier) -> None:
-        if carrier.folder_gone() or not carrier.run.folder.is_dir():
-            if carrier.run.state()["is_training"]:  # else it was deleted after its end
-                carrier.run.assume_ended(_end_without_folder(carrier.run))
+    def _gone(self, run_handle: RunHandle) -> None:
+        if run_handle.folder_gone() or not run_handle.run.folder.is_dir():
+            if run_handle.run.state()["is_training"]:  # else it was deleted after its end
+                run_handle.run.assume_ended(_end_without_folder(run_handle.run))
         else:
-            carrier.run.summary()  # keeps it, while everything is read already
-            carrier.run.complete_files(self._closing)
+            run_handle.run.summary()  # keeps it, while everything is read already
+            run_handle.run.complete_files(self._closing)
         with self._lock:
-            if self._carrier is carrier:
-                self._carrier = None
+            if self._run_handle is run_handle:
+                self._run_handle = None
                 if not self._closed:
                     self._start_waiting()
 
@@ -493,20 +494,20 @@ class TrainerService:
     def get_state(self) -> dict[str, Any]:
         """The state object of the contract, with what can be asked for in it."""
         with self._lock:
-            run, carrier, queued, initialized = self._shown(), self._carrier, self._queued, self._initialized
-        loaded_until = carrier.loaded_until() if carrier is not None and carrier.run.ended() else None
-        if run is None or (initialized is not None and (carrier is None or loaded_until is not None)):
+            run, run_handle, queued, initialized = self._shown(), self._run_handle, self._queued, self._initialized
+        loaded_until = run_handle.loaded_until() if run_handle is not None and run_handle.run.ended() else None
+        if run is None or (initialized is not None and (run_handle is None or loaded_until is not None)):
             state = idle_state(initialized=initialized is not None, backend=self.settings.backend)
         else:
             state = run.state()
-            if carrier is not None and carrier.run is run and state["is_training"] and carrier.folder_gone():
+            if run_handle is not None and run_handle.run is run and state["is_training"] and run_handle.folder_gone():
                 state |= {"status": "stopping", "phase": "stopping", "phase_detail": FOLDER_GONE}
         state["queued_run_id"] = queued.id if queued else None
-        state["waits_for"] = _waited_for(carrier) if queued is not None and carrier is not None else None
+        state["waits_for"] = _waited_for(run_handle) if queued is not None and run_handle is not None else None
         # between its RunEnded and the end of its process a run still holds memory: a new one waits for that
-        state["process_running"] = carrier is not None and loaded_until is None
+        state["process_running"] = run_handle is not None and loaded_until is None
         state["loaded_until"] = loaded_until
-        state["heartbeat_age_s"] = carrier.heartbeat_age_s() if state["process_running"] and carrier is not None else None
+        state["heartbeat_age_s"] = run_handle.heartbeat_age_s() if state["process_running"] and run_handle is not None else None
         state["can"], state["why"] = permissions(state, queue_full=queued is not None)
         return state
 
@@ -522,15 +523,15 @@ class TrainerService:
         """Whether the folder of an ended run is gone; a run that loses it while it trains is shown until its end."""
         if run.folder.is_dir() or run.end_assumed:
             return False
-        return self._carrier is None or self._carrier.run is not run or bool(run.state()["end_reason"])
+        return self._run_handle is None or self._run_handle.run is not run or bool(run.state()["end_reason"])
 
     def _busy(self) -> bool:
-        return self._carrier is not None or self.feed.watched
+        return self._run_handle is not None or self.feed.watched
 
     def _run_processes(self) -> Iterator[RunProcess]:
-        carrier = self._carrier
-        if carrier is not None:
-            yield from ((role, carrier.run.id, pid) for role, pid in carrier.processes())
+        run_handle = self._run_handle
+        if run_handle is not None:
+            yield from ((role, run_handle.run.id, pid) for role, pid in run_handle.processes())
 
     def wait_for(self, predicate: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
         """Block until the state fulfils ``predicate``; returns that state.
@@ -577,7 +578,7 @@ class TrainerService:
 
     # engines
 
-    def engine_offers(self, config: TrainConfig | Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def engine_support(self, config: TrainConfig | Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Which engine would carry out a configuration (None: the one being edited), and for each whether it can.
 
         :raises ConfigInvalidError: when the configuration has values of a wrong type.
@@ -587,7 +588,7 @@ class TrainerService:
         elif not isinstance(config, TrainConfig):
             config, _ = from_document(dict(config))
         present = self.engines.present(config)
-        return {"choice": self.engines.choice(), "engine": present.id, "engines": self.engines.offers(config)}
+        return {"choice": self.engines.choice(), "engine": present.id, "engines": self.engines.engine_support(config)}
 
     def import_list(
         self, checkout: str, kind: str, name: str, *, revision: int | None = None, add: bool = False
@@ -606,7 +607,7 @@ class TrainerService:
     # commands
 
     def stop_training(self, now: bool = False, run_id: str | None = None) -> str:
-        """End the run after the step, with backup and save; ``now``, or a second call, climbs the stop ladder at once.
+        """End the run after the step, with backup and save; ``now``, or a second call, escalates the stop at once.
 
         A run that waits for another one is taken out of the queue. While it waits, the other one is stopped by its id.
 
@@ -615,18 +616,18 @@ class TrainerService:
         """
         command = Stop(now=now)
         with self._lock:
-            queued, carrier = self._queued, self._carrier
+            queued, run_handle = self._queued, self._run_handle
             if queued is not None and run_id in (None, queued.id):
                 self._take_out_of_queue(queued, command)
                 return command.id
-        current = carrier.run if carrier is not None else self._current
+        current = run_handle.run if run_handle is not None else self._current
         if run_id is not None and (current is None or current.id != run_id):
             raise RunNotFoundError(f"The run {run_id} is not going on", value=run_id)
         if queued is None:
             return self._send("stop", command)
-        if carrier is None or carrier.run.ended():
+        if run_handle is None or run_handle.run.ended():
             raise CommandRefusedError(f"The run {run_id} has ended already", value="stop")
-        self._give(carrier, command)
+        self._give(run_handle, command)
         return command.id
 
     def _take_out_of_queue(self, queued: Run, command: Stop) -> None:
@@ -635,7 +636,7 @@ class TrainerService:
             CommandFolder(queued.folder).send(command)
         queued.record_end(RunEnded(reason="stopped"))
         self._queued = None
-        if self._carrier is None or self._carrier.run.ended():
+        if self._run_handle is None or self._run_handle.run.ended():
             self._current = queued
         self._follower.wake()
         self._follower.tell(force=True)
@@ -685,17 +686,17 @@ class TrainerService:
 
     def _send(self, action: str, command: Command) -> str:
         state = self.get_state()
-        carrier = self._carrier
-        if not state["can"][action] or carrier is None:
+        run_handle = self._run_handle
+        if not state["can"][action] or run_handle is None:
             raise CommandRefusedError(str(state["why"][action] or "No run is going on."), value=action)
-        self._give(carrier, command)
+        self._give(run_handle, command)
         return command.id
 
-    def _give(self, carrier: Carrier, command: Command) -> None:
-        with told_as_storage_error("The command"):
-            carrier.send(command)
-        self._note_command(command, carrier.run)
-        carrier.run.acknowledge(command)
+    def _give(self, run_handle: RunHandle, command: Command) -> None:
+        with raising_storage_error("The command"):
+            run_handle.send(command)
+        self._note_command(command, run_handle.run)
+        run_handle.run.acknowledge(command)
         self._follower.wake()
 
     # telling
@@ -752,9 +753,9 @@ def _with_epochs(run: Run, epochs: int | None) -> TrainConfig:
     return config if epochs is None else config.model_copy(update={"epochs": epochs})
 
 
-def _waited_for(carrier: Carrier) -> dict[str, Any]:
+def _waited_for(run_handle: RunHandle) -> dict[str, Any]:
     """The run that is in the way of the queued one, and how far its stop is."""
-    state = carrier.run.state()
+    state = run_handle.run.state()
     return {key: state[key] for key in ("run_id", "name", "status", "phase", "is_training", "stop")}
 
 

@@ -97,7 +97,7 @@ def test_a_backend_that_exits_the_process_failed(kind: str, code: int) -> None:
 
 
 def test_an_interrupt_is_a_stop() -> None:
-    """The second stage of the stop ladder ends the run as stopped."""
+    """The second stage of the stop escalation ends the run as stopped."""
     outcome, end, _ = carry("raises", "interrupt")
     assert (outcome, end.reason, end.signal) == ("stopped", "stopped", "SIGINT")
 

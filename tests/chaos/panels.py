@@ -23,7 +23,7 @@ from tests.chaos.conftest import Tally
 REHEARSAL = "tests.fakes.rehearsal:run"
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 40.0
-ROLES = ("keeper", "worker", "companion")
+ROLES = ("supervisor", "worker", "child_process")
 
 # A run of about two seconds with everything in it.
 TAGS = ("steps=60", "step_s=0.01", "load_s=0.2", "cache_s=0.2", "sample_every=20", "backup_every=20", "write_s=0.1", "print=5")

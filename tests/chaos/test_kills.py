@@ -89,7 +89,7 @@ def test_worker_killed(tally, tmp_path, number):
             end_all(folder)
 
 
-def test_keeper_killed(tally, tmp_path):
+def test_supervisor_killed(tally, tmp_path):
     """The run goes on and is called what it was."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
@@ -97,7 +97,7 @@ def test_keeper_killed(tally, tmp_path):
         try:
             with panel(folder) as service:
                 run = started(service, folder)
-                pid = aim(service, run, "keeper")
+                pid = aim(service, run, "supervisor")
                 time.sleep(random.uniform(0.3, 2.5))
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -108,8 +108,8 @@ def test_keeper_killed(tally, tmp_path):
             end_all(folder)
 
 
-def test_keeper_suspended_and_stop(tally, tmp_path):
-    """A keeper that does nothing keeps no run from stopping, and no other from starting."""
+def test_suspended_supervisor_and_stop(tally, tmp_path):
+    """A supervisor that does nothing keeps no run from stopping, and no other from starting."""
     for number in range(ROUNDS):
         random, folder = tally.round(number), tmp_path / str(number)
         folder.mkdir()
@@ -117,7 +117,7 @@ def test_keeper_suspended_and_stop(tally, tmp_path):
         try:
             with panel(folder) as service:
                 run = started(service, folder, "steps=100000", "step_s=0.01")
-                pid = aim(service, run, "keeper")
+                pid = aim(service, run, "supervisor")
                 time.sleep(random.uniform(0.5, 1.5))
                 os.kill(pid, signal.SIGSTOP)
                 service.stop_training()

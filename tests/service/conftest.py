@@ -42,7 +42,7 @@ def make_service(tmp_path: Path) -> Iterator[MakeService]:
     for service in made:
         service.close()
     for folder in (tmp_path / "data" / "runs").glob("*"):
-        for role in ("keeper", "worker", "companion"):
+        for role in ("supervisor", "worker", "child_process"):
             identity = ProcessIdentity.from_dict(read_json(folder / f"{role}.json"))
             if identity is not None and identity.alive() and identity.pid != os.getpid():
                 kill(identity.pid)

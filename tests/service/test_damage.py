@@ -14,7 +14,7 @@ import pytest
 
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.service.host.access import Access, AccessSettings
-from onetrainer_gradio.service.host.tenancy import Tenancy
+from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
 from onetrainer_gradio.service.runs.index import RunQuery
 from onetrainer_gradio.service.runs.record import INDEX_FILE
 from onetrainer_gradio.service.service_settings import ServiceSettings
@@ -120,7 +120,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert summary["name"] == "named"
         assert len(service.runs.page()["runs"]) == 2
         newest = service.runs.folder / service.runs.ids()[0]
-    for name in ("keeper.json", "companion.json", "exit.json", "parked.json", "next.json"):
+    for name in ("supervisor.json", "child_process.json", "exit.json", "parked.json", "next.json"):
         (newest / name).write_text("{}")
     (newest / "stops.jsonl").write_text("")
     (newest / "commands" / "0000000000000000001-abc.json").write_text("{}")
@@ -173,7 +173,7 @@ def test_the_panel_starts_whatever_became_of_a_file(sound: Path, tmp_path: Path,
 def use(data: Path, file: Path) -> None:
     """What a person does first: opens the panel, looks at everything, deletes the newest run."""
     Access(AccessSettings(password="secret-password", sessions_file=data / "sessions.json"))
-    with Tenancy(data, "a test"), service_of(data) as service:
+    with DataFolderLock(data, "a test"), service_of(data) as service:
         newest, older = service.runs.ids()
         assert [line["id"] for line in service.runs.list()] == [newest, older]
         first, second = service.runs.list()

@@ -1,4 +1,4 @@
-"""Runs in processes of their own: what happens to panel, keeper and worker is survived or named. Real processes, real signals."""
+"""Runs in separate processes survive what happens to panel, supervisor and worker, or report it. Real processes and signals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.service.conftest import PATIENCE_S, MakeService, ended
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="speaks of Unix signals")]
 
 LONG = "steps=100000"
-QUICK_LADDER = {"finish_step_s": 0.3, "interrupt_s": 0.3, "terminate_s": 0.3}
+QUICK_TIMEOUTS = {"finish_step_s": 0.3, "interrupt_s": 0.3, "terminate_s": 0.3}
 
 
 def start(service: TrainerService, folder: Path, *tags: str, **options: Any) -> Run:
@@ -76,7 +76,7 @@ def whole(run: Run) -> None:
 
 
 def gone(run: Run) -> bool:
-    identities = [ProcessIdentity.from_dict(read_json(run.folder / f"{role}.json")) for role in ("keeper", "worker")]
+    identities = [ProcessIdentity.from_dict(read_json(run.folder / f"{role}.json")) for role in ("supervisor", "worker")]
     return not any(identity and identity.alive() for identity in identities)
 
 
@@ -91,7 +91,7 @@ def test_a_run_goes_its_way_in_a_process_of_its_own(make_service: MakeService, t
     assert worker != os.getpid()
     assert os.getpgid(worker) == worker
     assert os.readlink(f"/proc/{worker}/cwd") == str(tmp_path / "data") if sys.platform == "linux" else True
-    assert {row["role"] for row in service.system.processes()} == {"panel", "keeper", "worker"}
+    assert {row["role"] for row in service.system.processes()} == {"panel", "supervisor", "worker"}
     answer = service.answer(service.sample_custom({"prompt": "a star"}), PATIENCE_S)
     assert answer is not None
     assert answer["outcome"] == "done"
@@ -205,7 +205,7 @@ def test_a_death_is_named_everywhere(
 def test_a_hanging_run_is_interrupted(make_service: MakeService, tmp_path: Path) -> None:
     """A backend that takes no command ends on the second stage, as stopped."""
     service = make_service(in_process=False)
-    run = start(service, tmp_path, LONG, "hang_at=3", **QUICK_LADDER)
+    run = start(service, tmp_path, LONG, "hang_at=3", **QUICK_TIMEOUTS)
     service.wait_for(stuck, PATIENCE_S)
     stop = service.stop_training()
     stage = service.wait_for(lambda state: state["stop"] and state["stop"]["deadline"], PATIENCE_S)["stop"]
@@ -222,7 +222,7 @@ def test_a_hanging_run_is_interrupted(make_service: MakeService, tmp_path: Path)
 def test_a_run_that_hears_nothing_is_terminated(make_service: MakeService, tmp_path: Path) -> None:
     """A process that ignores the interrupt ends on the third stage; Stop now leaves out the first."""
     service = make_service(in_process=False)
-    run = start(service, tmp_path, LONG, "deaf_at=3", **QUICK_LADDER)
+    run = start(service, tmp_path, LONG, "deaf_at=3", **QUICK_TIMEOUTS)
     service.wait_for(stuck, PATIENCE_S)
     service.stop_training(now=True)
     state = service.wait_for(ended, PATIENCE_S)
@@ -232,9 +232,9 @@ def test_a_run_that_hears_nothing_is_terminated(make_service: MakeService, tmp_p
 
 
 def test_a_frozen_process_is_killed_by_a_panel_of_nobody(make_service: MakeService, tmp_path: Path) -> None:
-    """A stopped process takes no signal but the last; the keeper gets there without a panel."""
+    """A stopped process takes no signal but the last; the supervisor gets there without a panel."""
     service = make_service(in_process=False)
-    run = start(service, tmp_path, LONG, "step_s=0.01", **QUICK_LADDER)
+    run = start(service, tmp_path, LONG, "step_s=0.01", **QUICK_TIMEOUTS)
     service.wait_for(training, PATIENCE_S)
     os.kill(pid(run, "worker"), signal.SIGSTOP)
     service.stop_training()
@@ -256,12 +256,12 @@ def test_a_stop_during_loading_ends_at_once(make_service: MakeService, tmp_path:
     whole(run)
 
 
-def test_a_killed_keeper_is_replaced_by_the_panel(make_service: MakeService, tmp_path: Path) -> None:
-    """Without its keeper the run goes on, can be commanded, and a stop climbs as high as it must."""
+def test_a_killed_supervisor_is_replaced_by_the_panel(make_service: MakeService, tmp_path: Path) -> None:
+    """Without its supervisor the run goes on, can be commanded, and a stop escalates as far as it must."""
     service = make_service(in_process=False)
-    run = start(service, tmp_path, LONG, "step_s=0.002", "deaf_at=200", **QUICK_LADDER)
+    run = start(service, tmp_path, LONG, "step_s=0.002", "deaf_at=200", **QUICK_TIMEOUTS)
     service.wait_for(training, PATIENCE_S)
-    os.kill(pid(run, "keeper"), signal.SIGKILL)
+    os.kill(pid(run, "supervisor"), signal.SIGKILL)
     answer = service.answer(service.sample_default(), PATIENCE_S)
     assert answer is not None
     assert answer["outcome"] == "done"
@@ -280,7 +280,7 @@ def test_a_run_whose_processes_were_all_killed_is_lost(make_service: MakeService
     run = start(service, tmp_path, LONG, "hang_at=3")
     service.wait_for(stuck, PATIENCE_S)
     command = service.backup()
-    os.kill(pid(run, "keeper"), signal.SIGKILL)
+    os.kill(pid(run, "supervisor"), signal.SIGKILL)
     os.kill(pid(run, "worker"), signal.SIGKILL)
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["status"], state["end_reason"]) == ("error", "lost")
@@ -296,7 +296,7 @@ def test_a_power_cut_is_told_from_a_kill(make_service: MakeService, tmp_path: Pa
     run = start(service, tmp_path, "steps=5", "step_s=0")
     service.wait_for(ended, PATIENCE_S)
     service.close()
-    for role in ("keeper", "worker"):
+    for role in ("supervisor", "worker"):
         identity = read_json(run.folder / f"{role}.json")
         write_json(run.folder / f"{role}.json", {**identity, "boot": "another boot"})
     journal = run.folder / "journal.jsonl"
@@ -452,11 +452,11 @@ def test_a_token_reaches_the_worker_and_no_file(make_service: MakeService, tmp_p
 
 
 def test_a_shutdown_that_terminates_everything_is_named(make_service: MakeService, tmp_path: Path) -> None:
-    """When keeper and worker are terminated together, the keeper stays long enough to write down how the worker ended."""
+    """When supervisor and worker are terminated together, the supervisor stays long enough to write down how the worker ended."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, LONG, "step_s=0.01")
     service.wait_for(training, PATIENCE_S)
-    for role in ("keeper", "worker"):
+    for role in ("supervisor", "worker"):
         os.kill(pid(run, role), signal.SIGTERM)
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["end_reason"], state["end_signal"]) == ("failed", "SIGTERM")
@@ -516,7 +516,7 @@ def test_a_run_whose_folder_goes_backs_up_and_ends(
     service = make_service(in_process=in_process)
     run = start(service, tmp_path, LONG, "step_s=0.01", "write_s=0.5")
     service.wait_for(training, PATIENCE_S)
-    identities = [] if in_process else [pid(run, role) for role in ("keeper", "worker")]
+    identities = [] if in_process else [pid(run, role) for role in ("supervisor", "worker")]
     fate(run.folder)
     state = service.wait_for(lambda state: state["status"] in ("stopping", "error"), PATIENCE_S)
     if state["is_training"]:
@@ -537,13 +537,13 @@ def test_a_run_whose_folder_goes_backs_up_and_ends(
     assert service.wait_for(ended, PATIENCE_S)["run_id"] == again.id
 
 
-@pytest.mark.parametrize("both", [False, True], ids=["keeper", "keeper and worker"])
-def test_a_frozen_keeper_does_not_keep_a_stop_from_ending(make_service: MakeService, tmp_path: Path, both: bool) -> None:
-    """The panel carries the stop to its end itself, ends the frozen keeper and records the end; then the next run starts."""
+@pytest.mark.parametrize("both", [False, True], ids=["supervisor", "supervisor and worker"])
+def test_a_frozen_supervisor_does_not_keep_a_stop_from_ending(make_service: MakeService, tmp_path: Path, both: bool) -> None:
+    """The panel carries the stop to its end itself, ends the frozen supervisor and records the end; then the next run starts."""
     service = make_service(in_process=False)
-    run = start(service, tmp_path, LONG, "step_s=0.01", **QUICK_LADDER)
+    run = start(service, tmp_path, LONG, "step_s=0.01", **QUICK_TIMEOUTS)
     service.wait_for(training, PATIENCE_S)
-    for role in ("keeper", "worker") if both else ("keeper",):
+    for role in ("supervisor", "worker") if both else ("supervisor",):
         os.kill(pid(run, role), signal.SIGSTOP)
     service.stop_training()
     state = service.wait_for(ended, 2 * PATIENCE_S)

@@ -245,7 +245,7 @@ def test_a_run_started_while_another_stops_waits_and_can_be_taken_back(make_serv
 
 
 def test_a_thread_that_does_not_react_is_said_to_be_so(make_service: MakeService, tmp_path: Path) -> None:
-    """The ladder of a thread has one stage; after it the page says what a person can do."""
+    """The escalation of a thread has one stage; after it the page says what a person can do."""
     service = make_service()
     run = start(service, tmp_path, LONG, "load_s=0.01", "hang_at=3", finish_step_s=0.05)
     service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
@@ -444,15 +444,15 @@ print(*sorted({"torch", "diffusers", "transformers", "gradio", "PIL", "accelerat
 
 SMALL = """
 import sys
-import onetrainer_gradio.service.processes.keeper
+import onetrainer_gradio.service.processes.supervisor
 print(*sorted({"torch", "pydantic", "numpy", "psutil", "gradio"} & set(sys.modules)))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [LIGHT, SMALL], ids=["service", "keeper"])
-def test_the_panel_and_the_keeper_stay_light(tmp_path: Path, code: str) -> None:
-    """A panel that serves loads neither torch nor gradio through its service; a keeper loads next to nothing."""
+@pytest.mark.parametrize("code", [LIGHT, SMALL], ids=["service", "supervisor"])
+def test_the_panel_and_the_supervisor_stay_light(tmp_path: Path, code: str) -> None:
+    """A panel that serves loads neither torch nor gradio through its service; a supervisor loads next to nothing."""
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == []
@@ -486,7 +486,7 @@ def test_options_cannot_load_torch_into_a_panel_that_was_not_started_so(make_ser
     """Whatever asks for it, a resumed run included; a panel that was started so does it for every run."""
     service = make_service(in_process=False)
     run_id = service.start(small_config(tmp_path), RunOptions(in_process=True, tags=("backup_every=10",)))
-    assert (service.settings.data_folder / "runs" / run_id / "keeper.json").exists()
+    assert (service.settings.data_folder / "runs" / run_id / "supervisor.json").exists()
     assert service.runs.get(run_id).options().in_process is False
     service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 30)
     assert service.get_state()["end_reason"] == "completed"

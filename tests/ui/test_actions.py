@@ -120,7 +120,7 @@ def test_a_command_that_is_never_taken_ends_with_the_run(service: TrainerService
     assert said[-1]["done"]
 
 
-def test_stop_streams_the_ladder_and_the_end(service: TrainerService, tmp_path: Path) -> None:
+def test_stop_streams_the_escalation_and_the_end(service: TrainerService, tmp_path: Path) -> None:
     """Stop shows the stage it is in and, at the end, after how many steps the run was stopped."""
     rehearse(service, tmp_path, hold=1, write_s=0.3)
     at_step(service, 1)

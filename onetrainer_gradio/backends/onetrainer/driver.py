@@ -80,7 +80,7 @@ _NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(ChildProcessStarted
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds that are waited: for the import, and for each stage of a stop where no keeper climbs the ladder."""
+    """Seconds that are waited: for the import, and for each stage of a stop where no supervisor escalates a stop."""
 
     import_s: float = IMPORT_S
     finish_step_s: float = 60.0
@@ -203,7 +203,7 @@ def _findings(config: TrainConfig) -> Iterator[Finding]:
 class Session:
     """One bridge and what is said over it; several runs can follow each other.
 
-    ``escalates`` says that nobody else climbs the stop ladder: a stop that is not heard then ends OneTrainer's process from here.
+    ``escalates`` says that nobody else escalates a stop: a stop that is not heard then ends OneTrainer's process from here.
     """
 
     bridge: Bridge

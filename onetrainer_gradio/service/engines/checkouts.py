@@ -31,7 +31,7 @@ from onetrainer_gradio.config.files.documents import read_json_list
 from onetrainer_gradio.config.files.newer import NOTHING_NEWER, Newer
 from onetrainer_gradio.errors import CheckoutError, CheckoutNotFoundError, ConfigNotFoundError, ForbiddenPathError
 from onetrainer_gradio.service.engines.newer_settings import newer_fields, newer_settings
-from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 
 # How long a look at the files of a checkout holds where a person looks: git is asked whether anything was changed.
 _LOOK_S = 5.0
@@ -231,7 +231,7 @@ class Checkouts:
             for known in self._known.values()
             if known.origin == "added" or known.python is not None
         ]
-        with told_as_storage_error("The list of checkouts"):
+        with raising_storage_error("The list of checkouts"):
             write_json(self._file, {"checkouts": kept, "forgotten": sorted(map(str, self._forgotten))})
 
     def _forget_what_is_known(self, folder: Path) -> None:

@@ -19,7 +19,7 @@ from onetrainer_gradio.config.files.newer import NOTHING_NEWER, Newer, newer_nam
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import CheckoutNotFoundError, ConfigValueError, Finding
 from onetrainer_gradio.service.engines.checkouts import Checkouts, Known
-from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 
 AUTO = "auto"
 BUILTIN = "builtin"
@@ -40,7 +40,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Offer:
+class EngineSupport:
     """Whether an engine can train something.
 
     ``why`` is the first reason why not, at the setting ``path``; ``more`` counts the others, ``note`` is what one should know.
@@ -99,7 +99,7 @@ class Engines:
                 f"There is no engine {which!r}", path="engine", value=which, expected=f"one of: {', '.join(ids)}"
             )
         with self._lock:
-            with told_as_storage_error("The choice of the engine"):
+            with raising_storage_error("The choice of the engine"):
                 write_json(self._file, {"choice": which})
             self._choice = which
         self._tell()
@@ -221,11 +221,11 @@ class Engines:
         found = self.findings(config, engine)
         return [item for item in found if item.severity == "error" or (item.severity in severities and item.code == _PASSED_OVER)]
 
-    def offers(self, config: TrainConfig) -> list[dict[str, Any]]:
+    def engine_support(self, config: TrainConfig) -> list[dict[str, Any]]:
         """For each engine, whether it can train a configuration, and the reason when it cannot."""
-        return [asdict(self._offer(engine, config)) for engine in self.all()]
+        return [asdict(self._support_of(engine, config)) for engine in self.all()]
 
-    def _offer(self, engine: Engine, config: TrainConfig) -> Offer:
+    def _support_of(self, engine: Engine, config: TrainConfig) -> EngineSupport:
         found = self.findings(config, engine)
         errors = [item for item in found if item.severity == "error"]
         note = next((item.message for item in found if item.severity != "error" and item.code), "")
@@ -233,8 +233,8 @@ class Engines:
         first = next(iter(sorted(errors, key=lambda item: item.path not in (MODEL_TYPE, METHOD))), None)
         title = self.title(engine)
         if first is None:
-            return Offer(engine.id, engine.backend, title, True, note=note)
-        return Offer(engine.id, engine.backend, title, False, first.message, first.path, len(errors) - 1, note)
+            return EngineSupport(engine.id, engine.backend, title, True, note=note)
+        return EngineSupport(engine.id, engine.backend, title, False, first.message, first.path, len(errors) - 1, note)
 
     def matrix(self) -> list[dict[str, Any]]:
         """For each model type and method, which engines can train it at all, and the reason of each that cannot."""
@@ -242,7 +242,7 @@ class Engines:
         for name, methods in self._types().items():
             for method in methods:
                 config = TrainConfig.model_validate({MODEL_TYPE: name, METHOD: method})
-                engines = [_kind_offer(self.findings(config, engine), engine) for engine in self.all()]
+                engines = [_kind_support(self.findings(config, engine), engine) for engine in self.all()]
                 words = {"label": _words(name), "method_label": label_of(TrainingMethod, method)}
                 rows.append({MODEL_TYPE: name, METHOD: method, **words, "engines": engines})
         return rows
@@ -312,7 +312,7 @@ def _kept(config: Any, path: str) -> Any:
     return at
 
 
-def _kind_offer(found: Iterable[Finding], engine: Engine) -> dict[str, Any]:
+def _kind_support(found: Iterable[Finding], engine: Engine) -> dict[str, Any]:
     reasons = [item.message for item in found if item.severity == "error" and _is_about_the_kind(item)]
     return {"id": engine.id, "can": not reasons, "why": reasons[0] if reasons else ""}
 

@@ -107,7 +107,7 @@ class Access:
         self._lock = threading.Lock()
         self._key = hashlib.sha256(f"{settings.password}\0{settings.token}".encode()).digest()
         self._links: set[bytes] = set()
-        self._brake = Brake(clock)
+        self._login_throttle = LoginThrottle(clock)
         self._sessions = _read_sessions(settings.sessions_file)
 
     @property
@@ -121,13 +121,13 @@ class Access:
         :raises NotAuthenticatedError: when it is neither.
         :raises TooManyAttemptsError: when this address has to wait.
         """
-        self._brake.check(client)
+        self._login_throttle.check(client)
         if not self._is_secret(secret):
-            self._brake.failed(client)
+            self._login_throttle.failed(client)
             raise NotAuthenticatedError(
                 "That is not the password.", expected="the password or token that the panel was started with"
             )
-        self._brake.passed(client)
+        self._login_throttle.passed(client)
         return self._new_session()
 
     def bearer(self, token: str, client: str) -> bool:
@@ -137,9 +137,9 @@ class Access:
         """
         if len(self.settings.token) >= LONG_SECRET and _same(token, self.settings.token):
             return True
-        self._brake.check(client)
+        self._login_throttle.check(client)
         if not self._is_secret(token):
-            self._brake.failed(client)
+            self._login_throttle.failed(client)
             return False
         return True
 
@@ -166,13 +166,13 @@ class Access:
 
         :raises TooManyAttemptsError: when this address has to wait.
         """
-        self._brake.check(client)
+        self._login_throttle.check(client)
         digest = hashlib.sha256(link.encode()).digest()
         with self._lock:
             known = digest in self._links
             self._links.discard(digest)
         if not known:
-            self._brake.failed(client)
+            self._login_throttle.failed(client)
             return None
         return self._new_session()
 
@@ -207,7 +207,7 @@ class Access:
                 path.unlink(missing_ok=True)
 
 
-class Brake:
+class LoginThrottle:
     """Makes guessing slow: after a few wrong attempts each further one doubles the wait of that address.
 
     Behind a proxy an address is what a request says of itself, so all of them together have no more than ``MOST_FAILURES``

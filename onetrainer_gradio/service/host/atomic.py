@@ -23,7 +23,7 @@ _NOT_A_FILE = frozenset(
 
 
 @contextlib.contextmanager
-def told_as_storage_error(what: str) -> Iterator[None]:
+def raising_storage_error(what: str) -> Iterator[None]:
     """Turns an OSError within into an error that a user can act on; ``what`` could not be written.
 
     :raises DiskFullError: when there is no space.

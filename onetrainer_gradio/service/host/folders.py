@@ -16,7 +16,7 @@ from typing import Any
 
 from onetrainer_gradio.config.files.presets import PLACEHOLDERS
 from onetrainer_gradio.errors import ConfigValueError, ForbiddenPathError, PathExistsError, PathNotFoundError
-from onetrainer_gradio.service.host.atomic import told_as_storage_error
+from onetrainer_gradio.service.host.atomic import raising_storage_error
 from onetrainer_gradio.service.host.path_guard import PathGuard
 
 _MOST_ENTRIES = 1000
@@ -158,7 +158,7 @@ class FolderBrowser:
                 f"The folder {folder} belongs to the panel itself", path="path", value=path, suggestion="Choose another folder."
             )
         made = folder / name
-        with told_as_storage_error(f"The folder {made}"):
+        with raising_storage_error(f"The folder {made}"):
             try:
                 made.mkdir()
             except FileExistsError as error:

@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 
 _TOKEN = "huggingface_token"
 
@@ -25,7 +25,7 @@ class SecretStore:
             kept.pop(_TOKEN, None)
             if token.strip():
                 kept[_TOKEN] = token.strip()
-            with told_as_storage_error("The token"):
+            with raising_storage_error("The token"):
                 write_json(self._path, kept, mode=0o600)
 
     def clear(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from onetrainer_gradio.events import PhaseProgress, SampleGenerated, tag
 from onetrainer_gradio.service.host.atomic import open_file
-from onetrainer_gradio.service.processes.carrier import Carrier
+from onetrainer_gradio.service.processes.run_handle import RunHandle
 from onetrainer_gradio.service.runs.feed import Feed
 from onetrainer_gradio.service.runs.metrics import Rows
 from onetrainer_gradio.service.runs.record import Run
@@ -159,7 +159,7 @@ def _size(path: Path) -> int:
 class Follower:
     """The thread. Without an active run it sleeps until it is woken.
 
-    ``parked`` is told of a carrier that has ended its run and waits for the next one, ``gone`` of one that is over.
+    ``parked`` is told of a run handle that has ended its run and waits for the next one, ``gone`` of one that is over.
     """
 
     def __init__(
@@ -167,28 +167,28 @@ class Follower:
         feed: Feed,
         state: Callable[[], dict[str, Any]],
         *,
-        parked: Callable[[Carrier], None],
-        gone: Callable[[Carrier], None],
+        parked: Callable[[RunHandle], None],
+        gone: Callable[[RunHandle], None],
     ) -> None:
         self._feed = feed
         self._state = state
         self._parked = parked
         self._gone = gone
-        self._told_parked: Carrier | None = None
+        self._told_parked: RunHandle | None = None
         self._changed = threading.Condition()
         self._woken = False
         self._closing = False
-        self._carrier: Carrier | None = None
+        self._run_handle: RunHandle | None = None
         self._tail: Tail | None = None
         self._told: tuple[Any, ...] = ()
         self._told_progress: tuple[Any, ...] = ()
         self._told_at = 0.0
         self._thread: threading.Thread | None = None
 
-    def follow(self, carrier: Carrier, *, from_start: bool) -> None:
+    def follow(self, run_handle: RunHandle, *, from_start: bool) -> None:
         """Follow this run from now on."""
         with self._changed:
-            self._carrier, self._tail = carrier, Tail(carrier.run, self._feed, from_start=from_start)
+            self._run_handle, self._tail = run_handle, Tail(run_handle.run, self._feed, from_start=from_start)
             if self._thread is None and not self._closing:
                 self._thread = threading.Thread(target=self._loop, name="follow", daemon=True)
                 self._thread.start()
@@ -218,17 +218,17 @@ class Follower:
         while True:
             with self._changed:
                 if not self._closing and not self._woken:
-                    self._changed.wait(LOOK_EVERY_S if self._carrier is not None else None)
+                    self._changed.wait(LOOK_EVERY_S if self._run_handle is not None else None)
                 self._woken = False
                 if self._closing:
                     return
-                carrier, tail = self._carrier, self._tail
-            if carrier is None or tail is None:
+                run_handle, tail = self._run_handle, self._tail
+            if run_handle is None or tail is None:
                 continue
             try:
-                self._look(carrier, tail)
+                self._look(run_handle, tail)
             except OSError as error:  # a disk that fails for a while must not end the following
-                _LOG.warning("The run %s cannot be read at the moment: %s", carrier.run.id, error)
+                _LOG.warning("The run %s cannot be read at the moment: %s", run_handle.run.id, error)
                 self._pause()
 
     def _pause(self) -> None:
@@ -236,18 +236,18 @@ class Follower:
             self._woken = False
             self._changed.wait(1.0)
 
-    def _look(self, carrier: Carrier, tail: Tail) -> None:
-        alive = carrier.look()
-        parked = alive and carrier is not self._told_parked and carrier.loaded_until() is not None
+    def _look(self, run_handle: RunHandle, tail: Tail) -> None:
+        alive = run_handle.look()
+        parked = alive and run_handle is not self._told_parked and run_handle.loaded_until() is not None
         news = tail.look(everything=not alive or parked)
         if parked:
-            self._told_parked = carrier
-            self._parked(carrier)
+            self._told_parked = run_handle
+            self._parked(run_handle)
         if not alive:
             with self._changed:
-                if self._carrier is carrier:
-                    self._carrier = self._tail = None
-            self._gone(carrier)
+                if self._run_handle is run_handle:
+                    self._run_handle = self._tail = None
+            self._gone(run_handle)
         self.tell(force=not alive or parked)
         if news or not alive or parked:
             with self._changed:

@@ -1,8 +1,8 @@
 """How a training process that has ended its run is given the next one, so that what it has loaded need not be loaded again.
 
 ``parked.json`` in the folder of the ended run says that its process waits. Whoever creates ``next.json`` there first decides what
-becomes of it: the panel by naming the folder of the next run, or anybody by ending it. Only the keeper reads that file; it tells
-the worker through a pipe, so that nothing is told twice and a worker whose keeper died goes.
+becomes of it: the panel by naming the folder of the next run, or anyone by ending it. Only the supervisor reads that file. It
+informs the worker through a pipe, so nothing is sent twice and a worker whose supervisor died exits.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 It reads the frozen configuration, carries the run out, and writes journal and metrics itself. One thread beside the training
 beats the heart, brings commands in, and writes the numbers of the steps, so that the training loop does none of it.
 
-Where the run's options allow it and the backend has something loaded that is worth it, the process then waits: its keeper writes
-the folder of the next run, one line, to its standard input, or closes that.
+Where the run's options allow it and the backend has something loaded that is worth it, the process then waits: its supervisor
+writes the folder of the next run as one line to its standard input, or closes it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from onetrainer_gradio.service.runs.file_preserver import keep_before_replacing
 from onetrainer_gradio.service.runs.recorder import Recorder
 from onetrainer_gradio.service.runs.run_folder import FolderWatch
 
-PULSE_EVERY_S = 0.1
+POLL_EVERY_S = 0.1
 HEARTBEAT_EVERY_S = 1.0
 TOKEN_VARIABLE = "HF_TOKEN"
 _UNRECORDED: dict[Outcome | None, int] = {
@@ -44,17 +44,17 @@ _UNRECORDED: dict[Outcome | None, int] = {
 }
 
 
-class Pulse:
+class Heartbeat:
     """The thread beside the training."""
 
-    def __init__(self, folder: Path, control: FileControl, recorder: Recorder, farewell: Sequence[Command] = ()) -> None:
+    def __init__(self, folder: Path, control: FileControl, recorder: Recorder, final_commands: Sequence[Command] = ()) -> None:
         self._watch = FolderWatch(folder)
-        self._farewell = tuple(farewell)
+        self._final_commands = tuple(final_commands)
         self._heartbeat = folder / "heartbeat"
         self._control = control
         self._recorder = recorder
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         """Begin to beat."""
@@ -68,20 +68,20 @@ class Pulse:
 
     def _beat(self) -> None:
         beat_at = 0.0
-        while not self._done.wait(PULSE_EVERY_S):
+        while not self._done.wait(POLL_EVERY_S):
             self._control.poll(self._recorder)
             self._recorder.flush(force=False)
             if time.monotonic() - beat_at >= HEARTBEAT_EVERY_S:
                 beat_at = time.monotonic()
                 if not self._watch.gone():
                     _touch(self._heartbeat)
-                elif self._farewell:
+                elif self._final_commands:
                     print("The folder of the run is gone. The run writes a backup and ends.", file=sys.stderr, flush=True)
-                    self._control.put(*self._farewell)
-                    self._farewell = ()
+                    self._control.put(*self._final_commands)
+                    self._final_commands = ()
 
 
-def farewell(config: TrainConfig) -> tuple[Command, ...]:
+def final_commands(config: TrainConfig) -> tuple[Command, ...]:
     """What a run is told when its folder is gone: to end, after a backup if the end doesn't write one anyway."""
     stop = Stop(by="the folder of the run is gone")
     return (stop,) if config.backup_before_save else (BackupNow(by=stop.by), stop)
@@ -112,10 +112,10 @@ def with_token(config: TrainConfig, token: str) -> TrainConfig:
 def preparation(folder: Path, config: TrainConfig, emit: Emit) -> Callable[[], None]:
     """Return what a run does before its backend begins: keep what its destination holds of an earlier run."""
 
-    def say(text: str) -> None:
+    def report(text: str) -> None:
         emit(PhaseChanged(phase="starting", detail=text))
 
-    return lambda: keep_before_replacing(folder, config, say)
+    return lambda: keep_before_replacing(folder, config, report)
 
 
 def work(folder: Path, keep_loaded: KeepLoaded) -> int:
@@ -126,15 +126,15 @@ def work(folder: Path, keep_loaded: KeepLoaded) -> int:
     config, options = load_run(folder)
     control = FileControl(CommandFolder(folder))
     recorder = Recorder(folder, control.received)
-    pulse = Pulse(folder, control, recorder, farewell(config))
-    pulse.start()
+    heartbeat = Heartbeat(folder, control, recorder, final_commands(config))
+    heartbeat.start()
     try:
         stays = keep_loaded if options.keep_loaded_s else None
         outcome = execute_run(
             options.backend, config, recorder, control, options, keep_loaded=stays, before=preparation(folder, config, recorder)
         )
     finally:
-        pulse.stop()
+        heartbeat.stop()
         recorder.close()
     if recorder.ended:
         return 0 if outcome else 1
@@ -143,34 +143,34 @@ def work(folder: Path, keep_loaded: KeepLoaded) -> int:
 
 def main(arguments: list[str]) -> int:
     """Work on the run folder given as the only argument; 0 when the run was completed or stopped."""
-    # a parent that ignores Ctrl-C (nohup, our keeper) hands that on; the stop ladder needs it to work here
+    # a parent that ignores Ctrl-C (nohup, our supervisor) hands that on; the stop escalation needs it to work here
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "SIGBREAK"):
         signal.signal(signal.SIGBREAK, signal.default_int_handler)
-    keeper = private_input()
+    supervisor = private_input()
     folder: Path | None = Path(arguments[0]).absolute()
     keep_loaded = KeepLoaded()
     status = 0
     while folder is not None:
         write_json(folder / "worker.json", process.ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
         status = work(folder, keep_loaded)
-        recorded = status not in _UNRECORDED.values()  # else the keeper does it, once we are gone
-        folder = next_folder(folder, keeper) if recorded and keep_loaded.holds() else None
+        recorded = status not in _UNRECORDED.values()  # else the supervisor does it, once we are gone
+        folder = next_folder(folder, supervisor) if recorded and keep_loaded.holds() else None
     keep_loaded.close()
     return status
 
 
 def private_input() -> TextIO:
-    """Standard input for this module alone; whatever else reads there finds nothing instead of what the keeper says."""
-    keeper = os.fdopen(os.dup(0), encoding="utf-8")
+    """Standard input for this module alone; whatever else reads there finds nothing instead of what the supervisor says."""
+    supervisor = os.fdopen(os.dup(0), encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    return keeper
+    return supervisor
 
 
-def next_folder(folder: Path, keeper: TextIO) -> Path | None:
+def next_folder(folder: Path, supervisor: TextIO) -> Path | None:
     """Waits for the run after that of ``folder``, whose console log becomes this process's; None when there is to be none."""
     _, options = load_run(folder)
     try:
@@ -178,7 +178,7 @@ def next_folder(folder: Path, keeper: TextIO) -> Path | None:
     except OSError as error:  # nobody can be told that we wait
         print(f"OneTrainer is not kept loaded: {error}", file=sys.stderr, flush=True)
         return None
-    line = keeper.readline().strip()
+    line = supervisor.readline().strip()
     if not line:
         return None
     log = os.open(Path(line) / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from onetrainer_gradio.events import EndReason, ErrorInfo, RunEnded, StopStage
 from onetrainer_gradio.memory_kills import Counters, killed_for_memory
 
-# Exit codes of a worker that could not record its end (no space on the disk): the keeper does it, as soon as it can.
+# Exit codes of a worker that could not record its end (no space on the disk): the supervisor does it, as soon as it can.
 UNRECORDED_COMPLETED, UNRECORDED_STOPPED, UNRECORDED_FAILED = 90, 91, 92
 _UNRECORDED: Mapping[int, EndReason] = {UNRECORDED_COMPLETED: "completed", UNRECORDED_STOPPED: "stopped"}
 
@@ -36,7 +36,7 @@ def signal_name(number: int) -> str:
 def end_of_worker(exit_status: int, stage: StopStage | None, before: Counters, after: Counters) -> RunEnded:
     """The end of a worker that recorded none itself.
 
-    ``exit_status`` is negative for a signal, as subprocess gives it; ``stage`` is where the stop ladder stood.
+    ``exit_status`` is negative for a signal, as subprocess gives it; ``stage`` is where the stop was.
     """
     name = signal_name(-exit_status) if exit_status < 0 else ""
     code = exit_status if exit_status >= 0 else None
@@ -78,6 +78,6 @@ def end_of_lost_run(*, rebooted: bool, in_process: bool) -> RunEnded:
     elif in_process:
         message = "The panel that carried the run on a thread of its own has ended (it was killed or it crashed)."
     else:
-        message = "The training process and its keeper were killed; nobody was left to see why."
+        message = "The training process and its supervisor were killed; nobody was left to see why."
     suggestion = "Resume from the newest backup."
     return RunEnded(reason="lost", error=ErrorInfo(type="WorkerDiedError", message=message, suggestion=suggestion))

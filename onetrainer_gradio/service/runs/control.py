@@ -86,7 +86,7 @@ class CommandFolder:
                 raise
 
     def note_stop(self, command: Command) -> None:
-        """Note a Stop for the keeper, so that it takes effect whatever the worker does; other commands need no note."""
+        """Note a Stop for the supervisor, so that it takes effect whatever the worker does; other commands need no note."""
         if not isinstance(command, Stop):
             return
         note = json.dumps({"id": command.id, "at": time.time(), "now": command.now}) + "\n"

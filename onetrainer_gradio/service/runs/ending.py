@@ -19,7 +19,7 @@ from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.runs.cause import end_of_worker
 from onetrainer_gradio.service.runs.control import CommandFolder, unanswered
 from onetrainer_gradio.service.runs.journal import Journal
-from onetrainer_gradio.service.runs.ladder import STOP_STAGES
+from onetrainer_gradio.service.runs.stop_escalation import STOP_STAGES
 
 _EXIT = "exit.json"
 _SUMMARY = "summary.json"

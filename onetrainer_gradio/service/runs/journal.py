@@ -1,6 +1,6 @@
 """The journal of a run: one event per line, numbered by its line, written by one append each.
 
-Several processes may append (worker, keeper, panel). An event is one ``write`` on a descriptor opened for appending, so lines
+Several processes may append (worker, supervisor, panel). An event is one ``write`` on a descriptor opened for appending, so lines
 never mix; a line that a power cut or a full disk tore is closed by the next writer and passed over by readers, keeping its
 number. A reader is a position: ``since(position)`` gives what comes after it.
 """

@@ -17,7 +17,7 @@ from onetrainer_gradio.service.runs.journal import Journal
 BACKUP_FOLDER = "backup"
 
 
-def untold(run_folder: Path, journal: Journal) -> list[Event]:
+def find_unreported_outputs(run_folder: Path, journal: Journal) -> list[Event]:
     """The newest backup and the final model that a run wrote since it was made, as far as its journal does not name them."""
     record = read_json(run_folder / "run.json")
     created_at = record.get("created_at") if isinstance(record, dict) else None

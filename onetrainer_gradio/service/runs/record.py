@@ -27,7 +27,7 @@ from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
 from onetrainer_gradio.events import CommandCompleted, PhaseProgress, RunEnded, tag
-from onetrainer_gradio.service.host.atomic import open_file, read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.host.atomic import open_file, raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.runs.artifacts import (
     MissingFile,
@@ -508,7 +508,7 @@ class RunStore:
         """
         folder = self.folder / record.id
         unfinished = self.folder / f".new-{record.id}"
-        with told_as_storage_error("The folder of the run"):
+        with raising_storage_error("The folder of the run"):
             try:
                 unfinished.mkdir(parents=True)
                 CommandFolder(unfinished).create()
@@ -617,7 +617,7 @@ class RunStore:
         run.journal.close()
         self._forget(run_id)
         freed, _ = run.freed_by_delete()
-        with self._deleting, told_as_storage_error(f"The folder of the run {run_id}"):
+        with self._deleting, raising_storage_error(f"The folder of the run {run_id}"):
             if run.folder.is_symlink():  # what it leads to is not the panel's
                 run.folder.unlink()
                 return 0

@@ -23,7 +23,7 @@ from onetrainer_gradio.events import (
     WarningIssued,
 )
 from onetrainer_gradio.service.host.lock import FolderLock
-from onetrainer_gradio.service.runs.companion import note_companion
+from onetrainer_gradio.service.runs.child_process import record_child_process
 from onetrainer_gradio.service.runs.control import unanswered
 from onetrainer_gradio.service.runs.file_preserver import FilePreserver
 from onetrainer_gradio.service.runs.journal import Journal
@@ -93,7 +93,7 @@ class Recorder:
                     return
                 self._answered.add(event.command_id)
             if isinstance(event, ChildProcessStarted):
-                self._note_companion(event)
+                self._record_child_process(event)
             if isinstance(event, RunPlanned):
                 self._metrics.plan(event.learning_rates)
             if isinstance(event, RunEnded):
@@ -133,9 +133,9 @@ class Recorder:
             self._journal.close()
             self._metrics.close()
 
-    def _note_companion(self, event: ChildProcessStarted) -> None:
+    def _record_child_process(self, event: ChildProcessStarted) -> None:
         try:
-            note_companion(self._folder, event.pid)
+            record_child_process(self._folder, event.pid)
         except OSError as error:
             self._no_disk(error)
 

@@ -13,6 +13,17 @@ GONE_AFTER_S = 3.0
 # A disk that fails for a while may come back, as a network drive does.
 FAILS_FOR_S = 60.0
 _RECORDS = ("run.json", "journal.jsonl")
+_FORMER_NAMES = {
+    "supervisor.json": "keeper.json",
+    "supervisor_heartbeat": "keeper_heartbeat",
+    "child_process.json": "companion.json",
+}
+
+
+def process_file(run_folder: Path, name: str) -> Path:
+    """Return the file ``name`` about a process of the run; under its former name if only an earlier version wrote it."""
+    path, former = run_folder / name, run_folder / _FORMER_NAMES.get(name, name)
+    return former if not path.exists() and former.exists() else path
 
 
 class FolderWatch:

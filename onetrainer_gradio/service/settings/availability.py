@@ -34,8 +34,8 @@ class Availability:
             config, _ = from_document(self._configs.read(name, kind))
         except (ConfigError, OSError) as error:
             return str(error)
-        offers = self._engines.offers(config)
-        return "" if any(offer["can"] for offer in offers) else str(offers[0]["why"])
+        engines = self._engines.engine_support(config)
+        return "" if any(engine["can"] for engine in engines) else str(engines[0]["why"])
 
     def choices(self, config: TrainConfig, paths: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return path -> choice -> reason, for each choice that no engine accepts together with the other settings.

@@ -40,7 +40,7 @@ from onetrainer_gradio.errors import (
     RevisionConflictError,
 )
 from onetrainer_gradio.service.engines.preflight import Preflight
-from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.settings.history import REDO, UNDO, History, Step, entries_between, with_entries
 from onetrainer_gradio.service.settings.libraries import Libraries
 from onetrainer_gradio.service.settings.saved import SavedConfigs
@@ -531,7 +531,7 @@ class ConfigStore:
             "config": to_document(draft.config, packed=True),
             "origin": draft.origin,
         }
-        with told_as_storage_error("The settings"):
+        with raising_storage_error("The settings"):
             write_json(self._current_path, kept)
         self._draft = draft
 
@@ -547,7 +547,7 @@ class ConfigStore:
             return self._first(start_with)
         if start_with and start_with in preset_files() and kept.name != start_with:
             # asked for by name at the start: what was edited before is laid aside, not lost
-            with told_as_storage_error("What was edited last"):
+            with raising_storage_error("What was edited last"):
                 write_json(self._current_path.with_name("previous.json"), read_json(self._current_path))
             first = replace(self._first(start_with), revision=kept.revision + 1, opening=kept.revision + 1)
             self._put(first)

@@ -14,7 +14,7 @@ from typing import Any
 from onetrainer_gradio.config.files.documents import read_file
 from onetrainer_gradio.config.files.presets import describe, nearest
 from onetrainer_gradio.errors import ConfigNotFoundError, ConfigValueError
-from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.host.path_guard import PathGuard
 
 _MOST_FILES = 1000
@@ -159,7 +159,7 @@ class Libraries:
         """Other libraries from now on; the lock is held. What cannot be written is not changed either."""
         if write:
             kept = [{"title": library.title, "folder": str(library.folder)} for library in known.values() if library.kept]
-            with told_as_storage_error("The list of libraries"):
+            with raising_storage_error("The list of libraries"):
                 write_json(self._file, {"libraries": kept})
         self._known = known
 

@@ -11,7 +11,7 @@ from typing import Any
 from onetrainer_gradio.config.files.documents import read_file, write_file
 from onetrainer_gradio.config.files.presets import nearest
 from onetrainer_gradio.errors import ConfigExistsError, ConfigNotFoundError, ConfigValueError
-from onetrainer_gradio.service.host.atomic import told_as_storage_error
+from onetrainer_gradio.service.host.atomic import raising_storage_error
 
 _MOST_CHARACTERS = 80
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
@@ -66,7 +66,7 @@ class SavedConfigs:
         same = self._same(name)
         if same is not None and not over:
             raise _exists(same)
-        with told_as_storage_error(f"The configuration {name}"):
+        with raising_storage_error(f"The configuration {name}"):
             write_file(self.folder / f"{same or name}.json", document)
         return same or name
 
@@ -81,7 +81,7 @@ class SavedConfigs:
         same = self._same(to)
         if same is not None and same != name:
             raise _exists(same)
-        with told_as_storage_error(f"The configuration {to}"):
+        with raising_storage_error(f"The configuration {to}"):
             os.replace(path, self.folder / f"{to}.json")
         return to
 
@@ -91,7 +91,7 @@ class SavedConfigs:
         :raises ConfigNotFoundError: when there is none of that name.
         """
         path = self._existing(name)
-        with told_as_storage_error(f"The configuration {name}"):
+        with raising_storage_error(f"The configuration {name}"):
             path.unlink(missing_ok=True)
 
     def name_for_file(self, file_name: str, taken: Collection[str] = ()) -> str:

@@ -529,17 +529,17 @@ def test_an_import_that_fails_says_why(ride, what, words):
 def test_an_import_that_hangs_is_ended_in_time(ride, monkeypatch):
     """The message names checkout and seconds."""
     one = ride(**{"import": "hang"})
-    monkeypatch.setattr(driver, "Patience", lambda **known: driver_timeouts(1.0))
+    monkeypatch.setattr(driver, "Timeouts", lambda **known: driver_timeouts(1.0))
     with pytest.raises(CheckoutError, match="could not be imported within 1 seconds"):
         one.run()
     assert not group_alive(one.group())
 
 
 def driver_timeouts(import_s: float) -> object:
-    return PATIENCE(import_s=import_s)
+    return TIMEOUTS(import_s=import_s)
 
 
-PATIENCE = driver.Timeouts
+TIMEOUTS = driver.Timeouts
 
 
 def test_a_stop_works_while_it_is_imported(ride):
@@ -668,7 +668,7 @@ def test_two_trainings_do_not_share_their_folders(ride):
 
 
 @pytest.mark.parametrize("deaf", [False, True])
-def test_where_nobody_else_climbs_the_ladder_the_backend_does(ride, deaf):
+def test_where_nobody_else_escalates_a_stop_the_backend_does(ride, deaf):
     """A run on a thread of the panel: a stop that is not heard interrupts, terminates and kills OneTrainer's process."""
     one = ride(**{"deaf_at" if deaf else "hang_at": 2})
     one.options |= {"in_process": True, "finish_step_s": 0.2, "interrupt_s": 0.2, "terminate_s": 0.2}

@@ -1,4 +1,4 @@
-"""OneTrainer carried by the panel's keeper and worker: whoever is killed, nothing is lost and nothing is left behind."""
+"""OneTrainer carried by the panel's supervisor and worker: whoever is killed, nothing is lost and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onetrainer_gradio.service.trainer import TrainerService
 from tests.backends.onetrainer.standin import behave, set_up
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, MakeService, ended, make_service
-from tests.service.test_recovery import QUICK_LADDER, bodies, pid, training, wait_until, whole
+from tests.service.test_recovery import QUICK_TIMEOUTS, bodies, pid, training, wait_until, whole
 
 __all__ = ["make_service"]
 
@@ -41,13 +41,15 @@ def start(
     return service.runs.get(service.start(config, given))
 
 
-def companion(run: Run) -> int:
-    wait_until(lambda: (run.folder / "companion.json").exists())
-    return pid(run, "companion")
+def child_process(run: Run) -> int:
+    wait_until(lambda: (run.folder / "child_process.json").exists())
+    return pid(run, "child_process")
 
 
 def nothing_left(run: Run, group: int) -> bool:
-    identities = [ProcessIdentity.from_dict(read_json(run.folder / f"{role}.json")) for role in ("keeper", "worker", "companion")]
+    identities = [
+        ProcessIdentity.from_dict(read_json(run.folder / f"{role}.json")) for role in ("supervisor", "worker", "child_process")
+    ]
     return not any(identity and identity.alive() for identity in identities) and not group_living(group)
 
 
@@ -77,7 +79,7 @@ def test_a_stop_is_heard(make_service: MakeService, tmp_path: Path) -> None:
     """The step is finished, a backup and the model are written, and a run can go on from it."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02)
-    group = companion(run)
+    group = child_process(run)
     service.wait_for(training, PATIENCE_S)
     service.stop_training()
     state = service.wait_for(ended, PATIENCE_S)
@@ -95,8 +97,8 @@ def test_a_stop_is_heard(make_service: MakeService, tmp_path: Path) -> None:
 def test_a_hanging_step_is_ended(make_service: MakeService, tmp_path: Path, deaf: bool) -> None:
     """The interrupt reaches OneTrainer through the worker; where it helps nothing, its process ends."""
     service = make_service(in_process=False)
-    run = start(service, tmp_path, options=QUICK_LADDER | {"interrupt_s": 30.0}, **{"deaf_at" if deaf else "hang_at": 3})
-    group = companion(run)
+    run = start(service, tmp_path, options=QUICK_TIMEOUTS | {"interrupt_s": 30.0}, **{"deaf_at" if deaf else "hang_at": 3})
+    group = child_process(run)
     service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
     service.stop_training()
     state = service.wait_for(ended, PATIENCE_S)
@@ -109,7 +111,7 @@ def test_a_stop_works_while_onetrainer_is_imported(make_service: MakeService, tm
     """Even when the import hangs."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, **{"import": "hang"})
-    group = companion(run)
+    group = child_process(run)
     service.stop_training()
     state = service.wait_for(ended, PATIENCE_S)
     assert state["end_reason"] == "stopped"
@@ -120,7 +122,7 @@ def test_a_killed_worker_does_not_take_the_training_along(make_service: MakeServ
     """OneTrainer finishes its step, backs up and saves before it goes; the end names the kill and the backup can be resumed."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02, child=True)
-    group = companion(run)
+    group = child_process(run)
     service.wait_for(training, PATIENCE_S)
     os.kill(pid(run, "worker"), signal.SIGKILL)
     state = service.wait_for(ended, PATIENCE_S)
@@ -133,10 +135,10 @@ def test_a_killed_worker_does_not_take_the_training_along(make_service: MakeServ
 
 
 def test_a_stop_after_the_worker_was_killed_ends_a_hanging_onetrainer(make_service: MakeService, tmp_path: Path) -> None:
-    """The ladder goes on climbing for the companion alone."""
+    """The escalation continues for the child process alone."""
     service = make_service(in_process=False)
-    run = start(service, tmp_path, options=QUICK_LADDER, deaf_at=3)
-    group = companion(run)
+    run = start(service, tmp_path, options=QUICK_TIMEOUTS, deaf_at=3)
+    group = child_process(run)
     service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
     os.kill(pid(run, "worker"), signal.SIGKILL)
     wait_until(lambda: bodies(run, "warning_issued"))
@@ -149,8 +151,8 @@ def test_a_stop_after_the_worker_was_killed_ends_a_hanging_onetrainer(make_servi
 def test_the_kill_of_a_frozen_worker_reaches_onetrainer(make_service: MakeService, tmp_path: Path) -> None:
     """A stopped process hands no interrupt on; the last stage ends both groups."""
     service = make_service(in_process=False)
-    run = start(service, tmp_path, options=QUICK_LADDER, step_s=0.02, child=True)
-    group = companion(run)
+    run = start(service, tmp_path, options=QUICK_TIMEOUTS, step_s=0.02, child=True)
+    group = child_process(run)
     service.wait_for(training, PATIENCE_S)
     os.kill(pid(run, "worker"), signal.SIGSTOP)
     service.stop_training()
@@ -163,7 +165,7 @@ def test_a_killed_onetrainer_is_named(make_service: MakeService, tmp_path: Path)
     """The worker tells of its death; the next run begins as if nothing had been."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02)
-    group = companion(run)
+    group = child_process(run)
     service.wait_for(training, PATIENCE_S)
     os.kill(group, signal.SIGKILL)
     state = service.wait_for(ended, PATIENCE_S)
@@ -174,13 +176,13 @@ def test_a_killed_onetrainer_is_named(make_service: MakeService, tmp_path: Path)
     assert service.wait_for(ended, PATIENCE_S)["end_reason"] == "completed"
 
 
-def test_without_keeper_and_worker_the_panel_sees_it_out(make_service: MakeService, tmp_path: Path) -> None:
+def test_without_supervisor_and_worker_the_panel_waits_for_it(make_service: MakeService, tmp_path: Path) -> None:
     """The run is lost, its training is not: OneTrainer backs up before it goes, and nothing is left."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02)
-    group = companion(run)
+    group = child_process(run)
     service.wait_for(training, PATIENCE_S)
-    for role in ("keeper", "worker"):
+    for role in ("supervisor", "worker"):
         os.kill(pid(run, role), signal.SIGKILL)
     state = service.wait_for(ended, PATIENCE_S)
     assert state["end_reason"] == "lost"
@@ -192,7 +194,7 @@ def test_a_panel_that_comes_back_goes_on_following(make_service: MakeService, tm
     """The run does not notice; a command given afterwards reaches OneTrainer."""
     service = make_service(in_process=False)
     run = start(service, tmp_path, step_s=0.02)
-    group = companion(run)
+    group = child_process(run)
     service.wait_for(training, PATIENCE_S)
     service.close()
     again = make_service(in_process=False)

@@ -17,7 +17,7 @@ from onetrainer_gradio.service.host.process import ProcessIdentity
 from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.trainer import TrainerService
 from tests.backends.onetrainer.standin import behave, set_up
-from tests.backends.onetrainer.test_in_service import companion, nothing_left
+from tests.backends.onetrainer.test_in_service import child_process, nothing_left
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, REHEARSAL, MakeService, ended, make_service
 from tests.service.test_recovery import bodies, pid, training, wait_until, whole
@@ -181,7 +181,7 @@ def test_a_changed_checkout_is_imported_anew(make_service: MakeService, tmp_path
     assert imported(second)
 
 
-@pytest.mark.parametrize("role", ["companion", "worker", "keeper"])
+@pytest.mark.parametrize("role", ["child_process", "worker", "supervisor"])
 def test_who_is_killed_while_it_waits_is_not_missed(make_service: MakeService, tmp_path: Path, role: str) -> None:
     """The next run begins with an import again, and nothing of the old one is left."""
     service = ready(make_service, tmp_path)
@@ -206,7 +206,7 @@ def test_a_killed_worker_of_a_later_run_does_not_take_the_training_along(make_se
     behave(tmp_path / "OneTrainer", step_s=0.05, child=True)
     run = start(service, tmp_path, LONG)
     service.wait_for(lambda state: training(state) and state["run_id"] == run.id, PATIENCE_S)
-    group = companion(run)
+    group = child_process(run)
     os.kill(pid(run, "worker"), signal.SIGKILL)
     state = over(service)
     assert state["end_reason"] == "failed"
@@ -218,7 +218,7 @@ def test_a_killed_worker_of_a_later_run_does_not_take_the_training_along(make_se
 
 
 def test_a_later_run_that_hangs_is_ended(make_service: MakeService, tmp_path: Path) -> None:
-    """The stop ladder climbs for the run that goes on, not for the one that was first."""
+    """The stop escalates for the run that goes on, not for the one that was first."""
     service = ready(make_service, tmp_path)
     start(service, tmp_path)
     over(service)
@@ -277,7 +277,7 @@ def test_a_deleted_run_takes_what_waits_along(make_service: MakeService, tmp_pat
     for by_hand in (False, True):
         run = start(service, tmp_path)
         over(service)
-        identities = [pid(run, role) for role in ("keeper", "worker", "companion")]
+        identities = [pid(run, role) for role in ("supervisor", "worker", "child_process")]
         if by_hand:
             wait_until(lambda run=run: (run.folder / "exit.json").exists())
             shutil.rmtree(run.folder)

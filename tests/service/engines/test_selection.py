@@ -109,18 +109,20 @@ def test_the_options_of_a_run_come_before_the_choice(engines: Engines, checkouts
 def test_each_engine_says_why_it_cannot(engines: Engines, checkouts: Checkouts) -> None:
     """The kind of model comes before details, and what is missing at a checkout before both."""
     bare, ready = ids(checkouts)
-    offers = {offer["id"]: offer for offer in engines.offers(configured(model_type="SANA"))}
-    assert list(offers) == [BUILTIN, bare, ready]
-    assert offers[BUILTIN]["can"] is False
-    assert offers[BUILTIN]["path"] == "model_type"
-    assert offers[bare]["can"] is False
-    assert "no Python environment" in offers[bare]["why"]
-    assert offers[ready]["can"] is True
-    assert offers[ready]["title"].startswith("OneTrainer")
-    offers = {offer["id"]: offer for offer in engines.offers(configured(model_type="SANA", training_method="FINE_TUNE_VAE"))}
-    assert (offers[ready]["can"], offers[ready]["path"]) == (False, "training_method")
-    offers = {offer["id"]: offer for offer in engines.offers(configured(learning_rate_scheduler="SPIRAL"))}
-    assert (offers[ready]["can"], offers[ready]["path"]) == (False, "learning_rate_scheduler")
+    support = {engine["id"]: engine for engine in engines.engine_support(configured(model_type="SANA"))}
+    assert list(support) == [BUILTIN, bare, ready]
+    assert support[BUILTIN]["can"] is False
+    assert support[BUILTIN]["path"] == "model_type"
+    assert support[bare]["can"] is False
+    assert "no Python environment" in support[bare]["why"]
+    assert support[ready]["can"] is True
+    assert support[ready]["title"].startswith("OneTrainer")
+    support = {
+        engine["id"]: engine for engine in engines.engine_support(configured(model_type="SANA", training_method="FINE_TUNE_VAE"))
+    }
+    assert (support[ready]["can"], support[ready]["path"]) == (False, "training_method")
+    support = {engine["id"]: engine for engine in engines.engine_support(configured(learning_rate_scheduler="SPIRAL"))}
+    assert (support[ready]["can"], support[ready]["path"]) == (False, "learning_rate_scheduler")
 
 
 def test_what_the_checkout_lacks_is_said_where_it_was_set(engines: Engines, checkouts: Checkouts) -> None:
@@ -163,7 +165,7 @@ def test_without_a_checkout_there_is_nothing_to_choose(tmp_path: Path) -> None:
         engines.settled(configured(), RunOptions(backend="onetrainer"))
     assert "--onetrainer" in caught.value.suggestion
     started_with = Engines(tmp_path / "engine.json", Checkouts(tmp_path), usual="onetrainer")
-    assert [offer["can"] for offer in started_with.offers(configured(**SMALL))] == [True]
+    assert [engine["can"] for engine in started_with.engine_support(configured(**SMALL))] == [True]
     (finding, *_) = [
         item for item in started_with.findings(configured(), started_with.present(configured())) if item.code == "checkout"
     ]

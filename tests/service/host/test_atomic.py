@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.errors import DiskFullError, StorageError
-from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error
+from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json
 
 
 @pytest.mark.parametrize("content", ["", "{torn", "\xff"])
@@ -24,9 +24,9 @@ def test_a_full_disk_is_told_apart() -> None:
     """A user learns what could not be written and why."""
     with (
         pytest.raises(DiskFullError, match="The settings cannot be written: the disk is full"),
-        told_as_storage_error("The settings"),
+        raising_storage_error("The settings"),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(StorageError, match="Permission") as error, told_as_storage_error("The settings"):
+    with pytest.raises(StorageError, match="Permission") as error, raising_storage_error("The settings"):
         raise PermissionError(errno.EACCES, "Permission denied")
     assert not isinstance(error.value, DiskFullError)

@@ -76,7 +76,7 @@ def test_a_machine_without_cards_has_none(tmp_path: Path) -> None:
 def test_processes_are_the_panel_and_those_of_the_run(tmp_path: Path) -> None:
     """A process that is gone is left out."""
     monitor = SystemMonitor(
-        tmp_path, gpus=Cards, run_processes=lambda: [("worker", "run", os.getppid()), ("keeper", "run", 2**22 + 1)]
+        tmp_path, gpus=Cards, run_processes=lambda: [("worker", "run", os.getppid()), ("supervisor", "run", 2**22 + 1)]
     )
     found = monitor.processes()
     assert [(row["role"], row["pid"]) for row in found] == [("panel", os.getpid()), ("worker", os.getppid())]

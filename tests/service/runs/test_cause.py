@@ -55,7 +55,7 @@ def test_a_counter_that_is_new_proves_nothing() -> None:
 
 
 @pytest.mark.parametrize("stage", ["interrupt", "terminate", "kill"])
-def test_an_end_by_the_stop_ladder_is_a_stop(stage: str) -> None:
+def test_an_end_by_the_stop_escalation_is_a_stop(stage: str) -> None:
     """Who asked for a stop gets a stop, not an error."""
     end = end_of_worker(-9, stage, CALM, {"vmstat": 4})  # type: ignore[arg-type]
     assert (end.reason, end.error, end.signal) == ("stopped", None, "SIGKILL")
@@ -67,7 +67,7 @@ def test_a_crash_while_the_step_is_finished_is_a_failure() -> None:
 
 
 def test_a_worker_that_could_not_write_its_end_says_it_by_its_code() -> None:
-    """With a full disk the keeper records the end later."""
+    """With a full disk the supervisor records the end later."""
     reasons = {code: end_of_worker(code, None, CALM, CALM).reason for code in (UNRECORDED_COMPLETED, UNRECORDED_STOPPED)}
     assert reasons == {UNRECORDED_COMPLETED: "completed", UNRECORDED_STOPPED: "stopped"}
     assert end_of_worker(UNRECORDED_FAILED, None, CALM, CALM).reason == "failed"

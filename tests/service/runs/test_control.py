@@ -98,7 +98,7 @@ def test_foreign_files_in_the_folder_are_left_alone(folder: CommandFolder) -> No
 
 
 def test_a_stop_is_noted_beside_the_queue(folder: CommandFolder) -> None:
-    """The keeper learns of a stop even when the worker has taken it and hangs."""
+    """The supervisor learns of a stop even when the worker has taken it and hangs."""
     folder.send(Pause())
     assert folder.stops() == []
     folder.send(Stop(id="a"))

@@ -28,7 +28,7 @@ def lines(folder: Path) -> list[tuple[str, str]]:
 
 
 def test_the_first_who_finishes_a_run_counts(folder: Path) -> None:
-    """Keeper and panel may both try: there is one end and one answer for each command."""
+    """Supervisor and panel may both try: there is one end and one answer for each command."""
     send(folder, Pause(id="taken"))
     CommandFolder(folder).take()
     send(folder, Pause(id="waiting"))

@@ -150,7 +150,7 @@ def _append_many(path: Path, start: int) -> None:
 
 @pytest.mark.slow
 def test_two_processes_append_without_mixing_lines(journal: Journal) -> None:
-    """Worker and keeper write the same file: no line is lost or broken."""
+    """Worker and supervisor write the same file: no line is lost or broken."""
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_append_many, args=(journal.path, start)) for start in (0, 1000)]
     for process in processes:

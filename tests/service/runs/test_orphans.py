@@ -11,7 +11,7 @@ import pytest
 
 from onetrainer_gradio.events import BackupCreated, ModelSaved
 from onetrainer_gradio.service.runs.journal import Journal
-from onetrainer_gradio.service.runs.orphans import untold, written_since
+from onetrainer_gradio.service.runs.orphans import find_unreported_outputs, written_since
 
 LONG_AGO = time.time() - 1000
 
@@ -98,9 +98,9 @@ def test_what_the_journal_names_is_not_told_twice(run_folder: Path) -> None:
     journal = Journal(run_folder / "journal.jsonl")
     first = back_up(run_folder, "2026-01-01_00-00-00-backup-6-1-0", 6, time.time())
     journal.append(BackupCreated(path=str(first), global_step=6, epoch=1, epoch_step=0, bytes=1))
-    assert untold(run_folder, journal) == []
+    assert find_unreported_outputs(run_folder, journal) == []
     second = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
-    assert [event.path for event in untold(run_folder, journal)] == [str(second)]
+    assert [event.path for event in find_unreported_outputs(run_folder, journal)] == [str(second)]
     os.utime(second / "meta.json", (began - 1, began - 1))
-    assert untold(run_folder, journal) == []
+    assert find_unreported_outputs(run_folder, journal) == []
     journal.close()

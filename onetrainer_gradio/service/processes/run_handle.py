@@ -1,4 +1,4 @@
-"""What carries a run: a keeper with its worker process, or a thread of this process; the follower looks at it often."""
+"""What carries a run: a supervisor with its worker process, or a thread of this process; the follower looks at it often."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.host.module_process import child_environment, module_command, own_session
 from onetrainer_gradio.service.host.process import ProcessIdentity, interrupt, kill, terminate
 from onetrainer_gradio.service.processes.handover import HandOver
-from onetrainer_gradio.service.processes.keeper import (
-    KEEPER_BEAT,
+from onetrainer_gradio.service.processes.supervisor import (
+    SUPERVISOR_HEARTBEAT,
     StopWatch,
-    ladder_times,
+    stop_timeouts,
 )
-from onetrainer_gradio.service.processes.worker import TOKEN_VARIABLE, farewell, load_run, preparation, with_token
+from onetrainer_gradio.service.processes.worker import TOKEN_VARIABLE, final_commands, load_run, preparation, with_token
 from onetrainer_gradio.service.runs.cause import end_of_lost_run
-from onetrainer_gradio.service.runs.companion import Companion
+from onetrainer_gradio.service.runs.child_process import ChildProcess
 from onetrainer_gradio.service.runs.control import CommandFolder, QueueControl, received_event
 from onetrainer_gradio.service.runs.ending import finish, note_exit, send
-from onetrainer_gradio.service.runs.ladder import StopLadder
 from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.runs.recorder import Recorder
-from onetrainer_gradio.service.runs.run_folder import FolderWatch
+from onetrainer_gradio.service.runs.run_folder import FolderWatch, process_file
+from onetrainer_gradio.service.runs.stop_escalation import StopEscalation
 from onetrainer_gradio.service.runs.view import THREAD_NOTE
 
-# A keeper touches its file five times a second, also while it waits for a full disk.
+# A supervisor touches its file five times a second, also while it waits for a full disk.
 FROZEN_S = 8.0
 FOLDER_GONE = "The folder of the run is gone. The run writes a backup to its workspace and ends."
-# How long a run folder may stand without its keeper's name in it: the panel was killed between the two.
+# How long a run folder may stand without its supervisor's name in it: the panel was killed between the two.
 GRACE_S = 10.0
 
 SIGNALS = (interrupt, terminate, kill)
 
 
-class Carrier(Protocol):
+class RunHandle(Protocol):
     """What the service needs of whatever carries a run."""
 
     run: Run
@@ -69,12 +69,12 @@ class Carrier(Protocol):
         """After the end of its run: until when what it has loaded waits for the next one (seconds since the epoch), else None."""
         ...
 
-    def hand_on(self, run: Run, *, token: str) -> Carrier | None:
+    def hand_over(self, run: Run, *, token: str) -> RunHandle | None:
         """While something waits: let it carry out that run. None when it cannot, or not any more."""
         ...
 
-    def let_go(self) -> None:
-        """While something waits: end it. The carrier is over once it has gone."""
+    def release(self) -> None:
+        """While something waits: end it. The run handle is over once it has gone."""
         ...
 
     def processes(self) -> list[tuple[str, int]]:
@@ -97,29 +97,29 @@ class Carrier(Protocol):
 class DetachedRun:
     """A run in processes of its own, started by this panel or by a former one."""
 
-    def __init__(self, run: Run, keeper: subprocess.Popen[bytes] | None = None, *, token: str | None = None) -> None:
+    def __init__(self, run: Run, supervisor: subprocess.Popen[bytes] | None = None, *, token: str | None = None) -> None:
         self.run = run
-        self._keeper_process = keeper
+        self._supervisor_process = supervisor
         self._token = token  # None: a former panel's, which this one does not know
-        self._identities = {"keeper": ProcessIdentity.of(keeper.pid)} if keeper else {}
+        self._identities = {"supervisor": ProcessIdentity.of(supervisor.pid)} if supervisor else {}
         self._watch: StopWatch | None = None
         self._after = HandOver(run.folder)
         self._signals = 0
         self._folder = FolderWatch(run.folder)
-        self._beats = Beats(run.folder / KEEPER_BEAT)
+        self._heartbeat_watch = HeartbeatWatch(process_file(run.folder, SUPERVISOR_HEARTBEAT))
         self._asked: list[Stop] = []
 
     @classmethod
     def start(cls, run: Run, *, data_folder: Path, token: str = "") -> DetachedRun:
-        """Start keeper and worker.
+        """Start supervisor and worker.
 
         :raises WorkerDiedError: when no process can be started.
         :raises OSError: when the run's folder takes nothing.
         """
         log = os.open(run.folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            keeper = subprocess.Popen(
-                module_command("onetrainer_gradio.service.processes.keeper", str(run.folder)),
+            supervisor = subprocess.Popen(
+                module_command("onetrainer_gradio.service.processes.supervisor", str(run.folder)),
                 cwd=data_folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -131,14 +131,16 @@ class DetachedRun:
             raise WorkerDiedError(f"The training process could not be started: {error}") from error
         finally:
             os.close(log)
-        with contextlib.suppress(OSError):  # started is started: the keeper writes it, too
-            write_json(run.folder / "keeper.json", ProcessIdentity.of(keeper.pid).as_dict(), durable=False, make_folder=False)
-        return cls(run, keeper, token=token)
+        with contextlib.suppress(OSError):  # started is started: the supervisor writes it, too
+            write_json(
+                run.folder / "supervisor.json", ProcessIdentity.of(supervisor.pid).as_dict(), durable=False, make_folder=False
+            )
+        return cls(run, supervisor, token=token)
 
     def send(self, command: Command) -> None:
         """Lay the command into the run's folder. A stop that the disk does not take reaches the worker as a signal.
 
-        Each further one climbs: interrupt, terminate, kill. There is no backup, which such a disk would not take either. Where
+        Each further one escalates: interrupt, terminate, kill. There is no backup, which such a disk would not take either. Where
         the folder is gone, the panel carries the stop out itself: the run is backing up into its workspace.
         """
         if self._folder.gone() or not self.run.folder.is_dir():
@@ -152,29 +154,29 @@ class DetachedRun:
             worker = self._identity("worker")
             if not isinstance(command, Stop) or not worker.alive() or not self.run.folder.is_dir():
                 raise
-            climb = SIGNALS[min(self._signals, len(SIGNALS) - 1)]
+            escalate = SIGNALS[min(self._signals, len(SIGNALS) - 1)]
             self._signals += 1
-            climb(worker.pid)
+            escalate(worker.pid)
 
     def look(self) -> bool:
-        """Watch the keeper, and in its absence, or when it is frozen, the worker."""
-        for role in ("worker", "companion"):
+        """Watch the supervisor, and in its absence, or when it is frozen, the worker."""
+        for role in ("worker", "child_process"):
             self._identity(role)  # known from here on, should the folder be deleted
-        if not self._keeper_alive():
-            return self._look_without_keeper()
+        if not self._supervisor_alive():
+            return self._watch_without_supervisor()
         if self._asked:
             self._own_watch().look()
-        if self._beats.frozen() and self._keeper_wanted():
-            process.kill(self._identity("keeper").pid)
+        if self._heartbeat_watch.frozen() and self._supervisor_wanted():
+            process.kill(self._identity("supervisor").pid)
         return True
 
-    def _keeper_alive(self) -> bool:
-        if self._keeper_process is not None:
-            return self._keeper_process.poll() is None
-        return self._identity("keeper").alive()
+    def _supervisor_alive(self) -> bool:
+        if self._supervisor_process is not None:
+            return self._supervisor_process.poll() is None
+        return self._identity("supervisor").alive()
 
-    def _keeper_wanted(self) -> bool:
-        """Whether the keeper has something to do: a stop to carry out, or an end to record."""
+    def _supervisor_wanted(self) -> bool:
+        """Whether the supervisor has something to do: a stop to carry out, or an end to record."""
         worker = self._identity("worker")
         return bool(CommandFolder(self.run.folder).stops() or (worker.pid and not worker.alive()) or self.run.ended())
 
@@ -192,35 +194,35 @@ class DetachedRun:
         """Until when the worker waits."""
         if (until := self._after.parked_until()) is None or self._after.decision() is not None:
             return None
-        alive = self._identity("keeper").alive() and self._identity("worker").alive()
-        return until if alive and not self._beats.frozen() else None
+        alive = self._identity("supervisor").alive() and self._identity("worker").alive()
+        return until if alive and not self._heartbeat_watch.frozen() else None
 
-    def hand_on(self, run: Run, *, token: str) -> DetachedRun | None:
+    def hand_over(self, run: Run, *, token: str) -> DetachedRun | None:
         """Give the waiting worker the run: one of its backend, with the hub token that it was started with."""
         same = run.record.backend == self.run.record.backend and self._token is not None and token == self._token
-        keeper = self._identity("keeper")
+        supervisor = self._identity("supervisor")
         if not same or self.loaded_until() is None or not self._after.give(run.folder):
             return None
-        with contextlib.suppress(OSError):  # given is given: the keeper writes it, too
-            write_json(run.folder / "keeper.json", keeper.as_dict(), durable=False)
-        following = DetachedRun(run, self._keeper_process, token=token)
-        self._keeper_process = None
+        with contextlib.suppress(OSError):  # given is given: the supervisor writes it, too
+            write_json(run.folder / "supervisor.json", supervisor.as_dict(), durable=False)
+        following = DetachedRun(run, self._supervisor_process, token=token)
+        self._supervisor_process = None
         return following
 
-    def let_go(self) -> None:
-        """Let the keeper end the waiting worker."""
+    def release(self) -> None:
+        """Let the supervisor end the waiting worker."""
         if self._after.parked_until() is not None:
-            with contextlib.suppress(OSError):  # a full disk, or a deleted run: then the keeper ends it by itself
+            with contextlib.suppress(OSError):  # a full disk, or a deleted run: then the supervisor ends it by itself
                 self._after.end()
 
     def _identity(self, role: str) -> ProcessIdentity:
         if role not in self._identities:
-            known = ProcessIdentity.from_dict(read_json(self.run.folder / f"{role}.json"))
+            known = ProcessIdentity.from_dict(read_json(process_file(self.run.folder, f"{role}.json")))
             if known is not None and known.pid != os.getpid():  # a run on a thread of this process: nothing here may end that
                 self._identities[role] = known
         return self._identities.get(role) or ProcessIdentity(0, "", "")
 
-    def _look_without_keeper(self) -> bool:
+    def _watch_without_supervisor(self) -> bool:
         worker, gone = self._identity("worker"), not self.run.folder.is_dir() or self._folder.gone()
         ended = self.run.ended()
         if worker.alive():
@@ -230,14 +232,14 @@ class DetachedRun:
             else:
                 watch.look()
             return True
-        if self._see_companion_out(worker.pid):
+        if self._wait_for_child_process(worker.pid):
             return True
         if ended and not gone and not (self.run.folder / "exit.json").exists():
-            with contextlib.suppress(OSError):  # the keeper would have written it
+            with contextlib.suppress(OSError):  # the supervisor would have written it
                 note_exit(self.run.folder)
         if ended or gone:
             return False
-        if not worker.pid and self._keeper_process is None and time.time() - self.run.record.created_at < GRACE_S:
+        if not worker.pid and self._supervisor_process is None and time.time() - self.run.record.created_at < GRACE_S:
             return True
         try:
             finish(self.run.folder, self._end(worker))
@@ -246,31 +248,31 @@ class DetachedRun:
             return True  # a full disk; the next look tries again
         return False
 
-    def _see_companion_out(self, worker_pid: int) -> bool:
-        companion = Companion(self.run.folder)
-        if not companion.alive():
-            companion.kill()  # what it left behind in its group
+    def _wait_for_child_process(self, worker_pid: int) -> bool:
+        child_process = ChildProcess(self.run.folder)
+        if not child_process.alive():
+            child_process.kill()  # what it left behind in its group
             return False
         self._watch = self._watch or StopWatch(self.run.folder, worker_pid)
-        return self._watch.see_out()
+        return self._watch.wait_for_child_process()
 
     def _end(self, worker: ProcessIdentity) -> RunEnded:
-        stage = self._watch.ladder.stage if self._watch else None
+        stage = self._watch.escalation.stage if self._watch else None
         if stage in ("interrupt", "terminate", "kill"):
             return RunEnded(reason="stopped")
         if not worker.pid and CommandFolder(self.run.folder).stops():  # it was stopped before it had begun
             return RunEnded(reason="stopped")
-        if not worker.pid and self._keeper_process is not None:
-            code = self._keeper_process.returncode
-            message = f"The training process could not be started: its keeper ended with code {code}."
+        if not worker.pid and self._supervisor_process is not None:
+            code = self._supervisor_process.returncode
+            message = f"The training process could not be started: its supervisor ended with code {code}."
             error = ErrorInfo(type="WorkerDiedError", message=message, suggestion="Look at the end of the console log.")
             return RunEnded(reason="failed", error=error, exit_code=code)
-        known = worker if worker.pid else self._identity("keeper")
+        known = worker if worker.pid else self._identity("supervisor")
         return end_of_lost_run(rebooted=bool(known.boot) and known.boot != boot_id(), in_process=False)
 
     def processes(self) -> list[tuple[str, int]]:
-        """Keeper, worker and companion, as far as they live."""
-        known = [(role, self._identity(role)) for role in ("keeper", "worker", "companion")]
+        """Supervisor, worker and child process, as far as they live."""
+        known = [(role, self._identity(role)) for role in ("supervisor", "worker", "child_process")]
         return [(role, identity.pid) for role, identity in known if identity.pid and identity.alive()]
 
     def heartbeat_age_s(self) -> float | None:
@@ -282,13 +284,13 @@ class DetachedRun:
 
     def close(self) -> None:
         """The processes of a run go on without the panel; one that waits for the next run goes."""
-        self.let_go()
+        self.release()
         if self._watch is not None:
             self._watch.close()
         self._folder.close()
 
 
-class Beats:
+class HeartbeatWatch:
     """Whether a process that touches a file every second is frozen; only time in which the panel itself worked counts."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
@@ -314,7 +316,7 @@ class Beats:
 
 
 class ThreadRun:
-    """A run on a thread of this process. A thread cannot be killed: its stop ladder has one stage and then a note."""
+    """A run on a thread of this process. A thread cannot be killed: its stop escalation has one stage and then a note."""
 
     def __init__(
         self, run: Run, *, token: str = "", notify: Callable[[], None] = lambda: None, keep_loaded: KeepLoaded | None = None
@@ -327,7 +329,7 @@ class ThreadRun:
         self._recorder = Recorder(run.folder, self._control.received, notify=notify)
         self._notify = notify
         self._stops: list[Stop] = []
-        self._ladder = StopLadder(ladder_times(run.folder), stages=("finish_step",))
+        self._escalation = StopEscalation(stop_timeouts(run.folder), stages=("finish_step",))
         self._noted = False
         self._folder = FolderWatch(run.folder)
         self._told_gone = False
@@ -375,12 +377,12 @@ class ThreadRun:
         self._recorder.flush(force=False)
         if not self._told_gone and self._folder.gone():
             self._told_gone = True
-            for command in farewell(self._config):
+            for command in final_commands(self._config):
                 self._control.put(command)
-        stage = self._ladder.look(time.time(), tuple(self._stops), self.run.state()["phase"] or "") if self._stops else None
+        stage = self._escalation.look(time.time(), tuple(self._stops), self.run.state()["phase"] or "") if self._stops else None
         if stage is not None:
             self._recorder(stage)
-        if self._stops and not self._noted and time.time() >= self._ladder.deadline:
+        if self._stops and not self._noted and time.time() >= self._escalation.deadline:
             self._noted = True
             message = "The run does not react to the stop, and a thread cannot be ended by force: restart the panel to end it."
             self._recorder(WarningIssued(code=THREAD_NOTE, message=message))
@@ -402,14 +404,14 @@ class ThreadRun:
         waits = not self._thread.is_alive() and time.time() < self._loaded_until and self._keep_loaded.holds()
         return self._loaded_until if waits else None
 
-    def hand_on(self, run: Run, *, token: str) -> ThreadRun | None:
+    def hand_over(self, run: Run, *, token: str) -> ThreadRun | None:
         """A run on another thread of this process finds what is loaded."""
         if run.record.backend != self.run.record.backend or self.loaded_until() is None:
             return None
         self._loaded_until = 0.0
         return ThreadRun(run, token=token, notify=self._notify, keep_loaded=self._keep_loaded).start()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """The next look ends it."""
         self._loaded_until = 0.0
 
@@ -430,12 +432,12 @@ class ThreadRun:
         if self._thread.is_alive():
             with contextlib.suppress(CommandRefusedError):
                 self.send(Stop(by="panel"))
-            self._thread.join(ladder_times(self.run.folder).finish_step_s)
+            self._thread.join(stop_timeouts(self.run.folder).finish_step_s)
         self._keep_loaded.close()
 
 
-def adopt(run: Run) -> Carrier:
-    """The carrier of a run that another panel started and that has not ended.
+def adopt(run: Run) -> RunHandle:
+    """The run handle of a run that another panel started and that has not ended.
 
     :raises OSError: when the end of a lost run cannot be recorded.
     """

@@ -1,8 +1,8 @@
-"""The small process between panel and worker: it outlives the panel, climbs the stop ladder, and says how the worker ended.
+"""Supervise the worker of a run: outlive the panel, escalate a stop, and record how the worker ended.
 
-Started as ``python -P -m onetrainer_gradio.service.processes.keeper RUN_FOLDER`` in its own session. It imports neither torch nor
-pydantic nor numpy, so it costs a few megabytes. A worker that waits after its run with something loaded is given the next one
-here, or ended when nobody wants it.
+Started as ``python -P -m onetrainer_gradio.service.processes.supervisor RUN_FOLDER`` in its own session. It imports neither
+torch nor pydantic nor numpy, so it costs a few megabytes. A worker that keeps a backend loaded after its run gets the next run
+from here, or is ended when nobody needs it.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.host.module_process import child_environment, module_command, own_session
 from onetrainer_gradio.service.processes.handover import HandOver
 from onetrainer_gradio.service.runs.cause import end_of_worker
-from onetrainer_gradio.service.runs.companion import Companion
+from onetrainer_gradio.service.runs.child_process import ChildProcess
 from onetrainer_gradio.service.runs.control import CommandFolder
 from onetrainer_gradio.service.runs.ending import finish, note_exit
 from onetrainer_gradio.service.runs.journal import Journal
-from onetrainer_gradio.service.runs.ladder import LadderTimes, StopLadder
-from onetrainer_gradio.service.runs.orphans import untold
+from onetrainer_gradio.service.runs.orphans import find_unreported_outputs
 from onetrainer_gradio.service.runs.run_folder import FolderWatch
+from onetrainer_gradio.service.runs.stop_escalation import StopEscalation, StopTimeouts
 
 LOOK_EVERY_S = 0.2
-KEEPER_BEAT = "keeper_heartbeat"
+SUPERVISOR_HEARTBEAT = "supervisor_heartbeat"
 LOOKS_FOR_END = 5
 # A worker that has recorded its end but hangs on the way out (a library's threads, a driver) is ended after so long.
 LINGER_S = float(os.environ.get("ONETRAINER_GRADIO_LINGER_S") or 10.0)
-# A companion whose worker died backs up and saves what it has; a large model takes its time.
+# A child process whose worker died backs up and saves what it has; a large model takes its time.
 ORPHAN_S = float(os.environ.get("ONETRAINER_GRADIO_ORPHAN_S") or 900.0)
 # A run's folder that is gone for so long does not come back; a network drive that was away for a moment does.
 MISSING_S = 60.0
 FORCED = frozenset({"interrupt", "terminate", "kill"})
 
 
-def ladder_times(run_folder: Path) -> LadderTimes:
-    """The seconds of the stop ladder that the run's options ask for."""
+def stop_timeouts(run_folder: Path) -> StopTimeouts:
+    """The seconds of the stop escalation that the run's options ask for."""
     record = read_json(run_folder / "run.json")
     options = record.get("options", {}) if isinstance(record, dict) else {}
     names = ("finish_step_s", "interrupt_s", "terminate_s")
-    return LadderTimes(**{name: float(options[name]) for name in names if name in options})
+    return StopTimeouts(**{name: float(options[name]) for name in names if name in options})
 
 
 class PhaseWatch:
@@ -72,7 +72,7 @@ class PhaseWatch:
 
 
 class StopWatch:
-    """Climbs the stop ladder for one process; used by the keeper, and by the panel when the keeper is gone."""
+    """Escalates a stop for one process; used by the supervisor, and by the panel when the supervisor is gone."""
 
     def __init__(self, run_folder: Path, worker_pid: int) -> None:
         self.folder = run_folder
@@ -82,13 +82,13 @@ class StopWatch:
         self._pid = worker_pid
         self._linger_until: float | None = None
         self._orphan_until: float | None = None
-        self._told_untold = False
+        self._outputs_reported = False
         self._folder_watch = FolderWatch(run_folder)
         self._gone_at: float | None = None
         self.asked: list[Stop] = []
         """Stops that no file holds, given by the panel to a run whose folder is gone or takes nothing."""
-        self.companion = Companion(run_folder)
-        self.ladder = StopLadder(ladder_times(run_folder))
+        self.child_process = ChildProcess(run_folder)
+        self.escalation = StopEscalation(stop_timeouts(run_folder))
 
     @property
     def folder_gone(self) -> bool:
@@ -105,7 +105,7 @@ class StopWatch:
             stops, phase = [*self.asked, *([Stop(now=True)] if late else [])], "backing_up"
         if not stops:
             return
-        stage = self.ladder.look(time.time(), stops, phase)
+        stage = self.escalation.look(time.time(), stops, phase)
         if stage is None or self._journal.ended():
             return
         if not self.folder_gone:
@@ -126,35 +126,35 @@ class StopWatch:
         elif now >= self._linger_until:
             process.terminate(self._pid)
 
-    def see_out(self) -> bool:
-        """After the end of the worker: whether its companion still runs.
+    def wait_for_child_process(self) -> bool:
+        """After the end of the worker: whether its child process still runs.
 
         One whose worker died without a word finishes its step, backs up and saves; one that is to go is ended at once. What
         it wrote when nobody listened any more is told here.
         """
-        if not self.companion.alive():
-            self._tell_untold()
+        if not self.child_process.alive():
+            self._report_unreported_outputs()
             return False
         now = time.monotonic()
         if self._orphan_until is None:
             end = self._journal.ended()
             # a run that was found lost ended by nobody's will
-            wanted = self.ladder.stage not in FORCED and (end is None or end.body.get("reason") == "lost")
+            wanted = self.escalation.stage not in FORCED and (end is None or end.body.get("reason") == "lost")
             self._orphan_until = now + (ORPHAN_S if wanted else 0.0)
             if end is None and wanted:
                 text = "The process of the run has died; OneTrainer finishes its step, backs up and saves before it ends."
                 _quietly(self._journal, WarningIssued(code="companion_finishes", message=text))
         self.look()
         if now >= self._orphan_until:
-            self.companion.kill()
+            self.child_process.kill()
         return True
 
-    def _tell_untold(self) -> None:
-        if self._told_untold or not self.companion.identity.created or self._journal.ended():
+    def _report_unreported_outputs(self) -> None:
+        if self._outputs_reported or not self.child_process.identity.created or self._journal.ended():
             return
-        self._told_untold = True
+        self._outputs_reported = True
         try:
-            events = untold(self.folder, self._journal)
+            events = find_unreported_outputs(self.folder, self._journal)
         except OSError as error:  # what cannot be looked at cannot be told; the end of the run still is
             print(f"What was written last cannot be found: {error}", file=sys.stderr, flush=True)
             return
@@ -165,11 +165,11 @@ class StopWatch:
         if self._orphan_until is None:
             {"interrupt": process.interrupt, "terminate": process.terminate, "kill": process.kill}.get(stage, _nothing)(self._pid)
         elif stage == "interrupt":  # where the worker lives, it hands the interrupt on
-            self.companion.interrupt()
+            self.child_process.interrupt()
         if stage == "terminate":
-            self.companion.terminate()
+            self.child_process.terminate()
         elif stage == "kill":
-            self.companion.kill()
+            self.child_process.kill()
 
     def close(self) -> None:
         """Let go of the journal and the folder."""
@@ -177,12 +177,12 @@ class StopWatch:
         self._folder_watch.close()
 
 
-def beat(run_folder: Path) -> None:
-    """Show the panel that the keeper works: one that is frozen can't carry a stop to its end."""
+def touch_heartbeat(run_folder: Path) -> None:
+    """Show the panel that the supervisor works: one that is frozen can't carry a stop to its end."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(run_folder / KEEPER_BEAT, os.O_WRONLY | os.O_CREAT, 0o644)
+        descriptor = os.open(run_folder / SUPERVISOR_HEARTBEAT, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            os.utime(descriptor) if os.utime in os.supports_fd else os.utime(run_folder / KEEPER_BEAT)
+            os.utime(descriptor) if os.utime in os.supports_fd else os.utime(run_folder / SUPERVISOR_HEARTBEAT)
         finally:
             os.close(descriptor)
 
@@ -242,13 +242,13 @@ class Worker:
             self._process.stdin.close()
 
 
-def keep(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> int:
+def supervise(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> int:
     """Start the worker of a run, see it to its end, and record that end; likewise for the runs that it is given afterwards."""
     worker: Worker | None = None
     following: Path | None = run_folder
     while following is not None:
         run_folder, before = following, counters()
-        _note(run_folder / "keeper.json", os.getpid())
+        _note(run_folder / "supervisor.json", os.getpid())
         worker = _carrying(run_folder, worker)
         _note(run_folder / "worker.json", worker.pid)
         watch = StopWatch(run_folder, worker.pid)
@@ -264,7 +264,7 @@ def keep(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> in
 
 
 def _note(path: Path, pid: int) -> None:
-    """Write who works for the run; a full disk must not end the keeper of a run."""
+    """Write who works for the run; a full disk must not end the supervisor of a run."""
     try:
         write_json(path, process.ProcessIdentity.of(pid).as_dict(), durable=False, make_folder=False)
     except OSError as error:
@@ -287,7 +287,7 @@ def _until_parked_or_gone(run_folder: Path, worker: Worker, watch: StopWatch) ->
     while not worker.gone.wait(LOOK_EVERY_S):
         looks += 1
         watch.look()
-        beat(run_folder)
+        touch_heartbeat(run_folder)
         if looks % LOOKS_FOR_END == 0 and journal.ended():
             watch.look_after_end()
         if after.parked_until() is not None:
@@ -299,9 +299,9 @@ def _wait_for_the_next(run_folder: Path, worker: Worker, watch: StopWatch) -> Pa
     """The folder of the run that the waiting worker is to carry out; None once it is gone, for want of one."""
     after = HandOver(run_folder)
     until = after.parked_until() or 0.0
-    watch.companion.alive()  # from here on its identity is known, should somebody delete the folder by hand
+    watch.child_process.alive()  # from here on its identity is known, should somebody delete the folder by hand
     while run_folder.is_dir() and not worker.gone.wait(LOOK_EVERY_S):
-        beat(run_folder)
+        touch_heartbeat(run_folder)
         decision = after.decision()
         if decision is not None and decision.folder is not None:
             return decision.folder
@@ -326,38 +326,38 @@ def _time_is_up(after: HandOver, until: float) -> bool:
 
 
 def _clear_away(worker: Worker, watch: StopWatch) -> None:
-    """What worker and companion left behind in their groups still holds memory; a process that nobody collects does not count."""
-    while watch.see_out():
-        beat(watch.folder)
+    """End what worker and child process left in their groups, which still holds memory; zombies don't count."""
+    while watch.wait_for_child_process():
+        touch_heartbeat(watch.folder)
         time.sleep(LOOK_EVERY_S)
     give_up_at = time.monotonic() + LINGER_S
-    while (process.kill_group(worker.pid) or watch.companion.kill()) and time.monotonic() < give_up_at:
+    while (process.kill_group(worker.pid) or watch.child_process.kill()) and time.monotonic() < give_up_at:
         time.sleep(LOOK_EVERY_S / 4)
 
 
 def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counters: CounterReader) -> None:
-    end = end_of_worker(status, watch.ladder.stage, before, counters())
+    end = end_of_worker(status, watch.escalation.stage, before, counters())
     give_up_at = time.monotonic() + MISSING_S
     while run_folder.is_dir() or time.monotonic() < give_up_at:
         if watch.folder_gone:
             return
         try:
             finish(run_folder, end)
-            note_exit(run_folder, exit_code=end.exit_code, by_signal=end.signal, stage=watch.ladder.stage)
+            note_exit(run_folder, exit_code=end.exit_code, by_signal=end.signal, stage=watch.escalation.stage)
             return
         except OSError as error:  # a full disk: the end is worth waiting for
             print(f"The end of the run cannot be recorded yet: {error}", file=sys.stderr, flush=True)
-            beat(run_folder)
+            touch_heartbeat(run_folder)
             time.sleep(5.0)
 
 
 def main(arguments: list[str]) -> int:
     """Keep the worker of the run folder given as the only argument."""
-    # the keeper ends with its worker, not before: when both are terminated (a shutdown), the cause is still recorded
+    # the supervisor ends with its worker, not before: when both are terminated (a shutdown), the cause is still recorded
     for name in ("SIGINT", "SIGHUP", "SIGTERM"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    return keep(Path(arguments[0]))
+    return supervise(Path(arguments[0]))
 
 
 if __name__ == "__main__":

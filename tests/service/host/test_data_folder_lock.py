@@ -10,9 +10,9 @@ import threading
 import pytest
 
 from onetrainer_gradio.errors import RunConflictError, StorageError
+from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
 from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.host.process import ProcessIdentity
-from onetrainer_gradio.service.host.tenancy import Tenancy
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def other_process():
 def test_a_second_process_is_refused_with_the_address_of_the_first(tmp_path, other_process):
     body = {**ProcessIdentity.of(other_process.pid).as_dict(), "address": "http://127.0.0.1:7860/"}
     (tmp_path / "panel.json").write_text(json.dumps(body))
-    with pytest.raises(RunConflictError, match=r"http://127.0.0.1:7860/"), Tenancy(tmp_path, "me"):
+    with pytest.raises(RunConflictError, match=r"http://127.0.0.1:7860/"), DataFolderLock(tmp_path, "me"):
         pass
     assert json.loads((tmp_path / "panel.json").read_text()) == body
 
@@ -35,7 +35,7 @@ def test_a_second_process_is_refused_with_the_address_of_the_first(tmp_path, oth
 @pytest.mark.parametrize("left", ['{"pid": 1, "created": "long ago", "boot": "another"}', "torn", "[]"])
 def test_what_a_killed_process_left_does_not_count(tmp_path, left):
     (tmp_path / "panel.json").write_text(left)
-    with Tenancy(tmp_path, "me"):
+    with DataFolderLock(tmp_path, "me"):
         assert json.loads((tmp_path / "panel.json").read_text())["address"] == "me"
     assert not (tmp_path / "panel.json").exists()
 
@@ -43,7 +43,7 @@ def test_what_a_killed_process_left_does_not_count(tmp_path, left):
 def test_a_folder_that_takes_nothing_is_said_to_be_so(tmp_path):
     """A full disk or a folder that is none: a sentence, no traceback."""
     (tmp_path / "data").touch()
-    with pytest.raises(StorageError, match="cannot be written"), Tenancy(tmp_path / "data", "me"):
+    with pytest.raises(StorageError, match="cannot be written"), DataFolderLock(tmp_path / "data", "me"):
         pass
 
 
@@ -53,7 +53,7 @@ def test_of_two_that_come_at_once_one_is_refused(tmp_path, other_process):
 
     def come() -> None:
         try:
-            with Tenancy(tmp_path, "me"):
+            with DataFolderLock(tmp_path, "me"):
                 pass
         except RunConflictError as error:
             refused.append(error)

@@ -9,15 +9,15 @@ from pathlib import Path
 from types import TracebackType
 
 from onetrainer_gradio.errors import RunConflictError
-from onetrainer_gradio.service.host.atomic import read_json, told_as_storage_error, write_json
+from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.host.process import ProcessIdentity
 
 
-class Tenancy:
-    """``with Tenancy(data_folder, address):`` says who works there; ``address`` is where the panel is, or what it is doing.
+class DataFolderLock:
+    """Lock a data folder for one process; ``address`` is the address of the panel, or what the process does.
 
-    What a process that was killed left behind does not count.
+    The lock of a process that was killed does not count.
 
     :raises RunConflictError: when another process works there.
     :raises StorageError: when nothing can be written there.
@@ -28,19 +28,19 @@ class Tenancy:
         self._path = data_folder / "panel.json"
         self._address = address
 
-    def __enter__(self) -> Tenancy:
+    def __enter__(self) -> DataFolderLock:
         # of two that come at once one is first
-        with told_as_storage_error("Who works in the data folder"), FolderLock(self._data_folder):
-            self._move_in()
+        with raising_storage_error("Who works in the data folder"), FolderLock(self._data_folder):
+            self._acquire()
         return self
 
-    def _move_in(self) -> None:
+    def _acquire(self) -> None:
         known = read_json(self._path)
-        tenant = ProcessIdentity.from_dict(known)
-        if tenant is not None and tenant.pid != os.getpid() and tenant.alive():
+        owner = ProcessIdentity.from_dict(known)
+        if owner is not None and owner.pid != os.getpid() and owner.alive():
             address = known.get("address", "") if isinstance(known, dict) else ""
             raise RunConflictError(
-                f"The data folder {self._data_folder} is in use: {address} (process {tenant.pid})",
+                f"The data folder {self._data_folder} is in use: {address} (process {owner.pid})",
                 suggestion="Use that one, end it, or give another --data.",
             )
         if self._path.is_dir():  # not ours: it is renamed, so that two panels still see each other

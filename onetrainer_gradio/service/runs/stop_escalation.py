@@ -1,7 +1,7 @@
 """The stop that always ends: finish the step -> interrupt -> terminate -> kill, each stage with a deadline.
 
-The ladder knows no process: it is told the time, the phase and how many Stops were given, and says which stage begins. The keeper
-climbs it for its worker; the panel does when the keeper is gone.
+The escalation has no process: it gets the time, the phase and the Stops that were given, and returns the stage that begins. The
+supervisor applies it to its worker; the panel does if the supervisor is gone.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from onetrainer_gradio.events import StopEscalated, StopStage
 
 STOP_STAGES: tuple[StopStage, ...] = ("finish_step", "interrupt", "terminate", "kill")
 WRITING_PHASES = frozenset({"backing_up", "saving"})
-# A backup of a large model takes minutes: its clock starts again this often before the ladder gives up on it.
+# A backup of a large model takes minutes: its clock starts again this often before the escalation gives up on it.
 MOST_EXTENSIONS = 10
 # A second press within this time is a double click, not impatience.
 DOUBLE_CLICK_S = 1.0
 
 
 @dataclass(frozen=True)
-class LadderTimes:
+class StopTimeouts:
     """Seconds from each stage to the next."""
 
     finish_step_s: float = 60.0
@@ -36,15 +36,15 @@ class LadderTimes:
         )
 
 
-class StopLadder:
+class StopEscalation:
     """Stands on a stage and says when the next one begins."""
 
-    def __init__(self, times: LadderTimes, stages: Sequence[StopStage] = STOP_STAGES) -> None:
+    def __init__(self, times: StopTimeouts, stages: Sequence[StopStage] = STOP_STAGES) -> None:
         self._times = times
         self._stages = tuple(stages)
-        self._standing = -1
+        self._index = -1
         self._deadline = 0.0
-        self._climbed_at = 0.0
+        self._escalated_at = 0.0
         self._stops_seen = 0
         self._writing = ""
         self._extensions = 0
@@ -52,7 +52,7 @@ class StopLadder:
     @property
     def stage(self) -> StopStage | None:
         """The present stage, None before the first Stop."""
-        return self._stages[self._standing] if self._standing >= 0 else None
+        return self._stages[self._index] if self._index >= 0 else None
 
     @property
     def deadline(self) -> float:
@@ -62,16 +62,16 @@ class StopLadder:
     @property
     def overdue(self) -> bool:
         """Whether the last stage was reached: there is nothing more to try but to try it again."""
-        return self._standing == len(self._stages) - 1
+        return self._index == len(self._stages) - 1
 
     def look(self, now: float, stops: Sequence[Stop], phase: str) -> StopEscalated | None:
         """The stage that begins now (or gets a new deadline), or None when nothing changes."""
         new = stops[self._stops_seen :]
         self._stops_seen = len(stops)
-        climbed = [self._climbed_for(stop, now) for stop in new]
-        if any(climbed):
+        escalated = [self._escalated_for(stop, now) for stop in new]
+        if any(escalated):
             return self._event()
-        if self._standing < 0:
+        if self._index < 0:
             return None
         if self.stage == "finish_step" and self._extended(now, phase):
             return self._event()
@@ -81,18 +81,18 @@ class StopLadder:
                     return None
                 self._deadline = now + self._times.kill_s
                 return self._event()
-            self._standing += 1
-            self._deadline = now + self._times.of(self._stages[self._standing])
+            self._index += 1
+            self._deadline = now + self._times.of(self._stages[self._index])
             return self._event()
         return None
 
-    def _climbed_for(self, stop: Stop, now: float) -> bool:
-        first, top = self._standing < 0, len(self._stages) - 1
-        if not first and not stop.now and now - self._climbed_at < DOUBLE_CLICK_S:
+    def _escalated_for(self, stop: Stop, now: float) -> bool:
+        first, top = self._index < 0, len(self._stages) - 1
+        if not first and not stop.now and now - self._escalated_at < DOUBLE_CLICK_S:
             return False
-        self._standing = min(1 if first and stop.now else self._standing + 1, top)
-        self._climbed_at = now
-        self._deadline = now + self._times.of(self._stages[self._standing])
+        self._index = min(1 if first and stop.now else self._index + 1, top)
+        self._escalated_at = now
+        self._deadline = now + self._times.of(self._stages[self._index])
         return True
 
     def _extended(self, now: float, phase: str) -> bool:
@@ -110,4 +110,4 @@ class StopLadder:
         return True
 
     def _event(self) -> StopEscalated:
-        return StopEscalated(stage=self._stages[self._standing], deadline=self._deadline)
+        return StopEscalated(stage=self._stages[self._index], deadline=self._deadline)

@@ -1,6 +1,6 @@
 """The process that works for a run beside its worker: OneTrainer's own Python, in a group of its own.
 
-Its identity lies in ``companion.json`` of the run's folder, so that whoever ends the run by force can end it, too.
+Its identity lies in ``child_process.json`` of the run's folder, so that whoever ends the run by force can end it, too.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from onetrainer_gradio.process_birth import boot_id
 from onetrainer_gradio.service.host import process
 from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.host.process import ProcessIdentity
+from onetrainer_gradio.service.runs.run_folder import process_file
 
 
-def note_companion(run_folder: Path, pid: int) -> None:
+def record_child_process(run_folder: Path, pid: int) -> None:
     """Write down who works for the run.
 
     :raises OSError: when the disk takes nothing.
     """
-    write_json(run_folder / "companion.json", ProcessIdentity.of(pid).as_dict(), durable=False)
+    write_json(run_folder / "child_process.json", ProcessIdentity.of(pid).as_dict(), durable=False)
 
 
-class Companion:
-    """The companion of a run, if it has one."""
+class ChildProcess:
+    """The child process of a run, if it has one."""
 
     def __init__(self, run_folder: Path) -> None:
-        self._path = run_folder / "companion.json"
+        self._folder = run_folder
         self._known: ProcessIdentity | None = None
 
     @property
     def identity(self) -> ProcessIdentity:
         """Who it is; nobody (number 0) where none is known yet."""
         if self._known is None:
-            self._known = ProcessIdentity.from_dict(read_json(self._path))
+            self._known = ProcessIdentity.from_dict(read_json(process_file(self._folder, "child_process.json")))
         return self._known or ProcessIdentity(0, "", "")
 
     def alive(self) -> bool:

@@ -13,10 +13,11 @@ import pytest
 from onetrainer_gradio.events import RunEnded
 from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.host.process import group_living
-from onetrainer_gradio.service.processes.keeper import StopWatch
-from onetrainer_gradio.service.runs.companion import Companion, note_companion
+from onetrainer_gradio.service.processes.supervisor import StopWatch
+from onetrainer_gradio.service.runs.child_process import ChildProcess, record_child_process
 from onetrainer_gradio.service.runs.control import CommandFolder
 from onetrainer_gradio.service.runs.journal import Journal
+from onetrainer_gradio.service.runs.run_folder import process_file
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="speaks of process groups")
 
@@ -35,40 +36,53 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 def test_it_is_killed_by_its_number_and_birth(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     """Alive until then, nobody afterwards."""
-    note_companion(tmp_path, process.pid)
-    companion = Companion(tmp_path)
-    assert companion.alive()
-    companion.kill()
+    record_child_process(tmp_path, process.pid)
+    child_process = ChildProcess(tmp_path)
+    assert child_process.alive()
+    child_process.kill()
     process.wait(10)
-    assert not companion.alive()
-    assert not companion.kill()
+    assert not child_process.alive()
+    assert not child_process.kill()
 
 
 def test_a_number_that_was_given_to_another_process_is_left_alone(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
     """Nor is anything of another boot."""
-    note_companion(tmp_path, process.pid)
-    known = read_json(tmp_path / "companion.json")
+    record_child_process(tmp_path, process.pid)
+    known = read_json(tmp_path / "child_process.json")
     for other in ({"created": "1"}, {"boot": "another boot"}, {"created": ""}):
-        write_json(tmp_path / "companion.json", known | other)
-        assert not Companion(tmp_path).kill()
+        write_json(tmp_path / "child_process.json", known | other)
+        assert not ChildProcess(tmp_path).kill()
     assert process.poll() is None
-    assert not Companion(tmp_path / "nobody").alive()
-    assert not Companion(tmp_path / "nobody").kill()
+    assert not ChildProcess(tmp_path / "nobody").alive()
+    assert not ChildProcess(tmp_path / "nobody").kill()
+
+
+def test_it_is_found_under_the_name_of_an_earlier_version(tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+    """A run that an older panel started wrote companion.json; the supervisor's files had other names, too."""
+    child_process = ChildProcess(tmp_path)
+    record_child_process(tmp_path, process.pid)
+    (tmp_path / "child_process.json").rename(tmp_path / "companion.json")
+    assert child_process.alive()
+    for name, former in (("supervisor.json", "keeper.json"), ("supervisor_heartbeat", "keeper_heartbeat")):
+        (tmp_path / former).touch()
+        assert process_file(tmp_path, name).name == former
+        (tmp_path / name).touch()
+        assert process_file(tmp_path, name).name == name
 
 
 def test_what_it_left_in_its_group_is_ended_too(tmp_path: Path) -> None:
     """A chart server, a loader of data: whoever started it is gone."""
     with subprocess.Popen([sys.executable, "-c", CHILD_LEFT], process_group=0, stdout=subprocess.PIPE) as parent:
-        note_companion(tmp_path, parent.pid)
+        record_child_process(tmp_path, parent.pid)
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"left\n"
         assert parent.wait(10) == 0
-    companion = Companion(tmp_path)
-    assert not companion.alive()
-    assert group_living(companion.identity.pid)
-    while companion.kill():
+    child_process = ChildProcess(tmp_path)
+    assert not child_process.alive()
+    assert group_living(child_process.identity.pid)
+    while child_process.kill():
         pass
-    assert not group_living(companion.identity.pid)
+    assert not group_living(child_process.identity.pid)
 
 
 @pytest.mark.parametrize(("reason", "waits"), [("", True), ("lost", True), ("failed", False), ("stopped", False)])
@@ -77,12 +91,12 @@ def test_it_may_finish_where_nobody_wanted_its_end(
 ) -> None:
     """After the death of its worker or of the panel that carried the run; a run that ended otherwise needs it no more."""
     CommandFolder(tmp_path).create()
-    note_companion(tmp_path, process.pid)
+    record_child_process(tmp_path, process.pid)
     journal = Journal(tmp_path / "journal.jsonl")
     if reason:
         journal.append(RunEnded(reason=reason))  # type: ignore[arg-type]
     watch = StopWatch(tmp_path, os.getpid())
-    assert watch.see_out()
+    assert watch.wait_for_child_process()
     if not waits:
         process.wait(10)
     assert (process.poll() is None) is waits
