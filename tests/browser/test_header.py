@@ -29,6 +29,11 @@ LONG = """() => {
   document.querySelector('#og-tabs .tabitem:not([style*=none]) > .column').append(tail);
 }"""
 
+UNMOVED = """() => new Promise((resolve) => {
+  const before = document.documentElement.scrollHeight;
+  setTimeout(() => resolve(document.documentElement.scrollHeight === before), 400);
+})"""
+
 
 def seen(page: Any, what: str) -> str:
     """Empty when what the selector names is in view, else where it is."""
@@ -135,6 +140,8 @@ def test_a_tab_that_has_no_room_is_in_a_menu_and_opens_all_the_same(visitor: Vis
 def test_each_tab_keeps_where_it_was_scrolled(visitor: Visitor) -> None:
     """Another tab begins at its top, and back again the first one is where it was left."""
     page = visitor.open("system")
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function(UNMOVED)  # a card that is filled in later moves what stands below it
     page.evaluate(LONG)
     page.evaluate("scrollTo(0, 700)")
     page.wait_for_function("scrollY === 700")
