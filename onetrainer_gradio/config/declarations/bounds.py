@@ -1,4 +1,4 @@
-"""Values against the bounds and choices that their settings declare."""
+"""Check values against the bounds and choices that their settings declare."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _is_bounded(setting: Setting, annotation: Any) -> bool:
 def _holds(setting: Setting, value: Any) -> bool:
     """Return whether the declaration allows a value, regardless of other settings."""
     if value is None or (isinstance(value, Name) and not value.known):
-        return True  # whether a name of a newer OneTrainer will do is not a question of bounds
+        return True  # bounds don't apply to a name of a newer OneTrainer
     if setting.choices and isinstance(setting.choices, tuple):
         return str(value) in setting.choices
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -1,7 +1,7 @@
-"""Every path of a configuration with its declaration in full: what the class says, seen from the place where it stands.
+"""List every path of a configuration with its complete declaration.
 
-A part's setting is declared once for all parts; here it stands once for each, with the group, choices and conditions that hold
-there. Form, settings page, bounds and check read this table.
+A setting of a model component is declared once for all components. Here it has one entry per component, with the group, choices
+and conditions that apply there. The form, the settings page, the bounds and the check read this table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from onetrainer_gradio.config.declarations.walk import element_class, fields_of,
 from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 
-# Regular expression of paths -> why there is no control for them. Every path that is not offered matches exactly one.
+# Regular expression of paths -> why they have no control. Every path that isn't offered matches exactly one.
 _SMALL_PARTS = "vae|effnet_encoder|decoder|decoder_text_encoder|decoder_vqgan"
 NOT_OFFERED: dict[str, str] = {
     r"concepts\[\]\.concept_stats": "The panel stores the concept's last statistics here. There is nothing to set.",
@@ -58,10 +58,10 @@ NOT_OFFERED: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One path: its declaration as it holds there, its type, its default, and whether the form offers it.
+    """A path with its declaration, its type, its default, and whether the form offers it.
 
-    ``path`` has ``[]`` for the elements of a list. ``nested`` is True for objects, ``element`` names the list that it belongs
-    to, and ``found`` says that the default is found out at run time.
+    ``path`` has ``[]`` for the elements of a list. ``nested`` is True for objects. ``element`` is the list that the setting
+    belongs to. ``found`` is True if the default is determined at run time.
     """
 
     path: str
@@ -76,7 +76,7 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """The label, preceded by that of the object where it would not be clear alone."""
+        """Return the label, preceded by that of its object if it would be ambiguous alone."""
         parent = CATALOGUE.get(f"{self.element}[].{self.owner}" if self.element else self.owner)
         if parent is None or not self.setting.named:
             return self.setting.label
@@ -84,17 +84,17 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The last name of the path."""
+        """Return the last name of the path."""
         return self.path.rpartition(".")[2]
 
     @property
     def fixed_choices(self) -> tuple[str, ...]:
-        """The choices that the declaration lists."""
+        """Return the choices that the declaration lists."""
         return self.setting.choices if isinstance(self.setting.choices, tuple) else ()
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Every value that the setting can be set to under any circumstances, where they can be listed."""
+        """Return every value that the setting can have for some other settings. Empty if it has no choices."""
         if self.fixed_choices:
             return self.fixed_choices
         bare = without_none(self.annotation)
@@ -105,16 +105,16 @@ class Entry:
         return tuple(value for value in members or possible if value in possible)
 
     def choice_label(self, value: str) -> str:
-        """The words for a choice."""
+        """Return the label of a choice."""
         return self.setting.labels.get(value) or label_of(without_none(self.annotation), value)
 
     @property
     def owner(self) -> str:
-        """The path of the object it stands in, from the element of a list or the root."""
+        """Return the path of its object, from the element of a list or the root."""
         return self.path.removeprefix(f"{self.element}[].").rpartition(".")[0]
 
     def shown_for(self, model_type: ModelType, method: TrainingMethod) -> bool:
-        """Whether the setting can apply to a model type and method, whatever the other settings are."""
+        """Return whether the setting can apply to a model type and method, regardless of the other settings."""
         root = "/" if self.element else ""
         values = {f"{root}{MODEL_TYPE}": model_type, f"{root}{METHOD}": method}
         return self.offered and applies(self.conditions, values.__getitem__, values)
@@ -145,7 +145,7 @@ def _entries(
 
 
 def _in_place(setting: Setting, owner: str, name: str, parent: Setting) -> Setting:
-    """The declaration with what depends on the object it stands in."""
+    """Return the declaration with everything that depends on its object."""
     choices = setting.choices
     unit_of = setting.unit_of
     return replace(
@@ -161,13 +161,13 @@ CATALOGUE: Mapping[str, Entry] = {entry.path: entry for entry in _entries(TrainC
 
 
 def children(prefix: str) -> list[Entry]:
-    """The entries right below ``prefix`` (with a dot at its end), in the order of the form."""
+    """Return the entries directly below ``prefix`` (which ends with a dot), in the order of the form."""
     below = [entry for path, entry in CATALOGUE.items() if path.startswith(prefix) and "." not in path[len(prefix) :]]
     return sorted(below, key=lambda entry: FIRST.index(entry.path) if entry.path in FIRST else len(FIRST))
 
 
 def in_form_order(prefix: str = "") -> Iterator[Entry]:
-    """Every entry below ``prefix`` in the order of the form."""
+    """Yield every entry below ``prefix`` in the order of the form."""
     for entry in children(prefix):
         yield entry
         if entry.nested or element_class(entry.annotation):
@@ -176,7 +176,7 @@ def in_form_order(prefix: str = "") -> Iterator[Entry]:
 
 @lru_cache(maxsize=8192)
 def pattern(path: str) -> str:
-    """The path with ``[]`` for the numbers of elements, as the catalogue has it: concepts.0.path -> concepts[].path."""
+    """Return the path with ``[]`` for indexes, as in the catalog: concepts.0.path -> concepts[].path."""
     first, *others = path.split(".")
     return first + "".join("[]" if part.isdecimal() else f".{part}" for part in others)
 
@@ -188,12 +188,12 @@ def title_of(path: str) -> str:
 
 
 def reason(path: str) -> str:
-    """Why a path is not offered; empty when it is."""
+    """Return why the form doesn't offer a path. Empty if it does."""
     return next((words for expression, words in NOT_OFFERED.items() if re.fullmatch(expression, path)), "")
 
 
 def value_at(config: Settings, path: str) -> Any:
-    """The value at a dotted path, None where there is nothing."""
+    """Return the value at a dotted path, or None if there is none."""
     at: Any = config
     for part in path.split("."):
         if isinstance(at, (list, tuple)):
@@ -204,7 +204,7 @@ def value_at(config: Settings, path: str) -> Any:
 
 
 def reader(config: Settings, path: str) -> Callable[[str], Any]:
-    """How the conditions of the setting at ``path`` read other values: from the element of the list, or the root."""
+    """Return how the conditions of the setting at ``path`` read other values: from the element of the list, or the root."""
     element = re.match(r"^.*?\.\d+\.", path)
     prefix = element.group() if element else ""
 
@@ -215,13 +215,13 @@ def reader(config: Settings, path: str) -> Callable[[str], Any]:
 
 
 def is_shown(config: TrainConfig, path: str) -> bool:
-    """Whether the setting at a path applies under the present values."""
+    """Return whether the setting at a path applies with the current values."""
     entry = CATALOGUE.get(pattern(path))
     return entry is not None and entry.offered and applies(entry.conditions, reader(config, path))
 
 
 def choices_at(config: TrainConfig, path: str) -> tuple[str, ...]:
-    """The choices of a setting under the present values, also where they depend on others; empty where it has none."""
+    """Return the choices of a setting with the current values, including choices that depend on other settings."""
     entry = CATALOGUE[pattern(path)]
     if (depends := entry.setting.choices_by) is None:
         return entry.choices

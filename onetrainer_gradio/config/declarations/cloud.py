@@ -1,4 +1,4 @@
-"""Settings of remote training, which OneTrainer carries out."""
+"""Declare the settings of remote training, which requires OneTrainer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DETACHED = {**_ON, "cloud.detach_trainer": (True,)}
 
 
 class CloudConfig(Settings):
-    """Where and how OneTrainer trains remotely."""
+    """Where and how OneTrainer trains on a cloud instance."""
 
     enabled: bool = setting(
         False,

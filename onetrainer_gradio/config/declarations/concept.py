@@ -1,4 +1,4 @@
-"""Settings of a concept: a folder of pictures with captions, and how it enters the training."""
+"""Declare the settings of a concept: a folder of images with captions, and how it is used in training."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _caption = partial(setting, group="concept_text", level="advanced")
 
 
 def random_seed() -> int:
-    """A seed of its own for each new concept."""
+    """Return a random seed for a new concept."""
     return random.randint(-(2**30), 2**30)
 
 
 class ConceptImageConfig(Settings):
-    """How the pictures of a concept are altered. Paths of conditions begin at the concept."""
+    """Image augmentation of a concept. Paths of conditions are relative to the concept."""
 
     enable_crop_jitter: bool = _picture(
         True,
@@ -119,7 +119,7 @@ class ConceptImageConfig(Settings):
 
 
 class ConceptTextConfig(Settings):
-    """Where the captions of a concept come from and how they are altered. Paths of conditions begin at the concept."""
+    """Caption source and text augmentation of a concept. Paths of conditions are relative to the concept."""
 
     prompt_source: str = setting(
         "sample",
@@ -225,7 +225,7 @@ class ConceptTextConfig(Settings):
 
 
 class ConceptConfig(Settings):
-    """A folder of pictures with captions."""
+    """A folder of images with captions."""
 
     config_version: ClassVar[int] = 2
 

@@ -1,4 +1,4 @@
-"""Settings of a trained token embedding."""
+"""Declare the settings of a trained token embedding (textual inversion)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from onetrainer_gradio.config.enums import TimeUnit
 
 
 def new_uuid() -> str:
-    """An identity that survives a resume."""
+    """Return an identity that survives a resume."""
     return str(uuid.uuid4())
 
 
 class TrainEmbeddingConfig(Settings):
-    """A new word and the vectors that are trained for it."""
+    """A placeholder and the vectors that are trained for it."""
 
     uuid: str = setting(factory=new_uuid, fresh=True, file_name=True)
     model_name: str = setting(

@@ -1,4 +1,4 @@
-"""Settings that become part of the name of a file: they must not lead to another folder."""
+"""Check settings that become part of a file name: they must not lead to another folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onetrainer_gradio.config.declarations.walk import Leaf, leaves
 from onetrainer_gradio.errors import Finding
 
 MOST_BYTES = 100
-"""So long may it be beside the time, the step and the extension, which follow in the name of a file."""
+"""Maximum length in bytes. The time, the step and the extension follow in the file name."""
 
 EXPECTED = f"a name of at most {MOST_BYTES} bytes without / \\ : or control characters that doesn't begin with a period"
 
@@ -38,7 +38,7 @@ def fault(value: str) -> str:
 
 
 def becomes_a_name(setting: Setting, annotation: Any) -> bool:
-    """Choose what becomes part of the name of a file."""
+    """Select settings whose value becomes part of a file name."""
     return setting.file_name
 
 

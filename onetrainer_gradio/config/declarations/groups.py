@@ -1,4 +1,4 @@
-"""The tabs and groups that settings belong to, in the order in which the form shows them: OneTrainer's, in its order."""
+"""Define the tabs and groups of the form, in the order of OneTrainer's window."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tab:
-    """A tab of the form: its key and title."""
+    """A tab of the form."""
 
     key: str
     title: str
@@ -15,9 +15,9 @@ class Tab:
 
 @dataclass(frozen=True)
 class Group:
-    """A group of settings: its key in the declarations, its tab, its title, and one sentence on what it is for.
+    """A group of settings: its key in the declarations, its tab, its title, and a sentence about it.
 
-    ``of`` names the list whose elements have these settings, for groups that are no part of the form itself but of an element.
+    ``of`` is the list whose elements have these settings, for groups that belong to an element and not to the form itself.
     """
 
     key: str
@@ -106,7 +106,7 @@ GROUPS: tuple[Group, ...] = (
     Group("cloud_machine", "cloud", "New instance", "The instance to rent when none is running."),
 )
 
-# Settings that stand at the head of their group, in this order; the others follow as the file has them.
+# Settings at the top of their group, in this order. The others follow in the order of the file.
 FIRST: tuple[str, ...] = (
     "train_device",
     "temp_device",

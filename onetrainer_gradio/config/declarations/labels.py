@@ -1,4 +1,4 @@
-"""Words for the members of enums, as the form shows them; members without an entry are shown by their name."""
+"""Define the labels of enum members in the form. A member without a label is shown by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the optimizer: the union over all of them. Each optimizer takes its own, as ``optimizers.OPTIMIZERS`` says."""
+"""Declare the parameters of all optimizers. ``optimizers.OPTIMIZERS`` lists which of them each optimizer uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _parameter = partial(setting, group="optimizer", level="expert", shown={"optimiz
 
 
 class TrainOptimizerConfig(Settings):
-    """Name and parameters of the optimizer; a parameter left empty takes the optimizer's own default."""
+    """Name and parameters of the optimizer. An empty parameter uses the optimizer's own default."""
 
     optimizer: Optimizer = setting(
         Optimizer.ADAMW,

@@ -1,4 +1,4 @@
-"""Settings of one part of a model (denoiser, text encoder, VAE ...)."""
+"""Declare the settings of a model component (denoiser, text encoder, VAE…)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onetrainer_gradio.config.enums import DataType, TimeUnit
 _PLAIN = ("FLOAT_32", "BFLOAT_16", "FLOAT_16", "FLOAT_8", "NFLOAT_4")
 _COMPRESSED = ("FLOAT_W8A8", "FLOAT_W8A8_COMPRESSED", "INT_W8A8", "INT_W8A8_COMPRESSED")
 
-# part -> number formats its weights can lie in; every other part has the plain ones
+# component -> data types of its weights; every other component has the plain ones
 WEIGHT_DTYPES: dict[str, tuple[str, ...]] = {
     "unet": (*_PLAIN, "FLOAT_W8A8", "INT_W8A8"),
     "transformer": (*_PLAIN, *_COMPRESSED, "GGUF", "GGUF_A8_FLOAT", "GGUF_A8_INT"),
@@ -18,12 +18,12 @@ WEIGHT_DTYPES: dict[str, tuple[str, ...]] = {
 
 
 def weight_dtypes(part: str, _name: str) -> tuple[str, ...]:
-    """The number formats that the weights of a part can lie in."""
+    """Return the data types that a component supports for its weights."""
     return WEIGHT_DTYPES.get(part, _PLAIN)
 
 
 class TrainModelPartConfig(Settings):
-    """Whether and how one part of the model is loaded and trained."""
+    """Whether and how a model component is loaded and trained."""
 
     model_name: str = setting(
         "",

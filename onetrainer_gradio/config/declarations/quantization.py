@@ -1,4 +1,4 @@
-"""Settings of the quantization of frozen weights."""
+"""Declare the settings for the quantization of frozen weights."""
 
 from __future__ import annotations
 

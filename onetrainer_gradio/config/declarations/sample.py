@@ -1,4 +1,4 @@
-"""Settings of one preview picture. Paths of conditions begin at the sample, or at the root with a slash."""
+"""Declare the settings of a sample. Paths of conditions are relative to the sample, or begin at the root with a slash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NEGATIVE = types("models that support negative prompts", lambda facts: "no_nega
 
 
 class SampleConfig(Settings):
-    """A prompt and how its picture is painted."""
+    """A prompt and its sampling parameters."""
 
     enabled: bool = _sample(True, label="Enabled", help="Generate this sample. If off, it is skipped.")
     prompt: str = _sample(

@@ -1,4 +1,4 @@
-"""Tokens and passwords; they never leave the server and never enter a saved configuration."""
+"""Declare tokens and passwords, which never leave the server and are never saved with a configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _secret = partial(setting, kind="secret", group="cloud", level="advanced", shown
 
 
 class CloudSecretsConfig(Settings):
-    """Access to a rented machine."""
+    """Credentials of a cloud instance."""
 
     api_key: str = _secret(
         "", label="API key", help="API key of your account at the provider, needed to find, start and stop instances."
@@ -30,7 +30,7 @@ class CloudSecretsConfig(Settings):
 
 
 class SecretsConfig(Settings):
-    """Access to model hubs and machines."""
+    """Credentials of the Hugging Face Hub and of cloud instances."""
 
     huggingface_token: str = setting(
         "",

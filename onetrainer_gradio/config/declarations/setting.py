@@ -1,4 +1,4 @@
-"""How a setting is declared: one line that carries everything that form, REST schema, validation and docs derive."""
+"""Declare a setting once, with everything that the form, the REST schema, the validation and the docs need."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ Level = Literal["basic", "advanced", "expert"]
 Kind = Literal["", "text", "path", "list", "object", "secret", "map", "pairs", "layer_preset"]
 PathKind = Literal["", "folder", "file", "model", "output"]
 
-# The group of a part's setting that is shown with the part itself.
+# The group of a component's settings that are shown with the component itself.
 OWN_GROUP = "part"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting says about itself beside its name, type and default.
+    """The declaration of a setting, in addition to its name, type and default.
 
     ``shown``
-        path of another setting -> the values under which this one applies; all must hold. A path that begins with a dot is a
-        neighbour in the same object. Inside the elements of a list, paths begin at the element, and at the root with a slash.
-        Instead of values there can be a rule that looks at the object the setting stands in (see ``visibility``).
+        path of another setting -> the values for which this setting applies. All must be true. A path that begins with a dot is
+        in the same object. In the elements of a list, paths are relative to the element, or begin at the root with a slash.
+        Instead of values, there can be a rule that depends on the object of the setting (see ``visibility``).
     ``choices``
-        values to choose from where the type alone does not say them, or a function of object and name that gives them.
+        values to choose from if the type doesn't define them, or a function of object and name that returns them.
     ``choices_by``
         choices that depend on other settings.
     ``labels``
-        words for choices that are plain texts.
+        labels of choices that are plain text.
     ``unit``, ``unit_of``
-        the unit, or the neighbour that holds it.
+        the unit, or the path of the setting that holds it.
     ``pattern``
-        regular expression that the form holds a text against while it is typed.
+        regular expression that the form checks while the user types.
     ``named``
-        the label follows that of the object it stands in: "UNet: weight precision".
+        the label follows that of its object: "UNet: weight data type".
     ``fresh``
-        each new object draws a value of its own.
+        each new object gets a random value.
     ``new_by_type``
-        of a list: model type -> what a new element has other than its defaults.
+        of a list: model type -> values of a new element that differ from the defaults.
     ``infinite``
-        the word ``inf`` is a value too.
+        ``inf`` is a value, too.
     ``keys``
-        of a ``map``: the keys that it can hold; each is declared as the neighbour of that name.
+        of a ``map``: its keys. Each is declared as the setting of that name in the same object.
     ``file_name``
-        the value becomes part of the name of a file, so it must not hold a path; see ``names``.
+        the value becomes part of a file name, so it must not contain a path (see ``file_names``).
     ``levels``
-        of an object: names of its settings that have another level here.
+        of an object: its settings that have another level here.
 
-    A setting without a label is kept and passed on, but not offered; ``catalogue.NOT_OFFERED`` says why.
+    A setting without a label is kept in files but has no control. ``catalog.NOT_OFFERED`` lists the reasons.
     """
 
     label: str = ""
@@ -82,7 +82,7 @@ class Setting:
     levels: Mapping[str, Level] = field(default_factory=dict)
 
 
-# What the form holds a text against that becomes part of a file's name; ``names`` has the whole rule.
+# What the form checks of a text that becomes part of a file name. ``file_names`` has the complete rule.
 FILE_NAME_PATTERN = r"^([^./\\:\u0000-\u001f][^/\\:\u0000-\u001f]*)?$"
 
 _UNDECLARED = Setting()
@@ -94,7 +94,7 @@ def setting(
     factory: Callable[[], Any] | None = None,
     **declared: Any,
 ) -> Any:
-    """A field of a configuration: its default (or ``factory``) and the attributes of ``Setting``."""
+    """Return a field of a configuration with its default (or ``factory``) and the attributes of ``Setting``."""
     extra = {"setting": Setting(**declared)}
     if factory is not None:
         return Field(default_factory=factory, json_schema_extra=extra)  # type: ignore[arg-type]
@@ -102,14 +102,14 @@ def setting(
 
 
 def declared(field: FieldInfo) -> Setting:
-    """The declaration of a field."""
+    """Return the declaration of a field."""
     extra = field.json_schema_extra
     found = extra.get("setting") if isinstance(extra, dict) else None
     return found if isinstance(found, Setting) else _UNDECLARED
 
 
 class Settings(BaseModel):
-    """Base of all configuration objects: frozen, and faithful to keys that this version does not know."""
+    """Base of all configuration objects. They are frozen and keep unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="allow", coerce_numbers_to_str=True, protected_namespaces=())
 

@@ -1,4 +1,4 @@
-"""The configuration of a run: OneTrainer's fields, names, nesting and defaults."""
+"""Declare the configuration of a run with OneTrainer's fields, names, nesting and defaults."""
 
 from __future__ import annotations
 
@@ -59,18 +59,18 @@ NUMBERS_PATTERN = r"^\s*\d+\s*(,\s*\d+\s*)*$"
 
 
 def skips(encoder: str) -> Only:
-    """The types that can leave out the last layers of an encoder."""
+    """Return the model types that support CLIP skip for a text encoder."""
     words = "models that support CLIP skip for this text encoder"
     return types(words, lambda facts: "layer_skip" in facts.abilities and encoder in facts.encoders)
 
 
 def prompt_length(encoder: str) -> Only:
-    """The types in which the longest prompt of an encoder can be chosen."""
+    """Return the model types with a configurable sequence length for a text encoder."""
     return types("models with a configurable sequence length", lambda facts: encoder in facts.token_limited)
 
 
 class TrainConfig(Settings):
-    """Everything that a training run is: OneTrainer's configuration, version 11, with the same names and defaults."""
+    """The complete configuration of a run: OneTrainer's version 11, with the same names and defaults."""
 
     config_version: ClassVar[int] = 11
 

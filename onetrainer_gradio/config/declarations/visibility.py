@@ -1,8 +1,8 @@
-"""When a setting applies: a small language over the facts of model types and optimizers.
+"""Define when a setting applies, based on facts about model types and optimizers.
 
-A condition is a path and an ``Only``: the values under which a setting applies, with words for people. Where the rule is a
-fact of the model type, it is written as that fact (``has_part("unet")``) and expanded to the types once, so that whoever
-reads a condition only asks whether a value is in a list.
+A condition is a path and an ``Only``: the values for which a setting applies, with a description for people. A rule about the
+model type is written as a fact (``has_part("unet")``) and expanded to model types once, so that evaluating a condition only
+looks up a value in a list.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onetrainer_gradio.config.optimizers import OPTIMIZERS
 MODEL_TYPE = "model_type"
 METHOD = "training_method"
 
-# part -> how a sentence names it, article first
+# component -> its name in a sentence, with the article
 PART_WORDS = {
     "unet": "a UNet",
     "prior": "a prior",
@@ -38,32 +38,32 @@ PART_WORDS = {
 
 @dataclass(frozen=True)
 class Only:
-    """The values of another setting under which one applies. ``words`` completes "only for ..."; empty: name the values."""
+    """The values of another setting for which a setting applies. ``words`` completes "only for …". If empty, list the values."""
 
     values: tuple[Any, ...]
     words: str = ""
 
 
-# What a condition is for a setting: of the name of the object it stands in (a part, the optimizer) and its own name.
+# Returns the condition of a setting from the name of its object (a component, the optimizer) and its own name.
 OwnerRule = Callable[[str, str], Only]
 
 
 @dataclass(frozen=True)
 class ChoicesBy:
-    """Choices that depend on the settings ``by``: nested tables, one level for each, with the values as keys."""
+    """Choices that depend on the settings ``by``: nested tables, one level per setting, with the values as keys."""
 
     by: tuple[str, ...]
     choices: Mapping[str, Any]
 
     def of(self, *values: str) -> tuple[str, ...]:
-        """The choices under the given values of the settings ``by``; empty where there are none."""
+        """Return the choices for the given values of the settings ``by``."""
         at: Any = self.choices
         for value in values:
             at = at.get(value, {})
         return tuple(str(choice) for choice in at)
 
     def all(self) -> tuple[str, ...]:
-        """Every choice of the table, each once."""
+        """Return every choice of the table once."""
         return tuple(dict.fromkeys(_leaves(self.choices)))
 
 
@@ -76,23 +76,23 @@ def _leaves(table: Any) -> Iterator[str]:
 
 
 def types(words: str, holds: Callable[[ModelFacts], bool]) -> Only:
-    """The model types of which something holds."""
+    """Return the model types for which ``holds`` is true."""
     return Only(tuple(name for name, facts in MODELS.items() if holds(facts)), words)
 
 
 def has_part(*names: str) -> Only:
-    """The types that have one of the parts."""
+    """Return the model types that have one of the components."""
     words = " or ".join(PART_WORDS[name] for name in names)
     return types(f"models with {words}", lambda facts: not set(names).isdisjoint(facts.parts))
 
 
 def can(ability: str, words: str) -> Only:
-    """The types with an ability or trait."""
+    """Return the model types with an ability or trait."""
     return types(words, lambda facts: ability in facts.abilities | facts.traits)
 
 
 def part_is(role: str, words: str) -> OwnerRule:
-    """For the settings of a part: the types in which the part plays the role, an attribute of ``ModelFacts``."""
+    """Return a rule for settings of a component: the model types where it has the role, an attribute of ``ModelFacts``."""
 
     def rule(owner: str, _name: str) -> Only:
         part = PART_WORDS[owner].split(" ", 1)[1]
@@ -102,12 +102,12 @@ def part_is(role: str, words: str) -> OwnerRule:
 
 
 def in_model(owner: str, _name: str) -> Only:
-    """For the settings of a part: the types that have it."""
+    """Return the model types that have the component ``owner``."""
     return has_part(owner)
 
 
 def taken_by_optimizer(_owner: str, name: str) -> Only:
-    """For the settings of the optimizer: the optimizers that take a parameter of this name."""
+    """Return the optimizers that have a parameter of this name."""
     return Only(tuple(each for each, facts in OPTIMIZERS.items() if name in facts.defaults))
 
 
@@ -134,7 +134,7 @@ LOSS_WEIGHTS_BY_TYPE = ChoicesBy(
 
 
 def resolved(shown: Mapping[str, Any], owner: str, name: str) -> dict[str, Only]:
-    """The conditions of a setting in the object ``owner``: rules applied, neighbours named in full."""
+    """Return the conditions of a setting in the object ``owner``, with rules applied and full paths."""
     conditions = {}
     for path, condition in shown.items():
         full = f"{owner}{path}" if path.startswith(".") else path
@@ -146,11 +146,11 @@ def resolved(shown: Mapping[str, Any], owner: str, name: str) -> dict[str, Only]
 
 
 def can_apply(conditions: Mapping[str, Only]) -> bool:
-    """Whether there are any values at all under which the setting applies."""
+    """Return whether there are any values for which the setting applies."""
     return all(condition.values for condition in conditions.values())
 
 
 def applies(conditions: Mapping[str, Only], read: Callable[[str], Any], about: Iterable[str] | None = None) -> bool:
-    """Whether a setting applies; ``read`` gives the value at a path. With ``about``, only conditions on those paths count."""
+    """Return whether a setting applies. ``read`` returns the value at a path. ``about`` limits the check to these paths."""
     wanted = conditions if about is None else {path: conditions[path] for path in about if path in conditions}
     return all(read(path) in condition.values for path, condition in wanted.items())

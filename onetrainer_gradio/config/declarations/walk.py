@@ -1,4 +1,4 @@
-"""The tree of settings, walked by declaration: the one place that knows how objects and lists nest."""
+"""Walk the tree of settings. This is the only module that handles the nesting of objects and lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _S = TypeVar("_S", bound=Settings)
 
 
 class Leaf(NamedTuple):
-    """One value of a configuration: its dotted path, value, declaration and annotation."""
+    """A value of a configuration with its dotted path, declaration and annotation."""
 
     path: str
     value: Any
@@ -24,7 +24,7 @@ class Leaf(NamedTuple):
     annotation: Any
 
 
-# Validations, patches and comparisons ask for the annotations of a few hundred fields again and again: remembered.
+# Validations, patches and comparisons need the annotations of a few hundred fields repeatedly, so they are cached.
 
 
 @cache
@@ -41,33 +41,33 @@ def _element_class(annotation: Any) -> type[Settings] | None:
 
 
 def without_none(annotation: Any) -> Any:
-    """The annotation of a nullable field without its None."""
+    """Return the annotation of a nullable field without its None."""
     return _without_none(annotation)
 
 
 def is_nullable(annotation: Any) -> bool:
-    """Whether the annotation admits None."""
+    """Return whether the annotation allows None."""
     return get_origin(annotation) in (Union, UnionType) and type(None) in get_args(annotation)
 
 
 def settings_class(annotation: Any) -> type[Settings] | None:
-    """The class of a nested object, or None for a plain value."""
+    """Return the class of a nested object, or None for a plain value."""
     bare = without_none(annotation)
     return bare if isinstance(bare, type) and issubclass(bare, Settings) else None
 
 
 def element_class(annotation: Any) -> type[Settings] | None:
-    """The class of the elements of a list of objects, or None for anything else."""
+    """Return the class of the elements of a list of objects, or None for anything else."""
     return _element_class(annotation)
 
 
 def fields_of(kind: type[Settings]) -> dict[str, FieldInfo]:
-    """The declared fields of a class in order."""
+    """Return the declared fields of a class in order."""
     return kind.model_fields
 
 
 class Shape(NamedTuple):
-    """What a declared field holds; the classes of the objects ``nested`` in it, in its list or as ``values`` of its mapping."""
+    """Type of a declared field, with the classes of its ``nested`` object, list ``element`` or mapping ``values``."""
 
     annotation: Any
     setting: Setting
@@ -78,7 +78,7 @@ class Shape(NamedTuple):
 
 @cache
 def shapes_of(kind: type[Settings]) -> Mapping[str, Shape]:
-    """The declared fields of a class in order, worked out once: reading a document asks for each of a few hundred many times."""
+    """Return the declared fields of a class in order. Cached, because reading a document needs each of them many times."""
     return {
         name: Shape(
             field.annotation,
@@ -97,17 +97,17 @@ def _value_class(annotation: Any) -> type[Settings] | None:
 
 
 Wanted = Callable[[Setting, Any], bool]
-"""Chooses leaves by declaration and annotation; a function of a module, since what it chooses of a class is remembered."""
+"""Selects leaves by declaration and annotation. Must be a module-level function, because its results are cached per class."""
 
 
 def is_name(setting: Setting, annotation: Any) -> bool:
-    """Choose what holds one of a list of names."""
+    """Select settings that hold one of a list of names."""
     bare = without_none(annotation)
     return not isinstance(bare, type) or issubclass(bare, Enum)
 
 
 def is_path(setting: Setting, annotation: Any) -> bool:
-    """Choose what holds a path."""
+    """Select settings that hold a path."""
     return bool(setting.path)
 
 
@@ -118,7 +118,7 @@ def _is_any(setting: Setting, annotation: Any) -> bool:
 def leaves(config: Settings, wanted: Wanted = _is_any) -> Iterator[Leaf]:
     """Yield every value below ``config`` that is ``wanted``.
 
-    With a choice, the objects of long lists are visited only where their class has something that is wanted.
+    Objects of long lists are visited only if their class has a field that is wanted.
     """
     found: list[Leaf] = []
     _collect(config, "", wanted, found)
@@ -168,7 +168,7 @@ def _by_head(changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, dict
 
 @cache
 def _chosen(kind: type[Settings], wanted: Wanted) -> tuple[tuple[str, Shape], ...]:
-    """The fields of a class that are wanted, or hold something that is."""
+    """Return the fields of a class that are wanted, or contain one that is."""
     return tuple(
         (name, shape)
         for name, shape in shapes_of(kind).items()
