@@ -1,1 +1,1 @@
-"""Pictures and captions: found, arranged, encoded, cached."""
+"""Find, order, encode and cache images and captions."""

@@ -1,4 +1,4 @@
-"""To which size an image is scaled and cropped in a run: the buckets of ``config``, with the random choices of a step."""
+"""Choose the size that an image is scaled and cropped to: the buckets of ``config``, with the random choices of a step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALLEST = 8
 
 @dataclass(frozen=True)
 class Target:
-    """Where an image goes: scaled to cover ``crop_px``, which leaves ``scale_px``, then cropped."""
+    """The target of an image: scaled to ``scale_px``, which covers ``crop_px``, then cropped."""
 
     scale_px: Size
     crop_px: Size
@@ -38,7 +38,7 @@ def parse(text: str) -> Resolution:
 
 
 def target(size_px: Size, resolution: Resolution, random: Random, *, bucketing: bool, size_multiple_px: int) -> Target:
-    """Where an image of ``size_px`` goes; with several edge lengths ``random`` picks one."""
+    """Return the target of an image of ``size_px``; with several edge lengths, ``random`` selects one."""
     if resolution.edges:
         resolution = replace(resolution, edges=(random.choice(resolution.edges),))
     crop = buckets.target(size_px, resolution, size_multiple_px, bucketing=bucketing)
@@ -46,7 +46,7 @@ def target(size_px: Size, resolution: Resolution, random: Random, *, bucketing: 
 
 
 def crop_offset(goal: Target, random: Random, *, jitter: bool) -> Size:
-    """Top left corner (y, x) of the crop: in the middle, or anywhere with ``jitter``."""
+    """Return the top left corner (y, x) of the crop: centered, or random with ``jitter``."""
     slack = goal.scale_px[0] - goal.crop_px[0], goal.scale_px[1] - goal.crop_px[1]
     if not jitter:
         return slack[0] // 2, slack[1] // 2

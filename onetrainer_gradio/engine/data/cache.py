@@ -1,7 +1,7 @@
-"""Encoded pictures and captions on disk, each under a fingerprint of everything that its content depends on.
+"""Cache encoded images and captions on disk, each under a fingerprint of everything that its content depends on.
 
-A changed setting, model or file leads to another name, so nothing stale is ever used, and what did not change is found
-again. A file holds the tensors of one picture or one caption.
+A changed setting, model or file results in another name, so nothing outdated is ever used, and unchanged entries are found
+again. A file contains the tensors of one image or one caption.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from onetrainer_gradio.engine.files import write_tensors
 from onetrainer_gradio.engine.staging import tidy_up
 
 FORMAT = 1
-"""Raised when the content of a cache file comes to mean something else."""
+"""Increased when the meaning of a cache file changes."""
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:
-    """The name under which something that depends on ``facts`` (plain JSON values) is kept."""
+    """Return the cache key of an entry that depends on ``facts`` (plain JSON values)."""
     text = json.dumps({"format": FORMAT, **facts}, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_identity(path: Path) -> tuple[str, int, int]:
-    """Real path, bytes and modification time (ns) of a file: changes whenever the file does."""
+    """Return real path, size and modification time (ns) of a file, which change when the file does."""
     status = path.stat()
     return str(path.resolve()), status.st_size, status.st_mtime_ns
 
 
 def _is_ours(cache_dir: Path, name: str) -> bool:
-    """Whether a folder of a cache is marked, is empty, or has only files with names of ours, as before there were markers."""
+    """Return whether a folder of a cache is marked, empty, or has only files with our names, as before markers existed."""
     made = marker.read(cache_dir)
     if made is not None and made.kind == marker.CACHE and name in made.files:
         return True
@@ -70,19 +70,19 @@ def clear(cache_dir: Path) -> None:
 
 @dataclass
 class TensorCache:
-    """Tensors by fingerprint: on disk in ``folder``, and in memory as long as ``budget_bytes`` last."""
+    """Tensors by fingerprint: on disk in ``folder``, and in memory up to ``budget_bytes``."""
 
     folder: Path
     budget_bytes: int
     mark: Callable[[], None] = lambda: None
-    """Marks the folder as ours; called before the first file is written."""
+    """Mark the folder as ours; called before the first file is written."""
     _held: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     _held_bytes: int = 0
     _marked: bool = False
 
     @classmethod
     def of(cls, cache_dir: Path, name: str, budget_bytes: int) -> TensorCache:
-        """The shelf for encoded images or captions in a cache.
+        """Return the cache for encoded images or captions in a folder.
 
         If the folder of that name has other files in it, such as images or OneTrainer's own cache, a subfolder is used.
         """
@@ -102,7 +102,7 @@ class TensorCache:
         return key in self._held or self._file(key).is_file()
 
     def get(self, key: str) -> dict[str, Tensor] | None:
-        """The tensors under ``key``; None when there are none or their file is damaged."""
+        """Return the tensors under ``key``, or None if there are none or their file is damaged."""
         if (held := self._held.get(key)) is not None:
             return held
         try:
@@ -113,7 +113,7 @@ class TensorCache:
         return tensors
 
     def put(self, key: str, tensors: dict[str, Tensor]) -> None:
-        """Keeps ``tensors`` (on the CPU) under ``key``."""
+        """Store ``tensors`` (on the CPU) under ``key``."""
         if not self._marked:
             self.mark()
             self._marked = True

@@ -1,4 +1,4 @@
-"""The data of a run: collects pictures, encodes what is not cached yet, and hands out batches."""
+"""Provide the data of a run: collect images, encode those that aren't cached yet, and return batches."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import WarningIssued
 
 MEMORY_BYTES = 1 << 30
-"""How much of the cache is kept in memory, pictures and captions each."""
+"""How much of the cache is kept in memory, for images and captions each."""
 
 
 class Encoder(Protocol):
-    """What the data needs of a model family."""
+    """The functions of a model family that the data uses."""
 
     size_multiple_px: ClassVar[int]
 
     def image_facts(self) -> dict[str, Any]:
-        """Everything beside the picture that its latents depend on."""
+        """Return everything except the image that its latents depend on."""
         ...
 
     def text_facts(self) -> dict[str, Any]:
-        """Everything beside the caption that its encoding depends on."""
+        """Return everything except the caption that its encoding depends on."""
         ...
 
     def encode_image(self, image_CHW: Tensor) -> Tensor:
-        """Latents (C, h, w), unscaled, of a picture with values 0 to 1, on the CPU."""
+        """Return the latents (C, h, w), unscaled, of an image with values 0 to 1, on the CPU."""
         ...
 
     def tokenize(self, caption: str) -> Tensor:
-        """Token numbers (L) of a caption, padded."""
+        """Return the token IDs (L) of a caption, padded."""
         ...
 
     def encode_text(self, tokens_BL: Tensor) -> Tensor:
-        """Hidden states (B, L, D)."""
+        """Return the hidden states (B, L, D)."""
         ...
 
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """What is done to a picture before it is encoded."""
+    """The transform of an image before it is encoded."""
 
     target: Target
     offset_px: Size
@@ -68,7 +68,7 @@ class ImageTransform:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one micro-batch trains on; tensors lie on the CPU."""
+    """The data of one micro-batch; tensors are on the CPU."""
 
     latents_BCHW: Tensor
     tokens_BL: Tensor
@@ -80,9 +80,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Reports:
-    """To whom the data tells what happens: warnings, progress ``(done, total)``, and a check that ends it by raising.
+    """The callbacks of the data: warnings, progress ``(done, total)``, and a check that ends it by raising.
 
-    ``encoding`` is called before something is encoded, so that the encoders can be put in place.
+    ``encoding`` is called before something is encoded, so that the encoders can be moved to their device.
     """
 
     warn: Callable[[WarningIssued], None]
@@ -93,7 +93,7 @@ class Reports:
 
 @dataclass(frozen=True)
 class Collection:
-    """The concepts of one kind (trained, or only measured) by their number in the configuration, and their pictures."""
+    """The concepts of one kind (training or validation) by their number in the configuration, and their images."""
 
     concepts: dict[int, ConceptConfig]
     images: tuple[TrainingImage, ...]
@@ -101,9 +101,9 @@ class Collection:
 
     @classmethod
     def of(cls, config: TrainConfig, reports: Reports, *, validation: bool, roots: Sequence[Path] = ()) -> Collection:
-        """Reads the pictures' headers and the captions of the enabled concepts; files outside ``roots`` are left out.
+        """Read the image headers and the captions of the enabled concepts; files outside ``roots`` are omitted.
 
-        :raises DatasetError: when a folder is missing or there are no pictures.
+        :raises DatasetError: if a folder is missing or there are no images.
         """
         chosen = {
             number: concept
@@ -115,12 +115,12 @@ class Collection:
 
 
 def to_tensor(pixels_HWC: NDArray[Any], dtype: torch.dtype) -> Tensor:
-    """A picture (C, H, W) with values 0 to 1."""
+    """Return an image (C, H, W) with values 0 to 1."""
     return torch.tensor(pixels_HWC).permute(2, 0, 1).to(dtype) / 255
 
 
 def apply_transform(image_CHW: Tensor, transform: ImageTransform) -> Tensor:
-    """The picture scaled (bilinear, antialiased), cropped and mirrored."""
+    """Return the image scaled (bilinear, antialiased), cropped and flipped."""
     if tuple(image_CHW.shape[1:]) != transform.target.scale_px:
         scaled = functional.interpolate(
             image_CHW[None].float(), size=transform.target.scale_px, mode="bilinear", align_corners=False, antialias=True
@@ -133,7 +133,7 @@ def apply_transform(image_CHW: Tensor, transform: ImageTransform) -> Tensor:
 
 @dataclass
 class Dataset:
-    """Pictures and captions of the concepts of one kind (training or validation)."""
+    """Images and captions of the concepts of one kind (training or validation)."""
 
     config: TrainConfig
     encoder: Encoder
@@ -154,7 +154,7 @@ class Dataset:
     _tokens: dict[str, Tensor] = field(default_factory=dict)
     _all_read: bool = False
     length: int = field(init=False, default=0)
-    """Batches of the epoch that was planned last."""
+    """The batches of the epoch that was planned last."""
 
     @classmethod
     def open(
@@ -168,7 +168,7 @@ class Dataset:
         dtype: torch.dtype,
         facts: dict[str, Any],
     ) -> Dataset:
-        """The data of a collection; ``facts`` is what the encodings depend on beside what the encoder says."""
+        """Open the data of a collection; ``facts`` are further facts that the encodings depend on."""
         cache = Path(config.cache_dir)
         return cls(
             config=config,
@@ -188,13 +188,13 @@ class Dataset:
 
     @property
     def images(self) -> int:
-        """How many pictures there are."""
+        """Return the number of images."""
         return sum(len(group.images) for group in self.groups)
 
     # -- what comes when ------------------------------------------------------------------------------------------------
 
     def items(self, epoch: int) -> list[Item]:
-        """All items of an epoch, unshuffled."""
+        """Return all items of an epoch, unshuffled."""
         cached = self.config.latent_caching
         return [
             item
@@ -203,9 +203,9 @@ class Dataset:
         ]
 
     def plan(self, epoch: int) -> list[list[Item]]:
-        """The batches of an epoch.
+        """Plan the batches of an epoch.
 
-        :raises DatasetError: when no bucket holds enough pictures for a batch.
+        :raises DatasetError: if no bucket has enough images for a batch.
         """
         arrange = order.batches if self.config.latent_caching else order.inline_batches
         items = self.items(epoch)
@@ -224,12 +224,12 @@ class Dataset:
         return plan
 
     def batches(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from number ``skip`` on, ready to train."""
+        """Yield the batches of an epoch from number ``skip`` on, ready to train."""
         for items in islice(self.plan(epoch), skip, None):
             yield self.batch(items)
 
     def batch(self, items: Sequence[Item]) -> Batch:
-        """The tensors of some items of one size."""
+        """Return the tensors of some items of one size."""
         captions = tuple(self.caption(item) for item in items)
         texts = [self._text(caption) for caption in captions] if self.text_fixed else None
         weights = [self.concepts[item.image.concept].loss_weight for item in items]
@@ -245,7 +245,7 @@ class Dataset:
     # -- what is cached -------------------------------------------------------------------------------------------------
 
     def prepare(self, epoch: int) -> None:
-        """Encodes everything that ``epoch`` needs and that is not cached; unreadable pictures are named and left out."""
+        """Encode everything that ``epoch`` needs and that isn't cached; unreadable images are reported and omitted."""
         if not self.config.latent_caching:
             self._read_through()
             return
@@ -290,7 +290,7 @@ class Dataset:
                 self._report_progress(done, total)
 
     def _read_through(self) -> None:
-        """Without a cache, every picture is read once at the start, so that a broken one does not end a later epoch."""
+        """Read every image once at the start without a cache, so that a broken one doesn't end a later epoch."""
         if self._all_read:
             return
         images = [image for group in self.groups for image in group.images]
@@ -331,20 +331,20 @@ class Dataset:
     # -- one item -------------------------------------------------------------------------------------------------------
 
     def caption(self, item: Item) -> str:
-        """The caption of an item: one of its picture's, drawn for each variation."""
+        """Return the caption of an item: one of its image's captions, selected for each variation."""
         captions = item.image.captions
         if len(captions) == 1:
             return captions[0]
         return self._seeds.random("choose_caption", item.text_variation, item.image.index).choice(captions)
 
     def tokens(self, caption: str) -> Tensor:
-        """Token numbers (L) of a caption."""
+        """Return the token IDs (L) of a caption."""
         if caption not in self._tokens:
             self._tokens[caption] = self.encoder.tokenize(caption)
         return self._tokens[caption]
 
     def transform(self, item: Item) -> ImageTransform:
-        """What is done to the picture of an item."""
+        """Return the transform of the image of an item."""
         place = item.image.index, item.image_variation
         if place not in self._transforms:
             image = self.concepts[item.image.concept].image
@@ -412,7 +412,7 @@ class Dataset:
 
 
 def _readable(path: Path) -> BaseException | None:
-    """What is wrong with a picture, if anything."""
+    """Return the problem with an image, if any."""
     try:
         pixels(path)
     except BrokenImageError as error:

@@ -25,7 +25,7 @@ _MOST_NAMES = 8
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """A picture of a concept; ``index`` counts those of all concepts, ``captions`` are those to choose from."""
+    """An image of a concept; ``index`` counts the images of all concepts, ``captions`` are the available ones."""
 
     index: int
     concept: int
@@ -36,9 +36,9 @@ class TrainingImage:
 
 
 def measured(path: Path) -> tuple[Size, tuple[int, int]]:
-    """Size of the upright picture and (bytes, modification time in ns) of its file; reads the header only.
+    """Return the size of the upright image and (bytes, modification time in ns) of its file; reads only the header.
 
-    :raises BrokenImageError: when it can't be trained.
+    :raises BrokenImageError: if it can't be trained.
     """
     try:
         status = os.stat(path)
@@ -48,15 +48,15 @@ def measured(path: Path) -> tuple[Size, tuple[int, int]]:
 
 
 def pixels(path: Path) -> NDArray[Any]:
-    """The upright picture as uint8, HWC, RGB. Runs in threads: Pillow and numpy only.
+    """Return the upright image as uint8, HWC, RGB. Runs in threads: Pillow and numpy only.
 
-    :raises BrokenImageError: when it can't be trained.
+    :raises BrokenImageError: if it can't be trained.
     """
     return numpy.asarray(decode(path))
 
 
 def broken(path: str | Path, error: BaseException) -> WarningIssued:
-    """The warning about a picture that cannot be read."""
+    """Return the warning about an image that can't be read."""
     name = shown(path)
     return WarningIssued(code="broken_picture", message=f"The image '{name}' can't be read and is skipped: {error}", path=name)
 
@@ -73,16 +73,16 @@ class _Captions:
     _of_all: tuple[str, ...] | None = None
 
     def of(self, image: Path) -> tuple[str, ...]:
-        """The captions of a picture to choose from; one empty where there is none."""
+        """Return the available captions of an image, or one empty caption."""
         return _SOURCES[self.concept.text.prompt_source](self, image) or ("",)
 
     def beside(self, image: Path) -> tuple[str, ...]:
-        """Those of the text file next to it."""
+        """Return those of the text file next to it."""
         path = self.folder.caption_of(image)
         return () if path is None else self._lines(path)
 
     def of_all(self, image: Path) -> tuple[str, ...]:
-        """Those of the file for all pictures."""
+        """Return those of the file for all images."""
         if self._of_all is None:
             path = Path(self.concept.text.prompt_path)
             if not is_inside(path, self.roots):
@@ -93,7 +93,7 @@ class _Captions:
         return self._of_all
 
     def file_name(self, image: Path) -> tuple[str, ...]:
-        """The name of its file."""
+        """Return the name of its file."""
         return (image.stem,)
 
     def _lines(self, path: Path) -> tuple[str, ...]:
@@ -126,11 +126,11 @@ def collect(
     stopping: Callable[[], None] = lambda: None,
     roots: Sequence[Path] = (),
 ) -> list[TrainingImage]:
-    """All pictures of ``concepts`` (numbered as in the configuration), in order; unreadable ones are named and left out.
+    """Return all images of ``concepts`` (numbered as in the configuration), in order; unreadable ones are reported and omitted.
 
-    With ``roots``, files outside of these folders are named and left out, too.
+    With ``roots``, files outside of these folders are reported and omitted, too.
 
-    :raises DatasetError: when a folder is missing, captions can't be read, or no picture is left.
+    :raises DatasetError: if a folder is missing, captions can't be read, or no image remains.
     """
     found: list[TrainingImage] = []
     unreadable: list[str] = []

@@ -1,4 +1,4 @@
-"""Which picture comes when: epochs, variations, batches. Equal to OneTrainer's order for the same data."""
+"""Order the images: epochs, variations, batches. Equal to OneTrainer's order for the same data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onetrainer_gradio.engine.data.seeds import StageSeeds
 
 @dataclass(frozen=True)
 class Item:
-    """A picture as it comes in an epoch: which variation of its transform and of its caption."""
+    """An image in an epoch: the variation of its transform and of its caption."""
 
     image: TrainingImage
     image_variation: int
@@ -22,7 +22,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Group:
-    """The pictures of one concept, how many an epoch takes, and how many variations are cached."""
+    """The images of one concept, the number per epoch, and the number of cached variations."""
 
     images: tuple[TrainingImage, ...]
     samples: int
@@ -30,9 +30,9 @@ class Group:
     text_variations: int
 
     def items(self, epoch: int, *, image_cached: bool = True, text_cached: bool = True) -> list[Item]:
-        """What an epoch takes: cyclically through the pictures, one variation further with each round.
+        """Return the items of an epoch: cyclically through the images, with the next variation in each round.
 
-        What is not cached varies anew in every epoch.
+        Uncached images get a new variation in every epoch.
         """
         size = len(self.images)
         taken = []
@@ -45,14 +45,14 @@ class Group:
 
 
 def samples_per_epoch(strategy: str, balancing: float, images: int) -> int:
-    """REPEATS: a multiple of the pictures; SAMPLES: their number."""
+    """Return the images per epoch: with REPEATS a multiple of the images, with SAMPLES a number."""
     return math.floor(images * balancing) if strategy == "REPEATS" else int(balancing)
 
 
 def batches(
     items: Sequence[Item], size_of: Callable[[Item], Size], batch_size: int, epoch: int, seeds: StageSeeds
 ) -> list[list[Item]]:
-    """Shuffled batches of one size each; the rest of a bucket that fills no batch is left out of this epoch."""
+    """Return shuffled batches of one size each; the rest of a bucket that doesn't fill a batch is dropped from this epoch."""
     buckets: dict[Size, list[Item]] = {}
     for item in items:
         buckets.setdefault(size_of(item), []).append(item)
@@ -67,7 +67,7 @@ def batches(
 def inline_batches(
     items: Sequence[Item], size_of: Callable[[Item], Size], batch_size: int, epoch: int, seeds: StageSeeds
 ) -> list[list[Item]]:
-    """The order without a latent cache: pictures shuffled, a batch comes as soon as a bucket is full."""
+    """Return the order without a latent cache: images are shuffled, and a batch is complete when a bucket is full."""
     order = list(items)
     seeds.random("batches", epoch).shuffle(order)
     buckets: dict[Size, list[Item]] = {}

@@ -1,8 +1,8 @@
-"""Seeds of everything random about the data, equal to OneTrainer's.
+"""Compute the seeds of the data's randomness, equal to OneTrainer's.
 
-OneTrainer's loader is a chain of stages; a stage draws from ``Random(hash((42, place, variation, index)))``, where
-``place`` is its place in the chain. The chain below is the one of an image model with one text encoder, without masks;
-only the places matter, so it is a list of names.
+OneTrainer's loader is a chain of stages; a stage uses ``Random(hash((42, place, variation, index)))``, where
+``place`` is its position in the chain. The chain below is that of an image model with one text encoder, without masks;
+only the positions matter, so it is a list of names.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _READING = (
 
 @dataclass(frozen=True)
 class StageSeeds:
-    """Where each stage stands in the chain of a run."""
+    """The position of each stage in the chain of a run."""
 
     place: Mapping[str, int]
 
     @classmethod
     def of(cls, *, latent_caching: bool, text_fixed: bool) -> StageSeeds:
-        """``text_fixed``: the text encoder is not trained, so that its output can be computed beforehand."""
+        """Return the seeds of a run; with ``text_fixed``, the text encoder isn't trained and its output is precomputed."""
         chain = list(_READING)
         if text_fixed:
             chain.append("encode_text")
@@ -66,5 +66,5 @@ class StageSeeds:
         return cls({name: place for place, name in enumerate(chain)})
 
     def random(self, stage: str, variation: int, index: int = -1) -> Random:
-        """The generator of ``stage`` for one item (or, without ``index``, for a whole epoch)."""
+        """Return the generator of ``stage`` for one item (or, without ``index``, for a whole epoch)."""
         return Random(hash((SEED, self.place[stage], variation, index)))

@@ -1,6 +1,6 @@
-"""Model families: how a model is loaded, encodes, predicts and is saved, and what its parts are called.
+"""Model families: load a model, encode, predict and save, and name its components.
 
-A new family is a module with a class of the shape of ``family.Family`` and a line in ``FAMILIES``.
+A new family is a module with a class that implements ``family.Family``, and a line in ``FAMILIES``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ FAMILIES: Mapping[str, str] = {"STABLE_DIFFUSION_15": "stable_diffusion:StableDi
 
 
 def family_of(model_type: str) -> type[Family]:
-    """The family of a model type.
+    """Return the family of a model type.
 
-    :raises UnsupportedError: when this engine has none.
+    :raises UnsupportedError: if this engine has none.
     """
     if model_type not in FAMILIES:
         raise UnsupportedError(

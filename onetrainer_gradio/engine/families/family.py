@@ -1,4 +1,4 @@
-"""What every model family offers; the loop, the methods and the data know models only through this."""
+"""Define the interface of a model family, which the loop, the methods and the data use."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from onetrainer_gradio.engine.header import Header
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a model that can be trained.
+    """A model component that can be trained.
 
-    ``name`` is the name of the part in configurations and adapter files (``unet``); ``path_prefix`` stands before the module
-    paths of adapter files where the library's class has one level less; ``layer_filter``: whether the filter applies.
+    ``name`` is its name in configurations and LoRA files (``unet``); ``path_prefix`` precedes the module
+    paths in LoRA files if the library's class has one level less; ``layer_filter``: whether the filter applies.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the denoiser said, what it should have said, and at which timesteps."""
+    """The prediction of the denoiser, its target, and the timesteps."""
 
     predicted_BCHW: Tensor
     target_BCHW: Tensor
@@ -42,23 +42,23 @@ class Prediction:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """How one preview picture is painted."""
+    """The parameters of one sample."""
 
     sample: SampleConfig
     seed: int
     clip_skip: int
     on_step: Callable[[int, int], bool]
-    """Told ``(done, total)`` after each step; its answer False ends the picture."""
+    """Called with ``(done, total)`` after each step; returning False ends the sample."""
 
 
 class Family(Protocol):
     """A loaded model."""
 
     size_multiple_px: ClassVar[int]
-    """Sides of training pictures are multiples of this."""
+    """Sides of training images are multiples of this."""
 
     full_formats: ClassVar[frozenset[str]]
-    """Output formats of a whole model."""
+    """Output formats of a complete model."""
 
     title: ClassVar[str]
     architecture: ClassVar[str]
@@ -68,15 +68,15 @@ class Family(Protocol):
 
     @classmethod
     def load(cls, config: TrainConfig, source: str, progress: Callable[[int, int, str], None]) -> Family:
-        """The model at ``source`` (folder, file, hub name), each part in the precision of the configuration."""
+        """Load the model at ``source`` (folder, file, Hugging Face model ID), each component with its configured data type."""
         ...
 
     def parts(self) -> tuple[Part, ...]:
-        """The parts that can be trained, in the order of their parameter groups."""
+        """Return the trainable components, in the order of their parameter groups."""
         ...
 
     def frozen_modules(self) -> Mapping[str, nn.Module]:
-        """The parts that are never trained, by name."""
+        """Return the components that are never trained, by name."""
         ...
 
     def image_facts(self) -> dict[str, Any]: ...
@@ -92,25 +92,25 @@ class Family(Protocol):
     def predict(
         self, batch: Batch, sample_timesteps: Callable[[Generator, int], Tensor], generator: Generator, step: int | None
     ) -> Prediction:
-        """One forward pass; everything random comes from ``generator`` and ``step`` (None: as in validation)."""
+        """Run one forward pass; all randomness comes from ``generator`` and ``step`` (None: as in validation)."""
         ...
 
     def place(self, *names: str) -> None:
-        """Puts these parts on the training device and the others on the temporary one."""
+        """Move these components to the train device and the others to the temp device."""
         ...
 
     def set_checkpointing(self) -> None:
-        """Turns gradient checkpointing on where the configuration wants it."""
+        """Turn on gradient checkpointing as configured."""
         ...
 
     def sample(self, request: SampleRequest) -> Any:
-        """A Pillow picture, or None when it was ended early."""
+        """Return a Pillow image, or None if it was ended early."""
         ...
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
-        """Writes the whole model; ``dtype`` None keeps that of the weights."""
+        """Write the complete model; with ``dtype`` None, weights keep their data type."""
         ...
 
     def write_folder(self, folder: Path, dtype: torch.dtype | None) -> None:
-        """Fills an existing folder with the whole model in diffusers layout."""
+        """Fill an existing folder with the complete model in diffusers layout."""
         ...

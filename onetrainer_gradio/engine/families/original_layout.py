@@ -1,6 +1,6 @@
-"""The tensor names of the original Stable Diffusion checkpoint for a model that diffusers holds.
+"""Map the tensor names of diffusers to those of the original Stable Diffusion checkpoint.
 
-The names in the two worlds are facts of the published checkpoints; tables below map one to the other.
+The names are facts of the published checkpoints; the tables below map one to the other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _VAE_ATTENTION = {
 
 
 def unet_blocks(config: Mapping[str, Any]) -> dict[str, str]:
-    """Module prefixes of diffusers' UNet -> those of the original, longest first."""
+    """Return the module prefixes of diffusers' UNet -> those of the original, longest first."""
     layers = config["layers_per_block"]
     count = len(config["block_out_channels"])
     table: dict[str, str] = {}
@@ -65,7 +65,7 @@ def unet_blocks(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def unet_name(name: str, blocks: Mapping[str, str]) -> str:
-    """The original name of a module or tensor of the UNet (without the prefix of the checkpoint)."""
+    """Return the original name of a module or tensor of the UNet (without the prefix of the checkpoint)."""
     for ours, original in blocks.items():
         if name == ours or name.startswith(ours + "."):
             rest = name[len(ours) :]
@@ -74,7 +74,7 @@ def unet_name(name: str, blocks: Mapping[str, str]) -> str:
 
 
 def vae_name(name: str, blocks: int) -> str:
-    """The original name of a tensor of the VAE (without the prefix of the checkpoint)."""
+    """Return the original name of a tensor of the VAE (without the prefix of the checkpoint)."""
     side, _, rest = name.partition(".")
     if side not in ("encoder", "decoder"):
         return name  # quant_conv and post_quant_conv
@@ -107,7 +107,7 @@ def _renamed(rest: str, leaves: Mapping[str, str]) -> str:
 def to_original(
     unet: Mapping[str, Tensor], vae: Mapping[str, Tensor], text: Mapping[str, Tensor], unet_config: Mapping[str, Any]
 ) -> dict[str, Tensor]:
-    """All tensors of a model under the names of the original checkpoint."""
+    """Return all tensors of a model with the names of the original checkpoint."""
     blocks = unet_blocks(unet_config)
     levels = 1 + max(int(name.split(".")[2]) for name in vae if name.startswith("decoder.up_blocks."))
     tensors = {UNET + unet_name(name, blocks): tensor for name, tensor in unet.items()}

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.5: a UNet over the latents of a VAE, told what to paint by a CLIP text encoder."""
+"""Stable Diffusion 1.5: a UNet on the latents of a VAE, conditioned by a CLIP text encoder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ZERO_SNR_GUIDANCE_RESCALE = 0.7
 """Guidance rescale of samples (arXiv 2305.08891, section 3.4) with zero terminal SNR; OneTrainer rescales for no other model."""
 
 CONFIGS_OF_SINGLE_FILES = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-"""A single file holds weights only; tokenizer and layout come from here."""
+"""A single file contains only weights; tokenizer and layout come from here."""
 _CHECKPOINTS = (".ckpt", ".pt", ".pth", ".bin")
 
 _SMALL = ("model_index.json", "scheduler/*.json", "tokenizer/*", "*/config.json")
@@ -82,10 +82,10 @@ class StableDiffusion:
 
     @classmethod
     def load(cls, config: TrainConfig, source: str, progress: Callable[[int, int, str], None]) -> StableDiffusion:
-        """The model at ``source``: a diffusers folder, a single file, or a hub name.
+        """Load the model at ``source``: a diffusers folder, a single file, or a Hugging Face model ID.
 
-        :raises ModelNotFoundError: when it is nowhere.
-        :raises ModelFormatError: when it is no Stable Diffusion 1.5.
+        :raises ModelNotFoundError: if it isn't found.
+        :raises ModelFormatError: if it isn't Stable Diffusion 1.5.
         """
         hub = Hub.of(config, progress)
         place = hub.locate(source, (*_SMALL, *(f"{part}/{names[0]}" for part, names in _WEIGHTS.items())))
@@ -123,7 +123,7 @@ class StableDiffusion:
     # -- parts ----------------------------------------------------------------------------------------------------------
 
     def parts(self) -> tuple[Part, ...]:
-        """Text encoder and UNet, in the order of their parameter groups."""
+        """Return text encoder and UNet, in the order of their parameter groups."""
         # newer transformers left a level of the text encoder out; adapter files keep it
         prefix = "" if hasattr(self.text_encoder, "text_model") else "text_model."
         return (
@@ -132,11 +132,11 @@ class StableDiffusion:
         )
 
     def frozen_modules(self) -> Mapping[str, nn.Module]:
-        """The VAE."""
+        """Return the VAE."""
         return {"vae": self.vae}
 
     def place(self, *names: str) -> None:
-        """Puts these parts on the training device and the others on the temporary one."""
+        """Move these components to the train device and the others to the temp device."""
         # away first, so that there is room; also where both devices are one: the model was loaded into main memory
         for name, module in self._modules.items():
             if name not in names:
@@ -146,7 +146,7 @@ class StableDiffusion:
 
     @contextmanager
     def _at_hand(self, name: str) -> Iterator[None]:
-        """Within the block a component is on the training device; a cache that was cleared needs it in the middle of training."""
+        """Move a component to the train device within the block; a cleared cache needs it during training."""
         module = self._modules[name]
         resting = next(module.parameters()).device
         away = resting != self._exact_device
@@ -159,7 +159,7 @@ class StableDiffusion:
                 module.to(resting)
 
     def set_checkpointing(self) -> None:
-        """Gradient checkpointing of the trained parts that want it."""
+        """Turn on gradient checkpointing of the trained components as configured."""
         if self.config.unet.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
         if self.config.text_encoder.train and self.config.text_encoder.gradient_checkpointing:
@@ -177,25 +177,25 @@ class StableDiffusion:
         }
 
     def image_facts(self) -> dict[str, Any]:
-        """VAE, its precision, and that of the computation."""
+        """Return VAE, its data type, and that of the computation."""
         return self._facts("vae", str(self.config.vae.weight_dtype))
 
     def text_facts(self) -> dict[str, Any]:
-        """Text encoder, tokenizer, their precision, and the skipped layers."""
+        """Return text encoder, tokenizer, their data type, and the skipped layers."""
         skip = self.config.text_encoder_layer_skip
         facts = self._facts("text_encoder", str(self.config.text_encoder.weight_dtype))
         return facts | {"tokenizer": self.identities["tokenizer"], "layer_skip": skip}
 
     @torch.no_grad()
     def encode_image(self, image_CHW: Tensor) -> Tensor:
-        """The mean of the VAE's posterior, unscaled: latents (4, H/8, W/8)."""
+        """Return the mean of the VAE's posterior, unscaled: latents (4, H/8, W/8)."""
         with self._at_hand("vae"), self.autocast:
             image = (image_CHW * 2 - 1)[None].to(self.device)
             latents_CHW: Tensor = self.vae.encode(image).latent_dist.mode()[0]
             return latents_CHW
 
     def tokenize(self, caption: str) -> Tensor:
-        """77 token numbers."""
+        """Return 77 token IDs."""
         limit = self.tokenizer.model_max_length
         encoded = self.tokenizer(caption, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")
         tokens_L: Tensor = encoded.input_ids[0]
@@ -203,7 +203,7 @@ class StableDiffusion:
 
     @torch.no_grad()
     def encode_text(self, tokens_BL: Tensor) -> Tensor:
-        """Hidden states (B, 77, D) of the last layer that is not skipped, normalized."""
+        """Return the hidden states (B, 77, D) of the last layer that is not skipped, normalized."""
         with self._at_hand("text_encoder"), self.autocast:
             return self._hidden(tokens_BL, self.config.text_encoder_layer_skip)
 
@@ -218,7 +218,7 @@ class StableDiffusion:
     def predict(
         self, batch: Batch, sample_timesteps: Callable[[Generator, int], Tensor], generator: Generator, step: int | None
     ) -> Prediction:
-        """The UNet's answer to the noised latents; draws first the timesteps, then the noise."""
+        """Return the UNet's prediction for the noised latents; samples first the timesteps, then the noise."""
         config = self.config
         with self.autocast:
             if batch.text_BLD is None:
@@ -251,7 +251,7 @@ class StableDiffusion:
 
     @torch.no_grad()
     def sample(self, request: SampleRequest) -> Any:
-        """A preview picture by diffusers' pipeline over the live weights, or None when it was ended early."""
+        """Generate a sample with diffusers' pipeline and the current weights; return None if it was ended early."""
         sample = request.sample
         pipeline = self.pipeline()
         pipeline.scheduler = scheduler_of(
@@ -286,12 +286,12 @@ class StableDiffusion:
         return None if pipeline.interrupt else images[0]
 
     def pipeline(self) -> Any:
-        """diffusers' pipeline over the live parts."""
+        """Return diffusers' pipeline with the current components."""
         if self._pipeline is None:
             from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
             class Guided(StableDiffusionPipeline):  # type: ignore[misc]
-                """diffusers leaves guidance out up to a scale of 1; OneTrainer guides at every scale (at 1 it is the same)."""
+                """diffusers skips guidance up to a scale of 1; OneTrainer uses guidance at every scale (at 1 it is the same)."""
 
                 @property
                 def do_classifier_free_guidance(self) -> bool:
@@ -313,7 +313,7 @@ class StableDiffusion:
     # -- saving ---------------------------------------------------------------------------------------------------------
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
-        """Writes the whole model as a diffusers folder or as one file with the original names."""
+        """Write the complete model as a diffusers folder or as one file with the original names."""
         if model_format == "DIFFUSERS":
             with whole_folder(destination) as folder:
                 self.write_folder(folder, dtype)
@@ -323,7 +323,7 @@ class StableDiffusion:
         write_tensors(destination, tensors, header(tensors))
 
     def write_folder(self, folder: Path, dtype: torch.dtype | None) -> None:
-        """Fills ``folder`` with the model in diffusers layout."""
+        """Fill ``folder`` with the model in diffusers layout."""
         for name, module in self._modules.items():
             state = {key: tensor.to("cpu", dtype) for key, tensor in module.state_dict().items()}
             if name == "text_encoder":
@@ -452,7 +452,10 @@ def _from_file(config: TrainConfig, file: Path, hub: Hub, progress: Callable[[in
 
 
 def _look_into(file: Path) -> None:
-    """:raises ModelFormatError: when the file is no Stable Diffusion 1.5, before anything is downloaded for it."""
+    """Check the file before anything is downloaded for it.
+
+    :raises ModelFormatError: if it isn't Stable Diffusion 1.5.
+    """
     problem = unfit(file, BASE)
     if problem is None and file.suffix not in (".safetensors", *_CHECKPOINTS):
         problem = Unfit("is not a model file", f"choose a file that ends in {', '.join(('.safetensors', *_CHECKPOINTS))}")
@@ -469,7 +472,10 @@ def _not_fitting(message: str, source: str, suggestion: str) -> ModelFormatError
 
 
 def _layout_of_single_files(file: Path, hub: Hub) -> Path:
-    """:raises ModelNotFoundError: when it was not fetched before, and cannot be now."""
+    """Return the local folder with the tokenizer and layout of single files.
+
+    :raises ModelNotFoundError: if it isn't on this machine and can't be downloaded.
+    """
     try:
         return hub.locate(CONFIGS_OF_SINGLE_FILES, _SMALL)
     except ModelNotFoundError as error:

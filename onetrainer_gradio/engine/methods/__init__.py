@@ -1,4 +1,4 @@
-"""Training methods: what of a model is trained and how that is saved. Each is written once, over the parts of any family."""
+"""Training methods: what is trained in a model and how it is saved. Each works with the components of any family."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ METHODS: Mapping[str, str] = {"LORA": "lora:Lora", "FINE_TUNE": "full:FineTune"}
 
 
 def method_of(training_method: str) -> type[Method]:
-    """The class of a training method.
+    """Return the class of a training method.
 
-    :raises UnsupportedError: when this engine has none.
+    :raises UnsupportedError: if this engine has none.
     """
     if training_method not in METHODS:
         raise UnsupportedError(

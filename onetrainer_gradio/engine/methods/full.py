@@ -1,4 +1,4 @@
-"""Full fine-tuning: the weights of the model themselves are trained."""
+"""Full fine-tuning: train the weights of the model itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from onetrainer_gradio.errors import BackupMismatchError
 
 @dataclass(frozen=True)
 class FineTune:
-    """The trained parts of a model; a layer filter leaves the rest of the denoiser frozen."""
+    """The trained components of a model; a layer filter freezes the rest of the denoiser."""
 
     formats: ClassVar[frozenset[str]] = frozenset({"DIFFUSERS", "ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"})
 
@@ -29,9 +29,9 @@ class FineTune:
 
     @classmethod
     def base_model(cls, config: TrainConfig, backup: Path | None) -> str:
-        """A backup is a whole model in diffusers layout.
+        """Return the folder of the model in a backup, in diffusers layout.
 
-        :raises BackupMismatchError: when it is not.
+        :raises BackupMismatchError: if the backup has none.
         """
         if backup is None:
             return config.base_model_name
@@ -47,7 +47,7 @@ class FineTune:
 
     @classmethod
     def attach(cls, family: Family, config: TrainConfig, seed: int, backup: Path | None) -> FineTune:
-        """Makes the parameters of the parts that are trained trainable."""
+        """Make the parameters of the trained components trainable."""
         groups, modules = [], []
         for part in family.parts():
             settings = getattr(config, part.name)
@@ -65,21 +65,21 @@ class FineTune:
         return cls(family, tuple(groups), tuple(modules))
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        """One group for each trained part."""
+        """Return one group per trained component."""
         return self.trained
 
     def encoding_facts(self) -> dict[str, Any]:
-        """Nothing."""
+        """Return an empty mapping."""
         return {}
 
     def trained_modules(self) -> tuple[nn.Module, ...]:
-        """The trained parts."""
+        """Return the trained components."""
         return self.modules
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
-        """Writes the whole model."""
+        """Write the complete model."""
         self.family.save(destination, model_format, dtype, header)
 
     def back_up(self, folder: Path, header: Header) -> None:
-        """Writes the whole model in diffusers layout into the backup."""
+        """Write the complete model in diffusers layout to the backup."""
         self.family.write_folder(folder, None)

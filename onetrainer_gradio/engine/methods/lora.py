@@ -1,4 +1,4 @@
-"""LoRA (arXiv 2106.09685): two small matrices beside every chosen Linear and Conv2d. The layers come from peft."""
+"""LoRA (arXiv 2106.09685): two small matrices for each selected Linear and Conv2d. The layers are peft's."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ BACKUP_FILE = Path("lora") / "lora.safetensors"
 
 @dataclass(frozen=True)
 class Layer:
-    """One adapted layer: ``name`` as in adapter files, and peft's module."""
+    """An adapted layer: ``name`` as in LoRA files, and peft's module."""
 
     name: str
     module: Any
 
     @property
     def down(self) -> nn.Module:
-        """The matrix to the rank."""
+        """Return the matrix that projects down to the rank."""
         return self.module.lora_A[ADAPTER]  # type: ignore[no-any-return]
 
     @property
     def up(self) -> nn.Module:
-        """The matrix back."""
+        """Return the matrix that projects up again."""
         return self.module.lora_B[ADAPTER]  # type: ignore[no-any-return]
 
     @property
     def alpha(self) -> Tensor:
-        """Alpha as the files hold it: a number in float32."""
+        """Return alpha as in files: a float32 number."""
         return torch.tensor(float(self.module.lora_alpha[ADAPTER]))
 
 
 @dataclass(frozen=True)
 class Lora:
-    """Adapters on the parts of a model."""
+    """LoRA layers on the components of a model."""
 
     formats: ClassVar[frozenset[str]] = frozenset(LORA_FORMATS) - {"INTERNAL"}
 
@@ -66,12 +66,12 @@ class Lora:
 
     @classmethod
     def base_model(cls, config: TrainConfig, backup: Path | None) -> str:
-        """The base model never changes."""
+        """Return the base model, which never changes."""
         return config.base_model_name
 
     @classmethod
     def attach(cls, family: Family, config: TrainConfig, seed: int, backup: Path | None) -> Lora:
-        """Adapters on the denoiser, and on the text encoder where it is trained or the file to go on from has them."""
+        """Add LoRA layers to the denoiser, and to the text encoder if it is trained or the initial LoRA file contains it."""
         parts = family.parts()
         paths = {part.name: _adaptable(part.module) for part in parts}
         layout = Layout.of(parts, paths)
@@ -107,23 +107,23 @@ class Lora:
         return method
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        """One group for each trained part, down and up matrix of each layer in turn."""
+        """Return one group per trained component, with down and up matrix of each layer in turn."""
         return self.trained
 
     def encoding_facts(self) -> dict[str, Any]:
-        """The adapters of parts that are used but not trained."""
+        """Return the LoRA weights of components that are used but not trained."""
         trained = {group.part for group in self.trained}
         fixed = {name for name in self.layers if name not in trained and name != self.parts[-1].name}
         tensors = {key: tensor for key, tensor in self.adapter().items() if key.split(".", 1)[0] in fixed}
         return {"adapter": digest(tensors)} if tensors else {}
 
     def trained_modules(self) -> tuple[nn.Module, ...]:
-        """The parts whose adapters are trained."""
+        """Return the components whose LoRA is trained."""
         names = {group.part for group in self.trained}
         return tuple(part.module for part in self.parts if part.name in names)
 
     def adapter(self) -> Tensors:
-        """The weights under the names of a backup."""
+        """Return the weights with the names of a backup."""
         tensors: Tensors = {}
         for layers in self.layers.values():
             for layer in layers:
@@ -133,13 +133,13 @@ class Lora:
         return tensors
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
-        """Writes the adapter file."""
+        """Write the LoRA file."""
         weights = {name: tensor.to("cpu", dtype) for name, tensor in self.adapter().items()}
         tensors = LORA_FORMATS[model_format](weights, self.layout)
         write_tensors(destination, tensors, header(tensors))
 
     def back_up(self, folder: Path, header: Header) -> None:
-        """Writes ``lora/lora.safetensors``."""
+        """Write ``lora/lora.safetensors``."""
         self.save(folder / BACKUP_FILE, "INTERNAL", None, header)
 
 
@@ -164,7 +164,7 @@ def _inject(part: Part, names: Sequence[str], config: TrainConfig) -> tuple[Laye
 
 @torch.no_grad()
 def _initialize(layer: Layer, generator: Generator) -> None:
-    """Down: uniform as torch initializes a Linear (Kaiming with a = sqrt 5); up: zero, so that nothing changes yet."""
+    """Initialize down uniformly, as torch does for a Linear (Kaiming with a = sqrt 5), and up with zeros."""
     down: Tensor = layer.down.weight  # type: ignore[assignment]
     drawn = torch.empty(down.shape, dtype=torch.float32)
     nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=generator)

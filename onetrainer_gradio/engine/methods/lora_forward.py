@@ -1,7 +1,7 @@
-"""The forward pass of an adapted layer, without what peft's own does for cases that do not arise here.
+"""Compute the forward pass of a LoRA layer without peft's handling of cases that don't occur here.
 
-peft checks at each call for several, merged, disabled and mixed adapters, and casts inputs that automatic casting casts
-back. That costs 37 microseconds a layer and step, 4 % of a small model's step; the mathematics below are the same.
+peft checks at each call for several, merged, disabled and mixed adapters, and casts inputs that autocast casts
+back. This costs 37 microseconds per layer and step, 4% of a small model's step. The computation below is the same.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def lora_forward(layer: Any, adapter: str, dropout: float) -> Forward:
-    """y = W x + scaling * up(dropout(down(x))), for a Linear or Conv2d that peft adapted.
+    """Return y = W x + scaling * up(dropout(down(x))), for a Linear or Conv2d that peft adapted.
 
-    Dropout stands between the two matrices, where OneTrainer has it (peft's own stands before the first).
+    Dropout is between the two matrices, as in OneTrainer (peft's is before the first).
     """
     base, down, up, scaling = layer.base_layer, layer.lora_A[adapter], layer.lora_B[adapter], layer.scaling
     run = _linear if isinstance(base, nn.Linear) else _convolution

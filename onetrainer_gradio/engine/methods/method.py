@@ -1,4 +1,4 @@
-"""What every training method offers."""
+"""Define the interface of a training method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from onetrainer_gradio.engine.header import Header
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that share a learning rate. ``part`` is the name of their part in the configuration."""
+    """Parameters that share a learning rate. ``part`` is the name of their component in the configuration."""
 
     name: str
     part: str
@@ -32,30 +32,30 @@ class Method(Protocol):
 
     @classmethod
     def base_model(cls, config: TrainConfig, backup: Path | None) -> str:
-        """From where the model is loaded, going on from ``backup`` where there is one."""
+        """Return where the model is loaded from: ``backup`` if there is one, else the base model."""
         ...
 
     @classmethod
     def attach(cls, family: Family, config: TrainConfig, seed: int, backup: Path | None) -> Method:
-        """Makes the model trainable, from the weights of ``backup`` where there is one."""
+        """Make the model trainable, with the weights of ``backup`` if there is one."""
         ...
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        """The trained parameters."""
+        """Return the trained parameters."""
         ...
 
     def encoding_facts(self) -> dict[str, Any]:
-        """What this method adds to the parts that encode and are not trained; part of every fingerprint of the cache."""
+        """Return what this method adds to encoding components that aren't trained; part of every cache fingerprint."""
         ...
 
     def trained_modules(self) -> tuple[nn.Module, ...]:
-        """The parts that are trained, to be put into training mode."""
+        """Return the trained components, to set them to training mode."""
         ...
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
-        """Writes the result."""
+        """Write the result."""
         ...
 
     def back_up(self, folder: Path, header: Header) -> None:
-        """Writes the trained weights into the folder of a backup, unchanged."""
+        """Write the trained weights to the folder of a backup, unchanged."""
         ...
