@@ -98,10 +98,10 @@ class TrainerError(Exception):
 
     def __str__(self) -> str:
         parts = [self.message if self.message.endswith((".", "!", "?")) else f"{self.message}."]
-        if self.expected:
-            parts.append(f"Expected: {self.expected}.")
         if self.suggestion:
             parts.append(sentence(self.suggestion))
+        elif self.expected:
+            parts.append(f"Expected: {self.expected}.")
         return " ".join(parts)
 
 

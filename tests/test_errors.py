@@ -24,10 +24,11 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes():
     assert drawn == {name: kind.__base__.__name__ for name, kind in classes.items()}
 
 
-def test_the_text_of_an_error_carries_expectation_and_remedy():
-    """One line tells a person what to do."""
+def test_the_text_of_an_error_carries_the_suggestion_or_what_was_expected():
+    """One line tells a person what to do, once."""
     error = errors.ConfigValueError("Epochs is 0", expected="at least 1", suggestion="Set it to 1.")
-    assert str(error) == "Epochs is 0. Expected: at least 1. Set it to 1."
+    assert str(error) == "Epochs is 0. Set it to 1."
+    assert str(errors.ConfigValueError("Epochs is 0.", expected="at least 1")) == "Epochs is 0. Expected: at least 1."
 
 
 def test_an_invalid_configuration_names_the_first_and_counts_the_rest():

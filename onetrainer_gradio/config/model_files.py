@@ -53,89 +53,89 @@ class Unfit:
 
 # kind -> (what the file is, what to do about it whatever it was meant for)
 _BROKEN: Mapping[str, tuple[str, str]] = {
-    "empty": ("is empty (0 bytes)", "download or copy it again"),
+    "empty": ("is empty (0 bytes)", "Download or copy it again."),
     "lfs": (
         "is a Git LFS pointer, not the file itself{detail}",
-        "run “git lfs pull” in the repository, or download the file from the model page",
+        "Run “git lfs pull” in the repository, or download the file from the model page.",
     ),
-    "html": ("is a web page saved under this name", "download the file itself; the site may require you to sign in first"),
-    "text": ("is a text file, not a model", "choose the model file"),
-    "json": ("is a JSON file, not a model", "choose the model file"),
-    "image": ("is an image, not a model", "choose the model file"),
-    "archive": ("is an archive ({detail}), not a model", "unpack it and choose the model file inside"),
-    "truncated": ("is incomplete: {detail}", "download or copy it again"),
-    "damaged": ("is damaged: {detail}", "download or copy it again"),
-    "misnamed": ("is a {detail}", "give the file the ending of what it is"),
+    "html": ("is a web page saved under this name", "Download the file itself. The site may require you to sign in first."),
+    "text": ("is a text file, not a model", "Choose the model file."),
+    "json": ("is a JSON file, not a model", "Choose the model file."),
+    "image": ("is an image, not a model", "Choose the model file."),
+    "archive": ("is an archive ({detail}), not a model", "Unpack it and choose the model file inside."),
+    "truncated": ("is incomplete: {detail}", "Download or copy it again."),
+    "damaged": ("is damaged: {detail}", "Download or copy it again."),
+    "misnamed": ("is a {detail}", "Rename the file with the extension of its type."),
     "lightning": (
-        "is a PyTorch Lightning checkpoint that holds objects of a training program besides the weights{detail}. "
+        "is a PyTorch Lightning checkpoint with objects of a training program in addition to the weights{detail}. "
         "Loading them would run code, so it is not loaded",
-        "choose the model as .safetensors, or convert it on a machine where you trust the file",
+        "Choose the model as .safetensors, or convert it on a machine where you trust the file.",
     ),
     "code": (
         "is a pickle file that would run code when it is loaded{detail}, so it is not loaded",
-        "choose the model as .safetensors, or convert it on a machine where you trust the file",
+        "Choose the model as .safetensors, or convert it on a machine where you trust the file.",
     ),
 }
 
 # kind -> what the file is; the role decides whether it can be used
 _KINDS: Mapping[str, str] = {
-    "lora": "is a LoRA adapter",
+    "lora": "is a LoRA",
     "embedding": "is an embedding (textual inversion)",
-    "checkpoint": "is a whole checkpoint",
+    "checkpoint": "is a full checkpoint",
     "no-vae": "is a checkpoint without a VAE",
     "no-encoder": "is a checkpoint without a text encoder",
-    "denoiser": "holds a denoiser only, without VAE and text encoder",
+    "denoiser": "contains only a denoiser, without VAE and text encoder",
     "vae": "is a VAE",
     "text-encoder": "is a text encoder",
-    "gguf": "is a GGUF file, which holds a quantized denoiser only",
-    "pipeline": "is a folder of a whole model in diffusers layout",
+    "gguf": "is a GGUF file, which contains only a quantized denoiser",
+    "pipeline": "is a folder of a full model in diffusers layout",
     "component": "is a folder of a single model component ({detail})",
     "adapter-folder": "is a folder of an adapter in PEFT format",
     "adapter-backup": "is a backup of a LoRA run",
 }
 
 _NO_COMPONENT = dict.fromkeys(
-    ("lora", "embedding", "adapter-folder", "adapter-backup"), "choose a model component, or leave the setting empty"
+    ("lora", "embedding", "adapter-folder", "adapter-backup"), "Choose a model component, or clear the setting."
 )
-_A_BASE = "choose a folder in diffusers layout, or a checkpoint that holds denoiser, VAE and text encoder"
+_A_BASE = "Choose a folder in diffusers layout, or a checkpoint that contains denoiser, VAE and text encoder."
 # role -> kinds that can't be used, with what to choose instead
 _MISPLACED: Mapping[str, Mapping[str, str]] = {
     BASE: {
-        "lora": "choose the base model here, and set the LoRA as the one to resume from (LoRA base model)",
-        "embedding": "choose the base model here, and set the embedding as the one to resume from",
+        "lora": "Choose the base model here, and set LoRA base model to the LoRA.",
+        "embedding": "Choose the base model here, and set Base embedding to the embedding.",
         "adapter-folder": _A_BASE,
-        "adapter-backup": "choose the base model here, and resume from the backup",
+        "adapter-backup": "Choose the base model here, and resume from the backup.",
         "vae": _A_BASE,
         "text-encoder": _A_BASE,
-        "component": "choose the folder above it, which holds model_index.json",
+        "component": "Choose the folder above it, which contains model_index.json.",
     },
-    COMPONENT: {**_NO_COMPONENT, "pipeline": "choose the component’s subfolder, for instance vae"},
+    COMPONENT: {**_NO_COMPONENT, "pipeline": "Choose the component’s subfolder, such as vae."},
     PIPELINE: _NO_COMPONENT,
     LORA: {
-        "embedding": "choose a LoRA file",
-        "checkpoint": "choose a LoRA file here, and this file as the base model",
-        "no-vae": "choose a LoRA file",
-        "no-encoder": "choose a LoRA file",
-        "denoiser": "choose a LoRA file",
-        "vae": "choose a LoRA file",
-        "text-encoder": "choose a LoRA file",
-        "gguf": "choose a LoRA file",
-        "pipeline": "choose a LoRA file here, and this folder as the base model",
-        "component": "choose a LoRA file",
+        "embedding": "Choose a LoRA file.",
+        "checkpoint": "Choose a LoRA file here, and this file as the base model.",
+        "no-vae": "Choose a LoRA file.",
+        "no-encoder": "Choose a LoRA file.",
+        "denoiser": "Choose a LoRA file.",
+        "vae": "Choose a LoRA file.",
+        "text-encoder": "Choose a LoRA file.",
+        "gguf": "Choose a LoRA file.",
+        "pipeline": "Choose a LoRA file here, and this folder as the base model.",
+        "component": "Choose a LoRA file.",
     },
     EMBEDDING: {
-        "lora": "choose an embedding file, or choose the method LORA for this file",
-        "checkpoint": "choose an embedding file here, and this file as the base model",
-        "no-vae": "choose an embedding file",
-        "no-encoder": "choose an embedding file",
-        "denoiser": "choose an embedding file",
-        "vae": "choose an embedding file",
-        "text-encoder": "choose an embedding file",
-        "gguf": "choose an embedding file",
-        "pipeline": "choose an embedding file here, and this folder as the base model",
-        "component": "choose an embedding file",
-        "adapter-folder": "choose an embedding file",
-        "adapter-backup": "choose an embedding file",
+        "lora": "Choose an embedding file, or set Training method to LoRA for this file.",
+        "checkpoint": "Choose an embedding file here, and this file as the base model.",
+        "no-vae": "Choose an embedding file.",
+        "no-encoder": "Choose an embedding file.",
+        "denoiser": "Choose an embedding file.",
+        "vae": "Choose an embedding file.",
+        "text-encoder": "Choose an embedding file.",
+        "gguf": "Choose an embedding file.",
+        "pipeline": "Choose an embedding file here, and this folder as the base model.",
+        "component": "Choose an embedding file.",
+        "adapter-folder": "Choose an embedding file.",
+        "adapter-backup": "Choose an embedding file.",
     },
 }
 # For a base model that is loaded from a single file.
@@ -195,12 +195,12 @@ def _known(path: str, size: int, changed_ns: int) -> Recognized | None:
     ending = os.path.splitext(path)[1].lower()
     if found is None:
         broken = ending == ".safetensors"
-        return Recognized("damaged", "it does not begin like a safetensors file") if broken else None
+        return Recognized("damaged", "it doesn't begin like a safetensors file") if broken else None
     if found.kind in _BROKEN:
         return found
     tensors = ending == ".safetensors"
     if found.container and ending in _ENDINGS and tensors != (found.container == "safetensors"):
-        return Recognized("misnamed", f"{_CONTAINERS[found.container]} under a name that ends in {ending}")
+        return Recognized("misnamed", f"{_CONTAINERS[found.container]} with the extension {ending}")
     return found
 
 
@@ -273,14 +273,14 @@ def _safetensors(file: io.BufferedReader, size: int) -> Recognized:
     try:
         header = json.loads(file.read(length))
     except (ValueError, RecursionError):
-        return Recognized("damaged", "its header cannot be read")
+        return Recognized("damaged", "its header is unreadable")
     if not isinstance(header, dict):
         return Recognized("damaged", "its header is not an object")
     tensors = {key: value for key, value in header.items() if key != "__metadata__"}
     try:
         end = max((int(value["data_offsets"][1]) for value in tensors.values()), default=0)
     except (KeyError, TypeError, ValueError, IndexError):
-        return Recognized("damaged", "its header does not describe tensors")
+        return Recognized("damaged", "its header doesn't describe tensors")
     if 8 + length + end > size:
         return Recognized("truncated", f"it has {size:,} of {8 + length + end:,} bytes")
     return replace(_of_keys(tensors) or Recognized("", keys=tuple(tensors)), container="safetensors")
@@ -339,7 +339,7 @@ def _pickled(data: bytes) -> Recognized | None:
     except (ValueError, IndexError, struct.error, UnicodeDecodeError):
         # an old file of several pickles is read up to its first end; anything else ends early
         if not named and not strings:
-            return Recognized("damaged", "it is not a file that PyTorch wrote")
+            return Recognized("damaged", "PyTorch didn't write it")
     lightning = any(text.startswith("pytorch-lightning") for text in strings)
     foreign = next((name for name in named if not _plain(name)), "")
     if foreign:
@@ -389,7 +389,7 @@ def _component_unfit(folder: Path, wanted: Collection[str]) -> Unfit | None:
     index = _document(folder / "model_index.json")
     if not isinstance(index, dict):
         if (folder / "model_index.json").is_file():
-            return Unfit("has a model_index.json that cannot be read", "download or copy the folder again")
+            return Unfit("has an unreadable model_index.json", "Download or copy the folder again.")
         return None
     for name, value in index.items():
         loaded = isinstance(value, list) and len(value) == 2 and isinstance(value[1], str)
@@ -403,7 +403,7 @@ def _component_unfit(folder: Path, wanted: Collection[str]) -> Unfit | None:
 
 def weights_unfit(folder: Path) -> Unfit | None:
     """Return the problem with the weights of one component: missing, without a shard, or broken."""
-    again = "download or copy the folder again"
+    again = "Download or copy the folder again."
     try:
         names = sorted(os.listdir(folder))
     except OSError:
@@ -412,7 +412,7 @@ def weights_unfit(folder: Path) -> Unfit | None:
     for index in (name for name in names if name.endswith(".index.json") and not single):
         shards = _shards(folder / index)
         if shards is None:
-            return Unfit(f"has an index of its weight files ({index}) that cannot be read", again)
+            return Unfit(f"has an unreadable index of weight files ({index})", again)
         missing = [shard for shard in shards if shard not in names]
         if missing:
             return Unfit(f"lacks {len(missing)} of the {len(shards)} weight files that {index} lists, first {missing[0]}", again)

@@ -52,9 +52,9 @@ def fits(patterns: Iterable[str], texts: Sequence[str], how: How, *, seconds: fl
     wanted = tuple(patterns)
     if sum(map(len, wanted)) > MOST_CHARACTERS:
         raise PatternError(
-            f"The regular expressions are {sum(map(len, wanted))} characters long",
+            f"The regular expressions must have at most {MOST_CHARACTERS} characters, not {sum(map(len, wanted))}",
             expected=f"at most {MOST_CHARACTERS} characters",
-            suggestion="Shorten them.",
+            suggestion="Shorten the regular expressions.",
         )
     slow = tuple(dict.fromkeys(pattern for pattern in wanted if not _forced(pattern)))
     found = dict(zip(slow, _evaluated(slow, tuple(texts), how, seconds), strict=True)) if slow else {}
@@ -73,11 +73,11 @@ def _direct(pattern: str, texts: Sequence[str], how: How) -> frozenset[int]:
 def _evaluated(patterns: tuple[str, ...], texts: tuple[str, ...], how: How, seconds: float) -> tuple[frozenset[int] | str, ...]:
     answer = _asked(patterns, texts, how, seconds)
     if isinstance(answer, str):
-        shown = ", ".join(repr(_short(pattern)) for pattern in patterns[:3]) + (" …" if len(patterns) > 3 else "")
+        shown = ", ".join(f"“{_short(pattern)}”" for pattern in patterns[:3]) + (" …" if len(patterns) > 3 else "")
         raise PatternError(
             f"The regular expression {shown} {answer}" if len(patterns) == 1 else f"The regular expressions {shown} {answer}",
-            expected="a pattern without repeats inside repeats, such as (a+)+",
-            suggestion="Simplify it.",
+            expected="a pattern without nested repeats such as (a+)+",
+            suggestion="Remove nested repeats such as (a+)+.",
         )
     return answer
 
@@ -97,9 +97,11 @@ def _asked(patterns: tuple[str, ...], texts: tuple[str, ...], how: How, seconds:
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
     except subprocess.TimeoutExpired as error:
-        raise PatternError("The regular expressions took too long", suggestion="Simplify them, or try again.") from error
+        raise PatternError(
+            "The regular expressions took too long", suggestion="Simplify them, or try again in a moment."
+        ) from error
     except OSError as error:
-        raise PatternError(f"Regular expressions can't be evaluated: no process can be started ({error})") from error
+        raise PatternError(f"Can't evaluate regular expressions, because no process can be started: {error}") from error
     finally:
         _SLOTS.release()
     if done.returncode and done.returncode == -getattr(signal, "SIGPROF", 0):
@@ -107,8 +109,8 @@ def _asked(patterns: tuple[str, ...], texts: tuple[str, ...], how: How, seconds:
     if done.returncode:
         reason = (done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         if reason == "MemoryError":
-            return "needs too much memory"
-        raise PatternError(f"Regular expressions can't be evaluated: {reason}")
+            return "requires too much memory"
+        raise PatternError(f"Can't evaluate regular expressions: {reason}")
     return tuple(each if isinstance(each, str) else frozenset(each) for each in json.loads(done.stdout))
 
 

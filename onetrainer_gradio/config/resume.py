@@ -120,7 +120,7 @@ def no_step_left(config: TrainConfig, backup: Path) -> Finding:
     return Finding(
         "error",
         "epochs",
-        f"What is left after the backup {backup.name} fills no training step, so there is nothing left to train.",
+        f"The images left after the backup {backup.name} don't fill a training step, so there is nothing left to train.",
         config.epochs,
         suggestion="Raise Epochs, or add images.",
         code=NOTHING_LEFT,

@@ -15,7 +15,10 @@ from itertools import accumulate, pairwise
 
 from onetrainer_gradio.config.dataset.buckets import Size, parse_resolution, rounded
 from onetrainer_gradio.config.declarations.bounds import out_of_bounds
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.labels import name_of
 from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.enums import TimestepDistribution
 from onetrainer_gradio.config.families.models import MODELS, UNFAMILIAR
 from onetrainer_gradio.errors import ConfigInvalidError, ConfigValueError
 
@@ -123,11 +126,11 @@ def probabilities(settings: TimestepSettings) -> list[float]:
     low, high = settings.window()
     if high <= low:
         raise ConfigValueError(
-            "There is no timestep between the least and the most noise",
+            f"There is no timestep between {title_of('min_noising_strength')} and {title_of('max_noising_strength')}",
             path="max_noising_strength",
             value=settings.max_strength,
             expected=f"more than {settings.min_strength:g}",
-            suggestion="Raise the most noise, or lower the least.",
+            suggestion=f"Raise {title_of('max_noising_strength')}, or lower {title_of('min_noising_strength')}.",
         )
     if settings.distribution in WEIGHTS:
         return _table(settings, low, high)
@@ -135,20 +138,22 @@ def probabilities(settings: TimestepSettings) -> list[float]:
         return _pushed([_heavy_tail(step / _GRID, settings.weight) for step in range(_GRID + 1)], settings)
     if settings.distribution == "LOGIT_NORMAL" and settings.weight <= -1.0:
         raise ConfigValueError(
-            "With a noising weight of -1 or less, LOGIT_NORMAL has no width",
+            f"{title_of('noising_weight')} must be more than -1 with {name_of(TimestepDistribution.LOGIT_NORMAL)}, not "
+            f"{settings.weight:g}",
             path="noising_weight",
             value=settings.weight,
-            expected="more than -1; 0 is the default width",
-            suggestion="Set Noising weight to 0.",
+            expected="more than -1; the default width is 0",
+            suggestion=f"Set {title_of('noising_weight')} to 0.",
         )
     cumulative = CUMULATIVE.get(settings.distribution)
     if cumulative is None:
         raise ConfigValueError(
-            f"How {settings.distribution} draws is not known here",
+            f"{title_of('timestep_distribution')} {settings.distribution} isn't supported by the built-in engine, so it "
+            "can't be plotted",
             path="timestep_distribution",
             value=settings.distribution,
             expected=", ".join((*CUMULATIVE, "HEAVY_TAIL", *WEIGHTS)),
-            suggestion="Nothing, if OneTrainer is to train with it.",
+            suggestion="Choose another distribution, or train with OneTrainer.",
         )
     edges = [(_unshifted(step, settings.shift) - low) / (high - low) for step in range(TIMESTEPS + 1)]
     below = [cumulative(min(1.0, max(0.0, edge)), settings.weight, settings.bias) for edge in edges]
@@ -178,11 +183,11 @@ def _table(settings: TimestepSettings, low: int, high: int) -> list[float]:
     total = sum(weights)
     if not total > 0.0 or not math.isfinite(total):
         raise ConfigValueError(
-            "With this noise weight and bias no timestep is ever drawn",
+            f"With this {title_of('noising_weight')} and {title_of('noising_bias')}, no timestep is ever sampled",
             path="noising_weight",
             value=settings.weight,
             expected="a distribution that is above zero somewhere",
-            suggestion="Lower the noise weight, or move the noise bias towards 0.",
+            suggestion=f"Lower {title_of('noising_weight')}, or set {title_of('noising_bias')} closer to 0.",
         )
     return [0.0] * low + [weight / total for weight in weights] + [0.0] * (TIMESTEPS - high)
 

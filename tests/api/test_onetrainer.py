@@ -97,7 +97,7 @@ def test_its_lists_and_objects_are_settings_as_a_whole(known):
     assert panel.client.post("/api/config/import", content=exported).json()["config"]["rules"] == [{"word": "y"}]
     bad = change(panel, rules=[{"word": "y"}, {"strength": "much"}])
     assert (bad.status_code, bad.json()["errors"][0]["path"]) == (422, "rules")
-    assert bad.json()["errors"][0]["message"] == "rules.1.strength is 'much'"
+    assert bad.json()["errors"][0]["message"] == "rules.1.strength must be a number, not 'much'"
     assert change(panel, rules='[{"word": "y"').json()["errors"][0]["message"].startswith("rules isn't valid JSON: ")
     assert change(panel, **{"tile_sizes.0": "wide"}).status_code == 422
     assert "tile_sizes" not in change(panel, tile_sizes=[64, 128]).json()["config"]

@@ -112,7 +112,7 @@ def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor
     field.fill(broken)
     field.press("Tab")
     expect(row.locator(".og-errors")).to_contain_text(
-        "rules isn't valid JSON: Expecting value in line 2, column 15. Expected: a list of"
+        "rules isn't valid JSON: Expecting value in line 2, column 15. Enter a list of"
     )
     expect(field).to_have_attribute("aria-invalid", "true")
     page.reload()

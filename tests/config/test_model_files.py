@@ -69,8 +69,8 @@ BROKEN = {
     "short.safetensors": (safetensors(UNET, VAE, ENCODER, cut=3), "is incomplete"),
     "header.safetensors": (CHECKPOINT[:40], "is incomplete"),
     "byte.safetensors": (b"\x01", "is incomplete"),
-    "garbage.safetensors": (bytes(range(256)) * 4, "damaged: it does not begin like a safetensors file"),
-    "list.safetensors": (struct.pack("<Q", 9) + b"{" + b"x" * 8, "damaged: its header cannot be read"),
+    "garbage.safetensors": (bytes(range(256)) * 4, "damaged: it doesn't begin like a safetensors file"),
+    "list.safetensors": (struct.pack("<Q", 9) + b"{" + b"x" * 8, "damaged: its header is unreadable"),
     "image.safetensors": (b"\x89PNG\r\n\x1a\n" + b"\0" * 32, "is an image"),
     "zip.safetensors": (plain_zip(), "archive (zip)"),
     "packed.ckpt": (b"7z\xbc\xaf\x27\x1c" + b"\0" * 32, "archive (7z)"),
@@ -82,9 +82,9 @@ BROKEN = {
         "PyTorch Lightning checkpoint",
     ),
     "cut.ckpt": (torch_file({"a": 1})[:60], "is incomplete: it is a PyTorch file that ends early"),
-    "renamed.safetensors": (torch_file({"a.b": 1}), "is a PyTorch file (.ckpt, .pt) under a name that ends in .safetensors"),
-    "renamed.ckpt": (CHECKPOINT, "is a safetensors file under a name that ends in .ckpt"),
-    "gguf.safetensors": (b"GGUF" + b"\0" * 32, "is a GGUF file under a name that ends in .safetensors"),
+    "renamed.safetensors": (torch_file({"a.b": 1}), "is a PyTorch file (.ckpt, .pt) with the extension .safetensors"),
+    "renamed.ckpt": (CHECKPOINT, "is a safetensors file with the extension .ckpt"),
+    "gguf.safetensors": (b"GGUF" + b"\0" * 32, "is a GGUF file with the extension .safetensors"),
 }
 KOHYA = safetensors("lora_unet_conv_in.lora_down.weight", "lora_unet_conv_in.alpha")
 PEFT = safetensors("unet.down_blocks.0.attentions.0.to_q.lora_A.weight")
@@ -94,18 +94,18 @@ WORD_XL = safetensors("clip_l", "clip_g")
 WORD_PT = torch_file({"string_to_token": {"*": 265}, "string_to_param": {"*": 1}})
 # name -> (bytes, the settings that it is wrong for, what is said of it there)
 MISPLACED = {
-    "checkpoint.safetensors": (CHECKPOINT, {LORA, EMBEDDING}, "is a whole checkpoint"),
+    "checkpoint.safetensors": (CHECKPOINT, {LORA, EMBEDDING}, "is a full checkpoint"),
     "no-vae.safetensors": (safetensors(UNET, ENCODER), {BASE, LORA, EMBEDDING}, "is a checkpoint without a VAE"),
     "no-encoder.safetensors": (safetensors(UNET, VAE), {BASE, LORA, EMBEDDING}, "is a checkpoint without a text encoder"),
-    "denoiser.safetensors": (safetensors("double_blocks.0.img_attn"), {BASE, LORA, EMBEDDING}, "holds a denoiser only"),
-    "unet.safetensors": (safetensors("down_blocks.0.resnets.0.x"), {BASE, LORA, EMBEDDING}, "holds a denoiser only"),
+    "denoiser.safetensors": (safetensors("double_blocks.0.img_attn"), {BASE, LORA, EMBEDDING}, "contains only a denoiser"),
+    "unet.safetensors": (safetensors("down_blocks.0.resnets.0.x"), {BASE, LORA, EMBEDDING}, "contains only a denoiser"),
     "vae.safetensors": (safetensors("decoder.conv_in.weight", "quant_conv.weight"), {BASE, LORA, EMBEDDING}, "is a VAE"),
     "clip.safetensors": (safetensors("text_model.embeddings.x"), {BASE, LORA, EMBEDDING}, "is a text encoder"),
     "model.gguf": (b"GGUF" + b"\0" * 32, {BASE, LORA, EMBEDDING}, "is a GGUF file"),
-    "kohya.safetensors": (KOHYA, {BASE, COMPONENT, EMBEDDING}, "is a LoRA adapter"),
-    "peft.safetensors": (PEFT, {BASE, COMPONENT, EMBEDDING}, "is a LoRA adapter"),
-    "lokr.safetensors": (LOKR, {BASE, COMPONENT, EMBEDDING}, "is a LoRA adapter"),
-    "lora.pt": (torch_file({"lora_unet_x.lora_up.weight": 1}), {BASE, COMPONENT, EMBEDDING}, "is a LoRA adapter"),
+    "kohya.safetensors": (KOHYA, {BASE, COMPONENT, EMBEDDING}, "is a LoRA"),
+    "peft.safetensors": (PEFT, {BASE, COMPONENT, EMBEDDING}, "is a LoRA"),
+    "lokr.safetensors": (LOKR, {BASE, COMPONENT, EMBEDDING}, "is a LoRA"),
+    "lora.pt": (torch_file({"lora_unet_x.lora_up.weight": 1}), {BASE, COMPONENT, EMBEDDING}, "is a LoRA"),
     "word.safetensors": (WORD, {BASE, COMPONENT, LORA}, "is an embedding"),
     "word-xl.safetensors": (WORD_XL, {BASE, COMPONENT, LORA}, "is an embedding"),
     "word.pt": (WORD_PT, {BASE, COMPONENT, LORA}, "is an embedding"),
@@ -195,7 +195,7 @@ def test_a_whole_folder_is_fine_as_a_base_and_wrong_elsewhere(tmp_path):
     for role in (COMPONENT, LORA, EMBEDDING):
         problem = unfit(folder, role)
         assert problem is not None
-        assert "whole model" in problem.what
+        assert "full model" in problem.what
     for role in (BASE, LORA, EMBEDDING):
         problem = unfit(folder / "vae", role)
         assert problem is not None
@@ -221,13 +221,13 @@ def put(content: bytes):
     ("damaged", "what"),
     [
         (index_without_shards, "has the component unet, which lacks 2 of the 2 weight files"),
-        (broken_index, "an index of its weight files"),
+        (broken_index, "an unreadable index of weight files"),
         (lambda folder: (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink(), "has no weight files"),
         (lambda folder: (folder / "unet").rename(folder / "gone"), "unet, which is missing"),
         (put(LFS), "which is a Git LFS pointer"),
         (put(b""), "which is empty"),
         (put(safetensors("x", cut=2)), "which is incomplete"),
-        (lambda folder: (folder / "model_index.json").write_text("{"), "model_index.json that cannot be read"),
+        (lambda folder: (folder / "model_index.json").write_text("{"), "unreadable model_index.json"),
     ],
 )
 def test_a_damaged_folder_is_named_with_its_component(tmp_path, damaged, what):

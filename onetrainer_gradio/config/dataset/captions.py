@@ -90,7 +90,7 @@ def decode_text(data: bytes) -> Text:
     if (wide := _wide(data, is_utf_8=plain is not None)) is not None:
         return wide
     if b"\0" in data:
-        raise UnreadableTextError("it contains zero bytes, so it is no text")
+        raise UnreadableTextError("it contains zero bytes, so it isn't text")
     if plain is not None:
         return Text(plain)
     if _is_western(western := _decoded(data, "cp1252")):
@@ -107,7 +107,7 @@ def _decoded(data: bytes, encoding: str) -> str | None:
 
 def _text(content: str | None, encoding: str) -> Text:
     if content is None or "\0" in content:
-        raise UnreadableTextError(f"it begins like {encoding.upper()}, and is not")
+        raise UnreadableTextError(f"it begins like {encoding.upper()} but isn't")
     return Text(content, encoding)
 
 

@@ -125,7 +125,7 @@ def decode_other(path: str | Path) -> Image.Image:
         try:
             plugin = import_module(package)
         except ImportError as error:
-            raise BrokenImageError(f"reading {suffix} needs the Python package {name}") from error
+            raise BrokenImageError(f"reading {suffix} requires the Python package {name}") from error
         if register:
             getattr(plugin, register)()
     with _opened(path, (*FORMATS, *_OTHER_FORMATS)) as image:
@@ -179,13 +179,13 @@ def _opened(path: str | Path, formats: Sequence[str] = FORMATS) -> Iterator[Imag
     except BrokenImageError:
         raise
     except UnidentifiedImageError as error:
-        raise BrokenImageError("it is no readable image") from error
+        raise BrokenImageError("it isn't a readable image") from error
     except Image.DecompressionBombError as error:
         raise BrokenImageError("it is too large to be opened safely") from error
     except OSError as error:
         raise BrokenImageError(error.strerror or str(error)) from error
     except MemoryError as error:
-        raise BrokenImageError("there is not enough memory to decode it") from error
+        raise BrokenImageError("out of memory while decoding it") from error
     except DAMAGED as error:
         raise BrokenImageError(f"it is damaged ({type(error).__name__}: {error})") from error
 

@@ -24,15 +24,15 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 def fault(value: str) -> str:
     """Return what is wrong with a text as a part of a file's name; empty if nothing is."""
     if found := _SEPARATORS.search(value):
-        return f"has a “{found[0]}” in it"
+        return f"contains “{found[0]}”"
     if any(ord(char) < 32 or 0x7F <= ord(char) < 0xA0 for char in value):
-        return "has control characters in it"
+        return "contains control characters"
     if any(0xD800 <= ord(char) < 0xE000 for char in value):
-        return "has characters in it that can't be written as UTF-8"
+        return "contains characters that can't be written as UTF-8"
     if value.startswith("."):
         return "begins with a period"
     if _RESERVED.fullmatch(value.strip(" .")):
-        return "is a name that Windows keeps for itself"
+        return "is a name that Windows reserves"
     size = len(value.encode(errors="surrogatepass"))
     return f"has {size} bytes" if size > MOST_BYTES else ""
 
@@ -55,5 +55,5 @@ def unusable_name(leaf: Leaf) -> Finding | None:
     if not wrong:
         return None
     title = CATALOGUE[pattern(leaf.path)].title or leaf.path
-    message = f"{title} {wrong}, and it becomes part of the name of a file"
+    message = f"{title} becomes part of a file name, but {wrong}"
     return Finding("error", leaf.path, message, leaf.value, EXPECTED, f"Set {title} to {EXPECTED}.")

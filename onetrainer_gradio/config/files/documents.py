@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.config.declarations.bounds import expectation
-from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern, title_of
 from onetrainer_gradio.config.declarations.setting import Settings
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.declarations.walk import Leaf, is_name, leaves, shapes_of, without_none
@@ -40,9 +40,11 @@ _MOST_BYTES = 256 << 20
 _TOKEN_NOT_KEPT = Finding(
     "warning",
     "secrets.huggingface_token",
-    "The file contains a Hugging Face token. It is ignored, because settings contain no secrets",
-    suggestion="Set the token on the System tab, or in the environment variable HF_TOKEN.",
+    "The file contains a Hugging Face token, which was not imported because settings don't store secrets",
+    suggestion="Enter the token on the System tab, or set the environment variable HF_TOKEN.",
 )
+
+_A_CONFIGURATION = "Choose a configuration that was saved by the panel or OneTrainer."
 
 # type of a pydantic error -> what was expected, in plain words
 _EXPECTED = {
@@ -131,13 +133,13 @@ def in_present_version(document: dict[str, Any]) -> tuple[dict[str, Any], list[F
     newest = TrainConfig.config_version
     version = document.get(VERSION_KEY, 0 if looks_like_version_0(document) else newest)
     if not isinstance(version, int) or isinstance(version, bool):
-        message = f"{VERSION_KEY} is {version!r}"
-        suggestion = f"Remove it or write {newest}."
+        message = f"{VERSION_KEY} must be a whole number, not {version!r}"
+        suggestion = f"Remove it, or set it to {newest}."
         raise ConfigInvalidError([Finding("error", VERSION_KEY, message, version, "a whole number", suggestion)])
     findings = []
     if version > newest:
-        message = f"The file was written by a newer version ({version}); this panel knows version {newest}"
-        suggestion = "Check the settings; what is not known here is kept."
+        message = f"The file has the newer version {version}, but this panel supports version {newest}"
+        suggestion = "Check the settings. Unknown keys are kept."
         findings.append(Finding("warning", VERSION_KEY, message, version, f"at most {newest}", suggestion))
     document = migrate(document, version)
     concepts = document.get("concepts")
@@ -237,10 +239,10 @@ def read_file(path: Path) -> dict[str, Any]:
         if not stat.S_ISREG(found.st_mode):  # reading a named pipe would block forever
             raise ConfigFileError(f"{path} isn't a file.", suggestion="Choose another file.")
         if found.st_size > _MOST_BYTES:
-            raise ConfigFileError(f"{path} is too large for a configuration.", suggestion="Choose another file.")
+            raise ConfigFileError(f"{path} must be at most {_MOST_BYTES >> 20} MB.", suggestion="Choose another file.")
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigFileError(f"{path} cannot be read ({error})", suggestion="Choose another file.") from error
+        raise ConfigFileError(f"Can't read {path}: {error}", suggestion="Choose another file.") from error
     return parse(text, name=path.name)
 
 
@@ -253,14 +255,22 @@ def parse(text: str, *, name: str) -> dict[str, Any]:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigFileError(
-            f"{name} is not JSON: {error.msg} in line {error.lineno}", expected="a configuration saved by the panel or OneTrainer"
+            f"{name} isn't valid JSON: {error.msg} in line {error.lineno}.",
+            expected="a configuration saved by the panel or OneTrainer",
+            suggestion=_A_CONFIGURATION,
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
         raise ConfigFileError(
-            f"{name} cannot be read: {error}", expected="a configuration saved by the panel or OneTrainer"
+            f"Can't read {name}: {error}",
+            expected="a configuration saved by the panel or OneTrainer",
+            suggestion=_A_CONFIGURATION,
         ) from error
     if not isinstance(document, dict):
-        raise ConfigFileError(f"{name} holds a JSON {type(document).__name__}", expected="a JSON object with settings")
+        raise ConfigFileError(
+            f"{name} contains a JSON {type(document).__name__}, not an object with settings.",
+            expected="a JSON object with settings",
+            suggestion=_A_CONFIGURATION,
+        )
     return document
 
 
@@ -272,9 +282,9 @@ def read_json_list(path: Path) -> list[Any]:
     try:
         items = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigFileError(f"{path} cannot be read ({error})", expected="a JSON list") from error
+        raise ConfigFileError(f"Can't read {path}: {error}", expected="a JSON list") from error
     if not isinstance(items, list):
-        raise ConfigFileError(f"{path} holds a JSON {type(items).__name__}", expected="a JSON list")
+        raise ConfigFileError(f"{path} contains a JSON {type(items).__name__}, not a list", expected="a JSON list")
     return items
 
 
@@ -342,16 +352,16 @@ def _unknown_keys(kind: type[Settings], document: dict[str, Any], prefix: str) -
 def _unknown_key(strange: _Strange) -> Finding:
     path = f"{strange.prefix}{strange.key}"
     nearest = nearest_name(strange.key, shapes_of(strange.kind))
-    suggestion = f"Did you mean {strange.prefix}{nearest}?" if nearest else "Remove it if it is a mistake."
-    message = f"{path} is no known setting; it is kept as it is"
+    suggestion = f"Use {strange.prefix}{nearest} if you meant that." if nearest else "Remove it if it is a mistake."
+    message = f"{path} isn't a known setting and is kept unchanged"
     return Finding("warning", path, message, strange.value, "a known setting", suggestion)
 
 
 def _unknown_name(leaf: Leaf) -> Finding:
     known = [member.value for member in without_none(leaf.annotation)]
     nearest = nearest_name(leaf.value.value, known)
-    suggestion = f"Did you mean {nearest}?" if nearest else "Only a OneTrainer that knows it can use it."
-    message = f"{leaf.path} is {leaf.value.value}, which is no name known here; it is kept as it is"
+    suggestion = f"Use {nearest} if you meant that." if nearest else "Train with a OneTrainer version that supports it."
+    message = f"{title_of(leaf.path)} is {leaf.value.value}, which isn't a known name and is kept unchanged"
     return Finding("warning", leaf.path, message, leaf.value.value, "a known name", suggestion)
 
 
@@ -361,9 +371,12 @@ def _finding(item: Any) -> Finding:
     if item["type"] == "enum":
         expected = "one of " + item["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
     value = item["input"]
-    return Finding("error", path, f"{path} is {_short(value)}", value, expected, f"Set {path} to {expected}.")
+    title = title_of(path)
+    return Finding(
+        "error", path, f"{title} must be {expected}, not {_short(value)}", value, expected, f"Set {title} to {expected}."
+    )
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = "null" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern, title_of
+from onetrainer_gradio.config.declarations.labels import names_of
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.declarations.visibility import METHOD, MODEL_TYPE
 from onetrainer_gradio.config.declarations.walk import Leaf, is_name, leaves, without_none
@@ -51,8 +52,8 @@ class Wrong:
 
     def finding(self, setting: str, *, as_json: bool) -> Finding:
         """Return it as a finding at its setting."""
-        message = self.message or f"{self.path} is {_short(self.value)}"
-        suggestion = "Correct the text, or reset the setting." if as_json else f"Set {self.path} to {self.expected}."
+        message = self.message or f"{self.path} must be {self.expected}, not {_short(self.value)}"
+        suggestion = f"Enter {self.expected}, or reset the setting." if as_json else f"Set {self.path} to {self.expected}."
         return Finding("error", setting, message, self.value, self.expected, suggestion)
 
 
@@ -204,7 +205,7 @@ NOTHING_NEWER = Newer()
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    text = "null" if value is None else repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
 
 
@@ -222,7 +223,7 @@ def _no_json(path: str, text: str) -> str:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} isn't a number in JSON")
+    raise ValueError(f"{name} isn't a JSON number")
 
 
 def newer_names(config: TrainConfig) -> Iterator[Leaf]:
@@ -233,9 +234,14 @@ def newer_names(config: TrainConfig) -> Iterator[Leaf]:
 def unknown_name(leaf: Leaf) -> Finding:
     """Return the finding about an unknown name."""
     known = ", ".join(member.value for member in without_none(leaf.annotation))
-    expected = f"one of {known}"
+    expected, title = f"one of {known}", title_of(leaf.path)
     return Finding(
-        "error", leaf.path, f"{leaf.path} is {leaf.value.value!r}", leaf.value.value, expected, f"Set {leaf.path} to {expected}."
+        "error",
+        leaf.path,
+        f"{title} {leaf.value.value} isn't supported",
+        leaf.value.value,
+        expected,
+        f"Set {title} to {names_of(without_none(leaf.annotation))}.",
     )
 
 

@@ -118,7 +118,7 @@ def read_preset(name: str) -> Preset:
     files = preset_files()
     present = current_name(name)
     if present not in files:
-        raise ConfigNotFoundError(f"There is no preset {name!r}", value=name, expected=nearest(name, files))
+        raise ConfigNotFoundError(f"The preset “{name}” doesn't exist", value=name, expected=nearest(name, files))
     document: dict[str, Any] = _filled(read_file(files[present]))
     about = {key: document.pop(key, None) for key in OWN_KEYS}
     memory = about["memory_gb"]

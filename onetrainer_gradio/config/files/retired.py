@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.setting import Settings
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.declarations.walk import Shape, fields_of, shapes_of
@@ -29,8 +30,8 @@ def without_retired(document: dict[str, Any]) -> tuple[dict[str, Any], list[Find
     document = _cleared(TrainConfig, document, "", findings, empty)
     if empty:
         shown = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more" if len(empty) > 3 else "")
-        message = f"{len(empty)} switches of an old file are neither on nor off and are read as off: {shown}"
-        findings.append(Finding("note", empty[0], message, None, "true or false", "Nothing to do; saving writes false."))
+        message = f"{len(empty)} switches in an old file have no value and are read as off: {shown}"
+        findings.append(Finding("note", empty[0], message, None, "true or false"))
     return document, findings
 
 
@@ -44,8 +45,9 @@ def _cleared(kind: type[Settings], document: Any, prefix: str, findings: list[Fi
         shape = known.get(key)
         if isinstance(value, str) and value in RETIRED_NAMES.get(path, ()):
             default = getattr(fields_of(kind)[key].get_default(call_default_factory=True), "value", "")
-            message = f"{path} is {value}, which OneTrainer has dropped; {default} takes its place, as it does there"
-            findings.append(Finding("warning", path, message, value, "a name in use", f"Choose another {path}."))
+            title = title_of(path)
+            message = f"{title} is {value}, which OneTrainer no longer supports. {default} is used instead, as in OneTrainer"
+            findings.append(Finding("warning", path, message, value, "a supported name", f"Choose another value for {title}."))
         elif value is None and shape and shape.annotation is bool:
             empty.append(path)
             cleared[key] = False

@@ -116,7 +116,7 @@ def _child(at: Any, part: str) -> Any:
 
 
 def _unknown(path: str) -> Finding:
-    return Finding("error", path, f"{_short(path)} is no setting", None, "the path of a setting")
+    return Finding("error", path, f"{_short(path)} isn't a setting", None, "the path of a setting")
 
 
 def _with_suggestions(problems: list[Finding], document: dict[str, Any]) -> list[Finding]:
@@ -125,7 +125,7 @@ def _with_suggestions(problems: list[Finding], document: dict[str, Any]) -> list
     known = list(_paths(document, "")) if unknown else []
     for number, at in enumerate(unknown):
         nearest = nearest_name(problems[at].path, known) if number < _MOST_SUGGESTIONS else ""
-        suggestion = f"Did you mean {nearest}?" if nearest else "Look the name up in the settings page."
+        suggestion = f"Use {nearest} if you meant that." if nearest else "Check the name in docs/settings.md."
         problems[at] = replace(problems[at], suggestion=suggestion)
     return problems
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from onetrainer_gradio.config import patterns as regular
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.errors import ConfigValueError, PatternError
 
@@ -50,10 +51,10 @@ def fitting(
     patterns = patterns_of(layer_filter)
     if len(patterns) > MOST_PATTERNS:
         raise PatternError(
-            f"The layer filter has {len(patterns)} patterns",
+            f"{title_of('layer_filter')} must have at most {MOST_PATTERNS} patterns, not {len(patterns)}",
             path="layer_filter",
             expected=f"at most {MOST_PATTERNS}",
-            suggestion="Use a pattern that fits several layers, or leave the filter empty for all of them.",
+            suggestion="Use patterns that match several layers, or clear the filter to select all layers.",
         )
     own = {pattern: _OWN[pattern] for pattern in patterns if pattern in _OWN}
     asked = [pattern for pattern in dict.fromkeys(patterns) if regex and pattern and pattern not in own]
@@ -88,11 +89,11 @@ def select(names: Iterable[str], layer_filter: str, regex: bool, *, seconds: flo
     for pattern, fits in zip(patterns, fitting(names, layer_filter, regex, seconds=seconds), strict=True):
         if isinstance(fits, str):
             raise ConfigValueError(
-                f"{pattern!r} is no pattern for regular expressions: {fits}",
+                f"“{pattern}” in {title_of('layer_filter')} isn't a valid regular expression: {fits}",
                 path="layer_filter",
                 value=layer_filter,
-                expected="a comma list of regular expressions",
-                suggestion="Correct it, or turn regular expressions off.",
+                expected="regular expressions, separated by commas",
+                suggestion=f"Correct the pattern, or turn off {title_of('layer_filter_regex')}.",
             )
         (unused if fits <= taken else used).append(pattern)
         taken |= fits
@@ -108,10 +109,12 @@ def layers_to_train(names: Iterable[str], layer_filter: str, regex: bool, *, idl
     selection = select(names, layer_filter, regex, seconds=regular.RUN_S)
     if selection.unused and (not idle_allowed or not selection.layers):
         raise ConfigValueError(
-            f"The layer filter {selection.unused[0]!r} takes no layer of this model that an earlier pattern left.",
+            f"“{selection.unused[0]}” in {title_of('layer_filter')} matches no layer of this model, or only layers that "
+            "an earlier "
+            "pattern already matches.",
             path="layer_filter",
             value=layer_filter,
-            expected="parts of layer names, for instance: attn or attentions",
-            suggestion="Correct the pattern, or take it out.",
+            expected="parts of layer names, such as attn or attentions",
+            suggestion="Correct or remove the pattern.",
         )
     return selection.layers

@@ -52,7 +52,7 @@ class Objection:
     @property
     def suggestion(self) -> str:
         """Return the suggestion."""
-        return f"Set {_LABEL} to {self.free}" if self.free else f"Choose another {_LABEL}"
+        return f"Set {_LABEL} to {self.free}." if self.free else f"Choose another path for {_LABEL}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +101,12 @@ class Destinations:
             message = f"{_quoted(value)} can't be resolved: {error}"
             return Objection("output-protected", message, "a path without links in a circle")
         if len(os.fsencode(real.name)) > _LONGEST_NAME:
-            message = f"The name of the output file has {len(os.fsencode(real.name))} bytes"
+            message = f"The name of the output file must have at most {_LONGEST_NAME} bytes, not {len(os.fsencode(real.name))}"
             return Objection("output-name", message, f"a name of at most {_LONGEST_NAME} bytes")
         into = single and os.path.isdir(real)
         if single and self.checkout is not None and os.path.islink(target) and not into:
             message = f"{_quoted(value)} is a link to {real}, and OneTrainer would write into that file"
-            return Objection("output-protected", message, "a file that is no link")
+            return Objection("output-protected", message, "a file that isn't a link")
         for place in self.protected():
             for each in places:
                 relation = self._paths.relation(each, place.path)
@@ -233,7 +233,7 @@ def _unusable_parent(value: str, real: Path) -> Objection | None:
         above = above.parent
     if os.path.isdir(above):
         return None
-    return Objection("folder-is-file", f"{_quoted(value)} would be inside {above}, which is a file", "a folder above it")
+    return Objection("folder-is-file", f"{_quoted(value)} is inside {above}, which is a file", "a folder above it")
 
 
 def _unusable_folder(value: str, real: Path) -> Objection | None:
@@ -241,7 +241,9 @@ def _unusable_folder(value: str, real: Path) -> Objection | None:
     if not os.path.lexists(real):
         return None
     if not os.path.isdir(real):
-        return Objection("folder-is-file", f"{_quoted(value)} is a file, and this format is a folder", "a folder or a new name")
+        return Objection(
+            "folder-is-file", f"{_quoted(value)} is a file, but the output format is a folder", "a folder or a new name"
+        )
     if os.path.ismount(real):
         return Objection("output-protected", f"{_quoted(value)} is the root of a disk", "a folder in it")
     expected = "a new name, an empty folder, or a model folder that a run wrote"
@@ -250,15 +252,15 @@ def _unusable_folder(value: str, real: Path) -> Objection | None:
             return None
         made = marker.read(real)
         if made is None or made.kind != marker.MODEL:
-            message = f"{_quoted(value)} is a folder with files in it that no run wrote. Saving a model would replace them"
+            message = f"{_quoted(value)} contains files that no run wrote. Saving a model would replace them"
             return Objection("output-foreign", message, expected)
         changed = marker.contents(real, made).changed
     except OSError as error:
-        return Objection("output-foreign", f"{_quoted(value)} can't be read: {error.strerror or error}", expected)
+        return Objection("output-foreign", f"Can't read {_quoted(value)}: {error.strerror or error}", expected)
     if changed:
         more = f" and {len(changed) - _MOST_NAMES} more" if len(changed) > _MOST_NAMES else ""
         names = ", ".join(changed[:_MOST_NAMES]) + more
-        message = f"{_quoted(value)} was changed since a run wrote it ({names}). Saving a model would replace the changes"
+        message = f"{_quoted(value)} was changed after a run wrote it ({names}). Saving a model would replace the changes"
         return Objection("output-foreign", message, expected)
     return None
 

@@ -124,7 +124,7 @@ def _in_concept(folder: _Folder, concept: _Folder, base_folder: Path, paths: Rea
     label = _label(folder.setting)
     free = _elsewhere(folder, usual, base_folder, paths, concepts)
     message = f"{label} {folder.value} is inside the image folder of {concept.title} ({concept.value}). {reason}"
-    suggestion = f"Set {label} to {free}." if free else f"Choose a {label} outside of {concept.value}."
+    suggestion = f"Set {label} to {free}." if free else f"Choose another path for {label}, outside {concept.value}."
     return Finding(
         "error",
         folder.setting,
@@ -161,7 +161,7 @@ def _concept_in(folder: _Folder, concept: _Folder, paths: RealPaths) -> Finding 
     else:
         return None
     message = f"The image folder of {concept.title} ({concept.value}) is inside {where}"
-    suggestion = f"Move the images, or choose another {_label(folder.setting)}."
+    suggestion = f"Move the images, or choose another path for {_label(folder.setting)}."
     return Finding("error", concept.setting, message, concept.value, f"a folder outside of {folder.value}", suggestion, code)
 
 
@@ -175,7 +175,7 @@ def _in_panel(folder: _Folder, paths: RealPaths, panel_folder: Path | None) -> I
         return
     free = "workspace/run"
     label = _label(folder.setting)
-    message = f"{label} {folder.value} is a folder that the panel keeps for itself"
+    message = f"{label} {folder.value} is reserved for the panel"
     suggestion = f"Set {label} to {free}."
     yield Finding(
         "error",
@@ -203,15 +203,15 @@ def _cleared(config: TrainConfig, base_folder: Path) -> Iterator[Finding]:
     )
     label = _label("cache_dir")
     folder = foreign.relative_to(cache).parts[0]
-    message = f"OneTrainer removes the folder {folder} of {config.cache_dir} at the start, and {foreign} is no cache file"
-    suggestion = f"Set {label} to {free}." if free else f"Choose another {label}."
+    message = f"OneTrainer deletes the folder {folder} in {config.cache_dir} at the start, but {foreign} isn't a cache file"
+    suggestion = f"Set {label} to {free}." if free else f"Choose another path for {label}."
     fix = {"cache_dir": free} if free else {}
     yield Finding(
         "error",
         "cache_dir",
         message,
         config.cache_dir,
-        "a folder with nothing but a cache in it",
+        "a folder that contains only a cache",
         suggestion,
         "cache-foreign",
         fix,

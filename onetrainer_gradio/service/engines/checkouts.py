@@ -168,11 +168,13 @@ class Checkouts:
         for known in every:
             if text in (known.id, str(known.folder)) or (text and _absolute(Path(text)) == known.folder):
                 return known
+        folders = ", ".join(str(checkout.folder) for checkout in every)
         raise CheckoutNotFoundError(
             f"The panel knows no OneTrainer checkout {text!r}",
             value=text,
-            expected=f"one of: {', '.join(str(known.folder) for known in every)}" if every else "none is known yet",
-            suggestion="Add it on the System tab, or start the panel with --onetrainer FOLDER.",
+            expected=f"one of: {folders}" if folders else "none is known yet",
+            suggestion=(f"Choose one of {folders}, or add it" if folders else "Add it")
+            + " on the System tab, or start the panel with --onetrainer FOLDER.",
         )
 
     def add(self, folder: str | Path, python: str | Path = "") -> Known:

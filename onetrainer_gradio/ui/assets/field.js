@@ -274,9 +274,7 @@ export function message(settings, path, error) {
     );
   }
   const tone = error.severity === 'warning' || error.severity === 'note' ? (error.severity === 'note' ? 'note' : 'warn') : 'bad';
-  const more = [error.expected && `Expected: ${error.expected}.`, error.suggestion && sentence(error.suggestion)]
-    .filter(Boolean)
-    .join(' ');
+  const more = error.suggestion ? sentence(error.suggestion) : error.expected && `Expected: ${error.expected}.`;
   return el(
     'p',
     { class: tone },

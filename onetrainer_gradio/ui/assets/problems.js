@@ -84,7 +84,7 @@ export function mount(place) {
           (/^[a-z][a-z0-9_.]*$/.test(read_.path) && !event.code
             ? el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: read_.path }, text: read_.path })
             : el('div', { class: 'og-muted og-mono og-small', text: read_.path })),
-        read_.expected && el('div', { class: 'og-small', text: `Expected: ${read_.expected}` }),
+        read_.expected && !read_.suggestion && el('div', { class: 'og-small', text: `Expected: ${read_.expected}` }),
         read_.suggestion && el('div', { class: 'og-small', text: sentence(read_.suggestion) }),
       ),
     );

@@ -91,10 +91,10 @@ def test_files_are_written_whole_and_read_with_clear_errors(tmp_path):
         write_file(path, {"a": object()})
     assert read_file(path) == {"a": 1}
     assert [entry.name for entry in path.parent.iterdir()] == ["config.json"]
-    for text, words in (("{", "not JSON"), ("[1]", "JSON list")):
+    for text, words in (("{", "isn't valid JSON"), ("[1]", "JSON list")):
         with pytest.raises(ConfigFileError, match=words):
             parse(text, name="x.json")
-    with pytest.raises(ConfigFileError, match="cannot be read"):
+    with pytest.raises(ConfigFileError, match="Can't read"):
         read_file(tmp_path / "missing.json")
 
 

@@ -42,5 +42,5 @@ def test_empty_switches_of_the_first_files_are_off():
 
 def test_null_is_still_wrong_where_it_says_nothing():
     """Only switches are read that way: a number that is missing is an error of the file."""
-    with pytest.raises(ConfigInvalidError, match="learning_rate is None"):
+    with pytest.raises(ConfigInvalidError, match="Learning rate must be a number, not null"):
         from_document({"__version": 11, "learning_rate": None})

@@ -23,7 +23,7 @@ def test_a_pattern_is_used_when_it_takes_what_no_earlier_one_took():
     assert (twice.used, twice.unused) == (("attn",), ("attn",))
     assert select(names, "^attn[12]", True).layers == names[:2]
     assert select(names, "ff,", False).layers == names
-    with pytest.raises(ConfigValueError, match=r"'\(' is no pattern"):
+    with pytest.raises(ConfigValueError, match=r"“\(” in Layer filter isn't a valid"):
         select(names, "(", True)
     for pattern, why in (("(?<=a+)b", "fixed-width"), ("a{99999999999}", "too much"), ("(" * 3000, "too much")):
         with pytest.raises(ConfigValueError, match=why) as caught:
@@ -36,8 +36,8 @@ def test_an_adapter_takes_no_idle_pattern_and_a_fine_tune_no_idle_filter():
     names = ("attn1.to_q", "ff.net")
     assert layers_to_train(names, "attn, ff", False, idle_allowed=False) == names
     for idle in ("attn, nonsense", "attn, attn1"):
-        with pytest.raises(ConfigValueError, match=f"'{idle[6:]}' takes no layer"):
+        with pytest.raises(ConfigValueError, match=f"“{idle[6:]}” in Layer filter matches no layer"):
             layers_to_train(names, idle, False, idle_allowed=False)
         assert layers_to_train(names, idle, False, idle_allowed=True) == names[:1]
-    with pytest.raises(ConfigValueError, match="'nonsense' takes no layer"):
+    with pytest.raises(ConfigValueError, match="“nonsense” in Layer filter matches no layer"):
         layers_to_train(names, "nonsense", False, idle_allowed=True)

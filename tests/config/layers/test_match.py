@@ -42,7 +42,7 @@ def test_a_pattern_that_comes_too_late_takes_nothing():
 
 def test_a_broken_regular_expression_is_explained():
     """The pattern is named, and what to change."""
-    with pytest.raises(ConfigValueError, match=r"'attn\[' is no pattern"):
+    with pytest.raises(ConfigValueError, match=r"“attn\[” in Layer filter isn't a valid"):
         layer_match(ModelType.STABLE_DIFFUSION_15, "attn[", regex=True)
 
 

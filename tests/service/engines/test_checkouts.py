@@ -65,7 +65,7 @@ def test_what_is_removed_is_not_found_again(data: Path, newer_one: Path) -> None
     assert known.origin == "found"
     checkouts.remove(known.id)
     assert checkouts.all() == Checkouts(data, sources).all() == ()
-    with pytest.raises(CheckoutNotFoundError, match="none is known yet"):
+    with pytest.raises(CheckoutNotFoundError, match="Add it on the System tab"):
         checkouts.get(known.id)
     checkouts.add(newer_one)
     assert [known.origin for known in Checkouts(data, sources).all()] == ["added"]
