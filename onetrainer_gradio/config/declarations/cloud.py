@@ -29,12 +29,12 @@ class CloudConfig(Settings):
     type: CloudType = _connection(
         CloudType.RUNPOD,
         label="Provider",
-        help="RunPod can create, start and stop instances by itself. Linux (SSH) is any machine that you can reach with SSH.",
+        help="“RunPod” can create, start and stop instances by itself. “Linux (SSH)” is any machine that you can reach with SSH.",
     )
     file_sync: CloudFileSync = _connection(
         CloudFileSync.NATIVE_SCP,
         label="File sync method",
-        help="How files are transferred. Native scp uses the scp program of this machine and is fast. Fabric SFTP needs no program but is slower.",
+        help="How files are transferred. “Native scp” uses the scp program of this machine and is fast. “Fabric SFTP” needs no program but is slower.",
         choices=("NATIVE_SCP", "FABRIC_SFTP"),
     )
     create: bool = _machine(
@@ -52,7 +52,7 @@ class CloudConfig(Settings):
     sub_type: str = _machine(
         "",
         label="RunPod cloud type",
-        help="Community instances are cheaper and run by third parties. Secure instances are in the provider's own data centers. Any uses either.",
+        help="“Community” instances are cheaper and run by third parties. “Secure” instances are in the provider's own data centers. “Any” uses either.",
         choices=("", "COMMUNITY", "SECURE"),
         labels={"": "Any", "COMMUNITY": "Community", "SECURE": "Secure"},
         shown=_CREATE,
@@ -151,7 +151,7 @@ class CloudConfig(Settings):
     on_error: CloudAction = _result(
         CloudAction.NONE,
         label="Action on error",
-        help="What to do with the instance if the run fails. Delete also deletes what you could have rescued.",
+        help="What to do with the instance if the run fails. “Delete” also deletes what you could have rescued.",
     )
     on_detached_finish: CloudAction = _result(
         CloudAction.NONE,

@@ -163,7 +163,7 @@ class ConceptTextConfig(Settings):
     tag_dropout_mode: str = _caption(
         "FULL",
         label="Tag dropout mode",
-        help="Full drops all tags or none. Random drops each tag independently. Random weighted drops later tags more often.",
+        help="“Full” drops all tags or none. “Random” drops each tag independently. “Random weighted” drops later tags more often.",
         choices=("FULL", "RANDOM", "RANDOM WEIGHTED"),
         labels={"FULL": "Full", "RANDOM": "Random", "RANDOM WEIGHTED": "Random weighted"},
         shown={"text.tag_dropout_enable": (True,)},
@@ -179,7 +179,7 @@ class ConceptTextConfig(Settings):
     tag_dropout_special_tags_mode: str = _caption(
         "NONE",
         label="Special dropout tags mode",
-        help="Whitelist never drops the special dropout tags, Blacklist drops only those. None treats all tags equally.",
+        help="“Whitelist” never drops the special dropout tags, “Blacklist” drops only those. “None” treats all tags equally.",
         choices=("NONE", "BLACKLIST", "WHITELIST"),
         labels={"NONE": "None", "BLACKLIST": "Blacklist", "WHITELIST": "Whitelist"},
         shown={"text.tag_dropout_enable": (True,)},
@@ -250,7 +250,7 @@ class ConceptConfig(Settings):
     type: ConceptType = _general(
         ConceptType.STANDARD,
         label="Type",
-        help="Training trains on the images. Validation only computes the loss on them. Prior prediction keeps the model's output on them as it was, similar to regularization images. Prior prediction requires LoRA.",
+        help="“Training” trains on the images. “Validation” only computes the loss on them. “Prior prediction” keeps the model's output on them as it was, similar to regularization images. It requires LoRA.",
         level="advanced",
     )
     include_subdirectories: bool = _general(False, label="Include subfolders", help="Also use the images in subfolders.")
@@ -277,7 +277,7 @@ class ConceptConfig(Settings):
     balancing_strategy: BalancingStrategy = _general(
         BalancingStrategy.REPEATS,
         label="Balancing strategy",
-        help="With Repeats, Balancing multiplies the images: 2 uses each image twice per epoch. With Samples per epoch, Balancing is the number of images per epoch.",
+        help="With “Repeats”, Balancing multiplies the images: 2 uses each image twice per epoch. With “Samples per epoch”, Balancing is the number of images per epoch.",
         level="advanced",
     )
     loss_weight: float = _general(

@@ -20,7 +20,7 @@ class QuantizationConfig(Settings):
     layer_filter_preset: str = setting(
         "full",
         label="Quantization layer filter preset",
-        help="Fill in the patterns of the quantization layer filter. full quantizes all layers, custom keeps your own patterns. Only the patterns have an effect.",
+        help="Fill in the patterns of the quantization layer filter. “full” quantizes all layers, “custom” keeps your own patterns. Only the patterns have an effect.",
         group="quantization",
         level="advanced",
         kind="layer_preset",
@@ -36,7 +36,7 @@ class QuantizationConfig(Settings):
     svd_dtype: DataType = setting(
         DataType.NONE,
         label="SVDQuant",
-        help="Store a small correction of the quantization error in this data type. Better quality for a little more VRAM. None turns it off.",
+        help="Store a small correction of the quantization error in this data type. Better quality for a little more VRAM. “None” turns it off.",
         group="quantization",
         level="advanced",
         choices=("NONE", "FLOAT_32", "BFLOAT_16"),

@@ -175,7 +175,7 @@ class TrainConfig(Settings):
     validation: bool = setting(
         False,
         label="Validation",
-        help="Compute the loss on concepts of the type Validation at intervals. They aren't used for training. If their loss rises while the training loss falls, the model overfits.",
+        help="Compute the loss on concepts of the type “Validation” at intervals. They aren't used for training. If their loss rises while the training loss falls, the model overfits.",
         group="validation",
         level="advanced",
     )
@@ -214,7 +214,7 @@ class TrainConfig(Settings):
     include_train_config: ConfigPart = setting(
         ConfigPart.NONE,
         label="Include config in model file",
-        help="Store the configuration in the metadata of the final model, so that you can see later how it was trained. Settings omits concepts and samples.",
+        help="Store the configuration in the metadata of the final model, so that you can see later how it was trained. “Settings” omits concepts and samples.",
         group="output",
         level="advanced",
     )
@@ -237,7 +237,7 @@ class TrainConfig(Settings):
     gradient_reduce_precision: GradientReducePrecision = setting(
         GradientReducePrecision.FLOAT_32_STOCHASTIC,
         label="Gradient reduce precision",
-        help="Data type in which GPUs exchange gradients. float32 is exact. Weight data type needs less bandwidth. Stochastic rounding keeps small gradients from being rounded to 0.",
+        help="Data type in which GPUs exchange gradients. “float32” is exact. “Weight data type” needs less bandwidth. Stochastic rounding keeps small gradients from being rounded to 0.",
         group="multi_gpu",
         level="expert",
         shown={"multi_gpu": (True,)},
@@ -289,7 +289,7 @@ class TrainConfig(Settings):
     output_model_format: ModelFormat = setting(
         ModelFormat.SAFETENSORS,
         label="Output format",
-        help="File layout of the final model. For LoRA, Kohya works in most programs and Diffusers in the diffusers library. For full models, Diffusers is a folder and all others are a single file.",
+        help="File layout of the final model. For LoRA, “Kohya” works in most programs and “Diffusers” in the diffusers library. For full models, “Diffusers folder” is a folder and all others are a single file.",
         group="output",
         level="basic",
         choices_by=FORMATS_BY_TYPE,
@@ -367,7 +367,7 @@ class TrainConfig(Settings):
     learning_rate_scheduler: LearningRateScheduler = setting(
         LearningRateScheduler.CONSTANT,
         label="Learning rate scheduler",
-        help="How the learning rate changes during the run (kohya: lr_scheduler). Constant keeps it, Cosine and Linear lower it toward the end, REX lowers it late and steeply.",
+        help="How the learning rate changes during the run (kohya: lr_scheduler). “Constant” keeps it, “Cosine” and “Linear” lower it toward the end, “REX” lowers it late and steeply.",
         group="optimization",
         level="basic",
     )
@@ -450,7 +450,7 @@ class TrainConfig(Settings):
     ema: EMAMode = setting(
         EMAMode.OFF,
         label="EMA",
-        help="Keep an exponential moving average of the weights, which is often better than the last weights. GPU is fast, CPU saves VRAM.",
+        help="Keep an exponential moving average of the weights, which is often better than the last weights. “GPU” is fast, “CPU” saves VRAM.",
         group="ema",
         level="advanced",
     )
@@ -607,7 +607,7 @@ class TrainConfig(Settings):
     loss_weight_fn: LossWeight = setting(
         LossWeight.CONSTANT,
         label="Loss weight function",
-        help="How much each timestep counts in the loss. Constant weights all timesteps equally. Min-SNR gamma often learns faster. Sigma emphasizes high noise levels.",
+        help="How much each timestep counts in the loss. “Constant” weights all timesteps equally. “Min-SNR gamma” often learns faster. “Sigma” emphasizes high noise levels.",
         group="loss",
         level="advanced",
         choices_by=LOSS_WEIGHTS_BY_TYPE,
@@ -635,14 +635,14 @@ class TrainConfig(Settings):
     loss_scaler: LossScaler = setting(
         LossScaler.NONE,
         label="Loss scaler",
-        help="Multiply the loss by the batch size, the gradient accumulation steps or both. None is right for almost everyone.",
+        help="Multiply the loss by the batch size, the gradient accumulation steps or both. “None” is right for almost everyone.",
         group="loss",
         level="expert",
     )
     learning_rate_scaler: LearningRateScaler = setting(
         LearningRateScaler.NONE,
         label="Learning rate scaler",
-        help="Multiply the learning rate by the square root of the batch size, the gradient accumulation steps or both. None uses the learning rate unchanged.",
+        help="Multiply the learning rate by the square root of the batch size, the gradient accumulation steps or both. “None” uses the learning rate unchanged.",
         group="optimization",
         level="expert",
     )
@@ -723,7 +723,7 @@ class TrainConfig(Settings):
     timestep_distribution: TimestepDistribution = setting(
         TimestepDistribution.UNIFORM,
         label="Timestep distribution",
-        help="How often each timestep is sampled (kohya: timestep_sampling). Uniform samples all timesteps equally. Logit-normal prefers the middle, which suits flow-matching models.",
+        help="How often each timestep is sampled (kohya: timestep_sampling). “Uniform” samples all timesteps equally. “Logit-normal” prefers the middle, which suits flow-matching models.",
         group="noise",
         level="advanced",
     )
@@ -992,7 +992,7 @@ class TrainConfig(Settings):
     layer_filter_preset: str = setting(
         "full",
         label="Layer filter preset",
-        help="Fill in the patterns of the layer filter. full trains all layers, attn-only the attention layers, custom keeps your own patterns. Only the patterns have an effect.",
+        help="Fill in the patterns of the layer filter. “full” trains all layers, “attn-only” the attention layers, “custom” keeps your own patterns. Only the patterns have an effect.",
         group="layers",
         level="advanced",
         kind="layer_preset",
