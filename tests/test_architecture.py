@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import textwrap
+from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
 
@@ -34,8 +35,8 @@ CLOSED = {"api": {"engine", "backends"}, "ui": {"engine", "backends"}}
 # The demo is data with a script that makes it; it stands beside the house.
 APART = {"demo", "presets"}
 
-# Runs in OneTrainer's Python, where nothing of this package is.
-BRIDGE_SCRIPT = "backends/onetrainer/bridge_worker.py"
+# Runs in OneTrainer's Python, where nothing else of this package is.
+WORKER = PACKAGE / "backends" / "onetrainer" / "worker"
 
 # The one function there that takes any error at all, and who hands it a body: a run, and an import. Their errors are the answer.
 TAKES_ANYTHING = "attempt"
@@ -188,7 +189,7 @@ def takes_anything(node: ast.AST) -> bool:
 def test_broad_excepts_stand_in_three_places_only():
     """The bodies of a run here and in OneTrainer's Python, and the API's last resort; everything else names what it handles."""
     broad = [str(path.relative_to(PACKAGE)) for path in modules() for node in nodes(path) if takes_anything(node)]
-    assert set(broad) <= {"backends/__init__.py", BRIDGE_SCRIPT, "api/failures.py", "api/errors.py"}, broad
+    assert set(broad) <= {"backends/__init__.py", "backends/onetrainer/worker/errors.py", "api/failures.py"}, broad
     assert len(broad) <= 3, broad
 
 
@@ -278,10 +279,10 @@ class Breadth(ast.NodeVisitor):
 
 def test_the_bridge_takes_any_error_for_a_run_and_an_import_alone():
     """One broad except, in one function, called from the bodies named here; everything else there says what it handles."""
-    breadth = Breadth((PACKAGE / BRIDGE_SCRIPT).read_text(encoding="utf-8"))
-    assert breadth.handlers == [TAKES_ANYTHING]
-    assert set(breadth.bodies) == BODIES
-    assert breadth.disguised == []
+    found = [Breadth(path.read_text(encoding="utf-8")) for path in sorted(WORKER.glob("*.py"))]
+    assert [place for breadth in found for place in breadth.handlers] == [TAKES_ANYTHING]
+    assert {place for breadth in found for place in breadth.bodies} == BODIES
+    assert [line for breadth in found for line in breadth.disguised] == []
 
 
 @pytest.mark.parametrize(
@@ -323,8 +324,21 @@ def test_what_names_a_broad_class_without_taking_it_is_no_broad_except():
 
 def test_the_bridge_script_needs_only_the_standard_library_and_onetrainer():
     """It is handed to another interpreter by its path."""
-    named = {name.split(".")[0] for name in imports(PACKAGE / BRIDGE_SCRIPT)}
-    assert named <= sys.stdlib_module_names | {"modules"}
+    for path in WORKER.glob("*.py"):
+        outside = {name for name in imports(path) if not name.startswith("onetrainer_gradio.backends.onetrainer.worker")}
+        assert {name.split(".")[0] for name in outside} <= sys.stdlib_module_names | {"modules"}, path
+        absolute = [node for node in nodes(path) if isinstance(node, ast.ImportFrom) and not node.level]
+        assert not any((node.module or "").startswith("onetrainer_gradio") for node in absolute), path
+
+
+def test_the_wheel_has_every_package():
+    """A new folder that is not listed in setup.cfg would be missing in what is installed."""
+    settings = ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg", encoding="utf-8")
+    listed = set(settings["options"]["packages"].split())
+    folders = {".".join(("onetrainer_gradio", *path.parent.relative_to(PACKAGE).parts)) for path in PACKAGE.rglob("*.py")}
+    assert folders <= listed
+    assert listed - folders == {"onetrainer_gradio.presets"}
 
 
 def test_no_module_is_a_drawer_for_everything():

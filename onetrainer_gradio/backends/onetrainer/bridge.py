@@ -19,7 +19,7 @@ from onetrainer_gradio.backends.console import CONSOLE
 from onetrainer_gradio.errors import CheckoutError
 from onetrainer_gradio.panel_secrets import without_panel_secrets
 
-BRIDGE_SCRIPT = Path(__file__).with_name("bridge_worker.py")
+WORKER = Path(__file__).with_name("worker")
 _OWN_PARENT = str(Path(__file__).resolve().parents[3])
 _CAN_HAND_OVER = hasattr(socket, "send_fds")
 _NOT_PASSED_ON = ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
@@ -78,7 +78,7 @@ class Bridge:
         handed = (theirs.fileno(),) if theirs is not None else ()
         try:
             self._process = subprocess.Popen(
-                [str(python), str(BRIDGE_SCRIPT), "serve", *map(str, handed)],
+                [str(python), str(WORKER), "serve", *map(str, handed)],
                 cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -202,7 +202,7 @@ def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> di
     """
     try:
         process = subprocess.Popen(
-            [str(python), str(BRIDGE_SCRIPT), mode, str(os.getpid())],
+            [str(python), str(WORKER), mode, str(os.getpid())],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

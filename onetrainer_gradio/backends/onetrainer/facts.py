@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.atomic_file import write_atomic
-from onetrainer_gradio.backends.onetrainer.bridge import BRIDGE_SCRIPT, run_script
+from onetrainer_gradio.backends.onetrainer.bridge import WORKER, run_script
 from onetrainer_gradio.backends.onetrainer.checkout import CONFIG_FOLDERS, Checkout, require
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.setting import Settings
@@ -133,7 +133,7 @@ def _own_fields(kind: type[Settings], prefix: str, example: Settings) -> Iterato
 
 
 def _fingerprint(checkout: Checkout) -> str:
-    parts = [str(FORMAT), str(checkout.folder), str(checkout.python), checkout.revision, _stamp(BRIDGE_SCRIPT)]
+    parts = [str(FORMAT), str(checkout.folder), str(checkout.python), checkout.revision, _stamp(WORKER)]
     for folder in CONFIG_FOLDERS:
         for path in sorted((checkout.folder / folder).glob("*.py")):
             parts.append(f"{path.name} {_stamp(path)}")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.backends.onetrainer import driver
-from onetrainer_gradio.backends.onetrainer.bridge import BRIDGE_SCRIPT, Bridge
+from onetrainer_gradio.backends.onetrainer.bridge import WORKER, Bridge
 from onetrainer_gradio.backends.onetrainer.checkout import inspect
 from onetrainer_gradio.commands import (
     BackupNow,
@@ -449,7 +449,7 @@ def test_its_environment_is_its_own(ride, monkeypatch):
     seen = json.loads((one.checkout / "seen.json").read_text())
     assert not [name for name in seen if name.startswith("ONETRAINER_GRADIO_") and name.endswith(("PASSWORD", "TOKEN"))]
     assert not set(THREADS) & set(seen)
-    assert "set_num_threads" not in BRIDGE_SCRIPT.read_text()
+    assert not any("set_num_threads" in path.read_text() for path in WORKER.glob("*.py"))
 
 
 def test_what_is_printed_is_never_taken_for_what_is_said(ride, capfd):

@@ -13,9 +13,11 @@ import psutil
 import pytest
 
 from onetrainer_gradio.backends.onetrainer.bridge import Bridge
-from onetrainer_gradio.backends.onetrainer.bridge_worker import OutcomeProbe, defaults_of, delete_backup
 from onetrainer_gradio.backends.onetrainer.checkout import inspect
 from onetrainer_gradio.backends.onetrainer.resolve import headless
+from onetrainer_gradio.backends.onetrainer.worker.errors import OutcomeProbe
+from onetrainer_gradio.backends.onetrainer.worker.facts import defaults_of
+from onetrainer_gradio.backends.onetrainer.worker.files import delete_backup
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.paths.backup_chain import chain_of_run, write_chain
 from tests.backends.onetrainer.standin import behave, set_up
