@@ -264,7 +264,7 @@ def _literals(source: str) -> Iterator[tuple[int, str]]:
             yield begin, "".join(pieces)
 
 
-CODE_OR_LINK = re.compile(r"`[^`]*`|\]\([^)]*\)|<[^>]*>")
+CODE_OR_LINK = re.compile(r"`+[^`]+`+|\]\([^)]*\)|<[^>]*>")
 
 
 def _paragraphs(path: Path, line: int, kind: str, source: str) -> Iterator[Text]:

@@ -16,7 +16,6 @@ PENDING = {
     ("onetrainer_gradio/config", "docstrings"),
     ("onetrainer_gradio/demo", "docstrings"),
     ("onetrainer_gradio/demo", "text"),
-    ("onetrainer_gradio/engine", "docstrings"),
     ("onetrainer_gradio/engine", "text"),
     ("onetrainer_gradio/service", "docstrings"),
     ("onetrainer_gradio/service", "text"),

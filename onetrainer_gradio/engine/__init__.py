@@ -1,4 +1,4 @@
-"""Trains. Knows no thread, no HTTP, no widget: ``run(config, emit, control, options)`` and nothing else is its outside."""
+"""Train a model. The only public interface is ``run(config, emit, control, options)``, without threads, HTTP or widgets."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["run"]
 
 
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
-    """Trains as ``config`` (packed, paths absolute) says, until it is done or stopped.
+    """Train with ``config`` (packed, absolute paths) until the run is done or stopped.
 
-    :raises TrainerError: when it cannot go on.
+    :raises TrainerError: if it can't continue.
     """
     from onetrainer_gradio.engine import training  # torch and its friends are imported when a run begins, not before
 

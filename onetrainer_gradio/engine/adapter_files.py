@@ -1,7 +1,7 @@
-"""LoRA files: the names that OneTrainer, kohya and diffusers give to the same tensors.
+"""Read and write LoRA files with the tensor names of OneTrainer, kohya and diffusers.
 
-In memory an adapter is a dict of ``<part>.<module path>.{lora_down.weight, lora_up.weight, alpha}``, which is also what a
-backup holds (INTERNAL). Every format is a function from that to the tensors of the file, and one back.
+In memory, a LoRA is a dict of ``<part>.<module path>.{lora_down.weight, lora_up.weight, alpha}``, which is also the
+format of a backup (INTERNAL). Every format is a function from that to the tensors of the file, and one back.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ SUFFIXES = ("lora_down.weight", "lora_up.weight", "alpha")
 
 @dataclass(frozen=True)
 class Layout:
-    """How the modules of a model are called in adapter files: ``<part>.<path>`` -> kohya's name."""
+    """The names of a model's modules in LoRA files: ``<part>.<path>`` -> kohya's name."""
 
     kohya: Mapping[str, str]
 
     @classmethod
     def of(cls, parts: Sequence[Part], paths: Mapping[str, Sequence[str]]) -> Layout:
-        """The layout of all modules that can carry an adapter; ``paths`` lists their paths by part."""
+        """Return the layout of all modules that support LoRA; ``paths`` lists their paths by component."""
         return cls(
             {
                 f"{part.name}.{part.path_prefix}{path}": f"{part.kohya_prefix}_{(part.path_prefix + path).replace('.', '_')}"
@@ -45,13 +45,13 @@ def _module(key: str) -> tuple[str, str]:
 
 
 def to_kohya(adapter: Tensors, layout: Layout) -> Tensors:
-    """``lora_unet_<path with underscores>.lora_down.weight`` and so on."""
+    """Return tensors named ``lora_unet_<path with underscores>.lora_down.weight`` and so on."""
     named = ((*_module(key), tensor) for key, tensor in adapter.items())
     return {f"{layout.kohya[module]}.{suffix}": tensor for module, suffix, tensor in named}
 
 
 def to_diffusers(adapter: Tensors, layout: Layout) -> Tensors:
-    """``<part>.<path>.lora_A.weight`` and ``lora_B``, with alpha / rank multiplied into ``lora_B``."""
+    """Return tensors named ``<part>.<path>.lora_A.weight`` and ``lora_B``, with alpha / rank multiplied into ``lora_B``."""
     tensors: Tensors = {}
     for key, down in adapter.items():
         module, suffix = _module(key)
@@ -65,7 +65,7 @@ def to_diffusers(adapter: Tensors, layout: Layout) -> Tensors:
 
 
 def to_internal(adapter: Tensors, layout: Layout) -> Tensors:
-    """The names in memory, as backups hold them."""
+    """Return the tensors with their names in memory, as in backups."""
     return dict(adapter)
 
 
@@ -75,11 +75,11 @@ LORA_FORMATS: Mapping[str, Callable[[Tensors, Layout], Tensors]] = {
     "DIFFUSERS_LORA": to_diffusers,
     "INTERNAL": to_internal,
 }
-"""Output format -> what its file holds. LEGACY_LORA equals KOHYA_LORA for Stable Diffusion 1.5."""
+"""Output format -> the function for the tensors of its file. LEGACY_LORA equals KOHYA_LORA for Stable Diffusion 1.5."""
 
 
 def from_kohya(tensors: Tensors, layout: Layout) -> Tensors:
-    """The adapter in a file with kohya's names."""
+    """Return the LoRA in a file with kohya's names."""
     modules = {kohya: module for module, kohya in layout.kohya.items()}
     adapter: Tensors = {}
     for key, tensor in tensors.items():
@@ -90,7 +90,7 @@ def from_kohya(tensors: Tensors, layout: Layout) -> Tensors:
 
 
 def from_diffusers(tensors: Tensors, layout: Layout) -> Tensors:
-    """The adapter in a file with diffusers' names, whose alpha is part of ``lora_B``."""
+    """Return the LoRA in a file with diffusers' names, whose alpha is part of ``lora_B``."""
     adapter: Tensors = {}
     for key, tensor in tensors.items():
         for theirs, ours in ((".lora_A.weight", "lora_down.weight"), (".lora_B.weight", "lora_up.weight")):
@@ -103,7 +103,7 @@ def from_diffusers(tensors: Tensors, layout: Layout) -> Tensors:
 
 
 def from_internal(tensors: Tensors, layout: Layout) -> Tensors:
-    """The adapter in a backup."""
+    """Return the LoRA in a backup."""
     return {key: tensor for key, tensor in tensors.items() if key.endswith(SUFFIXES) and _module(key)[0] in layout.kohya}
 
 
@@ -111,9 +111,9 @@ _READERS = (from_internal, from_kohya, from_diffusers)
 
 
 def read_adapter(tensors: Tensors, layout: Layout, source: str) -> Tensors:
-    """The adapter in the tensors of a file of any of the formats.
+    """Return the LoRA in the tensors of a file in any format.
 
-    :raises ModelFormatError: when none of them fits this model, or a layer is incomplete.
+    :raises ModelFormatError: if no format matches this model, or a layer is incomplete.
     """
     reader = max(_READERS, key=lambda reader: len(reader(tensors, layout)))
     adapter = reader(tensors, layout)

@@ -1,4 +1,4 @@
-"""Backups: everything that a run needs to go on exactly where it was, in OneTrainer's layout."""
+"""Read and write backups: everything that a run needs to resume exactly, in OneTrainer's layout."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Backups:
 
     @property
     def folder(self) -> Path:
-        """Where they lie."""
+        """Return their folder."""
         return self.workspace / "backup"
 
     @property
     def staging(self) -> Path:
-        """Where backups are written and deleted: the workspace, where nobody looks for the newest, if it is on their disk."""
+        """Return where backups are written and deleted: the workspace if it is on the same disk, else their folder."""
         try:
             same = self.folder.stat().st_dev == self.workspace.stat().st_dev
         except OSError:  # one of the two doesn't exist yet
@@ -53,13 +53,13 @@ class Backups:
         return self.workspace if same else self.folder
 
     def all(self) -> list[Path]:
-        """All whole backups, oldest first."""
+        """Return all complete backups, oldest first."""
         return backups_in(self.workspace, whole=True)
 
     def to_resume(self, config: TrainConfig, options: RunOptions) -> Path | None:
-        """The backup that the run goes on from, if it does.
+        """Return the backup that the run resumes from, if any.
 
-        :raises BackupNotFoundError: when it should but there is none.
+        :raises BackupNotFoundError: if it should resume but there is none.
         """
         if options.resume_from:
             chosen = Path(options.resume_from)
@@ -82,7 +82,7 @@ class Backups:
         return found[-1]
 
     def prune(self, keep: int, chain: Chain, newest: Path) -> None:
-        """Delete all but the newest ``keep`` of the backups that the runs of a chain made. Files that others added stay."""
+        """Delete all but the newest ``keep`` of the backups of the runs of a chain. Files that others added stay."""
         for old in to_delete(self.all(), chain, keep, newest):
             with suppress(OSError):  # it is in use or gone: the next backup tries again
                 self._delete(old)
@@ -99,7 +99,7 @@ class Backups:
 
 @dataclass(frozen=True)
 class BackupWriter:
-    """Writes the backups of a run."""
+    """Write the backups of a run."""
 
     backups: Backups
     config: TrainConfig
@@ -115,11 +115,11 @@ class BackupWriter:
             tidy_up(folder)
 
     def path(self, state: TrainState) -> Path:
-        """Where the backup of ``state`` goes."""
+        """Return the path of the backup of ``state``."""
         return unused(self.backups.folder / f"{timestamp()}-backup-{state.name}")
 
     def write(self, path: Path, state: TrainState) -> None:
-        """Writes a backup: whole, or not at all."""
+        """Write a backup atomically."""
         with whole_folder(path, beside=self.backups.staging, marked=False) as folder:
             self.method.back_up(folder, self.header)
             (folder / OPTIMIZER_FILE).parent.mkdir()
@@ -147,9 +147,9 @@ def _write_json(path: Path, document: Any) -> None:
 
 
 def read_state(backup: Path) -> TrainState:
-    """Where the run of a backup stood.
+    """Return the state of the run in a backup.
 
-    :raises BackupMismatchError: when its meta.json is damaged.
+    :raises BackupMismatchError: if its meta.json is damaged.
     """
     try:
         return TrainState.from_meta(backup / META)
@@ -160,9 +160,9 @@ def read_state(backup: Path) -> TrainState:
 
 
 def read_tensors(file: Path, *entries: str) -> dict[str, Any] | None:
-    """The content of an optimizer.pt or ema.pt, which has these ``entries``; None when there is none.
+    """Return the content of an optimizer.pt or ema.pt with these ``entries``, or None if it doesn't exist.
 
-    :raises BackupMismatchError: when it is damaged.
+    :raises BackupMismatchError: if it is damaged.
     """
     if not file.is_file():
         return None

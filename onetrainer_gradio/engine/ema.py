@@ -1,4 +1,4 @@
-"""Exponential moving average of the trained weights: what is sampled and saved instead of the last ones."""
+"""Maintain an exponential moving average of the trained weights, which is sampled and saved instead of the last ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onetrainer_gradio.errors import BackupMismatchError
 
 @dataclass
 class EMA:
-    """An average over optimizer steps, on a device of its own."""
+    """An average over optimizer steps, on its own device."""
 
     parameters: Sequence[Parameter]
     max_decay: float
@@ -28,12 +28,12 @@ class EMA:
         self.averages = [parameter.detach().to(self.device, copy=True) for parameter in self.parameters]
 
     def decay(self, update_step: int) -> float:
-        """min((1 + n) / (10 + n), max decay): short memory at first."""
+        """Return min((1 + n) / (10 + n), max decay): a short average at first."""
         return min((1 + update_step) / (10 + update_step), self.max_decay)
 
     @torch.no_grad()
     def step(self, update_step: int) -> None:
-        """Takes the weights in after optimizer step ``update_step`` (counted from 0), at every ``interval``-th."""
+        """Add the weights after optimizer step ``update_step`` (counted from 0), at every ``interval``-th."""
         if (update_step + 1) % self.interval:
             return
         share = 1 - self.decay(update_step)
@@ -43,7 +43,7 @@ class EMA:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within the block the model has the average as its weights."""
+        """Use the average as the model's weights within the block."""
         kept = [parameter.detach().clone() for parameter in self.parameters]
         self._copy(self.averages)
         try:
@@ -57,13 +57,13 @@ class EMA:
             parameter.copy_(tensor)
 
     def state_dict(self) -> dict[str, Any]:
-        """The content of ema.pt."""
+        """Return the content of ema.pt."""
         return {"decay": self.max_decay, "ema_parameters": self.averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over the averages of a backup.
+        """Load the averages of a backup.
 
-        :raises BackupMismatchError: when they belong to other weights.
+        :raises BackupMismatchError: if they belong to other weights.
         """
         found, own = [[tuple(tensor.shape) for tensor in some] for some in (state["ema_parameters"], self.parameters)]
         if found != own:

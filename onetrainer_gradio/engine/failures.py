@@ -1,4 +1,4 @@
-"""From what libraries raise to errors that name the cause and what to change."""
+"""Translate library exceptions to errors with a cause and a suggestion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEVICE_MEMORY = re.compile(
 _HOST_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|can't allocate memory")
 
 FOREIGN = (RuntimeError, OSError, MemoryError, SafetensorError)
-"""Where the known kinds come from."""
+"""The libraries of the known exceptions."""
 
 _MEMORY_CHANGE = (
     "lower the batch size or the resolution, turn gradient checkpointing on, train fewer parts, "
@@ -31,7 +31,7 @@ _MEMORY_CHANGE = (
 
 
 def translate(error: BaseException) -> TrainerError | None:
-    """The error to show instead of ``error``; None when it is not one of the known kinds."""
+    """Return the error to show instead of ``error``, or None if it is unknown."""
     if isinstance(error, TrainerError):
         return error
     text = str(error)

@@ -1,4 +1,4 @@
-"""Writing that leaves either the whole new file or the old one, and the names of what a run writes."""
+"""Write files atomically, and define the names of the files of a run."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _NAME_MARKS = frozenset(" ._-#")
 
 
 def timestamp() -> str:
-    """Local time as in OneTrainer's file names: ``2026-11-23_12-48-30``."""
+    """Return the local time as in OneTrainer's file names: ``2026-11-23_12-48-30``."""
     return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def safe_name(prompt: str, length: int = 32) -> str:
-    """The part of a prompt that can stand in a file name: letters, digits and `` ._-#``, cut to ``length``."""
+    """Return a prompt as part of a file name: letters, digits and `` ._-#``, at most ``length`` characters."""
     kept = "".join(char for char in prompt if char.isalnum() or char in _NAME_MARKS).strip()
     return kept[:length].strip()
 
 
 @contextmanager
 def whole_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A path to write to, which becomes ``target`` when the block ends well and disappears when it does not.
+    """Provide a path to write to, which becomes ``target`` if the block succeeds and is deleted if it fails.
 
-    ``durable`` waits until the disk has it, so that not even a power cut leaves an empty file. A ``target`` that is a link is
-    replaced; what it points to stays.
+    ``durable`` waits until the data is on the disk, so that even a power cut leaves no empty file. A ``target`` that is a link
+    is replaced; the file that it points to stays.
     """
     with staged(target) as temporary:
         temporary.touch()
@@ -49,10 +49,10 @@ def whole_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(target: Path, *, beside: Path | None = None, marked: bool = True) -> Iterator[Path]:
-    """A folder to fill, which becomes ``target`` when the block ends well and disappears when it does not.
+    """Provide a folder to fill, which becomes ``target`` if the block succeeds and is deleted if it fails.
 
-    It is filled in the folder ``beside`` (on the same disk), else in that of ``target``. Once ``marked`` as ours, it may be
-    replaced later.
+    It is created in the folder ``beside`` (on the same disk), or else in the parent of ``target``. If it is ``marked`` as ours,
+    it can be replaced later.
 
     :raises OutputProtectedError: if there is a ``target`` with files in it that we did not write.
     """
@@ -77,7 +77,7 @@ def _flush(file: Path) -> None:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Writes ``text`` as UTF-8, whole or not at all."""
+    """Write ``text`` as UTF-8, atomically."""
     with whole_file(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -85,13 +85,13 @@ def write_text(target: Path, text: str) -> None:
 def write_tensors(
     target: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None, *, durable: bool = True
 ) -> None:
-    """Writes a safetensors file, whole or not at all."""
+    """Write a safetensors file atomically."""
     with whole_file(target, durable=durable) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, dict(metadata or {}) or None)
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the content of tensors, in the order of their names."""
+    """Return the SHA-256 of the content of tensors, in the order of their names."""
     found = hashlib.sha256()
     for name in sorted(tensors):
         found.update(tensors[name].detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy().data)
@@ -99,7 +99,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def size_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Return the size in bytes of a file, or of all files in a folder."""
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

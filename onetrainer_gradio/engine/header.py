@@ -1,4 +1,4 @@
-"""What the header of a saved file says: the model specification of Stability AI, and the settings where wanted."""
+"""Create the header of a saved file: the model specification of Stability AI, and optionally the settings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from onetrainer_gradio.config.paths.marker import HEADER_KEY
 from onetrainer_gradio.engine.files import digest
 
 Header = Callable[[Mapping[str, Tensor]], dict[str, str]]
-"""From the tensors of a file to its header."""
+"""Returns the header for the tensors of a file."""
 
 DIFFUSERS = "https://github.com/huggingface/diffusers"
 ORIGINAL = "https://github.com/CompVis/stable-diffusion"
 
 
 def header_of(config: TrainConfig, title: str, architecture: str) -> Header:
-    """The header of what a run with ``config`` saves."""
+    """Return the header function for files that a run with ``config`` saves."""
     adapter = config.training_method == "LORA"
     fixed = {
         "modelspec.sai_model_spec": "1.0.0",

@@ -1,4 +1,4 @@
-"""Where a base model lies: a folder or file here, or a repository on the Hugging Face hub, which is fetched."""
+"""Locate a base model: a local folder or file, or a repository on the Hugging Face Hub, which is downloaded."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ _FILE_URL = re.compile(r"https://huggingface\.co/(?P<repo>[^/]+/[^/]+)/(?:resolv
 
 @dataclass(frozen=True)
 class Hub:
-    """How the hub is asked: with which token, whether at all, and where fetched files are kept."""
+    """The access to the Hugging Face Hub: token, offline mode, and the folder of downloaded files."""
 
     token: str | None = field(repr=False)
     offline: bool
     cache_dir: str | None
     progress: Callable[[int, int, str], None] = lambda done, total, detail: None
-    """Progress ``(done, total, what)`` while files are fetched; may raise to end that."""
+    """Progress ``(done, total, what)`` of downloads; may raise to end them."""
 
     @classmethod
     def of(cls, config: TrainConfig, progress: Callable[[int, int, str], None] = lambda done, total, detail: None) -> Hub:
-        """The hub as the configuration wants it."""
+        """Return the access with the settings of the configuration."""
         # the setting stands for HF_HOME, in which the models lie under "hub"
         folder = str(Path(config.huggingface_cache_dir) / "hub") if config.huggingface_cache_dir else None
         return cls(config.secrets.huggingface_token or None, config.offline_mode, folder, progress)
 
     def locate(self, name: str, patterns: Iterable[str]) -> Path:
-        """The local folder or file of the model ``name``; from the hub, only files matching ``patterns`` are fetched.
+        """Return the local folder or file of the model ``name``; only files that match ``patterns`` are downloaded.
 
-        :raises ModelNotFoundError: when it is nowhere.
+        :raises ModelNotFoundError: if it isn't found.
         """
         if not name.strip():
             raise _missing(name, "No base model is given.")
@@ -102,7 +102,7 @@ class Hub:
 
 
 def report_to(progress: Callable[[int, int, str], None]) -> Any:
-    """A progress bar for the hub's library that paints nothing and tells ``progress`` how much is fetched."""
+    """Return a progress bar class for huggingface_hub that draws nothing and reports downloads to ``progress``."""
 
     class Progress(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:

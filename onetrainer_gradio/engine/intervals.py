@@ -1,4 +1,4 @@
-"""When something is due: every n epochs, steps or minutes, in OneTrainer's counting."""
+"""Decide when an action is due: every n epochs, steps or minutes, counted as in OneTrainer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECONDS = {"SECOND": 1.0, "MINUTE": 60.0, "HOUR": 3600.0}
 
 
 def elapsed(delay: float, unit: str, state: TrainState, running_s: float) -> bool:
-    """Whether ``delay`` units have passed; epochs and steps by the counters, times since the process began."""
+    """Return whether ``delay`` units have passed; epochs and steps by the counters, times since the process start."""
     if unit in SECONDS:
         return running_s > delay * SECONDS[unit]
     return {
@@ -24,10 +24,10 @@ def elapsed(delay: float, unit: str, state: TrainState, running_s: float) -> boo
 
 @dataclass
 class Interval:
-    """Says at each step whether an action is due.
+    """Decide at each step whether an action is due.
 
     ``at_zero`` actions (sampling, validation) are due before the first step, the others (backup, save) not. Epoch and
-    step intervals look at the run's counters, so a resume repeats an epoch-start action; times count from the process.
+    step intervals use the run's counters, so a resume repeats an epoch-start action; times count from the process.
     """
 
     every: float
@@ -44,7 +44,7 @@ class Interval:
             self._last_s = self._start_s
 
     def due(self, state: TrainState) -> bool:
-        """Whether the action is due before the micro-batch ``state.global_step``."""
+        """Return whether the action is due before the micro-batch ``state.global_step``."""
         if not elapsed(self.skip_first, self.unit, state, self.clock() - self._start_s):
             return False
         if self.unit in SECONDS:

@@ -1,4 +1,4 @@
-"""TensorBoard event files with OneTrainer's tags."""
+"""Write TensorBoard event files with OneTrainer's tags."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ FLUSH_S = 15
 
 
 class ScalarLogger(Protocol):
-    """Takes what is charted."""
+    """The interface of a logger of scalars and images."""
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers by tag."""
+        """Log numbers by tag."""
         ...
 
     def image(self, tag: str, image: Any, step: int) -> None:
-        """A Pillow picture."""
+        """Log a Pillow image."""
         ...
 
     def close(self) -> None:
-        """Everything is on disk."""
+        """Write everything to disk."""
         ...
 
 
 class TensorBoardLogger:
-    """One folder of event files per start of a run.
+    """A TensorBoard writer with one folder of event files per start of a run.
 
-    Charts that cannot be written (a full disk, a folder that is gone) are a warning, and the run goes on without them.
+    Charts that cannot be written (a full disk, a folder that is gone) are a warning, and the run continues without them.
     """
 
     def __init__(self, folder: Path, warn: Callable[[WarningIssued], None]) -> None:
@@ -64,7 +64,7 @@ class TensorBoardLogger:
 
     @contextmanager
     def _survived(self) -> Iterator[None]:
-        """The writer's own thread meets the error; it comes up in a later call, and in every one from then on."""
+        """Handle an error of the writer's thread, which a later call raises, and every call after it."""
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Losses and their weights by timestep. Every elementwise loss maps two tensors to one of the same shape,
+"""Losses and their weights by timestep. Each elementwise loss maps two tensors to one of the same shape,
 every weighting maps (snr_B, v-prediction?, gamma) to weight_B.
 """
 
@@ -16,14 +16,14 @@ Weighting = Callable[[Tensor, bool, float], Tensor]
 
 
 def log_cosh(predicted: Tensor, target: Tensor) -> Tensor:
-    """log(cosh(x)): squared near zero, absolute far away, without overflow."""
+    """Return log(cosh(x)): squared near zero, absolute far away, without overflow."""
     difference = predicted - target
     return difference + functional.softplus(-2.0 * difference) - math.log(2.0)
 
 
 @dataclass(frozen=True)
 class LossMix:
-    """Strengths of the elementwise losses; those at 0 are not computed."""
+    """The strengths of the elementwise losses; those at 0 aren't computed."""
 
     mse: float = 1.0
     mae: float = 0.0
@@ -32,7 +32,7 @@ class LossMix:
     huber_delta: float = 1.0
 
     def __call__(self, predicted_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
-        """Sum of the losses, each the mean over a picture times its strength: loss_B."""
+        """Return the sum of the losses, each the mean over an image times its strength: loss_B."""
         predicted, target = predicted_BCHW.float(), target_BCHW.float()
         dims = tuple(range(1, predicted.ndim))
         terms: list[Tensor] = []
@@ -52,23 +52,23 @@ class LossMix:
 
 
 def constant(snr_B: Tensor, v_prediction: bool, gamma: float) -> Tensor:
-    """Every timestep counts the same."""
+    """Weight every timestep equally."""
     return torch.ones_like(snr_B)
 
 
 def min_snr_gamma(snr_B: Tensor, v_prediction: bool, gamma: float) -> Tensor:
-    """min(SNR, gamma) / SNR, for v-prediction / (SNR + 1) (Min-SNR, arXiv 2303.09556)."""
+    """Return min(SNR, gamma) / SNR, for v-prediction / (SNR + 1) (Min-SNR, arXiv 2303.09556)."""
     return snr_B.clamp(max=gamma) / (snr_B + 1.0 if v_prediction else snr_B)
 
 
 def debiased_estimation(snr_B: Tensor, v_prediction: bool, gamma: float) -> Tensor:
-    """1 / sqrt(SNR) with the SNR cut at 1000, for v-prediction 1 / sqrt(SNR + 1) (arXiv 2310.08442)."""
+    """Return 1 / sqrt(SNR) with the SNR limited to 1000, for v-prediction 1 / sqrt(SNR + 1) (arXiv 2310.08442)."""
     snr_B = snr_B.clamp(max=1.0e3)
     return torch.rsqrt(snr_B + 1.0 if v_prediction else snr_B)
 
 
 def p2(snr_B: Tensor, v_prediction: bool, gamma: float) -> Tensor:
-    """(1 + SNR) ** -gamma, for v-prediction with one more 1 (P2, arXiv 2204.00227)."""
+    """Return (1 + SNR) ** -gamma, for v-prediction with one more 1 (P2, arXiv 2204.00227)."""
     return (1.0 + (snr_B + 1.0 if v_prediction else snr_B)) ** -gamma
 
 

@@ -1,4 +1,4 @@
-"""The noise that is added to the latents. Draws come in a fixed order from one generator: base, offset, perturbation."""
+"""Sample the noise that is added to the latents, in a fixed order from one generator: base, offset, perturbation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Generator, Tensor
 
 
 def generalized_offset_psi(betas_T: Tensor) -> Tensor:
-    """psi_t by which the offset grows with the timestep: "Generalized Diffusion Model with Adjusted Offset Noise"
+    """Return psi_t, by which the offset grows with the timestep: "Generalized Diffusion Model with Adjusted Offset Noise"
     (arXiv 2412.03134), equation 22 with the balanced strategy of equation 34. float64, shape T.
     """
     betas = betas_T.to(torch.float64)
@@ -34,10 +34,10 @@ def draw_noise(
     perturbation_weight: float = 0.0,
     psi_B: Tensor | None = None,
 ) -> Tensor:
-    """Gaussian noise of the shape and dtype of ``like_BCHW``.
+    """Return Gaussian noise of the shape and dtype of ``like_BCHW``.
 
-    ``offset_weight`` adds one draw per picture and channel, spread over all pixels (scaled by ``psi_B`` where given);
-    ``perturbation_weight`` adds a second full draw.
+    ``offset_weight`` adds one value per image and channel to all pixels (scaled by ``psi_B`` if given);
+    ``perturbation_weight`` adds a second full noise sample.
     """
     device, dtype = like_BCHW.device, like_BCHW.dtype
     noise = torch.randn(like_BCHW.shape, generator=generator, device=device, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The optimizers: OneTrainer's names, where their classes come from, and which settings each takes."""
+"""Create the optimizers: OneTrainer's names, their classes, and the settings that each one uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Settings = Callable[[TrainOptimizerConfig], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Where a class is and what of the configuration it takes; ``package`` is what to install when it is missing."""
+    """A class and the settings that it uses; ``package`` is the package to install if it is missing."""
 
     place: str
     settings: Settings
@@ -91,11 +91,11 @@ PACKAGES: Mapping[str, str] = {
     "PRODIGY": "prodigyopt",
     "PRODIGY_PLUS_SCHEDULE_FREE": "prodigy-plus-schedule-free",
 }
-"""What OneTrainer takes optimizers from that this engine does not drive yet; named in the refusal."""
+"""Packages of optimizers that this engine doesn't support yet; named in the error."""
 
 
 def unsupported(name: str) -> UnsupportedError:
-    """The error for an optimizer that this engine does not have."""
+    """Return the error for an optimizer that this engine doesn't have."""
     package = f" (it comes from the package {PACKAGES[name]})" if name in PACKAGES else ""
     return UnsupportedError(
         f"This engine does not have the optimizer {name} yet{package}.",
@@ -107,9 +107,9 @@ def unsupported(name: str) -> UnsupportedError:
 
 
 def make_optimizer(config: TrainConfig, groups: Sequence[ParameterGroup]) -> Optimizer:
-    """The optimizer of the configuration over ``groups``, with their scaled learning rates.
+    """Return the configured optimizer for ``groups``, with their scaled learning rates.
 
-    :raises UnsupportedError: when there is none of that name.
+    :raises UnsupportedError: if there is none with this name.
     """
     settings = config.optimizer
     if settings.optimizer not in OPTIMIZERS:
@@ -131,7 +131,7 @@ def make_optimizer(config: TrainConfig, groups: Sequence[ParameterGroup]) -> Opt
 
 
 def saved_state(optimizer: Optimizer, config: TrainConfig, groups: Sequence[ParameterGroup]) -> dict[str, Any]:
-    """The content of optimizer.pt: the state and by which names its groups are found again."""
+    """Return the content of optimizer.pt: the state and the names of its groups."""
     return optimizer.state_dict() | {
         "param_group_mapping": [group.name for group in groups],
         "param_group_optimizer_mapping": [str(config.optimizer.optimizer)] * len(groups),
@@ -139,9 +139,9 @@ def saved_state(optimizer: Optimizer, config: TrainConfig, groups: Sequence[Para
 
 
 def load_state(optimizer: Optimizer, state: dict[str, Any], config: TrainConfig, groups: Sequence[ParameterGroup]) -> None:
-    """Takes over the state of the groups that are in ``state`` under the same name and optimizer; others start anew.
+    """Load the state of the groups that are in ``state`` with the same name and optimizer; others start from scratch.
 
-    :raises BackupMismatchError: when a group has another number of parameters.
+    :raises BackupMismatchError: if a group has another number of parameters.
     """
     own = optimizer.state_dict()
     old_names = state.get("param_group_mapping", [group.get("name", "") for group in state["param_groups"]])
@@ -170,5 +170,5 @@ def load_state(optimizer: Optimizer, state: dict[str, Any], config: TrainConfig,
 
 
 def has_stochastic_rounding_need(groups: Sequence[ParameterGroup]) -> bool:
-    """Whether weights of 16 bits are trained, which small changes would not reach without rounding at random."""
+    """Return whether 16-bit weights are trained, where small updates would be lost without stochastic rounding."""
     return any(parameter.dtype == torch.bfloat16 for group in groups for parameter in group.parameters)

@@ -1,4 +1,4 @@
-"""What a run leaves behind: backups, intermediate saves, the final file."""
+"""Write the results of a run: backups, intermediate saves, the final model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from onetrainer_gradio.errors import (
 from onetrainer_gradio.events import BackupCreated, BackupFailed, ErrorInfo, ModelSaved, SaveFailed, WarningIssued
 
 WRITING = (*FOREIGN, StorageError)
-"""What writing a model raises when the disk is full or broken."""
+"""The exceptions of writing a model to a full or broken disk."""
 FOLDER_FORMATS = frozenset({"DIFFUSERS"})
 
 # Seconds until a final save is tried again on a full disk, and between two looks at the free space.
@@ -47,7 +47,7 @@ _ROOM_BYTES = 1_000_000
 
 
 def final_path(config: TrainConfig) -> Path:
-    """Where the result goes; in an existing folder, a single file is named by the time."""
+    """Return the path of the result; in an existing folder, a single file is named by the time."""
     target = Path(config.output_model_destination)
     if target.is_dir() and config.output_model_format not in FOLDER_FORMATS:
         return unused(target / f"{config.save_filename_prefix}{timestamp()}.safetensors")
@@ -55,7 +55,7 @@ def final_path(config: TrainConfig) -> Path:
 
 
 def protect(config: TrainConfig, options: RunOptions) -> None:
-    """Refuses a run, before it writes anything, whose files would replace or be mixed with what no run of ours wrote.
+    """Raise an error before a run writes anything if its files would replace or be mixed with files that no run wrote.
 
     :raises OutputProtectedError: if its result would.
     :raises ConfigInvalidError: if a folder that it writes to is where it must not be, or a name leads to another folder.
@@ -64,14 +64,14 @@ def protect(config: TrainConfig, options: RunOptions) -> None:
 
 
 def _copy(config: TrainConfig) -> TrainConfig:
-    """The same settings: comparing paths with all that settings name is no use of them (``reads`` lists what is used)."""
+    """Return a copy of the settings, because comparing paths doesn't count as reading a setting (``supported_settings``)."""
     return from_document(to_document(config, packed=True))[0]
 
 
 def protect_existing(config: TrainConfig) -> None:
-    """Refuses to overwrite the result of another run where the settings forbid it.
+    """Raise an error if the settings forbid overwriting the result of another run.
 
-    :raises OutputExistsError: then.
+    :raises OutputExistsError: if there is such a result.
     """
     target = final_path(config)
     if config.prevent_overwrites and os.path.lexists(target):
@@ -85,7 +85,7 @@ def protect_existing(config: TrainConfig) -> None:
 
 
 def tidy_places(config: TrainConfig) -> None:
-    """Removes what killed runs left unfinished where this run writes."""
+    """Remove unfinished files of killed runs where this run writes."""
     workspace = Path(config.workspace_dir)
     samples = workspace / "samples"
     with suppress(OSError):
@@ -96,13 +96,13 @@ def tidy_places(config: TrainConfig) -> None:
 
 
 def real_place(path: Path) -> Path:
-    """The folder that a link to a folder leads to: it is the one that is replaced, and the link stays. Else the path itself."""
+    """Return the target of a link to a folder, which is replaced while the link stays, or else the path itself."""
     return path.resolve() if path.is_symlink() and path.is_dir() else path
 
 
 @dataclass
 class Outputs:
-    """Writes them; a failure during the run is told and survived, one at its end is an error."""
+    """Write the results; a failure during the run is a warning, one at its end is an error."""
 
     config: TrainConfig
     method: Method
@@ -113,7 +113,7 @@ class Outputs:
     options: RunOptions
 
     def back_up(self, state: TrainState) -> tuple[Path | None, str]:
-        """Writes a backup; (its path or None, why not)."""
+        """Write a backup. Return its path or None, and the reason."""
         self.reporter.enter("backing_up")
         path = self.backups.path(state)
         try:
@@ -134,7 +134,7 @@ class Outputs:
         return path, ""
 
     def save(self, state: TrainState) -> tuple[Path | None, str]:
-        """Saves the model in between; (its path or None, why not)."""
+        """Save the model during training. Return its path or None, and the reason."""
         extension = "" if self.config.output_model_format in FOLDER_FORMATS else ".safetensors"
         name = f"{self.config.save_filename_prefix}{timestamp()}-save-{state.name}{extension}"
         path = unused(Path(self.config.workspace_dir) / "save" / name)
@@ -147,10 +147,10 @@ class Outputs:
         return path, ""
 
     def save_final(self, state: TrainState, backup: Path | None = None) -> Path:
-        """Saves the result; ``backup`` is one of this very state. Where it can't be written, the weights go to another disk, or
-        the run waits for room.
+        """Save the final model; ``backup`` is one of the same state. If it can't be written, it is saved to another disk, or
+        the run waits for space.
 
-        :raises StorageError: when it cannot be written.
+        :raises StorageError: if it can't be written.
         """
         path = self._final_place()
         pauses, stopped = _growing(_RETRY_S, _LONGEST_RETRY_S), False
@@ -172,7 +172,7 @@ class Outputs:
                 stopped = not self._room_appeared(path, next(pauses))  # tried once more even then: there may be room by now
 
     def _final_place(self) -> Path:
-        """Where the result goes: as the settings say, unless something has come there meanwhile that must not be replaced."""
+        """Return the path of the result: as configured, unless there is now something that must not be replaced."""
         path = final_path(self.config)
         destinations = Destinations.of_run(_copy(self.config), self.options)
         objection = destinations.objection()
@@ -190,7 +190,7 @@ class Outputs:
         self.reporter.warn(WarningIssued(code="output_moved", message=text, path=str(path)))
 
     def _rescued(self, path: Path, state: TrainState, failure: StorageError) -> Path | None:
-        """The result in another place, because its own can't be written; None if there is none."""
+        """Save the result elsewhere, because its path can't be written. Return the path, or None if that fails."""
         folders = [Path(self.config.workspace_dir) / "save"]
         if self.options.panel_folder:
             folders.append(Path(self.options.panel_folder) / "rescued")
@@ -207,7 +207,7 @@ class Outputs:
         return None
 
     def _room_appeared(self, path: Path, pause_s: float) -> bool:
-        """Waits for room on the disk, so that the weights aren't lost; False when a stop comes first."""
+        """Wait for space on the disk, so that the weights aren't lost. Return False if a stop comes first."""
         self.reporter.enter("saving", f"No space left on disk. Waiting for space to save {path.name}")
         text = (
             f"No space left on disk for the final model {path}. The run keeps the weights in memory and tries again until there "
@@ -229,7 +229,7 @@ class Outputs:
         return True
 
     def _write(self, path: Path, state: TrainState, *, final: bool) -> Path:
-        """Writes the model beside its place, then moves it in; returns where it is."""
+        """Write the model next to its path, then move it there. Return its path."""
         self.reporter.enter("saving")
         dtype = precision.DTYPES[self.config.output_dtype]
         path = real_place(path)
@@ -241,7 +241,7 @@ class Outputs:
         return path
 
     def _move_in(self, place: Path, path: Path) -> Path:
-        """Moves a finished model to its place. What is there and isn't ours stays: a file is renamed, a folder left as it is."""
+        """Move a complete model to its path. Files there that aren't ours stay: a file is renamed, a folder is unchanged."""
         if place.is_dir():
             try:
                 put_in_place(place, path)

@@ -1,4 +1,4 @@
-"""Number formats: the names of the settings, automatic casting, and the loss scaler of fp16."""
+"""Handle data types: the names of the settings, autocast, and the loss scaler of fp16."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def autocast(device: torch.device, dtype: torch.dtype, *, cache: bool) -> AbstractContextManager[object]:
-    """Casting of the heavy operations to ``dtype``; on CUDA also upwards, to float32."""
+    """Return autocast to ``dtype``; on CUDA, some operations also cast to float32."""
     if dtype in HALF or device.type == "cuda":
         return torch.autocast(device.type, dtype=dtype, cache_enabled=cache)
     return nullcontext()
 
 
 def loss_scaler(device: torch.device, train_dtype: str, parameters: Iterable[Parameter]) -> torch.amp.GradScaler:
-    """Scales fp16 losses out of the range where they vanish; does nothing unless fp32 weights are trained in fp16."""
+    """Return the scaler that keeps fp16 gradients from underflowing; disabled unless fp32 weights are trained in fp16."""
     needed = train_dtype == "FLOAT_16" and all(parameter.dtype == torch.float32 for parameter in parameters)
     return torch.amp.GradScaler(device.type, enabled=needed)
 
 
 def allow_tf32(train_dtype: str) -> None:
-    """TFLOAT_32 lets CUDA multiply float32 with ten bits of mantissa; the process may have had such a run before this one."""
+    """Set whether CUDA multiplies float32 with ten bits of mantissa (TFLOAT_32); an earlier run in the process may have."""
     torch.backends.cuda.matmul.allow_tf32 = train_dtype == "TFLOAT_32"
     if train_dtype == "TFLOAT_32":  # convolutions may do so by torch's default, as in OneTrainer
         torch.backends.cudnn.allow_tf32 = True
 
 
 def device_of(name: str, path: str = "train_device") -> torch.device:
-    """The device that the setting ``path`` names.
+    """Return the device of the setting ``path``.
 
-    :raises UnsupportedError: when this machine has none of that name.
-    :raises OutOfMemoryError: when other processes have left no memory on it.
+    :raises UnsupportedError: if this machine doesn't have it.
+    :raises OutOfMemoryError: if other processes have left no memory on it.
     """
     try:
         device = torch.device(name)

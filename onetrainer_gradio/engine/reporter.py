@@ -1,4 +1,4 @@
-"""How a run speaks and listens: phases, progress, warnings, answers, and whether it should end."""
+"""Report phases, progress, warnings and answers of a run, and check for a stop."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PROGRESS_INTERVAL_S = 0.1
 
 
 class StopRequested(Exception):  # noqa: N818 - a signal, not an error
-    """Somebody wants the run to end while it is loading, caching or painting."""
+    """A stop was requested while the run loads, caches or samples."""
 
 
 @dataclass
 class RunReporter:
-    """The seam to the outside, with the present phase."""
+    """The interface to the outside, with the current phase."""
 
     emit: Emit
     control: Control
@@ -26,40 +26,40 @@ class RunReporter:
     _reported_s: float = 0.0
 
     def enter(self, phase: Phase, detail: str = "") -> None:
-        """The run enters a phase; said once."""
+        """Report that the run enters a phase, once."""
         if phase != self.phase or detail:
             self.phase = phase
             self.emit(PhaseChanged(phase=phase, detail=detail))
 
     def progress(self, done: int, total: int, detail: str = "") -> None:
-        """So much of the phase is done; at most ten times a second, and always at the end."""
+        """Report the progress of the phase; at most ten times a second, and always at the end."""
         now = time.monotonic()
         if done == total or now - self._reported_s >= PROGRESS_INTERVAL_S:
             self._reported_s = now
             self.emit(PhaseProgress(phase=self.phase, done=done, total=total, detail=detail))
 
     def warn(self, warning: WarningIssued) -> None:
-        """Something to know; the same thing only once."""
+        """Report a warning; the same one only once."""
         if (key := (warning.code, warning.path)) not in self.warned:
             self.warned.add(key)
             self.emit(warning)
 
     def report(self, event: Event) -> None:
-        """Any other event."""
+        """Report any other event."""
         self.emit(event)
 
     def done(self, command: Command, result: str = "") -> None:
-        """The command was carried out."""
+        """Report that the command is done."""
         self.emit(CommandCompleted(command_id=command.id, command=tag(type(command)), outcome="done", result=result))
 
     def refuse(self, command: Command, reason: str) -> None:
-        """The command was not carried out."""
+        """Report that the command was rejected."""
         self.emit(CommandCompleted(command_id=command.id, command=tag(type(command)), outcome="refused", reason=reason))
 
     def raise_if_stop_requested(self) -> None:
-        """Ends what is going on when a stop waits.
+        """Raise if a stop is waiting.
 
-        :raises StopRequested: then.
+        :raises StopRequested: if a stop is waiting.
         """
         if self.control.stop_requested():
             raise StopRequested

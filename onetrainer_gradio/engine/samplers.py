@@ -1,4 +1,4 @@
-"""The samplers of preview pictures: OneTrainer's names, diffusers' classes, and what they differ in."""
+"""Create samplers: OneTrainer's names, diffusers' classes, and their differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import diffusers
 
 @dataclass(frozen=True)
 class Sampler:
-    """A scheduler class of diffusers and its settings beside the noise schedule."""
+    """A scheduler class of diffusers and its settings in addition to the noise schedule."""
 
     name: str
     steps_offset: int = 1
@@ -38,7 +38,7 @@ NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedul
 
 
 def scheduler_of(name: str, noise_schedule: Mapping[str, Any], prediction: str, *, zero_snr: bool) -> Any:
-    """A diffusers scheduler for the sampler ``name`` on the noise schedule of a model."""
+    """Return a diffusers scheduler for the sampler ``name`` on the noise schedule of a model."""
     sampler = SAMPLERS[name]
     zero = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"} if zero_snr else {}
     known = {key: noise_schedule[key] for key in NOISE_SCHEDULE if key in noise_schedule}

@@ -1,4 +1,4 @@
-"""Preview pictures during the training: which, where they go, and what is written into them."""
+"""Generate samples during training, and write them with their parameters."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _PIL_FORMATS = {"PNG": "PNG", "JPG": "JPEG"}
 
 
 def sample_of(params: dict[str, Any]) -> SampleConfig:
-    """The preview that a command asks for.
+    """Return the sample that a command requests.
 
-    :raises ConfigValueError: when a parameter is wrong.
+    :raises ConfigValueError: if a parameter is invalid.
     """
     try:
         sample = SampleConfig.model_validate(params)
@@ -47,9 +47,9 @@ def sample_of(params: dict[str, Any]) -> SampleConfig:
 
 
 def check(sample: SampleConfig) -> None:
-    """Refuses what cannot be painted.
+    """Check that a sample can be generated.
 
-    :raises ConfigValueError: naming the parameter.
+    :raises ConfigValueError: with the path of an invalid parameter.
     """
     for name, value, allowed, expected in (
         ("width", sample.width, sample.width >= 8 and sample.width % 8 == 0, "a multiple of 8"),
@@ -63,7 +63,7 @@ def check(sample: SampleConfig) -> None:
 
 @dataclass
 class SampleRunner:
-    """Paints with the live model between two steps."""
+    """Generate samples with the current weights between two steps."""
 
     config: TrainConfig
     family: Family
@@ -72,9 +72,9 @@ class SampleRunner:
     reporter: RunReporter
 
     def sample_default(self, state: TrainState, command_id: str = "") -> int:
-        """The enabled prompts of the configuration; says how many pictures were made.
+        """Generate the enabled prompts of the configuration. Return the number of samples.
 
-        :raises StopRequested: when a stop comes in between.
+        :raises StopRequested: if a stop is requested meanwhile.
         """
         samples = [(index, sample) for index, sample in enumerate(self.config.samples or ()) if sample.enabled]
         with self.ema.applied() if self.ema else nullcontext():
@@ -84,9 +84,9 @@ class SampleRunner:
         return made
 
     def sample_custom(self, sample: SampleConfig, state: TrainState, command_id: str) -> Path:
-        """One picture with parameters of its own.
+        """Generate one sample with custom parameters.
 
-        :raises StopRequested: when a stop comes in between.
+        :raises StopRequested: if a stop is requested meanwhile.
         """
         with self.ema.applied() if self.ema else nullcontext():
             return self._one(0, sample, state, "custom", ema=self.ema is not None, command_id=command_id, steps=(0, 1))
@@ -183,7 +183,7 @@ def _write(path: Path, image: Any, image_format: str, facts: dict[str, Any]) -> 
 
 
 def _parameters(facts: dict[str, Any]) -> str:
-    """The parameters in the form that picture programs read."""
+    """Return the parameters in the format that image programs read."""
     return (
         f"{facts['prompt']}\nNegative prompt: {facts['negative_prompt']}\n"
         f"Steps: {facts['diffusion_steps']}, Sampler: {facts['noise_scheduler']}, CFG scale: {facts['cfg_scale']}, "

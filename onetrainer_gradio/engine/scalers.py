@@ -1,4 +1,4 @@
-"""Loss and learning-rate scalers: what larger effective batches are multiplied by."""
+"""Compute loss and learning rate scalers for larger effective batches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ EFFECTIVE_BATCH: Mapping[str, Callable[[int, int], int]] = {
 
 
 def loss_scale(name: str, batch_size: int, accumulation: int) -> int:
-    """What the loss is multiplied by: the effective batch size, linearly."""
+    """Return the loss multiplier: the effective batch size."""
     return EFFECTIVE_BATCH[name](batch_size, accumulation)
 
 
 def learning_rate_scale(name: str, batch_size: int, accumulation: int) -> float:
-    """What every learning rate is multiplied by: the square root of the effective batch size."""
+    """Return the learning rate multiplier: the square root of the effective batch size."""
     return float(EFFECTIVE_BATCH[name](batch_size, accumulation) ** 0.5)

@@ -1,6 +1,6 @@
-"""Learning-rate schedules: factors by which the learning rate of an optimizer step is multiplied.
+"""Compute learning rate schedules: the factor of the learning rate at each optimizer step.
 
-Every schedule has the signature ``(step, steps, cycles) -> factor``; ``step`` counts optimizer steps after the warm-up.
+Every schedule has the signature ``(step, steps, cycles) -> factor``; ``step`` counts optimizer steps after the warmup.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ Schedule = Callable[[int, int, float], float]
 
 
 def constant(step: int, steps: int, cycles: float) -> float:
-    """The same learning rate throughout."""
+    """Return a constant factor."""
     return 1.0
 
 
 def linear(step: int, steps: int, cycles: float) -> float:
-    """A straight line down to 0."""
+    """Return a factor that decreases linearly to 0."""
     return max(0.0, (steps - step) / steps)
 
 
 def cosine(step: int, steps: int, cycles: float) -> float:
-    """Half a cosine wave (SGDR, arXiv 1608.03983, without restarts)."""
+    """Return half a cosine wave (SGDR, arXiv 1608.03983, without restarts)."""
     return max(0.0, 0.5 * (1.0 + math.cos(step / steps * math.pi)))
 
 
 def cosine_with_restarts(step: int, steps: int, cycles: float) -> float:
-    """``cycles`` whole cosine waves: comes back as smoothly as it fell."""
+    """Return ``cycles`` complete cosine waves: the factor rises as smoothly as it falls."""
     progress = min(step, steps - 1) / steps
     return max(0.0, 0.5 * (1.0 + math.cos(progress * 2.0 * math.pi * cycles)))
 
 
 def cosine_with_hard_restarts(step: int, steps: int, cycles: float) -> float:
-    """``cycles`` half waves, each starting at the full rate (SGDR, arXiv 1608.03983)."""
+    """Return ``cycles`` half waves, each starting at the full rate (SGDR, arXiv 1608.03983)."""
     progress = min(step, steps - 1) / steps
     return max(0.0, 0.5 * (1.0 + math.cos((progress * cycles) % 1.0 * math.pi)))
 
 
 def rex(step: int, steps: int, cycles: float, d: float = 0.9) -> float:
-    """Reflected exponential (REX, arXiv 2107.04197): slow at first, steep at the end."""
+    """Return a reflected exponential (REX, arXiv 2107.04197): slow at first, steep at the end."""
     if step >= steps:
         return 0.0
     progress = step / steps
@@ -58,7 +58,7 @@ SCHEDULES: Mapping[str, Schedule] = {
 
 
 def warmup_updates(warmup: float, accumulation: int, total_updates: int) -> int:
-    """Optimizer steps of the warm-up: values above 1 count micro-batches, 0 to 1 are a share of the run."""
+    """Return the optimizer steps of the warmup: values above 1 count micro-batches, 0 to 1 are a fraction of the run."""
     if warmup > 1:
         return int(warmup / accumulation)
     return int(warmup * total_updates) if warmup > 0 else 0
@@ -66,7 +66,7 @@ def warmup_updates(warmup: float, accumulation: int, total_updates: int) -> int:
 
 @dataclass(frozen=True)
 class LearningRateFactor:
-    """The factor of each optimizer step: linear warm-up, then ``schedule`` down to ``min_factor``."""
+    """The factor of each optimizer step: linear warmup, then ``schedule`` down to ``min_factor``."""
 
     schedule: Schedule
     warmup: int
@@ -75,7 +75,7 @@ class LearningRateFactor:
     min_factor: float
 
     def __call__(self, update_step: int) -> float:
-        """The factor of optimizer step ``update_step`` (counted from 0)."""
+        """Return the factor of optimizer step ``update_step`` (counted from 0)."""
         if update_step < self.warmup:
             return update_step / self.warmup
         if self.schedule is constant:
@@ -88,7 +88,7 @@ class LearningRateFactor:
 def learning_rate_factor(
     name: str, *, warmup: float, cycles: float, min_factor: float, epoch_steps: int, epochs: int, accumulation: int
 ) -> LearningRateFactor:
-    """The schedule ``name`` over a whole run of ``epochs`` times ``epoch_steps`` micro-batches."""
+    """Return the schedule ``name`` for a complete run of ``epochs`` times ``epoch_steps`` micro-batches."""
     total = int(epoch_steps * epochs / accumulation)
     first = warmup_updates(warmup, accumulation, total)
     return LearningRateFactor(SCHEDULES[name], first, total - first, cycles, min_factor)

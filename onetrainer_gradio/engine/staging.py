@@ -1,8 +1,8 @@
-"""Files and folders on their way to their place: written beside it, moved in when whole, tidied up after a kill.
+"""Write files and folders next to their target, move them there when complete, and clean up after a kill.
 
-While something is written it is in a folder ``.unfinished-OWNER`` beside its place, with everything that libraries write next to
-it. A folder that is replaced waits in ``.replaced-OWNER`` until the new one is in place. The owner is a process, so that the next
-start knows what nobody works on any more.
+An incomplete file or folder is in ``.unfinished-OWNER`` next to its target, with everything that libraries write next to it. A
+folder that is being replaced is kept in ``.replaced-OWNER`` until the new one is in place. The owner is a process, so that the
+next start can detect abandoned ones.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _lock = threading.Lock()
 
 @cache
 def _machine() -> tuple[str, str]:
-    """Short names of this machine and of its current boot."""
+    """Return short names of this machine and of its current boot."""
     return tuple(hashlib.sha256(text.encode()).hexdigest()[:6] for text in (socket.gethostname(), boot_id()))  # type: ignore[return-value]
 
 
@@ -51,7 +51,7 @@ def _owner() -> str:
 
 @contextmanager
 def staged(target: Path, *, beside: Path | None = None) -> Iterator[Path]:
-    """A path named like ``target`` in a folder of its own beside it (or in ``beside``), which is gone after the block."""
+    """Provide a path named like ``target`` in a separate folder next to it (or in ``beside``), deleted after the block."""
     parent = target.parent if beside is None else beside
     target.parent.mkdir(parents=True, exist_ok=True)
     parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +68,9 @@ def staged(target: Path, *, beside: Path | None = None) -> Iterator[Path]:
 
 
 def put_in_place(new: Path, target: Path) -> None:
-    """Move a finished folder to its place. One that a run of ours wrote is replaced; other files in it are carried over.
+    """Move a complete folder to its target. A folder that a run wrote is replaced; other files in it are kept.
 
-    :raises OutputProtectedError: if there is something else at its place.
+    :raises OutputProtectedError: if the target is something else.
     """
     if not os.path.lexists(target):
         new.rename(target)
@@ -125,7 +125,7 @@ def _protected(target: Path, reason: str) -> OutputProtectedError:
 
 
 def _carry_over(old: Path, new: Path, names: tuple[str, ...]) -> None:
-    """Gives the new folder what we did not write in the old one; the old one keeps it until the new one is in place."""
+    """Copy files that no run wrote from the old folder to the new one; the old one keeps them until it is replaced."""
     for name in names:
         source, target = old / name, new / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def _carry_over(old: Path, new: Path, names: tuple[str, ...]) -> None:
 
 
 def _dispose(folder: Path, target: Path) -> None:
-    """Removes a replaced folder: what a run wrote, and what the folder in its place has too. All else gets a visible name."""
+    """Remove a replaced folder: files of a run, and files that the new folder has, too. The rest gets a visible name."""
     old = folder / target.name
     made = marker.read(old) or marker.Marker(marker.MODEL, {})  # without one, only empty folders are left, or files of others
     if old.is_dir():
@@ -159,7 +159,7 @@ def _dispose(folder: Path, target: Path) -> None:
 
 
 def _has_too(one: Path, other: Path) -> bool:
-    """Whether what is at one place is at the other as well."""
+    """Return whether the content of one path is at the other as well."""
     if one.is_symlink():
         return other.is_symlink() and os.readlink(one) == os.readlink(other)
     if one.is_dir():
@@ -182,15 +182,15 @@ def unused(path: Path) -> Path:
 
 
 def free_name(target: Path) -> Path:
-    """Return a path beside ``target`` where nothing is: its name with the first number that is free."""
+    """Return an unused path next to ``target``: its name with the first free number."""
     found = (target.with_name(f"{target.stem}-{number}{target.suffix}") for number in itertools.count(2))
     return next(path for path in found if not os.path.lexists(path))
 
 
 def tidy_up(folder: Path) -> None:
-    """Remove what a killed process left half written in a folder, and put a replaced folder back if its place is empty.
+    """Remove incomplete files of killed processes in a folder, and restore a replaced folder if its target is missing.
 
-    What a living process works on stays.
+    Files of a running process stay.
     """
     try:
         with os.scandir(folder) as found:
@@ -213,7 +213,7 @@ def tidy_up(folder: Path) -> None:
 
 
 def _recover(folder: Path) -> None:
-    """The process died while it replaced a folder: the old one goes back, or goes for good if the new one is in place."""
+    """Handle a folder whose replacement was interrupted: restore it, or delete it if the new one is in place."""
     with suppress(OSError):
         for old in list(folder.iterdir()):
             target = folder.parent / old.name
@@ -225,7 +225,7 @@ def _recover(folder: Path) -> None:
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether the process that an unfinished file or folder belongs to is gone."""
+    """Return whether the process of an unfinished file or folder is gone."""
     rest = path.name.removeprefix(UNFINISHED).removeprefix(REPLACED)
     owner = _OWNER.fullmatch(rest)
     if owner is None:

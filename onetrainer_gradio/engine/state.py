@@ -1,4 +1,4 @@
-"""The state of the loop: what a backup's meta.json holds, whole."""
+"""Define the state of the training loop: the complete content of a backup's meta.json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROGRESS = ("epoch", "epoch_step", "epoch_sample", "global_step")
 
 @dataclass
 class TrainState:
-    """Where the run stands. The first four are OneTrainer's progress and count micro-batches;
+    """The progress of the run. The first four fields are OneTrainer's progress and count micro-batches;
     the others are ours: the smoothed loss, the state of the fp16 loss scaler, and how many micro-batches the epoch has.
     """
 
@@ -29,55 +29,55 @@ class TrainState:
     epoch_length: int = 0
 
     def next_step(self, batch_size: int) -> None:
-        """One micro-batch is done."""
+        """Advance by one micro-batch."""
         self.epoch_step += 1
         self.epoch_sample += batch_size
         self.global_step += 1
 
     def next_epoch(self) -> None:
-        """One pass over the data is done."""
+        """Advance by one epoch."""
         self.epoch += 1
         self.epoch_step = 0
         self.epoch_sample = 0
 
     def before(self) -> TrainState:
-        """The state during the last micro-batch (before the first one: this state)."""
+        """Return the state during the last micro-batch (before the first one: this state)."""
         if self.global_step == 0:
             return self.copy()
         earlier = self.epoch - 1 if self.epoch_step == 0 else self.epoch
         return replace(self, epoch=earlier, global_step=self.global_step - 1)
 
     def smooth(self, loss: float) -> float:
-        """Takes a loss into the running mean, whose decay grows up to 0.99."""
+        """Add a loss to the running mean, whose decay grows up to 0.99."""
         self.smooth_steps += 1
         decay = min(0.99, 1 - 1 / self.smooth_steps)
         self.smooth_loss = self.smooth_loss * decay + loss * (1 - decay)
         return self.smooth_loss
 
     def copy(self) -> TrainState:
-        """A snapshot."""
+        """Return a copy."""
         return replace(self)
 
     def progress(self) -> Progress:
-        """Return what the plan of a run is made from."""
+        """Return the progress for the plan of a run."""
         return Progress(self.epoch, self.epoch_step, self.epoch_sample, self.global_step, self.epoch_length)
 
     @property
     def name(self) -> str:
-        """``<global step>-<epoch>-<epoch step>``, as in file names."""
+        """Return ``<global step>-<epoch>-<epoch step>``, as in file names."""
         return f"{self.global_step}-{self.epoch}-{self.epoch_step}"
 
     def meta(self) -> dict[str, Any]:
-        """The content of meta.json: OneTrainer's part and ours beside it."""
+        """Return the content of meta.json: OneTrainer's entries and ours."""
         values = asdict(self)
         progress = {name: values.pop(name) for name in PROGRESS}
         return {"train_progress": progress, "onetrainer_gradio": values}
 
     @classmethod
     def from_meta(cls, path: Path) -> TrainState:
-        """The state in a meta.json of ours or of OneTrainer.
+        """Return the state in a meta.json of this package or OneTrainer.
 
-        :raises KeyError, ValueError: when the file is no such thing.
+        :raises KeyError, ValueError: if the file is invalid.
         """
         meta = json.loads(path.read_text(encoding="utf-8"))
         return cls(**{name: int(meta["train_progress"][name]) for name in PROGRESS}, **meta.get("onetrainer_gradio", {}))

@@ -1,4 +1,4 @@
-"""What happens between two optimizer steps, when no gradients are pending: samples, backups, saves and commands."""
+"""Run samples, backups, saves and commands between two optimizer steps, when no gradients are pending."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PAUSE_POLL_S = 1.0
 
 @dataclass
 class StepActions:
-    """Remembers what is due and does it at the next boundary, in OneTrainer's order: sample, back up, save."""
+    """Collect due actions and run them after the optimizer step, in OneTrainer's order: sample, back up, save."""
 
     reporter: RunReporter
     sample_runner: SampleRunner
@@ -40,24 +40,24 @@ class StepActions:
     backup: Interval
     save: Interval
     state: Callable[[], TrainState]
-    """The state as a backup needs it."""
+    """Returns the state for a backup."""
     eval_mode: Callable[[], Any]
-    """A context in which the model paints: everything in evaluation mode."""
+    """A context for sampling: everything in evaluation mode."""
     due: set[str] = field(default_factory=set)
 
     def note(self, state: TrainState) -> None:
-        """Remembers what is due before this micro-batch."""
+        """Record the actions that are due before this micro-batch."""
         for name, interval in (("sample", self.sample), ("backup", self.backup), ("save", self.save)):
             if interval.due(state):
                 self.due.add(name)
 
     def act(self) -> bool:
-        """Do what is due and carry out the commands that wait; return True if the run has to end."""
+        """Run due actions and waiting commands. Return True if the run must end."""
         due, self.due = self.due, set()
         return self._handle_commands(due)
 
     def handle_commands(self) -> bool:
-        """Carry out the commands that wait; return True if the run has to end."""
+        """Run waiting commands. Return True if the run must end."""
         return self._handle_commands(set())
 
     def _handle_commands(self, due: set[str]) -> bool:
@@ -85,7 +85,7 @@ class StepActions:
         return False
 
     def _do_due(self, due: set[str], commands: Sequence[Command], *, stop: bool) -> tuple[Command, ...]:
-        """Do what is due, which answers the commands that ask for the same; return the other commands."""
+        """Run due actions, which also answer equal commands. Return the other commands."""
         asked = {name: tuple(command for command in commands if isinstance(command, kind)) for name, kind in _SAME_AS_DUE.items()}
         if stop:  # samples are left out, and who asked for one is told why
             due.discard("sample")
@@ -106,7 +106,7 @@ class StepActions:
             self.reporter.done(command)
 
     def _wait(self, pause: Command) -> bool:
-        """Paused until Resume or Stop; everything else is carried out meanwhile. True when the run shall end."""
+        """Wait until Resume or Stop and run other commands meanwhile. Return True if the run must end."""
         self.reporter.enter("paused")
         self.reporter.done(pause)
         while True:
@@ -127,7 +127,7 @@ class StepActions:
             self.reporter.enter("paused")
 
     def _execute(self, commands: Sequence[Command], *, stop: bool) -> None:
-        """Carry out equal commands once, and answer each of them."""
+        """Run equal commands once, and answer each of them."""
         command = commands[0]
         if isinstance(command, Stop):
             self.reporter.enter("stopping")
@@ -194,7 +194,7 @@ _SAME_AS_DUE: dict[str, type[Command]] = {"sample": SampleDefault, "backup": Bac
 
 
 def merged(commands: Sequence[Command]) -> list[tuple[Command, ...]]:
-    """Return the commands in order, those together that ask for the same and would have the same result."""
+    """Return the commands in order, grouped if they request the same and have the same result."""
     groups: dict[Any, list[Command]] = {}
     for command in commands:
         groups.setdefault(_result_of(command), []).append(command)

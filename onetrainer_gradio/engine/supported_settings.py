@@ -1,6 +1,6 @@
-"""Which settings this engine reads. A test follows runs and compares, so the list is neither short nor long.
+"""List the settings that this engine reads. A test compares the list with real runs.
 
-A star stands for every concept or sample. Settings that are only refused (``unsupported.ONLY``) are not in it.
+A star stands for every concept or sample. Settings that are only checked (``unsupported.ONLY``) are not in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many processor threads a run computes with."""
+"""Choose the number of CPU threads of a run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ TINY = 20_000_000
 
 
 def fit_threads(family: Family) -> int:
-    """Lets a tiny model on the processor compute with one thread; gives the number of threads before.
+    """Use one thread for a tiny model on the CPU. Return the previous number of threads.
 
-    torch's number of threads belongs to the whole process: whoever asks for this gives it back at the end.
+    torch's number of threads applies to the complete process, so the caller must restore it at the end.
     """
     before = torch.get_num_threads()
     largest = max(sum(parameter.numel() for parameter in part.module.parameters()) for part in family.parts())

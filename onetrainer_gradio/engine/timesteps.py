@@ -1,7 +1,7 @@
-"""Which timesteps a step trains. Two families of distributions:
+"""Sample the timesteps of a step. There are two families of distributions:
 
-continuous ones draw a fraction of the window, ``(generator, batch, weight, bias) -> fraction_B``;
-discrete ones weigh every timestep of the window, ``(x_T in 0..1, weight, bias) -> weight_T``, and draw from that table.
+continuous ones sample a fraction of the window, ``(generator, batch, weight, bias) -> fraction_B``;
+discrete ones weight every timestep of the window, ``(x_T in 0..1, weight, bias) -> weight_T``, and sample from that table.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ def _uniform_draw(generator: Generator, batch: int) -> Tensor:
 
 
 def uniform(generator: Generator, batch: int, weight: float, bias: float) -> Tensor:
-    """Every timestep as likely as the others."""
+    """Sample all timesteps with equal probability."""
     return _uniform_draw(generator, batch)
 
 
 def logit_normal(generator: Generator, batch: int, weight: float, bias: float) -> Tensor:
-    """sigmoid of a Gaussian with mean ``bias`` and deviation ``weight + 1`` (SD3, arXiv 2403.03206, section 3.1)."""
+    """Sample the sigmoid of a Gaussian with mean ``bias`` and deviation ``weight + 1`` (SD3, arXiv 2403.03206, section 3.1)."""
     normal = torch.normal(bias, weight + 1.0, size=(batch,), generator=generator, device=generator.device)
     return normal.sigmoid()
 
 
 def heavy_tail(generator: Generator, batch: int, weight: float, bias: float) -> Tensor:
-    """Mode sampling with heavy tails (SD3, arXiv 2403.03206, eq. 20) with scale ``weight``."""
+    """Sample with heavy tails (SD3, arXiv 2403.03206, eq. 20) with scale ``weight``."""
     u = _uniform_draw(generator, batch)
     return 1.0 - u - weight * (torch.cos(math.pi / 2.0 * u) ** 2.0 - 1.0 + u)
 
 
 def beta(generator: Generator, batch: int, weight: float, bias: float) -> Tensor:
-    """Beta(alpha = ``weight``, beta = ``bias``) (B-TTDM); one shape parameter at 1 allows the inverse of the CDF.
+    """Sample Beta(alpha = ``weight``, beta = ``bias``) (B-TTDM); one shape parameter at 1 allows the inverse of the CDF.
 
-    For other shapes the draw is alpha / (alpha + beta) of two gamma variables made on the CPU from a seed that the
-    generator gives, so that it depends on the step alone.
+    For other shapes, the sample is alpha / (alpha + beta) of two gamma variables, computed on the CPU from a seed of the
+    generator, so that it depends only on the step.
     """
     a, b = max(1e-4, weight), max(1e-4, bias)
     if abs(b - 1.0) < 1e-5:
@@ -58,17 +58,17 @@ def beta(generator: Generator, batch: int, weight: float, bias: float) -> Tensor
 
 
 def cos_map(x_T: Tensor, weight: float, bias: float) -> Tensor:
-    """CosMap (SD3, arXiv 2403.03206, eq. 21)."""
+    """Sample CosMap (SD3, arXiv 2403.03206, eq. 21)."""
     return 2.0 / (math.pi - 2.0 * math.pi * x_T + 2.0 * math.pi * x_T**2.0)
 
 
 def sigmoid(x_T: Tensor, weight: float, bias: float) -> Tensor:
-    """A sigmoid of slope ``weight`` around ``bias + 0.5``."""
+    """Return a sigmoid of slope ``weight`` around ``bias + 0.5``."""
     return 1 / (1 + torch.exp(-weight * (x_T - (bias + 0.5))))
 
 
 def inverted_parabola(x_T: Tensor, weight: float, bias: float) -> Tensor:
-    """2 - ``weight`` (x - centre)^2, cut at 0, with the centre at ``bias + 0.5``."""
+    """Return 2 - ``weight`` (x - center)^2, cut at 0, with the center at ``bias + 0.5``."""
     return torch.clamp(-weight * ((x_T - (bias + 0.5)) ** 2) + 2, min=0.0)
 
 
@@ -87,13 +87,13 @@ DISCRETE: Mapping[str, DiscreteWeight] = {
 
 @dataclass(frozen=True)
 class TimestepSampler:
-    """Draws out of ``timesteps`` as the settings say: from their window, shifted towards noise."""
+    """Sample from ``timesteps`` as configured: from their window, shifted toward noise."""
 
     timesteps: int
     settings: TimestepSettings
 
     def __call__(self, generator: Generator, batch: int) -> Tensor:
-        """timestep_B as int32 on the device of ``generator``."""
+        """Return timestep_B as int32 on the device of ``generator``."""
         name, shift = self.settings.distribution, self.settings.shift
         low, high = self.settings.window(self.timesteps)
         if name in CONTINUOUS:
@@ -107,7 +107,7 @@ class TimestepSampler:
         return (drawn + low).int()
 
     def table(self, steps: int) -> Tensor:
-        """Weights of a discrete distribution over ``steps`` timesteps."""
+        """Return the weights of a discrete distribution over ``steps`` timesteps."""
         name, shift = self.settings.distribution, self.settings.shift
         x = torch.linspace(0, 1, steps)
         unshifted = x / (shift - shift * x + x)
@@ -119,5 +119,5 @@ class TimestepSampler:
 
 
 def middle_timestep(timesteps: int) -> int:
-    """The one timestep that validation looks at."""
+    """Return the one timestep of validation."""
     return int(timesteps * 0.5) - 1

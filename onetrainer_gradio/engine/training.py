@@ -1,4 +1,4 @@
-"""The run: load, plan, cache, loop, end."""
+"""Run a training: load, plan, cache, loop, end."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ from onetrainer_gradio.events import Emit, Outcome, Resumed, RunPlanned, StepDon
 
 
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
-    """Trains as ``config`` (packed, paths absolute) says, until it is done or stopped.
+    """Train with ``config`` (packed, absolute paths) until the run is done or stopped.
 
-    :raises TrainerError: when it cannot go on.
+    :raises TrainerError: if it can't continue.
     """
     reporter = RunReporter(emit, control)
     training: Training | None = None
@@ -92,7 +92,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
 
 
 def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Training:
-    """Everything that the loop needs: pictures, model, method, optimizer, and the state to go on from."""
+    """Load everything that the loop needs: images, model, method, optimizer, and the state to resume from."""
     protect_existing(config)
     workspace = Path(config.workspace_dir)
     backup = Backups(workspace).to_resume(config, options)
@@ -150,33 +150,33 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
 
 
 def needed_parts(config: TrainConfig) -> tuple[str, ...]:
-    """The parts that have to lie on the training device while the loop runs."""
+    """Return the components that must be on the train device during the loop."""
     text = config.text_encoder.train or not config.latent_caching
     return ("unet", *(("text_encoder",) if text else ()), *(() if config.latent_caching else ("vae",)))
 
 
 def silence_libraries() -> None:
-    """The run tells its progress itself; bars and hints of the libraries would only fill the console log."""
+    """Turn off progress bars and hints of libraries, because the run reports its own progress."""
     for logging in (transformers_logging, diffusers_logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()
 
 
 def freeze_imports() -> None:
-    """Half a million imported objects live as long as the process: the collector need not look through them again."""
+    """Exclude half a million imported objects, which live as long as the process, from garbage collection."""
     if gc.get_freeze_count() == 0:
         gc.collect()
         gc.freeze()
 
 
 def release_memory() -> None:
-    """Gives the memory of a run back, graphics memory included."""
+    """Free the memory of a run, including VRAM."""
     clear_device_cache(garbage_collection=True)
 
 
 @dataclass
 class Training:
-    """A run that is loaded."""
+    """A loaded run."""
 
     config: TrainConfig
     options: RunOptions
@@ -218,7 +218,7 @@ class Training:
     # -- before the loop ------------------------------------------------------------------------------------------------
 
     def resume(self, backup: Path) -> None:
-        """Takes over optimizer, average and loss scaler of a backup; weights and state are there already."""
+        """Load optimizer, EMA and loss scaler of a backup; weights and state are already loaded."""
         saved = read_tensors(backup / OPTIMIZER_FILE, "state", "param_groups")
         if saved is None:
             text = f"The backup '{backup}' holds no optimizer state; it starts anew."
@@ -235,7 +235,7 @@ class Training:
         self.reporter.report(Resumed(path=str(backup), global_step=self.state.global_step, run=run_of(backup)))
 
     def plan(self) -> None:
-        """Opens the data, fills the cache, and says what is going to happen."""
+        """Open the data, fill the cache, and report the plan."""
         config = self.config
         write_text(
             Path(config.workspace_dir) / "config" / f"{config.save_filename_prefix}{timestamp()}.json",
@@ -275,9 +275,9 @@ class Training:
         )
 
     def _total_steps(self, steps: int) -> int:
-        """Return the step that the run ends at.
+        """Return the last step of the run.
 
-        :raises ConfigInvalidError: when the run resumes and there is no optimizer step left.
+        :raises ConfigInvalidError: if the run resumes and there is no optimizer step left.
         """
         accumulation = self.config.gradient_accumulation_steps
         at = self.state.progress()
@@ -333,7 +333,7 @@ class Training:
         )
 
     def only_cache(self) -> Outcome:
-        """Fills the cache for all epochs; nothing is trained or saved."""
+        """Fill the cache for all epochs, without training or saving."""
         for epoch in range(self.state.epoch, self.config.epochs):
             self.data.prepare(epoch)
         return "completed"
@@ -341,7 +341,7 @@ class Training:
     # -- the loop -------------------------------------------------------------------------------------------------------
 
     def loop(self) -> Outcome:
-        """Epochs of micro-batches; between optimizer steps everything else."""
+        """Run epochs of micro-batches, with all other actions between optimizer steps."""
         state, config = self.state, self.config
         self._set_training()
         self._freeze_parts(state.before())
@@ -365,7 +365,7 @@ class Training:
         return "completed"
 
     def _prepare_epoch(self) -> bool:
-        """Encodes what the epoch needs; False when a stop came in between."""
+        """Encode the data of the epoch. Return False if a stop was requested."""
         try:
             self.data.prepare(self.state.epoch)
         except StopRequested:
@@ -375,7 +375,7 @@ class Training:
         return True
 
     def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches; getting them counts as time of the step."""
+        """Yield the batches, and count the time to get them as part of the step."""
         while True:
             began = time.perf_counter()
             batch = next(batches, None)
@@ -396,7 +396,7 @@ class Training:
         return True
 
     def micro_step(self, batch: Batch) -> None:
-        """Forward and backward over one micro-batch; the last of an accumulation window also updates the weights."""
+        """Run forward and backward for one micro-batch; the last one of an accumulation window also updates the weights."""
         began = time.perf_counter()
         state, accumulation = self.state, self.config.gradient_accumulation_steps
         step = state.global_step
@@ -419,7 +419,7 @@ class Training:
             self._report(step, *measured)
 
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
-        """The mean loss of a batch with all weights."""
+        """Return the mean loss of a batch with all weights."""
         losses_B = self._mix(prediction.predicted_BCHW, prediction.target_BCHW)
         losses_B = losses_B * self._loss_scale * batch.loss_weight_B.to(losses_B.device)
         if self.config.loss_weight_fn != "CONSTANT":
@@ -430,7 +430,7 @@ class Training:
         return losses_B.mean()
 
     def update(self, loss: Tensor) -> tuple[float, float | None, tuple[float, ...]]:
-        """One optimizer step; (loss, norm of the gradients before clipping, learning rates)."""
+        """Run one optimizer step. Return loss, gradient norm before clipping, and learning rates."""
         rates = self.set_learning_rates(self.state.global_step // self.config.gradient_accumulation_steps)
         limit = self.config.clip_grad_norm
         self.scaler.unscale_(self.optimizer)
@@ -450,7 +450,7 @@ class Training:
         return values[0], None if norm is None else values[1], rates
 
     def set_learning_rates(self, update_step: int) -> tuple[float, ...]:
-        """Gives the parameter groups the learning rates of an optimizer step."""
+        """Set the learning rates of the parameter groups for an optimizer step."""
         factor = self.factor(update_step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
@@ -503,7 +503,7 @@ class Training:
         )
 
     def _freeze_parts(self, state: TrainState) -> None:
-        """Parts whose time is over after the step of ``state`` are not trained any more; their optimizer state stays."""
+        """Stop training components whose limit is reached after the step of ``state``; their optimizer state stays."""
         running_s = time.monotonic() - self._started_s
         for group in self.method.groups():
             part = getattr(self.config, group.part)
@@ -518,7 +518,7 @@ class Training:
 
     @contextmanager
     def eval_mode(self) -> Iterator[None]:
-        """Within the block the model paints: every part at hand and in evaluation mode."""
+        """Prepare the model for sampling within the block: all components loaded and in evaluation mode."""
         trained = self.method.trained_modules()
         for module in trained:
             module.eval()
@@ -531,7 +531,7 @@ class Training:
                 module.train()
 
     def resting_state(self) -> TrainState:
-        """The state after the last optimizer step, to which the weights belong: what a backup holds."""
+        """Return the state after the last optimizer step, which matches the weights: the state of a backup."""
         state = self._resting.copy() if self._pending else self.state.copy()
         if self.scaler.is_enabled():
             state.loss_scale = self.scaler.get_scale()
@@ -541,7 +541,7 @@ class Training:
     # -- the end --------------------------------------------------------------------------------------------------------
 
     def end(self, outcome: Outcome) -> None:
-        """The last backup and the result, if anything was trained."""
+        """Write the last backup and the result, if anything was trained."""
         if not self._updates:
             return
         state = self.resting_state()
@@ -549,7 +549,7 @@ class Training:
         self.outputs.save_final(state, backup)
 
     def close(self) -> None:
-        """The charts are on disk, and the process has its threads back."""
+        """Write the charts to disk, and restore the number of threads."""
         torch.set_num_threads(self._threads)
         if self.scalar_logger is not None:
             self.scalar_logger.close()

@@ -1,7 +1,7 @@
-"""Settings that this engine does not implement, and combinations that would fail later. Nothing is silently ignored.
+"""List settings that this engine doesn't support, and combinations that would fail later. Nothing is silently ignored.
 
 A setting that belongs to another model family (``transformer``, ``text_encoder_2`` ...) has no effect here, as in OneTrainer,
-and is not refused. No torch is needed to ask.
+and is no error. This module needs no torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ OTHER_BACKEND = "or use the OneTrainer backend"
 
 @dataclass(frozen=True)
 class Only:
-    """A setting that may only have these values here."""
+    """A setting that supports only these values here."""
 
     path: str
     values: tuple[Any, ...]
@@ -58,7 +58,7 @@ ONLY: tuple[Only, ...] = (
     Only("multi_gpu", (False,)),
     Only("cloud.enabled", (False,)),
 )
-"""Settings with fewer values than OneTrainer knows."""
+"""Settings with fewer values than in OneTrainer."""
 
 ONLY_IN_CONCEPTS: tuple[Only, ...] = (
     *(
@@ -73,7 +73,7 @@ ONLY_IN_CONCEPTS: tuple[Only, ...] = (
     Only("text.caps_randomize_enable", (False,)),
     Only("text.caps_randomize_lowercase", (False,)),
 )
-"""The same for each concept in use; masks are refused by ``masked_training`` already."""
+"""The same for each enabled concept; ``masked_training`` already excludes masks."""
 
 Rule = Callable[[TrainConfig], Iterable[Finding]]
 FORMATS = {
@@ -159,7 +159,7 @@ def _precision(config: TrainConfig) -> Iterator[Finding]:
 
 
 def _trained_half(config: TrainConfig) -> Iterator[Finding]:
-    """fp16 weights have no range for an optimizer; bf16 ones lose small changes unless they are rounded at random."""
+    """Report 16-bit weights: fp16 has too little range for an optimizer; bf16 loses small updates without stochastic rounding."""
     trained = {"LORA": ["lora_weight_dtype"]}.get(
         config.training_method, [f"{part}.weight_dtype" for part in ("unet", "text_encoder") if _at(config, part).train]
     )
@@ -229,12 +229,12 @@ RULES: tuple[Rule, ...] = (
 
 
 def findings(config: TrainConfig) -> tuple[Finding, ...]:
-    """Everything in ``config`` that this engine refuses."""
+    """Yield everything in ``config`` that this engine doesn't support."""
     return tuple(finding for rule in RULES for finding in rule(config))
 
 
 def raise_unsupported(config: TrainConfig) -> None:
-    """Refuses a configuration that this engine cannot carry out as it stands.
+    """Raise an error for a configuration that this engine doesn't support.
 
     :raises ConfigInvalidError: with one finding for each such setting.
     """

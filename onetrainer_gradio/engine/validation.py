@@ -1,4 +1,4 @@
-"""The validation loss: concepts that are only measured, always at the same timestep and with the same noise."""
+"""Compute the validation loss: validation concepts at the same timestep and with the same noise every time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOISE_SEED = 0
 
 @dataclass
 class Validation:
-    """Measures when it is due; with no data it does nothing."""
+    """Compute the validation loss when it is due; without data, do nothing."""
 
     data: Dataset | None
     interval: Interval
@@ -33,7 +33,7 @@ class Validation:
     reporter: RunReporter
 
     def maybe(self, state: TrainState) -> None:
-        """Measures, if it is due after this micro-batch."""
+        """Compute the loss if it is due after this micro-batch."""
         if self.data is not None and self.interval.due(state):
             self.reporter.enter("validating")
             self._measure(self.data, state.global_step)
@@ -66,7 +66,7 @@ class Validation:
         self.reporter.report(ValidationCompleted(global_step=step, losses=losses, total=overall))
 
     def _names(self, data: Dataset) -> dict[int, str]:
-        """A name for each concept: its own or its folder's, with a number where two are equal."""
+        """Return a name for each concept: its own or its folder's, with a number if two are equal."""
         names: dict[int, str] = {}
         for number, concept in data.concepts.items():
             label = name = concept.name or Path(concept.path).name
