@@ -143,7 +143,7 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
     replies.install(app)
     blocks = ui.build_page(service)
     close_unused(app, blocks)
-    calm_queue(blocks)
+    reduce_queue_polling(blocks)
     wanted: dict[str, Any] = {
         "head": ui.HEAD + (ui.PROTECTED if protected else ""),
         "css": ui.CSS,
@@ -179,7 +179,7 @@ def close_unused(app: FastAPI, blocks: gradio.Blocks) -> None:
         app.add_api_route(path, unused, methods=["GET", "HEAD", "POST", "PUT", "DELETE"], include_in_schema=False)
 
 
-def calm_queue(blocks: gradio.Blocks) -> tuple[str, ...]:
+def reduce_queue_polling(blocks: gradio.Blocks) -> tuple[str, ...]:
     """Let the page's queue poll less often and run more actions at the same time.
 
     Return the names of its (private) settings that were found.

@@ -59,18 +59,18 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         try:
             with signals_stop() as asked:  # from here on, a signal stops the run
                 run_id = service.start(config, run_options(options, name))
-                teller = Bar(out) if has_screen(out) else Lines(out)
+                reporter = Bar(out) if has_screen(out) else Lines(out)
                 for note in notes:
-                    teller.warn(note.message)
-                teller.say(f"Run {run_id} in {options.data / 'runs' / run_id}")
+                    reporter.warn(note.message)
+                reporter.say(f"Run {run_id} in {options.data / 'runs' / run_id}")
                 if options.detach:
-                    teller.say("The run continues in the background. You can follow it in the panel.")
+                    reporter.say("The run continues in the background. You can follow it in the panel.")
                     return COMPLETED
-                with contextlib.closing(teller):
-                    state = follow(service, run_id, arrived, teller, asked)
+                with contextlib.closing(reporter):
+                    state = follow(service, run_id, arrived, reporter, asked)
         finally:
             unsubscribe()
-        return tell_end(state, out)
+        return report_end(state, out)
 
 
 def configuration(service: TrainerService, name: str, path: Path) -> tuple[TrainConfig, str, tuple[Finding, ...]]:
@@ -136,7 +136,7 @@ def signals_stop() -> Iterator[Asked]:
             signal.signal(number, handler)
 
 
-class Teller(Protocol):
+class ProgressReporter(Protocol):
     """Show a run in the terminal."""
 
     def say(self, text: str) -> None:
@@ -230,44 +230,44 @@ class Lines:
 
 
 def follow(
-    service: TrainerService, run_id: str, arrived: queue.SimpleQueue[dict[str, Any]], teller: Teller, asked: Asked
+    service: TrainerService, run_id: str, arrived: queue.SimpleQueue[dict[str, Any]], reporter: ProgressReporter, asked: Asked
 ) -> dict[str, Any]:
     """Show the run until it has ended and its process has exited. Return its last state."""
     obeyed = 0
     while True:
         state = service.get_state()
-        teller.show(state)
+        reporter.show(state)
         if state["run_id"] == run_id and not state["is_training"] and not state["process_running"]:
-            tell_events(arrived, run_id, teller)
+            report_events(arrived, run_id, reporter)
             return state
         if asked.times > obeyed and state["can"]["stop"]:
             obeyed += 1
             service.stop_training(now=obeyed > 1)
-            teller.say(STOPPING if obeyed == 1 else "Stopping at once.")
+            reporter.say(STOPPING if obeyed == 1 else "Stopping at once.")
         with contextlib.suppress(queue.Empty):
-            tell(arrived.get(timeout=LOOK_S), run_id, teller)
-        tell_events(arrived, run_id, teller)
+            report(arrived.get(timeout=LOOK_S), run_id, reporter)
+        report_events(arrived, run_id, reporter)
 
 
-def tell_events(arrived: queue.SimpleQueue[dict[str, Any]], run_id: str, teller: Teller) -> None:
+def report_events(arrived: queue.SimpleQueue[dict[str, Any]], run_id: str, reporter: ProgressReporter) -> None:
     """Print all messages that have arrived."""
     with contextlib.suppress(queue.Empty):
         while True:
-            tell(arrived.get_nowait(), run_id, teller)
+            report(arrived.get_nowait(), run_id, reporter)
 
 
-def tell(message: dict[str, Any], run_id: str, teller: Teller) -> None:
+def report(message: dict[str, Any], run_id: str, reporter: ProgressReporter) -> None:
     """Print the events of the feed that matter to a person."""
     if message["type"] != "event" or message["run_id"] != run_id:
         return
     event = message["event"]
     kind = event["type"]
     if kind == "warning_issued":
-        teller.warn(event["message"])
+        reporter.warn(event["message"])
     elif kind in {"backup_failed", "save_failed"}:
-        teller.warn(event["error"]["message"])
+        reporter.warn(event["error"]["message"])
     elif kind in PRODUCTS:
-        teller.say(f"{PRODUCTS[kind]}: {event['path']}")
+        reporter.say(f"{PRODUCTS[kind]}: {event['path']}")
 
 
 PRODUCTS = {"backup_created": "Backup", "model_saved": "Model", "sample_generated": "Sample"}
@@ -300,7 +300,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def tell_end(state: dict[str, Any], out: TextIO) -> int:
+def report_end(state: dict[str, Any], out: TextIO) -> int:
     """Print how the run ended. Return the exit status."""
     reason = state["end_reason"]
     step = state["progress"]["global_step"]

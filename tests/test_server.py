@@ -29,12 +29,12 @@ from onetrainer_gradio.server import (
     Notice,
     PanelSettings,
     address_of,
-    calm_queue,
     listen,
     main,
     make_app,
     open_link,
     panel_settings,
+    reduce_queue_polling,
 )
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.panel_process import REHEARSAL, Running, wait_for
@@ -144,7 +144,7 @@ def test_the_queue_of_the_page_sleeps_longer():
 
     with gradio.Blocks() as blocks:
         gradio.Button()
-    assert calm_queue(blocks) == (*QUEUE_SLEEPS, QUEUE_LIMIT)
+    assert reduce_queue_polling(blocks) == (*QUEUE_SLEEPS, QUEUE_LIMIT)
     assert blocks._queue.sleep_when_free == QUEUE_SLEEP_S
     assert blocks._queue.max_thread_count == QUEUE_ACTIONS
 

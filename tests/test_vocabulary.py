@@ -6,7 +6,7 @@ import json
 import re
 from typing import get_args
 
-from onetrainer_gradio.api.shapes import Status
+from onetrainer_gradio.api.schemas import Status
 from onetrainer_gradio.commands import COMMAND_BY_TAG
 from onetrainer_gradio.events import EndReason, Phase, StopStage
 from onetrainer_gradio.ui.head import head

@@ -39,7 +39,7 @@ from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.hub import Hub
 from onetrainer_gradio.api.policy import Policy
 from onetrainer_gradio.api.prefix import Prefix
-from onetrainer_gradio.api.wire import WireResponse
+from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.trainer import TrainerService
 
@@ -91,7 +91,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        default_response_class=WireResponse,
+        default_response_class=SafeJSONResponse,
     )
     put_service(app, service)
     app.state.access = access

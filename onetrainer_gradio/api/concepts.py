@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import FileResponse, Response
 
 from onetrainer_gradio.api.consequences import Asked, changed
+from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.samples import FOREVER, PICTURE
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS, Open
+from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import images, slow
 from onetrainer_gradio.service.datasets.concepts import MOST_VARIANTS
 

@@ -11,9 +11,9 @@ from fastapi import APIRouter, Body, Header, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.replies import ErrorEntry, entry
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS, Open
+from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.training import options_of
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE
@@ -290,10 +290,10 @@ def migrate(
     }
 
 
-@router.post("/optimizer/usual", response_model=ConfigReply)
-def usual_optimizer(service: Service, body: Revision, client: Client = "") -> dict[str, Any]:
+@router.post("/optimizer/defaults", response_model=ConfigReply)
+def reset_optimizer(service: Service, body: Revision, client: Client = "") -> dict[str, Any]:
     """Reset the parameters of the selected optimizer to their defaults."""
-    return reply(service.configs.usual_optimizer(body.revision, by=client))
+    return reply(service.configs.reset_optimizer(body.revision, by=client))
 
 
 @router.post("/undo", response_model=ConfigReply)

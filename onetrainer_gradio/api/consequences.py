@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.schemas import ERRORS
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.form.patch import apply

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.schemas import ERRORS
 from onetrainer_gradio.api.threads import slow
 
 router = APIRouter(prefix="/api/files", tags=["files"], responses=ERRORS)

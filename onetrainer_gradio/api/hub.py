@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from onetrainer_gradio.api.wire import encode
+from onetrainer_gradio.api.serialization import encode
 from onetrainer_gradio.service.host.threads import Threads, in_thread
 
 MAX_WAITING = 256

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.config import ConfigItem
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.schemas import ERRORS
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.service.settings.libraries import as_dict
 

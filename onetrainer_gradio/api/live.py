@@ -14,8 +14,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.hub import PONG, Hub, Outbox
-from onetrainer_gradio.api.seam import Service
 from onetrainer_gradio.api.threads import snapshot
 
 router = APIRouter(tags=["live"])

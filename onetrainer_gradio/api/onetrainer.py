@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.config import ConfigReply, reply
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS, Open
+from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.service.engines import checkouts as known_checkouts
 
@@ -170,12 +170,12 @@ def add_checkout(service: Service, body: CheckoutPlace) -> dict[str, Any]:
     return {"ok": True, "checkout": service.checkouts.describe(service.checkouts.add(body.folder, body.python))}
 
 
-@router.post("/onetrainer/look", response_model=CheckoutReply)
+@router.post("/onetrainer/inspect", response_model=CheckoutReply)
 @slow
-def look(service: Service, body: CheckoutPlace) -> dict[str, Any]:
+def inspect(service: Service, body: CheckoutPlace) -> dict[str, Any]:
     """Check a OneTrainer folder without adding it."""
-    looked = service.checkouts.try_out(body.folder, body.python)
-    return {"ok": True, "checkout": {"folder": str(looked.folder), **known_checkouts.about(looked)}}
+    inspected = service.checkouts.try_out(body.folder, body.python)
+    return {"ok": True, "checkout": {"folder": str(inspected.folder), **known_checkouts.about(inspected)}}
 
 
 @router.post("/onetrainer/unload", response_model=Unloaded)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from onetrainer_gradio import errors
-from onetrainer_gradio.api.wire import WireResponse
+from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.config.files.documents import MOST_LEVELS, nested_deeper
 from onetrainer_gradio.errors import Finding, TrainerError
 
@@ -99,13 +99,13 @@ def entry(finding: Finding) -> ErrorEntry:
 
 def error_reply(
     status: int, message: str, entries: Iterable[ErrorEntry] = (), headers: Mapping[str, str] | None = None
-) -> WireResponse:
+) -> SafeJSONResponse:
     """Return an error response."""
     body = ErrorReply(ok=False, error=message, errors=list(entries), status=status)
-    return WireResponse(body.model_dump(mode="json"), status_code=status, headers=headers)
+    return SafeJSONResponse(body.model_dump(mode="json"), status_code=status, headers=headers)
 
 
-def trainer_error_reply(error: TrainerError) -> WireResponse:
+def trainer_error_reply(error: TrainerError) -> SafeJSONResponse:
     """Return the response for a `TrainerError`."""
     status = status_of(error)
     headers: dict[str, str] = {}
@@ -150,7 +150,7 @@ async def on_http_error(_request: Request, error: Exception) -> Response:
     return error_reply(error.status_code, str(error.detail), headers=error.headers)
 
 
-def unexpected_error_reply(error: Exception) -> WireResponse:
+def unexpected_error_reply(error: Exception) -> SafeJSONResponse:
     """Return the response for an unexpected error. The details go to the log, not to the client."""
     return error_reply(500, f"Internal error in the panel ({type(error).__name__}). See the panel's terminal for details.")
 

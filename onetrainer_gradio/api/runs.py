@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from onetrainer_gradio.api.config import attachment
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS, Open, RunAccepted, RunId
+from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.schemas import ERRORS, Open, RunAccepted, RunId
+from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.threads import slow
-from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.events import EVENT_BY_TAG
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, STATUSES, RunQuery, Sort
 from onetrainer_gradio.service.runs.lineage import chain_of, chain_series
@@ -143,8 +143,8 @@ def metrics(
     """
     wanted = [name.strip() for name in columns.split(",") if name.strip()] or None
     if chain:
-        return WireResponse(chain_series(chain_of(service.runs, run_id), wanted, buckets, first, last, digits))
-    return WireResponse(service.runs.get(run_id).metrics_series(wanted, buckets, first, last, digits))
+        return SafeJSONResponse(chain_series(chain_of(service.runs, run_id), wanted, buckets, first, last, digits))
+    return SafeJSONResponse(service.runs.get(run_id).metrics_series(wanted, buckets, first, last, digits))
 
 
 @router.get("/{run_id}/log", response_model=LogPage)

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Body, Query, Request
 from pydantic import BaseModel, Field
 from starlette.responses import FileResponse, Response
 
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS, CommandAccepted, Open, SampleId
+from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.schemas import ERRORS, CommandAccepted, Open, SampleId
+from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.threads import control, images
 from onetrainer_gradio.api.training import accepted
-from onetrainer_gradio.api.wire import WireResponse
 
 router = APIRouter(prefix="/api/samples", tags=["samples"], responses=ERRORS)
 
@@ -94,7 +94,7 @@ def sample(service: Service, request: Request, sample_id: SampleId) -> Any:
     headers = {"Vary": "Accept"}
     if prefers_picture(request.headers.get("accept", "")):
         return FileResponse(service.samples.path(sample_id), headers=headers)
-    return WireResponse(service.samples.get(sample_id), headers=headers)
+    return SafeJSONResponse(service.samples.get(sample_id), headers=headers)
 
 
 @router.get("/{sample_id}/image", response_class=Response, responses=PICTURE)

@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.schemas import ERRORS
 
 router = APIRouter(prefix="/api/secrets", tags=["secrets"], responses={401: ERRORS[401]})
 

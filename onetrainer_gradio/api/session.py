@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from onetrainer_gradio.api.cookies import client_of, session_cookie, session_of
+from onetrainer_gradio.api.dependencies import AccessRules
 from onetrainer_gradio.api.guard import local_path
 from onetrainer_gradio.api.prefix import prefix_of
-from onetrainer_gradio.api.seam import AccessRules
-from onetrainer_gradio.api.shapes import ERRORS
+from onetrainer_gradio.api.schemas import ERRORS
+from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.threads import control
-from onetrainer_gradio.api.wire import WireResponse
 from onetrainer_gradio.errors import AccessError, NotAuthenticatedError, TooManyAttemptsError
 from onetrainer_gradio.service.host.threads import Threads, in_thread
 
@@ -60,7 +60,7 @@ def session(access: AccessRules) -> dict[str, bool]:
 @control
 def login(body: Login, request: Request, access: AccessRules) -> Response:
     """Log in and set the session cookie. Programs can send `Authorization: Bearer` with each request instead."""
-    reply = WireResponse({"ok": True})
+    reply = SafeJSONResponse({"ok": True})
     if access.required:
         session = access.login(body.password, client_of(request.scope))
         reply.headers["Set-Cookie"] = session_cookie(request.scope, session, hosted=access.settings.hosted)
@@ -72,7 +72,7 @@ def login(body: Login, request: Request, access: AccessRules) -> Response:
 def logout(request: Request, access: AccessRules) -> Response:
     """Log out and end the session."""
     access.logout(session_of(request.scope))
-    reply = WireResponse({"ok": True})
+    reply = SafeJSONResponse({"ok": True})
     reply.headers["Set-Cookie"] = session_cookie(request.scope, "", hosted=access.settings.hosted)
     return reply
 

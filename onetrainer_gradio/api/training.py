@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query
 from pydantic import Field, ValidationError
 
-from onetrainer_gradio.api.seam import Service
-from onetrainer_gradio.api.shapes import ERRORS, CommandAccepted, Open, RunAccepted, State
+from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.schemas import ERRORS, CommandAccepted, Open, RunAccepted, State
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.api.waiting import answer_within
 from onetrainer_gradio.config import RunOptions, TrainConfig

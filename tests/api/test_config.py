@@ -180,9 +180,9 @@ def test_the_usual_values_of_an_optimizer_come_by_one_request(panel):
     revision = current(panel)["revision"]
     changes = {"optimizer.optimizer": "ADAMW", "optimizer.beta1": 0.5}
     revision = panel.client.patch("/api/config/current", json={"revision": revision, "changes": changes}).json()["revision"]
-    reply = panel.client.post("/api/config/optimizer/usual", json={"revision": revision}).json()
+    reply = panel.client.post("/api/config/optimizer/defaults", json={"revision": revision}).json()
     assert reply["config"]["optimizer"]["beta1"] == 0.9
-    assert panel.client.post("/api/config/optimizer/usual", json={"revision": revision}).status_code == 409
+    assert panel.client.post("/api/config/optimizer/defaults", json={"revision": revision}).status_code == 409
 
 
 def test_two_sources_are_compared(panel):

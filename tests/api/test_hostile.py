@@ -144,7 +144,7 @@ def test_text_that_no_path_can_hold(told, path):
     post("/api/config/migrate", {path: path})
     post("/api/files/folder", {"path": path, "name": path})
     post("/api/config/libraries", {"folder": path, "title": path})
-    post("/api/onetrainer/look", {"folder": path, "python": path})
+    post("/api/onetrainer/inspect", {"folder": path, "python": path})
     post("/api/onetrainer/checkouts", {"folder": path, "python": path})
     post("/api/config/save", {"name": path})
     post("/api/config/rename", {"name": path, "to": path})

@@ -38,7 +38,7 @@ def change(panel, **changes):
 
 def test_a_checkout_is_looked_at_added_listed_and_removed(panel, checkout, tmp_path):
     """What is missing is said before and after; a folder without OneTrainer is refused with the reason."""
-    looked = panel.client.post("/api/onetrainer/look", json={"folder": str(checkout)}).json()["checkout"]
+    looked = panel.client.post("/api/onetrainer/inspect", json={"folder": str(checkout)}).json()["checkout"]
     assert (looked["usable"], looked["config_version"], looked["panel_config_version"]) == (True, 12, 11)
     assert "version 12" in looked["version_note"]
     assert panel.client.get(BASE).json() == {"checkouts": [], "can_add": True}
@@ -241,5 +241,5 @@ def test_behind_allowed_folders_only_the_start_names_checkouts(app, tmp_path, ch
         listed = client.get(BASE).json()
         assert (len(listed["checkouts"]), listed["can_add"]) == (1, False)
         assert client.post(BASE, json={"folder": str(tmp_path)}).status_code == 403
-        assert client.post("/api/onetrainer/look", json={"folder": str(tmp_path)}).status_code == 403
+        assert client.post("/api/onetrainer/inspect", json={"folder": str(tmp_path)}).status_code == 403
         assert [item["name"] for item in client.get("/api/config/list").json()["configs"] if item["kind"] == "library"]

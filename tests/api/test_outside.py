@@ -146,7 +146,7 @@ def test_other_paths_outside_get_one_answer(place):
         lambda path: place.ask("POST", "/api/training/start", {"config": place.document, "options": {"resume_from": path}}),
         lambda path: place.ask("POST", "/api/config/validate", {"config": place.document, "options": {"resume_from": path}}),
         lambda path: place.ask("POST", "/api/samples/custom", {"prompt": "x", "base_image_path": path}),
-        lambda path: place.ask("POST", "/api/onetrainer/look", {"folder": path}),
+        lambda path: place.ask("POST", "/api/onetrainer/inspect", {"folder": path}),
         lambda path: place.ask("POST", "/api/onetrainer/checkouts", {"folder": path}),
         lambda path: place.ask("POST", "/api/config/validate", {"config": place.document, "options": {"checkout": path}}),
         lambda path: place.ask("GET", f"/api/config/load/{quote(path, safe='')}"),

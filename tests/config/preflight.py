@@ -12,7 +12,7 @@ from PIL import Image
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.check import check
-from onetrainer_gradio.config.dataset.reader import PictureReader
+from onetrainer_gradio.config.dataset.reader import ImageSizeReader
 from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
 from onetrainer_gradio.errors import Finding
@@ -47,7 +47,7 @@ OTHER_MODEL = {
 
 
 GOOD_DOCUMENT = to_document(from_document(GOOD)[0], packed=True)
-READER = PictureReader(limit_s=math.inf)
+READER = ImageSizeReader(limit_s=math.inf)
 
 
 def furnish(folder: Path, pictures: int = 4, size: tuple[int, int] = (512, 512)) -> Path:

@@ -14,7 +14,7 @@ from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.check import CHECKS, CODES, check
 from onetrainer_gradio.config.check.codes import catalog
 from onetrainer_gradio.config.check.intervals import first_time
-from onetrainer_gradio.config.dataset.reader import PictureReader
+from onetrainer_gradio.config.dataset.reader import ImageSizeReader
 from onetrainer_gradio.config.declarations.walk import leaves, without_none
 from onetrainer_gradio.config.enums import ModelType, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
@@ -524,7 +524,7 @@ def test_several_cards_need_larger_buckets(place):
 def test_looking_at_pictures_ends_when_the_time_is_up(place):
     """A slow disk makes the check say less, not last longer."""
     ticks = iter(range(1000))
-    reader = PictureReader(limit_s=2, clock=lambda: next(ticks))
+    reader = ImageSizeReader(limit_s=2, clock=lambda: next(ticks))
     (unread,) = findings(place, {"batch_size": 4}, reader=reader)
     assert (unread.code, unread.severity) == ("images-unread", "note")
     assert "of 4" in unread.message
@@ -533,7 +533,7 @@ def test_looking_at_pictures_ends_when_the_time_is_up(place):
 def test_a_large_folder_is_not_looked_through_to_its_end(place):
     """What was not seen is not called missing."""
     now = iter(range(0, 10000, 5))
-    (unread,) = findings(place, {"batch_size": 400}, reader=PictureReader(limit_s=2, clock=lambda: next(now)))
+    (unread,) = findings(place, {"batch_size": 400}, reader=ImageSizeReader(limit_s=2, clock=lambda: next(now)))
     assert (unread.code, unread.severity) == ("images-unread", "note")
     assert "of more than 0" in unread.message
 
@@ -851,7 +851,7 @@ def test_thousands_of_concepts_are_checked_soon(place):
     concepts = [{"__version": 2, "name": f"c{at}", "path": "pictures", "seed": at} for at in range(8000)]
     config = config_with({"concepts": concepts})
     started = time.monotonic()
-    assert check(config, base_folder=place, machine=CPU, reader=PictureReader(limit_s=60)) == ()
+    assert check(config, base_folder=place, machine=CPU, reader=ImageSizeReader(limit_s=60)) == ()
     assert time.monotonic() - started < 10
 
 

@@ -29,7 +29,7 @@ from onetrainer_gradio.config.check import (
 from onetrainer_gradio.config.check.codes import CODES, Code
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.dataset.reader import PictureReader
+from onetrainer_gradio.config.dataset.reader import ImageSizeReader
 from onetrainer_gradio.config.declarations.bounds import out_of_bounds
 from onetrainer_gradio.config.declarations.catalog import pattern, title_of
 from onetrainer_gradio.config.declarations.train import TrainConfig
@@ -171,7 +171,7 @@ def check(
     base_folder: Path,
     roots: Iterable[Path] = (),
     machine: Machine | None = None,
-    reader: PictureReader | None = None,
+    reader: ImageSizeReader | None = None,
     backend: str = "",
     checkout: str = "",
 ) -> tuple[Finding, ...]:
@@ -183,7 +183,7 @@ def check(
     """
     allowed = tuple(Path(root).resolve() for root in roots)
     packed, unread = _packed(config, base_folder, allowed)
-    reader = reader or PictureReader()
+    reader = reader or ImageSizeReader()
     reader.rescan()
     plan = Plan(with_known_names(packed), base_folder, allowed, machine or Machine.here(), reader, backend, checkout)
     familiar = config.model_type.known and config.training_method.known and config.output_model_format.known

@@ -13,7 +13,7 @@ from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.check.resolution import too_small
 from onetrainer_gradio.config.dataset.buckets import parse_resolution
 from onetrainer_gradio.config.dataset.captions import Text, UnreadableTextError, read_text
-from onetrainer_gradio.config.dataset.files import PICTURE_SUFFIXES, Skipped, has_folders, is_inside, shown
+from onetrainer_gradio.config.dataset.files import IMAGE_SUFFIXES, Skipped, has_folders, is_inside, shown
 from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.concept import ConceptConfig
 from onetrainer_gradio.config.declarations.labels import name_of
@@ -196,7 +196,7 @@ def other_formats(plan: Plan) -> Iterator[Finding]:
                 f"{_name(index, concept)}: {_number(files, 'file')} in an unsupported format will be skipped ({listed}): "
                 f"{_listed(files, _short)}",
                 value=concept.path,
-                expected=", ".join(sorted(PICTURE_SUFFIXES)),
+                expected=", ".join(sorted(IMAGE_SUFFIXES)),
                 suggestion="Convert copies of the images with the button, or remove them.",
             )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from onetrainer_gradio.config.dataset.buckets import Resolution, Size, parse_resolution, target
 from onetrainer_gradio.config.dataset.files import Folder
-from onetrainer_gradio.config.dataset.reader import Captions, PictureReader, Sizes
+from onetrainer_gradio.config.dataset.reader import Captions, ImageSizeReader, Sizes
 from onetrainer_gradio.config.declarations.concept import ConceptConfig
 from onetrainer_gradio.config.declarations.setting import declared
 from onetrainer_gradio.config.declarations.train import TrainConfig
@@ -33,7 +33,7 @@ class Plan:
     base_folder: Path
     roots: tuple[Path, ...] = ()
     machine: Machine = field(default_factory=Machine)
-    reader: PictureReader = field(default_factory=PictureReader)
+    reader: ImageSizeReader = field(default_factory=ImageSizeReader)
     backend: str = ""
     checkout: str = ""
 
@@ -150,7 +150,9 @@ class Plan:
         """Return the contents of the folder of each enabled concept, by its position; only of folders that exist."""
         videos = "video" in self.facts.traits
         return {
-            index: self.reader.look_into(self.path(concept.path), concept.include_subdirectories, videos=videos, roots=self.roots)
+            index: self.reader.scan_folder(
+                self.path(concept.path), concept.include_subdirectories, videos=videos, roots=self.roots
+            )
             for index, concept in self.concepts
             if concept.path and self.is_folder(concept.path)
         }

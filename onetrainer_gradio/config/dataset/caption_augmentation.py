@@ -23,7 +23,7 @@ def tags_of(caption: str, delimiter: str) -> list[str]:
     return [tag.strip() for tag in caption.split(delimiter)] if delimiter else [caption.strip()]
 
 
-def drawn_caption(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str] | None = None) -> str:
+def augment_caption(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str] | None = None) -> str:
     """Return one random augmentation of a caption; ``special`` are the special tags if they come from a file.
 
     :raises PatternError: if special tags are regular expressions that take too long.

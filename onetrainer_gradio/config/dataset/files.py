@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-PICTURE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".avif"})
 VIDEO_SUFFIXES = frozenset({".webm", ".mkv", ".flv", ".avi", ".mov", ".wmv", ".mp4", ".mpeg", ".m4v"})
 _PHOTOS = "3fr arw cr2 cr3 dng gif heic heif hif jfi jfif jif jpe jpg_large jxl nef orf raf raw rw2"
 _OTHERS = "apng exr hdr ico j2k jp2 jpf jpx jxr pbm pcx pgm pnm ppm psb psd qoi svg tga xcf"
@@ -52,7 +52,7 @@ class Folder:
     @cached_property
     def pictures(self) -> tuple[Path, ...]:
         """The items that are images."""
-        return tuple(item for item in self.items if os.path.splitext(item.name)[1].lower() in PICTURE_SUFFIXES)
+        return tuple(item for item in self.items if os.path.splitext(item.name)[1].lower() in IMAGE_SUFFIXES)
 
     def caption_of(self, item: Path) -> Path | None:
         """Return the caption file of an item."""
@@ -65,7 +65,7 @@ class Folder:
         return tuple(dict.fromkeys(path for path in found if path is not None))
 
 
-def look_into(
+def scan_folder(
     folder: Path,
     with_subfolders: bool,
     *,
@@ -78,7 +78,7 @@ def look_into(
     Files and folders whose name begins with a dot are ignored. A folder is entered once, by its own path before any link to it.
     With ``roots``, links that lead out of them are skipped. A folder that can't be read is empty here; that is another finding.
     """
-    trained = PICTURE_SUFFIXES | VIDEO_SUFFIXES if videos else PICTURE_SUFFIXES
+    trained = IMAGE_SUFFIXES | VIDEO_SUFFIXES if videos else IMAGE_SUFFIXES
     unused = OTHER_SUFFIXES if videos else OTHER_SUFFIXES | VIDEO_SUFFIXES
     items: list[str] = []
     others: list[str] = []
@@ -211,7 +211,7 @@ def _kind(entry: os.DirEntry[str], skipped: list[Skipped]) -> tuple[str, bool]:
 
 def _of_interest(name: str) -> bool:
     suffix = os.path.splitext(name)[1].lower()
-    return suffix in PICTURE_SUFFIXES or suffix == CAPTION_SUFFIX or suffix in VIDEO_SUFFIXES or suffix in OTHER_SUFFIXES
+    return suffix in IMAGE_SUFFIXES or suffix == CAPTION_SUFFIX or suffix in VIDEO_SUFFIXES or suffix in OTHER_SUFFIXES
 
 
 def _usable(entry: os.DirEntry[str], boundary: _Boundary, link: bool, skipped: list[Skipped]) -> bool:

@@ -13,7 +13,7 @@ from onetrainer_gradio.config.declarations.concept import ConceptImageConfig
 
 
 @dataclass(frozen=True)
-class PictureDraw:
+class ImageAugmentation:
     """One random augmentation: scaled to ``scaled``, cropped to ``size`` at ``offset`` (y, x), flipped, rotated, recolored.
 
     ``angle`` is in degrees, counter-clockwise; ``brightness``, ``contrast`` and ``saturation`` are factors, 1 changes nothing;
@@ -49,9 +49,9 @@ class PictureDraw:
         return said
 
 
-def drawn_picture(
+def sample_image_augmentation(
     size: Size, image: ConceptImageConfig, resolution: Resolution, multiple: int, random: Random, *, bucketing: bool
-) -> PictureDraw:
+) -> ImageAugmentation:
     """Return one random augmentation of an image of ``size``; with several edge lengths, it selects one."""
     if len(resolution.edges) > 1:
         resolution = Resolution(edges=(random.choice(resolution.edges),))
@@ -67,7 +67,7 @@ def drawn_picture(
         for name in ("brightness", "contrast", "saturation")
     }
     hue = _strength(image, "hue", image.random_hue_max_strength, random) / 2
-    return PictureDraw(scaled, goal, offset, mirrored, angle, **factors, hue=max(-0.5, min(0.5, hue)))
+    return ImageAugmentation(scaled, goal, offset, mirrored, angle, **factors, hue=max(-0.5, min(0.5, hue)))
 
 
 def _strength(image: ConceptImageConfig, name: str, most: float, random: Random) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from onetrainer_gradio.config.dataset.captions import Text, UnreadableTextError, read_text
-from onetrainer_gradio.config.dataset.files import Folder, look_into
+from onetrainer_gradio.config.dataset.files import Folder, scan_folder
 from onetrainer_gradio.config.dataset.images import Size, size_of
 
 _MOST_REMEMBERED = 500_000
@@ -54,7 +54,7 @@ class Memory:
 
 
 @dataclass
-class PictureReader:
+class ImageSizeReader:
     """Read folders, image sizes and captions for at most ``limit_s`` seconds in total; ``renew`` restarts the limit.
 
     A folder is scanned once between two calls of ``rescan``, regardless of how many concepts use it.
@@ -79,14 +79,14 @@ class PictureReader:
         self._sizes.clear()
         self._captions.clear()
 
-    def look_into(self, folder: Path, with_subfolders: bool, *, videos: bool = False, roots: Sequence[Path] = ()) -> Folder:
+    def scan_folder(self, folder: Path, with_subfolders: bool, *, videos: bool = False, roots: Sequence[Path] = ()) -> Folder:
         """Return the files of a concept's folder, within the time limit."""
         key = (folder, with_subfolders, videos, tuple(roots))
         known = self._folders.get(key)
         if known is None:
             started = self.clock()
             left = self.limit_s - self._spent_s
-            known = look_into(
+            known = scan_folder(
                 folder, with_subfolders, videos=videos, roots=roots, time_left=lambda: self.clock() - started <= left
             )
             self._spent_s += self.clock() - started

@@ -15,7 +15,7 @@ from onetrainer_gradio.config.enums import Optimizer
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 
 
-def usual(optimizer: Optimizer) -> TrainOptimizerConfig:
+def default_parameters(optimizer: Optimizer) -> TrainOptimizerConfig:
     """Return the optimizer with its defaults; unused parameters keep the default of the file."""
     return TrainOptimizerConfig.model_validate({"optimizer": optimizer, **_defaults(optimizer)})
 
@@ -28,7 +28,7 @@ def _defaults(optimizer: Optimizer) -> Mapping[str, Any]:
 def switched(config: TrainConfig, optimizer: Optimizer) -> TrainConfig:
     """Return the configuration with another optimizer: with its last parameters, or its defaults."""
     values = config.optimizer_defaults.get(optimizer.value)
-    present = usual(optimizer) if values is None else values.model_copy(update={"optimizer": optimizer})
+    present = default_parameters(optimizer) if values is None else values.model_copy(update={"optimizer": optimizer})
     return config.model_copy(update={"optimizer": present})
 
 
@@ -38,8 +38,8 @@ def remembered(config: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"optimizer_defaults": {**config.optimizer_defaults, **entry}})
 
 
-def with_usual_values(config: TrainConfig) -> TrainConfig:
+def with_default_parameters(config: TrainConfig) -> TrainConfig:
     """Return the configuration with the defaults of its optimizer, and no stored parameters for it."""
     optimizer = config.optimizer.optimizer
     others: dict[str, Any] = {name: values for name, values in config.optimizer_defaults.items() if name != optimizer.value}
-    return config.model_copy(update={"optimizer": usual(optimizer), "optimizer_defaults": others})
+    return config.model_copy(update={"optimizer": default_parameters(optimizer), "optimizer_defaults": others})

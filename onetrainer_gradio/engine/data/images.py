@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onetrainer_gradio.config import ConceptConfig
 from onetrainer_gradio.config.dataset.captions import UTF_8, UnreadableTextError, read_text
-from onetrainer_gradio.config.dataset.files import PICTURE_SUFFIXES, Folder, Skipped, is_inside, look_into, shown
+from onetrainer_gradio.config.dataset.files import IMAGE_SUFFIXES, Folder, Skipped, is_inside, scan_folder, shown
 from onetrainer_gradio.config.dataset.images import BrokenImageError, Size, decode, read_size
 from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import WarningIssued
@@ -155,7 +155,7 @@ def collect(
         raise DatasetError(
             f"There are no pictures to train on. Folders looked into: {names}.",
             path="concepts",
-            expected=f"at least one picture ({', '.join(sorted(PICTURE_SUFFIXES))})",
+            expected=f"at least one picture ({', '.join(sorted(IMAGE_SUFFIXES))})",
             suggestion="Put pictures into the folder, or correct its path; turn on 'Include subfolders' if they lie deeper.",
         )
     return found
@@ -175,7 +175,7 @@ def _scanned(number: int, concept: ConceptConfig, stopping: Callable[[], None], 
             expected="an existing folder with pictures",
             suggestion="The path of the concept.",
         )
-    return look_into(Path(concept.path), concept.include_subdirectories, roots=roots, time_left=time_left)
+    return scan_folder(Path(concept.path), concept.include_subdirectories, roots=roots, time_left=time_left)
 
 
 def _warnings(

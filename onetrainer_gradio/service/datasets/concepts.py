@@ -20,12 +20,12 @@ from typing import Any
 from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.dataset.buckets import Resolution, Size, target
-from onetrainer_gradio.config.dataset.caption_augmentation import drawn_caption, special_tags, tags_of
+from onetrainer_gradio.config.dataset.caption_augmentation import augment_caption, special_tags, tags_of
 from onetrainer_gradio.config.dataset.captions import UnreadableTextError, read_text
-from onetrainer_gradio.config.dataset.files import Folder, look_into, shown
-from onetrainer_gradio.config.dataset.image_augmentation import drawn_picture
+from onetrainer_gradio.config.dataset.files import Folder, scan_folder, shown
+from onetrainer_gradio.config.dataset.image_augmentation import sample_image_augmentation
 from onetrainer_gradio.config.dataset.images import size_of
-from onetrainer_gradio.config.dataset.reader import Captions, PictureReader, Sizes
+from onetrainer_gradio.config.dataset.reader import Captions, ImageSizeReader, Sizes
 from onetrainer_gradio.config.declarations.concept import ConceptConfig
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.enums import ConceptType
@@ -78,7 +78,7 @@ class _Look:
 
 
 @dataclass
-class FolderReader(PictureReader):
+class FolderReader(ImageSizeReader):
     """A reader that remembers statistics: they hold as long as no file in a folder came, went or changed."""
 
     looks: dict[tuple[Path, bool, bool], _Look] = field(default_factory=dict, repr=False)
@@ -90,11 +90,11 @@ class FolderReader(PictureReader):
         self.recent.clear()
 
     def look(self, folder: Path, with_subfolders: bool, *, videos: bool = False, roots: Sequence[Path] = ()) -> _Look:
-        """As ``look_into``, with what else is known of the folder."""
+        """As ``scan_folder``, with what else is known of the folder."""
         key = (folder, with_subfolders, videos)
         if key in self.recent:
             return self.recent[key]
-        found = self.look_into(folder, with_subfolders, videos=videos, roots=roots)
+        found = self.scan_folder(folder, with_subfolders, videos=videos, roots=roots)
         captions = self.read_captions(found.caption_files)
         started = self.clock()
         fingerprint, size = fingerprint_of(found)
@@ -213,7 +213,7 @@ class ConceptStore:
         with self._lock:
             self._reader.renew()
             path = self._allowed(concept.path)
-            folder = self._reader.look_into(path, concept.include_subdirectories, roots=self._roots)
+            folder = self._reader.scan_folder(path, concept.include_subdirectories, roots=self._roots)
         found = folder.pictures
         if not found:
             raise DatasetError(
@@ -231,7 +231,7 @@ class ConceptStore:
         special = self._special(concept)
         randoms = [Random(f"{seed} {number}") for number in range(max(1, min(MOST_VARIANTS, variants)))]
         draws = [
-            drawn_picture(
+            sample_image_augmentation(
                 size,
                 concept.image,
                 resolution,
@@ -248,7 +248,7 @@ class ConceptStore:
                 "width": draw.size[1],
                 "height": draw.size[0],
                 "changes": draw.words(),
-                "caption": drawn_caption(random.choice(lines), concept.text, random, special),
+                "caption": augment_caption(random.choice(lines), concept.text, random, special),
             }
             for image, draw, random in zip(images, draws, randoms, strict=True)
         ]
@@ -274,7 +274,7 @@ class ConceptStore:
         """
         concept = _concept_at(list(config.concepts or ()), index)
         # always scanned anew: what was converted a moment ago is not converted again
-        folder = look_into(self._allowed(concept.path), concept.include_subdirectories, roots=self._roots)
+        folder = scan_folder(self._allowed(concept.path), concept.include_subdirectories, roots=self._roots)
         if what == "images":
             return convert_images(folder.other_formats, self._decoder).as_dict()
         if concept.text.prompt_source == "concept":

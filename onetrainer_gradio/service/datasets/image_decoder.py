@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.dataset.files import shown
-from onetrainer_gradio.config.dataset.image_augmentation import PictureDraw
+from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
 from onetrainer_gradio.errors import BusyError, DatasetError
 from onetrainer_gradio.service.host.module_process import child_environment, module_command
 
@@ -41,7 +41,7 @@ class ImageDecoder:
         """
         return self._ask(path, {"what": "thumbnail", "width": width_px, "height": height_px})[0]
 
-    def preview(self, path: Path, draws: Sequence[PictureDraw], longest_px: int) -> list[bytes]:
+    def preview(self, path: Path, draws: Sequence[ImageAugmentation], longest_px: int) -> list[bytes]:
         """Return a small WebP of an image as it is, then one of each draw.
 
         :raises DatasetError: when it can't be shown.

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from onetrainer_gradio.config.dataset.image_augmentation import PictureDraw
+from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
 from onetrainer_gradio.config.dataset.images import DAMAGED, MOST_SHOWN_BYTES, BrokenImageError, decode_other
 from onetrainer_gradio.service.datasets import pictures
 
@@ -32,7 +32,8 @@ def _thumbnail(request: Mapping[str, Any]) -> list[bytes]:
 
 def _preview(request: Mapping[str, Any]) -> list[bytes]:
     draws = [
-        PictureDraw(**{**draw, **{name: tuple(draw[name]) for name in ("scaled", "size", "offset")}}) for draw in request["draws"]
+        ImageAugmentation(**{**draw, **{name: tuple(draw[name]) for name in ("scaled", "size", "offset")}})
+        for draw in request["draws"]
     ]
     return pictures.preview(Path(request["path"]), draws, request["longest"])
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onetrainer_gradio.config.dataset.image_augmentation import PictureDraw
+from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
 from onetrainer_gradio.config.dataset.images import decode_small
 
 if TYPE_CHECKING:  # a panel that shows no pictures does without Pillow
@@ -26,7 +26,7 @@ def thumbnail(path: Path, width_px: int, height_px: int) -> bytes:
     return _webp(picture)
 
 
-def preview(path: Path, draws: Sequence[PictureDraw], longest_px: int) -> list[bytes]:
+def preview(path: Path, draws: Sequence[ImageAugmentation], longest_px: int) -> list[bytes]:
     """A small WebP of an image as it is, then one of each draw, its longer side at most ``longest_px``.
 
     :raises BrokenImageError: when the file is no readable image, or too large.
@@ -37,14 +37,14 @@ def preview(path: Path, draws: Sequence[PictureDraw], longest_px: int) -> list[b
     return [_webp(original), *(_webp(_drawn(opened, draw, longest_px)) for draw in draws)]
 
 
-def _scaled(draw: PictureDraw, longest_px: int) -> tuple[tuple[int, int], tuple[int, int], float]:
+def _scaled(draw: ImageAugmentation, longest_px: int) -> tuple[tuple[int, int], tuple[int, int], float]:
     """Sizes (height, width) to which the image is scaled and cropped for the page, and the factor between them and the run's."""
     scale = min(1.0, longest_px / max(draw.size))
     height, width = (max(1, round(side * scale)) for side in draw.size)
     return (max(height, round(draw.scaled[0] * scale)), max(width, round(draw.scaled[1] * scale))), (height, width), scale
 
 
-def _drawn(opened: Image.Image, draw: PictureDraw, longest_px: int) -> Image.Image:
+def _drawn(opened: Image.Image, draw: ImageAugmentation, longest_px: int) -> Image.Image:
     from PIL import Image, ImageEnhance, ImageOps
 
     scaled, (height, width), scale = _scaled(draw, longest_px)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onetrainer_gradio import backends
 from onetrainer_gradio.config.check import check, first_per_path
-from onetrainer_gradio.config.dataset.reader import Memory, PictureReader
+from onetrainer_gradio.config.dataset.reader import ImageSizeReader, Memory
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import Finding
@@ -40,7 +40,7 @@ class Preflight:
             engine = self.engines.for_run(config, RunOptions(backend=backend, checkout=checkout))
             trains, folder = engine.backend, str(engine.known.folder) if engine.known else ""
             refused = self.engines.findings(config, engine)
-        reader = PictureReader(memory=self.memory)
+        reader = ImageSizeReader(memory=self.memory)
         found = check(config, base_folder=self.base_folder, roots=self.roots, reader=reader, backend=trains, checkout=folder)
         errors = first_per_path([*(item for item in found if item.severity == "error"), *refused])
         rest = (item for item in found if item.severity != "error")

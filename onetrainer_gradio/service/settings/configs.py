@@ -28,7 +28,7 @@ from onetrainer_gradio.config.files.presets import (
     read_preset,
 )
 from onetrainer_gradio.config.files.resolve import LIST_FILES, pack
-from onetrainer_gradio.config.form.optimizer_memory import remembered, switched, usual, with_usual_values
+from onetrainer_gradio.config.form.optimizer_memory import default_parameters, remembered, switched, with_default_parameters
 from onetrainer_gradio.config.form.patch import apply
 from onetrainer_gradio.errors import (
     ConfigError,
@@ -196,7 +196,7 @@ class ConfigStore:
             self._add(replace(draft, config=config), "edit", by)
         return self._told(by)
 
-    def usual_optimizer(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
+    def reset_optimizer(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
         """Give the parameters of the chosen optimizer their usual values, and forget what was set for it.
 
         :raises RevisionConflictError: when the settings changed since that revision.
@@ -204,7 +204,7 @@ class ConfigStore:
         with self._lock:
             self._expect(revision)
             draft = self._draft
-            self._add(replace(draft, config=with_usual_values(draft.config)), "edit", by)
+            self._add(replace(draft, config=with_default_parameters(draft.config)), "edit", by)
         return self._told(by)
 
     def replace(
@@ -603,7 +603,7 @@ def _edited(config: TrainConfig, changes: Mapping[str, Any], newer: Newer) -> Tr
     changed = apply(config, changes, newer)
     if changed.optimizer.optimizer != config.optimizer.optimizer and "optimizer" not in changes:
         # what was set without an edit, as by a preset, comes back as well
-        before = config if config.optimizer == usual(config.optimizer.optimizer) else remembered(config)
+        before = config if config.optimizer == default_parameters(config.optimizer.optimizer) else remembered(config)
         return apply(switched(before, changed.optimizer.optimizer), changes, newer)
     edited = any(path.startswith("optimizer.") and path != "optimizer.optimizer" for path in changes)
     return remembered(changed) if edited else changed

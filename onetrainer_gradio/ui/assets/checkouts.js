@@ -81,7 +81,7 @@ export async function checkoutsCard() {
 
   async function look() {
     try {
-      const { checkout } = await api('POST', 'api/onetrainer/look', place());
+      const { checkout } = await api('POST', 'api/onetrainer/inspect', place());
       const wrong = checkout.problems.filter((problem) => problem.severity === 'error');
       tell(
         wrong.length

@@ -51,7 +51,7 @@ export async function mount(place) {
     kind: 'small',
     hidden: true,
     title: 'The usual values for the chosen optimizer',
-    onclick: () => settings.usualOptimizer().catch((error) => toast(error.message, 'bad')),
+    onclick: () => settings.resetOptimizer().catch((error) => toast(error.message, 'bad')),
   });
   const since = el('div', { class: 'og-grow', hidden: true });
   const engines = el('div', { hidden: true });

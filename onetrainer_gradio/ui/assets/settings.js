@@ -524,8 +524,8 @@ export class Settings {
   }
 
   /** The usual values for the chosen optimizer. */
-  async usualOptimizer() {
-    await this.take(await api('POST', 'api/config/optimizer/usual', { revision: this.document.revision }));
+  async resetOptimizer() {
+    await this.take(await api('POST', 'api/config/optimizer/defaults', { revision: this.document.revision }));
   }
 
   forget(path) {

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from onetrainer_gradio.config.dataset.caption_augmentation import drawn_caption, special_tags, tags_of
+from onetrainer_gradio.config.dataset.caption_augmentation import augment_caption, special_tags, tags_of
 from onetrainer_gradio.config.declarations.concept import ConceptTextConfig
 
 CAPTION = "sks, red, house, Tree"
@@ -12,7 +12,7 @@ CAPTION = "sks, red, house, Tree"
 
 def drawn(count=300, caption=CAPTION, special=None, **settings):
     text = ConceptTextConfig(**settings)
-    return [drawn_caption(caption, text, Random(seed), special) for seed in range(count)]
+    return [augment_caption(caption, text, Random(seed), special) for seed in range(count)]
 
 
 def test_without_changes_a_caption_stays_as_it_is():

@@ -5,9 +5,9 @@ import os
 import pytest
 from PIL import Image
 
-from onetrainer_gradio.config.dataset.files import look_into
+from onetrainer_gradio.config.dataset.files import scan_folder
 from onetrainer_gradio.config.dataset.images import size_of
-from onetrainer_gradio.config.dataset.reader import PictureReader
+from onetrainer_gradio.config.dataset.reader import ImageSizeReader
 from tests.config.preflight import add_picture
 
 
@@ -28,16 +28,16 @@ def folder(tmp_path):
 
 def test_pictures_captions_and_masks_are_told_apart(folder):
     """Masks and conditioning pictures are no pictures of their own."""
-    found = look_into(folder, False)
+    found = scan_folder(folder, False)
     assert [item.name for item in found.items] == ["a.png", "b.JPG", "c.webp"]
     assert [item.name for item in found.without_caption] == ["c.webp"]
-    assert [item.name for item in PictureReader(limit_s=60).read_captions(found.caption_files).empty] == ["b.txt"]
+    assert [item.name for item in ImageSizeReader(limit_s=60).read_captions(found.caption_files).empty] == ["b.txt"]
     assert (found.masks, found.conditions) == (1, 1)
 
 
 def test_subfolders_and_videos_count_when_asked_for(folder):
     """A clip is an item, but no picture."""
-    found = look_into(folder, True, videos=True)
+    found = scan_folder(folder, True, videos=True)
     assert [item.name for item in found.items] == ["a.png", "b.JPG", "c.webp", "clip.mp4", "d.png"]
     assert "clip.mp4" not in [item.name for item in found.pictures]
 
@@ -46,18 +46,18 @@ def test_linked_folders_are_entered_once(folder):
     """A circle of links ends."""
     (folder / "inside" / "back").symlink_to(folder)
     (folder / "broken").symlink_to(folder / "nowhere")
-    assert len(look_into(folder, True).items) == 4
+    assert len(scan_folder(folder, True).items) == 4
 
 
 def test_a_look_ends_when_there_is_no_time(folder):
     """What was seen so far is told, and that it is not all."""
-    found = look_into(folder, True, time_left=lambda: False)
+    found = scan_folder(folder, True, time_left=lambda: False)
     assert (found.items, found.complete) == ((), False)
 
 
 def test_a_folder_that_is_none_is_empty(tmp_path):
     """That it is missing is for others to say."""
-    assert look_into(tmp_path / "nowhere", True).items == ()
+    assert scan_folder(tmp_path / "nowhere", True).items == ()
 
 
 def test_sizes_are_as_the_camera_held_the_picture(tmp_path):
@@ -81,7 +81,7 @@ def test_a_reader_remembers_until_the_file_changes(tmp_path):
     """The second look costs nothing and still sees a new picture of the same name."""
     path = tmp_path / "a.png"
     add_picture(path, (30, 20))
-    reader = PictureReader(limit_s=60)
+    reader = ImageSizeReader(limit_s=60)
     assert reader.read([path]).sizes == ((20, 30),)
     add_picture(path, (40, 20))
     assert reader.read([path]).sizes == ((20, 40),)
@@ -95,7 +95,7 @@ def test_a_reader_stops_when_its_time_is_up_and_goes_on_when_renewed(tmp_path):
     for path in paths:
         add_picture(path, (30, 20))
     now = iter(range(1000))
-    reader = PictureReader(limit_s=3, clock=lambda: next(now))
+    reader = ImageSizeReader(limit_s=3, clock=lambda: next(now))
     first = reader.read(paths)
     assert not first.complete
     assert 0 < len(first.sizes) < 4
@@ -120,7 +120,7 @@ def test_names_that_begin_with_a_dot_are_ignored(folder):
     add_picture(folder / "._a.png")
     (folder / ".DS_Store").write_bytes(b"\0")
     (folder / ".c.txt").write_text("hidden")
-    found = look_into(folder, True)
+    found = scan_folder(folder, True)
     assert names(found) == ["a.png", "b.JPG", "c.webp", "d.png"]
     assert not found.skipped
     assert [item.name for item in found.without_caption] == ["c.webp"]
@@ -130,7 +130,7 @@ def test_the_chosen_folder_itself_may_be_hidden(tmp_path):
     """Only what is found inside is judged by its name."""
     (tmp_path / ".cats").mkdir()
     add_picture(tmp_path / ".cats" / "a.png")
-    assert names(look_into(tmp_path / ".cats", True)) == ["a.png"]
+    assert names(scan_folder(tmp_path / ".cats", True)) == ["a.png"]
 
 
 def test_a_folder_is_entered_by_its_own_path_before_any_link(tmp_path):
@@ -139,7 +139,7 @@ def test_a_folder_is_entered_by_its_own_path_before_any_link(tmp_path):
     add_picture(tmp_path / "real" / "x.png")
     (tmp_path / "a_link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "up").symlink_to(tmp_path)
-    assert look_into(tmp_path, True).items == (tmp_path / "real" / "x.png",)
+    assert scan_folder(tmp_path, True).items == (tmp_path / "real" / "x.png",)
 
 
 def test_links_that_lead_nowhere_are_skipped_by_name(tmp_path):
@@ -149,7 +149,7 @@ def test_links_that_lead_nowhere_are_skipped_by_name(tmp_path):
     (tmp_path / "loop.png").symlink_to("loop.png")
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "a.txt").symlink_to("a.txt")
-    found = look_into(tmp_path, True)
+    found = scan_folder(tmp_path, True)
     assert names(found) == ["a.png"]
     assert set(reasons(found)) == {"gone.png", "loop.png", "circle", "a.txt"}
     assert all("link can't be followed" in reason for reason in reasons(found).values())
@@ -162,7 +162,7 @@ def test_names_that_are_no_text_are_skipped_by_name(tmp_path):
     with open(bad, "wb") as file:
         file.write((tmp_path / "a.png").read_bytes())
     os.mkdir(os.fsencode(tmp_path) + b"/\xff")
-    found = look_into(tmp_path, True)
+    found = scan_folder(tmp_path, True)
     assert names(found) == ["a.png"]
     assert len(found.skipped) == 2
     assert all("UTF-8" in skipped.reason for skipped in found.skipped)
@@ -173,7 +173,7 @@ def test_a_subfolder_that_cannot_be_read_is_skipped_by_name(folder):
     """The other files are found."""
     (folder / "inside").chmod(0)
     try:
-        found = look_into(folder, True)
+        found = scan_folder(folder, True)
     finally:
         (folder / "inside").chmod(0o700)
     assert "d.png" not in names(found)
@@ -185,7 +185,7 @@ def test_pipes_and_folders_with_an_image_name_are_no_images(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     (tmp_path / "b.png").mkdir()
     (tmp_path / "b.txt").mkdir()
-    assert not look_into(tmp_path, False).items
+    assert not scan_folder(tmp_path, False).items
 
 
 def test_items_are_sorted_by_their_whole_path(tmp_path):
@@ -193,7 +193,7 @@ def test_items_are_sorted_by_their_whole_path(tmp_path):
     for name in ("a b.png", "a/z.png", "a.png", "B.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         add_picture(tmp_path / name)
-    found = [str(item.relative_to(tmp_path)) for item in look_into(tmp_path, True).items]
+    found = [str(item.relative_to(tmp_path)) for item in scan_folder(tmp_path, True).items]
     assert found == ["B.png", "a b.png", "a.png", "a/z.png"]
 
 
@@ -202,7 +202,7 @@ def test_captions_are_found_whatever_the_case_of_their_suffix(tmp_path, suffix):
     """Systems that don't tell capitals apart write them as they like."""
     Image.new("L", (8, 8)).save(tmp_path / "a.v2.png")
     (tmp_path / f"a.v2{suffix}").write_text("a cat")
-    found = look_into(tmp_path, False)
+    found = scan_folder(tmp_path, False)
     assert found.caption_of(found.items[0]) == tmp_path / f"a.v2{suffix}"
     assert not found.without_caption
 
@@ -213,7 +213,7 @@ def test_the_usual_spelling_comes_first_and_two_images_may_share_a_caption(tmp_p
         Image.new("L", (8, 8)).save(tmp_path / name)
     for suffix in (".TXT", ".txt", ".Txt"):
         (tmp_path / f"a{suffix}").write_text(suffix)
-    found = look_into(tmp_path, False)
+    found = scan_folder(tmp_path, False)
     assert {found.caption_of(item) for item in found.items} == {tmp_path / "a.txt"}
     assert found.caption_files == (tmp_path / "a.txt",)
 
@@ -222,11 +222,16 @@ def test_other_formats_are_counted_until_a_copy_is_there(tmp_path):
     """Videos count where no video is trained; other files don't."""
     for name in ("a.jfif", "b.GIF", "c.heic", "d.jxl", "e.mp4", "notes.md", "README"):
         (tmp_path / name).write_bytes(b"x")
-    found = look_into(tmp_path, False)
+    found = scan_folder(tmp_path, False)
     assert [file.name for file in found.other_formats] == ["a.jfif", "b.GIF", "c.heic", "d.jxl", "e.mp4"]
-    assert [file.name for file in look_into(tmp_path, False, videos=True).other_formats] == ["a.jfif", "b.GIF", "c.heic", "d.jxl"]
+    assert [file.name for file in scan_folder(tmp_path, False, videos=True).other_formats] == [
+        "a.jfif",
+        "b.GIF",
+        "c.heic",
+        "d.jxl",
+    ]
     add_picture(tmp_path / "a.png")
-    assert "a.jfif" not in [file.name for file in look_into(tmp_path, False).other_formats]
+    assert "a.jfif" not in [file.name for file in scan_folder(tmp_path, False).other_formats]
 
 
 def test_links_out_of_the_allowed_folders_are_skipped(tmp_path):
@@ -241,7 +246,7 @@ def test_links_out_of_the_allowed_folders_are_skipped(tmp_path):
         (inside / name).symlink_to(outside / "x.png")
     (inside / "more").symlink_to(outside / "more")
     (inside / "z.png").symlink_to(inside / "shared" / "z.png")
-    found = look_into(inside, True, roots=(inside.resolve(),))
+    found = scan_folder(inside, True, roots=(inside.resolve(),))
     assert names(found) == ["z.png", "z.png"]
     assert sorted(skipped.path.name for skipped in found.skipped if skipped.outside) == [
         "more",
@@ -250,14 +255,14 @@ def test_links_out_of_the_allowed_folders_are_skipped(tmp_path):
         "x.txt",
     ]
     assert found.masks == 0
-    assert len(look_into(inside, True).items) == 4
+    assert len(scan_folder(inside, True).items) == 4
 
 
 def test_a_folder_is_scanned_once_for_many_concepts(folder):
     """The second look is the same object, until the reader is renewed."""
-    reader = PictureReader(limit_s=60)
-    first = reader.look_into(folder, True)
-    assert reader.look_into(folder, True) is first
+    reader = ImageSizeReader(limit_s=60)
+    first = reader.scan_folder(folder, True)
+    assert reader.scan_folder(folder, True) is first
     assert reader.read(first.pictures) is reader.read(first.pictures)
     reader.renew()
-    assert reader.look_into(folder, True) is not first
+    assert reader.scan_folder(folder, True) is not first

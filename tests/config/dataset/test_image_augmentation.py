@@ -5,13 +5,16 @@ from random import Random
 import pytest
 
 from onetrainer_gradio.config.dataset.buckets import Resolution
-from onetrainer_gradio.config.dataset.image_augmentation import covering, drawn_picture
+from onetrainer_gradio.config.dataset.image_augmentation import covering, sample_image_augmentation
 from onetrainer_gradio.config.declarations.concept import ConceptImageConfig
 
 
 def drawn(count=200, size=(600, 900), edges=(512,), bucketing=True, **settings):
     image = ConceptImageConfig(**settings)
-    return [drawn_picture(size, image, Resolution(edges=edges), 64, Random(seed), bucketing=bucketing) for seed in range(count)]
+    return [
+        sample_image_augmentation(size, image, Resolution(edges=edges), 64, Random(seed), bucketing=bucketing)
+        for seed in range(count)
+    ]
 
 
 def test_a_picture_covers_its_bucket_exactly_on_one_side():

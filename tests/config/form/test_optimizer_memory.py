@@ -6,7 +6,7 @@ from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.enums import Optimizer
 from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.form import patch
-from onetrainer_gradio.config.form.optimizer_memory import remembered, switched, with_usual_values
+from onetrainer_gradio.config.form.optimizer_memory import remembered, switched, with_default_parameters
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 
 
@@ -32,7 +32,7 @@ def test_switching_back_restores_what_was_set():
 def test_loading_the_usual_values_forgets_what_was_set():
     """After that, switching away and back finds the usual values too."""
     config = remembered(patch.apply(switched(TrainConfig(), Optimizer.LION), {"optimizer.beta1": 0.8}))
-    config = with_usual_values(config)
+    config = with_default_parameters(config)
     assert config.optimizer.beta1 == 0.9
     assert config.optimizer_defaults == {}
     assert switched(switched(config, Optimizer.ADAMW), Optimizer.LION).optimizer.beta1 == 0.9

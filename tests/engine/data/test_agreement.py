@@ -15,7 +15,7 @@ from PIL import Image
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.check.plan import Plan
-from onetrainer_gradio.config.dataset.reader import PictureReader
+from onetrainer_gradio.config.dataset.reader import ImageSizeReader
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.engine.data.dataset import Collection, Dataset, Reports
 from onetrainer_gradio.errors import DatasetError
@@ -103,7 +103,7 @@ def test_check_statistics_and_engine_agree(data, resolution, bucketing, batch, c
 
 def compare(config: TrainConfig, base: Path) -> None:
     """What the three say about the data of a configuration."""
-    plan = Plan(config, base, reader=PictureReader(limit_s=60))
+    plan = Plan(config, base, reader=ImageSizeReader(limit_s=60))
     told = ConceptStore(base, (), base / "thumbnails").statistics(config)
     assert told["complete"]
     reports = Reports(lambda warning: None, lambda done, total: None, lambda: None)

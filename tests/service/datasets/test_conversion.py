@@ -7,7 +7,7 @@ import os
 import pytest
 from PIL import Image
 
-from onetrainer_gradio.config.dataset.files import look_into
+from onetrainer_gradio.config.dataset.files import scan_folder
 from onetrainer_gradio.config.dataset.images import read_size
 from onetrainer_gradio.service.datasets.conversion import convert_captions, convert_images
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
@@ -93,12 +93,12 @@ def test_images_get_copies_that_are_trained(tmp_path, decoder):
     for name in ("e.heic", "f.jxl", "g.mp4", "h.gif"):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "a.txt").write_text("a caption")
-    found = convert_images(look_into(tmp_path, False).other_formats, decoder)
+    found = convert_images(scan_folder(tmp_path, False).other_formats, decoder)
     assert [path.name for path in found.made] == ["a.jpg", "b.png", "c.png", "d.jpg"]
     assert {path.name for path, _ in found.failed} == {"e.heic", "f.jxl", "h.gif"}
     assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "a.jfif").read_bytes()
     assert read_size(tmp_path / "d.jpg") == (30, 20)
-    folder = look_into(tmp_path, False)
+    folder = scan_folder(tmp_path, False)
     assert [item.name for item in folder.items] == ["a.jpg", "b.png", "c.png", "d.jpg"]
     assert folder.caption_of(folder.items[0]) == tmp_path / "a.txt"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from onetrainer_gradio.config.dataset.image_augmentation import PictureDraw
+from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
 from onetrainer_gradio.errors import BusyError, DatasetError
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 
@@ -50,7 +50,7 @@ def test_thumbnails_and_previews(decoder, tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (400, 200), (200, 30, 30)).save(tmp_path / "x.jpg", exif=exif)
     assert opened(decoder.thumbnail(tmp_path / "x.jpg", 96, 192)).size == (96, 192)
-    draw = PictureDraw((512, 256), (256, 256), (100, 0), mirrored=True, angle=3.0, hue=0.2, brightness=1.1)
+    draw = ImageAugmentation((512, 256), (256, 256), (100, 0), mirrored=True, angle=3.0, hue=0.2, brightness=1.1)
     original, *drawn = decoder.preview(tmp_path / "x.jpg", [draw, draw], 128)
     assert opened(original).size == (128, 256)
     assert [opened(each).size for each in drawn] == [(128, 128)] * 2
@@ -79,7 +79,7 @@ def test_an_image_bomb_costs_neither_memory_nor_time(decoder, tmp_path):
     with pytest.raises(DatasetError, match="13300 × 13300"):
         decoder.thumbnail(color, 96, 192)
     assert time.monotonic() - started < 1
-    draws = [PictureDraw((512, 512), (512, 512), (0, 0))] * 6
+    draws = [ImageAugmentation((512, 512), (512, 512), (0, 0))] * 6
     assert len(decoder.preview(gray, draws, 320)) == 7
     assert time.monotonic() - started < 10
     assert here.memory_info().rss - before < 20e6
@@ -100,7 +100,7 @@ def test_an_image_of_extreme_sides_ends_at_the_memory_limit(decoder, tmp_path):
     """One pixel high, it would be scaled to hundreds of millions of pixels."""
     Image.new("L", (60000, 1)).save(tmp_path / "x.png")
     with pytest.raises(DatasetError, match="memory"):
-        decoder.preview(tmp_path / "x.png", [PictureDraw((256, 15_360_000), (256, 1024), (0, 0))], 320)
+        decoder.preview(tmp_path / "x.png", [ImageAugmentation((256, 15_360_000), (256, 1024), (0, 0))], 320)
     assert decoder.thumbnail(tmp_path / "x.png", 96, 192)
 
 

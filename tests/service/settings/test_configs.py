@@ -285,11 +285,11 @@ def test_the_usual_values_of_an_optimizer_can_be_asked_for(store: ConfigStore) -
     """Its parameters are as usual again, and what was set is forgotten."""
     store.patch({"optimizer.optimizer": "ADAMW"})
     store.patch({"optimizer.weight_decay": 0.07})
-    document = store.usual_optimizer(store.revision())
+    document = store.reset_optimizer(store.revision())
     assert document.config["optimizer"]["weight_decay"] == 0.01
     assert "ADAMW" not in document.config["optimizer_defaults"]
     with pytest.raises(RevisionConflictError):
-        store.usual_optimizer(document.revision - 1)
+        store.reset_optimizer(document.revision - 1)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_few(store: ConfigStore) -> None:

@@ -40,7 +40,7 @@ def _finite(value: Any) -> Any:
     return value if isinstance(value, str | int | None) else _finite(_plain(value))
 
 
-class WireResponse(JSONResponse):
+class SafeJSONResponse(JSONResponse):
     """A JSON response encoded by ``encode``."""
 
     def render(self, content: Any) -> bytes:
