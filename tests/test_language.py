@@ -18,7 +18,6 @@ PENDING = {
     ("onetrainer_gradio/demo", "text"),
     ("onetrainer_gradio/engine", "text"),
     ("onetrainer_gradio/service", "docstrings"),
-    ("onetrainer_gradio/service", "text"),
     ("onetrainer_gradio/ui", "docstrings"),
     ("onetrainer_gradio/ui/assets", "text"),
 }

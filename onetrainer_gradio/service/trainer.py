@@ -179,7 +179,7 @@ class TrainerService:
         try:
             return self._taken_up(run)
         except OSError as error:  # a file of one run that can't be read or written must not keep the panel from starting
-            _LOG.warning("The run %s can't be continued: %s", run.id, error)
+            _LOG.warning("Can't continue the run %s: %s", run.id, error)
             run.assume_ended(end_of_lost_run(rebooted=False, in_process=run.options().in_process))
             return False
 
@@ -293,13 +293,13 @@ class TrainerService:
 
         :raises StorageError: when the run's folder takes nothing.
         """
-        with self._lock, raising_storage_error("The folder of the run"):
+        with self._lock, raising_storage_error("the run's folder"):
             before, self._queued = (self._queued, self._current), run
             try:
                 if self._run_handle is None or self._run_handle.loaded_until() is not None:
                     self._start_queued()
                 else:
-                    run.journal.append(PhaseChanged(phase="queued", detail=f"waits for {self._run_handle.run.id} to end"))
+                    run.journal.append(PhaseChanged(phase="queued", detail=f"waiting for {self._run_handle.run.id} to finish"))
                 self._initialized = None
             except OSError:
                 self._queued, self._current = before
@@ -317,7 +317,7 @@ class TrainerService:
         """
         run = self.runs.get(run_id)
         if not run.ended():
-            raise RunConflictError(f"The run {run_id} has not ended", value=run_id, suggestion="Stop it first.")
+            raise RunConflictError(f"The run {run_id} hasn't ended", value=run_id, suggestion="Stop it first.")
         options = run.options()
         backups = [file for file in run.files() if file["kind"] == "backup"]
         chosen = [file for file in backups if backup in (None, file["id"], file["name"])]
@@ -325,10 +325,10 @@ class TrainerService:
             return self.start(_with_epochs(run, epochs), options.model_copy(update={"resumes_run": run_id}))
         if not chosen:
             raise BackupNotFoundError(
-                f"The run {run_id} has no backup {backup!r}" if backup else f"The run {run_id} has no backup to go on from",
+                f"The run {run_id} has no backup {backup!r}" if backup else f"The run {run_id} has no backup to resume from",
                 value=backup,
                 expected=", ".join(file["name"] for file in backups),
-                suggestion="Start it anew.",
+                suggestion="Start it from the beginning.",
             )
         file = run.open_file(chosen[-1]["id"])
         config = _with_epochs(run, epochs)
@@ -352,7 +352,7 @@ class TrainerService:
                 run_handle.release()
             if time.monotonic() >= give_up_at:
                 raise RunConflictError(
-                    f"The process of the run {run_id} has not gone yet", value=run_id, suggestion="Delete it in a moment."
+                    f"The process of the run {run_id} hasn't exited yet", value=run_id, suggestion="Try again in a moment."
                 )
             self._follower.wake()
             self._follower.wait(0.1)
@@ -434,12 +434,12 @@ class TrainerService:
             following = self._hand_on(self._run_handle, run, token)
             if following is None:
                 self._run_handle.release()
-                run.journal.append(PhaseChanged(phase="queued", detail="waits until what the last run left loaded is gone"))
+                run.journal.append(PhaseChanged(phase="queued", detail="waiting for the last run's model to be unloaded"))
                 return
             self._queued, self._current, self._run_handle = None, run, following
             self._follower.follow(following, from_start=True)
             return
-        run.journal.append(PhaseChanged(phase="starting", detail="the training process loads its libraries"))
+        run.journal.append(PhaseChanged(phase="starting", detail="loading libraries"))
         self._queued, self._current = None, run
         try:
             run.settle(in_process=self.settings.in_process)  # a panel that was started otherwise may have queued it
@@ -545,7 +545,7 @@ class TrainerService:
                 return state
             left = give_up_at - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"the state did not come within {timeout_s} s; status is {state['status']}")
+                raise TimeoutError(f"Timed out after {timeout_s} s. The status is {state['status']}")
             self._follower.wait(min(left, 0.25))
 
     def answer(self, command_id: str, timeout_s: float = 0.0) -> dict[str, Any] | None:
@@ -622,11 +622,11 @@ class TrainerService:
                 return command.id
         current = run_handle.run if run_handle is not None else self._current
         if run_id is not None and (current is None or current.id != run_id):
-            raise RunNotFoundError(f"The run {run_id} is not going on", value=run_id)
+            raise RunNotFoundError(f"The run {run_id} isn't running", value=run_id)
         if queued is None:
             return self._send("stop", command)
         if run_handle is None or run_handle.run.ended():
-            raise CommandRefusedError(f"The run {run_id} has ended already", value="stop")
+            raise CommandRefusedError(f"The run {run_id} has already ended", value="stop")
         self._give(run_handle, command)
         return command.id
 
@@ -688,12 +688,12 @@ class TrainerService:
         state = self.get_state()
         run_handle = self._run_handle
         if not state["can"][action] or run_handle is None:
-            raise CommandRefusedError(str(state["why"][action] or "No run is going on."), value=action)
+            raise CommandRefusedError(str(state["why"][action] or "No run is active."), value=action)
         self._give(run_handle, command)
         return command.id
 
     def _give(self, run_handle: RunHandle, command: Command) -> None:
-        with raising_storage_error("The command"):
+        with raising_storage_error("the command"):
             run_handle.send(command)
         self._note_command(command, run_handle.run)
         run_handle.run.acknowledge(command)
@@ -744,7 +744,7 @@ def _end_without_folder(run: Run) -> RunEnded:
     folder = Path(run.record.workspace) / BACKUP_FOLDER
     backup = newest_backup(folder, run.record.created_at)
     left = f"Its last backup is {backup.path}." if backup else f"Look for its last backup in {folder}."
-    message = f"The folder of the run was deleted or moved while it trained, so the run ended. {left}"
+    message = f"The run's folder was deleted or moved during training, so the run ended. {left}"
     return RunEnded(reason="failed", error=ErrorInfo(type="StorageError", message=message))
 
 
@@ -784,7 +784,7 @@ class _OnePerProcess:
                 self._service.open()
             elif settings is not None and settings.data_folder.expanduser().absolute() != self._service.settings.data_folder:
                 raise RunConflictError(
-                    f"This process has its service already, for {self._service.settings.data_folder}",
+                    f"This process already has a service, for {self._service.settings.data_folder}",
                     value=str(settings.data_folder),
                 )
             return self._service

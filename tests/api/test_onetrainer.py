@@ -112,7 +112,7 @@ def test_without_it_they_are_unknown_again(known):
     assert panel.client.get("/api/config/current").json()["config"]["sharpness"] == 0.75
     assert change(panel, model_type="NEW_MODEL_9").status_code == 422
     warnings = panel.client.post("/api/config/validate").json()["warnings"]
-    assert any(warning["path"] == "sharpness" and "passes over" in warning["message"] for warning in warnings)
+    assert any(warning["path"] == "sharpness" and "ignores it" in warning["message"] for warning in warnings)
 
 
 def test_a_newer_model_type_can_be_chosen(known):

@@ -38,7 +38,7 @@ def test_a_person_logs_in_with_the_page_and_goes_on_where_it_was(client):
 def test_a_wrong_password_is_said_on_the_page(client):
     page = client.post("/login", data={"password": "wrong", "next": '/x"><script>'})
     assert page.status_code == 401
-    assert "not the password" in page.text
+    assert "Wrong password or token" in page.text
     assert "<script>" not in page.text
     assert client.get(STATUS).status_code == 401
 

@@ -120,7 +120,7 @@ def test_saved_settings_are_renamed_copied_exported_and_deleted(visitor: Visitor
     rename = dialog(page, "Rename")
     rename.get_by_label("Name").fill("taken")
     rename.get_by_role("button", name="Rename").click()
-    expect(rename.get_by_role("alert")).to_contain_text("There is a saved configuration 'taken'")
+    expect(rename.get_by_role("alert")).to_contain_text("A saved configuration with the name 'taken' already exists")
     rename.get_by_label("Name").fill("yours")
     rename.get_by_role("button", name="Rename").click()
     expect(chooser.locator('[data-preset="yours"]')).to_contain_text("open")

@@ -332,7 +332,7 @@ def test_a_picture_of_ones_own_begins_with_values_that_fit(visitor: Visitor, pan
     page.get_by_text("Paint a picture of your own").click()
     expect(page.get_by_label("Width")).to_have_value("32")
     expect(page.get_by_role("button", name="Paint")).to_be_disabled()
-    expect(page.get_by_text("No run is going on.")).to_be_visible()
+    expect(page.get_by_text("No run is active.")).to_be_visible()
     panel.send("POST", "api/training/start")
     expect(page.get_by_role("button", name="Paint")).to_be_enabled()
     page.get_by_label("Prompt", exact=True).fill("mine")

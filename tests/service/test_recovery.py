@@ -525,7 +525,7 @@ def test_a_run_whose_folder_goes_backs_up_and_ends(
         service.stop_training()
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["run_id"], state["status"], state["can"]["start"]) == (run.id, "error", True)
-    assert "The folder of the run was deleted or moved" in state["error"]
+    assert "The run's folder was deleted or moved" in state["error"]
     assert str(tmp_path / "workspace" / "backup") in state["error"]
     assert list((tmp_path / "workspace" / "backup").iterdir())
     assert not any(

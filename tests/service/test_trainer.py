@@ -192,7 +192,7 @@ def test_a_second_start_is_refused_with_the_name_of_the_first(make_service: Make
     """One run at a time; whoever is refused learns which one is in the way."""
     service = make_service()
     run = start(service, tmp_path, LONG, "step_s=0.001")
-    with pytest.raises(RunConflictError, match="The run “run” is going on") as error:
+    with pytest.raises(RunConflictError, match="The run “run” is still running") as error:
         start(service, tmp_path)
     assert error.value.value == run.id
     with pytest.raises(RunConflictError):

@@ -98,7 +98,7 @@ def test_commands_stream_their_outcome(service: TrainerService, tmp_path: Path) 
 
 def test_a_command_without_a_run_is_refused_with_the_reason(service: TrainerService) -> None:
     """No run, no pause: one message that says so."""
-    assert texts(all_said(Actions(service).pause())) == ["No run is going on."]
+    assert texts(all_said(Actions(service).pause())) == ["No run is active."]
 
 
 def test_a_command_that_is_never_taken_ends_with_the_run(service: TrainerService, tmp_path: Path) -> None:

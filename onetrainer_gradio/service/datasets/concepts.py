@@ -43,7 +43,7 @@ _LOOK_S, _LONGEST_LOOK_S = 2.0, 16.0
 _PREVIEW_PX = 320
 _MOST_NAMES = 8
 _MOST_TAGS = 12
-_FORMAT = "the format isn't trained"
+_FORMAT = "this format isn't supported"
 _MOST_THUMBNAILS = 5000
 _MASKED = ("enable_random_circular_mask_shrink", "enable_random_mask_rotate_crop")
 
@@ -180,12 +180,12 @@ class ConceptStore:
         source = self._shown.get(picture_id)
         if not picture_id.isalnum() or (source is None and not made.is_file()):
             raise PathNotFoundError(
-                f"There is no picture {picture_id!r}", value=picture_id, suggestion="Ask for the statistics anew."
+                f"The image {picture_id!r} doesn't exist", value=picture_id, suggestion="Compute the statistics again."
             )
         if source is not None and not made.is_file():
             source = self._allowed(str(source))  # a link may lead outside
             if not source.is_file():
-                raise PathNotFoundError(f"The picture {source.name} is gone", value=picture_id)
+                raise PathNotFoundError(f"The image {source.name} no longer exists", value=picture_id)
             content = self._decoder.thumbnail(source, width_px, 2 * width_px)
             self._make_room()
             write_atomic(made, content, durable=False)
@@ -207,9 +207,7 @@ class ConceptStore:
         plan = self._plan(config, [])
         resolution = plan.resolution_of(concept)
         if resolution is None:
-            raise ConfigValueError(
-                "The resolution cannot be understood", path="resolution", expected="512, or 512,768, or 768x512"
-            )
+            raise ConfigValueError("The resolution isn't valid", path="resolution", expected="512, or 512,768, or 768x512")
         with self._lock:
             self._reader.renew()
             path = self._allowed(concept.path)
@@ -217,10 +215,10 @@ class ConceptStore:
         found = folder.pictures
         if not found:
             raise DatasetError(
-                f"There is no picture in {concept.path!r}",
+                f"There are no images in {concept.path!r}",
                 path=f"concepts.{index}.path",
                 value=concept.path,
-                expected="a folder with pictures",
+                expected="a folder with images",
                 suggestion="Choose another folder, or turn on Include subfolders.",
             )
         path = found[picture % len(found)]
@@ -300,8 +298,8 @@ class ConceptStore:
         except ForbiddenPathError as error:
             return f"{error.message}."
         if not os.path.isdir(place):
-            return "There is no such folder."
-        return "" if os.access(place, os.R_OK | os.X_OK) else "The folder cannot be read."
+            return "The folder doesn't exist."
+        return "" if os.access(place, os.R_OK | os.X_OK) else "Can't read the folder."
 
     def _told(self, plan: Plan, index: int, concept: ConceptConfig, problem: str) -> dict[str, Any]:
         head = {
@@ -385,7 +383,7 @@ class ConceptStore:
 
 def _concept_at(concepts: Sequence[ConceptConfig], index: int) -> ConceptConfig:
     if not 0 <= index < len(concepts):
-        raise PathNotFoundError(f"There is no concept {index}", path="index", value=index, expected=f"0 to {len(concepts) - 1}")
+        raise PathNotFoundError(f"Concept {index} doesn't exist", path="index", value=index, expected=f"0 to {len(concepts) - 1}")
     return concepts[index]
 
 
@@ -479,9 +477,9 @@ def _notes(config: TrainConfig, concept: ConceptConfig) -> list[str]:
     notes = []
     if config.latent_caching:
         count = concept.image_variations
-        what = "one variation of each picture is" if count == 1 else f"{count} variations of each picture are"
-        notes.append(f"Latents are cached: {what} drawn before the run and repeated.")
+        what = "one variation of each image is" if count == 1 else f"{count} variations of each image are"
+        notes.append(f"Latents are cached, so {what} generated before the run and repeated.")
     masks = config.masked_training or "mask_input" in MODELS.get(config.model_type, UNFAMILIAR).traits
     if masks and any(getattr(concept.image, name) for name in _MASKED):
-        notes.append("Changes that follow a mask are not shown here.")
+        notes.append("Augmentations that depend on a mask aren't shown here.")
     return notes

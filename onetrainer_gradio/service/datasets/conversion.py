@@ -93,7 +93,7 @@ def _caption(file: Path) -> Path | None:
         _keep(file, data)
         now = file.stat()
         if (now.st_mtime_ns, now.st_size) != (before.st_mtime_ns, before.st_size):
-            raise _NotConvertedError("it was changed meanwhile")
+            raise _NotConvertedError("it was changed in the meantime")
         os.replace(temporary, file)
     return file
 
@@ -116,7 +116,7 @@ def _keep(file: Path, data: bytes) -> None:
                 continue
             shutil.copystat(file, backup)
         return
-    raise _NotConvertedError("all names for a copy of the original are taken")
+    raise _NotConvertedError("no name is left for a copy of the original")
 
 
 def _image(file: Path, decoder: ImageDecoder) -> Path:

@@ -113,7 +113,7 @@ class ImageDecoder:
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:
-            raise BusyError(f"No process can be started to decode images: {error.strerror or error}.") from error
+            raise BusyError(f"Can't start a process to decode images: {error.strerror or error}.") from error
 
     def _end(self) -> None:
         process, self._process = self._process, None

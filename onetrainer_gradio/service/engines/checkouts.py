@@ -41,8 +41,8 @@ _NOT_THERE = frozenset({"checkout_missing", "checkout_not_onetrainer"})
 
 PRESET_FOLDER = "training_presets"
 
-_NOT_READ = "What it told of its settings cannot be understood"
-_LOOK_AT = "look at the terminal of the panel, then check it again"
+_NOT_READ = "Can't read the settings that this OneTrainer reports"
+_LOOK_AT = "Check the terminal output of the panel, then check this installation again"
 
 # list of the settings -> folder of the checkout that holds files of such lists
 LIST_FOLDERS = {"concepts": "training_concepts", "samples": "training_samples"}
@@ -170,9 +170,9 @@ class Checkouts:
                 return known
         folders = ", ".join(str(checkout.folder) for checkout in every)
         raise CheckoutNotFoundError(
-            f"The panel knows no OneTrainer checkout {text!r}",
+            f"The OneTrainer installation {text!r} isn't registered",
             value=text,
-            expected=f"one of: {folders}" if folders else "none is known yet",
+            expected=f"one of: {folders}" if folders else "none is registered yet",
             suggestion=(f"Choose one of {folders}, or add it" if folders else "Add it")
             + " on the System tab, or start the panel with --onetrainer FOLDER.",
         )
@@ -185,9 +185,9 @@ class Checkouts:
         """
         if self._closed:
             raise ForbiddenPathError(
-                "Checkouts cannot be added to this panel from the page",
+                "OneTrainer installations can't be added from the page",
                 value=str(folder),
-                expected="a checkout named when the panel was started",
+                expected="an installation that was set when the panel was started",
                 suggestion="Start the panel with --onetrainer FOLDER.",
             )
         place = _absolute(Path(str(folder).strip() or "."))
@@ -215,10 +215,10 @@ class Checkouts:
         known = self.get(which)
         if self._closed:
             raise ForbiddenPathError(
-                "Checkouts cannot be removed from this panel from the page",
+                "OneTrainer installations can't be removed from the page",
                 value=str(known.folder),
-                expected="the checkouts of the start",
-                suggestion="Start the panel without it (--no-find-onetrainer leaves out those that are found).",
+                expected="the installations set at the start",
+                suggestion="Start the panel without it (--no-find-onetrainer also omits detected ones).",
             )
         with self._lock:
             self._known.pop(known.folder, None)
@@ -233,7 +233,7 @@ class Checkouts:
             for known in self._known.values()
             if known.origin == "added" or known.python is not None
         ]
-        with raising_storage_error("The list of checkouts"):
+        with raising_storage_error("the list of OneTrainer installations"):
             write_json(self._file, {"checkouts": kept, "forgotten": sorted(map(str, self._forgotten))})
 
     def _forget_what_is_known(self, folder: Path) -> None:
@@ -263,7 +263,7 @@ class Checkouts:
         :raises ForbiddenPathError: when checkouts may only be named at the start.
         """
         if self._closed:
-            raise ForbiddenPathError("This panel does not look into folders that are not known to it", value=str(folder))
+            raise ForbiddenPathError("This panel doesn't inspect folders that aren't registered", value=str(folder))
         return self._look(_absolute(Path(folder)), _absolute(Path(python)) if str(python) else None)
 
     def reading(self, known: Known) -> _Reading:
@@ -433,7 +433,7 @@ class Checkouts:
         files = {path.stem: path for path in _files(known.folder / LIST_FOLDERS.get(kind, "-"))}
         if name not in files:
             raise ConfigNotFoundError(
-                f"{self.title(known)} has no list of {kind} {name!r}", value=name, expected=f"one of: {', '.join(files)}"
+                f"{self.title(known)} has no list {name!r} of {kind}", value=name, expected=f"one of: {', '.join(files)}"
             )
         return [_at_home(item, known.folder) for item in read_json_list(files[name])]
 
@@ -460,14 +460,15 @@ def version_note(version: int | None) -> str:
         return ""
     if version > here:
         return (
-            f"Its settings have version {version}, this panel's version {here}: when a run starts, it translates ours into its "
-            "own. What only it has stands in the form under Expert, in the group “Newer settings”; what it has dropped is marked "
-            "there and has no effect. A newer release of this panel may describe them."
+            f"Its settings have version {version}, this panel's version {here}. When a run starts, OneTrainer translates the "
+            "panel's settings into its own. Settings that only OneTrainer has are in the group “Newer settings” under Expert. "
+            "Settings that it has dropped are marked in the form and have no effect. "
+            "A newer release of this panel may support them."
         )
     return (
-        f"Its settings have version {version}, this panel's version {here}: it reads ours by their names, without translation. "
-        "What it does not have yet is marked in the form and has no effect with it; what it takes otherwise than it was set is a "
-        "warning of the run. An update of OneTrainer brings the rest."
+        f"Its settings have version {version}, this panel's version {here}. OneTrainer reads the panel's settings by their "
+        "names, without translation. Settings that it doesn't have yet are marked in the form and have no effect. A setting that "
+        "it changes is a warning of the run. Update OneTrainer to use all settings."
     )
 
 
@@ -510,9 +511,7 @@ def _title(known: Known, looked: Checkout, *, alone: bool) -> str:
 def _refusal(looked: Checkout, *, named: bool) -> CheckoutError:
     wrong = next((found for found in looked.problems if found.severity == "error"), None)
     if not named or wrong is None:
-        return CheckoutError(
-            "No folder is named", path="folder", expected="the folder that OneTrainer was cloned or unpacked into"
-        )
+        return CheckoutError("No folder is set", path="folder", expected="the folder that OneTrainer was cloned or unpacked into")
     return CheckoutError(
         wrong.message, path="folder", value=str(looked.folder), expected=wrong.expected, suggestion=wrong.suggestion
     )

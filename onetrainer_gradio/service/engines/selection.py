@@ -96,10 +96,10 @@ class Engines:
         ids = [AUTO, *(engine.id for engine in self.all())]
         if which not in ids:
             raise ConfigValueError(
-                f"There is no engine {which!r}", path="engine", value=which, expected=f"one of: {', '.join(ids)}"
+                f"The engine {which!r} doesn't exist", path="engine", value=which, expected=f"one of: {', '.join(ids)}"
             )
         with self._lock:
-            with raising_storage_error("The choice of the engine"):
+            with raising_storage_error("the choice of the engine"):
                 write_json(self._file, {"choice": which})
             self._choice = which
         self._tell()
@@ -141,7 +141,7 @@ class Engines:
         known = next(iter((*usable, *self._checkouts.all())), None)
         if known is None and strict:
             raise CheckoutNotFoundError(
-                "The panel knows no OneTrainer checkout",
+                "No OneTrainer installation is registered",
                 path="options.backend",
                 value=ONETRAINER,
                 suggestion="Add one on the System tab, or start the panel with --onetrainer FOLDER.",
@@ -189,28 +189,30 @@ class Engines:
             if reading.state == "failed":
                 yield Finding("error", "", reading.error, str(known.folder), suggestion=reading.suggestion, code="checkout")
             else:
-                text = f"What {title} can train is still being read; the start does not wait for it"
+                text = f"The list of models that {title} can train is still loading. The start doesn't wait for it"
                 yield Finding("note", "", text, code="checkout")
             return
         if reading.facts.problem:
-            text = f"{title} cannot train at present: {reading.facts.problem}"
-            suggestion = "Run OneTrainer's installer again, then check it on the System tab."
+            text = f"{title} can't train at the moment: {reading.facts.problem}"
+            suggestion = "Run OneTrainer's installer again, then check the installation on the System tab."
             yield Finding("error", "", text, str(known.folder), suggestion=suggestion, code="checkout")
             return
         methods = reading.facts.methods.get(config.model_type, ())
         if config.model_type not in reading.facts.model_types:
             expected = f"one of its {len(reading.facts.model_types)} model types"
-            yield Finding("error", MODEL_TYPE, f"{title} does not know {_words(config.model_type)}", config.model_type, expected)
+            yield Finding(
+                "error", MODEL_TYPE, f"{title} doesn't support {_words(config.model_type)}", config.model_type, expected
+            )
         elif config.training_method not in methods:
             expected = " or ".join(methods) or "another model type"
-            text = f"{title} cannot train {_words(config.model_type)} with the method {config.training_method}"
+            text = f"{title} can't train {_words(config.model_type)} with the method {config.training_method}"
             yield Finding("error", METHOD, text, config.training_method, expected, f"Set {METHOD} to {expected}.")
         for leaf in newer_names(config):
             if leaf.path != MODEL_TYPE and not reading.newer.knows(leaf.path, leaf.value):
                 yield unknown_name(leaf)
         for path in sorted(reading.newer.lacking):
             if "[]" not in path and (value := value_at(config, path)) != CATALOGUE[path].default:
-                text = f"{title} does not have {path} and passes over it"
+                text = f"{title} doesn't have {path} and ignores this setting"
                 yield Finding(
                     "warning", path, text, value, suggestion="Reset it, or train with another engine.", code=_PASSED_OVER
                 )
@@ -283,7 +285,7 @@ _PASSED_OVER = "not_used_by_engine"
 _NO_CHECKOUT = Finding(
     "error",
     "",
-    "The panel knows no OneTrainer checkout",
+    "No OneTrainer installation is registered",
     suggestion="Add one on the System tab, or start the panel with --onetrainer FOLDER.",
     code="checkout",
 )
@@ -299,7 +301,7 @@ def _passed_over(config: TrainConfig, every: Iterable[Newer]) -> Iterator[Findin
     sources = {path: newer.source for newer in every for path in newer.settings if "[]" not in path}
     for path, source in sources.items():
         if (value := _kept(config, path)) is not None:
-            text = f"{path} is a setting of {source}; this engine passes over it"
+            text = f"{path} is a setting of {source}. This engine ignores it"
             yield Finding("warning", path, text, value, suggestion=f"Train with {source}.", code=_PASSED_OVER)
 
 

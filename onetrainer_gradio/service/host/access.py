@@ -78,20 +78,20 @@ def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
     """
     for name, secret in (("password", settings.password), ("token", settings.token)):
         if secret and len(secret) < MIN_SECRET:
-            raise CommandLineError(f"The {name} is too short: it has {len(secret)} characters, and needs at least {MIN_SECRET}.")
+            raise CommandLineError(f"The {name} has {len(secret)} characters. It must have at least {MIN_SECRET}.")
     if settings.required:
         return
     doors = {
-        f"the address {host} can be reached by others": not is_loopback(host),
-        "a share link can be reached by anybody": share,
-        "this is a hosted Space": settings.hosted,
-        f"it is to be reached as {', '.join(settings.hosts)}": not all(is_loopback(name) for name in settings.hosts),
+        f"the address {host} is reachable from other machines": not is_loopback(host),
+        "anyone can open a share link": share,
+        "it runs in a hosted Space": settings.hosted,
+        f"it is reachable as {', '.join(settings.hosts)}": not all(is_loopback(name) for name in settings.hosts),
     }
     for reason, is_open in doors.items():
         if is_open:
             raise InsecureBindError(
-                f"The panel would be open without a password: {reason}.",
-                suggestion="Give --password or --token, or set ONETRAINER_GRADIO_PASSWORD or ONETRAINER_GRADIO_TOKEN.",
+                f"The panel would be open without a password because {reason}.",
+                suggestion="Start it with --password or --token, or set ONETRAINER_GRADIO_PASSWORD or ONETRAINER_GRADIO_TOKEN.",
             )
 
 
@@ -125,7 +125,7 @@ class Access:
         if not self._is_secret(secret):
             self._login_throttle.failed(client)
             raise NotAuthenticatedError(
-                "That is not the password.", expected="the password or token that the panel was started with"
+                "Wrong password or token.", expected="the password or token that the panel was started with"
             )
         self._login_throttle.passed(client)
         return self._new_session()
@@ -202,7 +202,7 @@ class Access:
             write_json(path, self._sessions, mode=0o600, durable=False)
         except OSError as error:
             # Whoever comes to make room on a full disk gets in all the same; what has ended must not come back.
-            log.warning("Sessions hold until the panel is restarted: %s cannot be written (%s)", path, error)
+            log.warning("Can't write to %s (%s). Sessions end when the panel restarts.", path, error)
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 

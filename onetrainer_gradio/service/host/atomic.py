@@ -33,10 +33,10 @@ def raising_storage_error(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"{what} cannot be written: the disk is full", suggestion="Free some space.") from error
-        raise StorageError(
-            f"{what} cannot be written: {error}", suggestion="Look at the permissions of the data folder."
-        ) from error
+            raise DiskFullError(
+                f"Can't write {what}: no space left on device", suggestion="Free up space on the disk of the data folder."
+            ) from error
+        raise StorageError(f"Can't write {what}: {error}", suggestion="Check the permissions of the data folder.") from error
 
 
 def write_json(path: Path, document: Any, *, mode: int = 0o644, durable: bool = True, make_folder: bool = True) -> None:
@@ -79,7 +79,7 @@ def regular_file(path: Path, *, append: bool = False) -> Iterator[BinaryIO]:
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0), 0o644)
     with os.fdopen(descriptor, "ab" if append else "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "It isn't a regular file", str(path))
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
         yield file
 
 

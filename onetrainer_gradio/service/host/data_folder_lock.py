@@ -30,7 +30,7 @@ class DataFolderLock:
 
     def __enter__(self) -> DataFolderLock:
         # of two that come at once one is first
-        with raising_storage_error("Who works in the data folder"), FolderLock(self._data_folder):
+        with raising_storage_error("the data folder's panel.json"), FolderLock(self._data_folder):
             self._acquire()
         return self
 
@@ -41,7 +41,7 @@ class DataFolderLock:
             address = known.get("address", "") if isinstance(known, dict) else ""
             raise RunConflictError(
                 f"The data folder {self._data_folder} is in use: {address} (process {owner.pid})",
-                suggestion="Use that one, end it, or give another --data.",
+                suggestion="Use that panel, stop it, or choose another folder with --data.",
             )
         if self._path.is_dir():  # not ours: it is renamed, so that two panels still see each other
             self._path.rename(self._path.with_name(f"panel.json-{uuid.uuid4().hex[:8]}"))

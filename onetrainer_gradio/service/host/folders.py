@@ -25,7 +25,7 @@ _MAY_NOT = (errno.EACCES, errno.EPERM, errno.EROFS)
 _LONGEST_NAME = 255  # bytes, on every file system in use
 # What separates the parts of a path somewhere, or cannot stand in a name somewhere: folders are shared between machines.
 _NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
-_NAME = 'a name without / \\ : * ? " < > |, that does not begin or end with a dot'
+_NAME = 'a name without / \\ : * ? " < > |, not starting or ending with a dot'
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jxl", ".gif"})
 
 # what is looked for -> endings of the files that are shown; empty: none, None: all
@@ -101,7 +101,7 @@ class FolderBrowser:
         :raises ConfigValueError: when there is no such kind.
         """
         if kind not in KINDS:
-            raise ConfigValueError(f"{kind!r} is no kind of file", path="kind", value=kind, expected=", ".join(KINDS))
+            raise ConfigValueError(f"{kind!r} isn't a kind of file", path="kind", value=kind, expected=", ".join(KINDS))
         folder = self._folder(path, nearest=nearest)
         file = ""
         if os.path.isfile(folder):
@@ -112,10 +112,10 @@ class FolderBrowser:
                 entries = [entry for each in seen if _fits(each, KINDS[kind], search) and (entry := _entry(each))]
         except OSError as error:
             raise PathNotFoundError(
-                f"The folder {folder} cannot be read ({error.strerror})",
+                f"Can't read the folder {folder}: {error.strerror}",
                 path="path",
                 value=path,
-                expected="a folder that the panel may read",
+                expected="a folder that the panel can read",
                 suggestion="Choose another folder.",
             ) from error
         entries.sort(key=lambda entry: (not entry.folder, _natural(entry.name)))
@@ -147,36 +147,36 @@ class FolderBrowser:
         folder = self._real(path)
         if not os.path.isdir(folder):
             raise PathNotFoundError(
-                f"There is no folder {folder}",
+                f"The folder {folder} doesn't exist",
                 path="path",
                 value=path,
-                expected="a folder that is there",
-                suggestion="Choose another one.",
+                expected="an existing folder",
+                suggestion="Choose another folder.",
             )
         if any(folder.is_relative_to(own.resolve()) for own in PLACEHOLDERS.values()):
             raise ForbiddenPathError(
-                f"The folder {folder} belongs to the panel itself", path="path", value=path, suggestion="Choose another folder."
+                f"The folder {folder} is reserved for the panel", path="path", value=path, suggestion="Choose another folder."
             )
         made = folder / name
-        with raising_storage_error(f"The folder {made}"):
+        with raising_storage_error(f"the folder {made}"):
             try:
                 made.mkdir()
             except FileExistsError as error:
                 raise PathExistsError(
-                    f"There is a {'folder' if os.path.isdir(made) else 'file'} {name!r} in {folder} already",
+                    f"A {'folder' if os.path.isdir(made) else 'file'} {name!r} already exists in {folder}",
                     path="name",
                     value=name,
-                    expected="a name that is not taken",
+                    expected="an unused name",
                     suggestion="Choose another name.",
                 ) from error
             except OSError as error:
                 if error.errno not in _MAY_NOT:
                     raise
                 raise ForbiddenPathError(
-                    f"The panel may not write into {folder} ({error.strerror})",
+                    f"Can't write to {folder}: {error.strerror}",
                     path="path",
                     value=path,
-                    expected="a folder that the panel may write into",
+                    expected="a folder that the panel can write to",
                     suggestion="Choose another folder.",
                 ) from error
         return made
@@ -202,7 +202,7 @@ class FolderBrowser:
                 return self._guard.resolve(text if text.startswith("~") else self._data / text)
             return (self._data / Path(text).expanduser()).resolve()
         except (OSError, RuntimeError, ValueError) as error:
-            raise PathNotFoundError(f"The path {text!r} cannot be followed: {error}", path="path", value=path) from error
+            raise PathNotFoundError(f"Can't resolve the path {text!r}: {error}", path="path", value=path) from error
 
     def _parent(self, folder: Path) -> str:
         parent = folder.parent
@@ -244,7 +244,7 @@ def _checked(name: str) -> str:
         fits = False
     if not fits or _NOT_IN_NAMES.search(text) or text.startswith(".") or text.endswith("."):
         raise ConfigValueError(
-            f"{text[:_LONGEST_NAME]!r} cannot be the name of a folder" if text else "The new folder has no name",
+            f"{text[:_LONGEST_NAME]!r} isn't a valid folder name" if text else "The name of the new folder is empty",
             path="name",
             value=name,
             expected=_NAME if len(text) <= _LONGEST_NAME else f"a name of at most {_LONGEST_NAME} bytes",

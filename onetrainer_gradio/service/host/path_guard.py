@@ -37,7 +37,7 @@ class PathGuard:
     def _outside(self, text: str) -> ForbiddenPathError:
         """One answer, whatever is there or is not."""
         return ForbiddenPathError(
-            f"The path {text!r} lies outside the allowed folders",
+            f"The path {text!r} is outside the allowed folders",
             value=text,
             expected="a path inside " + ", ".join(str(root) for root in self.roots),
             suggestion="Choose another path, or start the panel with --allow FOLDER.",

@@ -25,7 +25,7 @@ class SecretStore:
             kept.pop(_TOKEN, None)
             if token.strip():
                 kept[_TOKEN] = token.strip()
-            with raising_storage_error("The token"):
+            with raising_storage_error("the token"):
                 write_json(self._path, kept, mode=0o600)
 
     def clear(self) -> None:

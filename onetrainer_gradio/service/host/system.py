@@ -224,7 +224,7 @@ class SystemMonitor:
             try:
                 self._publish(self.read())
             except (OSError, psutil.Error) as error:  # a disk or a reading that fails for a while
-                _LOG.warning("The machine cannot be read at the moment: %s", error)
+                _LOG.warning("Can't read the system resources: %s", error)
             looked_at = time.monotonic() - self._looked_at < LOOKED_AT_S
             with self._changed:
                 pause_s = EVERY_S if looked_at or self._busy() else IDLE_EVERY_S

@@ -228,7 +228,7 @@ class Follower:
             try:
                 self._look(run_handle, tail)
             except OSError as error:  # a disk that fails for a while must not end the following
-                _LOG.warning("The run %s cannot be read at the moment: %s", run_handle.run.id, error)
+                _LOG.warning("Can't read the run %s: %s", run_handle.run.id, error)
                 self._pause()
 
     def _pause(self) -> None:

@@ -42,7 +42,7 @@ from onetrainer_gradio.service.runs.view import THREAD_NOTE
 
 # A supervisor touches its file five times a second, also while it waits for a full disk.
 FROZEN_S = 8.0
-FOLDER_GONE = "The folder of the run is gone. The run writes a backup to its workspace and ends."
+FOLDER_GONE = "The run's folder no longer exists. The run writes a backup to its workspace and ends."
 # How long a run folder may stand without its supervisor's name in it: the panel was killed between the two.
 GRACE_S = 10.0
 
@@ -128,7 +128,7 @@ class DetachedRun:
                 **own_session(),
             )
         except OSError as error:
-            raise WorkerDiedError(f"The training process could not be started: {error}") from error
+            raise WorkerDiedError(f"Can't start the training process: {error}") from error
         finally:
             os.close(log)
         with contextlib.suppress(OSError):  # started is started: the supervisor writes it, too
@@ -265,7 +265,7 @@ class DetachedRun:
         if not worker.pid and self._supervisor_process is not None:
             code = self._supervisor_process.returncode
             message = f"The training process could not be started: its supervisor ended with code {code}."
-            error = ErrorInfo(type="WorkerDiedError", message=message, suggestion="Look at the end of the console log.")
+            error = ErrorInfo(type="WorkerDiedError", message=message, suggestion="Check the end of the console log.")
             return RunEnded(reason="failed", error=error, exit_code=code)
         known = worker if worker.pid else self._identity("supervisor")
         return end_of_lost_run(rebooted=bool(known.boot) and known.boot != boot_id(), in_process=False)
@@ -364,7 +364,7 @@ class ThreadRun:
             with contextlib.suppress(OSError):  # the folder is gone: the command reaches the thread all the same
                 stack.enter_context(FolderLock(self.run.folder))
             if self._recorder.ended:
-                raise CommandRefusedError("The run has ended already", value=self.run.id)
+                raise CommandRefusedError("The run has already ended", value=self.run.id)
             with contextlib.suppress(OSError):
                 CommandFolder(self.run.folder).note_stop(command)
             if isinstance(command, Stop):
@@ -384,7 +384,7 @@ class ThreadRun:
             self._recorder(stage)
         if self._stops and not self._noted and time.time() >= self._escalation.deadline:
             self._noted = True
-            message = "The run does not react to the stop, and a thread cannot be ended by force: restart the panel to end it."
+            message = "The run doesn't respond to the stop, and a thread can't be killed. Restart the panel to end it."
             self._recorder(WarningIssued(code=THREAD_NOTE, message=message))
         if self._thread.is_alive():
             return True

@@ -142,7 +142,7 @@ class StopWatch:
             wanted = self.escalation.stage not in FORCED and (end is None or end.body.get("reason") == "lost")
             self._orphan_until = now + (ORPHAN_S if wanted else 0.0)
             if end is None and wanted:
-                text = "The process of the run has died; OneTrainer finishes its step, backs up and saves before it ends."
+                text = "The training process crashed. OneTrainer finishes its step, backs up and saves before it exits."
                 _quietly(self._journal, WarningIssued(code="companion_finishes", message=text))
         self.look()
         if now >= self._orphan_until:
@@ -156,7 +156,7 @@ class StopWatch:
         try:
             events = find_unreported_outputs(self.folder, self._journal)
         except OSError as error:  # what cannot be looked at cannot be told; the end of the run still is
-            print(f"What was written last cannot be found: {error}", file=sys.stderr, flush=True)
+            print(f"Can't find the last written files: {error}", file=sys.stderr, flush=True)
             return
         for event in events:
             _quietly(self._journal, event)
@@ -195,7 +195,7 @@ def _quietly(journal: Journal, event: Any) -> None:
     try:
         journal.append(event)
     except OSError as error:  # a full disk must not keep a stop from happening
-        print(f"The journal takes nothing: {error}", file=sys.stderr, flush=True)
+        print(f"Can't write the journal: {error}", file=sys.stderr, flush=True)
 
 
 class Worker:
@@ -268,7 +268,7 @@ def _note(path: Path, pid: int) -> None:
     try:
         write_json(path, process.ProcessIdentity.of(pid).as_dict(), durable=False, make_folder=False)
     except OSError as error:
-        print(f"{path.name} can't be written: {error}", file=sys.stderr, flush=True)
+        print(f"Can't write {path.name}: {error}", file=sys.stderr, flush=True)
 
 
 def _carrying(run_folder: Path, waiting: Worker | None) -> Worker:
@@ -346,7 +346,7 @@ def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counte
             note_exit(run_folder, exit_code=end.exit_code, by_signal=end.signal, stage=watch.escalation.stage)
             return
         except OSError as error:  # a full disk: the end is worth waiting for
-            print(f"The end of the run cannot be recorded yet: {error}", file=sys.stderr, flush=True)
+            print(f"Can't record the end of the run yet: {error}", file=sys.stderr, flush=True)
             touch_heartbeat(run_folder)
             time.sleep(5.0)
 

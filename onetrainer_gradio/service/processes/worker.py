@@ -76,14 +76,14 @@ class Heartbeat:
                 if not self._watch.gone():
                     _touch(self._heartbeat)
                 elif self._final_commands:
-                    print("The folder of the run is gone. The run writes a backup and ends.", file=sys.stderr, flush=True)
+                    print("The run's folder no longer exists. The run writes a backup and ends.", file=sys.stderr, flush=True)
                     self._control.put(*self._final_commands)
                     self._final_commands = ()
 
 
 def final_commands(config: TrainConfig) -> tuple[Command, ...]:
     """What a run is told when its folder is gone: to end, after a backup if the end doesn't write one anyway."""
-    stop = Stop(by="the folder of the run is gone")
+    stop = Stop(by="the run's folder no longer exists")
     return (stop,) if config.backup_before_save else (BackupNow(by=stop.by), stop)
 
 

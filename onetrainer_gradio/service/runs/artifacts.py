@@ -168,7 +168,7 @@ def find_file(journal: Journal, file_id: str) -> RunFile:
 
     :raises RunNotFoundError: when it names none, or its bytes can't be obtained any more.
     """
-    why = "the run's events name none."
+    why = "the run's events contain no such file."
     seq = int(file_id) if is_whole(file_id) else 0
     if seq:
         entries = journal.since(seq - 1, 1)

@@ -47,26 +47,26 @@ def end_of_worker(exit_status: int, stage: StopStage | None, before: Counters, a
     if name == "SIGKILL" and killed_for_memory(before, after):
         error = ErrorInfo(
             type="OutOfMemoryError",
-            message="The operating system killed the training process because the main memory was used up (SIGKILL).",
-            suggestion="Lower the batch size or the resolution, close other programs, or give the machine more memory.",
+            message="The operating system killed the training process because it ran out of system RAM (SIGKILL).",
+            suggestion="Lower the batch size or the resolution, close other programs, or add system RAM.",
         )
     elif name:
         error = ErrorInfo(
             type="WorkerDiedError",
-            message=f"The training process ended by signal {name}: {_SIGNALS.get(name, 'it was ended by a signal')}.",
-            suggestion="Look at the end of the console log.",
+            message=f"The training process ended with signal {name}: {_SIGNALS.get(name, 'its cause is unknown')}.",
+            suggestion="Check the end of the console log.",
         )
     elif code == UNRECORDED_FAILED:
         error = ErrorInfo(
             type="WorkerDiedError",
-            message="The run failed while the disk took no records.",
-            suggestion="Free some space; the console log may name the cause.",
+            message="The run failed while nothing could be written to the disk.",
+            suggestion="Free up disk space. The console log may contain the cause.",
         )
     else:
         error = ErrorInfo(
             type="WorkerDiedError",
-            message=f"The training process ended with exit code {code} without saying why.",
-            suggestion="Look at the end of the console log.",
+            message=f"The training process exited with code {code} and no error message.",
+            suggestion="Check the end of the console log.",
         )
     return RunEnded(reason="failed", error=error, exit_code=code, signal=name)
 
@@ -74,9 +74,9 @@ def end_of_worker(exit_status: int, stage: StopStage | None, before: Counters, a
 def end_of_lost_run(*, rebooted: bool, in_process: bool) -> RunEnded:
     """The end of a run whose processes are all gone and told nothing."""
     if rebooted:
-        message = "The machine was switched off or restarted during the run (power loss or reboot)."
+        message = "The machine was turned off or restarted during the run (power loss or reboot)."
     elif in_process:
-        message = "The panel that carried the run on a thread of its own has ended (it was killed or it crashed)."
+        message = "The panel that trained the run in its own process was killed or crashed."
     else:
         message = "The training process and its supervisor were killed; nobody was left to see why."
     suggestion = "Resume from the newest backup."

@@ -114,5 +114,5 @@ def send(folder: Path, command: Command) -> None:
 
 def _send(folder: Path, command: Command) -> None:
     if Journal(folder / "journal.jsonl").ended():
-        raise CommandRefusedError("The run has ended already", value=folder.name)
+        raise CommandRefusedError("The run has already ended", value=folder.name)
     CommandFolder(folder).send(command)

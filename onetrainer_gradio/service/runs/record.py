@@ -108,7 +108,7 @@ def read_record(folder: Path) -> tuple[RunRecord, str]:
     damage = ""
     if not body:
         there = os.path.lexists(folder / "run.json")
-        damage = "run.json can't be read: it is damaged or empty." if there else "run.json is missing."
+        damage = "Can't read run.json: it is damaged or empty." if there else "run.json is missing."
     elif wrong or unusable:
         damage = f"run.json is damaged: {', '.join([*wrong, *unusable])}."
     filled = _from_other_files(folder) if damage else {}
@@ -188,7 +188,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.identity = folder_identity(folder)
         if self.identity is None:
-            raise RunNotFoundError(f"There is no run {folder.name!r}", value=folder.name)
+            raise RunNotFoundError(f"The run {folder.name!r} doesn't exist", value=folder.name)
         self.folder = folder
         self.id = folder.name
         self.record, self.damage = read_record(folder)
@@ -343,7 +343,7 @@ class Run:
         try:
             preserver.complete(self.journal)
         except OSError as error:
-            _LOG.warning("The files of the run %s can't be recorded: %s", self.id, error)
+            _LOG.warning("Can't record the files of the run %s: %s", self.id, error)
 
         def record() -> None:
             while not preserver.settle(0.5) and not stop.is_set():
@@ -508,7 +508,7 @@ class RunStore:
         """
         folder = self.folder / record.id
         unfinished = self.folder / f".new-{record.id}"
-        with raising_storage_error("The folder of the run"):
+        with raising_storage_error("the run's folder"):
             try:
                 unfinished.mkdir(parents=True)
                 CommandFolder(unfinished).create()
@@ -554,7 +554,7 @@ class RunStore:
                 self._held.pop(run_id, None)
                 self._in_use.pop(run_id, None)
                 if not _RUN_ID.match(run_id):
-                    raise RunNotFoundError(f"There is no run {run_id!r}", value=run_id)
+                    raise RunNotFoundError(f"The run {run_id!r} doesn't exist", value=run_id)
                 known = self._in_use[run_id] = Run(self.folder / run_id)
             self._held[run_id] = known
             self._held.move_to_end(run_id)
@@ -613,11 +613,11 @@ class RunStore:
         """
         run = self.get(run_id)
         if not run.ended():
-            raise RunConflictError(f"The run {run_id} is going on", value=run_id, suggestion="Stop it first.")
+            raise RunConflictError(f"The run {run_id} is still running", value=run_id, suggestion="Stop it first.")
         run.journal.close()
         self._forget(run_id)
         freed, _ = run.freed_by_delete()
-        with self._deleting, raising_storage_error(f"The folder of the run {run_id}"):
+        with self._deleting, raising_storage_error(f"the folder of the run {run_id}"):
             if run.folder.is_symlink():  # what it leads to is not the panel's
                 run.folder.unlink()
                 return 0

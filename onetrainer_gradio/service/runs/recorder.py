@@ -169,7 +169,7 @@ class Recorder:
         self._lost_rows += self._metrics.drop_oldest(ROWS_KEPT_WITHOUT_DISK)
         if not self._complained:
             self._complained = True
-            print(f"The run's records cannot be written: {error}. Training goes on.", file=sys.stderr, flush=True)
+            print(f"Can't write the run's records: {error}. Training continues.", file=sys.stderr, flush=True)
 
     def _tell_what_was_lost(self) -> None:
         if not self._complained or self._metrics.waiting():
@@ -178,7 +178,7 @@ class Recorder:
         self._journal.append(
             WarningIssued(
                 code="records_delayed",
-                message=f"The disk took no records for a while (is it full?); training went on.{lost}",
+                message=f"The run's records couldn't be written for a while (disk full?). Training continued.{lost}",
                 path=str(self._folder),
             )
         )

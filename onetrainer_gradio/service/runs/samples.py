@@ -131,9 +131,7 @@ class SampleStore:
         try:
             content = self._decoder.thumbnail(source, width, 4 * width)
         except DatasetError as error:
-            raise SampleNotFoundError(
-                f"The file of sample {sample_id} is no readable picture: {error}", value=sample_id
-            ) from error
+            raise SampleNotFoundError(f"Can't read the image of sample {sample_id}: {error}", value=sample_id) from error
         write_atomic(target, content, durable=False)
         return target
 
@@ -184,7 +182,7 @@ class SampleStore:
                 entries = []
             if entries and entries[0].seq == seq and entries[0].body["type"] == _SAMPLE_MADE:
                 return run_id, seq, entries[0].body
-        raise SampleNotFoundError(f"There is no sample {sample_id!r}", value=sample_id)
+        raise SampleNotFoundError(f"The sample {sample_id!r} doesn't exist", value=sample_id)
 
 
 def _sort_key(sample_id: str) -> tuple[str, int]:

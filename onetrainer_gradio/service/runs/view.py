@@ -294,21 +294,21 @@ def permissions(state: dict[str, Any], *, queue_full: bool) -> tuple[dict[str, b
     why: dict[str, str | None] = dict.fromkeys(ACTIONS)
     active, stopping = bool(state["is_training"]), state["status"] == "stopping"
     if queue_full:
-        why["start"] = "A run is waiting already for the present one to end."
+        why["start"] = "Another run is already queued."
     elif active and not stopping:
-        why["start"] = f"The run “{state['name'] or state['run_id']}” is going on; stop it, or wait until it has ended."
+        why["start"] = f"The run “{state['name'] or state['run_id']}” is still running. Stop it, or wait for it to finish."
     for action in ACTIONS[1:]:
         if not active:
-            why[action] = "No run is going on."
+            why[action] = "No run is active."
     if active and stopping:
         for action in ACTIONS[2:]:
             why[action] = "The run is stopping."
     elif active:
         if state["paused"]:
-            why["pause"] = "The run is paused already."
+            why["pause"] = "The run is already paused."
         else:
-            why["resume"] = "The run is not paused."
+            why["resume"] = "The run isn't paused."
         if state["phase"] == "queued":
             for action in ACTIONS[2:]:
-                why[action] = "The run waits for another one to end."
+                why[action] = "The run is queued."
     return {action: why[action] is None for action in ACTIONS}, why

@@ -18,7 +18,7 @@ LATEST = "latest"
 
 _TITLES = {
     "current": "the settings in the form",
-    "opened": "what was opened",
+    "opened": "the opened configuration",
     "defaults": "the defaults",
     "document": "a document",
 }
@@ -53,7 +53,7 @@ class Source:
         """
         if self.kind not in KINDS:
             expected = ", ".join(KINDS)
-            raise ConfigValueError(f"{self.kind!r} is no source of settings", path="kind", value=self.kind, expected=expected)
+            raise ConfigValueError(f"{self.kind!r} isn't a source of settings", path="kind", value=self.kind, expected=expected)
         if not self.name and self.kind not in _NAMELESS:
             raise ConfigValueError(
                 f"A {self.kind} needs a name",
@@ -140,7 +140,7 @@ class Comparison:
         if run_id == LATEST:
             newest = next(iter(self._runs.ids()), None)
             if newest is None:
-                raise RunNotFoundError("There is no run yet", value=run_id, suggestion="Start one.")
+                raise RunNotFoundError("No runs yet", value=run_id, suggestion="Start a run.")
             run_id = newest
         run = self._runs.get(run_id)
         return run.id, run.record.name or run.id, run.config()

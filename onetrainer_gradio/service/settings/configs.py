@@ -286,7 +286,7 @@ class ConfigStore:
             return "preset"
         if found is None:
             names = [other for each in asked for other in known[each]]
-            raise ConfigNotFoundError(f"There is no configuration {name!r}", value=name, expected=nearest(name, names))
+            raise ConfigNotFoundError(f"The configuration {name!r} doesn't exist", value=name, expected=nearest(name, names))
         return found
 
     def read(self, name: str, kind: str = "") -> dict[str, Any]:
@@ -391,7 +391,7 @@ class ConfigStore:
             try:
                 text = text.decode("utf-8-sig")
             except UnicodeDecodeError as error:
-                raise ConfigFileError(f"The file is no text: {error}", expected="a JSON file in UTF-8") from error
+                raise ConfigFileError(f"The file isn't text: {error}", expected="a JSON file in UTF-8") from error
         config, findings = from_document(parse(text, name=name or file_name or "the file"))
         name = name or self._saved.name_for_file(file_name, list(preset_files())) or None
         document = self._opened_file(config, name, "import", by)
@@ -443,10 +443,10 @@ class ConfigStore:
     def _expect(self, revision: int | None) -> None:
         if revision is not None and revision != self._draft.revision:
             raise RevisionConflictError(
-                "The settings were changed elsewhere since this page read them",
+                "Someone else changed the settings after this page loaded them",
                 value=revision,
                 expected=f"revision {self._draft.revision}",
-                suggestion="Read them again and repeat the change.",
+                suggestion="Reload the settings and repeat the change.",
             )
 
     def _laid_over(self, preset: Mapping[str, Any]) -> Opened:
@@ -531,7 +531,7 @@ class ConfigStore:
             "config": to_document(draft.config, packed=True),
             "origin": draft.origin,
         }
-        with raising_storage_error("The settings"):
+        with raising_storage_error("the settings"):
             write_json(self._current_path, kept)
         self._draft = draft
 
@@ -547,7 +547,7 @@ class ConfigStore:
             return self._first(start_with)
         if start_with and start_with in preset_files() and kept.name != start_with:
             # asked for by name at the start: what was edited before is laid aside, not lost
-            with raising_storage_error("What was edited last"):
+            with raising_storage_error("the last edited settings"):
                 write_json(self._current_path.with_name("previous.json"), read_json(self._current_path))
             first = replace(self._first(start_with), revision=kept.revision + 1, opening=kept.revision + 1)
             self._put(first)
@@ -583,7 +583,9 @@ class ConfigStore:
         aside = self._current_path.with_name("unreadable.json")
         with contextlib.suppress(OSError):  # there are none
             os.replace(self._current_path, aside)
-            log.warning("The settings that were edited last cannot be read. They lie in %s; the form begins anew.", aside)
+            log.warning(
+                "Can't read the last edited settings. They were moved to %s, and the form starts with default settings.", aside
+            )
 
     def _first(self, start_with: str | None) -> _Draft:
         presets = preset_files()

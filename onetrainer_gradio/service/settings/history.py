@@ -61,7 +61,7 @@ class History:
             self._append(line)
         except OSError as error:
             if not self._failed:
-                log.warning("The history of the settings can't be written: %s. Edits are saved all the same.", error)
+                log.warning("Can't write the history of the settings: %s. Edits are still saved.", error)
             self._failed = True
             return
         self._failed = False
@@ -95,7 +95,7 @@ class History:
 
     def forget(self, step: Step) -> None:
         """A step turned out to be of no use."""
-        log.warning("A step in the history of the settings cannot be read and is skipped (%s, line %d)", self._file, step.number)
+        log.warning("Skipped an unreadable step in the history of the settings (%s, line %d)", self._file, step.number)
         self._steps = [each for each in self._steps if each.number != step.number]
 
     def _stacks(self, by: str) -> tuple[list[Step], list[Step]]:
@@ -133,7 +133,7 @@ class History:
                 lines = [_line(file, step) for step in kept]
             write_atomic(self._file, b"".join(lines), durable=False)
         except OSError as error:
-            log.warning("The history of the settings can't be shortened: %s", error)
+            log.warning("Can't shorten the history of the settings: %s", error)
             return
         self._steps, self._size = _read(self._file)
 
@@ -153,7 +153,7 @@ def _read(file: Path) -> tuple[list[Step], int]:
     try:
         with regular_file(file) as lines:
             if os.fstat(lines.fileno()).st_size > _MOST_READ_BYTES:
-                log.warning("The history of the settings is too large to be read. It begins again.")
+                log.warning("The history of the settings is too large to read. A new history starts.")
                 return [], 0
             for line in lines:
                 if not line.endswith(b"\n"):

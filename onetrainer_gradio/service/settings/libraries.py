@@ -91,12 +91,14 @@ class Libraries:
         """
         with self._lock:
             if title not in self._known:
-                raise ConfigNotFoundError(f"There is no library {title!r}", value=title, expected=nearest(title, self._known))
+                raise ConfigNotFoundError(
+                    f"The preset library {title!r} doesn't exist", value=title, expected=nearest(title, self._known)
+                )
             if not self._known[title].kept:
                 raise ConfigValueError(
-                    f"The library {title!r} belongs to a OneTrainer checkout and goes with it.",
+                    f"The preset library {title!r} belongs to a OneTrainer installation.",
                     value=title,
-                    suggestion="Remove the checkout on the System tab.",
+                    suggestion="Remove the installation on the System tab.",
                 )
             self._change(self._without(title), write=True)
 
@@ -129,7 +131,9 @@ class Libraries:
         """
         files = self.files()
         if name not in files:
-            raise ConfigNotFoundError(f"There is no preset {name!r} in a library", value=name, expected=nearest(name, files))
+            raise ConfigNotFoundError(
+                f"The preset {name!r} doesn't exist in any library", value=name, expected=nearest(name, files)
+            )
         return read_file(files[name])
 
     def _folder(self, folder: Path | str) -> Path:
@@ -137,11 +141,11 @@ class Libraries:
         place = self._guard.resolve(text) if self._guard.roots else _resolved(text)
         if not text or place is None or not os.path.isdir(place):
             raise ConfigValueError(
-                f"There is no folder {text!r}" if text else "No folder is named",
+                f"The folder {text!r} doesn't exist" if text else "No folder is set",
                 path="folder",
                 value=text,
                 expected="a folder with OneTrainer's presets (JSON files)",
-                suggestion="Choose the folder training_presets of OneTrainer, or one of your own.",
+                suggestion="Choose OneTrainer's folder training_presets or a folder with your own presets.",
             )
         return place
 
@@ -159,7 +163,7 @@ class Libraries:
         """Other libraries from now on; the lock is held. What cannot be written is not changed either."""
         if write:
             kept = [{"title": library.title, "folder": str(library.folder)} for library in known.values() if library.kept]
-            with raising_storage_error("The list of libraries"):
+            with raising_storage_error("the list of preset libraries"):
                 write_json(self._file, {"libraries": kept})
         self._known = known
 
@@ -224,7 +228,7 @@ def _about(path: Path) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        return {"note": f"This file cannot be read: {error}"}
+        return {"note": f"Can't read this file: {error}"}
     if not isinstance(document, dict) or not _KEYS_OF_A_PRESET & document.keys():
         return None
     return {**describe(document)}

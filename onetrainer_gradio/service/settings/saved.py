@@ -27,7 +27,7 @@ def clean_name(name: str) -> str:
     cleaned = name.strip().removesuffix(".json").strip(" .")
     if not cleaned or _FORBIDDEN.search(cleaned) or _RESERVED.match(cleaned) or len(cleaned) > _MOST_CHARACTERS:
         raise ConfigValueError(
-            f"{name!r} is no name for a configuration",
+            f"{name!r} isn't a valid name for a configuration",
             path="name",
             value=name,
             expected=f'1 to {_MOST_CHARACTERS} characters without < > : " / \\ | ? *',
@@ -66,7 +66,7 @@ class SavedConfigs:
         same = self._same(name)
         if same is not None and not over:
             raise _exists(same)
-        with raising_storage_error(f"The configuration {name}"):
+        with raising_storage_error(f"the configuration {name}"):
             write_file(self.folder / f"{same or name}.json", document)
         return same or name
 
@@ -81,7 +81,7 @@ class SavedConfigs:
         same = self._same(to)
         if same is not None and same != name:
             raise _exists(same)
-        with raising_storage_error(f"The configuration {to}"):
+        with raising_storage_error(f"the configuration {to}"):
             os.replace(path, self.folder / f"{to}.json")
         return to
 
@@ -91,7 +91,7 @@ class SavedConfigs:
         :raises ConfigNotFoundError: when there is none of that name.
         """
         path = self._existing(name)
-        with raising_storage_error(f"The configuration {name}"):
+        with raising_storage_error(f"the configuration {name}"):
             path.unlink(missing_ok=True)
 
     def name_for_file(self, file_name: str, taken: Collection[str] = ()) -> str:
@@ -118,7 +118,9 @@ class SavedConfigs:
     def _existing(self, name: str) -> Path:
         files = self.files()
         if name not in files:
-            raise ConfigNotFoundError(f"There is no saved configuration {name!r}", value=name, expected=nearest(name, files))
+            raise ConfigNotFoundError(
+                f"The saved configuration {name!r} doesn't exist", value=name, expected=nearest(name, files)
+            )
         return files[name]
 
     def _same(self, name: str) -> str | None:
@@ -132,9 +134,9 @@ def _same_name(name: str, names: Iterable[str]) -> str | None:
 
 def _exists(name: str) -> ConfigExistsError:
     return ConfigExistsError(
-        f"There is a saved configuration {name!r}",
+        f"A saved configuration with the name {name!r} already exists",
         path="name",
         value=name,
-        expected="a name that is not taken",
-        suggestion="Choose another name, or say that it may be written over.",
+        expected="an unused name",
+        suggestion="Choose another name, or turn on overwriting.",
     )

@@ -95,7 +95,7 @@ def test_a_broken_file_is_no_part_of_an_epoch(store: ConceptStore) -> None:
     assert (total["concepts"], total["pictures"], total["per_epoch"], total["steps_per_epoch"]) == (1, 4, 4, 4)
 
 
-@pytest.mark.parametrize(("path", "problem"), [("", "No folder"), ("nowhere", "no such folder")])
+@pytest.mark.parametrize(("path", "problem"), [("", "No folder"), ("nowhere", "doesn't exist")])
 def test_a_folder_that_is_not_there_is_a_problem_of_its_card(store: ConceptStore, path: str, problem: str) -> None:
     """The other concepts are told all the same."""
     told = store.statistics(config({"path": path}, {}))
@@ -225,7 +225,7 @@ def test_captions_come_from_where_the_concept_says(base: Path, store: ConceptSto
 
 def test_a_cached_run_sees_fewer_variants_than_the_preview(store: ConceptStore) -> None:
     """Said beside the preview, and not where nothing is cached."""
-    assert "drawn before the run" in store.preview(config(latent_caching=True), 0)["notes"][0]
+    assert "generated before the run" in store.preview(config(latent_caching=True), 0)["notes"][0]
     assert store.preview(config(latent_caching=False), 0)["notes"] == []
 
 
@@ -255,7 +255,7 @@ def test_what_cannot_be_previewed_is_explained(base: Path, store: ConceptStore) 
     with pytest.raises(PathNotFoundError):
         store.preview(config(), 7)
     (base / "empty").mkdir()
-    with pytest.raises(DatasetError, match="no picture in 'empty'"):
+    with pytest.raises(DatasetError, match="no images in 'empty'"):
         store.preview(config({"path": "empty"}), 0)
     with pytest.raises(DatasetError, match=r"e\.png"):
         store.preview(config(), 0, picture=4)

@@ -105,7 +105,7 @@ def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, cont
     with pytest.raises(CheckoutError, match=words) as caught:
         checkouts.add(folder)
     assert caught.value.suggestion
-    with pytest.raises(CheckoutError, match="No folder is named"):
+    with pytest.raises(CheckoutError, match="No folder is set"):
         checkouts.add("  ")
     assert checkouts.all() == ()
 
@@ -131,11 +131,11 @@ def test_a_checkout_without_an_environment_is_kept_and_says_so(data: Path, tmp_p
 def test_a_panel_for_others_takes_checkouts_from_its_start_only(data: Path, newer_one: Path) -> None:
     """Whoever adds a checkout lets a program of it run: behind --allow that is for the person at the machine."""
     checkouts = Checkouts(data, Sources([newer_one]), closed=True)
-    with pytest.raises(ForbiddenPathError, match="cannot be added"):
+    with pytest.raises(ForbiddenPathError, match="can't be added"):
         checkouts.add(newer_one)
     with pytest.raises(ForbiddenPathError):
         checkouts.try_out("/etc")
-    with pytest.raises(ForbiddenPathError, match="cannot be removed"):
+    with pytest.raises(ForbiddenPathError, match="can't be removed"):
         checkouts.remove(checkouts.all()[0].id)
     assert [known.folder for known in checkouts.all()] == [newer_one]
 
@@ -300,7 +300,7 @@ def test_a_run_can_note_which_checkout_it_used(data: Path, newer_one: Path) -> N
     ("version", "words"),
     [
         (12, ("version 12, this panel's version 11", "translates", "“Newer settings”", "dropped")),
-        (10, ("version 10, this panel's version 11", "by their names", "does not have yet", "warning of the run")),
+        (10, ("version 10, this panel's version 11", "by their names", "doesn't have yet", "warning of the run")),
         (11, ()),
         (None, ()),
     ],

@@ -73,7 +73,7 @@ def test_a_setting_that_only_the_checkout_has_asks_for_it(engines: Engines, chec
     engines.choose(BUILTIN)
     (finding,) = [finding for finding in engines.findings(config, engines.present(config)) if finding.path == "sharpness"]
     assert finding.severity == "warning"
-    assert "passes over" in finding.message
+    assert "ignores it" in finding.message
 
 
 def test_a_choice_holds_until_the_next_one(engines: Engines, checkouts: Checkouts, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_choice_holds_until_the_next_one(engines: Engines, checkouts: Checkout
     assert again.present(configured(**SMALL)).id == ready
     (tmp_path / "other").mkdir()
     assert Engines(tmp_path / "engine.json", Checkouts(tmp_path / "other")).choice() == AUTO
-    with pytest.raises(ConfigValueError, match="no engine 'best'"):
+    with pytest.raises(ConfigValueError, match="The engine 'best' doesn't exist"):
         engines.choose("best")
 
 
@@ -130,7 +130,7 @@ def test_what_the_checkout_lacks_is_said_where_it_was_set(engines: Engines, chec
     ready = engines.all()[-1]
     (finding,) = [item for item in engines.findings(configured(force_circular_padding=True), ready) if item.severity == "warning"]
     assert (finding.path, finding.value) == ("force_circular_padding", True)
-    assert "does not have" in finding.message
+    assert "doesn't have" in finding.message
     assert not [item for item in engines.findings(configured(), ready) if item.severity == "warning"]
 
 

@@ -179,5 +179,5 @@ def test_a_public_name_needs_a_lock():
 
 def test_loopback_needs_no_password_and_short_ones_are_refused():
     check_bind(AccessSettings(), host="127.0.0.1", share=False)
-    with pytest.raises(CommandLineError, match="too short"):
+    with pytest.raises(CommandLineError, match="at least 8"):
         check_bind(AccessSettings(password="1234"), host="127.0.0.1", share=False)

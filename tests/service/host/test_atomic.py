@@ -23,10 +23,10 @@ def test_what_cannot_be_read_is_nothing(tmp_path: Path, content: str) -> None:
 def test_a_full_disk_is_told_apart() -> None:
     """A user learns what could not be written and why."""
     with (
-        pytest.raises(DiskFullError, match="The settings cannot be written: the disk is full"),
-        raising_storage_error("The settings"),
+        pytest.raises(DiskFullError, match="Can't write the settings: no space left on device"),
+        raising_storage_error("the settings"),
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(StorageError, match="Permission") as error, raising_storage_error("The settings"):
+    with pytest.raises(StorageError, match="Permission") as error, raising_storage_error("the settings"):
         raise PermissionError(errno.EACCES, "Permission denied")
     assert not isinstance(error.value, DiskFullError)

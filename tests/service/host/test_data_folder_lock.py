@@ -43,7 +43,7 @@ def test_what_a_killed_process_left_does_not_count(tmp_path, left):
 def test_a_folder_that_takes_nothing_is_said_to_be_so(tmp_path):
     """A full disk or a folder that is none: a sentence, no traceback."""
     (tmp_path / "data").touch()
-    with pytest.raises(StorageError, match="cannot be written"), DataFolderLock(tmp_path / "data", "me"):
+    with pytest.raises(StorageError, match="Can't write"), DataFolderLock(tmp_path / "data", "me"):
         pass
 
 

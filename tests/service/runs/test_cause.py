@@ -28,7 +28,7 @@ def test_an_exit_code_is_named() -> None:
     """A process that left without a word failed, with its code."""
     end = end_of_worker(3, None, CALM, CALM)
     assert (end.reason, end.exit_code, end.signal) == ("failed", 3, "")
-    assert "exit code 3" in message(end)
+    assert "exited with code 3" in message(end)
 
 
 @pytest.mark.parametrize(("status", "name"), [(-11, "SIGSEGV"), (-9, "SIGKILL"), (-6, "SIGABRT"), (-70, "signal 70")])

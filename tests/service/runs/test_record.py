@@ -192,7 +192,7 @@ def test_a_running_run_cannot_be_deleted_an_ended_one_can(store: RunStore) -> No
     run = create(store)
     workspace = store.folder.parent / "workspace"
     workspace.mkdir()
-    with pytest.raises(RunConflictError, match="going on"):
+    with pytest.raises(RunConflictError, match="still running"):
         store.delete(run.id)
     run.journal.append(RunEnded(reason="stopped"))
     store.delete(run.id)

@@ -51,7 +51,7 @@ def test_two_editors_do_not_overwrite_each_other(store: ConfigStore) -> None:
     """A change names the revision it was made on; the later of two is told to read again."""
     revision = store.revision()
     store.patch({"epochs": 7}, revision)
-    with pytest.raises(RevisionConflictError, match="elsewhere"):
+    with pytest.raises(RevisionConflictError, match="Someone else"):
         store.patch({"epochs": 8}, revision)
     assert store.current().config["epochs"] == 7
 
@@ -217,7 +217,7 @@ def test_a_draft_that_cannot_be_laid_aside_stays(tmp_path: Path) -> None:
     ConfigStore(tmp_path).patch({"epochs": 77})
     preset = next(name for name in preset_files() if name != ConfigStore(tmp_path).name())
     (tmp_path / "config" / "previous.json").mkdir()
-    with pytest.raises(StorageError, match="What was edited last"):
+    with pytest.raises(StorageError, match="the last edited settings"):
         ConfigStore(tmp_path, start_with=preset)
     assert ConfigStore(tmp_path).current().config["epochs"] == 77
 

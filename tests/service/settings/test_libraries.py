@@ -59,7 +59,7 @@ def test_a_library_of_something_else_goes_with_it(tmp_path: Path, presets: Path)
     libraries = Libraries(file)
     assert libraries.add(presets, "Checkout", kept=False).title == "Checkout"
     assert libraries.read("Checkout/mine") == {"learning_rate": 0.5, "optimizer": "ADAFACTOR"}
-    with pytest.raises(ConfigValueError, match="belongs to a OneTrainer checkout"):
+    with pytest.raises(ConfigValueError, match="belongs to a OneTrainer installation"):
         libraries.remove("Checkout")
     assert [library.title for library in libraries.all()] == ["Checkout"]
     assert Libraries(file).all() == ()
@@ -114,7 +114,7 @@ def test_a_damaged_file_or_a_lost_folder_keeps_nothing_from_working(tmp_path: Pa
     libraries.add(presets)
     for broken in ("{", '{"model_type": ' + "[" * 100_000):
         (presets / "broken.json").write_text(broken)
-        assert "cannot be read" in dict(libraries.presets())["OneTrainer/broken"]["note"]
+        assert "Can't read" in dict(libraries.presets())["OneTrainer/broken"]["note"]
     with pytest.raises(ConfigFileError):
         libraries.read("OneTrainer/broken")
     (presets / "broken.json").write_text('{"learning_rate": 1}')
