@@ -567,7 +567,7 @@ def test_too_old_a_python_says_so_itself(ride):
     python = one.checkout / "venv" / "bin" / "python"
     real = python.resolve()
     python.unlink()
-    old = "import sys; sys.version_info = (3, 8, 1); sys.argv = sys.argv[1:]; exec(open(sys.argv[0]).read())"
+    old = 'import sys; sys.version_info = (3, 8, 1); sys.argv = sys.argv[1:]; exec(open(sys.argv[0] + "/__main__.py").read())'
     python.write_text(f"#!/bin/sh\nexec {real} -c '{old}' \"$@\"\n")
     python.chmod(0o755)
     with pytest.raises(CheckoutError, match=r"This is Python 3\.8") as caught:
