@@ -1,8 +1,8 @@
-"""The demo's promise as a table: new word before and after, old words, time, for several seeds.
+"""Evaluate the demo for several seeds: trigger word before and after training, known words, times.
 
     python benchmarks/demo.py --seeds 3
 
-Each seed stands for its own adapter start, its own prompts and its own noise. Times are of the run alone, from the start
+Each seed has its own LoRA initialization, prompts and noise. Times are those of the run alone, from the start
 of its process to the saved file.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from onetrainer_gradio.demo.trial import Trial, attempt
 
 COLUMNS = (
-    "| seed | new word before | after | at the asked place | old words before | after | lost "
+    "| seed | trigger word before | after | at the requested place | known words before | after | lost "
     "| steps | first step | first sample | whole run | of which computing |"
 )
 
@@ -45,9 +45,9 @@ def main() -> None:
             trials.append(attempt(Path(scratch), seed=42 + number, exam_seed=1000 + number))
         print(row(trials[-1]), flush=True)
     print(
-        f"\nnew word: at most {max(sum(trial.before.new) for trial in trials)} before, "
+        f"\ntrigger word: at most {max(sum(trial.before.new) for trial in trials)} before, "
         f"at least {min(sum(trial.after.new) for trial in trials)} after; "
-        f"old words lost: at most {max(trial.after.lost_since(trial.before) for trial in trials)}; "
+        f"known words lost: at most {max(trial.after.lost_since(trial.before) for trial in trials)}; "
         f"median time {statistics.median(trial.clock.total for trial in trials):.0f} s"
     )
 

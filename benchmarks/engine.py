@@ -1,14 +1,14 @@
-"""What the engine adds to the bare mathematics of a training step, and where a run's time goes.
+"""Measure the overhead of the engine compared with the bare computation of a training step, and the phases of a run.
 
     python benchmarks/engine.py [--rounds 8] [--steps 10] [--model tiny|small|both] [--threads 1]
 
 Two measurements:
 
 * Step time of the engine's loop (data, forward, backward, clipping, optimizer, loss read-out, charts, events) against a
-  bare torch loop of the same mathematics on the same model and batches, in one process, in alternating rounds.
-  Goal: at most 1.05 times the bare loop. Processor time of the process is the measure; wall time is shown beside it,
-  but other programs on the machine disturb it.
-* From the start of the process to the first optimizer step, by phase.
+  bare torch loop of the same computation on the same model and batches, in one process, in alternating rounds.
+  Goal: at most 1.05 times the bare loop. The measure is the CPU time of the process. Wall-clock time is shown, too,
+  but other programs on the machine affect it.
+* The time from the start of the process to the first optimizer step, by phase.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SMALL = {  # about 30 M parameters: the channels of a quarter of Stable Diffusio
 
 
 class Silent:
-    """A control to which nobody says anything."""
+    """A control without commands."""
 
     def take(self):
         return ()
@@ -68,7 +68,7 @@ def document(folder: Path, model: Path, resolution: int) -> dict:
 
 
 def small_model(folder: Path) -> Path:
-    """The tiny model with a larger UNet of random weights."""
+    """Return the tiny model with a larger UNet of random weights."""
     import shutil
 
     import torch
@@ -118,7 +118,7 @@ class EngineLoop:
 
 
 class BareLoop:
-    """The same mathematics and nothing else: tensors in memory, two matrices beside each layer, one .item()."""
+    """The same computation alone: tensors in memory, two matrices per layer, one .item()."""
 
     def __init__(self, config, model: Path) -> None:
         import torch
@@ -222,7 +222,7 @@ def compare(name: str, model: Path, resolution: int, folder: Path, rounds: int, 
 
 
 def where(model: Path, resolution: int, folder: Path, steps: int) -> None:
-    """Where the time of the engine's step goes."""
+    """Print the shares of the engine's step time."""
     import cProfile
     import pstats
 
@@ -288,11 +288,11 @@ print(json.dumps([entry for entry in said if entry[1] != "PhaseProgress" and not
 
 
 def start(folder: Path) -> None:
-    """From the start of a process to its first optimizer step, with an empty and with a filled cache."""
+    """Measure the time from the start of a process to its first optimizer step, with an empty and with a filled cache."""
     path = folder / "config.json"
     path.write_text(json.dumps(document(folder, GOLDEN / "model", 64)))
-    print("\nseconds from the start of the process (tiny model, 24 pictures)")
-    print("| cache | " + "what happened, and when |\n|---|---|")
+    print("\nseconds from the start of the process (tiny model, 24 images)")
+    print("| cache | " + "event, and when |\n|---|---|")
     for name in ("empty", "filled"):
         command = [sys.executable, "-c", CHILD, str(path), str(time.time()), str(ROOT)]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]

@@ -1,10 +1,10 @@
-"""Step time and peak memory of the engine on a GPU, for LoRA and full fine-tune in fp32, bf16 and fp16.
+"""Measure step time and peak memory of the engine on a GPU, for LoRA and full fine-tune in fp32, bf16 and fp16.
 
     python benchmarks/gpu.py [--device cuda] [--model sd15|demo] [--steps 12] [--batch 1] [--json FILE]
 
-The model is Stable Diffusion 1.5 at full size with random weights, which is built first: nothing is downloaded. Each row is a
-run of its own: load, cache, ``--steps`` optimizer steps, save. The step time is the median of all steps but the first two. With
-``--device cpu`` the model has few channels and the peak is that of the process: a rehearsal, whose numbers mean nothing.
+The model is a full-size Stable Diffusion 1.5 with random weights, which is created first: nothing is downloaded. Each row is a
+separate run: load, cache, ``--steps`` optimizer steps, save. The step time is the median of all steps but the first two. With
+``--device cpu`` the model has few channels and the peak is that of the process: a rehearsal, whose numbers are not meaningful.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MIB = 1 << 20
 
 
 class Silent:
-    """A control to which nobody gives commands."""
+    """A control without commands."""
 
     def take(self):
         return ()
@@ -44,7 +44,7 @@ class Silent:
 
 @dataclass(frozen=True)
 class Row:
-    """What one run took."""
+    """The measurements of one run."""
 
     method: str
     dtype: str
@@ -60,7 +60,7 @@ class Row:
 def measure(
     folder: Path, model: Path, images: Path, *, method: str, dtype: str, device: str, steps: int, batch: int, resolution: int
 ) -> Row:
-    """One run."""
+    """Measure one run."""
     import torch
 
     from onetrainer_gradio import engine
@@ -108,7 +108,7 @@ def measure(
 
 
 def peak_bytes(device: str) -> int:
-    """The most memory that tensors took on the GPU since the run began; on a CPU that of the process ever."""
+    """Return the peak memory of tensors on the GPU since the start of the run, or on a CPU that of the process."""
     import torch
 
     if device == "cpu":
@@ -117,7 +117,7 @@ def peak_bytes(device: str) -> int:
 
 
 def machine(device: str) -> dict[str, str]:
-    """What the numbers were measured on."""
+    """Return a description of the machine."""
     import diffusers
     import torch
 
@@ -133,7 +133,7 @@ def machine(device: str) -> dict[str, str]:
 
 
 def benchmark(device: str, model_name: str, steps: int, batch: int, methods=METHODS, dtypes=DTYPES) -> dict:
-    """All runs, one after the other."""
+    """Measure all runs, one after the other."""
     size = REDUCED if device == "cpu" else FULL_SIZE
     resolution = size["resolution"] if model_name == "sd15" else 128
     rows = []
@@ -163,7 +163,7 @@ HEAD = f"{'method':<10} {'data type':<10} {'step':>9} {'images/s':>9} {'peak':>1
 
 
 def line(row: Row) -> str:
-    """A row of the table."""
+    """Return a row of the table."""
     return (
         f"{row.method:<10} {row.dtype:<10} {row.step_ms:>6.1f} ms {row.images_per_s:>9.2f} {row.peak_mib:>6.0f} MiB "
         f"{row.load_s:>5.1f} s {row.total_s:>5.1f} s  {row.first_loss:.4f} -> {row.last_loss:.4f}"

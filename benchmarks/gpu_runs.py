@@ -1,4 +1,4 @@
-"""Models and configurations for runs on a GPU: the demo's model, and Stable Diffusion 1.5 at full size with random weights.
+"""Create models and configurations for runs on a GPU: the demo's model, and a full-size Stable Diffusion 1.5 with random weights.
 
 Nothing is downloaded. ``reduced`` builds the same architecture with few channels, so that every path can be rehearsed on a CPU.
 """
@@ -38,7 +38,7 @@ REDUCED = {"unet": (32, 32, 64, 64), "vae": (16, 16, 32, 32), "text": 32, "text_
 
 
 def random_sd15(folder: Path, *, reduced: bool = False, device: str = "cpu") -> Path:
-    """Writes a Stable Diffusion 1.5 with random weights in diffusers layout; the weights are drawn on ``device``."""
+    """Write a Stable Diffusion 1.5 with random weights in diffusers layout; the weights are generated on ``device``."""
     import torch
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
     from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -85,7 +85,7 @@ def random_sd15(folder: Path, *, reduced: bool = False, device: str = "cpu") -> 
 
 
 def write_images(folder: Path, count: int = 6, side: int = 512) -> Path:
-    """Captioned images of one size."""
+    """Write captioned images of one size."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def write_images(folder: Path, count: int = 6, side: int = 512) -> Path:
 def configuration(
     folder: Path, model: Path, images: Path, *, method: str, dtype: str, device: str, **changes: Any
 ) -> TrainConfig:
-    """A run on ``device``: weights that are trained in fp32, the others and the calculation in ``dtype``.
+    """Return a configuration for ``device``: trained weights in fp32, the others and the computation in ``dtype``.
 
     A change with two underscores in its name is a path (``unet__train``).
     """

@@ -25,7 +25,7 @@ KINDS = {
 
 
 def measure(place: Path, kind: str, number: int) -> float:
-    """Seconds to read and check a configuration of that many concepts."""
+    """Return the seconds to read and check a configuration with this many concepts."""
     concepts = [{"__version": 2, "name": f"concept {at}", "path": KINDS[kind](at), "seed": 1} for at in range(number)]
     started = time.monotonic()
     config, _ = from_document({"concepts": concepts, "base_model_name": str(place), "samples": []})

@@ -1,8 +1,8 @@
-"""How long the chart of a finished run takes to open, and how many bytes it sends.
+"""Measure how long the chart of a completed run takes to open, and how many bytes it sends.
 
     python benchmarks/metrics_store.py [STEPS]
 
-Writes the numbers of a run (a million steps unless told), opens it as a panel that has just started does, and asks for what the
+Write the metrics of a run (a million steps by default), open it as a newly started panel does, and request what the
 page draws: loss, smoothed loss and two learning rates in 1000 buckets. Goals: under one second, under 100 kB.
 """
 
@@ -24,7 +24,7 @@ SHOWN = ("loss", "smooth_loss", "lr/unet", "lr/text_encoder")
 
 
 def write(path: Path, steps: int) -> float:
-    """Write the steps as a recorder does, and return the seconds per step of it."""
+    """Write the steps as a recorder does, and return the seconds per step."""
     numbers = random.Random(1)
     writer = MetricsWriter(path)
     writer.plan(GROUPS)

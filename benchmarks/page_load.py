@@ -1,7 +1,7 @@
-"""What the page weighs and how fast it is there: bytes, requests, first usable control, elements, heap, ten tabs at once.
+"""Measure the first page view: bytes, requests, first usable control, elements, heap, ten tabs at once.
 
-Starts a panel of its own in a temporary folder and drives a real Chromium: ``python benchmarks/page_load.py [--rounds 5]``.
-The numbers of peers that stand beside ours are those of reference measurements with the same probe.
+Start a separate panel in a temporary folder and drive a real Chromium: ``python benchmarks/page_load.py [--rounds 5]``.
+The numbers of other tools are from reference measurements with the same probe.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ROWS = (
 
 @contextmanager
 def panel() -> Iterator[str]:
-    """A panel with the demo's settings; its address."""
+    """Start a panel with the demo's settings and yield its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -76,7 +76,7 @@ def usable(page: Page) -> None:
 
 
 def one_round(browser: Browser, url: str) -> dict[str, float]:
-    """All numbers of one visit with an empty cache."""
+    """Return all numbers of one visit with an empty cache."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     session = context.new_cdp_session(page)
@@ -109,7 +109,7 @@ def one_round(browser: Browser, url: str) -> dict[str, float]:
 
 
 def edit(page: Page) -> float:
-    """Milliseconds from leaving a changed field to its mark as changed."""
+    """Return the milliseconds from leaving a changed field to its mark as changed."""
     page.locator(".og-nav button[data-group=optimization]").click()
     field = page.locator("#og-f-epochs")
     field.fill(str(1000 + int(time.time()) % 1000))
@@ -129,7 +129,7 @@ def edit(page: Page) -> float:
 
 
 def open_configuration(page: Page) -> float:
-    """Milliseconds from the click on Open in the preset browser to its values in the form."""
+    """Return the milliseconds from the click on Open in the preset browser to its values in the form."""
     page.locator("#og-config").click()
     chooser = page.get_by_role("dialog")
     chooser.get_by_label("Search presets").fill("sdxl lora 12")
@@ -152,7 +152,7 @@ def open_configuration(page: Page) -> float:
 
 
 def open_tab(page: Page) -> float:
-    """Milliseconds from the click on Training to its status card."""
+    """Return the milliseconds from the click on Training to the run status."""
     return float(
         page.evaluate(
             """() => new Promise(done => {
@@ -167,7 +167,7 @@ def open_tab(page: Page) -> float:
 
 
 def many_tabs(browser: Browser, url: str) -> float:
-    """Seconds from the first of ten tabs being opened to the last of them being live."""
+    """Return the seconds from opening the first of ten tabs until the last one is live."""
     context = browser.new_context()
     pages = [context.new_page() for _ in range(TABS_AT_ONCE)]
     begun = time.perf_counter()

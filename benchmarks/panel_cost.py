@@ -1,14 +1,14 @@
-"""What the panel costs a training loop that is bound by Python, with 0, 10 and 50 viewers on the WebSocket.
+"""Measure the effect of the panel on a Python-bound training loop, with 0, 10 and 50 viewers on the WebSocket.
 
     python benchmarks/panel_cost.py [--rounds 5] [--seconds 4] [--in-process] [--viewers 0 10 50]
 
-The loop does about 2 ms of plain Python a step and reports every step: the worst case, as a loop that waits for a graphics card
-leaves the processor alone. Windows without a panel (the same loop, bare) and windows of a run under the panel alternate; the
-speed is the median over the rounds, relative to the bare loop. Goal: at least 0.97 in a process of its own.
+The loop does about 2 ms of plain Python per step and reports every step. This is the worst case, because a loop that waits for a
+GPU doesn't use the CPU. Windows without a panel (the same loop, bare) and windows of a run with the panel alternate. The
+speed is the median over the rounds, relative to the bare loop. Goal: at least 0.97 in a separate process.
 
-The viewers are a process on the same machine and take their share of it. On a machine that others use too, the clock says
-little; so the steps per second of processor time of the training process are compared as well (what journal, metrics and
-heartbeat cost it), and what the panel itself takes is printed beside.
+The viewers are a process on the same machine and use part of its CPU. On a shared machine, wall-clock time is not reliable.
+Therefore the script also compares the steps per second of CPU time of the training process, which shows the cost of journal,
+metrics and heartbeat, and it prints the CPU time of the panel itself.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WORK = 22_000
 
 
 def one_step(numbers: list[float]) -> float:
-    """About two milliseconds of Python."""
+    """Run about two milliseconds of Python."""
     total = 0.0
     for index in range(WORK):
         total += numbers[index & 63] * 1.000001
@@ -79,7 +79,7 @@ def loop(config: TrainConfig, emit: Emit, control: Control, options: RunOptions)
 
 
 def bare(seconds: float) -> tuple[float, float]:
-    """Steps per second, and per second of processor time, of the loop without anything around it."""
+    """Return the steps per second, and per second of CPU time, of the bare loop."""
     code = f"""
 import time
 from benchmarks.panel_cost import one_step
@@ -97,7 +97,7 @@ print(steps / (time.perf_counter() - begun), steps / (time.process_time() - cpu)
 
 
 async def watch(port: int, viewers: int) -> None:
-    """Connect viewers and read what comes until the input ends."""
+    """Connect viewers and read messages until the input ends."""
     import websockets
 
     received = 0
@@ -122,7 +122,7 @@ async def watch(port: int, viewers: int) -> None:
 
 
 class Panel:
-    """A panel in a process of its own with a run in it."""
+    """A panel in a separate process with a run."""
 
     def __init__(self, folder: Path, *, in_process: bool) -> None:
         from tests.fakes.configs import small_config
@@ -171,7 +171,7 @@ class Panel:
         return psutil.Process(self.process.pid).memory_info().rss
 
     def window(self, viewers: int, seconds: float) -> tuple[float, float, float, float]:
-        """Steps per second and per processor second, processor time of the panel per second, kB per viewer and second."""
+        """Return steps per second and per CPU second, CPU time of the panel per second, kB per viewer and second."""
         watching = None
         if viewers:
             code = f"import asyncio; from benchmarks.panel_cost import watch; asyncio.run(watch({self.port}, {viewers}))"
@@ -194,7 +194,7 @@ class Panel:
         return steps / elapsed, steps / spent, cpu / elapsed, received / 1000 / max(viewers, 1) / (elapsed + 0.5)
 
     def pause(self, sign: int) -> None:
-        """Freeze or wake whatever trains, so that a bare window has the machine for itself."""
+        """Suspend or resume the training, so that nothing else runs during a bare window."""
         for process in psutil.Process().children(recursive=True):
             process.send_signal(sign)
         worker = self.worker()
@@ -241,7 +241,7 @@ def main() -> int:
         finally:
             panel.pause(signal.SIGCONT)
             panel.close()
-    print(f"{'thread of the panel' if asked.in_process else 'process of its own'}; panel memory {memory:.0f} MiB")
+    print(f"{'thread of the panel' if asked.in_process else 'separate process'}; panel memory {memory:.0f} MiB")
     print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print("viewers  speed  per CPU second  panel CPU (cores)  kB/s per viewer  rounds (speed)")
     for viewers, found in ratios.items():

@@ -1,4 +1,4 @@
-"""How long a data folder with many runs takes: the start of the service, the first page of the list, and a page further down.
+"""Measure a data folder with many runs: the start of the service, the first page of the list, and a later page.
 
     python benchmarks/run_list.py [NUMBER_OF_RUNS]
 
