@@ -113,11 +113,9 @@ def open_with(service: TrainerService, settings: PanelSettings) -> None:
 def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, protected: bool = False) -> None:
     """Mount the page at ``/``, after all routes of the API. The API responds while the page's app is still being built."""
     from onetrainer_gradio.ui.assets import assets_route
-    from onetrainer_gradio.ui.head import head
     from onetrainer_gradio.ui.late import LatePage
 
     app.router.routes.append(assets_route())
-    app.state.head = head()
     page = app.state.page = LatePage(lambda: make_page(service, data_folder, protected=protected))
     before = app.router.lifespan_context
 
@@ -138,6 +136,7 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
     from onetrainer_gradio.api import replies
     from onetrainer_gradio.api.bodies import MAX_BODY_BYTES
     from onetrainer_gradio.ui import page as ui
+    from onetrainer_gradio.ui.first_view import FirstView
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     replies.install(app)
@@ -145,7 +144,6 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
     close_unused(app, blocks)
     reduce_queue_polling(blocks)
     wanted: dict[str, Any] = {
-        "head": ui.HEAD + (ui.PROTECTED if protected else ""),
         "css": ui.CSS,
         "theme": getattr(ui, "THEME", None),
         "ssr_mode": False,
@@ -161,6 +159,7 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
     }
     known = inspect.signature(gr.mount_gradio_app).parameters
     gr.mount_gradio_app(app, blocks, "/", **{key: value for key, value in wanted.items() if key in known})
+    app.add_middleware(FirstView, head=ui.HEAD + (ui.PROTECTED if protected else ""), body=ui.FIRST_VIEW)
     return app
 
 

@@ -95,7 +95,6 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     )
     put_service(app, service)
     app.state.access = access
-    app.state.head = ""
     for router in ROUTERS:
         set_summaries(router)
         app.include_router(router)

@@ -1,6 +1,6 @@
 """Set the Content-Security-Policy of the page: what it may load and run, and which sites may frame it.
 
-Gradio writes its configuration into inline scripts, and its front end adds those of the head later. The policy lists the hash
+Gradio writes its configuration into inline scripts, and the page has one of its own in its head. The policy lists the hash
 of each of them, so that injected scripts don't run. Gradio's HTML component compiles its templates with ``Function``, so
 evaluating text stays allowed for scripts that already run.
 """
@@ -46,10 +46,7 @@ def complete(headers: MutableHeaders, *, hosted: bool) -> None:
 
 
 class Policy:
-    """Add the page's policy to HTML responses that have none.
-
-    ``state.head`` of the app is the markup that Gradio's front end adds to the head.
-    """
+    """Add the page's policy to HTML responses that have none."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -59,7 +56,6 @@ class Policy:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        head: str = scope["app"].state.head  # the page's own app puts itself into the scope
         if "text/html" in Headers(scope=scope).get("accept", ""):
             # Gradio would compress the page, and its scripts couldn't be read; an outer middleware compresses it
             scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]}
@@ -75,7 +71,7 @@ class Policy:
             else:
                 parts.append(message.get("body", b""))
                 if not message.get("more_body", False):
-                    await _send_page(held, b"".join(parts), head, send)
+                    await _send_page(held, b"".join(parts), send)
 
         await self.app(scope, receive, with_policy)
 
@@ -85,8 +81,8 @@ def _is_page(start: Message) -> bool:
     return headers.get("content-type", "").startswith("text/html") and HEADER not in headers
 
 
-async def _send_page(start: Message, body: bytes, head: str, send: Send) -> None:
-    inline = hashes(body + head.encode())
+async def _send_page(start: Message, body: bytes, send: Send) -> None:
+    inline = hashes(body)
     MutableHeaders(scope=start)[HEADER] = PAGE.format(hashes="".join(f" '{each}'" for each in inline))
     await send(start)
     await send({"type": "http.response.body", "body": body})

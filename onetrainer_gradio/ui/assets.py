@@ -6,13 +6,22 @@ import gzip
 import hashlib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from onetrainer_gradio.ui.bundle import bundled
+
 _FOLDER = Path(__file__).parent / "assets"
+
+# Scripts that are served as one file. The first has all that the first view needs.
+FIRST = "first.js"
+BUNDLES = {
+    FIRST: ("topbar.js", "form.js", "main.js"),
+    "training.js": ("status.js", "problems.js", "chart.js", "newest.js", "console.js", "runs.js"),
+}
 
 _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
@@ -35,13 +44,17 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """Return all files by name."""
-    found = {}
-    for path in sorted(_FOLDER.iterdir()):
-        if path.suffix in _MEDIA_TYPES:
-            body = path.read_bytes()
-            found[path.name] = Asset(body, gzip.compress(body, 9, mtime=0), _MEDIA_TYPES[path.suffix])
-    return found
+    """Return all files by name, as they are served."""
+    others = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _MEDIA_TYPES.keys() - {".js"}}
+    served = {name: text.encode() for name, text in bundled(scripts(), BUNDLES).items()} | others
+    return {
+        name: Asset(body, gzip.compress(body, 9, mtime=0), _MEDIA_TYPES[PurePath(name).suffix]) for name, body in served.items()
+    }
+
+
+def scripts() -> dict[str, str]:
+    """Return the sources of all scripts by name."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("*.js"))}
 
 
 @cache

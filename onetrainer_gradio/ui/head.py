@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
-from onetrainer_gradio.ui.assets import asset_path
+from onetrainer_gradio.ui.assets import FIRST, asset_path
 from onetrainer_gradio.vocabulary import VOCABULARY
 
-# Modules of the first view, loaded in parallel.
-_FIRST = ("dom.js", "live.js", "form.js", "field.js", "lists.js", "settings.js", "toolbar.js")
+# What the form asks for: requested before its script has loaded.
+ASKED_FIRST = ("api/config/schema", "api/config/current")
 
 # Runs before the first paint, so that a dark page doesn't flash white. The class is on the root element: there is no body yet.
 _EARLY = """<script>
@@ -38,12 +38,13 @@ _VOCABULARY = json.dumps(VOCABULARY, separators=(",", ":")).replace("<", "\\u003
 
 def head() -> str:
     """Return the markup. All paths are relative to the page, so that the panel works below any proxy path."""
-    preloads = "".join(f'<link rel="modulepreload" href="{asset_path(name)}">' for name in _FIRST)
+    # requested in the way of assets/live.js, whose request then gets this answer
+    asked = "".join(f'<link rel="preload" href="{path}" as="fetch" crossorigin>' for path in ASKED_FIRST)
     return (
         f'{_EARLY}<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f'<link rel="icon" href="data:image/svg+xml,{quote(_ICON, safe="")}">'
-        f'<link rel="stylesheet" href="{asset_path("panel.css")}">'
         f'<script type="application/json" id="og-vocabulary">{_VOCABULARY}</script>'
-        f'{preloads}<script type="module" src="{asset_path("main.js")}"></script>'
+        f"{asked}"
+        f'<script type="module" src="{asset_path(FIRST)}"></script>'
     )

@@ -9,6 +9,9 @@ interface Element extends HTMLOrSVGElement {
 interface HTMLElement {
   /** Unfold what holds a setting and return its row. */
   reveal?: (path: string) => Element;
+  /** What a person has unfolded in a list, and how to do so again in the one that replaces it. */
+  unfolded?: () => any;
+  unfold?: (was: any) => void;
 }
 
 interface ParentNode {

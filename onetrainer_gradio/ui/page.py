@@ -6,14 +6,18 @@ import gradio as gr
 
 from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.ui.actions import Actions
+from onetrainer_gradio.ui.first_view import first_view
 from onetrainer_gradio.ui.head import PROTECTED, head
 from onetrainer_gradio.ui.theme import theme
 from onetrainer_gradio.ui.widget import outcome_carrier, widget
 
-__all__ = ["CSS", "HEAD", "PROTECTED", "THEME", "TITLE", "build_page"]
+__all__ = ["CSS", "FIRST_VIEW", "HEAD", "PROTECTED", "THEME", "TITLE", "build_page"]
 
 TITLE = "OneTrainer panel"
+TABS = (("configuration", "Configuration"), ("training", "Training"), ("samples", "Samples"), ("system", "System"))
+_WIDGETS = {"configuration": "form", "samples": "gallery", "system": "system"}
 HEAD = head()
+FIRST_VIEW = first_view(TABS)
 THEME = theme()
 # All styles are in assets/panel.css, which browsers cache; Gradio would repeat a string here in every page.
 CSS = ""
@@ -34,7 +38,7 @@ _BUTTONS = (
 
 
 def build_page(service: TrainerService) -> gr.Blocks:
-    """Return the Blocks of the page, to be mounted with ``HEAD``, ``CSS`` and ``THEME``.
+    """Return the Blocks of the page, to be mounted with ``CSS`` and ``THEME``; ``HEAD`` and ``FIRST_VIEW`` go with it.
 
     No ``gr.State``, timer, unload or stream event: each would keep a connection open for every browser tab.
     """
@@ -42,14 +46,12 @@ def build_page(service: TrainerService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         widget("topbar")
         with gr.Tabs(elem_id="og-tabs"):
-            with gr.Tab("Configuration", id="configuration"):
-                widget("form")
-            with gr.Tab("Training", id="training"):
-                _training(actions)
-            with gr.Tab("Samples", id="samples"):
-                widget("gallery")
-            with gr.Tab("System", id="system"):
-                widget("system")
+            for key, title in TABS:
+                with gr.Tab(title, id=key):
+                    if key == "training":
+                        _training(actions)
+                    else:
+                        widget(_WIDGETS[key])
         gr.api(actions.watch, api_name="watch", concurrency_limit=_SIDE_BY_SIDE)
     return page
 

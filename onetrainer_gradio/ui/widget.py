@@ -33,11 +33,16 @@ def widget(place: str) -> gr.HTML:
         raise ValueError(f"There is no widget {place!r}; choose one of: {', '.join(PLACES)}")
     return gr.HTML(
         value=None,
-        html_template=f'<div class="og" data-og="{place}"></div>',
+        html_template=markup(place),
         js_on_load=None,
         apply_default_css=False,
         elem_id=f"og-{place}",
     )
+
+
+def markup(place: str) -> str:
+    """The element that a script fills."""
+    return f'<div class="og" data-og="{place}"></div>'
 
 
 def outcome_carrier() -> gr.HTML:

@@ -16,8 +16,7 @@ from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.policy import HEADER, Policy
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 
-HEAD = "<link rel=x><script>two</script>"
-PAGE = "<html><script>one</script><script type=module src=x></script></html>"
+PAGE = "<html><link rel=x><script>one</script><script>two</script><script type=module src=x></script></html>"
 
 
 def client(*, hosted: bool = False) -> TestClient:
@@ -35,7 +34,6 @@ def client(*, hosted: bool = False) -> TestClient:
 
     routes = [Route(f"/{each.__name__}", each, methods=["GET", "HEAD"]) for each in (page, pieces, own, data)]
     app = Starlette(routes=routes)
-    app.state.head = HEAD
     app.add_middleware(Policy)
     secret = "a long password" if hosted else ""
     app.add_middleware(Guard, access=Access(AccessSettings(password=secret, hosted=hosted)))

@@ -26,6 +26,9 @@ FOCUSED = """() => {
   return [node.tagName, style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2, node.outerHTML.slice(0, 160)];
 }"""
 
+# where the form is
+PLACE = "(({ x, y, width }) => [x, y, width])(document.querySelector('.og-rows').getBoundingClientRect())"
+
 UNNAMED = """() => [...document.querySelectorAll('button, input, select, textarea, a[href], canvas, [role=progressbar]')]
   .filter(node => node.checkVisibility() && !node.closest('[aria-hidden=true]'))
   .filter(node => !(node.textContent.trim() || node.getAttribute('aria-label') || node.title || node.labels?.length))
@@ -33,7 +36,7 @@ UNNAMED = """() => [...document.querySelectorAll('button, input, select, textare
 
 
 def test_the_first_view_is_light(visitor: Visitor, panel: Panel) -> None:
-    """At most 800 kB and 60 requests, fewer than 1500 elements, no heartbeat connection."""
+    """At most 350 kB and 60 requests, fewer than 1500 elements, no heartbeat connection."""
     page = visitor.context.new_page()
     session = visitor.context.new_cdp_session(page)
     session.send("Network.enable")
@@ -43,11 +46,47 @@ def test_the_first_view_is_light(visitor: Visitor, panel: Panel) -> None:
     page.on("request", lambda request: requests.append(request.url))
     page.goto(panel.url)
     page.locator(READY["configuration"]).first.wait_for()
+    page.locator("#og-tabs").wait_for()
     page.wait_for_timeout(1000)  # what comes late counts as well
     assert len(requests) <= 60, "\n".join(requests)
-    assert sum(loaded) < 800_000
+    assert sum(loaded) < 350_000
     assert page.evaluate("document.querySelectorAll('*').length") < 1500
     assert page.evaluate("window.gradio_config.connect_heartbeat") is False
+
+
+def test_the_form_is_there_before_gradio(visitor: Visitor, panel: Panel) -> None:
+    """It takes input while Gradio's front end is still on its way, and keeps text and focus when that arrives."""
+    page = visitor.context.new_page()
+    waiting = []
+    page.route("**/assets/Blocks-*.js", lambda route: waiting.append(route))
+    page.goto(panel.url)
+    page.locator(READY["configuration"]).first.wait_for()
+    assert page.locator("#og-tabs").count() == 0
+    page.locator("#og-search").fill("learning rate")
+    page.locator("#og-f-learning_rate").wait_for()
+    before = page.evaluate(PLACE)
+    assert waiting
+    for route in waiting:
+        route.continue_()
+    page.locator("#og-tabs").wait_for()
+    expect(page.locator("#og-first")).to_have_count(0)
+    assert page.evaluate(PLACE) == before
+    assert page.locator("#og-search").input_value() == "learning rate"
+    expect(page.locator("#og-search")).to_be_focused()
+
+
+def test_a_tab_can_be_chosen_before_gradio(visitor: Visitor, panel: Panel) -> None:
+    page = visitor.context.new_page()
+    waiting = []
+    page.route("**/assets/Blocks-*.js", lambda route: waiting.append(route))
+    page.goto(panel.url)
+    page.get_by_role("link", name="System").click()
+    expect(page.locator(READY["configuration"]).first).to_be_hidden()
+    for route in waiting:
+        route.continue_()
+    page.unroute_all(behavior="ignoreErrors")
+    expect(page.get_by_role("tab", name="System")).to_have_attribute("aria-selected", "true")
+    page.locator(READY["system"]).first.wait_for()
 
 
 @pytest.mark.parametrize("width", [390, 1440])
@@ -346,8 +385,7 @@ def test_what_is_drawn_follows_the_last_word_about_its_visibility(visitor: Visit
     drawn = page.evaluate(
         """async () => {
           const scripts = [...document.querySelectorAll('script[type=module]')].map(node => node.src);
-          const address = scripts.find(src => src.includes('main.js'));
-          const { paced } = await import(new URL('dom.js', address).href);
+          const { paced } = (await import(scripts.find(src => src.includes('first.js')))).$dom;
           const real = window.IntersectionObserver;
           window.IntersectionObserver = class {
             constructor(told) { this.told = told; }

@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.ui import page
-from onetrainer_gradio.ui.assets import assets, assets_route
+from onetrainer_gradio.ui.assets import assets_route, scripts
+from onetrainer_gradio.ui.head import ASKED_FIRST
 from onetrainer_gradio.ui.widget import PLACES, widget
 
 ACTIONS = {"start", "pause", "resume", "stop", "sample", "backup", "save"}
@@ -49,10 +50,9 @@ def test_templates_are_constant(config: dict[str, Any]) -> None:
 
 def test_every_place_has_its_script() -> None:
     """main.js knows a module for each place, and each module is served."""
-    main = assets()["main.js"].body.decode()
     for place in PLACES:
-        assert f"./{place}.js" in main
-        assert f"{place}.js" in assets()
+        assert f"./{place}.js" in scripts()["main.js"]
+        assert f"{place}.js" in scripts()
 
 
 def test_the_causes_of_an_end_stand_before_the_curve(config: dict[str, Any]) -> None:
@@ -88,9 +88,12 @@ def test_head_names_files_that_are_there() -> None:
     """Everything that the head asks for is served, from this machine, to be kept for ever."""
     app = FastAPI(routes=[assets_route()])
     with TestClient(app) as client:
-        paths = [part.split('"')[0] for part in page.HEAD.replace('src="', 'href="').split('href="')[1:]]
-        fetched = [path for path in paths if not path.startswith("data:image/svg+xml,")]
-        assert len(fetched) == len(paths) - 1  # the icon lies in the page
+        document = page.HEAD + page.FIRST_VIEW
+        paths = [part.split('"')[0] for part in document.replace('src="', 'href="').split('href="')[1:] if part[0] != "#"]
+        fetched = [path for path in paths if path.startswith("panel/")]
+        # the icon is in the page, and what the form asks for comes from the API
+        assert [path for path in paths if path not in fetched and not path.startswith("data:image/svg+xml,")] == [*ASKED_FIRST]
+        assert len(fetched) == 2
         for path in fetched:
             reply = client.get(f"/{path}")
             assert reply.status_code == 200, path

@@ -1,8 +1,8 @@
 // What the check found: errors, warnings and notes, each with the way to its setting and, where one change is right, a button for it.
 
 import { button, el, say, show } from './dom.js';
-import { fixButton } from './field.js';
 import { api } from './live.js';
+import { fixButton } from './message.js';
 import { sentence } from './words.js';
 
 const KINDS = [

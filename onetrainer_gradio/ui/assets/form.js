@@ -1,7 +1,8 @@
 // The configuration: the groups by tab, search, levels, findings, and the rows of the group in view.
 
+import { read } from './control.js';
 import { afterPress, button, el, icon, say, show, toast } from './dom.js';
-import { read, row } from './field.js';
+import { row } from './field.js';
 import { on, store } from './live.js';
 import { ask, Settings } from './settings.js';
 import { engineStrip, nobodyCan, toolbar } from './toolbar.js';
@@ -458,11 +459,9 @@ export async function mount(place) {
   document.addEventListener('og-compare', compare);
   /** Make all rows again after the declarations changed. Unfolded cards, the focus and the caret stay where they are. */
   function redeclared() {
-    const {
-      id = '',
-      selectionStart: from,
-      selectionEnd: to,
-    } = rows.contains(document.activeElement) ? document.activeElement : {};
+    /** @type {any} */
+    const focused = rows.contains(document.activeElement) ? document.activeElement : {};
+    const { id = '', selectionStart: from, selectionEnd: to } = focused;
     const before = nodes;
     index();
     nodes = new Map();

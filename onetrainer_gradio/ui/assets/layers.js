@@ -1,7 +1,7 @@
 // Which layers a filter takes of the model, and how many: counted at once, listed on demand.
 
+import { asking } from './asking.js';
 import { button, el, format, say, show } from './dom.js';
-import { asking } from './editors.js';
 import { api } from './live.js';
 
 const PREFIX = { training: '', quantization: 'quantization.' };

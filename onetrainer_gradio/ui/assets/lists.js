@@ -1,7 +1,8 @@
 // Settings that hold several values of their own: lists of objects as cards, pairs of names and values, maps of known keys, JSON.
 
+import { idOf, read } from './control.js';
 import { button, el, say, show } from './dom.js';
-import { idOf, message, read, row } from './field.js';
+import { message } from './message.js';
 import { copyOf, jsonOf, same, shownAs, textOf } from './settings.js';
 
 // from how many cards on there is a filter
@@ -17,8 +18,9 @@ const TITLES = {
 // what a list shows beside its settings, loaded when it comes into view
 const BESIDE = { concepts: (list) => import('./editors.js').then((editors) => editors.concepts(list)) };
 
-/** A list of objects: each card folds out into its settings, by group; cards can be switched off, copied, moved, removed. */
-export function list(settings, field) {
+/** A list of objects: each card folds out into its settings, by group; cards can be switched off, copied, moved, removed.
+ * `row` makes the row of a setting. */
+export function list(settings, field, row) {
   const { path } = field;
   const one = ONE[path] || 'entry';
   const titleOf = TITLES[path] || (() => one);

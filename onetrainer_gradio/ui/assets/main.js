@@ -18,8 +18,36 @@ const MODULES = {
 
 const TABS = ['configuration', 'training', 'samples', 'system'];
 
+// What the server sends for the time until Gradio has built the page; null afterwards.
+let early = document.getElementById('og-first');
+const earlyPlaces = () => /** @type {HTMLElement[]} */ ([...(early?.querySelectorAll('[data-og]') || [])]);
+
+/** Put the places that were filled early where Gradio has put its own: all at once, when it has put all of them. */
+function settle() {
+  const theirs = earlyPlaces().map((each) =>
+    [...document.querySelectorAll(`[data-og=${each.dataset.og}]`)].find((node) => !early?.contains(node)),
+  );
+  if (!early || theirs.includes(undefined)) return;
+  const focused = document.activeElement;
+  earlyPlaces().forEach((each, at) => {
+    theirs[at]?.replaceWith(each);
+  });
+  early.remove();
+  early = null;
+  if (focused instanceof HTMLElement && document.activeElement !== focused) focused.focus({ preventScroll: true });
+}
+
+/** Before Gradio has tabs, the address alone says which one is open. */
+function showEarly() {
+  const tab = tabOf(location.hash);
+  early?.toggleAttribute('data-form', tab === TABS[0]);
+  for (const link of early?.querySelectorAll('[data-og-tab]') || [])
+    link.toggleAttribute('data-open', link.dataset.ogTab === tab);
+}
+
 async function fill(place) {
-  if (place.dataset.ogFilled) return;
+  if (place.dataset.ogFilled || (!early?.contains(place) && earlyPlaces().some((each) => each.dataset.og === place.dataset.og)))
+    return;
   place.dataset.ogFilled = 'yes';
   const module = await MODULES[place.dataset.og]();
   module.mount(place);
@@ -34,6 +62,10 @@ const strip = () => document.querySelector('#og-tabs > .tab-wrapper');
 
 /** Open a tab by its name, as a link on the page or the address does. Where the window is narrow, Gradio puts tabs into a menu. */
 function openTab(name) {
+  if (!strip()) {
+    history.replaceState(null, '', `#${name}`);
+    showEarly();
+  }
   const menu = [...(strip()?.querySelectorAll('.overflow-dropdown button') || [])];
   (
     strip()?.querySelector(`[role=tab][data-tab-id=${name}]`) ||
@@ -83,8 +115,10 @@ function begin() {
 
 new MutationObserver((changes) => {
   for (const change of changes) for (const node of change.addedNodes) if (node.nodeType === 1) look(node);
+  settle();
   begin();
 }).observe(document.documentElement, { childList: true, subtree: true });
+showEarly();
 look(document.documentElement);
 
 // not by scroll events: the page is scrolled as well when a long tab makes way for a short one

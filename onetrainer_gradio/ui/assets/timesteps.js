@@ -1,7 +1,7 @@
 // How often each timestep is drawn: a live plot of the distribution under the settings, also while they are being typed.
 
+import { asking } from './asking.js';
 import { el, format, show } from './dom.js';
-import { asking } from './editors.js';
 import { api } from './live.js';
 
 const DEPENDS = [

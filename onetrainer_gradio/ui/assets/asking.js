@@ -1,0 +1,54 @@
+// What asks the server again whenever a setting that it depends on changes.
+
+import { el, say, show } from './dom.js';
+
+/**
+ * Ask the server again whenever what it depends on is another, also while somebody types.
+ * `depends` gives the paths, `ask` sends the values that are typed but not saved, `draw` shows the answer.
+ */
+export function asking(settings, node, depends, ask, draw, { after = 120 } = {}) {
+  const problem = el('p', { class: 'og-below-problem', hidden: true });
+  let key = '';
+  let timer = 0;
+  const shown = () => JSON.stringify(depends().map((path) => settings.shownValue(path)));
+  const typed = () =>
+    Object.fromEntries(
+      depends()
+        .filter((path) => settings.shownValue(path) !== settings.value(path))
+        .map((path) => [path, settings.shownValue(path)]),
+    );
+
+  async function send() {
+    const wanted = key;
+    try {
+      const answer = await ask(typed());
+      if (wanted !== key) return;
+      node.classList.remove('stale');
+      show(problem, false);
+      draw(answer);
+    } catch (error) {
+      if (wanted !== key) return;
+      node.classList.add('stale');
+      say(problem, error.errors?.[0]?.message || error.message);
+      show(problem, true);
+      if (error.status === 0) key = '';
+    }
+  }
+  node.update = (anew = false) => {
+    const now = shown();
+    if (now === key && !anew) return;
+    const first = !key;
+    key = now;
+    clearTimeout(timer);
+    timer = setTimeout(send, first ? 0 : after);
+  };
+  // typing tells nobody: what is typed is only in the drafts
+  document.addEventListener('input', function listen(/** @type {any} */ event) {
+    if (!node.isConnected) {
+      if (key) document.removeEventListener('input', listen);
+      return;
+    }
+    if (event.target.dataset?.path && depends().includes(event.target.dataset.path)) node.update();
+  });
+  return problem;
+}

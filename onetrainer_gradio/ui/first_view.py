@@ -1,0 +1,72 @@
+"""What the page shows before Gradio has built it: the top bar and the form, in the markup that the server sends.
+
+Gradio's front end needs most of a second. Meanwhile the scripts fill these places, and ``assets/main.js`` moves them to where
+Gradio puts its own, with everything that was typed in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from onetrainer_gradio.ui.assets import asset_path
+from onetrainer_gradio.ui.widget import markup
+
+# Addresses are relative to this element. What follows it stands before Gradio's own scripts, and so is carried out first.
+BASE = re.compile(rb"<base\b[^>]*>|(?=</head>)")
+BODY_BEGINS = b"<gradio-app"
+
+
+def first_view(tabs: Sequence[tuple[str, str]]) -> str:
+    """The markup, for the id and title of each tab. The style sheet stands in the body to come after all of Gradio's."""
+    links = "".join(f'<a href="#{escape(key)}" data-og-tab="{escape(key)}">{escape(title)}</a>' for key, title in tabs)
+    return (
+        f'<link rel="stylesheet" href="{asset_path("panel.css")}">'
+        f'<div id="og-first"><div class="main"><div id="og-first-top">{markup("topbar")}</div>'
+        f'<nav class="og-first-tabs">{links}</nav><div class="tabitem">{markup("form")}</div></div></div>'
+    )
+
+
+class FirstView:
+    """Puts markup into the head of each page of ``app``, and before Gradio's element in its body."""
+
+    def __init__(self, app: ASGIApp, head: str, body: str) -> None:
+        self.app = app
+        self.head = head.encode()
+        self.body = body.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one connection on."""
+        held: Message | None = None
+        parts: list[bytes] = []
+
+        async def with_first_view(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start" and _is_plain_html(message):
+                held = message
+            elif held is None:
+                await send(message)
+            else:
+                parts.append(message.get("body", b""))
+                if not message.get("more_body", False):
+                    page = self._complete(b"".join(parts))
+                    MutableHeaders(scope=held)["Content-Length"] = str(len(page))
+                    await send(held)
+                    await send({"type": "http.response.body", "body": page})
+
+        await self.app(scope, receive, with_first_view)
+
+    def _complete(self, page: bytes) -> bytes:
+        if BODY_BEGINS not in page:
+            return page
+        page = BASE.sub(lambda found: found[0] + self.head, page, count=1)
+        return page.replace(BODY_BEGINS, self.body + BODY_BEGINS, 1)
+
+
+def _is_plain_html(start: Message) -> bool:
+    headers = MutableHeaders(scope=start)
+    return headers.get("content-type", "").startswith("text/html") and "content-encoding" not in headers

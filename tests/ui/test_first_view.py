@@ -1,0 +1,57 @@
+"""What the page shows until Gradio has built it."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from onetrainer_gradio.ui.first_view import FirstView, first_view
+
+PAGE = (
+    '<html><head><meta charset="utf-8" /><base href="./" /><script></script></head><body><gradio-app></gradio-app></body></html>'
+)
+COMPLETE = (
+    '<html><head><meta charset="utf-8" /><base href="./" />HEAD<script></script></head>'
+    "<body>BODY<gradio-app></gradio-app></body></html>"
+)
+
+
+def client() -> TestClient:
+    async def page(request):
+        return HTMLResponse(PAGE)
+
+    async def pieces(request):
+        return StreamingResponse(iter([PAGE[:50], PAGE[50:]]), media_type="text/html; charset=utf-8")
+
+    async def other(request):
+        return HTMLResponse("<head></head>")
+
+    async def data(request):
+        return JSONResponse("<gradio-app")
+
+    routes = [Route(f"/{each.__name__}", each) for each in (page, pieces, other, data)]
+    app = Starlette(routes=routes)
+    app.add_middleware(FirstView, head="HEAD", body="BODY")
+    return TestClient(app)
+
+
+@pytest.mark.parametrize("path", ["/page", "/pieces"])
+def test_it_is_in_the_markup_that_the_server_sends(path):
+    """Behind the base of its addresses, before Gradio's scripts, and with the length that it makes."""
+    reply = client().get(path)
+    assert reply.text == COMPLETE
+    assert int(reply.headers["content-length"]) == len(COMPLETE)
+
+
+def test_nothing_else_is_changed():
+    assert client().get("/other").text == "<head></head>"
+    assert client().get("/data").json() == "<gradio-app"
+
+
+def test_tabs_are_links_until_gradio_has_its_own():
+    text = first_view([("one", "First <tab>")])
+    assert '<a href="#one" data-og-tab="one">First &lt;tab&gt;</a>' in text
+    assert text.count("data-og=") == 2
