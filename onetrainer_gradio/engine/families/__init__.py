@@ -12,8 +12,8 @@ from typing import cast
 from onetrainer_gradio.engine.families.family import Family
 from onetrainer_gradio.errors import UnsupportedError
 
-FAMILIES: Mapping[str, str] = {"STABLE_DIFFUSION_15": "stable_diffusion:StableDiffusion"}
-"""Model type -> "module:class" in this package."""
+FAMILIES: Mapping[str, str] = {"STABLE_DIFFUSION_15": f"{__name__}.stable_diffusion:StableDiffusion"}
+"""Model type -> "module:class"; the module is imported when a run needs it."""
 
 
 def family_of(model_type: str) -> type[Family]:
@@ -30,4 +30,4 @@ def family_of(model_type: str) -> type[Family]:
             suggestion="The model type, or use the OneTrainer backend.",
         )
     module, _, name = FAMILIES[model_type].partition(":")
-    return cast(type[Family], getattr(import_module(f"{__name__}.{module}"), name))
+    return cast(type[Family], getattr(import_module(module), name))

@@ -1,0 +1,197 @@
+"""Whole runs in a second, with a family of two layers: load, cache, step, sample, back up, resume, save (engine/training.py)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from onetrainer_gradio.commands import BackupNow, Pause, Resume, SampleCustom, SampleDefault, SaveNow, Stop
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.engine import families
+from onetrainer_gradio.errors import ConfigInvalidError, DatasetError, NonFiniteLossError, UnsupportedError
+from onetrainer_gradio.events import (
+    BackupCreated,
+    ModelSaved,
+    PhaseProgress,
+    Resumed,
+    RunPlanned,
+    SampleGenerated,
+    ValidationCompleted,
+    WarningIssued,
+)
+from tests.engine import toy_family
+from tests.engine.recording import FakeControl, Recorder, after_step
+
+SAMPLE = {"prompt": "a red cross", "width": 32, "height": 16, "diffusion_steps": 2, "noise_scheduler": "DDIM", "seed": 3}
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch) -> None:
+    """The toy stands in the table where Stable Diffusion 1.5 does."""
+    monkeypatch.setitem(families.FAMILIES, "STABLE_DIFFUSION_15", "tests.engine.toy_family:Toy")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return toy_family.write_model(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def toy(configured, model) -> Callable[..., TrainConfig]:
+    return lambda **changes: configured(**{"base_model_name": str(model), "layer_filter": "", "lora_rank": 2, **changes})
+
+
+def run_with(train: Any, config: TrainConfig, at: int, *commands: Any, **options: Any) -> tuple[str, Recorder]:
+    """A run that is given the commands after an optimizer step."""
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, at, *commands)
+    return train(config, recorder, control, **options)
+
+
+def test_a_run_goes_from_the_pictures_to_the_file(toy, train, tmp_path):
+    """Each phase in its turn; sample, validation, save on the way and final file are there."""
+    config = toy(
+        samples=[SAMPLE, {**SAMPLE, "enabled": False}],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        backup_before_save=True,
+        save_every=1,
+        save_every_unit="EPOCH",
+        ema="CPU",
+        non_ema_sampling=True,
+        clip_grad_norm=1.0,
+        gradient_accumulation_steps=1,
+    )
+    outcome, recorder = train(config)
+    assert outcome == "completed"
+    phases = [phase for number, phase in enumerate(recorder.phases) if number == 0 or recorder.phases[number - 1] != phase]
+    assert list(dict.fromkeys(phases)) == ["loading", "caching", "sampling", "training", "saving", "backing_up"]
+    (plan,) = recorder.of(RunPlanned)
+    assert (plan.total_steps, plan.images, plan.learning_rates) == (6, 6, ("unet_lora",))
+    cached = [event for event in recorder.of(PhaseProgress) if event.phase == "caching"]
+    assert cached[-1].done == cached[-1].total == 12
+    assert len(recorder.losses) == 6
+    assert all(step.grad_norm is not None and step.grad_norm > 0 for step in recorder.steps)
+    samples = recorder.of(SampleGenerated)
+    assert {(sample.ema, sample.index) for sample in samples} == {(True, 0), (False, 0)}
+    with Image.open(samples[0].path) as image:
+        assert image.size == (32, 16)
+        assert json.loads(image.text["onetrainer_gradio"])["seed"] == 3
+    (final,) = [saved for saved in recorder.of(ModelSaved) if saved.final]
+    weights = load_file(final.path)
+    assert any("lora_unet_image" in key for key in weights)
+    assert len(recorder.of(ModelSaved)) > 1
+
+
+@pytest.mark.parametrize(("method", "accumulation"), [("LORA", 1), ("LORA", 2), ("FINE_TUNE", 1)])
+def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, method, accumulation):
+    """Adapter or whole model, and with gradients pending at the backup: the same losses, the same weights."""
+    fine = {"output_model_format": "LEGACY_SAFETENSORS", "text_encoder__train": True} if method == "FINE_TUNE" else {}
+    whole = toy(training_method=method, gradient_accumulation_steps=accumulation, epochs=4, ema="CPU", **fine)
+    _, recorder = run_with(train, whole, 2, BackupNow())
+    (backup,) = recorder.of(BackupCreated)
+    resumed = whole.model_copy(update={"output_model_destination": str(tmp_path / "resumed.safetensors")})
+    _, again = train(resumed, resume_from=backup.path)
+    (said,) = again.of(Resumed)
+    assert said.global_step == backup.global_step
+    assert again.losses == recorder.losses[backup.global_step // accumulation :]
+    one, other = load_file(whole.output_model_destination), load_file(resumed.output_model_destination)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    with pytest.raises(ConfigInvalidError):  # nothing is left of it
+        train(resumed, resume_from=backup.path, max_steps=backup.global_step)
+
+
+def test_training_lowers_the_loss(toy, train):
+    """The two layers learn: the last epochs are better than the first ones."""
+    config = toy(training_method="FINE_TUNE", output_model_format="DIFFUSERS", epochs=40, learning_rate=0.05)
+    config = config.model_copy(update={"output_model_destination": config.output_model_destination.removesuffix(".safetensors")})
+    _, recorder = train(config)
+    early, late = recorder.losses[:12], recorder.losses[-12:]
+    assert sum(late) < 0.8 * sum(early)
+    assert (Path(config.output_model_destination) / "unet.safetensors").is_file()
+
+
+def test_commands_are_carried_out_between_steps_and_a_stop_saves(toy, train):
+    """Sample, save and pause in their order; a stop ends with the file of what was trained."""
+    custom = SampleCustom(params={**SAMPLE, "prompt": "mine"})
+    wrong = SampleCustom(params={**SAMPLE, "width": 33})
+    commands = (SampleDefault(), custom, wrong, SaveNow(), Pause(), Resume())
+    recorder, control, stop = Recorder(), FakeControl(), Stop()
+    after_step(recorder, control, 2, *commands)
+    after_step(recorder, control, 3, stop)
+    outcome, _ = train(toy(samples=[SAMPLE]), recorder, control)
+    assert outcome == "stopped"
+    answers = [recorder.answer(command) for command in (*commands, stop)]
+    assert [answer.outcome for answer in answers] == ["done", "done", "refused", "done", "done", "done", "done"]
+    assert "width is 33" in answers[2].reason
+    assert [sample.kind for sample in recorder.of(SampleGenerated)] == ["default", "custom"]
+    assert len(recorder.losses) == 3
+    assert [saved.final for saved in recorder.of(ModelSaved)] == [False, True]
+
+
+def test_validation_and_both_components_are_trained(toy, train, tmp_path, few_images):
+    """The text encoder learns with the denoiser, and the loss on other images is measured after each epoch."""
+    concept = {"__version": 2, "path": str(few_images), "seed": 1, "image": {}, "text": {}}
+    config = toy(
+        validation=True,
+        validate_after=1,
+        validate_after_unit="EPOCH",
+        text_encoder__train=True,
+        text_encoder__stop_training_after=1,
+        text_encoder__stop_training_after_unit="EPOCH",
+        loss_weight_fn="MIN_SNR_GAMMA",
+        concepts=[concept, {**concept, "name": "held", "type": "VALIDATION"}],
+    )
+    _, recorder = train(config)
+    (plan,) = recorder.of(RunPlanned)
+    assert plan.learning_rates == ("text_encoder_lora", "unet_lora")
+    assert recorder.of(ValidationCompleted)
+
+
+def test_only_cache_trains_nothing(toy, train):
+    """The latents are there afterwards, a model is not."""
+    config = toy(only_cache=True)
+    outcome, recorder = train(config)
+    assert outcome == "completed"
+    assert not recorder.losses
+    assert not Path(config.output_model_destination).exists()
+    assert any(Path(config.cache_dir).rglob("*"))
+
+
+def test_a_step_limit_and_the_end_of_all_training_end_the_run(toy, train):
+    """The limit counts steps; a run whose last component has stopped says so."""
+    _, recorder = train(toy(), max_steps=4)
+    assert len(recorder.losses) == 4
+    _, recorder = train(toy(epochs=3, unet__stop_training_after=1, unet__stop_training_after_unit="EPOCH"))
+    assert "nothing_left_to_train" in [warning.code for warning in recorder.of(WarningIssued)]
+    assert len(recorder.losses) < 9
+
+
+def test_what_cannot_be_trained_is_said_with_the_setting(toy, train, tmp_path):
+    """A loss that is no number, a folder without images, a model type without a family."""
+    with pytest.raises(NonFiniteLossError, match="step"):
+        train(toy(training_method="FINE_TUNE", output_model_format="LEGACY_SAFETENSORS", learning_rate=1e20, epochs=4))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError):
+        train(toy(images=tmp_path / "empty"))
+    with pytest.raises(UnsupportedError) as caught:
+        families.family_of("SANA")
+    assert caught.value.path == "model_type"
+
+
+def test_a_stop_while_loading_saves_nothing(toy, train):
+    """Nothing was trained, so nothing is written."""
+    control = FakeControl(waiting=[Stop()])
+    config = toy()
+    outcome, recorder = train(config, None, control)
+    assert outcome == "stopped"
+    assert not recorder.losses
+    assert not Path(config.output_model_destination).exists()
