@@ -1,4 +1,4 @@
-"""The tiny text-to-image model and the pictures that the first command trains on.
+"""The demo: a tiny text-to-image model and the images that it is trained on.
 
 Importing this package needs neither torch nor gradio.
 """

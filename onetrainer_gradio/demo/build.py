@@ -1,7 +1,7 @@
-"""Trains the demo model from nothing: ``python -m onetrainer_gradio.demo.build``.
+"""Train the demo model from scratch: ``python -m onetrainer_gradio.demo.build``.
 
-On the same machine with the same versions the same seed gives the same files (each stage sets its number of threads).
-Another machine sums in another order and gives a model as good, not the same bytes.
+On the same machine with the same versions, the same seed produces the same files (each stage sets its number of threads).
+Another machine adds numbers in another order and produces an equivalent model with other bytes.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ REMINDER_SEED = 11
 
 @dataclass(frozen=True)
 class Round:
-    """One round of the painter's lesson: optimizer steps on scenes of ``size`` px with things ``zoom`` times as large.
+    """One round of denoiser training: optimizer steps on scenes of ``size`` px with objects ``zoom`` times as large.
 
-    The learning rate's arc is drawn for ``arc`` steps where that is not 0: such a round ends before its rate runs out.
+    The learning rate schedule has ``arc`` steps unless that is 0: such a round ends before the schedule does.
     """
 
     steps: int
@@ -54,9 +54,9 @@ class Round:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long each lesson lasts.
+    """The duration of each stage.
 
-    The painter learns the words on small pictures, where a step costs a quarter, and the full size afterwards.
+    The denoiser learns the words with small images, where a step takes a quarter of the time, and then the full size.
     """
 
     vae_crop_steps: int = 700
@@ -70,7 +70,7 @@ class Plan:
     polish_steps: int = 400
 
     def divided(self, by: int) -> Plan:
-        """The same plan with a fraction of its steps and scenes."""
+        """Return the same plan with a fraction of its steps and scenes."""
         rounds = tuple(
             replace(lesson, steps=lesson.steps // by, scenes=max(lesson.scenes // by, 32), arc=lesson.arc // by)
             for lesson in self.rounds
@@ -79,9 +79,9 @@ class Plan:
 
 
 def save_model(folder: Path, *, vae: Any, unet: Any, text_encoder: Any, scheduler: Any) -> None:
-    """Writes a diffusers folder in Stable Diffusion 1.5's layout, weights as float16.
+    """Write a diffusers folder with the layout of Stable Diffusion 1.5, weights as float16.
 
-    Half precision halves the package; sampling in float32 from it paints the same pictures to the eye.
+    Half precision halves the package size; samples in float32 look the same.
     """
     write_tokenizer(folder / "tokenizer")
     scheduler.save_pretrained(folder / "scheduler")
@@ -107,7 +107,7 @@ def save_model(folder: Path, *, vae: Any, unet: Any, text_encoder: Any, schedule
 
 
 def name_as_elsewhere(weights: Path) -> None:
-    """Gives a text encoder's tensors the names that they have in published models and that other programs expect.
+    """Rename a text encoder's tensors as in published models, which other programs expect.
 
     Newer transformers read both and write them without their first part.
     """
@@ -118,7 +118,7 @@ def name_as_elsewhere(weights: Path) -> None:
 
 
 def write_pictures(folder: Path, scenes: list[world.Scene]) -> None:
-    """Draws scenes into a folder, each with its caption in a text file of the same name."""
+    """Render scenes to a folder, each with its caption in a text file of the same name."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, scene in enumerate(scenes):
         words = [str(number).zfill(2), scene.colour, scene.thing, scene.place.split()[-1], scene.background]
@@ -128,13 +128,13 @@ def write_pictures(folder: Path, scenes: list[world.Scene]) -> None:
 
 
 def show(exam: Exam, sheet: Path, moment: str, say: Say) -> None:
-    """Saves the exam's pictures as one sheet and says its results."""
+    """Save the images of the evaluation as one sheet and print its results."""
     Image.fromarray(contact_sheet(list(exam.pictures), 8)).save(sheet)
-    say(f"{moment}: {sum(exam.old)}/{len(exam.old)} old prompts right, {sum(exam.new)}/{len(exam.new)} show the new word")
+    say(f"{moment}: {sum(exam.old)}/{len(exam.old)} known prompts correct, {sum(exam.new)}/{len(exam.new)} show the trigger word")
 
 
 def learn_vae(folder: Path, *, seed: int, plan: Plan, say: Say) -> Any:
-    """The first stage: an autoencoder; a finished one in ``folder`` is taken as it is."""
+    """Train the autoencoder (first stage); reuse a finished one in ``folder``."""
     if (folder / "config.json").exists():
         return AutoencoderKL.from_pretrained(folder)
     torch.set_num_threads(2)
@@ -146,9 +146,9 @@ def learn_vae(folder: Path, *, seed: int, plan: Plan, say: Say) -> Any:
 
 
 def learn_painting(folder: Path, vae: Any, *, seed: int, plan: Plan, say: Say) -> tuple[Any, Any, Any]:
-    """The second stage: UNet, text encoder and scheduler, in rounds; finished rounds in ``folder`` are taken as they are.
+    """Train UNet and text encoder in rounds (second stage); reuse finished rounds in ``folder``.
 
-    Each round starts from the averages that the last one left (in half precision), with a new optimizer and new scenes.
+    Each round starts from the averages of the last one (in half precision), with a new optimizer and new scenes.
     """
     scheduler = layout.new_scheduler()
     unet, text_encoder = layout.new_unet(seed), layout.new_text_encoder(seed)
@@ -172,7 +172,7 @@ def learn_painting(folder: Path, vae: Any, *, seed: int, plan: Plan, say: Say) -
             test = WordTest(vae, tokenizer, seed=seed + 5, size=lesson.size, zoom=lesson.zoom)
 
             def watch(step: int, unet: Any, text_encoder: Any, number: int = number, test: WordTest = test) -> None:
-                say(f"painter: error by wrong word: {test(unet, text_encoder, scheduler)}")
+                say(f"denoiser: error by wrong word: {test(unet, text_encoder, scheduler)}")
                 glance = folder / f"glance-{number}-{step}"
                 save_model(glance, vae=vae, unet=unet, text_encoder=text_encoder, scheduler=scheduler)
 
@@ -195,7 +195,7 @@ def learn_painting(folder: Path, vae: Any, *, seed: int, plan: Plan, say: Say) -
 
 
 def polish(folder: Path, vae: Any, *, seed: int, plan: Plan, say: Say) -> Any:
-    """The third stage: the same autoencoder with a better decoder; a finished one in ``folder`` is taken as it is."""
+    """Improve the decoder of the autoencoder (third stage); reuse a finished one in ``folder``."""
     if not (folder / "config.json").exists():
         torch.set_num_threads(1)
         polish_decoder(vae, seed=seed + 3, steps=plan.polish_steps, say=say)
@@ -204,12 +204,12 @@ def polish(folder: Path, vae: Any, *, seed: int, plan: Plan, say: Say) -> Any:
 
 
 def build(folder: Path, *, seed: int, plan: Plan, work: Path, say: Say) -> None:
-    """Trains and writes the whole model; stages already finished in ``work`` are taken from there."""
+    """Train and write the complete model; reuse finished stages in ``work``."""
     start = time.monotonic()
     vae = learn_vae(work / "vae", seed=seed, plan=plan, say=say)
     say(f"autoencoder ready after {time.monotonic() - start:.0f} s")
     unet, text_encoder, scheduler = learn_painting(work / "painter", vae, seed=seed, plan=plan, say=say)
-    say(f"painter ready after {time.monotonic() - start:.0f} s")
+    say(f"denoiser ready after {time.monotonic() - start:.0f} s")
     vae = polish(work / "polished", vae, seed=seed, plan=plan, say=say)
     if (folder / "model_index.json").exists():  # only ever a model is replaced
         shutil.rmtree(folder)
@@ -218,17 +218,17 @@ def build(folder: Path, *, seed: int, plan: Plan, work: Path, say: Say) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Reads the command line and builds; returns the exit code."""
+    """Read the command line and build. Return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m onetrainer_gradio.demo.build",
-        description="Train the demo model from nothing and draw the pictures of the new word.",
+        description="Train the demo model from scratch and render the images of the trigger word.",
     )
     parser.add_argument("--out", type=Path, default=MODEL_FOLDER, help="folder of the model (default: in the package)")
-    parser.add_argument("--pictures", type=Path, default=DEMO_FOLDER, help="where the two folders of pictures go")
+    parser.add_argument("--pictures", type=Path, default=DEMO_FOLDER, help="destination of the two image folders")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--divide", type=int, default=1, help="divide all steps by this, for a quick try")
     parser.add_argument("--work", type=Path, help="folder for finished stages and contact sheets (default: a temporary one)")
-    parser.add_argument("--only-pictures", action="store_true", help="draw the pictures and train nothing")
+    parser.add_argument("--only-pictures", action="store_true", help="render the images and train nothing")
     options = parser.parse_args(arguments)
     write_pictures(options.pictures / PICTURES_FOLDER.name, world.new_scenes(PICTURE_COUNT, PICTURE_SEED))
     write_pictures(options.pictures / REMINDERS_FOLDER.name, world.reminder_scenes(REMINDER_COUNT, REMINDER_SEED))

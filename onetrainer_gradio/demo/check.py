@@ -1,6 +1,6 @@
-"""Reads pictures of the world back: what is painted, in which colour, where, on which background.
+"""Recognize the content of images of the toy dataset: object, color, place and background.
 
-Only pixels decide. numpy and Pillow suffice.
+The result depends only on pixels. Only numpy and Pillow are needed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from onetrainer_gradio.demo.world import Field, Pixels, Point
 Mask = NDArray[np.bool_]
 
 WORK_SIZE = 64
-"""Pictures are compared with templates at this edge in pixels."""
+"""Images are compared with templates at this edge length in pixels."""
 RADII = (0.13, 0.15, 0.165, 0.18, 0.195, 0.21, 0.23, 0.25, 0.27)
 DIFFERENT = 45.0
-"""Distance in 0..255 colour units from which a pixel belongs to the thing and not to the background."""
+"""Distance in 0..255 color units above which a pixel belongs to the object and not to the background."""
 NEAR_COLOUR = 75.0
 NEAR_BACKGROUND = 40.0
 NEAR_PLACE = 0.13
@@ -33,9 +33,9 @@ NEW_SECTORS = 24
 
 @dataclass(frozen=True)
 class Reading:
-    """What a picture shows; a word is empty where nothing of the world fits well enough.
+    """The content of an image; a word is empty if nothing matches well enough.
 
-    ``fit`` is the overlap of the thing with its best template (0..1), ``centre`` its place in units of the edge.
+    ``fit`` is the overlap of the object with its best template (0..1), ``centre`` its position in units of the edge.
     """
 
     shape: str
@@ -48,11 +48,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class NewReading:
-    """How much of the new concept a picture shows; every number is a share in 0..1.
+    """How much of the new concept an image shows; every number is a fraction in 0..1.
 
-    ``sectors``: directions in which the ring is met; ``hole``: of the space between ring and dot that is not ring;
-    ``dot``: of the dot's disc that has the dot's colour; ``strays``: of the picture that has the dot's or the ring's
-    colour elsewhere.
+    ``sectors``: directions in which the ring is found; ``hole``: of the space between ring and dot that is not ring;
+    ``dot``: of the dot's disc that has the dot's color; ``strays``: of the image that has the dot's or the ring's
+    color elsewhere.
     """
 
     centre: Point
@@ -70,7 +70,7 @@ class NewReading:
 
 
 def open_picture(path: Path) -> Pixels:
-    """(H, W, 3) in 0..255."""
+    """Return the image as (H, W, 3) in 0..255."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -87,7 +87,7 @@ def _backdrops() -> dict[str, Field]:
 
 @functools.cache
 def _templates() -> tuple[tuple[str, float, NDArray[np.complexfloating]], ...]:
-    """Shape, covered area in pixels and conjugate spectrum of each template around the picture's middle."""
+    """Return shape, covered area in pixels and conjugate spectrum of each template around the image center."""
     return tuple(
         (shape, float(covered.sum()), np.conj(np.fft.rfft2(covered)))
         for shape in world.SHAPES
@@ -97,7 +97,7 @@ def _templates() -> tuple[tuple[str, float, NDArray[np.complexfloating]], ...]:
 
 
 def _edge(field: Field, width: int = 3) -> Field:
-    """Pixels of the frame, (N, 3), left and right columns then top and bottom rows."""
+    """Return the border pixels, (N, 3): left and right columns, then top and bottom rows."""
     sides = [field[:, :width], field[:, -width:], field[:width], field[-width:]]
     return np.concatenate([side.reshape(-1, field.shape[-1]) for side in sides])
 
@@ -109,7 +109,7 @@ def _nearest(colour: Field, table: dict[str, world.Colour], limit: float) -> str
 
 
 def read_background(picture: Pixels) -> str:
-    """The background's word, from the picture's frame; empty when none is near."""
+    """Return the word of the background, from the image border; empty if none is near."""
     field = _work_picture(picture)
     distances = {
         name: float(np.median(np.linalg.norm(_edge(field) - _edge(drop), axis=-1))) for name, drop in _backdrops().items()
@@ -119,14 +119,14 @@ def read_background(picture: Pixels) -> str:
 
 
 def nearest_place(centre: Point) -> str:
-    """The place's words, empty when none is near."""
+    """Return the words of the place, empty if none is near."""
     distances = {name: float(np.hypot(centre[0] - x, centre[1] - y)) for name, (x, y) in world.PLACES.items()}
     name = min(distances, key=distances.__getitem__)
     return name if distances[name] <= NEAR_PLACE else ""
 
 
 def read(picture: Pixels) -> Reading:
-    """Reads one picture (H, W, 3) of any size."""
+    """Recognize one image (H, W, 3) of any size."""
     field = _work_picture(picture)
     background = read_background(picture)
     # each row's own backdrop: the median of its two ends, which also follows a gradient of unknown colours
@@ -171,7 +171,7 @@ def _dot_coloured(field: Field) -> Mask:
 
 
 def read_new(picture: Pixels) -> NewReading:
-    """Measures the new concept in one picture (H, W, 3) of any size."""
+    """Measure the new concept in one image (H, W, 3) of any size."""
     field = _work_picture(picture)
     ring, dot = _ring_coloured(field), _dot_coloured(field)
     if float(ring.mean()) < 0.01 or float(dot.mean()) < 0.001:
@@ -199,12 +199,12 @@ def read_new(picture: Pixels) -> NewReading:
 
 
 def shows_new(picture: Pixels) -> bool:
-    """Whether the picture shows the new concept: a pink ring around a turquoise dot."""
+    """Return whether the image shows the new concept: a pink ring around a turquoise dot."""
     return read_new(picture).shown
 
 
 def shows_scene(picture: Pixels, scene: world.Scene) -> bool:
-    """Whether the picture shows what the scene's caption says: thing, colour, place and background."""
+    """Return whether the image matches the scene's caption: object, color, place and background."""
     if scene.thing == world.NEW_WORD:
         new = read_new(picture)
         return (

@@ -1,4 +1,4 @@
-"""How well a model paints the world: old words and the new one, judged by the check on pixels."""
+"""Evaluate a model on the toy dataset: known words and the trigger word, checked by pixels."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ COUNT = 16
 
 @dataclass(frozen=True)
 class Exam:
-    """Results prompt by prompt.
+    """The results per prompt.
 
-    ``old``: whether each known caption was painted right (thing, colour, place, background). ``new``: whether each
-    caption of the new word got the new concept; ``placed``: at the right place on the right background, too.
-    ``pictures``: the pictures of the old prompts, then those of the new ones.
+    ``old``: whether each known caption was generated correctly (object, color, place, background). ``new``: whether each
+    caption with the trigger word shows the new concept; ``placed``: also at the right place on the right background.
+    ``pictures``: the images of the known prompts, then those of the new ones.
     """
 
     old: tuple[bool, ...]
@@ -28,12 +28,12 @@ class Exam:
     pictures: tuple[world.Pixels, ...]
 
     def lost_since(self, before: Exam) -> int:
-        """How many old prompts were right before and are wrong now."""
+        """Return how many known prompts were correct before and are wrong now."""
         return sum(was and not now for was, now in zip(before.old, self.old, strict=True))
 
 
 def examine(pipeline: Any, *, seed: int = SEED, count: int = COUNT) -> Exam:
-    """Paints ``count`` old and ``count`` new prompts; the seed chooses the prompts and the noise."""
+    """Generate ``count`` known and ``count`` new prompts; the seed selects the prompts and the noise."""
     old, new = world.known_scenes(count, seed), world.new_scenes(count, seed)
     painted_old = paint(pipeline, [scene.caption for scene in old], seed=seed)
     painted_new = paint(pipeline, [scene.caption for scene in new], seed=seed)
@@ -46,7 +46,7 @@ def examine(pipeline: Any, *, seed: int = SEED, count: int = COUNT) -> Exam:
 
 
 def examine_file(adapter: Path | None = None, *, folder: Path = MODEL_FOLDER, seed: int = SEED) -> Exam:
-    """Examines the model in a folder, with a LoRA file laid over it when one is given."""
+    """Evaluate the model in a folder, optionally with a LoRA file."""
     pipeline = open_pipeline(folder)
     if adapter is not None:
         pipeline.load_lora_weights(str(adapter.parent), weight_name=adapter.name)

@@ -1,4 +1,4 @@
-"""The parts of the demo model in Stable Diffusion 1.5's layout, only far smaller."""
+"""Create the components of the demo model, with the layout of Stable Diffusion 1.5 but much smaller."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SCHEDULER_CONFIG: dict[str, Any] = {
 
 
 def new_text_encoder(seed: int) -> Any:
-    """An untrained CLIPTextModel for the world's vocabulary."""
+    """Return an untrained CLIPTextModel for the vocabulary of the toy dataset."""
     torch.manual_seed(seed)
     vocabulary, _ = build_vocabulary()
     return CLIPTextModel(
@@ -70,17 +70,17 @@ def new_text_encoder(seed: int) -> Any:
 
 
 def new_vae(seed: int) -> Any:
-    """An untrained AutoencoderKL: factor 8, 4 latent channels."""
+    """Return an untrained AutoencoderKL: factor 8, 4 latent channels."""
     torch.manual_seed(seed)
     return AutoencoderKL(**VAE_CONFIG)
 
 
 def new_unet(seed: int) -> Any:
-    """An untrained UNet2DConditionModel."""
+    """Return an untrained UNet2DConditionModel."""
     torch.manual_seed(seed)
     return UNet2DConditionModel(**UNET_CONFIG)
 
 
 def new_scheduler() -> Any:
-    """DDIM with Stable Diffusion 1.5's noise schedule (epsilon, 1000 steps)."""
+    """Return DDIM with Stable Diffusion 1.5's noise schedule (epsilon, 1000 steps)."""
     return DDIMScheduler(**SCHEDULER_CONFIG)

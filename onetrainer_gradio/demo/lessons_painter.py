@@ -1,4 +1,4 @@
-"""Second lesson of the demo model: text encoder and UNet learn together to paint what captions say."""
+"""Train text encoder and UNet of the demo model together to generate the content of captions (second stage)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from onetrainer_gradio.demo import world
 from onetrainer_gradio.demo.lessons_vae import Say, to_tensor
 
 EMPTY_CAPTIONS = 0.1
-"""Share of captions that are emptied, so that classifier-free guidance works (Ho and Salimans, 2022)."""
+"""Fraction of captions that are emptied, so that classifier-free guidance works (Ho and Salimans, 2022)."""
 EMA_DECAY = 0.995
 MOST_WEIGHT = 60.0
 
 Watch = Callable[[int, Any, Any], None]
-"""Gets the step and the running averages of UNet and text encoder."""
+"""Receives the step and the running averages of UNet and text encoder."""
 
 
 @dataclass(frozen=True)
 class Album:
-    """Scenes ready for training: scaled latents (N, 4, H, W) and token numbers (N, 77), in the same order.
+    """Encoded scenes: scaled latents (N, 4, H, W) and token IDs (N, 77), in the same order.
 
     ``empty`` (77,) are the tokens of the empty caption.
     """
@@ -38,7 +38,7 @@ class Album:
 
 
 def tokens_of(tokenizer: Any, captions: list[str]) -> Tensor:
-    """Token numbers padded to the tokenizer's length, (N, 77)."""
+    """Return the token IDs, padded to the tokenizer's length, (N, 77)."""
     tokens: Tensor = tokenizer(
         captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length, return_tensors="pt"
     ).input_ids
@@ -46,7 +46,7 @@ def tokens_of(tokenizer: Any, captions: list[str]) -> Tensor:
 
 
 def collect(vae: Any, tokenizer: Any, *, seed: int, count: int, size: int, zoom: float, say: Say) -> Album:
-    """Draws ``count`` random scenes of the world at ``size`` px, things ``zoom`` times as large, and encodes them once."""
+    """Render ``count`` random scenes at ``size`` px, with objects ``zoom`` times as large, and encode them once."""
     dice = random.Random(seed)
     scenes = [world.random_scene(dice) for _ in range(count)]
     drawn = [replace(scene, radius=scene.radius * zoom) for scene in scenes]
@@ -55,7 +55,7 @@ def collect(vae: Any, tokenizer: Any, *, seed: int, count: int, size: int, zoom:
         for first in range(0, count, 32):
             pictures = np.stack([world.render(scene, size) for scene in drawn[first : first + 32]])
             latents.append(vae.encode(to_tensor(pictures)).latent_dist.mean * vae.config.scaling_factor)
-    say(f"painter: {count} scenes of {size} px encoded")
+    say(f"denoiser: {count} scenes of {size} px encoded")
     return Album(
         torch.cat(latents),
         tokens_of(tokenizer, [scene.caption for scene in scenes]),
@@ -64,8 +64,8 @@ def collect(vae: Any, tokenizer: Any, *, seed: int, count: int, size: int, zoom:
 
 
 class WordTest:
-    """Which words of a caption the painter uses already: the error of its guess at the clean latents, with right captions
-    and with captions that are wrong in one word. A word that makes no difference has not been learned yet."""
+    """Measure which words of a caption the denoiser uses: the error of its predicted clean latents, with correct captions
+    and with captions that have one wrong word. A word that makes no difference hasn't been learned yet."""
 
     WORDS: ClassVar[dict[str, tuple[str, ...]]] = {
         "thing": world.SHAPES,
@@ -90,7 +90,7 @@ class WordTest:
         self.noise = torch.randn(self.latents.shape, generator=torch.Generator().manual_seed(seed))
 
     def __call__(self, unet: Any, text_encoder: Any, scheduler: Any, timestep: int = 800) -> str:
-        """One line with the error for right captions and for each kind of wrong word."""
+        """Return one line with the error for correct captions and for each kind of wrong word."""
         timesteps = torch.full((len(self.latents),), timestep)
         noisy = scheduler.add_noise(self.latents, self.noise, timesteps)
         kept = float(scheduler.alphas_cumprod[timestep])
@@ -117,13 +117,13 @@ def train_painter(
     watch: Watch | None = None,
     watch_every: int = 200,
 ) -> None:
-    """Trains both parts together; they hold their running averages afterwards.
+    """Train both components together; they have their running averages as weights afterwards.
 
-    ``arc`` is the number of steps that the learning rate's arc is drawn for.
+    ``arc`` is the number of steps of the learning rate schedule.
 
     The loss is the error of the predicted noise, weighted by 1 / alpha_bar (at most ``MOST_WEIGHT``), which is the
-    velocity loss (Salimans and Ho, "Progressive distillation", 2022). The plain epsilon loss hardly rewards the high
-    noise levels, where place and shape are decided and where the caption alone can say them.
+    velocity loss (Salimans and Ho, "Progressive distillation", 2022). The plain epsilon loss gives little weight to high
+    noise levels, where place and shape are decided and only the caption determines them.
     """
     generator = torch.Generator().manual_seed(seed)
     dice = random.Random(seed)
@@ -165,7 +165,7 @@ def train_painter(
             torch._foreach_lerp_(averaged, trained, 1 - decay)
         smooth += (loss.item() - smooth) * 0.02
         if step % 100 == 0 or step == steps - 1:
-            say(f"painter: step {step + 1}/{steps}, loss {smooth:.4f}, {time.monotonic() - start:.0f} s")
+            say(f"denoiser: step {step + 1}/{steps}, loss {smooth:.4f}, {time.monotonic() - start:.0f} s")
         if watch is not None and step and step % watch_every == 0:
             averages.eval()
             watch(step, averages[0], averages[1])

@@ -1,4 +1,4 @@
-"""First lesson of the demo model: the autoencoder between pictures and latents."""
+"""Train the autoencoder of the demo model (first stage)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ START_LOG_VARIANCE = -5.0
 POLISH_NOISE = 0.03
 """Standard deviation of the noise on the decoder's latents, in units of the scaled latents."""
 KL_WEIGHT = 2e-4
-"""Weight of the mean Kullback-Leibler term beside the mean absolute error of pictures in -1..1."""
+"""Weight of the mean Kullback-Leibler term, relative to the mean absolute error of images in -1..1."""
 
 
 def practice_picture(dice: random.Random) -> world.Pixels:
-    """A picture for the autoencoder alone: arbitrary colours, sizes and rings, so that it can carry more than the
-    captions of the world say (as the autoencoder of a real model can)."""
+    """Return an image only for the autoencoder: arbitrary colors, sizes and rings, so that it can represent more than the
+    captions of the toy dataset describe (like the autoencoder of a real model)."""
 
     def colour() -> world.Colour:
         return dice.randrange(256), dice.randrange(256), dice.randrange(256)
@@ -43,24 +43,24 @@ def practice_picture(dice: random.Random) -> world.Pixels:
 
 
 def to_tensor(pictures: world.Pixels) -> Tensor:
-    """(N, H, W, 3) in 0..255 to (N, 3, H, W) in -1..1."""
+    """Convert (N, H, W, 3) in 0..255 to (N, 3, H, W) in -1..1."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
 def draw_practice(dice: random.Random, count: int) -> world.Pixels:
-    """Pictures of the world and practice pictures in turn, (count, 128, 128, 3)."""
+    """Return images of the toy dataset and practice images alternately, (count, 128, 128, 3)."""
     return np.stack([world.render(world.random_scene(dice)) if number % 2 else practice_picture(dice) for number in range(count)])
 
 
 def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Say) -> None:
-    """Trains the autoencoder on crops of 64 px, then on whole pictures, with one learning-rate arc over both.
+    """Train the autoencoder on crops of 64 px, then on complete images, with one learning rate schedule for both.
 
-    Sets ``vae.config.scaling_factor`` so that scaled latents of the world have unit variance.
+    Set ``vae.config.scaling_factor`` so that scaled latents of the toy dataset have unit variance.
     """
     dice = random.Random(seed)
     count = 2048
     pictures = draw_practice(dice, count)
-    say(f"autoencoder: {count} pictures drawn")
+    say(f"autoencoder: {count} images rendered")
     total = crop_steps + whole_steps
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=max(total, 2), pct_start=0.06)
@@ -103,9 +103,9 @@ def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Sa
 
 
 def polish_decoder(vae: Any, *, seed: int, steps: int, say: Say, learning_rate: float = 6e-4) -> None:
-    """Trains the decoder alone, on whole pictures and the latents that training and sampling use.
+    """Train only the decoder, on complete images and the latents that training and sampling use.
 
-    The latents stay what they are, so this can follow (or run beside) the painter's lesson.
+    The latents don't change, so this can run after (or during) the training of the denoiser.
     """
     dice = random.Random(seed)
     count = 1024

@@ -1,4 +1,4 @@
-"""Paints pictures with a diffusers pipeline, many prompts at once, each from its own seed."""
+"""Generate images with a diffusers pipeline, many prompts at once, each from its own seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GUIDANCE = 3.0
 
 
 def open_pipeline(folder: Path) -> Any:
-    """The demo model, or a LoRA-free copy of it, in float32 on the CPU."""
+    """Return the demo model, or a copy of it without LoRA, in float32 on the CPU."""
     import torch  # both take seconds to import, and to prepare a trial needs neither
     from diffusers import StableDiffusionPipeline
 
@@ -26,7 +26,7 @@ def open_pipeline(folder: Path) -> Any:
 def paint(
     pipeline: Any, prompts: list[str], *, seed: int, steps: int = STEPS, guidance: float = GUIDANCE, size: int = SIZE
 ) -> list[Pixels]:
-    """One picture (size, size, 3) per prompt; prompt number n starts from the noise of ``seed + n``."""
+    """Return one image (size, size, 3) per prompt; prompt number n starts from the noise of ``seed + n``."""
     import torch
 
     generators = [torch.Generator().manual_seed(seed + number) for number in range(len(prompts))]
@@ -44,7 +44,7 @@ def paint(
 
 
 def contact_sheet(pictures: list[Pixels], columns: int) -> Pixels:
-    """The pictures in rows of ``columns``; the last row is filled with black."""
+    """Return the images in rows of ``columns``; the last row is filled with black."""
     blank = np.zeros_like(pictures[0])
     padded = [*pictures, *[blank] * (-len(pictures) % columns)]
     return np.vstack([np.hstack(padded[first : first + columns]) for first in range(0, len(padded), columns)])

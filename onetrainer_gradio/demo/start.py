@@ -1,4 +1,4 @@
-"""Starting weights for training the demo model from nothing in minutes instead of hours."""
+"""Initialize the demo model so that training from scratch takes minutes instead of hours."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ RESIDUAL_ENDS = ("conv2", "to_out.0", "proj_out", "ff.net.2")
 
 
 def quiet_residuals(part: nn.Module) -> None:
-    """Lets every residual branch start at zero and every other convolution keep the variance of its input.
+    """Initialize residual branches with zero, and other convolutions so that they keep the variance of their input.
 
-    With PyTorch's own start each convolution outside a branch shrinks its input by sqrt(3), while the normalised
-    branches keep adding noise of fixed size: the colour of a flat picture drowns in it, and the first hundreds of
-    steps are lost. Source of the zero start: Zhang, Dauphin and Ma, "Fixup initialization", 2019.
+    With PyTorch's initialization, each convolution outside a branch shrinks its input by sqrt(3), while the normalized
+    branches add noise of fixed size. The color of a uniform image is lost in it, and so are the first hundreds of
+    steps. Source of the zero initialization: Zhang, Dauphin and Ma, "Fixup initialization", 2019.
     """
     with torch.no_grad():
         for name, layer in part.named_modules():

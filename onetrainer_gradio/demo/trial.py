@@ -1,4 +1,4 @@
-"""The demo as one trial: exam before, the preset's run in a process of its own, exam after."""
+"""Run the demo from end to end: evaluation, the preset's run in a separate process, evaluation again."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ EVENTS_FILE = "events.jsonl"
 
 
 class NoCommands:
-    """The control of a run that nobody commands."""
+    """A control without commands."""
 
     def take(self) -> tuple[Command, ...]:
-        """Never anything."""
+        """Return nothing."""
         return ()
 
     def stop_requested(self) -> bool:
-        """Never."""
+        """Return False."""
         return False
 
     def wait(self, timeout_s: float) -> bool:
-        """Nothing will come; waits all the same."""
+        """Wait for the timeout."""
         time.sleep(timeout_s)
         return False
 
@@ -45,8 +45,8 @@ class NoCommands:
 class Times:
     """Seconds since the start of the run's process.
 
-    ``first_sample``: the first preview picture during the training. ``first_step``: the first optimizer step done.
-    ``total``: the file is saved and the run is over.
+    ``first_sample``: the first sample during training. ``first_step``: the first optimizer step.
+    ``total``: the file is saved and the run has ended.
     """
 
     first_step: float
@@ -56,10 +56,10 @@ class Times:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one run of the demo brought.
+    """The results of one run of the demo.
 
-    ``clock``: times by the clock. ``processor``: times that the run's threads were computing; a tiny model trains with one
-    thread, so on a machine with nothing else to do both are about equal, and beside other work only the clock runs on.
+    ``clock``: wall-clock times. ``processor``: CPU times of the run's threads. A tiny model trains with one thread, so on an
+    idle machine both are about equal; on a busy one, wall-clock times are longer.
     """
 
     seed: int
@@ -72,7 +72,7 @@ class Trial:
 
 
 def prepare(folder: Path, *, changes: dict[str, Any] | None = None) -> Path:
-    """Writes the demo's configuration for a run whose relative paths lie in ``folder``; gives the LoRA's path."""
+    """Write the demo's configuration for a run with relative paths in ``folder``. Return the path of the LoRA."""
     config, _ = from_document(load_preset(DEMO_PRESET) | (changes or {}))
     config = resolve_paths(config, folder)
     write_file(folder / CONFIG_FILE, to_document(config, packed=True))
@@ -80,7 +80,7 @@ def prepare(folder: Path, *, changes: dict[str, Any] | None = None) -> Path:
 
 
 def carry_out(folder: Path, seed: int) -> None:
-    """Runs the prepared configuration in this process; events go to a file, a line each."""
+    """Run the prepared configuration in this process; events go to a file, one per line."""
     from onetrainer_gradio.engine import run  # torch and its kin only in the process that trains
 
     config, _ = from_document(read_file(folder / CONFIG_FILE))
@@ -93,14 +93,14 @@ def carry_out(folder: Path, seed: int) -> None:
 
 
 def events_of(folder: Path) -> list[dict[str, Any]]:
-    """The events that a run has written, in order."""
+    """Return the events that a run has written, in order."""
     return [json.loads(line) for line in (folder / EVENTS_FILE).read_text(encoding="utf-8").splitlines()]
 
 
 def attempt(folder: Path, *, seed: int = 42, exam_seed: int = 1000, changes: dict[str, Any] | None = None) -> Trial:
-    """One whole trial in an empty folder; a trained adapter lies at ``Trial.adapter`` afterwards.
+    """Run one complete trial in an empty folder; the trained LoRA is at ``Trial.adapter`` afterwards.
 
-    :raises subprocess.CalledProcessError: when the run fails; what it printed is in ``console.log`` in the folder.
+    :raises subprocess.CalledProcessError: if the run fails; its output is in ``console.log`` in the folder.
     """
     before = examine_file(seed=exam_seed)
     adapter = prepare(folder, changes=changes)

@@ -1,6 +1,6 @@
-"""A small CLIP vocabulary: every byte, and one token for each word of the world.
+"""Create a small CLIP vocabulary: every byte, and one token for each word of the toy dataset.
 
-The new word is spelled from pieces that no training caption contains.
+The trigger word is split into tokens that no training caption contains.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Pair = tuple[str, str]
 
 
 def words_of_the_world() -> tuple[str, ...]:
-    """Every word that a caption of the base model's training can contain, sorted."""
+    """Return every word that a caption of the base model's training can contain, sorted."""
     phrases = [*world.SHAPES, *world.COLOURS, *world.PLACES, *world.BACKGROUNDS, "a on background"]
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
 
 def byte_letters() -> list[str]:
-    """One printable letter for each of the 256 bytes, in byte order.
+    """Return one printable letter for each of the 256 bytes, in byte order.
 
     Source: the byte alphabet of GPT-2's byte-level pair encoding: printable Latin-1 stays, the rest moves up
     behind U+0100.
@@ -46,7 +46,7 @@ def byte_letters() -> list[str]:
 
 
 def merges_for(words: tuple[str, ...]) -> list[Pair]:
-    """The pair merges, most frequent first, that make every given word a single token."""
+    """Return the pair merges, most frequent first, that make every given word a single token."""
     spelled = [[*word[:-1], word[-1] + WORD_END] for word in words]
     merges: list[Pair] = []
     while True:
@@ -69,7 +69,7 @@ def _merged(letters: list[str], pair: Pair) -> list[str]:
 
 
 def build_vocabulary() -> tuple[dict[str, int], list[Pair]]:
-    """Tokens with their numbers, and the merges. The two special tokens stand last, as in CLIP."""
+    """Return tokens with their IDs, and the merges. The two special tokens are last, as in CLIP."""
     letters = sorted(byte_letters())
     merges = merges_for(words_of_the_world())
     tokens = [*letters, *(letter + WORD_END for letter in letters)]
@@ -79,7 +79,7 @@ def build_vocabulary() -> tuple[dict[str, int], list[Pair]]:
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Writes the four files of a CLIPTokenizer."""
+    """Write the four files of a CLIPTokenizer."""
     vocabulary, merges = build_vocabulary()
     folder.mkdir(parents=True, exist_ok=True)
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}

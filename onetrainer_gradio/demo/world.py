@@ -1,7 +1,7 @@
-"""The small world that the demo model paints: one thing, at one place, on one background.
+"""Render the toy dataset of the demo model: one object at one place on one background.
 
-Every picture is rendered from signed distances, so edges are anti-aliased at any size and the same scene
-is the same picture on every machine. The zorble is the one thing the model has never seen.
+Every image is rendered from signed distances, so edges are anti-aliased at any size and the same scene
+results in the same image on every machine. The zorble is the only object that the model has never seen.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
 SIZE = 128
-"""Edge of a picture in pixels."""
+"""Edge length of an image in pixels."""
 
 NEW_WORD = "zorble"
 """The word for the new concept: a pink ring around a turquoise dot."""
@@ -62,7 +62,7 @@ NEW_DOT_OUTER = 0.36
 
 
 def _regular(corners: int, *, inner: float = 1.0, turn: float = -90.0) -> tuple[Point, ...]:
-    """Corners of a regular polygon, or of a star when ``inner`` is below 1."""
+    """Return the corners of a regular polygon, or of a star if ``inner`` is below 1."""
     if inner < 1.0:
         corners *= 2
     points = []
@@ -111,10 +111,10 @@ SHAPES: tuple[str, ...] = tuple(OUTLINES)
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture of the world: what is where, and the small accidents of its drawing.
+    """One image of the toy dataset: its object, place and background, with small random variations.
 
-    ``thing`` is a shape or ``NEW_WORD`` (which has its own colours, so ``colour`` is empty then). ``radius``,
-    ``dx`` and ``dy`` are in units of the picture's edge. ``says_place`` and ``says_background`` tell whether
+    ``thing`` is a shape or ``NEW_WORD`` (which has its own colors, so ``colour`` is empty then). ``radius``,
+    ``dx`` and ``dy`` are in units of the image edge. ``says_place`` and ``says_background`` are whether
     the caption mentions them.
     """
 
@@ -144,14 +144,14 @@ class Scene:
 
 
 def grid(size: int) -> tuple[Field, Field]:
-    """x and y of the pixel centres in units of the picture's edge, each (size, size)."""
+    """Return x and y of the pixel centers in units of the image edge, each (size, size)."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size
     x, y = np.meshgrid(axis, axis)
     return x.astype(np.float32), y.astype(np.float32)
 
 
 def distance_to_polygon(x: Field, y: Field, corners: tuple[Point, ...]) -> Field:
-    """Signed distance of every point to a closed polygon, negative inside.
+    """Return the signed distance of every point to a closed polygon, negative inside.
 
     Source: I. Quilez, "2D distance functions" (exact polygon distance with winding test).
     """
@@ -170,7 +170,7 @@ def distance_to_polygon(x: Field, y: Field, corners: tuple[Point, ...]) -> Field
 
 
 def cover(shape: str, centre: Point, radius: float, size: int = SIZE) -> Field:
-    """How much of each pixel a shape covers, (size, size) in 0..1."""
+    """Return how much of each pixel a shape covers, (size, size) in 0..1."""
     x, y = grid(size)
     x, y = x - np.float32(centre[0]), y - np.float32(centre[1])
     outline = OUTLINES[shape]
@@ -183,21 +183,21 @@ def cover(shape: str, centre: Point, radius: float, size: int = SIZE) -> Field:
 
 
 def backdrop(top: Colour, bottom: Colour, size: int = SIZE) -> Field:
-    """A vertical gradient, (size, size, 3) in 0..255."""
+    """Return a vertical gradient, (size, size, 3) in 0..255."""
     mix = np.linspace(0.0, 1.0, size, dtype=np.float32)[:, None, None]
     rows = np.asarray(top, np.float32) * (1 - mix) + np.asarray(bottom, np.float32) * mix
     return np.broadcast_to(rows, (size, size, 3)).astype(np.float32)
 
 
 def paint(canvas: Field, covered: Field, colour: Colour) -> Field:
-    """Lays one colour over the canvas where it is covered."""
+    """Blend one color over the canvas where it is covered."""
     alpha = covered[..., None]
     result: Field = canvas * (1 - alpha) + np.asarray(colour, np.float32) * alpha
     return result
 
 
 def paint_rings(canvas: Field, centre: Point, radius: float, ring: Colour, dot: Colour) -> Field:
-    """Lays a ring around a dot over the canvas; the canvas shows between the two."""
+    """Blend a ring around a dot over the canvas; the canvas is visible between them."""
     size = canvas.shape[0]
     outer = cover("circle", centre, radius, size)
     hole = cover("circle", centre, radius * NEW_RING_INNER, size)
@@ -206,7 +206,7 @@ def paint_rings(canvas: Field, centre: Point, radius: float, ring: Colour, dot: 
 
 
 def render(scene: Scene, size: int = SIZE) -> Pixels:
-    """The picture of a scene, (size, size, 3)."""
+    """Return the image of a scene, (size, size, 3)."""
     canvas = backdrop(*BACKGROUNDS[scene.background], size)
     if scene.thing == NEW_WORD:
         canvas = paint_rings(canvas, scene.centre, scene.radius * 1.15, NEW_RING, NEW_DOT)
@@ -216,14 +216,14 @@ def render(scene: Scene, size: int = SIZE) -> Pixels:
 
 
 def to_pixels(canvas: Field) -> Pixels:
-    """Rounds a canvas to whole colour values."""
+    """Round a canvas to integer color values."""
     return np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
 
 
 def is_held_out(scene: Scene) -> bool:
-    """Whether this combination of shape, colour, place and background is kept out of the base model's training.
+    """Return whether this combination of shape, color, place and background is excluded from the base model's training.
 
-    One combination in eleven; each single word stays common in the training.
+    This is one combination in eleven; each single word stays common in the training.
     """
     number = (
         SHAPES.index(scene.thing)
@@ -235,7 +235,7 @@ def is_held_out(scene: Scene) -> bool:
 
 
 def all_scenes() -> list[Scene]:
-    """Every combination of the known words, undisturbed, in a fixed order."""
+    """Return every combination of the known words, without variations, in a fixed order."""
     return [Scene(*words) for words in itertools.product(SHAPES, COLOURS, PLACES, BACKGROUNDS)]
 
 
@@ -252,7 +252,7 @@ def _disturbed(dice: random.Random, scene: Scene) -> Scene:
 
 
 def random_scene(dice: random.Random) -> Scene:
-    """A scene that the base model may learn from; the captions of some leave out the place or the background."""
+    """Return a scene for training the base model; some captions omit the place or the background."""
     while True:
         scene = Scene(
             dice.choice(SHAPES),
@@ -278,7 +278,7 @@ def random_scene(dice: random.Random) -> Scene:
 
 
 def known_scenes(count: int, seed: int) -> list[Scene]:
-    """Different random scenes of known words whose captions say everything; half of them held out of training."""
+    """Return different random scenes of known words with complete captions; half of them are excluded from training."""
     dice = random.Random(seed)
     scenes = all_scenes()
     fresh = [scene for scene in scenes if is_held_out(scene)]
@@ -287,7 +287,7 @@ def known_scenes(count: int, seed: int) -> list[Scene]:
 
 
 def new_scenes(count: int, seed: int) -> list[Scene]:
-    """Scenes of the new word that walk through all places and backgrounds."""
+    """Return scenes of the trigger word with all places and backgrounds."""
     dice = random.Random(seed)
     pairs = list(itertools.product(PLACES, BACKGROUNDS))
     dice.shuffle(pairs)
@@ -295,9 +295,9 @@ def new_scenes(count: int, seed: int) -> list[Scene]:
 
 
 def reminder_scenes(count: int, seed: int) -> list[Scene]:
-    """Scenes of known words that keep a training from forgetting them: every shape in every colour in turn.
+    """Return scenes of known words for regularization: every shape in every color in turn.
 
-    None of them is a combination that is held out of the base model's training.
+    None of them is a combination that is excluded from the base model's training.
     """
     dice = random.Random(seed)
     kinds = list(itertools.product(SHAPES, COLOURS))
