@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from onetrainer_gradio.commands import Stop
@@ -111,6 +111,8 @@ class Outputs:
     header: Header
     reporter: RunReporter
     options: RunOptions
+    backed_up: dict[int, Path] = field(default_factory=dict)
+    """The newest backup by its global step."""
 
     def back_up(self, state: TrainState) -> tuple[Path | None, str]:
         """Write a backup. Return its path or None, and the reason."""
@@ -131,7 +133,13 @@ class Outputs:
                 bytes=size_bytes(path),
             )
         )
+        self.backed_up = {state.global_step: path}
         return path, ""
+
+    def back_up_once(self, state: TrainState) -> Path | None:
+        """Return the backup of this step, which is written unless there is one already; None if it can't be written."""
+        path = self.backed_up.get(state.global_step)
+        return path if path is not None and path.is_dir() else self.back_up(state)[0]
 
     def save(self, state: TrainState) -> tuple[Path | None, str]:
         """Save the model during training. Return its path or None, and the reason."""

@@ -86,17 +86,28 @@ class StepActions:
 
     def _do_due(self, due: set[str], commands: Sequence[Command], *, stop: bool) -> tuple[Command, ...]:
         """Run due actions, which also answer equal commands. Return the other commands."""
-        asked = {name: tuple(command for command in commands if isinstance(command, kind)) for name, kind in _SAME_AS_DUE.items()}
+        rest = list(commands)
+
+        def asking_for(name: str) -> list[Command]:
+            """Take the commands out of the rest that the result of this action answers."""
+            found = [command for command in rest if isinstance(command, _SAME_AS_DUE[name])]
+            rest[:] = [command for command in rest if command not in found]
+            return found
+
+        def came_since() -> list[Command]:
+            rest.extend(self.reporter.control.take())
+            return asking_for("sample")
+
         if stop:  # samples are left out, and who asked for one is told why
             due.discard("sample")
         if "sample" in due:
-            self._sample_due(asked["sample"])
+            # a Stop that comes during the sampling interrupts it, so commands are taken only afterward
+            self._sample_due(asking_for("sample"), came_since)
         if "backup" in due:
-            self._answer(asked["backup"], *self.outputs.back_up(self.state()))
+            self._answer(asking_for("backup"), *self.outputs.back_up(self.state()))
         if "save" in due:
-            self._answer(asked["save"], *self.outputs.save(self.state()))
-        answered = {command.id for name in due for command in asked[name]}
-        return tuple(command for command in commands if command.id not in answered)
+            self._answer(asking_for("save"), *self.outputs.save(self.state()))
+        return tuple(rest)
 
     def _resumed(self, command: Resume, pause: Command | None) -> None:
         if pause is None:
@@ -179,9 +190,10 @@ class StepActions:
         with self.eval_mode():
             return str(self.sample_runner.sample_custom(sample, self.state(), command_id))
 
-    def _sample_due(self, asked: Sequence[Command]) -> None:
+    def _sample_due(self, asked: Sequence[Command], asked_since: Callable[[], Sequence[Command]]) -> None:
         try:
-            self._answer(asked, self._sample_default(asked[0].id if asked else ""), "")
+            path = self._sample_default(asked[0].id if asked else "")
+            self._answer([*asked, *asked_since()], path, "")
         except StopRequested:  # the stop is taken with the next commands
             self._refuse(asked, STOPPING)
         except TrainerError as error:

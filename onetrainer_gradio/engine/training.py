@@ -545,7 +545,7 @@ class Training:
         if not self._updates:
             return
         state = self.resting_state()
-        backup = self.outputs.back_up(state)[0] if self.config.backup_before_save else None
+        backup = self.outputs.back_up_once(state) if self.config.backup_before_save else None
         self.outputs.save_final(state, backup)
 
     def close(self) -> None:

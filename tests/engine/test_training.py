@@ -207,6 +207,35 @@ def test_commands_given_while_caching_are_served_by_what_is_due(configured, trai
 
 
 @pytest.mark.slow
+def test_a_sample_command_that_comes_during_a_due_sampling_is_answered_by_it(configured, train):
+    """The weights are the same, so nothing is sampled twice."""
+    control, asked = FakeControl(), SampleDefault()
+
+    def on(event):
+        if isinstance(event, SampleGenerated) and not asked_for:
+            asked_for.append(True)
+            control.give(asked)
+
+    asked_for: list[bool] = []
+    config = configured(samples=[SAMPLE], epochs=1, sample_after=1, sample_after_unit="STEP")
+    _, recorder = train(config, Recorder(on), control)
+    assert recorder.answer(asked).outcome == "done"
+    steps = [made.global_step for made in recorder.of(SampleGenerated)]
+    assert len(steps) == len(set(steps))
+
+
+@pytest.mark.slow
+def test_a_backup_is_not_written_twice_at_one_step(configured, train):
+    """A backup on command, a stop at the same step, and "backup before save": one backup."""
+    control, recorder, backup, stop = FakeControl(), Recorder(), BackupNow(), Stop()
+    after_step(recorder, control, 1, backup, stop)
+    train(configured(backup_before_save=True), recorder, control)
+    (made,) = recorder.of(BackupCreated)
+    assert recorder.answer(backup).result == made.path
+    assert recorder.of(ModelSaved)[-1].final
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("paused", [False, True])
 def test_equal_commands_that_wait_are_carried_out_once(configured, train, paused):
     """Also within a pause; other parameters, or a random seed, are another sample."""

@@ -96,7 +96,8 @@ class Destinations:
         target = absolute(value, self.base_folder)
         try:
             real = self._paths.of(target)
-            places = {real, self._paths.of(target.parent) / target.name} if single else {real}
+            by_name = single and target.name != ".."
+            places = {real, self._paths.of(target.parent) / target.name} if by_name else {real}
         except (OSError, ValueError) as error:
             message = f"{_quoted(value)} can't be resolved: {error}"
             return Objection("output-protected", message, "a path without links in a circle")

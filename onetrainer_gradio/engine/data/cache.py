@@ -22,6 +22,7 @@ from torch import Tensor
 from onetrainer_gradio.config.paths import cache_files, marker
 from onetrainer_gradio.engine.files import write_tensors
 from onetrainer_gradio.engine.staging import tidy_up
+from onetrainer_gradio.errors import StorageError
 
 FORMAT = 1
 """Increased when the meaning of a cache file changes."""
@@ -90,7 +91,17 @@ class TensorCache:
         name = name if _is_ours(cache_dir, name) else _own_subfolder(name)
 
         def mark() -> None:
-            (cache_dir / name).mkdir(parents=True, exist_ok=True)
+            try:
+                (cache_dir / name).mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                blocking = next(path for path in (cache_dir / name, *(cache_dir / name).parents) if os.path.lexists(path))
+                raise StorageError(
+                    f"Can't write to the cache: {blocking} is a file.",
+                    path="cache_dir",
+                    value=str(cache_dir),
+                    expected="a folder",
+                    suggestion="Move the file, or choose another path for Cache directory.",
+                ) from error
             marker.add(cache_dir, marker.CACHE, name)
 
         return cls(cache_dir / name, budget_bytes, mark)

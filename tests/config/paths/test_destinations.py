@@ -94,6 +94,12 @@ def test_single_files_may_go_beside_what_is_protected(place, value):
     assert errors(place, {TO: value}) == []
 
 
+@pytest.mark.parametrize("value", ["pictures/..", "model/..", "pictures/deep/../.."])
+def test_dots_that_lead_out_of_a_protected_folder_are_resolved(place, value):
+    """A single file is written into the folder that the path leads to, not into the one that it passes."""
+    assert objection(place, {TO: value}) is None
+
+
 @pytest.mark.parametrize("value", ["workspace/run/model", "models/new", "new", "workspace/run/save/new"])
 def test_a_new_folder_is_fine(place, value):
     """Also one in the workspace, beside the folders that the run fills."""

@@ -9,6 +9,7 @@ import torch
 
 from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.engine.data.cache import TensorCache, clear, fingerprint
+from onetrainer_gradio.errors import StorageError
 
 KEY = fingerprint({"a": 1})
 
@@ -89,3 +90,12 @@ def test_a_missing_cache_and_a_file_in_its_place_are_no_trouble(tmp_path):
     (tmp_path / "image").write_text("mine")
     clear(tmp_path)
     assert os.listdir(tmp_path) == ["image"]
+
+
+def test_a_file_in_the_place_of_a_cache_folder_is_named(tmp_path):
+    """The error names the file and the setting, and the file stays."""
+    (tmp_path / "image").write_text("mine")
+    with pytest.raises(StorageError, match="image is a file") as error:
+        put(tmp_path)
+    assert error.value.path == "cache_dir"
+    assert (tmp_path / "image").read_text() == "mine"
