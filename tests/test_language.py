@@ -11,7 +11,6 @@ from tests.language import ROOT, Text, area, found, hits, python_texts, script_t
 PENDING = {
     ("onetrainer_gradio/backends", "docstrings"),
     ("onetrainer_gradio/backends", "text"),
-    ("onetrainer_gradio/config", "docstrings"),
     ("onetrainer_gradio/engine", "text"),
     ("onetrainer_gradio/service", "docstrings"),
     ("onetrainer_gradio/ui", "docstrings"),

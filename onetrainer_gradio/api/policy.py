@@ -1,6 +1,6 @@
 """Set the Content-Security-Policy of the page: what it may load and run, and which sites may frame it.
 
-Gradio writes its configuration into inline scripts, and the page has one of its own in its head. The policy lists the hash
+Gradio writes its configuration into inline scripts, and the page has another one in its head. The policy lists the hash
 of each of them, so that injected scripts don't run. Gradio's HTML component compiles its templates with ``Function``, so
 evaluating text stays allowed for scripts that already run.
 """

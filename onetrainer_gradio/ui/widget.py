@@ -1,7 +1,7 @@
-"""Widgets of our own: an empty place with a name, which the script of that name fills in the browser.
+"""Create our widgets: an empty named element, which the script of that name fills in the browser.
 
-They are built by functions, not by subclasses of ``gr.HTML``: Gradio writes a stub file beside the module of every subclass when
-it is imported, and type checkers then read the stub instead of the module.
+Functions create them instead of subclasses of ``gr.HTML``, because Gradio writes a stub file next to the module of every
+subclass when it is imported, and type checkers then read the stub instead of the module.
 """
 
 from __future__ import annotations

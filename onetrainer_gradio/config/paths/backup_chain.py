@@ -78,7 +78,7 @@ def added_files(backup: Path) -> tuple[str, ...]:
 def belongs(backup: Path, chain: Chain) -> bool:
     """Return whether a run of the chain made the backup, before the chain left that run.
 
-    Backups that a run made after the one that the next run resumed from belong to another branch.
+    Backups that a run created after the backup that the next run resumed from belong to another branch.
     """
     made_by = run_of(backup)
     return any(link.run == made_by and (not link.resumed_from or backup.name <= link.resumed_from) for link in chain if made_by)
