@@ -1,0 +1,41 @@
+# One word per task. `make` lists them.
+PYTHON ?= python
+PROCESSES ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test fast lint types docs bench
+
+help:
+	@sed -n 's/^\([a-z]*\): *## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST))
+
+setup: ## Install the package and the tools for tests, style and types
+	$(PYTHON) -m pip install -c constraints.txt -e ".[test]"
+	npm ci
+
+run: ## Start the panel
+	$(PYTHON) app.py
+
+demo: ## Start the panel with the demo's settings
+	$(PYTHON) app.py --demo
+
+test: ## Run all tests; browser tests need Chromium
+	$(PYTHON) -m pytest -n $(PROCESSES)
+
+fast: ## Run the fast tests
+	$(PYTHON) -m pytest -n $(PROCESSES) -m "not slow and not browser"
+
+lint: ## Check the style of Python, JavaScript and CSS
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	npx --no-install biome ci --error-on-warnings
+
+types: ## Check the types of Python and JavaScript
+	$(PYTHON) -m mypy
+	npx --no-install tsc
+
+docs: ## Write the generated parts of the docs again
+	$(PYTHON) docs/generate.py
+
+bench: ## Measure the step time of the engine and the first page view
+	$(PYTHON) benchmarks/engine.py
+	$(PYTHON) benchmarks/page_load.py

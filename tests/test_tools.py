@@ -1,0 +1,74 @@
+"""The words of the Makefile are documented and work, the workflow and the hooks can be read and call what exists."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = ("setup", "run", "demo", "test", "fast", "lint", "types", "docs", "bench")
+YAML = sorted([*ROOT.glob(".*.yaml"), *ROOT.glob(".github/**/*.yml")])
+
+
+def words() -> dict[str, str]:
+    """The words of the Makefile with what each says of itself."""
+    return dict(re.findall(r"^(\w+): *## (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
+def test_each_task_is_one_word_and_documented() -> None:
+    """The Makefile has the words, says what each does, and CONTRIBUTING.md names them all."""
+    assert set(words()) == set(WORDS)
+    guide = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert [word for word in WORDS if f"`make {word}`" not in guide] == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_calls_files_that_exist(word: str) -> None:
+    """What make would run names scripts of this project."""
+    told = subprocess.run(["make", "--dry-run", word], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.strip()
+    for script in re.findall(r"python (\w\S*\.py)", told):
+        assert (ROOT / script).is_file(), script
+
+
+@pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)
+def test_yaml_can_be_read(path: Path) -> None:
+    assert yaml.safe_load(path.read_text("utf-8"))
+
+
+def test_the_workflow_covers_the_systems_and_calls_the_same_commands() -> None:
+    """Linux with each Python, Windows and macOS, by .ci/run and the Makefile's words."""
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))["jobs"]
+    ran = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert ".ci/run" in ran
+    cells = jobs["tests"]["strategy"]["matrix"]["include"]
+    assert {cell["os"].partition("-")[0] for cell in cells} == {"ubuntu", "windows", "macos"}
+    assert {cell["task"] for cell in cells} <= set(WORDS)
+    first = next(step["with"] for step in jobs["checks"]["steps"] if "setup-python" in step.get("uses", ""))
+    tested = {first["python-version"], *(cell["python"] for cell in cells)}
+    assert tested == set(re.findall(r"Python :: (3\.\d+)", (ROOT / "setup.cfg").read_text("utf-8")))
+
+
+def test_hooks_need_no_network() -> None:
+    """Each hook is local and runs what the environment has."""
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    assert [repo["repo"] for repo in repos] == ["local"]
+    assert {hook["language"] for hook in repos[0]["hooks"]} == {"system"}
+
+
+def test_generated_docs_are_current() -> None:
+    """`make docs` would change nothing."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import generate
+    finally:
+        sys.path.pop(0)
+    for name in generate.TABLES:
+        assert generate.page(name) == (ROOT / "docs" / name).read_text("utf-8"), name
