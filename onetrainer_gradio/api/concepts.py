@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 
 from onetrainer_gradio.api.consequences import Asked, changed
 from onetrainer_gradio.api.dependencies import Service
-from onetrainer_gradio.api.samples import FOREVER, PICTURE
+from onetrainer_gradio.api.samples import FOREVER, IMAGE_RESPONSE
 from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import images, slow
 from onetrainer_gradio.service.datasets.concepts import MOST_VARIANTS
@@ -49,7 +49,7 @@ class PreviewAsked(Asked):
     """Select the image and the number of variants for the preview."""
 
     index: int = Field(ge=0, description="Index of the concept.")
-    picture: int = Field(0, ge=0, description="Index of the image, in file name order.")
+    image_index: int = Field(0, ge=0, description="Index of the image, in file name order.")
     variants: int = Field(6, ge=1, le=MOST_VARIANTS)
     seed: int = Field(0, description="The same seed gives the same variants.")
     width: int = Field(320, ge=64, le=768, description="Longer side in pixels.")
@@ -97,8 +97,8 @@ class Preview(BaseModel):
 
     ok: Literal[True] = True
     file: str
-    picture: int
-    pictures: int = Field(description="Number of images in the concept.")
+    image_index: int
+    images: int = Field(description="Number of images in the concept.")
     width: int
     height: int
     image: str = Field(description="The unchanged image as a data URL.")
@@ -114,7 +114,7 @@ def statistics(service: Service, asked: StatisticsAsked) -> dict[str, Any]:
     told = service.concepts.statistics(changed(service, asked), asked.index)
     for concept in told["concepts"]:
         if concept.get("thumbnail"):
-            concept["thumbnail"] = f"/api/concepts/pictures/{concept['thumbnail']}"
+            concept["thumbnail"] = f"/api/concepts/images/{concept['thumbnail']}"
     return told
 
 
@@ -125,7 +125,7 @@ def preview(service: Service, asked: PreviewAsked) -> dict[str, Any]:
     return service.concepts.preview(
         changed(service, asked),
         asked.index,
-        picture=asked.picture,
+        image_index=asked.image_index,
         variants=asked.variants,
         seed=asked.seed,
         width_px=asked.width,
@@ -138,12 +138,12 @@ def convert(service: Service, asked: ConversionAsked) -> dict[str, Any]:
     return service.concepts.convert(changed(service, asked), asked.index, asked.what)
 
 
-@router.get("/pictures/{picture_id}", response_class=Response, responses=PICTURE)
+@router.get("/images/{image_id}", response_class=Response, responses=IMAGE_RESPONSE)
 @images
-def picture(
+def thumbnail(
     service: Service,
-    picture_id: Annotated[str, Path(description="Image ID from the statistics.", max_length=64)],
+    image_id: Annotated[str, Path(description="Image ID from the statistics.", max_length=64)],
     w: Annotated[int, Query(ge=16, le=1024, description="Width in pixels.")] = 192,
 ) -> Response:
     """Return a WebP thumbnail of an image from the statistics."""
-    return FileResponse(service.concepts.thumbnail(picture_id, w), media_type="image/webp", headers=FOREVER)
+    return FileResponse(service.concepts.thumbnail(image_id, w), media_type="image/webp", headers=FOREVER)

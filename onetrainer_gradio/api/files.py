@@ -73,7 +73,7 @@ def files(
     service: Service,
     path: Annotated[str, Query(description="A folder or file, relative to the data folder. Empty: the data folder.")] = "",
     kind: Annotated[
-        Literal["any", "folder", "model", "picture", "json", "text"],
+        Literal["any", "folder", "model", "image", "json", "text"],
         Query(description="Which files to list in addition to folders."),
     ] = "any",
     search: Annotated[str, Query(description="Part of a name.", max_length=200)] = "",
@@ -82,5 +82,5 @@ def files(
 ) -> dict[str, Any]:
     """List a folder on this machine, inside the allowed folders."""
     listing = service.folders.list(path, kind, search, hidden=hidden, nearest=nearest)
-    thumbnails = [f"/api/concepts/pictures/{shown}" for path in listing.first_images if (shown := service.concepts.shown(path))]
+    thumbnails = [f"/api/concepts/images/{shown}" for path in listing.first_images if (shown := service.concepts.shown(path))]
     return {"ok": True, **asdict(listing), "thumbnails": thumbnails, "places": service.folders.places()}

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/samples", tags=["samples"], responses=ERRORS)
 
 # The image of an ID never changes.
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
-PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}}, "description": "The image."}}
+IMAGE_RESPONSE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}}, "description": "The image."}}
 
 
 class Sample(Open):
@@ -88,16 +88,16 @@ def latest(service: Service, n: Annotated[int, Query(ge=1, le=500)] = 1) -> dict
     return {"samples": service.samples.latest(n)}
 
 
-@router.get("/{sample_id}", response_model=Sample, responses=PICTURE)
+@router.get("/{sample_id}", response_model=Sample, responses=IMAGE_RESPONSE)
 def sample(service: Service, request: Request, sample_id: SampleId) -> Any:
     """Return a sample: its metadata, or the image if `Accept` prefers one."""
     headers = {"Vary": "Accept"}
-    if prefers_picture(request.headers.get("accept", "")):
+    if prefers_image(request.headers.get("accept", "")):
         return FileResponse(service.samples.path(sample_id), headers=headers)
     return SafeJSONResponse(service.samples.get(sample_id), headers=headers)
 
 
-@router.get("/{sample_id}/image", response_class=Response, responses=PICTURE)
+@router.get("/{sample_id}/image", response_class=Response, responses=IMAGE_RESPONSE)
 def image(
     service: Service,
     sample_id: SampleId,
@@ -108,7 +108,7 @@ def image(
     return FileResponse(path, filename=path.name if download else None, headers=FOREVER)
 
 
-@router.get("/{sample_id}/thumbnail", response_class=Response, responses=PICTURE)
+@router.get("/{sample_id}/thumbnail", response_class=Response, responses=IMAGE_RESPONSE)
 @images
 def thumbnail(
     service: Service, sample_id: SampleId, w: Annotated[int, Query(ge=16, le=1024, description="Width in pixels.")] = 256
@@ -117,7 +117,7 @@ def thumbnail(
     return FileResponse(service.samples.thumbnail(sample_id, w), media_type="image/webp", headers=FOREVER)
 
 
-def prefers_picture(accept: str) -> bool:
+def prefers_image(accept: str) -> bool:
     """Return whether an Accept header prefers an image to JSON. The default is JSON."""
     best = {"image": 0.0, "json": 0.0}
     for part in accept.lower().split(","):

@@ -142,8 +142,8 @@ def test_large_replies_are_compressed_and_pictures_are_not(panel):
     assert schema.headers["content-encoding"] == "gzip"
     panel.finished(steps=1, sample_every=1)
     sample = panel.client.get("/api/samples/latest").json()["samples"][0]
-    picture = panel.client.get(sample["path"], headers={"Accept-Encoding": "gzip"})
-    assert "content-encoding" not in picture.headers
+    image = panel.client.get(sample["path"], headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in image.headers
 
 
 def test_system_readings(panel):

@@ -13,14 +13,14 @@ def test_statistics_thumbnail_and_preview_go_together(panel):
     panel.service.configs.replace(panel.document)
     told = panel.client.post("/api/concepts/statistics", json={}).json()
     (red,) = told["concepts"]
-    assert (red["name"], red["pictures"], red["captions"]["missing"]) == ("red", 2, 0)
+    assert (red["name"], red["images"], red["captions"]["missing"]) == ("red", 2, 0)
     assert told["total"]["per_epoch"] == 2
     small = panel.client.get(red["thumbnail"], params={"w": 96})
     assert small.headers["content-type"] == "image/webp"
     assert "immutable" in small.headers["cache-control"]
     assert Image.open(io.BytesIO(small.content)).format == "WEBP"
     preview = panel.client.post("/api/concepts/preview", json={"index": 0, "variants": 3}).json()
-    assert (preview["file"], preview["pictures"], len(preview["variants"])) == ("one.png", 2, 3)
+    assert (preview["file"], preview["images"], len(preview["variants"])) == ("one.png", 2, 3)
     assert preview["variants"][0]["caption"] == "a red square"
 
 
@@ -42,8 +42,8 @@ def test_what_is_not_there_is_said(panel):
     panel.service.configs.replace(panel.document)
     assert panel.client.post("/api/concepts/statistics", json={"index": 9}).status_code == 404
     assert panel.client.post("/api/concepts/preview", json={"index": 9}).status_code == 404
-    assert panel.client.get("/api/concepts/pictures/nope").status_code == 404
-    assert panel.client.get("/api/concepts/pictures/..%2f..%2fx").status_code == 404
+    assert panel.client.get("/api/concepts/images/nope").status_code == 404
+    assert panel.client.get("/api/concepts/images/..%2f..%2fx").status_code == 404
     (panel.folder / "empty").mkdir()
     changes = {"concepts.0.path": str(panel.folder / "empty")}
     reply = panel.client.post("/api/concepts/preview", json={"index": 0, "changes": changes})

@@ -105,7 +105,7 @@ def test_numbers_of_any_size(told, value):
     text = json.dumps({**document, "epochs": value, "learning_rate": value, "resolution": value, "an_unknown_key": value})
     for path in ("/api/config/validate", "/api/config/migrate", "/api/config/import"):
         answered(client.post(path, content=text, headers={"Content-Type": "application/json"}))
-    answered(client.post("/api/concepts/preview", json={"index": 0, "picture": value, "seed": value, "width": 100}))
+    answered(client.post("/api/concepts/preview", json={"index": 0, "image_index": value, "seed": value, "width": 100}))
     answered(client.get(f"/api/runs/{run_id}/metrics?first={value}&last={value}"))
     answered(client.get("/api/config/current"))
     answered(client.get("/api/config/export"))
@@ -190,7 +190,7 @@ def test_text_that_no_path_can_hold_in_an_address(told, path):
         f"/api/samples/list?run_id={text}",
         f"/api/samples/list?before={text}",
         f"/api/samples/parameters?model_type={text}",
-        f"/api/concepts/pictures/{text}",
+        f"/api/concepts/images/{text}",
         f"/api/commands/{text}",
         f"/api/onetrainer/checkouts/{text}",
         f"/api/onetrainer/checkouts/{text}/lists/concepts/{text}",
@@ -247,7 +247,7 @@ def test_bodies_that_make_no_sense(told, body):
     documented = client.get("/openapi.json").json()["paths"]
     for path, methods in documented.items():
         address = path.replace("{run_id}", run_id)
-        for key in ("command_id", "name", "sample_id", "picture_id", "file_id", "checkout_id", "kind", "title"):
+        for key in ("command_id", "name", "sample_id", "image_id", "file_id", "checkout_id", "kind", "title"):
             address = address.replace(f"{{{key}}}", "x")
         for method in methods.keys() & {"post", "put", "patch"}:
             for kind in TYPES if body in {"empty", "text", "no JSON"} else TYPES[:1]:

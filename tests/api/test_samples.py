@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from onetrainer_gradio.api.samples import prefers_picture
+from onetrainer_gradio.api.samples import prefers_image
 
 
 def kind_of(content: bytes) -> str | None:
@@ -31,10 +31,10 @@ def test_a_sample_is_metadata_or_a_picture(panel):
     path = f"/api/samples/{sample['id']}"
     assert panel.client.get(path).json() == sample
     assert panel.client.get(path, headers={"Accept": "text/html,application/json;q=0.9,image/webp;q=0.1"}).json() == sample
-    picture = panel.client.get(path, headers={"Accept": "image/avif,image/webp,image/*,*/*;q=0.8"})
-    assert (picture.headers["content-type"], kind_of(picture.content), picture.headers["vary"]) == ("image/png", "PNG", "Accept")
+    shown = panel.client.get(path, headers={"Accept": "image/avif,image/webp,image/*,*/*;q=0.8"})
+    assert (shown.headers["content-type"], kind_of(shown.content), shown.headers["vary"]) == ("image/png", "PNG", "Accept")
     image = panel.client.get(sample["path"])
-    assert image.content == picture.content
+    assert image.content == shown.content
     assert "immutable" in image.headers["cache-control"]
     assert "content-disposition" not in image.headers
     assert "attachment" in panel.client.get(sample["path"], params={"download": True}).headers["content-disposition"]
@@ -100,7 +100,7 @@ def test_samples_of_an_unknown_run_are_404(panel):
 
 
 @pytest.mark.parametrize(
-    ("accept", "picture"),
+    ("accept", "image"),
     [
         ("", False),
         ("*/*", False),
@@ -112,5 +112,5 @@ def test_samples_of_an_unknown_run_are_404(panel):
         ("image/png;q=nonsense", False),
     ],
 )
-def test_which_accept_headers_want_the_picture(accept, picture):
-    assert prefers_picture(accept) is picture
+def test_which_accept_headers_want_the_picture(accept, image):
+    assert prefers_image(accept) is image

@@ -84,7 +84,7 @@ def test_a_layer_filter_says_what_it_takes(visitor: Visitor, panel: Panel) -> No
     expect(page.locator(".og-layer-list")).to_contain_text("mid_block.attentions.*.transformer_blocks.*.attn2.to_q")
 
 
-def paint(folder: Path, *sizes: tuple[int, int], captions: str | None = "sks cat, red, sitting") -> None:
+def write_images(folder: Path, *sizes: tuple[int, int], captions: str | None = "sks cat, red, sitting") -> None:
     """Pictures of these sizes (width, height), a caption beside each."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, size in enumerate(sizes):
@@ -104,20 +104,20 @@ def concepts(visitor: Visitor, panel: Panel, *made: dict[str, Any], **settings: 
 
 
 @pytest.fixture
-def pictures(panel: Panel, tmp_path: Path) -> Path:
-    paint(tmp_path / "cats", (64, 64), (128, 64), (64, 64))
-    paint(tmp_path / "dogs", (64, 64), captions=None)
+def images(panel: Panel, tmp_path: Path) -> Path:
+    write_images(tmp_path / "cats", (64, 64), (128, 64), (64, 64))
+    write_images(tmp_path / "dogs", (64, 64), captions=None)
     return tmp_path
 
 
-def test_a_card_shows_a_picture_and_what_lies_in_its_folder(visitor: Visitor, panel: Panel, pictures: Path) -> None:
+def test_a_card_shows_a_picture_and_what_lies_in_its_folder(visitor: Visitor, panel: Panel, images: Path) -> None:
     """Thumbnail, counts, captions, shapes and sums; a folder that is not there says so."""
     page = concepts(
         visitor,
         panel,
-        {"name": "cats", "path": str(pictures / "cats"), "balancing": 4},
-        {"name": "dogs", "path": str(pictures / "dogs")},
-        {"name": "gone", "path": str(pictures / "gone")},
+        {"name": "cats", "path": str(images / "cats"), "balancing": 4},
+        {"name": "dogs", "path": str(images / "dogs")},
+        {"name": "gone", "path": str(images / "gone")},
         batch_size=2,
     )
     lines = page.locator(".og-concept-line")
@@ -137,30 +137,30 @@ def test_a_card_shows_a_picture_and_what_lies_in_its_folder(visitor: Visitor, pa
     expect(card.locator(".og-folder-list")).to_contain_text("beside every picture")
 
 
-def test_an_edit_is_followed_by_a_new_look(visitor: Visitor, panel: Panel, pictures: Path) -> None:
+def test_an_edit_is_followed_by_a_new_look(visitor: Visitor, panel: Panel, images: Path) -> None:
     """A new folder or balance shows in the card without anybody asking."""
-    page = concepts(visitor, panel, {"name": "cats", "path": str(pictures / "cats")})
+    page = concepts(visitor, panel, {"name": "cats", "path": str(images / "cats")})
     line = page.locator(".og-concept-line")
     expect(line).to_have_text("3 pictures")
     field(page, "concepts.0.balancing").fill("2")
     field(page, "concepts.0.balancing").press("Tab")
     expect(line).to_have_text("3 pictures6 an epoch")
-    field(page, "concepts.0.path").fill(str(pictures / "dogs"))
+    field(page, "concepts.0.path").fill(str(images / "dogs"))
     field(page, "concepts.0.path").press("Tab")
     expect(line).to_have_text("1 picture2 an epoch1 without caption")
-    (pictures / "dogs" / "0.txt").write_text("a dog")
+    (images / "dogs" / "0.txt").write_text("a dog")
     page.get_by_role("button", name="Look again").click()
     expect(line).to_have_text("1 picture2 an epoch")
 
 
-def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, panel: Panel, pictures: Path) -> None:
+def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, panel: Panel, images: Path) -> None:
     """Filters hide cards and change nothing; sorting and switching are one change each, and can be undone."""
     page = concepts(
         visitor,
         panel,
-        {"name": "b", "path": str(pictures / "dogs"), "enabled": False},
-        {"name": "c", "path": str(pictures / "cats")},
-        {"name": "a", "path": str(pictures / "gone"), "type": "VALIDATION"},
+        {"name": "b", "path": str(images / "dogs"), "enabled": False},
+        {"name": "c", "path": str(images / "cats")},
+        {"name": "a", "path": str(images / "gone"), "type": "VALIDATION"},
     )
     names = page.locator(".og-card-title:visible")
     expect(names).to_have_text(["b", "c", "a"])
@@ -171,7 +171,7 @@ def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, pa
     expect(names).to_have_text(["b"])
     page.get_by_label("Show concepts in use").select_option("")
     expect(page.locator(".og-concept-line").nth(1)).to_contain_text("3 pictures")
-    page.get_by_label("Sort the concepts").select_option("pictures")
+    page.get_by_label("Sort the concepts").select_option("images")
     expect(names).to_have_text(["c", "b", "a"])
     expect(page.locator(".og-concept-line").nth(0)).to_contain_text("3 pictures")
     page.get_by_label("Sort the concepts").select_option("name")
@@ -181,9 +181,9 @@ def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, pa
     becomes(lambda: [concept["enabled"] for concept in panel.setting("concepts")], [True] * 3)
 
 
-def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, pictures: Path) -> None:
+def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, images: Path) -> None:
     """Nothing random: one draw. With changes: several, other ones on demand, and at once while a number is typed."""
-    page = concepts(visitor, panel, {"name": "cats", "path": str(pictures / "cats")})
+    page = concepts(visitor, panel, {"name": "cats", "path": str(images / "cats")})
     page.get_by_role("button", name="Advanced").click()
     page.locator("[data-part=draw] > summary").click()
     drawn = page.locator(".og-drawn")
@@ -211,7 +211,7 @@ def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, p
 def test_texts_of_files_reach_the_page_as_texts(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
     """Markup in a caption or in the name of a file is shown, not run."""
     bad = "<img src=x onerror=document.title='run'>"
-    paint(tmp_path / "x", (64, 64), (64, 64), captions=f"{bad}, other")
+    write_images(tmp_path / "x", (64, 64), (64, 64), captions=f"{bad}, other")
     for kind in ("png", "txt"):
         (tmp_path / "x" / f"0.{kind}").rename(tmp_path / "x" / f"<b>0.{kind}")
     page = concepts(visitor, panel, {"name": bad, "path": str(tmp_path / "x")})
@@ -224,9 +224,9 @@ def test_texts_of_files_reach_the_page_as_texts(visitor: Visitor, panel: Panel, 
 
 
 @pytest.mark.parametrize("width", [390, 1440])
-def test_editors_fit_their_window_and_name_their_controls(visitor: Visitor, panel: Panel, pictures: Path, width: int) -> None:
+def test_editors_fit_their_window_and_name_their_controls(visitor: Visitor, panel: Panel, images: Path, width: int) -> None:
     """No sideways scrolling on a phone or a desktop, and no control without a name, with everything folded out."""
-    cats = {"name": "cats", "path": str(pictures / "cats"), "image": {"enable_random_flip": True}}
+    cats = {"name": "cats", "path": str(images / "cats"), "image": {"enable_random_flip": True}}
     page = concepts(visitor, panel, cats, {**cats, "name": "c" * 80}, cats)
     page.set_viewport_size({"width": width, "height": 844})
     page.locator(".og-item > summary").nth(1).click()

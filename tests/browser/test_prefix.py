@@ -114,9 +114,9 @@ def test_the_whole_page_works_below_a_prefix(chromium, proxy):
     page.get_by_role("tab", name="Training").click()
     page.locator("#og-start").click()
     page.get_by_role("tab", name="Samples").click()
-    picture = page.locator(".og-tile img").first
-    picture.wait_for()
-    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=picture.element_handle())
+    image = page.locator(".og-tile img").first
+    image.wait_for()
+    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=image.element_handle())
     page.get_by_role("tab", name="Training").click()
     page.locator("#og-stop").click()
     page.locator("#og-status").get_by_text("Stopped", exact=True).wait_for()

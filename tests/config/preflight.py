@@ -28,7 +28,7 @@ GOOD = {
     "train_device": "cpu",
     "learning_rate": 1e-4,
     "learning_rate_warmup_steps": 0.1,
-    "concepts": [{"__version": 2, "name": "cats", "path": "pictures", "seed": 1}],
+    "concepts": [{"__version": 2, "name": "cats", "path": "images", "seed": 1}],
     "samples": [{"prompt": "a cat"}],
     "optimizer": {"optimizer": "ADAMW", "stochastic_rounding": False},
     "layer_filter": "attentions",
@@ -50,17 +50,17 @@ GOOD_DOCUMENT = to_document(from_document(GOOD)[0], packed=True)
 READER = ImageSizeReader(limit_s=math.inf)
 
 
-def furnish(folder: Path, pictures: int = 4, size: tuple[int, int] = (512, 512)) -> Path:
+def furnish(folder: Path, images: int = 4, size: tuple[int, int] = (512, 512)) -> Path:
     """A base folder with a model and captioned pictures of one size (width, height)."""
     (folder / "model").mkdir()
     (folder / "model" / "model_index.json").write_text("{}")
-    (folder / "pictures").mkdir()
-    for number in range(pictures):
-        add_picture(folder / "pictures" / f"{number}.png", size)
+    (folder / "images").mkdir()
+    for number in range(images):
+        add_image(folder / "images" / f"{number}.png", size)
     return folder
 
 
-def add_picture(path: Path, size: tuple[int, int] = (512, 512), caption: str | None = "a cat") -> None:
+def add_image(path: Path, size: tuple[int, int] = (512, 512), caption: str | None = "a cat") -> None:
     """One picture (width, height), with its caption unless that is None."""
     Image.new("L", size).save(path)
     if caption is not None:

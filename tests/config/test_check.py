@@ -19,7 +19,7 @@ from onetrainer_gradio.config.declarations.walk import leaves, without_none
 from onetrainer_gradio.config.enums import ModelType, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
 from onetrainer_gradio.config.paths.backup_chain import chain_of_run, write_chain
-from tests.config.preflight import ADA, CPU, OTHER_MODEL, add_picture, config_with, findings, furnish, write_backup
+from tests.config.preflight import ADA, CPU, OTHER_MODEL, add_image, config_with, findings, furnish, write_backup
 
 DOCS = Path(__file__).parents[2] / "docs"
 XL = {"model_type": "STABLE_DIFFUSION_XL_10_BASE"}
@@ -73,7 +73,7 @@ CASES = [
     ),
     ("base-model-missing", "error", "base_model_name", {"base_model_name": ""}),
     ("base-model-missing", "error", "base_model_name", {"base_model_name": "/nowhere"}),
-    ("base-model-folder", "error", "base_model_name", {"base_model_name": "pictures"}),
+    ("base-model-folder", "error", "base_model_name", {"base_model_name": "images"}),
     ("base-model-file", "error", "base_model_name", {"base_model_name": "model/model_index.json"}),
     ("offline-model", "warning", "base_model_name", {"base_model_name": "owner/name", "offline_mode": True}),
     (
@@ -157,7 +157,7 @@ CASES = [
     ("no-concept", "error", "concepts", {"concepts.0.type": "VALIDATION", "validation": True}),
     ("concept-folder", "error", "concepts.0.path", {"concepts.0.path": ""}),
     ("concept-folder", "error", "concepts.0.path", {"concepts.0.path": "nowhere"}),
-    ("concept-folder", "error", "concepts.0.path", {"concepts.0.path": "pictures/cats"}),
+    ("concept-folder", "error", "concepts.0.path", {"concepts.0.path": "images/cats"}),
     ("concept-on-hub", "warning", "concepts.0.path", {"concepts.0.path": "owner/cats"}),
     ("concept-empty", "error", "concepts.0.path", {"concepts.0.path": "model"}),
     ("concept-without-effect", "warning", "concepts.0.loss_weight", {"concepts.0.loss_weight": 0.0}),
@@ -328,7 +328,7 @@ def test_a_special_tag_that_takes_too_long_on_the_captions_is_an_error(place):
     }
     wanted = ("special-tags-slow", "error", "concepts.0.text.tag_dropout_special_tags")
     assert wanted not in told(place, special)
-    (place / "pictures" / "0.txt").write_text("a cat;a long caption of many words that ends without a mark of any kind")
+    (place / "images" / "0.txt").write_text("a cat;a long caption of many words that ends without a mark of any kind")
     assert wanted in told(place, special)
     (place / "tags.txt").write_text("a dog\n(\\w+\\s?)+!\n")
     assert wanted in told(place, special, {"concepts.0.text.tag_dropout_special_tags": str(place / "tags.txt")})
@@ -359,8 +359,8 @@ def test_the_documentation_lists_every_code():
 
 def test_missing_and_empty_captions_are_said_with_their_number(place):
     """The finding names the first picture without a caption."""
-    add_picture(place / "pictures" / "b.png", caption=None)
-    add_picture(place / "pictures" / "c.png", caption="")
+    add_image(place / "images" / "b.png", caption=None)
+    add_image(place / "images" / "c.png", caption="")
     found = {item.code: item for item in findings(place)}
     assert "1 of 6" in found["captions-missing"].message
     assert "b.png" in found["captions-missing"].message
@@ -370,7 +370,7 @@ def test_missing_and_empty_captions_are_said_with_their_number(place):
 
 def test_file_names_are_proposed_where_no_picture_has_a_caption(place):
     """One change is right then."""
-    for file in (place / "pictures").glob("*.txt"):
+    for file in (place / "images").glob("*.txt"):
         file.unlink()
     (missing,) = findings(place)
     assert missing.fix == {"concepts.0.text.prompt_source": "filename"}
@@ -388,8 +388,8 @@ def test_a_caption_file_for_all_is_accepted_when_it_holds_something(place):
 
 def test_a_broken_picture_is_named(place):
     """A text that calls itself a picture, and one that ends in its header."""
-    (place / "pictures" / "z.png").write_bytes(b"no picture")
-    (place / "pictures" / "z.txt").write_text("a cat")
+    (place / "images" / "z.png").write_bytes(b"no picture")
+    (place / "images" / "z.txt").write_text("a cat")
     errors = [item for item in findings(place) if item.severity == "error"]
     assert [error.code for error in errors] == ["image-broken"]
     assert "z.png" in errors[0].message
@@ -398,7 +398,7 @@ def test_a_broken_picture_is_named(place):
 def test_all_captions_in_other_encodings_are_named_with_their_text(place):
     """The text is what will be trained; files that are no text are an error."""
     for number, encoding in enumerate(("cp1252", "utf-16", "utf-16-le", "utf-8-sig")):
-        (place / "pictures" / f"{number}.txt").write_bytes("a café\nwith lines".encode(encoding))
+        (place / "images" / f"{number}.txt").write_bytes("a café\nwith lines".encode(encoding))
     found = {item.code: item for item in findings(place)}
     assert set(found) == {"captions-encoding"}
     message = found["captions-encoding"].message
@@ -406,7 +406,7 @@ def test_all_captions_in_other_encodings_are_named_with_their_text(place):
     assert all(f"{number}.txt" in message for number in range(3))
     assert "windows-1252: “a café”" in message
     for number in range(3):
-        (place / "pictures" / f"{number}.txt").write_bytes(b"a\0\0b")
+        (place / "images" / f"{number}.txt").write_bytes(b"a\0\0b")
     (error,) = findings(place)
     assert (error.code, error.severity) == ("captions-unreadable", "error")
     assert all(f"{number}.txt" in error.message for number in range(3))
@@ -414,7 +414,7 @@ def test_all_captions_in_other_encodings_are_named_with_their_text(place):
 
 def test_captions_in_other_encodings_are_an_error_where_onetrainer_trains(place):
     """It ends the run at the first of them."""
-    (place / "pictures" / "0.txt").write_bytes("a café".encode("cp1252"))
+    (place / "images" / "0.txt").write_bytes("a café".encode("cp1252"))
     assert told(place, backend="onetrainer") >= {("captions-encoding", "error", "concepts.0.text.prompt_source")}
 
 
@@ -431,17 +431,17 @@ def test_the_file_with_all_captions_may_have_another_encoding(place):
 
 def test_a_caption_of_a_mark_alone_is_empty(place):
     """So is one of blank lines."""
-    (place / "pictures" / "0.txt").write_bytes("\ufeff".encode())
-    (place / "pictures" / "1.txt").write_bytes(b" \r\n\r\n")
+    (place / "images" / "0.txt").write_bytes("\ufeff".encode())
+    (place / "images" / "1.txt").write_bytes(b" \r\n\r\n")
     (empty,) = findings(place)
     assert (empty.code, "0.txt and 1 more" in empty.message) == ("captions-empty", True)
 
 
 def test_files_that_cannot_be_used_are_named(place):
     """Links to nothing, and formats that aren't trained with their number."""
-    (place / "pictures" / "gone.png").symlink_to("nowhere")
+    (place / "images" / "gone.png").symlink_to("nowhere")
     for name in ("x.jfif", "y.heic", "z.heic", "clip.mp4"):
-        (place / "pictures" / name).write_bytes(b"x")
+        (place / "images" / name).write_bytes(b"x")
     found = {item.code: item for item in findings(place)}
     assert set(found) == {"files-skipped", "formats-skipped"}
     assert "gone.png" in found["files-skipped"].message
@@ -452,10 +452,10 @@ def test_files_that_cannot_be_used_are_named(place):
 def test_links_out_of_the_allowed_folders_are_an_error(place, tmp_path_factory):
     """For images, captions and the file of special tags alike."""
     outside = tmp_path_factory.mktemp("outside")
-    add_picture(outside / "x.png")
+    add_image(outside / "x.png")
     (outside / "tags.txt").write_text("red")
-    (place / "pictures" / "x.png").symlink_to(outside / "x.png")
-    (place / "pictures" / "x.txt").symlink_to(outside / "x.txt")
+    (place / "images" / "x.png").symlink_to(outside / "x.png")
+    (place / "images" / "x.txt").symlink_to(outside / "x.txt")
     tags = {"concepts.0.text.tag_dropout_special_tags": str(outside / "tags.txt")}
     errors = {(item.code, item.path): item.message for item in findings(place, tags, roots=[place])}
     assert set(errors) == {
@@ -484,7 +484,7 @@ def test_pictures_in_subfolders_are_offered(place):
 
 def test_a_folder_of_broken_images_alone_is_an_error(place):
     """No run could train on it, and the engine reports the same after the model is loaded."""
-    for image in (place / "pictures").glob("*.png"):
+    for image in (place / "images").glob("*.png"):
         image.write_bytes(b"broken")
     (empty,) = (item for item in findings(place) if item.code == "concept-empty")
     assert empty.severity == "error"
@@ -494,7 +494,7 @@ def test_a_folder_of_broken_images_alone_is_an_error(place):
 def test_shapes_that_do_not_fill_a_batch_are_said(place):
     """Three lying pictures among four square ones cannot be trained four at a time."""
     for number in range(3):
-        add_picture(place / "pictures" / f"wide{number}.png", (1024, 512))
+        add_image(place / "images" / f"wide{number}.png", (1024, 512))
     (few,) = findings(place, {"batch_size": 4})
     assert (few.code, few.severity, few.fix) == ("bucket-smaller-than-batch", "warning", {"batch_size": 3})
     assert "3 of 7" in few.message
@@ -507,7 +507,7 @@ def test_shapes_that_do_not_fill_a_batch_are_said(place):
 def test_no_step_at_all_is_an_error(place):
     """Seven pictures of two shapes are enough for a batch of five in number only."""
     for number in range(3):
-        add_picture(place / "pictures" / f"wide{number}.png", (1024, 512))
+        add_image(place / "images" / f"wide{number}.png", (1024, 512))
     (none,) = findings(place, {"batch_size": 5})
     assert (none.code, none.severity) == ("bucket-empty", "error")
 
@@ -579,7 +579,7 @@ def test_an_existing_folder_takes_a_single_file(place):
 def test_paths_outside_the_allowed_folders_are_errors(place, tmp_path_factory):
     """With roots, a path that leads elsewhere is refused, also through a link."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    add_picture(elsewhere / "c.png")
+    add_image(elsewhere / "c.png")
     (place / "link").symlink_to(elsewhere)
     for path in (str(elsewhere), "link", "../" + elsewhere.name):
         found = findings(place, {"concepts.0.path": path}, roots=[place])
@@ -605,7 +605,7 @@ def test_what_may_not_be_read_or_written_is_said(place):
     assert told(place, changes, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed)) == {
         ("path-unreadable", "error", "concepts.0.text.prompt_path")
     }
-    closed = {"pictures"}
+    closed = {"images"}
     assert told(place, machine=Machine("cpu", (), CPU.free, lambda path, mode: path.name not in closed)) == {
         ("path-unreadable", "error", "concepts.0.path")
     }
@@ -679,7 +679,7 @@ def test_a_run_that_continues_its_own_chain_deletes_nothing_foreign(place):
 
 def test_pictures_for_validation_that_is_off_are_said(place):
     """They would not be used."""
-    concepts = [{"path": "pictures"}, {"path": "pictures", "type": "VALIDATION"}]
+    concepts = [{"path": "images"}, {"path": "images", "type": "VALIDATION"}]
     (found,) = findings(place, {"concepts": concepts})
     assert (found.code, found.fix) == ("validation-off", {"validation": True})
     assert findings(place, {"concepts": concepts}, dict(found.fix)) == ()
@@ -817,7 +817,7 @@ def test_no_text_crashes_the_check(shared_place, value):
 def test_names_that_are_there_are_meant(place, name):
     """Wide blanks and joined signs are characters that cannot be seen, and stand in the names of people's folders."""
     try:
-        (place / "pictures").rename(place / name)
+        (place / "images").rename(place / name)
     except OSError:
         pytest.skip("this file system has UTF-8 names only")
     assert findings(place, {"concepts.0.path": name, "workspace_dir": f"{name}/new"}) == ()
@@ -848,7 +848,7 @@ def test_the_check_is_quick(place):
 @pytest.mark.alone
 def test_thousands_of_concepts_are_checked_soon(place):
     """A folder is scanned once, and no check compares every concept with every other."""
-    concepts = [{"__version": 2, "name": f"c{at}", "path": "pictures", "seed": at} for at in range(8000)]
+    concepts = [{"__version": 2, "name": f"c{at}", "path": "images", "seed": at} for at in range(8000)]
     config = config_with({"concepts": concepts})
     started = time.monotonic()
     assert check(config, base_folder=place, machine=CPU, reader=ImageSizeReader(limit_s=60)) == ()
@@ -857,7 +857,7 @@ def test_thousands_of_concepts_are_checked_soon(place):
 
 def test_concepts_on_one_folder_count_as_one_each(place):
     """What is known of the folder is shared; balance and resolution are each concept's own."""
-    two = [{"__version": 2, "name": name, "path": "pictures", "seed": 1} for name in "ab"]
+    two = [{"__version": 2, "name": name, "path": "images", "seed": 1} for name in "ab"]
     assert told(place, {"concepts": two, "batch_size": 8}) == set()
     two[1]["image"] = {"enable_resolution_override": True, "resolution_override": "256"}
     assert ("bucket-empty", "error", "batch_size") in told(place, {"concepts": two, "batch_size": 8})

@@ -370,15 +370,15 @@ def test_a_model_folder_is_replaced_and_what_others_put_there_stays(whole, train
         train(whole(base_model_name=str(target)))
 
 
-@pytest.mark.parametrize("name", ["pictures", "pictures/new", "workspace", "foreign", "."])
+@pytest.mark.parametrize("name", ["images", "images/new", "workspace", "foreign", "."])
 def test_a_run_refuses_what_it_would_destroy_before_it_writes(whole, train, tmp_path, few_images, name):
     """The engine asks the rule itself, whoever started it; everything is as it was."""
-    shutil.copytree(few_images, tmp_path / "pictures")
+    shutil.copytree(few_images, tmp_path / "images")
     for folder in ("workspace", "foreign"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "precious").write_text("mine")
     before = sorted(tmp_path.rglob("*"))
-    config = whole(output_model_destination=str(tmp_path / name), images=tmp_path / "pictures")
+    config = whole(output_model_destination=str(tmp_path / name), images=tmp_path / "images")
     with pytest.raises(OutputProtectedError):
         train(config)
     assert sorted(tmp_path.rglob("*")) == before
@@ -433,17 +433,17 @@ def test_a_link_to_a_file_is_renamed_and_the_file_stays(configured, train, tmp_p
     assert sorted(os.listdir(target.parent)) == ["lora-2.safetensors", "lora.safetensors"]
 
 
-@pytest.mark.parametrize("name", ["foreign", "link", "pictures", "workspace", "."])
+@pytest.mark.parametrize("name", ["foreign", "link", "images", "workspace", "."])
 def test_relative_paths_are_protected_where_the_run_writes(whole, train, tmp_path, few_images, monkeypatch, name):
     """Without a panel, relative paths count from the current directory, for the rule as for what is written."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(few_images, "pictures")
+    shutil.copytree(few_images, "images")
     for folder in ("workspace", "foreign"):
         Path(folder).mkdir()
         Path(folder, "precious").write_text("mine")
-    Path("link").symlink_to("pictures")
+    Path("link").symlink_to("images")
     before = sorted(tmp_path.rglob("*"))
-    config = whole(output_model_destination=name, images="pictures", workspace_dir="workspace", cache_dir="cache")
+    config = whole(output_model_destination=name, images="images", workspace_dir="workspace", cache_dir="cache")
     with pytest.raises(OutputProtectedError):
         train(config)
     assert sorted(tmp_path.rglob("*")) == before

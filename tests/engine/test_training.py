@@ -486,7 +486,7 @@ def test_broken_pictures_are_named_and_left_out(configured, train, few_images, t
     """No picture at all, and one cut off in the middle: both are warned about, the rest is trained on."""
     import shutil
 
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     shutil.copytree(few_images, folder)
     first, second, *_ = sorted(folder.glob("*.png"))
     first.write_bytes(b"this is no picture")

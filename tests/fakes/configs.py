@@ -11,13 +11,13 @@ from tests.fakes.rehearsal import png
 
 def small_config(folder: Path, **settings: object) -> TrainConfig:
     """A LoRA on two pictures in ``folder``; all it writes goes below ``folder / "workspace"``."""
-    model, pictures = folder / "model", folder / "pictures"
+    model, images = folder / "model", folder / "images"
     model.mkdir(parents=True, exist_ok=True)
     (model / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
-    pictures.mkdir(exist_ok=True)
+    images.mkdir(exist_ok=True)
     for name in ("one", "two"):
-        (pictures / f"{name}.png").write_bytes(png(8, 8, (200, 30, 30)))
-        (pictures / f"{name}.txt").write_text("a red square")
+        (images / f"{name}.png").write_bytes(png(8, 8, (200, 30, 30)))
+        (images / f"{name}.txt").write_text("a red square")
     document = {
         "training_method": "LORA",
         "model_type": "STABLE_DIFFUSION_15",
@@ -28,7 +28,7 @@ def small_config(folder: Path, **settings: object) -> TrainConfig:
         "output_model_destination": str(folder / "lora.safetensors"),
         "train_device": "cpu",
         "batch_size": 1,
-        "concepts": [{"name": "red", "path": str(pictures)}],
+        "concepts": [{"name": "red", "path": str(images)}],
         "samples": [{"prompt": "a red square", "width": 32, "height": 32}],
     }
     config, _ = from_document(document | settings)

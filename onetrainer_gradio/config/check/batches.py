@@ -66,7 +66,7 @@ def unread_images(plan: Plan) -> Iterator[Finding]:
         if folder.complete and read.complete:
             continue
         looked = len(read.sizes) + len(read.broken)
-        of = f"of {len(folder.pictures)}" if folder.complete else f"of more than {len(folder.pictures)}"
+        of = f"of {len(folder.images)}" if folder.complete else f"of more than {len(folder.images)}"
         yield found(
             "images-unread",
             path,

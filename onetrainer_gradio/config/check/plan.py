@@ -160,7 +160,7 @@ class Plan:
     @cached_property
     def sizes(self) -> dict[int, Sizes]:
         """Return the image sizes of each enabled concept, as far as there was time to read them."""
-        return {index: self.reader.read(folder.pictures) for index, folder in self.folders.items()}
+        return {index: self.reader.read(folder.images) for index, folder in self.folders.items()}
 
     @cached_property
     def captions(self) -> dict[int, Captions]:

@@ -50,7 +50,7 @@ class Folder:
     skipped: tuple[Skipped, ...] = ()
 
     @cached_property
-    def pictures(self) -> tuple[Path, ...]:
+    def images(self) -> tuple[Path, ...]:
         """The items that are images."""
         return tuple(item for item in self.items if os.path.splitext(item.name)[1].lower() in IMAGE_SUFFIXES)
 

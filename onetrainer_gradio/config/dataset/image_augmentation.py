@@ -23,7 +23,7 @@ class ImageAugmentation:
     scaled: Size
     size: Size
     offset: Size
-    mirrored: bool = False
+    flipped: bool = False
     angle: float = 0.0
     brightness: float = 1.0
     contrast: float = 1.0
@@ -37,8 +37,8 @@ class ImageAugmentation:
         if any(spare):
             moved = any(abs(offset - rest // 2) > 0 for offset, rest in zip(self.offset, spare, strict=True))
             said.append("cropped, moved" if moved else "cropped")
-        if self.mirrored:
-            said.append("mirrored")
+        if self.flipped:
+            said.append("flipped")
         if abs(self.angle) >= 0.05:
             said.append(f"turned {self.angle:+.1f}°")
         for name in ("brightness", "contrast", "saturation"):
@@ -60,14 +60,14 @@ def sample_image_augmentation(
     spare = scaled[0] - goal[0], scaled[1] - goal[1]
     jitter = image.enable_crop_jitter
     offset = (random.randint(0, spare[0]), random.randint(0, spare[1])) if jitter else (spare[0] // 2, spare[1] // 2)
-    mirrored = random.random() < 0.5 if image.enable_random_flip else image.enable_fixed_flip
+    flipped = random.random() < 0.5 if image.enable_random_flip else image.enable_fixed_flip
     angle = _strength(image, "rotate", image.random_rotate_max_angle, random)
     factors = {
         name: max(0.0, 1.0 + _strength(image, name, getattr(image, f"random_{name}_max_strength"), random))
         for name in ("brightness", "contrast", "saturation")
     }
     hue = _strength(image, "hue", image.random_hue_max_strength, random) / 2
-    return ImageAugmentation(scaled, goal, offset, mirrored, angle, **factors, hue=max(-0.5, min(0.5, hue)))
+    return ImageAugmentation(scaled, goal, offset, flipped, angle, **factors, hue=max(-0.5, min(0.5, hue)))
 
 
 def _strength(image: ConceptImageConfig, name: str, most: float, random: Random) -> float:

@@ -94,14 +94,14 @@ class ImageSizeReader:
                 self._folders[key] = known
         return known
 
-    def read(self, pictures: Sequence[Path]) -> Sizes:
+    def read(self, images: Sequence[Path]) -> Sizes:
         """Return training sizes, within the time limit."""
         # by identity: concepts that share a folder share its list of files
-        known = self._sizes.get(id(pictures))
+        known = self._sizes.get(id(images))
         if known is None:
-            known = (pictures, self._read_sizes(pictures))
+            known = (images, self._read_sizes(images))
             if known[1].complete:
-                self._sizes[id(pictures)] = known
+                self._sizes[id(images)] = known
         return known[1]
 
     def read_captions(self, files: Sequence[Path]) -> Captions:
@@ -113,12 +113,12 @@ class ImageSizeReader:
                 self._captions[id(files)] = known
         return known[1]
 
-    def _read_sizes(self, pictures: Sequence[Path]) -> Sizes:
+    def _read_sizes(self, images: Sequence[Path]) -> Sizes:
         sizes: list[Size] = []
         broken: list[tuple[Path, str]] = []
         started = self.clock()
         complete = True
-        for path in pictures:
+        for path in images:
             if self._spent_s + self.clock() - started > self.limit_s:
                 complete = False
                 break

@@ -10,7 +10,7 @@ from onetrainer_gradio.config.declarations.setting import Settings, setting
 from onetrainer_gradio.config.enums import BalancingStrategy, ConceptType
 
 _general = partial(setting, group="concept")
-_picture = partial(setting, group="concept_image", level="advanced")
+_image = partial(setting, group="concept_image", level="advanced")
 _caption = partial(setting, group="concept_text", level="advanced")
 
 
@@ -22,22 +22,22 @@ def random_seed() -> int:
 class ConceptImageConfig(Settings):
     """Image augmentation of a concept. Paths of conditions are relative to the concept."""
 
-    enable_crop_jitter: bool = _picture(
+    enable_crop_jitter: bool = _image(
         True,
         label="Crop jitter",
         help="Shift the crop a little at random, so that the model doesn't learn the framing (kohya: random_crop). If off, the center is cropped.",
     )
-    enable_random_flip: bool = _picture(
+    enable_random_flip: bool = _image(
         False,
         label="Random flip",
         help="Flip images horizontally at random (kohya: flip_aug). Don't use it for faces, text or anything with a left and a right side.",
     )
-    enable_fixed_flip: bool = _picture(False, label="Fixed flip", help="Flip every image horizontally.")
-    enable_random_rotate: bool = _picture(
+    enable_fixed_flip: bool = _image(False, label="Fixed flip", help="Flip every image horizontally.")
+    enable_random_rotate: bool = _image(
         False, label="Random rotation", help="Rotate each image by a random angle in either direction, up to Rotation angle."
     )
-    enable_fixed_rotate: bool = _picture(False, label="Fixed rotation", help="Rotate every image by Rotation angle.")
-    random_rotate_max_angle: float = _picture(
+    enable_fixed_rotate: bool = _image(False, label="Fixed rotation", help="Rotate every image by Rotation angle.")
+    random_rotate_max_angle: float = _image(
         0.0,
         label="Rotation angle",
         help="Angle of the rotation, or the largest angle of a random rotation. A few degrees are enough, 0 changes nothing.",
@@ -45,73 +45,73 @@ class ConceptImageConfig(Settings):
         ge=-360,
         le=360,
     )
-    enable_random_brightness: bool = _picture(
+    enable_random_brightness: bool = _image(
         False, label="Random brightness", help="Brighten or darken images at random, up to Brightness strength."
     )
-    enable_fixed_brightness: bool = _picture(
+    enable_fixed_brightness: bool = _image(
         False, label="Fixed brightness", help="Change the brightness of every image by Brightness strength."
     )
-    random_brightness_max_strength: float = _picture(
+    random_brightness_max_strength: float = _image(
         0.0,
         label="Brightness strength",
         help="How much the brightness changes. 0 changes nothing, 0.1 is visible, 1 doubles it or turns the image black.",
         ge=-1,
     )
-    enable_random_contrast: bool = _picture(
+    enable_random_contrast: bool = _image(
         False, label="Random contrast", help="Raise or lower the contrast at random, up to Contrast strength."
     )
-    enable_fixed_contrast: bool = _picture(
+    enable_fixed_contrast: bool = _image(
         False, label="Fixed contrast", help="Change the contrast of every image by Contrast strength."
     )
-    random_contrast_max_strength: float = _picture(
+    random_contrast_max_strength: float = _image(
         0.0,
         label="Contrast strength",
         help="How much the contrast changes. 0 changes nothing, 0.1 is visible, 1 doubles it or turns the image gray.",
         ge=-1,
     )
-    enable_random_saturation: bool = _picture(
+    enable_random_saturation: bool = _image(
         False, label="Random saturation", help="Raise or lower the saturation at random, up to Saturation strength."
     )
-    enable_fixed_saturation: bool = _picture(
+    enable_fixed_saturation: bool = _image(
         False, label="Fixed saturation", help="Change the saturation of every image by Saturation strength."
     )
-    random_saturation_max_strength: float = _picture(
+    random_saturation_max_strength: float = _image(
         0.0,
         label="Saturation strength",
         help="How much the saturation changes. 0 changes nothing, 0.1 is visible, 1 doubles it or removes all color.",
         ge=-1,
     )
-    enable_random_hue: bool = _picture(
+    enable_random_hue: bool = _image(
         False,
         label="Random hue",
         help="Shift the hue at random, up to Hue strength. Colors then mean less to the model.",
     )
-    enable_fixed_hue: bool = _picture(False, label="Fixed hue", help="Shift the hue of every image by Hue strength.")
-    random_hue_max_strength: float = _picture(
+    enable_fixed_hue: bool = _image(False, label="Fixed hue", help="Shift the hue of every image by Hue strength.")
+    random_hue_max_strength: float = _image(
         0.0,
         label="Hue strength",
         help="How far the hue shifts on the color wheel. 0 changes nothing, 0.05 is visible, 1 turns colors into their opposites.",
         ge=-1,
         le=1,
     )
-    enable_resolution_override: bool = _picture(
+    enable_resolution_override: bool = _image(
         False,
         label="Resolution override",
         help="Train this concept at its own resolution, for example small images that should not be upscaled.",
     )
-    resolution_override: str = _picture(
+    resolution_override: str = _image(
         "512",
         label="Override resolution",
         help="Resolution of this concept: one number (512), several (512,768) or width x height (768x512).",
         pattern=r"^\s*\d+\s*(x\s*\d+\s*|(,\s*\d+\s*)*)$",
         shown={"image.enable_resolution_override": (True,)},
     )
-    enable_random_circular_mask_shrink: bool = _picture(
+    enable_random_circular_mask_shrink: bool = _image(
         False,
         label="Circular mask generation",
         help="Shrink each mask to a circle of random size and position within it, so that the area is learned bit by bit. Requires masks.",
     )
-    enable_random_mask_rotate_crop: bool = _picture(
+    enable_random_mask_rotate_crop: bool = _image(
         False,
         label="Random rotate and crop (mask)",
         help="Rotate images a little and crop them around the masked area at random. Requires masks.",

@@ -19,7 +19,7 @@ from onetrainer_gradio.config.optimizers import OPTIMIZERS
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
 
 # Folder of the groups' screenshots, relative to the page.
-PICTURES = "images/settings"
+IMAGE_FOLDER = "images/settings"
 
 _INTRODUCTION = """# Settings
 
@@ -73,14 +73,14 @@ def _group(group: Group) -> str:
     inside = f" Each element of `{group.of}` has these settings." if group.of else ""
     rows = (_row(entry) for entry in entries)
     heading = f'<a id="{_anchor(group)}"></a>\n\n### {group.title}\n\n{group.about}{inside}\n'
-    return "\n".join([heading, _pictures(group), _table(("Setting", "Default", "Values", "Level", "Description"), rows)])
+    return "\n".join([heading, _images(group), _table(("Setting", "Default", "Values", "Level", "Description"), rows)])
 
 
-def _pictures(group: Group) -> str:
+def _images(group: Group) -> str:
     """Return the group's screenshots for a wide and a narrow window. ``docs/settings_screenshots.py`` takes them."""
     sizes = (("wide", 620, "in a wide window"), ("narrow", 190, "on a phone"))
     shown = (
-        f'<img src="{PICTURES}/{group.key}-{size}.webp" width="{width}" alt="{group.title} {where}">'
+        f'<img src="{IMAGE_FOLDER}/{group.key}-{size}.webp" width="{width}" alt="{group.title} {where}">'
         for size, width, where in sizes
     )
     return " ".join(shown) + "\n"

@@ -169,23 +169,23 @@ class ConceptStore:
             self._reader.limit_s = _LOOK_S if complete else min(_LONGEST_LOOK_S, 2 * self._reader.limit_s)
         return {"concepts": told, "total": total, "complete": complete}
 
-    def thumbnail(self, picture_id: str, width_px: int = 192) -> Path:
+    def thumbnail(self, image_id: str, width_px: int = 192) -> Path:
         """A small WebP of a picture that the statistics named; ``width_px`` is rounded up to one of a few.
 
         :raises PathNotFoundError: when the statistics named none of that id, or it is gone.
         :raises DatasetError: when it is no readable picture.
         """
         width_px = next((known for known in THUMBNAIL_WIDTHS if known >= width_px), THUMBNAIL_WIDTHS[-1])
-        made = self._cache / f"{picture_id}-{width_px}.webp"
-        source = self._shown.get(picture_id)
-        if not picture_id.isalnum() or (source is None and not made.is_file()):
+        made = self._cache / f"{image_id}-{width_px}.webp"
+        source = self._shown.get(image_id)
+        if not image_id.isalnum() or (source is None and not made.is_file()):
             raise PathNotFoundError(
-                f"The image {picture_id!r} doesn't exist", value=picture_id, suggestion="Compute the statistics again."
+                f"The image {image_id!r} doesn't exist", value=image_id, suggestion="Compute the statistics again."
             )
         if source is not None and not made.is_file():
             source = self._allowed(str(source))  # a link may lead outside
             if not source.is_file():
-                raise PathNotFoundError(f"The image {source.name} no longer exists", value=picture_id)
+                raise PathNotFoundError(f"The image {source.name} no longer exists", value=image_id)
             content = self._decoder.thumbnail(source, width_px, 2 * width_px)
             self._make_room()
             write_atomic(made, content, durable=False)
@@ -193,10 +193,17 @@ class ConceptStore:
 
     def shown(self, path: str) -> str:
         """Return the id under which ``thumbnail`` answers for an image of the file picker; empty when it is gone."""
-        return self._picture_id(Path(path))
+        return self._image_id(Path(path))
 
     def preview(
-        self, config: TrainConfig, index: int, *, picture: int = 0, variants: int = 6, seed: int = 0, width_px: int = _PREVIEW_PX
+        self,
+        config: TrainConfig,
+        index: int,
+        *,
+        image_index: int = 0,
+        variants: int = 6,
+        seed: int = 0,
+        width_px: int = _PREVIEW_PX,
     ) -> dict[str, Any]:
         """A picture of a concept with its caption, and what ``variants`` draws of the settings make of both.
 
@@ -212,7 +219,7 @@ class ConceptStore:
             self._reader.renew()
             path = self._allowed(concept.path)
             folder = self._reader.scan_folder(path, concept.include_subdirectories, roots=self._roots)
-        found = folder.pictures
+        found = folder.images
         if not found:
             raise DatasetError(
                 f"There are no images in {concept.path!r}",
@@ -221,7 +228,7 @@ class ConceptStore:
                 expected="a folder with images",
                 suggestion="Choose another folder, or turn on Include subfolders.",
             )
-        path = found[picture % len(found)]
+        path = found[image_index % len(found)]
         size = size_of(self._allowed(str(path)))
         if isinstance(size, str):
             raise DatasetError(f"{shown(path.name)} can't be opened: {size}", path=f"concepts.{index}.path", value=shown(path))
@@ -252,8 +259,8 @@ class ConceptStore:
         ]
         return {
             "file": path.name,
-            "picture": picture % len(found),
-            "pictures": len(found),
+            "image_index": image_index % len(found),
+            "images": len(found),
             "width": size[1],
             "height": size[0],
             "image": original,
@@ -317,13 +324,13 @@ class ConceptStore:
         look = self._reader.look(plan.path(concept.path), concept.include_subdirectories, videos=videos, roots=self._roots)
         folder, read = look.folder, plan.sizes[index]
         broken = {path for path, _ in read.broken}
-        whole = next((path for path in folder.pictures if path not in broken), None)
+        whole = next((path for path in folder.images if path not in broken), None)
         return head | {
             "complete": folder.complete and read.complete and look.captions.complete,
             "fingerprint": look.fingerprint,
-            "thumbnail": self._picture_id(whole) if whole else None,
-            "pictures": len(folder.pictures),
-            "videos": len(folder.items) - len(folder.pictures),
+            "thumbnail": self._image_id(whole) if whole else None,
+            "images": len(folder.images),
+            "videos": len(folder.items) - len(folder.images),
             "masks": folder.masks,
             "conditions": folder.conditions,
             "bytes": look.bytes,
@@ -338,15 +345,15 @@ class ConceptStore:
             "resolutions": _resolutions(plan, concept, read.sizes, plan.per_epoch(index, concept)),
         }
 
-    def _picture_id(self, path: Path) -> str:
+    def _image_id(self, path: Path) -> str:
         try:
             status = path.stat()
         except OSError:
             return ""
         text = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
-        picture_id = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:24]
-        self._shown[picture_id] = path
-        return picture_id
+        image_id = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:24]
+        self._shown[image_id] = path
+        return image_id
 
     def _make_room(self) -> None:
         """Throw the oldest thumbnails away where there are too many."""
@@ -357,12 +364,12 @@ class ConceptStore:
         except OSError:
             return  # thrown away by somebody else meanwhile
 
-    def _lines(self, picture: Path, folder: Folder, concept: ConceptConfig) -> list[str]:
+    def _lines(self, image: Path, folder: Folder, concept: ConceptConfig) -> list[str]:
         """The captions that an image may get; one empty where there is none."""
         source = concept.text.prompt_source
         if source == "filename":
-            return [picture.stem]
-        file = folder.caption_of(picture) if source == "sample" else self._allowed(concept.text.prompt_path)
+            return [image.stem]
+        file = folder.caption_of(image) if source == "sample" else self._allowed(concept.text.prompt_path)
         if file is None:
             return [""]
         try:
@@ -438,9 +445,7 @@ def _resolutions(plan: Plan, concept: ConceptConfig, sizes: Sequence[Size], per_
         multiple, bucketing = plan.facts.pixel_multiple, plan.config.aspect_ratio_bucketing
         goals = [target(size, one, multiple, bucketing=bucketing) for size in sizes]
         small = sum(2 * size[0] * size[1] < goal[0] * goal[1] for size, goal in zip(sizes, goals, strict=True))
-        buckets = [
-            {"width": width, "height": height, "pictures": count} for (height, width), count in Counter(goals).most_common()
-        ]
+        buckets = [{"width": width, "height": height, "images": count} for (height, width), count in Counter(goals).most_common()]
         name = str(one.edges[0]) if one.edges else "x".join(map(str, one.numbers))
         told.append({"resolution": name, "small": small, "buckets": buckets})
     return told
@@ -452,7 +457,7 @@ def _total(plan: Plan) -> dict[str, Any]:
     buckets = None
     if counts is not None:
         buckets = [
-            {"width": width, "height": height, "pictures": count, "batches": count // batch, "left": count % batch}
+            {"width": width, "height": height, "images": count, "batches": count // batch, "left": count % batch}
             for (height, width), count in counts.most_common()
         ]
     # an epoch has no image of a concept that is only measured
@@ -460,7 +465,7 @@ def _total(plan: Plan) -> dict[str, Any]:
     several = any(len(set(parsed.edges)) > 1 for parsed in (plan.resolution_of(concept) for _, concept in trained) if parsed)
     return {
         "concepts": len(trained),
-        "pictures": sum(plan.readable(index) for index, _ in trained),
+        "images": sum(plan.readable(index) for index, _ in trained),
         "per_epoch": sum(plan.per_epoch(index, concept) for index, concept in plan.concepts),
         "batch": batch,
         "epochs": plan.config.epochs,

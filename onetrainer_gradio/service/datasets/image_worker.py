@@ -19,7 +19,7 @@ from PIL import Image
 
 from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
 from onetrainer_gradio.config.dataset.images import DAMAGED, MOST_SHOWN_BYTES, BrokenImageError, decode_other
-from onetrainer_gradio.service.datasets import pictures
+from onetrainer_gradio.service.datasets import previews
 
 IDLE_S = 60.0
 # what decoding may take beside the decoded image: copies, and the buffers of a decoder
@@ -27,7 +27,7 @@ _MORE_BYTES = 512 * 1024 * 1024
 
 
 def _thumbnail(request: Mapping[str, Any]) -> list[bytes]:
-    return [pictures.thumbnail(Path(request["path"]), request["width"], request["height"])]
+    return [previews.thumbnail(Path(request["path"]), request["width"], request["height"])]
 
 
 def _preview(request: Mapping[str, Any]) -> list[bytes]:
@@ -35,7 +35,7 @@ def _preview(request: Mapping[str, Any]) -> list[bytes]:
         ImageAugmentation(**{**draw, **{name: tuple(draw[name]) for name in ("scaled", "size", "offset")}})
         for draw in request["draws"]
     ]
-    return pictures.preview(Path(request["path"]), draws, request["longest"])
+    return previews.preview(Path(request["path"]), draws, request["longest"])
 
 
 def _convert(request: Mapping[str, Any]) -> list[bytes]:

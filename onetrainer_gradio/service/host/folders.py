@@ -26,7 +26,7 @@ _LONGEST_NAME = 255  # bytes, on every file system in use
 # What separates the parts of a path somewhere, or cannot stand in a name somewhere: folders are shared between machines.
 _NOT_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 _NAME = 'a name without / \\ : * ? " < > |, not starting or ending with a dot'
-_PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jxl", ".gif"})
+_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jxl", ".gif"})
 
 # what is looked for -> endings of the files that are shown; empty: none, None: all
 KINDS: Mapping[str, frozenset[str] | None] = MappingProxyType(
@@ -34,7 +34,7 @@ KINDS: Mapping[str, frozenset[str] | None] = MappingProxyType(
         "any": None,
         "folder": frozenset(),
         "model": frozenset({".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf"}),
-        "picture": _PICTURES,
+        "image": _IMAGES,
         "json": frozenset({".json"}),
         "text": frozenset({".txt"}),
     }
@@ -120,7 +120,7 @@ class FolderBrowser:
             ) from error
         entries.sort(key=lambda entry: (not entry.folder, _natural(entry.name)))
         files = [each for each in seen if not each.is_dir()]
-        images = sorted((each.path for each in files if _ending(each.name) in _PICTURES), key=_natural)
+        images = sorted((each.path for each in files if _ending(each.name) in _IMAGES), key=_natural)
         return Listing(
             path=str(folder),
             parent=self._parent(folder),

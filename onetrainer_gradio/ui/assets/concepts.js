@@ -36,7 +36,7 @@ const SORTS = {
   path: ['Folder', (item) => item.path.toLowerCase()],
   type: ['Type', (item) => item.type],
   enabled: ['In use first', (item) => Number(!item.enabled)],
-  pictures: ['Most pictures first', (_item, told) => -(told?.pictures ?? -1)],
+  images: ['Most pictures first', (_item, told) => -(told?.images ?? -1)],
 };
 
 /** Everything beside the settings, for the list of concepts: its head, and a part for each card. */
@@ -179,7 +179,7 @@ export function concepts(list) {
     }
     const steps = total.steps_per_epoch === null ? '' : ` in ${plural(total.steps_per_epoch, 'step')}`;
     const parts = [
-      `${plural(total.pictures, 'picture')} in ${plural(total.concepts, 'concept')} in use`,
+      `${plural(total.images, 'picture')} in ${plural(total.concepts, 'concept')} in use`,
       `${format.count(total.per_epoch)} an epoch${steps}`,
     ];
     if (steps) parts.push(`${plural(total.steps, 'step')} in ${plural(total.epochs, 'epoch')}`);
@@ -198,7 +198,7 @@ export function concepts(list) {
 
   /** What a card shows: `picture` and `line` in its head, `body` above its settings. */
   function card(at) {
-    const picture = el('span', { class: 'og-concept-thumb' }, icon('folder'));
+    const thumb = el('span', { class: 'og-concept-thumb' }, icon('folder'));
     const line = el('span', { class: 'og-concept-line' });
     const facts = el('div', { class: 'og-section-body og-folder' });
     const stage = el('div', { class: 'og-section-body' });
@@ -237,7 +237,7 @@ export function concepts(list) {
     }
 
     return {
-      picture,
+      thumb,
       line,
       body,
       update() {
@@ -245,14 +245,14 @@ export function concepts(list) {
         const now = mine?.thumbnail || '';
         if (now !== shown) {
           shown = now;
-          picture.replaceChildren(
+          thumb.replaceChildren(
             now
               ? el('img', {
                   src: url(`${now}?w=192`),
                   alt: '',
                   width: 56,
                   height: 56,
-                  onerror: () => picture.replaceChildren(icon('folder')),
+                  onerror: () => thumb.replaceChildren(icon('folder')),
                 })
               : icon('folder'),
           );
@@ -270,8 +270,8 @@ export function concepts(list) {
 function words(mine, item) {
   if (!mine) return [el('span', { class: 'og-muted', text: '…' })];
   if (mine.problem) return [el('span', { class: 'bad', text: mine.problem })];
-  const parts = [[plural(mine.pictures + mine.videos, mine.videos ? 'file' : 'picture') + (mine.complete ? '' : ' so far')]];
-  if (item?.enabled && mine.per_epoch !== mine.pictures + mine.videos && item.type !== 'VALIDATION')
+  const parts = [[plural(mine.images + mine.videos, mine.videos ? 'file' : 'picture') + (mine.complete ? '' : ' so far')]];
+  if (item?.enabled && mine.per_epoch !== mine.images + mine.videos && item.type !== 'VALIDATION')
     parts.push([`${format.count(mine.per_epoch)} an epoch`]);
   if (mine.captions.missing) parts.push([`${format.count(mine.captions.missing)} without caption`, 'warn']);
   if (mine.captions.unreadable.length) parts.push(['captions that cannot be read', 'bad']);
@@ -300,7 +300,7 @@ function statistics(mine) {
     .join(', ');
   row(
     'Files',
-    `${plural(mine.pictures, 'picture')}${mine.videos ? `, ${plural(mine.videos, 'video')}` : ''}`,
+    `${plural(mine.images, 'picture')}${mine.videos ? `, ${plural(mine.videos, 'video')}` : ''}`,
     '',
     [formats, format.bytes(mine.bytes)].filter(Boolean).join(' · '),
   );
@@ -377,7 +377,7 @@ function statistics(mine) {
 
 /** The buckets at a resolution, as bars with the outline of their shape. */
 function shapes({ resolution, small, buckets }) {
-  const most = Math.max(...buckets.map((bucket) => bucket.pictures));
+  const most = Math.max(...buckets.map((bucket) => bucket.images));
   const longest = (bucket) => Math.max(bucket.width, bucket.height);
   const line = (bucket) =>
     el(
@@ -388,8 +388,8 @@ function shapes({ resolution, small, buckets }) {
         style: `width: ${(18 * bucket.width) / longest(bucket)}px; height: ${(18 * bucket.height) / longest(bucket)}px`,
       }),
       el('span', { class: 'og-shape-name', text: by(bucket.width, bucket.height) }),
-      el('span', { class: 'og-share' }, el('i', { style: `width: ${(100 * bucket.pictures) / most}%` })),
-      el('span', { class: 'og-shape-count', text: format.count(bucket.pictures) }),
+      el('span', { class: 'og-share' }, el('i', { style: `width: ${(100 * bucket.images) / most}%` })),
+      el('span', { class: 'og-shape-count', text: format.count(bucket.images) }),
     );
   return el(
     'div',
@@ -408,7 +408,7 @@ function shapes({ resolution, small, buckets }) {
 
 /** A picture as it is and as several draws make it, with its caption; drawn anew while settings are typed. */
 function preview(settings, path, at, place) {
-  let picture = 0;
+  let imageIndex = 0;
   let seed = 0;
   let key = '';
   let timer = 0;
@@ -435,7 +435,7 @@ function preview(settings, path, at, place) {
   let count = 0;
   function step(by_) {
     if (count) {
-      picture = (picture + by_ + count) % count;
+      imageIndex = (imageIndex + by_ + count) % count;
       update(true);
     }
   }
@@ -451,7 +451,7 @@ function preview(settings, path, at, place) {
         .map(([each, draft]) => [each, draft.value]),
     );
     try {
-      const answer = await api('POST', 'api/concepts/preview', { index: at, picture, seed, variants: VARIANTS, changes: typed });
+      const answer = await api('POST', 'api/concepts/preview', { index: at, image_index: imageIndex, seed, variants: VARIANTS, changes: typed });
       if (wanted !== key) return;
       show(problem, false);
       put(answer);
@@ -465,11 +465,11 @@ function preview(settings, path, at, place) {
   }
 
   function put(answer) {
-    count = answer.pictures;
+    count = answer.images;
     grid.classList.remove('stale');
     show(back, count > 1);
     show(on, count > 1);
-    say(name, `${answer.file} · ${answer.picture + 1} of ${format.count(count)}`);
+    say(name, `${answer.file} · ${answer.image_index + 1} of ${format.count(count)}`);
     const figure = (image, title, changes, text) =>
       el(
         'figure',
@@ -495,7 +495,7 @@ function preview(settings, path, at, place) {
   }
 
   function update(anew = false) {
-    const now = `${depends()} ${picture} ${seed}`;
+    const now = `${depends()} ${imageIndex} ${seed}`;
     if (now === key && !anew) return;
     const first = !key;
     key = now;

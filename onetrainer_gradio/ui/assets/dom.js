@@ -71,7 +71,7 @@ export function icon(name) {
  * @param {string} label
  * @param {Record<string, any>} [options]
  */
-export function button(label, { icon: picture, title, kind = '', ...more } = {}) {
+export function button(label, { icon: name, title, kind = '', ...more } = {}) {
   const attributes = {
     type: 'button',
     class: `og-button ${kind}`.trim(),
@@ -79,7 +79,7 @@ export function button(label, { icon: picture, title, kind = '', ...more } = {})
     'aria-label': label ? undefined : title,
     ...more,
   };
-  return el('button', attributes, picture && icon(picture), label && el('span', { text: label }));
+  return el('button', attributes, name && icon(name), label && el('span', { text: label }));
 }
 
 /** A link to the one place that has the cause of a run's end in full. */

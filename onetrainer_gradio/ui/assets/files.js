@@ -17,8 +17,8 @@ const WANTS = {
 const KINDS = {
   concept_file_name: 'json',
   sample_definition_file_name: 'json',
-  base_image_path: 'picture',
-  mask_image_path: 'picture',
+  base_image_path: 'image',
+  mask_image_path: 'image',
   prompt_path: 'text',
   model_name: 'model',
 };

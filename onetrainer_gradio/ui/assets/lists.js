@@ -148,7 +148,7 @@ export function list(settings, field, row) {
     const details = el(
       'details',
       { class: 'og-item', open: open.has(at) },
-      el('summary', {}, look?.picture, el('span', { class: 'og-item-words' }, title, look?.line)),
+      el('summary', {}, look?.thumb, el('span', { class: 'og-item-words' }, title, look?.line)),
       body,
     );
     let sections = [];

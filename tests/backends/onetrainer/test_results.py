@@ -108,7 +108,7 @@ def test_a_stop_ends_the_wait_for_space(tmp_path):
     assert not Path(config.output_model_destination).exists()
 
 
-@pytest.mark.parametrize("name", ["pictures", "pictures/new", "foreign", "."])
+@pytest.mark.parametrize("name", ["images", "images/new", "foreign", "."])
 def test_a_run_refuses_what_it_would_destroy_before_onetrainer_starts(tmp_path, name):
     """The same rule as for the built-in engine; no process is started."""
     one = Ride(tmp_path)

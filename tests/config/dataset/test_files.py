@@ -8,21 +8,21 @@ from PIL import Image
 from onetrainer_gradio.config.dataset.files import scan_folder
 from onetrainer_gradio.config.dataset.images import size_of
 from onetrainer_gradio.config.dataset.reader import ImageSizeReader
-from tests.config.preflight import add_picture
+from tests.config.preflight import add_image
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two captioned pictures, one without, a mask, a clip, and a folder inside with one more."""
-    add_picture(tmp_path / "a.png")
-    add_picture(tmp_path / "b.JPG", caption="")
-    add_picture(tmp_path / "c.webp", caption=None)
-    add_picture(tmp_path / "a-masklabel.png", caption=None)
-    add_picture(tmp_path / "a-condlabel.png", caption=None)
+    add_image(tmp_path / "a.png")
+    add_image(tmp_path / "b.JPG", caption="")
+    add_image(tmp_path / "c.webp", caption=None)
+    add_image(tmp_path / "a-masklabel.png", caption=None)
+    add_image(tmp_path / "a-condlabel.png", caption=None)
     (tmp_path / "clip.mp4").write_bytes(b"")
     (tmp_path / "notes.md").write_text("x")
     (tmp_path / "inside").mkdir()
-    add_picture(tmp_path / "inside" / "d.png")
+    add_image(tmp_path / "inside" / "d.png")
     return tmp_path
 
 
@@ -39,7 +39,7 @@ def test_subfolders_and_videos_count_when_asked_for(folder):
     """A clip is an item, but no picture."""
     found = scan_folder(folder, True, videos=True)
     assert [item.name for item in found.items] == ["a.png", "b.JPG", "c.webp", "clip.mp4", "d.png"]
-    assert "clip.mp4" not in [item.name for item in found.pictures]
+    assert "clip.mp4" not in [item.name for item in found.images]
 
 
 def test_linked_folders_are_entered_once(folder):
@@ -80,10 +80,10 @@ def test_a_broken_file_has_a_reason_instead_of_a_size(tmp_path, content):
 def test_a_reader_remembers_until_the_file_changes(tmp_path):
     """The second look costs nothing and still sees a new picture of the same name."""
     path = tmp_path / "a.png"
-    add_picture(path, (30, 20))
+    add_image(path, (30, 20))
     reader = ImageSizeReader(limit_s=60)
     assert reader.read([path]).sizes == ((20, 30),)
-    add_picture(path, (40, 20))
+    add_image(path, (40, 20))
     assert reader.read([path]).sizes == ((20, 40),)
     path.unlink()
     assert [name for name, _ in reader.read([path]).broken] == [path]
@@ -93,7 +93,7 @@ def test_a_reader_stops_when_its_time_is_up_and_goes_on_when_renewed(tmp_path):
     """A later look begins where nothing is known yet."""
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for path in paths:
-        add_picture(path, (30, 20))
+        add_image(path, (30, 20))
     now = iter(range(1000))
     reader = ImageSizeReader(limit_s=3, clock=lambda: next(now))
     first = reader.read(paths)
@@ -116,8 +116,8 @@ def reasons(found):
 def test_names_that_begin_with_a_dot_are_ignored(folder):
     """Notebook checkpoints, files of other systems and hidden captions are no data."""
     (folder / ".ipynb_checkpoints").mkdir()
-    add_picture(folder / ".ipynb_checkpoints" / "a-checkpoint.png")
-    add_picture(folder / "._a.png")
+    add_image(folder / ".ipynb_checkpoints" / "a-checkpoint.png")
+    add_image(folder / "._a.png")
     (folder / ".DS_Store").write_bytes(b"\0")
     (folder / ".c.txt").write_text("hidden")
     found = scan_folder(folder, True)
@@ -129,14 +129,14 @@ def test_names_that_begin_with_a_dot_are_ignored(folder):
 def test_the_chosen_folder_itself_may_be_hidden(tmp_path):
     """Only what is found inside is judged by its name."""
     (tmp_path / ".cats").mkdir()
-    add_picture(tmp_path / ".cats" / "a.png")
+    add_image(tmp_path / ".cats" / "a.png")
     assert names(scan_folder(tmp_path / ".cats", True)) == ["a.png"]
 
 
 def test_a_folder_is_entered_by_its_own_path_before_any_link(tmp_path):
     """The items don't depend on what a link to their folder is called."""
     (tmp_path / "real").mkdir()
-    add_picture(tmp_path / "real" / "x.png")
+    add_image(tmp_path / "real" / "x.png")
     (tmp_path / "a_link").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "up").symlink_to(tmp_path)
     assert scan_folder(tmp_path, True).items == (tmp_path / "real" / "x.png",)
@@ -144,7 +144,7 @@ def test_a_folder_is_entered_by_its_own_path_before_any_link(tmp_path):
 
 def test_links_that_lead_nowhere_are_skipped_by_name(tmp_path):
     """Also a link to itself, and one among captions."""
-    add_picture(tmp_path / "a.png", caption=None)
+    add_image(tmp_path / "a.png", caption=None)
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "loop.png").symlink_to("loop.png")
     (tmp_path / "circle").symlink_to("circle")
@@ -157,7 +157,7 @@ def test_links_that_lead_nowhere_are_skipped_by_name(tmp_path):
 
 def test_names_that_are_no_text_are_skipped_by_name(tmp_path):
     """They could be neither a caption nor stored in a journal."""
-    add_picture(tmp_path / "a.png")
+    add_image(tmp_path / "a.png")
     bad = os.fsencode(tmp_path) + b"/caf\xe9.png"
     with open(bad, "wb") as file:
         file.write((tmp_path / "a.png").read_bytes())
@@ -192,7 +192,7 @@ def test_items_are_sorted_by_their_whole_path(tmp_path):
     """As in OneTrainer: a slash is a letter like any other."""
     for name in ("a b.png", "a/z.png", "a.png", "B.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        add_picture(tmp_path / name)
+        add_image(tmp_path / name)
     found = [str(item.relative_to(tmp_path)) for item in scan_folder(tmp_path, True).items]
     assert found == ["B.png", "a b.png", "a.png", "a/z.png"]
 
@@ -230,7 +230,7 @@ def test_other_formats_are_counted_until_a_copy_is_there(tmp_path):
         "c.heic",
         "d.jxl",
     ]
-    add_picture(tmp_path / "a.png")
+    add_image(tmp_path / "a.png")
     assert "a.jfif" not in [file.name for file in scan_folder(tmp_path, False).other_formats]
 
 
@@ -239,9 +239,9 @@ def test_links_out_of_the_allowed_folders_are_skipped(tmp_path):
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     (inside / "shared").mkdir(parents=True)
     (outside / "more").mkdir(parents=True)
-    add_picture(outside / "x.png")
-    add_picture(outside / "more" / "y.png")
-    add_picture(inside / "shared" / "z.png", caption=None)
+    add_image(outside / "x.png")
+    add_image(outside / "more" / "y.png")
+    add_image(inside / "shared" / "z.png", caption=None)
     for name in ("x.png", "x.txt", "x-masklabel.png"):
         (inside / name).symlink_to(outside / "x.png")
     (inside / "more").symlink_to(outside / "more")
@@ -263,6 +263,6 @@ def test_a_folder_is_scanned_once_for_many_concepts(folder):
     reader = ImageSizeReader(limit_s=60)
     first = reader.scan_folder(folder, True)
     assert reader.scan_folder(folder, True) is first
-    assert reader.read(first.pictures) is reader.read(first.pictures)
+    assert reader.read(first.images) is reader.read(first.images)
     reader.renew()
     assert reader.scan_folder(folder, True) is not first

@@ -36,7 +36,7 @@ def test_jitter_moves_the_crop_over_all_there_is():
 def test_nothing_changes_unless_it_is_switched_on():
     """Strengths alone do nothing."""
     (draw,) = {
-        (draw.mirrored, draw.angle, draw.brightness, draw.contrast, draw.saturation, draw.hue)
+        (draw.flipped, draw.angle, draw.brightness, draw.contrast, draw.saturation, draw.hue)
         for draw in drawn(random_rotate_max_angle=30, random_brightness_max_strength=0.5, random_hue_max_strength=1)
     }
     assert draw == (False, 0.0, 1.0, 1.0, 1.0, 0.0)
@@ -53,7 +53,7 @@ def test_random_changes_stay_within_their_strength():
         enable_random_hue=True,
         random_hue_max_strength=1.0,
     )
-    assert {draw.mirrored for draw in found} == {True, False}
+    assert {draw.flipped for draw in found} == {True, False}
     assert max(abs(draw.angle) for draw in found) == pytest.approx(10, abs=0.5)
     assert min(draw.brightness for draw in found) == 0.0
     assert max(draw.brightness for draw in found) == pytest.approx(3, abs=0.1)
@@ -64,7 +64,7 @@ def test_fixed_changes_are_always_the_same_and_random_ones_come_first():
     """As in OneTrainer, the random switch wins where both are on."""
     (fixed,) = {draw.contrast for draw in drawn(enable_fixed_contrast=True, random_contrast_max_strength=0.2)}
     assert fixed == pytest.approx(1.2)
-    both = {draw.mirrored for draw in drawn(enable_fixed_flip=True, enable_random_flip=True)}
+    both = {draw.flipped for draw in drawn(enable_fixed_flip=True, enable_random_flip=True)}
     assert both == {True, False}
     assert "contrast +20%" in drawn(1, enable_fixed_contrast=True, random_contrast_max_strength=0.2)[0].words()
 

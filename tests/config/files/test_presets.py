@@ -35,7 +35,7 @@ OURS = {name: preset for name, preset in PRESETS.items() if preset.family}
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Pictures large enough for every preset, a model, and a file for a part that has to be downloaded."""
-    folder = furnish(tmp_path_factory.mktemp("presets"), pictures=8, size=(1024, 1024))
+    folder = furnish(tmp_path_factory.mktemp("presets"), images=8, size=(1024, 1024))
     (folder / "models").mkdir()
     write_adapter(folder / "models" / "effnet_encoder.safetensors", ["backbone.0.weight"])
     return folder
@@ -58,7 +58,7 @@ def test_a_preset_starts_on_its_card_and_survives_the_round_trip(place, name):
     there = {
         "base_model_name": "model",
         "train_device": "cuda",
-        "concepts": [{"path": "pictures", "name": "cats"}],
+        "concepts": [{"path": "images", "name": "cats"}],
     }
     config = apply(config, there)
     card = Machine("cuda", (Gpu("a card", preset.memory_gb * GIGABYTE, (8, 9)),), free=lambda path: 2000 * GIGABYTE)

@@ -2,7 +2,7 @@
 
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE
 from onetrainer_gradio.config.declarations.groups import GROUPS
-from onetrainer_gradio.config.form.settings_page import PAGE, PICTURES, settings_page
+from onetrainer_gradio.config.form.settings_page import IMAGE_FOLDER, PAGE, settings_page
 
 TEXT = settings_page()
 
@@ -15,9 +15,9 @@ def test_the_committed_page_is_up_to_date():
 def test_every_group_is_pictured_wide_and_narrow():
     """Run ``python docs/settings_screenshots.py`` after a new group; together the screenshots stay below 3 MB."""
     wanted = {f"{group.key}-{size}.webp" for group in GROUPS for size in ("wide", "narrow")}
-    there = {path.name: path.stat().st_size for path in (PAGE.parent / PICTURES).iterdir()}
+    there = {path.name: path.stat().st_size for path in (PAGE.parent / IMAGE_FOLDER).iterdir()}
     assert set(there) == wanted
-    assert all(f"{PICTURES}/{name}" in TEXT for name in wanted)
+    assert all(f"{IMAGE_FOLDER}/{name}" in TEXT for name in wanted)
     assert sum(there.values()) < 3_000_000
 
 

@@ -35,11 +35,11 @@ def objection(place: Path, *changes: dict):
 
 
 PROTECTED = [
-    ("pictures", "the image folder of a concept"),
-    ("pictures/", "the same with a slash at the end"),
-    ("./pictures/../pictures", "the same with dots"),
-    ("pictures/new", "inside of it"),
-    ("pictures/deep/er/new", "deep inside of it"),
+    ("images", "the image folder of a concept"),
+    ("images/", "the same with a slash at the end"),
+    ("./images/../images", "the same with dots"),
+    ("images/new", "inside of it"),
+    ("images/deep/er/new", "deep inside of it"),
     (".", "the data folder"),
     ("..", "what contains the data folder"),
     ("/", "the root"),
@@ -70,7 +70,7 @@ def test_a_model_folder_never_replaces_what_no_run_wrote(place, value):
 
 
 @pytest.mark.parametrize(
-    "value", ["pictures/x.safetensors", "model/x.safetensors", "workspace-cache/run/x.safetensors", "runs/x.safetensors"]
+    "value", ["images/x.safetensors", "model/x.safetensors", "workspace-cache/run/x.safetensors", "runs/x.safetensors"]
 )
 def test_a_single_file_is_not_put_among_what_is_read(place, value):
     """Images, base model, cache and the panel's own folders take no result; the proposed name ends as it should."""
@@ -82,7 +82,7 @@ def test_a_single_file_is_not_put_among_what_is_read(place, value):
 
 def test_a_folder_of_images_takes_no_single_file_either(place):
     """An existing folder gets a file named by the time, but not one that is trained on."""
-    (found,) = errors(place, {TO: "pictures"})
+    (found,) = errors(place, {TO: "images"})
     assert found.code == "output-protected"
     assert errors(place, dict(found.fix)) == []
 
@@ -108,9 +108,9 @@ def test_a_new_folder_is_fine(place, value):
 
 def test_links_are_followed(place, tmp_path):
     """A link to the images, a folder above that is a link, and a link in the concept's own path."""
-    (place / "innocent").symlink_to(place / "pictures")
+    (place / "innocent").symlink_to(place / "images")
     (place / "door").symlink_to(place)
-    for value in ("innocent", "innocent/new", "door/pictures", "door/innocent", "door/model"):
+    for value in ("innocent", "innocent/new", "door/images", "door/innocent", "door/model"):
         assert [item.code for item in errors(place, WHOLE, {TO: value})] == ["output-protected"], value
     (tmp_path / "elsewhere").mkdir()
     (place / "linked").symlink_to(tmp_path / "elsewhere")
@@ -201,8 +201,8 @@ def test_concepts_that_are_off_or_in_a_file_are_protected_too(place, tmp_path):
     """As are validation images and the file of captions."""
     for name in ("off", "other"):
         (place / name).mkdir()
-    assert errors(place, WHOLE, {"concepts.0.enabled": False, TO: "pictures"})
-    assert errors(place, WHOLE, {"concepts.0.type": "VALIDATION", TO: "pictures/x"})
+    assert errors(place, WHOLE, {"concepts.0.enabled": False, TO: "images"})
+    assert errors(place, WHOLE, {"concepts.0.type": "VALIDATION", TO: "images/x"})
     (place / "list.json").write_text('[{"__version": 2, "name": "other", "path": "other"}]')
     assert errors(place, WHOLE, {"concepts": None, "concept_file_name": "list.json", TO: "other/new"})
     (place / "captions").mkdir()
@@ -213,13 +213,13 @@ def test_concepts_that_are_off_or_in_a_file_are_protected_too(place, tmp_path):
 
 def test_a_file_system_without_case_is_seen_through(place, monkeypatch):
     """Two names of one folder are one folder, as another spelling is on such a disk, or a second mount."""
-    (place / "Pictures").mkdir()
-    same = os.stat(place / "pictures")
+    (place / "Images").mkdir()
+    same = os.stat(place / "images")
     real = os.stat
     monkeypatch.setattr(
-        os, "stat", lambda path, *args, **named: same if str(path) == str(place / "Pictures") else real(path, *args, **named)
+        os, "stat", lambda path, *args, **named: same if str(path) == str(place / "Images") else real(path, *args, **named)
     )
-    assert [item.code for item in errors(place, WHOLE, {TO: "Pictures/new"})] == ["output-protected"]
+    assert [item.code for item in errors(place, WHOLE, {TO: "Images/new"})] == ["output-protected"]
 
 
 def test_home_and_current_directory_are_protected(place, tmp_path, monkeypatch):
@@ -247,7 +247,7 @@ def test_a_run_that_starts_is_held_to_the_same_rule(place):
     config = resolve_paths(config_with(WHOLE, {TO: "runs/new"}), place)
     assert Destinations.of_run(config, Options(panel_folder=str(place))).objection() is not None
     assert Destinations.of_run(config, RunOptions()).objection() is None
-    assert Destinations.of_run(resolve_paths(config_with(WHOLE, {TO: "pictures"}), place), RunOptions()).objection() is not None
+    assert Destinations.of_run(resolve_paths(config_with(WHOLE, {TO: "images"}), place), RunOptions()).objection() is not None
 
 
 def test_the_message_names_the_folder_itself_and_a_plain_name(place):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onetrainer_gradio.config.paths.placement import misplaced
-from tests.config.preflight import add_picture, config_with, findings, furnish
+from tests.config.preflight import add_image, config_with, findings, furnish
 
 DEEP = {"concepts.0.include_subdirectories": True}
 
@@ -21,10 +21,10 @@ def codes(place, *changes: dict, **kwargs: object) -> list[tuple[str, str]]:
     return [(item.code, item.path) for item in found if item.severity == "error"]
 
 
-@pytest.mark.parametrize("workspace", ["pictures/workspace", "pictures", "./pictures/a/b", "link/workspace", "pictures/new/"])
+@pytest.mark.parametrize("workspace", ["images/workspace", "images", "./images/a/b", "link/workspace", "images/new/"])
 def test_a_workspace_in_a_concept_is_refused_with_a_suggestion(place, workspace):
     """Its samples would be trained on in the next run; the suggestion is free of that."""
-    (place / "link").symlink_to(place / "pictures")
+    (place / "link").symlink_to(place / "images")
     (found,) = (item for item in findings(place, DEEP, {"workspace_dir": workspace}) if item.severity == "error")
     assert (found.code, found.path) == ("workspace-in-concept", "workspace_dir")
     assert codes(place, DEEP, dict(found.fix)) == []
@@ -32,16 +32,16 @@ def test_a_workspace_in_a_concept_is_refused_with_a_suggestion(place, workspace)
 
 def test_samples_in_subfolders_that_are_not_read_are_harmless(place):
     """Without subfolders a concept doesn't read them; the folder itself is no workspace even then."""
-    assert codes(place, {"workspace_dir": "pictures/workspace"}) == []
-    assert codes(place, {"workspace_dir": "pictures"}) == [("workspace-in-concept", "workspace_dir")]
+    assert codes(place, {"workspace_dir": "images/workspace"}) == []
+    assert codes(place, {"workspace_dir": "images"}) == [("workspace-in-concept", "workspace_dir")]
 
 
 def test_concepts_that_are_not_trained_on_do_not_count(place):
     """A concept that is off; one for validation counts, since its loss would be measured on samples."""
     (place / "other").mkdir()
-    add_picture(place / "other" / "a.png")
+    add_image(place / "other" / "a.png")
     other = {"__version": 2, "name": "b", "path": "other", "include_subdirectories": True}
-    both = [{"__version": 2, "name": "cats", "path": "pictures", "seed": 1}, other]
+    both = [{"__version": 2, "name": "cats", "path": "images", "seed": 1}, other]
     inside = {"workspace_dir": "other/run"}
     assert codes(place, {"concepts": [both[0], other | {"enabled": False}]}, inside) == []
     found = codes(place, {"concepts": [both[0], other | {"type": "VALIDATION"}], "validation": True}, inside)
@@ -53,18 +53,18 @@ def test_a_concept_in_what_the_run_writes_is_refused(place, folder):
     """The run would train on what it writes at the same time."""
     inside = place / "workspace" / "run" / folder
     inside.mkdir(parents=True)
-    add_picture(inside / "a.png", (512, 512))
+    add_image(inside / "a.png", (512, 512))
     found = codes(place, {"concepts.0.path": f"workspace/run/{folder}", "batch_size": 1})
     assert ("concept-in-workspace", "concepts.0.path") in found
 
 
 def test_cache_and_concepts_are_apart(place):
     """Neither in the other, links followed, whether subfolders are read or not; without caching there is no cache."""
-    (place / "link").symlink_to(place / "pictures")
-    for cache in ("pictures", "pictures/cache", "link/cache"):
+    (place / "link").symlink_to(place / "images")
+    for cache in ("images", "images/cache", "link/cache"):
         assert codes(place, {"cache_dir": cache}) == [("cache-in-concept", "cache_dir")], cache
     (place / "project").mkdir()
-    (place / "pictures").rename(place / "project" / "image")
+    (place / "images").rename(place / "project" / "image")
     (place / "link2").symlink_to(place / "project" / "image")
     for concept in ("project/image", "link2"):
         found = codes(place, {"concepts.0.path": concept, "cache_dir": "project"})
@@ -104,12 +104,12 @@ def test_a_cache_that_onetrainer_would_empty_of_other_files_is_refused(place):
 
 def test_debug_images_are_not_trained_on(place):
     """The debug folder counts while debug mode is on."""
-    inside = {"debug_dir": "pictures/debug"}
+    inside = {"debug_dir": "images/debug"}
     assert codes(place, DEEP, inside) == []
     assert codes(place, DEEP, inside, {"debug_mode": True}) == [("workspace-in-concept", "debug_dir")]
 
 
 def test_a_run_without_a_panel_is_held_to_the_same_rule(place):
     """The engine asks the same function."""
-    config = config_with(DEEP, {"workspace_dir": str(place / "pictures" / "w"), "concepts.0.path": str(place / "pictures")})
+    config = config_with(DEEP, {"workspace_dir": str(place / "images" / "w"), "concepts.0.path": str(place / "images")})
     assert [item.code for item in misplaced(config, place, by_name=False)] == ["workspace-in-concept"]

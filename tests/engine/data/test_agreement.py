@@ -107,7 +107,7 @@ def compare(config: TrainConfig, base: Path) -> None:
     told = ConceptStore(base, (), base / "thumbnails").statistics(config)
     assert told["complete"]
     reports = Reports(lambda warning: None, lambda done, total: None, lambda: None)
-    if not told["total"]["pictures"]:
+    if not told["total"]["images"]:
         with pytest.raises(DatasetError, match="no pictures"):
             Collection.of(config, reports, validation=False)
         return
@@ -132,5 +132,5 @@ def compare(config: TrainConfig, base: Path) -> None:
     except DatasetError:
         steps = 0
     total = told["total"]
-    assert (total["pictures"], total["per_epoch"]) == (data.images, len(items))
+    assert (total["images"], total["per_epoch"]) == (data.images, len(items))
     assert plan.steps_per_epoch == total["steps_per_epoch"] == steps

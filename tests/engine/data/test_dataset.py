@@ -46,7 +46,7 @@ class Averages:
 
 @pytest.fixture
 def folder(tmp_path):
-    images = tmp_path / "pictures"
+    images = tmp_path / "images"
     images.mkdir()
     for number in range(4):
         Image.new("RGB", (32, 32), (60 * number, 0, 0)).save(images / f"{number}.png")

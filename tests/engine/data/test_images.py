@@ -38,11 +38,11 @@ def test_captions_come_from_the_file_beside(tmp_path):
 
 def test_captions_come_from_one_file_or_the_name(tmp_path):
     """The other two sources."""
-    image(tmp_path / "pictures" / "a red_cross.png")
+    image(tmp_path / "images" / "a red_cross.png")
     (tmp_path / "all.txt").write_text("x\ny", encoding="utf-8")
     text = {"prompt_source": "concept", "prompt_path": str(tmp_path / "all.txt")}
-    assert gathered(tmp_path / "pictures", text=text)[0][0].captions == ("x", "y")
-    assert gathered(tmp_path / "pictures", text={"prompt_source": "filename"})[0][0].captions == ("a red_cross",)
+    assert gathered(tmp_path / "images", text=text)[0][0].captions == ("x", "y")
+    assert gathered(tmp_path / "images", text={"prompt_source": "filename"})[0][0].captions == ("a red_cross",)
 
 
 def test_captions_that_are_no_text_are_all_named_in_one_error(tmp_path):

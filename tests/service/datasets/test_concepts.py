@@ -17,7 +17,7 @@ from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.errors import DatasetError, ForbiddenPathError, PathNotFoundError
 from onetrainer_gradio.service.datasets.concepts import ConceptStore, FolderReader
-from tests.config.preflight import add_picture
+from tests.config.preflight import add_image
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ def base(tmp_path: Path) -> Path:
     """A folder `cats` with three captioned pictures of two shapes, one without a caption, a mask and a broken file."""
     folder = tmp_path / "cats"
     folder.mkdir()
-    add_picture(folder / "a.png", (512, 512), caption="sks cat, red, sitting")
-    add_picture(folder / "b.png", (768, 512), caption="sks cat, blue")
-    add_picture(folder / "c.png", (64, 64), caption="sks cat, red")
-    add_picture(folder / "d.jpg", (512, 512), caption=None)
-    add_picture(folder / "a-masklabel.png", (512, 512), caption=None)
+    add_image(folder / "a.png", (512, 512), caption="sks cat, red, sitting")
+    add_image(folder / "b.png", (768, 512), caption="sks cat, blue")
+    add_image(folder / "c.png", (64, 64), caption="sks cat, red")
+    add_image(folder / "d.jpg", (512, 512), caption=None)
+    add_image(folder / "a-masklabel.png", (512, 512), caption=None)
     (folder / "e.png").write_bytes(b"no picture")
     (folder / "e.txt").write_text("broken")
     return tmp_path
@@ -45,7 +45,7 @@ def config(*concepts: dict[str, Any], **settings: Any) -> TrainConfig:
     return from_document({"resolution": "512", "batch_size": 1, "concepts": made, **settings})[0]
 
 
-def picture(data: str) -> Image.Image:
+def opened(data: str) -> Image.Image:
     head, content = data.split(",", 1)
     assert head == "data:image/webp;base64"
     return Image.open(io.BytesIO(base64.b64decode(content)))
@@ -54,7 +54,7 @@ def picture(data: str) -> Image.Image:
 def test_a_folder_is_told_with_captions_masks_sizes_and_what_is_broken(store: ConceptStore) -> None:
     """Everything that the card of a concept shows."""
     (cats,) = store.statistics(config())["concepts"]
-    assert (cats["pictures"], cats["masks"], cats["problem"], cats["complete"]) == (5, 1, "", True)
+    assert (cats["images"], cats["masks"], cats["problem"], cats["complete"]) == (5, 1, "", True)
     captions = cats["captions"]
     assert (captions["missing"], captions["without"]) == (1, ["d.jpg"])
     assert captions["words"] == [1, 2.8, 4]
@@ -71,10 +71,10 @@ def test_buckets_stand_at_the_resolution_of_the_settings(store: ConceptStore) ->
     (cats,) = store.statistics(config(resolution="512,256"))["concepts"]
     first, second = cats["resolutions"]
     assert (first["resolution"], first["small"]) == ("512", 1)
-    assert first["buckets"][0] == {"width": 512, "height": 512, "pictures": 3}
+    assert first["buckets"][0] == {"width": 512, "height": 512, "images": 3}
     assert {(bucket["width"], bucket["height"]) for bucket in second["buckets"]} == {(256, 256), (312, 208)}
     (fixed,) = store.statistics(config(resolution="768x512"))["concepts"][0]["resolutions"]
-    assert fixed["buckets"] == [{"width": 768, "height": 512, "pictures": 4}]
+    assert fixed["buckets"] == [{"width": 768, "height": 512, "images": 4}]
 
 
 def test_the_total_counts_repeats_batches_and_what_fills_none(base: Path, store: ConceptStore) -> None:
@@ -84,15 +84,15 @@ def test_the_total_counts_repeats_batches_and_what_fills_none(base: Path, store:
     told = store.statistics(two)
     assert [concept["per_epoch"] for concept in told["concepts"]] == [12, 0]
     total = told["total"]
-    assert (total["concepts"], total["pictures"], total["per_epoch"]) == (1, 4, 12)
-    assert total["buckets"][0] == {"width": 512, "height": 512, "pictures": 9, "batches": 4, "left": 1}
+    assert (total["concepts"], total["images"], total["per_epoch"]) == (1, 4, 12)
+    assert total["buckets"][0] == {"width": 512, "height": 512, "images": 9, "batches": 4, "left": 1}
     assert (total["steps_per_epoch"], total["steps"], total["left"]) == (5, 50, 2)
 
 
 def test_a_broken_file_is_no_part_of_an_epoch(store: ConceptStore) -> None:
     """The run skips it, so the total counts the others, as the run will."""
     total = store.statistics(config({}, {"type": "VALIDATION"}))["total"]
-    assert (total["concepts"], total["pictures"], total["per_epoch"], total["steps_per_epoch"]) == (1, 4, 4, 4)
+    assert (total["concepts"], total["images"], total["per_epoch"], total["steps_per_epoch"]) == (1, 4, 4, 4)
 
 
 @pytest.mark.parametrize(("path", "problem"), [("", "No folder"), ("nowhere", "doesn't exist")])
@@ -100,13 +100,13 @@ def test_a_folder_that_is_not_there_is_a_problem_of_its_card(store: ConceptStore
     """The other concepts are told all the same."""
     told = store.statistics(config({"path": path}, {}))
     assert problem in told["concepts"][0]["problem"]
-    assert told["concepts"][1]["pictures"] == 5
+    assert told["concepts"][1]["images"] == 5
 
 
 def test_nothing_outside_the_allowed_folders_is_looked_at(base: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Neither by a path, nor by a link to a picture."""
     outside = tmp_path_factory.mktemp("outside")
-    add_picture(outside / "secret.png", caption="secret")
+    add_image(outside / "secret.png", caption="secret")
     store = ConceptStore(base, (base,), base / "cache")
     told = store.statistics(config({"path": str(outside)}, {"path": "../" + outside.name}))
     assert all("outside the allowed folders" in concept["problem"] for concept in told["concepts"])
@@ -115,7 +115,7 @@ def test_nothing_outside_the_allowed_folders_is_looked_at(base: Path, tmp_path_f
     (base / "links").mkdir()
     (base / "links" / "x.png").symlink_to(outside / "secret.png")
     (linked,) = store.statistics(config({"path": "links"}))["concepts"]
-    assert (linked["pictures"], linked["thumbnail"]) == (0, None)
+    assert (linked["images"], linked["thumbnail"]) == (0, None)
     assert linked["skipped"]["first"] == [["x.png", "the link leads outside the allowed folders"]]
     with pytest.raises(DatasetError):
         store.preview(config({"path": "links"}), 0)
@@ -159,15 +159,15 @@ def test_a_look_that_ran_out_of_time_goes_on_when_asked_again(base: Path) -> Non
 def test_the_first_picture_that_can_be_read_is_the_thumbnail(base: Path, store: ConceptStore) -> None:
     """A small WebP, made once; an id that was not named is no picture."""
     (base / "cats" / "a.png").write_bytes(b"broken now")
-    picture_id = store.statistics(config())["concepts"][0]["thumbnail"]
-    made = store.thumbnail(picture_id, 100)
+    image_id = store.statistics(config())["concepts"][0]["thumbnail"]
+    made = store.thumbnail(image_id, 100)
     with Image.open(made) as small:
         assert (small.format, small.size) == ("WEBP", (192, 128))
     stamp = made.stat().st_mtime_ns
-    assert store.thumbnail(picture_id, 100).stat().st_mtime_ns == stamp
+    assert store.thumbnail(image_id, 100).stat().st_mtime_ns == stamp
     again = ConceptStore(base, (), base / "cache")
-    assert again.thumbnail(picture_id, 100) == made
-    for wrong in ("nope", "../cats/a", picture_id[:-1]):
+    assert again.thumbnail(image_id, 100) == made
+    for wrong in ("nope", "../cats/a", image_id[:-1]):
         with pytest.raises(PathNotFoundError):
             store.thumbnail(wrong)
 
@@ -177,16 +177,16 @@ def test_a_preview_draws_pictures_and_captions_as_the_settings_say(store: Concep
     image = {"enable_random_flip": True, "enable_fixed_brightness": True, "random_brightness_max_strength": 0.5}
     text = {"enable_tag_shuffling": True, "keep_tags_count": 1}
     settings = config({"image": image, "text": text})
-    shown = store.preview(settings, 0, picture=0, variants=8, seed=3)
-    assert (shown["file"], shown["pictures"], shown["width"], shown["captions"]) == ("a.png", 5, 512, ["sks cat, red, sitting"])
+    shown = store.preview(settings, 0, image_index=0, variants=8, seed=3)
+    assert (shown["file"], shown["images"], shown["width"], shown["captions"]) == ("a.png", 5, 512, ["sks cat, red, sitting"])
     assert {variant["caption"] for variant in shown["variants"]} == {"sks cat, red, sitting", "sks cat, sitting, red"}
     assert {tuple(variant["changes"]) for variant in shown["variants"]} == {
         ("brightness +50%",),
-        ("mirrored", "brightness +50%"),
+        ("flipped", "brightness +50%"),
     }
-    assert picture(shown["variants"][0]["image"]).size == (320, 320)
-    assert store.preview(settings, 0, picture=0, variants=8, seed=3) == shown
-    assert store.preview(settings, 0, picture=6)["file"] == "b.png"
+    assert opened(shown["variants"][0]["image"]).size == (320, 320)
+    assert store.preview(settings, 0, image_index=0, variants=8, seed=3) == shown
+    assert store.preview(settings, 0, image_index=6)["file"] == "b.png"
 
 
 def test_changes_are_seen_in_the_pixels(base: Path, store: ConceptStore) -> None:
@@ -198,7 +198,7 @@ def test_changes_are_seen_in_the_pixels(base: Path, store: ConceptStore) -> None
 
     def corners(**image: Any) -> list[tuple[int, ...]]:
         shown = store.preview(config({"path": "halves", "image": image}, resolution="64"), 0, variants=1, width_px=64)
-        made = picture(shown["variants"][0]["image"]).convert("RGB")
+        made = opened(shown["variants"][0]["image"]).convert("RGB")
         return [made.getpixel((10, 32)), made.getpixel((54, 32))]
 
     def near(found: list[tuple[int, ...]], *wanted: tuple[int, ...]) -> bool:
@@ -220,7 +220,7 @@ def test_captions_come_from_where_the_concept_says(base: Path, store: ConceptSto
     sources = {"sample": ["sks cat, red, sitting"], "concept": ["one", "two"], "filename": ["a"]}
     for source, captions in sources.items():
         text = {"prompt_source": source, "prompt_path": "all.txt"}
-        assert store.preview(config({"text": text}), 0, picture=0)["captions"] == captions
+        assert store.preview(config({"text": text}), 0, image_index=0)["captions"] == captions
 
 
 def test_a_cached_run_sees_fewer_variants_than_the_preview(store: ConceptStore) -> None:
@@ -258,4 +258,4 @@ def test_what_cannot_be_previewed_is_explained(base: Path, store: ConceptStore) 
     with pytest.raises(DatasetError, match="no images in 'empty'"):
         store.preview(config({"path": "empty"}), 0)
     with pytest.raises(DatasetError, match=r"e\.png"):
-        store.preview(config(), 0, picture=4)
+        store.preview(config(), 0, image_index=4)

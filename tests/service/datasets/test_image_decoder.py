@@ -50,7 +50,7 @@ def test_thumbnails_and_previews(decoder, tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (400, 200), (200, 30, 30)).save(tmp_path / "x.jpg", exif=exif)
     assert opened(decoder.thumbnail(tmp_path / "x.jpg", 96, 192)).size == (96, 192)
-    draw = ImageAugmentation((512, 256), (256, 256), (100, 0), mirrored=True, angle=3.0, hue=0.2, brightness=1.1)
+    draw = ImageAugmentation((512, 256), (256, 256), (100, 0), flipped=True, angle=3.0, hue=0.2, brightness=1.1)
     original, *drawn = decoder.preview(tmp_path / "x.jpg", [draw, draw], 128)
     assert opened(original).size == (128, 256)
     assert [opened(each).size for each in drawn] == [(128, 128)] * 2

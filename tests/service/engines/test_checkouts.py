@@ -269,15 +269,15 @@ def test_an_update_of_the_checkout_is_noticed(data: Path, tmp_path: Path) -> Non
 def test_lists_of_concepts_and_samples_can_be_read(data: Path, tmp_path: Path) -> None:
     """Their relative paths are taken from the checkout, where OneTrainer looks for them."""
     folder = set_up(tmp_path / "OneTrainer")
-    (folder / "pictures").mkdir()
-    mine = [{"name": "a", "path": "pictures"}, {"name": "b", "path": "/elsewhere"}, {"name": "c", "path": "not/there"}]
+    (folder / "images").mkdir()
+    mine = [{"name": "a", "path": "images"}, {"name": "b", "path": "/elsewhere"}, {"name": "c", "path": "not/there"}]
     (folder / "training_concepts" / "mine.json").write_text(json.dumps(mine))
     (folder / "training_concepts" / "broken.json").write_text("{")
     checkouts = Checkouts(data, Sources([folder]))
     (known,) = checkouts.all()
     assert checkouts.describe(known)["lists"]["concepts"] == ["broken", "concepts", "mine"]
     paths = [item["path"] for item in checkouts.read_list(known.id, "concepts", "mine")]
-    assert paths == [str(folder / "pictures"), "/elsewhere", "not/there"]
+    assert paths == [str(folder / "images"), "/elsewhere", "not/there"]
     assert isinstance(checkouts.read_list(known.id, "samples", "samples"), list)
     with pytest.raises(ConfigFileError):
         checkouts.read_list(known.id, "concepts", "broken")

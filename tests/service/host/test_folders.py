@@ -37,7 +37,7 @@ def test_folders_come_first_in_natural_order(data: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "files"),
-    [("folder", []), ("model", ["b.safetensors"]), ("picture", ["c.PNG"]), ("json", ["a.json"]), ("text", ["d.txt"])],
+    [("folder", []), ("model", ["b.safetensors"]), ("image", ["c.PNG"]), ("json", ["a.json"]), ("text", ["d.txt"])],
 )
 def test_only_what_fits_is_shown(data: Path, kind: str, files: list[str]) -> None:
     """Folders are always there to go through; files by the kind that is looked for, and by a part of the name."""

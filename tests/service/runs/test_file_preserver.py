@@ -425,15 +425,15 @@ def test_it_is_known_what_deleting_a_run_frees(runs: Runs, small: int) -> None:
 
 def test_a_sample_that_was_overwritten_is_not_shown_as_the_runs(runs: Runs) -> None:
     """A sample is recognized by its record, too."""
-    picture = runs.folder / "sample.png"
-    picture.write_bytes(b"image")
+    image = runs.folder / "sample.png"
+    image.write_bytes(b"image")
     facts = json.loads(
         '{"index": 0, "prompt": "", "negative_prompt": "", "width": 8, "height": 8, "seed": 1, "diffusion_steps": 1, '
         '"cfg_scale": 1.0, "noise_scheduler": "DDIM", "global_step": 1, "epoch": 0, "epoch_step": 1, "seconds": 0.1}'
     )
-    runs.recorded(1, SampleGenerated(path=str(picture), kind="default", **facts))
+    runs.recorded(1, SampleGenerated(path=str(image), kind="default", **facts))
     assert runs.content(1) == b"image"
-    picture.write_bytes(b"IMAGE")
-    os.utime(picture, (1, 1))
+    image.write_bytes(b"IMAGE")
+    os.utime(image, (1, 1))
     with pytest.raises(RunNotFoundError):
         runs.content(1)

@@ -25,7 +25,7 @@ def samples(runs: RunStore, tmp_path: Path) -> SampleStore:
     return SampleStore(runs, tmp_path / "cache")
 
 
-def paint(run: Run, number: int, kind: str = "default", content: bytes | None = None) -> Path:
+def write_sample(run: Run, number: int, kind: str = "default", content: bytes | None = None) -> Path:
     path = run.folder.parent / f"{run.id}-{number}.png"
     path.write_bytes(png(400, 300, (number, 0, 0)) if content is None else content)
     run.journal.append(PhaseChanged(phase="sampling"))
@@ -55,8 +55,8 @@ def test_samples_of_all_runs_come_newest_first_in_pages(runs: RunStore, samples:
     """A page leads to the next one; nothing comes twice, nothing is left out."""
     older, newer = create(runs, new_run_id(1e6)), create(runs, new_run_id(2e6))
     for number in range(3):
-        paint(older, number)
-        paint(newer, 10 + number)
+        write_sample(older, number)
+        write_sample(newer, 10 + number)
     seen, before = [], None
     while True:
         page = samples.list(limit=4, before=before)
@@ -76,8 +76,8 @@ def test_only_the_runs_of_a_page_are_read(runs: RunStore, samples: SampleStore, 
     """The line that an ended run has in the list says how many samples it has; without such lines few journals are read."""
     made = [create(runs, new_run_id(1e6 * number)) for number in range(1, 6)]
     for number, run in enumerate(made):
-        paint(run, number)
-        paint(run, 10 + number)
+        write_sample(run, number)
+        write_sample(run, 10 + number)
         run.record_end(RunEnded(reason="completed"))
     kept = {run.id: run.summary() for run in made[:3]}
     assert {summary["samples"] for summary in kept.values()} == {2}
@@ -96,9 +96,9 @@ def test_only_the_runs_of_a_page_are_read(runs: RunStore, samples: SampleStore, 
 def test_an_ended_run_is_read_once(runs: RunStore, samples: SampleStore) -> None:
     """Its samples are listed again without its files; those of a deleted run are not listed."""
     run = create(runs)
-    paint(run, 1)
+    write_sample(run, 1)
     assert samples.list()["total"] == 1
-    paint(run, 2)
+    write_sample(run, 2)
     run.record_end(RunEnded(reason="completed"))
     assert samples.list()["total"] == 2
     (run.folder / "journal.jsonl").unlink()
@@ -110,9 +110,9 @@ def test_an_ended_run_is_read_once(runs: RunStore, samples: SampleStore) -> None
 def test_new_samples_appear_and_kinds_can_be_chosen(runs: RunStore, samples: SampleStore) -> None:
     """The index grows with the journal."""
     run = create(runs)
-    paint(run, 1)
+    write_sample(run, 1)
     assert samples.list()["total"] == 1
-    paint(run, 2, "custom")
+    write_sample(run, 2, "custom")
     assert [sample["kind"] for sample in samples.list()["samples"]] == ["custom", "default"]
     assert [sample["step"] for sample in samples.list(kind="custom")["samples"]] == [2]
 
@@ -120,7 +120,7 @@ def test_new_samples_appear_and_kinds_can_be_chosen(runs: RunStore, samples: Sam
 def test_a_sample_tells_everything_but_where_it_lies(runs: RunStore, samples: SampleStore, tmp_path: Path) -> None:
     """Parameters and addresses under the API, no path of the server."""
     run = create(runs)
-    path = paint(run, 5)
+    path = write_sample(run, 5)
     sample = samples.latest()[0]
     assert sample == samples.get(sample["id"])
     assert (sample["id"], sample["seed"], sample["cfg_scale"]) == (f"{run.id}.2", 1, 7.0)
@@ -132,7 +132,7 @@ def test_a_sample_tells_everything_but_where_it_lies(runs: RunStore, samples: Sa
 def test_an_id_that_names_no_sample_leads_nowhere(runs: RunStore, samples: SampleStore) -> None:
     """Neither other events, nor paths, nor nonsense."""
     run = create(runs)
-    paint(run, 1)
+    write_sample(run, 1)
     for wrong in (f"{run.id}.1", f"{run.id}.3", f"{run.id}.0", f"{run.id}", "..", "x.2", f"{run.id}.2/../x", ""):
         with pytest.raises(SampleNotFoundError):
             samples.get(wrong)
@@ -141,7 +141,7 @@ def test_an_id_that_names_no_sample_leads_nowhere(runs: RunStore, samples: Sampl
 def test_thumbnails_are_small_and_made_once(runs: RunStore, samples: SampleStore) -> None:
     """A WebP of one of a few widths, kept until the picture changes."""
     run = create(runs)
-    paint(run, 1)
+    write_sample(run, 1)
     sample_id = samples.latest()[0]["id"]
     thumbnail = samples.thumbnail(sample_id, 200)
     with Image.open(thumbnail) as image:
@@ -157,7 +157,7 @@ def test_thumbnails_are_small_and_made_once(runs: RunStore, samples: SampleStore
 def test_a_broken_or_missing_picture_is_said_to_be_so(runs: RunStore, samples: SampleStore, content: bytes) -> None:
     """The metadata stay; the picture is reported as gone or unreadable."""
     run = create(runs)
-    path = paint(run, 1, content=content)
+    path = write_sample(run, 1, content=content)
     sample_id = samples.latest()[0]["id"]
     with pytest.raises(SampleNotFoundError, match="Can't read the image"):
         samples.thumbnail(sample_id)

@@ -138,7 +138,7 @@ def test_an_import_tells_of_unknown_keys_and_refuses_what_is_no_configuration(st
 def test_concepts_of_a_file_are_taken_in(store: ConfigStore, tmp_path: Path) -> None:
     """An unpacked configuration becomes packed, and is given out again either way."""
     (tmp_path / "training_concepts").mkdir()
-    (tmp_path / "training_concepts" / "concepts.json").write_text('[{"name": "dog", "path": "pictures"}]')
+    (tmp_path / "training_concepts" / "concepts.json").write_text('[{"name": "dog", "path": "images"}]')
     store.replace({"concepts": None})
     assert store.current().config["concepts"][0]["name"] == "dog"
     assert store.export(packed=False)["concepts"] is None

@@ -21,9 +21,9 @@ def thumbnail(path: Path, width_px: int, height_px: int) -> bytes:
 
     :raises BrokenImageError: when the file is no readable image, or too large.
     """
-    picture = decode_small(path, width_px)
-    picture.thumbnail((width_px, height_px))
-    return _webp(picture)
+    image = decode_small(path, width_px)
+    image.thumbnail((width_px, height_px))
+    return _webp(image)
 
 
 def preview(path: Path, draws: Sequence[ImageAugmentation], longest_px: int) -> list[bytes]:
@@ -49,33 +49,33 @@ def _drawn(opened: Image.Image, draw: ImageAugmentation, longest_px: int) -> Ima
 
     scaled, (height, width), scale = _scaled(draw, longest_px)
     top, left = round(draw.offset[0] * scale), round(draw.offset[1] * scale)
-    picture: Image.Image = opened.resize((scaled[1], scaled[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    picture = picture.crop((left, top, left + width, top + height))
-    if draw.mirrored:
-        picture = ImageOps.mirror(picture)
+    image: Image.Image = opened.resize((scaled[1], scaled[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    image = image.crop((left, top, left + width, top + height))
+    if draw.flipped:
+        image = ImageOps.mirror(image)
     if draw.angle:
-        picture = picture.rotate(draw.angle, Image.Resampling.BILINEAR)
+        image = image.rotate(draw.angle, Image.Resampling.BILINEAR)
     for enhance, factor in (
         (ImageEnhance.Brightness, draw.brightness),
         (ImageEnhance.Contrast, draw.contrast),
         (ImageEnhance.Color, draw.saturation),
     ):
         if factor != 1.0:
-            picture = enhance(picture).enhance(factor)
+            image = enhance(image).enhance(factor)
     if draw.hue:
-        picture = _other_hue(picture, draw.hue)
-    return picture
+        image = _other_hue(image, draw.hue)
+    return image
 
 
-def _other_hue(picture: Image.Image, part: float) -> Image.Image:
+def _other_hue(image: Image.Image, part: float) -> Image.Image:
     from PIL import Image
 
-    hue, saturation, value = picture.convert("HSV").split()
+    hue, saturation, value = image.convert("HSV").split()
     moved = hue.point([(at + round(part * 255)) % 256 for at in range(256)])
     return Image.merge("HSV", (moved, saturation, value)).convert("RGB")
 
 
-def _webp(picture: Image.Image) -> bytes:
+def _webp(image: Image.Image) -> bytes:
     out = io.BytesIO()
-    picture.save(out, "WEBP", quality=_WEBP_QUALITY, method=2)
+    image.save(out, "WEBP", quality=_WEBP_QUALITY, method=2)
     return out.getvalue()
