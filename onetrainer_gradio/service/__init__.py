@@ -1,7 +1,7 @@
-"""The only owner of mutable state: runs, their journals, the settings being edited, system readings and access.
+"""Own all mutable state: runs, their journals, the current settings, system readings and access.
 
-The names are loaded when they are asked for, so that the small processes of a run (supervisor and worker) that import one module
-of this package do not carry the rest of it.
+Names are loaded on first use, so that the small processes of a run (supervisor and worker), which import one module of this
+package, don't load the rest of it.
 """
 
 from __future__ import annotations

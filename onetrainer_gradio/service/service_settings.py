@@ -1,4 +1,4 @@
-"""What a service is built with."""
+"""Define the settings of a service."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ DATA_VARIABLE = "ONETRAINER_GRADIO_DATA"
 
 
 def default_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """``$ONETRAINER_GRADIO_DATA``, or ``onetrainer_gradio`` in the home folder."""
+    """Return ``$ONETRAINER_GRADIO_DATA``, or ``onetrainer_gradio`` in the home folder."""
     return Path(environment.get(DATA_VARIABLE) or "~/onetrainer_gradio").expanduser().absolute()
 
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """Where the service keeps its things and how it starts runs.
+    """Where the service stores its files and how it starts runs.
 
     ``allowed_roots`` are folders outside the data folder that settings may point into; empty allows every folder.
-    ``checkouts`` are OneTrainer checkouts to know from the start; with ``find_checkouts`` the usual places are looked through.
-    ``keep_loaded_s`` is how long OneTrainer stays loaded after a run, so that the next one begins at once; 0 for not at all.
-    ``closed_checkouts``: nobody may add one later, because its Python would be run on this machine.
+    ``checkouts`` are OneTrainer checkouts to register at the start; with ``find_checkouts``, common locations are searched.
+    ``keep_loaded_s`` is how long OneTrainer stays loaded after a run, so that the next one starts at once; 0 turns this off.
+    With ``closed_checkouts``, none can be added later, because its Python would run on this machine.
     """
 
     data_folder: Path

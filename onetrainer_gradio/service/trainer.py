@@ -1,4 +1,4 @@
-"""The service: the one owner of what is going on, called by the API, the page and Python. Safe from any thread."""
+"""Provide the service, which the API, the page and Python call. Safe from any thread."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ _SNAPSHOT_LINES = 200
 
 
 class TrainerService:
-    """Runs, the settings being edited, samples, machine readings, and the feed that tells all viewers.
+    """Runs, the current settings, samples, machine readings, and the feed for all viewers.
 
-    ``open`` takes up what a former panel left; ``close`` leaves detached runs going.
+    ``open`` adopts the runs of an earlier panel; after ``close``, detached runs continue.
     """
 
     def __init__(self, settings: ServiceSettings, *, gpus: Callable[[], GpuReader] = NvmlReader) -> None:
@@ -131,7 +131,7 @@ class TrainerService:
     # life
 
     def open(self) -> None:
-        """Take up unfinished runs of a former panel and begin to read the machine; opening twice is harmless."""
+        """Adopt unfinished runs of an earlier panel and start reading the machine; opening twice is harmless."""
         with self._lock:
             if self._opened:
                 return
@@ -159,7 +159,7 @@ class TrainerService:
         self.system.start()
 
     def _settle(self, older: Sequence[str]) -> None:
-        """Bring the index of the runs up to date in the background, and end older runs that a former panel left unfinished."""
+        """Update the index of the runs in the background, and end older runs that an earlier panel left unfinished."""
         not_taken_up = set(older)
 
         def end_left_over(run_id: str) -> None:
@@ -175,7 +175,7 @@ class TrainerService:
             run.record_end(RunEnded(reason="stopped"))
 
     def _take_up(self, run: Run) -> bool:
-        """Continue or end what a former panel left unfinished; True if the run still waits to be started."""
+        """Continue or end an unfinished run of an earlier panel. Return True if it is still queued."""
         try:
             return self._taken_up(run)
         except OSError as error:  # a file of one run that can't be read or written must not keep the panel from starting
@@ -199,7 +199,7 @@ class TrainerService:
         return False
 
     def _wait_for_the_last_of(self, ended: Sequence[Run]) -> None:
-        """Let a run that is queued wait for the processes of the one before, which may still hold memory."""
+        """Let a queued run wait for the processes of the previous one, which may still use memory."""
         for run in ended[:_STILL_ENDING]:
             run_handle = DetachedRun(run)
             if not run.options().in_process and run_handle.processes() and run_handle.loaded_until() is None:
@@ -208,7 +208,7 @@ class TrainerService:
                 return
 
     def _see_off(self, run: Run) -> None:
-        """What a former panel's last run left loaded cannot be used by this one, which does not know its hub token."""
+        """Unload what an earlier panel's last run left loaded, because this panel doesn't know its Hugging Face token."""
         run_handle = DetachedRun(run)
         if not run.options().in_process and run_handle.loaded_until() is not None:
             run_handle.release()
@@ -216,7 +216,7 @@ class TrainerService:
             self._follower.follow(run_handle, from_start=False)
 
     def close(self) -> None:
-        """End the threads of the service; detached runs go on, a run on a thread is asked to stop. Closing twice is harmless."""
+        """End the threads of the service; detached runs continue, a run in a thread is stopped. Closing twice is harmless."""
         with self._lock:
             if self._closed:
                 return
@@ -241,9 +241,9 @@ class TrainerService:
     # starting
 
     def initialize_trainer(self, config: TrainConfig, options: RunOptions | None = None) -> None:
-        """Say what ``start_training`` starts.
+        """Set the configuration that ``start_training`` starts.
 
-        :raises RunConflictError: when a run is going on.
+        :raises RunConflictError: if a run is active.
         """
         with self._lock:
             self._refuse_start_if_busy()
@@ -251,23 +251,23 @@ class TrainerService:
         self._follower.tell(force=True)
 
     def start_training(self) -> str:
-        """Start what ``initialize_trainer`` was given, else the settings being edited; returns the id of the run at once.
+        """Start the configuration of ``initialize_trainer``, else the current settings. Return the ID of the run at once.
 
-        :raises ConfigInvalidError: with findings, when the check before the start finds errors.
-        :raises RunConflictError: when a run is going on.
+        :raises ConfigInvalidError: with findings, if the pre-flight check finds errors.
+        :raises RunConflictError: if a run is active.
         """
         with self._lock:
             config, options = self._initialized or (None, None)
         return self.start(config, options)
 
     def start(self, config: TrainConfig | None = None, options: RunOptions | None = None) -> str:
-        """Start a run of ``config`` (None: the settings being edited) and return its id at once.
+        """Start a run of ``config`` (None: the current settings) and return its ID at once.
 
-        While the present run is stopping, the new one waits until its process is gone.
+        While the current run is stopping, the new one waits until its process has exited.
 
-        :raises ConfigInvalidError: with findings, when the check before the start finds errors, or a field of an open page holds
-            a value that can't be used and the settings being edited are meant.
-        :raises RunConflictError: when a run is going on.
+        :raises ConfigInvalidError: with findings, if the pre-flight check finds errors, or if a field of an open page has an
+            invalid value and the current settings are used.
+        :raises RunConflictError: if a run is active.
         """
         options = options or RunOptions()
         if config is None and not options.ignore_open_edits:
@@ -289,9 +289,9 @@ class TrainerService:
         return run.id
 
     def _launch(self, run: Run) -> None:
-        """Start a new run, or let it wait for the one before.
+        """Start a new run, or queue it behind the previous one.
 
-        :raises StorageError: when the run's folder takes nothing.
+        :raises StorageError: if the run's folder can't be written.
         """
         with self._lock, raising_storage_error("the run's folder"):
             before, self._queued = (self._queued, self._current), run
@@ -306,14 +306,14 @@ class TrainerService:
                 raise
 
     def resume(self, run_id: str, backup: str | None = None, epochs: int | None = None) -> str:
-        """Start a new run that goes on from a backup of an ended one: the newest, or the one of that file id or name.
+        """Start a new run from a backup of an ended one: the newest, or the one with this file ID or name.
 
-        A run that was itself going on from a backup and made none of its own goes on from there again. ``epochs`` replaces the
-        number of epochs of the ended run.
+        A resumed run without its own backups resumes from its initial backup again. ``epochs`` replaces the number of epochs
+        of the ended run.
 
-        :raises BackupNotFoundError: when there is none.
-        :raises ConfigInvalidError: when no epoch is left after the backup, or the settings can't be used any more.
-        :raises RunConflictError: when the run has not ended, or another one is going on.
+        :raises BackupNotFoundError: if there is none.
+        :raises ConfigInvalidError: if no epoch is left after the backup, or the settings are no longer valid.
+        :raises RunConflictError: if the run hasn't ended, or another one is active.
         """
         run = self.runs.get(run_id)
         if not run.ended():
@@ -338,12 +338,12 @@ class TrainerService:
         return self.start(config, options)
 
     def delete_run(self, run_id: str) -> int:
-        """Delete the folder of an ended run with the files that it keeps, and return how many bytes that frees.
+        """Delete the folder of an ended run with the files that it keeps, and return the number of freed bytes.
 
-        The files in its workspace and the output file stay. What it left loaded goes first.
+        The files in its workspace and the output file stay. A loaded OneTrainer is unloaded first.
 
-        :raises RunNotFoundError: when there is none of that id.
-        :raises RunConflictError: when it, or its process, has not ended.
+        :raises RunNotFoundError: if there is no run with this ID.
+        :raises RunConflictError: if it, or its process, hasn't ended.
         """
         run = self.runs.get(run_id)
         give_up_at = time.monotonic() + DELETE_WAITS_S
@@ -364,9 +364,9 @@ class TrainerService:
             raise RunConflictError(str(state["why"]["start"]), value=state["run_id"])
 
     def check(self, config: TrainConfig, options: RunOptions) -> None:
-        """Hold a configuration against what its run would need, without starting it.
+        """Run the pre-flight check for a configuration, without starting it.
 
-        :raises ConfigInvalidError: with findings, when the check before the start finds errors.
+        :raises ConfigInvalidError: with findings, if the check finds errors.
         """
         self._checked(config, options)
 
@@ -412,7 +412,7 @@ class TrainerService:
         return self.runs.create(config, record)
 
     def _start_waiting(self) -> None:
-        """Start the run that waits; one that can't be started has failed, with the reason."""
+        """Start the queued run; if it can't be started, it fails with the reason."""
         run = self._queued
         try:
             self._start_queued()
@@ -422,9 +422,9 @@ class TrainerService:
             run.record_end(RunEnded(reason="failed", error=error_info(error)))
 
     def _start_queued(self) -> None:
-        """Start the run that waits, in what the last one left loaded where it can; else that has to go first.
+        """Start the queued run in the loaded process of the last one if possible; otherwise unload that first.
 
-        :raises OSError: when the run's folder takes nothing.
+        :raises OSError: if the run's folder can't be written.
         """
         run = self._queued
         if run is None:
@@ -460,14 +460,14 @@ class TrainerService:
             return None
 
     def _parked(self, run_handle: RunHandle) -> None:
-        """Its run is over, and it waits for the next one with what it has loaded."""
+        """Note that a run has ended and its process waits for the next one."""
         run_handle.run.summary()
         with self._lock:
             if self._run_handle is run_handle and not self._closed:
                 self._start_waiting()
 
     def unload(self) -> bool:
-        """End what the last run left loaded for the next one; whether there was anything."""
+        """Unload what the last run left loaded for the next one. Return whether there was anything."""
         with self._lock:
             run_handle = self._run_handle
             if run_handle is None or run_handle.loaded_until() is None:
@@ -492,7 +492,7 @@ class TrainerService:
     # what is going on
 
     def get_state(self) -> dict[str, Any]:
-        """The state object of the contract, with what can be asked for in it."""
+        """Return the state object of the contract, with the possible actions."""
         with self._lock:
             run, run_handle, queued, initialized = self._shown(), self._run_handle, self._queued, self._initialized
         loaded_until = run_handle.loaded_until() if run_handle is not None and run_handle.run.ended() else None
@@ -512,7 +512,7 @@ class TrainerService:
         return state
 
     def _shown(self) -> Run | None:
-        """The run that the state is about: from the answer to a start on the new one, also while it waits for another."""
+        """Return the run that the state is about: after the response to a start, the new one, even while it is queued."""
         if self._queued is not None:
             return self._queued
         if self._current is not None and self._was_deleted(self._current):
@@ -520,7 +520,7 @@ class TrainerService:
         return self._current
 
     def _was_deleted(self, run: Run) -> bool:
-        """Whether the folder of an ended run is gone; a run that loses it while it trains is shown until its end."""
+        """Return whether the folder of an ended run was deleted; a training run without it is shown until its end."""
         if run.folder.is_dir() or run.end_assumed:
             return False
         return self._run_handle is None or self._run_handle.run is not run or bool(run.state()["end_reason"])
@@ -534,9 +534,9 @@ class TrainerService:
             yield from ((role, run_handle.run.id, pid) for role, pid in run_handle.processes())
 
     def wait_for(self, predicate: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
-        """Block until the state fulfils ``predicate``; returns that state.
+        """Block until ``predicate`` is true for the state. Return that state.
 
-        :raises TimeoutError: when it does not in time.
+        :raises TimeoutError: if it isn't in time.
         """
         give_up_at = time.monotonic() + timeout_s
         while True:
@@ -549,7 +549,7 @@ class TrainerService:
             self._follower.wait(min(left, 0.25))
 
     def answer(self, command_id: str, timeout_s: float = 0.0) -> dict[str, Any] | None:
-        """The answer to a command of the present run, waited for up to ``timeout_s``; None when there is none yet."""
+        """Return the answer to a command of the current run, after at most ``timeout_s``, or None if there is none yet."""
         give_up_at = time.monotonic() + timeout_s
         while True:
             answer = self._answered(command_id)
@@ -570,7 +570,7 @@ class TrainerService:
         return next((answer for run in runs if (answer := run.answer(command_id))), None)
 
     def _note_command(self, command: Command, run: Run) -> None:
-        """The answer to a command is in the run that it was given to, whichever run the state is about when it comes."""
+        """Remember the run of a command, whose answer is in that run even if the state is about another one later."""
         with self._lock:
             self._asked[command.id] = run
             while len(self._asked) > _COMMANDS_KEPT:
@@ -579,9 +579,9 @@ class TrainerService:
     # engines
 
     def engine_support(self, config: TrainConfig | Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Which engine would carry out a configuration (None: the one being edited), and for each whether it can.
+        """Return the engine that would train a configuration (None: the current one), and the support of each engine.
 
-        :raises ConfigInvalidError: when the configuration has values of a wrong type.
+        :raises ConfigInvalidError: if the configuration has values of a wrong type.
         """
         if config is None:
             config = self.configs.train_config()
@@ -593,12 +593,12 @@ class TrainerService:
     def import_list(
         self, checkout: str, kind: str, name: str, *, revision: int | None = None, add: bool = False
     ) -> ConfigDocument:
-        """Put a list of concepts or samples of a checkout into the settings being edited.
+        """Import a list of concepts or samples of a checkout into the current settings.
 
-        :raises CheckoutNotFoundError: when the checkout is not known.
-        :raises ConfigNotFoundError: when it has no such list.
-        :raises ConfigInvalidError: when its elements do not fit.
-        :raises RevisionConflictError: when the settings changed since that revision.
+        :raises CheckoutNotFoundError: if the checkout isn't registered.
+        :raises ConfigNotFoundError: if it has no such list.
+        :raises ConfigInvalidError: if its elements are invalid.
+        :raises RevisionConflictError: if the settings changed since that revision.
         """
         items = self.checkouts.read_list(checkout, kind, name)
         present = self.configs.export()[kind] or []
@@ -609,10 +609,10 @@ class TrainerService:
     def stop_training(self, now: bool = False, run_id: str | None = None) -> str:
         """End the run after the step, with backup and save; ``now``, or a second call, escalates the stop at once.
 
-        A run that waits for another one is taken out of the queue. While it waits, the other one is stopped by its id.
+        A queued run is removed from the queue. Meanwhile, the run that it waits for is stopped by its ID.
 
-        :raises CommandRefusedError: when there is nothing to stop.
-        :raises RunNotFoundError: when the run of that id neither trains nor waits.
+        :raises CommandRefusedError: if there is nothing to stop.
+        :raises RunNotFoundError: if the run with this ID is neither active nor queued.
         """
         command = Stop(now=now)
         with self._lock:
@@ -642,14 +642,14 @@ class TrainerService:
         self._follower.tell(force=True)
 
     def pause_training(self) -> str:
-        """Wait after the present step. Like every command: returns its id; the answer comes as an event.
+        """Wait after the current step. Return the ID of the command; the answer is an event.
 
-        :raises CommandRefusedError: when no run is going on, or the state does not allow it.
+        :raises CommandRefusedError: if no run is active, or the state doesn't allow it.
         """
         return self._send("pause", Pause())
 
     def resume_training(self) -> str:
-        """Go on after a pause."""
+        """Continue after a pause."""
         return self._send("resume", Resume())
 
     def new_sample(self, model_type: str = "") -> dict[str, Any]:
@@ -661,14 +661,14 @@ class TrainerService:
         return new_sample(self.engines, model_type)
 
     def sample_default(self) -> str:
-        """Paint the configured prompts now."""
+        """Generate samples for the configured prompts now."""
         return self._send("sample", SampleDefault())
 
     def sample_custom(self, params: dict[str, Any]) -> str:
-        """Paint one picture; ``params`` are fields of SampleConfig, the others are as they suit the model that trains.
+        """Generate one sample; ``params`` are fields of SampleConfig, the others suit the current model.
 
-        :raises ConfigInvalidError: with one finding for each wrong value.
-        :raises ForbiddenPathError: when a picture that it begins with lies outside the allowed folders.
+        :raises ConfigInvalidError: with one finding for each invalid value.
+        :raises ForbiddenPathError: if its base image is outside the allowed folders.
         """
         sample = validated(SampleConfig, self.new_sample() | params)
         for path in filter(None, (sample.base_image_path, sample.mask_image_path)):
@@ -725,7 +725,7 @@ class TrainerService:
         self.feed.publish("engine", engine=self.engines.summary())
 
     def _offer_their_presets(self) -> None:
-        """The presets of each known checkout as a library that comes and goes with it."""
+        """Offer the presets of each registered checkout as a library."""
         wanted = {known.folder / PRESET_FOLDER for known in self.checkouts.all()}
         for library in self.libraries.all():
             if not library.kept and library.folder not in wanted:
@@ -740,7 +740,7 @@ class TrainerService:
 
 
 def _end_without_folder(run: Run) -> RunEnded:
-    """How a run ended whose folder was deleted while it trained: with the newest backup, which is all that is left to find."""
+    """Return the end of a run whose folder was deleted during training, with the newest backup, the only remaining result."""
     folder = Path(run.record.workspace) / BACKUP_FOLDER
     backup = newest_backup(folder, run.record.created_at)
     left = f"Its last backup is {backup.path}." if backup else f"Look for its last backup in {folder}."
@@ -754,7 +754,7 @@ def _with_epochs(run: Run, epochs: int | None) -> TrainConfig:
 
 
 def _waited_for(run_handle: RunHandle) -> dict[str, Any]:
-    """The run that is in the way of the queued one, and how far its stop is."""
+    """Return the run that the queued one waits for, and the stage of its stop."""
     state = run_handle.run.state()
     return {key: state[key] for key in ("run_id", "name", "status", "phase", "is_training", "stop")}
 
@@ -771,7 +771,7 @@ def _log_lines(run: Run | None) -> list[str]:
 
 
 class _OnePerProcess:
-    """Holds the service of this process; the only state that a module of the service keeps, as its contract asks for it."""
+    """The service of this process; the only module-level state, which the contract requires."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -794,8 +794,8 @@ _ONE = _OnePerProcess()
 
 
 def get_trainer_service(settings: ServiceSettings | None = None) -> TrainerService:
-    """The service of this process, made and opened at the first call.
+    """Return the service of this process, created and opened at the first call.
 
-    :raises RunConflictError: when it exists already for another data folder.
+    :raises RunConflictError: if it already exists for another data folder.
     """
     return _ONE.get(settings)

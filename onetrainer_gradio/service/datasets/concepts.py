@@ -1,7 +1,7 @@
-"""What lies in the folders of the concepts, told to the page: statistics, small pictures, and a preview of what is drawn.
+"""Provide the data of the concepts' folders for the page: statistics, thumbnails, and an augmentation preview.
 
-Nothing is decoded for the statistics. A look takes a bounded time (2 s, by and by up to 16 s for what is too large) and goes
-on where it stopped when it is asked again; what is known of a folder holds until its fingerprint changes.
+Statistics decode no images. A scan takes a limited time (2 s, gradually up to 16 s for large folders) and continues where it
+stopped at the next request. The results for a folder are valid until its fingerprint changes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _MASKED = ("enable_random_circular_mask_shrink", "enable_random_mask_rotate_crop
 
 @dataclass(frozen=True)
 class _Statistics:
-    """What the captions of a folder say: how many words each has, and how often tags occur."""
+    """Statistics of the captions of a folder: words per caption, and tag frequencies."""
 
     words: tuple[int, ...] = ()
     tags: Counter[str] = field(default_factory=Counter)
@@ -68,7 +68,7 @@ class _Statistics:
 
 @dataclass(frozen=True)
 class _Look:
-    """A folder as it was at a fingerprint."""
+    """The state of a folder at a fingerprint."""
 
     fingerprint: str
     folder: Folder
@@ -79,18 +79,18 @@ class _Look:
 
 @dataclass
 class FolderReader(ImageSizeReader):
-    """A reader that remembers statistics: they hold as long as no file in a folder came, went or changed."""
+    """A reader that caches statistics until a file in a folder is added, removed or changed."""
 
     looks: dict[tuple[Path, bool, bool], _Look] = field(default_factory=dict, repr=False)
     recent: dict[tuple[Path, bool, bool], _Look] = field(default_factory=dict, repr=False)
 
     def renew(self) -> None:
-        """Give the reader its time again; folders are scanned again."""
+        """Restart the time limit; folders are scanned again."""
         super().renew()
         self.recent.clear()
 
     def look(self, folder: Path, with_subfolders: bool, *, videos: bool = False, roots: Sequence[Path] = ()) -> _Look:
-        """As ``scan_folder``, with what else is known of the folder."""
+        """Return the result of ``scan_folder``, with further facts about the folder."""
         key = (folder, with_subfolders, videos)
         if key in self.recent:
             return self.recent[key]
@@ -107,7 +107,7 @@ class FolderReader(ImageSizeReader):
 
 
 def fingerprint_of(folder: Folder) -> tuple[str, int]:
-    """A text that changes with every image or caption that comes, goes or changes; and the bytes of the images."""
+    """Return a text that changes when an image or caption is added, removed or changed, and the bytes of the images."""
     digest, size = hashlib.sha256(), 0
     for item in folder.items:
         for path in (item, folder.caption_of(item)):
@@ -123,7 +123,7 @@ def fingerprint_of(folder: Folder) -> tuple[str, int]:
 
 
 class ConceptStore:
-    """Looks into the folders of concepts, inside the allowed ones (``roots``; none: everywhere). Safe from any thread."""
+    """Scan the folders of concepts, inside the allowed ones (``roots``; none: everywhere). Safe from any thread."""
 
     def __init__(
         self,
@@ -143,11 +143,11 @@ class ConceptStore:
         self._shown: dict[str, Path] = {}
 
     def statistics(self, config: TrainConfig, index: int | None = None) -> dict[str, Any]:
-        """What lies in the folders of all concepts (or of that at ``index``), and what an epoch makes of them.
+        """Return statistics of the folders of all concepts (or the one at ``index``), and of an epoch.
 
-        ``complete`` is False where the time was not enough: ask again to go on.
+        ``complete`` is False if time ran out: call again to continue.
 
-        :raises PathNotFoundError: when there is no concept at ``index``.
+        :raises PathNotFoundError: if there is no concept at ``index``.
         """
         concepts = list(config.concepts or ())
         _concept_at(concepts, index or 0) if index is not None else None
@@ -170,10 +170,10 @@ class ConceptStore:
         return {"concepts": told, "total": total, "complete": complete}
 
     def thumbnail(self, image_id: str, width_px: int = 192) -> Path:
-        """A small WebP of a picture that the statistics named; ``width_px`` is rounded up to one of a few.
+        """Return a small WebP of an image in the statistics; ``width_px`` is rounded up to one of a few sizes.
 
-        :raises PathNotFoundError: when the statistics named none of that id, or it is gone.
-        :raises DatasetError: when it is no readable picture.
+        :raises PathNotFoundError: if the statistics have no image with this ID, or it was deleted.
+        :raises DatasetError: if it isn't a readable image.
         """
         width_px = next((known for known in THUMBNAIL_WIDTHS if known >= width_px), THUMBNAIL_WIDTHS[-1])
         made = self._cache / f"{image_id}-{width_px}.webp"
@@ -192,7 +192,7 @@ class ConceptStore:
         return made
 
     def shown(self, path: str) -> str:
-        """Return the id under which ``thumbnail`` answers for an image of the file picker; empty when it is gone."""
+        """Return the ID of an image of the file picker for ``thumbnail``; empty if it was deleted."""
         return self._image_id(Path(path))
 
     def preview(
@@ -205,10 +205,10 @@ class ConceptStore:
         seed: int = 0,
         width_px: int = _PREVIEW_PX,
     ) -> dict[str, Any]:
-        """A picture of a concept with its caption, and what ``variants`` draws of the settings make of both.
+        """Return an image of a concept with its caption, and ``variants`` random augmentations of both.
 
-        :raises PathNotFoundError: when there is no concept at ``index``.
-        :raises DatasetError: when it has no such picture, or the picture cannot be read.
+        :raises PathNotFoundError: if there is no concept at ``index``.
+        :raises DatasetError: if it has no such image, or the image can't be read.
         """
         concept = _concept_at(list(config.concepts or ()), index)
         plan = self._plan(config, [])
@@ -272,7 +272,7 @@ class ConceptStore:
     def convert(self, config: TrainConfig, index: int, what: str) -> dict[str, Any]:
         """Convert the captions of a concept to UTF-8, or copies of its images to a format that is trained (``images``).
 
-        The answer says how many files are left when time ran out; ask again to go on.
+        The result contains the number of remaining files if time ran out; call again to continue.
 
         :raises PathNotFoundError: when there is no concept at ``index``.
         :raises ForbiddenPathError: when its folder is outside the allowed ones.
@@ -290,9 +290,9 @@ class ConceptStore:
         return Plan(config.model_copy(update={"concepts": tuple(concepts)}), self._base, self._roots, reader=self._reader)
 
     def _allowed(self, path: str) -> Path:
-        """A path of the settings, inside the allowed folders.
+        """Return a path of the settings, inside the allowed folders.
 
-        :raises ForbiddenPathError: when it lies outside.
+        :raises ForbiddenPathError: if it is outside.
         """
         place = absolute(path, self._base)
         return self._guard.resolve(path if path.startswith("~") else place) if self._guard else place
@@ -356,7 +356,7 @@ class ConceptStore:
         return image_id
 
     def _make_room(self) -> None:
-        """Throw the oldest thumbnails away where there are too many."""
+        """Delete the oldest thumbnails if there are too many."""
         try:
             made = sorted(self._cache.glob("*.webp"), key=lambda path: path.stat().st_mtime)
             for path in made[: max(0, len(made) - _MOST_THUMBNAILS)]:
@@ -365,7 +365,7 @@ class ConceptStore:
             return  # thrown away by somebody else meanwhile
 
     def _lines(self, image: Path, folder: Folder, concept: ConceptConfig) -> list[str]:
-        """The captions that an image may get; one empty where there is none."""
+        """Return the available captions of an image, or one empty caption."""
         source = concept.text.prompt_source
         if source == "filename":
             return [image.stem]
@@ -378,7 +378,7 @@ class ConceptStore:
             return [""]
 
     def _special(self, concept: ConceptConfig) -> list[str] | None:
-        """Special tags where they stand in a file."""
+        """Return the special tags if they are in a file."""
         value = concept.text.tag_dropout_special_tags
         if not value.endswith((".txt", ".csv")):
             return None
@@ -395,7 +395,7 @@ def _concept_at(concepts: Sequence[ConceptConfig], index: int) -> ConceptConfig:
 
 
 def _named(files: Sequence[tuple[Path, str]]) -> dict[str, Any]:
-    """How many files there are, and the first with the reason."""
+    """Return the number of files, and the first ones with the reason."""
     return {"count": len(files), "first": [[shown(path.name), why] for path, why in files[:_MOST_NAMES]]}
 
 
@@ -426,7 +426,7 @@ def _captions(concept: ConceptConfig, look: _Look) -> dict[str, Any]:
 
 
 def _sizes(read: Sizes) -> dict[str, Any] | None:
-    """Smallest, middle and largest picture as (width, height)."""
+    """Return the smallest, median and largest image as (width, height)."""
     if not read.sizes:
         return None
     by_pixels = sorted(read.sizes, key=lambda size: size[0] * size[1])
@@ -435,7 +435,7 @@ def _sizes(read: Sizes) -> dict[str, Any] | None:
 
 
 def _resolutions(plan: Plan, concept: ConceptConfig, sizes: Sequence[Size], per_epoch: int) -> list[dict[str, Any]]:
-    """For each edge length the buckets with their pictures, and how many are blown up to more than twice their pixels."""
+    """Return for each edge length the buckets with their images, and how many are upscaled to more than twice their pixels."""
     resolution = plan.resolution_of(concept)
     if resolution is None:
         return []
@@ -452,7 +452,7 @@ def _resolutions(plan: Plan, concept: ConceptConfig, sizes: Sequence[Size], per_
 
 
 def _total(plan: Plan) -> dict[str, Any]:
-    """An epoch of all concepts in use: images that can be read, batches, what fills none."""
+    """Return an epoch of all enabled concepts: readable images, batches, and dropped images."""
     counts, batch = plan.buckets, plan.batch
     buckets = None
     if counts is not None:
@@ -478,7 +478,7 @@ def _total(plan: Plan) -> dict[str, Any]:
 
 
 def _notes(config: TrainConfig, concept: ConceptConfig) -> list[str]:
-    """What the preview does not show, or shows more of than the run will see."""
+    """Return notes on differences between the preview and the run."""
     notes = []
     if config.latent_caching:
         count = concept.image_variations

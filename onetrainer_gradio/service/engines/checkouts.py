@@ -1,7 +1,7 @@
-"""The OneTrainer checkouts that the panel knows: named at the start, added by hand, or found in the usual places.
+"""Manage the registered OneTrainer checkouts: set at startup, added by the user, or detected in common locations.
 
-Looking at one reads a few files. What it can train and which settings it has is read by its own Python, which takes as long as
-OneTrainer needs to be imported: that happens once per revision, on a thread, one checkout after the other.
+Inspecting one reads a few files. Its own Python reads its models and settings, which takes as long as importing OneTrainer.
+This happens once per revision, in a thread, one checkout after the other.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ Read = Callable[[Checkout, Path], CheckoutFacts]
 
 @dataclass(frozen=True)
 class Known:
-    """A checkout that the panel knows; ``origin`` is ``command line``, ``added`` or ``found``.
+    """A registered checkout; ``origin`` is ``command line``, ``added`` or ``found``.
 
-    ``python`` is an interpreter that somebody named for it; None takes the one of its own environment.
+    ``python`` is an interpreter that the user set; None uses the one of its environment.
     """
 
     folder: Path
@@ -66,14 +66,14 @@ class Known:
 
     @property
     def id(self) -> str:
-        """A short name for addresses: the folder's name and a few digits of its path."""
+        """Return a short name for URLs: the folder's name and a few digits of a hash of its path."""
         word = "".join(letter if letter.isalnum() else "-" for letter in self.folder.name.lower()).strip("-") or "checkout"
         return f"{word}-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:6]}"
 
 
 @dataclass
 class _Reading:
-    """What is known of a checkout's settings: ``state`` is ``unread``, ``reading``, ``ready`` or ``failed``."""
+    """The state of a checkout's settings: ``state`` is ``unread``, ``reading``, ``ready`` or ``failed``."""
 
     state: str = "unread"
     facts: CheckoutFacts | None = None
@@ -91,17 +91,17 @@ class _Glance:
 
 @dataclass(frozen=True)
 class Sources:
-    """Where checkouts come from beside what somebody added: the command line, and the usual places."""
+    """The sources of checkouts in addition to added ones: the command line, and common locations."""
 
     given: Sequence[Path] = ()
     search: Callable[[], Iterable[Path]] = field(default=tuple)
 
 
 class Checkouts:
-    """The known checkouts, those of the command line first. Safe from any thread.
+    """The registered checkouts, those of the command line first. Safe from any thread.
 
-    With ``closed``, none can be added or removed by hand: whoever adds one lets its Python be run on this machine. ``changed``
-    is called, outside of the lock, when the list or what is known of a checkout changed.
+    With ``closed``, none can be added or removed, because adding one allows its Python to run on this machine. ``changed``
+    is called, outside of the lock, when the list or the facts about a checkout changed.
     """
 
     def __init__(
@@ -148,20 +148,20 @@ class Checkouts:
 
     @property
     def can_add(self) -> bool:
-        """Whether checkouts can be added and removed by hand."""
+        """Return whether checkouts can be added and removed."""
         return not self._closed
 
     # which there are
 
     def all(self) -> tuple[Known, ...]:
-        """Every known checkout, usable or not."""
+        """Return every registered checkout, usable or not."""
         with self._lock:
             return tuple(self._known.values())
 
     def get(self, which: str | Path) -> Known:
-        """A known checkout by its id or folder.
+        """Return a registered checkout by its ID or folder.
 
-        :raises CheckoutNotFoundError: when it is not known.
+        :raises CheckoutNotFoundError: if it isn't registered.
         """
         text = str(which)
         every = self.all()
@@ -178,10 +178,10 @@ class Checkouts:
         )
 
     def add(self, folder: str | Path, python: str | Path = "") -> Known:
-        """Know a checkout from now on. One whose environment is missing is kept, too: what is missing stands at it.
+        """Register a checkout. One without an environment is registered, too, with a list of what is missing.
 
-        :raises CheckoutError: when there is no OneTrainer in the folder.
-        :raises ForbiddenPathError: when checkouts may only be named at the start.
+        :raises CheckoutError: if there is no OneTrainer in the folder.
+        :raises ForbiddenPathError: if checkouts can only be set at startup.
         """
         if self._closed:
             raise ForbiddenPathError(
@@ -207,10 +207,10 @@ class Checkouts:
         return known
 
     def remove(self, which: str) -> None:
-        """Know a checkout no more; nothing of it is deleted, and it is not found by itself again.
+        """Remove a checkout from the list; none of its files are deleted, and it isn't detected again.
 
-        :raises CheckoutNotFoundError: when it is not known.
-        :raises ForbiddenPathError: when checkouts may only be named at the start: it could not be added again.
+        :raises CheckoutNotFoundError: if it isn't registered.
+        :raises ForbiddenPathError: if checkouts can only be set at startup: it could not be added again.
         """
         known = self.get(which)
         if self._closed:
@@ -243,7 +243,7 @@ class Checkouts:
     # what they are
 
     def look(self, known: Known, *, not_older_s: float = math.inf) -> Checkout:
-        """The checkout as its files said at the last look, or at one that is not older than that many seconds."""
+        """Return the checkout as of the last inspection, or one that is at most this many seconds old."""
         with self._lock:
             glance = self._glances.get(known.folder)
         if glance is not None and time.monotonic() - glance.at < not_older_s:
@@ -258,33 +258,33 @@ class Checkouts:
         return looked
 
     def try_out(self, folder: str | Path, python: str | Path = "") -> Checkout:
-        """What a folder is, without knowing it afterwards.
+        """Inspect a folder without registering it.
 
-        :raises ForbiddenPathError: when checkouts may only be named at the start.
+        :raises ForbiddenPathError: if checkouts can only be set at startup.
         """
         if self._closed:
             raise ForbiddenPathError("This panel doesn't inspect folders that aren't registered", value=str(folder))
         return self._look(_absolute(Path(folder)), _absolute(Path(python)) if str(python) else None)
 
     def reading(self, known: Known) -> _Reading:
-        """What is known of the checkout's settings by now."""
+        """Return the current facts about the checkout's settings."""
         with self._lock:
             return self._readings.get(known.folder, _Reading())
 
     def facts(self, known: Known) -> CheckoutFacts | None:
-        """What the checkout can do, None while that is not read."""
+        """Return what the checkout supports, or None until it is read."""
         return self.reading(known).facts
 
     def newer(self, known: Known) -> Newer:
-        """How its configuration differs from ours; nothing while that is not read."""
+        """Return how its configuration differs from ours; nothing until it is read."""
         return self.reading(known).newer
 
     def usable(self) -> tuple[Known, ...]:
-        """The checkouts that nothing is known to be wrong with."""
+        """Return the checkouts without known problems."""
         return tuple(known for known in self.all() if self.look(known).usable and self.reading(known).state != "failed")
 
     def title(self, known: Known) -> str:
-        """The checkout in a sentence: ``OneTrainer 23df383``, with the folder's name where several are known."""
+        """Return the title of the checkout: ``OneTrainer 23df383``, with the folder's name if there are several."""
         return _title(known, self.look(known), alone=len(self.all()) == 1)
 
     # reading settings
@@ -296,7 +296,7 @@ class Checkouts:
                 self.read(known)
 
     def read(self, known: Known) -> None:
-        """Read the checkout's settings in the background, unless they are known for its present revision."""
+        """Read the checkout's settings in the background, unless they are known for its current revision."""
         looked = self.look(known)
         if not looked.usable:
             return
@@ -312,9 +312,9 @@ class Checkouts:
         self._tell()
 
     def check(self, which: str) -> Known:
-        """Look at a checkout anew and read its settings again where it changed.
+        """Inspect a checkout again and read its settings if it changed.
 
-        :raises CheckoutNotFoundError: when it is not known.
+        :raises CheckoutNotFoundError: if it isn't registered.
         """
         known = self.get(which)
         self.look(known, not_older_s=0)
@@ -326,12 +326,12 @@ class Checkouts:
         return known
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until nothing is read any more; says whether that came in time."""
+        """Wait until all reading is done. Return whether it is done in time."""
         with self._idle:
             return self._idle.wait_for(lambda: self._worker is None, timeout_s)
 
     def close(self) -> None:
-        """Begin no further reading."""
+        """Start no further reading."""
         with self._lock:
             self._ending = True
             self._waiting.clear()
@@ -358,7 +358,7 @@ class Checkouts:
             return self._waiting.popleft() if self._waiting else None
 
     def _read_on(self) -> None:
-        """A thread for what waits to be read; the lock is held."""
+        """Start a thread for waiting checkouts; the lock is held."""
         if self._worker is None and self._waiting:
             self._worker = threading.Thread(target=self._read_waiting, name="checkouts", daemon=True)
             self._worker.start()
@@ -375,7 +375,7 @@ class Checkouts:
     # telling
 
     def describe(self, known: Known) -> dict[str, Any]:
-        """A checkout as a JSON object."""
+        """Return a checkout as a JSON object."""
         looked = self.look(known, not_older_s=_LOOK_S)
         return {
             "id": known.id,
@@ -408,7 +408,7 @@ class Checkouts:
         }
 
     def record(self, known: Known) -> dict[str, Any]:
-        """What a run notes of the checkout that carries it out."""
+        """Return what a run records of its checkout."""
         looked = self.look(known, not_older_s=_LOOK_S)
         facts = self.facts(known)
         return {
@@ -423,11 +423,11 @@ class Checkouts:
         }
 
     def read_list(self, which: str, kind: str, name: str) -> list[Any]:
-        """A list of concepts or samples from a file of the checkout, paths within it made absolute.
+        """Return a list of concepts or samples from a file of the checkout, with absolute paths.
 
-        :raises CheckoutNotFoundError: when the checkout is not known.
-        :raises ConfigNotFoundError: when it has no such file.
-        :raises ConfigFileError: when the file holds no list.
+        :raises CheckoutNotFoundError: if the checkout isn't registered.
+        :raises ConfigNotFoundError: if it has no such file.
+        :raises ConfigFileError: if the file isn't a list.
         """
         known = self.get(which)
         files = {path.stem: path for path in _files(known.folder / LIST_FOLDERS.get(kind, "-"))}
@@ -439,7 +439,7 @@ class Checkouts:
 
 
 def about(looked: Checkout) -> dict[str, Any]:
-    """What the files of a checkout say, as a JSON object."""
+    """Return the facts from a checkout's files as a JSON object."""
     return {
         "usable": looked.usable,
         "python": str(looked.python or ""),
@@ -454,7 +454,7 @@ def about(looked: Checkout) -> dict[str, Any]:
 
 
 def version_note(version: int | None) -> str:
-    """What it means that the settings of a checkout have another version than ours; empty where they have the same one."""
+    """Return what it means that a checkout's settings have another version than ours; empty for the same version."""
     here = TrainConfig.config_version
     if version is None or version == here:
         return ""
@@ -473,7 +473,7 @@ def version_note(version: int | None) -> str:
 
 
 def newer_of(facts: CheckoutFacts, source: str) -> Newer:
-    """How the configuration of a checkout differs from ours, in the terms of the form."""
+    """Return how the configuration of a checkout differs from ours, in the terms of the form."""
     compared = checkout_facts.compare_fields(facts)
     methods = {name: tuple(methods) for name, methods in facts.methods.items() if set(methods) - set(_our_methods(name))}
     found = Newer(
@@ -538,7 +538,7 @@ def _files(folder: Path, *, deep: bool = False) -> list[Path]:
 
 
 def _at_home(item: Any, folder: Path) -> Any:
-    """An element of a list with its path taken from the checkout, where OneTrainer would look for it."""
+    """Return an element of a list with its path relative to the checkout, as in OneTrainer."""
     path = item.get("path") if isinstance(item, dict) else None
     if isinstance(path, str) and path and not Path(path).is_absolute() and (folder / path).exists():
         return item | {"path": str(folder / path)}

@@ -1,4 +1,4 @@
-"""The settings that only a checkout has, from the types that its own Python tells."""
+"""Describe the settings that only a checkout has, from the types that its own Python reports."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _WITH_ARGUMENTS = re.compile(r"(\w+)\[(.*)\]$", re.DOTALL)
 
 
 def newer_settings(facts: CheckoutFacts) -> dict[str, NewerSetting]:
-    """Each additional setting by its path. What stands in the elements of an additional list belongs to the list."""
+    """Return each additional setting by its path. Settings in the elements of an additional list belong to the list."""
     every = compare_fields(facts).newer
     found = (_setting(path, item, every, facts.enums) for path, item in newer_fields(every).items())
     return {setting.path: setting for setting in found if setting is not None}
 
 
 def newer_fields(newer: Mapping[str, FieldFacts]) -> dict[str, FieldFacts]:
-    """Additional fields of a checkout without those within the elements of additional lists."""
+    """Return the additional fields of a checkout without those within the elements of additional lists."""
     lists = tuple(f"{path}[]." for path in newer)
     return {path: item for path, item in newer.items() if not path.startswith(lists)}
 
@@ -41,7 +41,7 @@ def _setting(
 
 
 def _typed(path: str, told: str, fields: Mapping[str, FieldFacts], enums: Mapping[str, tuple[str, ...]]) -> NewerSetting | None:
-    """The setting of a type as the checkout writes it (``list[str]``), without its default; None for a type that says nothing."""
+    """Return the setting for a type as the checkout writes it (``list[str]``), without its default, None if generic."""
     if told in enums:
         return NewerSetting(path, "string", choices=enums[told])
     if told in _KINDS:
@@ -68,7 +68,7 @@ def _typed(path: str, told: str, fields: Mapping[str, FieldFacts], enums: Mappin
 def _inside(
     prefix: str, fields: Mapping[str, FieldFacts], enums: Mapping[str, tuple[str, ...]]
 ) -> dict[str, NewerSetting | None]:
-    """The settings whose path begins with a prefix, by name; objects among them with theirs. None: its type says nothing."""
+    """Return the settings whose path begins with a prefix, by name, including nested ones. None: its type is generic."""
     found: dict[str, NewerSetting | None] = {}
     for path, item in fields.items():
         name, _, rest = path.removeprefix(prefix).partition(".")
@@ -82,14 +82,14 @@ def _inside(
 
 
 def _by_default(item: FieldFacts) -> Kind | None:
-    """The kind of a setting whose type says nothing: that of its default, where it is one that only JSON can write."""
+    """Return the kind of a setting with a generic type: that of its default, if only JSON can represent it."""
     if isinstance(item.default, list):
         return "array"
     return "object" if isinstance(item.default, dict) else None
 
 
 def _arguments(text: str) -> list[str]:
-    """``str, dict[str, int]`` taken apart at its outer commas."""
+    """Split ``str, dict[str, int]`` at its outer commas."""
     depth, parts = 0, [""]
     for letter in text:
         depth += (letter == "[") - (letter == "]")

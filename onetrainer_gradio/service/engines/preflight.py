@@ -1,4 +1,4 @@
-"""The check before the start: what is wrong with the settings, and what the chosen backend cannot carry out."""
+"""Run the pre-flight check: problems of the settings, and settings that the selected backend doesn't support."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from onetrainer_gradio.service.engines.selection import Engines
 
 @dataclass(frozen=True)
 class Preflight:
-    """Examines a configuration for an engine; relative paths lie in ``base_folder``, paths outside ``roots`` are errors.
+    """Check a configuration for an engine; relative paths start at ``base_folder``, paths outside ``roots`` are errors.
 
-    Without ``engines`` there is one only, the ``backend``.
+    Without ``engines``, there is only the ``backend``.
     """
 
     base_folder: Path
@@ -26,12 +26,12 @@ class Preflight:
     backend: str = "builtin"
     engines: Engines | None = None
     memory: Memory = field(default_factory=Memory, repr=False, compare=False)
-    """What was read of images and captions: a check that ran out of time goes on with the next."""
+    """The cache of images and captions: a check that ran out of time continues at the next one."""
 
     def __call__(self, config: TrainConfig, backend: str = "", checkout: str = "") -> tuple[Finding, ...]:
-        """Everything found, errors first; ``backend`` and ``checkout`` are asked instead of the chosen engine when given.
+        """Return all findings, errors first; ``backend`` and ``checkout`` replace the selected engine.
 
-        :raises CheckoutNotFoundError: when the checkout is not known.
+        :raises CheckoutNotFoundError: if the checkout isn't registered.
         """
         if self.engines is None:
             trains, folder = backend or self.backend, ""

@@ -1,4 +1,4 @@
-"""Which engine carries out a run: the built-in one or a OneTrainer checkout, chosen by a person or by what each can train."""
+"""Select the engine of a run: the built-in one or a OneTrainer checkout, by the user's choice or by what each supports."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ ONETRAINER = "onetrainer"
 
 @dataclass(frozen=True)
 class Engine:
-    """A backend, and for OneTrainer the checkout that it drives."""
+    """A backend, and for OneTrainer its checkout."""
 
     backend: str
     known: Known | None = None
 
     @property
     def id(self) -> str:
-        """What a choice names: ``builtin``, ``onetrainer:ID``, or the backend that the panel was started with."""
+        """Return its ID: ``builtin``, ``onetrainer:ID``, or the backend that the panel was started with."""
         return f"{self.backend}:{self.known.id}" if self.known else self.backend
 
 
 @dataclass(frozen=True)
 class EngineSupport:
-    """Whether an engine can train something.
+    """Whether an engine supports a configuration.
 
-    ``why`` is the first reason why not, at the setting ``path``; ``more`` counts the others, ``note`` is what one should know.
+    ``why`` is the first reason against it, at the setting ``path``; ``more`` counts the others, ``note`` is further information.
     """
 
     id: str
@@ -57,10 +57,10 @@ class EngineSupport:
 
 
 class Engines:
-    """The engines that there are, which one is chosen, and what each can train. Safe from any thread.
+    """The available engines, the selected one, and what each supports. Safe from any thread.
 
-    ``usual`` is the backend that the panel was started with. With the built-in one nothing is decided yet: then each run is
-    carried out by the first engine that can, the built-in one before others, until somebody chooses.
+    ``usual`` is the backend that the panel was started with. If that is the built-in one, each run uses the first engine that
+    supports it, with the built-in one first, until the user selects one.
     """
 
     def __init__(
@@ -78,20 +78,20 @@ class Engines:
     # which there are
 
     def all(self) -> tuple[Engine, ...]:
-        """The engine that the panel was started with, the built-in one, and one for each known checkout."""
+        """Return the engine that the panel was started with, the built-in one, and one per registered checkout."""
         own = [] if self._usual in (BUILTIN, ONETRAINER) else [Engine(self._usual)]
         return (*own, Engine(BUILTIN), *(Engine(ONETRAINER, known) for known in self._checkouts.all()))
 
     def choice(self) -> str:
-        """What was chosen: the id of an engine, or ``auto``. A checkout that is not known any more leaves the choice open."""
+        """Return the selection: the ID of an engine, or ``auto``. A removed checkout results in ``auto``."""
         if self._choice in {engine.id for engine in self.all()}:
             return self._choice
         return AUTO
 
     def choose(self, which: str) -> None:
-        """Choose an engine for all runs from now on; ``auto`` takes the first that can.
+        """Select an engine for all new runs; ``auto`` uses the first one that supports the settings.
 
-        :raises ConfigValueError: when there is no such engine.
+        :raises ConfigValueError: if there is no such engine.
         """
         ids = [AUTO, *(engine.id for engine in self.all())]
         if which not in ids:
@@ -105,7 +105,7 @@ class Engines:
         self._tell()
 
     def title(self, engine: Engine) -> str:
-        """The engine in a sentence."""
+        """Return the title of the engine."""
         if engine.known is not None:
             return self._checkouts.title(engine.known)
         return backends.find_backend(engine.backend).title
@@ -113,9 +113,9 @@ class Engines:
     # which one
 
     def for_run(self, config: TrainConfig, options: RunOptions) -> Engine:
-        """The engine that carries out a run: that of its options, else the chosen one, else the first that can.
+        """Return the engine of a run: that of its options, else the selected one, else the first that supports it.
 
-        :raises CheckoutNotFoundError: when the options name a checkout that is not known, or OneTrainer and none is.
+        :raises CheckoutNotFoundError: if the checkout in the options isn't registered, or OneTrainer is set and none is.
         """
         if options.checkout and options.backend in ("", ONETRAINER):
             return Engine(ONETRAINER, self._checkouts.get(options.checkout))
@@ -124,7 +124,7 @@ class Engines:
         return Engine(options.backend) if options.backend else self.present(config)
 
     def present(self, config: TrainConfig) -> Engine:
-        """The engine that would carry out a configuration when nothing else is said."""
+        """Return the engine that would train a configuration without further options."""
         choice = self.choice()
         if choice != AUTO:
             return next(engine for engine in self.all() if engine.id == choice)
@@ -149,7 +149,7 @@ class Engines:
         return Engine(ONETRAINER, known)
 
     def settled(self, config: TrainConfig, options: RunOptions) -> RunOptions:
-        """The options with the engine that carries out the run written into them."""
+        """Return the options with the engine of the run."""
         engine = self.for_run(config, options)
         if engine.known:
             self._checkouts.look(engine.known, not_older_s=0)  # what was missing may be there by now, or the other way round
@@ -163,13 +163,13 @@ class Engines:
         )
 
     def record(self, options: RunOptions) -> dict[str, Any]:
-        """What a run notes of the checkout that carries it out; empty for every other engine."""
+        """Return what a run records of its checkout; empty for every other engine."""
         return self._checkouts.record(self._checkouts.get(options.checkout)) if options.checkout else {}
 
     # what it can
 
     def findings(self, config: TrainConfig, engine: Engine) -> tuple[Finding, ...]:
-        """What an engine cannot carry out of a configuration, and what it would pass over."""
+        """Return the settings of a configuration that an engine doesn't support, and those that it would ignore."""
         found = [*backends.refusals(engine.backend, config)] if _asks(config, engine) else []
         if engine.known is None:
             found.extend(map(unknown_name, newer_names(config)))
@@ -218,13 +218,13 @@ class Engines:
                 )
 
     def _errors(self, engine: Engine, config: TrainConfig, *, strict: bool = False) -> list[Finding]:
-        """The reasons why an engine cannot; ``strict`` counts what it would pass over as well."""
+        """Return the reasons against an engine; with ``strict``, including ignored settings."""
         severities = ("error", "warning") if strict else ("error",)
         found = self.findings(config, engine)
         return [item for item in found if item.severity == "error" or (item.severity in severities and item.code == _PASSED_OVER)]
 
     def engine_support(self, config: TrainConfig) -> list[dict[str, Any]]:
-        """For each engine, whether it can train a configuration, and the reason when it cannot."""
+        """Return for each engine whether it supports a configuration, and the reason if not."""
         return [asdict(self._support_of(engine, config)) for engine in self.all()]
 
     def _support_of(self, engine: Engine, config: TrainConfig) -> EngineSupport:
@@ -239,7 +239,7 @@ class Engines:
         return EngineSupport(engine.id, engine.backend, title, False, first.message, first.path, len(errors) - 1, note)
 
     def matrix(self) -> list[dict[str, Any]]:
-        """For each model type and method, which engines can train it at all, and the reason of each that cannot."""
+        """Return for each model type and method which engines support it, and the reason if not."""
         rows = []
         for name, methods in self._types().items():
             for method in methods:
@@ -250,7 +250,7 @@ class Engines:
         return rows
 
     def _types(self) -> dict[str, tuple[str, ...]]:
-        """Every model type that anything knows, with every method that anything can train it with."""
+        """Return every model type of any engine, with every method that any engine supports for it."""
         found: dict[str, dict[str, None]] = {name.value: dict.fromkeys(facts.methods) for name, facts in MODELS.items()}
         for known in self._checkouts.all():
             facts = self._checkouts.facts(known)
@@ -261,7 +261,7 @@ class Engines:
     # what the form follows
 
     def followed(self) -> Known | None:
-        """The checkout whose settings the form shows: the chosen one; with an open choice the first that could be taken."""
+        """Return the checkout whose settings the form shows: the selected one, or with ``auto`` the first usable one."""
         choice = self.choice()
         chosen = next((engine for engine in self.all() if engine.id == choice), None)
         if chosen is not None:
@@ -271,12 +271,12 @@ class Engines:
         return next((known for known in self._checkouts.usable() if self._checkouts.facts(known)), None)
 
     def newer(self) -> Newer:
-        """How the configuration of the followed checkout differs from ours."""
+        """Return how the configuration of the followed checkout differs from ours."""
         known = self.followed()
         return self._checkouts.newer(known) if known else NOTHING_NEWER
 
     def summary(self) -> dict[str, Any]:
-        """What a page has to know at once: the choice, how many checkouts are known, and the key of what the form follows."""
+        """Return the summary for a page: the selection, the number of checkouts, and the key of the followed checkout."""
         return {"choice": self.choice(), "checkouts": len(self._checkouts.all()), "follows": self.newer().key}
 
 
@@ -297,7 +297,7 @@ def _asks(config: TrainConfig, engine: Engine) -> bool:
 
 
 def _passed_over(config: TrainConfig, every: Iterable[Newer]) -> Iterator[Finding]:
-    """The settings of a configuration that only a checkout has."""
+    """Return the settings of a configuration that only a checkout has."""
     sources = {path: newer.source for newer in every for path in newer.settings if "[]" not in path}
     for path, source in sources.items():
         if (value := _kept(config, path)) is not None:
@@ -320,7 +320,7 @@ def _kind_support(found: Iterable[Finding], engine: Engine) -> dict[str, Any]:
 
 
 def _is_about_the_kind(item: Finding) -> bool:
-    """Whether a reason holds for the model type and method, or for the engine itself, whatever the other settings are."""
+    """Return whether a reason applies to the model type and method, or to the engine itself, regardless of other settings."""
     return item.path in ("", MODEL_TYPE, METHOD) or item.code.startswith("checkout")
 
 

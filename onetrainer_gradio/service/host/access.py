@@ -1,7 +1,7 @@
-"""Who may use the panel: password, token, sessions, start link, and the brake on guessing.
+"""Control access to the panel: password, token, sessions, start link, and login throttling.
 
-Nothing here knows HTTP. Sessions outlive a restart of the panel: their file holds keyed digests, so that it is of no use to
-whoever reads it, and a changed password or token ends all of them.
+This module doesn't depend on HTTP. Sessions survive a restart of the panel: their file contains keyed digests, which are
+useless to a reader, and a changed password or token ends all of them.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost", "localhost.localdomain
 
 @dataclass(frozen=True)
 class AccessSettings:
-    """What the command line and the environment say about access.
+    """The access settings of the command line and the environment.
 
-    ``hosts`` are names under which the panel is reached besides the loopback ones; ``hosted`` means a Space, whose page
-    lies in a frame of another site; ``sessions_file`` keeps sessions over a restart (None: they are kept in memory).
+    ``hosts`` are names of the panel in addition to loopback ones; ``hosted`` means a Space, whose page is in a frame of
+    another site; ``sessions_file`` keeps sessions over a restart (None: they are kept in memory).
     """
 
     password: str = ""
@@ -55,12 +55,12 @@ class AccessSettings:
 
     @property
     def required(self) -> bool:
-        """Whether anybody has to say who they are."""
+        """Return whether a password or token is required."""
         return bool(self.password or self.token)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address reaches this machine only."""
+    """Return whether a host name or address reaches only this machine."""
     name = host.strip("[]").lower().rstrip(".")
     if name in LOOPBACK_NAMES or name.endswith(".localhost"):
         return True
@@ -71,10 +71,10 @@ def is_loopback(host: str) -> bool:
 
 
 def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
-    """Refuse to open the panel to others without a password or token.
+    """Raise an error if the panel would be open to others without a password or token.
 
-    :raises InsecureBindError: for any address but loopback, a share link, a Space or a public name, when nothing is asked for.
-    :raises CommandLineError: when the password or token is too short to protect anything.
+    :raises InsecureBindError: for any address but loopback, a share link, a Space or a public name, without password or token.
+    :raises CommandLineError: if the password or token is too short to protect anything.
     """
     for name, secret in (("password", settings.password), ("token", settings.token)):
         if secret and len(secret) < MIN_SECRET:
@@ -96,7 +96,7 @@ def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
 
 
 class Access:
-    """Checks passwords, tokens and sessions. Safe to call from any thread.
+    """Check passwords, tokens and sessions. Safe from any thread.
 
     ``clock`` gives seconds since the epoch.
     """
@@ -112,14 +112,14 @@ class Access:
 
     @property
     def required(self) -> bool:
-        """Whether anybody has to say who they are."""
+        """Return whether a password or token is required."""
         return self.settings.required
 
     def login(self, secret: str, client: str) -> str:
-        """A new session for whoever knows the password or the token; ``client`` is the address that tries.
+        """Return a new session for a valid password or token; ``client`` is the address of the attempt.
 
-        :raises NotAuthenticatedError: when it is neither.
-        :raises TooManyAttemptsError: when this address has to wait.
+        :raises NotAuthenticatedError: if it is neither.
+        :raises TooManyAttemptsError: if this address has to wait.
         """
         self._login_throttle.check(client)
         if not self._is_secret(secret):
@@ -131,9 +131,9 @@ class Access:
         return self._new_session()
 
     def bearer(self, token: str, client: str) -> bool:
-        """Whether a program may pass with this token.
+        """Return whether a program has access with this token.
 
-        :raises TooManyAttemptsError: when this address has to wait.
+        :raises TooManyAttemptsError: if this address has to wait.
         """
         if len(self.settings.token) >= LONG_SECRET and _same(token, self.settings.token):
             return True
@@ -144,27 +144,27 @@ class Access:
         return True
 
     def session_valid(self, session: str) -> bool:
-        """Whether a session stands and is not too old."""
+        """Return whether a session exists and hasn't expired."""
         with self._lock:
             return self._sessions.get(self._digest(session), 0.0) > self._clock()
 
     def logout(self, session: str) -> None:
-        """End a session; an unknown one is passed over."""
+        """End a session; an unknown one is ignored."""
         with self._lock:
             if self._sessions.pop(self._digest(session), None) is not None:
                 self._write_sessions()
 
     def new_link(self) -> str:
-        """A token that opens one session, once: for the address that the panel prints at its start."""
+        """Return a token that opens one session, once, for the link that the panel prints at startup."""
         link = secrets.token_urlsafe(24)
         with self._lock:
             self._links.add(hashlib.sha256(link.encode()).digest())
         return link
 
     def use_link(self, link: str, client: str) -> str | None:
-        """A new session for the holder of an unused link; None when it is used up or unknown.
+        """Return a new session for an unused link, or None if it is used or unknown.
 
-        :raises TooManyAttemptsError: when this address has to wait.
+        :raises TooManyAttemptsError: if this address has to wait.
         """
         self._login_throttle.check(client)
         digest = hashlib.sha256(link.encode()).digest()
@@ -208,10 +208,10 @@ class Access:
 
 
 class LoginThrottle:
-    """Makes guessing slow: after a few wrong attempts each further one doubles the wait of that address.
+    """Slow down guessing: after a few wrong attempts, each further one doubles the delay of that address.
 
-    Behind a proxy an address is what a request says of itself, so all of them together have no more than ``MOST_FAILURES``
-    wrong attempts in ``CROWD_S`` seconds.
+    Behind a proxy, a request can fake its address, so all addresses together have at most ``MOST_FAILURES`` wrong attempts
+    in ``CROWD_S`` seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -221,9 +221,9 @@ class LoginThrottle:
         self._crowd: deque[float] = deque(maxlen=MOST_FAILURES)
 
     def check(self, client: str) -> None:
-        """Let an address try.
+        """Allow an attempt of an address.
 
-        :raises TooManyAttemptsError: when it has to wait.
+        :raises TooManyAttemptsError: if it has to wait.
         """
         with self._lock:
             count, last = self._failures.get(client, (0, 0.0))

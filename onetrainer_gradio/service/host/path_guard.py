@@ -1,4 +1,4 @@
-"""Paths from outside are resolved and kept inside allowed folders."""
+"""Resolve paths from outside and keep them inside the allowed folders."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from onetrainer_gradio.errors import ForbiddenPathError
 
 
 class PathGuard:
-    """Knows the allowed folders; links are followed before they are compared."""
+    """The allowed folders; links are resolved before paths are compared."""
 
     def __init__(self, roots: Iterable[Path]) -> None:
         self.roots = tuple(root.expanduser().resolve() for root in roots)
 
     def resolve(self, path: str | Path) -> Path:
-        """The real path; a relative one is taken from the first allowed folder.
+        """Return the resolved path; a relative one starts at the first allowed folder.
 
-        :raises ForbiddenPathError: when it lies outside every allowed folder.
+        :raises ForbiddenPathError: if it is outside every allowed folder.
         """
         text = str(path)
         expected = "a path inside " + ", ".join(str(root) for root in self.roots)
@@ -35,7 +35,7 @@ class PathGuard:
         return real
 
     def _outside(self, text: str) -> ForbiddenPathError:
-        """One answer, whatever is there or is not."""
+        """Return the same error, whether the path exists or not."""
         return ForbiddenPathError(
             f"The path {text!r} is outside the allowed folders",
             value=text,

@@ -1,4 +1,4 @@
-"""Who a process is, in a way that a reused process number cannot fake, and how it is told to end."""
+"""Identify processes reliably even if IDs are reused, and end them."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ _STAT = Path("/proc")  # Linux only; the BSDs that have one arrange it otherwise
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """A process number together with when the process was created and in which boot of the machine."""
+    """A process ID with the start time of the process and the boot of the machine."""
 
     pid: int
     created: str
     boot: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The identity as a JSON object."""
+        """Return the identity as a JSON object."""
         return asdict(self)
 
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity:
-        """The identity of a living process; ``created`` is empty when it is gone already."""
+        """Return the identity of a running process; ``created`` is empty if it has exited."""
         return cls(pid=pid, created=created(pid), boot=boot_id())
 
     @classmethod
     def from_dict(cls, body: Any) -> ProcessIdentity | None:
-        """The identity in a JSON object, or None when it is none."""
+        """Return the identity in a JSON object, or None if it is invalid."""
         try:
             return cls(pid=int(body["pid"]), created=str(body["created"]), boot=str(body["boot"]))
         except (KeyError, TypeError, ValueError):
             return None
 
     def alive(self) -> bool:
-        """Whether exactly this process still runs; one that ended and was not collected yet does not."""
+        """Return whether exactly this process still runs; a zombie doesn't."""
         return bool(self.created) and self.boot == boot_id() and created(self.pid) == self.created
 
 
 def group_alive(group: int) -> bool:
-    """Whether a process of the group is there (always False where there are no groups)."""
+    """Return whether a process of the group exists (always False without process groups)."""
     return _send_group(group, 0)
 
 
 def group_living(group: int) -> bool:
-    """Whether somebody in the group still runs: one that has ended and was not collected (a machine without init) does not."""
+    """Return whether a process of the group still runs; zombies don't count (a machine without init)."""
     if not (_STAT / "self" / "stat").exists():
         return group_alive(group)
     for folder in _STAT.iterdir():
@@ -65,12 +65,12 @@ def group_living(group: int) -> bool:
 
 
 def kill_group(group: int) -> bool:
-    """Kill what is left of a group whose leader has ended; says whether something was."""
+    """Kill the remaining processes of a group whose leader has ended. Return whether there were any."""
     return _send_group(group, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def interrupt(pid: int) -> None:
-    """Ask the process to stop as Ctrl-C does; only itself, so that its helpers do not die under its hands."""
+    """Interrupt the process as Ctrl-C does, but not its helpers, which it still needs."""
     _send(pid, signal.SIGINT if os.name != "nt" else getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
 
 

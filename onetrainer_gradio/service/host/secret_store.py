@@ -1,4 +1,4 @@
-"""Tokens that a run needs: kept on the server in a file that only its owner can read, given to workers, shown to nobody."""
+"""Store tokens for runs on the server, in a file that only its owner can read; workers receive them, no one sees them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _TOKEN = "huggingface_token"
 
 
 class SecretStore:
-    """The secrets of a data folder: they can be set, cleared and asked for by the service, never read through the API."""
+    """The secrets of a data folder: the service can set, clear and read them; the API can't read them."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
 
     def set_huggingface_token(self, token: str) -> None:
-        """Keep the hub token; an empty one clears it."""
+        """Store the Hugging Face token; an empty one clears it."""
         with self._lock:
             kept = self._read()
             kept.pop(_TOKEN, None)
@@ -29,16 +29,16 @@ class SecretStore:
                 write_json(self._path, kept, mode=0o600)
 
     def clear(self) -> None:
-        """Forget every secret."""
+        """Remove every secret."""
         with self._lock:
             self._path.unlink(missing_ok=True)
 
     def status(self) -> dict[str, bool]:
-        """Which secrets are there, by name; never what they are."""
+        """Return which secrets are set, by name, never their values."""
         return {_TOKEN: bool(self.huggingface_token())}
 
     def huggingface_token(self) -> str:
-        """The hub token: the one kept, else the one of the environment."""
+        """Return the Hugging Face token: the stored one, else that of the environment."""
         return self._read().get(_TOKEN, "") or os.environ.get("HF_TOKEN", "")
 
     def _read(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""What the machine is doing: processor, memory, disk, graphics cards, and the processes of panel and runs.
+"""Read the resource usage of the machine: CPU, RAM, disk, GPUs, and the processes of the panel and runs.
 
-Read by one thread, once a second while somebody looks or a run is going on, every ten seconds otherwise. No graphics memory is
-used: the driver is asked through NVML, which needs no CUDA context.
+One thread reads once a second while there are viewers or a run is active, and every ten seconds otherwise. It uses no VRAM,
+because NVML reads from the driver without a CUDA context.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ Gpu = dict[str, Any]
 
 
 class GpuReader(Protocol):
-    """Where the readings of graphics cards come from."""
+    """The source of GPU readings."""
 
     def read(self) -> list[Gpu]:
-        """One object per card: index, name, utilization (%), memory_used and memory_total (bytes), temperature (C), power and
-        power_limit (W)."""
+        """Return one object per GPU: index, name, utilization (%), memory_used and memory_total (bytes), temperature (C),
+        power and power_limit (W)."""
         ...
 
 
 class NvmlReader:
-    """NVIDIA cards through the driver's management library; none where there is no driver."""
+    """NVIDIA GPUs from the driver's management library; none without a driver."""
 
     def __init__(self, library: Any = None) -> None:
         self._nvml: Any = None
@@ -59,14 +59,14 @@ class NvmlReader:
         self._nvml = nvml
 
     def read(self) -> list[Gpu]:
-        """The present readings; a value that a card does not give is None."""
+        """Return the current readings; a value that a GPU doesn't provide is None."""
         if self._nvml is None:
             return []
         count = self._value(self._nvml.nvmlDeviceGetCount) or 0
         return [gpu for number in range(count) if (gpu := self._card(number)) is not None]
 
     def _card(self, number: int) -> Gpu | None:
-        """One GPU; None when the driver has lost it, which says nothing about the others."""
+        """Return one GPU, or None if the driver has lost it, which doesn't affect the others."""
         nvml = self._nvml
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(number)
@@ -101,7 +101,7 @@ RunProcess = tuple[str, str, int]
 
 
 class SystemMonitor:
-    """Readings of now and of the last ten minutes (by the second) and day (by the minute). Safe from any thread."""
+    """Current readings, those of the last ten minutes (per second) and of the day (per minute). Safe from any thread."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class SystemMonitor:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         if self._thread is None:
             psutil.cpu_percent(None)  # the first call has nothing to compare with
             self._thread = threading.Thread(target=self._loop, name="system", daemon=True)
@@ -148,7 +148,7 @@ class SystemMonitor:
             thread.join(timeout=5.0)
 
     def info(self) -> dict[str, Any]:
-        """Versions, hardware and devices."""
+        """Return versions, hardware and devices."""
         gpus = self._gpus()
         return {
             "versions": versions(),
@@ -159,7 +159,7 @@ class SystemMonitor:
         }
 
     def resources(self) -> dict[str, Any]:
-        """The readings of now, and the history as columns: ``at`` and one list per reading."""
+        """Return the current readings, and the history as columns: ``at`` and one list per reading."""
         self._look()
         with self._lock:
             now, seconds, minutes = self._now, list(self._seconds), list(self._minutes)
@@ -169,18 +169,18 @@ class SystemMonitor:
         }
 
     def now(self) -> dict[str, Any]:
-        """The newest reading."""
+        """Return the newest reading."""
         with self._lock:
             now = self._now
         return now if now is not None else self.read()
 
     def processes(self) -> list[dict[str, Any]]:
-        """The panel and the processes of the active run."""
+        """Return the panel and the processes of the active run."""
         found = [("panel", "", os.getpid()), *self._run_processes()]
         return [described for role, run_id, pid in found if (described := _process(role, run_id, pid))]
 
     def read(self) -> dict[str, Any]:
-        """Take a reading and keep it."""
+        """Take a reading and store it."""
         memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         disk = shutil.disk_usage(self._data_folder if self._data_folder.exists() else Path.cwd())
         reading = {
