@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import logging
@@ -390,8 +391,15 @@ def open_link(port: int) -> str:
     return f"Public link: {address} (valid for up to a week while the panel runs)"
 
 
+def _isnt_cancelled(record: logging.LogRecord) -> bool:
+    """Return False for the traceback of a request that the shutdown cancelled."""
+    return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+
+
 def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Server:
     import uvicorn
+
+    from onetrainer_gradio.api.header_timeout import TimedH11Protocol
 
     class PanelServer(uvicorn.Server):
         """Print notices at startup and shutdown."""
@@ -408,11 +416,17 @@ def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Serv
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             notice.stopping(app.state.service.get_state)
-            await super().shutdown(sockets)
+            app.state.stopping.set()
+            logging.getLogger("uvicorn.error").addFilter(_isnt_cancelled)
+            try:
+                await super().shutdown(sockets)
+            finally:
+                logging.getLogger("uvicorn.error").removeFilter(_isnt_cancelled)
 
     return PanelServer(
         uvicorn.Config(
             app,
+            http=TimedH11Protocol,
             host=options.host,
             log_level=options.log_level,
             access_log=options.log_level == "debug",

@@ -222,6 +222,27 @@ def test_the_panel_is_light_alone_and_quick_to_stop(panels, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_requests_that_wait_do_not_hold_up_the_end(panels, tmp_path):
+    """60 requests that wait for a command are answered when the panel stops; nothing is logged but the notice."""
+    panel = Running(tmp_path)
+    panels.append(panel)
+    port = int(panel.address.rpartition(":")[2])
+    waiting = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(60)]
+    for connection in waiting:
+        connection.sendall(b"GET /api/commands/x?wait=30 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert httpx.get(panel.address + "/api/training/status", timeout=30).status_code == 200
+    time.sleep(1)
+    status, said, seconds = panel.end()
+    assert status == 0
+    assert seconds < 8, said  # 0.5 s on an idle machine
+    assert "Traceback" not in said
+    assert "Cancel" not in said
+    assert {connection.recv(12) for connection in waiting} == {b"HTTP/1.1 200"}
+    for connection in waiting:
+        connection.close()
+
+
+@pytest.mark.slow
 def test_a_run_outlives_the_panel_and_is_found_again(panels, tmp_path):
     """SIGTERM ends the panel and says that the run goes on; a new panel shows it and stops it."""
     from onetrainer_gradio.config.files.documents import to_document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -95,6 +96,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     )
     put_service(app, service)
     app.state.access = access
+    app.state.stopping = asyncio.Event()  # set when the server begins to shut down: requests that wait then return
     for router in ROUTERS:
         set_summaries(router)
         app.include_router(router)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Query, Request
 from pydantic import Field, ValidationError
 
 from onetrainer_gradio.api.dependencies import Service
@@ -112,11 +112,12 @@ def save(service: Service) -> dict[str, Any]:
 @router.get("/commands/{command_id}", response_model=CommandReply)
 async def command(
     service: Service,
+    request: Request,
     command_id: str,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the outcome.")] = 0.0,
 ) -> dict[str, Any]:
     """Return the outcome of a command. `outcome` is null until it is done or refused."""
-    if (answer := await answer_within(service, command_id, wait)) is not None:
+    if (answer := await answer_within(service, command_id, wait, request.app.state.stopping)) is not None:
         return answer
     waiting = await in_thread(Threads.CONTROL, service.waiting_command, command_id)
     return {"command_id": command_id, "waiting": False} if waiting is None else waiting | {"waiting": True}

@@ -13,8 +13,10 @@ from onetrainer_gradio.service.trainer import TrainerService
 _COMMAND_ANSWERED = tag(CommandCompleted)
 
 
-async def answer_within(service: TrainerService, command_id: str, wait_s: float) -> dict[str, Any] | None:
-    """Wait up to ``wait_s`` for the answer to a command. Return None if there is none yet."""
+async def answer_within(
+    service: TrainerService, command_id: str, wait_s: float, stopping: asyncio.Event
+) -> dict[str, Any] | None:
+    """Wait up to ``wait_s``, or until the server stops, for the answer to a command. Return None if there is none yet."""
     loop = asyncio.get_running_loop()
     answered = asyncio.Event()
 
@@ -29,9 +31,17 @@ async def answer_within(service: TrainerService, command_id: str, wait_s: float)
     try:
         answer = await in_thread(Threads.CONTROL, service.answer, command_id)
         if answer is None and wait_s > 0:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(answered.wait(), wait_s)
+            await _first_of(answered, stopping, wait_s)
             answer = await in_thread(Threads.CONTROL, service.answer, command_id)
         return answer
     finally:
         leave()
+
+
+async def _first_of(answered: asyncio.Event, stopping: asyncio.Event, wait_s: float) -> None:
+    tasks = [asyncio.create_task(event.wait()) for event in (answered, stopping)]
+    try:
+        await asyncio.wait(tasks, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
