@@ -1,4 +1,4 @@
-"""One thread that follows the active run for everybody: it reads what is new and publishes it."""
+"""Follow the active run in one thread for all viewers: read new data and publish it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _AT_ONCE = (
 
 
 class Tail:
-    """Where the viewers of one run are: what is new goes out as messages."""
+    """The position of the viewers in one run; new data is sent as messages."""
 
     def __init__(self, run: Run, feed: Feed, *, from_start: bool) -> None:
         self.run = run
@@ -55,7 +55,7 @@ class Tail:
         self._sent_at = 0.0
 
     def look(self, *, everything: bool = False) -> bool:
-        """Send what is new; says whether something was. Numbers and log lines go out at most four times a second."""
+        """Send new data and return whether there was any. Metrics and log lines are sent at most four times a second."""
         news = self._events()
         if everything or time.monotonic() - self._sent_at >= SEND_EVERY_S:
             sent = self._rows()
@@ -104,7 +104,7 @@ _PROGRESSED = tag(PhaseProgress)
 
 
 def finite_rows(rows: Rows) -> list[list[float | None]]:
-    """The rows as JSON numbers: whole ones short, those that are not finite as null."""
+    """Return the rows as JSON numbers: integers without decimals, values that aren't finite as null."""
     return [[_number(value) for value in row] for row in rows.tolist()]
 
 
@@ -115,7 +115,7 @@ def _number(value: float) -> float | int | None:
 
 
 class ConsoleTail:
-    """Reads the lines that a console log grows by; of a line that overwrites itself (a progress bar) the last state counts."""
+    """Read new lines of a console log; of a line that overwrites itself (a progress bar), only the last state."""
 
     def __init__(self, path: Path, *, from_start: bool) -> None:
         self._path = path
@@ -123,7 +123,7 @@ class ConsoleTail:
         self._rest = b""
 
     def read(self) -> tuple[int, list[str]]:
-        """The byte offset behind the new lines, and the new lines."""
+        """Return the byte offset after the new lines, and the new lines."""
         size = _size(self._path)
         if size == self._offset:
             return self._offset, []
@@ -145,7 +145,7 @@ class ConsoleTail:
 
 
 def console_line(line: bytes) -> str:
-    """A line as a terminal would show it in the end."""
+    """Return a line as a terminal would finally show it."""
     return line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
 
 
@@ -159,7 +159,7 @@ def _size(path: Path) -> int:
 class Follower:
     """The thread. Without an active run it sleeps until it is woken.
 
-    ``parked`` is told of a run handle that has ended its run and waits for the next one, ``gone`` of one that is over.
+    ``parked`` is called with a run handle that has ended its run and waits for the next one, ``gone`` with one that has exited.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Follower:
         self._thread: threading.Thread | None = None
 
     def follow(self, run_handle: RunHandle, *, from_start: bool) -> None:
-        """Follow this run from now on."""
+        """Start following this run."""
         with self._changed:
             self._run_handle, self._tail = run_handle, Tail(run_handle.run, self._feed, from_start=from_start)
             if self._thread is None and not self._closing:
@@ -195,13 +195,13 @@ class Follower:
         self.wake()
 
     def wake(self) -> None:
-        """Look at once."""
+        """Check for new data at once."""
         with self._changed:
             self._woken = True
             self._changed.notify_all()
 
     def wait(self, timeout_s: float) -> None:
-        """Block until something happened in the run, or the time is over."""
+        """Block until something happens in the run, or the time is over."""
         with self._changed:
             self._changed.wait(timeout_s)
 
@@ -254,7 +254,7 @@ class Follower:
                 self._changed.notify_all()
 
     def tell(self, *, force: bool = False) -> None:
-        """Publish the state if it changed: what matters at once, numbers now and then."""
+        """Publish the state if it changed: important changes at once, numbers at intervals."""
         state = self._state()
         stop = state["stop"] or {}
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""What carries a run: a supervisor with its worker process, or a thread of this process; the follower looks at it often."""
+"""Control a run: a supervisor with its worker process, or a thread of this process; the follower polls it."""
 
 from __future__ import annotations
 
@@ -50,52 +50,52 @@ SIGNALS = (interrupt, terminate, kill)
 
 
 class RunHandle(Protocol):
-    """What the service needs of whatever carries a run."""
+    """The interface between the service and a running run."""
 
     run: Run
 
     def send(self, command: Command) -> None:
-        """Hand a command to the run.
+        """Send a command to the run.
 
-        :raises CommandRefusedError: when it has ended.
+        :raises CommandRefusedError: if it has ended.
         """
         ...
 
     def look(self) -> bool:
-        """Do what is due; False once the run is over and nothing of it is left in memory."""
+        """Do what is due. Return False when the run has ended and nothing of it is left in memory."""
         ...
 
     def loaded_until(self) -> float | None:
-        """After the end of its run: until when what it has loaded waits for the next one (seconds since the epoch), else None."""
+        """Return until when the loaded backend of an ended run waits for the next one (seconds since the epoch), else None."""
         ...
 
     def hand_over(self, run: Run, *, token: str) -> RunHandle | None:
-        """While something waits: let it carry out that run. None when it cannot, or not any more."""
+        """Let the waiting process execute a run. Return None if it can't, or no longer."""
         ...
 
     def release(self) -> None:
-        """While something waits: end it. The run handle is over once it has gone."""
+        """End the waiting process. The run handle is done when it has exited."""
         ...
 
     def processes(self) -> list[tuple[str, int]]:
-        """Role and number of each process that belongs to the run."""
+        """Return role and ID of each process of the run."""
         ...
 
     def folder_gone(self) -> bool:
-        """Whether the folder of the run was deleted, moved or replaced."""
+        """Return whether the folder of the run was deleted, moved or replaced."""
         ...
 
     def heartbeat_age_s(self) -> float | None:
-        """Seconds since the process of the run last showed that it can do anything at all; None where that cannot be known."""
+        """Return the seconds since the last heartbeat of the run's process, or None if unknown."""
         ...
 
     def close(self) -> None:
-        """The panel ends."""
+        """Handle the end of the panel."""
         ...
 
 
 class DetachedRun:
-    """A run in processes of its own, started by this panel or by a former one."""
+    """A run in separate processes, started by this panel or an earlier one."""
 
     def __init__(self, run: Run, supervisor: subprocess.Popen[bytes] | None = None, *, token: str | None = None) -> None:
         self.run = run
@@ -113,8 +113,8 @@ class DetachedRun:
     def start(cls, run: Run, *, data_folder: Path, token: str = "") -> DetachedRun:
         """Start supervisor and worker.
 
-        :raises WorkerDiedError: when no process can be started.
-        :raises OSError: when the run's folder takes nothing.
+        :raises WorkerDiedError: if no process can be started.
+        :raises OSError: if the run's folder can't be written.
         """
         log = os.open(run.folder / "console.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -138,10 +138,10 @@ class DetachedRun:
         return cls(run, supervisor, token=token)
 
     def send(self, command: Command) -> None:
-        """Lay the command into the run's folder. A stop that the disk does not take reaches the worker as a signal.
+        """Write the command to the run's folder. A stop that can't be written is sent to the worker as a signal.
 
-        Each further one escalates: interrupt, terminate, kill. There is no backup, which such a disk would not take either. Where
-        the folder is gone, the panel carries the stop out itself: the run is backing up into its workspace.
+        Each further one escalates: interrupt, terminate, kill. There is no backup, which couldn't be written either. If the
+        folder was deleted, the panel escalates the stop itself: the run is backing up to its workspace.
         """
         if self._folder.gone() or not self.run.folder.is_dir():
             if not isinstance(command, Stop):
@@ -159,7 +159,7 @@ class DetachedRun:
             escalate(worker.pid)
 
     def look(self) -> bool:
-        """Watch the supervisor, and in its absence, or when it is frozen, the worker."""
+        """Watch the supervisor, and if it is missing or frozen, the worker."""
         for role in ("worker", "child_process"):
             self._identity(role)  # known from here on, should the folder be deleted
         if not self._supervisor_alive():
@@ -176,7 +176,7 @@ class DetachedRun:
         return self._identity("supervisor").alive()
 
     def _supervisor_wanted(self) -> bool:
-        """Whether the supervisor has something to do: a stop to carry out, or an end to record."""
+        """Return whether the supervisor has work: a stop to escalate, or an end to record."""
         worker = self._identity("worker")
         return bool(CommandFolder(self.run.folder).stops() or (worker.pid and not worker.alive()) or self.run.ended())
 
@@ -187,18 +187,18 @@ class DetachedRun:
         return self._watch
 
     def folder_gone(self) -> bool:
-        """Whether the folder of the run was deleted, moved or replaced."""
+        """Return whether the folder of the run was deleted, moved or replaced."""
         return self._folder.gone()
 
     def loaded_until(self) -> float | None:
-        """Until when the worker waits."""
+        """Return until when the worker waits."""
         if (until := self._after.parked_until()) is None or self._after.decision() is not None:
             return None
         alive = self._identity("supervisor").alive() and self._identity("worker").alive()
         return until if alive and not self._heartbeat_watch.frozen() else None
 
     def hand_over(self, run: Run, *, token: str) -> DetachedRun | None:
-        """Give the waiting worker the run: one of its backend, with the hub token that it was started with."""
+        """Give the run to the waiting worker if it has the same backend and Hugging Face token."""
         same = run.record.backend == self.run.record.backend and self._token is not None and token == self._token
         supervisor = self._identity("supervisor")
         if not same or self.loaded_until() is None or not self._after.give(run.folder):
@@ -271,19 +271,19 @@ class DetachedRun:
         return end_of_lost_run(rebooted=bool(known.boot) and known.boot != boot_id(), in_process=False)
 
     def processes(self) -> list[tuple[str, int]]:
-        """Supervisor, worker and child process, as far as they live."""
+        """Return supervisor, worker and child process that are alive."""
         known = [(role, self._identity(role)) for role in ("supervisor", "worker", "child_process")]
         return [(role, identity.pid) for role, identity in known if identity.pid and identity.alive()]
 
     def heartbeat_age_s(self) -> float | None:
-        """Seconds since the worker last touched its heartbeat."""
+        """Return the seconds since the worker last touched its heartbeat."""
         try:
             return max(0.0, time.time() - (self.run.folder / "heartbeat").stat().st_mtime)
         except OSError:
             return None
 
     def close(self) -> None:
-        """The processes of a run go on without the panel; one that waits for the next run goes."""
+        """Leave the processes of a run running without the panel, and end one that waits for the next run."""
         self.release()
         if self._watch is not None:
             self._watch.close()
@@ -291,7 +291,7 @@ class DetachedRun:
 
 
 class HeartbeatWatch:
-    """Whether a process that touches a file every second is frozen; only time in which the panel itself worked counts."""
+    """Detect whether a process that touches a file every second is frozen; only time in which the panel itself ran counts."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -316,7 +316,7 @@ class HeartbeatWatch:
 
 
 class ThreadRun:
-    """A run on a thread of this process. A thread cannot be killed: its stop escalation has one stage and then a note."""
+    """A run in a thread of this process. A thread can't be killed: its stop escalation has one stage and then a note."""
 
     def __init__(
         self, run: Run, *, token: str = "", notify: Callable[[], None] = lambda: None, keep_loaded: KeepLoaded | None = None
@@ -337,7 +337,7 @@ class ThreadRun:
         self._thread = threading.Thread(target=self._work, name=f"run-{run.id}", daemon=True)
 
     def start(self) -> ThreadRun:
-        """Begin to train."""
+        """Start training."""
         self._config, _ = load_run(self.run.folder)
         write_json(self.run.folder / "worker.json", ProcessIdentity.of(os.getpid()).as_dict(), durable=False)
         self._thread.start()
@@ -373,7 +373,7 @@ class ThreadRun:
             self._control.put(command)
 
     def look(self) -> bool:
-        """Write what waits and see to a stop."""
+        """Write waiting events and escalate a stop."""
         self._recorder.flush(force=False)
         if not self._told_gone and self._folder.gone():
             self._told_gone = True
@@ -400,35 +400,35 @@ class ThreadRun:
         return False
 
     def loaded_until(self) -> float | None:
-        """Until when OneTrainer waits, which stands outside this process in any case."""
+        """Return until when OneTrainer waits, which is a separate process in any case."""
         waits = not self._thread.is_alive() and time.time() < self._loaded_until and self._keep_loaded.holds()
         return self._loaded_until if waits else None
 
     def hand_over(self, run: Run, *, token: str) -> ThreadRun | None:
-        """A run on another thread of this process finds what is loaded."""
+        """Do nothing: a run in another thread of this process finds the loaded backend."""
         if run.record.backend != self.run.record.backend or self.loaded_until() is None:
             return None
         self._loaded_until = 0.0
         return ThreadRun(run, token=token, notify=self._notify, keep_loaded=self._keep_loaded).start()
 
     def release(self) -> None:
-        """The next look ends it."""
+        """Let the next ``look`` end it."""
         self._loaded_until = 0.0
 
     def processes(self) -> list[tuple[str, int]]:
-        """None of its own."""
+        """Return no processes."""
         return []
 
     def folder_gone(self) -> bool:
-        """Whether the folder of the run was deleted, moved or replaced."""
+        """Return whether the folder of the run was deleted, moved or replaced."""
         return self._folder.gone()
 
     def heartbeat_age_s(self) -> float | None:
-        """Unknown for a thread."""
+        """Return None: unknown for a thread."""
         return None
 
     def close(self) -> None:
-        """Ask the run to stop and wait as long as its options allow: it cannot go on without the panel."""
+        """Stop the run and wait as long as its options allow: it can't continue without the panel."""
         if self._thread.is_alive():
             with contextlib.suppress(CommandRefusedError):
                 self.send(Stop(by="panel"))
@@ -437,9 +437,9 @@ class ThreadRun:
 
 
 def adopt(run: Run) -> RunHandle:
-    """The run handle of a run that another panel started and that has not ended.
+    """Return the run handle of a run that another panel started and that hasn't ended.
 
-    :raises OSError: when the end of a lost run cannot be recorded.
+    :raises OSError: if the end of a lost run cannot be recorded.
     """
     identity = ProcessIdentity.from_dict(read_json(run.folder / "worker.json"))
     if run.options().in_process or (identity is not None and identity.pid == os.getpid()):

@@ -2,7 +2,7 @@
 
 Started as ``python -P -m onetrainer_gradio.service.processes.supervisor RUN_FOLDER`` in its own session. It imports neither
 torch nor pydantic nor numpy, so it costs a few megabytes. A worker that keeps a backend loaded after its run gets the next run
-from here, or is ended when nobody needs it.
+from here, or is ended when it isn't needed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FORCED = frozenset({"interrupt", "terminate", "kill"})
 
 
 def stop_timeouts(run_folder: Path) -> StopTimeouts:
-    """The seconds of the stop escalation that the run's options ask for."""
+    """Return the seconds of the stop escalation in the run's options."""
     record = read_json(run_folder / "run.json")
     options = record.get("options", {}) if isinstance(record, dict) else {}
     names = ("finish_step_s", "interrupt_s", "terminate_s")
@@ -54,7 +54,7 @@ def stop_timeouts(run_folder: Path) -> StopTimeouts:
 
 
 class PhaseWatch:
-    """The present phase of a run, read from its journal when asked for."""
+    """The current phase of a run, read from its journal on request."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
@@ -62,7 +62,7 @@ class PhaseWatch:
         self._phase = "starting"
 
     def phase(self) -> str:
-        """The phase that the newest PhaseChanged names."""
+        """Return the phase of the newest PhaseChanged."""
         while entries := self._journal.since(self._position):
             self._position = entries[-1].seq
             for entry in entries:
@@ -72,7 +72,7 @@ class PhaseWatch:
 
 
 class StopWatch:
-    """Escalates a stop for one process; used by the supervisor, and by the panel when the supervisor is gone."""
+    """Escalate a stop for one process; used by the supervisor, and by the panel if the supervisor is gone."""
 
     def __init__(self, run_folder: Path, worker_pid: int) -> None:
         self.folder = run_folder
@@ -86,17 +86,17 @@ class StopWatch:
         self._folder_watch = FolderWatch(run_folder)
         self._gone_at: float | None = None
         self.asked: list[Stop] = []
-        """Stops that no file holds, given by the panel to a run whose folder is gone or takes nothing."""
+        """Accept stops without a file, from the panel for a run whose folder is gone or can't be written."""
         self.child_process = ChildProcess(run_folder)
         self.escalation = StopEscalation(stop_timeouts(run_folder))
 
     @property
     def folder_gone(self) -> bool:
-        """Whether the folder of the run is gone; it isn't waited for then."""
+        """Return whether the folder of the run is gone; then it isn't waited for."""
         return self._gone_at is not None
 
     def look(self) -> None:
-        """Act if it is time to."""
+        """Act if it is due."""
         stops, phase = [*self._commands.stops(), *self.asked], self._phases.phase()
         if self._folder_watch.gone():
             # the worker backs up and ends by itself; nobody can see how far it is, so it has as long as a backup may take
@@ -113,11 +113,11 @@ class StopWatch:
         self._act(stage.stage)
 
     def linger_from_now(self) -> None:
-        """A worker that waited after its end goes now; what it waited does not count."""
+        """Start the time limit of a worker that waited after its end; the waiting doesn't count."""
         self._linger_until = None
 
     def look_after_end(self) -> None:
-        """End a worker that recorded its end but does not go: ask it, then force it."""
+        """End a worker that recorded its end but doesn't exit: terminate it, then kill it."""
         now = time.monotonic()
         if self._linger_until is None:
             self._linger_until = now + LINGER_S
@@ -127,10 +127,10 @@ class StopWatch:
             process.terminate(self._pid)
 
     def wait_for_child_process(self) -> bool:
-        """After the end of the worker: whether its child process still runs.
+        """Return whether the child process still runs after the end of the worker.
 
-        One whose worker died without a word finishes its step, backs up and saves; one that is to go is ended at once. What
-        it wrote when nobody listened any more is told here.
+        If the worker died, the child finishes its step, backs up and saves; if it must exit, it is ended at once. Files that
+        it wrote without a listener are recorded here.
         """
         if not self.child_process.alive():
             self._report_unreported_outputs()
@@ -172,13 +172,13 @@ class StopWatch:
             self.child_process.kill()
 
     def close(self) -> None:
-        """Let go of the journal and the folder."""
+        """Close the journal and the folder."""
         self._journal.close()
         self._folder_watch.close()
 
 
 def touch_heartbeat(run_folder: Path) -> None:
-    """Show the panel that the supervisor works: one that is frozen can't carry a stop to its end."""
+    """Show the panel that the supervisor works: a frozen one can't complete a stop."""
     with contextlib.suppress(OSError):
         descriptor = os.open(run_folder / SUPERVISOR_HEARTBEAT, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
@@ -221,29 +221,29 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Its number, which is that of its group, too."""
+        """Return its ID, which is also that of its group."""
         return self._process.pid
 
     @property
     def status(self) -> int:
-        """How it ended, as subprocess gives it."""
+        """Return how it ended, as in subprocess."""
         return self._process.returncode
 
     def give(self, run_folder: Path) -> None:
-        """Tell it, while it waits, to carry out that run."""
+        """Give the waiting worker its next run."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{run_folder}\n".encode())
         self._process.stdin.flush()
 
     def want_no_more(self) -> None:
-        """It ends once its run has ended, or at once while it waits."""
+        """Let it exit after its run, or at once if it waits."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
 
 
 def supervise(run_folder: Path, *, counters: CounterReader = oom_kill_counters) -> int:
-    """Start the worker of a run, see it to its end, and record that end; likewise for the runs that it is given afterwards."""
+    """Start the worker of a run, wait for its end, and record it; the same for the following runs of the worker."""
     worker: Worker | None = None
     following: Path | None = run_folder
     while following is not None:
@@ -264,7 +264,7 @@ def supervise(run_folder: Path, *, counters: CounterReader = oom_kill_counters) 
 
 
 def _note(path: Path, pid: int) -> None:
-    """Write who works for the run; a full disk must not end the supervisor of a run."""
+    """Write the processes of the run; a full disk must not end the supervisor."""
     try:
         write_json(path, process.ProcessIdentity.of(pid).as_dict(), durable=False, make_folder=False)
     except OSError as error:
@@ -272,7 +272,7 @@ def _note(path: Path, pid: int) -> None:
 
 
 def _carrying(run_folder: Path, waiting: Worker | None) -> Worker:
-    """The worker that carries out the run: the one that waits for it, or a new one where there is none or it went meanwhile."""
+    """Return the worker of the run: the waiting one, or a new one if there is none or it has exited."""
     if waiting is not None and not waiting.gone.is_set():
         with contextlib.suppress(OSError):
             waiting.give(run_folder)
@@ -281,7 +281,7 @@ def _carrying(run_folder: Path, waiting: Worker | None) -> Worker:
 
 
 def _until_parked_or_gone(run_folder: Path, worker: Worker, watch: StopWatch) -> bool:
-    """Watches the run; True when it has ended and the worker waits for another one."""
+    """Watch the run. Return True if it has ended and the worker waits for another one."""
     journal, after = Journal(run_folder / "journal.jsonl"), HandOver(run_folder)
     looks = 0
     while not worker.gone.wait(LOOK_EVERY_S):
@@ -296,7 +296,7 @@ def _until_parked_or_gone(run_folder: Path, worker: Worker, watch: StopWatch) ->
 
 
 def _wait_for_the_next(run_folder: Path, worker: Worker, watch: StopWatch) -> Path | None:
-    """The folder of the run that the waiting worker is to carry out; None once it is gone, for want of one."""
+    """Return the folder of the waiting worker's next run, or None if the worker has exited without one."""
     after = HandOver(run_folder)
     until = after.parked_until() or 0.0
     watch.child_process.alive()  # from here on its identity is known, should somebody delete the folder by hand
@@ -315,7 +315,7 @@ def _wait_for_the_next(run_folder: Path, worker: Worker, watch: StopWatch) -> Pa
 
 
 def _time_is_up(after: HandOver, until: float) -> bool:
-    """Whether the worker has waited long enough; the next look sees whether the panel decided otherwise at the last moment."""
+    """Return whether the worker has waited long enough; the next check shows whether the panel decided otherwise meanwhile."""
     now = time.time()
     if now >= until:
         try:
@@ -326,7 +326,7 @@ def _time_is_up(after: HandOver, until: float) -> bool:
 
 
 def _clear_away(worker: Worker, watch: StopWatch) -> None:
-    """End what worker and child process left in their groups, which still holds memory; zombies don't count."""
+    """End remaining processes in the groups of worker and child process, which still use memory; zombies don't count."""
     while watch.wait_for_child_process():
         touch_heartbeat(watch.folder)
         time.sleep(LOOK_EVERY_S)
@@ -352,7 +352,7 @@ def _finish(run_folder: Path, status: int, watch: StopWatch, before: Any, counte
 
 
 def main(arguments: list[str]) -> int:
-    """Keep the worker of the run folder given as the only argument."""
+    """Supervise the worker of the run folder given as the only argument."""
     # the supervisor ends with its worker, not before: when both are terminated (a shutdown), the cause is still recorded
     for name in ("SIGINT", "SIGHUP", "SIGTERM"):
         if hasattr(signal, name):

@@ -1,9 +1,9 @@
-"""The training process of a run: ``python -P -m onetrainer_gradio.service.processes.worker RUN_FOLDER``.
+"""Run the training process: ``python -P -m onetrainer_gradio.service.processes.worker RUN_FOLDER``.
 
-It reads the frozen configuration, carries the run out, and writes journal and metrics itself. One thread beside the training
-beats the heart, brings commands in, and writes the numbers of the steps, so that the training loop does none of it.
+It reads the frozen configuration, executes the run, and writes journal and metrics. One thread next to the training touches the
+heartbeat, reads commands, and writes the metrics, so that the training loop does none of this.
 
-Where the run's options allow it and the backend has something loaded that is worth it, the process then waits: its supervisor
+If the run's options allow it and the backend has something worth keeping loaded, the process then waits: its supervisor
 writes the folder of the next run as one line to its standard input, or closes it.
 """
 
@@ -45,7 +45,7 @@ _UNRECORDED: dict[Outcome | None, int] = {
 
 
 class Heartbeat:
-    """The thread beside the training."""
+    """The thread next to the training."""
 
     def __init__(self, folder: Path, control: FileControl, recorder: Recorder, final_commands: Sequence[Command] = ()) -> None:
         self._watch = FolderWatch(folder)
@@ -57,11 +57,11 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the heartbeat."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End and wait for it."""
+        """Stop it and wait for its end."""
         self._done.set()
         self._thread.join(timeout=5.0)
         self._watch.close()
@@ -82,7 +82,7 @@ class Heartbeat:
 
 
 def final_commands(config: TrainConfig) -> tuple[Command, ...]:
-    """What a run is told when its folder is gone: to end, after a backup if the end doesn't write one anyway."""
+    """Return the commands for a run whose folder is gone: stop, after a backup if the end doesn't write one anyway."""
     stop = Stop(by="the run's folder no longer exists")
     return (stop,) if config.backup_before_save else (BackupNow(by=stop.by), stop)
 
@@ -95,14 +95,14 @@ def _touch(path: Path) -> None:
 
 
 def load_run(folder: Path) -> tuple[TrainConfig, RunOptions]:
-    """The frozen configuration of a run, with the secrets of this process, and its options."""
+    """Return the frozen configuration of a run, with the secrets of this process, and its options."""
     config, _ = from_document(read_json(folder / "config.json") or {})
     record = read_json(folder / "run.json") or {}
     return with_token(config, os.environ.get(TOKEN_VARIABLE, "")), RunOptions(**record.get("options", {}))
 
 
 def with_token(config: TrainConfig, token: str) -> TrainConfig:
-    """The configuration with the hub token in it; it is never written anywhere."""
+    """Return the configuration with the Hugging Face token, which is never written to a file."""
     if not token:
         return config
     secrets = config.secrets.model_copy(update={"huggingface_token": token})
@@ -110,7 +110,7 @@ def with_token(config: TrainConfig, token: str) -> TrainConfig:
 
 
 def preparation(folder: Path, config: TrainConfig, emit: Emit) -> Callable[[], None]:
-    """Return what a run does before its backend begins: keep what its destination holds of an earlier run."""
+    """Return the preparation of a run before its backend starts: keep the result of an earlier run at its destination."""
 
     def report(text: str) -> None:
         emit(PhaseChanged(phase="starting", detail=text))
@@ -119,9 +119,9 @@ def preparation(folder: Path, config: TrainConfig, emit: Emit) -> Callable[[], N
 
 
 def work(folder: Path, keep_loaded: KeepLoaded) -> int:
-    """Carry out the run of ``folder`` in this process and return the exit status that says how it ended.
+    """Execute the run of ``folder`` in this process and return the exit status, which shows how it ended.
 
-    What its backend has loaded is in ``keep_loaded`` afterwards, if the run's options let it stay.
+    The loaded backend is in ``keep_loaded`` afterwards, if the run's options allow it.
     """
     config, options = load_run(folder)
     control = FileControl(CommandFolder(folder))
@@ -142,7 +142,7 @@ def work(folder: Path, keep_loaded: KeepLoaded) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Work on the run folder given as the only argument; 0 when the run was completed or stopped."""
+    """Execute the run folder given as the only argument. Return 0 if the run was completed or stopped."""
     # a parent that ignores Ctrl-C (nohup, our supervisor) hands that on; the stop escalation needs it to work here
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -162,7 +162,7 @@ def main(arguments: list[str]) -> int:
 
 
 def private_input() -> TextIO:
-    """Standard input for this module alone; whatever else reads there finds nothing instead of what the supervisor says."""
+    """Reserve standard input for this module; other readers find it empty instead of the supervisor's messages."""
     supervisor = os.fdopen(os.dup(0), encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -171,7 +171,7 @@ def private_input() -> TextIO:
 
 
 def next_folder(folder: Path, supervisor: TextIO) -> Path | None:
-    """Waits for the run after that of ``folder``, whose console log becomes this process's; None when there is to be none."""
+    """Wait for the run after that of ``folder``, whose console log becomes this process's. Return None if there is none."""
     _, options = load_run(folder)
     try:
         HandOver(folder).park(options.keep_loaded_s or 0.0)

@@ -1,4 +1,4 @@
-"""Which presets, and which choices of single settings, no engine of this panel can train."""
+"""Find the presets and the choices of settings that no engine of this panel supports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onetrainer_gradio.service.settings.configs import ConfigStore
 
 
 class Availability:
-    """Asks the engines about presets and choices. It holds no state."""
+    """Check presets and choices with the engines. It has no state."""
 
     def __init__(self, engines: Engines, configs: ConfigStore) -> None:
         self._engines = engines
@@ -40,9 +40,9 @@ class Availability:
     def choices(self, config: TrainConfig, paths: Iterable[str]) -> dict[str, dict[str, str]]:
         """Return path -> choice -> reason, for each choice that no engine accepts together with the other settings.
 
-        An engine that was chosen is asked alone. Choices that are all available are left out.
+        If an engine is selected, only that one is checked. Settings with all choices available are omitted.
 
-        :raises ConfigValueError: when a path has no choices.
+        :raises ConfigValueError: if a path has no choices.
         """
         return {path: gone for path in dict.fromkeys(paths) if (gone := self._unavailable(config, path))}
 
@@ -54,7 +54,7 @@ class Availability:
         return {value: why for value, why in found.items() if why}
 
     def _reason(self, config: TrainConfig, path: str) -> str:
-        """Return the first reason against the value at ``path``; empty when an engine accepts it."""
+        """Return the first reason against the value at ``path``; empty if an engine supports it."""
         choice = self._engines.choice()
         asked = [engine for engine in self._engines.all() if choice in (AUTO, engine.id)]
         reasons = [

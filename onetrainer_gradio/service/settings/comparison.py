@@ -1,4 +1,4 @@
-"""Side by side: two sources of settings and where they differ."""
+"""Compare two sources of settings."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _NAMELESS = frozenset(_TITLES)
 class Source:
     """One side of a comparison.
 
-    ``name`` is that of a preset, a preset of a library or a saved configuration; the id of a run, or ``latest`` for the newest.
-    ``document`` is given with the kind of that name only.
+    ``name`` is that of a preset, a preset of a library or a saved configuration, the ID of a run, or ``latest`` for the newest.
+    ``document`` is used only with the kind ``document``.
     """
 
     kind: str
@@ -39,17 +39,17 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> Source:
-        """A source written as ``kind`` or ``kind:name``.
+        """Parse a source written as ``kind`` or ``kind:name``.
 
-        :raises ConfigValueError: when there is no such kind, or a name is missing.
+        :raises ConfigValueError: if the kind doesn't exist, or a name is missing.
         """
         kind, _, name = text.partition(":")
         return cls(kind.strip(), name.strip()).checked()
 
     def checked(self) -> Source:
-        """The source itself.
+        """Return the source itself.
 
-        :raises ConfigValueError: when there is no such kind, or what belongs to it is missing.
+        :raises ConfigValueError: if the kind doesn't exist, or a required value is missing.
         """
         if self.kind not in KINDS:
             expected = ", ".join(KINDS)
@@ -69,7 +69,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Side:
-    """A source that was read: its name as it is known, a title for people, and its document as opening it would give it."""
+    """A source that was read: its full name, a title, and its document as opening it would give it."""
 
     kind: str
     name: str
@@ -79,7 +79,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting in which two sides differ, with both values."""
+    """A setting that differs between two sides, with both values."""
 
     path: str
     left: Any
@@ -87,16 +87,16 @@ class Difference:
 
 
 class Comparison:
-    """Compares any two of: the settings in the form, where they came from, presets, saved configurations, runs, documents."""
+    """Compare any two of: the settings in the form, where they came from, presets, saved configurations, runs, documents."""
 
     def __init__(self, configs: ConfigStore, runs: RunStore) -> None:
         self._configs = configs
         self._runs = runs
 
     def compare(self, left: Source, right: Source) -> tuple[Side, Side, list[Difference]]:
-        """Both sides, and an entry for each path in which they differ.
+        """Return both sides, and an entry for each path that differs.
 
-        A relative path and the absolute one it stands for count as the same: a run keeps absolute ones.
+        A relative path equals the absolute path that it resolves to, because a run stores absolute ones.
 
         :raises ConfigNotFoundError: when there is no preset or saved configuration of a name.
         :raises RunNotFoundError: when there is no run of an id.
@@ -110,14 +110,14 @@ class Comparison:
         return one, two, [Difference(path, left_value, right_value) for path, left_value, right_value in values]
 
     def named(self, name: str) -> Source:
-        """The source of a name without a kind: a saved configuration, or else a preset.
+        """Return the source for a name without a kind: a saved configuration, or else a preset.
 
-        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigNotFoundError: if there is none with this name.
         """
         return Source(self._configs.kind_of(name), name)
 
     def read(self, source: Source, *, over_current: bool = False) -> Side:
-        """A source as one side of a comparison; ``over_current``: a preset as opening it now would give it."""
+        """Return a source as one side of a comparison; with ``over_current``, a preset as opening it now would give it."""
         source = source.checked()
         name, title, document = source.name, _TITLES.get(source.kind, source.name), dict(source.document or {})
         if source.kind == "run":

@@ -1,4 +1,4 @@
-"""The settings being edited, saved configurations and presets."""
+"""Manage the current settings, saved configurations and presets."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ _FIRST_PRESET = "SD 1.5/LoRA 8 GB"
 
 @dataclass(frozen=True)
 class ConfigDocument:
-    """The settings being edited: packed document, revision, the name they came from, and what is wrong with them.
+    """The current settings: packed document, revision, the name of their source, and their problems.
 
-    ``was`` holds, for each changed path, the value where the settings came from. ``undo`` and ``redo`` say which change would be
-    taken back or made again; None where there is none.
+    ``was`` contains the value in the source for each changed path. ``undo`` and ``redo`` describe the change that would be
+    undone or redone, or are None.
     """
 
     config: dict[str, Any]
@@ -74,7 +74,7 @@ class ConfigDocument:
     redo: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The document as a JSON object."""
+        """Return the document as a JSON object."""
         return {
             "config": self.config,
             "revision": self.revision,
@@ -92,7 +92,7 @@ Found = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class _Draft:
-    """``kind`` is that of what was opened, ``lists`` in it are a preset's, ``opening`` is the revision that it was opened at."""
+    """``kind`` is that of the opened source, ``lists`` are its lists from a preset, ``opening`` is the revision of opening."""
 
     config: TrainConfig
     revision: int
@@ -103,7 +103,7 @@ class _Draft:
     opening: int = 1
 
     def opened(self) -> dict[str, Any]:
-        """What was opened, for the history."""
+        """Return what was opened, for the history."""
         return {
             "name": self.name,
             "kind": self.kind,
@@ -113,11 +113,11 @@ class _Draft:
 
 
 class ConfigStore:
-    """One draft that everybody edits, each change against the revision it was made on. Safe from any thread.
+    """One draft that everyone edits; each change is based on a revision. Safe from any thread.
 
-    With ``roots``, lists of concepts and samples are read from files inside of them only. ``changed`` is called after each
-    change, outside of the lock, with the new document and who made it. ``newer`` says what the checkout that the form follows
-    has beyond ours.
+    With ``roots``, lists of concepts and samples are read only from files inside of them. ``changed`` is called after each
+    change, outside of the lock, with the new document and its author. ``newer`` returns the additional settings of the
+    checkout that the form follows.
     """
 
     def __init__(
@@ -144,25 +144,25 @@ class ConfigStore:
         self._draft = self._opened(start_with)
 
     def train_config(self) -> TrainConfig:
-        """The settings being edited as a configuration, concepts and samples inside."""
+        """Return the current settings as a configuration, with concepts and samples."""
         return self._draft.config
 
     def name(self) -> str | None:
-        """The name that the settings came from."""
+        """Return the name of the settings' source."""
         return self._draft.name
 
     def origin(self) -> dict[str, Any]:
-        """The document that the settings came from; ``changed`` compares with it."""
+        """Return the document of the settings' source; ``changed`` compares with it."""
         return dict(self._draft.origin)
 
     def revision(self) -> int:
-        """The number of the newest change."""
+        """Return the number of the newest change."""
         return self._draft.revision
 
     def current(self, by: str = "") -> ConfigDocument:
-        """The settings being edited, with what is wrong with them and what differs from where they came from.
+        """Return the current settings, with their problems and the differences from their source.
 
-        ``undo`` and ``redo`` are about the changes that ``by`` made; about all of them where it is empty.
+        ``undo`` and ``redo`` refer to the changes of ``by``, or to all changes if it is empty.
         """
         draft = self._draft
         document = to_document(draft.config, packed=True)
@@ -180,11 +180,11 @@ class ConfigStore:
         )
 
     def newer(self) -> Newer:
-        """What the checkout that the form follows has beyond ours."""
+        """Return the additional settings of the checkout that the form follows."""
         return self._newer()
 
     def patch(self, changes: Mapping[str, Any], revision: int | None = None, *, by: str = "") -> ConfigDocument:
-        """Change single settings; ``revision`` is the one that the change was made on (None: whatever it is now).
+        """Change single settings; the change is based on ``revision`` (None: the current one).
 
         :raises ConfigInvalidError: with one finding for each value that does not fit; nothing is changed then.
         :raises RevisionConflictError: when the settings changed since that revision.
@@ -197,7 +197,7 @@ class ConfigStore:
         return self._told(by)
 
     def reset_optimizer(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
-        """Give the parameters of the chosen optimizer their usual values, and forget what was set for it.
+        """Reset the parameters of the selected optimizer to its defaults, and remove its stored parameters.
 
         :raises RevisionConflictError: when the settings changed since that revision.
         """
@@ -216,7 +216,7 @@ class ConfigStore:
         by: str = "",
         kind: str = "document",
     ) -> ConfigDocument:
-        """Put other settings in the place of the present ones; they become what ``changed`` compares with.
+        """Replace the current settings; ``changed`` compares with the new ones.
 
         :raises ConfigInvalidError: when a document has values of a wrong type.
         """
@@ -228,7 +228,7 @@ class ConfigStore:
         return self._told(by)
 
     def reset(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
-        """Go back to what was opened; concepts and samples stay unless it was a file with lists of its own.
+        """Return to the opened configuration; concepts and samples stay unless the opened file contained them.
 
         :raises RevisionConflictError: when the settings changed since that revision.
         """
@@ -241,25 +241,25 @@ class ConfigStore:
         return self._told(by)
 
     def undo(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
-        """Take the last change that ``by`` made back (empty: whoever made it): an edit, an opened preset or file, a reset.
+        """Undo the last change of ``by`` (empty: of anyone): an edit, an opened preset or file, a reset.
 
-        What others changed since stays.
+        Later changes of others stay.
 
-        :raises NothingToUndoError: when there is none.
+        :raises NothingToUndoError: if there is none.
         :raises RevisionConflictError: when the settings changed since that revision.
         """
         return self._travel(UNDO, revision, by)
 
     def redo(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
-        """Make a change again that was taken back.
+        """Redo a change that was undone.
 
-        :raises NothingToUndoError: when there is none.
+        :raises NothingToUndoError: if there is none.
         :raises RevisionConflictError: when the settings changed since that revision.
         """
         return self._travel(REDO, revision, by)
 
     def list(self) -> Found:
-        """Presets, those of libraries and saved configurations by name, with what they are about."""
+        """Return presets, those of libraries and saved configurations by name, with a summary."""
         found = [{"name": name, "kind": "preset", "summary": read_preset(name).summary()} for name in preset_files()]
         found += [{"name": name, "kind": "library", "summary": summary} for name, summary in self.libraries.presets()]
         for name, path in self._saved.files().items():
@@ -271,9 +271,9 @@ class ConfigStore:
         return found
 
     def kind_of(self, name: str, kind: str = "") -> str:
-        """What a name is: ``saved``, ``preset`` or ``library``; a saved one comes before a preset of the same name.
+        """Return the kind of a name: ``saved``, ``preset`` or ``library``; a saved one precedes a preset of the same name.
 
-        :raises ConfigNotFoundError: when there is none of that name (and, if given, kind).
+        :raises ConfigNotFoundError: if there is none with this name (and kind, if given).
         """
         known: dict[str, Iterable[str]] = {
             "saved": self._saved.files(),
@@ -290,34 +290,34 @@ class ConfigStore:
         return found
 
     def read(self, name: str, kind: str = "") -> dict[str, Any]:
-        """The document of a saved configuration or preset; without a kind a saved one comes before a preset of the same name.
+        """Return the document of a saved configuration or preset; without a kind, a saved one precedes a preset.
 
-        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigNotFoundError: if there is none with this name.
         """
         readers = {"saved": self._saved.read, "preset": load_preset, "library": self.libraries.read}
         return readers[self.kind_of(name, kind)](name)
 
     def as_laid_over(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """The document that opening a preset now would give.
+        """Return the document that opening a preset now would give.
 
-        :raises ConfigInvalidError: when it has values of a wrong type.
+        :raises ConfigInvalidError: if it has values of a wrong type.
         """
         return to_document(self._laid_over(document).config, packed=True)
 
     def as_opened(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """The document that opening another one would give: in the present version, packed, without secrets.
+        """Return the document that opening another one would give: in the current version, packed, without secrets.
 
-        :raises ConfigInvalidError: when it has values of a wrong type.
+        :raises ConfigInvalidError: if it has values of a wrong type.
         """
         config, _ = from_document(dict(document))
         return to_document(_without_secrets(pack(config, self.base_folder, self.roots)), packed=True)
 
     def load(self, name: str, kind: str = "", *, by: str = "") -> ConfigDocument:
-        """Edit a saved configuration or preset from now on; without a kind a saved one comes first.
+        """Open a saved configuration or preset; without a kind, a saved one comes first.
 
-        A preset changes what it sets; concepts, samples and what the user set otherwise stay.
+        A preset changes only the settings that it contains; concepts, samples and other edits stay.
 
-        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigNotFoundError: if there is none with this name.
         """
         kind = self.kind_of(name, kind)
         document = self.read(name, kind)
@@ -329,10 +329,10 @@ class ConfigStore:
         return self._told(by)
 
     def save(self, name: str, *, over: bool = True, by: str = "") -> ConfigDocument:
-        """Save the settings being edited under a name; without ``over`` one of the same name stays.
+        """Save the current settings under a name; ``over`` allows overwriting.
 
-        :raises ConfigValueError: when the name cannot be used.
-        :raises ConfigExistsError: when there is one of that name, and not ``over``.
+        :raises ConfigValueError: if the name is invalid.
+        :raises ConfigExistsError: if the name exists, without ``over``.
         """
         with self._lock:
             document = to_document(self._draft.config, packed=True)
@@ -344,10 +344,10 @@ class ConfigStore:
         return self._told(by)
 
     def rename(self, name: str, to: str, *, by: str = "") -> str:
-        """Give a saved configuration another name; the settings in the form follow it. Returns the name it has now.
+        """Rename a saved configuration; the settings in the form follow it. Return its new name.
 
-        :raises ConfigNotFoundError: when there is no saved one of that name (presets keep their names).
-        :raises ConfigExistsError: when there is one of the new name.
+        :raises ConfigNotFoundError: if there is no saved one with this name (presets keep their names).
+        :raises ConfigExistsError: if the new name exists.
         """
         with self._lock:
             to = self._saved.rename(name, to)
@@ -359,10 +359,10 @@ class ConfigStore:
         return to
 
     def duplicate(self, name: str, to: str = "", kind: str = "") -> str:
-        """Save a copy of a saved configuration or preset under another name (empty: made up); returns that name.
+        """Save a copy of a saved configuration or preset under another name (empty: generated). Return that name.
 
-        :raises ConfigNotFoundError: when there is none of that name.
-        :raises ConfigExistsError: when there is a saved one of the new name.
+        :raises ConfigNotFoundError: if there is none with this name.
+        :raises ConfigExistsError: if a saved one with the new name exists.
         """
         kind = self.kind_of(name, kind)
         document = {key: value for key, value in self.read(name, kind).items() if key not in SECRET_KEYS}
@@ -374,18 +374,18 @@ class ConfigStore:
     def delete(self, name: str) -> None:
         """Delete a saved configuration.
 
-        :raises ConfigNotFoundError: when there is no saved one of that name (presets stay).
+        :raises ConfigNotFoundError: if there is no saved one with this name (presets can't be deleted).
         """
         with self._lock:
             self._saved.delete(name)
 
     def import_json(self, text: str | bytes, *, name: str | None = None, file_name: str = "", by: str = "") -> ConfigDocument:
-        """Edit the configuration in a text from now on; the result's problems name unknown keys too.
+        """Open the configuration in a text; the result's problems include unknown keys.
 
-        ``file_name`` gives the settings their name, another one where it is taken: Save never replaces what has it.
+        The settings are named after ``file_name``, or another name if it exists, so that Save never replaces that one.
 
-        :raises ConfigFileError: when it is no JSON object.
-        :raises ConfigInvalidError: when it has values of a wrong type.
+        :raises ConfigFileError: if it isn't a JSON object.
+        :raises ConfigInvalidError: if it has values of a wrong type.
         """
         if isinstance(text, bytes):
             try:
@@ -398,9 +398,9 @@ class ConfigStore:
         return replace(document, problems=(*findings, *document.problems))
 
     def export(self, packed: bool = True, name: str = "", kind: str = "") -> dict[str, Any]:
-        """Settings as a document that OneTrainer reads, never with secrets: those being edited, or those of a name.
+        """Return settings as a document for OneTrainer, never with secrets: the current ones, or those with a name.
 
-        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigNotFoundError: if there is none with this name.
         """
         if not name:
             return to_document(self._draft.config, packed=packed)
@@ -408,11 +408,11 @@ class ConfigStore:
         return to_document(config, packed=packed)
 
     def validate(self, config: TrainConfig | Mapping[str, Any] | None = None, *, backend: str = "", checkout: str = "") -> Found:
-        """Everything that is wrong with a configuration (None: the one being edited), or worth knowing.
+        """Return the findings for a configuration (None: the current one).
 
-        It is held against the chosen engine, or against the one that is named.
+        It is checked for the selected engine, or for the given one.
 
-        :raises CheckoutNotFoundError: when the checkout is not known.
+        :raises CheckoutNotFoundError: if the checkout isn't registered.
         """
         findings: tuple[Finding, ...] = ()
         if config is None:
@@ -426,9 +426,9 @@ class ConfigStore:
         return [asdict(finding) for finding in findings]
 
     def defaults(self, model_type: str | None = None, method: str | None = None) -> dict[str, Any]:
-        """The default document for a model type and a method.
+        """Return the default document for a model type and a method.
 
-        :raises ConfigInvalidError: when either is unknown.
+        :raises ConfigInvalidError: if either is unknown.
         """
         chosen = {"model_type": model_type, "training_method": method}
         config, _ = from_document({key: value for key, value in chosen.items() if value})
@@ -454,7 +454,7 @@ class ConfigStore:
         return laid_over(preset, draft.config, draft.origin, own=draft.kind in _OWN_KINDS, lists=draft.lists)
 
     def _opened_file(self, config: TrainConfig, name: str | None, kind: str, by: str) -> ConfigDocument:
-        """Edit what a file holds; lists that it does not have stay as they are."""
+        """Open the content of a file; lists that it doesn't contain stay."""
         packed = _without_secrets(pack(config, self.base_folder, self.roots))
         with self._lock:
             silent = [name for name in LISTS_OF_A_PACK if getattr(config, name) is None]
@@ -463,13 +463,13 @@ class ConfigStore:
         return self._told(by)
 
     def _open(self, opened: Opened, name: str | None, kind: str, by: str, *, change: str = "open") -> None:
-        """Take other settings in the place of the current ones; the lock is held."""
+        """Replace the current settings; the lock is held."""
         config, origin = _without_secrets(opened.config), to_document(opened.origin, packed=True)
         revision = self._draft.revision
         self._add(_Draft(config, revision, name, origin, kind, opened.lists, revision + 1), change, by)
 
     def _add(self, draft: _Draft, kind: str, by: str) -> None:
-        """Make a change, and note in the history what it replaced; the lock is held."""
+        """Make a change, and record the replaced values in the history; the lock is held."""
         before, after = self._draft, replace(draft, revision=draft.revision + 1)
         self._put(after)
         self._noted(before, after, kind, by)
@@ -503,7 +503,7 @@ class ConfigStore:
         raise NothingToUndoError(f"There is nothing to {what}", suggestion="Change a setting first.")
 
     def _traveled(self, change: Mapping[str, Any], side: str) -> _Draft:
-        """The draft with one side of a change; what was opened is what it was then, unless something else was opened since."""
+        """Return the draft with one side of a change; the opened source is that of the time, unless another was opened since."""
         now = self._draft
         config, _ = from_document(with_entries(to_document(now.config, packed=True), change["entries"], side))
         draft = replace(now, config=config, revision=now.revision + 1)
@@ -516,7 +516,7 @@ class ConfigStore:
         return replace(draft, name=to["name"], kind=str(to["kind"]), lists=lists, origin=origin, opening=opening)
 
     def _about(self, step: Step | None) -> Mapping[str, Any] | None:
-        """What a step of the history was, for people: which settings it changed, or what was opened."""
+        """Return the description of a step of the history: the changed settings, or what was opened."""
         if step is None or (change := self._history.change(step)) is None:
             return None
         return {"kind": step.kind, **{name: change[name] for name in ("paths", "of", "name") if name in change}}
@@ -579,7 +579,7 @@ class ConfigStore:
             return None  # written by hand or by a newer version: begin anew rather than not at all
 
     def _lay_aside(self) -> None:
-        """Settings that cannot be read are not written over: somebody may read them yet."""
+        """Move unreadable settings aside instead of overwriting them, so that they can be recovered."""
         aside = self._current_path.with_name("unreadable.json")
         with contextlib.suppress(OSError):  # there are none
             os.replace(self._current_path, aside)
@@ -598,7 +598,7 @@ class ConfigStore:
 
 
 def _edited(config: TrainConfig, changes: Mapping[str, Any], newer: Newer) -> TrainConfig:
-    """The configuration with the changes made, an optimizer with what was last set for it.
+    """Return the configuration with the changes, and an optimizer with its last parameters.
 
     :raises ConfigInvalidError: with one finding for each path or value that does not fit.
     """
@@ -618,7 +618,7 @@ def _list_names(value: Any) -> tuple[str, ...]:
 def _with_lists_of(
     now: TrainConfig, opened: TrainConfig, *, names: Iterable[str] = LISTS_OF_A_PACK, always: bool = False
 ) -> TrainConfig:
-    """Settings that were opened, with the current concepts and samples where they have none (``always``: in any case)."""
+    """Return opened settings, with the current concepts and samples if they have none (``always``: in any case)."""
     kept = [name for name in names if getattr(now, name) and (always or not getattr(opened, name))]
     files = {LIST_FILES[name]: getattr(now, LIST_FILES[name]) for name in kept}
     return opened.model_copy(update={**{name: getattr(now, name) for name in kept}, **files})
@@ -629,24 +629,24 @@ def _without_secrets(config: TrainConfig) -> TrainConfig:
 
 
 def value_at(document: Any, path: str) -> Any:
-    """The value at a dotted path of a document, None where there is none."""
+    """Return the value at a dotted path of a document, or None."""
     for key in path.split("."):
         document = document[int(key)] if isinstance(document, list) else document.get(key) if document else None
     return document
 
 
 def value_in_form(document: Any, path: str, newer: Newer) -> Any:
-    """As ``value_at``; a setting that only the checkout has is at its default where the document leaves it out."""
+    """Return the same as ``value_at``, but a missing setting that only the checkout has gets its default."""
     value = value_at(document, path)
     setting = newer.setting(path)
     return setting.default if value is None and setting is not None else value
 
 
 def paths_in_form(paths: Iterable[str], before: Any, after: Any, newer: Newer) -> list[str]:
-    """Paths that differ as the form has them.
+    """Return the differing paths as the form shows them.
 
-    For an object that only the checkout has, the settings in it; for a place within a list or object that is one setting of
-    the checkout, that setting.
+    For an object that only the checkout has, these are the settings in it; for a place in a list or object that is one
+    setting of the checkout, that setting.
     """
     found: dict[str, None] = {}
     for path in paths:
@@ -659,12 +659,12 @@ def paths_in_form(paths: Iterable[str], before: Any, after: Any, newer: Newer) -
 
 
 def settings_that_differ(before: Any, after: Any) -> list[str]:
-    """As ``different_paths``, without what is only remembered for a switch of the optimizer."""
+    """Return the same as ``different_paths``, without the stored parameters of other optimizers."""
     return [path for path in different_paths(before, after) if not path.startswith("optimizer_defaults")]
 
 
 def different_paths(before: Any, after: Any, prefix: str = "") -> list[str]:
-    """The dotted paths at which two documents differ; lists of different length differ as a whole."""
+    """Return the dotted paths at which two documents differ; lists of different length differ as a whole."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = list(dict.fromkeys([*before, *after]))
         return [

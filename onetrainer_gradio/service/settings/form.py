@@ -1,4 +1,4 @@
-"""The schema of the form as it goes over the wire: it follows the checkout whose settings the form shows."""
+"""Provide the schema of the form as JSON, for the checkout whose settings the form shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onetrainer_gradio.config.form.schema import form_schema
 
 
 class FormSchema:
-    """Made when it is first asked for, and again when another checkout is followed. Safe from any thread."""
+    """The schema, created on first use and again when another checkout is followed. Safe from any thread."""
 
     def __init__(self, newer: Callable[[], Newer] = lambda: NOTHING_NEWER) -> None:
         self._newer = newer
@@ -19,7 +19,7 @@ class FormSchema:
         self._made: tuple[Newer, bytes] | None = None
 
     def body(self) -> bytes:
-        """The schema as JSON."""
+        """Return the schema as JSON."""
         newer = self._newer()
         with self._lock:
             if self._made is None or self._made[0] is not newer:

@@ -1,7 +1,7 @@
-"""Every change of the settings being edited, to undo and redo: a line each in one file, bounded in number and size.
+"""Store every change to the current settings for undo and redo: one line each in a file of limited size.
 
-A line holds what a change replaced and what it put there, so a damaged line costs that change only, and undoing one's own change
-leaves later ones of others alone. What can't be written is not kept; editing goes on.
+A line contains the old and new values of a change, so a damaged line affects only that change, and undoing a change keeps later
+ones of others. A change that can't be written isn't stored, and editing continues.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Step:
 
 
 class History:
-    """The changes by number, in the order in which they were made. Its owner lets one thread in at a time."""
+    """The changes by number, in order. Its owner allows one thread at a time."""
 
     def __init__(self, file: Path, *, most: int = MOST_STEPS, most_bytes: int = MOST_BYTES) -> None:
         self._file = file
@@ -53,7 +53,7 @@ class History:
         self._failed = False
 
     def add(self, change: Mapping[str, Any], *, kind: str, by: str, of: int = 0) -> None:
-        """Keep a change."""
+        """Store a change."""
         number = self._steps[-1].number + 1 if self._steps else 1
         # surrogates, as in names of files that are no UTF-8, are written as escapes
         line = json.dumps({"number": number, "kind": kind, "by": by, "of": of, "change": change}).encode() + b"\n"
@@ -71,12 +71,12 @@ class History:
             self._shorten()
 
     def undoable(self, by: str = "") -> Step | None:
-        """The newest change that can be taken back; with ``by``, of those that it made."""
+        """Return the newest change that can be undone; with ``by``, of its own changes."""
         done, _ = self._stacks(by)
         return done[-1] if done else None
 
     def redoable(self, by: str = "") -> Step | None:
-        """The change that was taken back last, unless another one was made since."""
+        """Return the change that was undone last, unless another one was made since."""
         _, undone = self._stacks(by)
         return undone[-1] if undone else None
 
@@ -94,7 +94,7 @@ class History:
         return None
 
     def forget(self, step: Step) -> None:
-        """A step turned out to be of no use."""
+        """Forget a step that can't be used."""
         log.warning("Skipped an unreadable step in the history of the settings (%s, line %d)", self._file, step.number)
         self._steps = [each for each in self._steps if each.number != step.number]
 
@@ -124,7 +124,7 @@ class History:
             file.write(line)
 
     def _shorten(self) -> None:
-        """Write the newest changes anew, without the oldest."""
+        """Write the file again without the oldest changes."""
         kept = self._steps[-(self._most * 3 // 4) :]
         while len(kept) > 1 and sum(step.length for step in kept) > self._most_bytes * 3 // 4:
             kept = kept[1:]
@@ -144,9 +144,9 @@ def _line(file: Any, step: Step) -> bytes:
 
 
 def _read(file: Path) -> tuple[list[Step], int]:
-    """The steps of a file, and how long it is up to its last whole line; lines that are none are passed over.
+    """Return the steps of a file, and its length up to the last complete line; invalid lines are ignored.
 
-    A file far beyond the limit isn't a history of ours: reading it could take all memory.
+    A file far above the limit isn't our history: reading it could exhaust memory.
     """
     steps: list[Step] = []
     offset = 0
@@ -178,7 +178,7 @@ def _step(line: bytes, offset: int) -> Step | None:
 
 
 def entries_between(before: Any, after: Any, place: tuple[str | int, ...] = ()) -> Iterator[Entry]:
-    """What differs between two documents: the place, and the value there before and after (left out where there was none)."""
+    """Return the differences between two documents: the place, and the value before and after (omitted if there was none)."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in dict.fromkeys((*before, *after)):
             if key in before and key in after:
@@ -193,9 +193,9 @@ def entries_between(before: Any, after: Any, place: tuple[str | int, ...] = ()) 
 
 
 def with_entries(document: Document, entries: Iterable[Entry], side: str) -> Document:
-    """The document with one side of each entry; the given one stays as it is.
+    """Return the document with one side of each entry, without changing the given one.
 
-    Within a list a place means something only as long as nobody else changed it: others are left alone.
+    A place in a list is valid only if no one else changed the list; otherwise it stays unchanged.
     """
     other = "after" if side == "before" else "before"
     changed = copy.deepcopy(document)

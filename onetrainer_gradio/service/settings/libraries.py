@@ -1,4 +1,4 @@
-"""Folders of presets beside the panel's own, as that of a OneTrainer checkout: read only, remembered in the data folder."""
+"""Manage additional folders of presets, such as that of a OneTrainer checkout: read-only, stored in the data folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _KEYS_OF_A_PRESET = frozenset({"model_type", "training_method", "base_model_name
 class Library:
     """A folder whose JSON files are offered as presets named ``title/name of the file``.
 
-    One that is not ``kept`` belongs to something else that is set up (a checkout), goes with it, and cannot be removed by hand.
+    One that isn't ``kept`` belongs to something else (a checkout), is removed with it, and can't be removed otherwise.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Library:
 
 @dataclass(frozen=True)
 class _Read:
-    """What was found in a file, good as long as the file has this time and size."""
+    """The content of a file, valid while the file has this time and size."""
 
     stamp: tuple[int, int]
     summary: dict[str, Any] | None
@@ -49,7 +49,7 @@ class _Read:
 class Libraries:
     """The libraries by title, in the order in which they were added. Safe from any thread; reads, never writes into them.
 
-    ``taken`` are titles that no library may have, as the families of the panel's own presets.
+    ``taken`` are titles that no library can have, such as the families of the panel's presets.
     """
 
     def __init__(self, file: Path, *, roots: Iterable[Path] = (), taken: Iterable[str] = ()) -> None:
@@ -61,18 +61,18 @@ class Libraries:
         self._read: dict[Path, _Read] = {}
 
     def all(self) -> tuple[Library, ...]:
-        """Every library, also one whose folder is not there at present."""
+        """Return every library, even if its folder is currently missing."""
         with self._lock:
             return tuple(self._known.values())
 
     def add(self, folder: Path | str, title: str = "", *, kept: bool = True) -> Library:
-        """Offer the presets of a folder; one that is a library already stays it.
+        """Add a folder of presets; adding an existing library changes nothing.
 
-        Without ``kept`` it is forgotten at the end of the process: for a folder that another setting names.
+        Without ``kept``, it is removed at the end of the process: for a folder that another setting defines.
 
-        :raises ConfigValueError: when there is no such folder, or the title cannot be used.
-        :raises StorageError: when one that is kept cannot be written down.
-        :raises ForbiddenPathError: when it lies outside the allowed folders.
+        :raises ConfigValueError: if the folder doesn't exist, or the title is invalid.
+        :raises StorageError: if the list can't be written.
+        :raises ForbiddenPathError: if it is outside the allowed folders.
         """
         place = self._folder(folder) if kept else Path(folder)  # what another setting names is allowed by it
         with self._lock:
@@ -84,10 +84,10 @@ class Libraries:
         return library
 
     def remove(self, title: str) -> None:
-        """Offer the presets of a library no more; its files stay.
+        """Remove a library; its files stay.
 
-        :raises ConfigNotFoundError: when there is none of that title.
-        :raises ConfigValueError: when it belongs to something else that is set up.
+        :raises ConfigNotFoundError: if there is none with this title.
+        :raises ConfigValueError: if it belongs to something else, such as a checkout.
         """
         with self._lock:
             if title not in self._known:
@@ -103,7 +103,7 @@ class Libraries:
             self._change(self._without(title), write=True)
 
     def withdraw(self, title: str) -> None:
-        """Offer no more what belongs to something that is not there any more; nothing happens where there is no such library."""
+        """Remove the library of something that no longer exists; do nothing if there is no such library."""
         with self._lock:
             if title in self._known and not self._known[title].kept:
                 self._change(self._without(title), write=False)
@@ -112,11 +112,11 @@ class Libraries:
         return {known: library for known, library in self._known.items() if known != title}
 
     def files(self) -> dict[str, Path]:
-        """The presets of all libraries by name, in order."""
+        """Return the presets of all libraries by name, in order."""
         return {_name(library, path): path for library in self.all() for path in _files_of(library.folder)}
 
     def presets(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Name of each preset and what a list shows of it; files that are no presets are passed over."""
+        """Return name and summary of each preset; files that aren't presets are ignored."""
         for library in self.all():
             for path in _files_of(library.folder):
                 summary = self._summary(path)
@@ -124,10 +124,10 @@ class Libraries:
                     yield _name(library, path), {**summary, "family": library.title}
 
     def read(self, name: str) -> dict[str, Any]:
-        """The document of a preset.
+        """Return the document of a preset.
 
-        :raises ConfigNotFoundError: when there is none of that name.
-        :raises ConfigFileError: when its file is no configuration.
+        :raises ConfigNotFoundError: if there is none with this name.
+        :raises ConfigFileError: if its file isn't a configuration.
         """
         files = self.files()
         if name not in files:
@@ -150,7 +150,7 @@ class Libraries:
         return place
 
     def _free(self, title: str) -> str:
-        """The title, with a number where it is taken."""
+        """Return the title, with a number if it exists."""
         used = self._taken | {known.casefold() for known in self._known}
         number = 1
         free = title
@@ -160,7 +160,7 @@ class Libraries:
         return free
 
     def _change(self, known: dict[str, Library], *, write: bool) -> None:
-        """Other libraries from now on; the lock is held. What cannot be written is not changed either."""
+        """Replace the libraries; the lock is held. If the list can't be written, nothing changes."""
         if write:
             kept = [{"title": library.title, "folder": str(library.folder)} for library in known.values() if library.kept]
             with raising_storage_error("the list of preset libraries"):
@@ -180,7 +180,7 @@ class Libraries:
 
 
 def as_dict(library: Library, count: int) -> dict[str, Any]:
-    """A library as a JSON object; ``count`` is how many presets it offers."""
+    """Return a library as a JSON object; ``count`` is the number of its presets."""
     present = os.path.isdir(library.folder)
     return asdict(library) | {"folder": str(library.folder), "present": present, "presets": count}
 
@@ -205,7 +205,7 @@ def _clean(title: str) -> str:
 
 
 def _title_of(folder: Path) -> str:
-    """A checkout's folder of presets is named after the checkout, any other after itself."""
+    """Return the title of a folder: a checkout's folder of presets is named after the checkout, any other after itself."""
     inside = folder.name in {"training_presets", "presets", "configs"} and folder.parent.name
     return _clean(inside or folder.name) or "Library"
 
@@ -215,7 +215,7 @@ def _name(library: Library, path: Path) -> str:
 
 
 def _files_of(folder: Path) -> list[Path]:
-    """The JSON files right in a folder (OneTrainer's own is a tree), those with its number sign among the others."""
+    """Return the JSON files of a folder (OneTrainer's is a tree), including those with its number sign."""
     try:
         pattern = "**/*.json" if folder.name == "training_presets" else "*.json"
         found = [path for path in folder.glob(pattern) if not path.name.startswith(".") and path.is_file()]

@@ -1,7 +1,7 @@
-"""What fields of open pages hold that is not in the settings: refused values, and edits on their way to the server.
+"""Track fields of open pages that differ from the settings: rejected values, and edits that are being sent.
 
-A start with the settings being edited would run with the old value of such a field, so it is refused while one holds a value that
-can't be used. A page reports what it holds; it is forgotten with the page.
+A start with the current settings would use the previous value of such a field, so it is rejected while one has an invalid
+value. A page reports its edits; they are removed with the page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WAIT_S = 2.0  # for edits on their way
 
 @dataclass(frozen=True)
 class OpenEdit:
-    """A field of an open page: path, label and value of its setting, why that can't be used, or that it is on its way."""
+    """A field of an open page: path, label and value of its setting, why it is invalid, or that it is being sent."""
 
     path: str
     label: str
@@ -31,7 +31,7 @@ class OpenEdit:
     pending: bool = False
 
     def finding(self) -> Finding:
-        """The field as something to correct before a start."""
+        """Return the field as a finding."""
         reason = f": {self.reason.rstrip('.')}" if self.reason else ""
         return Finding(
             "error",
@@ -51,7 +51,7 @@ class OpenEdits:
         self._pages: dict[str, tuple[tuple[OpenEdit, ...], float | None]] = {}
 
     def report(self, page: str, edits: Any, *, for_s: float | None = None) -> None:
-        """Take what a page holds now; it counts until the page is gone, or for so many seconds."""
+        """Store the edits of a page; they are valid until the page is closed, or for this many seconds."""
         found = tuple(_read(edits))
         with self._changed:
             self._pages.pop(page, None)
@@ -62,13 +62,13 @@ class OpenEdits:
             self._changed.notify_all()
 
     def gone(self, page: str) -> None:
-        """A page was closed."""
+        """Remove the edits of a closed page."""
         self.report(page, ())
 
     def refuse(self, wait_s: float = _WAIT_S) -> None:
-        """Wait a moment for edits on their way, and refuse what can't be used.
+        """Wait briefly for edits that are being sent, and raise an error for invalid ones.
 
-        :raises ConfigInvalidError: with a finding for each field whose value can't be used.
+        :raises ConfigInvalidError: with a finding for each field with an invalid value.
         """
         with self._changed:
             self._changed.wait_for(lambda: not any(edit.pending for edit in self._now()), wait_s)

@@ -1,4 +1,4 @@
-"""Saved configurations: a JSON file each, as OneTrainer reads it, in one folder."""
+"""Store saved configurations: one JSON file each in a folder, readable by OneTrainer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _COPY = re.compile(r"^(.*?) copy(?: \d+)?$")
 
 
 def clean_name(name: str) -> str:
-    """A name that is safe as the name of a file on every system.
+    """Return a name that is a safe file name on every system.
 
-    :raises ConfigValueError: when nothing is left of it, or it holds parts of a path.
+    :raises ConfigValueError: if nothing is left of it, or it contains parts of a path.
     """
     cleaned = name.strip().removesuffix(".json").strip(" .")
     if not cleaned or _FORBIDDEN.search(cleaned) or _RESERVED.match(cleaned) or len(cleaned) > _MOST_CHARACTERS:
@@ -37,30 +37,30 @@ def clean_name(name: str) -> str:
 
 
 class SavedConfigs:
-    """The saved configurations of a folder. Whoever uses it lets one thread write at a time."""
+    """The saved configurations of a folder. The user must allow only one writing thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def files(self) -> dict[str, Path]:
-        """The files by name, in order."""
+        """Return the files by name, in order."""
         try:
             return {path.stem: path for path in sorted(self.folder.glob("*.json"))}
         except OSError:
             return {}
 
     def read(self, name: str) -> dict[str, Any]:
-        """The document of one.
+        """Return the document of one.
 
-        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigNotFoundError: if there is none with this name.
         """
         return read_file(self._existing(name))
 
     def write(self, name: str, document: dict[str, Any], *, over: bool = True) -> str:
-        """Save a document in one piece, returns the name it has now; without ``over`` nothing is written over.
+        """Save a document atomically and return its name; ``over`` allows overwriting.
 
-        :raises ConfigValueError: when the name cannot be used.
-        :raises ConfigExistsError: when there is one of that name.
+        :raises ConfigValueError: if the name is invalid.
+        :raises ConfigExistsError: if the name exists.
         """
         name = clean_name(name)
         same = self._same(name)
@@ -71,11 +71,11 @@ class SavedConfigs:
         return same or name
 
     def rename(self, name: str, to: str) -> str:
-        """Give one another name, returns it as it is now.
+        """Rename one and return its new name.
 
-        :raises ConfigNotFoundError: when there is none of that name.
-        :raises ConfigValueError: when the new name cannot be used.
-        :raises ConfigExistsError: when there is one of the new name.
+        :raises ConfigNotFoundError: if there is none with this name.
+        :raises ConfigValueError: if the new name is invalid.
+        :raises ConfigExistsError: if the new name exists.
         """
         path, to = self._existing(name), clean_name(to)
         same = self._same(to)
@@ -88,7 +88,7 @@ class SavedConfigs:
     def delete(self, name: str) -> None:
         """Delete one.
 
-        :raises ConfigNotFoundError: when there is none of that name.
+        :raises ConfigNotFoundError: if there is none with this name.
         """
         path = self._existing(name)
         with raising_storage_error(f"the configuration {name}"):
@@ -103,7 +103,7 @@ class SavedConfigs:
         return name if name not in taken and self._same(name) is None else self.free_name(name)
 
     def free_name(self, name: str) -> str:
-        """A name for a copy: that of the original with ``copy`` and a number where it is needed."""
+        """Return a name for a copy: that of the original with ``copy``, and a number if needed."""
         base = " ".join(_FORBIDDEN.sub(" ", name.replace("#", "")).split()).strip(" .")
         if (found := _COPY.match(base)) and found[1]:
             base = found[1]
@@ -124,7 +124,7 @@ class SavedConfigs:
         return files[name]
 
     def _same(self, name: str) -> str | None:
-        """The one of that name; small and large letters count as the same, as they do on some file systems."""
+        """Return the one with this name, ignoring case, as some file systems do."""
         return _same_name(name, self.files())
 
 
