@@ -14,6 +14,11 @@ from torch.nn import Parameter
 from onetrainer_gradio.errors import BackupMismatchError
 
 
+def decay(update_step: int, max_decay: float) -> float:
+    """Return min((1 + n) / (10 + n), max decay) for optimizer step n (counted from 0): a short average at first."""
+    return min((1 + update_step) / (10 + update_step), max_decay)
+
+
 @dataclass
 class EMA:
     """An average over optimizer steps, on its own device."""
@@ -28,8 +33,8 @@ class EMA:
         self.averages = [parameter.detach().to(self.device, copy=True) for parameter in self.parameters]
 
     def decay(self, update_step: int) -> float:
-        """Return min((1 + n) / (10 + n), max decay): a short average at first."""
-        return min((1 + update_step) / (10 + update_step), self.max_decay)
+        """Return the decay after optimizer step ``update_step``; see :func:`decay`."""
+        return decay(update_step, self.max_decay)
 
     @torch.no_grad()
     def step(self, update_step: int) -> None:

@@ -18,6 +18,9 @@ from onetrainer_gradio.engine.staging import put_in_place, staged
 
 _NAME_MARKS = frozenset(" ._-#")
 
+WITHOUT_EMA = " - no-ema"
+"""End of the folder of samples that the unaveraged weights generate next to those of the EMA."""
+
 
 def timestamp() -> str:
     """Return the local time as in OneTrainer's file names: ``2026-11-23_12-48-30``."""

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from onetrainer_gradio.config import TrainConfig, TrainOptimizerConfig
 from onetrainer_gradio.engine.methods.method import ParameterGroup
 from onetrainer_gradio.engine.scalers import learning_rate_scale
-from onetrainer_gradio.errors import BackupMismatchError, UnsupportedError
+from onetrainer_gradio.errors import BackupMismatchError
 
 Settings = Callable[[TrainOptimizerConfig], dict[str, Any]]
 
@@ -79,41 +79,14 @@ OPTIMIZERS: Mapping[str, Recipe] = {
     "SGD": Recipe("torch.optim:SGD", _sgd),
     "ADAFACTOR": Recipe("transformers.optimization:Adafactor", _adafactor, "transformers"),
 }
-PACKAGES: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("ADAGRAD", "ADAGRAD_8BIT", "ADAM_8BIT", "ADAMW_8BIT", "AdEMAMix", "AdEMAMix_8BIT", "LAMB", "LAMB_8BIT", "LARS"),
-        "bitsandbytes",
-    ),
-    **dict.fromkeys(("LARS_8BIT", "LION_8BIT", "RMSPROP", "RMSPROP_8BIT", "SGD_8BIT"), "bitsandbytes"),
-    **dict.fromkeys(("DADAPT_ADA_GRAD", "DADAPT_ADAM", "DADAPT_ADAN", "DADAPT_LION", "DADAPT_SGD"), "dadaptation"),
-    **dict.fromkeys(("SCHEDULE_FREE_ADAMW", "SCHEDULE_FREE_SGD"), "schedulefree"),
-    "LION": "lion-pytorch",
-    "PRODIGY": "prodigyopt",
-    "PRODIGY_PLUS_SCHEDULE_FREE": "prodigy-plus-schedule-free",
-}
-"""Packages of optimizers that this engine doesn't support yet; named in the error."""
-
-
-def unsupported(name: str) -> UnsupportedError:
-    """Return the error for an optimizer that this engine doesn't have."""
-    package = f" (it comes from the package {PACKAGES[name]})" if name in PACKAGES else ""
-    return UnsupportedError(
-        f"This engine does not have the optimizer {name} yet{package}.",
-        path="optimizer.optimizer",
-        value=name,
-        expected=" or ".join(OPTIMIZERS),
-        suggestion="The optimizer, or use the OneTrainer backend, which installs it.",
-    )
 
 
 def make_optimizer(config: TrainConfig, groups: Sequence[ParameterGroup]) -> Optimizer:
     """Return the configured optimizer for ``groups``, with their scaled learning rates.
 
-    :raises UnsupportedError: if there is none with this name.
+    The optimizer is one of ``OPTIMIZERS``: ``unsupported`` rejects every other before a run.
     """
     settings = config.optimizer
-    if settings.optimizer not in OPTIMIZERS:
-        raise unsupported(settings.optimizer)
     recipe = OPTIMIZERS[settings.optimizer]
     module, _, name = recipe.place.partition(":")
     scale = learning_rate_scale(config.learning_rate_scaler, config.batch_size, config.gradient_accumulation_steps)

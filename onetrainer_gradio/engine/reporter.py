@@ -44,6 +44,16 @@ class RunReporter:
             self.warned.add(key)
             self.emit(warning)
 
+    def subscribe(self, listener: Emit) -> None:
+        """Pass every further event to ``listener``, too, after it was emitted."""
+        emit = self.emit
+
+        def both(event: Event) -> None:
+            emit(event)
+            listener(event)
+
+        self.emit = both
+
     def report(self, event: Event) -> None:
         """Report any other event."""
         self.emit(event)

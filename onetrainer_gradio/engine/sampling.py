@@ -18,8 +18,7 @@ from onetrainer_gradio.config import SampleConfig, TrainConfig
 from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.failures import translate
 from onetrainer_gradio.engine.families.family import Family, SampleRequest
-from onetrainer_gradio.engine.files import safe_name, timestamp, whole_file
-from onetrainer_gradio.engine.logging_tb import ScalarLogger
+from onetrainer_gradio.engine.files import WITHOUT_EMA, safe_name, timestamp, whole_file
 from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
 from onetrainer_gradio.engine.samplers import SAMPLERS
 from onetrainer_gradio.engine.staging import unused
@@ -68,7 +67,6 @@ class SampleRunner:
     config: TrainConfig
     family: Family
     ema: EMA | None
-    scalar_logger: ScalarLogger
     reporter: RunReporter
 
     def sample_default(self, state: TrainState, command_id: str = "") -> int:
@@ -80,7 +78,7 @@ class SampleRunner:
         with self.ema.applied() if self.ema else nullcontext():
             made = self._round(samples, state, "default", ema=self.ema is not None, command_id=command_id)
         if self.ema and self.config.non_ema_sampling:
-            made += self._round(samples, state, "default", ema=False, command_id=command_id, postfix=" - no-ema")
+            made += self._round(samples, state, "default", ema=False, command_id=command_id, postfix=WITHOUT_EMA)
         return made
 
     def sample_custom(self, sample: SampleConfig, state: TrainState, command_id: str) -> Path:
@@ -152,8 +150,6 @@ class SampleRunner:
             _write(path, image, image_format, facts)
         except OSError as error:  # a full disk costs the picture, not the run
             raise translate(error) or error from error
-        if self.config.samples_to_tensorboard and kind == "default" and not postfix:
-            self.scalar_logger.image(f"sample{index} - {prompt}", image, state.global_step)
         self.reporter.report(
             SampleGenerated(
                 path=str(path),

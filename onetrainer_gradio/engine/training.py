@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 import torch
 from accelerate.utils.memory import clear_device_cache
@@ -39,7 +38,6 @@ from onetrainer_gradio.engine.families.family import Family, Prediction
 from onetrainer_gradio.engine.files import timestamp, write_text
 from onetrainer_gradio.engine.header import header_of
 from onetrainer_gradio.engine.intervals import Interval, elapsed
-from onetrainer_gradio.engine.logging_tb import ScalarLogger, TensorBoardLogger
 from onetrainer_gradio.engine.losses import LOSS_WEIGHTS, LossMix
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.methods.method import Method
@@ -50,6 +48,7 @@ from onetrainer_gradio.engine.scalers import loss_scale
 from onetrainer_gradio.engine.schedules import LearningRateFactor, learning_rate_factor
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.step_actions import StepActions
+from onetrainer_gradio.engine.tensorboard import TensorBoard
 from onetrainer_gradio.engine.threads import fit_threads
 from onetrainer_gradio.engine.timesteps import TimestepSampler
 from onetrainer_gradio.engine.unsupported import raise_unsupported
@@ -195,7 +194,7 @@ class Training:
     step_actions: StepActions = field(init=False)
     validation: Validation = field(init=False)
     factor: LearningRateFactor = field(init=False)
-    scalar_logger: ScalarLogger | None = field(init=False, default=None)
+    tensorboard: TensorBoard | None = field(init=False, default=None)
     resumed_from: Path | None = None
 
     def __post_init__(self) -> None:
@@ -308,14 +307,15 @@ class Training:
         config, reporter = self.config, self.reporter
         workspace = Path(config.workspace_dir)
         folder = workspace / "tensorboard" / f"{config.save_filename_prefix}{timestamp()}"
-        self.scalar_logger = scalar_logger = TensorBoardLogger(folder, reporter.warn)
+        self.tensorboard = TensorBoard(folder, config, reporter.warn)
+        reporter.subscribe(self.tensorboard)
         header = header_of(config, self.family.title, self.family.architecture)
         groups = self.method.groups()
         writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, groups, self.ema, header, self.chain)
         self.outputs = Outputs(config, self.method, writer, self.ema, header, reporter, self.options)
         self.step_actions = StepActions(
             reporter=reporter,
-            sample_runner=SampleRunner(config, self.family, self.ema, scalar_logger, reporter),
+            sample_runner=SampleRunner(config, self.family, self.ema, reporter),
             outputs=self.outputs,
             sample=Interval(config.sample_after, config.sample_after_unit, True, config.sample_skip_first),
             backup=Interval(config.backup_after, config.backup_after_unit, False),
@@ -328,7 +328,6 @@ class Training:
             interval=Interval(config.validate_after, config.validate_after_unit, True),
             family=self.family,
             loss=self.loss,
-            scalar_logger=scalar_logger,
             reporter=reporter,
         )
 
@@ -416,7 +415,7 @@ class Training:
         self.validation.maybe(state)
         state.next_step(self.config.batch_size)
         if measured is not None:
-            self._report(step, *measured)
+            self._report(*measured)
 
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
         """Return the mean loss of a batch with all weights."""
@@ -472,20 +471,12 @@ class Training:
             "then go on from the last backup.",
         )
 
-    def _report(self, step: int, loss: float, norm: float | None, rates: tuple[float, ...]) -> None:
+    def _report(self, loss: float, norm: float | None, rates: tuple[float, ...]) -> None:
         state, accumulation = self.state, self.config.gradient_accumulation_steps
         smooth = state.smooth(loss)
         self._resting = state.copy()
         seconds, self._seconds = self._seconds, 0.0
         update_step = state.global_step // accumulation
-        scalars = {
-            "loss/train_step": loss,
-            "smooth_loss/train_step": smooth,
-            **{f"lr/{group['name']}": rate for group, rate in zip(self.optimizer.param_groups, rates, strict=True)},
-        }
-        if self.ema is not None:
-            scalars["ema_decay"] = self.ema.decay(update_step - 1)
-        cast(ScalarLogger, self.scalar_logger).scalars(scalars, step)
         self.reporter.report(
             StepDone(
                 update_step=update_step,
@@ -551,5 +542,5 @@ class Training:
     def close(self) -> None:
         """Write the charts to disk, and restore the number of threads."""
         torch.set_num_threads(self._threads)
-        if self.scalar_logger is not None:
-            self.scalar_logger.close()
+        if self.tensorboard is not None:
+            self.tensorboard.close()

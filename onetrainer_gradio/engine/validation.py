@@ -12,7 +12,6 @@ from torch import Generator, Tensor
 from onetrainer_gradio.engine.data.dataset import Batch, Dataset
 from onetrainer_gradio.engine.families.family import Family, Prediction
 from onetrainer_gradio.engine.intervals import Interval
-from onetrainer_gradio.engine.logging_tb import ScalarLogger
 from onetrainer_gradio.engine.reporter import RunReporter
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.timesteps import middle_timestep
@@ -29,7 +28,6 @@ class Validation:
     interval: Interval
     family: Family
     loss: Callable[[Prediction, Batch], Tensor]
-    scalar_logger: ScalarLogger
     reporter: RunReporter
 
     def maybe(self, state: TrainState) -> None:
@@ -59,10 +57,6 @@ class Validation:
         names = self._names(data)
         losses = {names[concept]: total / count for concept, (total, count) in sums.items()}
         overall = sum(total for total, _ in sums.values()) / sum(count for _, count in sums.values())
-        charted = {f"loss/validation_step/{name}": loss for name, loss in losses.items()}
-        if len(losses) > 1:
-            charted["loss/validation_step/total_average"] = overall
-        self.scalar_logger.scalars(charted, step)
         self.reporter.report(ValidationCompleted(global_step=step, losses=losses, total=overall))
 
     def _names(self, data: Dataset) -> dict[int, str]:

@@ -121,4 +121,4 @@ def test_the_settings_page_can_be_built_from_it():
     assert len(set(SUPPORTED_SETTINGS)) == len(SUPPORTED_SETTINGS)
     assert list(SUPPORTED_SETTINGS) == sorted(SUPPORTED_SETTINGS)
     assert not [path for path in SUPPORTED_SETTINGS if re.search(r"\s", path)]
-    assert Path(engine.__file__).parent.joinpath("reads.py").is_file()
+    assert Path(engine.__file__).parent.joinpath("supported_settings.py").is_file()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -57,9 +57,6 @@ class Family(Protocol):
     size_multiple_px: ClassVar[int]
     """Sides of training images are multiples of this."""
 
-    full_formats: ClassVar[frozenset[str]]
-    """Output formats of a complete model."""
-
     title: ClassVar[str]
     architecture: ClassVar[str]
 
@@ -73,10 +70,6 @@ class Family(Protocol):
 
     def parts(self) -> tuple[Part, ...]:
         """Return the trainable components, in the order of their parameter groups."""
-        ...
-
-    def frozen_modules(self) -> Mapping[str, nn.Module]:
-        """Return the components that are never trained, by name."""
         ...
 
     def image_facts(self) -> dict[str, Any]: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +64,6 @@ class StableDiffusion:
     """A loaded Stable Diffusion 1.5."""
 
     size_multiple_px: ClassVar[int] = 8
-    full_formats: ClassVar[frozenset[str]] = frozenset({"DIFFUSERS", "ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"})
     title: ClassVar[str] = "Stable Diffusion 1.5"
     architecture: ClassVar[str] = "stable-diffusion-v1"
 
@@ -130,10 +129,6 @@ class StableDiffusion:
             Part("text_encoder", self.text_encoder, "lora_te", prefix, layer_filter=False),
             Part("unet", self.unet, "lora_unet"),
         )
-
-    def frozen_modules(self) -> Mapping[str, nn.Module]:
-        """Return the VAE."""
-        return {"vae": self.vae}
 
     def place(self, *names: str) -> None:
         """Move these components to the train device and the others to the temp device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,8 +20,6 @@ from onetrainer_gradio.errors import BackupMismatchError
 @dataclass(frozen=True)
 class FineTune:
     """The trained components of a model; a layer filter freezes the rest of the denoiser."""
-
-    formats: ClassVar[frozenset[str]] = frozenset({"DIFFUSERS", "ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"})
 
     family: Family
     trained: tuple[ParameterGroup, ...]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -56,8 +56,6 @@ class Layer:
 @dataclass(frozen=True)
 class Lora:
     """LoRA layers on the components of a model."""
-
-    formats: ClassVar[frozenset[str]] = frozenset(LORA_FORMATS) - {"INTERNAL"}
 
     layers: Mapping[str, tuple[Layer, ...]]
     layout: Layout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -27,8 +27,6 @@ class ParameterGroup:
 
 class Method(Protocol):
     """A method attached to a model."""
-
-    formats: ClassVar[frozenset[str]]
 
     @classmethod
     def base_model(cls, config: TrainConfig, backup: Path | None) -> str:
