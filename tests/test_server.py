@@ -226,6 +226,7 @@ def test_requests_that_wait_do_not_hold_up_the_end(panels, tmp_path):
     """60 requests that wait for a command are answered when the panel stops; nothing is logged but the notice."""
     panel = Running(tmp_path)
     panels.append(panel)
+    assert httpx.get(panel.address, timeout=60).status_code == 200  # the page is loaded: an import can't be interrupted
     port = int(panel.address.rpartition(":")[2])
     waiting = [socket.create_connection(("127.0.0.1", port), timeout=30) for _ in range(60)]
     for connection in waiting:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,6 +40,7 @@ from onetrainer_gradio.api.hub import Hub
 from onetrainer_gradio.api.policy import Policy
 from onetrainer_gradio.api.prefix import Prefix
 from onetrainer_gradio.api.serialization import SafeJSONResponse
+from onetrainer_gradio.api.waiting import StopSignal
 from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.trainer import TrainerService
 
@@ -96,7 +96,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     )
     put_service(app, service)
     app.state.access = access
-    app.state.stopping = asyncio.Event()  # set when the server begins to shut down: requests that wait then return
+    app.state.stopping = StopSignal()
     for router in ROUTERS:
         set_summaries(router)
         app.include_router(router)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from onetrainer_gradio.events import CommandCompleted, tag
@@ -13,35 +14,54 @@ from onetrainer_gradio.service.trainer import TrainerService
 _COMMAND_ANSWERED = tag(CommandCompleted)
 
 
-async def answer_within(
-    service: TrainerService, command_id: str, wait_s: float, stopping: asyncio.Event
-) -> dict[str, Any] | None:
+class StopSignal:
+    """Wakes the requests that wait when the server begins to shut down."""
+
+    def __init__(self) -> None:
+        self._wake: set[Callable[[], None]] = set()
+        self._stopping = False
+
+    def add(self, wake: Callable[[], None]) -> None:
+        """Call ``wake`` when the server stops; at once if it does so already."""
+        self._wake.add(wake)
+        if self._stopping:
+            wake()
+
+    def discard(self, wake: Callable[[], None]) -> None:
+        """Don't call ``wake`` any more."""
+        self._wake.discard(wake)
+
+    def set(self) -> None:
+        """Wake everyone."""
+        self._stopping = True
+        for wake in tuple(self._wake):
+            wake()
+
+
+async def answer_within(service: TrainerService, command_id: str, wait_s: float, stopping: StopSignal) -> dict[str, Any] | None:
     """Wait up to ``wait_s``, or until the server stops, for the answer to a command. Return None if there is none yet."""
     loop = asyncio.get_running_loop()
     answered = asyncio.Event()
 
+    def wake() -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
+            loop.call_soon_threadsafe(answered.set)
+
     def heard(message: dict[str, Any]) -> None:
         event = message.get("event") or {}
         if event.get("command_id") == command_id and event.get("type") == _COMMAND_ANSWERED:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
-                loop.call_soon_threadsafe(answered.set)
+            wake()
 
     # Subscribe before the first check, so that no answer is missed.
     leave = service.feed.subscribe(heard)
+    stopping.add(wake)
     try:
         answer = await in_thread(Threads.CONTROL, service.answer, command_id)
         if answer is None and wait_s > 0:
-            await _first_of(answered, stopping, wait_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(answered.wait(), wait_s)
             answer = await in_thread(Threads.CONTROL, service.answer, command_id)
         return answer
     finally:
         leave()
-
-
-async def _first_of(answered: asyncio.Event, stopping: asyncio.Event, wait_s: float) -> None:
-    tasks = [asyncio.create_task(event.wait()) for event in (answered, stopping)]
-    try:
-        await asyncio.wait(tasks, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
+        stopping.discard(wake)

@@ -73,7 +73,7 @@ def test_bad_starts_name_the_place(panel, body, status, path):
     assert reply.status_code == status
     paths = [item["path"] for item in reply.json()["errors"]]
     assert path is None or path in paths
-    assert panel.client.get("/api/runs").json() == {"runs": [], "next_cursor": None, "total": 0}
+    assert panel.client.get("/api/runs").json() == {"runs": [], "next_cursor": None, "total": 0, "matches": 0, "unread": 0}
 
 
 def test_a_second_start_conflicts(panel):
