@@ -1,4 +1,4 @@
-"""Converts captions to UTF-8 and images to formats that are trained. Nothing is lost: originals are kept, no file is replaced."""
+"""Convert captions to UTF-8 and images to formats that are trained. Originals are kept, and no file is replaced."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _BACKUPS = (".bak", *(f".bak{number}" for number in range(2, 100)))
 
 
 class _NotConvertedError(Exception):
-    """Why one file was not converted; the others are."""
+    """One file was not converted; the others are."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What became of files: the new ones, those that could not be converted with the reason, and how many are left for later."""
+    """The result of a conversion: new files, failed files with the reason, and the number of remaining files."""
 
     made: tuple[Path, ...]
     failed: tuple[tuple[Path, str], ...]
     left: int
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers and the first names."""
+        """Return the numbers and the first names."""
         return {
             "converted": len(self.made),
             "made": [shown(path.name) for path in self.made[:_MOST_NAMES]],
@@ -49,7 +49,7 @@ class Conversion:
 
 
 def convert_captions(files: Sequence[Path], limit_s: float = LIMIT_S) -> Conversion:
-    """Write caption files anew in UTF-8, with the original next to each as ``.bak``; files in UTF-8 stay as they are."""
+    """Rewrite caption files in UTF-8, with the original next to each as ``.bak``; files in UTF-8 stay unchanged."""
     return _each(files, _caption, limit_s)
 
 
@@ -99,7 +99,7 @@ def _caption(file: Path) -> Path | None:
 
 
 def _keep(file: Path, data: bytes) -> None:
-    """Keep the original under a free name: the file itself where the file system has links, else a copy."""
+    """Keep the original under a free name: the file itself if the file system supports links, else a copy."""
     for suffix in _BACKUPS:
         backup = file.with_name(file.name + suffix)
         try:
@@ -145,7 +145,7 @@ def _image(file: Path, decoder: ImageDecoder) -> Path:
 
 @contextmanager
 def _written(target: Path, content: bytes) -> Iterator[Path]:
-    """A hidden file with ``content`` next to a target, removed afterwards unless it was moved there."""
+    """Provide a hidden file with ``content`` next to a target, removed afterwards unless it was moved there."""
     temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:

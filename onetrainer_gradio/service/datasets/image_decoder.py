@@ -1,4 +1,4 @@
-"""Small images for the page, decoded one at a time in a process with limits on memory and time."""
+"""Decode small images for the page, one at a time, in a process with limits on memory and time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STARTING_S = 15.0
 
 
 class ImageDecoder:
-    """Decodes images for the page. Its process starts with the first image and exits when none was asked for a while."""
+    """Decode images for the page. The process starts with the first image and exits after some time without one."""
 
     def __init__(self, limit_s: float = LIMIT_S, starting_s: float = _STARTING_S) -> None:
         self._limit_s, self._starting_s = limit_s, starting_s
@@ -42,7 +42,7 @@ class ImageDecoder:
         return self._ask(path, {"what": "thumbnail", "width": width_px, "height": height_px})[0]
 
     def preview(self, path: Path, draws: Sequence[ImageAugmentation], longest_px: int) -> list[bytes]:
-        """Return a small WebP of an image as it is, then one of each draw.
+        """Return a small WebP of an image as it is, then one per random augmentation.
 
         :raises DatasetError: when it can't be shown.
         :raises BusyError: when too many images are waiting.
@@ -58,7 +58,7 @@ class ImageDecoder:
         return self._ask(path, {"what": "convert"})[0]
 
     def close(self) -> None:
-        """End the process, whatever it decodes."""
+        """End the process, even if it is decoding."""
         self._closed = True
         if (process := self._process) is not None:
             process.kill()
@@ -133,7 +133,7 @@ def _kill(process: subprocess.Popen[bytes], timed_out: threading.Event) -> None:
 
 
 def _exchanged(process: subprocess.Popen[bytes], line: bytes) -> tuple[dict[str, Any] | None, list[bytes]]:
-    """The head of the answer and its images; None when the process ended before it answered."""
+    """Return the head of the response and its images, or None if the process ended before."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:

@@ -1,6 +1,6 @@
-"""What lies in the folders of this machine, for choosing a file or folder: inside the allowed folders, folders first.
+"""List the folders of this machine for the file picker: inside the allowed folders, folders first.
 
-A new folder can be made for what a setting is going to write.
+It can create a folder for the output of a setting.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a folder. ``parent`` is empty where there is none to go to; ``left_out`` counts what was too much.
+    """The content of a folder. ``parent`` is empty if there is none to open; ``left_out`` counts the omitted entries.
 
-    ``images`` counts the images in it, whatever ``kind`` was asked for, ``first_images`` are the paths of the first ones, and
+    ``images`` counts the images in it, regardless of ``kind``, ``first_images`` are the paths of the first ones, and
     ``other_files`` counts the files of other kinds.
     """
 
@@ -71,14 +71,14 @@ class Listing:
 
 
 class FolderBrowser:
-    """Lists folders and makes new ones; with ``roots`` only inside of them: what a link leads to counts."""
+    """List and create folders; with ``roots``, only inside of them, with links resolved."""
 
     def __init__(self, data_folder: Path, roots: Iterable[Path] = ()) -> None:
         self._data = data_folder
         self._guard = PathGuard(roots)
 
     def places(self) -> list[dict[str, str]]:
-        """Where to begin: the data folder, and the allowed folders or the home and root folder."""
+        """Return the start folders: the data folder, and the allowed folders or the home and root folder."""
         found = [("Data folder", self._data)]
         if self._guard.roots:
             found += [(root.name or str(root), root) for root in self._guard.roots]
@@ -91,14 +91,14 @@ class FolderBrowser:
     def list(
         self, path: str = "", kind: str = "any", search: str = "", *, hidden: bool = False, nearest: bool = False
     ) -> Listing:
-        """The folder at a path (relative: in the data folder), its folders first; ``search`` is a part of the names.
+        """Return the folder at a path (relative: in the data folder), with folders first; ``search`` filters the names.
 
-        The folder of a file is listed for the file itself, whose name is ``file`` then. With ``nearest`` a path that is not
-        there, or not allowed, leads to the nearest folder above it, or to the data folder.
+        For a file, its folder is listed, and ``file`` is its name. With ``nearest``, a path that doesn't exist or isn't allowed
+        is replaced by its nearest parent, or by the data folder.
 
-        :raises ForbiddenPathError: when it lies outside the allowed folders.
-        :raises PathNotFoundError: when it is not there or cannot be read.
-        :raises ConfigValueError: when there is no such kind.
+        :raises ForbiddenPathError: if it is outside the allowed folders.
+        :raises PathNotFoundError: if it doesn't exist or can't be read.
+        :raises ConfigValueError: if the kind doesn't exist.
         """
         if kind not in KINDS:
             raise ConfigValueError(f"{kind!r} isn't a kind of file", path="kind", value=kind, expected=", ".join(KINDS))
@@ -133,15 +133,15 @@ class FolderBrowser:
         )
 
     def make(self, path: str, name: str) -> Path:
-        """Make a folder of a name in the folder at a path (relative: in the data folder); the path of the new one.
+        """Create a folder in the folder at a path (relative: in the data folder). Return its path.
 
-        Only the last part is made, and never over something that is there.
+        Only the last part is created, and nothing is ever replaced.
 
-        :raises ForbiddenPathError: when the folder lies outside the allowed ones, or nothing may be written there.
-        :raises PathNotFoundError: when there is no such folder.
-        :raises PathExistsError: when there is something of that name in it.
-        :raises ConfigValueError: when it cannot be the name of a folder.
-        :raises StorageError: when it cannot be made, as on a full disk.
+        :raises ForbiddenPathError: if the folder is outside the allowed ones, or can't be written.
+        :raises PathNotFoundError: if the folder doesn't exist.
+        :raises PathExistsError: if the name already exists in it.
+        :raises ConfigValueError: if the name is invalid.
+        :raises StorageError: if it can't be created, for example on a full disk.
         """
         name = _checked(name)
         folder = self._real(path)
@@ -210,7 +210,7 @@ class FolderBrowser:
         return str(parent) if parent != folder and inside else ""
 
     def _may_see(self, found: os.DirEntry[str]) -> bool:
-        """Whether it is a file or folder, and no link to nowhere or out of the allowed folders."""
+        """Return whether it is a file or folder, and not a broken link or a link out of the allowed folders."""
         try:
             if found.is_symlink() and self._guard.roots:
                 self._guard.resolve(found.path)
@@ -233,9 +233,9 @@ def _entry(found: os.DirEntry[str]) -> Entry | None:
 
 
 def _checked(name: str) -> str:
-    """The name without blanks around it.
+    """Return the name without surrounding whitespace.
 
-    :raises ConfigValueError: when no folder can have it, or should.
+    :raises ConfigValueError: if it is not a valid or useful name of a folder.
     """
     text = name.strip()
     try:
@@ -267,5 +267,5 @@ def _ending(name: str) -> str:
 
 
 def _natural(name: str) -> list[Any]:
-    """Sorts ``run 2`` before ``run 10``."""
+    """Return the sort key that puts ``run 2`` before ``run 10``."""
     return [int(part) if part.isdecimal() else part.casefold() for part in re.split(r"(\d+)", name)]

@@ -1,7 +1,7 @@
 """Hand the next run to a training process that has ended its run, so that it doesn't have to load everything again.
 
-``parked.json`` in the folder of the ended run says that its process waits. Whoever creates ``next.json`` there first decides what
-becomes of it: the panel by naming the folder of the next run, or anyone by ending it. Only the supervisor reads that file. It
+``parked.json`` in the folder of the ended run shows that its process waits. The first process to create ``next.json`` there
+decides: the panel sets the folder of the next run, or another process ends the wait. Only the supervisor reads that file. It
 informs the worker through a pipe, so nothing is sent twice and a worker whose supervisor died exits.
 """
 

@@ -1,4 +1,4 @@
-"""Zip archives as streams: nothing is compressed or stored on the way, and memory stays small whatever the size."""
+"""Stream zip archives without compression or temporary files, with little memory regardless of the size."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _zipped(members: Iterable[Member]) -> Iterator[bytes]:
 
 
 class _Outlet(io.RawIOBase):
-    """A file that can only be written; what was written is taken away piece by piece."""
+    """A write-only file whose content is consumed piece by piece."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []

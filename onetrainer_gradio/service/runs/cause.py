@@ -1,4 +1,4 @@
-"""Why a training process ended, in words: exit code, signal, a kill for want of memory, a power cut."""
+"""Describe why a training process ended: exit code, signal, out-of-memory kill, power cut."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIGNALS = {
 
 
 def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9."""
+    """Return ``SIGKILL`` for 9."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -34,7 +34,7 @@ def signal_name(number: int) -> str:
 
 
 def end_of_worker(exit_status: int, stage: StopStage | None, before: Counters, after: Counters) -> RunEnded:
-    """The end of a worker that recorded none itself.
+    """Return the end of a worker that recorded none itself.
 
     ``exit_status`` is negative for a signal, as subprocess gives it; ``stage`` is where the stop was.
     """
@@ -72,7 +72,7 @@ def end_of_worker(exit_status: int, stage: StopStage | None, before: Counters, a
 
 
 def end_of_lost_run(*, rebooted: bool, in_process: bool) -> RunEnded:
-    """The end of a run whose processes are all gone and told nothing."""
+    """Return the end of a run whose processes have all exited without recording it."""
     if rebooted:
         message = "The machine was turned off or restarted during the run (power loss or reboot)."
     elif in_process:

@@ -1,6 +1,6 @@
-"""The process that works for a run beside its worker: OneTrainer's own Python, in a group of its own.
+"""Track the child process of a run's worker: OneTrainer's own Python, in a separate process group.
 
-Its identity lies in ``child_process.json`` of the run's folder, so that whoever ends the run by force can end it, too.
+Its identity is in ``child_process.json`` in the run's folder, so that it can be ended when the run is killed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from onetrainer_gradio.service.runs.run_folder import process_file
 
 
 def record_child_process(run_folder: Path, pid: int) -> None:
-    """Write down who works for the run.
+    """Record the child process of the run.
 
-    :raises OSError: when the disk takes nothing.
+    :raises OSError: if the disk can't be written.
     """
     write_json(run_folder / "child_process.json", ProcessIdentity.of(pid).as_dict(), durable=False)
 
@@ -31,30 +31,30 @@ class ChildProcess:
 
     @property
     def identity(self) -> ProcessIdentity:
-        """Who it is; nobody (number 0) where none is known yet."""
+        """Return its identity; ID 0 if there is none yet."""
         if self._known is None:
             self._known = ProcessIdentity.from_dict(read_json(process_file(self._folder, "child_process.json")))
         return self._known or ProcessIdentity(0, "", "")
 
     def alive(self) -> bool:
-        """Whether it still runs."""
+        """Return whether it still runs."""
         return self.identity.alive()
 
     def interrupt(self) -> None:
-        """Ask it to stop, as Ctrl-C does."""
+        """Interrupt it, as Ctrl-C does."""
         if self.alive():
             process.interrupt(self.identity.pid)
 
     def terminate(self) -> None:
-        """End it and its group."""
+        """Terminate it and its group."""
         if self.alive():
             process.terminate(self.identity.pid)
 
     def kill(self) -> bool:
-        """End at once what is left of it and its group; says whether something was.
+        """Kill the remaining processes of its group. Return whether there were any.
 
-        Once it has ended, its number names the group only as long as somebody is left in it: a number that was given to
-        another process since is left alone.
+        After its end, its ID refers to the group only while a process is left in it: an ID that was reused by another process
+        is ignored.
         """
         known = self.identity
         if not known.created or known.boot != boot_id():

@@ -1,8 +1,8 @@
-"""How commands reach a run: a queue within the process, a folder between processes.
+"""Send commands to a run: a queue within the process, a folder between processes.
 
-A command file lies in ``commands/`` until the worker takes it, and in ``commands/taken/`` from then on; which commands were
-answered is in the journal and nowhere else. So a command is carried out at most once (one worker per run, one rename per file)
-and is never without an answer: whoever finishes the run answers what is left.
+A command file is in ``commands/`` until the worker takes it, and then in ``commands/taken/``; only the journal records which
+commands were answered. So a command runs at most once (one worker per run, one rename per file) and always gets an answer:
+remaining commands are answered at the end of the run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NAME = re.compile(r"^\d{19,}-[0-9a-zA-Z]+\.json$")
 
 
 class QueueControl:
-    """Commands for a run on a thread of this process."""
+    """Commands for a run in a thread of this process."""
 
     def __init__(self) -> None:
         self._commands: deque[Command] = deque()
@@ -35,13 +35,13 @@ class QueueControl:
         self._changed = threading.Condition()
 
     def put(self, command: Command) -> None:
-        """Hand the command over."""
+        """Add the command."""
         with self._changed:
             self._commands.append(command)
             self._changed.notify_all()
 
     def take(self) -> tuple[Command, ...]:
-        """All commands waiting, in order."""
+        """Return all waiting commands, in order."""
         with self._changed:
             taken = tuple(self._commands)
             self._commands.clear()
@@ -49,7 +49,7 @@ class QueueControl:
             return taken
 
     def stop_requested(self) -> bool:
-        """Whether a Stop is waiting."""
+        """Return whether a Stop is waiting."""
         return any(isinstance(command, Stop) for command in tuple(self._commands))
 
     def wait(self, timeout_s: float) -> bool:
@@ -58,7 +58,7 @@ class QueueControl:
             return self._changed.wait_for(lambda: bool(self._commands), timeout_s)
 
     def received(self) -> tuple[Command, ...]:
-        """Every command that was ever handed over."""
+        """Return every command so far."""
         with self._changed:
             return (*self._taken, *self._commands)
 
@@ -72,11 +72,11 @@ class CommandFolder:
         self.stops_path = run_folder / "stops.jsonl"
 
     def create(self) -> None:
-        """Make the folders."""
+        """Create the folders."""
         self.taken_folder.mkdir(parents=True, exist_ok=True)
 
     def send(self, command: Command) -> None:
-        """Lay the command down for the worker."""
+        """Write the command for the worker."""
         self.note_stop(command)  # first: it is what makes a stop happen on a disk that has room for one of the two
         body = json.dumps(encode_command(command))
         try:
@@ -86,7 +86,7 @@ class CommandFolder:
                 raise
 
     def note_stop(self, command: Command) -> None:
-        """Note a Stop for the supervisor, so that it takes effect whatever the worker does; other commands need no note."""
+        """Record a Stop for the supervisor, so that it takes effect regardless of the worker; other commands don't need this."""
         if not isinstance(command, Stop):
             return
         note = json.dumps({"id": command.id, "at": time.time(), "now": command.now}) + "\n"
@@ -97,7 +97,7 @@ class CommandFolder:
             os.close(descriptor)
 
     def stops(self) -> list[Stop]:
-        """The Stops given so far."""
+        """Return the Stops so far."""
         try:
             data = read_bytes(self.stops_path, _MOST_STOPS_BYTES)
         except OSError:
@@ -105,7 +105,7 @@ class CommandFolder:
         return [Stop(id=str(note["id"]), now=bool(note["now"])) for line in (data or b"").split(b"\n") if (note := _parsed(line))]
 
     def take(self) -> list[Command]:
-        """The commands that lie there, in order; each is given out once."""
+        """Return the waiting commands, in order; each is returned once."""
         commands = []
         for name in _names(self.folder):
             taken = self.taken_folder / name
@@ -119,7 +119,7 @@ class CommandFolder:
         return commands
 
     def received(self) -> list[Command]:
-        """Every command that was ever laid down, in order."""
+        """Return every command so far, in order."""
         paths = [*((name, self.folder / name) for name in _names(self.folder))]
         paths += [(name, self.taken_folder / name) for name in _names(self.taken_folder)]
         return [command for _, path in sorted(paths) if (command := _command(path)) is not None]
@@ -151,29 +151,29 @@ def _command(path: Path) -> Command | None:
 
 
 class FileControl:
-    """Commands for a worker: ``poll`` brings them from the folder into a queue, the backend takes them from there."""
+    """Commands for a worker: ``poll`` moves them from the folder to a queue, where the backend takes them."""
 
     def __init__(self, folder: CommandFolder) -> None:
         self._folder = folder
         self._queue = QueueControl()
 
     def put(self, *commands: Command) -> None:
-        """Hand commands over that no file holds."""
+        """Add commands without a file."""
         for command in commands:
             self._queue.put(command)
 
     def poll(self, acknowledge: Callable[[Event], None] = lambda event: None) -> None:
-        """Look into the folder once; each new command is acknowledged before the run can answer it."""
+        """Read the folder once; each new command is acknowledged before the run can answer it."""
         for command in self._folder.take():
             acknowledge(received_event(command))
             self._queue.put(command)
 
     def take(self) -> tuple[Command, ...]:
-        """All commands waiting, in order."""
+        """Return all waiting commands, in order."""
         return self._queue.take()
 
     def stop_requested(self) -> bool:
-        """Whether a Stop is waiting."""
+        """Return whether a Stop is waiting."""
         return self._queue.stop_requested()
 
     def wait(self, timeout_s: float) -> bool:
@@ -181,7 +181,7 @@ class FileControl:
         return self._queue.wait(timeout_s)
 
     def received(self) -> tuple[Command, ...]:
-        """Every command that was ever laid down for this run."""
+        """Return every command for this run."""
         return tuple(self._folder.received())
 
 
@@ -191,7 +191,7 @@ def received_event(command: Command) -> CommandReceived:
 
 
 def unanswered(commands: Iterable[Command], answered: set[str], reason: str) -> list[CommandCompleted]:
-    """The answers to commands that nobody answered before the run ended; a Stop has got what it asked for."""
+    """Return the answers to commands that weren't answered before the run ended; a Stop is done."""
     return [
         CommandCompleted(
             command_id=command.id,

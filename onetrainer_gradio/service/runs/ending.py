@@ -1,6 +1,6 @@
-"""Finishing a run from outside: answers to what was left, and the one RunEnded, by whoever gets there first.
+"""Finish a run from outside: answer remaining commands and record the one RunEnded.
 
-``exit.json`` holds the end a second time. It is written in one piece, so a journal that a crash, a full disk or a hand tore
+``exit.json`` contains the end as well. It is written atomically, so a journal that was damaged by a crash, a full disk or an edit
 doesn't change how a run ended.
 """
 
@@ -28,9 +28,9 @@ _COMMAND_WAITS_S = 1.0
 
 
 def note_exit(folder: Path, *, exit_code: int | None = None, by_signal: str = "", stage: str | None = None) -> None:
-    """Write how the process of a run ended, together with the end that the journal holds.
+    """Write how the process of a run ended, with the end in the journal.
 
-    :raises OSError: when the disk takes nothing.
+    :raises OSError: if the disk can't be written.
     """
     ended = Journal(folder / "journal.jsonl").ended()
     note = {"exit_code": exit_code, "signal": by_signal, "stage": stage, "at": time.time(), "end": ended.body if ended else None}
@@ -38,7 +38,7 @@ def note_exit(folder: Path, *, exit_code: int | None = None, by_signal: str = ""
 
 
 def recorded_end(folder: Path) -> RunEnded | None:
-    """Return the end of a run that its exit.json names, or else its line of the list; None where neither does."""
+    """Return the end of a run from its exit.json, or else from its line in the list, or None."""
     note = read_json(folder / _EXIT)
     if isinstance(note, dict) and (end := _end_of_note(folder, note)):
         return end
@@ -73,17 +73,17 @@ def _end_of_summary(summary: dict[str, Any]) -> RunEnded | None:
 
 
 def answered_commands(journal: Journal) -> set[str]:
-    """The ids of the commands that have their answer."""
+    """Return the IDs of the answered commands."""
     entries = journal.since(0, journal.length(), only=(tag(CommandCompleted),))
     return {entry.body["command_id"] for entry in entries}
 
 
 def finish(folder: Path, end: RunEnded) -> bool:
-    """Answer what is left and record the end, unless the end stands there already; says whether this call did it.
+    """Answer remaining commands and record the end, unless it is already recorded. Return whether this call did it.
 
-    An end that exit.json names is the one that is recorded, whatever ``end`` assumes.
+    An end in exit.json takes precedence over ``end``.
 
-    :raises OSError: when the journal cannot be written.
+    :raises OSError: if the journal cannot be written.
     """
     journal = Journal(folder / "journal.jsonl")
     try:
@@ -100,10 +100,10 @@ def finish(folder: Path, end: RunEnded) -> bool:
 
 
 def send(folder: Path, command: Command) -> None:
-    """Lay a command down for the worker of a run.
+    """Write a command for the worker of a run.
 
-    :raises CommandRefusedError: when the run has ended.
-    :raises OSError: when the disk takes nothing.
+    :raises CommandRefusedError: if the run has ended.
+    :raises OSError: if the disk can't be written.
     """
     try:
         with FolderLock(folder, wait_s=_COMMAND_WAITS_S):

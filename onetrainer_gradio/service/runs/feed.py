@@ -1,4 +1,4 @@
-"""What happens, for every viewer at once: numbered messages, the newest of them kept for those who come back."""
+"""Send numbered messages to all viewers, and keep the newest for viewers that reconnect."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ RING_MESSAGES = 2000
 
 
 class Feed:
-    """Hands messages to subscribers in order. A subscriber must not block; it is called by the thread that publishes.
+    """Send messages to subscribers in order. A subscriber must not block; the publishing thread calls it.
 
-    The numbers begin at the time of the start in milliseconds, so that they go on growing when the panel is restarted and a
-    viewer of the former panel is told to take a snapshot.
+    The numbers start at the start time in milliseconds, so that they keep increasing after a restart of the panel and a
+    viewer of the earlier panel gets a snapshot.
     """
 
     def __init__(self, snapshot: Callable[[], dict[str, Any]] = dict, ring: int = RING_MESSAGES) -> None:
@@ -31,16 +31,16 @@ class Feed:
 
     @property
     def seq(self) -> int:
-        """The number of the newest message."""
+        """Return the number of the newest message."""
         return self._seq
 
     @property
     def watched(self) -> bool:
-        """Whether anybody is subscribed."""
+        """Return whether there are subscribers."""
         return bool(self._callbacks)
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
-        """Call ``callback`` with each message from now on; the result ends that."""
+        """Call ``callback`` with each new message. Return a function that ends this."""
         with self._lock:
             number = self._next_callback
             self._next_callback += 1
@@ -53,7 +53,7 @@ class Feed:
         return unsubscribe
 
     def publish(self, kind: str, **content: Any) -> Message:
-        """Send a message to everybody."""
+        """Send a message to all subscribers."""
         with self._lock:
             self._seq += 1
             message = {"type": kind, "seq": self._seq, **content}
@@ -63,13 +63,13 @@ class Feed:
             return message
 
     def snapshot(self) -> Message:
-        """Everything a new viewer needs; messages with a higher number come after it."""
+        """Return everything that a new viewer needs; messages with a higher number follow it."""
         # The number is read first: what happens while the snapshot is made is then told twice rather than never.
         seq = self._seq
         return {"type": "connected", "seq": seq, **self._snapshot()}
 
     def since(self, seq: int) -> list[Message] | None:
-        """The messages after number ``seq``, or None when they are no longer all there."""
+        """Return the messages after number ``seq``, or None if they are no longer complete."""
         with self._lock:
             if seq == self._seq:
                 return []

@@ -124,7 +124,7 @@ class FilePreserver:
                     self._take_body(entry.body)
 
     def _remove_unfinished(self) -> None:
-        """Remove the copies that a kill left half written."""
+        """Remove incomplete copies after a kill."""
         for path in (self._folder / KEPT_FOLDER).rglob(".*.tmp"):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -142,7 +142,7 @@ class FilePreserver:
         self._waiting.put(record)
 
     def _linked(self, record: FileRecord) -> FileRecord:
-        """Return the record with what could be linked; without a link it says so by an empty ``kept``."""
+        """Return the record with the links; without a link, ``kept`` is empty."""
         if record.kind not in _KEPT_KINDS:
             return record
         target = kept_path(self._folder, record.path, record.at)
@@ -285,7 +285,7 @@ def keep_copy(run_folder: Path, record: FileRecord) -> FileRecord:
 
 
 def _remove(target: Path) -> None:
-    """Remove a part of what was to be kept."""
+    """Remove a partial copy."""
     shutil.rmtree(target.parent, ignore_errors=True)
 
 

@@ -73,17 +73,17 @@ class FileRecord:
 
     @property
     def key(self) -> tuple[str, float]:
-        """What the event of the file and its record have in common."""
+        """Return the common key of the file's event and its record."""
         return self.path, self.at
 
     @property
     def bytes(self) -> int:
-        """The size of all its files."""
+        """Return the size of all its files."""
         return sum(facts.bytes for facts in self.files.values())
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of a single file; empty for a folder, and until it is computed."""
+        """Return the SHA-256 of a single file; empty for a folder, and until it is computed."""
         return self.files[""].sha256 if "" in self.files else ""
 
     @property
@@ -233,7 +233,7 @@ def facts_below(path: Path) -> dict[str, FileFacts]:
 
 
 def sha256_of(path: Path, wanted: Callable[[], bool] = lambda: True, copy_to: Path | None = None) -> str:
-    """Return the SHA-256 of a file, copying it on the way if ``copy_to`` is given; "" when it is no longer ``wanted``.
+    """Return the SHA-256 of a file, and copy it if ``copy_to`` is given; "" if it is no longer ``wanted``.
 
     :raises OSError: when the file can't be read, or the copy can't be written.
     """
@@ -290,7 +290,7 @@ def _holds(path: Path, facts: FileFacts, moved: bool, thorough: bool) -> bool:
 
 
 def plausible(path: Path, body: Mapping[str, Any]) -> bool:
-    """Return whether a file without a record can be the one that an event names: it has the size, and wasn't written since."""
+    """Return whether a file without a record can be the file of an event: it has the size, and wasn't written since."""
     try:
         if body["type"] != "model_saved":
             return path.exists()

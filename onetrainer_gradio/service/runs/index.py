@@ -100,7 +100,7 @@ class RunQuery:
 
     @property
     def selects(self) -> bool:
-        """Whether the query leaves out any run."""
+        """Return whether the query excludes any run."""
         return bool(self.search.split() or self.statuses or self.tag)
 
 

@@ -1,8 +1,8 @@
-"""The journal of a run: one event per line, numbered by its line, written by one append each.
+"""Read and write the journal of a run: one numbered event per line, each written by one append.
 
 Several processes may append (worker, supervisor, panel). An event is one ``write`` on a descriptor opened for appending, so lines
-never mix; a line that a power cut or a full disk tore is closed by the next writer and passed over by readers, keeping its
-number. A reader is a position: ``since(position)`` gives what comes after it.
+never mix. An incomplete line after a power cut or on a full disk is closed by the next writer and ignored by readers, and keeps
+its number. A reader is a position: ``since(position)`` returns everything after it.
 """
 
 from __future__ import annotations

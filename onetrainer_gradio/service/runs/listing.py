@@ -86,7 +86,7 @@ class RunListing:
         return (run_id for run_id in ids if not marks.get(run_id) or marks[run_id] != self._mark(run_id))
 
     def read(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Read the folders of some runs, store their lines in the index, and return them; those that are gone are left out."""
+        """Read the folders of some runs, store their lines in the index, and return them; deleted ones are omitted."""
         read: dict[str, tuple[str, dict[str, Any]]] = {}
         for run_id in ids:
             with contextlib.suppress(RunNotFoundError):

@@ -1,8 +1,8 @@
-"""The numbers of each optimizer step: fixed-width rows appended to one file, read in ranges, drawn by minimum and maximum.
+"""Store the metrics of each optimizer step as fixed-width rows in a file, and read ranges as minimum and maximum.
 
 The file starts with one line of JSON that names the columns, padded with spaces to 64 bytes; rows of little-endian float64
-follow. A row that a power cut tore is not there for readers and is cut off by the next writer. A chart asks for a range of
-rows in a limited number of buckets and gets the smallest and the largest value of each, so a spike is seen at any zoom.
+follow. Readers ignore an incomplete row after a power cut, and the next writer removes it. A chart requests a range of
+rows in a limited number of buckets and gets minimum and maximum of each, so a spike is visible at any zoom.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ Rows = npt.NDArray[np.float64]
 
 
 def column_names(groups: Sequence[str]) -> tuple[str, ...]:
-    """The columns of a run whose parameter groups are ``groups``."""
+    """Return the columns of a run with the parameter groups ``groups``."""
     return (*FIXED_COLUMNS, *(f"lr/{group}" for group in groups))
 
 
 def row_of(event: StepDone) -> tuple[float, ...]:
-    """The row of a step, in the order of the columns."""
+    """Return the row of a step, in the order of the columns."""
     return (
         event.update_step,
         event.global_step,
@@ -69,7 +69,7 @@ def row_of(event: StepDone) -> tuple[float, ...]:
 
 
 class MetricsWriter:
-    """Collects rows and appends them when told to."""
+    """Collect rows and append them on ``flush``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,19 +92,19 @@ class MetricsWriter:
         self._rows.append(row)
 
     def waiting(self) -> int:
-        """How many rows are not written yet."""
+        """Return the number of rows that aren't written yet."""
         return len(self._rows)
 
     def drop_oldest(self, keep: int) -> int:
-        """Forget all but the newest ``keep`` rows; says how many were lost."""
+        """Drop all but the newest ``keep`` rows. Return the number of dropped rows."""
         lost = max(0, len(self._rows) - keep)
         del self._rows[:lost]
         return lost
 
     def flush(self) -> None:
-        """Append the rows that wait.
+        """Append the waiting rows.
 
-        :raises OSError: when they could not be written; they keep waiting.
+        :raises OSError: if they can't be written; they keep waiting.
         """
         if not self._rows:
             return
@@ -140,7 +140,7 @@ class MetricsWriter:
         return descriptor
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -160,7 +160,7 @@ def _read_header(descriptor: int) -> tuple[tuple[str, ...], int] | None:
 
 
 class MetricsReader:
-    """Reads the rows of a file that may still grow; safe from any thread."""
+    """Read the rows of a file that may still grow; safe from any thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -168,17 +168,17 @@ class MetricsReader:
         self._header: tuple[tuple[str, ...], int] | None = None
 
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns; empty while nothing is written."""
+        """Return the names of the columns; empty until something is written."""
         with self._open():
             return self._header[0] if self._header else ()
 
     def count(self) -> int:
-        """How many whole rows there are."""
+        """Return the number of complete rows."""
         with self._open() as file:
             return self._count(file)
 
     def rows(self, first: int = 0, last: int | None = None) -> Rows:
-        """The rows ``first`` up to and without ``last``."""
+        """Return the rows from ``first`` to before ``last``."""
         with self._open() as file:
             count = self._count(file)
             last = count if last is None else min(last, count)
@@ -205,11 +205,11 @@ class MetricsReader:
         last: int | None = None,
         digits: int | None = None,
     ) -> dict[str, Any]:
-        """Minimum and maximum of ``columns`` for the steps ``first`` to ``last`` (global steps, both included).
+        """Return minimum and maximum of ``columns`` for the steps ``first`` to ``last`` (global steps, both included).
 
         Values are as the engine measured them, or rounded to ``digits`` significant ones.
 
-        Values that are not finite are left out of minimum and maximum (None where nothing is left) and their steps are
+        Values that aren't finite are omitted from minimum and maximum (None if nothing is left) and their steps are
         listed under ``not_finite``.
         """
         with self._open() as file:
@@ -328,7 +328,7 @@ def _series(
 
 
 def _steps(values: Rows) -> list[int]:
-    """Return step numbers; one that damage to the file turned into no number counts as 0."""
+    """Return step numbers; an invalid one in a damaged file counts as 0."""
     return [int(value) if np.isfinite(value) else 0 for value in values]
 
 

@@ -1,7 +1,7 @@
-"""What a training process wrote after everybody who listened to it had died: found in the workspace, and told afterwards.
+"""Find files that a training process wrote after its listeners had died, and record them afterwards.
 
-A helper whose worker died finishes its step, backs up and saves (``helper``). Without this its run would have no backup to go
-on from, though one lies there.
+A child process whose worker died finishes its step, backs up and saves. Without this module, its run would have no backup to
+resume from, although one exists.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BACKUP_FOLDER = "backup"
 
 
 def find_unreported_outputs(run_folder: Path, journal: Journal) -> list[Event]:
-    """The newest backup and the final model that a run wrote since it was made, as far as its journal does not name them."""
+    """Return the newest backup and the final model of a run that its journal doesn't contain."""
     record = read_json(run_folder / "run.json")
     created_at = record.get("created_at") if isinstance(record, dict) else None
     since = float(created_at) if isinstance(created_at, int | float) else 0.0
@@ -27,7 +27,7 @@ def find_unreported_outputs(run_folder: Path, journal: Journal) -> list[Event]:
 
 
 def written_since(run_folder: Path, since: float) -> Iterator[BackupCreated | ModelSaved]:
-    """The newest backup and the final model of a run that were written at or after ``since`` (seconds since 1970)."""
+    """Return the newest backup and the final model of a run that were written at or after ``since`` (seconds since 1970)."""
     config = read_json(run_folder / "config.json")
     if not isinstance(config, dict):
         return
@@ -46,7 +46,7 @@ def _half_written(model: Path) -> bool:
 
 
 def newest_backup(folder: Path, since: float) -> BackupCreated | None:
-    """The last backup of a folder (by name, as OneTrainer orders them); its ``meta.json`` is written after its weights."""
+    """Return the last backup of a folder (by name, as OneTrainer orders them); its ``meta.json`` is written after its weights."""
     try:
         names = sorted(path for path in folder.iterdir() if (path / "meta.json").is_file())
     except OSError:

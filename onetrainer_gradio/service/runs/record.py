@@ -1,4 +1,4 @@
-"""Runs as folders: the record of how a run was started, and everything that can be asked of it afterwards."""
+"""Store runs as folders: the record of how a run was started, and access to its data."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ INDEX_FILE = "run_index.sqlite"
 
 
 def new_run_id(now: float | None = None) -> str:
-    """A name that sorts by time: to the second for people, and to a 65536th of it after that."""
+    """Return an ID that sorts by time: readable to the second, then to 1/65536 of a second."""
     now = time.time() if now is None else now
     return time.strftime(_STAMP, time.localtime(now)) + f"-{int(now % 1 * 0x10000):04x}"
 
@@ -74,7 +74,7 @@ def new_run_id(now: float | None = None) -> str:
 class RunRecord:
     """How a run was started; ``created_at`` in seconds since the epoch.
 
-    ``checkout`` says of a run by OneTrainer which folder, revision and Python carried it out; empty for every other.
+    ``checkout`` contains folder, revision and Python of OneTrainer if it trained the run; empty otherwise.
     """
 
     id: str
@@ -90,7 +90,7 @@ class RunRecord:
 
     @property
     def checkout_title(self) -> str:
-        """What to call the checkout that carried it out; empty for every other engine."""
+        """Return the title of the run's checkout; empty for every other engine."""
         return str(self.checkout.get("title", ""))
 
 
@@ -174,7 +174,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
 
 
 def folder_identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a folder from another one that takes its place; None if there is no folder."""
+    """Return the identity of a folder, which distinguishes it from a replacement, or None if there is no folder."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -183,7 +183,7 @@ def folder_identity(path: Path) -> tuple[int, int] | None:
 
 
 class Run:
-    """One run; reads its folder and keeps what it has folded so far. Safe from any thread."""
+    """One run; reads its folder and caches the result so far. Safe from any thread."""
 
     def __init__(self, folder: Path) -> None:
         self.identity = folder_identity(folder)

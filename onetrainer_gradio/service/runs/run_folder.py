@@ -52,7 +52,7 @@ class FolderWatch:
         return now - self._missing_since >= patience_s
 
     def _patience_s(self) -> float | None:
-        """How long the present state of the folder has to last; None while the folder is there."""
+        """Return how long the current state of the folder must last, or None if the folder exists."""
         try:
             status = os.stat(self._folder)
         except (FileNotFoundError, NotADirectoryError):
@@ -63,7 +63,7 @@ class FolderWatch:
         return None if same and any(os.path.lexists(self._folder / name) for name in _RECORDS) else GONE_AFTER_S
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

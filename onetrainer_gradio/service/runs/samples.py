@@ -1,4 +1,4 @@
-"""Preview pictures of all runs, read from the SampleGenerated events, with cached thumbnails."""
+"""Provide the samples of all runs, from the SampleGenerated events, with cached thumbnails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAMPLE_MADE = tag(SampleGenerated)
 
 
 def sample_dict(run_id: str, seq: int, body: dict[str, Any]) -> dict[str, Any]:
-    """A sample as the API shows it, from the event on line ``seq`` of its run."""
+    """Return a sample as in the API, from the event on line ``seq`` of its run."""
     shown = {key: value for key, value in body.items() if key not in ("type", "path")}
     sample_id = f"{run_id}.{seq}"
     address = f"/api/samples/{sample_id}"
@@ -41,7 +41,7 @@ Samples = list[dict[str, Any]]
 
 
 class SampleStore:
-    """The samples of a store of runs; ids are ``RUN_ID.NUMBER``, files are found by id only."""
+    """The samples of a store of runs; IDs are ``RUN_ID.NUMBER``, files are found only by ID."""
 
     def __init__(self, runs: RunStore, cache_folder: Path, decoder: ImageDecoder | None = None) -> None:
         self._runs = runs
@@ -55,9 +55,9 @@ class SampleStore:
     def list(
         self, run_id: str | None = None, kind: str | None = None, limit: int = 50, before: str | None = None
     ) -> dict[str, Any]:
-        """A page of samples, newest first; ``before`` is the ``next`` of the page before.
+        """Return a page of samples, newest first; ``before`` is the ``next`` of the previous page.
 
-        :raises RunNotFoundError: when ``run_id`` names no run.
+        :raises RunNotFoundError: if there is no run ``run_id``.
         """
         mark = _sort_key(before) if before else None
         if run_id is None and not kind:
@@ -91,7 +91,7 @@ class SampleStore:
         return found, total
 
     def latest(self, count: int = 1) -> Samples:
-        """The newest samples, newest first."""
+        """Return the newest samples, newest first."""
         newest: Samples = []
         for run in self._with_samples(_MOST_LOOKED_THROUGH):
             newest += self._of_run(run)
@@ -100,17 +100,17 @@ class SampleStore:
         return newest[:count]
 
     def get(self, sample_id: str) -> dict[str, Any]:
-        """One sample.
+        """Return one sample.
 
-        :raises SampleNotFoundError: when there is none of that id.
+        :raises SampleNotFoundError: if there is none with this ID.
         """
         run_id, seq, body = self._event(sample_id)
         return sample_dict(run_id, seq, body)
 
     def path(self, sample_id: str) -> Path:
-        """The picture of a sample.
+        """Return the image file of a sample.
 
-        :raises SampleNotFoundError: when there is none of that id, or its file is gone.
+        :raises SampleNotFoundError: if there is none with this ID, or its file was deleted.
         """
         run_id, seq, _ = self._event(sample_id)
         try:
@@ -119,9 +119,9 @@ class SampleStore:
             raise SampleNotFoundError(f"The image of sample {sample_id} was deleted", value=sample_id) from error
 
     def thumbnail(self, sample_id: str, width: int = 256) -> Path:
-        """A small WebP of the picture, made on first use; ``width`` is rounded up to one of a few.
+        """Return a small WebP of the image, created on first use; ``width`` is rounded up to one of a few.
 
-        :raises SampleNotFoundError: when there is no such sample, or its file is gone or no picture.
+        :raises SampleNotFoundError: if there is no such sample, or its file was deleted or isn't an image.
         """
         source = self.path(sample_id)
         width = next((known for known in THUMBNAIL_WIDTHS if known >= width), THUMBNAIL_WIDTHS[-1])
@@ -142,7 +142,7 @@ class SampleStore:
         return [sample for run in self._with_samples() for sample in self._of_run(run)]
 
     def _with_samples(self, most: int | None = None) -> Iterator[str]:
-        """The runs (the ``most`` newest), newest first, without those that are known to have ended without a sample."""
+        """Return the ``most`` newest runs, newest first, without those that are known to have ended without a sample."""
         for run_id in self._runs.ids()[:most]:
             if run_id not in self._counts and (count := self._runs.samples_of_ended(run_id)) is not None:
                 self._counts[run_id] = count
@@ -150,7 +150,7 @@ class SampleStore:
                 yield run_id
 
     def _of_run(self, run_id: str) -> Samples:
-        """The samples of a run, newest first."""
+        """Return the samples of a run, newest first."""
         with self._lock:
             if run_id in self._ended:
                 return self._index[run_id][1]

@@ -1,4 +1,4 @@
-"""The stop that always ends: finish the step -> interrupt -> terminate -> kill, each stage with a deadline.
+"""Escalate a stop that always ends: finish the step -> interrupt -> terminate -> kill, each stage with a deadline.
 
 The escalation has no process: it gets the time, the phase and the Stops that were given, and returns the stage that begins. The
 supervisor applies it to its worker; the panel does if the supervisor is gone.
@@ -30,14 +30,14 @@ class StopTimeouts:
     kill_s: float = 10.0
 
     def of(self, stage: StopStage) -> float:
-        """Seconds that the stage has."""
+        """Return the seconds of the stage."""
         return {"finish_step": self.finish_step_s, "interrupt": self.interrupt_s, "terminate": self.terminate_s}.get(
             stage, self.kill_s
         )
 
 
 class StopEscalation:
-    """Stands on a stage and says when the next one begins."""
+    """The current stage of a stop, and the start of the next one."""
 
     def __init__(self, times: StopTimeouts, stages: Sequence[StopStage] = STOP_STAGES) -> None:
         self._times = times
@@ -51,21 +51,21 @@ class StopEscalation:
 
     @property
     def stage(self) -> StopStage | None:
-        """The present stage, None before the first Stop."""
+        """Return the current stage, or None before the first Stop."""
         return self._stages[self._index] if self._index >= 0 else None
 
     @property
     def deadline(self) -> float:
-        """When the next stage begins, in seconds since the epoch."""
+        """Return when the next stage begins, in seconds since the epoch."""
         return self._deadline
 
     @property
     def overdue(self) -> bool:
-        """Whether the last stage was reached: there is nothing more to try but to try it again."""
+        """Return whether the last stage is reached: it can only be repeated."""
         return self._index == len(self._stages) - 1
 
     def look(self, now: float, stops: Sequence[Stop], phase: str) -> StopEscalated | None:
-        """The stage that begins now (or gets a new deadline), or None when nothing changes."""
+        """Return the stage that begins now (or gets a new deadline), or None if nothing changes."""
         new = stops[self._stops_seen :]
         self._stops_seen = len(stops)
         escalated = [self._escalated_for(stop, now) for stop in new]

@@ -1,4 +1,4 @@
-"""What a run's journal adds up to: the state that the page, REST and Python show."""
+"""Compute the state of a run from its journal, for the page, REST and Python."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ACTIONS = ("start", "stop", "pause", "resume", "sample", "backup", "save")
 
 
 def finite(value: float | None) -> float | None:
-    """The number, or None for what JSON cannot say."""
+    """Return the number, or None if JSON can't represent it."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -57,7 +57,7 @@ def model_title(step: int, total: int, reason: EndReason | None) -> str:
 
 
 class RunView:
-    """The fold of a run's events and rows. Not thread safe: its owner holds a lock."""
+    """The state of a run from its events and rows. Not thread-safe: its owner holds a lock."""
 
     def __init__(self, run_id: str, name: str, backend: str, checkout: str = "") -> None:
         self.run_id = run_id
@@ -92,14 +92,14 @@ class RunView:
         self._groups: tuple[str, ...] = ()
 
     def apply(self, event: Event | None, seq: int) -> None:
-        """Take in the event on line ``seq``."""
+        """Apply the event on line ``seq``."""
         self.seq, self._at = max(self.seq, seq), seq
         fold = _FOLDS.get(type(event))
         if event is not None and fold is not None:
             fold(self, event)
 
     def apply_rows(self, columns: Sequence[str], rows: Any, first_row: int) -> None:
-        """Take in the rows of steps that begin at row number ``first_row``."""
+        """Apply the rows of steps starting at row number ``first_row``."""
         if not len(rows):
             return
         if first_row != self.row:
@@ -114,7 +114,7 @@ class RunView:
 
     @property
     def status(self) -> str:
-        """The seed's word for where the run is."""
+        """Return the status word of the contract."""
         if self.ended is not None:
             return _END_STATUS.get(self.ended.reason, "error")
         if self.stop_asked or self.escalated is not None:
@@ -123,11 +123,11 @@ class RunView:
 
     @property
     def active(self) -> bool:
-        """Whether the run has not ended."""
+        """Return whether the run has not ended."""
         return self.ended is None
 
     def speed(self) -> tuple[float | None, float | None]:
-        """Steps (micro-batches) and images per second over the newest updates."""
+        """Return steps (micro-batches) and images per second over the newest updates."""
         recent = self._recent[1:]
         seconds = sum(item[1] for item in recent)
         if not recent or seconds <= 0 or not math.isfinite(seconds):
@@ -135,11 +135,11 @@ class RunView:
         return (recent[-1][0] - self._recent[0][0]) / seconds, sum(item[2] for item in recent) / seconds
 
     def number(self, name: str) -> float | None:
-        """A value of the newest step."""
+        """Return a value of the newest step."""
         return finite(self._last[_NUMBERS[name]]) if self._last else None
 
     def state(self) -> dict[str, Any]:
-        """The state object, without what only the service knows (``can``, ``why``, the queue)."""
+        """Return the state object, without the service's part (``can``, ``why``, the queue)."""
         planned, ended, error = self.planned, self.ended, self.ended.error if self.ended else None
         speed, samples_per_second = self.speed()
         progress = {name: int(self.number(name) or 0) for name in _PROGRESS}
@@ -282,7 +282,7 @@ _FOLDS: dict[type[Any], Callable[[RunView, Any], None]] = {
 
 
 def idle_state(*, initialized: bool, name: str = "", backend: str = "") -> dict[str, Any]:
-    """The state object while there is no run."""
+    """Return the state object without a run."""
     view = RunView("", name, backend)
     state = view.state()
     state.update(is_training=False, status="initialized" if initialized else "idle", run_id=None, phase=None)
@@ -290,7 +290,7 @@ def idle_state(*, initialized: bool, name: str = "", backend: str = "") -> dict[
 
 
 def permissions(state: dict[str, Any], *, queue_full: bool) -> tuple[dict[str, bool], dict[str, str | None]]:
-    """What can be asked for in a state, and a sentence for what cannot."""
+    """Return the possible actions in a state, and a sentence for each impossible one."""
     why: dict[str, str | None] = dict.fromkeys(ACTIONS)
     active, stopping = bool(state["is_training"]), state["status"] == "stopping"
     if queue_full:

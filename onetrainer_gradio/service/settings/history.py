@@ -71,7 +71,7 @@ class History:
             self._shorten()
 
     def undoable(self, by: str = "") -> Step | None:
-        """Return the newest change that can be undone; with ``by``, of its own changes."""
+        """Return the newest change that can be undone; with ``by``, only its changes."""
         done, _ = self._stacks(by)
         return done[-1] if done else None
 
