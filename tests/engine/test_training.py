@@ -387,7 +387,7 @@ def test_charts_that_cannot_be_written_are_a_warning_and_the_run_goes_on(configu
     assert outcome == "completed"
     assert recorder.losses == pytest.approx(plain.losses)
     (warned,) = [event for event in recorder.of(WarningIssued) if event.code == "charts"]
-    assert "the training goes on without them" in warned.message
+    assert "training continues without them" in warned.message
     assert warned.path.startswith(str(folder))
 
 
