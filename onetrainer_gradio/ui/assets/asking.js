@@ -1,6 +1,6 @@
 // What asks the server again whenever a setting that it depends on changes.
 
-import { el, say, show } from './dom.js';
+import { el, setText, setVisible } from './dom.js';
 
 /**
  * Ask the server again whenever what it depends on is another, also while somebody types.
@@ -24,13 +24,13 @@ export function asking(settings, node, depends, ask, draw, { after = 120 } = {})
       const answer = await ask(typed());
       if (wanted !== key) return;
       node.classList.remove('stale');
-      show(problem, false);
+      setVisible(problem, false);
       draw(answer);
     } catch (error) {
       if (wanted !== key) return;
       node.classList.add('stale');
-      say(problem, error.errors?.[0]?.message || error.message);
-      show(problem, true);
+      setText(problem, error.errors?.[0]?.message || error.message);
+      setVisible(problem, true);
       if (error.status === 0) key = '';
     }
   }

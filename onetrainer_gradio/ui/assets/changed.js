@@ -1,6 +1,6 @@
 // Above the list of changed settings: what they are compared with, and the way back for all of them.
 
-import { button, el, format, say, show, toast } from './dom.js';
+import { button, el, format, setText, setVisible, toast } from './dom.js';
 import { api } from './live.js';
 import { sheet } from './sheet.js';
 
@@ -54,7 +54,7 @@ export function changedTools(settings) {
       select.replaceChildren(...options.map(([value, text]) => el('option', { value, text })));
     }
     if (select.value !== settings.against) select.value = settings.against;
-    show(back, settings.changes().length > 0);
+    setVisible(back, settings.changes().length > 0);
   }
 
   api('GET', 'api/runs?limit=1')
@@ -63,7 +63,7 @@ export function changedTools(settings) {
       update();
     })
     .catch((error) => {
-      if (error.status) say(node, error.message);
+      if (error.status) setText(node, error.message);
     });
   update();
   return { node, update };

@@ -1,7 +1,7 @@
 // Loss and learning rate over the steps, on a plain 2D canvas. The server thins a long run to the extremes of each bucket;
 // newer points come by the WebSocket.
 
-import { button, el, format, paced, say, show } from './dom.js';
+import { button, el, format, paced, setText, setVisible } from './dom.js';
 import { api, on, store, viewed, view as viewRun } from './live.js';
 
 const BUCKETS = 1000;
@@ -88,7 +88,7 @@ export function mount(place) {
   );
   const which = el('p', { class: 'og-which', hidden: true });
   const wrap = el('div', { class: 'og-canvas-wrap' }, canvas, readout, empty);
-  show(reset, false);
+  setVisible(reset, false);
 
   const card = el(
     'section',
@@ -133,7 +133,7 @@ export function mount(place) {
   let chosen = { id: null, rates: [], steps: 0, smooth: null };
   async function choose() {
     const id = store.view;
-    show(which, Boolean(id));
+    setVisible(which, Boolean(id));
     if (!id || chosen.id === id) return true;
     const { state } = await api('GET', `api/runs/${encodeURIComponent(id)}`);
     if (store.view !== id) return false;
@@ -147,7 +147,7 @@ export function mount(place) {
 
   async function load() {
     const id = viewed();
-    show(card, Boolean(id));
+    setVisible(card, Boolean(id));
     if (!(await choose())) return;
     if (!id) {
       runId = null;
@@ -273,11 +273,11 @@ export function mount(place) {
     const width = wrap.clientWidth;
     const height = wrap.clientHeight;
     const some = x.length > 0 && lines.length > 0 && width > 0;
-    show(empty, !some);
-    show(canvas, some);
-    show(reset, view.from !== null);
+    setVisible(empty, !some);
+    setVisible(canvas, some);
+    setVisible(reset, view.from !== null);
     if (!some) {
-      say(summary, '');
+      setText(summary, '');
       return;
     }
     const ratio = Math.min(2, window.devicePixelRatio || 1);
@@ -396,7 +396,7 @@ export function mount(place) {
       resumes.length &&
         `Resumed after step ${resumes.map(({ step }) => format.count(step)).join(', ')}; the curve includes the earlier ${resumes.length === 1 ? 'run' : 'runs'}.`,
     ].filter(Boolean);
-    say(summary, [text, ...more].join(' '));
+    setText(summary, [text, ...more].join(' '));
     canvas.setAttribute('aria-label', `Curve. ${text}`);
   }
 
@@ -458,7 +458,7 @@ export function mount(place) {
       brush.fill();
     }
     readout.replaceChildren(...rows.map(([name, value]) => el('div', {}, el('span', { text: name }), el('b', { text: value }))));
-    show(readout, true);
+    setVisible(readout, true);
     const side = left > width / 2 ? left - readout.offsetWidth - 12 : left + 12;
     readout.style.transform = `translate(${Math.round(side)}px, 14px)`;
   }
@@ -547,7 +547,7 @@ export function mount(place) {
   canvas.addEventListener('pointercancel', up);
   canvas.addEventListener('pointerleave', () => {
     view.at = null;
-    show(readout, false);
+    setVisible(readout, false);
     pace.now();
   });
   canvas.addEventListener('dblclick', () => zoomTo(null, null));
@@ -575,7 +575,7 @@ export function mount(place) {
       '-': () => zoom(1.4, view.at ?? (plot.from + plot.to) / 2),
       Escape: () => {
         view.at = null;
-        show(readout, false);
+        setVisible(readout, false);
         zoomTo(null, null);
       },
     };

@@ -1,6 +1,6 @@
 // The checkouts of OneTrainer that the panel knows: what each can, what is missing, and what can be taken over from it.
 
-import { button, confirmed, el, format, say, show, toast } from './dom.js';
+import { button, confirmed, el, format, setText, setVisible, toast } from './dom.js';
 import { api, on, store } from './live.js';
 import { shownAs } from './settings.js';
 import { sheet } from './sheet.js';
@@ -76,7 +76,7 @@ export async function checkoutsCard() {
   const place = () => ({ folder: folder.value.trim(), python: python.value.trim() });
   const tell = (text, tone = '') => {
     said.className = `og-small ${tone}`;
-    say(said, text);
+    setText(said, text);
   };
 
   async function look() {
@@ -107,9 +107,9 @@ export async function checkoutsCard() {
   async function load() {
     try {
       const { checkouts, can_add: may } = await api('GET', BASE);
-      show(none, checkouts.length === 0);
-      show(form, may);
-      show(closed, !may);
+      setVisible(none, checkouts.length === 0);
+      setVisible(form, may);
+      setVisible(closed, !may);
       const unfolded = new Set([...list.querySelectorAll('details[open]')].map((each) => each.dataset.key));
       list.replaceChildren(...checkouts.map((each) => entry(each, unfolded, may)));
     } catch (error) {
@@ -295,8 +295,8 @@ function waiting() {
   );
   const told = () => {
     const until = store.state?.loaded_until;
-    show(line, Boolean(until));
-    if (until) say(text, `OneTrainer stays loaded until ${format.clock(until)}, so that the next run begins at once.`);
+    setVisible(line, Boolean(until));
+    if (until) setText(text, `OneTrainer stays loaded until ${format.clock(until)}, so that the next run begins at once.`);
   };
   on('training_state', told);
   on('connected', told);

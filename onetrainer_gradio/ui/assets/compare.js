@@ -1,7 +1,7 @@
 // Any two of {the form, what was opened, a saved configuration, a preset, a past run} side by side.
 
 import { table } from './differences.js';
-import { button, el, format, openDialog, say, show, toast } from './dom.js';
+import { button, el, format, openDialog, setText, setVisible, toast } from './dom.js';
 import { api } from './live.js';
 
 const MOST_RUNS = 50;
@@ -85,7 +85,7 @@ export async function openCompare(settings, left = '') {
     const [one, two] = sides.map((side) => side.value);
     const markable = (one === 'current') !== (two === 'current');
     mark.checked = markable && settings.against === other();
-    show(marking, markable);
+    setVisible(marking, markable);
     try {
       const answer = await api('GET', `api/config/diff?${new URLSearchParams({ left: one, right: two })}`);
       if (mine !== asked) return;
@@ -94,7 +94,10 @@ export async function openCompare(settings, left = '') {
       const titles = [title_(answer.left), title_(answer.right)];
       if (titles[0] === titles[1]) for (const at of [0, 1]) titles[at] = `${titles[at]} (${at ? 'right' : 'left'})`;
       const { differences } = answer;
-      say(count, differences.length ? `${differences.length} ${differences.length === 1 ? 'difference' : 'differences'}` : '');
+      setText(
+        count,
+        differences.length ? `${differences.length} ${differences.length === 1 ? 'difference' : 'differences'}` : '',
+      );
       const take = ({ path, before, after }) => settings.edit(path, (one === 'current' ? after : before) ?? null, {});
       const scrolled = body.scrollTop;
       body.replaceChildren(

@@ -2,7 +2,7 @@
 //
 // One request tells of all folders; it is made when the list comes into view and when something it depends on was changed.
 
-import { button, el, format, icon, say, show } from './dom.js';
+import { button, el, format, icon, setText, setVisible } from './dom.js';
 import { api, on, url } from './live.js';
 
 const LOOK_AFTER_MS = 300;
@@ -153,8 +153,8 @@ export function concepts(list) {
   function update() {
     keep();
     const now = items();
-    show(head, now.length > 0);
-    show(tools, now.length >= TOOLS_FROM);
+    setVisible(head, now.length > 0);
+    setVisible(tools, now.length >= TOOLS_FROM);
     const types = [...new Set(now.map((item) => item.type))];
     if (type.dataset.types !== types.join()) {
       type.dataset.types = types.join();
@@ -166,15 +166,18 @@ export function concepts(list) {
       );
       type.value = types.includes(held) ? held : '';
     }
-    show(type, types.length > 1 || Boolean(type.value));
-    say(all.querySelector('span') || all.appendChild(el('span', {})), now.some((item) => !item.enabled) ? 'Use all' : 'Use none');
+    setVisible(type, types.length > 1 || Boolean(type.value));
+    setText(
+      all.querySelector('span') || all.appendChild(el('span', {})),
+      now.some((item) => !item.enabled) ? 'Use all' : 'Use none',
+    );
     if (failed) {
-      say(sums, `The folders could not be looked into: ${failed}`);
-      show(lost, false);
+      setText(sums, `The folders could not be looked into: ${failed}`);
+      setVisible(lost, false);
       return;
     }
     if (!total) {
-      say(sums, now.length ? 'Looking into the folders …' : '');
+      setText(sums, now.length ? 'Looking into the folders …' : '');
       return;
     }
     const steps = total.steps_per_epoch === null ? '' : ` in ${plural(total.steps_per_epoch, 'step')}`;
@@ -183,11 +186,11 @@ export function concepts(list) {
       `${format.count(total.per_epoch)} an epoch${steps}`,
     ];
     if (steps) parts.push(`${plural(total.steps, 'step')} in ${plural(total.epochs, 'epoch')}`);
-    say(sums, total.concepts ? parts.join(' · ') : 'No concept is in use.');
+    setText(sums, total.concepts ? parts.join(' · ') : 'No concept is in use.');
     const short = (total.buckets || []).filter((bucket) => bucket.left);
-    show(lost, short.length > 0);
+    setVisible(lost, short.length > 0);
     if (short.length)
-      say(
+      setText(
         lost,
         `${plural(total.left, 'picture')} of an epoch ${total.left === 1 ? 'is' : 'are'} left out because ${short.length === 1 ? 'its shape does' : 'their shapes do'} not fill a batch of ${total.batch}: ${short
           .slice(0, 3)
@@ -451,15 +454,21 @@ function preview(settings, path, at, place) {
         .map(([each, draft]) => [each, draft.value]),
     );
     try {
-      const answer = await api('POST', 'api/concepts/preview', { index: at, image_index: imageIndex, seed, variants: VARIANTS, changes: typed });
+      const answer = await api('POST', 'api/concepts/preview', {
+        index: at,
+        image_index: imageIndex,
+        seed,
+        variants: VARIANTS,
+        changes: typed,
+      });
       if (wanted !== key) return;
-      show(problem, false);
+      setVisible(problem, false);
       put(answer);
     } catch (error) {
       if (wanted !== key) return;
       if (error.status === 0) key = '';
-      say(problem, error.errors?.[0]?.message || error.message);
-      show(problem, true);
+      setText(problem, error.errors?.[0]?.message || error.message);
+      setVisible(problem, true);
       grid.classList.add('stale');
     }
   }
@@ -467,9 +476,9 @@ function preview(settings, path, at, place) {
   function put(answer) {
     count = answer.images;
     grid.classList.remove('stale');
-    show(back, count > 1);
-    show(on, count > 1);
-    say(name, `${answer.file} · ${answer.image_index + 1} of ${format.count(count)}`);
+    setVisible(back, count > 1);
+    setVisible(on, count > 1);
+    setText(name, `${answer.file} · ${answer.image_index + 1} of ${format.count(count)}`);
     const figure = (image, title, changes, text) =>
       el(
         'figure',

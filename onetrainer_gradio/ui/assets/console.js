@@ -1,6 +1,6 @@
 // The console: what the training process printed, bounded, as plain text.
 
-import { button, causeLink, el, format, icon, say, show, toast } from './dom.js';
+import { button, causeLink, el, format, icon, setText, setVisible, toast } from './dom.js';
 import { api, on, url, viewed } from './live.js';
 
 const MOST_LINES = 2000;
@@ -107,10 +107,10 @@ export function mount(place) {
     after();
   }
   function after() {
-    show(empty, held.length === 0);
-    show(lines, held.length > 0);
+    setVisible(empty, held.length === 0);
+    setVisible(lines, held.length > 0);
     const word = wanted();
-    say(
+    setText(
       count,
       held.length
         ? `${word ? `${format.count(held.filter((text) => text.toLowerCase().includes(word)).length)} of ` : ''}${format.count(held.length)} lines`
@@ -139,7 +139,7 @@ export function mount(place) {
     held = [];
     lines.replaceChildren();
     after();
-    show(details, Boolean(id));
+    setVisible(details, Boolean(id));
     trace = null;
     if (!id) return;
     download.href = url(`api/runs/${encodeURIComponent(id)}/log.txt`);

@@ -99,12 +99,12 @@ export function causeLink() {
 }
 
 /** Write text only where it changed, so that nothing is painted again for nothing. */
-export function say(node, text) {
+export function setText(node, text) {
   const wanted = text ?? '';
   if (node.textContent !== wanted) node.textContent = wanted;
 }
 
-export function show(node, visible) {
+export function setVisible(node, visible) {
   if (node.hidden === visible) node.hidden = !visible;
 }
 

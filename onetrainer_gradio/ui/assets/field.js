@@ -1,7 +1,7 @@
 // One setting as a row: label and help, a control of its kind, the mark and reset of a changed value, errors.
 
 import { idOf, secret, single } from './control.js';
-import { button, el, say, show } from './dom.js';
+import { button, el, setText, setVisible } from './dom.js';
 import { json, list, map, pairs } from './lists.js';
 import { message } from './message.js';
 import { shownAs, textOf } from './settings.js';
@@ -86,8 +86,8 @@ export function row(settings, field, prefix = '') {
     unit?.put();
     const changed = settings.changed(path) || Boolean(unitField && settings.changed(unitField.path));
     node.classList.toggle('changed', changed);
-    show(back, changed);
-    show(was, changed);
+    setVisible(back, changed);
+    setVisible(was, changed);
     if (changed) {
       const before = [
         [path, field],
@@ -96,7 +96,7 @@ export function row(settings, field, prefix = '') {
         .filter(([each]) => each)
         .map(([each, at]) => shownAs(settings.baseValue(each), at.schema))
         .join(' ');
-      say(was, `was ${before}`);
+      setText(was, `was ${before}`);
       const title = `Reset to ${before}`;
       back.title = title;
       back.setAttribute('aria-label', `${field.label}: ${title}`);
@@ -115,11 +115,11 @@ export function row(settings, field, prefix = '') {
     }
     const why = settings.whyNot(field, prefix);
     node.classList.toggle('off', Boolean(why));
-    show(note, Boolean(why));
-    if (why) say(note, `Not used now: ${why}.`);
+    setVisible(note, Boolean(why));
+    if (why) setText(note, `Not used now: ${why}.`);
     else if (field.schema['x-lacking']) {
-      show(note, true);
-      say(note, `${settings.schema['x-follows'].title} does not have this setting and passes over it.`);
+      setVisible(note, true);
+      setText(note, `${settings.schema['x-follows'].title} does not have this setting and passes over it.`);
     }
     if (below) below.update?.();
   };

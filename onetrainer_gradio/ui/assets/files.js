@@ -1,6 +1,6 @@
 // Choosing a file or folder of the machine that the panel runs on.
 
-import { button, el, format, icon, openDialog, say, show } from './dom.js';
+import { button, el, format, icon, openDialog, setText, setVisible } from './dom.js';
 import { api, url } from './live.js';
 import { sheet } from './sheet.js';
 
@@ -160,18 +160,18 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
         draw();
       } catch (error) {
         if (mine === asked) {
-          say(note, error.message);
+          setText(note, error.message);
           note.className = 'bad og-small';
         }
       }
     }
 
     function ask() {
-      show(making, true);
+      setVisible(making, true);
       freshName.focus();
     }
     function done() {
-      show(making, false);
+      setVisible(making, false);
       freshName.value = '';
       fresh.focus();
     }
@@ -188,7 +188,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
         done();
         await go(made.path);
       } catch (error) {
-        say(note, error.message);
+        setText(note, error.message);
         note.className = 'bad og-small';
       }
     }
@@ -205,7 +205,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
       list.replaceChildren(...listing.entries.map(line));
       list.scrollTop = 0;
       note.className = 'og-muted og-small';
-      say(
+      setText(
         note,
         listing.left_out
           ? `${listing.left_out} more are not shown: filter by a part of the name.`
@@ -230,10 +230,10 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
       ]
         .filter(Boolean)
         .join(' and ');
-      show(inside, Boolean(kind === 'folder' && counts));
+      setVisible(inside, Boolean(kind === 'folder' && counts));
       const alone = Boolean(!listing.entries.length && listing.images);
       inside.classList.toggle('alone', alone);
-      show(list, !alone);
+      setVisible(list, !alone);
       inside.replaceChildren(
         el('p', { class: 'og-small', role: 'status', text: `${counts} in this folder.` }),
         el(
@@ -293,7 +293,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
       take.disabled = !listing || (wants === 'output' ? !name.value.trim() : !chosen && !folders);
     }
 
-    show(naming, wants === 'output');
+    setVisible(naming, wants === 'output');
     if (wants === 'output') name.value = path.split(/[\\/]/).at(-1) ?? '';
     state();
     openDialog(dialog, () => resolve(result));

@@ -1,6 +1,6 @@
 // What the check found: errors, warnings and notes, each with the way to its setting and, where one change is right, a button for it.
 
-import { button, el, say, show } from './dom.js';
+import { button, el, setText, setVisible } from './dom.js';
 import { api } from './live.js';
 import { fixButton } from './message.js';
 import { sentence } from './words.js';
@@ -30,7 +30,7 @@ function convertButton(settings, finding) {
           const answer = await api('POST', 'api/concepts/convert', { index: Number(index), what });
           converted += answer.converted;
           const failed = answer.failed.first.map(([name, why]) => `${name}: ${why}`).join('; ');
-          say(
+          setText(
             said,
             `${converted} converted${answer.left ? `, ${answer.left} left…` : ''}${answer.failed.count ? `, ${answer.failed.count} not converted (${failed})` : ''}`,
           );
@@ -38,7 +38,7 @@ function convertButton(settings, finding) {
         }
         settings.check();
       } catch (error) {
-        say(said, error.errors?.[0]?.message || error.message);
+        setText(said, error.errors?.[0]?.message || error.message);
       }
       go.disabled = false;
     },
@@ -94,11 +94,11 @@ export function findings(settings, jump) {
     const key = JSON.stringify(settings.findings);
     if (key === drawn) return;
     drawn = key;
-    show(none, settings.findings.length === 0);
+    setVisible(none, settings.findings.length === 0);
     for (const { severity, tone, ul, title } of lists) {
       const found = settings.findings.filter((finding) => finding.severity === severity);
       ul.replaceChildren(...found.map((finding) => line(finding, tone)));
-      show(title, found.length > 0);
+      setVisible(title, found.length > 0);
     }
   };
   place.update();

@@ -1,7 +1,7 @@
 // The configuration: the groups by tab, search, levels, findings, and the rows of the group in view.
 
 import { read } from './control.js';
-import { afterPress, button, el, icon, say, show, toast } from './dom.js';
+import { afterPress, button, el, icon, setText, setVisible, toast } from './dom.js';
 import { row } from './field.js';
 import { on, store } from './live.js';
 import { ask, Settings } from './settings.js';
@@ -60,7 +60,7 @@ export async function mount(place) {
   function choice() {
     const some = Boolean(store.engine?.checkouts) || nobodyCan(settings.engines);
     if (some && !engines.childElementCount) engines.append(engineStrip(settings));
-    show(engines, some);
+    setVisible(engines, some);
   }
   on('connected', choice);
   on('engine', choice);
@@ -304,13 +304,13 @@ export async function mount(place) {
           total ? found : 'No results. Search covers labels, help text, config keys, and the names that kohya and diffusers use.',
         ]
       : EXTRA[view]?.(settings) || [group?.title || view, group?.about || ''];
-    say(heading, name);
-    say(about, text);
+    setText(heading, name);
+    setText(about, text);
     const more =
       searching() || EXTRA[view]
         ? []
         : (inGroup.get(view) || []).filter((field) => settings.applies(field) && !fields.includes(field));
-    say(
+    setText(
       hidden,
       more.length
         ? `${more.length} more under ${LEVELS.filter((each) => more.some((field) => field.level === each))
@@ -320,8 +320,8 @@ export async function mount(place) {
           ? ''
           : 'Nothing here.',
     );
-    show(usual, view === 'optimizer' && !searching());
-    show(since, view === 'changed' && !searching());
+    setVisible(usual, view === 'optimizer' && !searching());
+    setVisible(since, view === 'changed' && !searching());
     if (!since.hidden) since.update();
   }
 

@@ -1,6 +1,6 @@
 // The gallery: sample pictures by prompt and step, a large view with the keyboard, and the form for a picture of one's own.
 
-import { button, el, format, icon, openDialog, say, show, toast } from './dom.js';
+import { button, el, format, icon, openDialog, setText, setVisible, toast } from './dom.js';
 import { api, on, store, url } from './live.js';
 
 const PAGE = 60;
@@ -31,7 +31,7 @@ export function mount(place) {
     ].map(([value, text]) => el('option', { value, text })),
   );
   const tally = el('span', { class: 'og-muted og-small', role: 'status' });
-  show(more, false);
+  setVisible(more, false);
 
   place.append(
     el('h1', { class: 'og-sr', text: 'Samples' }),
@@ -109,8 +109,8 @@ export function mount(place) {
         ),
       ),
     );
-    show(empty, samples.size === 0);
-    say(tally, samples.size ? `${format.count(samples.size)} shown` : '');
+    setVisible(empty, samples.size === 0);
+    setText(tally, samples.size ? `${format.count(samples.size)} shown` : '');
   }
 
   function tile(sample) {
@@ -192,7 +192,7 @@ export function mount(place) {
       image.style.maxHeight = `min(100%, ${(sample.height || 512) * MOST_ENLARGED}px)`;
       save.href = source;
       save.download = `step-${sample.global_step}-${sample.kind}-${sample.index ?? 0}.png`;
-      say(title, sample.prompt || 'Empty prompt');
+      setText(title, sample.prompt || 'Empty prompt');
       facts.replaceChildren(
         ...[
           ['Step', format.count(sample.global_step)],
@@ -277,9 +277,9 @@ export function mount(place) {
       try {
         const answer = await api('POST', 'api/samples/custom', params);
         waiting = answer.command_id || '';
-        say(why, 'Asked; it is painted after the present step.');
+        setText(why, 'Asked; it is painted after the present step.');
       } catch (error) {
-        say(why, error.errors[0]?.message || error.message);
+        setText(why, error.errors[0]?.message || error.message);
         for (const { path } of error.errors) inputs[path]?.setAttribute('aria-invalid', 'true');
       }
       allow();
@@ -289,8 +289,8 @@ export function mount(place) {
       const now = store.state;
       const may = Boolean(now?.can?.sample) && store.connection === 'live';
       go.disabled = !may;
-      if (!may && !waiting) say(why, now?.why?.sample || '');
-      else if (may && why.textContent === now?.why?.sample) say(why, '');
+      if (!may && !waiting) setText(why, now?.why?.sample || '');
+      else if (may && why.textContent === now?.why?.sample) setText(why, '');
     }
     node.addEventListener('input', (/** @type {any} */ { target }) => own.add(target.id.slice('og-custom-'.length)));
     async function samplers() {
@@ -330,13 +330,13 @@ export function mount(place) {
     on('sample_custom', () => {
       if (waiting) {
         waiting = '';
-        say(why, 'Painted.');
+        setText(why, 'Painted.');
       }
     });
     on('event', ({ event }) => {
       if (event?.type !== 'command_completed' || !waiting || event.command_id !== waiting) return;
       waiting = '';
-      say(why, event.outcome === 'done' ? 'Painted.' : `Not painted: ${event.reason}`);
+      setText(why, event.outcome === 'done' ? 'Painted.' : `Not painted: ${event.reason}`);
     });
     allow();
     return node;
@@ -365,7 +365,7 @@ export function mount(place) {
       if (anew) samples = new Map();
       for (const sample of found) samples.set(sample.id, sample);
       next = answer.next_before ?? answer.next ?? null;
-      show(more, Boolean(next));
+      setVisible(more, Boolean(next));
       draw();
       if (anew) runOptions();
       asked();

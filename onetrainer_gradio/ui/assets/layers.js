@@ -1,7 +1,7 @@
 // Which layers a filter takes of the model, and how many: counted at once, listed on demand.
 
 import { asking } from './asking.js';
-import { button, el, format, say, show } from './dom.js';
+import { button, el, format, setText, setVisible } from './dom.js';
 import { api } from './live.js';
 
 const PREFIX = { training: '', quantization: 'quantization.' };
@@ -50,17 +50,17 @@ export function layers(settings, of) {
 
   function put() {
     const known = found?.known;
-    show(bar, Boolean(known));
-    show(more, Boolean(known));
+    setVisible(bar, Boolean(known));
+    setVisible(more, Boolean(known));
     if (!found) return;
     if (!known) {
-      say(count, 'The layer names of this model type are known only when the model is loaded.');
-      for (const each of [parts, note, table]) show(each, false);
+      setText(count, 'The layer names of this model type are known only when the model is loaded.');
+      for (const each of [parts, note, table]) setVisible(each, false);
       return;
     }
     const all = found.taken === found.total;
     const part = settings.schema.properties[found.part]?.title || found.part;
-    say(
+    setText(
       count,
       all
         ? `All ${format.count(found.total)} layers of the ${named(part)}`
@@ -69,13 +69,13 @@ export function layers(settings, of) {
     fill.style.width = `${found.total ? (100 * found.taken) / found.total : 0}%`;
     node.classList.toggle('none', found.taken === 0);
     const plain = found.patterns.length === 1 && found.patterns[0].pattern === '';
-    show(parts, !plain);
+    setVisible(parts, !plain);
     parts.replaceChildren(...(plain ? [] : found.patterns.map(pattern)));
-    show(note, !found.exact);
-    say(note, `${found.model} comes in several sizes: in another one the number of blocks differs, the names do not.`);
+    setVisible(note, !found.exact);
+    setText(note, `${found.model} comes in several sizes: in another one the number of blocks differs, the names do not.`);
     more.setAttribute('aria-expanded', String(listed));
-    say(more.querySelector('span'), listed ? 'Hide the layers' : 'List the layers');
-    show(table, listed);
+    setText(more.querySelector('span'), listed ? 'Hide the layers' : 'List the layers');
+    setVisible(table, listed);
     if (listed) list();
   }
 

@@ -1,7 +1,7 @@
 // Settings that hold several values of their own: lists of objects as cards, pairs of names and values, maps of known keys, JSON.
 
 import { idOf, read } from './control.js';
-import { button, el, say, show } from './dom.js';
+import { button, el, setText, setVisible } from './dom.js';
 import { message } from './message.js';
 import { copyOf, jsonOf, same, shownAs, textOf } from './settings.js';
 
@@ -107,9 +107,9 @@ export function list(settings, field, row) {
           each.path === pinned ||
           settings.errorsAt(each.path).length,
       );
-      show(details, wanted.length > 0);
+      setVisible(details, wanted.length > 0);
       const changed = applying.filter((each) => settings.changed(each.path)).length;
-      say(count, changed ? `${changed} changed` : '');
+      setText(count, changed ? `${changed} changed` : '');
       if (!details.open) {
         if (body.childElementCount) body.replaceChildren();
         return applying.length - wanted.length;
@@ -159,7 +159,7 @@ export function list(settings, field, row) {
         look?.update();
       }
       const hidden = sections.reduce((sum, each) => sum + each.update(), 0);
-      say(more, hidden ? `${hidden} more settings under Advanced and Expert.` : '');
+      setText(more, hidden ? `${hidden} more settings under Advanced and Expert.` : '');
     };
     const clear = () => {
       sections = [];
@@ -228,7 +228,7 @@ export function list(settings, field, row) {
     wrap.update = () => {
       const now = items()[at];
       if (!now) return;
-      say(title, titleOf(now));
+      setText(title, titleOf(now));
       wrap.classList.toggle('off', now.enabled === false);
       const box = use ? use.querySelector('input') : null;
       if (box) box.checked = now.enabled;
@@ -239,7 +239,7 @@ export function list(settings, field, row) {
         settings.findings.some((finding) => finding.severity === 'error' && finding.path.startsWith(prefix)),
       );
       const words = filter.value.trim().toLowerCase();
-      show(
+      setVisible(
         wrap,
         (!beside || beside.passes(now)) &&
           (!words || JSON.stringify([now.name, now.path, now.prompt, now.placeholder, now.type]).toLowerCase().includes(words)),
@@ -259,12 +259,12 @@ export function list(settings, field, row) {
     }
     beside?.update();
     for (const each of cards.children) each.update();
-    show(filter, now.length >= FILTER_FROM);
-    show(empty, now.length === 0);
-    say(empty, `No ${one} yet.`);
+    setVisible(filter, now.length >= FILTER_FROM);
+    setVisible(empty, now.length === 0);
+    setText(empty, `No ${one} yet.`);
     const changed = settings.changed(path);
     node.classList.toggle('changed', changed);
-    show(back, changed && settings.baseValue(path) !== undefined);
+    setVisible(back, changed && settings.baseValue(path) !== undefined);
     errors.replaceChildren(...settings.errorsAt(path).map((error) => message(settings, path, error)));
   };
 

@@ -1,6 +1,6 @@
 // The newest samples of the run that is shown, beside its curve.
 
-import { el, format, say, show } from './dom.js';
+import { el, format, setText, setVisible } from './dom.js';
 import { api, on, url, viewed } from './live.js';
 
 const MOST = 12;
@@ -60,8 +60,8 @@ export function mount(place) {
   }
 
   function draw(total) {
-    show(card, samples.length > 0);
-    say(count, total > samples.length ? `${format.count(samples.length)} of ${format.count(total)}` : '');
+    setVisible(card, samples.length > 0);
+    setText(count, total > samples.length ? `${format.count(samples.length)} of ${format.count(total)}` : '');
     list.replaceChildren(...samples.map(tile));
   }
 

@@ -2,7 +2,7 @@
 
 import { hiding, setHiding, unavailablePresets } from './available.js';
 import { table } from './differences.js';
-import { button, confirmed, el, openDialog, say, show, toast } from './dom.js';
+import { button, confirmed, el, openDialog, setText, setVisible, toast } from './dom.js';
 import { api } from './live.js';
 import { duplicate, exportDialog, rename } from './saved.js';
 
@@ -268,11 +268,11 @@ export function openPresets(settings, items, { load, again }) {
   }
 
   const count = settings.changes().length;
-  say(
+  setText(
     warning,
     count ? `You have ${count} unsaved ${count === 1 ? 'change' : 'changes'}. Undo brings back what opening changes.` : '',
   );
-  show(warning, true);
+  setVisible(warning, true);
   draw();
   attempt(readLibraries);
   attempt(async () => {

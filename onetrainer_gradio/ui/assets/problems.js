@@ -1,6 +1,6 @@
 // Warnings and errors of the run, and the true cause of its end. Nothing to say: nothing shown.
 
-import { el, format, show } from './dom.js';
+import { el, format, setVisible } from './dom.js';
 import { api, on, viewed } from './live.js';
 import { COMMANDS, ENDS, sentence } from './words.js';
 
@@ -91,7 +91,7 @@ export function mount(place) {
     seen.set(seq, { key, times: 1, counter, node });
     list.prepend(node);
     while (list.childElementCount > MOST) list.lastElementChild?.remove();
-    show(card, true);
+    setVisible(card, true);
   }
 
   async function load() {
@@ -99,7 +99,7 @@ export function mount(place) {
     runId = id;
     seen = new Map();
     list.replaceChildren();
-    show(card, false);
+    setVisible(card, false);
     if (!id) return;
     try {
       let since = 0;

@@ -1,6 +1,6 @@
 // All runs: how each ended, how far it came, its files to download, and the way to go on from it.
 
-import { button, causeLink, confirmed, el, format, icon, openDialog, say, show, toast } from './dom.js';
+import { button, causeLink, confirmed, el, format, icon, openDialog, setText, setVisible, toast } from './dom.js';
 import { api, on, store, url, view, viewed } from './live.js';
 import { ending, engineName } from './words.js';
 
@@ -30,7 +30,7 @@ export function mount(place) {
   });
   place.append(el('section', { class: 'og-card', 'aria-label': 'Runs' }, el('h2', { text: 'Runs' }), empty, list, more));
 
-  show(more, false);
+  setVisible(more, false);
   let runs = [];
   let wanted = AT_FIRST;
   /** @type {any} */
@@ -40,8 +40,8 @@ export function mount(place) {
   let drawn = new Map(); // run -> what its line was made of, and the line
 
   function draw() {
-    show(empty, runs.length === 0);
-    show(more, Boolean(next));
+    setVisible(empty, runs.length === 0);
+    setVisible(more, Boolean(next));
     more.title = `${format.count(runs.length)} of ${format.count(total)} runs shown`;
     // what did not change stays as it is, with what was unfolded and ticked in it
     /** @type {[string, any][]} */
@@ -145,7 +145,7 @@ export function mount(place) {
       const answer = await api('GET', `${path}/files`);
       const found = answer.files || [];
       // one that itself went on from a backup can do so from there again
-      if (goOn) show(goOn, Boolean(run.resumes_run) || found.some((file) => file.kind === 'backup'));
+      if (goOn) setVisible(goOn, Boolean(run.resumes_run) || found.some((file) => file.kind === 'backup'));
       files.replaceChildren(...filesOf(run, found, answer.missing || []));
     } catch (error) {
       files.replaceChildren(el('p', { class: 'og-muted', text: error.message }));
@@ -225,14 +225,14 @@ export function mount(place) {
       [runs, next, total] = [found, cursor, page.total];
       draw();
     } catch (error) {
-      if (error.status !== 0) say(empty, error.message);
+      if (error.status !== 0) setText(empty, error.message);
     }
   }
   on('connected', load);
   on('training_state', () => {
     const { run_id: id, status, phase, progress, total_steps: total } = store.state || {};
     const going = list.querySelector(`[data-steps="${id}"]`);
-    if (going) say(going, steps({ ...progress, total_steps: total }));
+    if (going) setText(going, steps({ ...progress, total_steps: total }));
     const now = `${id} ${status} ${phase}`;
     if (now === known) return;
     known = now;
@@ -259,9 +259,9 @@ function filesOf(run, found, missing) {
       onchange: ({ target }) => {
         if (target.checked) ticked.set(file.id, file);
         else ticked.delete(file.id);
-        show(chosen, ticked.size > 0);
+        setVisible(chosen, ticked.size > 0);
         chosen.href = zipOf(run.id, { ids: [...ticked.keys()].join(',') });
-        say(chosen.lastChild, `Download ${ticked.size} chosen (${format.bytes(sum([...ticked.values()]))})`);
+        setText(chosen.lastChild, `Download ${ticked.size} chosen (${format.bytes(sum([...ticked.values()]))})`);
       },
     });
   const line = (file) => el('li', {}, tick(file), ...fileParts(run.id, file, file.kind === 'model' ? run.final_model_title : ''));
@@ -292,7 +292,7 @@ function filesOf(run, found, missing) {
       const at = list.childElementCount;
       list.append(...all.slice(at, at + PAGES[kind]).map(kind === 'sample' ? tile : line));
       const left = all.length - list.childElementCount;
-      show(more, left > 0);
+      setVisible(more, left > 0);
       more.replaceChildren(
         el('span', { text: `Show ${format.count(Math.min(left, PAGES[kind]))} more of ${format.count(left)}` }),
       );

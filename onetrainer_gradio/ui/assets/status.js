@@ -1,6 +1,6 @@
 // The status card: state, phase, progress, numbers; and what the native buttons may do at the moment.
 
-import { button, causeLink, el, format, say, show } from './dom.js';
+import { button, causeLink, el, format, setText, setVisible } from './dom.js';
 import { api, on, store, viewed } from './live.js';
 import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
@@ -65,7 +65,7 @@ export function mount(place) {
   const given = el('p', { class: 'og-why og-waiting', hidden: true });
   const errors = el('ul', { class: 'og-outcome-errors', hidden: true, 'aria-live': 'polite' });
   let listed = false; // what a refused command names setting by setting
-  const ladder = el('p', { class: 'og-ladder', hidden: true });
+  const escalation = el('p', { class: 'og-escalation', hidden: true });
   const steps = progress('Steps');
   const epoch = progress('Epoch');
   const phase = progress('Phase');
@@ -85,7 +85,7 @@ export function mount(place) {
       'section',
       { class: 'og-card og-status', 'aria-label': 'State of the run' },
       why,
-      ladder,
+      escalation,
       waits,
       given,
       el('div', { class: 'og-status-head' }, badge, name, by, cause, detail, outcome),
@@ -103,12 +103,12 @@ export function mount(place) {
     if (!now) return;
     const words = describe(now);
     badge.dataset.tone = words.tone;
-    say(badge, words.label);
-    say(name, now.name || '');
-    say(engine, engineName(now));
-    show(by, Boolean(now.run_id && engine.textContent));
+    setText(badge, words.label);
+    setText(name, now.name || '');
+    setText(engine, engineName(now));
+    setVisible(by, Boolean(now.run_id && engine.textContent));
     const silent = now.is_training && now.heartbeat_age_s > SILENT_S;
-    say(
+    setText(
       detail,
       silent
         ? `No sign of life for ${format.span(now.heartbeat_age_s)}: the process hangs, or the machine is very busy.`
@@ -117,7 +117,7 @@ export function mount(place) {
           : now.phase_detail || (now.stop ? '' : now.detail || ''),
     );
     // the cause is told in full once: among the warnings and errors of the run that is shown
-    show(cause, Boolean(now.error) && !words.active && viewed() === now.run_id);
+    setVisible(cause, Boolean(now.error) && !words.active && viewed() === now.run_id);
     const progressed = now.progress || {};
     phase.set(now.phase_done, words.active ? now.phase_total : 0, phaseName(now.phase));
     steps.set(progressed.global_step, now.total_steps);
@@ -127,10 +127,10 @@ export function mount(place) {
       words.active && perEpoch,
       `Epoch ${Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1)} of ${now.max_epoch || '–'}`,
     );
-    show(grid, Boolean(now.run_id));
-    show(ready, !words.active && !listed && Boolean(ready.textContent));
-    show(engines, !words.active && engines.childElementCount > 0);
-    for (const [key, , text] of TILES) say(tiles[key], text(now));
+    setVisible(grid, Boolean(now.run_id));
+    setVisible(ready, !words.active && !listed && Boolean(ready.textContent));
+    setVisible(engines, !words.active && engines.childElementCount > 0);
+    for (const [key, , text] of TILES) setText(tiles[key], text(now));
     stopStage(now);
     queue(now);
     accepted(now);
@@ -141,14 +141,14 @@ export function mount(place) {
   /** The commands that the run has received and will carry out. */
   function accepted(now) {
     const names = [...new Set((now.waiting_commands || []).map(({ command }) => WAITING[command]).filter(Boolean))];
-    show(given, names.length > 0);
-    if (names.length) say(given, `Accepted and waiting: ${names.join(', ')}.`);
+    setVisible(given, names.length > 0);
+    if (names.length) setText(given, `Accepted and waiting: ${names.join(', ')}.`);
   }
 
   /** The run that was started while this one is stopping. */
   function queue(now) {
     const id = now.queued_run_id || '';
-    show(waits, Boolean(id));
+    setVisible(waits, Boolean(id));
     if (!id || waits.dataset.run === id) return;
     waits.dataset.run = id;
     waits.replaceChildren(
@@ -156,7 +156,7 @@ export function mount(place) {
       button('Take it back', {
         kind: 'small',
         onclick: () =>
-          api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((error) => say(outcome, error.message)),
+          api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((error) => setText(outcome, error.message)),
       }),
     );
   }
@@ -167,14 +167,14 @@ export function mount(place) {
     const key = !now.is_training && now.final_model ? now.run_id : '';
     if (key === filesOf) return;
     filesOf = key;
-    show(files, false);
+    setVisible(files, false);
     if (!key) return;
     try {
       const answer = await api('GET', `api/runs/${encodeURIComponent(key)}/files`);
       const models = answer.files.filter((file) => file.kind === 'model');
       files.setAttribute('aria-label', now.final_model_title || 'Output file');
       files.replaceChildren(...models.map((file) => fileLine(key, file, now.final_model_title)));
-      show(files, models.length > 0);
+      setVisible(files, models.length > 0);
     } catch (error) {
       if (error.status !== 0 && error.status !== 404) throw error;
       filesOf = '';
@@ -183,11 +183,14 @@ export function mount(place) {
 
   function stopStage(now) {
     const stop = now.is_training && now.stop;
-    show(ladder, Boolean(stop));
+    setVisible(escalation, Boolean(stop));
     if (!stop) return;
     const { text: does, next } = STOP_STAGES[stop.stage] || { text: stop.stage, next: '' };
     const left = stop.deadline ? Math.max(0, Math.round(stop.deadline - Date.now() / 1000)) : 0;
-    say(ladder, `${does}${next && left ? `; ${next} in ${left} s` : ''}.${next ? ' Press Stop again to do it now.' : ''}`);
+    setText(
+      escalation,
+      `${does}${next && left ? `; ${next} in ${left} s` : ''}.${next ? ' Press Stop again to do it now.' : ''}`,
+    );
   }
 
   function allow(now) {
@@ -202,14 +205,14 @@ export function mount(place) {
     }
     document.getElementById('og-controls')?.toggleAttribute('data-active', Boolean(now.is_training));
     const pauseShown = !now.paused;
-    show(document.getElementById('og-pause') || el('i'), pauseShown);
-    show(document.getElementById('og-resume') || el('i'), !pauseShown);
+    setVisible(document.getElementById('og-pause') || el('i'), pauseShown);
+    setVisible(document.getElementById('og-resume') || el('i'), !pauseShown);
     document.getElementById('og-start')?.setAttribute('aria-describedby', 'og-why');
     const reason = !offline && !now.is_training && !now.can?.start ? now.why?.start : '';
-    say(why, reason ? `Start is not possible: ${reason}` : '');
-    show(why, Boolean(reason));
+    setText(why, reason ? `Start is not possible: ${reason}` : '');
+    setVisible(why, Boolean(reason));
     const label = document.getElementById('og-stop');
-    if (label) say(label, now.stop ? 'Stop now' : 'Stop');
+    if (label) setText(label, now.stop ? 'Stop now' : 'Stop');
   }
 
   /** What Start would start: the settings in a sentence. */
@@ -263,7 +266,7 @@ export function mount(place) {
     const rest = said.errors || [];
     listed = rest.some((error) => error.path);
     // what the list below says, or the cause of the run's end, need not stand here, too
-    say(
+    setText(
       outcome,
       listed ? said.text.split(`: ${rest[0].message}`)[0] : said.error ? said.text.replace(`: ${said.error}`, '') : said.text,
     );
@@ -279,9 +282,9 @@ export function mount(place) {
         ),
       ),
     );
-    show(errors, listed);
+    setVisible(errors, listed);
     state();
-    if (said.done && said.ok) hide = setTimeout(() => say(outcome, ''), 8000);
+    if (said.done && said.ok) hide = setTimeout(() => setText(outcome, ''), 8000);
   });
 
   // A panel that was restarted while a button's stream was open leaves Gradio's side of this page without an answer for
@@ -341,8 +344,8 @@ export function mount(place) {
   on('config', () => {
     if (listed) {
       listed = false;
-      show(errors, false);
-      say(outcome, '');
+      setVisible(errors, false);
+      setText(outcome, '');
     }
     next();
   });
@@ -366,17 +369,17 @@ function progress(label) {
   return {
     node,
     set(done, total, name) {
-      show(node, Boolean(total));
+      setVisible(node, Boolean(total));
       if (!total) return;
       const part = Math.min(1, (done || 0) / total);
       fill.style.width = `${part * 100}%`;
       track.setAttribute('aria-valuenow', done || 0);
       track.setAttribute('aria-valuemax', total);
       if (name) {
-        say(title, name);
+        setText(title, name);
         track.setAttribute('aria-label', name);
       }
-      say(text, `${format.count(done || 0)} / ${format.count(total)}`);
+      setText(text, `${format.count(done || 0)} / ${format.count(total)}`);
     },
   };
 }

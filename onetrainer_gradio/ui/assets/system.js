@@ -1,6 +1,6 @@
 // What the machine does, now and over the last minutes; what runs on it, in which versions.
 
-import { button, el, format, paced, say, show } from './dom.js';
+import { button, el, format, paced, setText, setVisible } from './dom.js';
 import { api, on, store } from './live.js';
 
 const SHOWN_S = 600;
@@ -73,8 +73,8 @@ export function mount(place) {
     const pace = paced(canvas, () => spark(canvas, points), 1000);
     const made = {
       set(text, below, fraction, at, redraw) {
-        say(value, text);
-        say(more, below);
+        setText(value, text);
+        setText(more, below);
         points.push([at, fraction]);
         while (points[0][0] < at - SHOWN_S) points.shift();
         if (redraw) pace.ask();
@@ -238,7 +238,7 @@ export function mount(place) {
         ),
       ),
     );
-    show(noProcesses, found.length === 0);
+    setVisible(noProcesses, found.length === 0);
   }
 
   on('system', (message) => reading(message.resources));
@@ -295,10 +295,10 @@ function hubToken() {
     try {
       const answer = await api(method, 'api/secrets', body);
       input.value = '';
-      say(state, answer.huggingface_token ? 'There is a token.' : 'There is none.');
-      show(forget, answer.huggingface_token);
+      setText(state, answer.huggingface_token ? 'There is a token.' : 'There is none.');
+      setVisible(forget, answer.huggingface_token);
     } catch (error) {
-      say(state, error.message);
+      setText(state, error.message);
     }
   }
   send('GET');

@@ -1,7 +1,7 @@
 // How often each timestep is drawn: a live plot of the distribution under the settings, also while they are being typed.
 
 import { asking } from './asking.js';
-import { el, format, show } from './dom.js';
+import { el, format, setVisible } from './dom.js';
 import { api } from './live.js';
 
 const DEPENDS = [
@@ -182,7 +182,7 @@ export function timesteps(settings) {
   }
 
   function tell(px) {
-    show(readout, pointed !== null);
+    setVisible(readout, pointed !== null);
     if (pointed === null) return;
     const rows = [
       ['Timestep', format.count(pointed * drawn.timesteps)],

@@ -1,6 +1,6 @@
 // What stands above the settings: open, undo, save, import, export, reset; and who trains.
 
-import { button, confirmed, el, icon, say, show, toast } from './dom.js';
+import { button, confirmed, el, icon, setText, setVisible, toast } from './dom.js';
 import { api, on } from './live.js';
 
 const loadPath = (name, kind = '') =>
@@ -60,12 +60,12 @@ export function toolbar(settings) {
 
   function state() {
     const count = settings.changes().length;
-    say(name_, settings.document.name || 'Open a preset …');
-    say(changes, count ? `${count} ${settings.against ? 'differ' : 'changed'}` : current() ? 'unchanged' : '');
+    setText(name_, settings.document.name || 'Open a preset …');
+    setText(changes, count ? `${count} ${settings.against ? 'differ' : 'changed'}` : current() ? 'unchanged' : '');
     saveButton.disabled = current()?.kind !== 'saved' || !count;
     step(undo, 'Undo', settings.document.undo, settings.refused());
     step(redo, 'Redo', settings.document.redo);
-    show(removeButton, current()?.kind === 'saved');
+    setVisible(removeButton, current()?.kind === 'saved');
   }
 
   /** Which change a step is about, for people. */

@@ -1,6 +1,6 @@
 // The line at the top: what the run does, whether the page is connected, light or dark; and the banner when it is not.
 
-import { button, el, format, icon, say, show, toast } from './dom.js';
+import { button, el, format, icon, setText, setVisible, toast } from './dom.js';
 import { api, on, store, url } from './live.js';
 import { describe } from './words.js';
 
@@ -67,8 +67,8 @@ export function mount(place) {
     const now = store.state;
     const there = document.getElementById('og-stop')?.checkVisibility();
     const offline = store.connection !== 'live';
-    show(stopButton, Boolean(now?.is_training) && !there);
-    say(stopButton.firstElementChild, now?.stop ? 'Stop now' : 'Stop');
+    setVisible(stopButton, Boolean(now?.is_training) && !there);
+    setText(stopButton.firstElementChild, now?.stop ? 'Stop now' : 'Stop');
     stopButton.disabled = offline || !now?.can?.stop;
     stopButton.title = offline ? 'The connection to the panel is lost.' : now?.why?.stop || '';
   }
@@ -79,7 +79,7 @@ export function mount(place) {
     location.assign(url('login'));
   }
   // a panel that asks nobody who they are has nothing to sign out of
-  show(leave, Boolean(document.querySelector('meta[name=og-protected]')));
+  setVisible(leave, Boolean(document.querySelector('meta[name=og-protected]')));
 
   function switchTheme() {
     const dark = !document.documentElement.classList.contains('og-dark');
@@ -107,13 +107,13 @@ export function mount(place) {
     if (!now) return;
     const words = describe(now);
     badge.dataset.tone = words.tone;
-    say(badge, words.label);
-    say(line, words.short);
+    setText(badge, words.label);
+    setText(line, words.short);
     bar.style.width = `${words.fraction * 100}%`;
-    show(bar.parentNode, words.active);
+    setVisible(bar.parentNode, words.active);
     if (words.label !== said) {
       said = words.label;
-      say(spoken, `Run: ${words.label}`);
+      setText(spoken, `Run: ${words.label}`);
     }
     allow();
     document.title = words.active ? `${words.percent} ${words.label} – OneTrainer panel` : 'OneTrainer panel';
@@ -133,18 +133,18 @@ export function mount(place) {
       timer = setTimeout(() => {
         wasLost = true;
         banner.className = 'og-banner bad';
-        say(
+        setText(
           banner,
           `The connection to the panel is lost since ${format.clock(since / 1000)}. A run goes on without it; ` +
             'the page reconnects by itself and keeps what you type.',
         );
-        show(banner, true);
+        setVisible(banner, true);
       }, GRACE_MS);
     } else if (now === 'live' && wasLost) {
       wasLost = false;
       banner.className = 'og-banner good';
-      say(banner, 'The connection is back; everything shown is up to date.');
-      timer = setTimeout(() => show(banner, false), BACK_MS);
+      setText(banner, 'The connection is back; everything shown is up to date.');
+      timer = setTimeout(() => setVisible(banner, false), BACK_MS);
     }
   }
 
