@@ -294,7 +294,7 @@ def test_a_folder_is_made_in_the_picker(visitor: Visitor, panel: Panel) -> None:
     expect(name).to_be_focused()
     name.fill("taken")
     name.press("Enter")
-    expect(picker).to_contain_text("There is a folder 'taken'")
+    expect(picker).to_contain_text("A folder 'taken' already exists")
     expect(name).to_have_value("taken")
     name.press("Escape")
     expect(name).to_be_hidden()
