@@ -19,7 +19,7 @@ _FOLDER = Path(__file__).parent / "assets"
 # Scripts that are served as one file. The first has all that the first view needs.
 FIRST = "first.js"
 BUNDLES = {
-    FIRST: ("topbar.js", "form.js", "main.js"),
+    FIRST: ("topbar.js", "form.js", "main.js", "sheet.js"),
     "training.js": ("status.js", "problems.js", "chart.js", "newest.js", "console.js", "runs.js"),
 }
 
@@ -45,7 +45,8 @@ class Asset:
 @cache
 def assets() -> dict[str, Asset]:
     """Return all files by name, as they are served."""
-    others = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir()) if path.suffix in _MEDIA_TYPES.keys() - {".js"}}
+    found = (path for path in sorted(_FOLDER.rglob("*")) if path.suffix in _MEDIA_TYPES and path.name not in scripts())
+    others = {path.relative_to(_FOLDER).as_posix(): path.read_bytes() for path in found}
     served = {name: text.encode() for name, text in bundled(scripts(), BUNDLES).items()} | others
     return {
         name: Asset(body, gzip.compress(body, 9, mtime=0), _MEDIA_TYPES[PurePath(name).suffix]) for name, body in served.items()
@@ -53,7 +54,7 @@ def assets() -> dict[str, Asset]:
 
 
 def scripts() -> dict[str, str]:
-    """Return the sources of all scripts by name."""
+    """Return the sources of all scripts of ours by name."""
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("*.js"))}
 
 
@@ -77,7 +78,7 @@ def assets_route() -> Route:
 
     For an old version it serves the current file uncached, so that a page opened before an update can still load its modules.
     """
-    return Route("/panel/{version}/{name}", _serve, methods=["GET", "HEAD"], name="panel-assets")
+    return Route("/panel/{version}/{name:path}", _serve, methods=["GET", "HEAD"], name="panel-assets")
 
 
 async def _serve(request: Request) -> Response:

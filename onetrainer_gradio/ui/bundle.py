@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 _IMPORT = re.compile(r"^import \{([^}]*)\} from '\./([\w-]+\.js)';\n", re.MULTILINE)
-_DYNAMIC = re.compile(r"\bimport\('\./([\w-]+\.js)'\)")
+_DYNAMIC = re.compile(r"\bimport\('\./([\w-]+\.js)'\)(?!\.[A-Z])")
 # a comment that has its lines to itself; no text of the scripts has a line that begins like one
 _COMMENT = re.compile(r"^[ \t]*(?://.*|/\*(?:.|\n)*?\*/[ \t]*)\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async function|function|class|const) (\w+))", re.MULTILINE)

@@ -41,6 +41,8 @@ def test_scripts_write_no_markup_and_ask_nobody_else() -> None:
     """Text from outside reaches the document as text, and no script, style or font comes from another machine."""
     for name, asset in assets().items():
         text = asset.body.decode()
+        if name.startswith("vendor/"):
+            text = re.sub(r"^/\*!.*\*/\n", "", text)  # the author's line
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), name
         outside = [address for address in re.findall(r"https?://[^\s'\"`)]+", text) if "www.w3.org" not in address]
         assert outside == [], name

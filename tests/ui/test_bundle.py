@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -53,6 +54,14 @@ def test_every_script_is_reached_from_the_first():
             reached.add(name)
             waiting += [*modules[name].imports, *modules[name].later]
     assert reached == set(modules)
+
+
+def test_what_several_tabs_need_comes_with_the_first_view():
+    """Otherwise a dialog of one tab would load the scripts of another."""
+    for name, asset in assets().items():
+        if name.endswith(".js") and not name.startswith("vendor/"):
+            at_once = re.findall(r"^import .* from '\./([\w-]+\.js)';$", asset.body.decode(), re.MULTILINE)
+            assert not {*at_once} & {*BUNDLES} - {FIRST}, name
 
 
 def test_each_module_is_in_one_file_only():
@@ -106,5 +115,6 @@ def test_what_is_served_is_javascript(tmp_path: Path):
     assert {FIRST, *BUNDLES} <= set(assets())
     for name, asset in assets().items():
         if name.endswith(".js"):
-            (tmp_path / name).with_suffix(".mjs").write_bytes(asset.body)
-            subprocess.run(["node", "--check", str((tmp_path / name).with_suffix(".mjs"))], check=True, timeout=60)
+            script = tmp_path / f"{PurePath(name).name}.mjs"
+            script.write_bytes(asset.body)
+            subprocess.run(["node", "--check", str(script)], check=True, timeout=60)
