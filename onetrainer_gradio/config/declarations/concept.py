@@ -257,14 +257,14 @@ class ConceptConfig(Settings):
     image_variations: int = _general(
         1,
         label="Image variations",
-        help="Number of differently augmented versions of each image in the cache. More variety needs more disk space and a longer start.",
+        help="Number of differently augmented versions of each image in the cache. 1 is typical. More variety needs more disk space and a longer start.",
         level="expert",
         ge=1,
     )
     text_variations: int = _general(
         1,
         label="Caption variations",
-        help="Number of versions of each caption in the cache. Use more than 1 with tag shuffling, tag dropout or several captions per image.",
+        help="Number of versions of each caption in the cache. 1 is typical. Use more with tag shuffling, tag dropout or several captions per image.",
         level="expert",
         ge=1,
     )

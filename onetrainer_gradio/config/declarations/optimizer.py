@@ -124,7 +124,7 @@ class TrainOptimizerConfig(Settings):
     eps: float | None = _parameter(
         None,
         label="Epsilon",
-        help="Small number that avoids division by zero. Much larger values make steps smaller where gradients are tiny.",
+        help="Small number that avoids division by zero. 1e-8 is typical. Much larger values make steps smaller where gradients are tiny.",
         ge=0,
     )
     eps2: float | None = _parameter(
@@ -157,7 +157,7 @@ class TrainOptimizerConfig(Settings):
     growth_rate: float | None = _parameter(
         None,
         label="Growth rate",
-        help="How fast the estimated learning rate may grow per step. inf doesn't limit it. 1.02 lets it rise slowly, like warmup.",
+        help="How fast the estimated learning rate may grow per step. inf (no limit) is typical. 1.02 lets it rise slowly, like warmup.",
         ge=1,
         infinite=True,
     )

@@ -182,7 +182,7 @@ class TrainConfig(Settings):
     validate_after: int = setting(
         1,
         label="Validate every",
-        help="How often to compute the validation loss (kohya: validate_every_n_steps). Each validation processes all validation images once.",
+        help="How often to compute the validation loss (kohya: validate_every_n_steps). Every epoch is typical. Each validation processes all validation images once.",
         group="validation",
         level="advanced",
         unit_of="validate_after_unit",
@@ -261,7 +261,7 @@ class TrainConfig(Settings):
     async_gradient_reduce_buffer: int = setting(
         100,
         label="Gradient reduce buffer size",
-        help="Maximum VRAM for gradients that are exchanged in the background. A larger buffer lets more gradients wait.",
+        help="Maximum VRAM for gradients that are exchanged in the background. 100 MB is typical. A larger buffer lets more gradients wait.",
         group="multi_gpu",
         level="expert",
         unit="MB",
@@ -400,7 +400,7 @@ class TrainConfig(Settings):
     learning_rate_warmup_steps: float = setting(
         200.0,
         label="Learning rate warmup steps",
-        help="Steps over which the learning rate rises from 0 (kohya: lr_warmup_steps). A value up to 1 is a fraction of the run. Warmup prevents a bad start at high learning rates.",
+        help="Steps over which the learning rate rises from 0 (kohya: lr_warmup_steps). 100 to 500 is typical, 0 turns warmup off. A value up to 1 is a fraction of the run. Warmup prevents a bad start at high learning rates.",
         group="optimization",
         level="basic",
         ge=0,
@@ -426,7 +426,7 @@ class TrainConfig(Settings):
     epochs: int = setting(
         100,
         label="Epochs",
-        help="How many times to train on all images (kohya: max_train_epochs). Too few learn little, too many overfit. Watch the samples to find the right number.",
+        help="How many times to train on all images (kohya: max_train_epochs). 10 to 100 is typical. Too few learn little, too many overfit. Watch the samples to find the right number.",
         group="optimization",
         level="basic",
         ge=1,
@@ -434,7 +434,7 @@ class TrainConfig(Settings):
     batch_size: int = setting(
         1,
         label="Batch size",
-        help="Images per step on each GPU (kohya: train_batch_size). Larger batches train more smoothly but need more VRAM.",
+        help="Images per step on each GPU (kohya: train_batch_size). 1 to 4 is typical. Larger batches train more smoothly but need more VRAM.",
         group="optimization",
         level="basic",
         ge=1,
@@ -467,7 +467,7 @@ class TrainConfig(Settings):
     ema_update_step_interval: int = setting(
         5,
         label="EMA update step interval",
-        help="Number of optimizer steps between two EMA updates. A larger interval is faster but less accurate.",
+        help="Number of optimizer steps between two EMA updates. 1 to 5 is typical. A larger interval is faster but less accurate.",
         group="ema",
         level="advanced",
         unit="steps",
@@ -477,7 +477,7 @@ class TrainConfig(Settings):
     dataloader_threads: int = setting(
         2,
         label="Dataloader threads",
-        help="Number of images to load in parallel (diffusers: dataloader_num_workers). More helps with slow disks and large images. With an offloaded text encoder, it must be 1.",
+        help="Number of images to load in parallel (diffusers: dataloader_num_workers). 2 to 8 is typical. More helps with slow disks and large images. With an offloaded text encoder, it must be 1.",
         group="device",
         level="advanced",
         ge=1,
@@ -730,7 +730,7 @@ class TrainConfig(Settings):
     noising_weight: float = setting(
         0.0,
         label="Noising weight",
-        help="Shape of the timestep distribution. Its effect depends on the distribution. Larger values make Sigmoid steeper, Logit-normal wider and Inverted parabola narrower.",
+        help="Shape of the timestep distribution. 0 is typical. Its effect depends on the distribution: larger values make “Sigmoid” steeper, “Logit-normal” wider and “Inverted parabola” narrower.",
         group="noise",
         level="advanced",
         shown={"timestep_distribution": ("SIGMOID", "LOGIT_NORMAL", "HEAVY_TAIL", "INVERTED_PARABOLA", "BETA")},
@@ -1177,7 +1177,7 @@ class TrainConfig(Settings):
     lokr_dim: int = setting(
         16,
         label="LoKr dimension",
-        help="Size of the inner matrices of the LoKr (kohya: network_dim). Higher values learn more and make larger files.",
+        help="Size of the inner matrices of the LoKr (kohya: network_dim). 16 is typical. Higher values learn more and make larger files.",
         group="lora",
         level="basic",
         ge=1,
@@ -1325,7 +1325,7 @@ class TrainConfig(Settings):
     backup_after: int = setting(
         30,
         label="Back up every",
-        help="How often to write a backup (kohya: save_state). A run that resumes from a backup continues exactly where it was.",
+        help="How often to write a backup (kohya: save_state). Every 30 minutes is typical. A run that resumes from a backup continues exactly where it was.",
         group="backup",
         level="basic",
         unit_of="backup_after_unit",
@@ -1348,7 +1348,7 @@ class TrainConfig(Settings):
     rolling_backup_count: int = setting(
         3,
         label="Rolling backup count",
-        help="Number of backups to keep (diffusers: checkpoints_total_limit).",
+        help="Number of backups to keep (diffusers: checkpoints_total_limit). 3 is typical.",
         group="backup",
         level="basic",
         ge=1,
