@@ -730,7 +730,7 @@ class TrainConfig(Settings):
     noising_weight: float = setting(
         0.0,
         label="Noising weight",
-        help="Shape of the timestep distribution. 0 is typical. Its effect depends on the distribution: larger values make “Sigmoid” steeper, “Logit-normal” wider and “Inverted parabola” narrower.",
+        help="Shape of the timestep distribution. Larger values make “Sigmoid” steeper, “Logit-normal” wider (0 is typical) and “Inverted parabola” narrower. “Beta” uses it as α, which must be above 0.",
         group="noise",
         level="advanced",
         shown={"timestep_distribution": ("SIGMOID", "LOGIT_NORMAL", "HEAVY_TAIL", "INVERTED_PARABOLA", "BETA")},
@@ -738,7 +738,7 @@ class TrainConfig(Settings):
     noising_bias: float = setting(
         0.0,
         label="Noising bias",
-        help="Center of the timestep distribution. 0 is the middle, negative values prefer less noise, positive values more.",
+        help="Center of the timestep distribution. 0 is the middle, negative values prefer less noise, positive values more. “Beta” uses it as β, which must be above 0.",
         group="noise",
         level="advanced",
         shown={"timestep_distribution": ("SIGMOID", "LOGIT_NORMAL", "INVERTED_PARABOLA", "BETA")},
