@@ -178,7 +178,7 @@ def test_an_optimizer_shows_its_parameters_and_remembers_them(visitor: Visitor, 
     panel.change(**{"optimizer.optimizer": "PRODIGY"})
     expect(field(page, "optimizer.d_coef")).to_have_value("0.7")
     expect(field(page, "optimizer.growth_rate")).to_have_value("inf")
-    page.get_by_role("button", name="Load usual values").click()
+    page.get_by_role("button", name="Load defaults").click()
     expect(field(page, "optimizer.d_coef")).to_have_value("1")
 
 
@@ -201,7 +201,7 @@ def test_search_finds_what_is_hidden_and_says_why(visitor: Visitor, panel: Panel
     page = visitor.open()
     search = page.locator("#og-search")
     search.fill("transformer.attention_mask")
-    expect(page.locator("[data-row='transformer.attention_mask'] .og-note")).to_contain_text("it is only for models")
+    expect(page.locator("[data-row='transformer.attention_mask'] .og-note")).to_contain_text("only applies to models")
     search.fill("optimizer_defaults")
     expect(page.locator(".og-hit.off")).to_contain_text("No control: What was last used for each optimizer")
     search.fill("random mirror")
@@ -238,7 +238,7 @@ def test_the_settings_can_be_edited_as_json(visitor: Visitor, panel: Panel) -> N
     document = json.loads(text.input_value())
     text.fill("{")
     dialog.get_by_role("button", name="Apply").click()
-    expect(dialog).to_contain_text("This is no JSON")
+    expect(dialog).to_contain_text("Invalid JSON")
     text.fill(json.dumps(document | {"epochs": "many"}))
     dialog.get_by_role("button", name="Apply").click()
     expect(dialog.locator(".og-errors")).to_contain_text("epochs")

@@ -78,9 +78,9 @@ def test_a_layer_filter_says_what_it_takes(visitor: Visitor, panel: Panel) -> No
     expect(count).to_have_text("192 of 282 layers of the UNet")
     field(page, "layer_filter").fill("attn2, nowhere")
     expect(page.locator(".og-layer-patterns")).to_contain_text("attn264 layers")
-    expect(page.locator(".og-layer-patterns .bad")).to_have_text("nowherefits no layer")
+    expect(page.locator(".og-layer-patterns .bad")).to_have_text("nowhereno match")
     assert page.locator(".og-layer-list").is_hidden()
-    page.get_by_role("button", name="List the layers").click()
+    page.get_by_role("button", name="Show layers").click()
     expect(page.locator(".og-layer-list")).to_contain_text("mid_block.attentions.*.transformer_blocks.*.attn2.to_q")
 
 
@@ -121,36 +121,36 @@ def test_a_card_shows_a_picture_and_what_lies_in_its_folder(visitor: Visitor, pa
         batch_size=2,
     )
     lines = page.locator(".og-concept-line")
-    expect(lines.nth(0)).to_have_text("3 pictures12 an epoch")
-    expect(lines.nth(1)).to_have_text("1 picture1 without caption")
+    expect(lines.nth(0)).to_have_text("3 images12 per epoch")
+    expect(lines.nth(1)).to_have_text("1 image1 without caption")
     expect(lines.nth(2)).to_have_text("There is no such folder.")
     image = page.locator(".og-concept-thumb img").first
     image.evaluate("image => image.decode()")
     assert image.evaluate("image => image.naturalWidth") == 64
-    expect(page.locator(".og-concept-sums")).to_contain_text("4 pictures in 3 concepts in use · 13 an epoch in 6 steps")
-    expect(page.locator(".og-concept-head .og-note")).to_contain_text("1 picture of an epoch is left out")
+    expect(page.locator(".og-concept-sums")).to_contain_text("4 images in 3 enabled concepts · 13 per epoch in 6 steps")
+    expect(page.locator(".og-concept-head .og-note")).to_contain_text("1 image per epoch is dropped")
     page.locator(".og-item > summary").first.click()
     card = page.locator(".og-item-wrap").first
     expect(card.locator(".og-shapes li")).to_have_count(2)
     expect(card.locator(".og-shapes li").first).to_have_text("64 × 642")
     expect(card.locator(".og-tags li").first).to_have_text("sks cat3")
-    expect(card.locator(".og-folder-list")).to_contain_text("beside every picture")
+    expect(card.locator(".og-folder-list")).to_contain_text("one per image")
 
 
 def test_an_edit_is_followed_by_a_new_look(visitor: Visitor, panel: Panel, images: Path) -> None:
     """A new folder or balance shows in the card without anybody asking."""
     page = concepts(visitor, panel, {"name": "cats", "path": str(images / "cats")})
     line = page.locator(".og-concept-line")
-    expect(line).to_have_text("3 pictures")
+    expect(line).to_have_text("3 images")
     field(page, "concepts.0.balancing").fill("2")
     field(page, "concepts.0.balancing").press("Tab")
-    expect(line).to_have_text("3 pictures6 an epoch")
+    expect(line).to_have_text("3 images6 per epoch")
     field(page, "concepts.0.path").fill(str(images / "dogs"))
     field(page, "concepts.0.path").press("Tab")
-    expect(line).to_have_text("1 picture2 an epoch1 without caption")
+    expect(line).to_have_text("1 image2 per epoch1 without caption")
     (images / "dogs" / "0.txt").write_text("a dog")
-    page.get_by_role("button", name="Look again").click()
-    expect(line).to_have_text("1 picture2 an epoch")
+    page.get_by_role("button", name="Rescan").click()
+    expect(line).to_have_text("1 image2 per epoch")
 
 
 def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, panel: Panel, images: Path) -> None:
@@ -164,20 +164,20 @@ def test_concepts_are_filtered_sorted_and_switched_together(visitor: Visitor, pa
     )
     names = page.locator(".og-card-title:visible")
     expect(names).to_have_text(["b", "c", "a"])
-    page.get_by_label("Show concepts of a type").select_option("VALIDATION")
+    page.get_by_label("Filter by type").select_option("VALIDATION")
     expect(names).to_have_text(["a"])
-    page.get_by_label("Show concepts of a type").select_option("")
-    page.get_by_label("Show concepts in use").select_option("off")
+    page.get_by_label("Filter by type").select_option("")
+    page.get_by_label("Filter by enabled").select_option("off")
     expect(names).to_have_text(["b"])
-    page.get_by_label("Show concepts in use").select_option("")
-    expect(page.locator(".og-concept-line").nth(1)).to_contain_text("3 pictures")
-    page.get_by_label("Sort the concepts").select_option("images")
+    page.get_by_label("Filter by enabled").select_option("")
+    expect(page.locator(".og-concept-line").nth(1)).to_contain_text("3 images")
+    page.get_by_label("Sort concepts").select_option("images")
     expect(names).to_have_text(["c", "b", "a"])
-    expect(page.locator(".og-concept-line").nth(0)).to_contain_text("3 pictures")
-    page.get_by_label("Sort the concepts").select_option("name")
+    expect(page.locator(".og-concept-line").nth(0)).to_contain_text("3 images")
+    page.get_by_label("Sort concepts").select_option("name")
     expect(names).to_have_text(["a", "b", "c"])
-    page.get_by_role("button", name="Use all").click()
-    expect(page.get_by_role("button", name="Use none")).to_be_visible()
+    page.get_by_role("button", name="Enable all").click()
+    expect(page.get_by_role("button", name="Disable all")).to_be_visible()
     becomes(lambda: [concept["enabled"] for concept in panel.setting("concepts")], [True] * 3)
 
 
@@ -188,7 +188,7 @@ def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, i
     page.locator("[data-part=draw] > summary").click()
     drawn = page.locator(".og-drawn")
     expect(drawn).to_have_count(2)
-    expect(page.locator("[data-part=draw]")).to_contain_text("every draw is this one")
+    expect(page.locator("[data-part=draw]")).to_contain_text("every image looks like this")
     page.locator(".og-section > summary", has_text="Text augmentation").click()
     field(page, "concepts.0.text.enable_tag_shuffling").check()
     expect(drawn).to_have_count(6)
@@ -199,10 +199,10 @@ def test_a_preview_draws_what_the_settings_say(visitor: Visitor, panel: Panel, i
     expect(drawn.nth(1)).to_contain_text("brightness +50%")
     assert panel.setting("concepts.0.image.random_brightness_max_strength") == 0
     drawn.nth(1).locator("img").evaluate("image => image.decode()")
-    page.get_by_title("The next picture").click()
+    page.get_by_title("Next image").click()
     expect(page.locator(".og-draw-file")).to_have_text("1.png · 2 of 3")
     before = drawn.locator("p").all_text_contents()
-    page.get_by_role("button", name="Draw again").click()
+    page.get_by_role("button", name="New preview").click()
     page.wait_for_function(
         "before => [...document.querySelectorAll('.og-drawn p')].map((p) => p.textContent).join() !== before.join()", arg=before
     )
@@ -217,7 +217,7 @@ def test_texts_of_files_reach_the_page_as_texts(visitor: Visitor, panel: Panel, 
     page = concepts(visitor, panel, {"name": bad, "path": str(tmp_path / "x")})
     page.locator("[data-part=draw] > summary").click()
     expect(page.locator(".og-drawn p").first).to_have_text(f"{bad}, other")
-    page.get_by_title("The next picture").click()
+    page.get_by_title("Next image").click()
     expect(page.locator(".og-draw-file")).to_contain_text("<b>0.png")
     expect(page.locator(".og-tags li").first).to_have_text(f"{bad}2")
     assert page.title() != "run"

@@ -39,18 +39,18 @@ def test_from_the_first_look_to_the_finished_file(visitor: Visitor, demo: Panel,
     if DEMO_MODEL.exists():
         expect(page.locator("#og-config")).to_contain_text(DEMO_PRESET)
     page.get_by_role("tab", name="Training").click()
-    expect(page.locator(".og-ready")).to_contain_text("Start trains")
+    expect(page.locator(".og-ready")).to_contain_text("Ready to train")
 
     page.get_by_role("button", name="Start").click()
     expect(page.locator(".og-outcome")).to_contain_text("First step done", timeout=45_000)
     page.wait_for_function("og.store.state.update_step >= 5", timeout=30_000)
-    expect(page.locator("#og-chart-summary")).to_contain_text("Smoothed loss up to step")
+    expect(page.locator("#og-chart-summary")).to_contain_text("Smooth loss up to step")
     expect(page.locator("#og-start")).to_be_disabled()
 
     page.reload()
     expect(page.get_by_role("tab", name="Training")).to_have_attribute("aria-selected", "true")
     expect(page.locator(".og-status .og-badge")).to_have_text("Training")
-    expect(page.locator("#og-chart-summary")).to_contain_text("Smoothed loss up to step")
+    expect(page.locator("#og-chart-summary")).to_contain_text("Smooth loss up to step")
     expect(page.locator("#og-stop")).to_be_enabled()
 
     second = visitor.open("samples", demo)
@@ -58,11 +58,11 @@ def test_from_the_first_look_to_the_finished_file(visitor: Visitor, demo: Panel,
     page.get_by_role("button", name="Sample now").click()
     expect(page.locator(".og-outcome")).to_contain_text("Samples generated", timeout=45_000)
     expect(second.locator(".og-tile").nth(seen)).to_be_visible()
-    second.get_by_text("Paint a picture of your own").click()
+    second.get_by_text("Generate a sample").click()
     second.get_by_label("Prompt", exact=True).fill("a blue circle")
     second.get_by_label("Width").fill("64")
     second.get_by_label("Height").fill("64")
-    second.get_by_role("button", name="Paint").click()
+    second.get_by_role("button", name="Generate", exact=True).click()
     expect(second.get_by_text("a blue circle").first).to_be_visible(timeout=30_000)
 
     page.get_by_role("button", name="Pause").click()
@@ -82,5 +82,5 @@ def test_from_the_first_look_to_the_finished_file(visitor: Visitor, demo: Panel,
 
     stopped_at = demo.get("api/training/status")["progress"]["global_step"]
     page.locator(".og-run summary").first.click()
-    page.get_by_role("button", name="Go on from its last backup").click()
+    page.get_by_role("button", name="Resume from last backup").click()
     page.wait_for_function(f"og.store.state.is_training && og.store.state.progress.global_step >= {stopped_at}", timeout=45_000)

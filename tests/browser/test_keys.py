@@ -89,7 +89,7 @@ def test_single_keys_can_be_turned_off(visitor: Visitor) -> None:
     """For people whose keys are typed by speech."""
     page = visitor.open("configuration")
     page.locator(".og-keys").click()
-    page.get_by_label("Single keys").uncheck()
+    page.get_by_label("Enable single keys").uncheck()
     page.keyboard.press("Escape")
     page.keyboard.press("/")
     expect(page.locator("#og-search")).not_to_be_focused()

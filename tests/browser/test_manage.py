@@ -48,7 +48,7 @@ def test_settings_stand_beside_those_of_a_run(visitor: Visitor, panel: Panel) ->
     page = visitor.open()
     page.get_by_role("button", name="Compare").click()
     compare = dialog(page, "Compare settings")
-    expect(compare.locator("thead th")).to_have_text(["Setting", "first try", "In the form", ""])
+    expect(compare.locator("thead th")).to_have_text(["Setting", "first try", "Current form", ""])
     row = compare.locator("tbody tr", has_text="Epochs")
     expect(row.locator("td").nth(0)).to_have_text("100")
     expect(row.locator("td").nth(1)).to_have_text("7")
@@ -56,7 +56,7 @@ def test_settings_stand_beside_those_of_a_run(visitor: Visitor, panel: Panel) ->
     expect(added.locator("td").nth(0)).to_have_text("not there")
     expect(added.locator("td").nth(1)).to_have_text("blue")
     compare.get_by_role("button", name="Swap sides").click()
-    expect(compare.locator("thead th").nth(1)).to_have_text("In the form")
+    expect(compare.locator("thead th").nth(1)).to_have_text("Current form")
     row.get_by_role("button", name="Use").click()
     expect(row).to_have_count(0)
     panel.expect_settings(epochs=100)
@@ -76,10 +76,10 @@ def test_marks_compare_with_the_last_run(visitor: Visitor, panel: Panel) -> None
     expect(page.locator("[data-row=epochs] .og-was")).to_have_text("was 100")
     page.get_by_label("Compared with").select_option("run:latest")
     expect(page.locator("[data-row=epochs] .og-was")).to_have_text("was 20")
-    expect(page.locator(".og-group-card")).to_contain_text("What differs from the run second try.")
+    expect(page.locator(".og-group-card")).to_contain_text("Settings that differ from the run second try.")
     page.reload()
     expect(page.locator("[data-row=epochs] .og-was")).to_have_text("was 20")
-    page.get_by_role("button", name="Take all back").click()
+    page.get_by_role("button", name="Revert all").click()
     expect(page.locator("[data-row=epochs]")).to_have_count(0)
     panel.expect_settings(epochs=20, batch_size=1)
     page.get_by_role("button", name="Undo").click()
@@ -95,7 +95,7 @@ def test_a_run_in_the_list_leads_to_the_comparison(visitor: Visitor, panel: Pane
     page = visitor.open("training")
     run = page.locator(".og-run", has_text="third try").first
     run.locator("summary").click()
-    run.get_by_role("button", name="Compare its settings").click()
+    run.get_by_role("button", name="Compare settings").click()
     compare = dialog(page, "Compare settings")
     expect(compare.locator("thead th").nth(1)).to_have_text("third try")
     expect(compare.locator("tbody tr", has_text="Epochs").locator("td").nth(1)).to_have_text("8")
@@ -110,7 +110,7 @@ def test_saved_settings_are_renamed_copied_exported_and_deleted(visitor: Visitor
     page.get_by_role("button", name="Save as").click()
     dialog(page, "Save as").get_by_label("Name").fill("Mine")
     dialog(page, "Save as").get_by_role("button", name="Save").click()
-    dialog(page, "Write over “mine”?").get_by_role("button", name="Write over").click()
+    dialog(page, "Overwrite “mine”?").get_by_role("button", name="Overwrite").click()
     expect(page.locator("#og-config")).to_contain_text("mine")
 
     page.locator("#og-config").click()
@@ -166,8 +166,8 @@ def test_a_folder_of_presets_is_added_with_the_picker(visitor: Visitor, panel: P
     expect(page.locator("#og-config")).to_contain_text("OneTrainer/#flux")
     panel.expect_settings(epochs=77)
     page.locator("#og-config").click()
-    chooser.get_by_role("button", name="Take OneTrainer off this list").click()
-    dialog(page, "Take “OneTrainer” off the list?").get_by_role("button", name="Take off").click()
+    chooser.get_by_role("button", name="Remove OneTrainer from this list").click()
+    dialog(page, "Remove “OneTrainer” from the list?").get_by_role("button", name="Remove").click()
     expect(chooser.locator('[data-preset="OneTrainer/#flux"]')).to_have_count(0)
     assert (folder / "#flux.json").exists()
 
@@ -314,7 +314,7 @@ def test_a_folder_is_made_in_the_picker(visitor: Visitor, panel: Panel) -> None:
 
 def test_a_protected_panel_can_be_left(visitor: Visitor, tmp_path: Path) -> None:
     """With a password the top line has a way out, and the page behind it asks for the password again; without one it has none."""
-    expect(visitor.open().get_by_role("button", name="Sign out")).to_be_hidden()
+    expect(visitor.open().get_by_role("button", name="Log out")).to_be_hidden()
     (tmp_path / "data").mkdir()
     password = "correct horse battery"
     locked = Panel(
@@ -328,7 +328,7 @@ def test_a_protected_panel_can_be_left(visitor: Visitor, tmp_path: Path) -> None
         page.goto(locked.url)
         page.get_by_label("Password").fill(password)
         page.keyboard.press("Enter")
-        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("button", name="Log out").click()
         expect(page.get_by_label("Password")).to_be_visible()
         page.goto(locked.url)
         expect(page.get_by_label("Password")).to_be_visible()

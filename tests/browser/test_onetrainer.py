@@ -51,14 +51,14 @@ def test_the_page_says_who_trains_and_lets_choose(visitor: Visitor, panel: Panel
     """With an open choice the first that can; choosing one that cannot is explained, with the way to one that can."""
     page = visitor.open()
     words = page.locator(".og-engine-words")
-    expect(words).to_contain_text("The built-in engine trains these settings")
+    expect(words).to_contain_text("Runs will use the built-in engine")
     page.locator("#og-f-model_type").select_option("NEW_MODEL_9")
-    expect(words).to_contain_text("OneTrainer trains these settings. The built-in engine cannot")
+    expect(words).to_contain_text("The built-in engine can’t")
     page.locator("#og-engine").select_option("builtin")
-    expect(words).to_contain_text("The built-in engine cannot train this")
+    expect(words).to_contain_text("The built-in engine can’t train this")
     becomes(lambda: panel.get("api/engines")["choice"], "builtin")
     words.get_by_role("button", name="Use OneTrainer").click()
-    expect(words).to_contain_text("OneTrainer trains these settings")
+    expect(words).to_contain_text("Runs will use OneTrainer")
     becomes(lambda: panel.get("api/engines")["choice"].partition(":")[0], "onetrainer")
 
 
@@ -71,8 +71,8 @@ def test_without_a_checkout_the_way_to_one_is_shown(visitor: Visitor, panel: Pan
     expect(page.locator(".og-engine")).to_have_count(0)
     page.locator("#og-f-model_type").select_option("SANA")
     words = page.locator(".og-engine-words")
-    expect(words).to_contain_text("The built-in engine cannot train this")
-    words.get_by_role("link", name="Add a OneTrainer that can").click()
+    expect(words).to_contain_text("The built-in engine can’t train this")
+    words.get_by_role("link", name="Add OneTrainer to train it").click()
     page.locator("#og-checkout-folder").fill(known["folder"])
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator(".og-checkout")).to_contain_text("Ready")
@@ -90,13 +90,13 @@ def test_a_setting_that_only_the_checkout_has_is_edited_like_any_other(visitor: 
     field.fill("0.75")
     field.press("Tab")
     expect(row).to_contain_text("was 0.5")
-    expect(page.locator(".og-engine-words")).to_contain_text("would pass over settings that only OneTrainer has")
+    expect(page.locator(".og-engine-words")).to_contain_text("would ignore settings that only OneTrainer supports")
     panel.expect_settings(sharpness=0.75)
     row.get_by_role("button", name=re.compile("Reset")).click()
     expect(row).not_to_have_class(re.compile("changed"))
     panel.expect_settings(sharpness=ABSENT)
     page.locator("#og-search").fill("force_circular_padding")
-    expect(page.locator('[data-row="force_circular_padding"]')).to_contain_text("OneTrainer does not have this setting")
+    expect(page.locator('[data-row="force_circular_padding"]')).to_contain_text("OneTrainer doesn’t support this setting")
 
 
 def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor: Visitor, panel: Panel) -> None:
@@ -149,7 +149,7 @@ def test_a_new_sample_prompt_begins_as_the_model_wants_it(visitor: Visitor, pane
     """With the numbers of the model type, of a checkout its own; so does a picture of one's own where there is no prompt."""
     panel.change(samples=[])
     page = visitor.open("samples")
-    page.get_by_text("Paint a picture of your own").click()
+    page.get_by_text("Generate a sample").click()
     expect(page.locator("#og-custom-cfg_scale")).to_have_value("7.5")
     page.locator("#og-custom-seed").fill("7")
     panel.change(model_type="NEW_MODEL_9")
@@ -216,7 +216,7 @@ def test_the_training_tab_says_who_trains(visitor: Visitor, panel: Panel) -> Non
     select = page.locator("#og-engine-run")
     expect(page.locator("#og-status .og-engine-words")).to_contain_text("The built-in engine trains")
     select.select_option(label="OneTrainer")
-    expect(page.locator("#og-status .og-engine-words")).to_contain_text("OneTrainer trains these settings")
+    expect(page.locator("#og-status .og-engine-words")).to_contain_text("Runs will use OneTrainer")
 
 
 def test_a_run_says_who_trains_it_while_it_goes_on_and_after(visitor: Visitor, panel: Panel, checkout: Path) -> None:
@@ -250,12 +250,12 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     card = page.get_by_role("region", name="OneTrainer")
     first = card.locator(".og-checkout").first
     expect(first).to_contain_text("Ready")
-    expect(first).to_contain_text("8 settings that only it has")
-    first.get_by_text("8 settings that only it has").click()
+    expect(first).to_contain_text("8 settings only in this version")
+    first.get_by_text("8 settings only in this version").click()
     expect(first.get_by_role("row", name=re.compile("extra_arguments"))).to_contain_text('dict{"depth": 2}')
     expect(first.locator("[data-part=version]")).to_contain_text("version 12, this panel's version 11")
     page.locator("#og-checkout-folder").fill(str(tmp_path))
-    card.get_by_role("button", name="Look").click()
+    card.get_by_role("button", name="Check", exact=True).click()
     expect(card).to_contain_text("There is no OneTrainer in")
     page.locator("#og-checkout-folder").fill(str(bare))
     card.get_by_role("button", name="Add", exact=True).click()
@@ -263,13 +263,13 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     expect(second).to_contain_text("Not ready")
     expect(second).to_contain_text("no Python environment of its own")
     expect(second.locator("[data-part=version]")).to_have_count(0)
-    second.get_by_text("Take over its concepts and sample prompts").click()
-    second.get_by_role("button", name="Replace those in the settings").nth(1).click()
-    expect(page.locator("#og-toasts")).to_contain_text("is in the settings")
+    second.get_by_text("Import its concepts and sample prompts").click()
+    second.get_by_role("button", name="Replace current").nth(1).click()
+    expect(page.locator("#og-toasts")).to_contain_text("Imported the list of sample prompts")
     second.get_by_role("button", name="Remove").click()
-    page.get_by_role("dialog").get_by_role("button", name="Forget it").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     expect(card.locator(".og-checkout")).to_have_count(1)
-    card.get_by_text("Which engine trains which model").click()
+    card.get_by_text("Supported models by engine").click()
     expect(card.get_by_role("row", name=re.compile("NEW_MODEL_9 LoRA"))).to_contain_text("yes")
 
 

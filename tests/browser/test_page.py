@@ -172,7 +172,7 @@ def test_where_sockets_are_blocked_the_page_polls(visitor: Visitor, panel: Panel
     assert page.evaluate("og.store.via") == "polling"
     panel.send("POST", "api/training/start")
     page.wait_for_function("og.store.state.update_step > 0")
-    expect(page.locator("#og-chart-summary")).to_contain_text("Smoothed loss up to step")
+    expect(page.locator("#og-chart-summary")).to_contain_text("Smooth loss up to step")
 
 
 def test_text_from_outside_stays_text(visitor: Visitor, panel: Panel) -> None:
@@ -267,7 +267,7 @@ def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> 
     """What the check finds is said before Start is pressed, then by Start itself with the setting's name: in one place each."""
     page = visitor.open("training")
     panel.change(base_model_name="/nowhere/model")
-    expect(page.locator(".og-ready")).to_contain_text("Start would be refused: There is no model at /nowhere/model")
+    expect(page.locator(".og-ready")).to_contain_text("Can’t start yet: There is no model at /nowhere/model")
     page.locator("#og-start").click()
     expect(page.locator(".og-outcome")).to_contain_text("These settings cannot be used")
     expect(page.locator(".og-outcome-errors")).to_contain_text("base_model_name")
@@ -275,7 +275,7 @@ def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> 
     expect(page.locator(".og-ready")).to_be_hidden()
     panel.change(base_model_name="/nowhere/else")
     expect(page.locator(".og-outcome-errors")).to_be_hidden()
-    expect(page.locator(".og-ready")).to_contain_text("Start would be refused: There is no model at /nowhere/else")
+    expect(page.locator(".og-ready")).to_contain_text("Can’t start yet: There is no model at /nowhere/else")
 
 
 def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> None:
@@ -299,7 +299,7 @@ def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> N
     page.reload()
     meters = page.locator(".og-meter")
     expect(meters).to_have_count(6)
-    for place, text in enumerate(("93 %", "75 %", "71 °C"), start=3):
+    for place, text in enumerate(("93%", "75%", "71 °C"), start=3):
         expect(meters.nth(place)).to_contain_text(text)
 
 
@@ -313,12 +313,12 @@ def test_the_curve_of_an_earlier_run_can_be_shown(visitor: Visitor, panel: Panel
     expect(summary).to_contain_text("up to step 50")
     earlier = page.locator(".og-run", has_text="earlier")
     earlier.locator("summary").click()
-    earlier.get_by_role("button", name="Show its curve").click()
+    earlier.get_by_role("button", name="Show chart").click()
     expect(page.locator(".og-which")).to_contain_text("earlier")
     expect(summary).to_contain_text("up to step 30")
     page.get_by_role("button", name="Learning rate").click()
     expect(summary).to_contain_text("Learning rate up to step 30")
-    page.get_by_role("button", name="Back to the present run").click()
+    page.get_by_role("button", name="Back to the current run").click()
     expect(summary).to_contain_text("up to step 50")
 
 
@@ -345,7 +345,7 @@ def test_only_a_run_with_a_backup_offers_to_go_on_from_it(visitor: Visitor, pane
         run = page.locator(".og-run", has_text=f"{name} a backup")
         run.locator("summary").click()
         expect(run.get_by_role("button", name="Delete")).to_be_visible()
-        expect(run.get_by_role("button", name="Go on from its last backup")).to_have_count(offered)
+        expect(run.get_by_role("button", name="Resume from last backup")).to_have_count(offered)
 
 
 def test_deleting_a_run_tells_what_is_lost(visitor: Visitor, panel: Panel) -> None:
@@ -368,14 +368,14 @@ def test_deleting_a_run_tells_what_is_lost(visitor: Visitor, panel: Panel) -> No
 def test_a_picture_of_ones_own_begins_with_values_that_fit(visitor: Visitor, panel: Panel) -> None:
     """The form takes size and steps from the first sample prompt, is closed to use without a run, and says why."""
     page = visitor.open("samples")
-    page.get_by_text("Paint a picture of your own").click()
+    page.get_by_text("Generate a sample").click()
     expect(page.get_by_label("Width")).to_have_value("32")
-    expect(page.get_by_role("button", name="Paint")).to_be_disabled()
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_disabled()
     expect(page.get_by_text("No run is active.")).to_be_visible()
     panel.send("POST", "api/training/start")
-    expect(page.get_by_role("button", name="Paint")).to_be_enabled()
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
     page.get_by_label("Prompt", exact=True).fill("mine")
-    page.get_by_role("button", name="Paint").click()
+    page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator(".og-group h4", has_text="mine")).to_be_visible()
 
 

@@ -123,7 +123,7 @@ def test_the_whole_page_works_below_a_prefix(chromium, proxy):
     page.goto(f"{at}docs")
     page.get_by_text("/api/training/status").first.wait_for()
     page.goto(at)
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Log out").click()
     page.wait_for_url(f"{at}login**")
     context.close()
     assert faults == []

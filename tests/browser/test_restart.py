@@ -18,7 +18,7 @@ def change_while_gone(page: Any, panel: Panel, how: signal.Signals, epochs: str)
     """End the panel, edit a setting, start it anew: the edit is kept, told as unsaved, and then saved."""
     field, errors = page.locator("#og-f-epochs"), page.locator("#og-f-epochs-error")
     panel.stop(how)
-    expect(page.locator(".og-banner")).to_contain_text("connection to the panel is lost")
+    expect(page.locator(".og-banner")).to_contain_text("Disconnected from the panel")
     page.get_by_role("tab", name="Configuration").click()
     field.fill(epochs)
     field.press("Tab")

@@ -132,7 +132,7 @@ def test_edits_of_others_arrive_and_do_not_take_ones_own(visitor: Visitor, panel
     expect(field(page, "epochs")).to_have_value("123")
     page.route("**/api/config/current", lambda route: (panel.change(epochs=50), route.continue_()), times=1)
     field(page, "epochs").press("Tab")
-    expect(page.locator("#og-f-epochs-error")).to_contain_text("Somebody else set this to 50")
+    expect(page.locator("#og-f-epochs-error")).to_contain_text("Someone else changed this to 50")
     page.get_by_role("button", name="Keep mine").click()
     expect(page.locator("#og-f-epochs-error")).to_be_empty()
     panel.expect_settings(epochs=123)
@@ -151,10 +151,10 @@ def test_what_was_typed_before_a_reload_is_not_lost_and_not_forced_on_others(vis
     page.unroute_all()
     page.reload()
     expect(field(page, "batch_size")).to_have_value("6")
-    expect(page.locator("#og-f-epochs-error")).to_contain_text("Somebody else set this to 50")
+    expect(page.locator("#og-f-epochs-error")).to_contain_text("Someone else changed this to 50")
     expect(page.locator("[data-row=batch_size]")).to_have_class("og-row changed")  # the server has it
     panel.expect_settings(epochs=50, batch_size=6)
-    page.get_by_role("button", name="Take theirs").click()
+    page.get_by_role("button", name="Use theirs").click()
     expect(field(page, "epochs")).to_have_value("50")
 
 
@@ -166,9 +166,9 @@ def test_presets_are_opened_saved_exported_and_imported(visitor: Visitor, panel:
     chooser.get_by_label("Search presets").fill("1.5 lora 8")
     chooser.locator('[data-preset="SD 1.5/LoRA 8 GB"]').click()
     expect(chooser.locator(".og-differs")).to_contain_text("settings differ from those in the form")
-    expect(chooser.locator(".og-preset-detail")).to_contain_text("8 GB graphics memory")
+    expect(chooser.locator(".og-preset-detail")).to_contain_text("8 GB VRAM")
     chooser.get_by_role("button", name="Open").click()
-    expect(page.locator(".og-toast")).to_contain_text("Opened SD 1.5/LoRA 8 GB")
+    expect(page.locator(".og-toast")).to_contain_text("Opened “SD 1.5/LoRA 8 GB”")
     group(page, "optimization")
     field(page, "epochs").fill("9")
     field(page, "epochs").press("Tab")
@@ -179,7 +179,7 @@ def test_presets_are_opened_saved_exported_and_imported(visitor: Visitor, panel:
     expect(page.locator("#og-config")).to_contain_text("my own")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export").click()
-        page.get_by_role("dialog").get_by_role("link", name="Packed").click()
+        page.get_by_role("dialog").get_by_role("link", name="All-in-one file").click()
     file = tmp_path / "exported.json"
     download.value.save_as(file)
     panel.change(epochs=1)

@@ -47,10 +47,10 @@ def test_a_failure_is_told_in_full_once(visitor: Visitor, panel: Panel) -> None:
     page = visitor.open("training")
     expect(page.locator("#og-cause")).to_contain_text("The graphics memory is used up")
     page.locator(".og-run summary").first.click()
-    expect(page.locator(".og-log")).to_contain_text("Run failed. See the cause")
-    expect(page.locator(".og-run-body").first).to_contain_text("See the cause")
+    expect(page.locator(".og-log")).to_contain_text("Run failed. Show the error")
+    expect(page.locator(".og-run-body").first).to_contain_text("Show the error")
     expect(page.get_by_text("The graphics memory is used up").locator("visible=true")).to_have_count(1)
-    links = page.get_by_role("link", name="See the cause")
+    links = page.get_by_role("link", name="Show the error")
     expect(links).to_have_count(3)
     for at in range(3):
         links.nth(at).click()
@@ -84,7 +84,7 @@ def test_the_console_of_a_successful_run_tells_what_it_did(visitor: Visitor, pan
     ):
         expect(page.locator(".og-log")).to_contain_text(part)
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download the log").click()
+        page.get_by_role("link", name="Download log").click()
     assert "Run finished." in Path(download.value.path()).read_text()
 
 
@@ -159,7 +159,7 @@ def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor
     page.locator("#og-smooth").select_option("0.9")
     expect(page.locator(".og-legend li")).to_have_text(["loss", "average 0.9"])
     expect(summary).to_contain_text(
-        f"Smoothed loss up to step {state['progress']['global_step']}: now {state['smooth_loss']:.4g},"
+        f"Smooth loss up to step {state['progress']['global_step']}: now {state['smooth_loss']:.4g},"
     )
 
 
@@ -175,10 +175,10 @@ def test_a_finished_run_is_resumed_with_more_epochs(visitor: Visitor, panel: Pan
     page = visitor.open("training")
     run = page.locator(".og-run", has_text="all-trained").first
     run.locator("summary").first.click()
-    run.get_by_role("button", name="Go on from its last backup").click()
+    run.get_by_role("button", name="Resume from last backup").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text(f"is already at epoch {epochs} of {epochs}")
-    dialog.get_by_label("Epochs in all").fill(str(epochs + 3))
+    dialog.get_by_label("Total epochs").fill(str(epochs + 3))
     dialog.get_by_role("button", name="Resume").click()
     panel.wait(lambda state: state["run_id"] != first and not state["process_running"])
     resumed = panel.get("api/training/status")["run_id"]
@@ -193,7 +193,7 @@ def test_a_command_given_while_the_run_loads_is_shown(visitor: Visitor, panel: P
     panel.send("POST", "api/training/start", {"options": {"tags": ["steps=500", "step_s=0.02", "load_s=6"], "name": "loads"}})
     panel.send("POST", "api/samples/default")
     waiting = page.locator(".og-status .og-waiting")
-    expect(waiting).to_have_text("Accepted and waiting: sample.")
+    expect(waiting).to_have_text("Requested: sample.")
     expect(waiting).to_be_hidden(timeout=20_000)
     panel.send("POST", "api/training/stop")
     panel.wait(lambda state: not state["process_running"])

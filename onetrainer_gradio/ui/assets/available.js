@@ -1,9 +1,9 @@
-// What no engine of this panel can train: presets and choices are marked, and hidden where a person wants that.
+// Mark presets and choices that no available engine can train, and hide them on request.
 
 import { api, on } from './live.js';
 
 const HIDE = 'og-hide-unavailable';
-// settings whose choices are asked about when one of them is first shown
+// settings whose choices are checked when one of them is first shown
 export const MARKED = [
   'optimizer.optimizer',
   'peft_type',
@@ -22,7 +22,7 @@ export async function unavailablePresets() {
   return new Map(presets.map(({ kind, name, why }) => [`${kind}:${name}`, why]));
 }
 
-/** Keep `settings.unavailable` (path -> choice -> reason) up to date, and draw when it changes. */
+/** Keep `settings.unavailable` (path -> choice -> reason) up to date, and redraw when it changes. */
 export function watchChoices(settings, draw) {
   let asked = '';
   let engine = 0;
@@ -31,7 +31,7 @@ export function watchChoices(settings, draw) {
     refresh();
   });
   async function refresh() {
-    // what engines support depends on these before all
+    // what engines support depends mainly on these
     const key = JSON.stringify([engine, settings.value('model_type'), settings.value('training_method')]);
     if (key === asked) return;
     asked = key;
@@ -44,7 +44,7 @@ export function watchChoices(settings, draw) {
       settings.unavailable = choices;
       draw();
     } catch {
-      asked = ''; // without an answer nothing is marked; the next draw asks again
+      asked = ''; // without an answer, nothing is marked; the next draw asks again
     }
   }
   return refresh;

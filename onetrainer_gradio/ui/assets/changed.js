@@ -1,4 +1,4 @@
-// Above the list of changed settings: what they are compared with, and the way back for all of them.
+// Above the list of changed settings: what they are compared with, and a button to revert them all.
 
 import { button, el, format, setText, setVisible, toast } from './dom.js';
 import { api } from './live.js';
@@ -9,17 +9,17 @@ await sheet('manage.css');
 /** The controls of the view "Changed"; `{node, update}`. */
 export function changedTools(settings) {
   const select = el('select', { 'aria-label': 'Compared with', onchange: () => choose(select.value) });
-  const back = button('Take all back', {
+  const back = button('Revert all', {
     icon: 'reset',
     kind: 'small',
-    title: 'Give all of these settings the values that they are compared with',
+    title: 'Reset these settings to the values they are compared with',
     onclick: all,
   });
   const node = el(
     'div',
     { class: 'og-since' },
     el('label', { class: 'og-inline' }, el('span', { text: 'Compared with' }), select),
-    button('Side by side', {
+    button('Compare side by side', {
       kind: 'small',
       onclick: async () =>
         (await import('./compare.js'))
@@ -35,7 +35,7 @@ export function changedTools(settings) {
     await settings.compareWith(source);
   }
 
-  /** One change, which one press of undo takes back. */
+  /** A single change, which one undo reverts. */
   function all() {
     const was = Object.entries(settings.document.was || {}).filter(
       ([path]) => settings.rowOf(path) && settings.value(path) !== undefined,
@@ -44,7 +44,9 @@ export function changedTools(settings) {
   }
 
   function update() {
-    const options = [['', settings.document.name ? `what was opened: ${settings.document.name}` : 'what was opened']];
+    const options = [
+      ['', settings.document.name ? `the opened configuration: ${settings.document.name}` : 'the opened configuration'],
+    ];
     if (last) options.push(['run:latest', `the last run: ${last.name || last.id}, ${format.time(last.created_at)}`]);
     if (settings.against && !options.some(([value]) => value === settings.against))
       options.push([settings.against, settings.againstTitle || settings.against]);

@@ -1,4 +1,4 @@
-// The checkouts of OneTrainer that the panel knows: what each can, what is missing, and what can be taken over from it.
+// OneTrainer installations: their status, what is missing, and lists that can be imported.
 
 import { button, confirmed, el, format, setText, setVisible, toast } from './dom.js';
 import { api, on, store } from './live.js';
@@ -8,7 +8,7 @@ import { capital } from './toolbar.js';
 import { sentence } from './words.js';
 
 const BASE = 'api/onetrainer/checkouts';
-const ORIGINS = { 'command line': 'named when the panel was started', found: 'found by itself', added: 'added here' };
+const ORIGINS = { 'command line': 'set at startup', found: 'auto-detected', added: 'added here' };
 const LISTS = { concepts: ['Concepts', 'concept list'], samples: ['Sample prompts', 'list of sample prompts'] };
 const MOST_LISTED = 40;
 const JSON_SHOWN = { 'x-kind': 'json' };
@@ -18,7 +18,7 @@ export async function checkoutsCard() {
   const list = el('div', {});
   const none = el('p', {
     class: 'og-muted',
-    text: 'None is known yet. With one, the panel trains every model that OneTrainer trains, and opens its presets; nothing in its folder is changed.',
+    text: 'No OneTrainer installation yet. Add one to train every model OneTrainer supports and to use its presets. The panel never modifies its folder.',
   });
   const folder = el('input', {
     type: 'text',
@@ -32,7 +32,7 @@ export async function checkoutsCard() {
     type: 'text',
     class: 'og-text',
     id: 'og-checkout-python',
-    placeholder: 'empty: the one of its own environment',
+    placeholder: 'Default: the installation’s own venv',
     autocomplete: 'off',
     spellcheck: 'false',
   });
@@ -46,16 +46,16 @@ export async function checkoutsCard() {
         add();
       },
     },
-    el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Folder of OneTrainer' }), folder),
-    el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Its Python, if it lies elsewhere' }), python),
-    button('Look', { title: 'Say what is in the folder, without adding it', onclick: look }),
+    el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'OneTrainer folder' }), folder),
+    el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Python interpreter (optional)' }), python),
+    button('Check', { title: 'Check the folder without adding it', onclick: look }),
     el('button', { type: 'submit', class: 'og-button primary', text: 'Add' }),
     said,
   );
   const closed = el('p', {
     class: 'og-muted og-small',
     hidden: true,
-    text: 'This panel takes checkouts from its command line only: --onetrainer FOLDER.',
+    text: 'On this panel, OneTrainer installations can only be set at startup with --onetrainer FOLDER.',
   });
   const card = el(
     'section',
@@ -63,7 +63,7 @@ export async function checkoutsCard() {
     el('h2', { text: 'OneTrainer' }),
     el('p', {
       class: 'og-muted og-small',
-      text: 'Checkouts of OneTrainer on this machine: runs can be trained by them, their settings appear in the form, their presets when you open one.',
+      text: 'OneTrainer installations on this machine. Use them as a training engine; their settings and presets become available too.',
     }),
     waiting(),
     none,
@@ -86,7 +86,7 @@ export async function checkoutsCard() {
       tell(
         wrong.length
           ? wrong.map(whole).join(' ')
-          : `OneTrainer, configuration version ${checkout.config_version ?? 'unknown'}${checkout.revision ? `, revision ${checkout.revision.slice(0, 7)}` : ''}. It can be used.${checkout.version_note ? ` ${checkout.version_note}` : ''}`,
+          : `OneTrainer, configuration version ${checkout.config_version ?? 'unknown'}${checkout.revision ? `, revision ${checkout.revision.slice(0, 7)}` : ''}. Ready to use.${checkout.version_note ? ` ${checkout.version_note}` : ''}`,
         wrong.length ? 'bad' : '',
       );
     } catch (error) {
@@ -97,7 +97,7 @@ export async function checkoutsCard() {
     try {
       const { checkout } = await api('POST', BASE, place());
       folder.value = python.value = '';
-      tell(`${checkout.title} is known now.`);
+      tell(`${checkout.title} added.`);
       await load();
     } catch (error) {
       tell(error.message, 'bad');
@@ -146,7 +146,7 @@ export async function checkoutsCard() {
         ? [
             {
               severity: 'error',
-              message: `Its trainer cannot be loaded: ${settings.problem}`,
+              message: `OneTrainer’s trainer failed to import: ${settings.problem}`,
               suggestion: 'Run its installer again.',
             },
           ]
@@ -178,10 +178,10 @@ export async function checkoutsCard() {
       settings.newer?.length > 0 &&
         fold(
           'newer',
-          `${count(settings.newer.length, 'setting')} that only it has`,
+          `${count(settings.newer.length, 'setting')} only in this version`,
           el('p', {
             class: 'og-muted og-small',
-            text: 'They stand in the form under Expert, in the group “Newer settings”, while the form follows this checkout.',
+            text: 'While this installation is selected, they appear in the form under Expert › Newer settings.',
           }),
           rows(
             ['Setting', 'Type', 'Default'],
@@ -191,38 +191,37 @@ export async function checkoutsCard() {
       settings.lacking?.length > 0 &&
         fold(
           'lacking',
-          `${count(settings.lacking.length, 'setting')} that it does not have`,
+          `${count(settings.lacking.length, 'setting')} not supported by this version`,
           el('p', { class: 'og-muted og-small', text: settings.lacking.join(', ') }),
         ),
       settings.defaults?.length > 0 &&
         fold(
           'defaults',
-          `${count(settings.defaults.length, 'default')} that ${settings.defaults.length === 1 ? 'differs' : 'differ'} from ours`,
+          `${count(settings.defaults.length, 'default')} that ${settings.defaults.length === 1 ? 'differs' : 'differ'} from the panel’s defaults`,
           rows(
-            ['Setting', 'Here', 'There'],
+            ['Setting', 'Panel', 'OneTrainer'],
             settings.defaults.map((each) => [each.path, shownAs(each.here), shownAs(each.there)]),
           ),
         ),
       lists.length > 0 &&
         fold(
           'lists',
-          'Take over its concepts and sample prompts',
+          'Import its concepts and sample prompts',
           lists.map(([kind, names]) => taking(path, kind, names)),
         ),
       el(
         'div',
         { class: 'og-buttons' },
-        button(chosen ? 'Trains all runs' : 'Train with it', {
+        button(chosen ? 'Used for all runs' : 'Use for all runs', {
           kind: 'small',
           disabled: chosen || !checkout.usable,
-          title: chosen ? 'Chosen as the engine of all runs' : 'Choose it as the engine of all runs',
           onclick: () =>
-            act('PUT', 'api/engines', { engine: `onetrainer:${checkout.id}` }, `${checkout.title} trains from now on.`),
+            act('PUT', 'api/engines', { engine: `onetrainer:${checkout.id}` }, `All new runs will use ${checkout.title}.`),
         }),
-        button('Check again', {
+        button('Rescan', {
           icon: 'reset',
           kind: 'small',
-          title: 'After an update or an installation',
+          title: 'Use after updating or reinstalling OneTrainer',
           onclick: () => act('POST', `${path}/check`, {}),
         }),
         may &&
@@ -232,9 +231,9 @@ export async function checkoutsCard() {
             onclick: async () => {
               if (
                 await confirmed(
-                  `Forget ${checkout.title}?`,
-                  'The panel will not use it any more. Nothing in its folder is deleted.',
-                  'Forget it',
+                  `Remove ${checkout.title}?`,
+                  'The panel will no longer use it. Its folder is not deleted.',
+                  'Remove',
                 )
               )
                 act('DELETE', path);
@@ -248,7 +247,7 @@ export async function checkoutsCard() {
     const [title, one] = LISTS[kind];
     const select = el(
       'select',
-      { 'aria-label': `${title}: which list` },
+      { 'aria-label': `${title}: list` },
       names.map((name) => el('option', { value: name, text: name })),
     );
     const take = (add_) => async () => {
@@ -256,15 +255,15 @@ export async function checkoutsCard() {
         'POST',
         `${path}/lists/${kind}/${encodeURIComponent(select.value)}`,
         { add: add_ },
-        `The ${one} “${select.value}” is in the settings.`,
+        `Imported the ${one} “${select.value}”.`,
       );
     };
     return el(
       'div',
       { class: 'og-buttons' },
       el('label', { class: 'og-inline' }, el('span', { text: title }), select),
-      button('Add to the settings', { kind: 'small', onclick: take(true) }),
-      button('Replace those in the settings', { kind: 'small', onclick: take(false) }),
+      button('Add to current', { kind: 'small', onclick: take(true) }),
+      button('Replace current', { kind: 'small', onclick: take(false) }),
     );
   }
 
@@ -274,7 +273,7 @@ export async function checkoutsCard() {
   return card;
 }
 
-/** The OneTrainer that the last run left loaded. */
+/** A OneTrainer process that the last run left loaded. */
 function waiting() {
   const text = el('span', {});
   const line = el(
@@ -283,7 +282,7 @@ function waiting() {
     text,
     button('Unload', {
       kind: 'small',
-      title: 'End it now; the next run imports OneTrainer again',
+      title: 'Unload it now. The next run has to load OneTrainer again.',
       onclick: async () => {
         try {
           await api('POST', 'api/onetrainer/unload');
@@ -310,7 +309,7 @@ const whole = ({ message, suggestion }) => [message, suggestion].filter(Boolean)
 function condition({ usable, settings }) {
   if (!usable || settings.state === 'failed' || settings.problem) return ['bad', 'Not ready'];
   if (settings.state === 'ready') return ['good', 'Ready'];
-  return ['busy', settings.state === 'reading' ? 'Reading its settings' : 'Not read yet'];
+  return ['busy', settings.state === 'reading' ? 'Scanning' : 'Not scanned yet'];
 }
 
 function facts(checkout) {
@@ -322,9 +321,8 @@ function facts(checkout) {
   return [
     [
       'revision',
-      [checkout.revision.slice(0, 8), checkout.branch, checkout.modified && 'with changes of its own']
-        .filter(Boolean)
-        .join(', ') || 'unknown (no git)',
+      [checkout.revision.slice(0, 8), checkout.branch, checkout.modified && 'with local changes'].filter(Boolean).join(', ') ||
+        'unknown (not a git checkout)',
     ],
     ['configuration', checkout.config_version ? `version ${checkout.config_version}` : 'unknown'],
     ['Python', [settings.versions?.python, checkout.python].filter(Boolean).join(', ') || 'none'],
@@ -333,8 +331,8 @@ function facts(checkout) {
       'model types',
       `${settings.model_types}${settings.newer_model_types.length ? `, new: ${settings.newer_model_types.join(', ')}` : ''}`,
     ],
-    checkout.presets > 0 && ['presets', `${checkout.presets}, under “Open a preset”`],
-    ['known', ORIGINS[checkout.origin] || checkout.origin],
+    checkout.presets > 0 && ['presets', `${checkout.presets}, in the preset list`],
+    ['source', ORIGINS[checkout.origin] || checkout.origin],
   ].filter(Boolean);
 }
 
@@ -371,10 +369,10 @@ function rows(names, values) {
   );
 }
 
-/** Which engine trains what: asked for when it is opened. */
+/** The models that each engine supports, loaded when opened. */
 function table() {
-  const inside = el('div', { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Which engine trains which model' });
-  const details = el('details', { class: 'og-engine-table' }, el('summary', { text: 'Which engine trains which model' }), inside);
+  const inside = el('div', { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Supported models by engine' });
+  const details = el('details', { class: 'og-engine-table' }, el('summary', { text: 'Supported models by engine' }), inside);
   async function fill() {
     if (!details.open) return;
     try {

@@ -1,13 +1,13 @@
-// Any two of {the form, what was opened, a saved configuration, a preset, a past run} side by side.
+// Compare any two configurations side by side: the form, the opened one, a saved one, a preset, a run.
 
 import { table } from './differences.js';
 import { button, el, format, openDialog, setText, setVisible, toast } from './dom.js';
 import { api } from './live.js';
 
 const MOST_RUNS = 50;
-const TITLES = { current: 'In the form', opened: 'As opened', defaults: 'Defaults' };
+const TITLES = { current: 'Current form', opened: 'As opened', defaults: 'Defaults' };
 
-/** Open the comparison; `left` is the source that the form is compared with at first, as the server names it. */
+/** Open the comparison; `left` is the source that the form is first compared with, in the server’s notation. */
 export async function openCompare(settings, left = '') {
   const [{ configs }, runs] = await Promise.all([
     api('GET', 'api/config/list'),
@@ -17,7 +17,7 @@ export async function openCompare(settings, left = '') {
   const count = el('p', { class: 'og-muted og-small og-grow', role: 'status' });
   const body = el('div', { class: 'og-diff-body', tabindex: 0, role: 'region', 'aria-label': 'Differences' });
   const mark = el('input', { type: 'checkbox', onchange: () => settings.compareWith(mark.checked ? other() : '') });
-  const marking = el('label', { class: 'og-inline' }, mark, el('span', { text: 'Mark these differences in the form' }));
+  const marking = el('label', { class: 'og-inline' }, mark, el('span', { text: 'Highlight these differences in the form' }));
   const dialog = el(
     'dialog',
     { class: 'og-dialog og-compare', 'aria-label': 'Compare settings' },
@@ -53,9 +53,9 @@ export async function openCompare(settings, left = '') {
     return el(
       'select',
       { 'aria-label': label, onchange: draw },
-      option('current', 'Settings in the form'),
+      option('current', 'Current form'),
       option('opened', settings.document.name ? `As opened: ${settings.document.name}` : 'As opened'),
-      option('defaults', 'Defaults of model and method'),
+      option('defaults', 'Defaults for this model and method'),
       optgroup(
         'Runs',
         runs
@@ -102,7 +102,7 @@ export async function openCompare(settings, left = '') {
       const scrolled = body.scrollTop;
       body.replaceChildren(
         one === two
-          ? el('p', { class: 'og-empty', text: 'Both sides are the same: choose another one.' })
+          ? el('p', { class: 'og-empty', text: 'Both sides are the same. Choose something else to compare.' })
           : table(settings, differences, titles, markable ? take : undefined),
       );
       body.scrollTop = scrolled;
@@ -115,7 +115,7 @@ export async function openCompare(settings, left = '') {
   const wanted = left === `run:${runs[0]?.id}` ? 'run:latest' : left;
   sides[0].value = has(wanted) ? wanted : runs.length ? 'run:latest' : 'opened';
   sides[1].value = 'current';
-  if (wanted && !has(wanted)) toast('That run is not in the list any more.', 'bad');
+  if (wanted && !has(wanted)) toast('That run no longer exists.', 'bad');
   const follow = (what) => {
     if (what === 'document') draw();
   };

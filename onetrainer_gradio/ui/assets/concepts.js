@@ -1,6 +1,6 @@
-// What the cards of concepts show beside their settings: a picture, what lies in the folder, and what is drawn from it.
+// What concept cards show in addition to their settings: a thumbnail, dataset statistics, and an augmentation preview.
 //
-// One request tells of all folders; it is made when the list comes into view and when something it depends on was changed.
+// One request covers all folders. It is sent when the list comes into view and when something it depends on changes.
 
 import { button, el, format, icon, setText, setVisible } from './dom.js';
 import { api, on, url } from './live.js';
@@ -25,7 +25,7 @@ const OF_RUN = [
   'device_indexes',
   'frames',
 ];
-// what a preview depends on, beside the concept itself
+// what a preview depends on, in addition to the concept itself
 const OF_DRAW = ['model_type', 'resolution', 'aspect_ratio_bucketing', 'latent_caching', 'masked_training'];
 
 const plural = (count, one, many = `${one}s`) => `${format.count(count)} ${count === 1 ? one : many}`;
@@ -35,11 +35,11 @@ const SORTS = {
   name: ['Name', (item) => (item.name || item.path).toLowerCase()],
   path: ['Folder', (item) => item.path.toLowerCase()],
   type: ['Type', (item) => item.type],
-  enabled: ['In use first', (item) => Number(!item.enabled)],
-  images: ['Most pictures first', (_item, told) => -(told?.images ?? -1)],
+  enabled: ['Enabled first', (item) => Number(!item.enabled)],
+  images: ['Most images first', (_item, told) => -(told?.images ?? -1)],
 };
 
-/** Everything beside the settings, for the list of concepts: its head, and a part for each card. */
+/** The head of the list of concepts, and a part for each card. */
 export function concepts(list) {
   const { settings, path, items } = list;
   const told = new Map();
@@ -53,31 +53,31 @@ export function concepts(list) {
 
   const sums = el('p', { class: 'og-concept-sums', role: 'status' });
   const lost = el('p', { class: 'og-note', hidden: true });
-  const again = button('Look again', {
+  const again = button('Rescan', {
     icon: 'reset',
     kind: 'small',
-    title: 'Look into the folders again',
+    title: 'Rescan the dataset folders',
     onclick: () => look(true),
   });
-  const type = el('select', { 'aria-label': 'Show concepts of a type', onchange: () => list.update() });
+  const type = el('select', { 'aria-label': 'Filter by type', onchange: () => list.update() });
   const used = el(
     'select',
-    { 'aria-label': 'Show concepts in use', onchange: () => list.update() },
-    el('option', { value: '', text: 'In use or not' }),
-    el('option', { value: 'on', text: 'In use' }),
-    el('option', { value: 'off', text: 'Not in use' }),
+    { 'aria-label': 'Filter by enabled', onchange: () => list.update() },
+    el('option', { value: '', text: 'Enabled and disabled' }),
+    el('option', { value: 'on', text: 'Enabled' }),
+    el('option', { value: 'off', text: 'Disabled' }),
   );
   const sort = el(
     'select',
-    { 'aria-label': 'Sort the concepts', onchange: sorted },
-    el('option', { value: '', text: 'Sort by …' }),
+    { 'aria-label': 'Sort concepts', onchange: sorted },
+    el('option', { value: '', text: 'Sort by…' }),
     Object.entries(SORTS).map(([name, [words]]) => el('option', { value: name, text: words })),
   );
   const all = button('', { kind: 'small', onclick: useAll });
   const tools = el('div', { class: 'og-concept-tools', role: 'group', 'aria-label': 'Filter and sort' }, type, used, sort, all);
   const head = el('div', { class: 'og-concept-head' }, el('div', { class: 'og-grow' }, sums, lost), tools, again);
 
-  /** What is known of the folder of a card, wherever it stood when it was looked into. */
+  /** The statistics of a card’s folder, even if the card was moved since the scan. */
   function known(at) {
     const folder = items()[at]?.path;
     const mine = told.get(at);
@@ -130,7 +130,7 @@ export function concepts(list) {
     list.update();
   }
 
-  /** Look again when what the statistics depend on is another. */
+  /** Rescan when something that the statistics depend on changes. */
   function keep() {
     const saved = settings.value(path) || [];
     const now = JSON.stringify([
@@ -182,8 +182,8 @@ export function concepts(list) {
     }
     const steps = total.steps_per_epoch === null ? '' : ` in ${plural(total.steps_per_epoch, 'step')}`;
     const parts = [
-      `${plural(total.images, 'picture')} in ${plural(total.concepts, 'concept')} in use`,
-      `${format.count(total.per_epoch)} an epoch${steps}`,
+      `${plural(total.images, 'image')} in ${plural(total.concepts, 'enabled concept')}`,
+      `${format.count(total.per_epoch)} per epoch${steps}`,
     ];
     if (steps) parts.push(`${plural(total.steps, 'step')} in ${plural(total.epochs, 'epoch')}`);
     setText(sums, total.concepts ? parts.join(' · ') : 'No concept is in use.');
@@ -192,10 +192,10 @@ export function concepts(list) {
     if (short.length)
       setText(
         lost,
-        `${plural(total.left, 'picture')} of an epoch ${total.left === 1 ? 'is' : 'are'} left out because ${short.length === 1 ? 'its shape does' : 'their shapes do'} not fill a batch of ${total.batch}: ${short
+        `${plural(total.left, 'image')} per epoch ${total.left === 1 ? 'is' : 'are'} dropped because ${total.left === 1 ? 'its' : 'their'} ${short.length === 1 ? 'bucket doesn’t' : 'buckets don’t'} fill a batch of ${total.batch}: ${short
           .slice(0, 3)
           .map((bucket) => `${bucket.left} in ${by(bucket.width, bucket.height)}`)
-          .join(', ')}${short.length > 3 ? ' …' : ''}.`,
+          .join(', ')}${short.length > 3 ? '…' : ''}.`,
       );
   }
 
@@ -219,8 +219,8 @@ export function concepts(list) {
       });
       return details;
     };
-    const looked = fold('look', 'What is in the folder', facts);
-    const drawing = fold('draw', 'What is drawn from it', stage);
+    const looked = fold('look', 'Dataset statistics', facts);
+    const drawing = fold('draw', 'Augmentation preview', stage);
     const body = el('div', { class: 'og-concept' }, looked, drawing);
     const draw = preview(settings, `${path}.${at}`, at, stage);
     let shown = '';
@@ -236,7 +236,7 @@ export function concepts(list) {
       const now = JSON.stringify([mine, total?.batch]);
       if (now === filled) return;
       filled = now;
-      facts.replaceChildren(...(mine ? statistics(mine) : [el('p', { class: 'og-muted', text: 'Looking into the folder …' })]));
+      facts.replaceChildren(...(mine ? statistics(mine) : [el('p', { class: 'og-muted', text: 'Scanning the folder…' })]));
     }
 
     return {
@@ -273,17 +273,17 @@ export function concepts(list) {
 function words(mine, item) {
   if (!mine) return [el('span', { class: 'og-muted', text: '…' })];
   if (mine.problem) return [el('span', { class: 'bad', text: mine.problem })];
-  const parts = [[plural(mine.images + mine.videos, mine.videos ? 'file' : 'picture') + (mine.complete ? '' : ' so far')]];
+  const parts = [[plural(mine.images + mine.videos, mine.videos ? 'file' : 'image') + (mine.complete ? '' : ' so far')]];
   if (item?.enabled && mine.per_epoch !== mine.images + mine.videos && item.type !== 'VALIDATION')
-    parts.push([`${format.count(mine.per_epoch)} an epoch`]);
+    parts.push([`${format.count(mine.per_epoch)} per epoch`]);
   if (mine.captions.missing) parts.push([`${format.count(mine.captions.missing)} without caption`, 'warn']);
-  if (mine.captions.unreadable.length) parts.push(['captions that cannot be read', 'bad']);
+  if (mine.captions.unreadable.length) parts.push(['unreadable captions', 'bad']);
   if (mine.broken.count) parts.push([`${format.count(mine.broken.count)} broken`, 'bad']);
   if (mine.masks) parts.push([plural(mine.masks, 'mask')]);
   return parts.map(([text, tone]) => el('span', { class: tone || 'og-muted', text }));
 }
 
-const SOURCES = { concept: 'from one file for all', filename: 'the file names' };
+const SOURCES = { concept: 'single text file', filename: 'image file names' };
 
 function statistics(mine) {
   if (mine.problem) return [el('p', { class: 'og-below-problem', text: mine.problem })];
@@ -303,7 +303,7 @@ function statistics(mine) {
     .join(', ');
   row(
     'Files',
-    `${plural(mine.images, 'picture')}${mine.videos ? `, ${plural(mine.videos, 'video')}` : ''}`,
+    `${plural(mine.images, 'image')}${mine.videos ? `, ${plural(mine.videos, 'video')}` : ''}`,
     '',
     [formats, format.bytes(mine.bytes)].filter(Boolean).join(' · '),
   );
@@ -318,14 +318,14 @@ function statistics(mine) {
     );
   if (captions.source !== 'sample') row('Captions', SOURCES[captions.source]);
   else {
-    const without = captions.without.join(', ') + (captions.missing > captions.without.length ? ' …' : '');
+    const without = captions.without.join(', ') + (captions.missing > captions.without.length ? '…' : '');
     const bad = captions.missing || captions.empty || captions.unreadable.length || captions.converted.count;
     row(
       'Captions',
       [
-        captions.missing ? `${format.count(captions.missing)} missing` : bad ? '' : 'beside every picture',
+        captions.missing ? `${format.count(captions.missing)} missing` : bad ? '' : 'one per image',
         captions.empty && `${format.count(captions.empty)} empty`,
-        captions.unreadable.length && `not text: ${captions.unreadable.join(', ')}`,
+        captions.unreadable.length && `unreadable: ${captions.unreadable.join(', ')}`,
         captions.converted.count && `${format.count(captions.converted.count)} not UTF-8`,
       ]
         .filter(Boolean)
@@ -344,8 +344,8 @@ function statistics(mine) {
   }
   if (mine.masks || mine.conditions)
     row(
-      'Beside them',
-      [mine.masks && plural(mine.masks, 'mask'), mine.conditions && plural(mine.conditions, 'conditioning picture')]
+      'Masks and conditioning images',
+      [mine.masks && plural(mine.masks, 'mask'), mine.conditions && plural(mine.conditions, 'conditioning image')]
         .filter(Boolean)
         .join(', '),
     );
@@ -356,16 +356,16 @@ function statistics(mine) {
         ? `all ${by(...sizes.largest)}`
         : `${by(...sizes.smallest)} to ${by(...sizes.largest)}`,
       '',
-      by(...sizes.smallest) === by(...sizes.largest) ? '' : `in the middle ${by(...sizes.middle)}`,
+      by(...sizes.smallest) === by(...sizes.largest) ? '' : `median ${by(...sizes.middle)}`,
     );
-  if (mine.enabled) row('An epoch takes', plural(mine.per_epoch, 'picture'));
+  if (mine.enabled) row('Images per epoch', format.count(mine.per_epoch));
   return [
     el('dl', { class: 'og-folder-list' }, rows),
     captions.tags.length > 0 &&
       el(
         'div',
         { class: 'og-tags' },
-        el('h5', { text: 'Most frequent between commas' }),
+        el('h5', { text: 'Most common tags' }),
         el(
           'ul',
           {},
@@ -378,7 +378,7 @@ function statistics(mine) {
   ].filter(Boolean);
 }
 
-/** The buckets at a resolution, as bars with the outline of their shape. */
+/** The buckets at a resolution, as bars with their aspect ratio. */
 function shapes({ resolution, small, buckets }) {
   const most = Math.max(...buckets.map((bucket) => bucket.images));
   const longest = (bucket) => Math.max(bucket.width, bucket.height);
@@ -397,28 +397,28 @@ function shapes({ resolution, small, buckets }) {
   return el(
     'div',
     { class: 'og-shapes' },
-    el('h5', { text: `Trained at ${resolution}` }),
+    el('h5', { text: `Buckets at resolution ${resolution}` }),
     el('ul', {}, buckets.slice(0, MOST_BUCKETS).map(line)),
     buckets.length > MOST_BUCKETS &&
-      el('p', { class: 'og-muted og-small', text: `and ${buckets.length - MOST_BUCKETS} more shapes` }),
+      el('p', { class: 'og-muted og-small', text: `and ${buckets.length - MOST_BUCKETS} more buckets` }),
     small > 0 &&
       el('p', {
         class: 'og-note',
-        text: `${plural(small, 'picture')} ${small === 1 ? 'has' : 'have'} less than half of these pixels and ${small === 1 ? 'is' : 'are'} blown up.`,
+        text: `${plural(small, 'image')} ${small === 1 ? 'has' : 'have'} less than half the pixels of this resolution and will be upscaled.`,
       }),
   );
 }
 
-/** A picture as it is and as several draws make it, with its caption; drawn anew while settings are typed. */
+/** An image, and several random augmentations of it with captions. Updates while settings are typed. */
 function preview(settings, path, at, place) {
   let imageIndex = 0;
   let seed = 0;
   let key = '';
   let timer = 0;
   const name = el('span', { class: 'og-draw-file' });
-  const back = button('', { icon: 'left', kind: 'quiet small', title: 'The picture before', onclick: () => step(-1) });
-  const on = button('', { icon: 'right', kind: 'quiet small', title: 'The next picture', onclick: () => step(1) });
-  const again = button('Draw again', {
+  const back = button('', { icon: 'left', kind: 'quiet small', title: 'Previous image', onclick: () => step(-1) });
+  const on = button('', { icon: 'right', kind: 'quiet small', title: 'Next image', onclick: () => step(1) });
+  const again = button('New preview', {
     icon: 'reset',
     kind: 'small',
     onclick: () => {
@@ -489,7 +489,7 @@ function preview(settings, path, at, place) {
           {},
           el('b', { text: title }),
           changes.length > 0 && el('span', { class: 'og-muted', text: changes.join(', ') }),
-          el('p', { class: text ? '' : 'warn', text: text || 'no caption' }),
+          el('p', { class: text ? '' : 'warn', text: text || 'No caption' }),
         ),
       );
     const random = new Set(answer.variants.map((each) => JSON.stringify(each))).size > 1;
@@ -499,7 +499,7 @@ function preview(settings, path, at, place) {
         .slice(0, random ? VARIANTS : 1)
         .map((each) => figure(each.image, by(each.width, each.height), each.changes, each.caption)),
     );
-    const texts = random ? answer.notes : ['Nothing is drawn at random under these settings: every draw is this one.'];
+    const texts = random ? answer.notes : ['No random augmentation is enabled, so every image looks like this.'];
     notes.replaceChildren(...texts.map((text) => el('p', { class: 'og-muted og-small', text })));
   }
 

@@ -1,4 +1,4 @@
-// The console: what the training process printed, bounded, as plain text.
+// The console: the last lines of the training process’s output, as plain text.
 
 import { button, causeLink, el, format, icon, setText, setVisible, toast } from './dom.js';
 import { api, on, url, viewed } from './live.js';
@@ -17,21 +17,21 @@ export function mount(place) {
     class: 'og-log',
     tabindex: 0,
     role: 'log',
-    'aria-label': 'Console of the training process',
+    'aria-label': 'Output of the training process',
     'aria-live': 'off',
   });
-  const empty = el('p', { class: 'og-empty', text: 'No lines yet. They appear here when the training process prints them.' });
+  const empty = el('p', { class: 'og-empty', text: 'No output yet. Output from the training process appears here.' });
   const follow = el('input', { type: 'checkbox', checked: true, onchange: () => bottom() });
   const search = el('input', {
     type: 'search',
-    placeholder: 'Find in the log',
-    'aria-label': 'Find in the log',
+    placeholder: 'Search log',
+    'aria-label': 'Search log',
     oninput: () => filter(),
   });
   const count = el('span', { class: 'og-muted og-small' });
   const download = el(
     'a',
-    { class: 'og-button small quiet', title: 'Download the log', 'aria-label': 'Download the log', download: true },
+    { class: 'og-button small quiet', title: 'Download log', 'aria-label': 'Download log', download: true },
     icon('download'),
   );
   const details = el(
@@ -47,10 +47,10 @@ export function mount(place) {
       'div',
       { class: 'og-card-head' },
       el('span', { class: 'og-search' }, search),
-      el('label', { class: 'og-inline' }, follow, el('span', { text: 'Follow' })),
+      el('label', { class: 'og-inline' }, follow, el('span', { text: 'Auto-scroll' })),
       el('span', { class: 'og-grow' }),
       download,
-      button('', { icon: 'copy', title: 'Copy the log', kind: 'small quiet', onclick: copy }),
+      button('', { icon: 'copy', title: 'Copy log', kind: 'small quiet', onclick: copy }),
     ),
     lines,
     empty,
@@ -125,11 +125,11 @@ export function mount(place) {
     const text = held.join('\n');
     try {
       await navigator.clipboard.writeText(text);
-      toast('Copied.');
+      toast('Log copied.');
     } catch {
-      // over plain http a page may not write the clipboard: leave the text selected instead
+      // over plain HTTP a page can’t write to the clipboard, so the text is selected instead
       getSelection()?.selectAllChildren(lines);
-      toast('Selected; press Ctrl+C to copy.');
+      toast('Log selected. Press Ctrl+C to copy.');
     }
   }
 

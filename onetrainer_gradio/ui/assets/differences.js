@@ -1,4 +1,4 @@
-// What differs between two sources of settings, as a table: by group, in the words of the form.
+// A table of the differences between two configurations, by group, with the form’s labels.
 
 import { button, el } from './dom.js';
 import { same, shownAs } from './settings.js';
@@ -8,7 +8,7 @@ await sheet('manage.css');
 
 const MOST_SHOWN = 300;
 const ELEMENT = { concepts: 'Concept', samples: 'Sample', additional_embeddings: 'Embedding', scheduler_params: 'Argument' };
-const NOWHERE = 'Without a control here';
+const NOWHERE = 'Not editable here';
 
 /** The differences with lists of different length taken apart: an entry for each element that only one side has. */
 function apart(differences) {
@@ -41,15 +41,15 @@ function called(settings, path) {
 }
 
 function shown(settings, path, value) {
-  if (value === undefined) return 'not there';
+  if (value === undefined) return 'not set';
   if (value && typeof value === 'object' && !Array.isArray(value))
-    return value.name || value.prompt || value.path || value.placeholder || 'other values';
+    return value.name || value.prompt || value.path || value.placeholder || 'custom values';
   return shownAs(value, settings.fieldAt(path)?.schema);
 }
 
 /** Differences as a table with a heading for each group; `use(difference)`, where given, is offered at each of them. */
 export function table(settings, differences, [left, right], use) {
-  if (!differences.length) return el('p', { class: 'og-empty', text: 'No difference.' });
+  if (!differences.length) return el('p', { class: 'og-empty', text: 'No differences.' });
   const titles = new Map(settings.schema['x-groups'].map((group) => [group.key, group.title]));
   const groupOf = (path) =>
     titles.get((settings.byPath.get(path) || settings.byPath.get(path.split('.')[0]) || settings.rowOf(path))?.group) || NOWHERE;

@@ -87,7 +87,7 @@ export function causeLink() {
   return el('a', {
     class: 'og-to-cause',
     href: '#training',
-    text: 'See the cause',
+    text: 'Show the error',
     onclick: (event) => {
       event.preventDefault();
       event.stopPropagation();
@@ -122,7 +122,7 @@ export function toast(text, kind = '') {
   let note = [...tray.children].find((each) => each.dataset.kind === kind);
   if (!note) {
     const made = el('div', { class: `og-toast ${kind}`, dataset: { kind } }, el('div', { class: 'og-toast-lines' }));
-    made.append(button('', { icon: 'close', title: 'Close this notice', kind: 'quiet', onclick: () => made.remove() }));
+    made.append(button('', { icon: 'close', title: 'Dismiss', kind: 'quiet', onclick: () => made.remove() }));
     tray.append(made);
     note = made;
   }
@@ -247,7 +247,7 @@ export const format = {
   },
   time: (seconds) => (seconds ? new Date(seconds * 1000).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' }) : '–'),
   clock: (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour12: false }),
-  percent: (value) => (value === null || value === undefined ? '–' : `${Math.round(value)} %`),
+  percent: (value) => (value === null || value === undefined ? '–' : `${Math.round(value)}%`),
 };
 
 /** Call `redraw` at most every `ms`, only while `node` is on screen and the window is visible. Returns `{ask, leave}`. */

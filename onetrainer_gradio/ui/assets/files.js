@@ -1,4 +1,4 @@
-// Choosing a file or folder of the machine that the panel runs on.
+// The file picker for files and folders on the panel’s machine.
 
 import { button, el, format, icon, openDialog, setText, setVisible } from './dom.js';
 import { api, url } from './live.js';
@@ -6,7 +6,7 @@ import { sheet } from './sheet.js';
 
 await sheet('manage.css');
 
-// what a setting wants (`x-path` of its schema) -> [what is shown beside folders, whether a folder, a file, can be chosen]
+// what a setting expects (`x-path` of its schema) -> [which files are shown, whether a folder, a file can be chosen]
 const WANTS = {
   folder: ['folder', true, false],
   file: ['any', false, true],
@@ -23,7 +23,7 @@ const KINDS = {
   model_name: 'model',
 };
 
-// what is going to be written: there a folder may have to be made first
+// output paths: the folder may have to be created first
 const WITH_NEW = new Set(['folder', 'output']);
 
 /** Choose a path for a setting; resolves to it, or to null. */
@@ -48,7 +48,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
       },
       onchange: () => go(where.value),
     });
-    const up = button('', { icon: 'up', title: 'One folder up', kind: 'quiet', onclick: () => go(listing.parent) });
+    const up = button('', { icon: 'up', title: 'Parent folder', kind: 'quiet', onclick: () => go(listing.parent) });
     const search = el('input', {
       type: 'search',
       placeholder: 'Filter',
@@ -79,7 +79,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
     const fresh = button('New folder', {
       icon: 'add',
       kind: 'small og-new-folder',
-      title: 'Make a folder in the one that is shown',
+      title: 'Create a folder here',
       onclick: ask,
     });
     const freshName = el('input', {
@@ -97,7 +97,7 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
       icon('folder'),
       freshName,
       button('Create', { onclick: make }),
-      button('', { icon: 'close', title: 'Make no folder', kind: 'quiet', onclick: done }),
+      button('', { icon: 'close', title: 'Cancel', kind: 'quiet', onclick: done }),
     );
     const dialog = el(
       'dialog',
@@ -208,14 +208,14 @@ export function choosePath({ title, wants = 'folder', path = '', setting = '' })
       setText(
         note,
         listing.left_out
-          ? `${listing.left_out} more are not shown: filter by a part of the name.`
+          ? `${listing.left_out} more. Filter by name to narrow the list.`
           : listing.entries.length
             ? ''
             : search.value
-              ? 'Nothing of that name here.'
+              ? 'No matches in this folder.'
               : kind === 'folder'
                 ? 'No subfolders.'
-                : 'Nothing in here that fits.',
+                : 'No matching files.',
       );
       contents();
       state();

@@ -1,33 +1,33 @@
-// The gallery: sample pictures by prompt and step, a large view with the keyboard, and the form for a picture of one's own.
+// The gallery: samples by prompt and step, a large view with keyboard control, and the form for a custom sample.
 
 import { button, el, format, icon, openDialog, setText, setVisible, toast } from './dom.js';
 import { api, on, store, url } from './live.js';
 
 const PAGE = 60;
 const MOST_ENLARGED = 4;
-// what the form for a picture of one's own takes from the first sample prompt, or the model
+// what the form for a custom sample takes from the first sample prompt, or the model
 const BEGINS = ['negative_prompt', 'width', 'height', 'diffusion_steps', 'cfg_scale', 'seed', 'noise_scheduler'];
 
 export function mount(place) {
   const inputs = {};
-  const own = new Set(); // of these, what somebody typed or took from a picture: it stays
+  const own = new Set(); // the inputs that were edited or reused from a sample: they stay
   const groups = el('div', { class: 'og-groups' });
   const empty = el(
     'p',
     { class: 'og-empty' },
-    'No samples yet. They appear here while a run paints its sample prompts; the prompts are under ',
+    'No samples yet. Samples appear here as a run generates them. Edit the prompts under ',
     el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }),
     ' › Samples.',
   );
-  const more = button('Older samples', { onclick: () => load(false) });
+  const more = button('Load older samples', { onclick: () => load(false) });
   const only = el('select', { id: 'og-gallery-run', onchange: () => load(true) }, el('option', { value: '', text: 'All runs' }));
   const kinds = el(
     'select',
     { id: 'og-gallery-kind', onchange: () => load(true) },
     [
-      ['', 'All kinds'],
+      ['', 'All types'],
       ['default', 'Sample prompts'],
-      ['custom', 'My own'],
+      ['custom', 'Custom'],
     ].map(([value, text]) => el('option', { value, text })),
   );
   const tally = el('span', { class: 'og-muted og-small', role: 'status' });
@@ -46,7 +46,7 @@ export function mount(place) {
         tally,
         el('span', { class: 'og-grow' }),
         el('label', { class: 'og-inline', for: 'og-gallery-run' }, el('span', { class: 'og-sr', text: 'Run' }), only),
-        el('label', { class: 'og-inline', for: 'og-gallery-kind' }, el('span', { class: 'og-sr', text: 'Kind' }), kinds),
+        el('label', { class: 'og-inline', for: 'og-gallery-kind' }, el('span', { class: 'og-sr', text: 'Type' }), kinds),
       ),
       empty,
       groups,
@@ -61,7 +61,7 @@ export function mount(place) {
 
   const keyOf = (sample) => JSON.stringify([sample.run_id, sample.kind, sample.prompt, sample.index ?? 0]);
 
-  /** One row for each prompt (of a run), the newest step first in it; nodes of samples that stay are kept. */
+  /** One row per prompt (of a run), the newest step first. Nodes of samples that stay are kept. */
   function draw() {
     const rows = new Map();
     for (const sample of samples.values()) {
@@ -71,7 +71,7 @@ export function mount(place) {
     }
     for (const id of tiles.keys()) if (!samples.has(id)) tiles.delete(id);
     for (const row of rows.values()) row.sort((a, b) => b.global_step - a.global_step || (b.at || 0) - (a.at || 0));
-    // the newest run first; in it one's own pictures, then the prompts in their order
+    // the newest run first; within it custom samples, then the prompts in their order
     const place_ = (sample) => (sample.kind === 'custom' ? -1 : sample.index || 0);
     const sorted = [...rows.values()].sort(([a], [b]) => {
       if (a.run_id !== b.run_id) return a.run_id < b.run_id ? 1 : -1;
@@ -91,8 +91,8 @@ export function mount(place) {
               class: 'og-muted og-small',
               text: [
                 several && `run ${runTime(row[0].run_id)}`,
-                row[0].kind === 'custom' && 'my own',
-                `${row.length} ${row.length === 1 ? 'picture' : 'pictures'}`,
+                row[0].kind === 'custom' && 'custom',
+                `${row.length} ${row.length === 1 ? 'image' : 'images'}`,
               ]
                 .filter(Boolean)
                 .join(' · '),
@@ -147,7 +147,7 @@ export function mount(place) {
     const facts = el('dl', { class: 'og-facts' });
     const title = el('p', { class: 'og-view-prompt' });
     const save = el('a', { class: 'og-button' }, icon('download'), el('span', { text: 'Download' }));
-    const again = button('Use these settings', {
+    const again = button('Reuse these settings', {
       icon: 'copy',
       onclick: () => {
         dialog.close();
@@ -186,8 +186,8 @@ export function mount(place) {
       at = which;
       const source = url(`api/samples/${encodeURIComponent(which)}/image`);
       image.src = source;
-      image.alt = sample.prompt || 'Sample picture';
-      // a small picture stays small enough to be sharp
+      image.alt = sample.prompt || 'Sample image';
+      // a small image stays small enough to be sharp
       image.style.maxWidth = `${(sample.width || 512) * MOST_ENLARGED}px`;
       image.style.maxHeight = `min(100%, ${(sample.height || 512) * MOST_ENLARGED}px)`;
       save.href = source;
@@ -197,15 +197,15 @@ export function mount(place) {
         ...[
           ['Step', format.count(sample.global_step)],
           ['Epoch', `${sample.epoch}, step ${sample.epoch_step}`],
-          ['Negative', sample.negative_prompt],
+          ['Negative prompt', sample.negative_prompt],
           ['Size', `${sample.width} × ${sample.height}`],
           ['Seed', String(sample.seed)],
           ['Steps', sample.diffusion_steps],
-          ['Guidance', sample.cfg_scale],
+          ['CFG scale', sample.cfg_scale],
           ['Sampler', sample.noise_scheduler],
-          ['Weights', sample.ema ? 'moving average' : null],
-          ['Painted in', sample.seconds && `${sample.seconds.toFixed(1)} s`],
-          ['Made', format.time(sample.at ?? sample.created_at)],
+          ['Weights', sample.ema ? 'EMA' : null],
+          ['Generation time', sample.seconds && `${sample.seconds.toFixed(1)} s`],
+          ['Created', format.time(sample.at ?? sample.created_at)],
           ['Run', sample.run_id],
         ]
           .filter(([, value]) => value !== undefined && value !== null && value !== '')
@@ -228,7 +228,7 @@ export function mount(place) {
     openDialog(dialog, () => groups.querySelector(`[data-id="${CSS.escape(at)}"]`)?.focus());
   }
 
-  // ---- a picture of one's own
+  // ---- a custom sample
 
   function customForm() {
     const field = (name, label, node, wide) => {
@@ -243,12 +243,12 @@ export function mount(place) {
     };
     const number = (value, min, max, step = 1) => el('input', { type: 'number', value, min, max, step, inputmode: 'decimal' });
     inputs.random_seed = el('input', { type: 'checkbox', id: 'og-custom-random_seed' });
-    const go = button('Paint', { kind: 'primary', onclick: paint });
+    const go = button('Generate', { kind: 'primary', onclick: paint });
     const why = el('span', { class: 'og-muted og-small', role: 'status' });
     const node = el(
       'details',
       { class: 'og-card og-fold' },
-      el('summary', { text: 'Paint a picture of your own' }),
+      el('summary', { text: 'Generate a sample' }),
       el(
         'div',
         { class: 'og-custom' },
@@ -257,7 +257,7 @@ export function mount(place) {
         field('width', 'Width', number(512, 8, 8192, 8)),
         field('height', 'Height', number(512, 8, 8192, 8)),
         field('diffusion_steps', 'Steps', number(20, 1, 1000)),
-        field('cfg_scale', 'Guidance', number(7, 0, 50, 0.5)),
+        field('cfg_scale', 'CFG scale', number(7, 0, 50, 0.5)),
         field('seed', 'Seed', number(42, -1, 2 ** 32 - 1)),
         field('noise_scheduler', 'Sampler', el('select', {}, el('option', { value: 'DDIM', text: 'DDIM' }))),
         el('label', { class: 'og-inline og-end' }, inputs.random_seed, el('span', { text: 'Random seed' })),
@@ -298,7 +298,7 @@ export function mount(place) {
       const names = schema.properties.samples.items.properties.noise_scheduler.enum;
       inputs.noise_scheduler.replaceChildren(...names.map((value) => el('option', { value, text: value })));
     }
-    /** The values of the first sample prompt, or else those that suit the model: of the run that goes on, or of the settings. */
+    /** The values of the first sample prompt, or the defaults of the model: of the active run, or of the settings. */
     async function begin() {
       const run = store.state?.is_training && store.state.run_id;
       const [{ config }, usual] = await Promise.all([
@@ -352,7 +352,7 @@ export function mount(place) {
     inputs.prompt.scrollIntoView({ block: 'center' });
   }
 
-  // ---- what there is
+  // ---- the list
 
   async function load(anew) {
     const query = new URLSearchParams({ limit: String(PAGE) });

@@ -20,7 +20,7 @@ export const placed = ({ path, message }) => (path && !message.includes(path) ? 
 /** What the server answered that was no success; `errors` has one entry for each place to change. */
 class ApiError extends Error {
   constructor(status, body) {
-    super(body?.error || (status ? `The server answered ${status}.` : 'The server cannot be reached.'));
+    super(body?.error || (status ? `The server responded with status ${status}.` : 'Can’t reach the server.'));
     this.status = status;
     this.errors = body?.errors || [];
     this.body = body || {};
@@ -56,7 +56,7 @@ export async function api(method, path, body, { raw = false } = {}) {
   }
   if (answer.status === 401) {
     location.assign(url('login'));
-    throw new ApiError(401, { error: 'Please sign in.' });
+    throw new ApiError(401, { error: 'Please log in.' });
   }
   const parsed = await answer.json().catch(() => null);
   if (!answer.ok || parsed?.ok === false) throw new ApiError(answer.status, parsed);
@@ -75,10 +75,10 @@ export const store = {
   via: 'websocket',
 };
 
-/** The run that curve, console and problems show: the present one, or one that was chosen from the list. */
+/** The run that chart, console and problems show: the current one, or one selected in the list. */
 export const viewed = () => store.view || store.state?.run_id || null;
 
-/** Show another run (null: the present one again). */
+/** Show another run (null: the current one again). */
 export function view(runId) {
   store.view = runId === store.state?.run_id ? null : runId;
   tell('view', store.view);

@@ -1,4 +1,4 @@
-// The newest samples of the run that is shown, beside its curve.
+// The newest samples of the displayed run, next to its chart.
 
 import { el, format, setText, setVisible } from './dom.js';
 import { api, on, url, viewed } from './live.js';
@@ -17,7 +17,7 @@ export function mount(place) {
       el('h2', { text: 'Newest samples' }),
       count,
       el('span', { class: 'og-grow' }),
-      el('a', { class: 'og-small', href: '#samples', dataset: { ogTab: 'samples' }, text: 'All samples' }),
+      el('a', { class: 'og-small', href: '#samples', dataset: { ogTab: 'samples' }, text: 'Show all samples' }),
     ),
     list,
   );

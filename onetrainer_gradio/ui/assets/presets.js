@@ -1,4 +1,4 @@
-// Presets and saved configurations: searched, by family, with what opening one would change.
+// Presets and saved configurations: search, by family, with a preview of what opening one would change.
 
 import { hiding, setHiding, unavailablePresets } from './available.js';
 import { table } from './differences.js';
@@ -8,7 +8,7 @@ import { duplicate, exportDialog, rename } from './saved.js';
 
 const MEMORIES = [8, 12, 16, 24, 32, 48];
 
-/** A dialog to choose from `items`; `load` opens the chosen one, `again` asks for the items anew. */
+/** A dialog to choose from `items`; `load` opens the selected one, `again` reloads the items. */
 export function openPresets(settings, items, { load, again }) {
   const search = el('input', { type: 'search', placeholder: 'Search', 'aria-label': 'Search presets', oninput: draw });
   const methods = [...new Set(items.map((item) => item.summary?.training_method).filter(Boolean))];
@@ -21,8 +21,8 @@ export function openPresets(settings, items, { load, again }) {
   );
   const memory = el(
     'select',
-    { 'aria-label': 'Graphics memory', onchange: draw },
-    el('option', { value: '', text: 'Any memory' }),
+    { 'aria-label': 'VRAM', onchange: draw },
+    el('option', { value: '', text: 'Any VRAM' }),
     MEMORIES.map((each) => el('option', { value: each, text: `up to ${each} GB` })),
   );
   const hide = el('input', {
@@ -36,7 +36,7 @@ export function openPresets(settings, items, { load, again }) {
   });
   const hider = el(
     'label',
-    { class: 'og-inline og-small og-hide-unavailable', title: 'Also hides such choices in the settings, for example optimizers' },
+    { class: 'og-inline og-small og-hide-unavailable', title: 'Also hides such choices in the settings, such as optimizers' },
     hide,
     el('span', { text: 'Hide what can’t be trained here' }),
   );
@@ -67,9 +67,9 @@ export function openPresets(settings, items, { load, again }) {
     el(
       'div',
       { class: 'og-dialog-buttons og-preset-foot' },
-      button('Add a folder …', {
+      button('Add folder…', {
         icon: 'add',
-        title: 'Offer the presets of another folder, as that of a OneTrainer checkout',
+        title: 'Add presets from another folder, such as OneTrainer’s training_presets',
         onclick: addLibrary,
       }),
       warning,
@@ -81,7 +81,7 @@ export function openPresets(settings, items, { load, again }) {
   let chosen = null;
   const textOf = (item) =>
     [item.name, item.summary?.model, item.summary?.training_method, item.summary?.note].join(' ').toLowerCase();
-  const family = (item) => (item.kind === 'saved' ? 'Saved' : item.summary?.family || 'To begin with');
+  const family = (item) => (item.kind === 'saved' ? 'Saved' : item.summary?.family || 'Getting started');
 
   function draw() {
     const asked = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
@@ -103,14 +103,14 @@ export function openPresets(settings, items, { load, again }) {
           el('p', {
             class: 'og-muted og-small og-library-none',
             title: folder,
-            text: !present ? 'The folder is not there at present.' : presets ? 'None that fits.' : 'No presets in this folder.',
+            text: !present ? 'Folder not found.' : presets ? 'No matches.' : 'No presets in this folder.',
           }),
         );
     }
-    if (!found.length) list.append(el('p', { class: 'og-empty', text: 'Nothing found.' }));
+    if (!found.length) list.append(el('p', { class: 'og-empty', text: 'No results.' }));
   }
 
-  /** The name of a family; that of a folder that was added says where it is, and can be taken off the list. */
+  /** The heading of a family. An added folder shows its path and can be removed from the list. */
   function heading(title) {
     const library = libraries.find((each) => each.title === title);
     if (!library) return el('h4', { text: title });
@@ -122,7 +122,7 @@ export function openPresets(settings, items, { load, again }) {
       library.kept
         ? button('', {
             icon: 'close',
-            title: `Take ${title} off this list`,
+            title: `Remove ${title} from this list`,
             kind: 'quiet small',
             onclick: () => removeLibrary(library),
           })
@@ -137,7 +137,7 @@ export function openPresets(settings, items, { load, again }) {
   }
   async function addLibrary() {
     const { choosePath } = await import('./files.js');
-    const folder = await choosePath({ title: 'A folder of presets', wants: 'folder' });
+    const folder = await choosePath({ title: 'Folder of presets', wants: 'folder' });
     if (!folder) return;
     await attempt(async () => {
       const answer = await api('POST', 'api/config/libraries', { folder });
@@ -146,13 +146,13 @@ export function openPresets(settings, items, { load, again }) {
       list.querySelector('.og-library-head:last-of-type')?.scrollIntoView({ block: 'start' });
       const added = libraries.find((each) => each.folder === folder) || libraries.at(-1);
       toast(
-        added.presets ? `${added.presets} presets of ${added.title} are in the list.` : `There are no presets in ${folder}.`,
+        added.presets ? `Added ${added.presets} presets from ${added.title}.` : `No presets in ${folder}.`,
         added.presets ? '' : 'bad',
       );
     });
   }
   async function removeLibrary({ title, folder }) {
-    if (!(await confirmed(`Take “${title}” off the list?`, `The presets in ${folder} stay where they are.`, 'Take off'))) return;
+    if (!(await confirmed(`Remove “${title}” from the list?`, `The presets in ${folder} are kept.`, 'Remove'))) return;
     await attempt(async () => {
       const answer = await api('DELETE', `api/config/libraries/${encodeURIComponent(title)}`);
       items = await again();
@@ -167,7 +167,7 @@ export function openPresets(settings, items, { load, again }) {
     }
   }
 
-  /** What can be done with an item beside opening it. */
+  /** Actions for an item other than opening it. */
   function tools(item) {
     const after = async (name) => {
       if (!name) return;
@@ -183,7 +183,7 @@ export function openPresets(settings, items, { load, again }) {
       if (
         !(await confirmed(
           `Delete “${item.name}”?`,
-          'The saved configuration is removed; the settings in the form stay.',
+          'This deletes the saved configuration. The settings in the form don’t change.',
           'Delete',
         ))
       )
@@ -193,7 +193,7 @@ export function openPresets(settings, items, { load, again }) {
         items = await again();
         chosen = null;
         openButton.disabled = true;
-        detail.replaceChildren(el('p', { class: 'og-empty', text: `“${item.name}” is deleted.` }));
+        detail.replaceChildren(el('p', { class: 'og-empty', text: `“${item.name}” deleted.` }));
         draw();
       });
     };
@@ -239,14 +239,14 @@ export function openPresets(settings, items, { load, again }) {
     const facts = [
       about.model || about.model_type,
       words[about.training_method] || about.training_method,
-      about.memory_gb && `${about.memory_gb} GB graphics memory`,
+      about.memory_gb && `${about.memory_gb} GB VRAM`,
     ].filter(Boolean);
-    const differs = el('div', { class: 'og-differs' }, el('p', { class: 'og-muted og-small', text: 'Comparing …' }));
+    const differs = el('div', { class: 'og-differs' }, el('p', { class: 'og-muted og-small', text: 'Comparing…' }));
     detail.replaceChildren(
       ...[
         el('h3', { text: item.name }),
         el('p', { class: 'og-muted', text: [...facts, item.kind === 'library' && 'read-only'].filter(Boolean).join(' · ') }),
-        why(item) && el('p', { class: 'warn', text: `No engine of this panel can train this: ${why(item)}` }),
+        why(item) && el('p', { class: 'warn', text: `No available engine can train this: ${why(item)}` }),
         about.note && el('p', { text: about.note }),
         about.source && el('p', { class: 'og-muted og-small', text: about.source }),
         tools(item),
@@ -259,8 +259,8 @@ export function openPresets(settings, items, { load, again }) {
       if (chosen === item)
         differs.replaceChildren(
           ...(differences.length
-            ? [el('p', { class: 'og-muted og-small', text: count_ }), table(settings, differences, ['Now', 'Then'])]
-            : [el('p', { class: 'og-muted', text: 'No difference to the settings in the form.' })]),
+            ? [el('p', { class: 'og-muted og-small', text: count_ }), table(settings, differences, ['Current', 'Preset'])]
+            : [el('p', { class: 'og-muted', text: 'Same as the settings in the form.' })]),
         );
     } catch (error) {
       if (chosen === item) differs.replaceChildren(el('p', { class: 'bad', text: error.message }));
@@ -270,7 +270,7 @@ export function openPresets(settings, items, { load, again }) {
   const count = settings.changes().length;
   setText(
     warning,
-    count ? `You have ${count} unsaved ${count === 1 ? 'change' : 'changes'}. Undo brings back what opening changes.` : '',
+    count ? `You have ${count} unsaved ${count === 1 ? 'change' : 'changes'}. Undo reverts what opening changes.` : '',
   );
   setVisible(warning, true);
   draw();
@@ -286,8 +286,8 @@ export function openPresets(settings, items, { load, again }) {
     el('p', {
       class: 'og-empty',
       text: present
-        ? `“${present.name}” is open. Choose one to see what it would change.`
-        : 'Choose one to see what it would change.',
+        ? `“${present.name}” is open. Select a preset to see what it would change.`
+        : 'Select a preset to see what it would change.',
     }),
   );
 }

@@ -1,4 +1,4 @@
-// Warnings and errors of the run, and the true cause of its end. Nothing to say: nothing shown.
+// Warnings and errors of the run, and why it ended. Hidden while there are none.
 
 import { el, format, setVisible } from './dom.js';
 import { api, on, viewed } from './live.js';
@@ -24,7 +24,7 @@ export function mount(place) {
   let runId = null;
   let seen = new Map();
 
-  /** What an event says to a person, or null. */
+  /** The text of an event, or null if it isn’t a problem. */
   /** @returns {any} */
   /** @returns {any} */
   function read(event) {
@@ -32,7 +32,7 @@ export function mount(place) {
       if (!event.error && event.reason !== 'lost') return null;
       const error = event.error || { message: 'The training process exited without an error message.' };
       const how = event.signal || (event.exit_code ? `exit code ${event.exit_code}` : '');
-      // most causes name it already
+      // most messages already contain it
       const more = how && !error.message.includes(how) ? ` (${event.signal ? `signal ${how}` : how})` : '';
       return {
         tone: 'bad',
@@ -62,7 +62,7 @@ export function mount(place) {
   function add(event, seq) {
     const read_ = read(event);
     if (!read_ || seen.has(seq)) return;
-    // the same warning about many pictures is one entry with a number
+    // the same warning about many images is one entry with a count
     const key = `${read_.tone} ${read_.text}`;
     const before = [...seen.values()].find((entry) => entry.key === key);
     if (before) {

@@ -1,4 +1,4 @@
-// The settings as OneTrainer writes them, to look at and to edit; the server says what does not fit.
+// View and edit the settings as OneTrainer JSON. The server validates them.
 
 import { button, el, openDialog, toast } from './dom.js';
 import { api, placed } from './live.js';
@@ -34,12 +34,12 @@ export function openRaw(settings) {
     try {
       wanted = JSON.parse(text.value);
     } catch (error) {
-      refuse(`This is no JSON: ${error.message}`);
+      refuse(`Invalid JSON: ${error.message}`);
       return;
     }
     const missing = Object.keys(before).filter((key) => !(key in wanted));
     if (missing.length) {
-      refuse(`These settings are missing: ${missing.join(', ')}`);
+      refuse(`Missing settings: ${missing.join(', ')}.`);
       return;
     }
     const changes = Object.fromEntries(Object.entries(wanted).filter(([key, value]) => !same(value, before[key])));
@@ -51,7 +51,7 @@ export function openRaw(settings) {
       const answer = await api('PATCH', 'api/config/current', { revision, changes });
       await settings.take(answer);
       dialog.close();
-      toast('The settings are changed.');
+      toast('Settings updated.');
     } catch (error) {
       refuse(...(error.errors.length ? error.errors.map(placed) : [error.message]));
     }

@@ -1,10 +1,10 @@
-// All runs: how each ended, how far it came, its files to download, and the way to go on from it.
+// All runs: how each ended, its progress, its files, and buttons to resume or delete it.
 
 import { button, causeLink, confirmed, el, format, icon, openDialog, setText, setVisible, toast } from './dom.js';
 import { api, on, store, url, view, viewed } from './live.js';
 import { ending, engineName } from './words.js';
 
-const KINDS = { model: 'Final model', save: 'Save', backup: 'Backup', sample: 'Sample' };
+const KINDS = { model: 'Final model', save: 'Intermediate save', backup: 'Backup', sample: 'Sample' };
 const TITLES = { model: 'Output', save: 'Saves', backup: 'Backups', sample: 'Samples' };
 // how many of a kind are shown at first, and how many more each time
 const PAGES = { model: 6, save: 6, backup: 6, sample: 24 };
@@ -17,7 +17,7 @@ export function mount(place) {
   const empty = el(
     'p',
     { class: 'og-empty' },
-    'No run yet. Choose a preset under ',
+    'No runs yet. Choose a preset under ',
     el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }),
     ', then press Start.',
   );
@@ -72,8 +72,8 @@ export function mount(place) {
           { class: 'og-muted og-small og-run-facts' },
           el(
             'span',
-            { class: 'og-run-engine', title: 'Who trained' },
-            el('span', { class: 'og-sr', text: 'Trained by ' }),
+            { class: 'og-run-engine', title: 'Training engine' },
+            el('span', { class: 'og-sr', text: 'Training engine: ' }),
             engineName(run),
           ),
           el('span', { dataset: { steps: run.id }, text: steps(run) }),
@@ -101,9 +101,9 @@ export function mount(place) {
 
   async function contents(body, run, cause) {
     const path = `api/runs/${encodeURIComponent(run.id)}`;
-    const files = el('div', { class: 'og-run-files' }, el('p', { class: 'og-muted og-small', text: 'Reading the files …' }));
+    const files = el('div', { class: 'og-run-files' }, el('p', { class: 'og-muted og-small', text: 'Loading files…' }));
     const may = !run.active;
-    const goOn = may && button('Go on from its last backup', { icon: 'right', kind: 'small', onclick: () => resume(run) });
+    const goOn = may && button('Resume from last backup', { icon: 'right', kind: 'small', onclick: () => resume(run) });
     body.replaceChildren(
       el('p', { class: 'og-muted og-mono og-small', text: run.id }),
       !cause ? '' : viewed() === run.id ? el('p', {}, causeLink()) : el('p', { class: 'og-cause', text: cause }),
@@ -112,7 +112,7 @@ export function mount(place) {
       el(
         'div',
         { class: 'og-buttons' },
-        button('Show its curve', {
+        button('Show chart', {
           icon: 'chart',
           kind: 'small',
           onclick: () => {
@@ -120,10 +120,10 @@ export function mount(place) {
             document.getElementById('og-chart')?.scrollIntoView({ block: 'center' });
           },
         }),
-        button('Compare its settings', {
+        button('Compare settings', {
           icon: 'swap',
           kind: 'small',
-          title: 'Its settings beside those in the form',
+          title: 'Compare this run’s settings with the form',
           dataset: { ogTab: 'configuration' },
           onclick: () => {
             // the form may not be there yet: it looks here when it comes
@@ -136,7 +136,7 @@ export function mount(place) {
           button('Delete', {
             icon: 'trash',
             kind: 'small',
-            title: 'Delete the record of this run',
+            title: 'Delete this run’s record',
             onclick: () => remove(run, path),
           }),
       ),
@@ -155,7 +155,7 @@ export function mount(place) {
   async function resume(run, epochs) {
     try {
       await api('POST', `api/runs/${encodeURIComponent(run.id)}/resume`, epochs ? { epochs } : {});
-      toast('The run goes on.');
+      toast('Run resumed.');
     } catch (error) {
       const over = error.errors?.find(({ code, path }) => code === 'nothing-left-to-train' && path === 'epochs');
       const more = over && (await moreEpochs(over));
@@ -164,7 +164,7 @@ export function mount(place) {
     }
   }
 
-  /** Ask for the epochs of a run that has trained all of its own; resolves to their number, or null. */
+  /** Ask for more epochs of a finished run; resolves to the total number, or null. */
   function moreEpochs({ message, value }) {
     return new Promise((resolve) => {
       const input = el('input', { type: 'number', min: 1, step: 1, value: 2 * (value || 1), required: true });
@@ -173,7 +173,7 @@ export function mount(place) {
         { method: 'dialog' },
         el('h2', { text: 'Resume with more epochs?' }),
         el('p', { text: message }),
-        el('label', {}, 'Epochs in all ', input),
+        el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Total epochs' }), input),
         el(
           'div',
           { class: 'og-dialog-buttons' },
@@ -191,14 +191,14 @@ export function mount(place) {
     let frees = '';
     try {
       const { freed_bytes: freed, only_here_bytes: only } = await api('GET', `${path}/files`);
-      frees = ` This frees ${format.bytes(freed)}.${only ? ` ${format.bytes(only)} of it are models and saves that exist nowhere else.` : ''}`;
+      frees = ` This frees ${format.bytes(freed)}.${only ? ` ${format.bytes(only)} of that are models and saves that exist only here.` : ''}`;
     } catch (error) {
       if (error.status !== 404) {
         toast(error.message, 'bad');
         return;
       }
     }
-    const text = `Its settings, curve and log are deleted, together with the models and saves that it keeps.${frees} The output file and the workspace stay.`;
+    const text = `Deletes the settings, metrics and log of this run, and its copies of models and saves.${frees} The output file and the workspace are kept.`;
     if (!(await confirmed(`Delete “${run.name || run.id}”?`, text, 'Delete'))) return;
     try {
       await api('DELETE', path);
@@ -247,7 +247,7 @@ export function mount(place) {
   load();
 }
 
-/** All files of a run: by kind, the newest first, in pages; with a zip of all, of a kind, and of what was ticked. */
+/** All files of a run: by kind, newest first, in pages, with a zip of all, of a kind, and of the selected ones. */
 function filesOf(run, found, missing) {
   if (!found.length && !missing.length) return [el('p', { class: 'og-muted', text: 'No files yet.' })];
   const ticked = new Map();
@@ -255,7 +255,7 @@ function filesOf(run, found, missing) {
   const tick = (file) =>
     el('input', {
       type: 'checkbox',
-      'aria-label': `Choose ${file.name}`,
+      'aria-label': `Select ${file.name}`,
       onchange: ({ target }) => {
         if (target.checked) ticked.set(file.id, file);
         else ticked.delete(file.id);
@@ -356,7 +356,7 @@ function fileParts(runId, file, title) {
   ];
 }
 
-/** A file of a run as a link to download it; `title` says what it is where its kind does not. */
+/** A download link for a file of a run; `title` replaces the name of its kind. */
 export function fileLine(runId, file, title = '') {
   return el('li', {}, fileParts(runId, file, title));
 }

@@ -1,4 +1,4 @@
-// What is done with saved configurations: a name for them, copies, and files to take away.
+// Dialogs for saved configurations: save as, rename, duplicate, export.
 
 import { button, confirmed, el, icon, openDialog } from './dom.js';
 import { api, url } from './live.js';
@@ -6,7 +6,7 @@ import { sheet } from './sheet.js';
 
 await sheet('manage.css');
 
-/** Ask for a name and do something with it; the dialog stays open with the reason while it does not work. */
+/** Ask for a name and run `act` with it. If that fails, the dialog stays open and shows the reason. */
 export function named(title, value, yes, act) {
   return new Promise((resolve) => {
     /** @type {any} */
@@ -55,7 +55,7 @@ export function named(title, value, yes, act) {
   });
 }
 
-/** Save the settings under a name; one that is taken is written over only after a question. Resolves to the name, or null. */
+/** Save the settings under a name; confirm before overwriting. Resolves to the name, or null. */
 export function saveAs(settings, value) {
   return named('Save as', value, 'Save', async (name) => {
     const save = (over) => settings.whole('POST', 'api/config/save', { name, over });
@@ -64,9 +64,9 @@ export function saveAs(settings, value) {
     } catch (error) {
       if (error.status !== 409) throw error;
       const question = await confirmed(
-        `Write over “${error.errors[0]?.value || name}”?`,
-        'There is a saved configuration of that name. What was saved there is lost.',
-        'Write over',
+        `Overwrite “${error.errors[0]?.value || name}”?`,
+        'A saved configuration with this name already exists. Its contents will be replaced.',
+        'Overwrite',
       );
       return question ? (await save(true)).name : null;
     }
@@ -76,7 +76,7 @@ export function saveAs(settings, value) {
 export const rename = (name) =>
   named('Rename', name, 'Rename', async (to) => (await api('POST', 'api/config/rename', { name, to })).name);
 
-/** A copy among the saved ones, under the name that the server would give it unless another is typed. */
+/** Save a copy, by default under the name that the server would choose. */
 export function duplicate({ name, kind }) {
   const base = name.replaceAll('#', '').replaceAll('/', ' ');
   return named(
@@ -87,7 +87,7 @@ export function duplicate({ name, kind }) {
   );
 }
 
-/** Two ways to take settings away as a file; without `item` those in the form. */
+/** Export settings as a file, in one of two forms; without `item`, the settings in the form. */
 export function exportDialog(item) {
   const query = (packed) =>
     `api/config/export?${new URLSearchParams({ packed, ...(item ? { name: item.name, kind: item.kind } : {}) })}`;
@@ -102,9 +102,9 @@ export function exportDialog(item) {
     'dialog',
     { class: 'og-dialog', 'aria-label': 'Export' },
     el('h2', { text: item ? `Export “${item.name}”` : 'Export' }),
-    choice(true, 'Packed', 'One file with everything: settings, concepts and sample prompts.'),
-    choice(false, 'Settings only', 'Without concepts and sample prompts, as OneTrainer keeps its presets.'),
-    el('p', { class: 'og-muted og-small', text: 'OneTrainer opens both. Neither holds secrets.' }),
+    choice(true, 'All-in-one file', 'Settings, concepts and sample prompts in one file.'),
+    choice(false, 'Settings only', 'Without concepts and sample prompts, like OneTrainer’s presets.'),
+    el('p', { class: 'og-muted og-small', text: 'OneTrainer opens both. Neither contains secrets.' }),
     el('div', { class: 'og-dialog-buttons' }, button('Cancel', { onclick: () => dialog.close() })),
   );
   openDialog(dialog);

@@ -94,7 +94,7 @@ export function shownAs(value, schema) {
   if (value === false) return 'off';
   if (value === null || value === undefined || value === '') return 'empty';
   if (Array.isArray(value)) return `${value.length} ${value.length === 1 ? 'entry' : 'entries'}`;
-  return typeof value === 'object' ? 'other values' : schema?.['x-enum-labels']?.[value] || textOf(value);
+  return typeof value === 'object' ? 'custom values' : schema?.['x-enum-labels']?.[value] || textOf(value);
 }
 
 /** A value as text in an input: shortest form, powers of ten for what is very small. */
@@ -181,7 +181,7 @@ export class Settings {
         .filter((field) => !this.fields.includes(field))
         .map((field) => [
           field.path,
-          `${field.label} is a secret of a rented machine. Secrets are in no settings file, and the panel does not keep those of machines.`,
+          `${field.label} is a cloud credential. The panel does not store cloud credentials or write secrets to settings files.`,
         ]),
     );
     this.byPath = new Map(this.fields.map((field) => [field.path, field]));
@@ -216,9 +216,7 @@ export class Settings {
         severity: 'error',
         ...error,
         path: error.path || path,
-        message: error.conflict
-          ? `${this.labelOf(path)} was changed elsewhere; your value waits for your decision`
-          : error.message,
+        message: error.conflict ? `Someone else changed ${this.labelOf(path)}. Choose which value to keep.` : error.message,
       })),
     );
     return [...refused, ...this.checked];
@@ -313,11 +311,11 @@ export class Settings {
     return Object.entries(field.shown)
       .filter(([path, values]) => !values.includes(this.asked(path, prefix)))
       .map(([path, values]) => {
-        if (field.words[path]) return `it is only for ${field.words[path]}`;
+        if (field.words[path]) return `only applies to ${field.words[path]}`;
         const other = this.fieldAt(path.startsWith('/') ? path.slice(1) : prefix + path);
         const named = values.slice(0, MOST_VALUES).map((value) => shownAs(value, other?.schema));
         if (values.length > MOST_VALUES) named.push(`one of ${values.length - MOST_VALUES} others`);
-        return `${other?.label || path} would have to be ${named.join(' or ')}`;
+        return `requires ${other?.label || path} to be ${named.join(' or ')}`;
       })
       .join('; ');
   }

@@ -1,4 +1,4 @@
-// The sheet of keyboard shortcuts.
+// The list of keyboard shortcuts.
 
 import { button, el, openDialog } from './dom.js';
 
@@ -11,8 +11,8 @@ const SHEET = [
   [
     'Settings',
     [
-      [[[CTRL, 'Z']], 'Undo the last change of a setting'],
-      [[MAC ? [CTRL, 'Shift', 'Z'] : [CTRL, 'Y']], 'Redo it'],
+      [[[CTRL, 'Z']], 'Undo the last change to a setting'],
+      [[MAC ? [CTRL, 'Shift', 'Z'] : [CTRL, 'Y']], 'Redo the change'],
       [[[CTRL, 'S']], 'Save the settings'],
       [[['/']], 'Search the settings'],
     ],
@@ -29,13 +29,13 @@ const SHEET = [
   [
     'Chart and samples',
     [
-      [[['←'], ['→']], 'Move along the curve, or between samples'],
-      [[['+'], ['−']], 'Zoom the curve'],
+      [[['←'], ['→']], 'Move along the chart or between samples'],
+      [[['+'], ['−']], 'Zoom the chart'],
     ],
   ],
 ];
 
-/** Show the sheet. `single` says whether keys without Ctrl act, `change` takes the new answer. */
+/** Show the list. `single` is whether keys without Ctrl are enabled; `change` receives the new value. */
 export function openSheet(single, change) {
   const box = el('input', { type: 'checkbox', checked: single, onchange: () => change(box.checked) });
   const dialog = el(
@@ -73,7 +73,7 @@ export function openSheet(single, change) {
         ),
       ),
     ),
-    el('label', { class: 'og-inline' }, box, el('span', { text: 'Single keys (/ and ?) act when no field has the focus' })),
+    el('label', { class: 'og-inline' }, box, el('span', { text: 'Enable single keys (/ and ?) while no field has the focus' })),
   );
   openDialog(dialog);
 }

@@ -1,4 +1,4 @@
-// The status card: state, phase, progress, numbers; and what the native buttons may do at the moment.
+// The status card: status, phase, progress and metrics; and which of the native buttons are enabled.
 
 import { button, causeLink, el, format, setText, setVisible } from './dom.js';
 import { api, on, store, viewed } from './live.js';
@@ -31,10 +31,10 @@ const SILENT_S = 15;
 /** @type {[string, string, (state: any) => string][]} */
 const TILES = [
   ['loss', 'Loss', (s) => format.number(s.loss)],
-  ['smooth', 'Smoothed', (s) => format.number(s.smooth_loss)],
+  ['smooth', 'Smooth loss', (s) => format.number(s.smooth_loss)],
   ['rate', 'Learning rate', (s) => format.number(Object.values(s.learning_rates || {})[0])],
-  ['speed', 'Steps / s', (s) => format.number(s.speed)],
-  ['samples', 'Pictures / s', (s) => format.number(s.samples_per_second)],
+  ['speed', 'Steps/s', (s) => format.number(s.speed)],
+  ['samples', 'Images/s', (s) => format.number(s.samples_per_second)],
   ['eta', 'Time left', (s) => format.span(s.is_training ? s.eta_s : null)],
   ['elapsed', 'Elapsed', (s) => format.span(elapsed(s))],
 ];
@@ -50,8 +50,8 @@ export function mount(place) {
   const engine = el('span', {});
   const by = el(
     'span',
-    { class: 'og-muted og-small og-run-engine', title: 'Who trains' },
-    el('span', { class: 'og-sr', text: 'Trained by ' }),
+    { class: 'og-muted og-small og-run-engine', title: 'Training engine' },
+    el('span', { class: 'og-sr', text: 'Training engine: ' }),
     engine,
   );
   const detail = el('span', { class: 'og-muted og-grow' });
@@ -83,7 +83,7 @@ export function mount(place) {
     el('h1', { class: 'og-sr', text: 'Training' }),
     el(
       'section',
-      { class: 'og-card og-status', 'aria-label': 'State of the run' },
+      { class: 'og-card og-status', 'aria-label': 'Run status' },
       why,
       escalation,
       waits,
@@ -111,7 +111,7 @@ export function mount(place) {
     setText(
       detail,
       silent
-        ? `No sign of life for ${format.span(now.heartbeat_age_s)}: the process hangs, or the machine is very busy.`
+        ? `No heartbeat for ${format.span(now.heartbeat_age_s)}. The training process may have hung, or the machine is overloaded.`
         : now.error && !words.active
           ? ''
           : now.phase_detail || (now.stop ? '' : now.detail || ''),
@@ -138,22 +138,22 @@ export function mount(place) {
     finished(now);
   }
 
-  /** The commands that the run has received and will carry out. */
+  /** The commands that the run has received and will execute. */
   function accepted(now) {
     const names = [...new Set((now.waiting_commands || []).map(({ command }) => WAITING[command]).filter(Boolean))];
     setVisible(given, names.length > 0);
     if (names.length) setText(given, `Accepted and waiting: ${names.join(', ')}.`);
   }
 
-  /** The run that was started while this one is stopping. */
+  /** A run that was started while this one is stopping. */
   function queue(now) {
     const id = now.queued_run_id || '';
     setVisible(waits, Boolean(id));
     if (!id || waits.dataset.run === id) return;
     waits.dataset.run = id;
     waits.replaceChildren(
-      'Another run waits for this one to end. ',
-      button('Take it back', {
+      'Another run is queued. ',
+      button('Cancel queued run', {
         kind: 'small',
         onclick: () =>
           api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((error) => setText(outcome, error.message)),
@@ -161,7 +161,7 @@ export function mount(place) {
     );
   }
 
-  /** The finished model, to take away. */
+  /** The final model, to download. */
   let filesOf = '';
   async function finished(now) {
     const key = !now.is_training && now.final_model ? now.run_id : '';
@@ -200,7 +200,7 @@ export function mount(place) {
       if (!node) continue;
       const may = Boolean(now.can?.[key]) && !offline;
       if (node.disabled === may) node.disabled = !may;
-      const reason = offline ? 'The connection to the panel is lost.' : now.why?.[key] || '';
+      const reason = offline ? 'Disconnected from the panel.' : now.why?.[key] || '';
       if (node.title !== reason) node.title = reason;
     }
     document.getElementById('og-controls')?.toggleAttribute('data-active', Boolean(now.is_training));
@@ -215,7 +215,7 @@ export function mount(place) {
     if (label) setText(label, now.stop ? 'Stop now' : 'Stop');
   }
 
-  /** What Start would start: the settings in a sentence. */
+  /** A summary of the settings that Start would use. */
   async function next() {
     let now;
     try {
@@ -234,19 +234,19 @@ export function mount(place) {
         ? el(
             'span',
             { class: 'bad' },
-            `Start would be refused: ${first.message}${rest.length ? ` (and ${rest.length} more)` : ''}. `,
-            el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Change the settings' }),
+            `Can’t start yet: ${first.message}${rest.length ? ` (and ${rest.length} more)` : ''}. `,
+            el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Go to settings' }),
           )
         : el('span', {
             text:
-              `Start trains ${now.name ? `“${now.name}”` : 'the current settings'}: ${config.training_method}, ${format.count(config.epochs)} epochs, ` +
+              `Ready to train ${now.name ? `“${now.name}”` : 'the current settings'}: ${config.training_method}, ${format.count(config.epochs)} epochs, ` +
               `${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, learning rate ${format.number(config.learning_rate)}.`,
           }),
     );
     state();
   }
 
-  /** Who trains: said where there is a choice. */
+  /** The training engine, shown if there is a choice. */
   /** @type {any} */
   let line = null;
   function who(found) {

@@ -1,27 +1,22 @@
-// What the machine does, now and over the last minutes; what runs on it, in which versions.
+// The machine: resource usage, processes, hardware and versions.
 
 import { button, el, format, paced, setText, setVisible } from './dom.js';
 import { api, on, store } from './live.js';
 
 const SHOWN_S = 600;
-const LEAST_SHOWN_S = 60; // a young history does not cling to the edge
-const MOST_WATTS = 450; // full height where a card does not say its limit
-const HARDWARE = { cpu_count: 'cores', cpu: 'processor', machine: 'architecture' };
+const LEAST_SHOWN_S = 60; // a short history isn’t squeezed at the edge
+const MOST_WATTS = 450; // full height if a GPU doesn’t report its limit
+const HARDWARE = { cpu_count: 'CPU cores', cpu: 'CPU', machine: 'architecture' };
 
 export function mount(place) {
   const meters = el('div', { class: 'og-meters' });
   const processes = el('tbody');
-  const noProcesses = el('p', { class: 'og-empty', text: 'No processes known.' });
+  const noProcesses = el('p', { class: 'og-empty', text: 'No processes.' });
   const versions = el('dl', { class: 'og-facts og-columns' });
   const hardware = el('dl', { class: 'og-facts og-columns' });
   place.append(
     el('h1', { class: 'og-sr', text: 'System' }),
-    el(
-      'section',
-      { class: 'og-card', 'aria-label': 'Use of the machine' },
-      el('h2', { text: 'Now and the last ten minutes' }),
-      meters,
-    ),
+    el('section', { class: 'og-card', 'aria-label': 'Resource usage' }, el('h2', { text: 'Last 10 minutes' }), meters),
     el(
       'section',
       { class: 'og-card', 'aria-label': 'Processes' },
@@ -38,7 +33,7 @@ export function mount(place) {
             el(
               'tr',
               {},
-              ['Process', 'Process id', 'Memory', 'CPU time', 'Threads', 'Since'].map((text) => el('th', { scope: 'col', text })),
+              ['Process', 'PID', 'RAM', 'CPU time', 'Threads', 'Started'].map((text) => el('th', { scope: 'col', text })),
             ),
           ),
           processes,
@@ -112,13 +107,13 @@ export function mount(place) {
     brush.fill();
   }
 
-  /** One reading: processor, memory, disk, and each graphics card with what it tells. */
+  /** One reading: CPU, RAM, disk, and the values of each GPU. */
   function reading(now, redraw = true) {
     if (!now) return;
     meter('cpu', 'CPU').set(format.percent(now.cpu), '', now.cpu / 100, now.at, redraw);
     for (const [key, label] of [
-      ['memory', 'Memory'],
-      ['disk', 'Disk of the data folder'],
+      ['memory', 'RAM'],
+      ['disk', 'Disk (data folder)'],
     ]) {
       const [used, total] = [now[`${key}_used`], now[`${key}_total`]];
       if (total)
@@ -138,10 +133,10 @@ export function mount(place) {
     const known = (value) => value !== undefined && value !== null;
     const key = `gpu${number}`;
     if (known(gpu.utilization))
-      meter(key, name).set(format.percent(gpu.utilization), 'graphics processor', gpu.utilization / 100, at, redraw);
+      meter(key, name).set(format.percent(gpu.utilization), 'GPU utilization', gpu.utilization / 100, at, redraw);
     if (gpu.memory_total) {
       const part = gpu.memory_used / gpu.memory_total;
-      meter(`${key}-memory`, `${name}: memory`).set(
+      meter(`${key}-memory`, `${name}: VRAM`).set(
         format.percent(100 * part),
         `${format.bytes(gpu.memory_used)} of ${format.bytes(gpu.memory_total)}`,
         part,
@@ -169,7 +164,7 @@ export function mount(place) {
     }
   }
 
-  /** The history comes as columns; what does not change over time (totals, names) stands in the reading of now. */
+  /** The history comes as columns; constants (totals, names) come from the current reading. */
   function past(history, now) {
     const { at = [], gpus = [] } = history || {};
     for (const [index, time] of at.entries())
@@ -212,7 +207,7 @@ export function mount(place) {
       facts(versions, Object.entries(info.versions || {}));
       facts(hardware, [
         ...Object.entries(info.hardware || {}).map(([name, value]) => [HARDWARE[name] || name.replace('_', ' '), value]),
-        ['memory', format.bytes(info.memory_total)],
+        ['RAM', format.bytes(info.memory_total)],
         ['data folder', info.data_folder],
       ]);
       await running();
@@ -262,18 +257,18 @@ export function mount(place) {
   load();
 }
 
-/** The token of the model hub: it goes in and never comes out. */
+/** The Hugging Face token: it can be set, but not read. */
 function hubToken() {
   const input = el('input', { type: 'password', id: 'og-hub-token', autocomplete: 'off', placeholder: 'hf_…' });
   const state = el('span', { class: 'og-muted og-small', role: 'status' });
-  const forget = button('Forget it', { kind: 'small', onclick: () => send('DELETE') });
+  const forget = button('Remove token', { kind: 'small', onclick: () => send('DELETE') });
   const card = el(
     'section',
     { class: 'og-card', 'aria-label': 'Hugging Face token' },
     el('h2', { text: 'Hugging Face token' }),
     el('p', {
       class: 'og-muted og-small',
-      text: 'Needed for models that ask for a licence. It stays on this machine and is in no settings file, log or page.',
+      text: 'Required for gated models. Stored on this machine only; never written to settings files, logs or pages.',
     }),
     el(
       'form',
@@ -286,7 +281,7 @@ function hubToken() {
       },
       el('label', { class: 'og-sr', for: input.id, text: 'Hugging Face token' }),
       input,
-      el('button', { type: 'submit', class: 'og-button small', text: 'Keep it' }),
+      el('button', { type: 'submit', class: 'og-button small', text: 'Save token' }),
       forget,
       state,
     ),

@@ -1,4 +1,4 @@
-// What stands above the settings: open, undo, save, import, export, reset; and who trains.
+// The toolbar above the settings: open, undo, save, import, export, reset; and the training engine.
 
 import { button, confirmed, el, icon, setText, setVisible, toast } from './dom.js';
 import { api, on } from './live.js';
@@ -12,7 +12,7 @@ export function toolbar(settings) {
     'button',
     { type: 'button', id: 'og-config', class: 'og-button', 'aria-haspopup': 'dialog', onclick: browse },
     icon('file'),
-    el('span', { class: 'og-sr', text: 'Open a preset or saved configuration, now: ' }),
+    el('span', { class: 'og-sr', text: 'Open a preset or saved configuration. Current: ' }),
     name_,
     icon('down'),
   );
@@ -68,7 +68,7 @@ export function toolbar(settings) {
     setVisible(removeButton, current()?.kind === 'saved');
   }
 
-  /** Which change a step is about, for people. */
+  /** The change of an undo or redo step, as text. */
   function changeOf({ kind, of, name, paths = [] }) {
     if (kind === 'reset') return `reset to “${name || 'the defaults'}”`;
     if (kind === 'open')
@@ -82,7 +82,7 @@ export function toolbar(settings) {
   }
   async function again(what) {
     const change = await settings.again(what);
-    if (change && change.kind !== 'edit') toast(`${what === 'undo' ? 'Undone' : 'Done again'}: ${changeOf(change)}.`);
+    if (change && change.kind !== 'edit') toast(`${what === 'undo' ? 'Undone' : 'Redone'}: ${changeOf(change)}.`);
   }
 
   async function attempt(action, done) {
@@ -100,7 +100,7 @@ export function toolbar(settings) {
     const { openPresets } = await import('./presets.js');
     await fill();
     openPresets(settings, items, {
-      load: ({ name, kind }) => attempt(() => settings.whole('GET', loadPath(name, kind)), `Opened ${name}.`),
+      load: ({ name, kind }) => attempt(() => settings.whole('GET', loadPath(name, kind)), `Opened “${name}”.`),
       async again() {
         await fill();
         return items;
@@ -112,13 +112,13 @@ export function toolbar(settings) {
     openRaw(settings);
   }
   async function save(name) {
-    await attempt(() => settings.whole('POST', 'api/config/save', { name }), `Saved as ${name}.`);
+    await attempt(() => settings.whole('POST', 'api/config/save', { name }), `Saved as “${name}”.`);
   }
   async function saveAs() {
     const dialogs = await import('./saved.js');
     const name = await dialogs.saveAs(settings, (current()?.kind ?? 'saved') === 'saved' ? settings.document.name || '' : '');
     if (name) {
-      toast(`Saved as ${name}.`);
+      toast(`Saved as “${name}”.`);
       await fill();
     }
   }
@@ -135,7 +135,7 @@ export function toolbar(settings) {
     file.value = '';
     await attempt(
       () => settings.whole('POST', `api/config/import?${new URLSearchParams({ name: chosen.name })}`, text, { raw: true }),
-      `Imported ${chosen.name}.`,
+      `Imported “${chosen.name}”.`,
     );
   }
   async function reset() {
@@ -143,7 +143,7 @@ export function toolbar(settings) {
     if (
       !(await confirmed(
         'Reset all settings?',
-        `Everything goes back to ${name ? `“${name}”` : 'what was opened'}. Undo brings it back.`,
+        `All settings will revert to ${name ? `“${name}”` : 'the opened configuration'}. You can undo this.`,
         'Reset',
       ))
     )
@@ -152,9 +152,15 @@ export function toolbar(settings) {
   }
   async function remove() {
     const { name } = settings.document;
-    if (!(await confirmed(`Delete “${name}”?`, 'The saved configuration is removed; the settings in the form stay.', 'Delete')))
+    if (
+      !(await confirmed(
+        `Delete “${name}”?`,
+        'This deletes the saved configuration. The settings in the form don’t change.',
+        'Delete',
+      ))
+    )
       return;
-    await attempt(() => api('DELETE', `api/config/${encodeURIComponent(name)}`), `Deleted ${name}.`);
+    await attempt(() => api('DELETE', `api/config/${encodeURIComponent(name)}`), `Deleted “${name}”.`);
   }
 
   settings.listeners.add((what) => {
@@ -173,24 +179,24 @@ export function toolbar(settings) {
     removeButton,
     el('span', { class: 'og-grow' }),
     saveButton,
-    button('Save as …', { kind: 'small', dataset: { tool: 'save-as' }, onclick: saveAs }),
+    button('Save as…', { kind: 'small', dataset: { tool: 'save-as' }, onclick: saveAs }),
     button('Import', { icon: 'upload', kind: 'small', onclick: () => file.click() }),
     file,
-    button('Export', { icon: 'download', kind: 'small', title: 'Take the settings away as a file', onclick: takeAway }),
+    button('Export', { icon: 'download', kind: 'small', title: 'Download the settings as a JSON file', onclick: takeAway }),
     button('Compare', {
       icon: 'swap',
       kind: 'small',
-      title: 'Two settings side by side: the form, a run, a preset, what was saved',
+      title: 'Compare two configurations side by side',
       onclick: compare,
     }),
-    button('JSON', { kind: 'small', title: 'Look at the settings as OneTrainer writes them, and edit them', onclick: raw }),
+    button('JSON', { kind: 'small', title: 'View and edit the config as OneTrainer JSON', onclick: raw }),
     button('Reset', { icon: 'reset', kind: 'small', onclick: reset }),
   );
 }
 
 export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
-/** Who trains, over the form; it follows what the check says. */
+/** The training engine, above the form; it follows the pre-flight check. */
 export function engineStrip(settings) {
   const line = engineLine('og-engine');
   settings.listeners.add((what) => {
@@ -202,19 +208,19 @@ export function engineStrip(settings) {
 
 const plain = (sentence) => sentence.replace(/\.$/, '');
 
-/** Whether no engine trains this kind of model by this method. */
+/** Whether no engine supports this model type and method. */
 export const nobodyCan = (found) =>
   Boolean(found?.engines?.length) &&
   found.engines.every((each) => !each.can && ['model_type', 'training_method'].includes(each.path));
 
-/** A choice of the engine with what it means for the settings: `put` takes the answer of the check. */
+/** A menu of engines with what the choice means for the settings; `put` takes the result of the check. */
 export function engineLine(id) {
   const select = el('select', { id, onchange: () => choose(select.value) });
   const words = el('div', { class: 'og-engine-words', role: 'status' });
   const node = el(
     'div',
     { class: 'og-engine' },
-    el('label', { class: 'og-inline', for: id }, el('span', { text: 'Trained by' }), select),
+    el('label', { class: 'og-inline', for: id }, el('span', { text: 'Engine' }), select),
     words,
   );
   let drawn = '';
@@ -247,16 +253,16 @@ export function engineLine(id) {
       return [
         el('span', {
           class: 'bad',
-          text: `${capital(present.title)} cannot train this: ${plain(present.why)}${present.more ? ` (and ${present.more} more)` : ''}. `,
+          text: `${capital(present.title)} can’t train this: ${plain(present.why)}${present.more ? ` (and ${present.more} more)` : ''}. `,
         }),
-        present.path && el('a', { href: '#configuration', dataset: { ogSetting: present.path }, text: 'Show the setting' }),
+        present.path && el('a', { href: '#configuration', dataset: { ogSetting: present.path }, text: 'Go to setting' }),
         ...others.map((each) => button(`Use ${each.title}`, { kind: 'small', onclick: () => choose(each.id) })),
         !others.length &&
           (!present.path || engines.length === 1) &&
           el('a', {
             href: '#system',
             dataset: { ogTab: 'system' },
-            text: engines.length === 1 ? 'Add a OneTrainer that can' : 'See the System tab',
+            text: engines.length === 1 ? 'Add OneTrainer to train it' : 'Open the System tab',
           }),
       ].filter(Boolean);
     }
@@ -264,12 +270,12 @@ export function engineLine(id) {
     const why = !builtin
       ? ''
       : builtin.can
-        ? ' The built-in engine would pass over settings that only OneTrainer has.'
-        : ` The built-in engine cannot: ${plain(builtin.why)}.`;
+        ? ' The built-in engine would ignore settings that only OneTrainer supports.'
+        : ` The built-in engine can’t: ${plain(builtin.why)}.`;
     return [
       el('span', {
         class: 'og-muted',
-        text: `${capital(present.title)} trains these settings.${why}${present.note ? ` ${present.note}.` : ''}`,
+        text: `Runs will use ${present.title}.${why}${present.note ? ` ${present.note}.` : ''}`,
       }),
     ];
   }

@@ -1,10 +1,10 @@
-// The line at the top: what the run does, whether the page is connected, light or dark; and the banner when it is not.
+// The top bar: status of the run, connection, color theme; and the banner while disconnected.
 
 import { button, el, format, icon, setText, setVisible, toast } from './dom.js';
 import { api, on, store, url } from './live.js';
 import { describe } from './words.js';
 
-const GRACE_MS = 1200; // a reconnect that quick is no news
+const GRACE_MS = 1200; // faster reconnects aren’t reported
 const BACK_MS = 4000;
 
 export function mount(place) {
@@ -14,10 +14,9 @@ export function mount(place) {
   const link = el('span', { class: 'og-link', role: 'img' });
   const spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
   const banner = el('div', { class: 'og-banner', role: 'alert', hidden: true });
-  const leave = button('Sign out', {
+  const leave = button('Log out', {
     icon: 'leave',
     kind: 'quiet small',
-    title: 'Sign out of this panel',
     hidden: true,
     onclick: signOut,
   });
@@ -62,7 +61,7 @@ export function mount(place) {
       toast(error.message, 'bad');
     }
   }
-  /** Stop on every tab: on the Training tab it is among the buttons there. */
+  /** Show Stop on every tab except Training, which has its own. */
   function allow() {
     const now = store.state;
     const there = document.getElementById('og-stop')?.checkVisibility();
@@ -70,12 +69,12 @@ export function mount(place) {
     setVisible(stopButton, Boolean(now?.is_training) && !there);
     setText(stopButton.firstElementChild, now?.stop ? 'Stop now' : 'Stop');
     stopButton.disabled = offline || !now?.can?.stop;
-    stopButton.title = offline ? 'The connection to the panel is lost.' : now?.why?.stop || '';
+    stopButton.title = offline ? 'Disconnected from the panel.' : now?.why?.stop || '';
   }
   document.addEventListener('og-tab', allow);
 
   async function signOut() {
-    await api('POST', 'api/logout').catch(() => {}); // not reached: the login page says so
+    await api('POST', 'api/logout').catch(() => {}); // no answer: the login page shows it
     location.assign(url('login'));
   }
   // a panel that asks nobody who they are has nothing to sign out of
@@ -126,8 +125,8 @@ export function mount(place) {
     clearTimeout(timer);
     allow();
     link.dataset.state = now;
-    link.setAttribute('aria-label', { live: 'Connected', lost: 'Not connected', connecting: 'Connecting' }[now]);
-    link.title = now === 'live' && store.via === 'polling' ? 'Connected (by polling)' : link.getAttribute('aria-label') || '';
+    link.setAttribute('aria-label', { live: 'Connected', lost: 'Disconnected', connecting: 'Connecting' }[now]);
+    link.title = now === 'live' && store.via === 'polling' ? 'Connected (polling)' : link.getAttribute('aria-label') || '';
     if (now === 'lost') {
       since = Date.now();
       timer = setTimeout(() => {
@@ -135,8 +134,8 @@ export function mount(place) {
         banner.className = 'og-banner bad';
         setText(
           banner,
-          `The connection to the panel is lost since ${format.clock(since / 1000)}. A run goes on without it; ` +
-            'the page reconnects by itself and keeps what you type.',
+          `Disconnected from the panel at ${format.clock(since / 1000)}. Training is not affected; ` +
+            'the page will reconnect automatically and your edits are kept.',
         );
         setVisible(banner, true);
       }, GRACE_MS);

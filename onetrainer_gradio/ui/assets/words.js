@@ -62,7 +62,7 @@ export function describe(state) {
   if (active && state.stop) [label, tone] = [phaseName('stopping'), 'warn'];
   const step = state.progress?.global_step || 0;
   const fraction = state.total_steps ? Math.min(1, step / state.total_steps) : 0;
-  const percent = `${Math.floor(fraction * 100)} %`;
+  const percent = `${Math.floor(fraction * 100)}%`;
   const parts = [];
   if (active && state.phase_total) parts.push(`${format.count(state.phase_done || 0)}/${format.count(state.phase_total)}`);
   if (active && state.total_steps) {
