@@ -193,7 +193,7 @@ def test_findings_lead_to_their_setting_and_are_fixed_by_a_button(visitor: Visit
     panel.expect_settings(train_device="cpu")
     page.locator(".og-findings li", has_text="/nowhere/model").get_by_role("button", name="Base model").click()
     expect(field(page, "base_model_name")).to_be_focused()
-    expect(page.locator("#og-f-base_model_name-error")).to_contain_text("There is no model at /nowhere/model")
+    expect(page.locator("#og-f-base_model_name-error")).to_contain_text("The model /nowhere/model doesn't exist")
 
 
 def test_search_finds_what_is_hidden_and_says_why(visitor: Visitor, panel: Panel) -> None:
@@ -203,7 +203,7 @@ def test_search_finds_what_is_hidden_and_says_why(visitor: Visitor, panel: Panel
     search.fill("transformer.attention_mask")
     expect(page.locator("[data-row='transformer.attention_mask'] .og-note")).to_contain_text("only applies to models")
     search.fill("optimizer_defaults")
-    expect(page.locator(".og-hit.off")).to_contain_text("No control: What was last used for each optimizer")
+    expect(page.locator(".og-hit.off")).to_contain_text("Not editable here: What was last used for each optimizer")
     search.fill("random mirror")
     page.locator(".og-hit").click()
     expect(field(page, "concepts.0.image.enable_random_flip")).to_be_focused()

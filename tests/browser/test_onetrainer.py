@@ -214,7 +214,7 @@ def test_the_training_tab_says_who_trains(visitor: Visitor, panel: Panel) -> Non
     """The same choice stands by the Start button."""
     page = visitor.open("training")
     select = page.locator("#og-engine-run")
-    expect(page.locator("#og-status .og-engine-words")).to_contain_text("The built-in engine trains")
+    expect(page.locator("#og-status .og-engine-words")).to_contain_text("Runs will use the built-in engine")
     select.select_option(label="OneTrainer")
     expect(page.locator("#og-status .og-engine-words")).to_contain_text("Runs will use OneTrainer")
 
@@ -230,17 +230,17 @@ def test_a_run_says_who_trains_it_while_it_goes_on_and_after(visitor: Visitor, p
     by = page.locator("#og-status .og-run-engine")
     expect(by).to_be_hidden()
     panel.send("POST", "api/training/start", {"options": {"max_steps": 3}})
-    expect(by).to_have_text("Trained by OneTrainer")
+    expect(by).to_have_text("Training engine: OneTrainer")
     panel.wait(lambda state: state["progress"]["global_step"] == 1)
-    expect(page.locator(".og-run").first).to_contain_text("Trained by OneTrainer")
+    expect(page.locator(".og-run").first).to_contain_text("Training engine: OneTrainer")
     panel.send("PUT", "api/engines", {"engine": "builtin"})
     (workspace / "go").touch()
     panel.wait(lambda state: not state["process_running"])
     expect(page.locator("#og-status .og-badge")).to_have_text("Finished")
-    expect(by).to_have_text("Trained by OneTrainer")
+    expect(by).to_have_text("Training engine: OneTrainer")
     page.reload()
-    expect(by).to_have_text("Trained by OneTrainer")
-    expect(page.locator(".og-run").first).to_contain_text("Trained by OneTrainer")
+    expect(by).to_have_text("Training engine: OneTrainer")
+    expect(page.locator(".og-run").first).to_contain_text("Training engine: OneTrainer")
 
 
 def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:

@@ -267,15 +267,15 @@ def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> 
     """What the check finds is said before Start is pressed, then by Start itself with the setting's name: in one place each."""
     page = visitor.open("training")
     panel.change(base_model_name="/nowhere/model")
-    expect(page.locator(".og-ready")).to_contain_text("Can’t start yet: There is no model at /nowhere/model")
+    expect(page.locator(".og-ready")).to_contain_text("Can’t start yet: The model /nowhere/model doesn't exist")
     page.locator("#og-start").click()
     expect(page.locator(".og-outcome")).to_contain_text("These settings cannot be used")
     expect(page.locator(".og-outcome-errors")).to_contain_text("base_model_name")
-    expect(page.locator(".og-status").get_by_text("There is no model at /nowhere/model").locator("visible=true")).to_have_count(1)
+    expect(page.locator(".og-status").get_by_text("The model /nowhere/model doesn't exist").locator("visible=true")).to_have_count(1)
     expect(page.locator(".og-ready")).to_be_hidden()
     panel.change(base_model_name="/nowhere/else")
     expect(page.locator(".og-outcome-errors")).to_be_hidden()
-    expect(page.locator(".og-ready")).to_contain_text("Can’t start yet: There is no model at /nowhere/else")
+    expect(page.locator(".og-ready")).to_contain_text("Can’t start yet: The model /nowhere/else doesn't exist")
 
 
 def test_graphics_cards_show_what_they_tell(visitor: Visitor, panel: Panel) -> None:
@@ -349,7 +349,7 @@ def test_only_a_run_with_a_backup_offers_to_go_on_from_it(visitor: Visitor, pane
 
 
 def test_deleting_a_run_tells_what_is_lost(visitor: Visitor, panel: Panel) -> None:
-    """The question names the run, the space that is freed, and models that exist nowhere else."""
+    """The question names the run, the space that is freed, and models that exist only here."""
     for weights in ("first", "other"):
         options = {"name": f"the {weights} one", "tags": ["steps=3", f"weights={weights * 400}"]}
         panel.send("POST", "api/training/start", {"options": options})
@@ -359,7 +359,7 @@ def test_deleting_a_run_tells_what_is_lost(visitor: Visitor, panel: Panel) -> No
     run.locator("summary").click()
     run.get_by_role("button", name="Delete").click()
     question = page.get_by_role("dialog", name="Delete “the first one”?")
-    expect(question).to_contain_text("exist nowhere else")
+    expect(question).to_contain_text("exist only here")
     question.get_by_role("button", name="Delete").click()
     expect(page.locator(".og-run", has_text="the first one")).to_have_count(0)
     expect(page.locator(".og-run", has_text="the other one")).to_have_count(1)

@@ -24,7 +24,7 @@ def change_while_gone(page: Any, panel: Panel, how: signal.Signals, epochs: str)
     field.press("Tab")
     expect(errors).to_contain_text("Not saved yet")
     panel.start()
-    expect(page.locator(".og-banner")).to_contain_text("is back", timeout=15_000)
+    expect(page.locator(".og-banner")).to_contain_text("Reconnected", timeout=15_000)
     expect(errors).to_be_empty()
     panel.expect_settings(epochs=int(epochs))
 

@@ -63,7 +63,7 @@ def test_a_setting_that_depends_on_another_comes_and_goes(visitor: Visitor, pane
     field(page, "training_method").select_option("FINE_TUNE")
     expect(page.locator(".og-nav button[data-group=lora]")).to_have_count(0)
     page.locator("#og-search").fill("rank")
-    expect(page.locator("[data-row=lora_rank] .og-note")).to_contain_text("Training method would have to be LoRA")
+    expect(page.locator("[data-row=lora_rank] .og-note")).to_contain_text("requires Training method to be LoRA")
 
 
 def test_concepts_are_cards(visitor: Visitor, panel: Panel) -> None:

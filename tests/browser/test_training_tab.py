@@ -124,7 +124,7 @@ def test_a_run_offers_all_its_files(visitor: Visitor, panel: Panel) -> None:
     for at in (0, 3):
         shots.nth(at).get_by_role("checkbox").check()
     with page.expect_download() as download:
-        run.get_by_role("link", name="Download 2 chosen").click()
+        run.get_by_role("link", name="Download 2 selected").click()
     with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
         assert len(archive.namelist()) == 2
     finished(panel, "another", "steps=3")
@@ -155,7 +155,7 @@ def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor
     summary = page.locator("#og-chart-summary")
     expect(summary).to_contain_text("Resumed after step")
     expect(summary).to_contain_text(f"now {state['smooth_loss']:.4g},")
-    expect(page.locator(".og-tiles > div", has_text="Smoothed").locator("dd")).to_have_text(f"{state['smooth_loss']:.4g}")
+    expect(page.locator(".og-tiles > div", has_text="Smooth loss").locator("dd")).to_have_text(f"{state['smooth_loss']:.4g}")
     page.locator("#og-smooth").select_option("0.9")
     expect(page.locator(".og-legend li")).to_have_text(["loss", "average 0.9"])
     expect(summary).to_contain_text(

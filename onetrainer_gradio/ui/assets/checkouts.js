@@ -322,7 +322,7 @@ function facts(checkout) {
     [
       'revision',
       [checkout.revision.slice(0, 8), checkout.branch, checkout.modified && 'with local changes'].filter(Boolean).join(', ') ||
-        'unknown (not a git checkout)',
+        'unknown (not a git clone)',
     ],
     ['configuration', checkout.config_version ? `version ${checkout.config_version}` : 'unknown'],
     ['Python', [settings.versions?.python, checkout.python].filter(Boolean).join(', ') || 'none'],

@@ -55,7 +55,7 @@ function fillChoices(select, settings, field, prefix, value) {
         }),
       ),
     ...(strange
-      ? [el('option', { value, text: `${words[value] || value} (${known ? 'not for these settings' : 'unknown'})` })]
+      ? [el('option', { value, text: `${words[value] || value} (${known ? 'not available with these settings' : 'unknown'})` })]
       : []),
   );
   select.value = textOf(value);
@@ -87,7 +87,7 @@ export function control(settings, field, prefix, value) {
     autocomplete: 'off',
     inputmode: numeric && !schema.pattern ? 'decimal' : undefined,
     class: numeric ? 'og-number' : 'og-text',
-    placeholder: nullable ? 'empty: default' : undefined,
+    placeholder: nullable ? 'Default' : undefined,
   });
 }
 
@@ -107,7 +107,7 @@ export function single(settings, field, prefix) {
   };
 }
 
-/** Kept on the server, never in the page: a way to where it is set. */
+/** A secret is stored on the server, never in the page: link to where it is set. */
 export function secret(_settings, field) {
   return {
     node: el('a', { href: '#system', dataset: { ogTab: 'system' }, id: idOf(field.path), text: 'Set it on the System tab' }),

@@ -1,4 +1,4 @@
-// One setting as a row: label and help, a control of its kind, the mark and reset of a changed value, errors.
+// One setting as a row: label, help text, control, reset button of a changed value, and errors.
 
 import { idOf, secret, single } from './control.js';
 import { button, el, setText, setVisible } from './dom.js';
@@ -30,7 +30,7 @@ export function row(settings, field, prefix = '') {
   const back = button('', { icon: 'reset', kind: 'quiet small og-reset', title: 'Reset', onclick: reset });
   const browse =
     field.kind === 'path' &&
-    button('', { icon: 'folder', kind: 'quiet small', title: `Choose: ${field.label}`, onclick: choose });
+    button('', { icon: 'folder', kind: 'quiet small', title: `Browse: ${field.label}`, onclick: choose });
   const note = el('p', { class: 'og-note', hidden: true });
   const was = el('p', { class: 'og-was', hidden: true });
   const node = el(
@@ -107,7 +107,7 @@ export function row(settings, field, prefix = '') {
     if (wrong) input.setAttribute('aria-invalid', 'true');
     else input.removeAttribute('aria-invalid');
     const lines = found.map((error) => message(settings, path, error));
-    if (draft?.state === 'unsent') lines.push(el('p', { class: 'warn', text: 'Not saved yet: waiting for the connection.' }));
+    if (draft?.state === 'unsent') lines.push(el('p', { class: 'warn', text: 'Not saved yet. Waiting to reconnect.' }));
     const key = JSON.stringify([found, draft?.state === 'unsent']);
     if (errors.dataset.key !== key) {
       errors.dataset.key = key;

@@ -1,4 +1,4 @@
-// What the check found: errors, warnings and notes, each with the way to its setting and, where one change is right, a button for it.
+// Issues of the pre-flight check: errors, warnings and notes, each with a link to its setting and, if there is one, a button to fix it.
 
 import { button, el, setText, setVisible } from './dom.js';
 import { api } from './live.js';
@@ -6,15 +6,15 @@ import { fixButton } from './message.js';
 import { sentence } from './words.js';
 
 const KINDS = [
-  ['error', 'bad', 'Has to change before a start'],
-  ['warning', 'warn', 'Worth a look'],
-  ['note', 'note', 'Good to know'],
+  ['error', 'bad', 'Errors'],
+  ['warning', 'warn', 'Warnings'],
+  ['note', 'note', 'Notes'],
 ];
 
-// code of a finding → what is converted, and the words of the button
+// code of a finding → what is converted, and the label of the button
 const CONVERTED = { 'captions-encoding': ['captions', 'Convert to UTF-8'], 'formats-skipped': ['images', 'Convert copies'] };
 
-/** A button that converts files of a concept and checks again; the answer replaces its words. */
+/** A button that converts files of a concept and repeats the check. */
 function convertButton(settings, finding) {
   const [what, words] = CONVERTED[finding.code] || [];
   const [, index] = /^concepts\.(\d+)\./.exec(finding.path || '') || [];
@@ -49,7 +49,7 @@ function convertButton(settings, finding) {
 /** The list of findings; `jump` leads to a setting. */
 export function findings(settings, jump) {
   const place = el('div', { class: 'og-findings' });
-  const none = el('p', { class: 'og-empty', text: 'Nothing to fix: a run can start.' });
+  const none = el('p', { class: 'og-empty', text: 'No issues. Ready to start.' });
   const lists = KINDS.map(([severity, tone, title]) => ({
     severity,
     tone,

@@ -1,4 +1,4 @@
-// The configuration: the groups by tab, search, levels, findings, and the rows of the group in view.
+// The configuration form: groups by tab, search, detail levels, issues, and the rows of the selected group.
 
 import { read } from './control.js';
 import { afterPress, button, el, icon, setText, setVisible, toast } from './dom.js';
@@ -10,8 +10,8 @@ import { engineStrip, nobodyCan, toolbar } from './toolbar.js';
 const LEVELS = ['basic', 'advanced', 'expert'];
 const MOST_FOUND = 40; // shown before "Show all"
 const EXTRA = {
-  changed: (settings) => ['Changed', `What differs from ${settings.comparedTo()}.`],
-  problems: () => ['To fix', 'What has to change before a run can start, and what you should know.'],
+  changed: (settings) => ['Changed', `Settings that differ from ${settings.comparedTo()}.`],
+  problems: () => ['Issues', 'Errors that block the start, plus warnings and notes.'],
 };
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
@@ -22,13 +22,13 @@ export async function mount(place) {
   const settings = new Settings();
   const level = localStorage.getItem('og-level') || 'basic';
   settings.levels = new Set(LEVELS.slice(0, LEVELS.indexOf(level) + 1));
-  place.append(el('p', { class: 'og-empty', text: 'Reading the settings …' }));
+  place.append(el('p', { class: 'og-empty', text: 'Loading settings…' }));
   for (let answer = asked; ; answer = ask()) {
     try {
       await settings.open(answer);
       break;
     } catch (error) {
-      place.replaceChildren(el('p', { class: 'og-empty bad', text: `The settings cannot be read: ${error.message}` }));
+      place.replaceChildren(el('p', { class: 'og-empty bad', text: `Couldn’t load the settings: ${error.message}` }));
       await new Promise((/** @type {(value?: void) => void} */ resolve) => {
         const off = on('connected', () => {
           off();
@@ -47,16 +47,16 @@ export async function mount(place) {
   const heading = el('h2', { id: 'og-group-title' });
   const about = el('p', { class: 'og-muted' });
   const hidden = el('p', { class: 'og-muted og-small' });
-  const usual = button('Load usual values', {
+  const usual = button('Load defaults', {
     icon: 'reset',
     kind: 'small',
     hidden: true,
-    title: 'The usual values for the chosen optimizer',
+    title: 'Reset to this optimizer’s defaults',
     onclick: () => settings.resetOptimizer().catch((error) => toast(error.message, 'bad')),
   });
   const since = el('div', { class: 'og-grow', hidden: true });
   const engines = el('div', { hidden: true });
-  /** Who trains: said where there is a choice, or nobody who could. */
+  /** The training engine, shown if there is a choice or if no engine supports the settings. */
   function choice() {
     const some = Boolean(store.engine?.checkouts) || nobodyCan(settings.engines);
     if (some && !engines.childElementCount) engines.append(engineStrip(settings));
@@ -82,7 +82,7 @@ export async function mount(place) {
   let most = MOST_FOUND;
   const levels = el(
     'div',
-    { class: 'og-segments', role: 'group', 'aria-label': 'How many settings are shown' },
+    { class: 'og-segments', role: 'group', 'aria-label': 'Detail level' },
     LEVELS.map((name) =>
       el('button', {
         type: 'button',
@@ -268,7 +268,7 @@ export async function mount(place) {
           el('span', { class: 'og-label', text: field.label }),
           el('span', {
             class: 'og-muted og-small',
-            text: `in ${settings.labelOf(path).toLowerCase()} · ${titleOf(field.group)}`,
+            text: `in ${settings.labelOf(path)} · ${titleOf(field.group)}`,
           }),
           el('span', { class: 'og-help', text: field.help }),
         ),
@@ -278,7 +278,7 @@ export async function mount(place) {
           'div',
           { class: 'og-hit off' },
           el('span', { class: 'og-mono', text: path }),
-          el('span', { class: 'og-help', text: `No control: ${why}` }),
+          el('span', { class: 'og-help', text: `Not editable here: ${why}` }),
         ),
       ),
     ];
@@ -296,7 +296,7 @@ export async function mount(place) {
     const group = groups.find((each) => each.key === view);
     const found =
       total > fields.length && fields.length === most
-        ? `${total} results. The closest ones are shown.`
+        ? `${total} results, showing the first ${fields.length}.`
         : `${total} ${total === 1 ? 'result' : 'results'}.`;
     const [name, text] = searching()
       ? [
@@ -318,7 +318,7 @@ export async function mount(place) {
             .join(' and ')}.`
         : fields.length || searching() || view === 'problems'
           ? ''
-          : 'Nothing here.',
+          : 'No settings to show.',
     );
     setVisible(usual, view === 'optimizer' && !searching());
     setVisible(since, view === 'changed' && !searching());
@@ -356,7 +356,7 @@ export async function mount(place) {
     const extra = [
       { key: 'changed', name: 'Changed', count: changed.length, tone: 'accent' },
       settings.findings.length || view === 'problems'
-        ? { key: 'problems', name: 'To fix', count: serious, tone: errors.length ? 'bad' : 'warn' }
+        ? { key: 'problems', name: 'Issues', count: serious, tone: errors.length ? 'bad' : 'warn' }
         : null,
     ].filter(Boolean);
     const key = JSON.stringify([view, searching(), tabs, extra]);

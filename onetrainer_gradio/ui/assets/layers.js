@@ -1,4 +1,4 @@
-// Which layers a filter takes of the model, and how many: counted at once, listed on demand.
+// The layers that a filter matches: counted at once, listed on demand.
 
 import { asking } from './asking.js';
 import { button, el, format, setText, setVisible } from './dom.js';
@@ -14,7 +14,7 @@ export function layers(settings, of) {
   const parts = el('ul', { class: 'og-layer-patterns' });
   const note = el('p', { class: 'og-note', hidden: true });
   const table = el('div', { class: 'og-layer-list', hidden: true, tabindex: 0, role: 'region', 'aria-label': 'Layers' });
-  const more = button('List the layers', {
+  const more = button('Show layers', {
     icon: 'down',
     kind: 'small',
     'aria-expanded': 'false',
@@ -26,7 +26,7 @@ export function layers(settings, of) {
   const head = el('div', { class: 'og-layer-head' }, count, bar, more);
   const node = el(
     'section',
-    { class: 'og-figure og-layers', 'aria-label': 'Layers that the filter takes' },
+    { class: 'og-figure og-layers', 'aria-label': 'Layers matched by the filter' },
     head,
     parts,
     note,
@@ -83,8 +83,8 @@ export function layers(settings, of) {
     const why = taken
       ? `${format.count(taken)} ${taken === 1 ? 'layer' : 'layers'}`
       : late
-        ? 'none: an earlier pattern takes them'
-        : 'fits no layer';
+        ? 'none (already matched by an earlier pattern)'
+        : 'no match';
     return el(
       'li',
       { class: taken ? '' : 'bad' },
@@ -111,7 +111,7 @@ export function layers(settings, of) {
     const taken = found.kinds.filter((kind) => kind.taken);
     const rest = found.kinds.filter((kind) => !kind.taken);
     const block = (title, kinds) => kinds.length && [el('h5', { text: title }), el('ul', {}, kinds.map(line))];
-    table.replaceChildren(...[block('Taken', taken), block('Left alone', rest)].filter(Boolean).flat());
+    table.replaceChildren(...[block('Matched', taken), block('Not matched', rest)].filter(Boolean).flat());
   }
   return node;
 }

@@ -1,4 +1,4 @@
-// Settings that hold several values of their own: lists of objects as cards, pairs of names and values, maps of known keys, JSON.
+// Settings with several values: lists of objects as cards, name-value pairs, maps with fixed keys, JSON.
 
 import { idOf, read } from './control.js';
 import { button, el, setText, setVisible } from './dom.js';
@@ -142,7 +142,7 @@ export function list(settings, field, row) {
           id: idOf(`${prefix}enabled`),
           dataset: { path: `${prefix}enabled`, kind: 'boolean' },
         }),
-        el('span', { class: 'og-sr', text: `Use this ${one}` }),
+        el('span', { class: 'og-sr', text: `Enable this ${one}` }),
       );
     const look = beside?.card(at);
     const details = el(
@@ -363,7 +363,7 @@ export function pairs(settings, field) {
       }),
       button('', {
         icon: 'trash',
-        title: 'Remove this line',
+        title: 'Remove row',
         kind: 'quiet small',
         onclick: () => {
           made.remove();
@@ -394,7 +394,7 @@ export function json(settings, field) {
     id: idOf(path),
     spellcheck: 'false',
     autocomplete: 'off',
-    placeholder: nullable ? 'empty: default' : undefined,
+    placeholder: nullable ? 'Default' : undefined,
     dataset: { path, kind: 'json', ...(nullable ? { nullable: 'yes' } : {}) },
     'aria-describedby': `${idOf(path)}-help ${idOf(path)}-error`,
   });
@@ -411,7 +411,7 @@ export function json(settings, field) {
 
 const TRUTH = { true: true, false: false };
 
-/** An object of known keys: an input for each that applies; an empty one takes the usual value. */
+/** An object with fixed keys: an input for each applicable key. An empty input means the default. */
 export function map(settings, field) {
   const { path, schema } = field;
   const node = el('div', { class: 'og-map', role: 'group', 'aria-label': field.label });
@@ -435,14 +435,14 @@ export function map(settings, field) {
       ? el(
           'select',
           { onchange },
-          el('option', { value: '', text: `usual (${normal})` }),
+          el('option', { value: '', text: `default (${normal})` }),
           el('option', { value: 'true', text: 'on' }),
           el('option', { value: 'false', text: 'off' }),
         )
       : el('input', {
           type: 'text',
           class: 'og-number',
-          placeholder: `usual: ${normal}`,
+          placeholder: `default: ${normal}`,
           spellcheck: 'false',
           autocomplete: 'off',
           onchange,

@@ -12,9 +12,9 @@ export function fixButton(settings, finding) {
   if (!changes.length) return null;
   const words = changes.map(
     ([path, value]) =>
-      `${path === finding.path ? '' : `${settings.labelOf(path)} `}to ${Array.isArray(value) || (value && typeof value === 'object') ? 'what fits' : quoted(shownAs(value, settings.fieldAt(path)?.schema), value)}`,
+      `${path === finding.path ? '' : `${settings.labelOf(path)} `}to ${Array.isArray(value) || (value && typeof value === 'object') ? 'a valid value' : quoted(shownAs(value, settings.fieldAt(path)?.schema), value)}`,
   );
-  const text = changes.length === 1 ? `Set ${words[0]}` : 'Fix it';
+  const text = changes.length === 1 ? `Set ${words[0]}` : 'Fix';
   return button(text, {
     kind: 'small og-fix',
     title: `Set ${words.join(', ')}`,
@@ -27,7 +27,7 @@ export function message(settings, path, error) {
     return el(
       'p',
       { class: 'warn' },
-      el('span', { text: `Somebody else set this to ${shownAs(error.theirs, settings.fieldAt(path)?.schema)} meanwhile. ` }),
+      el('span', { text: `Someone else changed this to ${shownAs(error.theirs, settings.fieldAt(path)?.schema)}. ` }),
       button('Keep mine', {
         kind: 'small',
         onclick: () => {
@@ -36,7 +36,7 @@ export function message(settings, path, error) {
           settings.edit(path, value, also);
         },
       }),
-      button('Take theirs', { kind: 'small', onclick: () => settings.forget(path) }),
+      button('Use theirs', { kind: 'small', onclick: () => settings.forget(path) }),
     );
   }
   const tone = error.severity === 'warning' || error.severity === 'note' ? (error.severity === 'note' ? 'note' : 'warn') : 'bad';

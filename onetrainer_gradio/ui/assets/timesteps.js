@@ -28,12 +28,12 @@ export function timesteps(settings) {
   const notes = el('div', { class: 'og-draw-notes' });
   const node = el(
     'figure',
-    { class: 'og-figure', 'aria-label': 'How often each timestep is drawn' },
+    { class: 'og-figure', 'aria-label': 'Timestep sampling density' },
     el(
       'figcaption',
       {},
-      el('b', { text: 'What is practised' }),
-      el('span', { class: 'og-muted', text: 'How often each noise level is drawn, 1 is an even draw' }),
+      el('b', { text: 'Timestep sampling density' }),
+      el('span', { class: 'og-muted', text: 'Relative sampling frequency of each timestep (1 = uniform)' }),
     ),
     wrap,
     keys,
@@ -77,7 +77,7 @@ export function timesteps(settings) {
             {},
             nameOf(curve) && el('b', { text: `${nameOf(curve)} ` }),
             drawn.dynamic && el('span', { class: 'og-muted', text: `shift ${curve.shift.toFixed(2)} · ` }),
-            el('span', { text: `half of the draws lie above ${middle}, 80 % between ${least} and ${most}` }),
+            el('span', { text: `median ${middle}, 80% between ${least} and ${most}` }),
           ),
         );
       }),
@@ -88,7 +88,7 @@ export function timesteps(settings) {
       drawn.curves
         .map(
           (curve) =>
-            `${nameOf(curve)} mean timestep ${format.count(curve.mean)} of ${drawn.timesteps}, half of the draws above ${curve.quantiles[1]}`,
+            `${nameOf(curve)} mean timestep ${format.count(curve.mean)} of ${drawn.timesteps}, median ${curve.quantiles[1]}`,
         )
         .join('; '),
     );
@@ -130,9 +130,9 @@ export function timesteps(settings) {
       brush.fillText(String(Math.round(part * drawn.timesteps)), px(part), height - BELOW + 6);
     }
     brush.textAlign = 'left';
-    brush.fillText('little noise: details', LEFT, height - 14);
+    brush.fillText('low noise: details', LEFT, height - 14);
     brush.textAlign = 'right';
-    brush.fillText('much noise: composition', width - RIGHT, height - 14);
+    brush.fillText('high noise: composition', width - RIGHT, height - 14);
 
     brush.save();
     brush.beginPath();
