@@ -12,8 +12,6 @@ PENDING = {
     ("onetrainer_gradio/backends", "docstrings"),
     ("onetrainer_gradio/backends", "text"),
     ("onetrainer_gradio/engine", "text"),
-    ("onetrainer_gradio/ui", "docstrings"),
-    ("onetrainer_gradio/ui/assets", "text"),
 }
 
 

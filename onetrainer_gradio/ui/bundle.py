@@ -1,7 +1,7 @@
-"""Serves modules that are always needed together as one file: a browser asks for six files at a time, and each has its price.
+"""Bundle modules that are always needed together into one file: a browser loads six files at a time, and each request takes time.
 
-The sources stay plain modules, which the tests run as they are. A bundle is made when the panel starts: each module becomes a
-function that is called once and returns what it exports. Comments are left out.
+The sources stay plain modules, which the tests run unchanged. Bundles are built when the panel starts: each module becomes a
+function that is called once and returns its exports. Comments are removed.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def in_order(modules: Mapping[str, Module], roots: Iterable[str]) -> list[str]:
 
 
 def bundled(sources: Mapping[str, str], bundles: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return the scripts as they are served.
+    """Return the scripts to serve.
 
-    ``bundles`` has the name of each bundle and the modules it is made for; it holds what these import as well, except for what an
-    earlier bundle has. The other scripts stay files of their own that import from the bundles.
+    ``bundles`` maps the name of each bundle to its modules. A bundle also contains what these import, except for modules of an
+    earlier bundle. The other scripts stay separate files that import from the bundles.
     """
     modules = {name: module(name, text) for name, text in sources.items()}
     home: dict[str, str] = {}

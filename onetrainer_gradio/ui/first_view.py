@@ -16,13 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from onetrainer_gradio.ui.assets import asset_path
 from onetrainer_gradio.ui.widget import markup
 
-# Addresses are relative to this element. What follows it stands before Gradio's own scripts, and so is carried out first.
+# URLs are relative to this element. What follows it comes before Gradio's own scripts and therefore runs first.
 BASE = re.compile(rb"<base\b[^>]*>|(?=</head>)")
 BODY_BEGINS = b"<gradio-app"
 
 
 def first_view(tabs: Sequence[tuple[str, str]]) -> str:
-    """The markup, for the id and title of each tab. The style sheet stands in the body to come after all of Gradio's."""
+    """Return the markup, given the ID and title of each tab. The style sheet is in the body so that it comes after Gradio's."""
     links = "".join(f'<a href="#{escape(key)}" data-og-tab="{escape(key)}">{escape(title)}</a>' for key, title in tabs)
     return (
         f'<link rel="stylesheet" href="{asset_path("panel.css")}">'
@@ -32,7 +32,7 @@ def first_view(tabs: Sequence[tuple[str, str]]) -> str:
 
 
 class FirstView:
-    """Puts markup into the head of each page of ``app``, and before Gradio's element in its body."""
+    """Insert markup into the head of each page of ``app``, and before Gradio's element in its body."""
 
     def __init__(self, app: ASGIApp, head: str, body: str) -> None:
         self.app = app
@@ -40,7 +40,7 @@ class FirstView:
         self.body = body.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one connection on."""
+        """Handle one connection."""
         held: Message | None = None
         parts: list[bytes] = []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
+from onetrainer_gradio.config.declarations.labels import LABELS
+from onetrainer_gradio.config.enums import TrainingMethod
 from onetrainer_gradio.ui.assets import FIRST, asset_path
 from onetrainer_gradio.vocabulary import VOCABULARY
 
@@ -33,7 +35,8 @@ PROTECTED = '<meta name="og-protected" content="yes">'
 
 
 # A data block, not a script: the words that the scripts share with Python.
-_VOCABULARY = json.dumps(VOCABULARY, separators=(",", ":")).replace("<", "\\u003c")
+_WORDS = {**VOCABULARY, "methods": LABELS[TrainingMethod]}
+_VOCABULARY = json.dumps(_WORDS, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def head() -> str:

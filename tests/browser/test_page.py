@@ -271,7 +271,9 @@ def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> 
     page.locator("#og-start").click()
     expect(page.locator(".og-outcome")).to_contain_text("These settings cannot be used")
     expect(page.locator(".og-outcome-errors")).to_contain_text("base_model_name")
-    expect(page.locator(".og-status").get_by_text("The model /nowhere/model doesn't exist").locator("visible=true")).to_have_count(1)
+    expect(
+        page.locator(".og-status").get_by_text("The model /nowhere/model doesn't exist").locator("visible=true")
+    ).to_have_count(1)
     expect(page.locator(".og-ready")).to_be_hidden()
     panel.change(base_model_name="/nowhere/else")
     expect(page.locator(".og-outcome-errors")).to_be_hidden()

@@ -158,9 +158,7 @@ def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor
     expect(page.locator(".og-tiles > div", has_text="Smooth loss").locator("dd")).to_have_text(f"{state['smooth_loss']:.4g}")
     page.locator("#og-smooth").select_option("0.9")
     expect(page.locator(".og-legend li")).to_have_text(["loss", "average 0.9"])
-    expect(summary).to_contain_text(
-        f"Smooth loss up to step {state['progress']['global_step']}: now {state['smooth_loss']:.4g},"
-    )
+    expect(summary).to_contain_text(f"Smooth loss up to step {state['progress']['global_step']}: now {state['smooth_loss']:.4g},")
 
 
 def test_a_finished_run_is_resumed_with_more_epochs(visitor: Visitor, panel: Panel) -> None:

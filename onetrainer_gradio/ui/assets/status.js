@@ -4,7 +4,7 @@ import { button, causeLink, el, format, setText, setVisible } from './dom.js';
 import { api, on, store, viewed } from './live.js';
 import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
-import { COMMANDS, describe, engineName, phaseName, requested, STOP_STAGES, sentence } from './words.js';
+import { COMMANDS, describe, engineName, methodName, phaseName, requested, STOP_STAGES, sentence } from './words.js';
 
 // command -> its name within a sentence
 const WAITING = {
@@ -239,7 +239,7 @@ export function mount(place) {
           )
         : el('span', {
             text:
-              `Ready to train ${now.name ? `“${now.name}”` : 'the current settings'}: ${config.training_method}, ${format.count(config.epochs)} epochs, ` +
+              `Ready to train ${now.name ? `“${now.name}”` : 'the current settings'}: ${methodName(config.training_method)}, ${format.count(config.epochs)} epochs, ` +
               `${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, learning rate ${format.number(config.learning_rate)}.`,
           }),
     );

@@ -47,6 +47,9 @@ export function engineName({ backend, checkout }) {
   return checkout || ENGINES[backend] || backend || '';
 }
 
+/** The label of a training method. */
+export const methodName = (method) => WORDS.methods?.[method] || method;
+
 export function phaseName(phase) {
   return WORDS.phases?.[phase]?.label || phase || '';
 }
