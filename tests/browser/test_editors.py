@@ -123,7 +123,7 @@ def test_a_card_shows_a_picture_and_what_lies_in_its_folder(visitor: Visitor, pa
     lines = page.locator(".og-concept-line")
     expect(lines.nth(0)).to_have_text("3 images12 per epoch")
     expect(lines.nth(1)).to_have_text("1 image1 without caption")
-    expect(lines.nth(2)).to_have_text("There is no such folder.")
+    expect(lines.nth(2)).to_have_text("The folder doesn't exist.")
     image = page.locator(".og-concept-thumb img").first
     image.evaluate("image => image.decode()")
     assert image.evaluate("image => image.naturalWidth") == 64

@@ -33,19 +33,20 @@ function controls(view, changed) {
   const smoothing = el(
     'select',
     { id: 'og-smooth', onchange: () => changed('smooth', smoothing.value) },
-    AVERAGES.map((value) => el('option', { value, text: { [RUN]: 'Smoothed loss', 0: 'None' }[value] || `Average ${value}` })),
+    AVERAGES.map((value) =>
+      el('option', { value, text: { [RUN]: 'Smooth loss', 0: 'No smoothing' }[value] || `Average ${value}` }),
+    ),
   );
   smoothing.value = view.smooth;
   const logBox = el('input', { type: 'checkbox', checked: view.log, onchange: () => changed('log', logBox.checked) });
-  const reset = button('Whole run', {
+  const reset = button('Reset zoom', {
     icon: 'reset',
     kind: 'small',
-    title: 'Show the whole run again',
     onclick: () => changed('range', [null, null]),
   });
   const pick = el(
     'div',
-    { class: 'og-segments', role: 'group', 'aria-label': 'What the chart shows' },
+    { class: 'og-segments', role: 'group', 'aria-label': 'Metric' },
     Object.entries(WHAT).map(([key, label]) =>
       el('button', {
         type: 'button',
@@ -98,12 +99,12 @@ function sentences({ curves, lines, view, reported, broken, resumes }) {
   const [least, most] = low ? [low, curves.high.smooth_loss] : [lines[0].low, lines[0].high];
   const found = summed(least, most, low && view.from === null ? reported : null);
   const text =
-    `${low ? 'Smoothed loss' : WHAT[view.what]} up to step ${format.count(curves.x[curves.x.length - 1])}: now ${format.number(found.last)}, ` +
+    `${low ? 'Smooth loss' : WHAT[view.what]} up to step ${format.count(curves.x[curves.x.length - 1])}: now ${format.number(found.last)}, ` +
     `lowest ${format.number(found.least)}, highest ${format.number(found.most)}.`;
   const more = [
-    broken && `${format.count(broken)} ${broken === 1 ? 'step was' : 'steps were'} not a number.`,
+    broken && `${format.count(broken)} ${broken === 1 ? 'step has' : 'steps have'} no finite value.`,
     resumes.length &&
-      `Resumed after step ${resumes.map(({ step }) => format.count(step)).join(', ')}; the curve includes the earlier ${resumes.length === 1 ? 'run' : 'runs'}.`,
+      `Resumed after step ${resumes.map(({ step }) => format.count(step)).join(', ')}. The chart includes the earlier ${resumes.length === 1 ? 'run' : 'runs'}.`,
   ].filter(Boolean);
   return { text, all: [text, ...more].join(' ') };
 }
@@ -218,7 +219,7 @@ export function mount(place) {
     hidden: true,
   });
   const summary = el('p', { class: 'og-muted og-small', id: 'og-chart-summary' });
-  const empty = el('p', { class: 'og-empty', text: 'No points yet. The curve begins with the first step of a run.' });
+  const empty = el('p', { class: 'og-empty', text: 'No data yet. The chart starts with the first training step.' });
   const which = el('p', { class: 'og-which', hidden: true });
   const wrap = el('div', { class: 'og-canvas-wrap' }, frame, empty);
   const card = el('section', { class: 'og-card', 'aria-label': 'Chart', hidden: true }, head, which, names.node, wrap, summary);
@@ -270,7 +271,7 @@ export function mount(place) {
     which.dataset.run = String(id);
     which.replaceChildren(
       el('span', { text: `Run “${name}” of ${format.time(started)}. ` }),
-      button('Back to the present run', { kind: 'small', onclick: () => viewRun(null) }),
+      button('Back to the current run', { kind: 'small', onclick: () => viewRun(null) }),
     );
   }
 

@@ -295,7 +295,7 @@ function waiting() {
   const told = () => {
     const until = store.state?.loaded_until;
     setVisible(line, Boolean(until));
-    if (until) setText(text, `OneTrainer stays loaded until ${format.clock(until)}, so that the next run begins at once.`);
+    if (until) setText(text, `OneTrainer stays loaded until ${format.clock(until)} so the next run starts right away.`);
   };
   on('training_state', told);
   on('connected', told);

@@ -169,15 +169,15 @@ export function concepts(list) {
     setVisible(type, types.length > 1 || Boolean(type.value));
     setText(
       all.querySelector('span') || all.appendChild(el('span', {})),
-      now.some((item) => !item.enabled) ? 'Use all' : 'Use none',
+      now.some((item) => !item.enabled) ? 'Enable all' : 'Disable all',
     );
     if (failed) {
-      setText(sums, `The folders could not be looked into: ${failed}`);
+      setText(sums, `Couldn’t scan the folders: ${failed}`);
       setVisible(lost, false);
       return;
     }
     if (!total) {
-      setText(sums, now.length ? 'Looking into the folders …' : '');
+      setText(sums, now.length ? 'Scanning folders…' : '');
       return;
     }
     const steps = total.steps_per_epoch === null ? '' : ` in ${plural(total.steps_per_epoch, 'step')}`;
@@ -186,7 +186,7 @@ export function concepts(list) {
       `${format.count(total.per_epoch)} per epoch${steps}`,
     ];
     if (steps) parts.push(`${plural(total.steps, 'step')} in ${plural(total.epochs, 'epoch')}`);
-    setText(sums, total.concepts ? parts.join(' · ') : 'No concept is in use.');
+    setText(sums, total.concepts ? parts.join(' · ') : 'No concepts enabled.');
     const short = (total.buckets || []).filter((bucket) => bucket.left);
     setVisible(lost, short.length > 0);
     if (short.length)

@@ -4,7 +4,7 @@
  * each point stands for, and the lowest and highest value of each column there */
 /** @typedef {{ name: string, low: ArrayLike<number | null>, high: ArrayLike<number | null>, tone: string, bold?: boolean }} Line */
 
-export const RUN = 'run'; // the loss that the run itself smooths: the one number called "Smoothed" everywhere
+export const RUN = 'run'; // the loss that the run itself smooths: the one value called "Smooth loss" everywhere
 export const AVERAGES = [RUN, '0', '0.5', '0.9', '0.97', '0.99', '0.999'];
 const USUAL_AVERAGE = '0.9'; // for what the run does not smooth
 

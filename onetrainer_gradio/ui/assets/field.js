@@ -116,10 +116,10 @@ export function row(settings, field, prefix = '') {
     const why = settings.whyNot(field, prefix);
     node.classList.toggle('off', Boolean(why));
     setVisible(note, Boolean(why));
-    if (why) setText(note, `Not used now: ${why}.`);
+    if (why) setText(note, `Not used: ${why}.`);
     else if (field.schema['x-lacking']) {
       setVisible(note, true);
-      setText(note, `${settings.schema['x-follows'].title} does not have this setting and passes over it.`);
+      setText(note, `${settings.schema['x-follows'].title} doesn’t support this setting and ignores it.`);
     }
     if (below) below.update?.();
   };

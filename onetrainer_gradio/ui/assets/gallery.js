@@ -277,7 +277,7 @@ export function mount(place) {
       try {
         const answer = await api('POST', 'api/samples/custom', params);
         waiting = answer.command_id || '';
-        setText(why, 'Asked; it is painted after the present step.');
+        setText(why, 'Queued. The sample will be generated after the current step.');
       } catch (error) {
         setText(why, error.errors[0]?.message || error.message);
         for (const { path } of error.errors) inputs[path]?.setAttribute('aria-invalid', 'true');
@@ -330,13 +330,13 @@ export function mount(place) {
     on('sample_custom', () => {
       if (waiting) {
         waiting = '';
-        setText(why, 'Painted.');
+        setText(why, 'Sample generated.');
       }
     });
     on('event', ({ event }) => {
       if (event?.type !== 'command_completed' || !waiting || event.command_id !== waiting) return;
       waiting = '';
-      setText(why, event.outcome === 'done' ? 'Painted.' : `Not painted: ${event.reason}`);
+      setText(why, event.outcome === 'done' ? 'Sample generated.' : `Sampling failed: ${event.reason}`);
     });
     allow();
     return node;

@@ -54,7 +54,7 @@ export function layers(settings, of) {
     setVisible(more, Boolean(known));
     if (!found) return;
     if (!known) {
-      setText(count, 'The layer names of this model type are known only when the model is loaded.');
+      setText(count, 'Layer names for this model type aren’t available until the model is loaded.');
       for (const each of [parts, note, table]) setVisible(each, false);
       return;
     }
@@ -72,9 +72,9 @@ export function layers(settings, of) {
     setVisible(parts, !plain);
     parts.replaceChildren(...(plain ? [] : found.patterns.map(pattern)));
     setVisible(note, !found.exact);
-    setText(note, `${found.model} comes in several sizes: in another one the number of blocks differs, the names do not.`);
+    setText(note, `${found.model} comes in several sizes. The number of blocks may differ; the layer names don’t.`);
     more.setAttribute('aria-expanded', String(listed));
-    setText(more.querySelector('span'), listed ? 'Hide the layers' : 'List the layers');
+    setText(more.querySelector('span'), listed ? 'Hide layers' : 'Show layers');
     setVisible(table, listed);
     if (listed) list();
   }

@@ -159,7 +159,7 @@ export function list(settings, field, row) {
         look?.update();
       }
       const hidden = sections.reduce((sum, each) => sum + each.update(), 0);
-      setText(more, hidden ? `${hidden} more settings under Advanced and Expert.` : '');
+      setText(more, hidden ? `${hidden} more ${hidden === 1 ? 'setting' : 'settings'} under Advanced and Expert.` : '');
     };
     const clear = () => {
       sections = [];
@@ -261,7 +261,7 @@ export function list(settings, field, row) {
     for (const each of cards.children) each.update();
     setVisible(filter, now.length >= FILTER_FROM);
     setVisible(empty, now.length === 0);
-    setText(empty, `No ${one} yet.`);
+    setText(empty, `No ${one}s yet.`);
     const changed = settings.changed(path);
     node.classList.toggle('changed', changed);
     setVisible(back, changed && settings.baseValue(path) !== undefined);

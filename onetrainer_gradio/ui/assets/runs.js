@@ -144,7 +144,7 @@ export function mount(place) {
     try {
       const answer = await api('GET', `${path}/files`);
       const found = answer.files || [];
-      // one that itself went on from a backup can do so from there again
+      // a run that was itself resumed can be resumed from the same backup
       if (goOn) setVisible(goOn, Boolean(run.resumes_run) || found.some((file) => file.kind === 'backup'));
       files.replaceChildren(...filesOf(run, found, answer.missing || []));
     } catch (error) {
@@ -261,7 +261,7 @@ function filesOf(run, found, missing) {
         else ticked.delete(file.id);
         setVisible(chosen, ticked.size > 0);
         chosen.href = zipOf(run.id, { ids: [...ticked.keys()].join(',') });
-        setText(chosen.lastChild, `Download ${ticked.size} chosen (${format.bytes(sum([...ticked.values()]))})`);
+        setText(chosen.lastChild, `Download ${ticked.size} selected (${format.bytes(sum([...ticked.values()]))})`);
       },
     });
   const line = (file) => el('li', {}, tick(file), ...fileParts(run.id, file, file.kind === 'model' ? run.final_model_title : ''));

@@ -116,7 +116,7 @@ export function mount(place) {
           ? ''
           : now.phase_detail || (now.stop ? '' : now.detail || ''),
     );
-    // the cause is told in full once: among the warnings and errors of the run that is shown
+    // the full cause is shown once: among the warnings and errors of the displayed run
     setVisible(cause, Boolean(now.error) && !words.active && viewed() === now.run_id);
     const progressed = now.progress || {};
     phase.set(now.phase_done, words.active ? now.phase_total : 0, phaseName(now.phase));
@@ -142,7 +142,7 @@ export function mount(place) {
   function accepted(now) {
     const names = [...new Set((now.waiting_commands || []).map(({ command }) => WAITING[command]).filter(Boolean))];
     setVisible(given, names.length > 0);
-    if (names.length) setText(given, `Accepted and waiting: ${names.join(', ')}.`);
+    if (names.length) setText(given, `Requested: ${names.join(', ')}.`);
   }
 
   /** A run that was started while this one is stopping. */
@@ -209,7 +209,7 @@ export function mount(place) {
     setVisible(document.getElementById('og-resume') || el('i'), !pauseShown);
     document.getElementById('og-start')?.setAttribute('aria-describedby', 'og-why');
     const reason = !offline && !now.is_training && !now.can?.start ? now.why?.start : '';
-    setText(why, reason ? `Start is not possible: ${reason}` : '');
+    setText(why, reason ? `Can’t start: ${reason}` : '');
     setVisible(why, Boolean(reason));
     const label = document.getElementById('og-stop');
     if (label) setText(label, now.stop ? 'Stop now' : 'Stop');
@@ -265,7 +265,7 @@ export function mount(place) {
     outcome.dataset.tone = said.ok ? '' : 'bad';
     const rest = said.errors || [];
     listed = rest.some((error) => error.path);
-    // what the list below says, or the cause of the run's end, need not stand here, too
+    // don’t repeat the list below or the cause of the run’s end
     setText(
       outcome,
       listed ? said.text.split(`: ${rest[0].message}`)[0] : said.error ? said.text.replace(`: ${said.error}`, '') : said.text,

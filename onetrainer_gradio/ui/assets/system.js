@@ -290,7 +290,7 @@ function hubToken() {
     try {
       const answer = await api(method, 'api/secrets', body);
       input.value = '';
-      setText(state, answer.huggingface_token ? 'There is a token.' : 'There is none.');
+      setText(state, answer.huggingface_token ? 'Token saved.' : 'No token set.');
       setVisible(forget, answer.huggingface_token);
     } catch (error) {
       setText(state, error.message);

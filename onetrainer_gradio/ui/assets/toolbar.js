@@ -60,7 +60,7 @@ export function toolbar(settings) {
 
   function state() {
     const count = settings.changes().length;
-    setText(name_, settings.document.name || 'Open a preset …');
+    setText(name_, settings.document.name || 'Open preset…');
     setText(changes, count ? `${count} ${settings.against ? 'differ' : 'changed'}` : current() ? 'unchanged' : '');
     saveButton.disabled = current()?.kind !== 'saved' || !count;
     step(undo, 'Undo', settings.document.undo, settings.refused());

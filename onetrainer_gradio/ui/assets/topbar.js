@@ -77,7 +77,7 @@ export function mount(place) {
     await api('POST', 'api/logout').catch(() => {}); // no answer: the login page shows it
     location.assign(url('login'));
   }
-  // a panel that asks nobody who they are has nothing to sign out of
+  // without a password there is nothing to log out of
   setVisible(leave, Boolean(document.querySelector('meta[name=og-protected]')));
 
   function switchTheme() {
@@ -142,7 +142,7 @@ export function mount(place) {
     } else if (now === 'live' && wasLost) {
       wasLost = false;
       banner.className = 'og-banner good';
-      setText(banner, 'The connection is back; everything shown is up to date.');
+      setText(banner, 'Reconnected. Everything is up to date.');
       timer = setTimeout(() => setVisible(banner, false), BACK_MS);
     }
   }
