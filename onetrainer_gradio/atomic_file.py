@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import time
 import uuid
 from pathlib import Path
+
+# A writer takes a moment, so an older temporary file is one that a kill left.
+_LEFT_AFTER_S = 60.0
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed writers of ``path`` left."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    with contextlib.suppress(OSError), os.scandir(path.parent) as found:
+        for entry in found:
+            ours = pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            if ours and time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_AFTER_S:
+                os.unlink(entry)
 
 
 def write_atomic(path: Path, content: str | bytes, *, mode: int = 0o644, durable: bool = True, make_folder: bool = True) -> None:

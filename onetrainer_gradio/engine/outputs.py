@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from onetrainer_gradio.engine.files import size_bytes, timestamp
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method
 from onetrainer_gradio.engine.reporter import RunReporter
-from onetrainer_gradio.engine.staging import free_name, put_in_place, staged, tidy_up, unused
+from onetrainer_gradio.engine.staging import free_name, put_in_place, staged, unused
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.errors import (
     DiskFullError,
@@ -82,17 +82,6 @@ def protect_existing(config: TrainConfig) -> None:
             expected="a name that is free",
             suggestion="The output file, or turn 'Protect existing files' off.",
         )
-
-
-def tidy_places(config: TrainConfig) -> None:
-    """Remove unfinished files of killed runs where this run writes."""
-    workspace = Path(config.workspace_dir)
-    samples = workspace / "samples"
-    with suppress(OSError):
-        for folder in (entry for entry in samples.iterdir() if entry.is_dir() and not entry.is_symlink()):
-            tidy_up(folder)
-    for folder in (workspace, workspace / "config", workspace / "save", real_place(final_path(config)).parent):
-        tidy_up(folder)
 
 
 def real_place(path: Path) -> Path:

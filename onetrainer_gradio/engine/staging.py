@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.paths import marker
 from onetrainer_gradio.errors import OutputProtectedError
 from onetrainer_gradio.process_birth import boot_id, created
@@ -210,6 +211,19 @@ def tidy_up(folder: Path) -> None:
         else:
             with suppress(OSError):
                 path.unlink()
+
+
+def tidy_places(config: TrainConfig) -> None:
+    """Remove unfinished files of killed runs where a run with these settings writes."""
+    workspace, target = Path(config.workspace_dir), Path(config.output_model_destination)
+    samples = workspace / "samples"
+    with suppress(OSError):
+        for folder in (entry for entry in samples.iterdir() if entry.is_dir() and not entry.is_symlink()):
+            tidy_up(folder)
+    # a file may go into the folder at its destination, and a link to a folder stays
+    beside = target.resolve().parent if target.is_symlink() and target.is_dir() else target.parent
+    for folder in (workspace, workspace / "config", workspace / "save", beside, target):
+        tidy_up(folder)
 
 
 def _recover(folder: Path) -> None:

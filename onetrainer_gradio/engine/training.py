@@ -41,11 +41,12 @@ from onetrainer_gradio.engine.intervals import Interval, elapsed
 from onetrainer_gradio.engine.losses import LOSS_WEIGHTS, LossMix
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.methods.method import Method
-from onetrainer_gradio.engine.outputs import Outputs, protect, protect_existing, tidy_places
+from onetrainer_gradio.engine.outputs import Outputs, protect, protect_existing
 from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
 from onetrainer_gradio.engine.sampling import SampleRunner
 from onetrainer_gradio.engine.scalers import loss_scale
 from onetrainer_gradio.engine.schedules import LearningRateFactor, learning_rate_factor
+from onetrainer_gradio.engine.staging import tidy_places
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.step_actions import StepActions
 from onetrainer_gradio.engine.tensorboard import TensorBoard

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from onetrainer_gradio.atomic_file import remove_leftovers
 from onetrainer_gradio.config.paths import cache_files, marker
 from onetrainer_gradio.engine.files import write_tensors
 from onetrainer_gradio.engine.staging import tidy_up
@@ -60,6 +61,7 @@ def _own_subfolder(name: str) -> str:
 
 def clear(cache_dir: Path) -> None:
     """Remove the encoded images and captions that we wrote; nothing else in the folder is touched."""
+    remove_leftovers(cache_dir / marker.MARKER)
     for name in (found for folder in cache_files.SUBFOLDERS for found in (folder, _own_subfolder(folder))):
         if not _is_ours(cache_dir, name):
             continue

@@ -23,9 +23,10 @@ from pydantic import ValidationError
 
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.config.declarations.train import TrainConfig
-from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.options import RunOptions
-from onetrainer_gradio.errors import RunConflictError, RunNotFoundError
+from onetrainer_gradio.engine.staging import tidy_places
+from onetrainer_gradio.errors import ConfigError, RunConflictError, RunNotFoundError
 from onetrainer_gradio.events import CommandCompleted, PhaseProgress, RunEnded, tag
 from onetrainer_gradio.service.host.atomic import open_file, raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.host.lock import FolderLock
@@ -352,6 +353,14 @@ class Run:
 
         if not preserver.settle(0.0):
             threading.Thread(target=record, name=f"files-{self.id}", daemon=True).start()
+        if self.state()["end_reason"] != "completed":
+            threading.Thread(target=self.remove_unfinished_files, name=f"tidy-{self.id}", daemon=True).start()
+
+    def remove_unfinished_files(self) -> None:
+        """Remove what a killed process of this or an earlier run left where the run writes; the names tell whose they are."""
+        with contextlib.suppress(ConfigError, OSError):
+            config, _ = from_document(self.config())
+            tidy_places(config)
 
     def metrics_series(
         self,

@@ -99,3 +99,17 @@ def test_a_file_in_the_place_of_a_cache_folder_is_named(tmp_path):
         put(tmp_path)
     assert error.value.path == "cache_dir"
     assert (tmp_path / "image").read_text() == "mine"
+
+
+def test_clearing_removes_what_a_kill_left_of_the_marker(tmp_path):
+    """A temporary file of the marker, once no one can be writing it any more; files of others with such an ending stay."""
+    put(tmp_path)
+    left, fresh, other = (
+        tmp_path / f".{name}.tmp" for name in (f"{marker.MARKER}.0123abcd", f"{marker.MARKER}.4567abcd", "mine")
+    )
+    for path in (left, fresh, other):
+        path.write_text("{")
+    for path in (left, other):
+        os.utime(path, (0, 0))
+    clear(tmp_path)
+    assert [path.exists() for path in (left, fresh, other)] == [False, True, True]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -275,3 +277,20 @@ def test_a_console_log_that_is_no_file_is_empty(store: RunStore) -> None:
     log.unlink()
     log.mkdir()
     assert run.log_bytes()[0] == 0
+
+
+def test_what_killed_saves_left_goes_and_what_others_call_alike_stays(store: RunStore) -> None:
+    """An unfinished model next to the destination is removed when its run is taken up, without a new training."""
+    run = create(store)
+    run.journal.append(RunEnded(reason="lost"))
+    beside = Path(run.config()["output_model_destination"]).parent
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        dead = process.pid
+    left, other, alive = (
+        beside / name for name in (f".unfinished-{dead}-save", ".unfinished-mine", f".unfinished-{os.getppid()}-x")
+    )
+    for folder in (left, other, alive):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_text("half")
+    run.remove_unfinished_files()
+    assert sorted(path.name for path in beside.glob(".unfinished-*")) == sorted((other.name, alive.name))
