@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.language import READERS, files
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "onetrainer_gradio"
 PAGES = [
@@ -72,3 +74,25 @@ def test_every_page_is_in_the_index_of_the_readme() -> None:
 def linked_pages(page: Path) -> set[str]:
     """Return the pages that a page links to."""
     return {match[1].partition("#")[0] for match in LINK.finditer(page.read_text("utf-8")) if match[1]}
+
+
+LABEL = re.compile(r"\*\*([^*\n]+)\*\*")
+EMPHASIS = {"A preset is an overlay"}
+
+
+def shown_texts(*kinds: str) -> str:
+    """Return the strings of the page and of the package in one text, in lower case and with plain quotes."""
+    texts = [text.words for path in files(("onetrainer_gradio",)) if path.suffix in kinds for text in READERS[path.suffix](path)]
+    shared = (PACKAGE / "vocabulary.json").read_text("utf-8")
+    return plain("\n".join([*texts, shared]))
+
+
+def plain(text: str) -> str:
+    """Return a text in lower case with plain quotes."""
+    return re.sub(r"\s+", " ", text.translate(str.maketrans("“”’‘", "\"\"''"))).lower()
+
+
+def test_the_page_has_the_labels_that_its_guide_names() -> None:
+    texts = shown_texts(".js", ".py")
+    labels = set(LABEL.findall((ROOT / "docs/page.md").read_text("utf-8"))) - EMPHASIS
+    assert sorted(label for label in labels if plain(label).rstrip(".:") not in texts) == []
