@@ -1,4 +1,4 @@
-"""What a backend is: something with a title that says what it can't train, and trains the rest."""
+"""Define the backend interface: a title, the unsupported settings, and training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onetrainer_gradio.events import Emit, Outcome
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run gets besides its configuration.
+    """The context of a run in addition to its configuration.
 
     ``emit`` takes the events of the run, ``control`` gives its commands between optimizer steps, and ``options`` hold what
     OneTrainer has no setting for: name, step limit, seed.
@@ -32,11 +32,11 @@ class Backend(Protocol):
 
     @property
     def title(self) -> str:
-        """The backend in a sentence, such as "the built-in engine"."""
+        """Return the title of the backend, such as "the built-in engine"."""
         ...
 
     def refusals(self, config: TrainConfig) -> tuple[Finding, ...]:
-        """Return what the backend can't train of a configuration. The panel asks before a start, so nothing heavy is imported."""
+        """Return the unsupported settings of a configuration. The pre-flight check calls this, so nothing heavy is imported."""
         ...
 
     def run(self, config: TrainConfig, context: RunContext) -> Outcome:
@@ -58,7 +58,7 @@ class FunctionBackend:
     function: RunFunction
 
     def refusals(self, config: TrainConfig) -> tuple[Finding, ...]:
-        """Return nothing: the function raises what it can't train."""
+        """Return nothing: the function raises errors for unsupported settings."""
         return ()
 
     def run(self, config: TrainConfig, context: RunContext) -> Outcome:

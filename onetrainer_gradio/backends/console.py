@@ -1,4 +1,4 @@
-"""Where a run's console output goes, for backends that start a process: the log of the run whose body is being carried out."""
+"""Provide the console log of the running run to backends that start a process."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from contextvars import ContextVar
 from typing import TextIO
 
 CONSOLE: ContextVar[TextIO | None] = ContextVar("CONSOLE", default=None)
-"""None means the error output of this process, which is the log already where the process is the run's own."""
+"""None means the error output of this process, which is already the log if the process belongs to the run."""

@@ -1,4 +1,4 @@
-"""What a backend keeps loaded between two runs of the same process, because loading it again takes long."""
+"""Keep a backend loaded between two runs of the same process, because loading it again takes long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class LoadedBackend(Protocol):
     """Something that can stay loaded."""
 
     def usable(self) -> bool:
-        """Whether it still can carry out a run."""
+        """Return whether it can still execute a run."""
         ...
 
     def close(self) -> None:
@@ -20,18 +20,18 @@ class LoadedBackend(Protocol):
 
 
 class KeepLoaded:
-    """One place for one thing that stays loaded, with the mark of what it was loaded from. Safe from any thread."""
+    """A place for one loaded backend, with a fingerprint of its source. Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: tuple[object, LoadedBackend] | None = None
 
     def keep(self, mark: object, thing: LoadedBackend) -> None:
-        """Keep it; what was there is closed."""
+        """Keep it, and close the previous one."""
         self._put((mark, thing))
 
     def take(self, mark: object) -> LoadedBackend | None:
-        """What is there, if it was loaded from just that and can be used; anything else that is there is closed."""
+        """Return the loaded backend if its fingerprint matches and it is usable; otherwise close it."""
         with self._lock:
             kept, self._kept = self._kept, None
         if kept is None:
@@ -42,12 +42,12 @@ class KeepLoaded:
         return None
 
     def holds(self) -> bool:
-        """Whether something is there that can be used."""
+        """Return whether there is a usable backend."""
         with self._lock:
             return self._kept is not None and self._kept[1].usable()
 
     def close(self) -> None:
-        """Close what is there."""
+        """Close the loaded backend."""
         self._put(None)
 
     def _put(self, kept: tuple[object, LoadedBackend] | None) -> None:
@@ -58,4 +58,4 @@ class KeepLoaded:
 
 
 KEEP_LOADED: ContextVar[KeepLoaded | None] = ContextVar("KEEP_LOADED", default=None)
-"""Where the backend of the run that is being carried out may keep what it loaded; None means that nothing is to stay."""
+"""The place where the backend of the current run may keep what it loaded; None means that nothing stays loaded."""

@@ -1,4 +1,4 @@
-"""The run log: a line on the console for each phase, epoch, sample, backup and save, printed by the process that trains."""
+"""Print the run log: a console line for each phase, epoch, sample, backup and save, in the training process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROGRESS_EVERY_S = 60.0
 
 
 class RunLog:
-    """An ``emit`` that prints what it passes on."""
+    """An ``emit`` that prints the events that it forwards."""
 
     def __init__(self, emit: Emit, console: TextIO | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._emit = emit
@@ -43,7 +43,7 @@ class RunLog:
         self._said_at = clock()
 
     def __call__(self, event: Event, /) -> None:
-        """Print a line for the event, where it has one, then pass it on."""
+        """Print a line for the event, if it has one, then forward it."""
         text = self._line(event)
         if text:
             self._print(event.at, text)

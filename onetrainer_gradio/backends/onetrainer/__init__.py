@@ -1,1 +1,1 @@
-"""The backend that drives a OneTrainer checkout, in its own Python, without changing a line of it."""
+"""Run an unmodified OneTrainer checkout as a backend, in its own Python."""

@@ -1,4 +1,4 @@
-"""What OneTrainer writes at the end of a run is marked as ours, so that a later run may replace it and nothing else."""
+"""Mark OneTrainer's final model as ours, so that a later run may replace only that."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onetrainer_gradio.events import Emit, Event, ModelSaved
 
 @dataclass
 class Results:
-    """The final model of one run. What others had put into its folder before stays theirs."""
+    """The final model of one run. Other files in its folder aren't marked."""
 
     config: TrainConfig
     _others: frozenset[str] = field(init=False, default=frozenset())
@@ -31,7 +31,7 @@ class Results:
         return str(path) if path.is_file() and not path.is_symlink() and not marker.is_our_file(path) else ""
 
     def marking(self, emit: Emit) -> Emit:
-        """Return an ``emit`` that marks the final model before it passes on that it was saved."""
+        """Return an ``emit`` that marks the final model before it forwards the event."""
 
         def marked(event: Event) -> None:
             if isinstance(event, ModelSaved) and event.final:

@@ -1,1 +1,1 @@
-"""The bridge's far end: a program for OneTrainer's own Python, run by the path of this folder; see ``__main__.py``."""
+"""The bridge worker: a program for OneTrainer's own Python, run by the path of this folder; see ``__main__.py``."""

@@ -1,20 +1,20 @@
-"""The bridge's far end: runs in OneTrainer's own Python, with the checkout as working directory, and drives its trainer.
+"""Run OneTrainer's trainer in its own Python, with the checkout as working directory.
 
-Started by the path of its folder, so it imports the standard library, OneTrainer's own modules by their public names, and
-nothing else of this package.
+This program is started by the path of its folder. It imports the standard library and OneTrainer's own modules by their public
+names, and nothing else from this package.
 
 ``python worker facts [PARENT]``
-    writes one JSON object with what the checkout knows, and ends. It also ends when the process of the number PARENT is no more
-    its parent: then nobody waits for the answer.
+    writes one JSON object with the facts of the checkout, and exits. It also exits if the process PARENT is no longer its
+    parent, because then no one waits for the answer.
 ``python worker serve [SOCKET]``
-    speaks JSON lines. Out, on what was standard output: ``hello``, then ``imported`` or ``import_failed``, then per run its
-    events (those of ``onetrainer_gradio.events``, tag under ``type``), ``config`` with the settings that OneTrainer says it
-    uses, and at last ``run_done``. In, on standard input: ``run``, commands (those of ``onetrainer_gradio.commands``),
-    ``shutdown``. With a ``run`` come, over the socket of the number SOCKET, as many descriptors as it says: first that of the
-    console log, then those that hold the run's folders; they are closed when the run is over. End of file on standard input means
-    that the parent is dead: the step is finished, a backup and the model are saved, and the process ends.
+    exchanges JSON lines. Out, on what was standard output: ``hello``, then ``imported`` or ``import_failed``, then per run its
+    events (those of ``onetrainer_gradio.events``, tag under ``type``), ``config`` with the settings that OneTrainer
+    uses, and finally ``run_done``. In, on standard input: ``run``, commands (those of ``onetrainer_gradio.commands``),
+    ``shutdown``. With a ``run``, the socket SOCKET transfers the given number of descriptors: first that of the
+    console log, then those of the folder locks; they are closed after the run. End of file on standard input means that the
+    parent is dead: the step is finished, a backup and the model are saved, and the process exits.
 
-What OneTrainer prints goes to standard error; of progress bars only the last state is kept, and now and then one between.
+OneTrainer's output goes to standard error; of progress bars, only the last state and an occasional one between are kept.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def load_package() -> None:
 
 
 def look_in_checkout() -> None:
-    """Let imports look into the checkout first, and never next to this script."""
+    """Let imports search the checkout first, and never the folder of this script."""
     sys.path[0] = os.getcwd()
 
 

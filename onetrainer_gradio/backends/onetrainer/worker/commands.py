@@ -1,4 +1,4 @@
-"""Receive what the parent asks for, and answer it."""
+"""Receive commands from the parent, and answer them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AnyRun = TypeVar("AnyRun", bound="Run")
 
 
 def receive(place: int | None, count: int) -> list[int]:
-    """The descriptors that the parent sends with a run."""
+    """Return the descriptors that the parent sends with a run."""
     if place is None or not count:
         return []
     with socket.socket(fileno=os.dup(place)) as way:
@@ -31,21 +31,21 @@ def receive(place: int | None, count: int) -> list[int]:
 
 
 def close(descriptors: list[int]) -> None:
-    """Lets go of descriptors."""
+    """Close descriptors."""
     while descriptors:
         os.close(descriptors.pop())
 
 
 class Run(Protocol):
-    """The run that is going on, as far as commands concern it."""
+    """The part of the current run that commands affect."""
 
     def request_stop(self) -> None:
-        """Stop at the end of the step, or at once where nothing can be asked of OneTrainer."""
+        """Stop at the end of the step, or at once if OneTrainer accepts no commands."""
         ...
 
 
 class CommandInbox:
-    """What the parent says, laid down by the thread that reads and taken by the one that trains."""
+    """The messages of the parent, added by the reading thread and taken by the training thread."""
 
     def __init__(self, wire: Wire, place: int | None = None) -> None:
         self.wire = wire
@@ -58,7 +58,7 @@ class CommandInbox:
         self.over = False
 
     def listen(self) -> None:
-        """Reads until the parent is gone; should the reading itself fail, nobody can say anything any more either."""
+        """Read until the parent is gone; if reading fails, no more messages can arrive either."""
         try:
             for line in sys.stdin:
                 if isinstance(body := document_in(line), dict):
@@ -67,7 +67,7 @@ class CommandInbox:
             self.on_parent_gone()
 
     def on_parent_gone(self) -> None:
-        """The run that is going on is brought to its end, and there will be no other."""
+        """End the current run, and accept no other."""
         with self.changed:
             self.orphaned = self.over = True
             driver = self.driver
@@ -77,7 +77,7 @@ class CommandInbox:
             self.changed.notify_all()
 
     def receive_message(self, body: dict[str, Any]) -> None:
-        """One line of the parent's."""
+        """Handle one line from the parent."""
         kind = body.get("type")
         with self.changed:
             if kind == "run":
@@ -103,7 +103,7 @@ class CommandInbox:
             self.changed.notify_all()
 
     def next_run(self, begin: Callable[[dict[str, Any]], AnyRun]) -> AnyRun | None:
-        """Waits for a run; None when there will be none."""
+        """Wait for a run. Return None if there will be none."""
         with self.changed:
             self.changed.wait_for(lambda: self.runs or self.over)
             if not self.runs or self.orphaned:
@@ -113,14 +113,14 @@ class CommandInbox:
             return driver
 
     def take(self, kind: str) -> list[dict[str, Any]]:
-        """The waiting commands of a kind."""
+        """Return the waiting commands of a kind."""
         with self.changed:
             taken = [body for body in self.commands if body.get("type") == kind]
             self.commands = [body for body in self.commands if body.get("type") != kind]
             return taken
 
     def answer(self, body: dict[str, Any], outcome: str = "done", reason: str = "", result: str = "") -> None:
-        """The one answer to a command."""
+        """Send the one answer to a command."""
         kind = body.get("type", "")
         self.wire.event(
             "command_completed", command_id=body.get("id", ""), command=kind, outcome=outcome, reason=reason, result=result
@@ -140,5 +140,5 @@ def merged(commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def with_same(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a command and those that it is carried out for, too."""
+    """Return a command and the equal ones that it also answers."""
     return [body, *body.get("same", [])]

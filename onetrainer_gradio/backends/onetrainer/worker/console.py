@@ -1,4 +1,4 @@
-"""Pass on what OneTrainer prints, with only the last state of a progress bar."""
+"""Forward OneTrainer's output, with only the last state of a progress bar."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BAR_EVERY_S = 10.0
 
 
 class Console(io.TextIOBase):
-    """What stands for standard output and error: it outlives a dead parent and a full disk, and tames progress bars."""
+    """A replacement for standard output and error that survives a dead parent and a full disk, and shortens progress bars."""
 
     def __init__(self, descriptor: int, on_bar: Callable[[str, int, int], None] = lambda name, done, total: None) -> None:
         super().__init__()
@@ -31,11 +31,11 @@ class Console(io.TextIOBase):
         self._bar_written = True
         self.on_bar = on_bar
         self.raised: list[str] = []
-        """The errors that were printed, oldest first: some of OneTrainer's own name no cause."""
+        """Collect printed errors, oldest first, because some of OneTrainer's exceptions name no cause."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """What libraries ask for before they draw."""
+        """Return the encoding, which libraries check before they draw."""
         return "utf-8"
 
     def isatty(self) -> bool:
@@ -61,12 +61,12 @@ class Console(io.TextIOBase):
         return
 
     def continue_in(self, descriptor: int | None) -> None:
-        """From here on everything goes to another log, also what native code prints."""
+        """Switch to another log, also for output of native code."""
         if descriptor is not None:
             os.dup2(descriptor, self._descriptor)
 
     def settle(self) -> None:
-        """Writes what has no line end yet."""
+        """Write incomplete lines."""
         with self._lock:
             pending, self._pending = self._pending, ""
             self._segment(pending)

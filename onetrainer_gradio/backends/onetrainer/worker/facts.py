@@ -1,4 +1,4 @@
-"""Read what the checkout knows: settings, types, defaults, model types and methods."""
+"""Read the facts of the checkout: settings, types, defaults, model types and methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "mgds", "safete
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what trains, without importing it."""
+    """Return the versions of the training libraries, without importing them."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
@@ -23,7 +23,7 @@ def library_versions() -> dict[str, str]:
 
 
 def plain(value: Any) -> Any:
-    """A value of a setting as JSON."""
+    """Return a value of a setting as JSON."""
     if isinstance(value, enum.Enum):
         return str(value)
     if isinstance(value, float) and math.isinf(value):
@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
 
 
 def type_name(kind: Any) -> str:
-    """``list[ConceptConfig]`` for a list of concepts."""
+    """Return the name of a type, such as ``list[ConceptConfig]``."""
     if get_origin(kind) is not None:
         inner = ", ".join(type_name(item) for item in get_args(kind))
         return f"{get_origin(kind).__name__}[{inner}]"
@@ -46,7 +46,7 @@ def type_name(kind: Any) -> str:
 
 
 def defaults_of(kind: Any) -> Any:
-    """An object of a configuration class with its defaults, None where the class wants to be asked otherwise."""
+    """Return an object of a configuration class with its defaults, or None if the class has no such constructor."""
     try:
         return kind.default_values()
     except TypeError:  # it has to be told something more, such as the model type
@@ -54,7 +54,7 @@ def defaults_of(kind: Any) -> Any:
 
 
 def walk(config: Any, prefix: str, rows: list[list[Any]], enums: dict[str, list[str]]) -> None:
-    """Adds a row (path, type, nullable, default) for each setting below ``config``."""
+    """Add a row (path, type, nullable, default) for each setting below ``config``."""
     for name, kind in config.types.items():
         path = prefix + name
         value = getattr(config, name)
@@ -72,13 +72,13 @@ def walk(config: Any, prefix: str, rows: list[list[Any]], enums: dict[str, list[
 
 
 def note_enum(kind: Any, enums: dict[str, list[str]]) -> None:
-    """Remembers the values of an enum."""
+    """Record the values of an enum."""
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         enums[kind.__name__] = [str(item) for item in kind]
 
 
 def read_facts() -> dict[str, Any]:
-    """What the checkout in the working directory knows of settings; its trainer is not imported for that."""
+    """Return the settings of the checkout in the working directory, without importing its trainer."""
     from modules.util.config.TrainConfig import TrainConfig
     from modules.util.enum.ModelType import ModelType
     from modules.util.enum.TrainingMethod import TrainingMethod
@@ -101,7 +101,7 @@ def read_facts() -> dict[str, Any]:
 
 
 def read_methods() -> dict[str, list[str]]:
-    """Which methods each model type can be trained with: the whole of OneTrainer is imported for that."""
+    """Return the methods of each model type, which imports all of OneTrainer."""
     from modules.util import create
     from modules.util.enum.ModelType import ModelType
     from modules.util.enum.TrainingMethod import TrainingMethod
@@ -114,7 +114,7 @@ def read_methods() -> dict[str, list[str]]:
 
 
 def read_sample_defaults(model_types: Any) -> dict[str, dict[str, Any]]:
-    """What a new sample of each model type begins with: the values in which the types differ."""
+    """Return the values of a new sample of each model type that differ between types."""
     from modules.util.config.SampleConfig import SampleConfig
 
     usual = plain(SampleConfig.default_values())

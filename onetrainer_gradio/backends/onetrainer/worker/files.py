@@ -42,7 +42,7 @@ def rename_file(path: str) -> str:
 
 
 def free_bytes(path: str) -> int:
-    """Free bytes on the disk of a file; 0 if that can't be read."""
+    """Return the free bytes on the disk of a file, or 0 if unknown."""
     try:
         return shutil.disk_usage(os.path.dirname(os.path.abspath(path))).free
     except OSError:
@@ -88,7 +88,7 @@ def unused(path: str) -> str:
 
 
 def measured(path: str) -> tuple[int, str]:
-    """Bytes of a file, or of all files of a folder, and why they cannot be had."""
+    """Return the size of a file, or of all files of a folder, and why it is unknown."""
     try:
         if not os.path.isdir(path):
             return os.path.getsize(path), ""

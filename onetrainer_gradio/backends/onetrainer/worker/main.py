@@ -1,4 +1,4 @@
-"""Answer what the checkout knows, or serve runs."""
+"""Report the facts of the checkout, or execute runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROTOCOL = 1
 
 
 def clean_output() -> tuple[Wire, Console]:
-    """The real standard output for JSON lines alone; everything printed goes to standard error."""
+    """Reserve standard output for JSON lines; all other output goes to standard error."""
     descriptor = os.dup(1)
     os.dup2(2, 1)
     wire, console = Wire(descriptor), Console(2)
@@ -33,7 +33,7 @@ def clean_output() -> tuple[Wire, Console]:
 
 
 def answer_facts(wire: Wire) -> int:
-    """Tells what the checkout knows."""
+    """Report the facts of the checkout."""
     facts, error = attempt(read_facts)
     if error is not None:
         return import_failed(wire, error)
@@ -44,14 +44,14 @@ def answer_facts(wire: Wire) -> int:
 
 
 def import_failed(wire: Wire, error: BaseException) -> int:
-    """Tells why there is nothing to tell; the exit status."""
+    """Report why there are no facts. Return the exit status."""
     traceback.print_exception(error)
     wire.send("import_failed", **cause_of(error))
     return 4
 
 
 def import_onetrainer() -> dict[str, Any]:
-    """The parts of OneTrainer that are called. They must be imported with the checkout as working directory."""
+    """Import the modules of OneTrainer that are used. The working directory must be the checkout."""
     from modules.trainer import GenericTrainer  # noqa: F401 - so that it is there before the collector is told to spare it
     from modules.util import create
     from modules.util.callbacks.TrainCallbacks import TrainCallbacks
@@ -69,7 +69,7 @@ def import_onetrainer() -> dict[str, Any]:
 
 
 def serve(wire: Wire, console: Console, place: int | None) -> int:
-    """Imports OneTrainer and carries out runs until the parent ends or wants no more."""
+    """Import OneTrainer and execute runs until the parent ends or needs no more."""
     inbox = CommandInbox(wire, place)
     wire.send("hello", protocol=PROTOCOL, pid=os.getpid(), versions=library_versions())
     threading.Thread(target=inbox.listen, name="listen", daemon=True).start()
@@ -93,7 +93,7 @@ def serve(wire: Wire, console: Console, place: int | None) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Does what the mode says; the exit status is 0 when it could."""
+    """Run the given mode. Return 0 if it succeeded."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     wire, console = clean_output()
     if arguments[:1] == ["facts"]:

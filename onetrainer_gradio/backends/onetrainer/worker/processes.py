@@ -15,7 +15,7 @@ PARENT_EVERY_S = 0.5
 
 
 def interrupt_main_thread() -> None:
-    """Ctrl-C for the thread that trains, out of a blocking call too."""
+    """Interrupt the training thread, even in a blocking call."""
     thread = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and thread is not None:
         signal.pthread_kill(thread, signal.SIGINT)
@@ -24,14 +24,14 @@ def interrupt_main_thread() -> None:
 
 
 def end_with(parent: int) -> None:
-    """Ends this process once its parent is dead, also while an import hangs."""
+    """End this process when its parent dies, even if an import hangs."""
     while os.getppid() == parent:
         time.sleep(PARENT_EVERY_S)
     leave(5)
 
 
 def end_child(child: Any) -> None:
-    """Ends a process and collects it."""
+    """End a process and wait for it."""
     with contextlib.suppress(OSError):  # it has gone meanwhile
         child.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):  # it hangs in the system; it goes with the group
@@ -39,7 +39,7 @@ def end_child(child: Any) -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the process and what it left in its group, without waiting for anybody's threads."""
+    """End the process and the remaining ones of its group, without waiting for threads."""
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     if hasattr(os, "getpgrp") and os.getpgrp() == os.getpid():

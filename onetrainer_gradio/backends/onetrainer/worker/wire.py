@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Wire:
-    """The JSON lines to the parent; once the parent is dead they go nowhere."""
+    """The JSON lines to the parent; they are dropped if the parent is dead."""
 
     def __init__(self, descriptor: int) -> None:
         self._file = os.fdopen(descriptor, "w", encoding="utf-8", newline="\n")
@@ -19,7 +19,7 @@ class Wire:
         self.broken = False
 
     def send(self, kind: str, /, **values: Any) -> None:
-        """One line."""
+        """Send one line."""
         text = json.dumps({"type": kind, **values}, ensure_ascii=True, default=str)
         with self._lock:
             if self.broken:
@@ -31,12 +31,12 @@ class Wire:
                 self.broken = True
 
     def event(self, kind: str, /, **values: Any) -> None:
-        """One event, with its time."""
+        """Send one event with its time."""
         self.send(kind, at=time.time(), **values)
 
 
 def document_in(line: str) -> Any:
-    """The JSON document of a line; None when it is none."""
+    """Return the JSON document of a line, or None."""
     try:
         return json.loads(line)
     except ValueError:
@@ -44,7 +44,7 @@ def document_in(line: str) -> Any:
 
 
 def plain_document(value: Any) -> Any:
-    """A configuration as JSON."""
+    """Return a configuration as JSON."""
     if isinstance(value, dict):
         return {str(key): plain_document(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
