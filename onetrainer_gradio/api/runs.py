@@ -67,9 +67,11 @@ class ResumeRequest(BaseModel):
 
 
 class FileList(BaseModel):
-    """Files of a run."""
+    """Files of a run, in the order in which it wrote them."""
 
     files: list[dict[str, Any]]
+    next_cursor: str | None = Field(None, description="The `cursor` of the next page; null on the last one.")
+    total: int = Field(description="Number of all files, or of all files of the requested kind.")
     missing: list[dict[str, Any]] = Field(description="Models and saves that are no longer available, and `why`.")
     freed_bytes: int = Field(description="Bytes that deleting the run frees.")
     only_here_bytes: int = Field(description="Bytes of those files that exist only in this run's folder.")
@@ -167,11 +169,21 @@ def log_file(service: Service, run_id: RunId) -> Response:
 
 @router.get("/{run_id}/files", response_model=FileList)
 @slow
-def files(service: Service, run_id: RunId) -> dict[str, Any]:
+def files(
+    service: Service,
+    run_id: RunId,
+    limit: Annotated[int | None, Query(ge=1, le=10_000, description="Maximum number of files. If omitted: all.")] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=20, description="The `next_cursor` of the previous page. If omitted: the first page.")
+    ] = None,
+    kind: Annotated[
+        Literal["", "model", "save", "backup", "sample"], Query(description="Only files of this kind. If omitted: all.")
+    ] = "",
+) -> dict[str, Any]:
     """List the models, saves, backups and samples of the run with their sizes and IDs for download."""
     found = service.runs.get(run_id)
-    (present, missing), (freed, only) = found.files_and_missing(), found.freed_by_delete()
-    return {"files": present, "missing": missing, "freed_bytes": freed, "only_here_bytes": only}
+    freed, only = found.freed_by_delete()
+    return {**found.files_page(limit, cursor, kind), "freed_bytes": freed, "only_here_bytes": only}
 
 
 @router.get("/{run_id}/files.zip", response_class=Response)

@@ -228,3 +228,26 @@ def test_the_list_is_searched_filtered_and_sorted(panel):
     assert ids(sort="-steps", limit=2, cursor=first["next_cursor"]) == [middle]
     for wrong in ({"sort": "colour"}, {"status": "fine"}, {"status": "failed,"[:-1] + ";"}, {"sort": "loss", "cursor": "x"}):
         assert panel.client.get("/api/runs", params=wrong).status_code == 422, wrong
+
+
+def test_files_come_in_pages_and_by_kind(panel):
+    """Without a limit the list is whole; following the cursor gives each file once, in order."""
+    run_id = panel.finished(steps=6, sample_every=1)
+    path = f"/api/runs/{run_id}/files"
+    whole = panel.client.get(path).json()
+    ids = [file["id"] for file in whole["files"]]
+    assert (whole["total"], whole["next_cursor"]) == (len(ids), None)
+    assert len(ids) > 6
+    found, cursor = [], None
+    while True:
+        page = panel.client.get(path, params={"limit": 4} | ({"cursor": cursor} if cursor else {})).json()
+        found += [file["id"] for file in page["files"]]
+        assert page["total"] == len(ids)
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert found == ids
+    samples = panel.client.get(path, params={"kind": "sample", "limit": 2}).json()
+    assert (len(samples["files"]), samples["total"]) == (2, 6)
+    for wrong in ({"limit": 0}, {"kind": "other"}):
+        assert panel.client.get(path, params=wrong).status_code == 422

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.engine.staging import tidy_places
@@ -398,11 +399,22 @@ class Run:
         """Models, backups and samples that the run's own events name."""
         return [file.as_dict() for file in run_files(self.journal)]
 
-    def files_and_missing(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Return ``files``, and the models and saves that were replaced or deleted after the run wrote them, with the reason."""
+    def files_page(self, limit: int | None = None, cursor: str | None = None, kind: str = "") -> dict[str, Any]:
+        """Return ``files`` (of one kind), at most ``limit`` of them after the file with the id ``cursor``.
+
+        ``missing`` are all models and saves that were replaced or deleted after the run wrote them, with the reason.
+        """
         found = all_files(self.journal)
-        missing = [asdict(file) for file in found if isinstance(file, MissingFile) and file.kind in ("model", "save")]
-        return [file.as_dict() for file in found if isinstance(file, RunFile)], missing
+        files = [file for file in found if isinstance(file, RunFile) and kind in ("", file.kind)]
+        after = int(cursor) if cursor is not None and is_whole(cursor) else 0
+        rest = [file for file in files if int(file.id) > after]
+        shown = rest if limit is None else rest[:limit]
+        return {
+            "files": [file.as_dict() for file in shown],
+            "next_cursor": shown[-1].id if len(shown) < len(rest) else None,
+            "total": len(files),
+            "missing": [asdict(file) for file in found if isinstance(file, MissingFile) and file.kind in ("model", "save")],
+        }
 
     def freed_by_delete(self) -> tuple[int, int]:
         """Return how many bytes deleting the run frees, and how many of them are kept files that exist nowhere else."""
