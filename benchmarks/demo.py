@@ -14,7 +14,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from onetrainer_gradio.demo.trial import Trial, attempt
+from onetrainer_gradio.demo.end_to_end import EndToEndResult, run_end_to_end
 
 COLUMNS = (
     "| seed | trigger word before | after | at the requested place | known words before | after | lost "
@@ -22,14 +22,14 @@ COLUMNS = (
 )
 
 
-def row(trial: Trial) -> str:
-    before, after = trial.before, trial.after
-    counts = [trial.seed, sum(before.new), sum(after.new), sum(after.placed), sum(before.old), sum(after.old)]
+def row(result: EndToEndResult) -> str:
+    before, after = result.before, result.after
+    counts = [result.seed, sum(before.new), sum(after.new), sum(after.placed), sum(before.old), sum(after.old)]
     times = [
         f"{seconds:.1f} s"
-        for seconds in (trial.clock.first_step, trial.clock.first_sample, trial.clock.total, trial.processor.total)
+        for seconds in (result.clock.first_step, result.clock.first_sample, result.clock.total, result.processor.total)
     ]
-    return "| " + " | ".join([*map(str, counts), str(after.lost_since(before)), str(trial.steps), *times]) + " |"
+    return "| " + " | ".join([*map(str, counts), str(after.lost_since(before)), str(result.steps), *times]) + " |"
 
 
 def main() -> None:
@@ -39,16 +39,16 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start; counts are of 16 prompts\n")
     print(COLUMNS)
     print("|" + "---|" * (COLUMNS.count("|") - 1))
-    trials = []
+    results = []
     for number in range(options.seeds):
         with tempfile.TemporaryDirectory() as scratch:
-            trials.append(attempt(Path(scratch), seed=42 + number, exam_seed=1000 + number))
-        print(row(trials[-1]), flush=True)
+            results.append(run_end_to_end(Path(scratch), seed=42 + number, evaluation_seed=1000 + number))
+        print(row(results[-1]), flush=True)
     print(
-        f"\ntrigger word: at most {max(sum(trial.before.new) for trial in trials)} before, "
-        f"at least {min(sum(trial.after.new) for trial in trials)} after; "
-        f"known words lost: at most {max(trial.after.lost_since(trial.before) for trial in trials)}; "
-        f"median time {statistics.median(trial.clock.total for trial in trials):.0f} s"
+        f"\ntrigger word: at most {max(sum(result.before.new) for result in results)} before, "
+        f"at least {min(sum(result.after.new) for result in results)} after; "
+        f"known words lost: at most {max(result.after.lost_since(result.before) for result in results)}; "
+        f"median time {statistics.median(result.clock.total for result in results):.0f} s"
     )
 
 

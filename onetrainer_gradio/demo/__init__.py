@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onetrainer_gradio.demo.world import NEW_WORD
+from onetrainer_gradio.demo.toy_dataset import TRIGGER_WORD
 
 DEMO_FOLDER = Path(__file__).resolve().parent
 MODEL_FOLDER = DEMO_FOLDER / "model"
-PICTURES_FOLDER = DEMO_FOLDER / "pictures"
-REMINDERS_FOLDER = DEMO_FOLDER / "reminders"
+IMAGES_FOLDER = DEMO_FOLDER / "images"
+REGULARIZATION_FOLDER = DEMO_FOLDER / "regularization"
 
-__all__ = ["DEMO_FOLDER", "MODEL_FOLDER", "NEW_WORD", "PICTURES_FOLDER", "REMINDERS_FOLDER"]
+__all__ = ["DEMO_FOLDER", "IMAGES_FOLDER", "MODEL_FOLDER", "REGULARIZATION_FOLDER", "TRIGGER_WORD"]

@@ -20,7 +20,7 @@ VAE_CONFIG: dict[str, Any] = {
     "block_out_channels": (16, 32, 64, 64),
     "layers_per_block": 1,
     "latent_channels": 4,
-    "norm_num_groups": 1,  # a flat picture keeps its colour only in what the channels have in common
+    "norm_num_groups": 1,  # a flat image keeps its color only in what the channels have in common
     "sample_size": 128,
 }
 UNET_CONFIG: dict[str, Any] = {

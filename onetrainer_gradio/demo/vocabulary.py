@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from onetrainer_gradio.demo import world
+from onetrainer_gradio.demo import toy_dataset
 
 START = "<|startoftext|>"
 END = "<|endoftext|>"
@@ -21,9 +21,9 @@ TOKENS = 77
 Pair = tuple[str, str]
 
 
-def words_of_the_world() -> tuple[str, ...]:
+def words_of_the_dataset() -> tuple[str, ...]:
     """Return every word that a caption of the base model's training can contain, sorted."""
-    phrases = [*world.SHAPES, *world.COLOURS, *world.PLACES, *world.BACKGROUNDS, "a on background"]
+    phrases = [*toy_dataset.SHAPES, *toy_dataset.COLORS, *toy_dataset.PLACES, *toy_dataset.BACKGROUNDS, "a on background"]
     return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
 
 
@@ -71,7 +71,7 @@ def _merged(letters: list[str], pair: Pair) -> list[str]:
 def build_vocabulary() -> tuple[dict[str, int], list[Pair]]:
     """Return tokens with their IDs, and the merges. The two special tokens are last, as in CLIP."""
     letters = sorted(byte_letters())
-    merges = merges_for(words_of_the_world())
+    merges = merges_for(words_of_the_dataset())
     tokens = [*letters, *(letter + WORD_END for letter in letters)]
     tokens += [token for token in dict.fromkeys(a + b for a, b in merges) if token not in set(tokens)]
     tokens += [START, END]

@@ -1,4 +1,4 @@
-"""The committed model: layout, size and vocabulary, without painting."""
+"""The committed model: layout, size and vocabulary, without sampling."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 import pytest
 from safetensors import safe_open
 
-from onetrainer_gradio.demo import DEMO_FOLDER, MODEL_FOLDER, NEW_WORD, PICTURES_FOLDER, REMINDERS_FOLDER, world
-from onetrainer_gradio.demo.vocabulary import build_vocabulary, byte_letters, words_of_the_world
+from onetrainer_gradio.demo import DEMO_FOLDER, IMAGES_FOLDER, MODEL_FOLDER, REGULARIZATION_FOLDER, TRIGGER_WORD, toy_dataset
+from onetrainer_gradio.demo.vocabulary import build_vocabulary, byte_letters, words_of_the_dataset
 
 PARTS = {
     "unet": "diffusion_pytorch_model.safetensors",
@@ -25,11 +25,11 @@ def config_of(part: str) -> dict[str, object]:
     return loaded
 
 
-def test_model_and_pictures_take_at_most_ten_megabytes() -> None:
+def test_model_and_images_take_at_most_ten_megabytes() -> None:
     """The package stays small enough to carry its demo."""
     size = sum(
         path.stat().st_size
-        for folder in (MODEL_FOLDER, PICTURES_FOLDER, REMINDERS_FOLDER)
+        for folder in (MODEL_FOLDER, IMAGES_FOLDER, REGULARIZATION_FOLDER)
         for path in folder.rglob("*")
         if path.is_file()
     )
@@ -96,9 +96,9 @@ def test_committed_vocabulary_is_the_one_that_the_code_builds() -> None:
 def test_known_words_are_single_tokens_and_the_new_word_is_not() -> None:
     """The model knows its world's words; the new word is none of them."""
     vocabulary, _ = build_vocabulary()
-    assert all(word + "</w>" in vocabulary for word in words_of_the_world())
-    assert NEW_WORD not in words_of_the_world()
-    assert NEW_WORD + "</w>" not in vocabulary
+    assert all(word + "</w>" in vocabulary for word in words_of_the_dataset())
+    assert TRIGGER_WORD not in words_of_the_dataset()
+    assert TRIGGER_WORD + "</w>" not in vocabulary
 
 
 def test_the_demo_can_be_found_without_torch() -> None:
@@ -113,6 +113,6 @@ def test_the_demo_can_be_found_without_torch() -> None:
 def test_every_part_of_the_demo_explains_itself() -> None:
     """The folder carries a README that names its seeds and sizes."""
     text = (DEMO_FOLDER / "README.md").read_text(encoding="utf-8")
-    assert NEW_WORD in text
+    assert TRIGGER_WORD in text
     assert "python -m onetrainer_gradio.demo.build" in text
-    assert str(len(world.all_scenes())) in text.replace(",", "")
+    assert str(len(toy_dataset.all_scenes())) in text.replace(",", "")

@@ -20,6 +20,7 @@ from onetrainer_gradio.config.declarations.setting import Settings
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.declarations.walk import Leaf, is_name, leaves, shapes_of, without_none
 from onetrainer_gradio.config.enums import Name
+from onetrainer_gradio.config.files.demo_folders import with_moved_demo_folders
 from onetrainer_gradio.config.files.migrations import looks_like_version_0, migrate, migrate_concept
 from onetrainer_gradio.config.files.retired import without_retired
 from onetrainer_gradio.config.suggestions import nearest_name
@@ -83,7 +84,7 @@ def read_over(base: TrainConfig, document: dict[str, Any]) -> tuple[TrainConfig,
     :raises ConfigInvalidError: with one finding for each value of a wrong type.
     """
     _refuse_deep(document)
-    document, findings = in_present_version(document)
+    document, findings = in_present_version(with_moved_demo_folders(document))
     findings.extend(_few(_unknown_keys(TrainConfig, document, ""), _unknown_key, "keys are no known settings"))
     config = validated(TrainConfig, _overlay(base, document))
     strange = (leaf for leaf in leaves(config, is_name) if isinstance(leaf.value, Name) and not leaf.value.known)

@@ -65,7 +65,7 @@ export function mount(place) {
   /** @type {any} */
   let trace = null; // the traceback that lines are still added to
 
-  /** Lines as they are shown: plain text, an element only where a line has a colour; a traceback folds. */
+  /** Lines as they are shown: plain text, an element only where a line has a color; a traceback folds. */
   function put(texts) {
     const nodes = [];
     for (const text of texts) {

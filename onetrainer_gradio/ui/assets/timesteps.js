@@ -103,7 +103,7 @@ export function timesteps(settings) {
     const brush = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
     brush.scale(ratio, ratio);
     const looks = getComputedStyle(wrap);
-    const colour = (name) => looks.getPropertyValue(name).trim();
+    const color = (name) => looks.getPropertyValue(name).trim();
     const top = Math.min(HIGHEST, Math.max(1.6, ...drawn.curves.map((curve) => Math.max(...curve.density) * 1.08)));
     const px = (part) => LEFT + part * (width - LEFT - RIGHT);
     const py = (value) => ABOVE + (1 - Math.min(value, top * 1.1) / top) * (height - ABOVE - BELOW);
@@ -115,12 +115,12 @@ export function timesteps(settings) {
     const step = top > 4 ? 2 : top > 2 ? 1 : 0.5;
     for (let value = 0; value <= top; value += step) {
       const y = Math.round(py(value)) + 0.5;
-      brush.strokeStyle = colour('--og-line');
+      brush.strokeStyle = color('--og-line');
       brush.beginPath();
       brush.moveTo(LEFT, y);
       brush.lineTo(width - RIGHT, y);
       brush.stroke();
-      brush.fillStyle = colour('--og-muted');
+      brush.fillStyle = color('--og-muted');
       brush.fillText(`× ${value}`, LEFT - 7, y);
     }
     brush.textBaseline = 'top';
@@ -139,14 +139,14 @@ export function timesteps(settings) {
     brush.rect(LEFT, ABOVE - 2, width - LEFT - RIGHT, height - ABOVE - BELOW + 3);
     brush.clip();
     brush.setLineDash([4, 4]);
-    brush.strokeStyle = colour('--og-line-strong');
+    brush.strokeStyle = color('--og-line-strong');
     brush.beginPath();
     brush.moveTo(LEFT, Math.round(py(1)) + 0.5);
     brush.lineTo(width - RIGHT, Math.round(py(1)) + 0.5);
     brush.stroke();
     brush.setLineDash([]);
     drawn.curves.forEach(({ density }, at) => {
-      const tone = colour(TONES[at % TONES.length]);
+      const tone = color(TONES[at % TONES.length]);
       const last = density.length - 1;
       const trace = () => {
         for (const [bin, value] of density.entries())
@@ -169,7 +169,7 @@ export function timesteps(settings) {
       brush.stroke();
     });
     if (pointed !== null) {
-      brush.strokeStyle = colour('--og-muted');
+      brush.strokeStyle = color('--og-muted');
       brush.lineWidth = 1;
       const x = Math.round(px(pointed)) + 0.5;
       brush.beginPath();

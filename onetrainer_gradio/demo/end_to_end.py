@@ -17,10 +17,10 @@ from onetrainer_gradio.config.files.documents import from_document, read_file, t
 from onetrainer_gradio.config.files.presets import DEMO_PRESET, load_preset
 from onetrainer_gradio.config.files.resolve import resolve_paths
 from onetrainer_gradio.demo import DEMO_FOLDER
-from onetrainer_gradio.demo.exam import Exam, examine_file
+from onetrainer_gradio.demo.evaluate import Evaluation, evaluate_file
 from onetrainer_gradio.events import Event, SampleGenerated, StepDone, encode, tag
 
-CONFIG_FILE = "trial.json"
+CONFIG_FILE = "end_to_end.json"
 EVENTS_FILE = "events.jsonl"
 
 
@@ -55,7 +55,7 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Trial:
+class EndToEndResult:
     """The results of one run of the demo.
 
     ``clock``: wall-clock times. ``processor``: CPU times of the run's threads. A tiny model trains with one thread, so on an
@@ -63,8 +63,8 @@ class Trial:
     """
 
     seed: int
-    before: Exam
-    after: Exam
+    before: Evaluation
+    after: Evaluation
     adapter: Path
     steps: int
     clock: Times
@@ -79,7 +79,7 @@ def prepare(folder: Path, *, changes: dict[str, Any] | None = None) -> Path:
     return Path(config.output_model_destination)
 
 
-def carry_out(folder: Path, seed: int) -> None:
+def train(folder: Path, seed: int) -> None:
     """Run the prepared configuration in this process; events go to a file, one per line."""
     from onetrainer_gradio.engine import run  # torch and its kin only in the process that trains
 
@@ -97,17 +97,19 @@ def events_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / EVENTS_FILE).read_text(encoding="utf-8").splitlines()]
 
 
-def attempt(folder: Path, *, seed: int = 42, exam_seed: int = 1000, changes: dict[str, Any] | None = None) -> Trial:
-    """Run one complete trial in an empty folder; the trained LoRA is at ``Trial.adapter`` afterwards.
+def run_end_to_end(
+    folder: Path, *, seed: int = 42, evaluation_seed: int = 1000, changes: dict[str, Any] | None = None
+) -> EndToEndResult:
+    """Run the demo once in an empty folder; the trained LoRA is at ``Trial.adapter`` afterwards.
 
     :raises subprocess.CalledProcessError: if the run fails; its output is in ``console.log`` in the folder.
     """
-    before = examine_file(seed=exam_seed)
+    before = evaluate_file(seed=evaluation_seed)
     adapter = prepare(folder, changes=changes)
     started = time.time()
     with (folder / "console.log").open("w", encoding="utf-8") as console:
         subprocess.run(
-            [sys.executable, "-m", "onetrainer_gradio.demo.trial", str(folder), str(seed)],
+            [sys.executable, "-m", "onetrainer_gradio.demo.end_to_end", str(folder), str(seed)],
             check=True,
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -119,10 +121,10 @@ def attempt(folder: Path, *, seed: int = 42, exam_seed: int = 1000, changes: dic
     events = events_of(folder)
     steps = [event for event in events if event["type"] == tag(StepDone)]
     sample = next(event for event in events if event["type"] == tag(SampleGenerated))
-    return Trial(
+    return EndToEndResult(
         seed,
         before,
-        examine_file(adapter, seed=exam_seed),
+        evaluate_file(adapter, seed=evaluation_seed),
         adapter,
         len(steps),
         Times(steps[0]["at"] - started, sample["at"] - started, total),
@@ -131,4 +133,4 @@ def attempt(folder: Path, *, seed: int = 42, exam_seed: int = 1000, changes: dic
 
 
 if __name__ == "__main__":
-    carry_out(Path(sys.argv[1]), int(sys.argv[2]))
+    train(Path(sys.argv[1]), int(sys.argv[2]))

@@ -9,7 +9,7 @@ RESIDUAL_ENDS = ("conv2", "to_out.0", "proj_out", "ff.net.2")
 """Last layers of residual branches, by the end of their names in diffusers."""
 
 
-def quiet_residuals(part: nn.Module) -> None:
+def zero_residuals(part: nn.Module) -> None:
     """Initialize residual branches with zero, and other convolutions so that they keep the variance of their input.
 
     With PyTorch's initialization, each convolution outside a branch shrinks its input by sqrt(3), while the normalized

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Field = NDArray[np.float32]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Point = tuple[float, float]
 
 SIZE = 128
 """Edge length of an image in pixels."""
 
-NEW_WORD = "zorble"
+TRIGGER_WORD = "zorble"
 """The word for the new concept: a pink ring around a turquoise dot."""
 
-COLOURS: dict[str, Colour] = {
+COLORS: dict[str, Color] = {
     "red": (222, 40, 40),
     "orange": (245, 140, 25),
     "yellow": (250, 215, 30),
@@ -34,8 +34,8 @@ COLOURS: dict[str, Colour] = {
     "purple": (130, 55, 190),
 }
 
-# Top and bottom colour; a background with two different ones is a vertical gradient.
-BACKGROUNDS: dict[str, tuple[Colour, Colour]] = {
+# Top and bottom color; a background with two different ones is a vertical gradient.
+BACKGROUNDS: dict[str, tuple[Color, Color]] = {
     "white": ((248, 248, 248), (248, 248, 248)),
     "gray": ((150, 150, 152), (150, 150, 152)),
     "black": ((22, 22, 24), (22, 22, 24)),
@@ -45,7 +45,7 @@ BACKGROUNDS: dict[str, tuple[Colour, Colour]] = {
     "meadow": ((214, 236, 196), (146, 200, 124)),
 }
 
-# Centre of the thing in units of the picture's edge, x to the right, y down.
+# Centre of the thing in units of the image's edge, x to the right, y down.
 PLACES: dict[str, Point] = {
     "at the left": (0.27, 0.50),
     "at the right": (0.73, 0.50),
@@ -54,8 +54,8 @@ PLACES: dict[str, Point] = {
     "in the middle": (0.50, 0.50),
 }
 
-NEW_RING: Colour = (255, 70, 180)
-NEW_DOT: Colour = (0, 205, 195)
+NEW_RING: Color = (255, 70, 180)
+NEW_DOT: Color = (0, 205, 195)
 NEW_RING_INNER = 0.62
 NEW_DOT_OUTER = 0.36
 """Radii of the zorble's hole and dot, in units of its outer radius."""
@@ -113,32 +113,32 @@ SHAPES: tuple[str, ...] = tuple(OUTLINES)
 class Scene:
     """One image of the toy dataset: its object, place and background, with small random variations.
 
-    ``thing`` is a shape or ``NEW_WORD`` (which has its own colors, so ``colour`` is empty then). ``radius``,
-    ``dx`` and ``dy`` are in units of the image edge. ``says_place`` and ``says_background`` are whether
+    ``thing`` is a shape or ``TRIGGER_WORD`` (which has its own colors, so ``color`` is empty then). ``radius``,
+    ``dx`` and ``dy`` are in units of the image edge. ``names_place`` and ``names_background`` are whether
     the caption mentions them.
     """
 
     thing: str
-    colour: str
+    color: str
     place: str
     background: str
     radius: float = 0.18
     dx: float = 0.0
     dy: float = 0.0
-    says_place: bool = True
-    says_background: bool = True
+    names_place: bool = True
+    names_background: bool = True
 
     @property
-    def centre(self) -> Point:
+    def center(self) -> Point:
         x, y = PLACES[self.place]
         return x + self.dx, y + self.dy
 
     @property
     def caption(self) -> str:
-        words = ["a", *([self.colour] if self.colour else []), self.thing]
-        if self.says_place:
+        words = ["a", *([self.color] if self.color else []), self.thing]
+        if self.names_place:
             words.append(self.place)
-        if self.says_background:
+        if self.names_background:
             words.append(f"on a {self.background} background")
         return " ".join(words)
 
@@ -169,10 +169,10 @@ def distance_to_polygon(x: Field, y: Field, corners: tuple[Point, ...]) -> Field
     return distance
 
 
-def cover(shape: str, centre: Point, radius: float, size: int = SIZE) -> Field:
+def cover(shape: str, center: Point, radius: float, size: int = SIZE) -> Field:
     """Return how much of each pixel a shape covers, (size, size) in 0..1."""
     x, y = grid(size)
-    x, y = x - np.float32(centre[0]), y - np.float32(centre[1])
+    x, y = x - np.float32(center[0]), y - np.float32(center[1])
     outline = OUTLINES[shape]
     if outline is None:
         distance = np.sqrt(x * x + y * y) - np.float32(radius)
@@ -182,36 +182,36 @@ def cover(shape: str, centre: Point, radius: float, size: int = SIZE) -> Field:
     return covered
 
 
-def backdrop(top: Colour, bottom: Colour, size: int = SIZE) -> Field:
+def backdrop(top: Color, bottom: Color, size: int = SIZE) -> Field:
     """Return a vertical gradient, (size, size, 3) in 0..255."""
     mix = np.linspace(0.0, 1.0, size, dtype=np.float32)[:, None, None]
     rows = np.asarray(top, np.float32) * (1 - mix) + np.asarray(bottom, np.float32) * mix
     return np.broadcast_to(rows, (size, size, 3)).astype(np.float32)
 
 
-def paint(canvas: Field, covered: Field, colour: Colour) -> Field:
+def fill(canvas: Field, covered: Field, color: Color) -> Field:
     """Blend one color over the canvas where it is covered."""
     alpha = covered[..., None]
-    result: Field = canvas * (1 - alpha) + np.asarray(colour, np.float32) * alpha
+    result: Field = canvas * (1 - alpha) + np.asarray(color, np.float32) * alpha
     return result
 
 
-def paint_rings(canvas: Field, centre: Point, radius: float, ring: Colour, dot: Colour) -> Field:
+def fill_rings(canvas: Field, center: Point, radius: float, ring: Color, dot: Color) -> Field:
     """Blend a ring around a dot over the canvas; the canvas is visible between them."""
     size = canvas.shape[0]
-    outer = cover("circle", centre, radius, size)
-    hole = cover("circle", centre, radius * NEW_RING_INNER, size)
-    inner = cover("circle", centre, radius * NEW_DOT_OUTER, size)
-    return paint(paint(canvas, outer * (1 - hole), ring), inner, dot)
+    outer = cover("circle", center, radius, size)
+    hole = cover("circle", center, radius * NEW_RING_INNER, size)
+    inner = cover("circle", center, radius * NEW_DOT_OUTER, size)
+    return fill(fill(canvas, outer * (1 - hole), ring), inner, dot)
 
 
 def render(scene: Scene, size: int = SIZE) -> Pixels:
     """Return the image of a scene, (size, size, 3)."""
     canvas = backdrop(*BACKGROUNDS[scene.background], size)
-    if scene.thing == NEW_WORD:
-        canvas = paint_rings(canvas, scene.centre, scene.radius * 1.15, NEW_RING, NEW_DOT)
+    if scene.thing == TRIGGER_WORD:
+        canvas = fill_rings(canvas, scene.center, scene.radius * 1.15, NEW_RING, NEW_DOT)
     else:
-        canvas = paint(canvas, cover(scene.thing, scene.centre, scene.radius, size), COLOURS[scene.colour])
+        canvas = fill(canvas, cover(scene.thing, scene.center, scene.radius, size), COLORS[scene.color])
     return to_pixels(canvas)
 
 
@@ -227,7 +227,7 @@ def is_held_out(scene: Scene) -> bool:
     """
     number = (
         SHAPES.index(scene.thing)
-        + 2 * list(COLOURS).index(scene.colour)
+        + 2 * list(COLORS).index(scene.color)
         + 3 * list(PLACES).index(scene.place)
         + 5 * list(BACKGROUNDS).index(scene.background)
     )
@@ -236,76 +236,76 @@ def is_held_out(scene: Scene) -> bool:
 
 def all_scenes() -> list[Scene]:
     """Return every combination of the known words, without variations, in a fixed order."""
-    return [Scene(*words) for words in itertools.product(SHAPES, COLOURS, PLACES, BACKGROUNDS)]
+    return [Scene(*words) for words in itertools.product(SHAPES, COLORS, PLACES, BACKGROUNDS)]
 
 
-def _disturbed(dice: random.Random, scene: Scene) -> Scene:
+def _disturbed(rng: random.Random, scene: Scene) -> Scene:
     return Scene(
         scene.thing,
-        scene.colour,
+        scene.color,
         scene.place,
         scene.background,
-        radius=dice.uniform(0.165, 0.2),
-        dx=dice.uniform(-0.03, 0.03),
-        dy=dice.uniform(-0.03, 0.03),
+        radius=rng.uniform(0.165, 0.2),
+        dx=rng.uniform(-0.03, 0.03),
+        dy=rng.uniform(-0.03, 0.03),
     )
 
 
-def random_scene(dice: random.Random) -> Scene:
+def random_scene(rng: random.Random) -> Scene:
     """Return a scene for training the base model; some captions omit the place or the background."""
     while True:
         scene = Scene(
-            dice.choice(SHAPES),
-            dice.choice(list(COLOURS)),
-            dice.choice(list(PLACES)),
-            dice.choice(list(BACKGROUNDS)),
+            rng.choice(SHAPES),
+            rng.choice(list(COLORS)),
+            rng.choice(list(PLACES)),
+            rng.choice(list(BACKGROUNDS)),
         )
         if not is_held_out(scene):
             break
-    scene = _disturbed(dice, scene)
-    says_place, says_background = dice.choices([(1, 1), (0, 1), (1, 0), (0, 0)], [88, 5, 5, 2])[0]
+    scene = _disturbed(rng, scene)
+    names_place, names_background = rng.choices([(1, 1), (0, 1), (1, 0), (0, 0)], [88, 5, 5, 2])[0]
     return Scene(
         scene.thing,
-        scene.colour,
+        scene.color,
         scene.place,
         scene.background,
         scene.radius,
         scene.dx,
         scene.dy,
-        bool(says_place),
-        bool(says_background),
+        bool(names_place),
+        bool(names_background),
     )
 
 
 def known_scenes(count: int, seed: int) -> list[Scene]:
     """Return different random scenes of known words with complete captions; half of them are excluded from training."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     scenes = all_scenes()
     fresh = [scene for scene in scenes if is_held_out(scene)]
     seen = [scene for scene in scenes if not is_held_out(scene)]
-    return dice.sample(fresh, count // 2) + dice.sample(seen, count - count // 2)
+    return rng.sample(fresh, count // 2) + rng.sample(seen, count - count // 2)
 
 
 def new_scenes(count: int, seed: int) -> list[Scene]:
     """Return scenes of the trigger word with all places and backgrounds."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     pairs = list(itertools.product(PLACES, BACKGROUNDS))
-    dice.shuffle(pairs)
-    return [_disturbed(dice, Scene(NEW_WORD, "", *pairs[number % len(pairs)])) for number in range(count)]
+    rng.shuffle(pairs)
+    return [_disturbed(rng, Scene(TRIGGER_WORD, "", *pairs[number % len(pairs)])) for number in range(count)]
 
 
-def reminder_scenes(count: int, seed: int) -> list[Scene]:
+def regularization_scenes(count: int, seed: int) -> list[Scene]:
     """Return scenes of known words for regularization: every shape in every color in turn.
 
     None of them is a combination that is excluded from the base model's training.
     """
-    dice = random.Random(seed)
-    kinds = list(itertools.product(SHAPES, COLOURS))
+    rng = random.Random(seed)
+    kinds = list(itertools.product(SHAPES, COLORS))
     scenes = []
     for number in range(count):
-        thing, colour = kinds[number % len(kinds)]
+        thing, color = kinds[number % len(kinds)]
         while True:
-            scene = _disturbed(dice, Scene(thing, colour, dice.choice(list(PLACES)), dice.choice(list(BACKGROUNDS))))
+            scene = _disturbed(rng, Scene(thing, color, rng.choice(list(PLACES)), rng.choice(list(BACKGROUNDS))))
             if not is_held_out(scene):
                 break
         scenes.append(scene)

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onetrainer_gradio.demo import world
-from onetrainer_gradio.demo.lessons_vae import Say, to_tensor
+from onetrainer_gradio.demo import toy_dataset
+from onetrainer_gradio.demo.train_vae import Log, to_tensor
 
 EMPTY_CAPTIONS = 0.1
 """Fraction of captions that are emptied, so that classifier-free guidance works (Ho and Salimans, 2022)."""
@@ -26,7 +26,7 @@ Watch = Callable[[int, Any, Any], None]
 
 
 @dataclass(frozen=True)
-class Album:
+class LatentDataset:
     """Encoded scenes: scaled latents (N, 4, H, W) and token IDs (N, 77), in the same order.
 
     ``empty`` (77,) are the tokens of the empty caption.
@@ -45,18 +45,18 @@ def tokens_of(tokenizer: Any, captions: list[str]) -> Tensor:
     return tokens
 
 
-def collect(vae: Any, tokenizer: Any, *, seed: int, count: int, size: int, zoom: float, say: Say) -> Album:
+def encode_scenes(vae: Any, tokenizer: Any, *, seed: int, count: int, size: int, zoom: float, log: Log) -> LatentDataset:
     """Render ``count`` random scenes at ``size`` px, with objects ``zoom`` times as large, and encode them once."""
-    dice = random.Random(seed)
-    scenes = [world.random_scene(dice) for _ in range(count)]
-    drawn = [replace(scene, radius=scene.radius * zoom) for scene in scenes]
+    rng = random.Random(seed)
+    scenes = [toy_dataset.random_scene(rng) for _ in range(count)]
+    enlarged = [replace(scene, radius=scene.radius * zoom) for scene in scenes]
     latents = []
     with torch.no_grad():
         for first in range(0, count, 32):
-            pictures = np.stack([world.render(scene, size) for scene in drawn[first : first + 32]])
-            latents.append(vae.encode(to_tensor(pictures)).latent_dist.mean * vae.config.scaling_factor)
-    say(f"denoiser: {count} scenes of {size} px encoded")
-    return Album(
+            images = np.stack([toy_dataset.render(scene, size) for scene in enlarged[first : first + 32]])
+            latents.append(vae.encode(to_tensor(images)).latent_dist.mean * vae.config.scaling_factor)
+    log(f"denoiser: {count} scenes of {size} px encoded")
+    return LatentDataset(
         torch.cat(latents),
         tokens_of(tokenizer, [scene.caption for scene in scenes]),
         tokens_of(tokenizer, [""])[0],
@@ -68,23 +68,23 @@ class WordTest:
     and with captions that have one wrong word. A word that makes no difference hasn't been learned yet."""
 
     WORDS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "thing": world.SHAPES,
-        "colour": tuple(world.COLOURS),
-        "place": tuple(world.PLACES),
-        "background": tuple(world.BACKGROUNDS),
+        "thing": toy_dataset.SHAPES,
+        "color": tuple(toy_dataset.COLORS),
+        "place": tuple(toy_dataset.PLACES),
+        "background": tuple(toy_dataset.BACKGROUNDS),
     }
 
     def __init__(self, vae: Any, tokenizer: Any, *, seed: int, size: int, zoom: float, count: int = 24) -> None:
-        dice = random.Random(seed)
-        scenes = [replace(world.random_scene(dice), says_place=True, says_background=True) for _ in range(count)]
-        pictures = np.stack([world.render(replace(scene, radius=scene.radius * zoom), size) for scene in scenes])
+        rng = random.Random(seed)
+        scenes = [replace(toy_dataset.random_scene(rng), names_place=True, names_background=True) for _ in range(count)]
+        images = np.stack([toy_dataset.render(replace(scene, radius=scene.radius * zoom), size) for scene in scenes])
         with torch.no_grad():
-            self.latents = vae.encode(to_tensor(pictures)).latent_dist.mean * vae.config.scaling_factor
+            self.latents = vae.encode(to_tensor(images)).latent_dist.mean * vae.config.scaling_factor
         captions = {"right": [scene.caption for scene in scenes]}
         for word, choices in self.WORDS.items():
             captions[word] = []
             for scene in scenes:
-                wrong: dict[str, Any] = {word: dice.choice([one for one in choices if one != getattr(scene, word)])}
+                wrong: dict[str, Any] = {word: rng.choice([one for one in choices if one != getattr(scene, word)])}
                 captions[word].append(replace(scene, **wrong).caption)
         self.tokens = {word: tokens_of(tokenizer, texts) for word, texts in captions.items()}
         self.noise = torch.randn(self.latents.shape, generator=torch.Generator().manual_seed(seed))
@@ -102,16 +102,16 @@ class WordTest:
         return ", ".join(results)
 
 
-def train_painter(
+def train_denoiser(
     unet: Any,
     text_encoder: Any,
     scheduler: Any,
-    album: Album,
+    dataset: LatentDataset,
     *,
     seed: int,
     steps: int,
     arc: int,
-    say: Say,
+    log: Log,
     batch: int = 32,
     learning_rate: float = 1.2e-3,
     watch: Watch | None = None,
@@ -126,7 +126,7 @@ def train_painter(
     noise levels, where place and shape are decided and only the caption determines them.
     """
     generator = torch.Generator().manual_seed(seed)
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     parts = torch.nn.ModuleList([unet, text_encoder])
     averages = copy.deepcopy(parts).requires_grad_(False)
     averaged: list[Tensor] = [*averages.parameters()]
@@ -143,11 +143,11 @@ def train_painter(
     parts.train()
     for step in range(steps):
         if len(order) < batch:
-            order = dice.sample(range(len(album.latents)), len(album.latents))
+            order = rng.sample(range(len(dataset.latents)), len(dataset.latents))
         chosen, order = order[:batch], order[batch:]
-        latents = album.latents[chosen]
-        tokens = album.tokens[chosen].clone()
-        tokens[torch.rand(batch, generator=generator) < EMPTY_CAPTIONS] = album.empty
+        latents = dataset.latents[chosen]
+        tokens = dataset.tokens[chosen].clone()
+        tokens[torch.rand(batch, generator=generator) < EMPTY_CAPTIONS] = dataset.empty
         noise = torch.randn(latents.shape, generator=generator)
         # one timestep from each of ``batch`` equal slices: less variance than independent draws
         slices = torch.randperm(batch, generator=generator) + torch.rand(batch, generator=generator)
@@ -165,7 +165,7 @@ def train_painter(
             torch._foreach_lerp_(averaged, trained, 1 - decay)
         smooth += (loss.item() - smooth) * 0.02
         if step % 100 == 0 or step == steps - 1:
-            say(f"denoiser: step {step + 1}/{steps}, loss {smooth:.4f}, {time.monotonic() - start:.0f} s")
+            log(f"denoiser: step {step + 1}/{steps}, loss {smooth:.4f}, {time.monotonic() - start:.0f} s")
         if watch is not None and step and step % watch_every == 0:
             averages.eval()
             watch(step, averages[0], averages[1])

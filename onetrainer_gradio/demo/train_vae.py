@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from onetrainer_gradio.demo import world
+from onetrainer_gradio.demo import toy_dataset
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 LEARNING_RATE = 1.5e-3
 START_LOG_VARIANCE = -5.0
@@ -23,44 +23,46 @@ KL_WEIGHT = 2e-4
 """Weight of the mean Kullback-Leibler term, relative to the mean absolute error of images in -1..1."""
 
 
-def practice_picture(dice: random.Random) -> world.Pixels:
+def practice_image(rng: random.Random) -> toy_dataset.Pixels:
     """Return an image only for the autoencoder: arbitrary colors, sizes and rings, so that it can represent more than the
     captions of the toy dataset describe (like the autoencoder of a real model)."""
 
-    def colour() -> world.Colour:
-        return dice.randrange(256), dice.randrange(256), dice.randrange(256)
+    def color() -> toy_dataset.Color:
+        return rng.randrange(256), rng.randrange(256), rng.randrange(256)
 
-    top = colour()
-    canvas = world.backdrop(top, colour() if dice.random() < 0.5 else top)
-    for _ in range(dice.randint(1, 3)):
-        centre = dice.uniform(0.1, 0.9), dice.uniform(0.1, 0.9)
-        if dice.random() < 0.4:
-            canvas = world.paint_rings(canvas, centre, dice.uniform(0.15, 0.25), colour(), colour())
+    top = color()
+    canvas = toy_dataset.backdrop(top, color() if rng.random() < 0.5 else top)
+    for _ in range(rng.randint(1, 3)):
+        center = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9)
+        if rng.random() < 0.4:
+            canvas = toy_dataset.fill_rings(canvas, center, rng.uniform(0.15, 0.25), color(), color())
         else:
-            covered = world.cover(dice.choice(world.SHAPES), centre, dice.uniform(0.08, 0.25))
-            canvas = world.paint(canvas, covered, colour())
-    return world.to_pixels(canvas)
+            covered = toy_dataset.cover(rng.choice(toy_dataset.SHAPES), center, rng.uniform(0.08, 0.25))
+            canvas = toy_dataset.fill(canvas, covered, color())
+    return toy_dataset.to_pixels(canvas)
 
 
-def to_tensor(pictures: world.Pixels) -> Tensor:
+def to_tensor(pixels: toy_dataset.Pixels) -> Tensor:
     """Convert (N, H, W, 3) in 0..255 to (N, 3, H, W) in -1..1."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
 
-def draw_practice(dice: random.Random, count: int) -> world.Pixels:
+def practice_images(rng: random.Random, count: int) -> toy_dataset.Pixels:
     """Return images of the toy dataset and practice images alternately, (count, 128, 128, 3)."""
-    return np.stack([world.render(world.random_scene(dice)) if number % 2 else practice_picture(dice) for number in range(count)])
+    return np.stack(
+        [toy_dataset.render(toy_dataset.random_scene(rng)) if number % 2 else practice_image(rng) for number in range(count)]
+    )
 
 
-def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Say) -> None:
+def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, log: Log) -> None:
     """Train the autoencoder on crops of 64 px, then on complete images, with one learning rate schedule for both.
 
     Set ``vae.config.scaling_factor`` so that scaled latents of the toy dataset have unit variance.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     count = 2048
-    pictures = draw_practice(dice, count)
-    say(f"autoencoder: {count} images rendered")
+    pixels = practice_images(rng, count)
+    log(f"autoencoder: {count} images rendered")
     total = crop_steps + whole_steps
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=max(total, 2), pct_start=0.06)
@@ -72,12 +74,12 @@ def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Sa
     start = time.monotonic()
     for step in range(total):
         whole = step >= crop_steps
-        chosen = [dice.randrange(count) for _ in range(8 if whole else 16)]
+        chosen = [rng.randrange(count) for _ in range(8 if whole else 16)]
         if whole:
-            batch = pictures[chosen]
+            batch = pixels[chosen]
         else:
-            edges = [(dice.randrange(0, 65, 8), dice.randrange(0, 65, 8)) for _ in chosen]
-            batch = np.stack([pictures[n, y : y + 64, x : x + 64] for n, (y, x) in zip(chosen, edges, strict=True)])
+            edges = [(rng.randrange(0, 65, 8), rng.randrange(0, 65, 8)) for _ in chosen]
+            batch = np.stack([pixels[n, y : y + 64, x : x + 64] for n, (y, x) in zip(chosen, edges, strict=True)])
         images = to_tensor(batch)
         posterior = vae.encode(images).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator)
@@ -91,27 +93,27 @@ def train_vae(vae: Any, *, seed: int, crop_steps: int, whole_steps: int, say: Sa
         optimizer.step()
         schedule.step()
         if step % 50 == 0 or step == total - 1:
-            say(
+            log(
                 f"autoencoder: step {step + 1}/{total}, L1 {difference.abs().mean().item():.4f}, "
                 f"KL {kl.item():.2f}, {time.monotonic() - start:.0f} s"
             )
     vae.eval()
     with torch.no_grad():
-        sample = torch.cat([vae.encode(to_tensor(pictures[n : n + 32])).latent_dist.mean for n in range(0, 256, 32)])
+        sample = torch.cat([vae.encode(to_tensor(pixels[n : n + 32])).latent_dist.mean for n in range(0, 256, 32)])
     vae.register_to_config(scaling_factor=round(1.0 / sample.std().item(), 5))
-    say(f"autoencoder: mean {sample.mean().item():.3f}, scaling factor {vae.config.scaling_factor}")
+    log(f"autoencoder: mean {sample.mean().item():.3f}, scaling factor {vae.config.scaling_factor}")
 
 
-def polish_decoder(vae: Any, *, seed: int, steps: int, say: Say, learning_rate: float = 6e-4) -> None:
+def polish_decoder(vae: Any, *, seed: int, steps: int, log: Log, learning_rate: float = 6e-4) -> None:
     """Train only the decoder, on complete images and the latents that training and sampling use.
 
     The latents don't change, so this can run after (or during) the training of the denoiser.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     count = 1024
-    pictures = draw_practice(random.Random(seed), count)
+    pixels = practice_images(random.Random(seed), count)
     with torch.no_grad():
-        latents = torch.cat([vae.encode(to_tensor(pictures[n : n + 32])).latent_dist.mean for n in range(0, count, 32)])
+        latents = torch.cat([vae.encode(to_tensor(pixels[n : n + 32])).latent_dist.mean for n in range(0, count, 32)])
     trained = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=max(steps, 2), pct_start=0.05)
@@ -119,9 +121,9 @@ def polish_decoder(vae: Any, *, seed: int, steps: int, say: Say, learning_rate: 
     vae.train()
     start = time.monotonic()
     for step in range(steps):
-        chosen = [dice.randrange(count) for _ in range(8)]
-        images = to_tensor(pictures[chosen])
-        # a little noise: painted latents are never exactly what the encoder says
+        chosen = [rng.randrange(count) for _ in range(8)]
+        images = to_tensor(pixels[chosen])
+        # a little noise: generated latents are never exactly what the encoder says
         noise = torch.randn(latents[chosen].shape, generator=generator) * (POLISH_NOISE / vae.config.scaling_factor)
         difference = vae.decode(latents[chosen] + noise).sample - images
         loss = difference.abs().mean() + difference.square().mean()
@@ -132,5 +134,5 @@ def polish_decoder(vae: Any, *, seed: int, steps: int, say: Say, learning_rate: 
         schedule.step()
         if step % 50 == 0 or step == steps - 1:
             error = difference.abs().mean().item()
-            say(f"decoder: step {step + 1}/{steps}, L1 {error:.4f}, {time.monotonic() - start:.0f} s")
+            log(f"decoder: step {step + 1}/{steps}, L1 {error:.4f}, {time.monotonic() - start:.0f} s")
     vae.eval()
