@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,8 +20,23 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+# Folders whose files take minutes come first, so that no process is left with one at the end.
+LONGEST_FIRST = ("demo", "chaos", "browser", "gpu", "engine", "backends", "api", "service", "ui")
+
+
+def _place(item, with_alone):
+    """Where a test's file stands. Files with a test that runs alone are last: a long one would make all wait."""
+    if item.path in with_alone:
+        return len(LONGEST_FIRST) + 2
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    quick = len(LONGEST_FIRST) + (folder == "config")
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else quick
+
+
 def pytest_collection_modifyitems(items):
-    """Where it is asked for, a test that depends on how busy the machine is runs once more before it counts as failed."""
+    """Put the longest files first. Where it is asked for, repeat failed tests that depend on how busy the machine is."""
+    with_alone = {item.path for item in items if item.get_closest_marker("alone")}
+    items.sort(key=lambda item: _place(item, with_alone))
     if os.environ.get("ONETRAINER_GRADIO_REPEAT") != "1":
         return
     for item in items:

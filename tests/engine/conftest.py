@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import shutil
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,11 @@ def _one_thread():
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    # each run ends with a collection; what these modules hold for good need not be walked through then
+    import_module("onetrainer_gradio.engine.families.stable_diffusion")
+    import_module("diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion")
+    gc.collect()
+    gc.freeze()
     yield
     torch.set_num_threads(before)
 

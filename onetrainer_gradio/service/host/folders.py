@@ -185,6 +185,8 @@ class FolderBrowser:
         if not nearest:
             return self._real(path)
         for wanted in _upwards(path, self._data):
+            if not os.path.lexists(wanted):  # resolving it would look at each part of the path
+                continue
             try:
                 real = self._real(str(wanted))
             except ForbiddenPathError:
