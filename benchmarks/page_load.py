@@ -33,8 +33,8 @@ TABS_AT_ONCE = 10
 OPENED = "SDXL/LoRA 12 GB"
 ROWS = (
     ("requests", "", 60),
-    ("transferred", "kB", 800),
-    ("first usable control", "s", 1.2),
+    ("transferred", "kB", 350),
+    ("first usable control", "s", 0.76),
     ("first usable control, warm cache", "s", None),
     ("elements", "", 1500),
     ("JS heap", "MB", None),
@@ -46,24 +46,39 @@ ROWS = (
 )
 
 
+# What is compared with another checkout: the same on both sides, whatever the pages look like.
+BESIDE = (
+    ("start to the first REST answer", "s"),
+    ("start to the page", "s"),
+    ("first paint", "s"),
+    ("first usable control", "s"),
+    ("requests", ""),
+    ("transferred", "kB"),
+)
+
+
 @contextmanager
-def panel() -> Iterator[str]:
-    """Start a panel with the demo's settings and yield its address."""
+def panel(root: Path = ROOT, started: dict[str, float] | None = None) -> Iterator[str]:
+    """Start a panel with the demo's settings and yield its address. ``started`` receives how long that took."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "app.py"), "--demo", "--no-open", "--port", str(port), "--data", folder]
-        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+        command = [sys.executable, str(root / "app.py"), "--demo", "--no-open", "--port", str(port), "--data", folder]
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, cwd=root)
         url = f"http://127.0.0.1:{port}/"
         try:
-            for _ in range(400):
+            for _ in range(2000):
                 try:
                     urllib.request.urlopen(f"{url}api/training/status", timeout=5).close()
                     break
                 except (urllib.error.URLError, ConnectionError, TimeoutError):
-                    time.sleep(0.1)
+                    time.sleep(0.02)
+            answered = time.perf_counter() - begun
             urllib.request.urlopen(url, timeout=20).close()  # the first page is dearer for the server than all others
+            if started is not None:
+                started |= {"start to the first REST answer": answered, "start to the page": time.perf_counter() - begun}
             yield url
         finally:
             process.terminate()
@@ -181,11 +196,62 @@ def many_tabs(browser: Browser, url: str) -> float:
     return seconds
 
 
+def first_view(browser: Browser, url: str) -> dict[str, float]:
+    """Return what one visit with an empty cache costs until its first control, and what it loads."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    session.send("Network.enable")
+    loaded: list[float] = []
+    requests: list[str] = []
+    session.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
+    page.on("request", lambda request: requests.append(request.url))
+    begun = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    usable(page)
+    control = time.perf_counter() - begun
+    page.locator("#og-tabs").wait_for()
+    page.wait_for_timeout(1500)
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime / 1000")
+    context.close()
+    return {
+        "first usable control": control,
+        "first paint": paint,
+        "requests": len(requests),
+        "transferred": sum(loaded) / 1000,
+    }
+
+
+def compare(other: Path, rounds: int, path: str | None) -> None:
+    """Print a table of both checkouts: a new panel for each round, one checkout after the other."""
+    found: dict[Path, list[dict[str, float]]] = {other: [], ROOT: []}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        for _ in range(rounds):
+            for root, values in found.items():
+                started: dict[str, float] = {}
+                with panel(root, started) as url:
+                    values.append(started | first_view(browser, url))
+        browser.close()
+    print(f"{rounds} rounds, medians\n\n| what | {other.name} | here | ratio |\n| --- | --- | --- | --- |")
+    for name, unit in BESIDE:
+        before, here = (statistics.median(each[name] for each in values) for values in found.values())
+        digits = 2 if unit == "s" else 0
+        print(f"| {name} | {before:.{digits}f} {unit} | {here:.{digits}f} {unit} | {here / before:.2f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument(
+        "--beside", type=Path, help="another checkout: compare start and first view with it, in alternating rounds"
+    )
+    options = parser.parse_args()
+    rounds = options.rounds
     path = os.environ.get("ONETRAINER_GRADIO_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
+    if options.beside:
+        compare(options.beside.resolve(), rounds, path)
+        return
     with panel() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         found = [one_round(browser, url) for _ in range(rounds)]
