@@ -95,6 +95,7 @@ class Panel:
         while time.monotonic() < give_up_at:
             try:
                 self.get("api/training/status")
+                self.get("config")  # waits for the page
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 if self.process.poll() is not None:
                     break
