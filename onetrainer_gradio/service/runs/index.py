@@ -67,6 +67,7 @@ CREATE TABLE runs (         -- narrow, because searching and sorting read all of
     ended_at REAL,
     elapsed_s REAL,
     size_bytes REAL,
+    samples REAL,           -- of a run that has ended
     resumes_run TEXT,
     tags TEXT NOT NULL,     -- each with a line break before and after it
     words TEXT NOT NULL     -- what a search looks through, case-folded
@@ -80,7 +81,7 @@ CREATE TABLE lines (
 """,
 )
 _COLUMNS = (
-    *("id", "mark", "status", "name", "model", "steps", "loss", "ended_at", "elapsed_s", "size_bytes"),
+    *("id", "mark", "status", "name", "model", "steps", "loss", "ended_at", "elapsed_s", "size_bytes", "samples"),
     *("resumes_run", "tags", "words"),
 )
 _PUT = f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -169,6 +170,11 @@ class RunIndex:
         """Return how many runs were not read yet."""
         query = "SELECT count(*) FROM runs WHERE status = ''"
         return self._with_database(lambda database: int(database.execute(query).fetchone()[0]))
+
+    def sample_counts(self) -> dict[str, int]:
+        """Return how many samples each run has that has ended and was read."""
+        query = "SELECT id, samples FROM runs WHERE samples >= 0"
+        return self._with_database(lambda database: {run_id: int(count) for run_id, count in database.execute(query)})
 
     def page(self, query: RunQuery, limit: int, cursor: str | None) -> IndexPage:
         """Return the first ``limit`` runs of a query, or the next ones after ``cursor``.
@@ -334,6 +340,7 @@ def _row(run_id: str, mark: str, line: Mapping[str, Any]) -> tuple[Any, ...]:
         "ended_at": _number(line.get("ended_at")),
         "elapsed_s": _number(line.get("elapsed_s")),
         "size_bytes": _number(line.get("size_bytes")),
+        "samples": None if line.get("active") else _number(line.get("samples")),
         "resumes_run": _text(line.get("resumes_run")),
         "tags": f"\n{lines_of_tags}" if tags else "",
         "words": "\n".join(words).casefold()[:_MOST_SEARCHED],

@@ -78,6 +78,10 @@ class RunListing:
                 self._prepare(run_id)
                 self.read([run_id])
 
+    def sample_counts(self) -> dict[str, int]:
+        """Return how many samples each run has that has ended, as far as the index knows."""
+        return self._index.sample_counts()
+
     def outdated(self) -> Iterator[str]:
         """Yield the runs, newest first, whose folders have changed since they were read, or were never read."""
         ids = self._ids()

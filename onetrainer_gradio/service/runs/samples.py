@@ -143,7 +143,10 @@ class SampleStore:
 
     def _with_samples(self, most: int | None = None) -> Iterator[str]:
         """Return the ``most`` newest runs, newest first, without those that are known to have ended without a sample."""
-        for run_id in self._runs.ids()[:most]:
+        ids = self._runs.ids()[:most]
+        if most is None and not self._counts.keys() >= set(ids):  # one query instead of a file for each run
+            self._counts = self._runs.listing.sample_counts() | self._counts
+        for run_id in ids:
             if run_id not in self._counts and (count := self._runs.samples_of_ended(run_id)) is not None:
                 self._counts[run_id] = count
             if self._counts.get(run_id) != 0:

@@ -445,3 +445,11 @@ def test_the_line_names_what_was_trained(store: RunStore) -> None:
     assert row["training_method"] == str(config.training_method)
     assert row["size_bytes"] > 100
     assert store.page(9, None, RunQuery(search=str(config.training_method)))["matches"] == 6
+
+
+def test_the_number_of_samples_of_ended_runs_is_known(store: RunStore) -> None:
+    """Without reading their folders; an active run isn't counted."""
+    create(store, new_run_id(1_800_000_000))
+    seen_ids = store.ids()
+    store.page(20)
+    assert store.listing.sample_counts() == dict.fromkeys(seen_ids[1:], 0)
