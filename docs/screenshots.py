@@ -219,16 +219,18 @@ def main() -> None:
     parser.add_argument(
         "--from-step", type=int, default=FROM_STEP, help="step that the run must reach first (default: %(default)s)"
     )
-    from_step = parser.parse_args().from_step
+    parser.add_argument("--tabs-only", action="store_true", help="skip the screenshots of the groups of settings")
+    arguments = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     path = os.environ.get("ONETRAINER_GRADIO_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
     with panel() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         shoot(browser, url, ("configuration",))
         editors(browser, url)
-        settings_screenshots(browser, url, NEUTRAL, PLACES)
+        if not arguments.tabs_only:
+            settings_screenshots(browser, url, NEUTRAL, PLACES)
         post(url, "api/training/start")
-        while state(url)["progress"]["global_step"] < from_step and state(url)["is_training"]:
+        while state(url)["progress"]["global_step"] < arguments.from_step and state(url)["is_training"]:
             time.sleep(0.5)
         shoot(browser, url, TABS[1:])
         shoot(browser, url, ("training",), "dark", "-dark")
