@@ -125,7 +125,7 @@ class ConfigInvalidError(ConfigError):
         errors = [finding for finding in findings if finding.severity == "error"]
         first = errors[0].message if errors else "unknown reason"
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        super().__init__(f"These settings cannot be used: {first}{more}", path=errors[0].path if errors else "")
+        super().__init__(f"These settings can't be used: {first}{more}", path=errors[0].path if errors else "")
 
     def findings(self) -> tuple[Finding, ...]:
         return self.all_findings

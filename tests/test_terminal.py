@@ -204,4 +204,4 @@ def test_a_checkout_can_be_named_to_train_with(config, capsys):
     (record,) = (data / "runs").glob("*/run.json")
     assert json.loads(record.read_text())["checkout"]["folder"] == str(checkout)
     assert main(["train", str(config), "--data", str(data), "--onetrainer", str(data)]) == 2
-    assert "There is no OneTrainer in" in capsys.readouterr().err
+    assert "doesn't contain OneTrainer" in capsys.readouterr().err

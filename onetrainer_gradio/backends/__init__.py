@@ -34,16 +34,16 @@ def find_backend(name: str, table: Mapping[str, str] = BACKENDS) -> Backend:
     place = table.get(name, name)
     module_name, colon, attribute = place.partition(":")
     if not colon:
-        raise UnsupportedError(f"There is no backend {name!r}.", value=name, expected=f"one of: {', '.join(table)}")
+        raise UnsupportedError(f"The backend “{name}” doesn't exist.", value=name, expected=f"one of: {', '.join(table)}")
     try:
         found = getattr(import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise UnsupportedError(f"The backend {name!r} can't be loaded: {error}", value=name) from error
+        raise UnsupportedError(f"Can't load the backend “{name}”: {error}", value=name) from error
     if isinstance(found, Backend):
         return found
     if callable(found):
         return FunctionBackend(name, found)
-    raise UnsupportedError(f"The backend {name!r} is neither a backend nor a function.", value=name)
+    raise UnsupportedError(f"“{name}” isn't a backend.", value=name)
 
 
 def refusals(name: str, config: TrainConfig, table: Mapping[str, str] = BACKENDS) -> tuple[Finding, ...]:
@@ -68,11 +68,11 @@ def error_info(error: BaseException) -> ErrorInfo:
     kind = type(error).__name__
     if isinstance(error, MemoryError):
         return ErrorInfo(
-            type="OutOfMemoryError", message="The main memory is used up.", suggestion="Lower the batch size or the resolution."
+            type="OutOfMemoryError", message="Out of memory (RAM).", suggestion="Lower the batch size or the resolution."
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ErrorInfo(type="DiskFullError", message=f"The disk is full: {text}", suggestion="Free some space, then resume.")
-    return ErrorInfo(type=kind, message=f"{kind}: {text}" if text else kind, suggestion="Look at the end of the console log.")
+        return ErrorInfo(type="DiskFullError", message=f"No space left on disk: {text}", suggestion="Free up space, then resume.")
+    return ErrorInfo(type=kind, message=f"{kind}: {text}" if text else kind, suggestion="Check the end of the console log.")
 
 
 def execute_run(
@@ -109,7 +109,7 @@ def execute_run(
         failure = ErrorInfo(
             type="WorkerDiedError",
             message=f"The backend ended the process (exit code {code}).",
-            suggestion="Look at the end of the console log.",
+            suggestion="Check the end of the console log.",
         )
         emit(RunEnded(reason="failed", error=failure, exit_code=code))
         return None

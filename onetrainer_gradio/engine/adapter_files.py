@@ -128,10 +128,10 @@ def read_adapter(tensors: Tensors, layout: Layout, source: str) -> Tensors:
             whole[f"{module}.alpha"] = adapter.get(f"{module}.alpha", rank)
     if not whole or foreign or len(whole) < len(adapter):
         raise ModelFormatError(
-            f"The adapter '{source}' does not fit this model" + (f": it holds '{foreign}'." if foreign else "."),
+            f"The LoRA “{source}” doesn't fit this model" + (f": it contains “{foreign}”." if foreign else "."),
             path="lora_model_name",
             value=source,
-            expected="a LoRA for the same model type, in the format KOHYA_LORA, DIFFUSERS_LORA or of a backup",
-            suggestion="The adapter to start from.",
+            expected="a LoRA for the same model type, in the format Kohya or Diffusers, or from a backup",
+            suggestion="Choose a LoRA for the same model type, or clear LoRA base model.",
         )
     return whole

@@ -65,7 +65,10 @@ class Backups:
             chosen = Path(options.resume_from)
             if not (chosen / META).is_file():
                 raise BackupNotFoundError(
-                    f"'{chosen}' is no backup.", value=str(chosen), expected=f"a folder with {META}", suggestion="The backup."
+                    f"“{chosen}” isn't a backup.",
+                    value=str(chosen),
+                    expected=f"a folder with {META}",
+                    suggestion="Choose a backup.",
                 )
             return chosen
         if not config.continue_last_backup:
@@ -73,11 +76,11 @@ class Backups:
         found = self.all()
         if not found:
             raise BackupNotFoundError(
-                f"There is no backup in '{self.folder}' to go on from.",
+                f"The folder “{self.folder}” contains no backup to resume from.",
                 path="continue_last_backup",
                 value=True,
                 expected="at least one backup in the workspace",
-                suggestion="Turn 'Continue from last backup' off, or choose the workspace of the earlier run.",
+                suggestion="Turn off Continue from last backup, or choose the workspace of the earlier run.",
             )
         return found[-1]
 
@@ -155,7 +158,7 @@ def read_state(backup: Path) -> TrainState:
         return TrainState.from_meta(backup / META)
     except (KeyError, TypeError, ValueError) as error:
         raise BackupMismatchError(
-            f"The backup '{backup}' is damaged: {META} cannot be read ({error}).", suggestion="Go on from another backup."
+            f"The backup “{backup}” is damaged: can't read {META}: {error}.", suggestion="Resume from another backup."
         ) from error
 
 
@@ -171,9 +174,9 @@ def read_tensors(file: Path, *entries: str) -> dict[str, Any] | None:
     # what torch raises for a file of another kind is text for programmers; the file itself shows more
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, UnpicklingError) as error:
         what = damage(file) or "is not a file that PyTorch wrote, or not a whole one"
-        raise BackupMismatchError(f"The backup is damaged: '{file}' {what}.", suggestion="Resume from another backup.") from error
+        raise BackupMismatchError(f"The backup is damaged: “{file}” {what}.", suggestion="Resume from another backup.") from error
     lacking = [name for name in entries if not isinstance(content, dict) or name not in content]
     if lacking:
         what = f"does not hold what a {file.name} holds ({', '.join(lacking)})"
-        raise BackupMismatchError(f"The backup is damaged: '{file}' {what}.", suggestion="Resume from another backup.")
+        raise BackupMismatchError(f"The backup is damaged: “{file}” {what}.", suggestion="Resume from another backup.")
     return content  # type: ignore[no-any-return]

@@ -73,10 +73,10 @@ class EMA:
         found, own = [[tuple(tensor.shape) for tensor in some] for some in (state["ema_parameters"], self.parameters)]
         if found != own:
             raise BackupMismatchError(
-                f"The EMA weights of the backup belong to other weights than those that are trained "
-                f"({len(found)} tensors, and {len(own)} are trained).",
+                f"The EMA weights of the backup don't match the trained weights: the backup has {len(found)} tensors, "
+                f"but {len(own)} are trained.",
                 path="layer_filter",
-                expected="the layers and the rank that the backup was made with",
-                suggestion="Layer_filter, lora_rank or what is trained.",
+                expected="the layers and the rank that the backup was created with",
+                suggestion="Set Layer filter, LoRA rank and the trained components as they were for the backup.",
             )
         self.averages = [tensor.to(self.device) for tensor in state["ema_parameters"]]

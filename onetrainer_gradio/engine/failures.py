@@ -24,9 +24,9 @@ _HOST_MEMORY = re.compile(r"DefaultCPUAllocator|not enough memory|can't allocate
 FOREIGN = (RuntimeError, OSError, MemoryError, SafetensorError)
 """The libraries of the known exceptions."""
 
-_MEMORY_CHANGE = (
-    "lower the batch size or the resolution, turn gradient checkpointing on, train fewer parts, "
-    "or use a smaller precision for the parts that are not trained"
+_LESS_MEMORY = (
+    "Lower the batch size or the resolution, turn on gradient checkpointing, train fewer components, "
+    "or choose a smaller weight data type for the components that are not trained."
 )
 
 
@@ -36,24 +36,24 @@ def translate(error: BaseException) -> TrainerError | None:
         return error
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and _DEVICE_MEMORY.search(text)):
-        return OutOfMemoryError(f"The graphics memory is used up: {_first_line(text)}", suggestion=_MEMORY_CHANGE)
+        return OutOfMemoryError(f"Out of GPU memory: {_first_line(text)}", suggestion=_LESS_MEMORY)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _HOST_MEMORY.search(text)):
-        return OutOfMemoryError(f"The main memory is used up: {_first_line(text)}", suggestion=_MEMORY_CHANGE)
+        return OutOfMemoryError(f"Out of memory (RAM): {_first_line(text)}", suggestion=_LESS_MEMORY)
     if isinstance(error, OSError) and error.errno in _FULL:
         return _disk_full(f" for {error.filename}" if error.filename else "")
     if _FULL_TEXT.search(text) or (isinstance(error, RuntimeError) and _BROKEN_STREAM.search(text)):
         return _disk_full(f": {_first_line(text)}")
     if isinstance(error, OSError):
-        return StorageError(f"A file could not be read or written: {error}", suggestion="Check the path and its permissions.")
+        return StorageError(f"Can't read or write a file: {error}", suggestion="Check the path and its permissions.")
     return None
 
 
 def _disk_full(what: str) -> DiskFullError:
     return DiskFullError(
-        f"There is no space left on the disk{what.rstrip('.')}.",
-        suggestion="Free some space, keep fewer backups (rolling_backup), or choose another workspace folder.",
+        f"No space left on disk{what.rstrip('.')}.",
+        suggestion="Free up space, lower Rolling backup count, or choose another workspace folder.",
     )
 
 
 def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else "no more is known"
+    return text.strip().splitlines()[0] if text.strip() else "unknown cause"

@@ -22,6 +22,7 @@ from huggingface_hub.errors import (
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.errors import ModelNotFoundError
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -51,33 +52,37 @@ class Hub:
         :raises ModelNotFoundError: if it isn't found.
         """
         if not name.strip():
-            raise _missing(name, "No base model is given.")
+            raise _missing(name, "No base model is set.")
         local = Path(name)
         if local.exists():
             return local
         url = _FILE_URL.fullmatch(name)
         if url is None and (_REPOSITORY.fullmatch(name) is None or name.endswith((".safetensors", ".ckpt"))):
-            raise _missing(name, f"The base model '{name}' does not exist.")
+            raise _missing(name, f"The base model “{name}” doesn't exist.")
         try:
             if url is not None:
                 return Path(self._file(url["repo"], url["revision"], url["file"]))
             return Path(self._snapshot(name, tuple(patterns)))
         except GatedRepoError as error:
-            suggestion = "Accept its conditions on huggingface.co and enter your access token."
-            raise _missing(
-                name, f"The repository '{name}' is only for people who accepted its conditions.", suggestion
-            ) from error
+            suggestion = "Accept its conditions on huggingface.co, then enter your token on the System tab."
+            raise _missing(name, f"The repository “{name}” is gated.", suggestion) from error
         except RepositoryNotFoundError as error:
-            raise _missing(name, f"There is no repository '{name}' on the hub, or your token may not read it.") from error
+            raise _missing(
+                name, f"The repository “{name}” doesn't exist on the Hugging Face Hub, or your token can't read it."
+            ) from error
         except HFValidationError as error:
-            raise _missing(name, f"The base model '{name}' does not exist.") from error
+            raise _missing(name, f"The base model “{name}” doesn't exist.") from error
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-            why = "and 'Offline' is on" if self.offline else "and the hub cannot be reached"
-            suggestion = "Turn 'Offline' off, check the connection, or enter the path of a model on this machine."
-            raise _missing(name, f"The model '{name}' is not on this machine {why}.", suggestion) from error
+            offline = title_of("offline_mode")
+            why = f"{offline} is on" if self.offline else "the Hugging Face Hub can't be reached"
+            change = f"Turn off {offline}" if self.offline else "Check the connection"
+            suggestion = f"{change}, or set {title_of('base_model_name')} to a model on this machine."
+            raise _missing(name, f"The model “{name}” is not on this machine, and {why}.", suggestion) from error
         except (HfHubHTTPError, httpx.HTTPError) as error:
-            suggestion = "Check the connection, or enter the path of a model on this machine."
-            raise _missing(name, f"The model '{name}' could not be fetched from the hub: {error}", suggestion) from error
+            suggestion = f"Check the connection, or set {title_of('base_model_name')} to a model on this machine."
+            raise _missing(
+                name, f"The model “{name}” can't be downloaded from the Hugging Face Hub: {error}", suggestion
+            ) from error
 
     def _snapshot(self, repository: str, patterns: tuple[str, ...]) -> str:
         return snapshot_download(
@@ -111,17 +116,17 @@ def report_to(progress: Callable[[int, int, str], None]) -> Any:
 
         def update(self, n: float | None = 1) -> bool | None:
             updated: bool | None = super().update(n)
-            progress(int(self.n), int(self.total or 0), f"fetching {self.desc or 'the model'}".rstrip(": "))
+            progress(int(self.n), int(self.total or 0), f"downloading {self.desc or 'the model'}".rstrip(": "))
             return updated
 
     return Progress
 
 
-def _missing(name: str, message: str, suggestion: str = "the base model") -> ModelNotFoundError:
+def _missing(name: str, message: str, suggestion: str = "Correct the path or name of the base model.") -> ModelNotFoundError:
     return ModelNotFoundError(
         message,
         path="base_model_name",
         value=name,
-        expected="a folder in diffusers layout, a .safetensors file, or the name of a repository on the hub",
+        expected="a folder in diffusers layout, a .safetensors file, or a repository on the Hugging Face Hub",
         suggestion=suggestion,
     )

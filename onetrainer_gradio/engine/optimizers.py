@@ -130,11 +130,11 @@ def load_state(optimizer: Optimizer, state: dict[str, Any], config: TrainConfig,
         old = state["param_groups"][place]
         if len(old["params"]) != len(new["params"]):
             raise BackupMismatchError(
-                f"The backup's optimizer knows {len(old['params'])} parameters in the group '{group.name}', "
-                f"the settings give {len(new['params'])}.",
+                f"The optimizer state of the backup has {len(old['params'])} parameters in the group “{group.name}”, "
+                f"but the settings train {len(new['params'])}.",
                 path="layer_filter",
-                expected="the layers that the backup was made with",
-                suggestion="Layer_filter, lora_rank or what is trained.",
+                expected="the layers that the backup was created with",
+                suggestion="Set Layer filter, LoRA rank and the trained components as they were for the backup.",
             )
         for index, old_index in zip(new["params"], old["params"], strict=True):
             if old_index in state["state"]:

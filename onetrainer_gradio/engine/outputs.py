@@ -76,11 +76,11 @@ def protect_existing(config: TrainConfig) -> None:
     target = final_path(config)
     if config.prevent_overwrites and os.path.lexists(target):
         raise OutputExistsError(
-            f"The output file '{target}' exists already.",
+            f"The output file “{target}” already exists.",
             path="output_model_destination",
             value=str(target),
-            expected="a name that is free",
-            suggestion="The output file, or turn 'Protect existing files' off.",
+            expected="a new name",
+            suggestion="Choose another Model output destination, or turn off Prevent overwrites.",
         )
 
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch.nn import Parameter
 
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.engine.failures import translate
 from onetrainer_gradio.errors import OutOfMemoryError, UnsupportedError
 
@@ -54,10 +55,10 @@ def device_of(name: str, path: str = "train_device") -> torch.device:
         if isinstance(known, OutOfMemoryError):
             raise known from error
         raise UnsupportedError(
-            f"The device '{name}' cannot be used on this machine: {str(error).splitlines()[0]}",
+            f"The device “{name}” can't be used on this machine: {str(error).splitlines()[0]}",
             path=path,
             value=name,
             expected="cpu" + (" or cuda" if torch.cuda.is_available() else ""),
-            suggestion=f"{path}, or install a torch that supports the device.",
+            suggestion=f"Change {title_of(path)}, or install a PyTorch version that supports the device.",
         ) from error
     return device

@@ -15,6 +15,9 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import ValidationError
 
 from onetrainer_gradio.config import SampleConfig, TrainConfig
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.labels import names_of
+from onetrainer_gradio.config.enums import NoiseScheduler
 from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.failures import translate
 from onetrainer_gradio.engine.families.family import Family, SampleRequest
@@ -40,7 +43,9 @@ def sample_of(params: dict[str, Any]) -> SampleConfig:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
-        raise ConfigValueError(f"{path}: {first['msg']}", path=path, value=first.get("input")) from error
+        raise ConfigValueError(
+            f"{title_of(f'samples[].{path}')} isn't valid: {first['msg']}", path=path, value=first.get("input")
+        ) from error
     check(sample)
     return sample
 
@@ -53,11 +58,13 @@ def check(sample: SampleConfig) -> None:
     for name, value, allowed, expected in (
         ("width", sample.width, sample.width >= 8 and sample.width % 8 == 0, "a multiple of 8"),
         ("height", sample.height, sample.height >= 8 and sample.height % 8 == 0, "a multiple of 8"),
-        ("diffusion_steps", sample.diffusion_steps, 1 <= sample.diffusion_steps < 1000, "1 to 999"),
-        ("noise_scheduler", sample.noise_scheduler, sample.noise_scheduler in SAMPLERS, " or ".join(SAMPLERS)),
+        ("diffusion_steps", sample.diffusion_steps, 1 <= sample.diffusion_steps < 1000, "between 1 and 999"),
+        ("noise_scheduler", sample.noise_scheduler, sample.noise_scheduler in SAMPLERS, names_of(map(NoiseScheduler, SAMPLERS))),
     ):
         if not allowed:
-            raise ConfigValueError(f"{name} is {value}.", path=name, value=value, expected=expected, suggestion=f"Change {name}.")
+            title = title_of(f"samples[].{name}")
+            message = f"{title} must be {expected}, not {value}."
+            raise ConfigValueError(message, path=name, value=value, expected=expected, suggestion=f"Change {title}.")
 
 
 @dataclass

@@ -77,17 +77,17 @@ def put_in_place(new: Path, target: Path) -> None:
         new.rename(target)
         return
     if os.path.islink(target) or not os.path.isdir(target):
-        raise _protected(target, "it is no folder")
+        raise _protected(target, "it isn't a folder")
     if not any(True for _ in marker.entries(target)):
         target.rmdir()
         new.rename(target)
         return
     made = marker.read(target)
     if made is None or made.kind != marker.MODEL:
-        raise _protected(target, "it has files in it that no run wrote")
+        raise _protected(target, "it contains files that no run wrote")
     found = marker.contents(target, made)
     if found.changed:
-        raise _protected(target, f"{found.changed[0]} was changed since a run wrote it")
+        raise _protected(target, f"{found.changed[0]} was changed after a run wrote it")
     taken = next((name for name in found.others if _in_the_way(target / name, new / name)), "")
     if taken:
         raise _protected(target, f"{taken} in it was not written by a run")
@@ -119,9 +119,9 @@ def _in_the_way(old: Path, new: Path) -> bool:
 
 def _protected(target: Path, reason: str) -> OutputProtectedError:
     return OutputProtectedError(
-        f"The folder {target} was not replaced because {reason}.",
+        f"The folder {target} was not replaced, because {reason}.",
         value=str(target),
-        suggestion="Choose a new name for the result.",
+        suggestion="Choose another Model output destination.",
     )
 
 

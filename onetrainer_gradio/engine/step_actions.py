@@ -127,7 +127,7 @@ class StepActions:
             resumed = False
             for command, *same in merged(commands):
                 if isinstance(command, Pause):
-                    self.reporter.refuse(command, "the run is paused already")
+                    self.reporter.refuse(command, "the run is already paused")
                 elif isinstance(command, Resume):
                     resumed = True
                     self.reporter.done(command)
@@ -155,7 +155,7 @@ class StepActions:
             params = command.params
             self._sample_for(commands, lambda: self._sample_custom(params, command.id))
         else:
-            self._refuse(commands, "this engine does not know the command")
+            self._refuse(commands, "the built-in engine doesn't support this command")
 
     def _answer(self, commands: Sequence[Command], path: Any, reason: str) -> None:
         if path is None:
@@ -181,7 +181,7 @@ class StepActions:
         with self.eval_mode():
             made = self.sample_runner.sample_default(self.state(), command_id)
         if not made:
-            raise SamplingError("No sample prompt is enabled.", path="samples", suggestion="Add a sample prompt.")
+            raise SamplingError("No sample prompt is enabled.", path="samples", suggestion="Add or enable a sample prompt.")
         return ""
 
     def _sample_custom(self, params: dict[str, Any], command_id: str) -> str:
@@ -198,7 +198,7 @@ class StepActions:
             self._refuse(asked, STOPPING)
         except TrainerError as error:
             self._refuse(asked, str(error))
-            self.reporter.warn(WarningIssued(code="sampling_failed", message=f"No sample was painted: {error}", path=error.path))
+            self.reporter.warn(WarningIssued(code="sampling_failed", message=f"Sampling failed: {error}", path=error.path))
 
 
 # what is due -> the command that asks for the same

@@ -221,7 +221,7 @@ class Training:
         """Load optimizer, EMA and loss scaler of a backup; weights and state are already loaded."""
         saved = read_tensors(backup / OPTIMIZER_FILE, "state", "param_groups")
         if saved is None:
-            text = f"The backup '{backup}' holds no optimizer state; it starts anew."
+            text = f"The backup “{backup}” contains no optimizer state, so the optimizer starts from scratch."
             self.reporter.warn(WarningIssued(code="no_optimizer_state", message=text, path=str(backup)))
         else:
             optimizers.load_state(self.optimizer, saved, self.config, self.method.groups())
@@ -391,7 +391,7 @@ class Training:
         if any(parameter.requires_grad for parameter in self.parameters):
             return False
         self.reporter.warn(
-            WarningIssued(code="nothing_left_to_train", message="All parts have stopped training; the run ends here.")
+            WarningIssued(code="nothing_left_to_train", message="Training of all components has stopped, so the run ends here.")
         )
         return True
 
@@ -468,8 +468,8 @@ class Training:
             path="learning_rate",
             value=self.config.learning_rate,
             expected="a finite number",
-            suggestion="Lower the learning rate, train in BFLOAT_16 or FLOAT_32, or look for damaged pictures; "
-            "then go on from the last backup.",
+            suggestion="Lower the learning rate, set Train data type to bfloat16 or float32, or check for damaged images. "
+            "Then resume from the last backup.",
         )
 
     def _report(self, loss: float, norm: float | None, rates: tuple[float, ...]) -> None:

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern, title_of
+from onetrainer_gradio.config.declarations.labels import name_of, names_of
+from onetrainer_gradio.config.enums import ModelFormat
 from onetrainer_gradio.errors import ConfigInvalidError, Finding
 
 FLOATS = ("FLOAT_32", "FLOAT_16", "BFLOAT_16")
-OTHER_BACKEND = "or use the OneTrainer backend"
+OTHER_ENGINE = "or train with OneTrainer"
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,20 @@ def _outside(only: Iterable[Only], config: Any, prefix: str = "") -> Iterator[Fi
         if value not in setting.values:
             path = prefix + setting.path
             allowed = " or ".join(str(allowed) for allowed in setting.values)
-            yield Finding(
-                "error", path, f"This engine cannot do {path} = {value} yet.", value, allowed, f"{path}, {OTHER_BACKEND}."
-            )
+            what, change = _worded(path, value, setting.values)
+            message = f"The built-in engine doesn't support {what} yet."
+            yield Finding("error", path, message, value, allowed, f"{change}, {OTHER_ENGINE}.")
+
+
+def _worded(path: str, value: Any, allowed: tuple[Any, ...]) -> tuple[str, str]:
+    """Return what isn't supported, and what to change, by the labels of the form."""
+    title, entry = title_of(path), CATALOGUE[pattern(path)]
+    if allowed == (False,):
+        return title, f"Turn off {title}"
+    if allowed == ("",):
+        return title, f"Clear {title}"
+    *most, last = dict.fromkeys(entry.choice_label(str(one)) for one in allowed)
+    return f"{title} {entry.choice_label(str(value))}", f"Set {title} to {', '.join(most)}{' or ' if most else ''}{last}"
 
 
 def _used_concepts(config: TrainConfig) -> Iterator[tuple[int, ConceptConfig]]:
@@ -116,17 +130,22 @@ def _output_format(config: TrainConfig) -> Iterator[Finding]:
         yield Finding(
             "error",
             "output_model_format",
-            f"A run with the method {config.training_method} cannot be saved as {config.output_model_format} here.",
+            f"The built-in engine can't save {name_of(config.training_method)} as {name_of(config.output_model_format)}.",
             config.output_model_format,
             " or ".join(allowed),
-            "Output_model_format.",
+            f"Set {title_of('output_model_format')} to {names_of(map(ModelFormat, allowed))}, {OTHER_ENGINE}.",
         )
 
 
 def _something_trained(config: TrainConfig) -> Iterator[Finding]:
     if not config.unet.train and not config.text_encoder.train:
         yield Finding(
-            "error", "unet.train", "Neither the UNet nor the text encoder is trained.", False, "at least one", "Unet.train."
+            "error",
+            "unet.train",
+            "Neither the UNet nor the text encoder is trained.",
+            False,
+            "at least one",
+            "Turn on Train for one of them.",
         )
 
 
@@ -135,10 +154,10 @@ def _embeddings(config: TrainConfig) -> Iterator[Finding]:
         yield Finding(
             "error",
             "additional_embeddings",
-            "This engine cannot train embeddings yet.",
+            "The built-in engine doesn't support additional embeddings yet.",
             len(config.additional_embeddings),
             "no embeddings",
-            f"Additional_embeddings, {OTHER_BACKEND}.",
+            f"Remove the additional embeddings, {OTHER_ENGINE}.",
         )
 
 
@@ -151,10 +170,10 @@ def _precision(config: TrainConfig) -> Iterator[Finding]:
             yield Finding(
                 "error",
                 f"{part}.weight_dtype",
-                f"On the device '{config.train_device}' a run in FLOAT_32 needs weights in FLOAT_32, not {dtype}.",
+                f"On {config.train_device}, training in float32 requires float32 weights, not {name_of(dtype)}.",
                 dtype,
                 "FLOAT_32",
-                f"{part}.weight_dtype or train_dtype.",
+                f"Set {title_of(f'{part}.weight_dtype')} to float32, or choose another {title_of('train_dtype')}.",
             )
 
 
@@ -165,32 +184,43 @@ def _trained_half(config: TrainConfig) -> Iterator[Finding]:
     )
     for path in trained:
         if _at(config, path) == "FLOAT_16":
-            yield Finding("error", path, "Trained weights cannot be kept in FLOAT_16.", "FLOAT_16", "FLOAT_32 or BFLOAT_16", path)
+            message = f"{title_of(path)} must not be float16, because these weights are trained."
+            yield Finding(
+                "error", path, message, "FLOAT_16", "FLOAT_32 or BFLOAT_16", f"Set {title_of(path)} to float32 or bfloat16."
+            )
         elif _at(config, path) == "BFLOAT_16" and config.optimizer.stochastic_rounding:
             yield Finding(
                 "error",
                 "optimizer.stochastic_rounding",
-                "This engine cannot round at random yet.",
+                "The built-in engine doesn't support stochastic rounding yet.",
                 True,
                 "False",
-                f"Turn it off, or set {path} to FLOAT_32, {OTHER_BACKEND}.",
+                f"Turn off {title_of('optimizer.stochastic_rounding')}, or set {title_of(path)} to float32, {OTHER_ENGINE}.",
             )
 
 
 def _losses(config: TrainConfig) -> Iterator[Finding]:
     if not (config.mse_strength or config.mae_strength or config.log_cosh_strength or config.huber_strength):
-        yield Finding("error", "mse_strength", "All losses have the strength 0.", 0, "at least one above 0", "Mse_strength.")
+        yield Finding(
+            "error",
+            "mse_strength",
+            "All loss strengths are 0.",
+            0,
+            "at least one above 0",
+            f"Set {title_of('mse_strength')} to 1.",
+        )
 
 
 def _window(config: TrainConfig) -> Iterator[Finding]:
+    lowest, highest = title_of("min_noising_strength"), title_of("max_noising_strength")
     if config.min_noising_strength >= config.max_noising_strength:
         yield Finding(
             "error",
             "min_noising_strength",
-            "The least noise is not below the most noise.",
+            f"{lowest} must be lower than {highest}.",
             config.min_noising_strength,
             f"less than {config.max_noising_strength}",
-            "Min_noising_strength or max_noising_strength.",
+            f"Lower {lowest}, or raise {highest}.",
         )
 
 
@@ -199,18 +229,18 @@ def _predictions(config: TrainConfig) -> Iterator[Finding]:
         yield Finding(
             "error",
             "force_epsilon_prediction",
-            "Epsilon prediction and v-prediction exclude each other.",
+            "Epsilon prediction and v-prediction can't be combined.",
             True,
             "one of them",
-            "Force_epsilon_prediction, force_v_prediction or rescale_noise_scheduler_to_zero_terminal_snr.",
+            f"Turn off {title_of('force_epsilon_prediction')}, or {title_of('force_v_prediction')} and "
+            f"{title_of('rescale_noise_scheduler_to_zero_terminal_snr')}.",
         )
 
 
 def _optimizer(config: TrainConfig) -> Iterator[Finding]:
     if config.optimizer.fused and config.optimizer.foreach:
-        yield Finding(
-            "error", "optimizer.fused", "fused and foreach exclude each other.", True, "one of them", "Optimizer.foreach."
-        )
+        message = f"{title_of('optimizer.fused')} and {title_of('optimizer.foreach')} can't be combined."
+        yield Finding("error", "optimizer.fused", message, True, "one of them", f"Turn off {title_of('optimizer.foreach')}.")
 
 
 RULES: tuple[Rule, ...] = (

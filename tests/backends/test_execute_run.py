@@ -121,7 +121,7 @@ def test_a_backend_is_named_by_the_table_or_by_its_place() -> None:
 
 def test_what_is_neither_a_backend_nor_a_function_is_refused() -> None:
     """The error names the place."""
-    with pytest.raises(UnsupportedError, match="neither a backend nor a function"):
+    with pytest.raises(UnsupportedError, match="isn't a backend"):
         find_backend("onetrainer_gradio.backends:BACKENDS")
 
 

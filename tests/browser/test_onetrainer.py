@@ -256,7 +256,7 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     expect(first.locator("[data-part=version]")).to_contain_text("version 12, this panel's version 11")
     page.locator("#og-checkout-folder").fill(str(tmp_path))
     card.get_by_role("button", name="Check", exact=True).click()
-    expect(card).to_contain_text("There is no OneTrainer in")
+    expect(card).to_contain_text("doesn't contain OneTrainer")
     page.locator("#og-checkout-folder").fill(str(bare))
     card.get_by_role("button", name="Add", exact=True).click()
     second = card.locator(".og-checkout").nth(1)

@@ -269,7 +269,7 @@ def test_a_refused_start_says_what_to_change(visitor: Visitor, panel: Panel) -> 
     panel.change(base_model_name="/nowhere/model")
     expect(page.locator(".og-ready")).to_contain_text("Can’t start yet: The model /nowhere/model doesn't exist")
     page.locator("#og-start").click()
-    expect(page.locator(".og-outcome")).to_contain_text("These settings cannot be used")
+    expect(page.locator(".og-outcome")).to_contain_text("These settings can't be used")
     expect(page.locator(".og-outcome-errors")).to_contain_text("base_model_name")
     expect(
         page.locator(".og-status").get_by_text("The model /nowhere/model doesn't exist").locator("visible=true")

@@ -175,7 +175,7 @@ def test_a_single_file_without_the_hub_says_what_it_lacks(configured, train, tmp
     """The name of a repository that nobody entered is explained by the file that needs it."""
     file = tmp_path / "weights.safetensors"
     save_file({"weight": torch.zeros(1)}, file)
-    with pytest.raises(ModelNotFoundError, match="holds weights only") as raised:
+    with pytest.raises(ModelNotFoundError, match="contains only weights") as raised:
         train(configured(base_model_name=str(file), offline_mode=True, huggingface_cache_dir=str(tmp_path / "empty")))
     assert str(file) in raised.value.message
     assert HUB_NAME in raised.value.message

@@ -90,7 +90,7 @@ def test_a_full_disk_during_a_backup_leaves_the_earlier_one(big, train, tmp_path
     assert (outcome, len(recorder.steps)) == ("completed", 6)
     (failed,) = recorder.of(BackupFailed)
     assert failed.error.type == "DiskFullError"
-    assert "no space left" in recorder.answer(second).reason
+    assert "No space left" in recorder.answer(second).reason
     assert [path.name for path in (workspace / "backup").iterdir()] == [Path(made.path).name]
     assert {path: path.read_bytes() for path in before} == before
     assert not [path for path in workspace.rglob("*") if "unfinished" in path.name]
@@ -170,7 +170,7 @@ def test_a_stop_ends_the_wait_for_room_with_the_cause(big, train):
             control.give(SaveNow(), stop)
         return False
 
-    with FullUntil(opened) as disk, pytest.raises(DiskFullError, match="no space left"):
+    with FullUntil(opened) as disk, pytest.raises(DiskFullError, match="No space left"):
         train(config, recorder := Recorder(disk), control)
     assert recorder.answer(stop).outcome == "done"
     assert target.read_text() == "an older result"
@@ -195,7 +195,7 @@ def test_a_stop_while_there_is_room_again_loses_nothing(big, train):
 def test_with_a_backup_of_the_same_state_a_full_disk_is_an_error_that_names_it(big, train, tmp_path):
     """Nothing is lost then, so nobody has to wait."""
     config = big(backup_before_save=True)
-    with FullUntil(lambda event: False) as disk, pytest.raises(DiskFullError, match="no space left") as caught:
+    with FullUntil(lambda event: False) as disk, pytest.raises(DiskFullError, match="No space left") as caught:
         train(config, recorder := Recorder(disk))
     (backup,) = recorder.of(BackupCreated)
     assert backup.path in caught.value.suggestion

@@ -173,7 +173,7 @@ def test_a_backup_of_other_settings_is_refused(configured, train):
     backup = recorder.of(BackupCreated)[0].path
     with pytest.raises(BackupMismatchError, match="rank 4"):
         train(configured(lora_rank=8), resume_from=backup)
-    with pytest.raises(BackupMismatchError, match="no whole model"):
+    with pytest.raises(BackupMismatchError, match="no full model"):
         train(configured(training_method="FINE_TUNE", output_model_format="DIFFUSERS"), resume_from=backup)
 
 

@@ -452,7 +452,7 @@ def test_a_missing_model_is_named(configured, train):
 
 def test_a_hub_model_that_is_not_here_is_named_when_offline(configured, train, tmp_path):
     """Offline, a repository that was never fetched is a clear error."""
-    with pytest.raises(ModelNotFoundError, match="'Offline' is on"):
+    with pytest.raises(ModelNotFoundError, match="Offline mode is on"):
         train(configured(base_model_name="nobody/nothing", huggingface_cache_dir=str(tmp_path / "hub")))
 
 
@@ -469,7 +469,7 @@ def test_an_empty_folder_is_an_error(configured, train, tmp_path):
     recorder = Recorder()
     with pytest.raises(DatasetError, match="nothing"):
         train(configured(images=tmp_path / "nothing"), recorder)
-    with pytest.raises(DatasetError, match="does not exist"):
+    with pytest.raises(DatasetError, match="doesn't exist"):
         train(configured(images=tmp_path / "nowhere"), recorder)
     assert not recorder.of(PhaseProgress)
 

@@ -216,9 +216,9 @@ def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> di
         out, complaints = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         raise CheckoutError(
-            f"OneTrainer in {folder} did not answer within {timeout_s:.0f} seconds.",
+            f"OneTrainer in {folder} didn't respond within {timeout_s:.0f} seconds.",
             value=str(folder),
-            suggestion="Look whether its disk or its libraries hang; try it again.",
+            suggestion="Check whether its disk responds, then try again.",
         ) from None
     finally:
         signal_group(process, getattr(signal, "SIGKILL", signal.SIGTERM))
@@ -235,7 +235,7 @@ def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> di
         return body
     last = complaints.decode("utf-8", "replace").strip().splitlines()[-1:]
     said = f": {last[0]}" if last else ""
-    raise CheckoutError(f"{python} ended with code {process.returncode} without an answer{said}", value=str(python))
+    raise CheckoutError(f"{python} exited with code {process.returncode} without a result{said}", value=str(python))
 
 
 def parsed(line: str) -> dict[str, Any] | None:
@@ -250,10 +250,10 @@ def parsed(line: str) -> dict[str, Any] | None:
 def not_startable(python: Path, error: OSError) -> CheckoutError:
     """The Python of the checkout cannot be started."""
     return CheckoutError(
-        f"OneTrainer's Python {python} cannot be started: {error.strerror or error}.",
+        f"Can't start OneTrainer's Python {python}: {error.strerror or error}.",
         value=str(python),
         expected="a Python interpreter that has OneTrainer's libraries",
-        suggestion="Run OneTrainer's installer again, or name another interpreter.",
+        suggestion="Run OneTrainer's installer again, or choose another Python interpreter.",
     )
 
 
@@ -262,26 +262,26 @@ def import_error(body: Mapping[str, Any], folder: Path, python: Path) -> Checkou
     kind, message, name = str(body.get("kind", "")), str(body.get("message", "")), str(body.get("name", ""))
     if kind == "python":
         return CheckoutError(
-            f"{python} cannot run OneTrainer. {message}",
+            f"{python} can't run OneTrainer. {message}",
             value=str(python),
             expected="Python 3.10 or newer",
-            suggestion="Set OneTrainer's environment up again with a newer Python.",
+            suggestion="Reinstall OneTrainer's environment with Python 3.10 or newer.",
         )
     if kind == "ModuleNotFoundError" and name.split(".")[0] not in ("modules", ""):
         return CheckoutError(
-            f"OneTrainer in {folder} cannot be imported: its environment lacks the library {name!r}.",
+            f"OneTrainer in {folder} failed to import: its environment lacks the library “{name}”.",
             value=str(folder),
             suggestion=f"Run OneTrainer's installer again, or install {name} into {python}.",
         )
     if kind in ("ModuleNotFoundError", "ImportError", "AttributeError") and ("modules" in name or "modules" in message):
         return CheckoutError(
-            f"This revision of OneTrainer keeps its parts where this panel does not look for them: {message}.",
+            f"The panel doesn't support the module layout of this OneTrainer revision: {message}.",
             value=str(folder),
-            suggestion="Update the panel, or check out a revision of OneTrainer that it knows.",
+            suggestion="Update the panel, or check out a supported revision of OneTrainer.",
         )
     where = f" (in {body['where']})" if body.get("where") else ""
     return CheckoutError(
-        f"OneTrainer in {folder} cannot be imported: {kind}: {message}{where}",
+        f"OneTrainer in {folder} failed to import: {kind}: {message}{where}",
         value=str(folder),
-        suggestion="Look at the console log; running OneTrainer's installer again often helps.",
+        suggestion="Check the console log, and run OneTrainer's installer again.",
     )

@@ -78,9 +78,8 @@ def inspect(folder: Path, python: Path | None = None) -> Checkout:
             Finding(
                 "warning",
                 "",
-                "The version of its configuration files is not where it used to be.",
+                "The configuration version of this OneTrainer revision can't be read from its files.",
                 expected="config_version in modules/util/config/TrainConfig.py",
-                suggestion="Go on; the settings are read from OneTrainer itself.",
                 code="checkout_version",
             )
         )
@@ -145,7 +144,7 @@ def _folder_problems(folder: Path) -> Iterator[Finding]:
             f"The folder {folder} {_what_it_is(folder)}.",
             str(folder),
             "the folder that OneTrainer was cloned or unpacked into",
-            "Give the folder that holds start-ui and modules.",
+            "Choose the folder that contains start-ui and modules.",
             code="checkout_missing",
         )
         return
@@ -154,20 +153,20 @@ def _folder_problems(folder: Path) -> Iterator[Finding]:
         yield Finding(
             "error",
             "checkout",
-            f"There is no OneTrainer in {folder}.",
+            f"The folder {folder} doesn't contain OneTrainer.",
             str(folder),
             f"a folder with {NEEDED_FILES[0]} in it",
-            "Give the folder that OneTrainer was cloned or unpacked into.",
+            "Choose the folder that OneTrainer was cloned or unpacked into.",
             code="checkout_not_onetrainer",
         )
     elif missing:
         yield Finding(
             "error",
             "checkout",
-            f"This revision of OneTrainer has no {missing[0]}: its modules are not where this panel knows them.",
+            f"The panel doesn't support the module layout of this OneTrainer revision: {missing[0]} doesn't exist.",
             str(folder),
             ", ".join(missing),
-            "Update the panel, or check out a revision of OneTrainer that has them.",
+            "Update the panel, or check out a supported revision of OneTrainer.",
             code="checkout_moved",
         )
 
@@ -176,9 +175,9 @@ def _what_it_is(path: Path) -> str:
     try:
         os.stat(path)
     except PermissionError:
-        return "may not be opened by this user"
+        return "can't be opened: permission denied"
     except (OSError, ValueError):
-        return "does not exist"
+        return "doesn't exist"
     return "is a file"
 
 
@@ -188,8 +187,8 @@ def _interpreter(folder: Path, python: Path | None) -> tuple[Path | None, list[F
     if python is not None:
         python = Path(os.path.abspath(python.expanduser()))
         if not os.access(python, os.X_OK) or os.path.isdir(python):
-            text = f"{python} is no program that can be run."
-            expected, suggestion = "a Python interpreter", "Give the path of OneTrainer's Python."
+            text = f"{python} isn't an executable program."
+            expected, suggestion = "a Python interpreter", "Choose OneTrainer's Python interpreter."
             return None, [Finding("error", "checkout_python", text, str(python), expected, suggestion, code="checkout_no_python")]
         return python, _version_problems(python)
     broken: Path | None = None
@@ -201,10 +200,10 @@ def _interpreter(folder: Path, python: Path | None) -> tuple[Path | None, list[F
             if os.path.islink(candidate):
                 broken = candidate
     if broken is not None:
-        text = f"The Python of OneTrainer's environment is gone: {broken} points to {os.path.realpath(broken)}."
+        text = f"The Python of OneTrainer's environment doesn't exist: {broken} points to {os.path.realpath(broken)}."
     else:
-        text = f"OneTrainer in {folder} has no Python environment of its own."
-    suggestion = "Run OneTrainer's installer (install.sh or install.bat), or name a Python interpreter that has its libraries."
+        text = f"OneTrainer in {folder} has no Python environment."
+    suggestion = "Run OneTrainer's installer (install.sh or install.bat), or choose a Python interpreter with its libraries."
     expected = f"one of {', '.join(_ENVIRONMENTS[:3])} in that folder"
     return None, [Finding("error", "checkout", text, str(folder), expected, suggestion, code="checkout_no_python")]
 
@@ -222,8 +221,8 @@ def _version_problems(python: Path) -> list[Finding]:
     if version is None or version >= OLDEST_PYTHON:
         return []
     oldest = ".".join(map(str, OLDEST_PYTHON))
-    text = f"{python} is Python {version[0]}.{version[1]}."
-    suggestion = "Set OneTrainer's environment up again with a newer Python."
+    text = f"OneTrainer requires Python {oldest} or newer, but {python} is Python {version[0]}.{version[1]}."
+    suggestion = f"Reinstall OneTrainer's environment with Python {oldest} or newer."
     return [
         Finding("error", "checkout", text, str(python), f"Python {oldest} or newer", suggestion, code="checkout_python_version")
     ]

@@ -176,10 +176,10 @@ def chosen(options: RunOptions) -> Checkout:
     checkout = inspect(Path(options.checkout), python) if options.checkout else find()
     if checkout is None:
         raise CheckoutError(
-            "There is no OneTrainer in the usual places.",
+            "No OneTrainer installation was found.",
             path="checkout",
             expected="a folder with OneTrainer in it",
-            suggestion="Say where it is: --onetrainer PATH, or the setting on the page.",
+            suggestion="Add it on the System tab, or start the panel with --onetrainer FOLDER.",
         )
     return checkout
 
@@ -187,14 +187,14 @@ def chosen(options: RunOptions) -> Checkout:
 def _findings(config: TrainConfig) -> Iterator[Finding]:
     yield from unusable_names(config)
     if config.multi_gpu:
-        text = "OneTrainer trains on several cards in processes of its own, which the panel cannot follow."
-        suggestion = "Turn multi-GPU off, or start one run per card."
+        text = "The panel doesn't support Multi-GPU with OneTrainer, which trains in separate processes then."
+        suggestion = "Turn off Multi-GPU, or start one run per GPU."
         yield Finding(
-            "error", "multi_gpu", text, True, "one card per run", suggestion, code="bridge_multi_gpu", fix={"multi_gpu": False}
+            "error", "multi_gpu", text, True, "one GPU per run", suggestion, code="bridge_multi_gpu", fix={"multi_gpu": False}
         )
     if config.cloud.enabled:
-        text = "Training on a rented machine is OneTrainer's own; the panel drives a OneTrainer on its own machine."
-        suggestion = "Turn the cloud off, and run the panel on that machine."
+        text = "The panel doesn't support cloud training. It runs OneTrainer on its own machine."
+        suggestion = "Turn off Enable cloud training, and run the panel on the cloud instance."
         fix = {"cloud.enabled": False}
         yield Finding("error", "cloud.enabled", text, True, "a run on this machine", suggestion, code="bridge_cloud", fix=fix)
 
@@ -246,8 +246,8 @@ class Session:
                 return False
             if time.monotonic() >= give_up_at:
                 raise CheckoutError(
-                    f"OneTrainer in {self.checkout.folder} could not be imported within {self.patience.import_s:.0f} seconds; "
-                    "its process was ended.",
+                    f"Importing OneTrainer in {self.checkout.folder} took longer than {self.patience.import_s:.0f} seconds, "
+                    "so its process was ended.",
                     value=str(self.checkout.folder),
                     suggestion="Check the console log. A disk or driver that doesn't respond is a common cause.",
                 )
@@ -361,7 +361,7 @@ class Session:
             try:
                 event = decode(body)
             except (KeyError, TypeError) as error:
-                text = f"OneTrainer's side told something in an unknown form: {error}"
+                text = f"OneTrainer's process sent an unknown message: {error}"
                 self.emit(WarningIssued(code="bridge_message", message=text))
                 return
             if isinstance(event, PhaseChanged):

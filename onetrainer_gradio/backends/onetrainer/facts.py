@@ -89,7 +89,7 @@ def read_facts(checkout: Checkout, cache_folder: Path, timeout_s: float = 120) -
     try:
         return _facts(checkout, body)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckoutError(f"OneTrainer in {checkout.folder} told its settings in an unknown form ({error!r}).") from error
+        raise CheckoutError(f"OneTrainer in {checkout.folder} reported its settings in an unknown format ({error!r}).") from error
 
 
 def compare_fields(facts: CheckoutFacts) -> FieldComparison:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.errors import RunConflictError
 from onetrainer_gradio.file_lock import try_lock
 
@@ -33,11 +34,11 @@ def lock_folders(folders: dict[str, Path], label: str) -> Iterator[tuple[int, ..
             stack.callback(os.close, descriptor)
             if not _lock(descriptor):
                 raise RunConflictError(
-                    f"{folder} is in use by another training{_who(descriptor)}.",
+                    f"{folder} is in use by another run{_who(descriptor)}.",
                     path=setting,
                     value=str(folder),
-                    expected="a folder that no other training writes to",
-                    suggestion=f"Wait for it, stop it, or choose another folder for {setting}.",
+                    expected="a folder that no other run writes to",
+                    suggestion=f"Wait for that run, stop it, or choose another path for {title_of(setting)}.",
                 )
             _write(descriptor, label)
             held.append(descriptor)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.files.documents import VERSION_KEY
 from onetrainer_gradio.events import WarningIssued
 
@@ -26,9 +27,11 @@ class Difference:
     def warned(self) -> WarningIssued:
         """The difference as an event."""
         if self.known:
-            text = f"{self.path} was given as {_short(self.given)}; OneTrainer uses {_short(self.used)}."
+            text = f"{title_of(self.path)} is {_short(self.given)}, but OneTrainer uses {_short(self.used)}."
         else:
-            text = f"This OneTrainer has no setting {self.path}; the value {_short(self.given)} has no effect."
+            text = (
+                f"This OneTrainer version doesn't support “{title_of(self.path)}”. Its value {_short(self.given)} has no effect."
+            )
         return WarningIssued(code=CODE, message=text, path=self.path)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.declarations.labels import name_of
 from onetrainer_gradio.config.families.models import MODELS, output_formats
 from onetrainer_gradio.config.files.documents import VERSION_KEY, to_document
 from onetrainer_gradio.config.resume import backup_to_resume
@@ -65,8 +66,8 @@ def _format(config: TrainConfig, result: Headless) -> None:
     result.notes.append(
         WarningIssued(
             code="output_format",
-            message=f"OneTrainer cannot write {config.output_model_format} for this model type and method; "
-            f"the result is written as {known[0].value}.",
+            message=f"OneTrainer can't save this model type and method as {name_of(config.output_model_format)}. "
+            f"The final model is saved as {name_of(known[0])}.",
             path="output_model_format",
         )
     )

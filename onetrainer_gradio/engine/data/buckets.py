@@ -28,11 +28,11 @@ def parse(text: str) -> Resolution:
     found = buckets.parse_resolution(text)
     if found is None or min(found.numbers) < SMALLEST:
         raise ConfigValueError(
-            f"The resolution {text!r} is no size.",
+            f"The resolution “{text}” isn't valid.",
             path="resolution",
             value=text,
             expected="one edge length (512), several (512,768), or width x height (768x512), each at least 8",
-            suggestion="Resolution.",
+            suggestion="Enter Resolution as 512, as 512,768 or as 768x512.",
         )
     return found
 

@@ -214,11 +214,11 @@ class Dataset:
             counts = Counter(self._size_of(item) for item in items)
             listed = ", ".join(f"{width}x{height}: {count}" for (height, width), count in counts.items()) or "none"
             raise DatasetError(
-                f"No batch can be filled: a batch takes {self.batch_size} pictures of one size, and there are {listed}.",
+                f"No bucket has enough images for a batch of {self.batch_size}: {listed}.",
                 path="batch_size",
                 value=self.batch_size,
-                expected="at least one size with enough pictures",
-                suggestion="Lower the batch size, add pictures, or raise the balance of the concept.",
+                expected="at least one bucket with enough images",
+                suggestion="Lower Batch size, add images, or raise Balancing of a concept.",
             )
         self.length = len(plan)
         return plan
@@ -319,10 +319,10 @@ class Dataset:
         left = [image for group in self.groups for image in group.images if image.index not in unreadable]
         if not left:
             raise DatasetError(
-                "None of the pictures can be read.",
+                "None of the images can be read.",
                 path="concepts",
-                expected="pictures that Pillow can open",
-                suggestion="Replace the pictures that the warnings name.",
+                expected="images that Pillow can open",
+                suggestion="Replace the images that the warnings name.",
             )
         self.groups = _groups([replace(image, index=index) for index, image in enumerate(left)], self.concepts)
         self._transforms.clear()

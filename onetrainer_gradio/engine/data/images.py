@@ -144,7 +144,7 @@ def collect(
         found += images
     if unreadable:
         raise DatasetError(
-            f"These caption files can't be read: {_listed(unreadable)}.",
+            f"Can't read these caption files: {_listed(unreadable)}.",
             path="concepts",
             value=len(unreadable),
             expected="text files",
@@ -153,10 +153,10 @@ def collect(
     if not found:
         names = ", ".join(f"'{shown(concept.path)}'" for _, concept in concepts) or "none"
         raise DatasetError(
-            f"There are no pictures to train on. Folders looked into: {names}.",
+            f"There are no images to train on in {names}.",
             path="concepts",
-            expected=f"at least one picture ({', '.join(sorted(IMAGE_SUFFIXES))})",
-            suggestion="Put pictures into the folder, or correct its path; turn on 'Include subfolders' if they lie deeper.",
+            expected=f"at least one image ({', '.join(sorted(IMAGE_SUFFIXES))})",
+            suggestion="Add images to the folder, correct its path, or turn on Include subfolders.",
         )
     return found
 
@@ -167,13 +167,13 @@ def _scanned(number: int, concept: ConceptConfig, stopping: Callable[[], None], 
         return True
 
     if not os.path.isdir(concept.path) or not is_inside(Path(concept.path), roots):
-        missing = "is outside the allowed folders" if os.path.isdir(concept.path) else "does not exist"
+        missing = "is outside the allowed folders" if os.path.isdir(concept.path) else "doesn't exist"
         raise DatasetError(
-            f"The folder '{shown(concept.path)}' of concept '{concept.name or number}' {missing}.",
+            f"The folder “{shown(concept.path)}” of the concept “{concept.name or number + 1}” {missing}.",
             path=f"concepts.{number}.path",
             value=shown(concept.path),
-            expected="an existing folder with pictures",
-            suggestion="The path of the concept.",
+            expected="an existing folder with images",
+            suggestion="Choose an existing folder for the concept.",
         )
     return scan_folder(Path(concept.path), concept.include_subdirectories, roots=roots, time_left=time_left)
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import cast
 
+from onetrainer_gradio.config.declarations.labels import label_of
+from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.engine.families.family import Family
 from onetrainer_gradio.errors import UnsupportedError
 
@@ -23,11 +25,11 @@ def family_of(model_type: str) -> type[Family]:
     """
     if model_type not in FAMILIES:
         raise UnsupportedError(
-            f"This engine cannot train models of the type {model_type} yet.",
+            f"The built-in engine doesn't support the model type {label_of(ModelType, model_type)} yet.",
             path="model_type",
             value=model_type,
             expected=" or ".join(FAMILIES),
-            suggestion="The model type, or use the OneTrainer backend.",
+            suggestion="Choose another model type, or train with OneTrainer.",
         )
     module, _, name = FAMILIES[model_type].partition(":")
     return cast(type[Family], getattr(import_module(module), name))

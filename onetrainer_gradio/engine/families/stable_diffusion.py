@@ -368,16 +368,16 @@ def _from_folder(
     for part, names in _WEIGHTS.items():
         if not (folder / part / "config.json").is_file() or not any((folder / part / name).is_file() for name in names):
             raise ModelFormatError(
-                f"'{source}' is no Stable Diffusion 1.5 in diffusers layout: '{part}' is missing in it or has no weights.",
+                f"“{source}” isn't a Stable Diffusion 1.5 model in diffusers layout: “{part}” is missing or has no weights.",
                 path="base_model_name",
                 value=source,
                 expected=f"{part}/config.json and {part}/{names[0]}",
-                suggestion="The base model or the model type.",
+                suggestion="Choose another base model or model type.",
             )
         problem = weights_unfit(folder / part)
         if problem is not None:
             raise _not_fitting(
-                f"The base model '{source}' has the component {part}, which {problem.what}.", source, problem.suggestion
+                f"The base model “{source}” has the component {part}, which {problem.what}.", source, problem.suggestion
             )
     loaders: dict[str, Callable[[], Any]] = {
         "tokenizer": lambda: CLIPTokenizer.from_pretrained(folder / "tokenizer"),
@@ -398,11 +398,11 @@ def _from_folder(
             loaded[name] = load()
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise ModelFormatError(
-                f"The part '{name}' of the base model '{source}' cannot be loaded: {error}",
+                f"Can't load the component “{name}” of the base model “{source}”: {error}",
                 path="base_model_name",
                 value=source,
-                expected="a Stable Diffusion 1.5",
-                suggestion="The base model or the model type.",
+                expected="a Stable Diffusion 1.5 model",
+                suggestion="Choose another base model or model type.",
             ) from error
     progress(len(loaders), len(loaders), "")
     loaded["noise_schedule"] = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
@@ -425,11 +425,11 @@ def _from_file(config: TrainConfig, file: Path, hub: Hub, progress: Callable[[in
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, SingleFileComponentError) as error:
         raise ModelFormatError(
-            f"The file '{file}' cannot be loaded as Stable Diffusion 1.5: {error}",
+            f"Can't load the file “{file}” as Stable Diffusion 1.5: {error}",
             path="base_model_name",
             value=str(file),
             expected="a Stable Diffusion 1.5 checkpoint",
-            suggestion="The base model or the model type.",
+            suggestion="Choose another base model or model type.",
         ) from error
     progress(1, 1, "")
     parts = {name: getattr(pipeline, name) for name in ("unet", "vae", "text_encoder")}
@@ -457,12 +457,12 @@ def _look_into(file: Path) -> None:
     if problem is None and not "STABLE_DIFFUSION_15".startswith(family_of(file)):
         problem = Unfit("is a checkpoint of another model type", "choose a Stable Diffusion 1.5, or another model type")
     if problem is not None:
-        raise _not_fitting(f"The base model '{file}' {problem.what}.", str(file), problem.suggestion)
+        raise _not_fitting(f"The base model “{file}” {problem.what}.", str(file), problem.suggestion)
 
 
 def _not_fitting(message: str, source: str, suggestion: str) -> ModelFormatError:
     return ModelFormatError(
-        message, path="base_model_name", value=source, expected="a whole Stable Diffusion 1.5", suggestion=suggestion
+        message, path="base_model_name", value=source, expected="a full Stable Diffusion 1.5 model", suggestion=suggestion
     )
 
 
@@ -475,11 +475,11 @@ def _layout_of_single_files(file: Path, hub: Hub) -> Path:
         return hub.locate(CONFIGS_OF_SINGLE_FILES, _SMALL)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(
-            f"The file '{file}' holds weights only, and what belongs to them (tokenizer, layout) is missing: {error.message}",
+            f"The file “{file}” contains only weights, and their tokenizer and layout are not on this machine: {error.message}",
             path="base_model_name",
             value=str(file),
             expected=f"a model in diffusers layout, or access to '{CONFIGS_OF_SINGLE_FILES}' once",
-            suggestion="Turn 'Offline' off, check the connection, or choose a model in diffusers layout.",
+            suggestion="Turn off Offline mode, check the connection, or choose a model in diffusers layout.",
         ) from error
 
 

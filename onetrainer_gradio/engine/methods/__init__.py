@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import cast
 
+from onetrainer_gradio.config.declarations.labels import label_of
+from onetrainer_gradio.config.enums import TrainingMethod
 from onetrainer_gradio.engine.methods.method import Method
 from onetrainer_gradio.errors import UnsupportedError
 
@@ -20,11 +22,11 @@ def method_of(training_method: str) -> type[Method]:
     """
     if training_method not in METHODS:
         raise UnsupportedError(
-            f"This engine cannot train with the method {training_method} yet.",
+            f"The built-in engine doesn't support the training method {label_of(TrainingMethod, training_method)} yet.",
             path="training_method",
             value=training_method,
             expected=" or ".join(METHODS),
-            suggestion="The training method, or use the OneTrainer backend.",
+            suggestion="Choose another training method, or train with OneTrainer.",
         )
     module, _, name = METHODS[training_method].partition(":")
     return cast(type[Method], getattr(import_module(f"{__name__}.{module}"), name))

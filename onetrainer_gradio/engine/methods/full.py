@@ -35,11 +35,11 @@ class FineTune:
             return config.base_model_name
         if not (backup / "model_index.json").is_file():
             raise BackupMismatchError(
-                f"The backup '{backup}' holds no whole model.",
+                f"The backup “{backup}” contains no full model.",
                 path="training_method",
                 value=config.training_method,
                 expected="model_index.json",
-                suggestion="Go on from a backup of a full fine-tune, or use the training method of the backup.",
+                suggestion="Resume from a backup of a full fine-tune, or choose the training method of the backup.",
             )
         return str(backup)
 

@@ -179,27 +179,27 @@ def _starting_weights(config: TrainConfig, layout: Layout, backup: Path | None) 
     if not file.is_file():
         if backup is not None:
             raise BackupMismatchError(
-                f"The backup '{backup}' holds no adapter.",
+                f"The backup “{backup}” contains no LoRA.",
                 path="training_method",
                 value=config.training_method,
                 expected=str(BACKUP_FILE),
-                suggestion="Go on from a backup of a LoRA run, or use the training method of the backup.",
+                suggestion="Resume from a backup of a LoRA run, or choose the training method of the backup.",
             )
         raise ModelNotFoundError(
-            f"The adapter '{file}' does not exist.",
+            f"The LoRA “{file}” doesn't exist.",
             path="lora_model_name",
             value=config.lora_model_name,
             expected="a .safetensors file",
-            suggestion="The adapter to start from.",
+            suggestion="Correct LoRA base model, or clear it.",
         )
     problem = unfit(file, LORA)
     if problem is not None:
         if backup is not None:
             raise BackupMismatchError(
-                f"The backup is damaged: '{file}' {problem.what}.", suggestion="Resume from another backup."
+                f"The backup is damaged: “{file}” {problem.what}.", suggestion="Resume from another backup."
             )
         raise ModelFormatError(
-            f"The adapter '{file}' {problem.what}.",
+            f"The LoRA “{file}” {problem.what}.",
             path="lora_model_name",
             value=config.lora_model_name,
             expected="a LoRA file or backup",
@@ -209,7 +209,7 @@ def _starting_weights(config: TrainConfig, layout: Layout, backup: Path | None) 
         return read_adapter(load_file(file), layout, str(file))
     except SafetensorError as error:
         raise ModelFormatError(
-            f"The adapter '{file}' cannot be read: {error}", path="lora_model_name", expected="a .safetensors file"
+            f"Can't read the LoRA “{file}”: {error}", path="lora_model_name", expected="a .safetensors file"
         ) from error
 
 
@@ -225,11 +225,11 @@ def _load(start: Tensors, layers: list[Layer], config: TrainConfig, backup: Path
     if rank != config.lora_rank or extra or missing:
         what = f"it has rank {rank}" if rank != config.lora_rank else f"the layer '{(extra or missing)}' is in only one of them"
         raise BackupMismatchError(
-            f"The adapter '{source}' does not fit the settings: {what}.",
+            f"The LoRA “{source}” doesn't fit the settings: {what}.",
             path="lora_rank" if rank != config.lora_rank else "layer_filter",
             value=config.lora_rank if rank != config.lora_rank else config.layer_filter,
             expected=f"rank {rank} and the same layers",
-            suggestion="Lora_rank, layer_filter or text_encoder.train, or start from another adapter.",
+            suggestion="Change LoRA rank, Layer filter or Train of the text encoder, or start from another LoRA.",
         )
     for layer in layers:
         layer.down.weight.copy_(start[f"{layer.name}.lora_down.weight"])  # type: ignore[operator]

@@ -28,11 +28,11 @@ def test_a_whole_checkout_is_usable(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "code", "words"),
     [
-        (lambda folder: folder.rename(folder.with_name("elsewhere")), "checkout_missing", "does not exist"),
+        (lambda folder: folder.rename(folder.with_name("elsewhere")), "checkout_missing", "doesn't exist"),
         (
             lambda folder: subprocess.run(["rm", "-r", folder / "modules"], check=True),
             "checkout_not_onetrainer",
-            "no OneTrainer in",
+            "doesn't contain OneTrainer",
         ),
         (lambda folder: (folder / "modules/util/create.py").unlink(), "checkout_moved", "modules/util/create.py"),
         (lambda folder: subprocess.run(["rm", "-r", folder / "venv"], check=True), "checkout_no_python", "no Python environment"),

@@ -79,7 +79,7 @@ def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
     assert read_facts(known, tmp_path / "cache", timeout_s=1) == first
     module = folder / "modules" / "util" / "config" / "TrainConfig.py"
     module.write_text(module.read_text() + "\n")
-    with pytest.raises(CheckoutError, match="did not answer within 1 seconds"):
+    with pytest.raises(CheckoutError, match="didn't respond within 1 seconds"):
         read_facts(known, tmp_path / "cache", timeout_s=1)
 
 
@@ -113,5 +113,5 @@ def test_a_checkout_whose_settings_do_not_load_says_why(tmp_path):
     """A missing library of its environment is named."""
     folder = set_up(tmp_path / "OneTrainer")
     (folder / "modules" / "util" / "config" / "TrainConfig.py").write_text("import mgds_is_not_here\n")
-    with pytest.raises(CheckoutError, match="lacks the library 'mgds_is_not_here'"):
+    with pytest.raises(CheckoutError, match="lacks the library “mgds_is_not_here”"):
         read_facts(inspect(folder), tmp_path / "cache")

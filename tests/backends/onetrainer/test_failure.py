@@ -75,8 +75,8 @@ def test_a_file_that_is_recognized_is_named_for_what_it_is(tmp_path, path):
     what = {"base_model_name": "model", "lora_model_name": "LoRA", "embedding.model_name": "embedding"}[path]
     cause = {"kind": "Exception", "message": f"could not load {what}: {file}", "printed": ATTEMPTS}
     error = error_of(cause, "loading", config_with({path: str(file)}))
-    assert (error.path, error.suggestion) == (path, "download the file itself; the site may require you to sign in first")
-    assert error.message == f"OneTrainer could not load '{file}': it is a web page saved under this name."
+    assert (error.path, error.suggestion) == (path, "Download the file itself. The site may require you to sign in first.")
+    assert error.message == f"OneTrainer can't load “{file}”: it is a web page saved under this name."
 
 
 def test_a_division_by_zero_is_not_taken_for_missing_images():
@@ -92,26 +92,26 @@ def test_a_division_by_zero_is_not_taken_for_missing_images():
         assert error_of(wrapped, "caching", config_with(xl, changes)).path == path
     other = error_of(cause, "training", config_with(xl))
     assert type(other) is errors.TrainingError
-    assert other.message == "OneTrainer could not go on while training: ZeroDivisionError: division by zero (in modules/x.py:3)"
+    assert other.message == "OneTrainer failed while training: ZeroDivisionError: division by zero (in modules/x.py:3)"
 
 
 def test_a_full_disk_is_told_in_a_sentence_with_and_without_the_file():
     """Where the system does not name the file, nothing stands in its place."""
     full = {"kind": "OSError", "message": "[Errno 28] No space left on device", "errno": errno.ENOSPC}
-    assert error_of(full).message == "There is no space left on the disk."
-    assert error_of(full | {"filename": "/w/x"}).message == "There is no space left on the disk for /w/x."
+    assert error_of(full).message == "No space left on disk."
+    assert error_of(full | {"filename": "/w/x"}).message == "No space left on disk for /w/x."
 
 
 def test_an_unknown_cause_is_told_whole():
     """What, when, where, and what lay beneath it."""
     cause = {"kind": "RuntimeError", "message": "setup failed", "root_kind": "KeyError", "root_message": "'x'"}
     error = error_of(cause | {"where": "modules/a.py:3"}, "backing_up")
-    text = "OneTrainer could not go on while backing up: RuntimeError: setup failed, because of KeyError: 'x' (in modules/a.py:3)"
+    text = "OneTrainer failed while backing up: RuntimeError: setup failed, because of KeyError: 'x' (in modules/a.py:3)"
     assert error.message == text
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(-9, "SIGKILL"), (-11, "native code"), (3, "exit code 3"), (None, "without saying why")]
+    ("status", "words"), [(-9, "SIGKILL"), (-11, "native code"), (3, "exit code 3"), (None, "without an error message")]
 )
 def test_a_death_is_named(status, words):
     """By its signal or its code, and the phase it happened in."""

@@ -126,7 +126,7 @@ def test_a_cache_with_other_files_is_refused(tmp_path):
     one = Ride(tmp_path)
     (tmp_path / "cache" / "image").mkdir(parents=True)
     (tmp_path / "cache" / "image" / "photo.png").write_text("mine")
-    with pytest.raises(ConfigInvalidError, match="is no cache file"):
+    with pytest.raises(ConfigInvalidError, match="isn't a cache file"):
         one.run()
     shutil.rmtree(tmp_path / "cache")
     link = tmp_path / "link.safetensors"

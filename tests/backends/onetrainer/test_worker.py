@@ -242,7 +242,7 @@ def test_a_picture_that_was_not_written_is_told(line):
     received = one.run(**EVERY_2)
     assert received[-1]["outcome"] == "completed"
     assert [(body["code"], body["message"]) for body in of("warning_issued", received)] == [
-        ("sampling_failed", "OneTrainer wrote no picture")
+        ("sampling_failed", "Sampling failed: OneTrainer wrote no image")
     ]
 
 

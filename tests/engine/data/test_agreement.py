@@ -108,7 +108,7 @@ def compare(config: TrainConfig, base: Path) -> None:
     assert told["complete"]
     reports = Reports(lambda warning: None, lambda done, total: None, lambda: None)
     if not told["total"]["images"]:
-        with pytest.raises(DatasetError, match="no pictures"):
+        with pytest.raises(DatasetError, match="no images"):
             Collection.of(config, reports, validation=False)
         return
     collection = Collection.of(config, reports, validation=False)

@@ -137,5 +137,5 @@ def test_one_empty_concept_beside_a_full_one_is_a_warning(tmp_path):
     found = collect([(0, concept(tmp_path / "empty")), (1, concept(tmp_path / "full"))], warnings.append, 1)
     assert [p.concept for p in found] == [1]
     assert warnings[0].code == "empty_concept"
-    with pytest.raises(DatasetError, match="no pictures"):
+    with pytest.raises(DatasetError, match="no images"):
         collect([(0, concept(tmp_path / "empty"))], warnings.append, 1)

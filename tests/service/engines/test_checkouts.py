@@ -94,7 +94,7 @@ def test_a_usual_place_that_cannot_be_looked_at_is_passed_over(data: Path, newer
     assert checkouts.try_out(places[0]).problems[0].code == "checkout_missing"
 
 
-@pytest.mark.parametrize(("content", "words"), [(None, "does not exist"), ("README.md", "no OneTrainer")])
+@pytest.mark.parametrize(("content", "words"), [(None, "doesn't exist"), ("README.md", "doesn't contain OneTrainer")])
 def test_a_folder_without_onetrainer_is_refused(data: Path, tmp_path: Path, content: str | None, words: str) -> None:
     """The message says what is not there and what to give instead; nothing is remembered."""
     folder = tmp_path / "somewhere"

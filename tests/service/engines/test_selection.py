@@ -206,7 +206,7 @@ def test_a_checkout_that_is_gone_is_said_before_the_start(make_service: MakeServ
     assert service.checkouts.wait(PATIENCE_S)
     service.engines.choose(service.engines.all()[1].id)
     folder.rename(tmp_path / "moved")
-    with pytest.raises(ConfigInvalidError, match="does not exist"):
+    with pytest.raises(ConfigInvalidError, match="doesn't exist"):
         service.start(small_config(tmp_path, tensorboard=False, epochs=1))
     assert service.runs.ids() == []
     (tmp_path / "moved").rename(folder)

@@ -80,7 +80,7 @@ def problem_of(error: BaseException) -> str:
 def storage_error(failure: str, path: str) -> dict[str, Any]:
     """The error of something that was not written."""
     full = failure == NO_SPACE or "No space left" in failure or "[Errno 28]" in failure
-    suggestion = "Free some space, keep fewer backups (rolling_backup), or choose another workspace folder."
+    suggestion = "Free up space, lower Rolling backup count, or choose another workspace folder."
     return {"type": "DiskFullError" if full else "StorageError", "message": failure, "path": path, "suggestion": suggestion}
 
 

@@ -105,12 +105,12 @@ class Pausing(Saving):
 
     def do_now(self, kind: str, function: Callable[[], Any]) -> None:
         """Carries it out; whoever asked is told why nothing came of it, and the run stays paused."""
-        reason = "nothing came of it"
+        reason = "OneTrainer did nothing"
         try:
             function()
         except (AttributeError, TypeError, NotImplementedError):
             traceback.print_exc()
-            reason = "this revision of OneTrainer cannot do that while it is paused; resume first"
+            reason = "this OneTrainer version can't do that while the run is paused. Resume it first"
         except (OSError, RuntimeError) as error:  # the disk's errors, and torch's: its memory, its device
             traceback.print_exc()
             reason = problem_of(error)

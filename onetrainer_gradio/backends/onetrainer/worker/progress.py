@@ -84,7 +84,7 @@ class Progress(Pausing):
             try:
                 return method(*values, **named)
             except OSError as error:
-                text = f"OneTrainer's charts cannot be written ({problem_of(error)}); the training goes on without them."
+                text = f"Can't write OneTrainer's TensorBoard logs ({problem_of(error)}). Training continues without them."
                 self.warn("charts", text, "workspace_dir")
                 return None
 
@@ -94,7 +94,7 @@ class Progress(Pausing):
         try:
             number = float(value)
         except (TypeError, ValueError, RuntimeError) as error:  # the last is a tensor's of more than one number
-            self.warn("bridge_scalar", f"OneTrainer's chart {name} shows something that is no number ({problem_of(error)}).")
+            self.warn("bridge_scalar", f"OneTrainer's scalar {name} isn't a number ({problem_of(error)}).")
             return
         if name.startswith(VALIDATION):
             self.validation[name[len(VALIDATION) :]] = number

@@ -23,7 +23,7 @@ class RunDriver(Progress):
     def execute_run(self) -> None:
         """From the settings to ``run_done``, which is said whatever arises on the way there."""
         outcome: str = "failed"
-        failure: dict[str, Any] | None = {"kind": "BridgeError", "message": "how the run ended could not be told"}
+        failure: dict[str, Any] | None = {"kind": "BridgeError", "message": "the outcome of the run is unknown"}
         try:
             outcome, failure = self.outcome_of(*attempt(self.run_and_end))
         finally:
@@ -74,7 +74,7 @@ class RunDriver(Progress):
             return
         traceback.print_exception(error)
         if isinstance(error, Exception):
-            text = f"What OneTrainer left of the run could not be put away ({problem_of(error)}); the next run may fail for it."
+            text = f"Can't clean up after the run ({problem_of(error)}). The next run may fail because of it."
             self.warn("clean_up", text)
 
     def run(self) -> str:
@@ -146,7 +146,7 @@ class RunDriver(Progress):
             self.config.continue_last_backup = True
             self.config.get_last_backup_path = lambda: self.resume_from
         elif self.config.continue_last_backup and self.config.get_last_backup_path() is None:
-            self.warn("no_backup", "There is no backup to go on from; the run begins anew.", "continue_last_backup")
+            self.warn("no_backup", "There is no backup to resume from, so the run starts from scratch.", "continue_last_backup")
 
     def hook_trainer(self) -> None:
         """The model is there: painting and writing are listened to."""

@@ -65,7 +65,7 @@ class RunState:
         """Something of ours went wrong where OneTrainer would only print it, or not even that."""
         if isinstance(error, Exception):
             traceback.print_exception(error)
-            self.warn("bridge_callback", f"What OneTrainer tells could not be passed on: {problem_of(error)}.")
+            self.warn("bridge_callback", f"A callback of OneTrainer failed: {problem_of(error)}.")
 
     def warn(self, code: str, message: str, path: str = "") -> None:
         """Something to know, once."""

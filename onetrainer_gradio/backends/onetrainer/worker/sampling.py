@@ -62,12 +62,12 @@ class Sampling(RunState):
         elif isinstance(error, SamplingStopped):
             self.answer_custom(body, "refused", STOPPING)
         elif isinstance(error, Exception):
-            self.report_sample_failure(body, f"The picture could not be painted: {problem_of(error)}")
+            self.report_sample_failure(body, problem_of(error))
 
     def report_sample_failure(self, body: dict[str, Any] | None, reason: str) -> None:
         self.sampling_error = reason
         self.answer_custom(body, "refused", reason)
-        self.warn("sampling_failed", reason, "samples")
+        self.warn("sampling_failed", f"Sampling failed: {reason}", "samples")
 
     def answer_default(self) -> None:
         asked, self.asked["sample_default"] = self.asked["sample_default"], []
@@ -111,7 +111,7 @@ class Sampling(RunState):
         except OSError:  # no folder, or none that can be read
             made = []
         if not made:
-            self.report_sample_failure(body, "OneTrainer wrote no picture")
+            self.report_sample_failure(body, "OneTrainer wrote no image")
             return
         self.sampled += 1
         folder_name = os.path.basename(folder)
@@ -162,7 +162,7 @@ class Sampling(RunState):
     def sample_config(self, body: dict[str, Any]) -> Any:
         kind, parameters = self.onetrainer["SampleConfig"], body.get("params", {})
         if not isinstance(parameters, dict):
-            raise TypeError(f"{parameters!r:.100} is no object")
+            raise TypeError(f"{parameters!r:.100} isn't an object")
         try:
             sample = kind.default_values(self.config.model_type)
         except TypeError:  # older revisions have the same defaults for every model

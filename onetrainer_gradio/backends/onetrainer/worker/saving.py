@@ -127,7 +127,7 @@ class Saving(Sampling):
             else:
                 os.unlink(path)
         except OSError as error:
-            self.warn("half_written", f"{path} is only half written and could not be removed: {problem_of(error)}.")
+            self.warn("half_written", f"{path} is incomplete and can't be removed: {problem_of(error)}.")
 
     def report_save(self, path: str, failure: str, size: int) -> None:
         final = self.ending
