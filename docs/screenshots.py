@@ -34,7 +34,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 TABS = ("configuration", "training", "samples", "system")
 # the step that the run must reach first: the chart then has a curve, and each prompt a few samples
-FROM_STEP = 100
+FROM_STEP = 250
 
 
 @contextmanager
@@ -76,6 +76,13 @@ def post(url: str, path: str) -> None:
     urllib.request.urlopen(request, timeout=30).close()
 
 
+# whether every image that is in view is loaded
+IN_VIEW = """() => [...document.images].every(image => {
+  const place = image.getBoundingClientRect();
+  return !place.width || place.top > innerHeight || place.bottom < 0 || (image.complete && image.naturalWidth > 0);
+})"""
+
+
 def show(page: Page, url: str, tab: str) -> None:
     """Open a tab and wait until it is loaded."""
     page.goto(f"{url}#{tab}")
@@ -83,6 +90,7 @@ def show(page: Page, url: str, tab: str) -> None:
     page.locator(".og-link[data-state=live]").wait_for()
     page.get_by_role("tab", name=tab.capitalize(), selected=True).wait_for()
     page.wait_for_timeout(1500)
+    page.wait_for_function(IN_VIEW)
 
 
 # Replaces details of this machine in texts and fields.
