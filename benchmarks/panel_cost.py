@@ -49,7 +49,7 @@ def one_step(numbers: list[float]) -> float:
 
 
 def loop(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
-    """A backend that steps as fast as it can until it is stopped."""
+    """Return a backend that steps as fast as it can until it is stopped."""
     emit(RunStarted(backend="bare loop", pid=os.getpid()))
     plan = {"total_steps": 10**7, "steps_per_epoch": 1000, "total_updates": 10**7, "epochs": 10**4, "first_step": 0}
     emit(RunPlanned(**plan, images=1000, trainable_parameters=1, learning_rates=("unet",)))

@@ -1,4 +1,4 @@
-"""The table of backends, and the body of every training thread and process."""
+"""List the backends, and execute a run in every training thread and process."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def refusals(name: str, config: TrainConfig, table: Mapping[str, str] = BACKENDS
 
 
 def error_info(error: BaseException) -> ErrorInfo:
-    """An error as data."""
+    """Return an error as data."""
     if isinstance(error, TrainerError):
         return ErrorInfo(
             type=type(error).__name__,

@@ -28,7 +28,7 @@ class RunContext:
 
 @runtime_checkable
 class Backend(Protocol):
-    """Trains configurations."""
+    """Anything that trains configurations."""
 
     @property
     def title(self) -> str:
@@ -52,7 +52,7 @@ RunFunction = Callable[[TrainConfig, Emit, Control, RunOptions], Outcome]
 
 @dataclass(frozen=True)
 class FunctionBackend:
-    """A backend made of one function, which trains whatever it is given."""
+    """A backend made of one function, which trains whatever it gets."""
 
     title: str
     function: RunFunction

@@ -1,4 +1,4 @@
-"""The backend that trains with this package's own engine."""
+"""Train with this package's own engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onetrainer_gradio.versions import hardware, versions
 
 
 class BuiltinBackend:
-    """Trains with the engine of this package."""
+    """The backend of the built-in engine."""
 
     title = "the built-in engine"
 

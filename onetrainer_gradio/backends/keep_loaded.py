@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class LoadedBackend(Protocol):
-    """Something that can stay loaded."""
+    """A backend that can stay loaded."""
 
     def usable(self) -> bool:
         """Return whether it can still execute a run."""

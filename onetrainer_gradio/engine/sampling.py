@@ -155,7 +155,7 @@ class SampleRunner:
         }
         try:
             _write(path, image, image_format, facts)
-        except OSError as error:  # a full disk costs the picture, not the run
+        except OSError as error:  # a full disk costs the image, not the run
             raise translate(error) or error from error
         self.reporter.report(
             SampleGenerated(

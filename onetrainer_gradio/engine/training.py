@@ -400,7 +400,7 @@ class Training:
         began = time.perf_counter()
         state, accumulation = self.state, self.config.gradient_accumulation_steps
         step = state.global_step
-        # the step number alone decides what is random, so that a resumed run goes on as if it had never ended
+        # the step number alone decides what is random, so that a resumed run continues as if it had never ended
         self._generator.manual_seed(step)
         if self.config.dropout_probability > 0:
             torch.manual_seed(step)

@@ -1,4 +1,4 @@
-"""Our end of the bridge: starts the checkout's Python on the bridge script and speaks JSON lines with it."""
+"""Start the checkout's Python on the bridge worker, and exchange JSON lines with it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_PASSED_ON = ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 
 def environment_of_bridge(token: str = "") -> dict[str, str]:
-    """The environment of the checkout's Python: ours, without what opens the panel and what makes it look for libraries here."""
+    """Return the environment of the checkout's Python: ours, without the panel's secrets and our library paths."""
     environment = {name: value for name, value in without_panel_secrets(os.environ).items() if name not in _NOT_PASSED_ON}
     paths = [part for part in environment.pop("PYTHONPATH", "").split(os.pathsep) if part and part != _OWN_PARENT]
     if paths:
@@ -40,14 +40,14 @@ def environment_of_bridge(token: str = "") -> dict[str, str]:
 
 
 def own_group() -> dict[str, Any]:
-    """The arguments that start a process in a group of its own."""
+    """Return the arguments that start a process in a group of its own."""
     if os.name == "nt":
         return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
     return {"process_group": 0}
 
 
 def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    """Sends a signal to the process's group, also to what the process left behind there."""
+    """Send a signal to the process's group, also to what the process left behind there."""
     send = getattr(os, "killpg", None)
     if send is None:
         with contextlib.suppress(OSError):
@@ -58,10 +58,10 @@ def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 class Bridge:
-    """The checkout's Python with the bridge script in it, warm for one run after another.
+    """The checkout's Python with the bridge worker in it, which can execute one run after another.
 
-    Its error output is the console log itself, so that the log goes on should we die; standard input is all that it needs of us,
-    and a socket over which it is handed open files: the log of the next run, and what holds the folders of a run.
+    Its error output is the console log itself, so that the log continues if we die. From us it needs only standard input and a
+    socket over which it receives open files: the log of the next run, and the locks on the folders of a run.
 
     :raises CheckoutError: when the interpreter cannot be started.
     """
@@ -69,7 +69,7 @@ class Bridge:
     def __init__(self, python: Path, folder: Path, *, token: str = "") -> None:
         self.python, self.folder = python, folder
         self.greeting: Mapping[str, Any] | None = None
-        """What it said of itself once OneTrainer was imported; from then on it can carry out runs."""
+        """What it said of itself once OneTrainer was imported; from then on it can run runs."""
         self._closed = False
         self._way: socket.socket | None = None
         theirs: socket.socket | None = None
@@ -100,7 +100,7 @@ class Bridge:
 
     @property
     def pid(self) -> int:
-        """The process, which leads a group of its own."""
+        """Return the process, which leads a group of its own."""
         return self._process.pid
 
     def _read(self) -> None:
@@ -112,14 +112,14 @@ class Bridge:
         self._lines.put(None)
 
     def next(self, timeout_s: float) -> dict[str, Any] | None:
-        """The next thing it says.
+        """Return the next thing it says.
 
         :raises queue.Empty: when it says nothing for so long. None once it has ended.
         """
         return self._lines.get(timeout=timeout_s)
 
     def send(self, body: Mapping[str, Any]) -> None:
-        """Tells it something; a bridge that has ended hears nothing."""
+        """Send it a message; one that has ended receives nothing."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(json.dumps(body).encode() + b"\n")
@@ -127,13 +127,13 @@ class Bridge:
 
     @property
     def can_stay(self) -> bool:
-        """Whether a run after the first could have a console log of its own."""
+        """Return whether a run after the first could have a console log of its own."""
         return self._way is not None
 
     def begin(self, body: Mapping[str, Any], console: int, held: Sequence[int]) -> None:
-        """Gives it a run, with the descriptors of its console log and of what holds its folders.
+        """Give it a run, with the descriptors of its console log and of what holds its folders.
 
-        It goes on holding them should this process die. Without a way to hand them over (Windows) it does not.
+        It continues holding them should this process die. Without a way to hand them over (Windows) it does not.
         """
         if self._way is None:
             self.send(body)
@@ -144,18 +144,18 @@ class Bridge:
         self.send({**body, "descriptors": len(descriptors)})
 
     def usable(self) -> bool:
-        """Whether it has imported OneTrainer and still runs, so that it can carry out another run."""
+        """Return whether it has imported OneTrainer and still runs, so that it can run another run."""
         return self.greeting is not None and self._process.poll() is None
 
     def forget(self) -> None:
-        """Drops what it said since its last run, which nobody waits for any more."""
+        """Drop what it said since its last run, which nobody waits for any more."""
         with contextlib.suppress(queue.Empty):
             while self._lines.get_nowait() is not None:
                 pass
             self._lines.put(None)
 
     def signal(self, number: int, *, group: bool = True) -> None:
-        """Sends a signal to it, and to what it started."""
+        """Send a signal to it, and to what it started."""
         if group:
             signal_group(self._process, number)
         else:
@@ -163,18 +163,18 @@ class Bridge:
                 self._process.send_signal(number)
 
     def interrupt(self) -> None:
-        """Ctrl-C for it alone, so that its helpers do not die under its hands."""
+        """Interrupt only this process, as Ctrl-C does, so that its helpers don't die first."""
         self.signal(signal.SIGINT if os.name != "nt" else getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM), group=False)
 
     def status(self, timeout_s: float = 5.0) -> int | None:
-        """How it ended: the exit code, or the negative number of the signal; None when it has not within the time."""
+        """Return the exit code, or the negative number of the signal; None if it hasn't ended within the time."""
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
 
     def close(self, patience_s: float = 5.0) -> None:
-        """Ends it, in good order if it goes within the time, and everything that is left of its group."""
+        """End it, in good order if it goes within the time, and everything that is left of its group."""
         if self._closed:
             return
         self.send({"type": "shutdown"})
@@ -196,7 +196,7 @@ class Bridge:
 
 
 def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> dict[str, Any]:
-    """The one answer of the bridge script in ``mode``.
+    """Return the one answer of the bridge script in ``mode``.
 
     :raises CheckoutError: when there is none within the time, or it tells why there is none.
     """
@@ -239,7 +239,7 @@ def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> di
 
 
 def parsed(line: str) -> dict[str, Any] | None:
-    """The JSON object with a type in a line, if it is one."""
+    """Return the JSON object with a type in a line, if it is one."""
     try:
         body = json.loads(line)
     except ValueError:
@@ -248,7 +248,7 @@ def parsed(line: str) -> dict[str, Any] | None:
 
 
 def not_startable(python: Path, error: OSError) -> CheckoutError:
-    """The Python of the checkout cannot be started."""
+    """Return the error for a checkout whose Python can't be started."""
     return CheckoutError(
         f"Can't start OneTrainer's Python {python}: {error.strerror or error}.",
         value=str(python),
@@ -258,7 +258,7 @@ def not_startable(python: Path, error: OSError) -> CheckoutError:
 
 
 def import_error(body: Mapping[str, Any], folder: Path, python: Path) -> CheckoutError:
-    """OneTrainer could not be imported: a library is missing, a module has moved, the Python is too old."""
+    """Return the error for a OneTrainer that can't be imported: a library is missing, a module has moved, Python is too old."""
     kind, message, name = str(body.get("kind", "")), str(body.get("message", "")), str(body.get("name", ""))
     if kind == "python":
         return CheckoutError(

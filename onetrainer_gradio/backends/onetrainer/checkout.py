@@ -1,4 +1,4 @@
-"""A OneTrainer checkout on this machine: where it is, whether it can be driven, and which revision it is.
+"""Describe a OneTrainer checkout on this machine: its folder, whether it can be used, and its revision.
 
 Everything here reads files and runs at most ``git status``; nothing of OneTrainer is imported.
 """
@@ -38,7 +38,7 @@ _GIT_S = 5.0
 
 @dataclass(frozen=True)
 class Checkout:
-    """A folder with OneTrainer in it, or what was hoped to be one.
+    """A folder that contains OneTrainer, or should.
 
     ``python`` is the interpreter of its environment, ``config_version`` the version of its configuration files, ``revision`` and
     ``branch`` come from git (empty for an unpacked archive), ``modified`` says whether files that git knows were changed.
@@ -54,18 +54,18 @@ class Checkout:
 
     @property
     def usable(self) -> bool:
-        """Whether nothing is known that would keep it from training."""
+        """Return whether nothing is known that would keep it from training."""
         return not any(problem.severity == "error" for problem in self.problems)
 
     @property
     def label(self) -> str:
-        """A short name for people: the folder and the revision."""
+        """Return a short name for people: the folder and the revision."""
         changed = " with changes" if self.modified else ""
         return f"{self.folder} ({self.revision[:8]}{changed})" if self.revision else str(self.folder)
 
 
 def inspect(folder: Path, python: Path | None = None) -> Checkout:
-    """What a folder is, as far as its files tell; ``python`` is an interpreter to use instead of its own environment's."""
+    """Return what a folder is, as far as its files tell; ``python`` is an interpreter to use instead of its own environment's."""
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     problems = list(_folder_problems(folder))
     if problems:
@@ -90,20 +90,20 @@ def inspect(folder: Path, python: Path | None = None) -> Checkout:
 
 
 def state_of_modules(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and time of change of every Python file of OneTrainer: what an import of it would bring in."""
+    """Return name, size and modification time of every Python file of OneTrainer: what an import would load."""
     found = []
     for place, _, names in os.walk(folder / "modules"):
         for name in names:
             if name.endswith(".py"):
                 path = os.path.join(place, name)
-                with contextlib.suppress(OSError):  # gone in the meantime: an update is going on
+                with contextlib.suppress(OSError):  # gone in the meantime: an update is running
                     stat = os.stat(path)
                     found.append((path, stat.st_size, stat.st_mtime_ns))
     return tuple(sorted(found))
 
 
 def usual_places() -> Iterator[Path]:
-    """Folders where a checkout is usually found, those that are named by the environment first; they need not be there."""
+    """Return the folders where a checkout is usually found, those of the environment first; they don't have to exist."""
     if named := os.environ.get(PATH_VARIABLE):
         yield Path(named).expanduser()
     home = Path(os.path.expanduser("~"))
@@ -115,13 +115,13 @@ def usual_places() -> Iterator[Path]:
 
 
 def find() -> Checkout | None:
-    """The first checkout in the usual places, usable ones before others; None where there is none at all."""
+    """Return the first checkout in the usual places, usable ones before others; None where there is none at all."""
     known = [inspect(place) for place in dict.fromkeys(usual_places()) if os.path.isfile(place / NEEDED_FILES[0])]
     return next((checkout for checkout in known if checkout.usable), known[0] if known else None)
 
 
 def require(checkout: Checkout) -> Path:
-    """The interpreter of a usable checkout.
+    """Return the interpreter of a usable checkout.
 
     :raises CheckoutError: naming what is missing.
     """
@@ -229,7 +229,7 @@ def _version_problems(python: Path) -> list[Finding]:
 
 
 def python_version(python: Path) -> tuple[int, int] | None:
-    """Major and minor version of an interpreter as its environment's files say; None where they do not."""
+    """Return the major and minor version of an interpreter from its environment's files; None if they lack it."""
     for folder in (python.parent, python.parent.parent):
         try:
             text = (folder / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
@@ -254,7 +254,7 @@ def _config_version(folder: Path) -> int | None:
 
 
 def _git_head(folder: Path) -> tuple[str, str]:
-    """Revision and branch, read from git's own files."""
+    """Return revision and branch from git's own files."""
     git = folder / ".git"
     try:
         if git.is_file():  # a worktree or submodule

@@ -1,4 +1,4 @@
-"""The backend ``onetrainer``: carries a run out in a checkout's own Python and passes on what is said on both sides."""
+"""Execute a run in a checkout's own Python, and forward events and commands."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ IMPORT_S = float(os.environ.get("ONETRAINER_GRADIO_IMPORT_S") or 600.0)
 # After an interrupt OneTrainer has so long to let go, then its process ends.
 LET_GO_S = 5.0
 _BEFORE_TRAINING = frozenset({"queued", "starting", "loading"})
-# After these nobody knows what state a graphics card's driver is in.
+# After these nobody knows what state a GPU's driver is in.
 _DRIVER = re.compile(r"\b(CUDA|cuDNN|cuBLAS|NCCL|HIP|XPU|MPS)\b", re.IGNORECASE)
 _ERROR_OUTPUT = 2
 _MOVED_ASIDE = re.compile(r"\.unfinished-(?P<pid>[0-9]{1,18})-old-(?P<name>.+)", re.DOTALL)
@@ -80,7 +80,7 @@ _NOT_EVENTS = frozenset({tag(RunStarted), tag(RunEnded), tag(ChildProcessStarted
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds that are waited: for the import, and for each stage of a stop where no supervisor escalates a stop."""
+    """Seconds to wait for the import, and for each stage of a stop that no supervisor escalates."""
 
     import_s: float = IMPORT_S
     finish_step_s: float = 60.0
@@ -89,7 +89,7 @@ class Timeouts:
 
 
 class OneTrainerBackend:
-    """Trains with a OneTrainer checkout, in its own Python."""
+    """The backend of a OneTrainer checkout, which trains in its own Python."""
 
     title = "OneTrainer"
 
@@ -111,7 +111,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     A OneTrainer that a former run left loaded is used again, if it is just the one that would be loaded now; after the run it
     stays where the caller has a place for it, unless something went wrong that it may not have got over.
 
-    :raises TrainerError: with the cause, when the run cannot go on.
+    :raises TrainerError: with the cause, when the run cannot continue.
     """
     if refused := tuple(finding for finding in BACKEND.refusals(config) if finding.severity == "error"):
         raise ConfigInvalidError(refused)
@@ -168,7 +168,7 @@ def put_back_replaced(destination: Path) -> None:
 
 
 def chosen(options: RunOptions) -> Checkout:
-    """The checkout of a run.
+    """Return the checkout of a run.
 
     :raises CheckoutError: when none is named and none is found.
     """
@@ -201,7 +201,7 @@ def _findings(config: TrainConfig) -> Iterator[Finding]:
 
 @dataclass
 class Session:
-    """One bridge and what is said over it; several runs can follow each other.
+    """One bridge and the messages over it; several runs can follow each other.
 
     ``escalates`` says that nobody else escalates a stop: a stop that is not heard then ends OneTrainer's process from here.
     """
@@ -229,7 +229,7 @@ class Session:
     _stage_at: float = 0.0
 
     def begin(self, config: TrainConfig) -> bool:
-        """Until OneTrainer is imported; False when a stop came first.
+        """Wait until OneTrainer is imported; return False if a stop came first.
 
         :raises CheckoutError: when it cannot be imported, or not within the time.
         """
@@ -267,9 +267,9 @@ class Session:
                 return True
 
     def execute_run(self, config: TrainConfig, options: RunOptions, held: Sequence[int] = ()) -> Outcome:
-        """One run, from its settings to its end; ``held`` are the descriptors that hold its folders.
+        """Execute one run from its settings to its end; ``held`` are the descriptors that hold its folders.
 
-        :raises TrainerError: with the cause, when it failed; the bridge can carry out another one, unless its process ended.
+        :raises TrainerError: with the cause, when it failed; the bridge can run another one, unless its process ended.
         """
         self.unharmed, self._put_away = False, True
         self._run_id = options.run_id or f"{os.getpid()}-{time.time_ns()}"
@@ -374,7 +374,7 @@ class Session:
             self.emit(self._with_chain(event))
 
     def _planned(self, event: RunPlanned) -> RunPlanned:
-        """Count the steps of a resumed run from its backup on; the bridge knows only how long an epoch is."""
+        """Count the steps of a resumed run from its backup on; the bridge reports only the length of an epoch."""
         at = None if self._resumed is None else read_progress(self._resumed)
         if self._resumed is None or at is None:
             return event

@@ -1,4 +1,4 @@
-"""What a checkout knows: its settings with types and defaults, enums, model types and methods, presets. Read by its own Python.
+"""Read the settings of a checkout with types and defaults, its enums, model types, methods and presets, in its own Python.
 
 Reading takes as long as OneTrainer needs to import; the answer is kept in a file per revision and state of its modules.
 """
@@ -28,7 +28,7 @@ _NOT_COMPARED = ("secrets", "cloud")
 
 @dataclass(frozen=True)
 class FieldFacts:
-    """One setting of the checkout: type name as it writes it, whether it may be empty, default, values to choose from."""
+    """One setting of the checkout: its type name, whether it may be empty, its default, and its choices."""
 
     type: str
     nullable: bool = False
@@ -38,7 +38,7 @@ class FieldFacts:
 
 @dataclass(frozen=True)
 class CheckoutFacts:
-    """What a checkout knows.
+    """The facts of a checkout.
 
     ``fields`` are by dotted path (``concepts[].image.enable_crop_jitter`` for the elements of lists); ``methods`` gives for each
     model type the training methods that it can train, ``sample_defaults`` what a new sample prompt of it begins with (empty for
@@ -63,7 +63,7 @@ class CheckoutFacts:
 
 @dataclass(frozen=True)
 class FieldComparison:
-    """How the settings of a checkout differ from those of this release.
+    """The differences between the settings of a checkout and those of this release.
 
     ``newer`` are known there and not here, ``lacking`` known here and not there, ``defaults`` have another default there
     (here, there).
@@ -75,7 +75,7 @@ class FieldComparison:
 
 
 def read_facts(checkout: Checkout, cache_folder: Path, timeout_s: float = 120) -> CheckoutFacts:
-    """What the checkout knows, from the cache where it has not changed.
+    """Return what the checkout knows, from the cache where it has not changed.
 
     :raises CheckoutError: when its Python cannot tell; the message says why.
     """
@@ -93,7 +93,7 @@ def read_facts(checkout: Checkout, cache_folder: Path, timeout_s: float = 120) -
 
 
 def compare_fields(facts: CheckoutFacts) -> FieldComparison:
-    """How the settings of the checkout differ from those of this release; secrets and cloud machines are left out."""
+    """Return how the settings of the checkout differ from those of this release; secrets and cloud machines are omitted."""
     here = dict(_own_fields(TrainConfig, "", TrainConfig()))
     there = {path: item for path, item in facts.fields.items() if path.split(".")[0] not in _NOT_COMPARED}
     newer = {path: item for path, item in there.items() if path not in here}

@@ -1,4 +1,4 @@
-"""Folders that two trainings must not write to at once, whichever panel or program started them."""
+"""Lock folders that two trainings must not write to at once, whichever panel or program started them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LOCK_NAME = ".in-use-by-training"
 
 @contextlib.contextmanager
 def lock_folders(folders: dict[str, Path], label: str) -> Iterator[tuple[int, ...]]:
-    """Holds the folders (setting -> folder) while the block runs; gives the descriptors that hold them.
+    """Hold the folders (setting -> folder) during the block; yield the descriptors that hold them.
 
-    A process that inherits the descriptors goes on holding the folders should this one die. A folder that cannot hold a lock
+    A process that inherits the descriptors continues holding the folders should this one die. A folder that cannot hold a lock
     (another kind of file system, no permission) is not held: what is wrong with it shows when it is used.
 
     :raises RunConflictError: when another training holds one.

@@ -1,4 +1,4 @@
-"""The settings that OneTrainer says it uses, compared with those it was given."""
+"""Compare the settings that OneTrainer uses with those that it was given."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_TOLD = ("secrets", "note")  # secrets are never told; a note is the panel's
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that came back otherwise; ``known`` is False where the checkout does not have it at all."""
+    """A setting that came back with another value; ``known`` is False if the checkout doesn't have it."""
 
     path: str
     given: Any
@@ -25,7 +25,7 @@ class Difference:
     known: bool = True
 
     def warned(self) -> WarningIssued:
-        """The difference as an event."""
+        """Return the difference as an event."""
         if self.known:
             text = f"{title_of(self.path)} is {_short(self.given)}, but OneTrainer uses {_short(self.used)}."
         else:
@@ -36,7 +36,7 @@ class Difference:
 
 
 def differences(given: Mapping[str, Any], used: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[Difference]:
-    """Every setting that OneTrainer uses otherwise than it was given.
+    """Return every setting that OneTrainer uses with another value than it was given.
 
     Settings that it lacks count only where they differ from ``defaults``: those have no effect either way.
     """

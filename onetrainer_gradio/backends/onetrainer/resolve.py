@@ -1,4 +1,4 @@
-"""From a configuration to what OneTrainer needs without its window: what its window would fill in is written out."""
+"""Write a configuration as OneTrainer needs it without its window, with everything that its window would fill in."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _OWN_PATTERNS = frozenset({"", "custom", "full"})
 
 @dataclass
 class Headless:
-    """The document to hand over, without secrets, and what is worth knowing about it."""
+    """The document to pass on, without secrets, and warnings about it."""
 
     document: dict[str, Any]
     notes: list[WarningIssued] = field(default_factory=list)
 
 
 def headless(config: TrainConfig, options: RunOptions) -> Headless:
-    """The configuration (packed, paths absolute) as OneTrainer needs it.
+    """Return the configuration (packed, paths absolute) as OneTrainer needs it.
 
     Concepts and samples lie inside, patterns stand for the names of layer presets, the format of the result is one that goes
-    with model type and method, a run that goes on keeps the identity of its embedding, no other machine is involved.
+    with model type and method, a run that continues keeps the identity of its embedding, no other machine is involved.
     """
     result = Headless(to_document(config, packed=True))
     document = result.document
@@ -48,7 +48,7 @@ def headless(config: TrainConfig, options: RunOptions) -> Headless:
 
 
 def _layers(config: TrainConfig, settings: dict[str, Any], name: str = "layer_filter") -> None:
-    """OneTrainer's window turns the name of a preset into patterns; without it the name does nothing and all layers train."""
+    """Replace the name of a layer preset by its patterns, as OneTrainer's window does; the name alone has no effect."""
     preset = str(settings.get(f"{name}_preset") or "")
     facts = MODELS.get(config.model_type)  # a newer checkout's types are not in the table
     choice = facts.layer_presets.get(preset) if facts else None
@@ -74,7 +74,7 @@ def _format(config: TrainConfig, result: Headless) -> None:
 
 
 def _embedding(config: TrainConfig, options: RunOptions, result: Headless) -> None:
-    """A backup names the embedding by its uuid; a run that goes on from it needs the same one."""
+    """Use the uuid of the embedding in the backup: a run that resumes from it needs the same one."""
     if config.training_method != "EMBEDDING":
         return
     backup = backup_to_resume(config, options, "onetrainer")

@@ -395,7 +395,7 @@ class Dataset:
             return self._encoded(item, pixels(item.image.path))
         key = self._image_key(item)
         held = self._images.get(key)
-        if held is None:  # somebody cleared the cache meanwhile, or the file is damaged
+        if held is None:  # someone cleared the cache meanwhile, or the file is damaged
             held = {"latents_CHW": self._encoded(item, pixels(item.image.path))}
             self._images.put(key, held)
         return held["latents_CHW"]

@@ -84,7 +84,7 @@ def vae_name(name: str, blocks: int) -> str:
         rest = f"down.{level}.block.{place}." if kind == "resnets" else f"down.{level}.downsample."
         rest += ".".join(words[4:])
     elif words[0] == "up_blocks":
-        # the original counts the decoder's levels from the picture down
+        # the original counts the decoder's levels from the image down
         level, kind, place = str(blocks - 1 - int(words[1])), words[2], words[3]
         rest = f"up.{level}.block.{place}." if kind == "resnets" else f"up.{level}.upsample."
         rest += ".".join(words[4:])

@@ -242,7 +242,7 @@ class StableDiffusion:
         kept = [random.random() > chance for _ in range(text_BLD.shape[0])]
         return text_BLD * torch.tensor(kept, device=text_BLD.device).float()[:, None, None]
 
-    # -- painting -------------------------------------------------------------------------------------------------------
+    # -- sampling -------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def sample(self, request: SampleRequest) -> Any:
@@ -330,7 +330,7 @@ class StableDiffusion:
                 target = folder / name / "diffusion_pytorch_model.safetensors"
                 write_tensors(target, state, {"format": "pt"}, durable=False)
         self.tokenizer.save_pretrained(folder / "tokenizer")
-        # latents are no pictures: clipping them to -1..1 is a default of the class that no such model wants
+        # latents are no images: clipping them to -1..1 is a default of the class that no such model wants
         scheduler = {**self.noise_schedule, "prediction_type": self.process.prediction, "clip_sample": False}
         if self._zero_snr:
             scheduler["rescale_betas_zero_snr"] = True

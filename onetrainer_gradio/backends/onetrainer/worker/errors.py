@@ -15,7 +15,7 @@ NO_SPACE = "Nothing was written. Is the disk full?"
 
 
 def attempt(body: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """What the body of a run or of an import gives, or what it raises.
+    """Return what the body of a run or of an import gives, or what it raises.
 
     The one place where anything at all is taken, for those alone to whom an error is the answer: a run, and an import.
     """
@@ -26,7 +26,7 @@ def attempt(body: Callable[[], Any]) -> tuple[Any, BaseException | None]:
 
 
 class OutcomeProbe:
-    """Stands around something of OneTrainer's, is told how it went (None, or the error), and lets the error pass."""
+    """A context that reports how its block went (None, or the error) and lets the error pass."""
 
     def __init__(self, report_outcome: Callable[[BaseException | None], None]) -> None:
         self._report_outcome = report_outcome
@@ -43,7 +43,7 @@ class OutcomeProbe:
 
 
 def cause_of(error: BaseException) -> dict[str, Any]:
-    """An error as data: kind, sentence, the file and line of OneTrainer's where it arose, and what lay beneath it."""
+    """Return an error as data: kind, sentence, the file and line of OneTrainer's where it arose, and what lay beneath it."""
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
@@ -66,33 +66,33 @@ def cause_of(error: BaseException) -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """Return what an error says, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:600] if lines else ""
 
 
 def problem_of(error: BaseException) -> str:
-    """An error in one sentence."""
+    """Return an error in one sentence."""
     text = first_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def storage_error(failure: str, path: str) -> dict[str, Any]:
-    """The error of something that was not written."""
+    """Return the error of something that was not written."""
     full = failure == NO_SPACE or "No space left" in failure or "[Errno 28]" in failure
     suggestion = "Free up space, lower Rolling backup count, or choose another workspace folder."
     return {"type": "DiskFullError" if full else "StorageError", "message": failure, "path": path, "suggestion": suggestion}
 
 
 def write_errors() -> tuple[type[BaseException], ...]:
-    """What writing a model raises."""
+    """Return what writing a model raises."""
     library = sys.modules.get("safetensors")
     kinds = (OSError, RuntimeError, getattr(library, "SafetensorError", OSError))
     return tuple(kind for kind in kinds if isinstance(kind, type))
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether something could not be written because there is no space."""
+    """Return whether something could not be written because there is no space."""
     numbers = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
     if isinstance(error, OSError) and error.errno in numbers:
         return True

@@ -17,7 +17,7 @@ TOTAL = "total_average"
 
 
 def not_there(*_: Any) -> NoReturn:
-    """Stands for a function that a revision does not have."""
+    """Stand in for a function that a revision doesn't have."""
     raise NotImplementedError
 
 
@@ -25,7 +25,7 @@ class Pausing(Saving):
     """The part of a run that happens between steps."""
 
     def settle(self) -> None:
-        """Tells what is complete now: a backup once OneTrainer has left it, a round of pictures, a validation."""
+        """Report what is complete now: a backup that OneTrainer has finished, a round of samples, a validation."""
         if self.backup is not None:
             (path, failure), self.backup = self.backup, None
             self.report_backup(path, failure)
@@ -44,7 +44,7 @@ class Pausing(Saving):
             self.step_at = time.monotonic()
 
     def hold(self) -> None:
-        """Waits on the training thread while the run is paused; pictures, backups and models can be asked for meanwhile."""
+        """Wait on the training thread while the run is paused; images, backups and models can be asked for meanwhile."""
         for body in self.inbox.take("resume"):
             self.inbox.answer(body, "refused", "the run is not paused")
         pauses = self.inbox.take("pause")
@@ -69,12 +69,12 @@ class Pausing(Saving):
                 if not self.stopping:
                     self.serve_paused()
                     self.enter("paused")
-        finally:  # an error that gets out of here is told, and OneTrainer goes on training
+        finally:  # an error that gets out of here is told, and OneTrainer continues training
             self.enter("training")
             self.step_at = time.monotonic()
 
     def serve_paused(self) -> None:
-        """What OneTrainer's loop would do at its next step is done by the same functions of its now."""
+        """Do what OneTrainer's loop would do at its next step, with its own functions."""
         progress = self.trainer.model.train_progress
         device = getattr(self.trainer, "train_device", None) or self.config.train_device
         if self.collect("sample_default"):
@@ -87,12 +87,12 @@ class Pausing(Saving):
         self.settle()
 
     def own(self, name: str) -> Callable[..., Any]:
-        """A function of the trainer that it keeps to itself."""
+        """Return a function of the trainer that it keeps to itself."""
         function: Callable[..., Any] = getattr(self.trainer, f"_{type(self.trainer).__name__}__{name}", not_there)
         return function
 
     def write_now(self, write: Callable[..., Any], progress: Any) -> None:
-        """As OneTrainer's loop does it: the model leaves the graphics memory meanwhile."""
+        """Write as OneTrainer's loop does: the model leaves the VRAM meanwhile."""
         model = self.trainer.model
         if hasattr(model, "evict"):
             model.evict()

@@ -39,7 +39,7 @@ class Progress(Pausing):
     """The part of a run that listens to callbacks and charts."""
 
     def callbacks(self) -> Any:
-        """Its callbacks. OneTrainer swallows whatever they raise, so it is told before."""
+        """Return the callbacks. OneTrainer ignores whatever they raise, so errors are reported before."""
         functions = {
             "on_update_train_progress": self.guarded(self.on_progress),
             "on_update_status": self.guarded(self.on_status),
@@ -47,7 +47,7 @@ class Progress(Pausing):
         return self.onetrainer["TrainCallbacks"](**functions)
 
     def on_status(self, status: str) -> None:
-        """One of OneTrainer's own sentences."""
+        """Take one of OneTrainer's status texts."""
         self.settle()
         words = status.lower()
         phase = next((phase for word, phase in PHASES if word in words), None)
@@ -62,12 +62,12 @@ class Progress(Pausing):
             self.sampled, self.sampling_error = 0, ""
 
     def on_bar(self, name: str, done: int, total: int) -> None:
-        """A progress bar of OneTrainer's, or of a library."""
+        """Take the state of a progress bar of OneTrainer or of a library."""
         if name not in OWN_BARS and self.phase in BAR_PHASES:
             self.progress(done, total, name)
 
     def listen_to_scalars(self, board: Any) -> None:
-        """Loss and learning rates go to its charts; they pass here. Charts that cannot be written do not end the training."""
+        """Read loss and learning rates on their way to TensorBoard. Charts that can't be written don't end the training."""
         for method in CHART_METHODS:
             if hasattr(board, method):
                 setattr(board, method, self.chart(getattr(board, method)))
@@ -102,7 +102,7 @@ class Progress(Pausing):
             self.scalars[name] = number
 
     def on_progress(self, progress: Any, epoch_length: int, epochs: int) -> None:
-        """After a batch, and after an epoch: ``epoch_length`` is what OneTrainer calls the greatest step."""
+        """Take the progress after a batch and after an epoch; ``epoch_length`` is OneTrainer's greatest step."""
         self.settle()
         loss = self.scalars.pop(LOSS, None)
         if loss is not None:
@@ -141,7 +141,7 @@ class Progress(Pausing):
         )
 
     def rates_of_optimizer(self) -> list[float]:
-        """The learning rate of each parameter group, before the first update: OneTrainer charts the rates of later ones only."""
+        """Return the learning rate of each parameter group before the first update; OneTrainer charts only later ones."""
         try:
             # optimizers that estimate the step size themselves keep it as "d"; OneTrainer charts the product
             return [float(group["lr"]) * float(group.get("d", 1.0)) for group in self.trainer.model.optimizer.param_groups]

@@ -18,10 +18,10 @@ from .wire import plain_document
 
 
 class RunDriver(Progress):
-    """One run: what OneTrainer calls, says and writes becomes events; what the parent says becomes what OneTrainer asks for."""
+    """One run: turns what OneTrainer calls and writes into events, and passes the commands of the parent to it."""
 
     def execute_run(self) -> None:
-        """From the settings to ``run_done``, which is said whatever arises on the way there."""
+        """Execute the run from its settings to ``run_done``, which is sent whatever happens."""
         outcome: str = "failed"
         failure: dict[str, Any] | None = {"kind": "BridgeError", "message": "the outcome of the run is unknown"}
         try:
@@ -33,7 +33,7 @@ class RunDriver(Progress):
                 self.wire.send("run_done", outcome=outcome, error=failure, phase=self.phase)
 
     def run_and_end(self) -> str:
-        """The run; one that a stop of ours interrupted is ended as after any stop."""
+        """Train and end; a run that our stop interrupted is ended as after any stop."""
         try:
             return self.run()
         except KeyboardInterrupt:
@@ -42,7 +42,7 @@ class RunDriver(Progress):
         return self.end_stopped()
 
     def outcome_of(self, outcome: str, error: BaseException | None) -> tuple[str, dict[str, Any] | None]:
-        """How it ended, for ``run_done``. The error is not kept: its frames hold the model."""
+        """Return the outcome for ``run_done``. The error isn't kept, because its frames hold the model."""
         if error is None:
             return outcome, None
         if isinstance(error, KeyboardInterrupt):
@@ -51,7 +51,7 @@ class RunDriver(Progress):
         return "failed", {**cause_of(error), "printed": self.printed()}
 
     def finish(self) -> None:
-        """What is complete is told, what was asked for is answered, and nothing stays behind."""
+        """Report what is complete, answer the commands that are left, and clean up."""
         with self.inbox.changed:
             self.inbox.driver = None
             left, self.inbox.commands = self.inbox.commands, []
@@ -62,14 +62,14 @@ class RunDriver(Progress):
             self.settle()
 
     def refuse(self, left: list[dict[str, Any]]) -> None:
-        """Nothing can be asked of the run any more."""
+        """Reject the commands that are left: the run can't execute them any more."""
         reason = STOPPING if self.stopping else "the run has ended"
         customs = (one for body in self.custom.values() for one in with_same(body))
         for body in (*left, *customs, *(one for asked in self.asked.values() for one in asked)):
             self.inbox.answer(body, "refused", reason)
 
     def report_left(self, error: BaseException | None) -> None:
-        """What could not be put away spoils the run no more, and the next one can be tried."""
+        """Warn about what couldn't be cleaned up. The run isn't affected, and the next one can be tried."""
         if error is None:
             return
         traceback.print_exception(error)
@@ -78,7 +78,7 @@ class RunDriver(Progress):
             self.warn("clean_up", text)
 
     def run(self) -> str:
-        """Trains; says how it ended."""
+        """Train; return the outcome."""
         try:
             self.enter("loading")
             if self.stopping:
@@ -96,7 +96,7 @@ class RunDriver(Progress):
         return self.end_stopped() if self.stopping else self.end("completed")
 
     def end_stopped(self) -> str:
-        """The end after a stop: what was trained is backed up and saved."""
+        """End after a stop: back up and save what was trained."""
         if self.inbox.orphaned and self.config is not None:
             self.config.backup_before_save = True
         return self.end("stopped")
@@ -115,7 +115,7 @@ class RunDriver(Progress):
         return outcome
 
     def clean_up(self) -> None:
-        """Its chart server ends, and its memory is free."""
+        """End its TensorBoard server, and free its memory."""
         trainer, self.trainer, self.config = self.trainer, None, None
         board, child = getattr(trainer, "tensorboard", None), getattr(trainer, "tensorboard_subprocess", None)
         with contextlib.ExitStack() as last:  # called from the last to the first, whatever the others raise
@@ -127,14 +127,14 @@ class RunDriver(Progress):
             trainer = board = child = None
 
     def free_memory(self) -> None:
-        """The next run, here or elsewhere, finds the memory free."""
+        """Free the memory for the next run, here or in another process."""
         gc.collect()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
     def read_config(self) -> None:
-        """The settings become OneTrainer's, and are told as it took them."""
+        """Turn the settings into OneTrainer's, and report them as it read them."""
         self.config = self.onetrainer["TrainConfig"].default_values().from_dict(self.document)
         try:
             used = self.config.to_pack_dict(secrets=False)
@@ -149,7 +149,7 @@ class RunDriver(Progress):
             self.warn("no_backup", "There is no backup to resume from, so the run starts from scratch.", "continue_last_backup")
 
     def hook_trainer(self) -> None:
-        """The model is there: painting and writing are listened to."""
+        """Listen to sampling and saving, now that the model is loaded."""
         trainer = self.trainer
         trainer.model_saver.save = self.listen_to_saver(trainer.model_saver.save)
         trainer.model_sampler.sample = self.listen_to_sampler(trainer.model_sampler.sample)
@@ -160,7 +160,7 @@ class RunDriver(Progress):
             self.wire.event("resumed", path=str(path), global_step=self.first_step)
 
     def request_stop(self) -> None:
-        """A stop, or the parent's death: at once where nothing can be asked of OneTrainer, else at the end of the step."""
+        """Stop, or react to the death of the parent: at once before the training, else at the end of the step."""
         with self.inbox.changed:
             first, self.stopping = not self.stopping, True
             self.stops += 1
@@ -172,7 +172,7 @@ class RunDriver(Progress):
             self.inbox.changed.notify_all()
 
     def commands(self) -> Any:
-        """OneTrainer asks for commands; it gets its own, and those of the parent at that moment."""
+        """Return OneTrainer's commands, which take the parent's commands when it asks."""
         driver = self
         kind: Any = self.onetrainer["TrainCommands"]
 

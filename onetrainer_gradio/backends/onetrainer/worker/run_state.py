@@ -16,7 +16,7 @@ INTERRUPTED = frozenset({"loading", "caching"})
 
 
 class RunState:
-    """What is known of one run, and what every part of it reports."""
+    """The state of one run, and what every part of it reports."""
 
     def __init__(self, inbox: CommandInbox, onetrainer: dict[str, Any], body: dict[str, Any]) -> None:
         self.inbox, self.wire, self.onetrainer = inbox, inbox.wire, onetrainer
@@ -45,7 +45,7 @@ class RunState:
         self.step_at = time.monotonic()
         self.warned: set[str] = set()
         self.progress_at = 0.0
-        # the round of pictures that is being painted, the backup that is being written, and who asked for them
+        # the round of images that is being generated, the backup that is being written, and who asked for them
         self.sampled = 0
         self.sampling_error = ""
         self.round_open = self.round_custom = False
@@ -62,13 +62,13 @@ class RunState:
         return call
 
     def report_unpassed(self, error: BaseException | None) -> None:
-        """Something of ours went wrong where OneTrainer would only print it, or not even that."""
+        """Report an error of ours where OneTrainer would only print it, or not even that."""
         if isinstance(error, Exception):
             traceback.print_exception(error)
             self.warn("bridge_callback", f"A callback of OneTrainer failed: {problem_of(error)}.")
 
     def warn(self, code: str, message: str, path: str = "") -> None:
-        """Something to know, once."""
+        """Issue a warning, once."""
         if message not in self.warned:
             self.warned.add(message)
             self.wire.event("warning_issued", code=code, message=message, path=path)
@@ -79,7 +79,7 @@ class RunState:
             self.wire.event("phase_changed", phase=phase)
 
     def enter(self, phase: str) -> None:
-        """The phase, said when it changes; a run that is stopping does not go back to training."""
+        """Report the phase if it changes; a run that is stopping doesn't return to training."""
         with self.inbox.changed:
             if self.stopping and phase in ("training", "paused", *INTERRUPTED):
                 return

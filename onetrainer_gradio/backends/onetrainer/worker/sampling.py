@@ -19,14 +19,14 @@ COMMAND_ID = "onetrainer_gradio_command_id"
 
 
 class SamplingStopped(Exception):  # noqa: N818 - a signal, not an error
-    """A stop was asked for while a picture is painted."""
+    """A stop was requested while an image is generated."""
 
 
 class Sampling(RunState):
     """The part of a run that concerns samples."""
 
     def listen_to_sampler(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Its sampler paints one picture a call; where it lies, how it was made and how far it is are told."""
+        """Wrap its sampler, which generates one image per call; report path, parameters and progress."""
 
         def sample(*values: Any, **named: Any) -> Any:
             config = named.get("sample_config", values[0] if values else None)
@@ -56,7 +56,7 @@ class Sampling(RunState):
     def report_sample(
         self, config: Any, destination: str, body: dict[str, Any] | None, started: float, error: BaseException | None
     ) -> None:
-        """The sampler is back, with an error or without."""
+        """Report that the sampler has returned, with an error or without."""
         if error is None:
             self.emit_sample(config, destination, time.monotonic() - started, body)
         elif isinstance(error, SamplingStopped):
@@ -79,13 +79,13 @@ class Sampling(RunState):
                 self.inbox.answer(body, "refused", self.sampling_error or none)
 
     def answer_custom(self, body: dict[str, Any] | None, outcome: str = "done", reason: str = "", result: str = "") -> None:
-        """Answers who asked for a picture of their own, if somebody did."""
+        """Answer who asked for an image of their own, if someone did."""
         if body is not None and self.custom.pop(body["id"], None) is not None:
             for one in with_same(body):
                 self.inbox.answer(one, outcome, reason, result)
 
     def choose_seed(self, config: Any) -> None:
-        """A random seed is drawn here, so that the picture can be painted again."""
+        """Choose a random seed here, so that the image can be generated again."""
         if getattr(config, "random_seed", False):
             config.random_seed = False
             config.seed = random.SystemRandom().randrange(2**31)
@@ -143,13 +143,13 @@ class Sampling(RunState):
         self.answer_custom(body, result=path)
 
     def collect(self, kind: str) -> bool:
-        """Whether the parent asked for it; who asked is remembered for the answer."""
+        """Return whether the parent asked for it; who asked is remembered for the answer."""
         taken = self.inbox.take(kind)
         self.asked[kind].extend(taken)
         return bool(taken)
 
     def collect_custom(self) -> list[Any]:
-        """The pictures that the parent asked for, as OneTrainer's objects."""
+        """Return the images that the parent asked for, as OneTrainer's objects."""
         samples = []
         for body in merged(self.inbox.take("sample_custom")):
             self.custom[body["id"]] = body

@@ -35,7 +35,7 @@ class Saving(Sampling):
                 self.inbox.answer(body, result=path)
 
     def listen_to_saver(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Its saver writes backups, intermediate and final models; what it says about the outcome is not taken for granted."""
+        """Wrap its saver, which writes backups, intermediate and final models; its outcome is checked."""
 
         def save(*values: Any, **named: Any) -> Any:
             model_format = str(named.get("output_model_format", values[2] if len(values) > 2 else ""))
@@ -52,7 +52,7 @@ class Saving(Sampling):
         return save
 
     def write_finally(self, path: str, write: Callable[[], Any]) -> Any:
-        """The final save. On a full disk it waits for space, so that the weights aren't lost; a backup of this step has them."""
+        """Write the final model; on a full disk, wait for space unless a backup of this step has the weights."""
         pause_s, stops, stopped = 1.0, self.stops, False
         while True:
             try:
@@ -64,7 +64,7 @@ class Saving(Sampling):
             pause_s = min(2 * pause_s, 30.0)
 
     def space_appeared(self, path: str, pause_s: float, stops: int) -> bool:
-        """Waits until it is worth another try; False if there are more than so many ``stops`` before."""
+        """Wait until it is worth another try; False if there are more than so many ``stops`` before."""
         name = os.path.basename(path)
         self.wire.event("phase_changed", phase="saving", detail=f"No space left on disk. Waiting for space to save {name}")
         text = (
@@ -81,7 +81,7 @@ class Saving(Sampling):
     def report_written(
         self, model_format: str, path: str, known: bool, aside: dict[str, str], renamed: str, error: BaseException | None
     ) -> None:
-        """The saver is back, with an error or without; ``known`` says that something of the name was there before.
+        """Report that the saver has returned, with an error or without; ``known`` says that the name existed before.
 
         ``aside`` names the files that were renamed to make room for what was written, by where they were; ``renamed`` is the new
         name of a file that no run wrote, empty if there was none.
@@ -118,7 +118,7 @@ class Saving(Sampling):
                 self.warn("replaced_file", f"The earlier {path} is now in {renamed}: {problem_of(error)}.")
 
     def remove_half(self, path: str) -> None:
-        """What was not written to its end is not left to be taken for a whole one."""
+        """Remove a file that wasn't written to its end, so that it isn't mistaken for a whole one."""
         if not os.path.lexists(path):
             return
         try:
@@ -147,7 +147,7 @@ class Saving(Sampling):
                 self.inbox.answer(body, result=path)
 
     def keep_foreign_backups(self, trainer: Any) -> None:
-        """Rolling backups delete only those of this run and of the runs that it resumes, where the revision has the function."""
+        """Let rolling backups delete only those of this run and of the runs that it resumes, if the revision can."""
         for kind in type(trainer).__mro__:
             name = f"_{kind.__name__.lstrip('_')}__prune_backups"
             if hasattr(trainer, name):
