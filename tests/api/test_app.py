@@ -1,4 +1,7 @@
-"""The API as a whole: paths of the contract, one shape of errors, documentation that needs no network."""
+"""The API as a whole: paths of the contract, one shape of errors, documentation that needs no network.
+
+Covers ``versions.py``, ``api/dependencies.py``, ``api/serialization.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Settings over REST."""
+"""Settings over REST.
+
+Covers ``api/secrets.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Preview pictures over REST."""
+"""Preview pictures over REST.
+
+Covers ``api/waiting.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The documented API under generated requests: no server error, whatever is sent (schemathesis)."""
+"""The documented API under generated requests: no server error, whatever is sent (schemathesis).
+
+Covers ``api/documentation.py``.
+"""
 
 from __future__ import annotations
 

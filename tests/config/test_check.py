@@ -1,4 +1,7 @@
-"""The check before the start says everything else that would fail later, with the setting to change."""
+"""The check before the start says everything else that would fail later, with the setting to change.
+
+Covers ``config/check/``.
+"""
 
 import json
 import math

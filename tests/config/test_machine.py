@@ -1,4 +1,7 @@
-"""What a machine offers is found without torch."""
+"""What a machine offers is found without torch.
+
+Covers ``config/device.py``.
+"""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Regular expressions that a user wrote."""
+"""Regular expressions that a user wrote.
+
+Covers ``config/pattern_worker.py``.
+"""
 
 import contextlib
 import re

@@ -1,4 +1,7 @@
-"""What holds for any configuration: there and back is the same, and damage is either taken or refused with its place."""
+"""What holds for any configuration: there and back is the same, and damage is either taken or refused with its place.
+
+Covers ``config/digits.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The configuration is OneTrainer's: every path, type, default and enum as recorded from version 11."""
+"""The configuration is OneTrainer's: every path, type, default and enum as recorded from version 11.
+
+Covers ``config/declarations/``.
+"""
 
 import json
 from pathlib import Path

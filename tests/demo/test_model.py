@@ -1,4 +1,7 @@
-"""The committed model: layout, size and vocabulary, without sampling."""
+"""The committed model: layout, size and vocabulary, without sampling.
+
+Covers ``demo/``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Backups and saves: whole or not at all, and what happens when the disk is full."""
+"""Backups and saves: whole or not at all, and what happens when the disk is full.
+
+Covers ``engine/ema.py``, ``engine/methods/full.py``, ``engine/methods/method.py``, ``engine/methods/__init__.py``.
+"""
 
 from __future__ import annotations
 

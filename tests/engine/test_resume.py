@@ -1,4 +1,7 @@
-"""A resumed run goes on bit for bit."""
+"""A resumed run goes on bit for bit.
+
+Covers ``engine/backups.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The run as a whole: what it says, in which order, and how it ends."""
+"""The run as a whole: what it says, in which order, and how it ends.
+
+Covers ``engine/step_actions.py``, ``engine/tensorboard.py``, ``engine/validation.py``.
+"""
 
 from __future__ import annotations
 

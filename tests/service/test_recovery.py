@@ -1,4 +1,7 @@
-"""Runs in separate processes survive what happens to panel, supervisor and worker, or report it. Real processes and signals."""
+"""Runs in separate processes survive what happens to panel, supervisor and worker, or report it. Real processes and signals.
+
+Covers ``service/processes/run_handle.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The page as Gradio builds it, without a browser."""
+"""The page as Gradio builds it, without a browser.
+
+Covers ``ui/theme.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A run in a checkout, through the seam that every backend has: what is said, what can be told, how it ends."""
+"""A run in a checkout, through the seam that every backend has: what is said, what can be told, how it ends.
+
+Covers ``backends/onetrainer/folder_locks.py``.
+"""
 
 from __future__ import annotations
 

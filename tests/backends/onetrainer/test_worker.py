@@ -1,4 +1,7 @@
-"""What goes wrong in the checkout's Python beside the training itself: it is told, the run ends, and the next one can begin."""
+"""What goes wrong in the checkout's Python beside the training itself: it is told, the run ends, and the next one can begin.
+
+Covers ``backends/onetrainer/worker/``.
+"""
 
 from __future__ import annotations
 

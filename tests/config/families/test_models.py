@@ -1,4 +1,7 @@
-"""The facts of the 29 model types are the recorded ones."""
+"""The facts of the 29 model types are the recorded ones.
+
+Covers ``config/families/``.
+"""
 
 import json
 from pathlib import Path

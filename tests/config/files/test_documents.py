@@ -1,4 +1,7 @@
-"""Reading and writing configurations loses nothing and says what it did not understand."""
+"""Reading and writing configurations loses nothing and says what it did not understand.
+
+Covers ``config/suggestions.py``.
+"""
 
 import json
 import time

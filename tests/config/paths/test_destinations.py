@@ -1,4 +1,7 @@
-"""Where the result of a run may go: nothing that no run wrote is replaced, whichever way a path leads there."""
+"""Where the result of a run may go: nothing that no run wrote is replaced, whichever way a path leads there.
+
+Covers ``config/paths/real_paths.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What lies in the folders of concepts."""
+"""What lies in the folders of concepts.
+
+Covers ``service/datasets/previews.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Images are decoded for the page in a process with limits."""
+"""Images are decoded for the page in a process with limits.
+
+Covers ``service/datasets/image_worker.py``.
+"""
 
 from __future__ import annotations
 

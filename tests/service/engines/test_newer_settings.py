@@ -1,4 +1,7 @@
-"""Settings that only a checkout has, from the types that it tells."""
+"""Settings that only a checkout has, from the types that it tells.
+
+Covers ``service/engines/new_sample.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Files that a run made."""
+"""Files that a run made.
+
+Covers ``service/runs/archive.py``.
+"""
 
 from __future__ import annotations
 

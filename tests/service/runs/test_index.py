@@ -1,4 +1,7 @@
-"""The index of the runs is a cache: whatever becomes of its file, the list is right, and no run is lost."""
+"""The index of the runs is a cache: whatever becomes of its file, the list is right, and no run is lost.
+
+Covers ``service/runs/listing.py``.
+"""
 
 from __future__ import annotations
 

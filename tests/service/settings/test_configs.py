@@ -1,4 +1,7 @@
-"""The settings being edited, saved configurations and presets."""
+"""The settings being edited, saved configurations and presets.
+
+Covers ``service/settings/form.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Undo and redo: every change can be taken back, whatever it was, and a reload or a damaged file does not matter."""
+"""Undo and redo: every change can be taken back, whatever it was, and a reload or a damaged file does not matter.
+
+Covers ``config/files/overlay.py``.
+"""
 
 from __future__ import annotations
 
