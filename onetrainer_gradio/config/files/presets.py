@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from onetrainer_gradio.config.declarations.labels import label_of
@@ -88,14 +90,19 @@ class Preset:
         return {key: value for key, value in about.items() if value not in ("", None)}
 
 
-def preset_files() -> dict[str, Path]:
-    """Return the presets by name (path in the folder of presets, without suffix), sorted by name."""
+@cache
+def preset_files() -> Mapping[str, Path]:
+    """Return the presets by name (path in the folder of presets, without suffix), sorted by name.
+
+    They are part of the package, so the folder is read once.
+    """
     folder = next((folder for folder in PRESET_FOLDERS if folder.is_dir()), None)
     if folder is None:
-        return {}
+        return MappingProxyType({})
     start = len(folder.parts)
     found = {"/".join((*path.parts[start:-1], path.stem)): path for path in folder.rglob("*.json")}
-    return dict(sorted(found.items(), key=lambda item: (item[0].rpartition("/")[0].lower(), _size(item[0]), item[0])))
+    ordered = sorted(found.items(), key=lambda item: (item[0].rpartition("/")[0].lower(), _size(item[0]), item[0]))
+    return MappingProxyType(dict(ordered))
 
 
 def _size(name: str) -> tuple[str, int]:
