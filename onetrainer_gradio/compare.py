@@ -366,15 +366,15 @@ def _request(argv: Sequence[str]) -> tuple[Request, Path]:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the numbers go (default: comparison.json in there)")
     given = parser.parse_args(argv)
     if given.python and not given.onetrainer:
-        raise CommandLineError(
-            "--python is an interpreter for a checkout that is named", suggestion="Give --onetrainer FOLDER, too."
-        )
+        raise CommandLineError("--python is an interpreter for a checkout that is named", suggestion="Add --onetrainer FOLDER.")
     name, config = _configuration(given.config)
     out = (given.out or Path(f"comparison-{time.strftime('%Y-%m-%d_%H-%M-%S')}")).expanduser().absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CommandLineError(f"The folder {out} cannot be made: {error.strerror}", suggestion="Give another --out.") from error
+        raise CommandLineError(
+            f"The folder {out} cannot be made: {error.strerror}", suggestion="Choose another folder with --out."
+        ) from error
     request = Request(name, config, given.steps, out, given.onetrainer, given.python)
     return request, (given.json or out / "comparison.json").expanduser().absolute()
 

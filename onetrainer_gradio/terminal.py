@@ -309,9 +309,9 @@ def report_end(state: dict[str, Any], out: TextIO) -> int:
         print(f"{ENDS[reason]} after step {step} in {took}.", file=out, flush=True)
     else:
         error = state["error_info"] or {}
-        suggestion = f" {sentence(error['suggestion'])}" if error.get("suggestion") else ""
+        remedy = f" {sentence(error['suggestion'])}" if error.get("suggestion") else ""
         print(
-            f"onetrainer-gradio: error: the run {ENDS[reason].lower()} at step {step}: {state['error']}{suggestion}",
+            f"onetrainer-gradio: error: the run {ENDS[reason].lower()} at step {step}: {state['error']}{remedy}",
             file=sys.stderr,
             flush=True,
         )

@@ -89,7 +89,7 @@ class Guard:
             f"The panel isn't available under the host name {name!r}.",
             value=name,
             expected="localhost or 127.0.0.1",
-            suggestion="To use another name, start the panel with --public-host and a password.",
+            suggestion="Start the panel with --public-host and a password to use another name.",
         )
 
     def _check_origin(self, scope: Scope, headers: Headers) -> None:

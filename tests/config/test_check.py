@@ -23,6 +23,7 @@ from onetrainer_gradio.config.enums import ModelType, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
 from onetrainer_gradio.config.paths.backup_chain import chain_of_run, write_chain
 from tests.config.preflight import ADA, CPU, OTHER_MODEL, add_image, config_with, findings, furnish, write_backup
+from tests.test_suggestions import enum_names_in
 
 DOCS = Path(__file__).parents[2] / "docs"
 XL = {"model_type": "STABLE_DIFFUSION_XL_10_BASE"}
@@ -313,6 +314,7 @@ def test_a_mistake_is_said_at_its_setting_and_its_fix_removes_it(shared_place, c
     assert len(hits) == 1, before
     assert hits[0].expected
     assert hits[0].suggestion
+    assert not enum_names_in(f"{hits[0].message} {hits[0].suggestion}")
     if hits[0].fix:
         after = findings(shared_place, changes, dict(hits[0].fix))
         assert (code, path) not in {(item.code, item.path) for item in after}

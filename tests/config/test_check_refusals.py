@@ -5,6 +5,7 @@ import pytest
 from onetrainer_gradio.config.check import CODES
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
 from tests.config.preflight import CPU, OTHER_MODEL, findings, furnish, write_adapter, write_backup
+from tests.test_suggestions import enum_names_in
 
 TWO_CARDS = Machine("cuda", (Gpu("a card", 48 * GIGABYTE, (8, 9)),) * 2, free=CPU.free)
 
@@ -194,6 +195,7 @@ def test_a_late_refusal_is_said_before_the_start_and_its_fix_removes_it(place, n
     assert (error.code, error.path) == (code, path)
     assert error.expected
     assert error.suggestion
+    assert not enum_names_in(f"{error.message} {error.suggestion}")
     if error.fix:
         assert errors(place, changes, dict(error.fix)) == []
 

@@ -6,6 +6,7 @@ import pytest
 
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.engine.unsupported import ONLY, ONLY_IN_CONCEPTS, findings
+from tests.test_suggestions import enum_names_in
 
 
 def refused(**changes):
@@ -22,7 +23,9 @@ def refused(**changes):
         for parent in parents:
             at = at[int(parent)] if parent.isdigit() else at.setdefault(parent, {})
         at[last] = value
-    return {finding.path for finding in findings(from_document(document)[0])}
+    found = findings(from_document(document)[0])
+    assert not enum_names_in(" ".join(f"{finding.message} {finding.suggestion}" for finding in found))
+    return {finding.path for finding in found}
 
 
 def test_a_plain_lora_is_not_refused():

@@ -155,8 +155,9 @@ def single_file_base(plan: Plan) -> Iterator[Finding]:
         return
     usual = plan.facts.base.hub
     override = "transformer" in plan.facts.replaceable
-    suggestion = f"Set {title_of('base_model_name')} to {usual}"
-    suggestion += f", and {title_of('transformer.model_name')} to the file." if override else "."
+    suggestion = f"Set {title_of('base_model_name')} to {usual}" + (
+        f", and {title_of('transformer.model_name')} to the file." if override else "."
+    )
     yield found(
         "single-file-base",
         "base_model_name",
