@@ -84,27 +84,27 @@ class Actions:
 
     async def pause(self) -> AsyncIterator[Said]:
         """Pause after the current step. The model stays in memory."""
-        async for said in self._command("pause", self._service.pause_training, DONE["pause"]):
+        async for said in self.command("pause", self._service.pause_training, DONE["pause"]):
             yield said
 
     async def resume(self) -> AsyncIterator[Said]:
         """Resume a paused run."""
-        async for said in self._command("resume", self._service.resume_training, DONE["resume"]):
+        async for said in self.command("resume", self._service.resume_training, DONE["resume"]):
             yield said
 
     async def sample(self) -> AsyncIterator[Said]:
         """Generate samples for the configured prompts."""
-        async for said in self._command("sample", self._service.sample_default, DONE["sample_default"]):
+        async for said in self.command("sample", self._service.sample_default, DONE["sample_default"]):
             yield said
 
     async def backup(self) -> AsyncIterator[Said]:
         """Write a backup."""
-        async for said in self._command("backup", self._service.backup, DONE["backup_now"]):
+        async for said in self.command("backup", self._service.backup, DONE["backup_now"]):
             yield said
 
     async def save(self) -> AsyncIterator[Said]:
         """Save the model."""
-        async for said in self._command("save", self._service.save, DONE["save_now"]):
+        async for said in self.command("save", self._service.save, DONE["save_now"]):
             yield said
 
     async def watch(self) -> AsyncIterator[Said]:
@@ -121,7 +121,8 @@ class Actions:
                 await asyncio.sleep(_WATCH_EVERY_S)
                 await _next(arrived)
 
-    async def _command(self, name: str, give: Callable[[], str], done: str) -> AsyncIterator[Said]:
+    async def command(self, name: str, give: Callable[[], str], done: str) -> AsyncIterator[Said]:
+        """Give a command to the run and report until it is completed; ``done`` is the text for its success."""
         with _messages(self._service) as arrived:
             try:
                 command_id = await in_thread(Threads.CONTROL, give)

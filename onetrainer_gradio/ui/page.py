@@ -6,6 +6,7 @@ import gradio as gr
 
 from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.ui.actions import Actions
+from onetrainer_gradio.ui.client import ClientFunctions
 from onetrainer_gradio.ui.first_view import first_view
 from onetrainer_gradio.ui.head import PROTECTED, head
 from onetrainer_gradio.ui.theme import theme
@@ -52,7 +53,10 @@ def build_page(service: TrainerService) -> gr.Blocks:
                         _training(actions)
                     else:
                         widget(_WIDGETS[key])
-        gr.api(actions.watch, api_name="watch", concurrency_limit=_SIDE_BY_SIDE)
+        client = ClientFunctions(service, actions)
+        functions = (client.config, client.change_settings, client.list_runs, client.list_samples, client.generate_sample)
+        for function in (actions.watch, *functions):
+            gr.api(function, api_name=function.__name__, concurrency_limit=_SIDE_BY_SIDE)
     return page
 
 

@@ -20,6 +20,7 @@ from onetrainer_gradio.ui.head import ASKED_FIRST
 from onetrainer_gradio.ui.widget import PLACES, widget
 
 ACTIONS = {"start", "pause", "resume", "stop", "sample", "backup", "save"}
+CLIENT = {"config", "change_settings", "list_runs", "list_samples", "generate_sample"}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_no_part_of_the_page_holds_a_connection_open(config: dict[str, Any]) -> 
 def test_actions_are_public_and_quiet(config: dict[str, Any]) -> None:
     """Every button has an api name and no progress animation, and several people may press it at once."""
     events = {event["api_name"]: event for event in config["dependencies"]}
-    assert set(events) == ACTIONS | {"watch"}
+    assert set(events) == ACTIONS | {"watch", *CLIENT}
     for name in ACTIONS:
         assert events[name]["show_progress"] == "hidden", name
         assert events[name]["api_visibility"] == "public", name

@@ -1,0 +1,87 @@
+"""Functions for programs that use ``gradio_client``: the settings, the runs and the samples. The page itself uses REST."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from onetrainer_gradio.errors import TrainerError
+from onetrainer_gradio.service import TrainerService
+from onetrainer_gradio.service.host.threads import Threads, in_thread
+from onetrainer_gradio.service.runs.record import RUNS_PER_PAGE
+from onetrainer_gradio.service.settings.configs import ConfigDocument
+from onetrainer_gradio.ui.actions import Actions
+from onetrainer_gradio.vocabulary import DONE
+
+T = TypeVar("T")
+
+
+class ClientFunctions:
+    """What ``gradio_client`` can call besides the buttons, bound to a service. The method names are the API names.
+
+    An error of the service becomes one that ``gradio_client`` raises as ``AppError``, with what to do about it.
+
+    ``gradio_client`` takes every object with a ``path`` for a file and downloads it, unless it is created with
+    ``download_files=False``. Concepts have a path, so programs that read the settings need that; the other answers name
+    their paths differently.
+    """
+
+    def __init__(self, service: TrainerService, actions: Actions) -> None:
+        self._service = service
+        self._actions = actions
+
+    async def config(self) -> dict[str, Any]:
+        """Return the current settings: ``config`` as OneTrainer's document, ``revision``, ``name``, ``changed`` and more."""
+        return await _call(lambda: _settings(self._service.configs.current()))
+
+    async def change_settings(self, changes: dict[str, Any], revision: float | None = None) -> dict[str, Any]:
+        """Change settings by their path, such as ``{"learning_rate": 1e-4, "concepts.0.path": "/images"}``. All or nothing.
+
+        With ``revision``, the change fails if someone else changed the settings since. Return what ``config`` returns.
+        """
+        based_on = None if revision is None else int(revision)
+        return await _call(lambda: _settings(self._service.configs.patch(changes, based_on, by="gradio_client")))
+
+    async def list_runs(self, limit: float = RUNS_PER_PAGE, cursor: str | None = None) -> dict[str, Any]:
+        """Return a page of runs, newest first; ``cursor`` is the ``next_cursor`` of the previous page."""
+        return await _call(lambda: self._service.runs.page(min(int(limit), 1000), cursor))
+
+    async def list_samples(self, run_id: str | None = None, limit: float = 60, before: str | None = None) -> dict[str, Any]:
+        """Return a page of samples, newest first; ``image`` is the address of the file, ``before`` the last page's ``next``."""
+
+        def samples() -> dict[str, Any]:
+            page = self._service.samples.list(run_id=run_id, limit=max(1, min(int(limit), 500)), before=before)
+            return {**page, "samples": [_renamed(sample, "image") for sample in page["samples"]]}
+
+        return await _call(samples)
+
+    async def generate_sample(self, params: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Generate one sample with the current run, and stream progress until it is done.
+
+        ``params`` are those of a configured sample; missing ones get the defaults of the model type. The last message has
+        ``done``, ``ok`` and in ``result`` the path of the image.
+        """
+        async for message in self._actions.command(
+            "generate_sample", lambda: self._service.sample_custom(params), DONE["sample_custom"]
+        ):
+            yield message
+
+
+def _settings(document: ConfigDocument) -> dict[str, Any]:
+    body = document.as_dict()
+    return {**body, "problems": [_renamed(problem, "setting") for problem in body["problems"]]}
+
+
+def _renamed(item: dict[str, Any], name: str) -> dict[str, Any]:
+    return {name if key == "path" else key: value for key, value in item.items()}
+
+
+async def _call(function: Callable[[], T]) -> T:
+    try:
+        return await in_thread(Threads.SLOW, function)
+    except TrainerError as error:
+        found = [*error.findings()]
+        text = " ".join(f"{item.message.rstrip('.')}. {item.suggestion}".strip() for item in found) or error.message
+        raise gr.Error(text, print_exception=False) from error
