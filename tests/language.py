@@ -136,6 +136,7 @@ FOR_DEVELOPERS = re.compile(r"(architecture|api|findings|adding-.*|CHANGELOG|CON
 # Phrases that stay, and why. They are taken out before a text is searched.
 ALLOWED: dict[str, str] = {
     r"watercolor painting": "a picture of that kind",
+    r"first( contentful)? paint": "a browser's own term",
     r"done or refused": "outcomes of a command in REST",
     r"a red house": "an example of a prompt",
     r"model cards?": "the Hugging Face Hub's own term",
