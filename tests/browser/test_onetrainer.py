@@ -133,7 +133,7 @@ def test_lists_and_objects_that_only_the_checkout_has_are_edited_as_json(visitor
     panel.expect_settings(rules=ABSENT)
     page.locator("#og-f-tag_weights").fill('{"face": 1.5}')
     page.locator("#og-f-tag_weights").press("Tab")
-    expect(page.locator('[data-row="tag_weights"]')).to_contain_text("was empty")
+    expect(page.locator('[data-row="tag_weights"]')).to_contain_text("was not set")
     page.locator("#og-f-tag_weights").fill("")
     page.locator("#og-f-tag_weights").press("Tab")
     expect(page.locator('[data-row="tag_weights"]')).not_to_have_class(re.compile("changed"))

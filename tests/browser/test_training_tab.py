@@ -136,7 +136,7 @@ def test_the_legend_is_readable_in_both_themes(visitor: Visitor, panel: Panel) -
     """Names of curves have a contrast of at least 4.5 to 1."""
     finished(panel, "short", "steps=10")
     page = visitor.open("training")
-    expect(page.locator(".og-legend li")).to_have_text(["loss", "smoothed"])
+    expect(page.locator(".og-legend li")).to_have_text(["Loss", "Smooth loss"])
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
         expect(page.locator("html")).to_have_class("og-dark" if theme == "dark" else "")
@@ -157,7 +157,7 @@ def test_smoothed_is_one_number_and_a_resumed_curve_has_what_came_before(visitor
     expect(summary).to_contain_text(f"now {state['smooth_loss']:.4g},")
     expect(page.locator(".og-tiles > div", has_text="Smooth loss").locator("dd")).to_have_text(f"{state['smooth_loss']:.4g}")
     page.locator("#og-smooth").select_option("0.9")
-    expect(page.locator(".og-legend li")).to_have_text(["loss", "average 0.9"])
+    expect(page.locator(".og-legend li")).to_have_text(["Loss", "Average 0.9"])
     expect(summary).to_contain_text(f"Smooth loss up to step {state['progress']['global_step']}: now {state['smooth_loss']:.4g},")
 
 

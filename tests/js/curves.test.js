@@ -53,10 +53,10 @@ test('a point that stands for many steps counts as many', () => {
 test('the loss has the average of the run in front, or the one that is chosen', () => {
   const curves = loss([3, 2, 1], { smooth_loss: [3, 2.5, 2] });
   const named = (average, held = curves) => linesOf(held, ['loss', 'smooth_loss'], 'loss', average).map(({ name }) => name);
-  assert.deepEqual(named('run'), ['loss', 'smoothed']);
-  assert.deepEqual(named('0.5'), ['loss', 'average 0.5']);
-  assert.deepEqual(named('0'), ['loss']);
-  assert.deepEqual(named('run', loss([1])), ['loss', 'average 0.9']);
+  assert.deepEqual(named('run'), ['Loss', 'Smooth loss']);
+  assert.deepEqual(named('0.5'), ['Loss', 'Average 0.5']);
+  assert.deepEqual(named('0'), ['Loss']);
+  assert.deepEqual(named('run', loss([1])), ['Loss', 'Average 0.9']);
   assert.deepEqual(linesOf(curves, [], 'loss', 'run'), []);
 });
 

@@ -51,7 +51,7 @@ test('each leaf of the schema is a field, those of parts after an own one, and a
 test('values are shown in words and written in their shortest form', () => {
   assert.deepEqual(
     [true, false, null, '', [1], [1, 2], { a: 1 }, 1e-5].map((each) => shownAs(each)),
-    ['on', 'off', 'empty', 'empty', '1 entry', '2 entries', 'custom values', '1e-5'],
+    ['on', 'off', 'not set', 'not set', '1 entry', '2 entries', 'custom values', '1e-5'],
   );
   assert.equal(shownAs('A', { 'x-enum-labels': { A: 'Label' } }), 'Label');
   assert.deepEqual([null, 0, 0.001, 0.0001, 'x'].map(textOf), ['', '0', '0.001', '1e-4', 'x']);

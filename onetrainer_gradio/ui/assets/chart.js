@@ -93,7 +93,7 @@ function legend() {
   };
 }
 
-/** The curve in sentences. What is called smoothed is the number that the run itself reports. */
+/** A summary of the chart. “Smooth loss” is the value that the run itself reports. */
 function sentences({ curves, lines, view, reported, broken, resumes }) {
   const { smooth_loss: low } = view.what === 'loss' ? curves.low : {};
   const [least, most] = low ? [low, curves.high.smooth_loss] : [lines[0].low, lines[0].high];

@@ -1,10 +1,9 @@
 // OneTrainer installations: their status, what is missing, and lists that can be imported.
 
-import { button, confirmed, el, format, setText, setVisible, toast } from './dom.js';
+import { button, capital, confirmed, el, format, setText, setVisible, toast } from './dom.js';
 import { api, on, store } from './live.js';
 import { shownAs } from './settings.js';
 import { sheet } from './sheet.js';
-import { capital } from './toolbar.js';
 import { sentence } from './words.js';
 
 const BASE = 'api/onetrainer/checkouts';
@@ -16,8 +15,13 @@ const JSON_SHOWN = { 'x-kind': 'json' };
 export async function checkoutsCard() {
   await sheet('checkouts.css');
   const list = el('div', {});
+  const intro = el('p', {
+    class: 'og-muted og-small',
+    hidden: true,
+    text: 'OneTrainer installations on this machine. Use them as a training engine; their settings and presets become available too.',
+  });
   const none = el('p', {
-    class: 'og-muted',
+    class: 'og-muted og-small',
     text: 'No OneTrainer installation yet. Add one to train every model OneTrainer supports and to use its presets. The panel never modifies its folder.',
   });
   const folder = el('input', {
@@ -61,10 +65,7 @@ export async function checkoutsCard() {
     'section',
     { class: 'og-card', 'aria-label': 'OneTrainer' },
     el('h2', { text: 'OneTrainer' }),
-    el('p', {
-      class: 'og-muted og-small',
-      text: 'OneTrainer installations on this machine. Use them as a training engine; their settings and presets become available too.',
-    }),
+    intro,
     waiting(),
     none,
     list,
@@ -107,6 +108,7 @@ export async function checkoutsCard() {
   async function load() {
     try {
       const { checkouts, can_add: may } = await api('GET', BASE);
+      setVisible(intro, checkouts.length > 0);
       setVisible(none, checkouts.length === 0);
       setVisible(form, may);
       setVisible(closed, !may);
@@ -320,19 +322,19 @@ function facts(checkout) {
     .join(', ');
   return [
     [
-      'revision',
+      'Revision',
       [checkout.revision.slice(0, 8), checkout.branch, checkout.modified && 'with local changes'].filter(Boolean).join(', ') ||
         'unknown (not a git clone)',
     ],
-    ['configuration', checkout.config_version ? `version ${checkout.config_version}` : 'unknown'],
+    ['Configuration', checkout.config_version ? `version ${checkout.config_version}` : 'unknown'],
     ['Python', [settings.versions?.python, checkout.python].filter(Boolean).join(', ') || 'none'],
-    libraries && ['libraries', libraries],
+    libraries && ['Libraries', libraries],
     settings.model_types && [
-      'model types',
+      'Model types',
       `${settings.model_types}${settings.newer_model_types.length ? `, new: ${settings.newer_model_types.join(', ')}` : ''}`,
     ],
-    checkout.presets > 0 && ['presets', `${checkout.presets}, in the preset list`],
-    ['source', ORIGINS[checkout.origin] || checkout.origin],
+    checkout.presets > 0 && ['Presets', `${checkout.presets}, in the preset list`],
+    ['Source', ORIGINS[checkout.origin] || checkout.origin],
   ].filter(Boolean);
 }
 

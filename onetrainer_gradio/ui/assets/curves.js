@@ -1,4 +1,4 @@
-// The curves of a run as numbers: what is held of them, how they are smoothed, and what a plot shows of them.
+// The curves of a run as numbers: storage, smoothing, and the series that a plot shows.
 
 /** @typedef {{ x: number[], width: number[], low: Record<string, any>, high: Record<string, any> }} Curves steps, how many updates
  * each point stands for, and the lowest and highest value of each column there */
@@ -73,13 +73,13 @@ export function linesOf(curves, columns, what, average) {
   const { [name]: low } = curves.low;
   const { [name]: high } = curves.high;
   const front = { tone: '--og-accent', bold: true };
-  const plain = { name: name === 'loss' ? 'loss' : 'norm', low, high, tone: '--og-curve-faint' };
+  const plain = { name: name === 'loss' ? 'Loss' : 'Gradient norm', low, high, tone: '--og-curve-faint' };
   if (average === '0') return [{ ...plain, ...front }];
   const { smooth_loss: own } = curves.low;
-  if (average === RUN && own) return [plain, { name: 'smoothed', low: own, high: curves.high.smooth_loss, ...front }];
+  if (average === RUN && own) return [plain, { name: 'Smooth loss', low: own, high: curves.high.smooth_loss, ...front }];
   const factor = average === RUN ? USUAL_AVERAGE : average;
   const smoothed = smooth(low, high, curves.width, Number(factor));
-  return [plain, { name: `average ${factor}`, low: smoothed, high: smoothed, ...front }];
+  return [plain, { name: `Average ${factor}`, low: smoothed, high: smoothed, ...front }];
 }
 
 /**

@@ -212,6 +212,9 @@ export function afterPress(place) {
 
 const DIGITS = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 
+/** The text with a capital first letter. */
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 export const format = {
   count: (value) => (value === null || value === undefined ? '–' : DIGITS.format(value)),
   /** Four significant digits, and powers of ten where they are shorter. */

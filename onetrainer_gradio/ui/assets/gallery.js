@@ -65,7 +65,7 @@ function tile(sample, open) {
         width: 256,
         height: Math.round((256 * (sample.height || 1)) / (sample.width || 1)),
       }),
-      el('span', { text: `step ${format.count(sample.global_step)}` }),
+      el('span', { text: `Step ${format.count(sample.global_step)}` }),
     ),
   );
 }

@@ -54,7 +54,7 @@ export function mount(place) {
           width: 256,
           height: Math.round((256 * (sample.height || 1)) / (sample.width || 1)),
         }),
-        el('span', { text: `step ${format.count(sample.global_step)}` }),
+        el('span', { text: `Step ${format.count(sample.global_step)}` }),
       ),
     );
   }

@@ -118,7 +118,7 @@ export function openPresets(settings, items, { load, again }) {
       'div',
       { class: 'og-library-head' },
       el('h4', { text: title, title: library.folder }),
-      el('span', { class: 'og-count og-muted', text: 'read-only' }),
+      el('span', { class: 'og-count og-muted', text: 'Read-only' }),
       library.kept
         ? button('', {
             icon: 'close',
@@ -225,8 +225,8 @@ export function openPresets(settings, items, { load, again }) {
         ondblclick: () => openButton.click(),
       },
       el('span', { class: why(item) ? 'og-muted' : '', text: short }),
-      why(item) ? el('span', { class: 'og-count og-muted', title: why(item), text: 'not trainable here' }) : null,
-      item.name === settings.document.name ? el('span', { class: 'og-count accent', text: 'open' }) : null,
+      why(item) ? el('span', { class: 'og-count og-muted', title: why(item), text: 'Not trainable here' }) : null,
+      item.name === settings.document.name ? el('span', { class: 'og-count accent', text: 'Open' }) : null,
     );
   }
 
@@ -245,7 +245,7 @@ export function openPresets(settings, items, { load, again }) {
     detail.replaceChildren(
       ...[
         el('h3', { text: item.name }),
-        el('p', { class: 'og-muted', text: [...facts, item.kind === 'library' && 'read-only'].filter(Boolean).join(' · ') }),
+        el('p', { class: 'og-muted', text: [...facts, item.kind === 'library' && 'Read-only'].filter(Boolean).join(' · ') }),
         why(item) && el('p', { class: 'warn', text: `No available engine can train this: ${why(item)}` }),
         about.note && el('p', { text: about.note }),
         about.source && el('p', { class: 'og-muted og-small', text: about.source }),

@@ -281,7 +281,7 @@ function filesOf(run, found, missing) {
           height: 128,
         }),
       ),
-      el('label', { class: 'og-inline' }, tick(file), el('span', { text: `step ${format.count(file.global_step)}` })),
+      el('label', { class: 'og-inline' }, tick(file), el('span', { text: `Step ${format.count(file.global_step)}` })),
     );
   const kinds = Object.keys(TITLES).flatMap((kind) => {
     const all = found.filter((file) => file.kind === kind).reverse();

@@ -92,7 +92,7 @@ export function shownAs(value, schema) {
   }
   if (value === true) return 'on';
   if (value === false) return 'off';
-  if (value === null || value === undefined || value === '') return 'empty';
+  if (value === null || value === undefined || value === '') return 'not set';
   if (Array.isArray(value)) return `${value.length} ${value.length === 1 ? 'entry' : 'entries'}`;
   return typeof value === 'object' ? 'custom values' : schema?.['x-enum-labels']?.[value] || textOf(value);
 }

@@ -1,12 +1,12 @@
 // The machine: resource usage, processes, hardware and versions.
 
-import { button, el, format, paced, setText, setVisible } from './dom.js';
+import { button, capital, el, format, paced, setText, setVisible } from './dom.js';
 import { api, on, store } from './live.js';
 
 const SHOWN_S = 600;
 const LEAST_SHOWN_S = 60; // a short history isn’t squeezed at the edge
 const MOST_WATTS = 450; // full height if a GPU doesn’t report its limit
-const HARDWARE = { cpu_count: 'CPU cores', cpu: 'CPU', machine: 'architecture' };
+const HARDWARE = { system: 'System', machine: 'Architecture', cpu: 'CPU', cpu_count: 'CPU cores' };
 
 export function mount(place) {
   const meters = el('div', { class: 'og-meters' });
@@ -206,9 +206,12 @@ export function mount(place) {
       const info = await api('GET', 'api/system/info');
       facts(versions, Object.entries(info.versions || {}));
       facts(hardware, [
-        ...Object.entries(info.hardware || {}).map(([name, value]) => [HARDWARE[name] || name.replace('_', ' '), value]),
+        ...Object.entries(info.hardware || {}).map(([name, value]) => [
+          HARDWARE[name] || capital(name.replaceAll('_', ' ')),
+          value,
+        ]),
         ['RAM', format.bytes(info.memory_total)],
-        ['data folder', info.data_folder],
+        ['Data folder', info.data_folder],
       ]);
       await running();
     } catch (error) {
@@ -224,7 +227,7 @@ export function mount(place) {
         el(
           'tr',
           {},
-          el('td', { text: each.role, title: each.run_id }),
+          el('td', { text: capital(each.role), title: each.run_id }),
           el('td', { class: 'og-mono', text: String(each.pid) }),
           el('td', { text: format.bytes(each.memory) }),
           el('td', { text: format.span(each.cpu_seconds) }),

@@ -1,6 +1,6 @@
 // The toolbar above the settings: open, undo, save, import, export, reset; and the training engine.
 
-import { button, confirmed, el, icon, setText, setVisible, toast } from './dom.js';
+import { button, capital, confirmed, el, icon, setText, setVisible, toast } from './dom.js';
 import { api, on } from './live.js';
 
 const loadPath = (name, kind = '') =>
@@ -61,7 +61,7 @@ export function toolbar(settings) {
   function state() {
     const count = settings.changes().length;
     setText(name_, settings.document.name || 'Open preset…');
-    setText(changes, count ? `${count} ${settings.against ? 'differ' : 'changed'}` : current() ? 'unchanged' : '');
+    setText(changes, count ? `${count} ${settings.against ? 'differ' : 'changed'}` : current() ? 'Unchanged' : '');
     saveButton.disabled = current()?.kind !== 'saved' || !count;
     step(undo, 'Undo', settings.document.undo, settings.refused());
     step(redo, 'Redo', settings.document.redo);
@@ -193,8 +193,6 @@ export function toolbar(settings) {
     button('Reset', { icon: 'reset', kind: 'small', onclick: reset }),
   );
 }
-
-export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 /** The training engine, above the form; it follows the pre-flight check. */
 export function engineStrip(settings) {
