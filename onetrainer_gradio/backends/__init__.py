@@ -27,7 +27,7 @@ BACKENDS: dict[str, str] = {
 
 
 def find_backend(name: str, table: Mapping[str, str] = BACKENDS) -> Backend:
-    """Return a backend by its name, or by its place ``module:object``. A function there is a backend of its own.
+    """Return a backend by its name, or by its place ``module:object``. A function there is a backend itself.
 
     :raises UnsupportedError: if there is no backend with this name, or it can't be imported.
     """

@@ -102,7 +102,7 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
     device = precision.device_of(config.train_device)
     precision.allow_tf32(config.train_dtype)
 
-    reporter.enter("loading", "reading the picture folders")
+    reporter.enter("loading", "reading the image folders")
     reports = Reports(reporter.warn, reporter.progress, reporter.raise_if_stop_requested)
     roots = tuple(Path(folder) for folder in options.allowed_folders)
     collections = [Collection.of(config, reports, validation=False, roots=roots)]

@@ -40,7 +40,7 @@ def environment_of_bridge(token: str = "") -> dict[str, str]:
 
 
 def own_group() -> dict[str, Any]:
-    """Return the arguments that start a process in a group of its own."""
+    """Return the arguments that start a process in a new process group."""
     if os.name == "nt":
         return {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
     return {"process_group": 0}
@@ -100,7 +100,7 @@ class Bridge:
 
     @property
     def pid(self) -> int:
-        """Return the process, which leads a group of its own."""
+        """Return the process, which leads its process group."""
         return self._process.pid
 
     def _read(self) -> None:
@@ -112,9 +112,9 @@ class Bridge:
         self._lines.put(None)
 
     def next(self, timeout_s: float) -> dict[str, Any] | None:
-        """Return the next thing it says.
+        """Return its next message.
 
-        :raises queue.Empty: when it says nothing for so long. None once it has ended.
+        :raises queue.Empty: if no message arrives within this time. None once it has ended.
         """
         return self._lines.get(timeout=timeout_s)
 
@@ -127,7 +127,7 @@ class Bridge:
 
     @property
     def can_stay(self) -> bool:
-        """Return whether a run after the first could have a console log of its own."""
+        """Return whether a run after the first could have its own console log."""
         return self._way is not None
 
     def begin(self, body: Mapping[str, Any], console: int, held: Sequence[int]) -> None:
@@ -198,7 +198,7 @@ class Bridge:
 def run_script(python: Path, mode: str, folder: Path, *, timeout_s: float) -> dict[str, Any]:
     """Return the one answer of the bridge script in ``mode``.
 
-    :raises CheckoutError: when there is none within the time, or it tells why there is none.
+    :raises CheckoutError: when there is none within the time, or it reports why there is none.
     """
     try:
         process = subprocess.Popen(

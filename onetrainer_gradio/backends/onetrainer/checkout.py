@@ -41,7 +41,7 @@ class Checkout:
     """A folder that contains OneTrainer, or should.
 
     ``python`` is the interpreter of its environment, ``config_version`` the version of its configuration files, ``revision`` and
-    ``branch`` come from git (empty for an unpacked archive), ``modified`` says whether files that git knows were changed.
+    ``branch`` come from git (empty for an unpacked archive), ``modified`` is whether tracked files were changed.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Checkout:
 
 
 def inspect(folder: Path, python: Path | None = None) -> Checkout:
-    """Return what a folder is, as far as its files tell; ``python`` is an interpreter to use instead of its own environment's."""
+    """Return what a folder is according to its files; ``python`` is an interpreter to use instead of that of its environment."""
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     problems = list(_folder_problems(folder))
     if problems:

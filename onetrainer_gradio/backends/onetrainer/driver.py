@@ -108,7 +108,7 @@ BACKEND: Backend = OneTrainerBackend()
 def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) -> Outcome:
     """Train with the checkout that the options name, or the first in the usual places.
 
-    A OneTrainer that a former run left loaded is used again, if it is just the one that would be loaded now; after the run it
+    A OneTrainer that a former run left loaded is used again, if it is the same that would be loaded now; after the run it
     stays where the caller has a place for it, unless something went wrong that it may not have got over.
 
     :raises TrainerError: with the cause, when the run cannot continue.
@@ -203,7 +203,7 @@ def _findings(config: TrainConfig) -> Iterator[Finding]:
 class Session:
     """One bridge and the messages over it; several runs can follow each other.
 
-    ``escalates`` says that nobody else escalates a stop: a stop that is not heard then ends OneTrainer's process from here.
+    With ``escalates``, nobody else escalates a stop: one that has no effect then ends OneTrainer's process from here.
     """
 
     bridge: Bridge

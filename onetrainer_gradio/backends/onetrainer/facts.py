@@ -42,7 +42,7 @@ class CheckoutFacts:
 
     ``fields`` are by dotted path (``concepts[].image.enable_crop_jitter`` for the elements of lists); ``methods`` gives for each
     model type the training methods that it can train, ``sample_defaults`` what a new sample prompt of it begins with (empty for
-    revisions that make no difference). ``problem`` says why it cannot train at all, should its settings load
+    revisions that make no difference). ``problem`` is the reason why it can't train although its settings load
     but its trainer not. ``presets``, ``concept_files`` and ``sample_files`` are absolute.
     """
 
@@ -77,7 +77,7 @@ class FieldComparison:
 def read_facts(checkout: Checkout, cache_folder: Path, timeout_s: float = 120) -> CheckoutFacts:
     """Return what the checkout knows, from the cache where it has not changed.
 
-    :raises CheckoutError: when its Python cannot tell; the message says why.
+    :raises CheckoutError: if its Python can't report them; the message gives the reason.
     """
     python = require(checkout)
     cached = cache_folder / f"{_fingerprint(checkout)}.json"

@@ -93,7 +93,7 @@ _KNOWN: tuple[tuple[str, type[TrainerError], str, str, str], ...] = (
         _LESS_DISK,
     ),
     (
-        r"approximate_length|num_samples=0|no (images|pictures|samples)",
+        r"approximate_length|num_samples=0|no (images|pict\w+|samples)",
         DatasetError,
         "OneTrainer found no images to train on ({message})",
         "concepts",

@@ -193,7 +193,7 @@ def _warnings(
         text = f"Captions of concept '{name}' aren't UTF-8 and were converted: {_listed(captions.other_encodings)}."
         yield WarningIssued(code="caption_encoding", message=text, path=path)
     if not images:
-        text = f"The folder '{shown(concept.path)}' of concept '{name}' holds no readable pictures."
+        text = f"The folder '{shown(concept.path)}' of concept '{name}' contains no readable images."
         yield WarningIssued(code="empty_concept", message=text, path=path)
     elif uncaptioned := [image for image in images if not any(image.captions)]:
         more = "" if len(uncaptioned) == 1 else f" and {len(uncaptioned) - 1} more"

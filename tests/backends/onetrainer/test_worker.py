@@ -264,7 +264,7 @@ def test_parameters_of_another_shape_are_refused(line, params):
     one = line(step_s=0.05)
     received = one.run(one.at("training", lambda: one.ask("sample_custom", params=params)))
     assert answer("sample_custom", received)["outcome"] == "refused"
-    assert "no parameters of a picture" in answer("sample_custom", received)["reason"]
+    assert "these are not sampling parameters" in answer("sample_custom", received)["reason"]
     assert received[-1]["outcome"] == "completed"
 
 

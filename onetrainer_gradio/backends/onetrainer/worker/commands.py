@@ -92,7 +92,7 @@ class CommandInbox:
                 self.answer(body)
                 self.wire.send("run_done", outcome="stopped", error=None, phase="starting")
             elif self.driver is None and not self.runs:
-                self.answer(body, "refused", "no run is going on")
+                self.answer(body, "refused", "no run is active")
             elif kind not in COMMANDS:
                 self.answer(body, "refused", "OneTrainer does not know the command")
             elif kind == "stop" and self.driver is not None:

@@ -66,7 +66,7 @@ def cause_of(error: BaseException) -> dict[str, Any]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, in one line."""
+    """Return the message of an error in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:600] if lines else ""
 

@@ -104,7 +104,7 @@ class Pausing(Saving):
             self.trainer.model_setup.setup_train_device(model, self.config)
 
     def do_now(self, kind: str, function: Callable[[], Any]) -> None:
-        """Carries it out; whoever asked is told why nothing came of it, and the run stays paused."""
+        """Execute it; report the reason to the sender if it fails. The run stays paused."""
         reason = "OneTrainer did nothing"
         try:
             function()

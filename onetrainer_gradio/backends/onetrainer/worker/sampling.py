@@ -79,7 +79,7 @@ class Sampling(RunState):
                 self.inbox.answer(body, "refused", self.sampling_error or none)
 
     def answer_custom(self, body: dict[str, Any] | None, outcome: str = "done", reason: str = "", result: str = "") -> None:
-        """Answer who asked for an image of their own, if someone did."""
+        """Answer the command that asked for a custom sample, if one did."""
         if body is not None and self.custom.pop(body["id"], None) is not None:
             for one in with_same(body):
                 self.inbox.answer(one, outcome, reason, result)
@@ -156,7 +156,7 @@ class Sampling(RunState):
             try:
                 samples.append(self.sample_config(body))
             except (AttributeError, KeyError, TypeError, ValueError) as error:  # what values of another shape lead to
-                self.answer_custom(body, "refused", f"these are no parameters of a picture: {problem_of(error)}")
+                self.answer_custom(body, "refused", f"these are not sampling parameters: {problem_of(error)}")
         return samples
 
     def sample_config(self, body: dict[str, Any]) -> Any:

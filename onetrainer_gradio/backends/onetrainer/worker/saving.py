@@ -64,7 +64,7 @@ class Saving(Sampling):
             pause_s = min(2 * pause_s, 30.0)
 
     def space_appeared(self, path: str, pause_s: float, stops: int) -> bool:
-        """Wait until it is worth another try; False if there are more than so many ``stops`` before."""
+        """Wait until it is worth another try; False if more than ``stops`` stops arrive before."""
         name = os.path.basename(path)
         self.wire.event("phase_changed", phase="saving", detail=f"No space left on disk. Waiting for space to save {name}")
         text = (
@@ -81,7 +81,7 @@ class Saving(Sampling):
     def report_written(
         self, model_format: str, path: str, known: bool, aside: dict[str, str], renamed: str, error: BaseException | None
     ) -> None:
-        """Report that the saver has returned, with an error or without; ``known`` says that the name existed before.
+        """Report that the saver has returned, with an error or without; ``known`` is whether the name existed before.
 
         ``aside`` names the files that were renamed to make room for what was written, by where they were; ``renamed`` is the new
         name of a file that no run wrote, empty if there was none.
