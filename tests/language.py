@@ -139,7 +139,7 @@ ALLOWED: dict[str, str] = {
     r"first( contentful)? paint": "a browser's own term",
     r"done or refused": "outcomes of a command in REST",
     r"a red house": "an example of a prompt",
-    r"first paint|^paint$|: paint\\b": "the moment when a browser first shows something",
+    r"first paint": "the moment when a browser first shows something",
     r"model cards?": "the Hugging Face Hub's own term",
     r"#?demo - new word LoRA": "former name of a preset; saved drafts name it",
 }
