@@ -17,6 +17,8 @@ _MOST_ACTIVE = 100
 _MOST_NEW = 20
 # Between two runs that are read in the background, so that requests are answered meanwhile.
 _PAUSE_S = 0.002
+# The page is loaded first after a start.
+_FIRST_PAUSE_S = 1.0
 _ENDS_IN_S = 2.0
 
 
@@ -71,6 +73,8 @@ class RunListing:
                 self._reader.start()
 
     def _read_rest(self) -> None:
+        if self._closing.wait(_FIRST_PAUSE_S):
+            return
         for run_id in self.outdated():
             if self._closing.wait(_PAUSE_S):
                 return
