@@ -96,3 +96,21 @@ def test_the_page_has_the_labels_that_its_guide_names() -> None:
     texts = shown_texts(".js", ".py")
     labels = set(LABEL.findall((ROOT / "docs/page.md").read_text("utf-8"))) - EMPHASIS
     assert sorted(label for label in labels if plain(label).rstrip(".:") not in texts) == []
+
+
+# headings that describe what a user sees instead of quoting a message
+SYMPTOMS = {
+    "The output file contains the result of a later run",
+    "The folder of a run was deleted while it trained",
+    "A file of the data folder is damaged",
+    "Leftover files: .unfinished-…, .replaced-…",
+    "What saving and clearing never touch",
+}
+
+
+def test_the_messages_in_troubleshooting_are_those_of_the_program() -> None:
+    texts = shown_texts(".js", ".py")
+    headings = set(re.findall(r"^### (.*)$", (ROOT / "docs/troubleshooting.md").read_text("utf-8"), re.MULTILINE)) - SYMPTOMS
+    # a heading may list several messages, and "…" stands for a name or value
+    pieces = {piece.strip(' .:"') for heading in headings for piece in re.split("…|, (?:and )?(?=is |has |the )", plain(heading))}
+    assert sorted(piece for piece in pieces if piece and piece not in texts) == []
