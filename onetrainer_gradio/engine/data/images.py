@@ -58,7 +58,7 @@ def pixels(path: Path) -> NDArray[Any]:
 def broken(path: str | Path, error: BaseException) -> WarningIssued:
     """Return the warning about an image that can't be read."""
     name = shown(path)
-    return WarningIssued(code="broken_picture", message=f"The image '{name}' can't be read and is skipped: {error}", path=name)
+    return WarningIssued(code="broken_picture", message=f"Can't read the image “{name}”, so it is skipped: {error}", path=name)
 
 
 @dataclass
@@ -151,7 +151,7 @@ def collect(
             suggestion="Save the files as UTF-8 text, or remove them.",
         )
     if not found:
-        names = ", ".join(f"'{shown(concept.path)}'" for _, concept in concepts) or "none"
+        names = ", ".join(f"“{shown(concept.path)}”" for _, concept in concepts) or "none"
         raise DatasetError(
             f"There are no images to train on in {names}.",
             path="concepts",
@@ -184,20 +184,21 @@ def _warnings(
     path, name = f"concepts.{number}.path", concept.name or shown(concept.path)
     if folder.skipped:
         listed = _listed([_reason(skipped) for skipped in folder.skipped])
-        yield WarningIssued(code="skipped_files", message=f"Files of concept '{name}' are skipped: {listed}.", path=path)
+        yield WarningIssued(code="skipped_files", message=f"Files of the concept “{name}” are skipped: {listed}.", path=path)
     if folder.other_formats:
         listed = _listed([file.name for file in folder.other_formats])
-        text = f"Files of concept '{name}' have a format that isn't supported by the engine and are skipped: {listed}."
+        text = f"Files of the concept “{name}” are in an unsupported format and are skipped: {listed}."
         yield WarningIssued(code="skipped_formats", message=text, path=path)
     if captions.other_encodings:
-        text = f"Captions of concept '{name}' aren't UTF-8 and were converted: {_listed(captions.other_encodings)}."
+        text = f"Captions of the concept “{name}” aren't UTF-8 and were converted: {_listed(captions.other_encodings)}."
         yield WarningIssued(code="caption_encoding", message=text, path=path)
     if not images:
-        text = f"The folder '{shown(concept.path)}' of concept '{name}' contains no readable images."
+        text = f"The folder “{shown(concept.path)}” of the concept “{name}” contains no readable images."
         yield WarningIssued(code="empty_concept", message=text, path=path)
     elif uncaptioned := [image for image in images if not any(image.captions)]:
+        verb = "has" if len(uncaptioned) == 1 else "have"
         more = "" if len(uncaptioned) == 1 else f" and {len(uncaptioned) - 1} more"
-        text = f"'{shown(uncaptioned[0].path)}'{more} of concept '{name}' have no caption."
+        text = f"“{shown(uncaptioned[0].path)}”{more} of the concept “{name}” {verb} no caption."
         yield WarningIssued(code="missing_caption", message=text, path=shown(uncaptioned[0].path))
 
 

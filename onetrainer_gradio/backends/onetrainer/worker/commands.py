@@ -94,7 +94,7 @@ class CommandInbox:
             elif self.driver is None and not self.runs:
                 self.answer(body, "refused", "no run is active")
             elif kind not in COMMANDS:
-                self.answer(body, "refused", "OneTrainer does not know the command")
+                self.answer(body, "refused", "OneTrainer doesn't support this command")
             elif kind == "stop" and self.driver is not None:
                 self.driver.request_stop()
                 self.answer(body)
