@@ -111,7 +111,7 @@ def save(page: Page, name: str) -> None:
     """Save a screenshot; one without samples has 256 colors, so that the repository stays small."""
     page.evaluate(NEUTRAL, PLACES)
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    if not name.startswith("sample"):
+    if not name.startswith(("sample", "training-wide")):
         image = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     image.save(IMAGES / name, optimize=True)
 
