@@ -29,7 +29,7 @@ from onetrainer_gradio.service.host.atomic import write_json
 from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
-from onetrainer_gradio.terminal import STOPPED, Asked, signals_stop
+from onetrainer_gradio.terminal import STOPPED, StopSignals, signals_stop
 
 PROGRAM = "python -m onetrainer_gradio.compare"
 DEFAULT_STEPS = 20
@@ -149,8 +149,8 @@ class Request:
     in_process: bool = False
 
 
-def compare(request: Request, say: TextIO, asked: Asked | None = None) -> Comparison:
-    """Train with both engines, one after the other. ``asked`` counts the stop signals.
+def compare(request: Request, output: TextIO, signals: StopSignals | None = None) -> Comparison:
+    """Train with both engines, one after the other. ``signals`` counts the stop signals.
 
     :raises KeyboardInterrupt: after a stop signal, when the active run has ended.
     :raises CheckoutNotFoundError: if no checkout is given and none is found.
@@ -166,9 +166,9 @@ def compare(request: Request, say: TextIO, asked: Asked | None = None) -> Compar
     with TrainerService(settings) as service:
         if request.checkout and request.python:
             service.checkouts.add(request.checkout, request.python)
-        asked = asked or Asked()
+        signals = signals or StopSignals()
         give_up_at = time.monotonic() + READ_S
-        while not (service.checkouts.wait(LOOK_S) or asked.times or time.monotonic() >= give_up_at):
+        while not (service.checkouts.wait(LOOK_S) or signals.times or time.monotonic() >= give_up_at):
             pass
         wanted = [RunOptions(backend=request.first), RunOptions(backend=ONETRAINER, checkout=str(request.checkout or ""))]
         plans = []
@@ -178,7 +178,7 @@ def compare(request: Request, say: TextIO, asked: Asked | None = None) -> Compar
             plans.append((config, service.engines.settled(config, options)))
         for config, options in plans:  # both are asked before the first one trains
             service.check(config, options)
-        first, second = (_train(service, config, options, say, asked) for config, options in plans)
+        first, second = (_train(service, config, options, output, signals) for config, options in plans)
         return Comparison(request.name, request.steps, (first, second))
 
 
@@ -196,24 +196,24 @@ def own_folders(config: TrainConfig, folder: Path, steps: int) -> TrainConfig:
     return changed
 
 
-def _train(service: TrainerService, config: TrainConfig, options: RunOptions, say: TextIO, asked: Asked) -> Side:
-    if asked.times:
+def _train(service: TrainerService, config: TrainConfig, options: RunOptions, output: TextIO, signals: StopSignals) -> Side:
+    if signals.times:
         raise KeyboardInterrupt
     engine = service.engines.title(service.engines.for_run(config, options))
-    print(f"Training with {engine} …", file=say, flush=True)
+    print(f"Training with {engine} …", file=output, flush=True)
     began = time.time()
     run_id = service.start(config, options)
-    obeyed = 0
+    handled = 0
     while True:
         state = service.get_state()
         if state["run_id"] == run_id and not state["is_training"] and not state["process_running"]:
             break
-        if asked.times > obeyed and state["can"]["stop"]:
-            obeyed += 1
-            print("Stopping ...", file=say, flush=True)
+        if signals.times > handled and state["can"]["stop"]:
+            handled += 1
+            print("Stopping ...", file=output, flush=True)
             service.stop_training(now=True)  # nothing of it is wanted any more
         time.sleep(LOOK_S)
-    if obeyed:
+    if handled:
         raise KeyboardInterrupt
     return _side(service.runs.get(run_id), engine, began)
 
@@ -267,7 +267,7 @@ def tensor_names(path: Path) -> tuple[str, ...]:
     return tuple(sorted(f"{name} {item.get('dtype')} {item.get('shape')}" for name, item in tensors if name != "__metadata__"))
 
 
-# telling
+# reporting
 
 
 def table(comparison: Comparison) -> str:
@@ -330,8 +330,8 @@ def main(argv: Sequence[str] | None = None, out: TextIO | None = None) -> int:
     out = out or sys.stdout
     try:
         request, json_file = _request(sys.argv[1:] if argv is None else argv)
-        with signals_stop() as asked:
-            comparison = compare(request, sys.stderr, asked)
+        with signals_stop() as signals:
+            comparison = compare(request, sys.stderr, signals)
     except KeyboardInterrupt:
         print("Stopped: nothing is compared.", file=sys.stderr)
         return STOPPED

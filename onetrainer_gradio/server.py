@@ -338,14 +338,14 @@ class Notice:
         """Print the panel's address, and open a browser on a desktop."""
         address = address_of(self.options.host, self.port)
         link = f"{address}?token={self.access.new_link()}" if self.options.token else address
-        self._say(f"OneTrainer panel is ready after {time.monotonic() - self.began:.1f} s: {link}")
+        self._print(f"OneTrainer panel is ready after {time.monotonic() - self.began:.1f} s: {link}")
         if self.options.token:
-            self._say("  This link works once. Afterwards, log in with the token or password.")
+            self._print("  This link works once. Afterwards, log in with the token or password.")
         if self.generated:
-            self._say(f"  Token (shown only now): {self.generated}")
+            self._print(f"  Token (shown only now): {self.generated}")
         if not is_loopback(self.options.host):
-            self._say("  Reachable from other devices at this machine's hostname or IP address.")
-        self._say("  Press Ctrl-C to stop the panel.")
+            self._print("  Reachable from other devices at this machine's hostname or IP address.")
+        self._print("  Press Ctrl-C to stop the panel.")
         if self._opens_browser():
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
         if self.options.share:
@@ -357,15 +357,15 @@ class Notice:
         if state["is_training"]:
             name = state.get("name") or state.get("run_id")
             if self.options.in_process:
-                self._say(f"The panel is stopping. Run {name} finishes its step and saves (up to a minute).")
+                self._print(f"The panel is stopping. Run {name} finishes its step and saves (up to a minute).")
             else:
-                self._say(f"The panel is stopping. Run {name} keeps training; restart the panel to see it.")
+                self._print(f"The panel is stopping. Run {name} keeps training; restart the panel to see it.")
         else:
-            self._say("The panel is stopping.")
+            self._print("The panel is stopping.")
 
     def _share(self) -> None:
-        self._say("  Creating a public link…")
-        self._say("  " + open_link(self.port))
+        self._print("  Creating a public link…")
+        self._print("  " + open_link(self.port))
 
     def _opens_browser(self) -> bool:
         if self.options.open_browser is not None:
@@ -374,7 +374,7 @@ class Notice:
         remote = bool(os.environ.get("SSH_CONNECTION"))
         return display and not remote and not self.options.hosted and is_loopback(self.options.host) and self.out.isatty()
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         print(text, file=self.out, flush=True)
 
 

@@ -57,17 +57,17 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         arrived: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         unsubscribe = service.feed.subscribe(arrived.put)
         try:
-            with signals_stop() as asked:  # from here on, a signal stops the run
+            with signals_stop() as signals:  # from here on, a signal stops the run
                 run_id = service.start(config, run_options(options, name))
                 reporter = Bar(out) if has_screen(out) else Lines(out)
                 for note in notes:
                     reporter.warn(note.message)
-                reporter.say(f"Run {run_id} in {options.data / 'runs' / run_id}")
+                reporter.print_line(f"Run {run_id} in {options.data / 'runs' / run_id}")
                 if options.detach:
-                    reporter.say("The run continues in the background. You can follow it in the panel.")
+                    reporter.print_line("The run continues in the background. You can follow it in the panel.")
                     return COMPLETED
                 with contextlib.closing(reporter):
-                    state = follow(service, run_id, arrived, reporter, asked)
+                    state = follow(service, run_id, arrived, reporter, signals)
         finally:
             unsubscribe()
         return report_end(state, out)
@@ -113,7 +113,7 @@ def refuse_second_run(service: TrainerService) -> None:
         )
 
 
-class Asked:
+class StopSignals:
     """Count stop signals."""
 
     def __init__(self) -> None:
@@ -125,12 +125,12 @@ class Asked:
 
 
 @contextlib.contextmanager
-def signals_stop() -> Iterator[Asked]:
+def signals_stop() -> Iterator[StopSignals]:
     """Count interrupts and terminations instead of exiting. A run in a separate process doesn't receive them."""
-    asked = Asked()
-    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals = StopSignals()
+    before = {number: signal.signal(number, signals) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -139,7 +139,7 @@ def signals_stop() -> Iterator[Asked]:
 class ProgressReporter(Protocol):
     """Show a run in the terminal."""
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line."""
 
     def warn(self, text: str) -> None:
@@ -171,13 +171,13 @@ class Bar:
         self._out = out
         self._bar = tqdm(total=None, file=out, dynamic_ncols=True, bar_format="{desc}", leave=True)
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line above the bar."""
         self._bar.write(text, file=self._out)
 
     def warn(self, text: str) -> None:
         """Print a warning above the bar."""
-        self.say(f"Warning: {text}")
+        self.print_line(f"Warning: {text}")
 
     def show(self, state: dict[str, Any]) -> None:
         """Update the bar: progress of the phase if it has a total, otherwise of the run."""
@@ -206,13 +206,13 @@ class Lines:
         self._phase = ""
         self._said_at = 0.0
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line."""
         print(text, file=self._out, flush=True)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self.say(f"Warning: {text}")
+        self.print_line(f"Warning: {text}")
 
     def show(self, state: dict[str, Any]) -> None:
         """Print a line if the phase changed or some time has passed."""
@@ -223,27 +223,31 @@ class Lines:
         self._phase, self._said_at = phase, time.monotonic()
         step, total = state["progress"]["global_step"], state["total_steps"]
         parts = [phase, f"step {step}/{total}" if total else "", numbers(state)]
-        self.say("  ".join(part for part in parts if part))
+        self.print_line("  ".join(part for part in parts if part))
 
     def close(self) -> None:
         """Do nothing: nothing is open."""
 
 
 def follow(
-    service: TrainerService, run_id: str, arrived: queue.SimpleQueue[dict[str, Any]], reporter: ProgressReporter, asked: Asked
+    service: TrainerService,
+    run_id: str,
+    arrived: queue.SimpleQueue[dict[str, Any]],
+    reporter: ProgressReporter,
+    signals: StopSignals,
 ) -> dict[str, Any]:
     """Show the run until it has ended and its process has exited. Return its last state."""
-    obeyed = 0
+    handled = 0
     while True:
         state = service.get_state()
         reporter.show(state)
         if state["run_id"] == run_id and not state["is_training"] and not state["process_running"]:
             report_events(arrived, run_id, reporter)
             return state
-        if asked.times > obeyed and state["can"]["stop"]:
-            obeyed += 1
-            service.stop_training(now=obeyed > 1)
-            reporter.say(STOPPING if obeyed == 1 else "Stopping at once.")
+        if signals.times > handled and state["can"]["stop"]:
+            handled += 1
+            service.stop_training(now=handled > 1)
+            reporter.print_line(STOPPING if handled == 1 else "Stopping at once.")
         with contextlib.suppress(queue.Empty):
             report(arrived.get(timeout=LOOK_S), run_id, reporter)
         report_events(arrived, run_id, reporter)
@@ -267,7 +271,7 @@ def report(message: dict[str, Any], run_id: str, reporter: ProgressReporter) -> 
     elif kind in {"backup_failed", "save_failed"}:
         reporter.warn(event["error"]["message"])
     elif kind in PRODUCTS:
-        reporter.say(f"{PRODUCTS[kind]}: {event['path']}")
+        reporter.print_line(f"{PRODUCTS[kind]}: {event['path']}")
 
 
 PRODUCTS = {"backup_created": "Backup", "model_saved": "Model", "sample_generated": "Sample"}

@@ -28,7 +28,7 @@ from onetrainer_gradio.config.files.documents import to_document, write_file
 from onetrainer_gradio.errors import ConfigInvalidError
 from onetrainer_gradio.service.host.atomic import read_json
 from onetrainer_gradio.service.host.process import ProcessIdentity
-from onetrainer_gradio.terminal import Asked
+from onetrainer_gradio.terminal import StopSignals
 from tests.backends.onetrainer.standin import set_up
 from tests.fakes.configs import small_config
 
@@ -65,17 +65,17 @@ def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path) -> None:
     """Nothing trains on unseen; the second engine does not begin."""
     checkout = set_up(tmp_path / "OneTrainer", step_s=0.2)
     request = Request("small", small_config(tmp_path), 500, tmp_path / "out", checkout, first="onetrainer", in_process=False)
-    asked = Asked()
+    signals = StopSignals()
 
     def ctrl_c() -> None:
         while not list((tmp_path / "out" / "panel" / "runs").glob("*/child_process.json")):
             time.sleep(0.05)
-        asked()
+        signals()
 
     pressed = threading.Thread(target=ctrl_c)
     pressed.start()
     with pytest.raises(KeyboardInterrupt):
-        compare(request, io.StringIO(), asked)
+        compare(request, io.StringIO(), signals)
     pressed.join()
     (run,) = (tmp_path / "out" / "panel" / "runs").iterdir()
     assert '"reason":"stopped"' in (run / "journal.jsonl").read_text()

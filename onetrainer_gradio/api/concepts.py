@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.responses import FileResponse, Response
 
-from onetrainer_gradio.api.consequences import Asked, changed
+from onetrainer_gradio.api.consequences import ChangedSettings, changed
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.samples import FOREVER, IMAGE_RESPONSE
 from onetrainer_gradio.api.schemas import ERRORS, Open
@@ -18,7 +18,7 @@ from onetrainer_gradio.service.datasets.concepts import MOST_VARIANTS
 router = APIRouter(prefix="/api/concepts", tags=["concepts"], responses=ERRORS)
 
 
-class StatisticsAsked(Asked):
+class StatisticsRequest(ChangedSettings):
     """Select the concept for the statistics."""
 
     index: int | None = Field(None, ge=0, description="Index of the concept. Omit it for all concepts and their total.")
@@ -45,7 +45,7 @@ class Statistics(BaseModel):
     total: dict[str, Any] | None = Field(description="One epoch of all enabled concepts: images, steps, buckets.")
 
 
-class PreviewAsked(Asked):
+class PreviewRequest(ChangedSettings):
     """Select the image and the number of variants for the preview."""
 
     index: int = Field(ge=0, description="Index of the concept.")
@@ -65,7 +65,7 @@ class Variant(BaseModel):
     caption: str
 
 
-class ConversionAsked(Asked):
+class ConversionRequest(ChangedSettings):
     """Select what to convert."""
 
     index: int = Field(ge=0, description="Index of the concept.")
@@ -109,7 +109,7 @@ class Preview(BaseModel):
 
 @router.post("/statistics", response_model=Statistics)
 @slow
-def statistics(service: Service, asked: StatisticsAsked) -> dict[str, Any]:
+def statistics(service: Service, asked: StatisticsRequest) -> dict[str, Any]:
     """Scan the dataset folders: images, captions, masks, sizes, buckets and images per epoch. Takes a few seconds at most."""
     told = service.concepts.statistics(changed(service, asked), asked.index)
     for concept in told["concepts"]:
@@ -120,7 +120,7 @@ def statistics(service: Service, asked: StatisticsAsked) -> dict[str, Any]:
 
 @router.post("/preview", response_model=Preview)
 @slow
-def preview(service: Service, asked: PreviewAsked) -> dict[str, Any]:
+def preview(service: Service, asked: PreviewRequest) -> dict[str, Any]:
     """Preview random augmentations of an image and its caption."""
     return service.concepts.preview(
         changed(service, asked),
@@ -133,7 +133,7 @@ def preview(service: Service, asked: PreviewAsked) -> dict[str, Any]:
 
 
 @router.post("/convert", response_model=Conversion)
-def convert(service: Service, asked: ConversionAsked) -> dict[str, Any]:
+def convert(service: Service, asked: ConversionRequest) -> dict[str, Any]:
     """Convert captions to UTF-8, or copies of images to a supported format. Originals are kept."""
     return service.concepts.convert(changed(service, asked), asked.index, asked.what)
 

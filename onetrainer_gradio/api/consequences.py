@@ -24,13 +24,13 @@ Changes = Annotated[
 ]
 
 
-class Asked(BaseModel):
+class ChangedSettings(BaseModel):
     """The current settings with temporary changes."""
 
     changes: Changes = Field(default_factory=dict)
 
 
-class TimestepsAsked(Asked):
+class TimestepsRequest(ChangedSettings):
     """Parameters of the timestep distribution."""
 
     bins: int = Field(200, ge=10, le=1000, description="Number of equal bins.")
@@ -58,7 +58,7 @@ class Timesteps(BaseModel):
     notes: list[str]
 
 
-class LayersAsked(Asked):
+class LayersRequest(ChangedSettings):
     """Select the layer filter."""
 
     of: Literal["training", "quantization"] = "training"
@@ -98,7 +98,7 @@ class Layers(BaseModel):
 
 @router.post("/timesteps", response_model=Timesteps)
 @slow
-def timesteps(service: Service, asked: TimestepsAsked) -> dict[str, Any]:
+def timesteps(service: Service, asked: TimestepsRequest) -> dict[str, Any]:
     """Show how often each timestep is sampled."""
     found = timestep_plot(changed(service, asked), asked.bins)
     return {
@@ -112,7 +112,7 @@ def timesteps(service: Service, asked: TimestepsAsked) -> dict[str, Any]:
 
 @router.post("/layers", response_model=Layers)
 @slow
-def layers(service: Service, asked: LayersAsked) -> dict[str, Any]:
+def layers(service: Service, asked: LayersRequest) -> dict[str, Any]:
     """Show which layers of the denoiser a filter matches."""
     config = changed(service, asked)
     source = config.quantization if asked.of == "quantization" else config
@@ -129,7 +129,7 @@ def layers(service: Service, asked: LayersAsked) -> dict[str, Any]:
     }
 
 
-def changed(service: TrainerService, asked: Asked) -> TrainConfig:
+def changed(service: TrainerService, asked: ChangedSettings) -> TrainConfig:
     """Return the current settings with temporary changes.
 
     :raises ConfigInvalidError: if a change is invalid.

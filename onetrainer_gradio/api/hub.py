@@ -153,11 +153,11 @@ class Hub:
             return
         loop = asyncio.get_running_loop()
 
-        def heard(message: dict[str, Any]) -> None:
+        def on_message(message: dict[str, Any]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the panel is shutting down
                 loop.call_soon_threadsafe(self._spread, message)
 
-        self._unsubscribe = self._feed.subscribe(heard)
+        self._unsubscribe = self._feed.subscribe(on_message)
 
     def _spread(self, message: dict[str, Any]) -> None:
         if not self._outboxes:

@@ -47,13 +47,13 @@ async def answer_within(service: TrainerService, command_id: str, wait_s: float,
         with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
             loop.call_soon_threadsafe(answered.set)
 
-    def heard(message: dict[str, Any]) -> None:
+    def on_message(message: dict[str, Any]) -> None:
         event = message.get("event") or {}
         if event.get("command_id") == command_id and event.get("type") == _COMMAND_ANSWERED:
             wake()
 
     # Subscribe before the first check, so that no answer is missed.
-    leave = service.feed.subscribe(heard)
+    leave = service.feed.subscribe(on_message)
     stopping.add(wake)
     try:
         answer = await in_thread(Threads.CONTROL, service.answer, command_id)

@@ -77,14 +77,14 @@ def cards_of(nvml: Any) -> tuple[Gpu, ...] | None:
     except nvml.NVMLError:
         return None
     try:
-        return tuple(_card(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+        return tuple(_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
     except nvml.NVMLError:
         return None
     finally:
         nvml.nvmlShutdown()
 
 
-def _card(nvml: Any, index: int) -> Gpu:
+def _gpu(nvml: Any, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     name = nvml.nvmlDeviceGetName(handle)
     total = nvml.nvmlDeviceGetMemoryInfo(handle).total

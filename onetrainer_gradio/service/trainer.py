@@ -699,7 +699,7 @@ class TrainerService:
         run_handle.run.acknowledge(command)
         self._follower.wake()
 
-    # telling
+    # reporting
 
     def _snapshot(self) -> dict[str, Any]:
         state = self.get_state()

@@ -16,20 +16,20 @@ from tests.fakes.configs import small_config
 
 pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
 
-Said = dict[str, Any]
+Message = dict[str, Any]
 
 
-def all_said(stream: AsyncIterator[Said]) -> list[Said]:
+def all_said(stream: AsyncIterator[Message]) -> list[Message]:
     """Everything a generator says until it returns."""
 
-    async def collect() -> list[Said]:
+    async def collect() -> list[Message]:
         async with asyncio.timeout(20):
             return [said async for said in stream]
 
     return asyncio.run(collect())
 
 
-def texts(said: list[Said]) -> list[str]:
+def texts(said: list[Message]) -> list[str]:
     return [each["text"] for each in said]
 
 
@@ -83,7 +83,7 @@ def test_commands_stream_their_outcome(service: TrainerService, tmp_path: Path) 
     rehearse(service, tmp_path, hold=1)
     at_step(service, 1)
     actions = Actions(service)
-    outcomes: list[tuple[Callable[[], AsyncIterator[Said]], str]] = [
+    outcomes: list[tuple[Callable[[], AsyncIterator[Message]], str]] = [
         (actions.pause, "Paused"),
         (actions.sample, "Samples generated"),
         (actions.backup, "Backup written"),
@@ -106,7 +106,7 @@ def test_a_command_that_is_never_taken_ends_with_the_run(service: TrainerService
     rehearse(service, tmp_path, hold=1, eat=1)
     at_step(service, 1)
 
-    async def ask_and_end() -> list[Said]:
+    async def ask_and_end() -> list[Message]:
         stream = Actions(service).backup()
         said = [await anext(stream)]
         (tmp_path / "workspace").mkdir(exist_ok=True)

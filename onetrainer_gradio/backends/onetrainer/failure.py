@@ -174,8 +174,8 @@ def _printed(cause: Mapping[str, Any], path: str = "") -> str:
     message = str(cause.get("message", ""))
     lines = [line for line in map(str, cause.get("printed") or ()) if line and line not in message]
     other_ways = [_AS_A_BACKUP, _AS_A_FOLDER] if path and os.path.isfile(path) else [_AS_A_BACKUP]
-    telling = [line for line in lines if not any(way.search(line) for way in other_ways)]
-    reason = next(iter(telling or lines), "")
+    specific = [line for line in lines if not any(way.search(line) for way in other_ways)]
+    reason = next(iter(specific or lines), "")
     return f" ({reason})" if reason else ""
 
 

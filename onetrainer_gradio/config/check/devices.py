@@ -57,7 +57,7 @@ def exists(plan: Plan) -> Iterator[Finding]:
             yield found("device-unknown", name, message, value=value, expected=expected, suggestion=set_to_best, fix=fix)
             continue
         kind, index = named.group(1), int(named.group(2) or 0)
-        cards = plan.machine.gpus
+        gpus = plan.machine.gpus
         if kind == "cuda" and plan.machine.device != "cuda":
             message = f"{title_of(name)} is {value}, but this machine has no GPU with a working driver"
             expected, fix = "a device of this machine", {name: best}
@@ -66,9 +66,9 @@ def exists(plan: Plan) -> Iterator[Finding]:
             message = f"{title_of(name)} is {value}, but this isn't an Apple machine"
             expected, fix = "a device of this machine", {name: best}
             yield found("device-missing", name, message, value=value, expected=expected, suggestion=set_to_best, fix=fix)
-        elif kind == "cuda" and cards and index >= len(cards):
-            message = f"{title_of(name)} {value} doesn't exist: this machine has {len(cards)} GPU{'s' * (len(cards) > 1)}"
-            expected, fix = f"cuda:0 to cuda:{len(cards) - 1}" if len(cards) > 1 else "cuda", {name: "cuda"}
+        elif kind == "cuda" and gpus and index >= len(gpus):
+            message = f"{title_of(name)} {value} doesn't exist: this machine has {len(gpus)} GPU{'s' * (len(gpus) > 1)}"
+            expected, fix = f"cuda:0 to cuda:{len(gpus) - 1}" if len(gpus) > 1 else "cuda", {name: "cuda"}
             yield found(
                 "device-missing",
                 name,
@@ -82,7 +82,7 @@ def exists(plan: Plan) -> Iterator[Finding]:
 
 def several(plan: Plan) -> Iterator[Finding]:
     """Yield a finding if the GPUs for multi-GPU training don't exist."""
-    config, cards = plan.config, plan.machine.gpus
+    config, gpus = plan.config, plan.machine.gpus
     if not config.multi_gpu:
         return
     text = config.device_indexes.strip()
@@ -93,14 +93,13 @@ def several(plan: Plan) -> Iterator[Finding]:
         expected = "numbers such as 0,1, or nothing for all GPUs"
         fix = {"device_indexes": ""}
         yield found("device-indexes", "device_indexes", message, value=text, expected=expected, suggestion=suggestion, fix=fix)
-    elif cards and any(int(number) >= len(cards) for number in numbers):
+    elif gpus and any(int(number) >= len(gpus) for number in numbers):
         message = (
-            f"GPU {max(numbers, key=int)} doesn't exist: this machine has {len(cards)} GPU{'s' * (len(cards) > 1)}, "
-            "counted from 0"
+            f"GPU {max(numbers, key=int)} doesn't exist: this machine has {len(gpus)} GPU{'s' * (len(gpus) > 1)}, counted from 0"
         )
-        expected, fix = f"numbers from 0 to {len(cards) - 1}", {"device_indexes": ""}
+        expected, fix = f"numbers from 0 to {len(gpus) - 1}", {"device_indexes": ""}
         yield found("device-indexes", "device_indexes", message, value=text, expected=expected, suggestion=suggestion, fix=fix)
-    elif cards is not None and (len(numbers) or len(cards)) < 2:
+    elif gpus is not None and (len(numbers) or len(gpus)) < 2:
         yield found(
             "multi-gpu-alone",
             "multi_gpu",
@@ -112,14 +111,14 @@ def several(plan: Plan) -> Iterator[Finding]:
         )
 
 
-def _card(plan: Plan) -> Gpu | None:
+def _gpu(plan: Plan) -> Gpu | None:
     """Return the NVIDIA GPU that trains; None if it is another device or unknown."""
     named = _DEVICE.match(plan.config.train_device.strip().lower())
-    cards = plan.machine.gpus or ()
+    gpus = plan.machine.gpus or ()
     if named is None or named.group(1) != "cuda":
         return None
     index = int(named.group(2) or 0)
-    return cards[index] if index < len(cards) else None
+    return gpus[index] if index < len(gpus) else None
 
 
 def _kind(plan: Plan) -> str:
@@ -128,15 +127,15 @@ def _kind(plan: Plan) -> str:
 
 def training_format(plan: Plan) -> Iterator[Finding]:
     """Yield a finding if the train device is slow in, or doesn't support, the train data type."""
-    config, kind, card = plan.config, _kind(plan), _card(plan)
+    config, kind, gpu = plan.config, _kind(plan), _gpu(plan)
     dtype, name = config.train_dtype, "train_dtype"
     if kind == "cpu" and dtype is DataType.FLOAT_16:
         yield _data_type("dtype-slow", name, dtype, "is slow and inaccurate on a CPU", DataType.FLOAT_32)
     if kind != "cuda" and dtype is DataType.TFLOAT_32:
         yield _data_type("dtype-slow", name, dtype, f"is the same as {name_of(DataType.FLOAT_32)} on {kind}", DataType.FLOAT_32)
     need = _TRAINING.get(dtype)
-    if need and card and card.capability and card.capability < need.capability:
-        reason = f"is slow on {card.name}, which doesn't support it natively"
+    if need and gpu and gpu.capability and gpu.capability < need.capability:
+        reason = f"is slow on {gpu.name}, which doesn't support it natively"
         yield _data_type("dtype-slow", name, dtype, reason, need.instead)
     if kind != "cuda" and dtype is DataType.FLOAT_16 and config.fallback_train_dtype is DataType.FLOAT_32:
         yield _data_type(
@@ -150,7 +149,7 @@ def training_format(plan: Plan) -> Iterator[Finding]:
 
 def weight_formats(plan: Plan) -> Iterator[Finding]:
     """Yield an error if the train device doesn't support the data type of the weights."""
-    kind, card = _kind(plan), _card(plan)
+    kind, gpu = _kind(plan), _gpu(plan)
     for name in plan.loaded:
         path, dtype = f"{name}.weight_dtype", plan.at(f"{name}.weight_dtype")
         if dtype in _CUDA_ONLY and kind in ("cpu", "mps"):
@@ -158,9 +157,9 @@ def weight_formats(plan: Plan) -> Iterator[Finding]:
             yield _data_type("dtype-unsupported", path, dtype, f"requires an NVIDIA GPU and isn't supported on {kind}", instead)
             continue
         need = _WEIGHTS.get(dtype)
-        if need and card and card.capability and card.capability < need.capability:
-            major, minor = card.capability
-            reason = f"requires compute capability {need.capability[0]}.{need.capability[1]}, but {card.name} has {major}.{minor}"
+        if need and gpu and gpu.capability and gpu.capability < need.capability:
+            major, minor = gpu.capability
+            reason = f"requires compute capability {need.capability[0]}.{need.capability[1]}, but {gpu.name} has {major}.{minor}"
             yield _data_type("dtype-unsupported", path, dtype, reason, need.instead)
 
 
@@ -178,14 +177,14 @@ def _data_type(code: str, path: str, dtype: DataType, reason: str, instead: Data
 
 def attention(plan: Plan) -> Iterator[Finding]:
     """Yield an error for an attention backend that the device doesn't support."""
-    chosen, card = plan.config.attention_mechanism, _card(plan)
+    chosen, gpu = plan.config.attention_mechanism, _gpu(plan)
     least = _ATTENTION.get(chosen)
     if least is None:
         return
     if _kind(plan) != "cuda":
         reason = f"{name_of(chosen)} requires an NVIDIA GPU and isn't supported on {_kind(plan)}"
-    elif card and card.capability and card.capability < least:
-        reason = f"{name_of(chosen)} requires a newer GPU than {card.name}"
+    elif gpu and gpu.capability and gpu.capability < least:
+        reason = f"{name_of(chosen)} requires a newer GPU than {gpu.name}"
     else:
         return
     yield found(
@@ -201,8 +200,8 @@ def attention(plan: Plan) -> Iterator[Finding]:
 
 def memory(plan: Plan) -> Iterator[Finding]:
     """Yield a warning if the weights of the denoiser alone are larger than the GPU's memory."""
-    card, config = _card(plan), plan.config
-    if card is None or not card.memory_bytes:
+    gpu, config = _gpu(plan), plan.config
+    if gpu is None or not gpu.memory_bytes:
         return
     part = plan.at(plan.denoiser)
     stays = 1 - min(1.0, part.offload_fraction)
@@ -214,15 +213,15 @@ def memory(plan: Plan) -> Iterator[Finding]:
         and not config.optimizer.fused_back_pass
     ):
         weights *= 2  # their gradients
-    if weights > card.memory_bytes:
+    if weights > gpu.memory_bytes:
         offload = plan.denoiser in plan.facts.offloaded
         what = "Offload a larger fraction of it, choose" if offload else "Choose"
         yield found(
             "weights-exceed-memory",
             f"{plan.denoiser}.weight_dtype",
             f"The {plan.called(plan.denoiser)} alone takes about {weights / GIGABYTE:.0f} GB in {name_of(part.weight_dtype)}, "
-            f"but {card.name} has {card.memory_bytes / GIGABYTE:.0f} GB",
+            f"but {gpu.name} has {gpu.memory_bytes / GIGABYTE:.0f} GB",
             value=part.weight_dtype.value,
-            expected=f"less than {card.memory_bytes / GIGABYTE:.0f} GB",
+            expected=f"less than {gpu.memory_bytes / GIGABYTE:.0f} GB",
             suggestion=f"{what} a smaller weight data type, or use a preset for this amount of VRAM.",
         )

@@ -32,10 +32,10 @@ class ImageAugmentation:
 
     def words(self) -> list[str]:
         """Return the changes in addition to scaling, as text."""
-        spare = self.scaled[0] - self.size[0], self.scaled[1] - self.size[1]
+        slack = self.scaled[0] - self.size[0], self.scaled[1] - self.size[1]
         said = []
-        if any(spare):
-            moved = any(abs(offset - rest // 2) > 0 for offset, rest in zip(self.offset, spare, strict=True))
+        if any(slack):
+            moved = any(abs(offset - rest // 2) > 0 for offset, rest in zip(self.offset, slack, strict=True))
             said.append("cropped, moved" if moved else "cropped")
         if self.flipped:
             said.append("flipped")
@@ -57,9 +57,9 @@ def sample_image_augmentation(
         resolution = Resolution(edges=(random.choice(resolution.edges),))
     goal = target(size, resolution, multiple, bucketing=bucketing)
     scaled = covering(size, goal)
-    spare = scaled[0] - goal[0], scaled[1] - goal[1]
+    slack = scaled[0] - goal[0], scaled[1] - goal[1]
     jitter = image.enable_crop_jitter
-    offset = (random.randint(0, spare[0]), random.randint(0, spare[1])) if jitter else (spare[0] // 2, spare[1] // 2)
+    offset = (random.randint(0, slack[0]), random.randint(0, slack[1])) if jitter else (slack[0] // 2, slack[1] // 2)
     flipped = random.random() < 0.5 if image.enable_random_flip else image.enable_fixed_flip
     angle = _strength(image, "rotate", image.random_rotate_max_angle, random)
     factors = {

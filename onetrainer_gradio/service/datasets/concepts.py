@@ -160,14 +160,16 @@ class ConceptStore:
                 for concept, problem in zip(concepts, problems, strict=True)
             ]
             every = self._plan(config, [concept.model_copy(update={"enabled": True}) for concept in seen])
-            told = [
-                self._told(every, at, concepts[at], problems[at]) for at in range(len(concepts)) if index is None or at == index
+            statistics = [
+                self._statistics_of(every, at, concepts[at], problems[at])
+                for at in range(len(concepts))
+                if index is None or at == index
             ]
             total = _total(self._plan(config, seen)) if index is None else None
-            complete = all(concept["complete"] for concept in told)
+            complete = all(concept["complete"] for concept in statistics)
             # what is too large for one look gets more time with the next
             self._reader.limit_s = _LOOK_S if complete else min(_LONGEST_LOOK_S, 2 * self._reader.limit_s)
-        return {"concepts": told, "total": total, "complete": complete}
+        return {"concepts": statistics, "total": total, "complete": complete}
 
     def thumbnail(self, image_id: str, width_px: int = 192) -> Path:
         """Return a small WebP of an image in the statistics; ``width_px`` is rounded up to one of a few sizes.
@@ -235,7 +237,7 @@ class ConceptStore:
         lines = self._lines(path, folder, concept)
         special = self._special(concept)
         randoms = [Random(f"{seed} {number}") for number in range(max(1, min(MOST_VARIANTS, variants)))]
-        draws = [
+        augmentations = [
             sample_image_augmentation(
                 size,
                 concept.image,
@@ -246,16 +248,16 @@ class ConceptStore:
             )
             for random in randoms
         ]
-        original, *images = map(_data, self._decoder.preview(path, draws, width_px))
+        original, *images = map(_data, self._decoder.preview(path, augmentations, width_px))
         drawn = [
             {
                 "image": image,
-                "width": draw.size[1],
-                "height": draw.size[0],
-                "changes": draw.words(),
+                "width": augmentation.size[1],
+                "height": augmentation.size[0],
+                "changes": augmentation.words(),
                 "caption": augment_caption(random.choice(lines), concept.text, random, special),
             }
-            for image, draw, random in zip(images, draws, randoms, strict=True)
+            for image, augmentation, random in zip(images, augmentations, randoms, strict=True)
         ]
         return {
             "file": path.name,
@@ -308,7 +310,7 @@ class ConceptStore:
             return "The folder doesn't exist."
         return "" if os.access(place, os.R_OK | os.X_OK) else "Can't read the folder."
 
-    def _told(self, plan: Plan, index: int, concept: ConceptConfig, problem: str) -> dict[str, Any]:
+    def _statistics_of(self, plan: Plan, index: int, concept: ConceptConfig, problem: str) -> dict[str, Any]:
         head = {
             "index": index,
             "name": concept.name,
@@ -440,15 +442,15 @@ def _resolutions(plan: Plan, concept: ConceptConfig, sizes: Sequence[Size], per_
     if resolution is None:
         return []
     each = [Resolution(edges=(edge,)) for edge in resolution.edges] or [resolution]
-    told = []
+    statistics = []
     for one in each:
         multiple, bucketing = plan.facts.pixel_multiple, plan.config.aspect_ratio_bucketing
         goals = [target(size, one, multiple, bucketing=bucketing) for size in sizes]
         small = sum(2 * size[0] * size[1] < goal[0] * goal[1] for size, goal in zip(sizes, goals, strict=True))
         buckets = [{"width": width, "height": height, "images": count} for (height, width), count in Counter(goals).most_common()]
         name = str(one.edges[0]) if one.edges else "x".join(map(str, one.numbers))
-        told.append({"resolution": name, "small": small, "buckets": buckets})
-    return told
+        statistics.append({"resolution": name, "small": small, "buckets": buckets})
+    return statistics
 
 
 def _total(plan: Plan) -> dict[str, Any]:

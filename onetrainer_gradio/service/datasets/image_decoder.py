@@ -41,13 +41,16 @@ class ImageDecoder:
         """
         return self._ask(path, {"what": "thumbnail", "width": width_px, "height": height_px})[0]
 
-    def preview(self, path: Path, draws: Sequence[ImageAugmentation], longest_px: int) -> list[bytes]:
+    def preview(self, path: Path, augmentations: Sequence[ImageAugmentation], longest_px: int) -> list[bytes]:
         """Return a small WebP of an image as it is, then one per random augmentation.
 
         :raises DatasetError: when it can't be shown.
         :raises BusyError: when too many images are waiting.
         """
-        return self._ask(path, {"what": "preview", "draws": [asdict(draw) for draw in draws], "longest": longest_px})
+        return self._ask(
+            path,
+            {"what": "preview", "augmentations": [asdict(augmentation) for augmentation in augmentations], "longest": longest_px},
+        )
 
     def converted(self, path: Path) -> bytes:
         """Return an image of a format that isn't trained as PNG, upright, in RGB.

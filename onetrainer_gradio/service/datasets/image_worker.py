@@ -31,11 +31,11 @@ def _thumbnail(request: Mapping[str, Any]) -> list[bytes]:
 
 
 def _preview(request: Mapping[str, Any]) -> list[bytes]:
-    draws = [
-        ImageAugmentation(**{**draw, **{name: tuple(draw[name]) for name in ("scaled", "size", "offset")}})
-        for draw in request["draws"]
+    augmentations = [
+        ImageAugmentation(**{**augmentation, **{name: tuple(augmentation[name]) for name in ("scaled", "size", "offset")}})
+        for augmentation in request["augmentations"]
     ]
-    return previews.preview(Path(request["path"]), draws, request["longest"])
+    return previews.preview(Path(request["path"]), augmentations, request["longest"])
 
 
 def _convert(request: Mapping[str, Any]) -> list[bytes]:

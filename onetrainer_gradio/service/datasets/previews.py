@@ -26,44 +26,48 @@ def thumbnail(path: Path, width_px: int, height_px: int) -> bytes:
     return _webp(image)
 
 
-def preview(path: Path, draws: Sequence[ImageAugmentation], longest_px: int) -> list[bytes]:
+def preview(path: Path, augmentations: Sequence[ImageAugmentation], longest_px: int) -> list[bytes]:
     """A small WebP of an image as it is, then one of each draw, its longer side at most ``longest_px``.
 
     :raises BrokenImageError: when the file is no readable image, or too large.
     """
-    opened = decode_small(path, max([longest_px, *(max(_scaled(draw, longest_px)[0]) for draw in draws)]))
+    opened = decode_small(path, max([longest_px, *(max(_scaled(augmentation, longest_px)[0]) for augmentation in augmentations)]))
     original = opened.copy()
     original.thumbnail((longest_px, 2 * longest_px))
-    return [_webp(original), *(_webp(_drawn(opened, draw, longest_px)) for draw in draws)]
+    return [_webp(original), *(_webp(_augmented(opened, augmentation, longest_px)) for augmentation in augmentations)]
 
 
-def _scaled(draw: ImageAugmentation, longest_px: int) -> tuple[tuple[int, int], tuple[int, int], float]:
+def _scaled(augmentation: ImageAugmentation, longest_px: int) -> tuple[tuple[int, int], tuple[int, int], float]:
     """Sizes (height, width) to which the image is scaled and cropped for the page, and the factor between them and the run's."""
-    scale = min(1.0, longest_px / max(draw.size))
-    height, width = (max(1, round(side * scale)) for side in draw.size)
-    return (max(height, round(draw.scaled[0] * scale)), max(width, round(draw.scaled[1] * scale))), (height, width), scale
+    scale = min(1.0, longest_px / max(augmentation.size))
+    height, width = (max(1, round(side * scale)) for side in augmentation.size)
+    return (
+        (max(height, round(augmentation.scaled[0] * scale)), max(width, round(augmentation.scaled[1] * scale))),
+        (height, width),
+        scale,
+    )
 
 
-def _drawn(opened: Image.Image, draw: ImageAugmentation, longest_px: int) -> Image.Image:
+def _augmented(opened: Image.Image, augmentation: ImageAugmentation, longest_px: int) -> Image.Image:
     from PIL import Image, ImageEnhance, ImageOps
 
-    scaled, (height, width), scale = _scaled(draw, longest_px)
-    top, left = round(draw.offset[0] * scale), round(draw.offset[1] * scale)
+    scaled, (height, width), scale = _scaled(augmentation, longest_px)
+    top, left = round(augmentation.offset[0] * scale), round(augmentation.offset[1] * scale)
     image: Image.Image = opened.resize((scaled[1], scaled[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
     image = image.crop((left, top, left + width, top + height))
-    if draw.flipped:
+    if augmentation.flipped:
         image = ImageOps.mirror(image)
-    if draw.angle:
-        image = image.rotate(draw.angle, Image.Resampling.BILINEAR)
+    if augmentation.angle:
+        image = image.rotate(augmentation.angle, Image.Resampling.BILINEAR)
     for enhance, factor in (
-        (ImageEnhance.Brightness, draw.brightness),
-        (ImageEnhance.Contrast, draw.contrast),
-        (ImageEnhance.Color, draw.saturation),
+        (ImageEnhance.Brightness, augmentation.brightness),
+        (ImageEnhance.Contrast, augmentation.contrast),
+        (ImageEnhance.Color, augmentation.saturation),
     ):
         if factor != 1.0:
             image = enhance(image).enhance(factor)
-    if draw.hue:
-        image = _other_hue(image, draw.hue)
+    if augmentation.hue:
+        image = _other_hue(image, augmentation.hue)
     return image
 
 

@@ -117,7 +117,7 @@ class Checkouts:
         self._file = data_folder / "checkouts.json"
         self._cache = data_folder / "cache" / "onetrainer"
         self._closed = closed
-        self._tell = changed
+        self._notify = changed
         self._look = look
         self._read = read
         self._lock = threading.RLock()
@@ -202,7 +202,7 @@ class Checkouts:
             self._forgotten.discard(place)
             self._forget_what_is_known(place)
             self._remember()
-        self._tell()
+        self._notify()
         self.read(known)
         return known
 
@@ -225,7 +225,7 @@ class Checkouts:
             self._forgotten.add(known.folder)
             self._forget_what_is_known(known.folder)
             self._remember()
-        self._tell()
+        self._notify()
 
     def _remember(self) -> None:
         kept = [
@@ -309,7 +309,7 @@ class Checkouts:
             reading.state = "reading"
             self._waiting.append(known)
             self._read_on()
-        self._tell()
+        self._notify()
 
     def check(self, which: str) -> Known:
         """Inspect a checkout again and read its settings if it changed.
@@ -346,7 +346,7 @@ class Checkouts:
                     with self._lock:
                         if known.folder in self._known:
                             self._readings[known.folder] = reading or _Reading("failed", error=_NOT_READ, suggestion=_LOOK_AT)
-                self._tell()
+                self._notify()
         finally:  # what nobody foresaw ends this thread: what waits yet takes another
             with self._idle:
                 self._worker = None
@@ -372,7 +372,7 @@ class Checkouts:
         newer = newer_of(facts, _title(known, looked, alone=True))
         return _Reading("ready", facts, newer, revision=looked.revision)
 
-    # telling
+    # reporting
 
     def describe(self, known: Known) -> dict[str, Any]:
         """Return a checkout as a JSON object."""

@@ -69,7 +69,7 @@ class Engines:
         self._file = file
         self._checkouts = checkouts
         self._usual = usual
-        self._tell = changed
+        self._notify = changed
         self._lock = threading.Lock()
         kept = read_json(file)
         kept_choice = kept.get("choice") if isinstance(kept, dict) else None
@@ -102,7 +102,7 @@ class Engines:
             with raising_storage_error("the choice of the engine"):
                 write_json(self._file, {"choice": which})
             self._choice = which
-        self._tell()
+        self._notify()
 
     def title(self, engine: Engine) -> str:
         """Return the title of the engine."""

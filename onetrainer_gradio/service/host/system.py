@@ -63,9 +63,9 @@ class NvmlReader:
         if self._nvml is None:
             return []
         count = self._value(self._nvml.nvmlDeviceGetCount) or 0
-        return [gpu for number in range(count) if (gpu := self._card(number)) is not None]
+        return [gpu for number in range(count) if (gpu := self._gpu(number)) is not None]
 
-    def _card(self, number: int) -> Gpu | None:
+    def _gpu(self, number: int) -> Gpu | None:
         """Return one GPU, or None if the driver has lost it, which doesn't affect the others."""
         nvml = self._nvml
         try:
@@ -256,16 +256,16 @@ _SHOWN_OF_GPU = ("utilization", "memory_used", "temperature", "power")
 
 
 def _columns(readings: list[dict[str, Any]]) -> dict[str, Any]:
-    cards = max((len(reading["gpus"]) for reading in readings), default=0)
+    gpus = max((len(reading["gpus"]) for reading in readings), default=0)
     return {
         "at": [round(reading["at"], 1) for reading in readings],
         **{name: [reading[name] for reading in readings] for name in _SHOWN},
         "gpus": [
             {
-                name: [reading["gpus"][card][name] if card < len(reading["gpus"]) else None for reading in readings]
+                name: [reading["gpus"][gpu][name] if gpu < len(reading["gpus"]) else None for reading in readings]
                 for name in _SHOWN_OF_GPU
             }
-            for card in range(cards)
+            for gpu in range(gpus)
         ],
     }
 
@@ -274,13 +274,13 @@ def _mean(readings: list[dict[str, Any]]) -> dict[str, Any]:
     last = dict(readings[-1])
     for name in _SHOWN:
         last[name] = round(sum(reading[name] for reading in readings) / len(readings), 1)
-    last["gpus"] = [_mean_gpu([reading["gpus"] for reading in readings], card) for card in range(len(last["gpus"]))]
+    last["gpus"] = [_mean_gpu([reading["gpus"] for reading in readings], gpu) for gpu in range(len(last["gpus"]))]
     return last
 
 
-def _mean_gpu(readings: list[list[Gpu]], card: int) -> Gpu:
-    mean = dict(readings[-1][card])
+def _mean_gpu(readings: list[list[Gpu]], gpu: int) -> Gpu:
+    mean = dict(readings[-1][gpu])
     for name in _SHOWN_OF_GPU:
-        values = [cards[card][name] for cards in readings if card < len(cards) and cards[card][name] is not None]
+        values = [gpus[gpu][name] for gpus in readings if gpu < len(gpus) and gpus[gpu][name] is not None]
         mean[name] = round(sum(values) / len(values), 1) if values else None
     return mean

@@ -180,9 +180,9 @@ class Follower:
         self._closing = False
         self._run_handle: RunHandle | None = None
         self._tail: Tail | None = None
-        self._told: tuple[Any, ...] = ()
-        self._told_progress: tuple[Any, ...] = ()
-        self._told_at = 0.0
+        self._sent: tuple[Any, ...] = ()
+        self._sent_progress: tuple[Any, ...] = ()
+        self._sent_at = 0.0
         self._thread: threading.Thread | None = None
 
     def follow(self, run_handle: RunHandle, *, from_start: bool) -> None:
@@ -260,7 +260,7 @@ class Follower:
         now = time.monotonic()
         at_once = (*(state.get(key) for key in _AT_ONCE), *(stop.get(key) for key in ("stage", "deadline", "note")))
         progress = (state["row"], state["phase_done"], state["phase_total"], state["seq"])
-        due = progress != self._told_progress and now - self._told_at >= SEND_EVERY_S
-        if force or due or at_once != self._told:
-            self._told, self._told_progress, self._told_at = at_once, progress, now
+        due = progress != self._sent_progress and now - self._sent_at >= SEND_EVERY_S
+        if force or due or at_once != self._sent:
+            self._sent, self._sent_progress, self._sent_at = at_once, progress, now
             self._feed.publish("training_state", state=state, **{key: state[key] for key in CONTRACT_KEYS})

@@ -109,7 +109,7 @@ class StopWatch:
         if stage is None or self._journal.ended():
             return
         if not self.folder_gone:
-            _quietly(self._journal, stage)
+            _append_quietly(self._journal, stage)
         self._act(stage.stage)
 
     def linger_from_now(self) -> None:
@@ -143,7 +143,7 @@ class StopWatch:
             self._orphan_until = now + (ORPHAN_S if wanted else 0.0)
             if end is None and wanted:
                 text = "The training process crashed. OneTrainer finishes its step, backs up and saves before it exits."
-                _quietly(self._journal, WarningIssued(code="companion_finishes", message=text))
+                _append_quietly(self._journal, WarningIssued(code="companion_finishes", message=text))
         self.look()
         if now >= self._orphan_until:
             self.child_process.kill()
@@ -159,7 +159,7 @@ class StopWatch:
             print(f"Can't find the last written files: {error}", file=sys.stderr, flush=True)
             return
         for event in events:
-            _quietly(self._journal, event)
+            _append_quietly(self._journal, event)
 
     def _act(self, stage: str) -> None:
         if self._orphan_until is None:
@@ -191,7 +191,7 @@ def _nothing(pid: int) -> None:
     return
 
 
-def _quietly(journal: Journal, event: Any) -> None:
+def _append_quietly(journal: Journal, event: Any) -> None:
     try:
         journal.append(event)
     except OSError as error:  # a full disk must not keep a stop from happening

@@ -308,7 +308,7 @@ def _forget_unlinked(run_folder: Path, path: str) -> None:
 def keep_before_replacing(
     run_folder: Path,
     config: TrainConfig,
-    say: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
     copy: Callable[[Path, FileRecord], FileRecord] = keep_copy,
 ) -> None:
     """Copy the model that another run wrote to this run's destination into that run's folder, if it isn't kept there yet.
@@ -317,7 +317,7 @@ def keep_before_replacing(
     :raises StorageError: when it can't be copied for another reason.
     """
     for note in _notes_of(run_folder.parent / UNLINKED_FOLDER, Path(config.output_model_destination)):
-        _keep_noted(run_folder, note, say, copy)
+        _keep_noted(run_folder, note, report, copy)
 
 
 def _notes_of(folder: Path, destination: Path) -> list[dict[str, Any]]:
@@ -333,14 +333,14 @@ def _notes_of(folder: Path, destination: Path) -> list[dict[str, Any]]:
 
 
 def _keep_noted(
-    run_folder: Path, note: Mapping[str, Any], say: Callable[[str], None], copy: Callable[[Path, FileRecord], FileRecord]
+    run_folder: Path, note: Mapping[str, Any], report: Callable[[str], None], copy: Callable[[Path, FileRecord], FileRecord]
 ) -> None:
     owner = run_folder.parent / str(note.get("run_id", ""))
     record = read_records(owner).get((note["path"], note["at"]))
     if record is None or record.kept or owner == run_folder or not holds(Path(record.path), record):
         _forget_unlinked(run_folder, note["path"])
         return
-    say(f"copying the model of run {owner.name}, which this run replaces")
+    report(f"copying the model of run {owner.name}, which this run replaces")
     try:
         append_record(owner, copy(owner, record))
         (owner / "summary.json").unlink(missing_ok=True)  # it names the output file

@@ -115,7 +115,7 @@ class Recorder:
                 if rows:
                     self._flushed_at = self._clock()
                     self._metrics.flush()
-                self._tell_what_was_lost()
+                self._report_lost_rows()
                 while self._waiting:
                     self._journal.append(self._waiting[0])
                     self._waiting.popleft()
@@ -171,7 +171,7 @@ class Recorder:
             self._complained = True
             print(f"Can't write the run's records: {error}. Training continues.", file=sys.stderr, flush=True)
 
-    def _tell_what_was_lost(self) -> None:
+    def _report_lost_rows(self) -> None:
         if not self._complained or self._metrics.waiting():
             return
         lost = f" {self._lost_rows} steps are missing from the chart." if self._lost_rows else ""

@@ -140,7 +140,7 @@ class ConfigStore:
         self._preflight = preflight or Preflight(folder)
         self._newer = newer
         self._lock = threading.RLock()
-        self._tell = changed
+        self._notify = changed
         self._draft = self._opened(start_with)
 
     def train_config(self) -> TrainConfig:
@@ -194,7 +194,7 @@ class ConfigStore:
             draft = self._draft
             config = _edited(draft.config, changes, self._newer())
             self._add(replace(draft, config=config), "edit", by)
-        return self._told(by)
+        return self._notified(by)
 
     def reset_optimizer(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
         """Reset the parameters of the selected optimizer to its defaults, and remove its stored parameters.
@@ -205,7 +205,7 @@ class ConfigStore:
             self._expect(revision)
             draft = self._draft
             self._add(replace(draft, config=with_default_parameters(draft.config)), "edit", by)
-        return self._told(by)
+        return self._notified(by)
 
     def replace(
         self,
@@ -225,7 +225,7 @@ class ConfigStore:
         with self._lock:
             self._expect(revision)
             self._open(Opened(config, config, ()), name, kind, by)
-        return self._told(by)
+        return self._notified(by)
 
     def reset(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
         """Return to the opened configuration; concepts and samples stay unless the opened file contained them.
@@ -238,7 +238,7 @@ class ConfigStore:
             origin = dict(draft.origin) or self.defaults(draft.config.model_type.value, draft.config.training_method.value)
             config = _with_lists_of(draft.config, from_document(origin)[0], always=draft.kind not in _OWN_KINDS)
             self._open(Opened(config, config, draft.lists), draft.name, draft.kind, by, change="reset")
-        return self._told(by)
+        return self._notified(by)
 
     def undo(self, revision: int | None = None, *, by: str = "") -> ConfigDocument:
         """Undo the last change of ``by`` (empty: of anyone): an edit, an opened preset or file, a reset.
@@ -326,7 +326,7 @@ class ConfigStore:
             return self._opened_file(config, name, kind, by)
         with self._lock:
             self._open(self._laid_over(document), current_name(name) if kind == "preset" else name, kind, by)
-        return self._told(by)
+        return self._notified(by)
 
     def save(self, name: str, *, over: bool = True, by: str = "") -> ConfigDocument:
         """Save the current settings under a name; ``over`` allows overwriting.
@@ -341,7 +341,7 @@ class ConfigStore:
             # all of it is the user's now, and an undo of what was opened before leaves this name
             draft = replace(self._draft, revision=revision, name=name, origin=document)
             self._put(replace(draft, kind="saved", lists=(), opening=revision))
-        return self._told(by)
+        return self._notified(by)
 
     def rename(self, name: str, to: str, *, by: str = "") -> str:
         """Rename a saved configuration; the settings in the form follow it. Return its new name.
@@ -355,7 +355,7 @@ class ConfigStore:
             if follows:
                 self._put(replace(self._draft, revision=self._draft.revision + 1, name=to))
         if follows:
-            self._told(by)
+            self._notified(by)
         return to
 
     def duplicate(self, name: str, to: str = "", kind: str = "") -> str:
@@ -460,7 +460,7 @@ class ConfigStore:
             silent = [name for name in LISTS_OF_A_PACK if getattr(config, name) is None]
             packed = _with_lists_of(self._draft.config, packed, names=silent)
             self._open(Opened(packed, packed, ()), name, kind, by)
-        return self._told(by)
+        return self._notified(by)
 
     def _open(self, opened: Opened, name: str | None, kind: str, by: str, *, change: str = "open") -> None:
         """Replace the current settings; the lock is held."""
@@ -499,7 +499,7 @@ class ConfigStore:
                     continue
                 self._put(draft)
                 self._history.add({}, kind=what, by=by, of=step.number)
-                return self._told(by)
+                return self._notified(by)
         raise NothingToUndoError(f"There is nothing to {what}", suggestion="Change a setting first.")
 
     def _traveled(self, change: Mapping[str, Any], side: str) -> _Draft:
@@ -535,9 +535,9 @@ class ConfigStore:
             write_json(self._current_path, kept)
         self._draft = draft
 
-    def _told(self, by: str) -> ConfigDocument:
+    def _notified(self, by: str) -> ConfigDocument:
         document = self.current(by)
-        self._tell(document, by)
+        self._notify(document, by)
         return document
 
     def _opened(self, start_with: str | None) -> _Draft:

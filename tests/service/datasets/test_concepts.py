@@ -84,9 +84,9 @@ def test_the_total_counts_repeats_batches_and_what_fills_none(base: Path, store:
     """Concepts that are off do not count; buckets of all concepts are filled together."""
     (base / "cats" / "e.png").unlink()
     two = config({"balancing": 3}, {"enabled": False, "name": "off"}, batch_size=2, epochs=10)
-    told = store.statistics(two)
-    assert [concept["per_epoch"] for concept in told["concepts"]] == [12, 0]
-    total = told["total"]
+    statistics = store.statistics(two)
+    assert [concept["per_epoch"] for concept in statistics["concepts"]] == [12, 0]
+    total = statistics["total"]
     assert (total["concepts"], total["images"], total["per_epoch"]) == (1, 4, 12)
     assert total["buckets"][0] == {"width": 512, "height": 512, "images": 9, "batches": 4, "left": 1}
     assert (total["steps_per_epoch"], total["steps"], total["left"]) == (5, 50, 2)
@@ -101,9 +101,9 @@ def test_a_broken_file_is_no_part_of_an_epoch(store: ConceptStore) -> None:
 @pytest.mark.parametrize(("path", "problem"), [("", "No folder"), ("nowhere", "doesn't exist")])
 def test_a_folder_that_is_not_there_is_a_problem_of_its_card(store: ConceptStore, path: str, problem: str) -> None:
     """The other concepts are told all the same."""
-    told = store.statistics(config({"path": path}, {}))
-    assert problem in told["concepts"][0]["problem"]
-    assert told["concepts"][1]["images"] == 5
+    statistics = store.statistics(config({"path": path}, {}))
+    assert problem in statistics["concepts"][0]["problem"]
+    assert statistics["concepts"][1]["images"] == 5
 
 
 def test_nothing_outside_the_allowed_folders_is_looked_at(base: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -111,8 +111,8 @@ def test_nothing_outside_the_allowed_folders_is_looked_at(base: Path, tmp_path_f
     outside = tmp_path_factory.mktemp("outside")
     add_image(outside / "secret.png", caption="secret")
     store = ConceptStore(base, (base,), base / "cache")
-    told = store.statistics(config({"path": str(outside)}, {"path": "../" + outside.name}))
-    assert all("outside the allowed folders" in concept["problem"] for concept in told["concepts"])
+    statistics = store.statistics(config({"path": str(outside)}, {"path": "../" + outside.name}))
+    assert all("outside the allowed folders" in concept["problem"] for concept in statistics["concepts"])
     with pytest.raises(ForbiddenPathError):
         store.preview(config({"path": str(outside)}), 0)
     (base / "links").mkdir()
@@ -155,8 +155,8 @@ def test_a_look_that_ran_out_of_time_goes_on_when_asked_again(base: Path) -> Non
         return now
 
     store = ConceptStore(base, (), base / "cache", FolderReader(limit_s=0.3, clock=clock))
-    told = [store.statistics(config())["complete"] for _ in range(8)]
-    assert (told[0], told[-1]) == (False, True)
+    statistics = [store.statistics(config())["complete"] for _ in range(8)]
+    assert (statistics[0], statistics[-1]) == (False, True)
 
 
 def test_the_first_picture_that_can_be_read_is_the_thumbnail(base: Path, store: ConceptStore) -> None:

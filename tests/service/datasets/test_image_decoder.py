@@ -53,8 +53,8 @@ def test_thumbnails_and_previews(decoder, tmp_path):
     exif[0x0112] = 6
     Image.new("RGB", (400, 200), (200, 30, 30)).save(tmp_path / "x.jpg", exif=exif)
     assert opened(decoder.thumbnail(tmp_path / "x.jpg", 96, 192)).size == (96, 192)
-    draw = ImageAugmentation((512, 256), (256, 256), (100, 0), flipped=True, angle=3.0, hue=0.2, brightness=1.1)
-    original, *drawn = decoder.preview(tmp_path / "x.jpg", [draw, draw], 128)
+    augmentation = ImageAugmentation((512, 256), (256, 256), (100, 0), flipped=True, angle=3.0, hue=0.2, brightness=1.1)
+    original, *drawn = decoder.preview(tmp_path / "x.jpg", [augmentation, augmentation], 128)
     assert opened(original).size == (128, 256)
     assert [opened(each).size for each in drawn] == [(128, 128)] * 2
     first = decoder._process
@@ -82,8 +82,8 @@ def test_an_image_bomb_costs_neither_memory_nor_time(decoder, tmp_path):
     with pytest.raises(DatasetError, match="13300 × 13300"):
         decoder.thumbnail(color, 96, 192)
     assert time.monotonic() - started < 1
-    draws = [ImageAugmentation((512, 512), (512, 512), (0, 0))] * 6
-    assert len(decoder.preview(gray, draws, 320)) == 7
+    augmentations = [ImageAugmentation((512, 512), (512, 512), (0, 0))] * 6
+    assert len(decoder.preview(gray, augmentations, 320)) == 7
     assert time.monotonic() - started < 10
     assert here.memory_info().rss - before < 20e6
     assert there.memory_info().rss < 900e6

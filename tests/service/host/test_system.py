@@ -13,7 +13,7 @@ import pytest
 from onetrainer_gradio.service.host.system import SECONDS_KEPT, SystemMonitor
 
 
-class Cards:
+class Gpus:
     """Two cards, the second of which tells little."""
 
     def __init__(self) -> None:
@@ -35,23 +35,23 @@ class Clock:
 
 def test_a_reading_has_the_machine_and_its_cards(tmp_path: Path) -> None:
     """Processor, memory, disk and every graphics card, as JSON."""
-    monitor = SystemMonitor(tmp_path, gpus=Cards)
+    monitor = SystemMonitor(tmp_path, gpus=Gpus)
     now = monitor.resources()["now"]
     assert 0 < now["memory_used"] < now["memory_total"]
     assert now["disk_total"] >= now["disk_used"] + now["disk_free"] - 1
-    assert [(card["name"], card["utilization"]) for card in now["gpus"]] == [("Big", 10), ("Old", None)]
+    assert [(gpu["name"], gpu["utilization"]) for gpu in now["gpus"]] == [("Big", 10), ("Old", None)]
     info = monitor.info()
     assert (info["versions"]["onetrainer_gradio"], info["hardware"]["gpu_0"]) == ("0.1.0", "Big")
-    assert [card["memory_total"] for card in info["devices"]] == [10, None]
+    assert [gpu["memory_total"] for gpu in info["devices"]] == [10, None]
     json.dumps([now, info, monitor.resources()], allow_nan=False)
 
 
 def test_history_keeps_ten_minutes_by_the_second_and_the_rest_by_the_minute(tmp_path: Path) -> None:
     """Old readings are forgotten; of each minute the mean is kept."""
-    clock, cards = Clock(), Cards()
-    monitor = SystemMonitor(tmp_path, gpus=lambda: cards, clock=clock)
+    clock, gpus = Clock(), Gpus()
+    monitor = SystemMonitor(tmp_path, gpus=lambda: gpus, clock=clock)
     for second in range(SECONDS_KEPT + 100):
-        cards.use = second // 60
+        gpus.use = second // 60
         clock.now = 6000.0 + second
         monitor.read()
     history = monitor.resources()["history"]
@@ -76,7 +76,7 @@ def test_a_machine_without_cards_has_none(tmp_path: Path) -> None:
 def test_processes_are_the_panel_and_those_of_the_run(tmp_path: Path) -> None:
     """A process that is gone is left out."""
     monitor = SystemMonitor(
-        tmp_path, gpus=Cards, run_processes=lambda: [("worker", "run", os.getppid()), ("supervisor", "run", 2**22 + 1)]
+        tmp_path, gpus=Gpus, run_processes=lambda: [("worker", "run", os.getppid()), ("supervisor", "run", 2**22 + 1)]
     )
     found = monitor.processes()
     assert [(row["role"], row["pid"]) for row in found] == [("panel", os.getpid()), ("worker", os.getppid())]
@@ -86,7 +86,7 @@ def test_processes_are_the_panel_and_those_of_the_run(tmp_path: Path) -> None:
 def test_somebody_who_looks_wakes_the_reader(tmp_path: Path) -> None:
     """An idle panel reads seldom; whoever opens the page gets fresh readings at once."""
     read = threading.Semaphore(0)
-    monitor = SystemMonitor(tmp_path, gpus=Cards, publish=lambda reading: read.release())
+    monitor = SystemMonitor(tmp_path, gpus=Gpus, publish=lambda reading: read.release())
     monitor.start()
     monitor.start()
     try:
@@ -102,8 +102,8 @@ def test_the_driver_is_asked_only_when_it_is_there(tmp_path: Path) -> None:
     """The real reader answers on any machine, with cards or with none."""
     from onetrainer_gradio.service.host.system import NvmlReader
 
-    for card in NvmlReader().read():
-        assert {"name", "utilization", "memory_used"} <= card.keys()
+    for gpu in NvmlReader().read():
+        assert {"name", "utilization", "memory_used"} <= gpu.keys()
 
 
 def test_a_card_that_does_not_know_a_value_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,5 +126,5 @@ def test_a_card_that_does_not_know_a_value_gives_none(monkeypatch: pytest.Monkey
             return answer
 
     monkeypatch.setitem(__import__("sys").modules, "pynvml", Library())
-    [card] = NvmlReader().read()
-    assert (card["name"], card["temperature"], card["power"], card["memory_used"]) == ("Card", 55, None, None)
+    [gpu] = NvmlReader().read()
+    assert (gpu["name"], gpu["temperature"], gpu["power"], gpu["memory_used"]) == ("Card", 55, None, None)
