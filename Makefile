@@ -3,7 +3,7 @@ PYTHON ?= python
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test fast lint types docs bench
+.PHONY: help setup run demo test fast lint types docs bench coverage
 
 help:
 	@sed -n 's/^\([a-z]*\): *## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,13 @@ types: ## Check the types of Python and JavaScript
 
 docs: ## Write the generated parts of the docs again
 	$(PYTHON) docs/generate.py
+
+coverage: ## Measure the branch coverage of all tests and print what fell
+	$(PYTHON) -m coverage erase
+	$(PYTHON) -m coverage run -m pytest -n $(PROCESSES)
+	$(PYTHON) -m coverage combine --quiet
+	$(PYTHON) -m coverage json --quiet -o coverage.json
+	$(PYTHON) -m tests.coverage_figures coverage.json
 
 bench: ## Measure the step time of the engine and the first page view
 	$(PYTHON) benchmarks/engine.py

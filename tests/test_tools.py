@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS = ("setup", "run", "demo", "test", "fast", "lint", "types", "docs", "bench")
+WORDS = ("setup", "run", "demo", "test", "fast", "lint", "types", "docs", "bench", "coverage")
 YAML = sorted([*ROOT.glob(".*.yaml"), *ROOT.glob(".github/**/*.yml")])
 
 
