@@ -122,3 +122,16 @@ test('without a connection an edit waits', async () => {
   assert.deepEqual(JSON.parse(sessionStorage.getItem('og-drafts')).epochs.value, 2);
   sessionStorage.removeItem('og-drafts');
 });
+
+test('a connection that brings nothing new changes nothing', async () => {
+  const { settings, document_ } = opened({ epochs: 1, concepts: [] });
+  await settings.take(structuredClone(document_));
+  const told = [];
+  settings.listeners.add((what) => told.push(what));
+  await settings.refresh({ anew: false });
+  assert.deepEqual(told, []);
+  document_.revision += 1;
+  await settings.refresh({ anew: false });
+  assert.deepEqual(told, ['document']);
+  clearTimeout(settings.checkTimer);
+});

@@ -119,6 +119,8 @@ export class Settings {
     this.fields = [];
     /** @type {any} the values with their revision, name and what they were; null before `open` */
     this.document = null;
+    /** @type {any} the same, as the server sent it */
+    this.received = null;
     /** @type {any} what values are compared with where the server does not say what they were */
     this.base = {};
     /** @type {any[]} */
@@ -161,7 +163,7 @@ export class Settings {
     this.compare();
     this.send();
     on('connected', () => {
-      this.refresh();
+      this.refresh({ anew: Boolean(this.against) });
       this.follow();
     });
     on('config', (message) => {
@@ -365,6 +367,7 @@ export class Settings {
     const turn = this.taken;
     const document_ = await this.compared(answer);
     if (turn !== this.taken) return; // compared with something else meanwhile, or a newer document has come
+    this.received = answer;
     this.document = document_;
     this.different = new Set(
       Object.keys(document_.was || {}).flatMap((place) => place.split('.').map((_, at, keys) => keys.slice(0, at + 1).join('.'))),
@@ -418,10 +421,12 @@ export class Settings {
     }
   }
 
-  async refresh() {
+  /** Ask for the settings again; without `anew`, what is the same as before changes nothing. */
+  async refresh({ anew = true } = {}) {
     if (this.busy) return;
     try {
-      await this.take(await api('GET', 'api/config/current'));
+      const found = await api('GET', 'api/config/current');
+      if (anew || !same(found, this.received)) await this.take(found);
       for (const draft of this.drafts.values()) if (draft.state === 'unsent') draft.state = 'waiting';
       this.compare();
       this.send();
