@@ -232,6 +232,14 @@ class Run:
             state["final_model"] = kept_or_original(self.folder, saved.path, saved.at)
         return state
 
+    def replaced(self) -> bool:
+        """Return whether the folder is gone, or is another one than when this run had ended.
+
+        Some network drives renumber a folder. A run that hasn't ended, or whose end is in memory only, stays the same object.
+        """
+        identity = folder_identity(self.folder)
+        return identity is None or (identity != self.identity and not self.end_assumed and self.ended())
+
     @property
     def end_assumed(self) -> bool:
         """Whether the end of the run is in memory only."""
@@ -571,7 +579,7 @@ class RunStore:
         """
         with self._lock:
             known = self._in_use.get(run_id)
-            if known is None or known.identity != folder_identity(known.folder):
+            if known is None or known.replaced():
                 self._held.pop(run_id, None)
                 self._in_use.pop(run_id, None)
                 if not _RUN_ID.match(run_id):
