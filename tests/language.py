@@ -318,16 +318,6 @@ def files(places: tuple[str, ...] = READ) -> Iterator[Path]:
                 yield path
 
 
-def area(path: Path) -> str:
-    """Return the part of the project that a file belongs to: a file of docs by itself, code by its layer."""
-    parts = path.relative_to(ROOT).parts
-    if path.suffix == ".md" or parts[0] not in {"onetrainer_gradio", "docs"}:
-        return parts[0] if path.suffix != ".md" else "/".join(parts)
-    if parts[0] == "docs" or len(parts) == 2:
-        return parts[0]
-    return "/".join(parts[:3] if "assets" in parts else parts[:2])
-
-
 def hits(places: tuple[str, ...] = READ) -> list[Hit]:
     """Return every retired word below the given places."""
     return [hit for path in files(places) for text in READERS[path.suffix](path) for hit in found(text)]

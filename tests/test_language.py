@@ -4,30 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.language import ROOT, Text, area, found, hits, python_texts, script_texts
-
-# Areas that still hold retired words, by kind of text. An area that is clean leaves the list; the aim is an empty list.
-# `python -m tests.language PATH` prints what is left and what to use instead.
-PENDING: set[tuple[str, str]] = set()
+from tests.language import ROOT, Text, found, hits, python_texts, script_texts
 
 
-@pytest.fixture(scope="module")
-def by_area() -> dict[tuple[str, str], list[str]]:
-    """Every retired word in the project, by area and kind."""
-    areas: dict[tuple[str, str], list[str]] = {}
-    for hit in hits():
-        areas.setdefault((area(hit.path), hit.kind), []).append(str(hit))
-    return areas
-
-
-def test_no_text_holds_a_retired_word(by_area: dict[tuple[str, str], list[str]]) -> None:
-    new = [line for place, lines in by_area.items() if place not in PENDING for line in lines]
-    assert not new, "\n" + "\n".join(new)
-
-
-def test_an_area_that_is_clean_leaves_the_list(by_area: dict[tuple[str, str], list[str]]) -> None:
-    clean = sorted(PENDING - by_area.keys())
-    assert not clean, f"take these lines out of PENDING: {clean}"
+def test_no_text_holds_a_retired_word() -> None:
+    """`python -m tests.language` prints the same list."""
+    found_now = [str(hit) for hit in hits()]
+    assert not found_now, "\n" + "\n".join(found_now)
 
 
 @pytest.mark.parametrize(
