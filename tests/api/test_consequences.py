@@ -65,6 +65,7 @@ def test_a_broken_pattern_is_422(panel):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_pattern_that_never_ends_freezes_neither_the_page_nor_the_check(panel):
     """Saved in the draft it is a finding, refused at the start, and everything else is answered meanwhile."""
     slow = {"layer_filter": r"(\w+\.?)+!", "layer_filter_regex": True, "layer_filter_preset": "custom"}

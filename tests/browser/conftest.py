@@ -224,7 +224,7 @@ class Visitor:
     def blank(self) -> Any:
         """A page on which errors and violations of the Content-Security-Policy are noted."""
         page = self.context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(20_000)  # of an action, not of an expectation
         page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
         page.on("console", lambda told: self.faults.append(told.text) if "Content Security Policy" in told.text else None)
         return page

@@ -101,6 +101,7 @@ def test_a_slow_pattern_among_good_ones_is_found_everywhere():
         matching([r"(\w+\s?)+!"], ["a long caption of many words that ends without a mark of any kind"])
 
 
+@pytest.mark.alone
 def test_a_second_look_at_a_slow_pattern_costs_nothing():
     """What took too long once is known; a form that is drawn again and again does not wait again."""
     for _ in range(2):

@@ -262,11 +262,11 @@ def test_the_message_names_the_folder_itself_and_a_plain_name(place):
 
 
 def test_many_concepts_are_quick(place):
-    """Ten thousand concepts cost less than two seconds."""
+    """Ten thousand concepts cost less than two seconds of the processor."""
     import time
 
     concepts = [{"__version": 2, "name": str(number), "path": f"sets/{number}"} for number in range(10_000)]
     config = config_with(WHOLE, {"concepts": concepts, TO: "new"})
-    started = time.monotonic()
+    started = time.process_time()
     assert Destinations(config, place, place).objection() is None
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2

@@ -239,6 +239,7 @@ def test_a_model_type_that_is_not_known_here_has_a_preview(store: ConceptStore) 
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_folder_full_of_broken_files_is_told_at_once(base: Path, store: ConceptStore) -> None:
     """What is known of thousands of files takes no longer than a look at their names."""
     folder = base / "broken"
