@@ -123,6 +123,7 @@ def test_the_whole_page_works_below_a_prefix(chromium, proxy):
     page.goto(f"{at}docs")
     page.get_by_text("/api/training/status").first.wait_for()
     page.goto(at)
+    page.wait_for_load_state("networkidle")  # a request that is still open would be answered 401 after the logout
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url(f"{at}login**")
     context.close()
