@@ -261,7 +261,7 @@ def test_checkouts_are_added_checked_and_removed_on_the_system_tab(visitor: Visi
     card.get_by_role("button", name="Add", exact=True).click()
     second = card.locator(".og-checkout").nth(1)
     expect(second).to_contain_text("Not ready")
-    expect(second).to_contain_text("no Python environment of its own")
+    expect(second).to_contain_text("no Python environment")
     expect(second.locator("[data-part=version]")).to_have_count(0)
     second.get_by_text("Import its concepts and sample prompts").click()
     second.get_by_role("button", name="Replace current").nth(1).click()
