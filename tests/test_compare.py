@@ -105,7 +105,7 @@ def test_only_what_belongs_to_the_comparison_is_changed(tmp_path: Path) -> None:
     assert own_folders(small_config(tmp_path, epochs=9), tmp_path, 7).epochs == 9
 
 
-def test_the_difference_of_each_step_is_told() -> None:
+def test_the_difference_of_each_step_is_reported() -> None:
     """The largest and the first difference, the tensors that one side has alone, the speed without the warm-up."""
     comparison = Comparison("x", 3, (side("a", (1.0, 0.5, 0.25), ("k F32 [1]",)), side("b", (1.0, 0.75), ("l F32 [1]",))))
     told = comparison.as_dict()
@@ -118,7 +118,7 @@ def test_the_difference_of_each_step_is_told() -> None:
     assert "The models have different tensors." in lines
 
 
-def test_a_side_that_failed_is_told_with_its_cause() -> None:
+def test_a_side_that_failed_is_reported_with_its_cause() -> None:
     """Without steps there are no numbers, but the reason."""
     broken = Side("OneTrainer", "run", "failed", "the graphics memory is used up")
     text = table(Comparison("x", 3, (side("a", (float("nan"),)), broken)))

@@ -40,7 +40,7 @@ def test_an_invalid_configuration_names_the_first_and_counts_the_rest():
     assert error.findings() == tuple(found)
 
 
-def test_a_wait_is_told_in_whole_seconds():
+def test_a_wait_is_reported_in_whole_seconds():
     """At least one, and one is no plural."""
     assert errors.TooManyAttemptsError(0.2).message == "Too many wrong attempts. Wait 1 second."
     assert errors.TooManyAttemptsError(63.6).message == "Too many wrong attempts. Wait 64 seconds."

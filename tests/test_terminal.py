@@ -167,7 +167,7 @@ def test_an_interrupt_while_the_run_begins_stops_it_too(config):
 
 
 @pytest.mark.slow
-def test_a_detached_training_goes_on_alone(config):
+def test_a_detached_training_continues_alone(config):
     """The command returns at once; a later look at the data folder finds the run ended."""
     process = command(config, "--backend", REHEARSAL, "--detach")
     out, err = process.communicate(timeout=30)

@@ -77,7 +77,7 @@ def test_the_documentation_needs_nothing_from_elsewhere(panel, page):
     assert "default-src 'self'" in reply.headers["content-security-policy"]
 
 
-def test_redoc_asks_for_no_picture_from_elsewhere(panel):
+def test_redoc_asks_for_no_image_from_elsewhere(panel):
     script = panel.client.get("/docs/assets/redoc.standalone.js")
     assert len(script.content) > 500_000
     assert b"cdn.redoc.ly" not in script.content
@@ -140,7 +140,7 @@ def test_every_error_has_a_status():
     assert status_of(ConfigValueError("x")) == 422
 
 
-def test_large_replies_are_compressed_and_pictures_are_not(panel):
+def test_large_replies_are_compressed_and_images_are_not(panel):
     schema = panel.client.get("/api/config/schema", headers={"Accept-Encoding": "gzip"})
     assert schema.headers["content-encoding"] == "gzip"
     panel.finished(steps=1, sample_every=1)

@@ -168,7 +168,7 @@ def test_secrets_go_in_and_never_come_out(panel, monkeypatch):
     assert panel.client.delete("/api/secrets").json()["huggingface_token"] is False
 
 
-def test_what_differs_from_a_preset_is_told_before_it_is_opened(panel):
+def test_what_differs_from_a_preset_is_reported_before_it_is_opened(panel):
     """The settings stay as they are; each difference has its path and both values."""
     before = current(panel)
     reply = panel.client.get("/api/config/diff", params={"name": "SDXL/LoRA 8 GB"}).json()

@@ -45,7 +45,7 @@ def test_other_texts_and_bytes_are_passed_over(panel):
         until(socket, "pong")
 
 
-def test_a_run_is_told_to_all_viewers(panel):
+def test_a_run_is_reported_to_all_viewers(panel):
     """State changes, samples with id, path, prompt and step, and the end reach every socket."""
     with panel.socket() as one, panel.socket() as two:
         panel.start(steps=3, sample_every=2)
@@ -92,7 +92,7 @@ def test_the_hub_forgets_who_leaves(panel, app):
     assert not panel.service.feed.watched
 
 
-def test_a_change_of_the_settings_is_told(panel):
+def test_a_change_of_the_settings_is_reported(panel):
     with panel.socket() as socket:
         socket.receive_json()
         revision = panel.client.put("/api/config/current", json={"config": {"epochs": 3}}).json()["revision"]

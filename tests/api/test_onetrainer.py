@@ -47,7 +47,7 @@ def test_a_checkout_is_looked_at_added_listed_and_removed(panel, checkout, tmp_p
     assert panel.client.post(f"{BASE}/{added['id']}/check").status_code == 200
     refused = panel.client.post(BASE, json={"folder": str(tmp_path)})
     assert refused.status_code == 422
-    assert "no OneTrainer" in refused.json()["error"]
+    assert "doesn't contain OneTrainer" in refused.json()["error"]
     assert refused.json()["errors"][0]["path"] == "folder"
     assert panel.client.delete(f"{BASE}/{added['id']}").status_code == 200
     assert panel.client.get(f"{BASE}/{added['id']}").status_code == 404

@@ -27,7 +27,7 @@ def test_samples_come_newest_first_in_pages(panel):
     assert [item["global_step"] for item in panel.client.get("/api/samples/latest?n=2").json()["samples"]] == [7, 6]
 
 
-def test_a_sample_is_metadata_or_a_picture(panel):
+def test_a_sample_is_metadata_or_an_image(panel):
     """By content negotiation, and by sub-paths that browsers may keep for ever."""
     panel.finished(steps=1, sample_every=1)
     sample = panel.client.get("/api/samples/latest").json()["samples"][0]
@@ -55,7 +55,7 @@ def test_an_unknown_sample_is_404(panel):
             assert reply.json()["ok"] is False
 
 
-def test_a_deleted_picture_is_404(panel):
+def test_a_deleted_image_is_404(panel):
     panel.finished(steps=1, sample_every=1)
     sample = panel.client.get("/api/samples/latest").json()["samples"][0]
     panel.service.samples.path(sample["id"]).unlink()
@@ -115,5 +115,5 @@ def test_samples_of_an_unknown_run_are_404(panel):
         ("image/png;q=nonsense", False),
     ],
 )
-def test_which_accept_headers_want_the_picture(accept, image):
+def test_which_accept_headers_want_the_image(accept, image):
     assert prefers_image(accept) is image

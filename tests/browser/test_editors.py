@@ -110,7 +110,7 @@ def images(panel: Panel, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_card_shows_a_picture_and_what_lies_in_its_folder(visitor: Visitor, panel: Panel, images: Path) -> None:
+def test_a_card_shows_an_image_and_what_lies_in_its_folder(visitor: Visitor, panel: Panel, images: Path) -> None:
     """Thumbnail, counts, captions, shapes and sums; a folder that is not there says so."""
     page = concepts(
         visitor,

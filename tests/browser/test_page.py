@@ -367,7 +367,7 @@ def test_deleting_a_run_tells_what_is_lost(visitor: Visitor, panel: Panel) -> No
     expect(page.locator(".og-run", has_text="the other one")).to_have_count(1)
 
 
-def test_a_picture_of_ones_own_begins_with_values_that_fit(visitor: Visitor, panel: Panel) -> None:
+def test_a_custom_sample_begins_with_values_that_fit(visitor: Visitor, panel: Panel) -> None:
     """The form takes size and steps from the first sample prompt, is closed to use without a run, and says why."""
     page = visitor.open("samples")
     page.get_by_text("Generate a sample").click()

@@ -41,7 +41,7 @@ def contrast(page: Any, what: str) -> float:
     )
 
 
-def test_a_failure_is_told_in_full_once(visitor: Visitor, panel: Panel) -> None:
+def test_a_failure_is_reported_in_full_once(visitor: Visitor, panel: Panel) -> None:
     """The cause is among the warnings and errors; the state, the list of runs and the console link to it."""
     finished(panel, "too large", "fail_at=3", "print=1")
     page = visitor.open("training")
@@ -60,7 +60,7 @@ def test_a_failure_is_told_in_full_once(visitor: Visitor, panel: Panel) -> None:
     expect(page.locator(".og-trace pre")).to_contain_text("OutOfMemoryError")
 
 
-def test_a_failure_while_start_streams_is_told_in_full_once(visitor: Visitor, panel: Panel) -> None:
+def test_a_failure_while_start_streams_is_reported_in_full_once(visitor: Visitor, panel: Panel) -> None:
     """What the button streams names the end and leaves the cause to its place."""
     page = visitor.open("training")
     page.evaluate(

@@ -373,7 +373,7 @@ def test_missing_and_empty_captions_are_said_with_their_number(place):
     assert "c.txt" in found["captions-empty"].message
 
 
-def test_file_names_are_proposed_where_no_picture_has_a_caption(place):
+def test_file_names_are_proposed_where_no_image_has_a_caption(place):
     """One change is right then."""
     for file in (place / "images").glob("*.txt"):
         file.unlink()
@@ -391,7 +391,7 @@ def test_a_caption_file_for_all_is_accepted_when_it_holds_something(place):
     assert told(place, changes) == set()
 
 
-def test_a_broken_picture_is_named(place):
+def test_a_broken_image_is_named(place):
     """A text that calls itself a picture, and one that ends in its header."""
     (place / "images" / "z.png").write_bytes(b"no picture")
     (place / "images" / "z.txt").write_text("a cat")
@@ -481,7 +481,7 @@ def test_without_buckets_a_resolution_is_trained_as_it_is(place):
     assert found.fix == {"resolution": "496"}
 
 
-def test_pictures_in_subfolders_are_offered(place):
+def test_images_in_subfolders_are_offered(place):
     """The fix for an empty folder with folders in it is to include them."""
     (empty,) = (item for item in findings(place, {"concepts.0.path": "."}) if item.code == "concept-empty")
     assert empty.fix == {"concepts.0.include_subdirectories": True}
@@ -526,7 +526,7 @@ def test_several_cards_need_larger_buckets(place):
     assert findings(place, changes, dict(few.fix), machine=two) == ()
 
 
-def test_looking_at_pictures_ends_when_the_time_is_up(place):
+def test_looking_at_images_ends_when_the_time_is_up(place):
     """A slow disk makes the check say less, not last longer."""
     ticks = iter(range(1000))
     reader = ImageSizeReader(limit_s=2, clock=lambda: next(ticks))
@@ -682,7 +682,7 @@ def test_a_run_that_continues_its_own_chain_deletes_nothing_foreign(place):
     assert "1 backup of other runs" in found.message
 
 
-def test_pictures_for_validation_that_is_off_are_said(place):
+def test_images_for_validation_that_is_off_are_said(place):
     """They would not be used."""
     concepts = [{"path": "images"}, {"path": "images", "type": "VALIDATION"}]
     (found,) = findings(place, {"concepts": concepts})

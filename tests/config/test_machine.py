@@ -19,7 +19,7 @@ def test_this_machine_is_described_without_torch():
     assert ("torch" in sys.modules) == before
 
 
-def test_free_space_is_told_for_folders_that_do_not_exist_yet(tmp_path):
+def test_free_space_is_reported_for_folders_that_do_not_exist_yet(tmp_path):
     """The disk is that of the nearest folder above."""
     place = tmp_path / "not" / "there" / "yet"
     assert existing_ancestor(place) == tmp_path

@@ -90,7 +90,7 @@ def test_a_filter_that_matches_nothing_is_refused(configured, train, filter_, re
 
 
 @pytest.mark.parametrize("model_format", ["KOHYA_LORA", "DIFFUSERS_LORA"])
-def test_the_file_gives_the_picture_that_the_training_showed(configured, train, tmp_path, model_format):
+def test_the_file_gives_the_image_that_the_training_showed(configured, train, tmp_path, model_format):
     """diffusers' own pipeline with ``load_lora_weights`` paints what the last sample of the run showed."""
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline
@@ -153,7 +153,7 @@ def test_the_file_has_the_output_precision(configured, train, dtype, name):
 
 
 @pytest.mark.parametrize("model_format", ["KOHYA_LORA", "DIFFUSERS_LORA"])
-def test_training_goes_on_from_a_file(configured, train, plain, tmp_path, model_format):
+def test_training_continues_from_a_file(configured, train, plain, tmp_path, model_format):
     """``lora_model_name`` takes any of the formats: the run begins with the trained adapter."""
     config = configured(output_model_format=model_format, learning_rate=0.01, lora_alpha=2.0)
     train(config)

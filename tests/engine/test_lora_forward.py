@@ -41,7 +41,7 @@ def test_outputs_and_gradients_equal_pefts(module, shape, alpha):
         assert torch.equal(theirs, ours)
 
 
-def test_dropout_stands_between_the_matrices():
+def test_dropout_is_between_the_matrices():
     """Half of the rank is dropped and the rest doubled while training; nothing in evaluation."""
     layer = adapted(nn.Linear(6, 5), 4)
     x = torch.randn(1, 6)

@@ -13,7 +13,7 @@ PREDICTED = torch.tensor([[[[1.0, -3.0]]], [[[0.5, 0.0]]]])
 TARGET = torch.zeros(2, 1, 1, 2)
 
 
-def test_losses_are_means_per_picture_and_add_up():
+def test_losses_are_means_per_image_and_add_up():
     """Squared, absolute and Huber errors with their strengths, one number for each picture."""
     assert LossMix()(PREDICTED, TARGET).tolist() == [5.0, 0.125]
     assert LossMix(mse=0, mae=2)(PREDICTED, TARGET).tolist() == [4.0, 0.5]

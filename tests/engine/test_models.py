@@ -237,7 +237,7 @@ def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, trai
     assert len(recorder.of(SampleGenerated)) == 8
 
 
-def test_fetching_tells_how_far_it_is_and_can_be_ended():
+def test_fetching_reports_how_far_it_is_and_can_be_ended():
     """The hub library's progress goes to the run, nothing is painted, and an answer that raises ends it."""
     from onetrainer_gradio.engine.hub import report_to
     from onetrainer_gradio.engine.reporter import StopRequested

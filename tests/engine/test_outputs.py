@@ -99,7 +99,7 @@ def test_a_full_disk_during_a_backup_leaves_the_earlier_one(big, train, tmp_path
     assert not [path for path in workspace.rglob("*") if "unfinished" in path.name]
 
 
-def test_a_full_disk_during_a_save_is_told_and_survived(big, train, tmp_path):
+def test_a_full_disk_during_a_save_is_reported_and_survived(big, train, tmp_path):
     """An intermediate save that fails does not end the run."""
     save = SaveNow()
     with FullDisk("saving") as disk:
@@ -312,7 +312,7 @@ def test_an_unfinished_backup_of_a_killed_run_is_removed(configured, train, tmp_
     assert (dead.exists(), alive.exists()) == (False, True)
 
 
-def test_backups_and_saves_tell_what_was_written(configured, train):
+def test_backups_and_saves_report_what_was_written(configured, train):
     """Path, numbers and bytes of each."""
     config = configured(backup_before_save=True, epochs=1)
     _, recorder = train(config)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 SAMPLE = {"prompt": "a red cross", "width": 32, "height": 40, "seed": 3, "diffusion_steps": 3, "cfg_scale": 5.0}
 
 
-def test_every_sampler_paints(configured, train):
+def test_every_sampler_generates_an_image(configured, train):
     """All ten noise schedulers give a picture of the wanted size, and the SDE ones the same one each time."""
     from onetrainer_gradio.engine.samplers import SAMPLERS
 
@@ -80,7 +80,7 @@ def test_jpeg_is_written_too(configured, train):
     assert Image.open(made.path).format == "JPEG"
 
 
-def test_only_enabled_prompts_are_painted_and_skip_first_waits(configured, train):
+def test_only_enabled_prompts_are_generated_and_skip_first_waits(configured, train):
     """Disabled prompts keep their number; ``sample_skip_first`` leaves the first epochs out."""
     config = configured(
         samples=[{**SAMPLE, "enabled": False}, {**SAMPLE, "prompt": "a blue circle"}],
@@ -94,7 +94,7 @@ def test_only_enabled_prompts_are_painted_and_skip_first_waits(configured, train
     assert (made.index, made.epoch, made.prompt) == (1, 2, "a blue circle")
 
 
-def test_with_an_average_pictures_come_twice(configured, train):
+def test_with_an_average_images_come_twice(configured, train):
     """EMA: one picture with the average, one without, in the twin folder."""
     config = configured(
         samples=[SAMPLE], sample_after=3, sample_after_unit="STEP", ema="CPU", ema_update_step_interval=1, learning_rate=0.05
@@ -104,7 +104,7 @@ def test_with_an_average_pictures_come_twice(configured, train):
     assert [(event.ema, " - no-ema" in event.path) for event in made] == [(True, False), (False, True)]
 
 
-def test_stop_ends_a_picture_between_two_sampler_steps(configured, train):
+def test_stop_ends_an_image_between_two_sampler_steps(configured, train):
     """A long picture does not hold up the stop; a command that asked for it is refused with the reason."""
     control, asked, stop = FakeControl(), SampleCustom(params={**SAMPLE, "diffusion_steps": 900}), Stop()
 
@@ -123,7 +123,7 @@ def test_stop_ends_a_picture_between_two_sampler_steps(configured, train):
     assert given[0].done < 800
 
 
-def test_a_due_picture_that_cannot_be_painted_is_a_warning(configured, train):
+def test_a_due_image_that_cannot_be_generated_is_a_warning(configured, train):
     """A wrong size in the prompts does not end the run."""
     config = configured(samples=[{**SAMPLE, "width": 33}], sample_after=1, sample_after_unit="EPOCH")
     outcome, recorder = train(config)
@@ -131,7 +131,7 @@ def test_a_due_picture_that_cannot_be_painted_is_a_warning(configured, train):
     assert {warning.code for warning in recorder.of(WarningIssued)} == {"sampling_failed"}
 
 
-def test_clip_skip_changes_the_picture(configured, train):
+def test_clip_skip_changes_the_image(configured, train):
     """``text_encoder_layer_skip`` is used for training and pictures alike."""
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="PNG")
     _, one = train(config, max_steps=1)
@@ -142,7 +142,7 @@ def test_clip_skip_changes_the_picture(configured, train):
 
 
 @pytest.mark.parametrize("dtype", ["BFLOAT_16"])
-def test_half_precision_paints(configured, train, dtype):
+def test_half_precision_generates_an_image(configured, train, dtype):
     """A model in 16 bits with an adapter in 32 paints."""
     config = configured(
         samples=[SAMPLE],
@@ -157,7 +157,7 @@ def test_half_precision_paints(configured, train, dtype):
     assert len(recorder.of(SampleGenerated)) == 1
 
 
-def test_default_samples_are_painted_on_command(configured, train):
+def test_default_samples_are_generated_on_command(configured, train):
     """SampleDefault paints the configured prompts and carries its id."""
     recorder, control, asked = Recorder(), FakeControl(), SampleDefault()
     after_step(recorder, control, 2, asked)
@@ -168,7 +168,7 @@ def test_default_samples_are_painted_on_command(configured, train):
     assert recorder.answer(asked).outcome == "done"
 
 
-def test_guidance_below_one_leans_to_the_negative_prompt(configured, train):
+def test_guidance_below_one_follows_the_negative_prompt(configured, train):
     """At 0 only the negative prompt counts, at 1 only the prompt; swapping the two prompts swaps the pictures."""
     prompts = {"prompt": "a red cross", "negative_prompt": "a blue circle on a black background"}
     swapped = {"prompt": prompts["negative_prompt"], "negative_prompt": prompts["prompt"]}

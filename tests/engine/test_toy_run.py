@@ -55,7 +55,7 @@ def run_with(train: Any, config: TrainConfig, at: int, *commands: Any, **options
     return train(config, recorder, control, **options)
 
 
-def test_a_run_goes_from_the_pictures_to_the_file(toy, train, tmp_path):
+def test_a_run_goes_from_the_images_to_the_file(toy, train, tmp_path):
     """Each phase in its turn; sample, validation, save on the way and final file are there."""
     config = toy(
         samples=[SAMPLE, {**SAMPLE, "enabled": False}],

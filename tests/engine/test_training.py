@@ -61,7 +61,7 @@ def test_phases_follow_the_run(configured, train):
 
 
 @pytest.mark.slow
-def test_a_step_says_where_it_stands(configured, train):
+def test_a_step_reports_its_position(configured, train):
     """Numbers are OneTrainer's progress after the step; with accumulation one event comes for each optimizer step."""
     _, recorder = train(configured(gradient_accumulation_steps=2, epochs=4))
     assert [(s.update_step, s.global_step, s.epoch, s.epoch_step, s.epoch_sample) for s in recorder.steps] == [
@@ -160,7 +160,7 @@ def test_a_stop_while_the_next_epoch_is_cached_saves_what_is_trained(configured,
 
 
 @pytest.mark.slow
-def test_pause_keeps_the_model_and_still_obeys(configured, train, plain):
+def test_pause_keeps_the_model_and_still_handles_commands(configured, train, plain):
     """A paused run paints, backs up and saves when told, and goes on as if nothing had been."""
     pause, sample, custom = Pause(), SampleDefault(), SampleCustom(params=SAMPLE)
     backup, save, resume, second = BackupNow(), SaveNow(), Resume(), Pause()
@@ -273,7 +273,7 @@ def test_a_paused_run_can_be_stopped(configured, train):
 
 
 @pytest.mark.slow
-def test_commands_that_cannot_be_obeyed_are_refused_with_the_reason(configured, train):
+def test_commands_that_cannot_be_executed_are_refused_with_the_reason(configured, train):
     """Resume without pause, a picture of 33 pixels, an unknown sampler, no enabled prompt, and samples after a stop."""
     resume, odd = Resume(), SampleCustom(params=SAMPLE | {"width": 33})
     unknown, none = SampleCustom(params=SAMPLE | {"noise_scheduler": "X"}), SampleDefault()
@@ -361,7 +361,7 @@ def test_charts_carry_onetrainers_tags(configured, train, tmp_path):
 
 
 @pytest.mark.slow
-def test_samples_that_cannot_be_written_are_a_warning_and_the_run_goes_on(configured, train, tmp_path, plain):
+def test_samples_that_cannot_be_written_are_a_warning_and_the_run_continues(configured, train, tmp_path, plain):
     """What a full disk refuses is told; a command for one is refused with the reason."""
     (tmp_path / "workspace").mkdir()
     (tmp_path / "workspace" / "samples").write_text("a file is in the way")
@@ -377,7 +377,7 @@ def test_samples_that_cannot_be_written_are_a_warning_and_the_run_goes_on(config
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # the writer's own thread meets it first
-def test_charts_that_cannot_be_written_are_a_warning_and_the_run_goes_on(configured, train, tmp_path, plain):
+def test_charts_that_cannot_be_written_are_a_warning_and_the_run_continues(configured, train, tmp_path, plain):
     """Their folder goes away after the first step, as with a disk that breaks or fills up: the losses are the same."""
     folder = tmp_path / "workspace" / "tensorboard"
 
@@ -485,7 +485,7 @@ def test_a_batch_that_cannot_be_filled_is_an_error(configured, train):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cached", [True, False])
-def test_broken_pictures_are_named_and_left_out(configured, train, few_images, tmp_path, cached):
+def test_broken_images_are_named_and_left_out(configured, train, few_images, tmp_path, cached):
     """No picture at all, and one cut off in the middle: both are warned about, the rest is trained on."""
     import shutil
 
@@ -568,7 +568,7 @@ def test_checkpointing_changes_nothing_but_memory(configured, train):
 
 
 @pytest.mark.slow
-def test_without_a_cache_the_pictures_are_encoded_in_every_epoch(configured, train, tmp_path):
+def test_without_a_cache_the_images_are_encoded_in_every_epoch(configured, train, tmp_path):
     """``latent_caching`` off trains, and writes nothing to the cache folder."""
     outcome, recorder = train(configured(latent_caching=False))
     assert (outcome, len(recorder.steps)) == ("completed", 6)

@@ -126,7 +126,7 @@ def test_what_a_sample_request_leaves_out_suits_the_model_that_trains(make_servi
     assert suits["noise_scheduler"] != SampleConfig().model_dump(mode="json")["noise_scheduler"]
 
 
-def test_a_picture_to_begin_with_lies_inside_the_allowed_folders(make_service: MakeService, tmp_path: Path) -> None:
+def test_an_image_to_begin_with_lies_inside_the_allowed_folders(make_service: MakeService, tmp_path: Path) -> None:
     """Where folders are closed, a sample reads no other file either."""
     service = make_service(allowed_roots=(tmp_path / "open",))
     for setting in ("base_image_path", "mask_image_path"):
@@ -176,7 +176,7 @@ def test_the_settings_being_edited_are_what_starts(make_service: MakeService, tm
     assert service.runs.get(run_id).config()["epochs"] != 999
 
 
-def test_a_failure_is_told_with_its_cause_and_the_next_run_starts(make_service: MakeService, tmp_path: Path) -> None:
+def test_a_failure_is_reported_with_its_cause_and_the_next_run_starts(make_service: MakeService, tmp_path: Path) -> None:
     """An error of one run is on the page until the next one begins."""
     service = make_service()
     failed = start(service, tmp_path, "fail_at=3")
@@ -349,7 +349,7 @@ def test_a_snapshot_is_everything_a_page_needs(make_service: MakeService, tmp_pa
     json.dumps(snapshot, allow_nan=False)
 
 
-def test_an_edit_is_told_to_all(make_service: MakeService) -> None:
+def test_an_edit_is_reported_to_all(make_service: MakeService) -> None:
     """A second page learns that the settings changed, and by whom."""
     service = make_service()
     heard: list[dict[str, Any]] = []

@@ -52,7 +52,7 @@ def test_what_is_missing_is_named(tmp_path, spoil, code, words):
     assert caught.value.message == found.problems[0].message
 
 
-def test_an_environment_whose_python_is_gone_is_told_from_none(tmp_path):
+def test_an_environment_whose_python_is_gone_is_distinguished_from_none(tmp_path):
     """The link that leads nowhere is named."""
     folder = set_up(tmp_path / "OneTrainer", python=False)
     (folder / "venv" / "bin").mkdir(parents=True)

@@ -245,7 +245,7 @@ def test_a_stop_while_nothing_can_be_asked_of_onetrainer_interrupts_it(ride, beh
     assert one.recorder.of(ModelSaved) == []
 
 
-def test_a_stop_ends_the_painting_too(ride):
+def test_a_stop_ends_the_sampling_too(ride):
     """Within one step of the sampler, whatever prompts wait."""
     one = ride(sample_s=9)
     stop, custom = Stop(), SampleCustom(params={"prompt": "never", "width": 8, "height": 8})
@@ -372,14 +372,14 @@ def test_a_backup_after_which_nothing_is_left_is_refused(ride):
         few.run(one.config(epochs=1))
 
 
-def test_nothing_to_go_on_from_is_told(ride):
+def test_nothing_to_go_on_from_is_reported(ride):
     """OneTrainer begins anew without a word."""
     one = ride()
     one.run(continue_last_backup=True)
     assert [warned.code for warned in one.recorder.of(WarningIssued)] == ["no_backup"]
 
 
-def test_what_onetrainer_uses_otherwise_is_told(ride):
+def test_what_onetrainer_uses_otherwise_is_reported(ride):
     """A setting that it lacks has no effect there."""
     one = ride(newer=True)
     one.run(force_circular_padding=True)
@@ -464,7 +464,7 @@ def test_what_is_printed_is_never_taken_for_what_is_said(ride, capfd):
     assert capfd.readouterr().err.count("run_done") == 2
 
 
-def test_what_cannot_be_passed_on_is_told(ride):
+def test_what_cannot_be_passed_on_is_reported(ride):
     """OneTrainer swallows what a callback raises; here it becomes a warning, and the run goes on."""
     one = ride()
     insert(one, "self.callbacks.on_update_train_progress(None, 5, 2)")
@@ -505,7 +505,7 @@ def test_its_chart_server_is_never_left_behind(ride):
     ],
     ids=["nan", "exception", "memory", "killed", "full disk at the end"],
 )
-def test_a_failure_is_told_by_its_cause(ride, behaviour, error, words):
+def test_a_failure_is_reported_by_its_cause(ride, behaviour, error, words):
     """In one sentence, with what to change; nothing of its processes is left."""
     one = ride(**behaviour)
     with pytest.raises(error, match=words) as caught:
@@ -555,7 +555,7 @@ def test_a_stop_works_while_it_is_imported(ride):
     assert not group_alive(one.group())
 
 
-def test_no_checkout_or_no_environment_is_told_before_anything_starts(tmp_path):
+def test_no_checkout_or_no_environment_is_reported_before_anything_starts(tmp_path):
     """The message of the inspection."""
     with pytest.raises(CheckoutError, match="doesn't exist"):
         driver.run(small_config(tmp_path), Recorder(), FakeControl(), RunOptions(checkout=str(tmp_path / "nowhere")))
@@ -578,7 +578,7 @@ def test_too_old_a_python_says_so_itself(ride):
     assert "3.10" in caught.value.expected
 
 
-def test_a_python_that_is_no_python_is_told(ride):
+def test_a_python_that_is_no_python_is_reported(ride):
     """What its environment holds may be anything."""
     one = ride()
     python = one.checkout / "venv" / "bin" / "python"
@@ -589,7 +589,7 @@ def test_a_python_that_is_no_python_is_told(ride):
         one.run()
 
 
-def test_painting_that_fails_is_told_and_the_training_goes_on(ride):
+def test_sampling_that_fails_is_reported_and_the_training_continues(ride):
     """OneTrainer only prints it."""
     one = ride(sample_fails=True, step_s=0.02)
     default, custom = SampleDefault(), SampleCustom(params={"prompt": "x", "width": 8, "height": 8})
@@ -602,7 +602,7 @@ def test_painting_that_fails_is_told_and_the_training_goes_on(ride):
     assert [warned.code for warned in one.recorder.of(WarningIssued)] == ["sampling_failed"]
 
 
-def test_no_prompt_to_paint_is_told(ride):
+def test_no_prompt_to_sample_is_reported(ride):
     """A command for the configured pictures where none is configured."""
     one = ride(step_s=0.02)
     default = SampleDefault()
@@ -611,7 +611,7 @@ def test_no_prompt_to_paint_is_told(ride):
     assert one.recorder.answer(default).reason == "no sample prompt is enabled"
 
 
-def test_a_full_disk_at_a_backup_or_save_is_told_and_survived(ride):
+def test_a_full_disk_at_a_backup_or_save_is_reported_and_survived(ride):
     """OneTrainer prints it and goes on; nothing half-written is left to be taken for whole."""
     one = ride(backup_fails=True, save_fails=True, step_s=0.02)
     backup, save = BackupNow(), SaveNow()

@@ -42,7 +42,7 @@ def test_known_causes_have_their_class_and_their_setting(cause, kind, path):
     assert error.suggestion
 
 
-def test_what_was_printed_is_told_unless_it_says_the_same():
+def test_what_was_printed_is_reported_unless_it_says_the_same():
     """OneTrainer prints the causes of what it tried, and its own sentence once more."""
     said = "could not load model: /x"
     error = error_of({"kind": "Exception", "message": said, "printed": ["No such file: /x/model_index.json", said]})
@@ -54,7 +54,7 @@ HUB = "Repo id must be in the form 'repo_name' or 'namespace/repo_name': '/x.saf
 ATTEMPTS = ["[Errno 2] No such file or directory: '/x/meta.json'", "unet is missing a weight", "Is a directory: '/x'"]
 
 
-def test_of_several_attempts_to_load_the_first_that_fits_the_path_is_told(tmp_path):
+def test_of_several_attempts_to_load_the_first_that_fits_the_path_is_reported(tmp_path):
     """OneTrainer tries a backup, a folder and a single file in turn; the reasons of the ways that do not fit say nothing."""
     cause = {"kind": "Exception", "message": "could not load model: /x"}
     error = error_of(cause | {"printed": ATTEMPTS})
@@ -95,14 +95,14 @@ def test_a_division_by_zero_is_not_taken_for_missing_images():
     assert other.message == "OneTrainer failed while training: ZeroDivisionError: division by zero (in modules/x.py:3)"
 
 
-def test_a_full_disk_is_told_in_a_sentence_with_and_without_the_file():
+def test_a_full_disk_is_reported_in_a_sentence_with_and_without_the_file():
     """Where the system does not name the file, nothing stands in its place."""
     full = {"kind": "OSError", "message": "[Errno 28] No space left on device", "errno": errno.ENOSPC}
     assert error_of(full).message == "No space left on disk."
     assert error_of(full | {"filename": "/w/x"}).message == "No space left on disk for /w/x."
 
 
-def test_an_unknown_cause_is_told_whole():
+def test_an_unknown_cause_is_reported_whole():
     """What, when, where, and what lay beneath it."""
     cause = {"kind": "RuntimeError", "message": "setup failed", "root_kind": "KeyError", "root_message": "'x'"}
     error = error_of(cause | {"where": "modules/a.py:3"}, "backing_up")
@@ -120,7 +120,7 @@ def test_a_death_is_named(status, words):
     assert "while caching" in error.message
 
 
-def test_a_kill_for_want_of_memory_is_told_from_every_other():
+def test_a_kill_for_want_of_memory_is_distinguished_from_every_other():
     """When the kernel counted one meanwhile."""
     assert isinstance(death(-9, "training", out_of_memory=True), errors.OutOfMemoryError)
     assert isinstance(death(-9, "training"), errors.WorkerDiedError)

@@ -18,7 +18,7 @@ def test_the_same_in_another_form_is_the_same():
     assert told(given, used) == []
 
 
-def test_every_difference_is_told_with_its_path():
+def test_every_difference_is_reported_with_its_path():
     """In objects and lists, empty and not, true and one."""
     given = {"a": 1, "b": {"c": [{"d": "x"}]}, "e": None, "f": True, "g": [1]}
     used = {"a": 2, "b": {"c": [{"d": "y"}]}, "e": 0, "f": 1, "g": []}

@@ -230,7 +230,7 @@ def test_an_interrupt_between_two_runs_ends_it_with_what_it_started(line):
 # --------------------------------------------------------------------------------------------------------------- small places
 
 
-def test_a_chart_value_that_is_no_number_is_told_once(line):
+def test_a_chart_value_that_is_no_number_is_reported_once(line):
     """It reaches OneTrainer's charts as it is, and the training goes on."""
     one = line("for step in range(3):\n    self.tensorboard.add_scalar('kourkoutas/beta2', [1, 2], step)")
     received = one.run()
@@ -239,7 +239,7 @@ def test_a_chart_value_that_is_no_number_is_told_once(line):
     assert (received[-1]["outcome"], len(of("step_done", received))) == ("completed", 5)
 
 
-def test_a_picture_that_was_not_written_is_told(line):
+def test_an_image_that_was_not_written_is_reported(line):
     """OneTrainer says nothing then; also where nobody asked for it."""
     one = line(sample_lost=True)
     received = one.run(**EVERY_2)
@@ -249,7 +249,7 @@ def test_a_picture_that_was_not_written_is_told(line):
     ]
 
 
-def test_a_picture_of_which_nothing_can_be_told_is_no_secret(line):
+def test_an_image_of_which_nothing_can_be_told_is_no_secret(line):
     """A prompt without what our side needs of it: OneTrainer would only print that; whoever asked for the picture is answered."""
     one = line(no_scale=True, step_s=0.05)
     received = one.run(one.at("training", lambda: one.ask("sample_custom", params={"prompt": "x", "width": 8, "height": 8})))
@@ -268,7 +268,7 @@ def test_parameters_of_another_shape_are_refused(line, params):
     assert received[-1]["outcome"] == "completed"
 
 
-def test_half_a_file_that_cannot_be_removed_is_told(line):
+def test_half_a_file_that_cannot_be_removed_is_reported(line):
     """It could be taken for a whole one."""
     one = line("def refuse(path):\n    raise PermissionError(13, 'Permission denied', path)\nos.unlink = refuse", save_fails=True)
     received = one.run(save_every=2, save_every_unit="STEP")

@@ -66,7 +66,7 @@ def test_buckets_have_the_same_area_and_fit_the_model():
 
 
 @pytest.mark.parametrize(("size", "bucket"), [((100, 100), (512, 512)), ((3000, 2000), (624, 416)), ((10, 1000), (256, 1024))])
-def test_a_picture_goes_to_the_nearest_shape(size, bucket):
+def test_an_image_goes_to_the_nearest_shape(size, bucket):
     """By its aspect ratio, whatever its size."""
     assert bucket_of(size, 512, 8) == bucket
 

@@ -26,7 +26,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_pictures_captions_and_masks_are_told_apart(folder):
+def test_images_captions_and_masks_are_told_apart(folder):
     """Masks and conditioning pictures are no pictures of their own."""
     found = scan_folder(folder, False)
     assert [item.name for item in found.items] == ["a.png", "b.JPG", "c.webp"]
@@ -60,7 +60,7 @@ def test_a_folder_that_is_none_is_empty(tmp_path):
     assert scan_folder(tmp_path / "nowhere", True).items == ()
 
 
-def test_sizes_are_as_the_camera_held_the_picture(tmp_path):
+def test_sizes_are_as_the_camera_held_the_image(tmp_path):
     """A turned photograph is trained upright."""
     exif = Image.Exif()
     exif[0x0112] = 6

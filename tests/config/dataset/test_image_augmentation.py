@@ -17,7 +17,7 @@ def drawn(count=200, size=(600, 900), edges=(512,), bucketing=True, **settings):
     ]
 
 
-def test_a_picture_covers_its_bucket_exactly_on_one_side():
+def test_an_image_covers_its_bucket_exactly_on_one_side():
     """Nothing is stretched: the other side is cropped."""
     assert covering((600, 900), (512, 512)) == (512, 768)
     assert covering((900, 600), (512, 512)) == (768, 512)

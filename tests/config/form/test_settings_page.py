@@ -12,7 +12,7 @@ def test_the_committed_page_is_up_to_date():
     assert PAGE.read_text(encoding="utf-8") == TEXT
 
 
-def test_every_group_is_pictured_wide_and_narrow():
+def test_every_group_is_shown_wide_and_narrow():
     """Run ``python docs/settings_screenshots.py`` after a new group; together the screenshots stay below 3 MB."""
     wanted = {f"{group.key}-{size}.webp" for group in GROUPS for size in ("wide", "narrow")}
     there = {path.name: path.stat().st_size for path in (PAGE.parent / IMAGE_FOLDER).iterdir()}

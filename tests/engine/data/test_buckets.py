@@ -11,7 +11,7 @@ from onetrainer_gradio.engine.data.buckets import Target, crop_offset, parse, ta
 from onetrainer_gradio.errors import ConfigValueError
 
 
-def test_a_picture_is_scaled_to_cover_its_bucket():
+def test_an_image_is_scaled_to_cover_its_bucket():
     """One side fits exactly, the other is cropped."""
     goal = target((300, 400), Resolution((512,)), Random(0), bucketing=True, size_multiple_px=8)
     assert goal == Target((456, 608), (456, 576))

@@ -102,7 +102,7 @@ def test_only_what_changed_is_encoded_again(folder, change, images, texts):
     assert (len(encoder.images), len(encoder.texts)) == (images, texts)
 
 
-def test_only_the_changed_picture_or_caption_is_encoded_again(folder):
+def test_only_the_changed_image_or_caption_is_encoded_again(folder):
     """One new picture, one repainted, one caption rewritten, one removed."""
     opened(folder, Averages())
     Image.new("RGB", (32, 32), (0, 99, 0)).save(folder / "1.png")
@@ -164,7 +164,7 @@ def test_captions_vary_with_the_variation(folder):
         assert [again.caption(item) for item in again.items(epoch)] == [data.caption(item) for item in data.items(epoch)]
 
 
-def test_random_mirrors_are_decided_by_picture_and_variation(folder):
+def test_random_flips_are_decided_by_image_and_variation(folder):
     """About half of many variations, the same ones each time."""
     concept = {"image": {"enable_random_flip": True}, "image_variations": 20}
     data = opened(folder, Averages(), concept=concept)
@@ -195,7 +195,7 @@ def test_a_stop_ends_the_encoding(folder):
     assert len(list((folder.parent / "cache").rglob("*.safetensors"))) < 8
 
 
-def test_pictures_are_scaled_cropped_and_mirrored():
+def test_images_are_scaled_cropped_and_flipped():
     """Bilinear with antialiasing, values 0 to 1, cut where the transform says."""
     image = torch.arange(64, dtype=torch.uint8).reshape(8, 8, 1).expand(8, 8, 3).numpy()
     image = to_tensor(image, torch.float32)

@@ -102,7 +102,7 @@ def test_nothing_outside_the_allowed_folders_is_trained(tmp_path):
         collect([(0, elsewhere)], warnings.append, 1, roots=[inside.resolve()])
 
 
-def test_pictures_are_turned_upright(tmp_path):
+def test_images_are_turned_upright(tmp_path):
     """The orientation of a camera counts for size and pixels."""
     image = Image.new("RGB", (16, 8))
     exif = image.getexif()
@@ -112,7 +112,7 @@ def test_pictures_are_turned_upright(tmp_path):
     assert pixels(tmp_path / "a.jpg").shape == (16, 8, 3)
 
 
-def test_transparent_and_grey_pictures_become_rgb(tmp_path):
+def test_transparent_and_gray_images_become_rgb(tmp_path):
     """Three channels of bytes."""
     Image.new("LA", (4, 4), (128, 0)).save(tmp_path / "a.png")
     found = pixels(tmp_path / "a.png")

@@ -82,7 +82,7 @@ def test_variations_change_from_round_to_round():
     assert [(item.image_variation, item.text_variation) for item in uncached] == [(0, 0), (1, 1), (2, 2), (3, 3)]
 
 
-def test_repeats_of_less_than_a_round_give_each_picture_twice():
+def test_repeats_of_less_than_a_round_give_each_image_twice():
     """Two repeats: every picture twice in an epoch, in two variations."""
     items = Group(images(3), 6, 2, 1).items(0)
     assert [(item.image.index, item.image_variation) for item in items] == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]

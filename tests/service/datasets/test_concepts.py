@@ -54,7 +54,7 @@ def opened(data: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(content)))
 
 
-def test_a_folder_is_told_with_captions_masks_sizes_and_what_is_broken(store: ConceptStore) -> None:
+def test_a_folder_is_reported_with_captions_masks_sizes_and_what_is_broken(store: ConceptStore) -> None:
     """Everything that the card of a concept shows."""
     (cats,) = store.statistics(config())["concepts"]
     assert (cats["images"], cats["masks"], cats["problem"], cats["complete"]) == (5, 1, "", True)
@@ -159,7 +159,7 @@ def test_a_look_that_ran_out_of_time_goes_on_when_asked_again(base: Path) -> Non
     assert (statistics[0], statistics[-1]) == (False, True)
 
 
-def test_the_first_picture_that_can_be_read_is_the_thumbnail(base: Path, store: ConceptStore) -> None:
+def test_the_first_image_that_can_be_read_is_the_thumbnail(base: Path, store: ConceptStore) -> None:
     """A small WebP, made once; an id that was not named is no picture."""
     (base / "cats" / "a.png").write_bytes(b"broken now")
     image_id = store.statistics(config())["concepts"][0]["thumbnail"]
@@ -175,7 +175,7 @@ def test_the_first_picture_that_can_be_read_is_the_thumbnail(base: Path, store: 
             store.thumbnail(wrong)
 
 
-def test_a_preview_draws_pictures_and_captions_as_the_settings_say(store: ConceptStore) -> None:
+def test_a_preview_draws_images_and_captions_as_the_settings_say(store: ConceptStore) -> None:
     """Each variant has the size of its bucket and the words of its draw; the same seed draws the same."""
     image = {"enable_random_flip": True, "enable_fixed_brightness": True, "random_brightness_max_strength": 0.5}
     text = {"enable_tag_shuffling": True, "keep_tags_count": 1}

@@ -20,7 +20,7 @@ def test_what_cannot_be_read_is_nothing(tmp_path: Path, content: str) -> None:
     assert read_json(tmp_path / "missing") is None
 
 
-def test_a_full_disk_is_told_apart() -> None:
+def test_a_full_disk_is_distinguished() -> None:
     """A user learns what could not be written and why."""
     with (
         pytest.raises(DiskFullError, match="Can't write the settings: no space left on device"),

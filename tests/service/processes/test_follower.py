@@ -23,7 +23,7 @@ def test_new_lines_are_told_once_and_whole(tmp_path: Path) -> None:
     assert tail.read() == (15, ["two", "", "three"])
 
 
-def test_a_late_viewer_is_told_what_comes_after(tmp_path: Path) -> None:
+def test_a_late_viewer_receives_what_comes_after(tmp_path: Path) -> None:
     """The beginning is in the snapshot already."""
     path = tmp_path / "console.log"
     path.write_bytes(b"old\n")

@@ -39,7 +39,7 @@ def test_a_signal_is_named(status: int, name: str) -> None:
     assert name in message(end)
 
 
-def test_a_kill_for_want_of_memory_is_told_from_another_kill() -> None:
+def test_a_kill_for_want_of_memory_is_distinguished_from_another_kill() -> None:
     """The kernel's counters say whether memory was the cause."""
     end = end_of_worker(-9, None, CALM, {"vmstat": 4})
     assert end.error is not None

@@ -83,7 +83,7 @@ def test_nothing_is_made_up(run_folder: Path, damage: str) -> None:
     assert list(written_since(run_folder, 0.0)) == []
 
 
-def test_a_backup_that_does_not_count_steps_is_told_all_the_same(run_folder: Path) -> None:
+def test_a_backup_that_does_not_count_steps_is_reported_all_the_same(run_folder: Path) -> None:
     """Nothing in a backup's own words keeps a run from its end."""
     backup = back_up(run_folder, "2026-01-01_00-10-00-backup-13-2-1", 13, time.time())
     (backup / "meta.json").write_text('{"train_progress": {"global_step": null, "epoch": "two"}}')

@@ -154,7 +154,7 @@ def test_thumbnails_are_small_and_made_once(runs: RunStore, samples: SampleStore
 
 
 @pytest.mark.parametrize("content", [b"no picture", b"", png(8, 8, (1, 0, 0))[:11] + b"\4" + png(8, 8, (1, 0, 0))[12:]])
-def test_a_broken_or_missing_picture_is_said_to_be_so(runs: RunStore, samples: SampleStore, content: bytes) -> None:
+def test_a_broken_or_missing_image_is_said_to_be_so(runs: RunStore, samples: SampleStore, content: bytes) -> None:
     """The metadata stay; the picture is reported as gone or unreadable."""
     run = create(runs)
     path = write_sample(run, 1, content=content)

@@ -107,7 +107,7 @@ def test_a_loss_that_is_no_number_is_null() -> None:
     json.dumps(state, allow_nan=False)
 
 
-def test_a_pause_lasts_while_a_sample_is_painted() -> None:
+def test_a_pause_lasts_while_a_sample_is_generated() -> None:
     """Sampling during a pause does not end it."""
     view = folded(PhaseChanged(phase="training"), PhaseChanged(phase="paused"), PhaseChanged(phase="sampling"))
     assert view.state()["paused"]

@@ -31,7 +31,7 @@ def availability(folder: Path, checkout: Path | None = None) -> tuple[Availabili
 def test_presets_that_only_another_engine_trains_are_named_with_the_reason(tmp_path: Path) -> None:
     """Without a OneTrainer installation, presets of models that the built-in engine lacks; the demo is never among them."""
     found = {item["name"]: item["why"] for item in availability(tmp_path)[0].presets()}
-    assert "ANIMA" in found["Anima/LoRA 8 GB"]
+    assert "Anima" in found["Anima/LoRA 8 GB"]
     assert DEMO_PRESET not in found
 
 
@@ -40,7 +40,7 @@ def test_choices_are_asked_together_with_the_other_settings(tmp_path: Path) -> N
     asked, _ = availability(tmp_path)
     found = asked.choices(SD15, ["optimizer.optimizer", "sample_image_format"])
     assert set(found) == {"optimizer.optimizer"}
-    assert "PRODIGY" in found["optimizer.optimizer"]["PRODIGY"]
+    assert "Prodigy" in found["optimizer.optimizer"]["PRODIGY"]
     assert "ADAMW" not in found["optimizer.optimizer"]
     for path in ("epochs", "no.such.setting", "cloud"):
         with pytest.raises(ConfigValueError, match="no choices"):
