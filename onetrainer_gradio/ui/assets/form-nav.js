@@ -1,6 +1,6 @@
 // The groups of the form: a list beside it, and a select where the window is narrow.
 
-import { el } from './dom.js';
+import { el, setText, setVisible } from './dom.js';
 
 /** `{nav, narrow, update}` for a view; `open` takes the key of a group. */
 export function navigation(view, open) {
@@ -9,23 +9,42 @@ export function navigation(view, open) {
   const nav = el('nav', { class: 'og-nav', 'aria-label': 'Groups of settings' }, scroller, extras);
   const narrow = el('select', { id: 'og-group', 'aria-label': 'Group of settings', onchange: () => open(narrow.value) });
 
-  const entry = (each, name = each.name, kind = '') =>
-    el(
-      'button',
-      {
-        type: 'button',
-        class: kind,
-        dataset: { group: each.key },
-        'aria-current': each.key === view.group && !view.searching ? 'true' : undefined,
-        onclick: () => open(each.key),
-      },
-      el('span', { text: name }),
-      each.count ? el('span', { class: `og-count ${each.tone}`, text: String(each.count) }) : null,
-    );
+  // an entry stays the same node while its count changes: a click on a replaced node would be lost
+  const made = new Map();
+  function entry(each, name = each.name, kind = '') {
+    const key = JSON.stringify([each.key, name, kind]);
+    if (!made.has(key))
+      made.set(
+        key,
+        el(
+          'button',
+          { type: 'button', class: kind, dataset: { group: each.key }, onclick: () => open(each.key) },
+          el('span', { text: name }),
+          el('span', {}),
+        ),
+      );
+    const node = made.get(key);
+    if (each.key === view.group && !view.searching) node.setAttribute('aria-current', 'true');
+    else node.removeAttribute('aria-current');
+    const count = node.lastElementChild;
+    count.className = each.count ? `og-count ${each.tone}` : '';
+    setText(count, each.count ? String(each.count) : '');
+    setVisible(count, each.count > 0);
+    return node;
+  }
+  const put = (place, nodes) => {
+    if (nodes.length !== place.children.length || nodes.some((node, at) => node !== place.children[at]))
+      place.replaceChildren(...nodes);
+  };
+  const heads = new Map();
+  const headOf = (tab) => {
+    if (!heads.has(tab.title)) heads.set(tab.title, el('div', { class: 'og-nav-tab', text: tab.title }));
+    return heads.get(tab.title);
+  };
   const entries = (tab) =>
     tab.groups.length === 1
       ? [entry(tab.groups[0], tab.title)]
-      : [el('div', { class: 'og-nav-tab', text: tab.title }), ...tab.groups.map((group) => entry(group, group.name, 'sub'))];
+      : [headOf(tab), ...tab.groups.map((group) => entry(group, group.name, 'sub'))];
   const option = (each, name = each.name) =>
     el('option', { value: each.key, text: each.count ? `${name} (${each.count})` : name });
   const options = (tab) =>
@@ -43,8 +62,11 @@ export function navigation(view, open) {
     if (nav.dataset.drawn === key) return;
     nav.dataset.drawn = key;
     const focused = nav.contains(document.activeElement) && document.activeElement?.dataset.group;
-    extras.replaceChildren(...extra.map((each) => entry(each)));
-    scroller.replaceChildren(...tabs.flatMap(entries));
+    put(
+      extras,
+      extra.map((each) => entry(each)),
+    );
+    put(scroller, tabs.flatMap(entries));
     if (focused) nav.querySelector(`[data-group="${focused}"]`)?.focus();
     narrow.replaceChildren(...tabs.map(options), ...extra.map((each) => option(each)));
     narrow.value = view.group;
