@@ -27,13 +27,24 @@ def _one_thread():
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    # each run ends with a collection; what these modules hold for good need not be walked through then
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def _imported():
+    """Each run ends with a collection: what these modules hold for good isn't walked through then."""
     import_module("onetrainer_gradio.engine.families.stable_diffusion")
     import_module("diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion")
     gc.collect()
     gc.freeze()
-    yield
-    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _imported_for_runs(request):
+    """The fast tests need none of it."""
+    if request.node.get_closest_marker("slow"):
+        request.getfixturevalue("_imported")
 
 
 @pytest.fixture(scope="session")
