@@ -51,7 +51,7 @@ class Folder:
 
     @cached_property
     def images(self) -> tuple[Path, ...]:
-        """The items that are images."""
+        """Return the items that are images."""
         return tuple(item for item in self.items if os.path.splitext(item.name)[1].lower() in IMAGE_SUFFIXES)
 
     def caption_of(self, item: Path) -> Path | None:
