@@ -203,7 +203,7 @@ def test_search_finds_what_is_hidden_and_says_why(visitor: Visitor, panel: Panel
     search.fill("transformer.attention_mask")
     expect(page.locator("[data-row='transformer.attention_mask'] .og-note")).to_contain_text("only applies to models")
     search.fill("optimizer_defaults")
-    expect(page.locator(".og-hit.off")).to_contain_text("Not editable here: What was last used for each optimizer")
+    expect(page.locator(".og-hit.off")).to_contain_text("Not editable here: Stores the last parameters of each optimizer")
     search.fill("random mirror")
     page.locator(".og-hit").click()
     expect(field(page, "concepts.0.image.enable_random_flip")).to_be_focused()
