@@ -157,7 +157,7 @@ def test_choices_follow_the_model_and_a_strange_one_stays_visible(visitor: Visit
     field(page, "model_type").select_option("SANA")
     expect(options).not_to_contain_text(["Fine-tune VAE"])
     panel.change(model_type="WUERSTCHEN_2", training_method="FINE_TUNE_VAE")
-    expect(options.last).to_have_text("Fine-tune VAE (not for these settings)")
+    expect(options.last).to_have_text("Fine-tune VAE (not available with these settings)")
     expect(field(page, "training_method")).to_have_value("FINE_TUNE_VAE")
 
 
