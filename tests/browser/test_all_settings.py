@@ -187,7 +187,7 @@ def test_findings_lead_to_their_setting_and_are_fixed_by_a_button(visitor: Visit
     panel.change(train_device="cuda", base_model_name="/nowhere/model")
     page = visitor.open()
     group(page, "problems")
-    finding = page.locator(".og-findings li", has_text="no graphics card")
+    finding = page.locator(".og-findings li", has_text="no GPU")
     finding.get_by_role("button", name="Set to “cpu”").click()
     expect(finding).to_have_count(0)
     panel.expect_settings(train_device="cpu")
