@@ -69,6 +69,7 @@ INNER = {
         ("runs",),
         ("processes",),
         ("settings",),
+        ("scheduler",),
         ("trainer",),
     ),
 }

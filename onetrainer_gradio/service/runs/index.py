@@ -28,6 +28,8 @@ _LOG = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
 # "OTGR": tells our index from somebody else's database.
 _APPLICATION_ID = 0x4F544752
+# SQLite opens these next to the file.
+_BESIDE = ("-journal", "-wal", "-shm")
 _MOST_BYTES = 4 << 30
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
@@ -242,7 +244,7 @@ class RunIndex:
 def _removed(path: Path) -> bool:
     """Remove a damaged index and its journal; return whether an empty one can take its place."""
     try:
-        for name in (path, path.with_name(f"{path.name}-journal")):
+        for name in (path, *(path.with_name(path.name + end) for end in _BESIDE)):
             name.unlink(missing_ok=True)
     except OSError:
         return False
@@ -257,12 +259,13 @@ def _opened(path: Path) -> sqlite3.Connection:
     :raises _ForeignFileError: if something else is in its place.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileNotFoundError):
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):  # also a pipe, on which SQLite would wait, and a link that leads elsewhere
-            raise _ForeignFileError(f"{path} isn't a regular file")
-        if status.st_size > _MOST_BYTES:
-            raise OSError(f"{path} is too large")
+    for name in (path, *(path.with_name(path.name + end) for end in _BESIDE)):
+        with suppress(FileNotFoundError):
+            status = name.lstat()
+            if not stat.S_ISREG(status.st_mode):  # also a pipe, on which SQLite would wait, and a link that leads elsewhere
+                raise _ForeignFileError(f"{name} isn't a regular file")
+            if status.st_size > _MOST_BYTES:
+                raise OSError(f"{name} is too large")
     database = _connected(os.fspath(path))
     try:
         # No write-ahead log and no shared memory, which network drives don't have. After a power cut the file may be damaged.

@@ -261,7 +261,7 @@ def test_a_new_panel_sees_off_what_a_dead_one_left(make_service: MakeService, tm
     service = ready(make_service, tmp_path)
     run = start(service, tmp_path)
     over(service)
-    service._follower.close()  # as far as the data folder can tell, the panel is dead
+    service.scheduler._follower.close()  # as far as the data folder can tell, the panel is dead
     with TrainerService(service.settings) as other:
         assert other.get_state()["loaded_until"] is None
         again = start(other, tmp_path)

@@ -188,7 +188,7 @@ def link(target: str) -> Callable[[Path], None]:
 
 
 def pipe(path: Path) -> None:
-    path.unlink()
+    path.unlink(missing_ok=True)
     os.mkfifo(path)
 
 
@@ -231,6 +231,8 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "read-only": read_only,
     "garbage as its journal": hot_journal,
     "a folder as its journal": folder_as_journal,
+    "a pipe as its journal": lambda path: pipe(path.with_name(f"{path.name}-journal")),
+    "a pipe as its write-ahead log": lambda path: pipe(path.with_name(f"{path.name}-wal")),
     "an older schema": version(SCHEMA_VERSION - 1),
     "a newer schema": version(SCHEMA_VERSION + 1),
     "a table is missing": no_table,
