@@ -273,7 +273,7 @@ def test_a_value_that_cannot_be_used_is_an_issue_and_refuses_every_start(visitor
     expect(issues).to_be_visible()
     count = int(issues.text_content())
     group(page, "problems")
-    expect(page.locator(".og-findings")).to_contain_text("epochs is 'abc'")
+    expect(page.locator(".og-findings")).to_contain_text("Epochs must be a whole number, not 'abc'")
 
     def refused() -> list[str]:
         try:

@@ -54,7 +54,7 @@ def test_the_draw_of_timesteps_follows_what_is_typed(visitor: Visitor, panel: Pa
     expect(page.locator("[data-row=timestep_shift]")).to_have_class("og-row changed")
     field(page, "timestep_distribution").select_option("LOGIT_NORMAL")
     field(page, "noising_weight").fill("-1")
-    expect(page.locator(".og-below-problem")).to_contain_text("no width")
+    expect(page.locator(".og-below-problem")).to_contain_text("Noising weight must be more than -1")
     field(page, "noising_weight").fill("0.5")
     expect(page.locator(".og-below-problem")).to_be_hidden()
 
