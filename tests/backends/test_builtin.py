@@ -45,6 +45,6 @@ def test_used_up_memory_is_named_with_what_to_change(tmp_path):
 
     recorded = json.loads((GOLDEN / "run.json").read_text())
     config = configuration(tmp_path, recorded, GOLDEN / "data", resolution="400000")
-    with pytest.raises(OutOfMemoryError, match="Out of GPU memory") as caught:
+    with pytest.raises(OutOfMemoryError, match=r"Out of memory \(RAM\)") as caught:
         BACKEND.run(config, RunContext(Recorder(), FakeControl(), RunOptions()))
     assert "resolution" in caught.value.suggestion

@@ -247,7 +247,7 @@ def test_fetching_reports_how_far_it_is_and_can_be_ended():
     bar.update(4)
     bar.update(6)
     bar.close()
-    assert told == [(4, 10, "fetching model.safetensors"), (10, 10, "fetching model.safetensors")]
+    assert told == [(4, 10, "downloading model.safetensors"), (10, 10, "downloading model.safetensors")]
 
     def stop(done, total, what):
         raise StopRequested

@@ -131,7 +131,7 @@ def test_commands_are_carried_out_between_steps_and_a_stop_saves(toy, train):
     assert outcome == "stopped"
     answers = [recorder.answer(command) for command in (*commands, stop)]
     assert [answer.outcome for answer in answers] == ["done", "done", "refused", "done", "done", "done", "done"]
-    assert "width is 33" in answers[2].reason
+    assert "Width must be a multiple of 8, not 33" in answers[2].reason
     assert [sample.kind for sample in recorder.of(SampleGenerated)] == ["default", "custom"]
     assert len(recorder.losses) == 3
     assert [saved.final for saved in recorder.of(ModelSaved)] == [False, True]

@@ -44,7 +44,7 @@ def test_components_go_to_the_temp_device_and_back(device, configured):
     resting = {"unet": kind, "vae": "cpu", "text_encoder": "cpu"}
     with loaded(configured(temp_device="cpu:0" if device == "cpu" else "cpu")) as run:
         assert places(run.family) == resting
-        with run.evaluating():
+        with run.eval_mode():
             assert places(run.family) == dict.fromkeys(resting, kind)
         assert places(run.family) == resting
         # the adapters and the optimizer's parameters moved along with the denoiser

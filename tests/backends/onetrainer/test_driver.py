@@ -385,7 +385,7 @@ def test_what_onetrainer_uses_otherwise_is_reported(ride):
     one.run(force_circular_padding=True)
     warned = {event.path: event for event in one.recorder.of(WarningIssued)}
     assert warned["force_circular_padding"].code == "config_read_back"
-    assert "no setting force_circular_padding" in warned["force_circular_padding"].message
+    assert "doesn't support “Force circular padding”" in warned["force_circular_padding"].message
 
 
 def test_settings_that_only_the_checkout_knows_reach_it(ride):
