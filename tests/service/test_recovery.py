@@ -524,7 +524,7 @@ def test_a_run_whose_folder_goes_backs_up_and_ends(
     state = service.wait_for(lambda state: state["status"] in ("stopping", "error"), PATIENCE_S)
     if state["is_training"]:
         assert (state["run_id"], state["can"]["start"], state["can"]["stop"]) == (run.id, True, True)
-        assert "folder of the run is gone" in state["phase_detail"]
+        assert "run's folder no longer exists" in state["phase_detail"]
         service.stop_training()
     state = service.wait_for(ended, PATIENCE_S)
     assert (state["run_id"], state["status"], state["can"]["start"]) == (run.id, "error", True)

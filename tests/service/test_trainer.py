@@ -1,4 +1,4 @@
-"""The service, with runs on a thread."""
+"""The service, with runs on a thread. Covers service/scheduler.py."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_a_thread_that_does_not_react_is_said_to_be_so(make_service: MakeService
     service.wait_for(lambda state: state["update_step"] == 3, PATIENCE_S)
     service.stop_training()
     state = service.wait_for(lambda state: bool(state["stop"] and state["stop"]["note"]), PATIENCE_S)
-    assert "restart the panel" in state["stop"]["note"]
+    assert "Restart the panel" in state["stop"]["note"]
     assert (state["stop"]["stage"], state["status"]) == ("finish_step", "stopping")
     assert [entry.body["stage"] for entry in run.journal.since(0) if entry.body["type"] == "stop_escalated"] == ["finish_step"]
 
@@ -372,7 +372,7 @@ def test_a_run_on_a_thread_dies_with_its_panel_and_is_said_to_be_lost(make_servi
     write_json(run.folder / "worker.json", {**ProcessIdentity.of(os.getpid()).as_dict(), "pid": 2**22 + 1})
     state = make_service().get_state()
     assert (state["end_reason"], state["is_training"], state["process_running"]) == ("lost", False, False)
-    assert "thread" in state["error"]
+    assert "trained the run in its own process" in state["error"]
 
 
 def test_a_run_that_waited_when_the_panel_died_starts_with_the_next(make_service: MakeService, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_start_is_refused_while_a_run_is_going_on(service: TrainerService, tmp_p
     rehearse(service, tmp_path, hold=1)
     said = all_said(Actions(service).start())
     assert not said[-1]["ok"]
-    assert "going on" in said[-1]["text"]
+    assert "still running" in said[-1]["text"]
 
 
 def test_commands_stream_their_outcome(service: TrainerService, tmp_path: Path) -> None:
