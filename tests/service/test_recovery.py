@@ -181,7 +181,7 @@ def test_a_run_that_ends_without_a_panel_is_found_ended(make_service: MakeServic
     ("tag", "reason", "kind", "words"),
     [
         ("fail_at=5", "failed", "OutOfMemoryError", "The graphics memory is used up"),
-        ("exit_at=5", "failed", "WorkerDiedError", "exit code 3"),
+        ("exit_at=5", "failed", "WorkerDiedError", "exited with code 3"),
         ("signal_at=5:SIGKILL", "failed", "WorkerDiedError", "SIGKILL"),
         ("signal_at=5:SIGSEGV", "failed", "WorkerDiedError", "segmentation fault"),
     ],
@@ -345,7 +345,7 @@ def test_a_completed_run_stays_completed_whatever_became_of_its_journal(make_ser
         ({"exit_code": 0, "signal": "", "rung": "finish_step", "at": 5.0}, 1, "stopped", ""),
         ({"exit_code": None, "signal": "SIGKILL", "rung": "kill", "at": 5.0}, 1, "stopped", ""),
         ({"exit_code": None, "signal": "SIGSEGV", "rung": None, "at": 5.0}, 0, "failed", "segmentation fault"),
-        ({"exit_code": 3, "signal": "", "rung": None, "at": 5.0}, 0, "failed", "exit code 3"),
+        ({"exit_code": 3, "signal": "", "rung": None, "at": 5.0}, 0, "failed", "exited with code 3"),
         ({"exit_code": None, "signal": "SIGKILL", "stage": "kill", "at": 5.0}, 1, "stopped", ""),
     ],
 )
@@ -467,7 +467,9 @@ def test_a_shutdown_that_terminates_everything_is_named(make_service: MakeServic
     whole(run)
 
 
-@pytest.mark.parametrize(("program", "words"), [("/no/such/python", "could not be started"), ("/bin/false", "ended with code 1")])
+@pytest.mark.parametrize(
+    ("program", "words"), [("/no/such/python", "Can't start the training process"), ("/bin/false", "ended with code 1")]
+)
 def test_a_process_that_cannot_be_started_is_named(
     make_service: MakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, words: str
 ) -> None:

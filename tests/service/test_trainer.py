@@ -101,7 +101,7 @@ def test_commands_are_answered_in_every_state_that_allows_them(make_service: Mak
     assert service.get_state()["update_step"] == step
     answered(service.resume_training())
     service.wait_for(lambda state: state["update_step"] > step, PATIENCE_S)
-    with pytest.raises(CommandRefusedError, match="not paused"):
+    with pytest.raises(CommandRefusedError, match="isn't paused"):
         service.resume_training()
     service.stop_training()
     service.wait_for(ended, PATIENCE_S)
