@@ -41,7 +41,7 @@ def test_every_record_is_looked_through(caplog):
     undo = redact_logs("my own password")
     try:
         with caplog.at_level(logging.DEBUG):
-            logging.getLogger("uvicorn.access").info('%s - "%s %s" %d', "client", "GET", f"/?token={SECRET}", 200)
+            logging.getLogger("tests.access").info('%s - "%s %s" %d', "client", "GET", f"/?token={SECRET}", 200)
             logging.getLogger("a").debug("< %s: %s", "Authorization", f"Bearer {SECRET}")
             logging.getLogger("b").debug(ValueError(f"token={SECRET}"))
             logging.getLogger("c").debug("%(what)s", {"what": "my own password"})
@@ -50,4 +50,6 @@ def test_every_record_is_looked_through(caplog):
         undo()
     assert SECRET not in caplog.text
     assert "my own password" not in caplog.text
-    assert caplog.records[0].args == ("client", "GET", f"/?token={HIDDEN}", 200)
+    # threads of servers that other tests started may log meanwhile
+    (access,) = [record for record in caplog.records if record.name == "tests.access"]
+    assert access.args == ("client", "GET", f"/?token={HIDDEN}", 200)
