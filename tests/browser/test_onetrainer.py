@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,10 @@ def test_a_card_stays_open_when_the_form_follows_another_engine(visitor: Visitor
     page.get_by_role("button", name="Add sample prompt").click()
     width = page.locator("#og-f-samples-2-width")
     width.fill("768")
+    give_up_at = time.monotonic() + 15
+    while not held:  # on a busy machine the request comes after the click
+        assert time.monotonic() < give_up_at
+        page.wait_for_timeout(50)
     with made_again(width):
         for route, answer in held:
             route.fulfill(response=answer)
