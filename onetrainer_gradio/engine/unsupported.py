@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
+from onetrainer_gradio.config.check.losses import no_loss, noise_window, two_predictions
+from onetrainer_gradio.config.check.parts import nothing_trained
+from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern, title_of
 from onetrainer_gradio.config.declarations.labels import name_of, names_of
 from onetrainer_gradio.config.enums import ModelFormat
@@ -137,18 +141,6 @@ def _output_format(config: TrainConfig) -> Iterator[Finding]:
         )
 
 
-def _something_trained(config: TrainConfig) -> Iterator[Finding]:
-    if not config.unet.train and not config.text_encoder.train:
-        yield Finding(
-            "error",
-            "unet.train",
-            "Neither the UNet nor the text encoder is trained.",
-            False,
-            "at least one",
-            "Turn on Train for one of them.",
-        )
-
-
 def _embeddings(config: TrainConfig) -> Iterator[Finding]:
     if any(embedding.train for embedding in config.additional_embeddings):
         yield Finding(
@@ -199,61 +191,27 @@ def _trained_half(config: TrainConfig) -> Iterator[Finding]:
             )
 
 
-def _losses(config: TrainConfig) -> Iterator[Finding]:
-    if not (config.mse_strength or config.mae_strength or config.log_cosh_strength or config.huber_strength):
-        yield Finding(
-            "error",
-            "mse_strength",
-            "All loss strengths are 0.",
-            0,
-            "at least one above 0",
-            f"Set {title_of('mse_strength')} to 1.",
-        )
-
-
-def _window(config: TrainConfig) -> Iterator[Finding]:
-    lowest, highest = title_of("min_noising_strength"), title_of("max_noising_strength")
-    if config.min_noising_strength >= config.max_noising_strength:
-        yield Finding(
-            "error",
-            "min_noising_strength",
-            f"{lowest} must be lower than {highest}.",
-            config.min_noising_strength,
-            f"less than {config.max_noising_strength}",
-            f"Lower {lowest}, or raise {highest}.",
-        )
-
-
-def _predictions(config: TrainConfig) -> Iterator[Finding]:
-    if config.force_epsilon_prediction and (config.force_v_prediction or config.rescale_noise_scheduler_to_zero_terminal_snr):
-        yield Finding(
-            "error",
-            "force_epsilon_prediction",
-            "Epsilon prediction and v-prediction can't be combined.",
-            True,
-            "one of them",
-            f"Turn off {title_of('force_epsilon_prediction')}, or {title_of('force_v_prediction')} and "
-            f"{title_of('rescale_noise_scheduler_to_zero_terminal_snr')}.",
-        )
-
-
 def _optimizer(config: TrainConfig) -> Iterator[Finding]:
     if config.optimizer.fused and config.optimizer.foreach:
         message = f"{title_of('optimizer.fused')} and {title_of('optimizer.foreach')} can't be combined."
         yield Finding("error", "optimizer.fused", message, True, "one of them", f"Turn off {title_of('optimizer.foreach')}.")
 
 
+def _as_checked(config: TrainConfig) -> Iterator[Finding]:
+    """Yield what the pre-flight check finds and no engine could train either; a run may start without that check."""
+    plan = Plan(config, Path())
+    for rule in (nothing_trained, no_loss, noise_window, two_predictions):
+        yield from rule(plan)
+
+
 RULES: tuple[Rule, ...] = (
     lambda config: _outside(ONLY, config),
+    _as_checked,
     _concepts,
     _output_format,
-    _something_trained,
     _embeddings,
     _precision,
     _trained_half,
-    _losses,
-    _window,
-    _predictions,
     _optimizer,
 )
 
