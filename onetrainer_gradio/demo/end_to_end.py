@@ -100,7 +100,7 @@ def events_of(folder: Path) -> list[dict[str, Any]]:
 def run_end_to_end(
     folder: Path, *, seed: int = 42, evaluation_seed: int = 1000, changes: dict[str, Any] | None = None
 ) -> EndToEndResult:
-    """Run the demo once in an empty folder; the trained LoRA is at ``Trial.adapter`` afterwards.
+    """Run the demo once in an empty folder; the trained LoRA is at ``EndToEndResult.adapter`` afterwards.
 
     :raises subprocess.CalledProcessError: if the run fails; its output is in ``console.log`` in the folder.
     """

@@ -25,6 +25,7 @@ def test_end_to_end_runs_the_preset_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_demo_learns_its_word_in_time_and_forgets_nothing(tmp_path: Path) -> None:
     """Before at most 1 of 16 samples show the new concept, after at least 13; at most 1 of 16 old prompts is lost; the
     first sample comes within 20 s and the file within 120 s."""
@@ -34,6 +35,5 @@ def test_the_demo_learns_its_word_in_time_and_forgets_nothing(tmp_path: Path) ->
     assert sum(result.after.new) >= 13
     assert result.after.lost_since(result.before) <= 1
     assert result.adapter.is_file()
-    # one thread trains: on an idle machine the clock shows its processor time, on a busy one that of the neighbors too
-    assert result.processor.first_sample < 20
-    assert result.processor.total < 120
+    assert result.clock.first_sample < 20
+    assert result.clock.total < 120

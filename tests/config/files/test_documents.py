@@ -133,11 +133,12 @@ def test_a_document_nested_too_deeply_is_an_error_at_its_key(deep):
     assert [finding.path for finding in caught.value.findings()] == list(document)
 
 
+@pytest.mark.alone
 def test_thousands_of_unknown_keys_are_counted_and_do_not_take_long():
     """The first ones are named; all are kept."""
-    started = time.process_time()
+    started = time.monotonic()
     config, findings = from_document({f"strange_{number}": number for number in range(20_000)} | {"k" * 50_000: 1})
-    assert time.process_time() - started < 5
+    assert time.monotonic() - started < 5
     assert len(findings) == 101
     assert "19901 more keys" in findings[-1].message
     assert len(config.model_extra) == 20_001

@@ -50,11 +50,12 @@ def test_one_bad_change_changes_nothing_and_secrets_stay():
     assert patch.apply(config, {"epochs": 3}).secrets.huggingface_token == "t"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("path", ["concepts.²", "concepts.٣.path", "concepts.99999999999999999999.path", "a." * 50_000, "", "."])
 def test_a_strange_path_is_no_setting_and_is_said_soon(path):
     """Digits that are none, numbers without end, names of any length."""
-    started = time.process_time()
+    started = time.monotonic()
     with pytest.raises(ConfigInvalidError, match="isn't a setting") as caught:
         patch.apply(TrainConfig(), {path: 1, **{f"nothing_{number}": 1 for number in range(500)}})
-    assert time.process_time() - started < 3
+    assert time.monotonic() - started < 3
     assert all(len(finding.message) < 200 and finding.suggestion for finding in caught.value.findings())

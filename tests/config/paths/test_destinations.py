@@ -261,12 +261,13 @@ def test_the_message_names_the_folder_itself_and_a_plain_name(place):
     assert objection(place, WHOLE, {TO: "~"}).free == "models/model"
 
 
+@pytest.mark.alone
 def test_many_concepts_are_quick(place):
     """Ten thousand concepts cost less than two seconds of the processor."""
     import time
 
     concepts = [{"__version": 2, "name": str(number), "path": f"sets/{number}"} for number in range(10_000)]
     config = config_with(WHOLE, {"concepts": concepts, TO: "new"})
-    started = time.process_time()
+    started = time.monotonic()
     assert Destinations(config, place, place).objection() is None
-    assert time.process_time() - started < 2
+    assert time.monotonic() - started < 2
