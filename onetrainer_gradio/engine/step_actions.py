@@ -98,7 +98,7 @@ class StepActions:
             rest.extend(self.reporter.control.take())
             return asking_for("sample")
 
-        if stop:  # samples are left out, and who asked for one is told why
+        if stop:  # no samples; the commands for them are refused with the reason
             due.discard("sample")
         if "sample" in due:
             # a Stop that comes during the sampling interrupts it, so commands are taken only afterward

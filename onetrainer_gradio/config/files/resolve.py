@@ -59,7 +59,7 @@ def absolute(path: str, base_folder: Path) -> Path:
     path = holdable(path)
     try:
         return base_folder / Path(path).expanduser()
-    except RuntimeError:  # ~somebody whom this machine does not know
+    except RuntimeError:  # ~name of an unknown user
         return base_folder / path
 
 

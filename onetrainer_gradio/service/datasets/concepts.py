@@ -364,7 +364,7 @@ class ConceptStore:
             for path in made[: max(0, len(made) - _MOST_THUMBNAILS)]:
                 path.unlink(missing_ok=True)
         except OSError:
-            return  # thrown away by somebody else meanwhile
+            return  # removed by another thread meanwhile
 
     def _lines(self, image: Path, folder: Folder, concept: ConceptConfig) -> list[str]:
         """Return the available captions of an image, or one empty caption."""

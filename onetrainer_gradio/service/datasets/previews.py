@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
 from onetrainer_gradio.config.dataset.images import decode_small
 
-if TYPE_CHECKING:  # a panel that shows no pictures does without Pillow
+if TYPE_CHECKING:  # without previews, the panel does not import Pillow
     from PIL import Image
 
 _WEBP_QUALITY = 80

@@ -526,7 +526,7 @@ def _entries(kept: Any) -> Iterator[Mapping[str, Any]]:
 def _absolute(path: Path) -> Path:
     try:
         return Path(path).expanduser().absolute()
-    except RuntimeError:  # ~somebody whom this machine does not know
+    except RuntimeError:  # ~name of an unknown user
         return Path(path).absolute()
 
 

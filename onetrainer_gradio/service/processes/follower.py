@@ -26,7 +26,7 @@ MOST_ROWS = 2000
 _LOG_BYTES = 32 << 10
 _PAGE = 500
 CONTRACT_KEYS = ("is_training", "status", "progress", "max_step", "max_epoch", "error")
-# A change of one of these is told at once, of the others with the next numbers.
+# A change of one of these is published at once, of the others with the next metrics.
 _AT_ONCE = (
     "status",
     "phase",

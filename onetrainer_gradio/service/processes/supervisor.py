@@ -299,7 +299,7 @@ def _wait_for_the_next(run_folder: Path, worker: Worker, watch: StopWatch) -> Pa
     """Return the folder of the waiting worker's next run, or None if the worker has exited without one."""
     after = HandOver(run_folder)
     until = after.parked_until() or 0.0
-    watch.child_process.alive()  # from here on its identity is known, should somebody delete the folder by hand
+    watch.child_process.alive()  # remembers its identity, in case the folder is deleted
     while run_folder.is_dir() and not worker.gone.wait(LOOK_EVERY_S):
         touch_heartbeat(run_folder)
         decision = after.decision()

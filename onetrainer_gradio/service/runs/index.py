@@ -26,7 +26,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 # Raise this when a column is added or means something else: an index of any other version is built again.
 SCHEMA_VERSION = 1
-# "OTGR": tells our index from somebody else's database.
+# "OTGR": distinguishes our index from another program's database.
 _APPLICATION_ID = 0x4F544752
 # SQLite opens these next to the file.
 _BESIDE = ("-journal", "-wal", "-shm")

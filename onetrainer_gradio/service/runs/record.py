@@ -525,7 +525,7 @@ class RunStore:
         stamp, _, rest = newest.rpartition("-")
         try:
             return f"{datetime.strptime(stamp, _STAMP) + timedelta(seconds=1):{_STAMP}}-{rest}"
-        except (ValueError, OverflowError):  # somebody's folder that only looks like one of ours
+        except (ValueError, OverflowError):  # a folder of someone else that only looks like one of ours
             return made
 
     def create(self, config: TrainConfig, record: RunRecord) -> Run:

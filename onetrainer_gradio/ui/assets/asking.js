@@ -3,7 +3,7 @@
 import { el, setText, setVisible } from './dom.js';
 
 /**
- * Ask the server again whenever what it depends on is another, also while somebody types.
+ * Ask the server again whenever what it depends on is another, also while someone types.
  * `depends` gives the paths, `ask` sends the values that are typed but not saved, `draw` shows the answer.
  */
 export function asking(settings, node, depends, ask, draw, { after = 120 } = {}) {

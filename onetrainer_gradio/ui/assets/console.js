@@ -6,7 +6,7 @@ import { api, on, url, viewed } from './live.js';
 const MOST_LINES = 2000;
 const BAD = /\b(error|traceback|exception)\b/i;
 const WARN = /\bwarn(ing)?\b/i;
-// the last line of a run that failed: its cause is told in full among the warnings and errors
+// the last line of a run that failed: its cause is shown in full among the warnings and errors
 const FAILED = /^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Run (?:failed|crashed)): /;
 const TRACE = /^Traceback \(most recent call last\):/;
 const STAMPED = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d /;

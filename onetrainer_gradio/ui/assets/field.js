@@ -8,7 +8,7 @@ import { shownAs, textOf } from './settings.js';
 
 const EDITORS = { json, map, pairs, secret };
 
-// settings with a picture of what they lead to below them, loaded when they come into view
+// settings with a preview of their effect below them, loaded when they come into view
 const WITH_CONSEQUENCES = new Set(['timestep_distribution', 'layer_filter_preset', 'quantization.layer_filter_preset']);
 
 function consequences(settings, path) {

@@ -22,7 +22,7 @@ export function library() {
   return Promise.all([loading, sheet(STYLES)]).then(([found]) => found);
 }
 
-/** A plot in `place`, which has the focus and the keys. `zoom(factor, step)` and `stretch(from, to)` say what somebody wants to see. */
+/** A plot in `place`, which has the focus and the keys. `zoom(factor, step)` and `stretch(from, to)` set the visible range. */
 export class Plot {
   constructor(uPlot, place, { zoom, stretch }) {
     this.uPlot = uPlot;

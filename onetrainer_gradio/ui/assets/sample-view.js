@@ -5,7 +5,7 @@ import { url } from './live.js';
 
 const MOST_ENLARGED = 4;
 
-/** How a sample was made, as name and value; what is not known is left out. */
+/** How a sample was made, as name and value; unknown values are omitted. */
 export function factsOf(sample) {
   return [
     ['Step', format.count(sample.global_step)],

@@ -54,7 +54,7 @@ export function fieldsOf(schema, prefix = '') {
   });
 }
 
-/** A new element of a list, from the defaults of its schema; what the server draws is left out. */
+/** A new element of a list, from the defaults of its schema; values that the server generates are omitted. */
 function blank(schema) {
   return Object.fromEntries(
     Object.entries(schema.properties)
@@ -595,7 +595,7 @@ export class Settings {
     return true;
   }
 
-  /** Edits that wait, of settings that somebody else changed since they were typed: not sent before the person decides. */
+  /** Edits that wait, of settings that someone else changed since they were typed: not sent before the person decides. */
   compare() {
     for (const [path, draft] of this.drafts) {
       const theirs = this.value(path);

@@ -52,7 +52,7 @@ def import_failed(wire: Wire, error: BaseException) -> int:
 
 def import_onetrainer() -> dict[str, Any]:
     """Import the modules of OneTrainer that are used. The working directory must be the checkout."""
-    from modules.trainer import GenericTrainer  # noqa: F401 - so that it is there before the collector is told to spare it
+    from modules.trainer import GenericTrainer  # noqa: F401 - imported before gc.freeze()
     from modules.util import create
     from modules.util.callbacks.TrainCallbacks import TrainCallbacks
     from modules.util.commands.TrainCommands import TrainCommands

@@ -69,7 +69,7 @@ class Pausing(Saving):
                 if not self.stopping:
                     self.serve_paused()
                     self.enter("paused")
-        finally:  # an error that gets out of here is told, and OneTrainer continues training
+        finally:  # OneTrainer continues training after an error, which is reported
             self.enter("training")
             self.step_at = time.monotonic()
 
