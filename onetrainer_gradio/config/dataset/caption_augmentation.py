@@ -15,6 +15,9 @@ from onetrainer_gradio.config import patterns as regular
 from onetrainer_gradio.config.dataset.captions import read_text, split_lines
 from onetrainer_gradio.config.declarations.concept import ConceptTextConfig
 
+Draw = Callable[[str], Random]
+"""Return the random generator of a step: ``drop_tags``, ``capitalize_tags`` or ``shuffle_tags``."""
+
 _MARKS = frozenset(r".^$*+?{}[]|()\\")
 
 
@@ -23,23 +26,27 @@ def tags_of(caption: str, delimiter: str) -> list[str]:
     return [tag.strip() for tag in caption.split(delimiter)] if delimiter else [caption.strip()]
 
 
-def augment_caption(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str] | None = None) -> str:
+def is_augmented(text: ConceptTextConfig) -> bool:
+    """Return whether captions with these settings can differ from what is in the file."""
+    return _drops(text) or text.caps_randomize_lowercase or _capitalizes(text) or text.enable_tag_shuffling
+
+
+def augment_caption(caption: str, text: ConceptTextConfig, draw: Draw, special: Sequence[str] | None = None) -> str:
     """Return one random augmentation of a caption; ``special`` are the special tags if they come from a file.
 
     :raises PatternError: if special tags are regular expressions that take too long.
     """
     listed = tags_of(text.tag_dropout_special_tags, text.tag_delimiter) if special is None else special
-    if text.tag_dropout_enable and text.tag_dropout_probability > 0:
-        caption = _dropped(caption, text, random, listed)
+    if _drops(text):
+        caption = _dropped(caption, text, draw("drop_tags"), listed)
     if text.caps_randomize_lowercase:
         caption = caption.lower()
-    if text.caps_randomize_enable and text.caps_randomize_probability > 0:
-        caption = _capitalized(caption, text, random)
+    if _capitalizes(text):
+        caption = _capitalized(caption, text, draw("capitalize_tags"))
     if text.enable_tag_shuffling:
-        tags = tags_of(caption, text.tag_delimiter)
-        kept, moved = tags[: text.keep_tags_count], tags[text.keep_tags_count :]
-        random.shuffle(moved)
-        caption = ", ".join([*kept, *moved])  # whatever separator was there, as in OneTrainer
+        kept, moved = _divided(caption, text)
+        draw("shuffle_tags").shuffle(moved)
+        caption = f"{text.tag_delimiter} ".join([*kept, *moved])
     return caption
 
 
@@ -56,9 +63,22 @@ def special_tags(path: Path) -> list[str]:
     return lines if lines[-1] else lines[:-1]
 
 
+def _drops(text: ConceptTextConfig) -> bool:
+    return text.tag_dropout_enable and text.tag_dropout_probability > 0
+
+
+def _capitalizes(text: ConceptTextConfig) -> bool:
+    return text.caps_randomize_enable and text.caps_randomize_probability > 0
+
+
+def _divided(caption: str, text: ConceptTextConfig) -> tuple[list[str], list[str]]:
+    """Return the tags that stay in place, and the others; empty ones are dropped."""
+    tags = [tag for tag in tags_of(caption, text.tag_delimiter) if tag]
+    return tags[: text.keep_tags_count], tags[text.keep_tags_count :]
+
+
 def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str]) -> str:
-    tags = tags_of(caption, text.tag_delimiter)
-    kept, others = tags[: text.keep_tags_count], tags[text.keep_tags_count :]
+    kept, others = _divided(caption, text)
     named = frozenset(matching(special, others) if text.tag_dropout_special_tags_regex else special)
     protected: Mapping[str, Callable[[str], bool]] = {
         "WHITELIST": lambda tag: tag in named,
@@ -71,9 +91,9 @@ def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Seq
             others = [tag for tag in others if stays(tag)]
     else:
         weighted = text.tag_dropout_mode == "RANDOM WEIGHTED"
-        chances = [chance * (at + 1) / len(others) if weighted else chance for at in range(len(others))]
+        chances = [chance * ((at + 1) / len(others)) if weighted else chance for at in range(len(others))]
         others = [tag for tag, each in zip(others, chances, strict=True) if random.random() > each or stays(tag)]
-    return text.tag_delimiter.join([*kept, *others])
+    return f"{text.tag_delimiter} ".join([*kept, *others])
 
 
 def matching(patterns: Sequence[str], tags: Sequence[str]) -> list[str]:

@@ -5,14 +5,18 @@ The steps, their ranges and their order are OneTrainer's. Sizes are (height, wid
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
 from onetrainer_gradio.config.dataset.buckets import Resolution, Size, covering, target
 from onetrainer_gradio.config.declarations.concept import ConceptImageConfig
 
+Draw = Callable[[str], Random]
+"""Return the random generator of a step: ``bucket``, ``crop``, ``flip``, ``rotate``, ``brightness`` …"""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class ImageAugmentation:
     """One random augmentation: scaled to ``scaled``, cropped to ``size`` at ``offset`` (y, x), flipped, rotated, recolored.
 
@@ -50,28 +54,36 @@ class ImageAugmentation:
 
 
 def sample_image_augmentation(
-    size: Size, image: ConceptImageConfig, resolution: Resolution, multiple: int, random: Random, *, bucketing: bool
+    size: Size, image: ConceptImageConfig, resolution: Resolution, multiple: int, draw: Draw, *, bucketing: bool
 ) -> ImageAugmentation:
     """Return one random augmentation of an image of ``size``; with several edge lengths, it selects one."""
     if len(resolution.edges) > 1:
-        resolution = Resolution(edges=(random.choice(resolution.edges),))
+        resolution = Resolution(edges=(draw("bucket").choice(resolution.edges),))
     goal = target(size, resolution, multiple, bucketing=bucketing)
     scaled = covering(size, goal)
     slack = scaled[0] - goal[0], scaled[1] - goal[1]
-    jitter = image.enable_crop_jitter
-    offset = (random.randint(0, slack[0]), random.randint(0, slack[1])) if jitter else (slack[0] // 2, slack[1] // 2)
-    flipped = random.random() < 0.5 if image.enable_random_flip else image.enable_fixed_flip
-    angle = _strength(image, "rotate", image.random_rotate_max_angle, random)
-    factors = {
-        name: max(0.0, 1.0 + _strength(image, name, getattr(image, f"random_{name}_max_strength"), random))
-        for name in ("brightness", "contrast", "saturation")
-    }
-    hue = _strength(image, "hue", image.random_hue_max_strength, random) / 2
-    return ImageAugmentation(scaled, goal, offset, flipped, angle, **factors, hue=max(-0.5, min(0.5, hue)))
+    if not image.enable_crop_jitter:
+        offset = slack[0] // 2, slack[1] // 2
+    elif any(slack):
+        random = draw("crop")
+        offset = random.randint(0, slack[0]), random.randint(0, slack[1])
+    else:
+        offset = 0, 0
+    return ImageAugmentation(
+        scaled,
+        goal,
+        offset,
+        flipped=draw("flip").random() < 0.5 if image.enable_random_flip else image.enable_fixed_flip,
+        angle=_drawn(image, "rotate", image.random_rotate_max_angle, draw, 0.0),
+        brightness=max(0.0, _drawn(image, "brightness", image.random_brightness_max_strength, draw, 1.0)),
+        contrast=max(0.0, _drawn(image, "contrast", image.random_contrast_max_strength, draw, 1.0)),
+        saturation=max(0.0, _drawn(image, "saturation", image.random_saturation_max_strength, draw, 1.0)),
+        hue=max(-0.5, min(0.5, _drawn(image, "hue", image.random_hue_max_strength * 0.5, draw, 0.0))),
+    )
 
 
-def _strength(image: ConceptImageConfig, name: str, most: float, random: Random) -> float:
-    """Return a random strength up to ``most``, or ``most`` itself, or 0; random takes precedence over fixed."""
+def _drawn(image: ConceptImageConfig, name: str, most: float, draw: Draw, neutral: float) -> float:
+    """Return a value up to ``most`` away from ``neutral``; random takes precedence over fixed."""
     if getattr(image, f"enable_random_{name}"):
-        return random.uniform(-most, most)
-    return most if getattr(image, f"enable_fixed_{name}") else 0.0
+        return draw(name).uniform(neutral - most, neutral + most)
+    return neutral + most if getattr(image, f"enable_fixed_{name}") else neutral

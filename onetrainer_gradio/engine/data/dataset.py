@@ -23,7 +23,7 @@ from onetrainer_gradio.engine.data.buckets import Target, crop_offset, parse, ta
 from onetrainer_gradio.engine.data.cache import TensorCache, fingerprint
 from onetrainer_gradio.engine.data.images import TrainingImage, broken, collect, pixels
 from onetrainer_gradio.engine.data.order import Group, Item
-from onetrainer_gradio.engine.data.seeds import StageSeeds
+from onetrainer_gradio.engine.data.seeds import Loader, StageSeeds
 from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import WarningIssued
 
@@ -181,7 +181,7 @@ class Dataset:
             concepts=collection.concepts,
             _image_facts=encoder.image_facts() | facts,
             _text_facts=encoder.text_facts() | facts,
-            _seeds=StageSeeds.of(latent_caching=config.latent_caching, text_fixed=text_fixed),
+            _seeds=StageSeeds.of(Loader(latent_caching=config.latent_caching, precomputed=int(text_fixed))),
             _images=TensorCache.of(cache, "image", MEMORY_BYTES),
             _texts=TensorCache.of(cache, "text", MEMORY_BYTES),
         )

@@ -1,48 +1,76 @@
 """Compute the seeds of the data's randomness, equal to OneTrainer's.
 
 OneTrainer's loader is a chain of stages; a stage uses ``Random(hash((42, place, variation, index)))``, where
-``place`` is its position in the chain. The chain below is that of an image model with one text encoder, without masks;
-only the positions matter, so it is a list of names.
+``place`` is its position in the chain. Only the positions matter, so the chain is a list of names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
 SEED = 42
 
-_READING = (
-    "concepts",
-    "settings",
-    "download",
-    "collect_paths",
-    "caption_path",
-    "load_image",
-    "load_video",
-    "load_captions",
-    "load_concept_captions",
-    "file_name_caption",
-    "choose_caption_source",
-    "choose_caption",
-    "measure",
-    "bucket",
-    "crop",
-    "flip",
-    "rotate",
-    "brightness",
-    "contrast",
-    "saturation",
-    "hue",
-    "drop_tags",
-    "capitalize_tags",
-    "shuffle_tags",
-    "rescale",
-    "encode_image",
-    "sample_latents",
-    "insert_embeddings",
-    "tokenize",
+
+@dataclass(frozen=True)
+class Loader:
+    """The facts of a run that decide which stages the loader has.
+
+    ``text_stages`` are those between the caption and the tokens of all text encoders: two for each encoder (inserting
+    embeddings, splitting into tokens) unless the family has others. ``precomputed`` text encoders aren't trained, so their
+    output is computed here.
+    """
+
+    latent_caching: bool = True
+    text_stages: int = 2
+    precomputed: int = 1
+    masked_training: bool = False
+    custom_conditioning: bool = False
+    mask_input: bool = False
+    conditioning_input: bool = False
+    depth_input: bool = False
+    frames: bool = False
+
+    @property
+    def masks(self) -> bool:
+        """Return whether every image has a mask, loaded or empty."""
+        return self.masked_training or self.mask_input
+
+
+_Condition = Callable[[Loader], int]
+"""Return how often a stage is in the chain."""
+
+
+def _always(loader: Loader) -> int:
+    return 1
+
+
+_CHAIN: tuple[tuple[_Condition, str], ...] = (
+    (_always, "concepts settings download collect_paths caption_path"),
+    (lambda loader: loader.masked_training, "mask_path"),
+    (lambda loader: loader.custom_conditioning, "conditioning_path"),
+    (_always, "load_image load_video"),
+    (lambda loader: loader.frames, "image_frames"),
+    (_always, "load_captions load_concept_captions file_name_caption choose_caption_source choose_caption"),
+    (lambda loader: loader.masks, "empty_mask"),
+    (lambda loader: loader.masked_training, "load_mask"),
+    (lambda loader: loader.custom_conditioning, "load_conditioning"),
+    (lambda loader: loader.frames, "mask_frames"),
+    (lambda loader: loader.masks, "shrink_mask rotate_crop"),
+    (_always, "measure bucket crop flip rotate brightness contrast saturation hue drop_tags capitalize_tags shuffle_tags"),
+    (lambda loader: loader.conditioning_input, "conditioning_image choose_conditioning"),
+    (_always, "rescale encode_image sample_latents"),
+    (lambda loader: loader.masks, "scale_mask"),
+    (lambda loader: loader.conditioning_input, "rescale_conditioning encode_conditioning sample_conditioning"),
+    (lambda loader: loader.depth_input, "scale_depth"),
+    (lambda loader: loader.text_stages, "text"),
+    (lambda loader: loader.precomputed, "encode_text"),
+    (lambda loader: loader.latent_caching, "image_cache"),
+    (lambda loader: loader.latent_caching and loader.precomputed > 0, "text_cache"),
+    (_always, "sort_variations"),
+    (lambda loader: loader.mask_input, "remove_mask"),
+    (_always, "batches"),
 )
 
 
@@ -53,18 +81,15 @@ class StageSeeds:
     place: Mapping[str, int]
 
     @classmethod
-    def of(cls, *, latent_caching: bool, text_fixed: bool) -> StageSeeds:
-        """Return the seeds of a run; with ``text_fixed``, the text encoder isn't trained and its output is precomputed."""
-        chain = list(_READING)
-        if text_fixed:
-            chain.append("encode_text")
-        if latent_caching:
-            chain.append("image_cache")
-            if text_fixed:
-                chain.append("text_cache")
-        chain += ["sort_variations", "batches"]
+    def of(cls, loader: Loader) -> StageSeeds:
+        """Return the seeds of a run."""
+        chain = [name for times, names in _CHAIN for _ in range(times(loader)) for name in names.split()]
         return cls({name: place for place, name in enumerate(chain)})
 
     def random(self, stage: str, variation: int, index: int = -1) -> Random:
         """Return the generator of ``stage`` for one item (or, without ``index``, for a whole epoch)."""
         return Random(hash((SEED, self.place[stage], variation, index)))
+
+    def of_item(self, variation: int, index: int) -> Callable[[str], Random]:
+        """Return the generators of one item by stage."""
+        return lambda stage: self.random(stage, variation, index)

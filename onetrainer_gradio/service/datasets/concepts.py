@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -243,7 +243,7 @@ class ConceptStore:
                 concept.image,
                 resolution,
                 plan.facts.pixel_multiple,
-                random,
+                _always(random),
                 bucketing=config.aspect_ratio_bucketing,
             )
             for random in randoms
@@ -255,7 +255,7 @@ class ConceptStore:
                 "width": augmentation.size[1],
                 "height": augmentation.size[0],
                 "changes": augmentation.words(),
-                "caption": augment_caption(random.choice(lines), concept.text, random, special),
+                "caption": augment_caption(random.choice(lines), concept.text, _always(random), special),
             }
             for image, augmentation, random in zip(images, augmentations, randoms, strict=True)
         ]
@@ -388,6 +388,11 @@ class ConceptStore:
             return special_tags(self._allowed(value))
         except (OSError, UnreadableTextError):
             return None
+
+
+def _always(random: Random) -> Callable[[str], Random]:
+    """Return the same generator for every step of an augmentation."""
+    return lambda step: random
 
 
 def _concept_at(concepts: Sequence[ConceptConfig], index: int) -> ConceptConfig:

@@ -12,7 +12,7 @@ CAPTION = "sks, red, house, Tree"
 
 def drawn(count=300, caption=CAPTION, special=None, **settings):
     text = ConceptTextConfig(**settings)
-    return [augment_caption(caption, text, Random(seed), special) for seed in range(count)]
+    return [augment_caption(caption, text, lambda step, r=Random(seed): r, special) for seed in range(count)]
 
 
 def test_without_changes_a_caption_stays_as_it_is():
@@ -21,7 +21,7 @@ def test_without_changes_a_caption_stays_as_it_is():
 
 
 def test_shuffling_keeps_the_first_tags_in_front():
-    """All orders of the others come; tags are joined with a comma and a blank."""
+    """All orders of the others come; tags are joined with the delimiter and a blank."""
     found = set(drawn(enable_tag_shuffling=True, keep_tags_count=2, caption="sks,red,house,Tree"))
     assert found == {"sks, red, house, Tree", "sks, red, Tree, house"}
 
@@ -29,7 +29,7 @@ def test_shuffling_keeps_the_first_tags_in_front():
 def test_full_dropout_drops_all_tags_or_none():
     """Half of the time with a chance of a half; kept tags stay."""
     found = drawn(tag_dropout_enable=True, tag_dropout_mode="FULL", tag_dropout_probability=0.5)
-    assert set(found) == {CAPTION.replace(", ", ","), "sks"} or set(found) == {"sks,red,house,Tree", "sks"}
+    assert set(found) == {CAPTION, "sks"}
     assert 100 < found.count("sks") < 200
 
 
@@ -40,7 +40,7 @@ def test_weighted_dropout_drops_later_tags_more_often():
     assert counts == pytest.approx([0.7, 0.4, 0.1], abs=0.05)
 
 
-@pytest.mark.parametrize(("mode", "left"), [("WHITELIST", "sks,red"), ("BLACKLIST", "sks,house,Tree"), ("NONE", "sks")])
+@pytest.mark.parametrize(("mode", "left"), [("WHITELIST", "sks, red"), ("BLACKLIST", "sks, house, Tree"), ("NONE", "sks")])
 def test_special_tags_are_spared_or_meant_alone(mode, left):
     """A chance of 1 drops everything that may be dropped."""
     settings = {"tag_dropout_enable": True, "tag_dropout_probability": 1.0, "tag_dropout_special_tags_mode": mode}

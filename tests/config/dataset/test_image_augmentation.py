@@ -11,9 +11,10 @@ from onetrainer_gradio.config.declarations.concept import ConceptImageConfig
 
 def drawn(count=200, size=(600, 900), edges=(512,), bucketing=True, **settings):
     image = ConceptImageConfig(**settings)
+    randoms = map(Random, range(count))
     return [
-        sample_image_augmentation(size, image, Resolution(edges=edges), 64, Random(seed), bucketing=bucketing)
-        for seed in range(count)
+        sample_image_augmentation(size, image, Resolution(edges=edges), 64, lambda step, r=random: r, bucketing=bucketing)
+        for random in randoms
     ]
 
 

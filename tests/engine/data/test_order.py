@@ -8,7 +8,7 @@ import pytest
 
 from onetrainer_gradio.engine.data.images import TrainingImage
 from onetrainer_gradio.engine.data.order import Group, batches, inline_batches, samples_per_epoch
-from onetrainer_gradio.engine.data.seeds import StageSeeds
+from onetrainer_gradio.engine.data.seeds import Loader, StageSeeds
 
 
 def images(count, size=(64, 64), first=0):
@@ -19,14 +19,14 @@ def names(items):
     return [item.image.index for item in items]
 
 
-SEEDS = StageSeeds.of(latent_caching=True, text_fixed=True)
+SEEDS = StageSeeds.of(Loader())
 
 
 def test_places_are_those_of_the_recorded_run():
     """The shuffle of batches stands at place 33; with a trained text encoder at 31, without a cache at 31."""
     assert SEEDS.place["batches"] == 33
-    assert StageSeeds.of(latent_caching=True, text_fixed=False).place["batches"] == 31
-    assert StageSeeds.of(latent_caching=False, text_fixed=True).place["batches"] == 31
+    assert StageSeeds.of(Loader(precomputed=0)).place["batches"] == 31
+    assert StageSeeds.of(Loader(latent_caching=False)).place["batches"] == 31
     assert (SEEDS.place["choose_caption"], SEEDS.place["bucket"], SEEDS.place["crop"], SEEDS.place["flip"]) == (
         11,
         13,
@@ -90,7 +90,7 @@ def test_repeats_of_less_than_a_round_give_each_image_twice():
 
 def test_without_a_cache_batches_come_as_buckets_fill():
     """Whole batches of one size, nothing twice."""
-    seeds = StageSeeds.of(latent_caching=False, text_fixed=True)
+    seeds = StageSeeds.of(Loader(latent_caching=False))
     items = Group(images(7) + images(5, (32, 96), 7), 12, 1, 1).items(0)
     made = inline_batches(items, lambda item: item.image.size_px, 2, 0, seeds)
     assert len(made) == 5
