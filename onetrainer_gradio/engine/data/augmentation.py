@@ -78,13 +78,13 @@ def rotated(image_CHW: Tensor, angle: float, center_px: tuple[float, float] | No
 
 def _mixed(image_CHW: Tensor, other: Tensor, factor: float) -> Tensor:
     """Return ``other`` with a factor of 0, the image with 1, and beyond it with more."""
-    mixed_CHW: Tensor = factor * image_CHW + (1.0 - factor) * other
-    return mixed_CHW.clamp(0, 1)
+    return torch.clamp(factor * image_CHW + (1.0 - factor) * other, 0, 1)
 
 
 def _gray(image_CHW: Tensor) -> Tensor:
-    red, green, blue = image_CHW
-    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)[None]
+    red, green, blue = image_CHW.unbind()
+    gray: Tensor = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return gray[None]
 
 
 def _other_hue(image_CHW: Tensor, part: float) -> Tensor:
