@@ -166,8 +166,8 @@ class BareLoop:
         alphas = torch.cumprod(1 - DDIMScheduler.from_pretrained(model / "scheduler").betas, 0)
         self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
         cache = Path(config.cache_dir)
-        latents = [load_file(file)["latents_CHW"] for file in sorted((cache / "image").iterdir())]
-        texts = [load_file(file)["text_LD"] for file in sorted((cache / "text").iterdir())]
+        latents = [load_file(file)["latents"] for file in sorted((cache / "image").iterdir())]
+        texts = [load_file(file)["hidden"] for file in sorted((cache / "text").iterdir())]
         self.batches = [(torch.stack(latents[i : i + 4]), torch.stack(texts[i : i + 4])) for i in range(0, len(latents) - 3, 4)]
         self.generator = torch.Generator()
         self.number = 0

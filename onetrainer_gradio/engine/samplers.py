@@ -8,6 +8,8 @@ from typing import Any
 
 import diffusers
 
+from onetrainer_gradio.engine.families.family import LoadedModel
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -35,6 +37,15 @@ SAMPLERS: Mapping[str, Sampler] = {
     "UNIPC_KARRAS": Sampler("UniPCMultistepScheduler", 1, _KARRAS),
 }
 NOISE_SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+
+
+def training_scheduler(model: LoadedModel) -> tuple[str, Mapping[str, Any]]:
+    """Return class and configuration of the scheduler that a trained epsilon- or v-prediction model is saved with."""
+    # latents are no images: clipping them to -1..1 is a default of the class that no such model wants
+    settings = {**model.scheduler_config, "prediction_type": model.objective.prediction, "clip_sample": False}
+    if model.config.rescale_noise_scheduler_to_zero_terminal_snr:
+        settings["rescale_betas_zero_snr"] = True
+    return "DDIMScheduler", settings
 
 
 def scheduler_of(name: str, noise_schedule: Mapping[str, Any], prediction: str, *, zero_snr: bool) -> Any:

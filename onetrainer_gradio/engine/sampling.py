@@ -20,8 +20,9 @@ from onetrainer_gradio.config.declarations.labels import names_of
 from onetrainer_gradio.config.enums import NoiseScheduler
 from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.failures import translate
-from onetrainer_gradio.engine.families.family import Family, SampleRequest
+from onetrainer_gradio.engine.families.family import SampleRequest
 from onetrainer_gradio.engine.files import WITHOUT_EMA, safe_name, timestamp, whole_file
+from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
 from onetrainer_gradio.engine.samplers import SAMPLERS
 from onetrainer_gradio.engine.staging import unused
@@ -72,7 +73,7 @@ class SampleRunner:
     """Generate samples with the current weights between two steps."""
 
     config: TrainConfig
-    family: Family
+    model: Model
     ema: EMA | None
     reporter: RunReporter
 
@@ -132,7 +133,7 @@ class SampleRunner:
             return not self.reporter.control.stop_requested()
 
         seed = random.SystemRandom().randrange(2**32) if sample.random_seed else sample.seed
-        image = self.family.sample(SampleRequest(sample, seed, self.config.text_encoder_layer_skip, on_step))
+        image = self.model.sample(SampleRequest(sample, seed, on_step))
         if image is None:
             raise StopRequested
         prompt = safe_name(sample.prompt)

@@ -6,6 +6,7 @@ A star stands for every concept or sample. Settings that are only checked (``uns
 from __future__ import annotations
 
 SUPPORTED_SETTINGS: tuple[str, ...] = (
+    "additional_embeddings",
     "aspect_ratio_bucketing",
     "backup_after",
     "backup_after_unit",
@@ -33,6 +34,7 @@ SUPPORTED_SETTINGS: tuple[str, ...] = (
     "concepts.*.text_variations",
     "concepts.*.type",
     "continue_last_backup",
+    "custom_conditioning_image",
     "dataloader_threads",
     "dropout_probability",
     "ema",
@@ -66,6 +68,7 @@ SUPPORTED_SETTINGS: tuple[str, ...] = (
     "loss_weight_fn",
     "loss_weight_strength",
     "mae_strength",
+    "masked_training",
     "max_noising_strength",
     "min_noising_strength",
     "model_type",

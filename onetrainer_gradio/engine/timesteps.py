@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor
@@ -91,10 +91,12 @@ class TimestepSampler:
 
     timesteps: int
     settings: TimestepSettings
+    _first_shift: list[float] = field(default_factory=list)
 
-    def __call__(self, generator: Generator, batch: int) -> Tensor:
-        """Return timestep_B as int32 on the device of ``generator``."""
-        name, shift = self.settings.distribution, self.settings.shift
+    def __call__(self, generator: Generator, batch: int, dynamic_shift: float | None = None) -> Tensor:
+        """Return timestep_B as int32 on the device of ``generator``; ``dynamic_shift`` takes the place of the fixed shift."""
+        name = self.settings.distribution
+        shift = self.settings.shift if dynamic_shift is None else dynamic_shift
         low, high = self.settings.window(self.timesteps)
         if name in CONTINUOUS:
             fraction = CONTINUOUS[name](generator, batch, self.settings.weight, self.settings.bias)
@@ -102,13 +104,16 @@ class TimestepSampler:
             # the shift moves the window along with the draw
             t = self.timesteps * shift * t / ((shift - 1) * t + self.timesteps)
             return t.int().clamp(max=self.timesteps - 1)
-        table = self.table(high - low).to(generator.device)
+        # OneTrainer makes the table of a discrete distribution once, with the shift of the first batch
+        self._first_shift.append(shift)
+        del self._first_shift[1:]
+        table = self.table(high - low, self._first_shift[0]).to(generator.device)
         drawn = torch.multinomial(table, num_samples=batch, replacement=True, generator=generator)
         return (drawn + low).int()
 
-    def table(self, steps: int) -> Tensor:
+    def table(self, steps: int, shift: float) -> Tensor:
         """Return the weights of a discrete distribution over ``steps`` timesteps."""
-        name, shift = self.settings.distribution, self.settings.shift
+        name = self.settings.distribution
         x = torch.linspace(0, 1, steps)
         unshifted = x / (shift - shift * x + x)
         # the derivative of the inverse shift: how wide each moved sample point is

@@ -33,15 +33,16 @@ from onetrainer_gradio.engine.backups import EMA_FILE, OPTIMIZER_FILE, Backups, 
 from onetrainer_gradio.engine.data import cache
 from onetrainer_gradio.engine.data.dataset import Batch, Collection, Dataset, Reports
 from onetrainer_gradio.engine.ema import EMA
-from onetrainer_gradio.engine.families import family_of
-from onetrainer_gradio.engine.families.family import Family, Prediction
+from onetrainer_gradio.engine.families.family import Prediction
 from onetrainer_gradio.engine.files import timestamp, write_text
 from onetrainer_gradio.engine.header import header_of
 from onetrainer_gradio.engine.intervals import Interval, elapsed
-from onetrainer_gradio.engine.losses import LOSS_WEIGHTS, LossMix
+from onetrainer_gradio.engine.losses import LossMix
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.methods.method import Method
+from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.engine.outputs import Outputs, protect, protect_existing
+from onetrainer_gradio.engine.prediction import predict
 from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
 from onetrainer_gradio.engine.sampling import SampleRunner
 from onetrainer_gradio.engine.scalers import loss_scale
@@ -98,7 +99,7 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
     backup = Backups(workspace).to_resume(config, options)
     if backup is not None and (over := nothing_left(config, backup, options.max_steps)) is not None:
         raise ConfigInvalidError([over])
-    method_class, family_class = method_of(config.training_method), family_of(config.model_type)
+    method_class = method_of(config.training_method)
     device = precision.device_of(config.train_device)
     precision.allow_tf32(config.train_dtype)
 
@@ -115,11 +116,11 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
 
     reporter.enter("loading", "loading the model")
     silence_libraries()
-    family = family_class.load(config, method_class.base_model(config, backup), progress)
+    model = Model.load(config, method_class.base_model(config, backup), progress)
     reporter.raise_if_stop_requested()
-    method = method_class.attach(family, config, options.seed, backup)
-    family.set_checkpointing()
-    family.place(*needed_parts(config))
+    method = method_class.attach(model, config, options.seed, backup)
+    model.set_checkpointing()
+    model.place(*model.needed())
     optimizer = optimizers.make_optimizer(config, method.groups())
     parameters = [parameter for group in method.groups() for parameter in group.parameters]
     for parameter in parameters:
@@ -133,7 +134,7 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
         options=options,
         reporter=reporter,
         collections=collections,
-        family=family,
+        model=model,
         method=method,
         optimizer=optimizer,
         parameters=parameters,
@@ -147,12 +148,6 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
         training.resumed_from = backup
     reporter.raise_if_stop_requested()
     return training
-
-
-def needed_parts(config: TrainConfig) -> tuple[str, ...]:
-    """Return the components that must be on the train device during the loop."""
-    text = config.text_encoder.train or not config.latent_caching
-    return ("unet", *(("text_encoder",) if text else ()), *(() if config.latent_caching else ("vae",)))
 
 
 def silence_libraries() -> None:
@@ -182,7 +177,7 @@ class Training:
     options: RunOptions
     reporter: RunReporter
     collections: Sequence[Collection]
-    family: Family
+    model: Model
     method: Method
     optimizer: Optimizer
     parameters: Sequence[Parameter]
@@ -201,8 +196,8 @@ class Training:
     def __post_init__(self) -> None:
         config = self.config
         self._started_s = time.monotonic()
-        self._generator = Generator(self.family.device)
-        self._draw = TimestepSampler(self.family.process.timesteps, TimestepSettings.of(config))
+        self._generator = Generator(self.model.device)
+        self._draw = TimestepSampler(self.model.objective.timesteps, TimestepSettings.of(config))
         self._mix = LossMix(
             config.mse_strength, config.mae_strength, config.log_cosh_strength, config.huber_strength, config.huber_delta
         )
@@ -213,7 +208,7 @@ class Training:
         self._seconds = 0.0
         self._resting = self.state.copy()
         self._updates = 0
-        self._threads = fit_threads(self.family)
+        self._threads = fit_threads(self.model)
 
     # -- before the loop ------------------------------------------------------------------------------------------------
 
@@ -248,7 +243,7 @@ class Training:
         self.data = datasets[0]
         for dataset in datasets:
             dataset.prepare(self.state.epoch if dataset is self.data else 0)
-        self.family.place(*needed_parts(config))
+        self.model.place(*self.model.needed())
         steps = len(self.data.plan(self.state.epoch))
         self.factor = learning_rate_factor(
             config.learning_rate_scheduler,
@@ -290,16 +285,16 @@ class Training:
         return total
 
     def _dataset(self, collection: Collection) -> Dataset:
-        def encoding() -> None:
+        def encoding(kind: str) -> None:
             self.reporter.enter("caching")
-            self.family.place("vae", "text_encoder")
+            self.model.place(*self.model.encoders(kind))
 
         return Dataset.open(
             self.config,
-            self.family,
+            self.model,
             Reports(self.reporter.warn, self.reporter.progress, self.reporter.raise_if_stop_requested, encoding),
             collection=collection,
-            text_fixed=not self.config.text_encoder.train,
+            text_fixed=self.model.text_fixed,
             dtype=precision.DTYPES[self.config.train_dtype],
             facts=self.method.encoding_facts(),
         )
@@ -310,13 +305,13 @@ class Training:
         folder = workspace / "tensorboard" / f"{config.save_filename_prefix}{timestamp()}"
         self.tensorboard = TensorBoard(folder, config, reporter.warn)
         reporter.subscribe(self.tensorboard)
-        header = header_of(config, self.family.title, self.family.architecture)
+        header = header_of(config, self.model.spec.title, self.model.spec.architecture)
         groups = self.method.groups()
         writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, groups, self.ema, header, self.chain)
         self.outputs = Outputs(config, self.method, writer, self.ema, header, reporter, self.options)
         self.step_actions = StepActions(
             reporter=reporter,
-            sample_runner=SampleRunner(config, self.family, self.ema, reporter),
+            sample_runner=SampleRunner(config, self.model, self.ema, reporter),
             outputs=self.outputs,
             sample=Interval(config.sample_after, config.sample_after_unit, True, config.sample_skip_first),
             backup=Interval(config.backup_after, config.backup_after_unit, False),
@@ -327,7 +322,7 @@ class Training:
         self.validation = Validation(
             data=validated,
             interval=Interval(config.validate_after, config.validate_after_unit, True),
-            family=self.family,
+            model=self.model,
             loss=self.loss,
             reporter=reporter,
         )
@@ -371,7 +366,7 @@ class Training:
         except StopRequested:
             return False
         finally:
-            self.family.place(*needed_parts(self.config))
+            self.model.place(*self.model.needed())
         return True
 
     def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -404,7 +399,7 @@ class Training:
         self._generator.manual_seed(step)
         if self.config.dropout_probability > 0:
             torch.manual_seed(step)
-        prediction = self.family.predict(batch, self._draw, self._generator, step)
+        prediction = predict(self.model, batch, self._draw, self._generator, step)
         loss = self.loss(prediction, batch) / accumulation
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         detached = loss.detach()
@@ -423,10 +418,8 @@ class Training:
         losses_B = self._mix(prediction.predicted_BCHW, prediction.target_BCHW)
         losses_B = losses_B * self._loss_scale * batch.loss_weight_B.to(losses_B.device)
         if self.config.loss_weight_fn != "CONSTANT":
-            snr_B = self.family.process.snr(prediction.timestep_B)
-            v_prediction = self.family.process.prediction == "v_prediction"
-            weigh = LOSS_WEIGHTS[self.config.loss_weight_fn]
-            losses_B = losses_B * weigh(snr_B, v_prediction, self.config.loss_weight_strength)
+            name, strength = self.config.loss_weight_fn, self.config.loss_weight_strength
+            losses_B = losses_B * self.model.objective.loss_weight(name, prediction.timestep_B, strength)
         return losses_B.mean()
 
     def update(self, loss: Tensor) -> tuple[float, float | None, tuple[float, ...]]:
@@ -514,11 +507,11 @@ class Training:
         trained = self.method.trained_modules()
         for module in trained:
             module.eval()
-        self.family.place("unet", "text_encoder", "vae")
+        self.model.place(*self.model.components)
         try:
             yield
         finally:
-            self.family.place(*needed_parts(self.config))
+            self.model.place(*self.model.needed())
             for module in trained:
                 module.train()
 

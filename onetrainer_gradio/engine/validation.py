@@ -10,8 +10,10 @@ import torch
 from torch import Generator, Tensor
 
 from onetrainer_gradio.engine.data.dataset import Batch, Dataset
-from onetrainer_gradio.engine.families.family import Family, Prediction
+from onetrainer_gradio.engine.families.family import Prediction
 from onetrainer_gradio.engine.intervals import Interval
+from onetrainer_gradio.engine.model import Model
+from onetrainer_gradio.engine.prediction import predict
 from onetrainer_gradio.engine.reporter import RunReporter
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.timesteps import middle_timestep
@@ -26,7 +28,7 @@ class Validation:
 
     data: Dataset | None
     interval: Interval
-    family: Family
+    model: Model
     loss: Callable[[Prediction, Batch], Tensor]
     reporter: RunReporter
 
@@ -38,18 +40,18 @@ class Validation:
 
     @torch.no_grad()
     def _measure(self, data: Dataset, step: int) -> None:
-        timestep = middle_timestep(self.family.process.timesteps)
-        generator = Generator(self.family.device)
+        timestep = middle_timestep(self.model.objective.timesteps)
+        generator = Generator(self.model.device)
         sums: dict[int, tuple[float, int]] = {}
 
-        def draw(generator: Generator, batch: int) -> Tensor:
+        def draw(generator: Generator, batch: int, dynamic_shift: float | None = None) -> Tensor:
             return torch.full((batch,), timestep, dtype=torch.int32, device=generator.device)
 
         plan = data.plan(0)
         for done, items in enumerate(plan, 1):
             generator.manual_seed(NOISE_SEED)
             batch = data.batch(items)
-            loss = float(self.loss(self.family.predict(batch, draw, generator, None), batch))
+            loss = float(self.loss(predict(self.model, batch, draw, generator, None), batch))
             concept = items[0].image.concept
             total, count = sums.get(concept, (0.0, 0))
             sums[concept] = total + loss, count + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from onetrainer_gradio.engine.diffusion import DiffusionProcess, zero_terminal_snr
+from onetrainer_gradio.engine.diffusion import Diffusion, zero_terminal_snr
 from onetrainer_gradio.engine.noise import draw_noise, generalized_offset_psi
 
 LIKE = torch.zeros(3, 4, 8, 8)
@@ -52,7 +52,7 @@ def test_noising_and_targets_agree_with_diffusers():
     from diffusers import DDPMScheduler
 
     theirs = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction")
-    ours = DiffusionProcess.from_betas(theirs.betas, "v_prediction", torch.device("cpu"))
+    ours = Diffusion.from_betas(theirs.betas, "v_prediction", torch.device("cpu"))
     latents, noise = torch.randn(3, 4, 8, 8, generator=generator(2)), torch.randn(3, 4, 8, 8, generator=generator(3))
     timestep = torch.tensor([0, 400, 999], dtype=torch.int32)
     assert torch.allclose(ours.noised(latents, noise, timestep), theirs.add_noise(latents, noise, timestep.long()), atol=1e-6)

@@ -82,7 +82,7 @@ def test_with_the_recorded_encodings_the_adapter_is_the_same(repeated, recorded,
     from tests.engine.recording import FakeControl, Recorder
 
     config, _, _, folder = repeated
-    for kind, name, key in (("image", "latent_image", "latents_CHW"), ("text", "text_encoder_hidden_state", "text_LD")):
+    for kind, name, key in (("image", "latent_image", "latents"), ("text", "text_encoder_hidden_state", "hidden")):
         theirs = torch.stack([tensor for key_, tensor in sorted(recorded_tensors.items()) if key_.endswith(name)])
         for file in (folder / "cache" / kind).iterdir():
             ours = load_file(file)[key]
@@ -111,6 +111,7 @@ def test_tokens_timesteps_and_noise_equal_the_recorded_ones(repeated, recorded, 
     import torch
 
     from onetrainer_gradio.config import RunOptions
+    from onetrainer_gradio.engine.prediction import predict
     from onetrainer_gradio.engine.reporter import RunReporter
     from onetrainer_gradio.engine.training import load
     from tests.engine.recording import FakeControl, Recorder
@@ -128,11 +129,11 @@ def test_tokens_timesteps_and_noise_equal_the_recorded_ones(repeated, recorded, 
             number = theirs["global_step"]
             assert [Path(path).name for path in batch.images] == theirs["image_path"]
             assert list(batch.captions) == theirs["prompt"]
-            for image, tokens in zip(theirs["image_path"], batch.tokens_BL, strict=True):
+            for image, tokens in zip(theirs["image_path"], batch.tensors["tokens"], strict=True):
                 assert torch.equal(tokens, recorded_tensors[f"picture.{image}.tokens"])
             generator.manual_seed(number)
             with torch.no_grad():
-                said = training.family.predict(batch, training._draw, generator, number)
+                said = predict(training.model, batch, training._draw, generator, number)
             assert torch.equal(said.timestep_B, recorded_tensors[f"step{number:02d}.timestep"])
             assert torch.equal(said.target_BCHW, recorded_tensors[f"step{number:02d}.target"])
     training.close()

@@ -22,12 +22,12 @@ def test_guidance_is_rescaled_with_zero_terminal_snr_only(configured, zero_snr, 
     from diffusers import StableDiffusionPipeline
 
     from onetrainer_gradio.engine.families.family import SampleRequest
-    from onetrainer_gradio.engine.families.stable_diffusion import StableDiffusion
+    from onetrainer_gradio.engine.model import Model
 
     config = configured(rescale_noise_scheduler_to_zero_terminal_snr=zero_snr)
-    family = StableDiffusion.load(config, config.base_model_name, lambda *_: None)
+    model = Model.load(config, config.base_model_name, lambda *_: None)
     sample = SampleConfig.model_validate(SAMPLE)
-    shown = family.sample(SampleRequest(sample, 3, 0, lambda done, total: True))
+    shown = model.sample(SampleRequest(sample, 3, lambda done, total: True))
 
     pipeline = StableDiffusionPipeline.from_pretrained(GOLDEN / "model", safety_checker=None)
     pipeline.set_progress_bar_config(disable=True)

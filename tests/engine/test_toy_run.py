@@ -35,7 +35,7 @@ SAMPLE = {"prompt": "a red cross", "width": 32, "height": 16, "diffusion_steps":
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch) -> None:
     """The toy stands in the table where Stable Diffusion 1.5 does."""
-    monkeypatch.setitem(families.FAMILIES, "STABLE_DIFFUSION_15", "tests.engine.toy_family:Toy")
+    monkeypatch.setitem(families.FAMILIES, "STABLE_DIFFUSION_15", "tests.engine.toy_family")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_training_lowers_the_loss(toy, train):
     _, recorder = train(config)
     early, late = recorder.losses[:12], recorder.losses[-12:]
     assert sum(late) < 0.8 * sum(early)
-    assert (Path(config.output_model_destination) / "unet.safetensors").is_file()
+    assert (Path(config.output_model_destination) / "unet" / "diffusion_pytorch_model.safetensors").is_file()
 
 
 def test_commands_are_carried_out_between_steps_and_a_stop_saves(toy, train):
@@ -183,7 +183,7 @@ def test_what_cannot_be_trained_is_said_with_the_setting(toy, train, tmp_path):
     with pytest.raises(DatasetError):
         train(toy(images=tmp_path / "empty"))
     with pytest.raises(UnsupportedError) as caught:
-        families.family_of("SANA")
+        families.spec_of("SANA")
     assert caught.value.path == "model_type"
 
 

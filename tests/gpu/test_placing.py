@@ -15,10 +15,9 @@ from tests.engine.recording import FakeControl, Recorder
 pytestmark = pytest.mark.slow
 
 
-def places(family: Any) -> dict[str, str]:
+def places(model: Any) -> dict[str, str]:
     """The kind of device of each component."""
-    modules = {"unet": family.unet, "vae": family.vae, "text_encoder": family.text_encoder}
-    found = {name: {parameter.device.type for parameter in module.parameters()} for name, module in modules.items()}
+    found = {name: {parameter.device.type for parameter in module.parameters()} for name, module in model.components.items()}
     return {name: "+".join(sorted(kinds)) for name, kinds in found.items()}
 
 
@@ -43,10 +42,10 @@ def test_components_go_to_the_temp_device_and_back(device, configured):
     kind = device.split(":")[0]
     resting = {"unet": kind, "vae": "cpu", "text_encoder": "cpu"}
     with loaded(configured(temp_device="cpu:0" if device == "cpu" else "cpu")) as run:
-        assert places(run.family) == resting
+        assert places(run.model) == resting
         with run.eval_mode():
-            assert places(run.family) == dict.fromkeys(resting, kind)
-        assert places(run.family) == resting
+            assert places(run.model) == dict.fromkeys(resting, kind)
+        assert places(run.model) == resting
         # the adapters and the optimizer's parameters moved along with the denoiser
         assert {parameter.device.type for parameter in run.parameters} == {kind}
         run._set_training()
@@ -60,7 +59,7 @@ def test_with_one_device_for_both_everything_is_on_it(device, configured):
     """Nothing is left where it was loaded."""
     kind = device.split(":")[0]
     with loaded(configured(temp_device=device)) as run:
-        assert set(places(run.family).values()) == {kind}
+        assert set(places(run.model).values()) == {kind}
         run._set_training()
         run.micro_step(next(iter(run.data.batches(0))))
 
@@ -71,13 +70,13 @@ def test_a_cache_that_is_gone_is_made_anew_in_the_middle_of_training(device, con
     with loaded(config) as run:
         batches = iter(run.data.batches(0))
         next(batches)
-        resting = places(run.family)
+        resting = places(run.model)
         run.data._images._held.clear()
         run.data._texts._held.clear()
         shutil.rmtree(config.cache_dir)
         run._set_training()
         run.micro_step(next(batches))
-        assert places(run.family) == resting
+        assert places(run.model) == resting
 
 
 def test_a_device_that_is_not_there_is_named(device, configured):

@@ -115,6 +115,8 @@ class ModelFacts:
     """The model has no discrete timesteps."""
     float16_vae: bool = True
     """The VAE doesn't overflow in float16."""
+    built_in: bool = False
+    """The built-in engine trains the type."""
 
     @property
     def denoiser(self) -> str:

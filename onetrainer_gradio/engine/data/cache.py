@@ -25,7 +25,7 @@ from onetrainer_gradio.engine.files import write_tensors
 from onetrainer_gradio.engine.staging import tidy_up
 from onetrainer_gradio.errors import StorageError
 
-FORMAT = 1
+FORMAT = 2
 """Increased when the meaning of a cache file changes."""
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from numpy.typing import NDArray
@@ -31,10 +31,20 @@ MEMORY_BYTES = 1 << 30
 """How much of the cache is kept in memory, for images and captions each."""
 
 
-class Encoder(Protocol):
-    """The functions of a model family that the data uses."""
+Tensors = dict[str, Tensor]
 
-    size_multiple_px: ClassVar[int]
+
+class Encoder(Protocol):
+    """The functions of a model that the data uses. The model decides which tensors an item has; here they are only named."""
+
+    @property
+    def size_multiple_px(self) -> int:
+        """Return what the sides of training images are multiples of."""
+        ...
+
+    def loader(self) -> Loader:
+        """Return the facts of the model that decide which stages OneTrainer's loader has."""
+        ...
 
     def image_facts(self) -> dict[str, Any]:
         """Return everything except the image that its latents depend on."""
@@ -44,16 +54,20 @@ class Encoder(Protocol):
         """Return everything except the caption that its encoding depends on."""
         ...
 
-    def encode_image(self, image_CHW: Tensor) -> Tensor:
-        """Return the latents (C, h, w), unscaled, of an image with values 0 to 1, on the CPU."""
+    def encode_image(self, image: Tensors) -> Tensors:
+        """Return ``latents`` (C, h, w), not normalized, of ``image`` (3, H, W) with values 0 to 1."""
         ...
 
-    def tokenize(self, caption: str) -> Tensor:
-        """Return the token IDs (L) of a caption, padded."""
+    def tokenize(self, caption: str) -> Tensors:
+        """Return the tokens of a caption for each text encoder."""
         ...
 
-    def encode_text(self, tokens_BL: Tensor) -> Tensor:
-        """Return the hidden states (B, L, D)."""
+    def encode_text(self, tokens: Tensors) -> Tensors:
+        """Return the states of the text encoders that aren't trained, for the tokens of one caption."""
+        ...
+
+    def collate(self, items: Sequence[Tensors]) -> Tensors:
+        """Return the batch of some items."""
         ...
 
 
@@ -68,11 +82,13 @@ class ImageTransform:
 
 @dataclass(frozen=True)
 class Batch:
-    """The data of one micro-batch; tensors are on the CPU."""
+    """The data of one micro-batch, on the CPU.
 
-    latents_BCHW: Tensor
-    tokens_BL: Tensor
-    text_BLD: Tensor | None
+    ``tensors`` are those of the encoder, and the sizes of the images (B, 2) as height and width: ``original_size``,
+    ``crop_offset`` in the scaled image (y, x), ``crop_size``.
+    """
+
+    tensors: Tensors
     loss_weight_B: Tensor
     images: tuple[Path, ...]
     captions: tuple[str, ...]
@@ -82,13 +98,13 @@ class Batch:
 class Reports:
     """The callbacks of the data: warnings, progress ``(done, total)``, and a check that ends it by raising.
 
-    ``encoding`` is called before something is encoded, so that the encoders can be moved to their device.
+    ``encoding`` is called with "text" or "image" before such are encoded, so that the encoders can be moved to their device.
     """
 
     warn: Callable[[WarningIssued], None]
     progress: Callable[[int, int], None]
     raise_if_stop_requested: Callable[[], None]
-    encoding: Callable[[], None] = lambda: None
+    encoding: Callable[[str], None] = lambda kind: None
 
 
 @dataclass(frozen=True)
@@ -151,7 +167,7 @@ class Dataset:
     _transforms: dict[tuple[int, int], ImageTransform] = field(default_factory=dict)
     _image_keys: dict[tuple[int, int], str] = field(default_factory=dict)
     _text_keys: dict[str, str] = field(default_factory=dict)
-    _tokens: dict[str, Tensor] = field(default_factory=dict)
+    _tokens: dict[str, Tensors] = field(default_factory=dict)
     _all_read: bool = False
     length: int = field(init=False, default=0)
     """The batches of the epoch that was planned last."""
@@ -181,7 +197,7 @@ class Dataset:
             concepts=collection.concepts,
             _image_facts=encoder.image_facts() | facts,
             _text_facts=encoder.text_facts() | facts,
-            _seeds=StageSeeds.of(Loader(latent_caching=config.latent_caching, precomputed=int(text_fixed))),
+            _seeds=StageSeeds.of(encoder.loader()),
             _images=TensorCache.of(cache, "image", MEMORY_BYTES),
             _texts=TensorCache.of(cache, "text", MEMORY_BYTES),
         )
@@ -231,16 +247,27 @@ class Dataset:
     def batch(self, items: Sequence[Item]) -> Batch:
         """Return the tensors of some items of one size."""
         captions = tuple(self.caption(item) for item in items)
-        texts = [self._text(caption) for caption in captions] if self.text_fixed else None
         weights = [self.concepts[item.image.concept].loss_weight for item in items]
         return Batch(
-            latents_BCHW=torch.stack([self._latents(item) for item in items]),
-            tokens_BL=torch.stack([self.tokens(caption) for caption in captions]),
-            text_BLD=None if texts is None else torch.stack(texts),
+            tensors=self.encoder.collate([self._tensors(item, caption) for item, caption in zip(items, captions, strict=True)]),
             loss_weight_B=torch.tensor(weights, dtype=torch.float32),
             images=tuple(item.image.path for item in items),
             captions=captions,
         )
+
+    def _tensors(self, item: Item, caption: str) -> Tensors:
+        transform = self.transform(item)
+        sizes = {
+            "original_size": item.image.size_px,
+            "crop_offset": transform.offset_px,
+            "crop_size": transform.target.crop_px,
+        }
+        return {
+            **{name: torch.tensor(size) for name, size in sizes.items()},
+            **self._latents(item),
+            **self.tokens(caption),
+            **(self._text(caption) if self.text_fixed else {}),
+        }
 
     # -- what is cached -------------------------------------------------------------------------------------------------
 
@@ -256,11 +283,13 @@ class Dataset:
             images = {key: item for key, item in images.items() if key not in self._images}
             texts = {key: caption for key, caption in texts.items() if key not in self._texts}
             total = len(images) + len(texts)
-            if total:
-                self.reports.encoding()
+            if texts:
+                self.reports.encoding("text")
             for done, (key, caption) in enumerate(texts.items(), 1):
-                self._texts.put(key, {"text_LD": self.encoder.encode_text(self.tokens(caption)[None])[0].cpu()})
+                self._texts.put(key, self._encoded_text(caption))
                 self._report_progress(done, total)
+            if images:
+                self.reports.encoding("image")
             unreadable = self._encode_images(images, len(texts), total)
             if not unreadable:
                 return
@@ -285,7 +314,7 @@ class Dataset:
                         self.reports.warn(broken(item.image.path, error))
                     unreadable.add(item.image.index)
                 else:
-                    self._images.put(key, {"latents_CHW": self._encoded(item, image)})
+                    self._images.put(key, self._encoded(item, image))
                 done += 1
                 self._report_progress(done, total)
 
@@ -337,8 +366,8 @@ class Dataset:
             return captions[0]
         return self._seeds.random("choose_caption", item.text_variation, item.image.index).choice(captions)
 
-    def tokens(self, caption: str) -> Tensor:
-        """Return the token IDs (L) of a caption."""
+    def tokens(self, caption: str) -> Tensors:
+        """Return the tokens of a caption."""
         if caption not in self._tokens:
             self._tokens[caption] = self.encoder.tokenize(caption)
         return self._tokens[caption]
@@ -387,28 +416,36 @@ class Dataset:
             self._text_keys[caption] = fingerprint({"encoder": self._text_facts, "caption": caption})
         return self._text_keys[caption]
 
-    def _encoded(self, item: Item, image_HWC: NDArray[Any]) -> Tensor:
-        return self.encoder.encode_image(apply_transform(to_tensor(image_HWC, self.dtype), self.transform(item))).cpu()
+    def _encoded(self, item: Item, image_HWC: NDArray[Any]) -> Tensors:
+        image_CHW = apply_transform(to_tensor(image_HWC, self.dtype), self.transform(item))
+        return _on_cpu(self.encoder.encode_image({"image": image_CHW}))
 
-    def _latents(self, item: Item) -> Tensor:
+    def _encoded_text(self, caption: str) -> Tensors:
+        return _on_cpu(self.encoder.encode_text(self.tokens(caption)))
+
+    def _latents(self, item: Item) -> Tensors:
         if not self.config.latent_caching:
             return self._encoded(item, pixels(item.image.path))
         key = self._image_key(item)
         held = self._images.get(key)
         if held is None:  # someone cleared the cache meanwhile, or the file is damaged
-            held = {"latents_CHW": self._encoded(item, pixels(item.image.path))}
+            held = self._encoded(item, pixels(item.image.path))
             self._images.put(key, held)
-        return held["latents_CHW"]
+        return held
 
-    def _text(self, caption: str) -> Tensor:
+    def _text(self, caption: str) -> Tensors:
         if not self.config.latent_caching:
-            return self.encoder.encode_text(self.tokens(caption)[None])[0].cpu()
+            return self._encoded_text(caption)
         key = self._text_key(caption)
         held = self._texts.get(key)
         if held is None:
-            held = {"text_LD": self.encoder.encode_text(self.tokens(caption)[None])[0].cpu()}
+            held = self._encoded_text(caption)
             self._texts.put(key, held)
-        return held["text_LD"]
+        return held
+
+
+def _on_cpu(tensors: Tensors) -> Tensors:
+    return {name: tensor.cpu() for name, tensor in tensors.items()}
 
 
 def _readable(path: Path) -> BaseException | None:

@@ -11,9 +11,10 @@ from torch import nn
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.layers.filter import layers_to_train
-from onetrainer_gradio.engine.families.family import Family
+from onetrainer_gradio.engine.full_model_files import save_model
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import ParameterGroup
+from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.errors import BackupMismatchError
 
 
@@ -21,7 +22,7 @@ from onetrainer_gradio.errors import BackupMismatchError
 class FineTune:
     """The trained components of a model; a layer filter freezes the rest of the denoiser."""
 
-    family: Family
+    model: Model
     trained: tuple[ParameterGroup, ...]
     modules: tuple[nn.Module, ...]
 
@@ -44,10 +45,10 @@ class FineTune:
         return str(backup)
 
     @classmethod
-    def attach(cls, family: Family, config: TrainConfig, seed: int, backup: Path | None) -> FineTune:
+    def attach(cls, model: Model, config: TrainConfig, seed: int, backup: Path | None) -> FineTune:
         """Make the parameters of the trained components trainable."""
         groups, modules = [], []
-        for part in family.parts():
+        for part in model.parts():
             settings = getattr(config, part.name)
             if not settings.train:
                 continue
@@ -60,7 +61,7 @@ class FineTune:
             rate = config.learning_rate if settings.learning_rate is None else settings.learning_rate
             groups.append(ParameterGroup(part.name, part.name, tuple(named[name] for name in chosen), rate))
             modules.append(part.module)
-        return cls(family, tuple(groups), tuple(modules))
+        return cls(model, tuple(groups), tuple(modules))
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         """Return one group per trained component."""
@@ -76,8 +77,8 @@ class FineTune:
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
         """Write the complete model."""
-        self.family.save(destination, model_format, dtype, header)
+        save_model(self.model, destination, model_format, dtype, header)
 
     def back_up(self, folder: Path, header: Header) -> None:
         """Write the complete model in diffusers layout to the backup."""
-        self.family.write_folder(folder, None)
+        self.model.write_folder(folder, None)

@@ -19,11 +19,12 @@ from onetrainer_gradio.config.layers.filter import layers_to_train
 from onetrainer_gradio.config.model_files import LORA, unfit
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.adapter_files import LORA_FORMATS, Layout, Tensors, read_adapter
-from onetrainer_gradio.engine.families.family import Family, Part
+from onetrainer_gradio.engine.families.family import Part
 from onetrainer_gradio.engine.files import digest, write_tensors
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.lora_forward import lora_forward
 from onetrainer_gradio.engine.methods.method import ParameterGroup
+from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.errors import BackupMismatchError, ModelFormatError, ModelNotFoundError
 
 ADAPTER = "default"
@@ -68,9 +69,9 @@ class Lora:
         return config.base_model_name
 
     @classmethod
-    def attach(cls, family: Family, config: TrainConfig, seed: int, backup: Path | None) -> Lora:
+    def attach(cls, model: Model, config: TrainConfig, seed: int, backup: Path | None) -> Lora:
         """Add LoRA layers to the denoiser, and to the text encoder if it is trained or the initial LoRA file contains it."""
-        parts = family.parts()
+        parts = model.parts()
         paths = {part.name: _adaptable(part.module) for part in parts}
         layout = Layout.of(parts, paths)
         start = _starting_weights(config, layout, backup)

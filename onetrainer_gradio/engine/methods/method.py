@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import Parameter
 
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.engine.families.family import Family
 from onetrainer_gradio.engine.header import Header
+from onetrainer_gradio.engine.model import Model
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Method(Protocol):
         ...
 
     @classmethod
-    def attach(cls, family: Family, config: TrainConfig, seed: int, backup: Path | None) -> Method:
+    def attach(cls, model: Model, config: TrainConfig, seed: int, backup: Path | None) -> Method:
         """Make the model trainable, with the weights of ``backup`` if there is one."""
         ...
 

@@ -13,6 +13,7 @@ from PIL import Image
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.engine.data.buckets import Target
 from onetrainer_gradio.engine.data.dataset import Collection, Dataset, ImageTransform, Reports, apply_transform, to_tensor
+from onetrainer_gradio.engine.data.seeds import Loader
 from onetrainer_gradio.engine.reporter import StopRequested
 
 
@@ -26,22 +27,28 @@ class Averages:
     images: list[Any] = field(default_factory=list)
     texts: list[Any] = field(default_factory=list)
 
+    def loader(self):
+        return Loader()
+
     def image_facts(self):
         return {"model": self.model}
 
     def text_facts(self):
         return {"model": self.model, "layer_skip": self.layer_skip}
 
-    def encode_image(self, image_CHW):
-        self.images.append(image_CHW)
-        return image_CHW.clone()
+    def encode_image(self, image):
+        self.images.append(image["image"])
+        return {"latents": image["image"].clone()}
 
     def tokenize(self, caption):
-        return torch.tensor([len(caption)])
+        return {"tokens": torch.tensor([len(caption)])}
 
-    def encode_text(self, tokens_BL):
-        self.texts.append(tokens_BL)
-        return tokens_BL[..., None].float()
+    def encode_text(self, tokens):
+        self.texts.append(tokens["tokens"])
+        return {"hidden": tokens["tokens"][..., None].float()}
+
+    def collate(self, items):
+        return {name: torch.stack([item[name] for item in items]) for name in items[0]}
 
 
 @pytest.fixture
@@ -138,9 +145,9 @@ def test_a_batch_holds_what_belongs_together(folder):
         for place, path in enumerate(batch.images):
             number = int(path.stem)
             assert batch.captions[place] == f"caption {'x' * number}".strip()
-            assert batch.latents_BCHW[place, 0, 0, 0].item() == pytest.approx(60 * number / 255)
-            assert batch.tokens_BL[place].item() == len(batch.captions[place])
-            assert batch.text_BLD[place].item() == len(batch.captions[place])
+            assert batch.tensors["latents"][place, 0, 0, 0].item() == pytest.approx(60 * number / 255)
+            assert batch.tensors["tokens"][place].item() == len(batch.captions[place])
+            assert batch.tensors["hidden"][place].item() == len(batch.captions[place])
         assert batch.loss_weight_B.tolist() == [0.5, 0.5]
 
 
@@ -149,7 +156,7 @@ def test_a_trained_text_encoder_gets_tokens_only(folder):
     encoder = Averages()
     data = opened(folder, encoder, text_fixed=False)
     assert not encoder.texts
-    assert next(data.batches(0)).text_BLD is None
+    assert "hidden" not in next(data.batches(0)).tensors
 
 
 def test_captions_vary_with_the_variation(folder):
@@ -178,7 +185,7 @@ def test_a_concept_can_have_a_resolution_of_its_own(folder):
     """``enable_resolution_override``."""
     image = {"enable_resolution_override": True, "resolution_override": "64"}
     data = opened(folder, Averages(), concept={"image": image})
-    assert next(data.batches(0)).latents_BCHW.shape == (2, 3, 64, 64)
+    assert next(data.batches(0)).tensors["latents"].shape == (2, 3, 64, 64)
 
 
 def test_a_stop_ends_the_encoding(folder):

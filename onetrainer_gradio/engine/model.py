@@ -1,0 +1,362 @@
+"""A loaded model of any family: load, place, encode, generate samples, save. What differs between families is in its ``spec``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.families.facts import LineShift
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.engine import model_loading, precision
+from onetrainer_gradio.engine.data.seeds import Loader
+from onetrainer_gradio.engine.families import spec_of
+from onetrainer_gradio.engine.families.family import FamilySpec, Objective, Part, SampleRequest, Tensors, TextEncoder
+from onetrainer_gradio.engine.files import write_tensors
+from onetrainer_gradio.engine.model_loading import class_of
+
+DENOISER_PREFIX = "lora_unet"
+"""Kohya's prefix of the denoiser, in every family."""
+
+
+@dataclass
+class Model:
+    """A loaded model: modules and tokenizers by their names in the configuration."""
+
+    config: TrainConfig
+    spec: FamilySpec
+    components: dict[str, Any]
+    tokenizers: dict[str, Any]
+    scheduler_config: dict[str, Any]
+    identities: dict[str, Any]
+    """For each component and tokenizer, the files that it was loaded from: cached encodings depend on them."""
+    device: torch.device = field(init=False)
+    objective: Objective = field(init=False)
+
+    @classmethod
+    def load(cls, config: TrainConfig, source: str, progress: Callable[[int, int, str], None]) -> Model:
+        """Load the model at ``source`` (folder, file, Hugging Face model ID), each component with its configured data type.
+
+        :raises ModelNotFoundError: if it isn't found.
+        :raises ModelFormatError: if it isn't a model of the configured type.
+        """
+        spec = spec_of(config.model_type)
+        loaded = model_loading.load(config, spec, source, progress)
+        return cls(config, spec, loaded.components, loaded.tokenizers, loaded.scheduler_config, loaded.identities)
+
+    def __post_init__(self) -> None:
+        config = self.config
+        self.device = torch.device(config.train_device)
+        self._exact_device = torch.empty(0, device=self.device).device  # "cuda" is "cuda:0" to its tensors
+        self._temp_device = precision.device_of(config.temp_device, "temp_device")
+        self.dtype = precision.DTYPES[config.train_dtype]
+        self.autocast = precision.autocast(self.device, self.dtype, cache=config.enable_autocast_cache)
+        for module in self.components.values():
+            module.requires_grad_(False)
+            module.eval()
+        self.objective = self.spec.objective(self.scheduler_config, config, self.device)
+        self._pipeline: Any = None
+
+    # -- components -----------------------------------------------------------------------------------------------------
+
+    @property
+    def denoiser(self) -> Any:
+        """Return the component that predicts."""
+        return self.components[self.spec.denoiser]
+
+    @property
+    def vae(self) -> Any:
+        """Return the VAE."""
+        return self.components["vae"]
+
+    @property
+    def text_encoders(self) -> tuple[TextEncoder, ...]:
+        """Return the text encoders that the model has; the settings may omit optional ones."""
+        return tuple(encoder for encoder in self.spec.text if encoder.name in self.components)
+
+    def live(self, encoder: TextEncoder) -> bool:
+        """Return whether a text encoder runs in every step, because it or an embedding in its input is trained."""
+        config = self.config
+        if config.training_method == "EMBEDDING":
+            embedded = not config.embedding.is_output_embedding
+        else:
+            if getattr(config, encoder.name).train:
+                return True
+            embedded = False
+        embedded = embedded or any(one.train and not one.is_output_embedding for one in config.additional_embeddings)
+        return embedded and (getattr(config, encoder.name).train_embedding or len(self.text_encoders) == 1)
+
+    @property
+    def text_fixed(self) -> bool:
+        """Return whether the states of at least one text encoder can be computed before the training."""
+        return any(not self.live(encoder) for encoder in self.text_encoders)
+
+    def parts(self) -> tuple[Part, ...]:
+        """Return text encoders and denoiser, in the order of their parameter groups."""
+        parts = []
+        for encoder in self.text_encoders:
+            module = self.components[encoder.name]
+            parts.append(Part(encoder.name, module, encoder.kohya_prefix, _text_prefix(encoder, module), layer_filter=False))
+        return (*parts, Part(self.spec.denoiser, self.denoiser, DENOISER_PREFIX))
+
+    def needed(self) -> tuple[str, ...]:
+        """Return the components that must be on the train device during the loop."""
+        cached = self.config.latent_caching
+        text = [encoder.name for encoder in self.text_encoders if self.live(encoder) or not cached]
+        return (self.spec.denoiser, *text, *(() if cached else ("vae",)))
+
+    def encoders(self, kind: str) -> tuple[str, ...]:
+        """Return the components that encode "image" or "text" for the cache."""
+        if kind == "image":
+            return ("vae",)
+        return tuple(encoder.name for encoder in self.text_encoders if not self.live(encoder))
+
+    def place(self, *names: str) -> None:
+        """Move these components to the train device and the others to the temp device."""
+        # away first, so that there is room; also where both devices are one: the model was loaded into main memory
+        for name, module in self.components.items():
+            if name not in names:
+                module.to(self._temp_device)
+        for name in names:
+            if name in self.components:
+                self.components[name].to(self.device)
+
+    @contextmanager
+    def _at_hand(self, name: str) -> Iterator[Any]:
+        """Move a component to the train device within the block; a cleared cache needs it during training."""
+        module = self.components[name]
+        resting = next(module.parameters()).device
+        away = resting != self._exact_device
+        if away:
+            module.to(self.device)
+        try:
+            yield module
+        finally:
+            if away:
+                module.to(resting)
+
+    def set_checkpointing(self) -> None:
+        """Turn on gradient checkpointing of the trained components as configured."""
+        config = self.config
+        if getattr(config, self.spec.denoiser).gradient_checkpointing:
+            self.denoiser.enable_gradient_checkpointing()
+        for encoder in self.text_encoders:
+            settings = getattr(config, encoder.name)
+            if settings.train and settings.gradient_checkpointing:
+                self.components[encoder.name].gradient_checkpointing_enable()
+
+    def computing(self, name: str) -> AbstractContextManager[object]:
+        """Return the autocast of a component: of the train data type, or the fallback for one that overflows in float16."""
+        if self.spec.components[name].fallback and self.dtype == torch.float16:
+            fallback = precision.DTYPES[self.config.fallback_train_dtype]
+            if fallback == torch.float32:
+                return torch.autocast(self.device.type, enabled=False)
+            return precision.autocast(self.device, fallback, cache=self.config.enable_autocast_cache)
+        return nullcontext()
+
+    # -- encoding -------------------------------------------------------------------------------------------------------
+
+    @property
+    def size_multiple_px(self) -> int:
+        """Return what the sides of training images are multiples of."""
+        return self.spec.size_multiple_px
+
+    def loader(self) -> Loader:
+        """Return the facts of the model that decide which stages OneTrainer's loader has."""
+        config, traits = self.config, MODELS[self.config.model_type].traits
+        return Loader(
+            latent_caching=config.latent_caching,
+            text_stages=2 * len(self.text_encoders),
+            precomputed=sum(not self.live(encoder) for encoder in self.text_encoders),
+            masked_training=config.masked_training,
+            custom_conditioning=config.custom_conditioning_image,
+            mask_input="mask_input" in traits,
+            conditioning_input="conditioning_image" in traits,
+            depth_input="depth" in traits,
+        )
+
+    def _facts(self, *names: str) -> dict[str, Any]:
+        return {
+            "family": self.spec.architecture,
+            "model": {name: self.identities[name] for name in names},
+            "weights": [str(getattr(self.config, name).weight_dtype) for name in names if name in self.components],
+            "train_dtype": str(self.config.train_dtype),
+            "device": self.device.type,
+        }
+
+    def image_facts(self) -> dict[str, Any]:
+        """Return VAE, its data type, and that of the computation."""
+        return self._facts("vae")
+
+    def text_facts(self) -> dict[str, Any]:
+        """Return text encoders, tokenizers, their data types, lengths and skipped layers."""
+        fixed = [encoder for encoder in self.text_encoders if not self.live(encoder)]
+        names = [name for encoder in fixed for name in (encoder.name, encoder.tokenizer)]
+        lengths = [encoder.tokens(self.tokenizers[encoder.tokenizer], self.config) for encoder in fixed]
+        return self._facts(*names) | {"layer_skip": [self._skip(encoder) for encoder in fixed], "lengths": lengths}
+
+    @torch.no_grad()
+    def encode_image(self, image: Tensors) -> Tensors:
+        """Return ``latents`` (C, h, w) of ``image`` (3, H, W), 0 to 1: the mean of the VAE's posterior, not normalized."""
+        with self._at_hand("vae") as vae, self.autocast, self.computing("vae"):
+            image_BCHW = (image["image"] * 2 - 1)[None].to(self.device)
+            return {"latents": vae.encode(image_BCHW).latent_dist.mode()[0]}
+
+    def tokenize(self, caption: str) -> Tensors:
+        """Return ``tokens`` and ``tokens_mask`` of each text encoder, each (L)."""
+        found: Tensors = {}
+        for encoder in self.text_encoders:
+            tokenizer = self.tokenizers[encoder.tokenizer]
+            length = encoder.tokens(tokenizer, self.config)
+            encoded = tokenizer(caption, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+            found[f"tokens{encoder.suffix}"] = encoded.input_ids[0]
+            found[f"tokens_mask{encoder.suffix}"] = encoded.attention_mask[0]
+        return found
+
+    @torch.no_grad()
+    def encode_text(self, tokens: Tensors) -> Tensors:
+        """Return the states of the text encoders that aren't trained, of the tokens of one caption."""
+        states: Tensors = {}
+        for encoder in self.text_encoders:
+            if not self.live(encoder):
+                with self._at_hand(encoder.name), self.autocast:
+                    states |= self.states(encoder, {name: tensor[None] for name, tensor in tokens.items()})
+        return {name: tensor[0] for name, tensor in states.items()}
+
+    def states(self, encoder: TextEncoder, tokens: Tensors) -> Tensors:
+        """Return the states of one text encoder for a batch of tokens, with the names of its tensors."""
+        suffix = encoder.suffix
+        own = {name: tokens[f"{name}{suffix}"].to(self.device) for name in ("tokens", "tokens_mask")}
+        with self.computing(encoder.name):
+            found = encoder.states(self.components[encoder.name], own, self._skip(encoder))
+        return {f"{name}{suffix}": tensor for name, tensor in found.items()}
+
+    def _skip(self, encoder: TextEncoder) -> int:
+        return int(getattr(self.config, f"{encoder.name}_layer_skip", 0))
+
+    def conditions(self, batch: Tensors, step: int | None) -> Tensors:
+        """Return the tensors that the denoiser is conditioned on.
+
+        Captions are dropped by the generator of ``step`` (None: not at all, as in validation and samples).
+        """
+        tensors = dict(batch)
+        random = None if step is None else Random(step)
+        for encoder in self.text_encoders:
+            names = [f"{name}{encoder.suffix}" for name in ("hidden", "pooled")]
+            if not any(name in tensors for name in names):
+                tensors |= self.states(encoder, tensors)
+            chance = getattr(self.config, encoder.name).dropout_probability
+            found = [name for name in names if name in tensors]
+            for name in found:
+                tensors[name] = tensors[name].to(self.device, non_blocking=True)
+            if random is not None and chance > 0:
+                kept = [random.random() > chance for _ in range(tensors[found[0]].shape[0])]
+                kept_B = torch.tensor(kept, device=self.device).float()
+                for name in found:
+                    tensors[name] = tensors[name] * kept_B.view(-1, *(1 for _ in tensors[name].shape[1:]))
+        return self.spec.condition(self, tensors)
+
+    def prompt(self, text: str) -> Tensors:
+        """Return what the denoiser is conditioned on for a batch with one prompt."""
+        return self.conditions(self.collate([self.tokenize(text)]), None)
+
+    def collate(self, items: Sequence[Tensors]) -> Tensors:
+        """Return the batch of some items."""
+        return {name: torch.stack([item[name] for item in items]) for name in items[0]}
+
+    def normalized(self, latents_BCHW: Tensor) -> Tensor:
+        """Return latents of the VAE as the denoiser takes them."""
+        return self.spec.latents.normalize(self.vae.config, latents_BCHW)
+
+    def shift(self, latents_BCHW: Tensor) -> float | None:
+        """Return the timestep shift for the size of the latents, if the setting asks for it."""
+        if not (self.spec.dynamic_shift and self.config.dynamic_timestep_shifting):
+            return None
+        return self.dynamic_shift((latents_BCHW.shape[-2] * 8, latents_BCHW.shape[-1] * 8))
+
+    def dynamic_shift(self, size_px: tuple[int, int]) -> float:
+        """Return the timestep shift for a size (height, width) in pixels, by the values of the model's scheduler."""
+        known, standard = self.scheduler_config, LineShift()
+        tokens = known.get("base_image_seq_len", standard.tokens[0]), known.get("max_image_seq_len", standard.tokens[1])
+        mu = known.get("base_shift", standard.mu[0]), known.get("max_shift", standard.mu[1])
+        return LineShift(tokens, mu)(size_px)
+
+    # -- samples --------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, request: SampleRequest) -> Any:
+        """Return a sample as a Pillow image, or None if it was ended early."""
+        return self.spec.sample(self, request)
+
+    def pipeline(self, make: Callable[[], Any]) -> Any:
+        """Return the diffusers pipeline with the current components, which ``make`` creates once."""
+        if self._pipeline is None:
+            self._pipeline = make()
+            self._pipeline.set_progress_bar_config(disable=True)
+        return self._pipeline
+
+    # -- saving ---------------------------------------------------------------------------------------------------------
+
+    def state(self, name: str) -> Tensors:
+        """Return the weights of a component with their names in files."""
+        module = self.components[name]
+        state: Tensors = module.state_dict()
+        for encoder in self.text_encoders:
+            if encoder.name == name:
+                prefix = _text_prefix(encoder, module)
+                state = {f"{prefix}{key}": tensor for key, tensor in state.items()}
+        return _without_twins(state)
+
+    def write_folder(self, folder: Path, dtype: torch.dtype | None) -> None:
+        """Fill an existing folder with the complete model in diffusers layout; with ``dtype`` None, weights keep their type."""
+        index: dict[str, Any] = {"_class_name": self.spec.pipeline.partition(":")[2]}
+        index |= self.spec.other_index
+        for name, component in self.spec.components.items():
+            index[name] = [None, None]
+            if name not in self.components:
+                continue
+            index[name] = [component.library, component.class_name]
+            state = {key: tensor.to("cpu", dtype) for key, tensor in self.state(name).items()}
+            if component.library == "transformers":
+                (folder / name).mkdir(parents=True)
+                self.components[name].config.to_json_file(folder / name / "config.json")
+                write_tensors(folder / name / "model.safetensors", state, {"format": "pt"}, durable=False)
+            else:
+                self.components[name].save_config(folder / name)
+                target = folder / name / "diffusion_pytorch_model.safetensors"
+                write_tensors(target, state, {"format": "pt"}, durable=False)
+        for encoder in self.spec.text:
+            index[encoder.tokenizer] = [None, None]
+            if encoder.tokenizer in self.tokenizers:
+                index[encoder.tokenizer] = ["transformers", encoder.tokenizer_class]
+                self.tokenizers[encoder.tokenizer].save_pretrained(folder / encoder.tokenizer)
+        class_name, settings = self.spec.scheduler(self)
+        class_of(f"diffusers:{class_name}").from_config(dict(settings)).save_pretrained(folder / "scheduler")
+        index["scheduler"] = ["diffusers", class_name]
+        (folder / "model_index.json").write_text(json.dumps(dict(sorted(index.items())), indent=2), encoding="utf-8")
+
+
+def _text_prefix(encoder: TextEncoder, module: nn.Module) -> str:
+    # newer transformers left a level of the text encoder out; files keep it
+    return "text_model." if encoder.text_model_level and not hasattr(module, "text_model") else ""
+
+
+def _without_twins(state: Mapping[str, Tensor]) -> Tensors:
+    """Omit tied weights, which files hold once, under their first name."""
+    seen: set[tuple[int, int]] = set()
+    kept: Tensors = {}
+    for name, tensor in state.items():
+        place = tensor.data_ptr(), tensor.numel()
+        if tensor.numel() and tensor.device.type != "meta" and place in seen:
+            continue
+        seen.add(place)
+        kept[name] = tensor
+    return kept

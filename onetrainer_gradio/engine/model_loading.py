@@ -1,0 +1,237 @@
+"""Load the components of a base model: from a folder in diffusers layout, a Hugging Face repository, or a single file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.declarations.labels import label_of
+from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.model_files import BASE, Unfit, family_of, unfit, weights_unfit
+from onetrainer_gradio.engine import precision
+from onetrainer_gradio.engine.data.cache import file_identity
+from onetrainer_gradio.engine.families.family import Component, FamilySpec
+from onetrainer_gradio.engine.hub import Hub
+from onetrainer_gradio.errors import ModelFormatError, ModelNotFoundError
+
+Progress = Callable[[int, int, str], None]
+
+_SMALL = ("model_index.json", "scheduler/*.json", "tokenizer*/*", "*/config.json")
+_CHECKPOINTS = (".ckpt", ".pt", ".pth", ".bin")
+_FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError)
+
+
+def _names(stem: str, old: str) -> tuple[str, ...]:
+    files = (f"{stem}.safetensors", f"{stem}.safetensors.index.json", f"{stem}.fp16.safetensors")
+    return (*files, f"{stem}.fp16.safetensors.index.json", f"{old}.bin", f"{old}.bin.index.json")
+
+
+_TRANSFORMERS, _DIFFUSERS = _names("model", "pytorch_model"), _names(*["diffusion_pytorch_model"] * 2)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The components and tokenizers of a model, and the identities of the files that they come from."""
+
+    components: dict[str, Any]
+    tokenizers: dict[str, Any]
+    scheduler_config: dict[str, Any]
+    identities: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What must be loaded: the components that the settings include."""
+
+    config: TrainConfig
+    spec: FamilySpec
+    source: str
+
+    @property
+    def label(self) -> str:
+        return label_of(ModelType, self.config.model_type)
+
+    @property
+    def components(self) -> dict[str, Component]:
+        optional = MODELS[self.config.model_type].optional
+        return {
+            name: component
+            for name, component in self.spec.components.items()
+            if name not in optional or getattr(self.config, name).include
+        }
+
+    @property
+    def tokenizers(self) -> dict[str, str]:
+        return {one.tokenizer: one.tokenizer_class for one in self.spec.text if one.name in self.components}
+
+    def dtype(self, name: str) -> torch.dtype:
+        return precision.DTYPES[getattr(self.config, name).weight_dtype]
+
+    def unusable(self, message: str, suggestion: str = "Choose another base model or model type.") -> ModelFormatError:
+        return ModelFormatError(
+            message, path="base_model_name", value=self.source, expected=f"a full {self.label} model", suggestion=suggestion
+        )
+
+
+def load(config: TrainConfig, spec: FamilySpec, source: str, progress: Progress) -> Loaded:
+    """Load the model at ``source``: a diffusers folder, a single file, or a Hugging Face model ID.
+
+    :raises ModelNotFoundError: if it isn't found.
+    :raises ModelFormatError: if it isn't a model of the configured type.
+    """
+    wanted = _Wanted(config, spec, source)
+    hub = Hub.of(config, progress)
+    first = (f"{name}/{weight_names(component)[0]}" for name, component in wanted.components.items())
+    place = hub.locate(source, (*_SMALL, *first))
+    return _from_folder(wanted, place, hub, progress) if place.is_dir() else _from_file(wanted, place, hub, progress)
+
+
+def class_of(source: str) -> Any:
+    """Return the class that "library:Class" names."""
+    library, _, name = source.partition(":")
+    return getattr(import_module(library), name)
+
+
+def weight_names(component: Component) -> tuple[str, ...]:
+    """Return the names that the weight file of a component can have."""
+    return _TRANSFORMERS if component.library == "transformers" else _DIFFUSERS
+
+
+def _from_folder(wanted: _Wanted, folder: Path, hub: Hub, progress: Progress) -> Loaded:
+    folder = _with_weights(wanted, folder, hub)
+    loaded: dict[str, Any] = {}
+    steps: dict[str, Callable[[], Any]] = {
+        **{name: _tokenizer(kind, folder / name) for name, kind in wanted.tokenizers.items()},
+        **{name: _component(wanted, name, component, folder) for name, component in reversed(wanted.components.items())},
+    }
+    for done, (name, load) in enumerate(steps.items()):
+        progress(done, len(steps), name)
+        try:
+            loaded[name] = load()
+        except _FAILURES as error:
+            message = f"Can't load the component “{name}” of the base model “{wanted.source}”: {error}"
+            raise wanted.unusable(message) from error
+    progress(len(steps), len(steps), "")
+    return Loaded(
+        components={name: loaded[name] for name in wanted.components},
+        tokenizers={name: loaded[name] for name in wanted.tokenizers},
+        scheduler_config=json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")),
+        identities={name: _identities(folder / name) for name in steps},
+    )
+
+
+def _with_weights(wanted: _Wanted, folder: Path, hub: Hub) -> Path:
+    """Return the folder with a weight file for each component, downloaded if the model is on the Hugging Face Hub.
+
+    :raises ModelFormatError: if a component is missing or damaged.
+    """
+    if not Path(wanted.source).exists():  # fetched from the hub: repositories differ in the weight files that they hold
+        for part, component in wanted.components.items():
+            names = weight_names(component)
+            for name in names:
+                if any((folder / part / known).exists() for known in names):
+                    break
+                shards = f"{part}/{name.partition('.')[0]}*-of-*"
+                folder = hub.locate(wanted.source, (*_SMALL, f"{part}/{name}", *((shards,) if "index" in name else ())))
+    for part, component in wanted.components.items():
+        names = weight_names(component)
+        if not (folder / part / "config.json").is_file() or not any((folder / part / name).is_file() for name in names):
+            raise ModelFormatError(
+                f"“{wanted.source}” isn't a {wanted.label} model in diffusers layout: “{part}” is missing or has no weights.",
+                path="base_model_name",
+                value=wanted.source,
+                expected=f"{part}/config.json and {part}/{names[0]}",
+                suggestion="Choose another base model or model type.",
+            )
+        problem = weights_unfit(folder / part)
+        if problem is not None:
+            message = f"The base model “{wanted.source}” has the component {part}, which {problem.what}."
+            raise wanted.unusable(message, problem.suggestion)
+    return folder
+
+
+def _tokenizer(class_name: str, folder: Path) -> Callable[[], Any]:
+    library, _, name = class_name.rpartition(":")
+    return lambda: class_of(f"{library or 'transformers'}:{name}").from_pretrained(folder)
+
+
+def _component(wanted: _Wanted, name: str, component: Component, folder: Path) -> Callable[[], Any]:
+    def load() -> Any:
+        present = next(file for file in weight_names(component) if (folder / name / file).is_file())
+        options: dict[str, Any] = {"use_safetensors": ".safetensors" in present}
+        options |= {"variant": "fp16"} if ".fp16." in present else {}
+        options["dtype" if component.library == "transformers" else "torch_dtype"] = wanted.dtype(name)
+        return class_of(component.source).from_pretrained(folder / name, **options)
+
+    return load
+
+
+def _identities(folder: Path) -> list[tuple[str, int, int]]:
+    return [file_identity(file) for file in sorted(folder.iterdir()) if file.is_file()]
+
+
+# -- single files ---------------------------------------------------------------------------------------------------------
+
+
+def _from_file(wanted: _Wanted, file: Path, hub: Hub, progress: Progress) -> Loaded:
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+
+    _look_into(wanted, file)
+    try:
+        layout = _layout_of_single_files(wanted, file, hub)
+        progress(0, 1, file.name)
+        more: Mapping[str, Any] = dict.fromkeys(wanted.spec.other_index.keys() & {"safety_checker"})
+        pipeline = class_of(wanted.spec.pipeline).from_single_file(
+            str(file), config=str(layout), local_files_only=True, torch_dtype=torch.float32, **more
+        )
+    except (*_FAILURES, SingleFileComponentError) as error:
+        raise wanted.unusable(f"Can't load the file “{file}” as {wanted.label}: {error}") from error
+    progress(1, 1, "")
+    identity = [file_identity(file)]
+    return Loaded(
+        components={name: getattr(pipeline, name).to(wanted.dtype(name)) for name in wanted.components},
+        tokenizers={name: getattr(pipeline, name) for name in wanted.tokenizers},
+        scheduler_config=dict(pipeline.scheduler.config),
+        identities=dict.fromkeys(wanted.components, identity) | {name: _identities(layout / name) for name in wanted.tokenizers},
+    )
+
+
+def _look_into(wanted: _Wanted, file: Path) -> None:
+    """Check the file before anything is downloaded for it.
+
+    :raises ModelFormatError: if it isn't a model of the type.
+    """
+    problem = unfit(file, BASE)
+    if problem is None and file.suffix not in (".safetensors", *_CHECKPOINTS):
+        problem = Unfit("is not a model file", f"choose a file that ends in {', '.join(('.safetensors', *_CHECKPOINTS))}")
+    if problem is None and not str(wanted.config.model_type).startswith(family_of(file)):
+        problem = Unfit("is a checkpoint of another model type", f"choose a {wanted.label} model, or another model type")
+    if problem is not None:
+        raise wanted.unusable(f"The base model “{file}” {problem.what}.", problem.suggestion)
+
+
+def _layout_of_single_files(wanted: _Wanted, file: Path, hub: Hub) -> Path:
+    """Return the local folder with the tokenizers and configurations of single files: those of the usual base model.
+
+    :raises ModelNotFoundError: if it isn't on this machine and can't be downloaded.
+    """
+    known = MODELS[wanted.config.model_type].base.hub
+    try:
+        return hub.locate(known, _SMALL)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(
+            f"The file “{file}” contains only weights, and their tokenizer and layout are not on this machine: {error.message}",
+            path="base_model_name",
+            value=str(file),
+            expected=f"a model in diffusers layout, or access to '{known}' once",
+            suggestion="Turn off Offline mode, check the connection, or choose a model in diffusers layout.",
+        ) from error
