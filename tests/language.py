@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.retired_labels import RETIRED_LABELS
+from tests.source import nodes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -177,9 +178,8 @@ def found(text: Text) -> Iterator[Hit]:
 
 def python_texts(path: Path) -> Iterator[Text]:
     """Yield the docstrings and all other strings of a Python file; an f-string is one text."""
-    tree = ast.parse(path.read_text("utf-8"))
     inner: set[int] = set()
-    for node in ast.walk(tree):
+    for node in nodes(path):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             for statement in body:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import onetrainer_gradio
+from tests.source import nodes
 
 PACKAGE = Path(onetrainer_gradio.__file__).parent
 
@@ -81,12 +82,6 @@ def modules():
 
 def layer_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-@cache
-def nodes(path: Path) -> tuple[ast.AST, ...]:
-    """Everything that stands in a file; several tests look through all of them."""
-    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 @cache

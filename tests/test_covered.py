@@ -6,7 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import onetrainer_gradio
+from tests.source import nodes, tree
 
 PACKAGE = Path(onetrainer_gradio.__file__).parent
 TESTS = Path(__file__).parent
@@ -16,8 +19,8 @@ NAME = PACKAGE.name
 def modules() -> Iterator[Path]:
     """The modules that hold code: a package's ``__init__`` counts when it defines something."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
-        if path.name != "__init__.py" or any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in tree.body):
+        body = tree(path).body
+        if path.name != "__init__.py" or any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in body):
             yield path
 
 
@@ -30,13 +33,12 @@ def named() -> set[str]:
     """The modules, dotted, that tests import, and the files and folders that their docstrings name as paths."""
     found: set[str] = set()
     for path in TESTS.rglob("*.py"):
-        tree = ast.parse(path.read_text("utf-8"))
-        for node in ast.walk(tree):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        for word in (ast.get_docstring(tree) or "").replace("(", " ").replace(")", " ").split():
+        for word in (ast.get_docstring(tree(path)) or "").replace("(", " ").replace(")", " ").split():
             place = word.strip("`,.;:")
             if place.endswith(".py"):
                 found.add(dotted(PACKAGE / place))
@@ -46,6 +48,7 @@ def named() -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_module_has_a_test() -> None:
     files = {path.name for path in TESTS.rglob("test_*.py")}
     known = named()

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,7 @@ LABEL = re.compile(r"\*\*([^*\n]+)\*\*")
 EMPHASIS = {"A preset is an overlay"}
 
 
+@cache
 def shown_texts(*kinds: str) -> str:
     """Return the strings of the page and of the package in one text, in lower case and with plain quotes."""
     texts = [text.words for path in files(("onetrainer_gradio",)) if path.suffix in kinds for text in READERS[path.suffix](path)]
@@ -92,6 +94,7 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", text.translate(str.maketrans("“”’‘", "\"\"''"))).lower()
 
 
+@pytest.mark.slow
 def test_the_page_has_the_labels_that_its_guide_names() -> None:
     texts = shown_texts(".js", ".py")
     labels = set(LABEL.findall((ROOT / "docs/page.md").read_text("utf-8"))) - EMPHASIS
@@ -108,6 +111,7 @@ SYMPTOMS = {
 }
 
 
+@pytest.mark.slow
 def test_the_messages_in_troubleshooting_are_those_of_the_program() -> None:
     texts = shown_texts(".js", ".py")
     headings = set(re.findall(r"^### (.*)$", (ROOT / "docs/troubleshooting.md").read_text("utf-8"), re.MULTILINE)) - SYMPTOMS

@@ -7,6 +7,7 @@ import pytest
 from tests.language import ROOT, Text, found, hits, python_texts, script_texts
 
 
+@pytest.mark.slow
 def test_no_text_holds_a_retired_word() -> None:
     """`python -m tests.language` prints the same list."""
     found_now = [str(hit) for hit in hits()]

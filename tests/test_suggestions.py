@@ -15,6 +15,7 @@ from onetrainer_gradio.config import enums, model_files
 from onetrainer_gradio.config.check import CODES
 from onetrainer_gradio.config.check.onetrainer import CRASHES
 from onetrainer_gradio.config.declarations.labels import name_of
+from tests.source import nodes
 
 PACKAGE = Path(onetrainer_gradio.__file__).parent
 
@@ -105,8 +106,8 @@ def _ends(node: ast.expr) -> Iterator[tuple[str, str]]:
         yield from ((begin, end) for begin, _ in _ends(node.left) for _, end in _ends(node.right))
 
 
-def _suggestions(tree: ast.Module) -> Iterator[ast.expr]:
-    for node in ast.walk(tree):
+def _suggestions(file: Path) -> Iterator[ast.expr]:
+    for node in nodes(file):
         if isinstance(node, ast.Call):
             yield from (word.value for word in node.keywords if word.arg == "suggestion")
             if ast.unparse(node.func) == "Finding":
@@ -118,7 +119,7 @@ def _suggestions(tree: ast.Module) -> Iterator[ast.expr]:
 def written() -> Iterator[Written]:
     """Yield every suggestion that is written in the source, or in a table."""
     for file in sorted(PACKAGE.rglob("*.py")):
-        for node in _suggestions(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in _suggestions(file):
             yield from ((f"{file.relative_to(PACKAGE)}:{node.lineno}", *ends) for ends in _ends(node))
     tables = {
         "check/codes.py": [code.remedy for code in CODES.values()],
@@ -135,7 +136,7 @@ def written() -> Iterator[Written]:
 def messages() -> Iterator[tuple[str, str]]:
     """Yield every literal part of a message or suggestion in the source, with its place."""
     for file in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in nodes(file):
             if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "message" for target in node.targets):
                 told: list[ast.expr] = [node.value]
             elif isinstance(node, ast.Call):
@@ -153,6 +154,7 @@ def messages() -> Iterator[tuple[str, str]]:
                         yield f"{file.relative_to(PACKAGE)}:{part.lineno}", part.value
 
 
+@pytest.mark.slow
 def test_every_suggestion_is_a_sentence_that_starts_with_a_verb() -> None:
     """ "Set it to 1.", not "write 1"; where nothing has to change there is none."""
     texts = list(written())
@@ -165,6 +167,7 @@ def test_every_suggestion_is_a_sentence_that_starts_with_a_verb() -> None:
     assert not wrong, "\n" + "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_no_message_names_a_choice_by_its_enum_name() -> None:
     """ "bfloat16", not ``BFLOAT_16``: users know the label."""
     wrong = [f"{place}: {text}" for place, text in messages() if enum_names_in(text)]

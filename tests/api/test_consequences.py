@@ -38,6 +38,7 @@ def test_what_cannot_be_drawn_is_422_with_the_field(panel):
         assert [error["path"] for error in reply.json()["errors"]] == [path]
 
 
+@pytest.mark.slow
 def test_a_layer_filter_is_counted_and_listed_on_demand(panel):
     """All layers without a filter; names come when they are asked for."""
     every = panel.client.post("/api/config/layers", json={"changes": {"layer_filter": ""}}).json()

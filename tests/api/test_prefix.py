@@ -82,6 +82,7 @@ def test_the_start_link_goes_on_below_the_prefix(client, access):
     assert "; Path=/train/box/;" in reply.headers["set-cookie"]
 
 
+@pytest.mark.slow
 def test_paths_answer_as_without_a_prefix_and_the_description_names_it(client):
     """Programs below the prefix find the same paths; what describes them says where they begin."""
     known = BELOW | {"Authorization": f"Bearer {PASSWORD}"}

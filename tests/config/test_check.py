@@ -306,7 +306,10 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize(("code", "severity", "path", "changes"), CASES, ids=[f"{row[0]}-{row[2]}" for row in CASES])
+@pytest.mark.parametrize(
+    ("code", "severity", "path", "changes"),
+    [pytest.param(*row, marks=[pytest.mark.slow] * (row[0] == "layer-filter-slow"), id=f"{row[0]}-{row[2]}") for row in CASES],
+)
 def test_a_mistake_is_said_at_its_setting_and_its_fix_removes_it(shared_place, code, severity, path, changes):
     """Each finding has its code, severity and place, expectation and change; a fix brings no new errors."""
     before = findings(shared_place, changes)
@@ -345,6 +348,7 @@ def test_a_special_tag_that_takes_too_long_on_the_captions_is_an_error(place):
         assert wanted not in told(place, special, {f"concepts.0.text.tag_dropout_{name}": value})
 
 
+@pytest.mark.slow
 def test_a_slow_pattern_is_an_error_for_a_model_type_that_only_a_newer_onetrainer_has(place):
     """Its layers are not known here, and OneTrainer would hang all the same."""
     changes = {"model_type": "SOMETHING_NEWER", "layer_filter": r"(\w+\.?)+!", "layer_filter_regex": True}

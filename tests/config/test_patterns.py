@@ -66,7 +66,7 @@ def test_what_is_evaluated_directly_means_the_same(pattern):
         assert patterns.fits([pattern], NAMES[:40], "search") == [expected]
 
 
-@pytest.mark.parametrize("pattern", SLOW)
+@pytest.mark.parametrize("pattern", [SLOW[0], *(pytest.param(pattern, marks=pytest.mark.slow) for pattern in SLOW[1:])])
 def test_a_pattern_that_never_ends_is_ended_while_others_go_on(pattern):
     """It takes its time and no more, and no other thread waits for it."""
     turns = 0
@@ -101,6 +101,7 @@ def test_a_slow_pattern_among_good_ones_is_found_everywhere():
         matching([r"(\w+\s?)+!"], ["a long caption of many words that ends without a mark of any kind"])
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_second_look_at_a_slow_pattern_costs_nothing():
     """What took too long once is known; a form that is drawn again and again does not wait again."""

@@ -99,6 +99,7 @@ def through_json(document: dict[str, Any]) -> dict[str, Any]:
     return parse(json.dumps(document), name="it")
 
 
+@pytest.mark.slow
 @quick
 @given(documents())
 def test_there_and_back_is_the_same(document: dict[str, Any]) -> None:

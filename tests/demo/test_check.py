@@ -20,6 +20,7 @@ def noisy(image: toy_dataset.Pixels, seed: int, strength: float = 8.0) -> toy_da
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_reads_every_known_scene_even_with_noise() -> None:
     """Shape, color, place and background of 60 random noisy scenes are read as drawn."""
     for number, scene in enumerate(scenes(60, seed=11)):

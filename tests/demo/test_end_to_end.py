@@ -25,7 +25,7 @@ def test_end_to_end_runs_the_preset_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.timed
 def test_the_demo_learns_its_word_in_time_and_forgets_nothing(tmp_path: Path) -> None:
     """Before at most 1 of 16 samples show the new concept, after at least 13; at most 1 of 16 old prompts is lost; the
     first sample comes within 20 s and the file within 120 s."""

@@ -38,6 +38,7 @@ def test_every_format_can_be_read_again(model_format):
         assert torch.allclose(change(read, module), change(adapter(), module), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_same_shape_has_onetrainers_counts():
     """353 layers: 1059 tensors for kohya, 706 for diffusers; the filter ``attentions`` leaves 192 of the UNet's.
 

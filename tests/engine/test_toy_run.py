@@ -90,7 +90,10 @@ def test_a_run_goes_from_the_images_to_the_file(toy, train, tmp_path):
     assert len(recorder.of(ModelSaved)) > 1
 
 
-@pytest.mark.parametrize(("method", "accumulation"), [("LORA", 1), ("LORA", 2), ("FINE_TUNE", 1)])
+@pytest.mark.parametrize(
+    ("method", "accumulation"),
+    [pytest.param("LORA", 1, marks=pytest.mark.slow), ("LORA", 2), pytest.param("FINE_TUNE", 1, marks=pytest.mark.slow)],
+)
 def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, method, accumulation):
     """Adapter or whole model, and with gradients pending at the backup: the same losses, the same weights."""
     fine = {"output_model_format": "LEGACY_SAFETENSORS", "text_encoder__train": True} if method == "FINE_TUNE" else {}
@@ -109,6 +112,7 @@ def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, method, accum
         train(resumed, resume_from=backup.path, max_steps=backup.global_step)
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(toy, train):
     """The two layers learn: the last epochs are better than the first ones."""
     config = toy(training_method="FINE_TUNE", output_model_format="DIFFUSERS", epochs=40, learning_rate=0.05)

@@ -110,6 +110,7 @@ def test_a_circle_is_named():
         bundled(sources, {"first.js": ["a.js"]})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("node") is None, reason="node checks the syntax")
 def test_what_is_served_is_javascript(tmp_path: Path):
     assert {FIRST, *BUNDLES} <= set(assets())

@@ -76,6 +76,7 @@ def test_the_config_that_goes_with_the_page_is_small(config: dict[str, Any]) -> 
     assert len(json.dumps(config)) < 40_000
 
 
+@pytest.mark.slow
 def test_the_page_starts_a_run_through_gradios_queue(service: TrainerService) -> None:
     """A program that speaks Gradio's protocol starts a run and reads its stream to the outcome."""
     app = gr.mount_gradio_app(FastAPI(), page.build_page(service), "/", ssr_mode=False)

@@ -217,6 +217,7 @@ def test_every_name_can_be_one_that_is_not_known_here(config):
         assert [finding.path for finding in findings] == [path]
 
 
+@pytest.mark.slow
 def test_the_check_does_not_stumble_over_a_newer_name(tmp_path):
     """Whatever is not known here, what can be said of the rest is said, and nothing false about the name."""
     base = small_config(tmp_path, concepts=[{"name": "gone", "path": str(tmp_path / "gone")}])

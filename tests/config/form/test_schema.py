@@ -185,6 +185,7 @@ def test_the_properties_stand_in_the_order_of_the_form():
     assert of_model[:3] == ["model_type", "training_method", "base_model_name"]
 
 
+@pytest.mark.slow
 def test_a_standard_validator_accepts_schema_and_configurations():
     """The dialect is 2020-12 throughout, a fresh configuration of every optimizer is valid, a wrong value is not."""
     jsonschema = pytest.importorskip("jsonschema")

@@ -261,6 +261,7 @@ def test_the_message_names_the_folder_itself_and_a_plain_name(place):
     assert objection(place, WHOLE, {TO: "~"}).free == "models/model"
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_many_concepts_are_quick(place):
     """Ten thousand concepts cost less than two seconds of the processor."""

@@ -66,6 +66,7 @@ def build(folder: Path, files) -> None:
             text.write_bytes(caption)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40,
     deadline=None,

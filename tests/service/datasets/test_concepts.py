@@ -254,6 +254,7 @@ def test_a_folder_full_of_broken_files_is_told_at_once(base: Path, store: Concep
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.slow
 def test_what_cannot_be_previewed_is_explained(base: Path, store: ConceptStore) -> None:
     """No such concept, no pictures, a broken picture."""
     with pytest.raises(PathNotFoundError):

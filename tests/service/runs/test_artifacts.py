@@ -48,6 +48,7 @@ def test_only_what_events_of_files_name_is_listed(journal: Journal) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_backup_may_be_thrown_away_while_it_is_listed(journal: Journal, tmp_path: Path) -> None:
     """Older backups go while the list of a run's files is read: they count for what is still there."""
     enough = threading.Event()

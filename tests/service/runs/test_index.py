@@ -373,6 +373,7 @@ def test_a_run_that_trains_is_found_by_what_it_is_now(store: RunStore) -> None:
     assert [row["id"] for row in store.page(9, None, RunQuery(statuses=("failed",)))["runs"]] == [run.id]
 
 
+@pytest.mark.slow
 def test_runs_are_created_and_deleted_while_others_list_them(store: RunStore) -> None:
     """From several threads; no call fails, and in the end exactly the runs that exist are listed."""
     wrong: list[BaseException] = []

@@ -129,6 +129,7 @@ def test_an_empty_run_has_an_empty_chart(tmp_path: Path) -> None:
     assert (series["rows"], series["x"], series["first_step"]) == (0, [], None)
 
 
+@pytest.mark.slow
 @given(losses=st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=100), buckets=st.integers(1, 50))
 def test_buckets_agree_with_a_plain_minimum_and_maximum(losses: list[float], buckets: int) -> None:
     """Whatever the values and the number of buckets, minimum and maximum are those of the rows in the bucket."""

@@ -131,6 +131,7 @@ def test_what_a_killed_panel_left_of_a_new_folder_is_removed(store: RunStore) ->
     assert sorted(path.name for path in store.folder.iterdir()) == [".new-mine", ".newest"]
 
 
+@pytest.mark.slow
 def test_runs_that_nobody_uses_are_not_held(store: RunStore) -> None:
     """A long list costs no memory; a run that somebody holds is the same object for everybody."""
     first = create(store, new_run_id(1))

@@ -227,6 +227,7 @@ def test_undo_of_what_was_opened_before_a_save_leaves_the_name(store: ConfigStor
     assert store.redo().changed == ()
 
 
+@pytest.mark.slow
 def test_long_lists_are_not_noted_again_with_each_preset(store: ConfigStore, tmp_path: Path) -> None:
     """The history holds what a change replaced, and a preset replaces no concepts."""
     store.patch({"concepts": [{"path": f"/images/{number}"} for number in range(300)]})

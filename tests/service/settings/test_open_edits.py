@@ -65,6 +65,7 @@ def test_what_is_no_report_is_passed_over(told: object) -> None:
     edits.refuse()
 
 
+@pytest.mark.slow
 def test_what_a_page_reports_is_bounded() -> None:
     """In number and length, and so is the number of pages."""
     edits = OpenEdits()
