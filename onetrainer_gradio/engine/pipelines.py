@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,3 +89,20 @@ class PipelineSampler:
         scheduler = class_of(f"diffusers:{class_name}").from_config(dict(settings))
         kind = guided(kind) if self.negative else kind
         return kind(**{**missing, **model.components, **model.tokenizers, **options, "scheduler": scheduler})
+
+
+def flow_sampler(model: LoadedModel, sample: SampleConfig) -> Any:
+    """Return the scheduler of a flow-matching model, which has no choice of samplers."""
+    class_name, settings = unchanged_scheduler(model)
+    return class_of(f"diffusers:{class_name}").from_config(dict(settings))
+
+
+def unchanged_scheduler(model: LoadedModel) -> tuple[str, Mapping[str, Any]]:
+    """Return the scheduler of a flow-matching model, which is saved as it was loaded."""
+    return model.scheduler_config.get("_class_name", "FlowMatchEulerDiscreteScheduler"), model.scheduler_config
+
+
+def flow_noise(model: LoadedModel, sample: SampleConfig, generator: Generator) -> Tensor:
+    """Return noise (1, C, H/8, W/8) in float32."""
+    size = (1, model.vae.config["latent_channels"], sample.height // 8, sample.width // 8)
+    return torch.randn(size, generator=generator, device=model.device, dtype=torch.float32)

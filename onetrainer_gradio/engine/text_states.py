@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from onetrainer_gradio.engine.families.family import Tensors
+from onetrainer_gradio.engine.families.family import LoadedModel, Tensors
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,11 @@ class T5States:
         if skip > 0:  # the last of T5's hidden states is normalized, the others aren't
             hidden_BLD = module.encoder.final_layer_norm(hidden_BLD)
         return {"hidden": hidden_BLD}
+
+
+def masked(model: LoadedModel, tensors: Tensors, suffix: str) -> Tensor:
+    """Return the hidden states of an encoder, with those of padding set to zero if the denoiser's attention mask is on."""
+    hidden_BLD = tensors[f"hidden{suffix}"]
+    if not getattr(model.config, model.spec.denoiser).attention_mask:
+        return hidden_BLD
+    return hidden_BLD * tensors[f"tokens_mask{suffix}"].to(hidden_BLD.device)[..., None]

@@ -18,6 +18,7 @@ from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern, title_of
 from onetrainer_gradio.config.declarations.labels import name_of, names_of
 from onetrainer_gradio.config.enums import ModelFormat
+from onetrainer_gradio.config.families.models import MODELS, UNFAMILIAR, ModelFacts
 from onetrainer_gradio.errors import ConfigInvalidError, Finding
 
 FLOATS = ("FLOAT_32", "FLOAT_16", "BFLOAT_16")
@@ -33,25 +34,14 @@ class Only:
 
 
 ONLY: tuple[Only, ...] = (
-    Only("model_type", ("STABLE_DIFFUSION_15",)),
+    Only("model_type", tuple(facts.type for facts in MODELS.values() if facts.built_in)),
     Only("training_method", ("LORA", "FINE_TUNE")),
     Only("peft_type", ("LORA",)),
     Only("lora_decompose", (False,)),
     Only("train_dtype", ("FLOAT_32", "TFLOAT_32", "FLOAT_16", "BFLOAT_16")),
     Only("output_dtype", FLOATS),
     Only("lora_weight_dtype", FLOATS),
-    Only("unet.weight_dtype", FLOATS),
-    Only("text_encoder.weight_dtype", FLOATS),
-    Only("vae.weight_dtype", FLOATS),
-    Only("unet.offload_fraction", (0, 0.0)),
-    Only("text_encoder.offload_fraction", (0, 0.0)),
-    Only("unet.activation_offloading", (False,)),
-    Only("text_encoder.activation_offloading", (False,)),
-    Only("unet.model_name", ("",)),
-    Only("text_encoder.model_name", ("",)),
-    Only("vae.model_name", ("",)),
     Only("learning_rate_scheduler", ("CONSTANT", "LINEAR", "COSINE", "COSINE_WITH_RESTARTS", "COSINE_WITH_HARD_RESTARTS", "REX")),
-    Only("loss_weight_fn", ("CONSTANT", "P2", "MIN_SNR_GAMMA", "DEBIASED_ESTIMATION")),
     Only("optimizer.optimizer", ("ADAMW", "ADAM", "SGD", "ADAFACTOR")),
     Only("optimizer.fused_back_pass", (False,)),
     Only("optimizer.relative_step", (False,)),
@@ -66,6 +56,20 @@ ONLY: tuple[Only, ...] = (
     Only("cloud.enabled", (False,)),
 )
 """Settings with fewer values than in OneTrainer."""
+
+ONLY_IN_PARTS: tuple[Only, ...] = (
+    Only("weight_dtype", FLOATS),
+    Only("offload_fraction", (0, 0.0)),
+    Only("activation_offloading", (False,)),
+    Only("model_name", ("",)),
+)
+"""The same for each component of the model type."""
+
+LOSS_WEIGHTS = {
+    True: Only("loss_weight_fn", ("CONSTANT", "SIGMA")),
+    False: Only("loss_weight_fn", ("CONSTANT", "P2", "MIN_SNR_GAMMA", "DEBIASED_ESTIMATION")),
+}
+"""The loss weights of flow-matching models, and of those with a noise schedule."""
 
 ONLY_IN_CONCEPTS: tuple[Only, ...] = (
     *(
@@ -87,6 +91,9 @@ FORMATS = {
     "LORA": ("KOHYA_LORA", "DIFFUSERS_LORA", "LEGACY_LORA"),
     "FINE_TUNE": ("DIFFUSERS", "ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"),
 }
+
+DIFFUSERS_FORMATS = {"LORA": ("DIFFUSERS_LORA",), "FINE_TUNE": ("DIFFUSERS",)}
+"""The output formats of the other model types."""
 
 
 def _at(config: Any, path: str) -> Any:
@@ -123,13 +130,27 @@ def _used_concepts(config: TrainConfig) -> Iterator[tuple[int, ConceptConfig]]:
             yield number, concept
 
 
+def _facts(config: TrainConfig) -> ModelFacts:
+    return MODELS.get(config.model_type, UNFAMILIAR)
+
+
+def _parts(config: TrainConfig) -> Iterator[Finding]:
+    for part in _facts(config).parts:
+        yield from _outside(ONLY_IN_PARTS, _at(config, part), f"{part}.")
+
+
+def _loss_weight(config: TrainConfig) -> Iterator[Finding]:
+    yield from _outside((LOSS_WEIGHTS[_facts(config).flow],), config)
+
+
 def _concepts(config: TrainConfig) -> Iterator[Finding]:
     for number, concept in _used_concepts(config):
         yield from _outside(ONLY_IN_CONCEPTS, concept, f"concepts.{number}.")
 
 
 def _output_format(config: TrainConfig) -> Iterator[Finding]:
-    allowed = FORMATS.get(config.training_method)
+    formats = FORMATS if config.model_type == "STABLE_DIFFUSION_15" else DIFFUSERS_FORMATS
+    allowed = formats.get(config.training_method)
     if allowed and config.output_model_format not in allowed:
         yield Finding(
             "error",
@@ -156,7 +177,7 @@ def _embeddings(config: TrainConfig) -> Iterator[Finding]:
 def _precision(config: TrainConfig) -> Iterator[Finding]:
     if config.train_device.startswith("cuda") or config.train_dtype in ("FLOAT_16", "BFLOAT_16"):
         return
-    for part in ("unet", "text_encoder", "vae"):
+    for part in _facts(config).parts:
         dtype = _at(config, f"{part}.weight_dtype")
         if dtype != "FLOAT_32" and dtype in FLOATS:
             yield Finding(
@@ -172,7 +193,7 @@ def _precision(config: TrainConfig) -> Iterator[Finding]:
 def _trained_half(config: TrainConfig) -> Iterator[Finding]:
     """Report 16-bit weights: fp16 has too little range for an optimizer; bf16 loses small updates without stochastic rounding."""
     trained = {"LORA": ["lora_weight_dtype"]}.get(
-        config.training_method, [f"{part}.weight_dtype" for part in ("unet", "text_encoder") if _at(config, part).train]
+        config.training_method, [f"{part}.weight_dtype" for part in _facts(config).trained if _at(config, part).train]
     )
     for path in trained:
         if _at(config, path) == "FLOAT_16":
@@ -207,6 +228,8 @@ def _as_checked(config: TrainConfig) -> Iterator[Finding]:
 RULES: tuple[Rule, ...] = (
     lambda config: _outside(ONLY, config),
     _as_checked,
+    _parts,
+    _loss_weight,
     _concepts,
     _output_format,
     _embeddings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onetrainer_gradio.config.files.documents import from_document
-from onetrainer_gradio.engine.unsupported import ONLY, ONLY_IN_CONCEPTS, findings
+from onetrainer_gradio.engine.unsupported import ONLY, ONLY_IN_CONCEPTS, ONLY_IN_PARTS, findings
 from tests.test_suggestions import enum_names_in
 
 
@@ -36,7 +36,7 @@ def test_a_plain_lora_is_not_refused():
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("model_type", "FLUX_DEV_1"),
+        ("model_type", "SANA"),
         ("training_method", "EMBEDDING"),
         ("peft_type", "LOHA"),
         ("lora_decompose", True),
@@ -87,7 +87,7 @@ def test_a_concept_that_is_not_used_may_hold_anything():
 def test_the_tables_name_real_settings():
     """Every path exists in the configuration."""
     config = from_document({"concepts": [{}]})[0]
-    for table, start in ((ONLY, config), (ONLY_IN_CONCEPTS, config.concepts[0])):
+    for table, start in ((ONLY, config), (ONLY_IN_PARTS, config.unet), (ONLY_IN_CONCEPTS, config.concepts[0])):
         for setting in table:
             at = start
             for name in setting.path.split("."):

@@ -76,6 +76,7 @@ def _facts(model_type: ModelType, label: str, base: BaseModel, layers: LayerRows
         full=WHOLE_MODEL,
         fusions=_FUSIONS,
         pipelines=("StableDiffusion3",),
+        built_in=True,
     )
 
 

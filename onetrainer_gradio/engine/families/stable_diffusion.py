@@ -1,8 +1,9 @@
-"""Stable Diffusion 1.5: a UNet on the latents of a VAE, conditioned by a CLIP text encoder."""
+"""Stable Diffusion 1.5, 2.0 and 2.1: a UNet on the latents of a VAE, conditioned by a CLIP text encoder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -92,4 +93,18 @@ STABLE_DIFFUSION_15 = FamilySpec(
     single_file=single_file,
 )
 
-SPECS = (STABLE_DIFFUSION_15,)
+STABLE_DIFFUSION_2 = replace(
+    STABLE_DIFFUSION_15,
+    types=("STABLE_DIFFUSION_20", "STABLE_DIFFUSION_21"),
+    title="Stable Diffusion 2",
+    architecture="stable-diffusion-v2-768-v",
+    single_file=None,
+)
+STABLE_DIFFUSION_2_BASE = replace(
+    STABLE_DIFFUSION_2,
+    types=("STABLE_DIFFUSION_20_BASE", "STABLE_DIFFUSION_21_BASE"),
+    title="Stable Diffusion 2 Base",
+    architecture="stable-diffusion-v2-512",
+)
+
+SPECS = (STABLE_DIFFUSION_15, STABLE_DIFFUSION_2, STABLE_DIFFUSION_2_BASE)
