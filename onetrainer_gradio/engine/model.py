@@ -205,10 +205,17 @@ class Model:
 
     @torch.no_grad()
     def encode_image(self, image: Tensors) -> Tensors:
-        """Return ``latents`` (C, h, w) of ``image`` (3, H, W), 0 to 1: the mean of the VAE's posterior, not normalized."""
+        """Return ``latents`` (C, h, w) of ``image`` (3, H, W), 0 to 1: the mean of the VAE's posterior, not normalized.
+
+        ``conditioning`` becomes ``conditioning_latents`` in the same way.
+        """
+        found: Tensors = {}
         with self._at_hand("vae") as vae, self.autocast, self.computing("vae"):
-            image_BCHW = (image["image"] * 2 - 1)[None].to(self.device)
-            return {"latents": vae.encode(image_BCHW).latent_dist.mode()[0]}
+            for name, latents in (("image", "latents"), ("conditioning", "conditioning_latents")):
+                if name in image:
+                    image_BCHW = (image[name] * 2 - 1)[None].to(self.device)
+                    found[latents] = vae.encode(image_BCHW).latent_dist.mode()[0]
+        return found
 
     def tokenize(self, caption: str) -> Tensors:
         """Return ``tokens`` and ``tokens_mask`` of each text encoder, each (L)."""

@@ -183,6 +183,10 @@ class LoadedModel(Protocol):
         """Return the timestep shift for a size (height, width) in pixels."""
         ...
 
+    def normalized(self, latents_BCHW: Tensor) -> Tensor:
+        """Return latents of the VAE as the denoiser takes them."""
+        ...
+
     def state(self, name: str) -> Tensors:
         """Return the weights of a component with their names in files."""
         ...

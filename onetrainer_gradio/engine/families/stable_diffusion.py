@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from onetrainer_gradio.config import SampleConfig
+from onetrainer_gradio.engine import inpainting
 from onetrainer_gradio.engine.diffusion import Diffusion, scale
 from onetrainer_gradio.engine.families.family import Component, FamilySpec, LatentSpace, LoadedModel, Tensors, TextEncoder
 from onetrainer_gradio.engine.families.original_layout import to_original
@@ -22,13 +23,14 @@ ZERO_SNR_GUIDANCE_RESCALE = 0.7
 
 
 def condition(model: LoadedModel, tensors: Tensors) -> Tensors:
-    """Return ``text`` (B, 77, D)."""
-    return {"text": tensors["hidden"].to(model.dtype)}
+    """Return ``text`` (B, 77, D), and the further channels of an inpainting model."""
+    return {"text": tensors["hidden"].to(model.dtype), **inpainting.channels(model, tensors)}
 
 
 def denoise(model: LoadedModel, noised_BCHW: Tensor, timestep_B: Tensor, condition: Tensors) -> Tensor:
     """Return the prediction of the UNet."""
-    predicted_BCHW: Tensor = model.denoiser(noised_BCHW.to(model.dtype), timestep_B, condition["text"], return_dict=False)[0]
+    inputs = inpainting.with_channels(noised_BCHW, condition).to(model.dtype)
+    predicted_BCHW: Tensor = model.denoiser(inputs, timestep_B, condition["text"], return_dict=False)[0]
     return predicted_BCHW
 
 
@@ -58,6 +60,13 @@ def arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dic
 def single_file(model: LoadedModel) -> Tensors:
     """Return all weights with the names of the original checkpoint."""
     return to_original(model.state("unet"), model.state("vae"), model.state("text_encoder"), model.denoiser.config)
+
+
+def inpainting_arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dict[str, Any]:
+    """Return prompts, guidance, and the image to paint in; the pipeline has no guidance rescale."""
+    plain = arguments(model, sample, prompts)
+    del plain["guidance_rescale"]
+    return plain | inpainting.arguments(model, sample)
 
 
 UNSAFE: Mapping[str, Any] = {
@@ -107,4 +116,21 @@ STABLE_DIFFUSION_2_BASE = replace(
     architecture="stable-diffusion-v2-512",
 )
 
-SPECS = (STABLE_DIFFUSION_15, STABLE_DIFFUSION_2, STABLE_DIFFUSION_2_BASE)
+
+def _inpainting(spec: FamilySpec, model_type: str) -> FamilySpec:
+    return replace(
+        spec,
+        types=(model_type,),
+        title=f"{spec.title} Inpainting",
+        pipeline="diffusers:StableDiffusionInpaintPipeline",
+        sample=PipelineSampler(sampler, starting_noise, inpainting_arguments),
+    )
+
+
+SPECS = (
+    STABLE_DIFFUSION_15,
+    STABLE_DIFFUSION_2,
+    STABLE_DIFFUSION_2_BASE,
+    _inpainting(STABLE_DIFFUSION_15, "STABLE_DIFFUSION_15_INPAINTING"),
+    _inpainting(STABLE_DIFFUSION_2_BASE, "STABLE_DIFFUSION_20_INPAINTING"),
+)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from onetrainer_gradio.config import SampleConfig
+from onetrainer_gradio.engine import inpainting
 from onetrainer_gradio.engine.diffusion import Diffusion, scale
 from onetrainer_gradio.engine.families import stable_diffusion
 from onetrainer_gradio.engine.families.family import Component, FamilySpec, LatentSpace, LoadedModel, Tensors, TextEncoder
@@ -24,6 +26,7 @@ def condition(model: LoadedModel, tensors: Tensors) -> Tensors:
         "text": torch.cat([tensors["hidden"], tensors["hidden_2"]], dim=-1).to(model.dtype),
         "pooled": tensors["pooled_2"].to(model.dtype),
     }
+    found |= inpainting.channels(model, tensors)
     if "crop_size" in tensors:  # the pipeline computes those of a sample
         time_ids = torch.cat([tensors[name] for name in SIZES], dim=1)
         found["time_ids"] = time_ids.to(model.device, model.dtype)
@@ -33,7 +36,7 @@ def condition(model: LoadedModel, tensors: Tensors) -> Tensors:
 def denoise(model: LoadedModel, noised_BCHW: Tensor, timestep_B: Tensor, condition: Tensors) -> Tensor:
     """Return the prediction of the UNet."""
     predicted_BCHW: Tensor = model.denoiser(
-        noised_BCHW.to(model.dtype),
+        inpainting.with_channels(noised_BCHW, condition).to(model.dtype),
         timestep_B,
         condition["text"],
         added_cond_kwargs={"text_embeds": condition["pooled"], "time_ids": condition["time_ids"]},
@@ -82,4 +85,18 @@ STABLE_DIFFUSION_XL = FamilySpec(
     other_index={"feature_extractor": [None, None], "image_encoder": [None, None], "force_zeros_for_empty_prompt": True},
 )
 
-SPECS = (STABLE_DIFFUSION_XL,)
+
+def inpainting_arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dict[str, Any]:
+    """Return prompts, guidance, and the image to paint in."""
+    return arguments(model, sample, prompts) | inpainting.arguments(model, sample)
+
+
+STABLE_DIFFUSION_XL_INPAINTING = replace(
+    STABLE_DIFFUSION_XL,
+    types=("STABLE_DIFFUSION_XL_10_BASE_INPAINTING",),
+    title="Stable Diffusion XL 1.0 Inpainting",
+    pipeline="diffusers:StableDiffusionXLInpaintPipeline",
+    sample=PipelineSampler(stable_diffusion.sampler, stable_diffusion.starting_noise, inpainting_arguments, size_multiple_px=64),
+)
+
+SPECS = (STABLE_DIFFUSION_XL, STABLE_DIFFUSION_XL_INPAINTING)
