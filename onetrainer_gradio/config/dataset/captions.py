@@ -35,6 +35,7 @@ _MOST_ACCENTS = 0.34
 # control characters that occur in texts: what Unicode calls line breaks and separators
 _SEPARATORS = frozenset("\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85")
 _PRINTABLE = frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
+_CONTROLS = bytes(byte for byte in range(0x80) if byte not in _PRINTABLE and chr(byte) not in _SEPARATORS)
 # encodings whose texts are recognized before, or that no caption is in; short texts look like them by chance
 _NEVER_GUESSED = [
     *("utf_7", "utf_8", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be"),
@@ -113,7 +114,7 @@ def _text(content: str | None, encoding: str) -> Text:
 
 def _wide(data: bytes, *, is_utf_8: bool) -> Text | None:
     """Decode a text with two or four bytes per letter without a byte order mark, or return None."""
-    controls = sum(byte < 0x80 and byte not in _PRINTABLE and chr(byte) not in _SEPARATORS for byte in data)
+    controls = len(data) - len(data.translate(None, _CONTROLS))
     # half of the bytes of a text in Cyrillic or Greek are control characters, and some in most others
     if b"\0" not in data and (4 * controls <= len(data) if is_utf_8 else not controls):
         return None

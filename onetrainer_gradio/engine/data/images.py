@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ import numpy
 from numpy.typing import NDArray
 
 from onetrainer_gradio.config import ConceptConfig
-from onetrainer_gradio.config.dataset.captions import UTF_8, UnreadableTextError, read_text
+from onetrainer_gradio.config.dataset.captions import UTF_8, Text, UnreadableTextError, read_text
 from onetrainer_gradio.config.dataset.files import IMAGE_SUFFIXES, Folder, Skipped, is_inside, scan_folder, shown
 from onetrainer_gradio.config.dataset.images import BrokenImageError, Size, decode, read_size
 from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import WarningIssued
 
 _MOST_NAMES = 8
+# one at a time, handing over the work takes as long as the work
+_FILES_AT_ONCE = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainingImage:
     """An image of a concept; ``index`` counts the images of all concepts, ``captions`` are the available ones."""
 
@@ -72,16 +74,20 @@ class _Captions:
     other_encodings: list[str] = field(default_factory=list)
     _of_all: tuple[str, ...] | None = None
 
-    def of(self, image: Path) -> tuple[str, ...]:
-        """Return the available captions of an image, or one empty caption."""
-        return _SOURCES[self.concept.text.prompt_source](self, image) or ("",)
+    def file_of(self, image: Path) -> Path | None:
+        """Return the text file next to an image if the captions come from there."""
+        return self.folder.caption_of(image) if self.concept.text.prompt_source == "sample" else None
 
-    def beside(self, image: Path) -> tuple[str, ...]:
+    def of(self, image: Path, read: Text | Exception | None) -> tuple[str, ...]:
+        """Return the available captions of an image, or one empty caption; ``read`` is the content of ``file_of``."""
+        return _SOURCES[self.concept.text.prompt_source](self, image, read) or ("",)
+
+    def beside(self, image: Path, read: Text | Exception | None) -> tuple[str, ...]:
         """Return those of the text file next to it."""
-        path = self.folder.caption_of(image)
-        return () if path is None else self._lines(path)
+        path = None if read is None else self.folder.caption_of(image)
+        return () if path is None or read is None else self._lines(path, read)
 
-    def of_all(self, image: Path) -> tuple[str, ...]:
+    def of_all(self, image: Path, read: Text | Exception | None) -> tuple[str, ...]:
         """Return those of the file for all images."""
         if self._of_all is None:
             path = Path(self.concept.text.prompt_path)
@@ -89,34 +95,37 @@ class _Captions:
                 self.unreadable.append(f"{shown(path)}: it is outside the allowed folders")
                 self._of_all = ()
             else:
-                self._of_all = self._lines(path)
+                self._of_all = self._lines(path, _text_of(path))
         return self._of_all
 
-    def file_name(self, image: Path) -> tuple[str, ...]:
+    def file_name(self, image: Path, read: Text | Exception | None) -> tuple[str, ...]:
         """Return the name of its file."""
         return (image.stem,)
 
-    def _lines(self, path: Path) -> tuple[str, ...]:
-        try:
-            text = read_text(path)
-        except FileNotFoundError:
-            return ()
-        except UnreadableTextError as error:
-            self.unreadable.append(f"{shown(path)}: {error}")
-        except OSError as error:
-            self.unreadable.append(f"{shown(path)}: {error.strerror or error}")
-        else:
-            if text.encoding != UTF_8:
-                self.other_encodings.append(f"{shown(path)} ({text.encoding})")
-            return text.lines
+    def _lines(self, path: Path, read: Text | Exception) -> tuple[str, ...]:
+        if isinstance(read, Text):
+            if read.encoding != UTF_8:
+                self.other_encodings.append(f"{shown(path)} ({read.encoding})")
+            return read.lines
+        if not isinstance(read, FileNotFoundError):
+            reason = (read.strerror or read) if isinstance(read, OSError) else read
+            self.unreadable.append(f"{shown(path)}: {reason}")
         return ()
 
 
-_SOURCES: dict[str, Callable[[_Captions, Path], tuple[str, ...]]] = {
+_SOURCES: dict[str, Callable[[_Captions, Path, Text | Exception | None], tuple[str, ...]]] = {
     "sample": _Captions.beside,
     "concept": _Captions.of_all,
     "filename": _Captions.file_name,
 }
+
+
+def _text_of(path: Path) -> Text | Exception:
+    """Return the content of a text file, or why it can't be read."""
+    try:
+        return read_text(path)
+    except (OSError, UnreadableTextError) as error:
+        return error
 
 
 def collect(
@@ -211,6 +220,27 @@ def _listed(names: Sequence[str]) -> str:
     return "; ".join(names[:_MOST_NAMES]) + (f"; and {more} more" if more > 0 else "")
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What a thread has read of an image: its header or why it is broken, and the content of its caption file."""
+
+    path: Path
+    header: tuple[Size, tuple[int, int]] | BrokenImageError
+    text: Text | Exception | None
+
+
+def _read_files(files: Sequence[tuple[Path, Path | None]]) -> list[_File]:
+    """Read the headers of images and their caption files. Runs in threads."""
+    return [_File(path, _header_of(path), None if text is None else _text_of(text)) for path, text in files]
+
+
+def _header_of(path: Path) -> tuple[Size, tuple[int, int]] | BrokenImageError:
+    try:
+        return measured(path)
+    except BrokenImageError as error:
+        return error
+
+
 def _read(
     files: Sequence[Path],
     first: int,
@@ -221,17 +251,17 @@ def _read(
     stopping: Callable[[], None],
 ) -> Iterator[TrainingImage]:
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        headers = [pool.submit(partial(measured, name)) for name in files]
+        named = [(name, captions.file_of(name)) for name in files]
+        waiting = deque(pool.submit(_read_files, named[at : at + _FILES_AT_ONCE]) for at in range(0, len(named), _FILES_AT_ONCE))
         try:
-            for name, header in zip(files, headers, strict=True):
+            while waiting:
                 stopping()
-                try:
-                    size, signature = header.result()
-                except BrokenImageError as error:
-                    warn(broken(name, error))
-                    continue
-                # a file that can't be read has no number: what is trained doesn't depend on it
-                yield TrainingImage(first, number, name, size, signature, captions.of(name))
-                first += 1
+                for file in waiting.popleft().result():
+                    if isinstance(file.header, BrokenImageError):
+                        warn(broken(file.path, file.header))
+                        continue
+                    # a file that can't be read has no number: what is trained doesn't depend on it
+                    yield TrainingImage(first, number, file.path, *file.header, captions.of(file.path, file.text))
+                    first += 1
         finally:
             pool.shutdown(cancel_futures=True)
