@@ -48,7 +48,8 @@ class Canvas:
         size = sample.height, sample.width
         if not sample.sample_inpainting:
             return cls(torch.zeros(1, 3, *size), torch.ones(1, 1, *size))
-        return cls(_read(sample.base_image_path, "RGB", size) * 2 - 1, (_read(sample.mask_image_path, "L", size) > 0).float())
+        mask = read_image(sample.mask_image_path, "L", size) > 0
+        return cls(read_image(sample.base_image_path, "RGB", size) * 2 - 1, mask.float())
 
     def around(self) -> Tensor:
         """Return the image with gray in its hole, which is a little smaller than the mask."""
@@ -69,7 +70,8 @@ def arguments(model: LoadedModel, sample: SampleConfig) -> dict[str, Any]:
     }
 
 
-def _read(path: str, mode: str, size: tuple[int, int]) -> Tensor:
+def read_image(path: str, mode: str, size: tuple[int, int]) -> Tensor:
+    """Return an image file as (1, C, H, W) with values 0 to 1, scaled to ``size`` (height, width)."""
     with Image.open(Path(path)) as image:
         pixels = numpy.asarray(image.convert(mode).resize((size[1], size[0]), Image.Resampling.BILINEAR))
     return torch.tensor(pixels).view(*size, -1).permute(2, 0, 1)[None].float() / 255

@@ -111,12 +111,12 @@ class Model:
         """Return the components that must be on the train device during the loop."""
         cached = self.config.latent_caching
         text = [encoder.name for encoder in self.text_encoders if self.live(encoder) or not cached]
-        return (self.spec.denoiser, *text, *(() if cached else ("vae",)))
+        return (self.spec.denoiser, *text, *(() if cached else self.spec.image_encoders))
 
     def encoders(self, kind: str) -> tuple[str, ...]:
         """Return the components that encode "image" or "text" for the cache."""
         if kind == "image":
-            return ("vae",)
+            return self.spec.image_encoders
         return tuple(encoder.name for encoder in self.text_encoders if not self.live(encoder))
 
     def place(self, *names: str) -> None:
@@ -130,7 +130,7 @@ class Model:
                 self.components[name].to(self.device)
 
     @contextmanager
-    def _at_hand(self, name: str) -> Iterator[Any]:
+    def at_hand(self, name: str) -> Iterator[Any]:
         """Move a component to the train device within the block; a cleared cache needs it during training."""
         module = self.components[name]
         resting = next(module.parameters()).device
@@ -187,14 +187,14 @@ class Model:
         return {
             "family": self.spec.architecture,
             "model": {name: self.identities[name] for name in names},
-            "weights": [str(getattr(self.config, name).weight_dtype) for name in names if name in self.components],
+            "weights": [str(next(self.components[name].parameters()).dtype) for name in names if name in self.components],
             "train_dtype": str(self.config.train_dtype),
             "device": self.device.type,
         }
 
     def image_facts(self) -> dict[str, Any]:
         """Return VAE, its data type, and that of the computation."""
-        return self._facts("vae")
+        return self._facts(*self.spec.image_encoders)
 
     def text_facts(self) -> dict[str, Any]:
         """Return text encoders, tokenizers, their data types, lengths and skipped layers."""
@@ -210,12 +210,12 @@ class Model:
         ``conditioning`` becomes ``conditioning_latents`` in the same way.
         """
         found: Tensors = {}
-        with self._at_hand("vae") as vae, self.autocast, self.computing("vae"):
+        with self.at_hand("vae") as vae, self.autocast, self.computing("vae"):
             for name, latents in (("image", "latents"), ("conditioning", "conditioning_latents")):
                 if name in image:
                     image_BCHW = (image[name] * 2 - 1)[None].to(self.device)
                     found[latents] = vae.encode(image_BCHW).latent_dist.mode()[0]
-        return found
+        return found | (self.spec.more_of_image(self, image) if self.spec.more_of_image else {})
 
     def tokenize(self, caption: str) -> Tensors:
         """Return ``tokens`` and ``tokens_mask`` of each text encoder, each (L)."""
@@ -234,7 +234,7 @@ class Model:
         states: Tensors = {}
         for encoder in self.text_encoders:
             if not self.live(encoder):
-                with self._at_hand(encoder.name), self.autocast:
+                with self.at_hand(encoder.name), self.autocast:
                     states |= self.states(encoder, {name: tensor[None] for name, tensor in tokens.items()})
         return {name: tensor[0] for name, tensor in states.items()}
 
@@ -340,11 +340,12 @@ class Model:
                 self.components[name].save_config(folder / name)
                 target = folder / name / "diffusion_pytorch_model.safetensors"
                 write_tensors(target, state, {"format": "pt"}, durable=False)
-        for encoder in self.spec.text:
-            index[encoder.tokenizer] = [None, None]
-            if encoder.tokenizer in self.tokenizers:
-                index[encoder.tokenizer] = ["transformers", encoder.tokenizer_class]
-                self.tokenizers[encoder.tokenizer].save_pretrained(folder / encoder.tokenizer)
+        classes = {one.tokenizer: one.tokenizer_class for one in self.spec.text} | dict(self.spec.processors)
+        for name, class_name in classes.items():
+            index[name] = [None, None]
+            if name in self.tokenizers:
+                index[name] = ["transformers", class_name]
+                self.tokenizers[name].save_pretrained(folder / name)
         class_name, settings = self.spec.scheduler(self)
         class_of(f"diffusers:{class_name}").from_config(dict(settings)).save_pretrained(folder / "scheduler")
         index["scheduler"] = ["diffusers", class_name]

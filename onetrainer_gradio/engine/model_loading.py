@@ -71,10 +71,12 @@ class _Wanted:
 
     @property
     def tokenizers(self) -> dict[str, str]:
-        return {one.tokenizer: one.tokenizer_class for one in self.spec.text if one.name in self.components}
+        tokenizers = {one.tokenizer: one.tokenizer_class for one in self.spec.text if one.name in self.components}
+        return tokenizers | dict(self.spec.processors)
 
     def dtype(self, name: str) -> torch.dtype:
-        return precision.DTYPES[getattr(self.config, name).weight_dtype]
+        settings = getattr(self.config, name, None)  # what has no settings is never trained
+        return torch.float32 if settings is None else precision.DTYPES[settings.weight_dtype]
 
     def unusable(self, message: str, suggestion: str = "Choose another base model or model type.") -> ModelFormatError:
         return ModelFormatError(

@@ -47,6 +47,8 @@ class PipelineSampler:
     arguments: Callable[[LoadedModel, SampleConfig, Prompts], dict[str, Any]]
     negative: bool = True
     size_multiple_px: int = 8
+    from_image: bool = False
+    """The pipeline takes size and noise from the image among the arguments."""
 
     def __call__(self, model: LoadedModel, request: SampleRequest) -> Any:
         """Return a Pillow image, or None if the sample was ended early."""
@@ -62,16 +64,13 @@ class PipelineSampler:
                     pipe._interrupt = True  # diffusers' documented way to end early
                 return values
 
+            arguments = self.arguments(model, sample, prompts)
+            if not self.from_image:
+                arguments |= {"height": sample.height, "width": sample.width, "latents": self.latents(model, sample, generator)}
             images = pipeline(
-                height=sample.height,
-                width=sample.width,
-                num_inference_steps=sample.diffusion_steps,
-                generator=generator,
-                latents=self.latents(model, sample, generator),
-                callback_on_step_end=on_step,
-                **self.arguments(model, sample, prompts),
+                num_inference_steps=sample.diffusion_steps, generator=generator, callback_on_step_end=on_step, **arguments
             ).images
-        return None if pipeline.interrupt else images[0]
+        return None if getattr(pipeline, "interrupt", False) else images[0]
 
     def _rounded(self, sample: SampleConfig) -> SampleConfig:
         multiple = self.size_multiple_px

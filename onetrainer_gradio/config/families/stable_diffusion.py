@@ -65,7 +65,7 @@ def _facts(model_type: ModelType, label: str, hub: str, *traits: str) -> ModelFa
         abilities=frozenset({"layer_skip"}),
         trained=("unet", "text_encoder"),
         replaceable=("vae",),
-        built_in=not traits,
+        built_in=not set(INPAINTING) & set(traits),
     )
 
 

@@ -175,6 +175,10 @@ class LoadedModel(Protocol):
         """Return the VAE."""
         ...
 
+    def at_hand(self, name: str) -> AbstractContextManager[Any]:
+        """Provide a component on the train device within the block."""
+        ...
+
     def prompt(self, text: str) -> Tensors:
         """Return what the denoiser is conditioned on for a batch with one prompt."""
         ...
@@ -225,6 +229,12 @@ class FamilySpec:
     """Class and configuration of the scheduler in saved models."""
     size_multiple_px: int
     """Sides of training images are multiples of this."""
+    image_encoders: tuple[str, ...] = ("vae",)
+    """The components that encode an image for the cache."""
+    more_of_image: Callable[[LoadedModel, Tensors], Tensors] | None = None
+    """Return further tensors of an image (3, H, W): ``(model, images of the item) -> tensors without a batch dimension``."""
+    processors: Mapping[str, str] = field(default_factory=dict)
+    """Further classes of transformers that are loaded like tokenizers, each from its folder."""
     dynamic_shift: bool = False
     """The timestep shift can depend on the size of the image."""
     other_index: Mapping[str, Any] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from onetrainer_gradio.config import SampleConfig
-from onetrainer_gradio.engine import inpainting
+from onetrainer_gradio.engine import depth, inpainting
 from onetrainer_gradio.engine.diffusion import Diffusion, scale
 from onetrainer_gradio.engine.families.family import Component, FamilySpec, LatentSpace, LoadedModel, Tensors, TextEncoder
 from onetrainer_gradio.engine.families.original_layout import to_original
@@ -24,7 +24,7 @@ ZERO_SNR_GUIDANCE_RESCALE = 0.7
 
 def condition(model: LoadedModel, tensors: Tensors) -> Tensors:
     """Return ``text`` (B, 77, D), and the further channels of an inpainting model."""
-    return {"text": tensors["hidden"].to(model.dtype), **inpainting.channels(model, tensors)}
+    return {"text": tensors["hidden"].to(model.dtype), **inpainting.channels(model, tensors), **depth.channels(tensors)}
 
 
 def denoise(model: LoadedModel, noised_BCHW: Tensor, timestep_B: Tensor, condition: Tensors) -> Tensor:
@@ -63,10 +63,17 @@ def single_file(model: LoadedModel) -> Tensors:
 
 
 def inpainting_arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dict[str, Any]:
-    """Return prompts, guidance, and the image to paint in; the pipeline has no guidance rescale."""
+    """Return prompts, guidance, and base image; the pipeline has no guidance rescale."""
     plain = arguments(model, sample, prompts)
     del plain["guidance_rescale"]
     return plain | inpainting.arguments(model, sample)
+
+
+def depth_arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dict[str, Any]:
+    """Return prompts, guidance, and the image whose depth the sample has."""
+    plain = arguments(model, sample, prompts)
+    del plain["guidance_rescale"]
+    return plain | depth.arguments(model, sample)
 
 
 UNSAFE: Mapping[str, Any] = {
@@ -115,6 +122,18 @@ STABLE_DIFFUSION_2_BASE = replace(
     title="Stable Diffusion 2 Base",
     architecture="stable-diffusion-v2-512",
 )
+STABLE_DIFFUSION_2_DEPTH = replace(
+    STABLE_DIFFUSION_2_BASE,
+    types=("STABLE_DIFFUSION_20_DEPTH",),
+    title="Stable Diffusion 2 Depth",
+    pipeline="diffusers:StableDiffusionDepth2ImgPipeline",
+    components={**STABLE_DIFFUSION_15.components, "depth_estimator": Component("transformers:DPTForDepthEstimation")},
+    processors={"feature_extractor": "DPTImageProcessor"},
+    image_encoders=("vae", "depth_estimator"),
+    more_of_image=depth.depth_of_image,
+    sample=PipelineSampler(sampler, starting_noise, depth_arguments, from_image=True),
+    other_index={},
+)
 
 
 def _inpainting(spec: FamilySpec, model_type: str) -> FamilySpec:
@@ -131,6 +150,7 @@ SPECS = (
     STABLE_DIFFUSION_15,
     STABLE_DIFFUSION_2,
     STABLE_DIFFUSION_2_BASE,
+    STABLE_DIFFUSION_2_DEPTH,
     _inpainting(STABLE_DIFFUSION_15, "STABLE_DIFFUSION_15_INPAINTING"),
     _inpainting(STABLE_DIFFUSION_2_BASE, "STABLE_DIFFUSION_20_INPAINTING"),
 )

@@ -87,7 +87,7 @@ STABLE_DIFFUSION_XL = FamilySpec(
 
 
 def inpainting_arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dict[str, Any]:
-    """Return prompts, guidance, and the image to paint in."""
+    """Return prompts, guidance, and base image."""
     return arguments(model, sample, prompts) | inpainting.arguments(model, sample)
 
 
