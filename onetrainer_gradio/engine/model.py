@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.families.facts import LineShift
 from onetrainer_gradio.config.families.models import MODELS
-from onetrainer_gradio.engine import model_loading, precision
+from onetrainer_gradio.engine import blocks, model_loading, precision
 from onetrainer_gradio.engine.data.seeds import Loader
 from onetrainer_gradio.engine.families import spec_of
 from onetrainer_gradio.engine.families.family import FamilySpec, Objective, Part, SampleRequest, Tensors, TextEncoder
 from onetrainer_gradio.engine.files import write_tensors
+from onetrainer_gradio.engine.layer_offload import LayerOffload
 from onetrainer_gradio.engine.model_loading import class_of
 
 DENOISER_PREFIX = "lora_unet"
@@ -64,6 +66,7 @@ class Model:
             module.eval()
         self.objective = self.spec.objective(self.scheduler_config, config, self.device)
         self._pipeline: Any = None
+        self._offloads: dict[str, LayerOffload] = {}
 
     # -- components -----------------------------------------------------------------------------------------------------
 
@@ -122,12 +125,16 @@ class Model:
     def place(self, *names: str) -> None:
         """Move these components to the train device and the others to the temp device."""
         # away first, so that there is room; also where both devices are one: the model was loaded into main memory
-        for name, module in self.components.items():
+        for name in self.components:
             if name not in names:
-                module.to(self._temp_device)
+                self._move(name, self._temp_device)
         for name in names:
             if name in self.components:
-                self.components[name].to(self.device)
+                self._move(name, self.device)
+
+    def _move(self, name: str, device: torch.device) -> None:
+        module, offload = self.components[name], self._offloads.get(name)
+        module.to(device) if offload is None else offload.move(module, device)
 
     @contextmanager
     def at_hand(self, name: str) -> Iterator[Any]:
@@ -136,22 +143,40 @@ class Model:
         resting = next(module.parameters()).device
         away = resting != self._exact_device
         if away:
-            module.to(self.device)
+            self._move(name, self.device)
         try:
             yield module
         finally:
             if away:
-                module.to(resting)
+                self._move(name, resting)
 
     def set_checkpointing(self) -> None:
-        """Turn on gradient checkpointing of the trained components as configured."""
+        """Checkpoint, offload and compile the blocks of the components as configured; the method is attached already."""
         config = self.config
-        if getattr(config, self.spec.denoiser).gradient_checkpointing:
-            self.denoiser.enable_gradient_checkpointing()
-        for encoder in self.text_encoders:
-            settings = getattr(config, encoder.name)
-            if settings.train and settings.gradient_checkpointing:
-                self.components[encoder.name].gradient_checkpointing_enable()
+        trained = frozenset(part.name for part in self.parts() if getattr(config, part.name).train)
+        adapters = [] if config.training_method == "FINE_TUNE" else self._parameters_with_gradients()
+        facts = MODELS[config.model_type]
+        for part in self.parts():
+            settings, own = getattr(config, part.name), blocks.blocks_of(part.module)
+            if part.name in facts.offloaded and settings.offload_fraction > 0:
+                offload = LayerOffload(
+                    own,
+                    settings.offload_fraction,
+                    self.device,
+                    self._temp_device,
+                    ahead=config.async_offloading,
+                    adapters=adapters,
+                )
+                self._offloads[part.name] = offload
+            if settings.gradient_checkpointing and (part.name == self.spec.denoiser or part.name in trained):
+                kept = part.name in facts.activations_offloaded and settings.activation_offloading
+                saving = partial(blocks.saving_to, self._temp_device, self.device) if kept else nullcontext
+                blocks.set_checkpointing(part.module, own, saving, self._offloads.get(part.name))
+        if config.compile:
+            blocks.compile_blocks(blocks.blocks_of(self.denoiser))
+
+    def _parameters_with_gradients(self) -> list[nn.Parameter]:
+        return [one for part in self.parts() for one in part.module.parameters() if one.requires_grad]
 
     def computing(self, name: str) -> AbstractContextManager[object]:
         """Return the autocast of a component: of the train data type, or the fallback for one that overflows in float16."""

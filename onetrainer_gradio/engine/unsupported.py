@@ -6,6 +6,8 @@ and is no error. This module needs no torch.
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,12 @@ from typing import Any
 
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
 from onetrainer_gradio.config.check.losses import no_loss, noise_window, two_predictions
-from onetrainer_gradio.config.check.parts import nothing_trained
+from onetrainer_gradio.config.check.parts import (
+    encoder_offload,
+    nothing_trained,
+    offload_without_checkpointing,
+    offload_without_fused_back_pass,
+)
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern, title_of
 from onetrainer_gradio.config.declarations.labels import name_of, names_of
@@ -47,7 +54,6 @@ ONLY: tuple[Only, ...] = (
     Only("optimizer.relative_step", (False,)),
     Only("optimizer.warmup_init", (False,)),
     Only("attention_mechanism", ("SDP",)),
-    Only("compile", (False,)),
     Only("force_circular_padding", (False,)),
     Only("masked_training", (False,)),
     Only("custom_conditioning_image", (False,)),
@@ -59,11 +65,15 @@ ONLY: tuple[Only, ...] = (
 
 ONLY_IN_PARTS: tuple[Only, ...] = (
     Only("weight_dtype", FLOATS),
-    Only("offload_fraction", (0, 0.0)),
-    Only("activation_offloading", (False,)),
     Only("model_name", ("",)),
 )
 """The same for each component of the model type."""
+
+ONLY_IN_SMALL_PARTS: tuple[Only, ...] = (
+    Only("offload_fraction", (0, 0.0)),
+    Only("activation_offloading", (False,)),
+)
+"""The same for each component whose blocks can't be offloaded."""
 
 LOSS_WEIGHTS = {
     True: Only("loss_weight_fn", ("CONSTANT", "SIGMA")),
@@ -85,6 +95,17 @@ ONLY_IN_CONCEPTS: tuple[Only, ...] = (
     Only("text.caps_randomize_lowercase", (False,)),
 )
 """The same for each enabled concept; ``masked_training`` already excludes masks."""
+
+CHECKED = (
+    nothing_trained,
+    no_loss,
+    noise_window,
+    two_predictions,
+    encoder_offload,
+    offload_without_checkpointing,
+    offload_without_fused_back_pass,
+)
+"""Rules of the pre-flight check about what no engine can train; a run may start without that check."""
 
 Rule = Callable[[TrainConfig], Iterable[Finding]]
 FORMATS = {
@@ -137,6 +158,8 @@ def _facts(config: TrainConfig) -> ModelFacts:
 def _parts(config: TrainConfig) -> Iterator[Finding]:
     for part in _facts(config).parts:
         yield from _outside(ONLY_IN_PARTS, _at(config, part), f"{part}.")
+        if part not in _facts(config).offloaded:
+            yield from _outside(ONLY_IN_SMALL_PARTS, _at(config, part), f"{part}.")
 
 
 def _loss_weight(config: TrainConfig) -> Iterator[Finding]:
@@ -219,10 +242,23 @@ def _optimizer(config: TrainConfig) -> Iterator[Finding]:
 
 
 def _as_checked(config: TrainConfig) -> Iterator[Finding]:
-    """Yield what the pre-flight check finds and no engine could train either; a run may start without that check."""
+    """Yield what the rules of the pre-flight check find."""
     plan = Plan(config, Path())
-    for rule in (nothing_trained, no_loss, noise_window, two_predictions):
+    for rule in CHECKED:
         yield from rule(plan)
+
+
+def _compiler(config: TrainConfig) -> Iterator[Finding]:
+    """Report compilation without a compiler: torch writes Triton code for a GPU, and C++ code for a CPU."""
+    if not config.compile:
+        return
+    if config.train_device.startswith("cuda"):
+        missing = "" if importlib.util.find_spec("triton") else "the package triton"
+    else:
+        missing = "" if any(map(shutil.which, ("g++", "clang++", "cl"))) else "a C++ compiler"
+    if missing:
+        message = f"{title_of('compile')} requires {missing}, which isn't installed."
+        yield Finding("error", "compile", message, True, "False", f"Install {missing}, or turn off {title_of('compile')}.")
 
 
 RULES: tuple[Rule, ...] = (
@@ -236,6 +272,7 @@ RULES: tuple[Rule, ...] = (
     _precision,
     _trained_half,
     _optimizer,
+    _compiler,
 )
 
 

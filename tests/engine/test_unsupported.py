@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onetrainer_gradio.config.files.documents import from_document
-from onetrainer_gradio.engine.unsupported import ONLY, ONLY_IN_CONCEPTS, ONLY_IN_PARTS, findings
+from onetrainer_gradio.engine.unsupported import ONLY, ONLY_IN_CONCEPTS, ONLY_IN_PARTS, ONLY_IN_SMALL_PARTS, findings
 from tests.test_suggestions import enum_names_in
 
 
@@ -49,7 +49,6 @@ def test_a_plain_lora_is_not_refused():
         ("optimizer.optimizer", "PRODIGY"),
         ("optimizer.fused_back_pass", True),
         ("attention_mechanism", "FLASH"),
-        ("compile", True),
         ("masked_training", True),
         ("multi_gpu", True),
         ("cloud.enabled", True),
@@ -79,6 +78,24 @@ def test_combinations_are_refused():
     assert refused(lora_weight_dtype="BFLOAT_16", optimizer__stochastic_rounding=False) == set()
 
 
+def test_offloading_is_checked_as_in_the_check_before_the_start():
+    """Transformers and T5 can be offloaded with gradient checkpointing, and text encoders with one thread."""
+    flux = {"model_type": "FLUX_DEV_1", "output_model_format": "DIFFUSERS_LORA"}
+    both = {"transformer__offload_fraction": 0.5, "transformer__activation_offloading": True}
+    assert refused(**flux, **both) == set()
+    assert refused(**flux, **both, transformer__gradient_checkpointing=False) == {"transformer.gradient_checkpointing"}
+    assert refused(**flux, text_encoder_2__offload_fraction=0.5, dataloader_threads=2) == {"dataloader_threads"}
+    assert refused(**flux, text_encoder__offload_fraction=0.5, dataloader_threads=1) == {"text_encoder.offload_fraction"}
+
+
+def test_compiling_needs_a_compiler(monkeypatch):
+    """Without one, the finding names what to install."""
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert refused(compile=True) == {"compile"}
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/g++")
+    assert refused(compile=True) == set()
+
+
 def test_a_concept_that_is_not_used_may_hold_anything():
     """Only enabled concepts are looked at."""
     assert refused(concepts__0__type="PRIOR_PREDICTION", concepts__0__enabled=False) == set()
@@ -87,7 +104,12 @@ def test_a_concept_that_is_not_used_may_hold_anything():
 def test_the_tables_name_real_settings():
     """Every path exists in the configuration."""
     config = from_document({"concepts": [{}]})[0]
-    for table, start in ((ONLY, config), (ONLY_IN_PARTS, config.unet), (ONLY_IN_CONCEPTS, config.concepts[0])):
+    for table, start in (
+        (ONLY, config),
+        (ONLY_IN_PARTS, config.unet),
+        (ONLY_IN_SMALL_PARTS, config.unet),
+        (ONLY_IN_CONCEPTS, config.concepts[0]),
+    ):
         for setting in table:
             at = start
             for name in setting.path.split("."):

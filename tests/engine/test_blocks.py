@@ -1,0 +1,168 @@
+"""Checkpointing, offloading and compiling blocks changes no result (engine/blocks.py)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+
+import pytest
+import torch
+from diffusers import FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.engine import blocks
+from onetrainer_gradio.engine.layer_offload import LayerOffload
+from onetrainer_gradio.engine.methods.adapters.layer import Layer
+from onetrainer_gradio.engine.methods.adapters.lora import Lora
+
+CPU = torch.device("cpu")
+META = torch.device("meta")
+
+
+@pytest.mark.parametrize(
+    ("make", "kinds", "count"),
+    [
+        (UNet2DConditionModel, {"BasicTransformerBlock"}, 16),
+        (lambda: SD3Transformer2DModel(num_layers=3), {"JointTransformerBlock"}, 3),
+        (
+            lambda: FluxTransformer2DModel(num_layers=2, num_single_layers=3),
+            {"FluxTransformerBlock", "FluxSingleTransformerBlock"},
+            5,
+        ),
+        (lambda: CLIPTextModel(CLIPTextConfig(num_hidden_layers=2)), {"CLIPEncoderLayer"}, 2),
+        (lambda: T5EncoderModel(T5Config(num_layers=2)), {"T5Block"}, 2),
+    ],
+)
+def test_each_component_has_its_blocks(make, kinds, count):
+    """OneTrainer's units of checkpointing, offloading and compilation."""
+    with META:
+        found = blocks.blocks_of(make())
+    assert len(found) == count
+    assert {type(block).__name__ for block in found} == kinds
+
+
+def flux() -> nn.Module:
+    torch.manual_seed(0)
+    model = FluxTransformer2DModel(
+        in_channels=8,
+        num_layers=2,
+        num_single_layers=3,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=8,
+        pooled_projection_dim=4,
+        guidance_embeds=False,
+        axes_dims_rope=(2, 2, 4),
+    )
+    return model.requires_grad_(False)
+
+
+def t5() -> nn.Module:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 20, "d_model": 8, "d_kv": 4, "d_ff": 16, "num_heads": 2}
+    return T5EncoderModel(T5Config(**sizes, num_layers=4)).requires_grad_(False).eval()
+
+
+def run(model: nn.Module) -> torch.Tensor:
+    if isinstance(model, T5EncoderModel):
+        states = model(torch.tensor([[3, 5, 7, 0]]), output_hidden_states=True).hidden_states
+        return states[-1] + states[-2]
+    generator = torch.Generator().manual_seed(1)
+    return model(
+        hidden_states=torch.randn((2, 4, 8), generator=generator),
+        encoder_hidden_states=torch.randn((2, 3, 8), generator=generator),
+        pooled_projections=torch.randn((2, 4), generator=generator),
+        timestep=torch.tensor([0.1, 0.7]),
+        img_ids=torch.zeros((4, 3)),
+        txt_ids=torch.zeros((3, 3)),
+        return_dict=False,
+    )[0]
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """A few weights of the first and of the last block."""
+    found = blocks.blocks_of(model)
+    weights = [next(one for one in block.parameters() if one.ndim == 2) for block in (found[0], found[-1])]
+    for weight in weights:
+        weight.requires_grad_(True)
+    return weights
+
+
+def gradients(model: nn.Module, weights: list[nn.Parameter]) -> list[torch.Tensor]:
+    out = run(model)
+    out.square().sum().backward()
+    with torch.no_grad():  # as for a sample
+        again = run(model)
+    return [out.detach(), again, *(weight.grad.clone() for weight in weights)]
+
+
+@pytest.mark.parametrize("make", [flux, t5])
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+@pytest.mark.parametrize("activations", [False, True])
+def test_checkpointing_and_offloading_change_no_number(make, fraction, activations):
+    """Bit for bit, with and without moved activations and layers, also of a frozen text encoder that gradients go through."""
+    plain = make()
+    expected = gradients(plain, trained(plain))
+    model = make()
+    weights, own = trained(model), blocks.blocks_of(model)
+    offload = LayerOffload(own, fraction, CPU, CPU, ahead=True, adapters=weights) if fraction else None
+    runs: list[nn.Module] = []
+    for block in own:
+        inner = block.ff if hasattr(block, "ff") else block.attn if hasattr(block, "attn") else block.layer[0]
+        inner.register_forward_hook(lambda module, args, output: runs.append(module))
+    saving = partial(blocks.saving_to, CPU, CPU) if activations else nullcontext
+    blocks.set_checkpointing(model, own, saving, offload)
+    found = gradients(model, weights)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert len(runs) > 2 * len(own)  # some computed once more in the backward pass
+    assert offload is None or offload.loaded == 1
+
+
+def test_saved_activations_are_moved_to_the_temp_device():
+    """With a device other than the CPU, too: one without data can't give them back."""
+    weight = nn.Parameter(torch.ones(2))
+    with blocks.saving_to(META, CPU):
+        out = (weight * weight).sum()
+    with pytest.raises(NotImplementedError, match="no data"):
+        out.backward()
+
+
+def test_blocks_are_compiled_one_by_one(monkeypatch):
+    """Each as a full graph, so that a break is an error."""
+    made = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: made.append((self, options)))
+    model = flux()
+    blocks.compile_blocks(blocks.blocks_of(model))
+    assert [block for block, _ in made] == list(blocks.blocks_of(model))
+    assert all(options == {"fullgraph": True} for _, options in made)
+
+
+class Block(nn.Module):
+    """As much of a block as a LoRA is trained on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_q = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return x + self.to_q(x).relu()
+
+
+@pytest.mark.slow
+def test_a_compiled_block_with_an_adapter_computes_the_same():
+    """With checkpointing, too: the last bits may differ. A break of the graph would be an error."""
+    model = nn.Module()
+    model._repeated_blocks = ["Block"]
+    torch.manual_seed(0)
+    model.blocks = nn.ModuleList([Block()])
+    (block,) = own = blocks.blocks_of(model)
+    adapter = Lora(Layer("to_q", block.to_q), TrainConfig.model_validate({"lora_rank": 2, "lora_weight_dtype": "FLOAT_32"}))
+    block.to_q.forward = adapter.forward
+    x = torch.randn(2, 4)
+    expected = torch.autograd.grad(block(x).sum(), adapter.lora_up)[0]
+    blocks.set_checkpointing(model, own, nullcontext, None)
+    blocks.compile_blocks(own)
+    found = torch.autograd.grad(block(x).sum(), adapter.lora_up)[0]
+    torch.testing.assert_close(found, expected)
