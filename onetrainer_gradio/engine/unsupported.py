@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
+from onetrainer_gradio.config.check.formats import comfy_lora, original_lora
 from onetrainer_gradio.config.check.losses import no_loss, noise_window, two_predictions
 from onetrainer_gradio.config.check.parts import (
     encoder_offload,
@@ -101,6 +102,8 @@ CHECKED = (
     no_loss,
     noise_window,
     two_predictions,
+    original_lora,
+    comfy_lora,
     encoder_offload,
     offload_without_checkpointing,
     offload_without_fused_back_pass,
@@ -108,13 +111,6 @@ CHECKED = (
 """Rules of the pre-flight check about what no engine can train; a run may start without that check."""
 
 Rule = Callable[[TrainConfig], Iterable[Finding]]
-FORMATS = {
-    "LORA": ("KOHYA_LORA", "DIFFUSERS_LORA", "LEGACY_LORA"),
-    "FINE_TUNE": ("DIFFUSERS", "ORIGINAL_SINGLE_FILE", "LEGACY_SAFETENSORS"),
-}
-
-DIFFUSERS_FORMATS = {"LORA": ("DIFFUSERS_LORA",), "FINE_TUNE": ("DIFFUSERS",)}
-"""The output formats of the other model types."""
 
 
 def _at(config: Any, path: str) -> Any:
@@ -172,8 +168,7 @@ def _concepts(config: TrainConfig) -> Iterator[Finding]:
 
 
 def _output_format(config: TrainConfig) -> Iterator[Finding]:
-    formats = FORMATS if config.model_type == "STABLE_DIFFUSION_15" else DIFFUSERS_FORMATS
-    allowed = formats.get(config.training_method)
+    allowed = _facts(config).formats.get(config.training_method)
     if allowed and config.output_model_format not in allowed:
         yield Finding(
             "error",

@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from onetrainer_gradio.engine.families.original_layout import to_original
 from onetrainer_gradio.engine.hub import Hub
 from onetrainer_gradio.errors import ConfigValueError, ModelFormatError, ModelNotFoundError
 from tests.engine.conftest import GOLDEN
@@ -109,44 +108,6 @@ def test_a_single_file_is_saved_and_loaded(configured, train, plain, tmp_path, m
     cache = hub_cache(tmp_path / "huggingface")
     _, from_file = train(configured(base_model_name=str(target), huggingface_cache_dir=str(cache)))
     assert from_file.losses == pytest.approx(plain.losses, abs=1e-6)
-
-
-def test_original_names_are_those_of_the_published_checkpoint():
-    """Every tensor of a full-size Stable Diffusion 1.5 gets the name that diffusers' own converter reads."""
-    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(cross_attention_dim=768)
-        vae = AutoencoderKL(
-            block_out_channels=(128, 256, 512, 512),
-            layers_per_block=2,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            latent_channels=4,
-        )
-    tensors = to_original(unet.state_dict(), vae.state_dict(), {}, unet.config)
-    # known facts of the published file
-    for name, shape in {
-        "model.diffusion_model.input_blocks.8.1.proj_in.weight": (1280, 1280, 1, 1),
-        "model.diffusion_model.output_blocks.2.1.conv.weight": (1280, 1280, 3, 3),
-        "model.diffusion_model.output_blocks.5.2.conv.weight": (1280, 1280, 3, 3),
-        "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight": (1280, 768),
-        "model.diffusion_model.out.2.weight": (4, 320, 3, 3),
-        "first_stage_model.encoder.down.2.downsample.conv.weight": (512, 512, 3, 3),
-        "first_stage_model.decoder.up.3.upsample.conv.weight": (512, 512, 3, 3),
-        "first_stage_model.decoder.mid.attn_1.proj_out.weight": (512, 512, 1, 1),
-        "first_stage_model.encoder.down.1.block.0.nin_shortcut.weight": (256, 128, 1, 1),
-        "first_stage_model.quant_conv.weight": (8, 8, 1, 1),
-    }.items():
-        assert tuple(tensors[name].shape) == shape, name
-    assert sum(name.startswith("model.diffusion_model.") for name in tensors) == 686
-    assert sum(name.startswith("first_stage_model.") for name in tensors) == 248
-    back = convert_ldm_unet_checkpoint(dict(tensors), dict(unet.config))
-    assert {name: tensor.shape for name, tensor in back.items()} == {n: t.shape for n, t in unet.state_dict().items()}
-    back = convert_ldm_vae_checkpoint(dict(tensors), dict(vae.config))
-    assert {name: tensor.numel() for name, tensor in back.items()} == {n: t.numel() for n, t in vae.state_dict().items()}
 
 
 def test_a_file_that_is_no_model_is_named(configured, train, tmp_path):

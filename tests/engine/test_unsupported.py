@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.engine.unsupported import ONLY, ONLY_IN_CONCEPTS, ONLY_IN_PARTS, ONLY_IN_SMALL_PARTS, findings
 from tests.test_suggestions import enum_names_in
@@ -52,7 +53,7 @@ def test_a_plain_lora_is_not_refused():
         ("masked_training", True),
         ("multi_gpu", True),
         ("cloud.enabled", True),
-        ("output_model_format", "COMFY_LORA"),
+        ("output_model_format", "ORIGINAL_TRANSFORMER"),
         ("output_model_format", "DIFFUSERS"),
         ("unet.weight_dtype", "FLOAT_16"),
         ("lora_weight_dtype", "FLOAT_16"),
@@ -94,6 +95,22 @@ def test_compiling_needs_a_compiler(monkeypatch):
     assert refused(compile=True) == {"compile"}
     monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/g++")
     assert refused(compile=True) == set()
+
+
+@pytest.mark.parametrize("model_type", [facts.type for facts in MODELS.values() if facts.built_in])
+def test_every_format_of_a_model_type_is_saved(model_type):
+    """What the engine saves is what the facts of the type list, which the form and the pre-flight check show."""
+    for method in ("LORA", "FINE_TUNE"):
+        for model_format in MODELS[model_type].formats[method]:
+            chosen = {"training_method": method, "output_model_format": model_format, "model_type": model_type}
+            chosen |= {f"{encoder}__train": False for encoder in MODELS[model_type].encoders}
+            assert "output_model_format" not in refused(**chosen)
+
+
+def test_original_lora_holds_the_denoiser_alone():
+    """With a trained text encoder, the run would end with a file that can't be written."""
+    assert refused(output_model_format="ORIGINAL_LORA", text_encoder__train=False) == set()
+    assert "output_model_format" in refused(output_model_format="ORIGINAL_LORA", text_encoder__train=True)
 
 
 def test_a_concept_that_is_not_used_may_hold_anything():

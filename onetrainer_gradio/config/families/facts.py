@@ -45,10 +45,21 @@ class BaseModel:
 
 @dataclass(frozen=True)
 class Fusion:
-    """Projections of one block that some LoRA formats store as one: all of them are trained, or none."""
+    """Projections of one block that native files store as one layer: adapters in such files train all of them, or none.
+
+    ``fused`` is OneTrainer's name of the joined layer in the block, in the order of ``leaves``; ``sizes`` are their outputs
+    relative to each other, all equal if there are none.
+    """
 
     block: str
     leaves: tuple[str, ...]
+    fused: str
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """The relative output size of each leaf."""
+        return self.sizes or (1,) * len(self.leaves)
 
 
 @dataclass(frozen=True)
@@ -182,8 +193,8 @@ UNET_ATTENTIONS = {"attn-mlp": layer_preset("attentions"), "attn-only": layer_pr
 
 _QKV = ("attn.to_q", "attn.to_k", "attn.to_v")
 _ADDED_QKV = ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")
-JOINT_FUSIONS = (Fusion("transformer_blocks", _QKV), Fusion("transformer_blocks", _ADDED_QKV))
-FLUX_FUSIONS = (*JOINT_FUSIONS, Fusion("single_transformer_blocks", (*_QKV, "proj_mlp")))
+JOINT_FUSIONS = (Fusion("transformer_blocks", _QKV, "attn.qkv"), Fusion("transformer_blocks", _ADDED_QKV, "attn.added_qkv"))
+FLUX_FUSIONS = (*JOINT_FUSIONS, Fusion("single_transformer_blocks", (*_QKV, "proj_mlp"), "qkv_mlp", (1, 1, 1, 4)))
 
 WHOLE_MODEL = (_F.DIFFUSERS, _F.ORIGINAL_SINGLE_FILE, _F.LEGACY_SAFETENSORS)
 DENOISER_FILES = (_F.DIFFUSERS, _F.ORIGINAL_TRANSFORMER)

@@ -40,7 +40,7 @@ _LAYERS: LayerRows = (
     ("single_transformer_blocks.0-39", "attn.to_q attn.to_k attn.to_v norm.linear proj_mlp proj_out"),
 )
 
-_REFINER = Fusion("context_embedder.token_refiner.refiner_blocks", ("attn.to_q", "attn.to_k", "attn.to_v"))
+_REFINER = Fusion("context_embedder.token_refiner.refiner_blocks", ("attn.to_q", "attn.to_k", "attn.to_v"), "attn.qkv")
 
 MODELS: tuple[ModelFacts, ...] = (
     transformer(

@@ -27,7 +27,17 @@ from onetrainer_gradio.config.families import (
 )
 from onetrainer_gradio.config.families.facts import BaseModel, LayerPreset, ModelFacts
 
-__all__ = ["FOLDER_FORMATS", "MODELS", "SAMPLERS", "UNFAMILIAR", "LayerPreset", "ModelFacts", "output_formats", "pipeline_types"]
+__all__ = [
+    "FOLDER_FORMATS",
+    "MODELS",
+    "SAMPLERS",
+    "UNFAMILIAR",
+    "LayerPreset",
+    "ModelFacts",
+    "family_module",
+    "output_formats",
+    "pipeline_types",
+]
 
 FAMILIES = (
     stable_diffusion,
@@ -56,6 +66,7 @@ FOLDER_FORMATS = frozenset({ModelFormat.DIFFUSERS})
 SAMPLERS = tuple(NoiseScheduler)
 
 _BY_TYPE: dict[ModelType, ModelFacts] = {facts.type: facts for family in FAMILIES for facts in family.MODELS}
+_MODULES = {facts.type: family.__name__.rpartition(".")[2] for family in FAMILIES for facts in family.MODELS}
 MODELS: dict[ModelType, ModelFacts] = {model_type: _BY_TYPE[model_type] for model_type in ModelType}
 
 # What is known of a model type that only a newer OneTrainer has.
@@ -70,6 +81,14 @@ UNFAMILIAR = ModelFacts(
     sample={},
     layers=(),
 )
+
+
+def family_module(model_type: ModelType) -> str:
+    """Return the name of the module with the facts of the type's family; empty for an unknown type.
+
+    The engine's modules about a family have the same name.
+    """
+    return _MODULES.get(model_type, "")
 
 
 def output_formats(model_type: ModelType, method: TrainingMethod) -> tuple[ModelFormat, ...]:

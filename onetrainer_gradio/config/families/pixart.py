@@ -49,8 +49,8 @@ _PRESETS = {
     **TRANSFORMER_BLOCKS,
 }
 _FUSIONS = (
-    Fusion("transformer_blocks", ("attn1.to_q", "attn1.to_k", "attn1.to_v")),
-    Fusion("transformer_blocks", ("attn2.to_k", "attn2.to_v")),
+    Fusion("transformer_blocks", ("attn1.to_q", "attn1.to_k", "attn1.to_v"), "attn1.qkv"),
+    Fusion("transformer_blocks", ("attn2.to_k", "attn2.to_v"), "attn2.kv"),
 )
 
 

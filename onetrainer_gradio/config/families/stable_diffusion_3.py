@@ -54,7 +54,7 @@ _LARGE: LayerRows = (
     ),
 )
 
-_FUSIONS = (*JOINT_FUSIONS, Fusion("transformer_blocks", ("attn2.to_q", "attn2.to_k", "attn2.to_v")))
+_FUSIONS = (*JOINT_FUSIONS, Fusion("transformer_blocks", ("attn2.to_q", "attn2.to_k", "attn2.to_v"), "attn2.qkv"))
 
 
 _MEDIUM_BASE = BaseModel("stabilityai/stable-diffusion-3-medium-diffusers", 2.03, 1.84)

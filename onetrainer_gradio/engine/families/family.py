@@ -241,7 +241,7 @@ class FamilySpec:
     """Further entries of model_index.json in saved models."""
 
     single_file: Callable[[LoadedModel], Tensors] | None = None
-    """Return the complete model with the names of the original single file."""
+    """Return the complete model with the names of the original single file, if not the tables in ``engine/keys`` do."""
 
     @property
     def denoiser(self) -> str:

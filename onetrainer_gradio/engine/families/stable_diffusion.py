@@ -13,7 +13,6 @@ from onetrainer_gradio.config import SampleConfig
 from onetrainer_gradio.engine import depth, inpainting
 from onetrainer_gradio.engine.diffusion import Diffusion, scale
 from onetrainer_gradio.engine.families.family import Component, FamilySpec, LatentSpace, LoadedModel, Tensors, TextEncoder
-from onetrainer_gradio.engine.families.original_layout import to_original
 from onetrainer_gradio.engine.pipelines import PipelineSampler, Prompts
 from onetrainer_gradio.engine.samplers import scheduler_of, training_scheduler
 from onetrainer_gradio.engine.text_states import ClipStates
@@ -55,11 +54,6 @@ def arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dic
         "guidance_scale": sample.cfg_scale,
         "guidance_rescale": rescale,
     }
-
-
-def single_file(model: LoadedModel) -> Tensors:
-    """Return all weights with the names of the original checkpoint."""
-    return to_original(model.state("unet"), model.state("vae"), model.state("text_encoder"), model.denoiser.config)
 
 
 def inpainting_arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dict[str, Any]:
@@ -106,7 +100,6 @@ STABLE_DIFFUSION_15 = FamilySpec(
     scheduler=training_scheduler,
     size_multiple_px=8,
     other_index=UNSAFE,
-    single_file=single_file,
 )
 
 STABLE_DIFFUSION_2 = replace(
@@ -114,7 +107,6 @@ STABLE_DIFFUSION_2 = replace(
     types=("STABLE_DIFFUSION_20", "STABLE_DIFFUSION_21"),
     title="Stable Diffusion 2",
     architecture="stable-diffusion-v2-768-v",
-    single_file=None,
 )
 STABLE_DIFFUSION_2_BASE = replace(
     STABLE_DIFFUSION_2,

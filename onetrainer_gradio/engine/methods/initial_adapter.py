@@ -14,7 +14,8 @@ from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.labels import label_of
 from onetrainer_gradio.config.enums import PeftType
 from onetrainer_gradio.config.model_files import LORA, unfit
-from onetrainer_gradio.engine.adapter_files import Layout, Tensors, read_adapter
+from onetrainer_gradio.engine.keys.family_keys import Tensors
+from onetrainer_gradio.engine.keys.lora_files import LoraKeys, arranged, read_adapter
 from onetrainer_gradio.engine.methods.adapters.adapter import Adapter
 from onetrainer_gradio.errors import BackupMismatchError, ModelFormatError, ModelNotFoundError
 
@@ -25,7 +26,7 @@ _RANKED = ("lora_down.weight", "hada_w1_b")
 """Tensors whose first dimension is the rank."""
 
 
-def read_initial(config: TrainConfig, layout: Layout, backup: Path | None) -> Tensors:
+def read_initial(config: TrainConfig, names: LoraKeys, backup: Path | None) -> Tensors:
     """Return the tensors of the backup or of the LoRA file in the settings, with internal names; none without both.
 
     :raises BackupMismatchError, ModelNotFoundError, ModelFormatError: if the file is missing or isn't a LoRA for this model.
@@ -65,12 +66,14 @@ def read_initial(config: TrainConfig, layout: Layout, backup: Path | None) -> Te
             suggestion=problem.suggestion,
         )
     try:
-        tensors = load_file(file)
+        tensors: Tensors = load_file(file)
     except SafetensorError as error:
         raise ModelFormatError(
             f"Can't read the LoRA “{file}”: {error}", path="lora_model_name", expected="a .safetensors file"
         ) from error
-    return tensors if backup is not None else read_adapter(tensors, layout, str(file))
+    if backup is not None:
+        return tensors
+    return arranged(read_adapter(tensors, names, str(file)), config.output_model_format, names.keys)
 
 
 def load_initial(start: Tensors, adapters: Sequence[Adapter], config: TrainConfig, backup: Path | None) -> Tensors:

@@ -13,10 +13,12 @@ from torch import nn
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.layers.filter import layers_to_train
-from onetrainer_gradio.engine.adapter_files import LORA_FORMATS, Layout, Tensors
 from onetrainer_gradio.engine.families.family import Part
 from onetrainer_gradio.engine.files import digest, write_tensors
 from onetrainer_gradio.engine.header import Header
+from onetrainer_gradio.engine.keys import keys_of
+from onetrainer_gradio.engine.keys.family_keys import Tensors
+from onetrainer_gradio.engine.keys.lora_files import FUSED_FORMATS, LoraKeys, write_adapter
 from onetrainer_gradio.engine.methods.adapters import ADAPTERS
 from onetrainer_gradio.engine.methods.adapters.adapter import Adapter
 from onetrainer_gradio.engine.methods.adapters.layer import FusedLayer, Layer
@@ -37,7 +39,7 @@ class Lora:
     """
 
     adapters: Mapping[str, tuple[Adapter, ...]]
-    layout: Layout
+    names: LoraKeys
     parts: tuple[Part, ...]
     trained: tuple[ParameterGroup, ...]
     untrained: Tensors
@@ -48,15 +50,29 @@ class Lora:
         return config.base_model_name
 
     @classmethod
-    def attach(cls, model: Model, config: TrainConfig, seed: int, backup: Path | None, fused: Sequence[FusedGroup] = ()) -> Lora:
+    def attach(
+        cls,
+        model: Model,
+        config: TrainConfig,
+        seed: int,
+        backup: Path | None,
+        fused: Sequence[FusedGroup] | None = None,
+    ) -> Lora:
         """Add adapters to the denoiser, and to the text encoder if it is trained or the initial LoRA contains it.
 
-        ``fused`` are the groups of Linears of the denoiser that share an adapter. Their adapters are created first.
+        ``fused`` are the groups of Linears of the denoiser that share an adapter (None: those that the output format stores as
+        one layer). Their adapters are created first.
         """
         parts = model.parts()
         paths = {part.name: _adaptable(part.module) for part in parts}
-        layout = Layout.of(parts, paths)
-        start = read_initial(config, layout, backup)
+        names = LoraKeys(
+            keys_of(config.model_type, getattr(parts[-1].module, "config", {})),
+            {part.name: [part.path_prefix + path for path in paths[part.name]] for part in parts},
+        )
+        if fused is None:
+            joined = names.fused_groups() if config.output_model_format in FUSED_FORMATS else ()
+            fused = tuple(FusedGroup(name, members) for name, members in joined)
+        start = read_initial(config, names, backup)
         adapters: dict[str, tuple[Adapter, ...]] = {}
         for part in parts:
             chosen: Sequence[str] = paths[part.name]
@@ -75,7 +91,7 @@ class Lora:
         groups = tuple(
             _group(part, adapters[part.name], config) for part in parts if part.name in adapters and _part(config, part).train
         )
-        method = cls(adapters, layout, parts, groups, untrained)
+        method = cls(adapters, names, parts, groups, untrained)
         for part in parts:
             if part.name in adapters:
                 modules = nn.ModuleList(adapters[part.name]).train(part.module.training)
@@ -122,7 +138,7 @@ class Lora:
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
         """Write the LoRA file."""
-        tensors = LORA_FORMATS[model_format](_copied(self.adapter(), dtype), self.layout)
+        tensors = write_adapter(_copied(self.adapter(), dtype), model_format, self.names.keys)
         write_tensors(destination, tensors, header(tensors))
 
     def back_up(self, folder: Path, header: Header) -> None:

@@ -1,0 +1,35 @@
+"""Names of Stable Diffusion XL in files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.engine.keys.clip import clip_tensors, open_clip_tensors
+from onetrainer_gradio.engine.keys.family_keys import CLIP_LAYERS, CLIP_PROJECTED_LAYERS, EncoderKeys, FamilyKeys, Section
+from onetrainer_gradio.engine.keys.unet import attends, unet_rules, vae_tensors
+
+_PUBLISHED = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
+
+
+def family_keys(model_type: ModelType, denoiser: Mapping[str, Any]) -> FamilyKeys:
+    """Return the names of a type; ``denoiser`` is the configuration of its UNet, empty for the published one."""
+    rules = unet_rules(attends(denoiser.get("down_block_types", _PUBLISHED)), denoiser.get("layers_per_block", 2))
+    return FamilyKeys(
+        "unet",
+        rules,
+        {
+            "text_encoder": EncoderKeys("lora_te1", "clip_l", "clip_l", CLIP_LAYERS),
+            "text_encoder_2": EncoderKeys("lora_te2", "clip_g", "clip_g", CLIP_PROJECTED_LAYERS),
+        },
+        single_file=(
+            Section("vae", "first_stage_model.", vae_tensors),
+            Section("unet", "model.diffusion_model."),
+            Section("text_encoder", "conditioner.embedders.0.transformer.", clip_tensors),
+            Section("text_encoder_2", "conditioner.embedders.1.model.", open_clip_tensors),
+        ),
+        with_schedule=True,
+        v_prediction_key="v_pred",
+        header={"ss_base_model_version": "sdxl_"},
+    )
