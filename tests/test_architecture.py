@@ -53,7 +53,7 @@ INNER = {
     "config": (
         ("device", "digits", "enums", "model_files", "options", "patterns", "pattern_worker", "suggestions"),
         ("families",),
-        ("machine", "optimizers"),
+        ("machine", "optimizer_libraries", "optimizers"),
         ("declarations",),
         ("layers",),
         ("dataset",),

@@ -23,7 +23,7 @@ from onetrainer_gradio.engine import optimizers
 from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.files import timestamp, whole_folder
 from onetrainer_gradio.engine.header import Header
-from onetrainer_gradio.engine.methods.method import Method, ParameterGroup
+from onetrainer_gradio.engine.methods.method import Method
 from onetrainer_gradio.engine.staging import staged, tidy_up, unused
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError
@@ -108,7 +108,6 @@ class BackupWriter:
     config: TrainConfig
     method: Method
     optimizer: Optimizer
-    groups: Sequence[ParameterGroup]
     ema: EMA | None
     header: Header
     chain: Chain
@@ -126,7 +125,7 @@ class BackupWriter:
         with whole_folder(path, beside=self.backups.staging, marked=False) as folder:
             self.method.back_up(folder, self.header)
             (folder / OPTIMIZER_FILE).parent.mkdir()
-            torch.save(optimizers.saved_state(self.optimizer, self.config, self.groups), folder / OPTIMIZER_FILE)
+            torch.save(optimizers.saved_state(self.optimizer, self.config), folder / OPTIMIZER_FILE)
             if self.ema is not None:
                 (folder / EMA_FILE).parent.mkdir()
                 torch.save(self.ema.state_dict(), folder / EMA_FILE)

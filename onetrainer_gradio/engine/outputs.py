@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,6 +100,8 @@ class Outputs:
     header: Header
     reporter: RunReporter
     options: RunOptions
+    evaluated: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Gives the model the weights to save within a block, if they aren't those that are trained."""
     backed_up: dict[int, Path] = field(default_factory=dict)
     """The newest backup by its global step."""
 
@@ -231,7 +233,7 @@ class Outputs:
         dtype = precision.DTYPES[self.config.output_dtype]
         path = real_place(path)
         with staged(path) as place:
-            with self.ema.applied() if self.ema else nullcontext():
+            with self.evaluated(), self.ema.applied() if self.ema else nullcontext():
                 self.method.save(place, self.config.output_model_format, dtype, self.header)
             path = self._move_in(place, path)
         self.reporter.report(ModelSaved(path=str(path), final=final, global_step=state.global_step, bytes=size_bytes(path)))

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from onetrainer_gradio.engine.losses import LossMix
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.methods.method import Method
 from onetrainer_gradio.engine.model import Model
+from onetrainer_gradio.engine.optimizers.back_pass import FusedBackPass
 from onetrainer_gradio.engine.outputs import Outputs, protect, protect_existing
 from onetrainer_gradio.engine.prediction import predict
 from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
@@ -191,6 +192,7 @@ class Training:
     validation: Validation = field(init=False)
     factor: LearningRateFactor = field(init=False)
     tensorboard: TensorBoard | None = field(init=False, default=None)
+    back_pass: FusedBackPass | None = field(init=False, default=None)
     resumed_from: Path | None = None
 
     def __post_init__(self) -> None:
@@ -209,6 +211,8 @@ class Training:
         self._resting = self.state.copy()
         self._updates = 0
         self._threads = fit_threads(self.model)
+        if optimizers.steps_early(config):
+            self.back_pass = FusedBackPass(self.optimizer, config.clip_grad_norm, self.scaler)
 
     # -- before the loop ------------------------------------------------------------------------------------------------
 
@@ -219,7 +223,7 @@ class Training:
             text = f"The backup “{backup}” contains no optimizer state, so the optimizer starts from scratch."
             self.reporter.warn(WarningIssued(code="no_optimizer_state", message=text, path=str(backup)))
         else:
-            optimizers.load_state(self.optimizer, saved, self.config, self.method.groups())
+            optimizers.load_state(self.optimizer, saved, self.config)
         averages = read_tensors(backup / EMA_FILE, "ema_parameters")
         if self.ema is not None and averages is not None:
             self.ema.load_state_dict(averages)
@@ -227,6 +231,7 @@ class Training:
             now = self.scaler.state_dict()
             growth = self.state.loss_scale_growth
             self.scaler.load_state_dict({**now, "scale": self.state.loss_scale, "_growth_tracker": growth})
+        optimizers.set_training(self.optimizer, self.config)
         self.reporter.report(Resumed(path=str(backup), global_step=self.state.global_step, run=run_of(backup)))
 
     def plan(self) -> None:
@@ -265,7 +270,7 @@ class Training:
                 first_step=self.state.global_step,
                 images=self.data.images,
                 trainable_parameters=sum(parameter.numel() for parameter in self.parameters),
-                learning_rates=tuple(group.name for group in self.method.groups()),
+                learning_rates=optimizers.group_names(self.optimizer),
             )
         )
 
@@ -306,9 +311,8 @@ class Training:
         self.tensorboard = TensorBoard(folder, config, reporter.warn)
         reporter.subscribe(self.tensorboard)
         header = header_of(config, self.model.spec.title, self.model.spec.architecture)
-        groups = self.method.groups()
-        writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, groups, self.ema, header, self.chain)
-        self.outputs = Outputs(config, self.method, writer, self.ema, header, reporter, self.options)
+        writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, self.ema, header, self.chain)
+        self.outputs = Outputs(config, self.method, writer, self.ema, header, reporter, self.options, self._evaluated)
         self.step_actions = StepActions(
             reporter=reporter,
             sample_runner=SampleRunner(config, self.model, self.ema, reporter),
@@ -399,13 +403,18 @@ class Training:
         self._generator.manual_seed(step)
         if self.config.dropout_probability > 0:
             torch.manual_seed(step)
+        optimizers.seed_rounding(self.optimizer, step)
+        updated = (step + 1) % accumulation == 0
+        if updated:
+            self.set_learning_rates(step // accumulation)  # before the backward pass, which may update weights already
+        if self.back_pass is not None:
+            self.back_pass.armed = updated
         prediction = predict(self.model, batch, self._draw, self._generator, step)
         loss = self.loss(prediction, batch) / accumulation
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         detached = loss.detach()
         self._loss_sum = detached if self._loss_sum is None else self._loss_sum + detached
         self._pending += 1
-        updated = (step + 1) % accumulation == 0
         measured = self.update(self._loss_sum) if updated else None
         self._seconds += time.perf_counter() - began
         self.validation.maybe(state)
@@ -424,12 +433,7 @@ class Training:
 
     def update(self, loss: Tensor) -> tuple[float, float | None, tuple[float, ...]]:
         """Run one optimizer step. Return loss, gradient norm before clipping, and learning rates."""
-        rates = self.set_learning_rates(self.state.global_step // self.config.gradient_accumulation_steps)
-        limit = self.config.clip_grad_norm
-        self.scaler.unscale_(self.optimizer)
-        norm = None if limit is None else nn.utils.clip_grad_norm_(self.parameters, limit)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        norm = self._step() if self.back_pass is None else self._finish_early_steps(self.back_pass)
         self.optimizer.zero_grad(set_to_none=True)
         # the one place where the processor waits for the device
         values = (loss[None] if norm is None else torch.stack([loss, norm.to(loss)])).tolist()
@@ -440,14 +444,27 @@ class Training:
         self._loss_sum = None
         self._pending = 0
         self._updates += 1
-        return values[0], None if norm is None else values[1], rates
+        return values[0], None if norm is None else values[1], optimizers.reported_rates(self.optimizer, self.config)
 
-    def set_learning_rates(self, update_step: int) -> tuple[float, ...]:
+    def _step(self) -> Tensor | None:
+        limit = self.config.clip_grad_norm
+        self.scaler.unscale_(self.optimizer)
+        norm = None if limit is None else nn.utils.clip_grad_norm_(self.parameters, limit)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return norm
+
+    def _finish_early_steps(self, back_pass: FusedBackPass) -> Tensor | None:
+        """Let the optimizer do what it does once for all weights; their own steps are done."""
+        if back_pass.finish():
+            self.optimizer.step()
+        return back_pass.norm()
+
+    def set_learning_rates(self, update_step: int) -> None:
         """Set the learning rates of the parameter groups for an optimizer step."""
         factor = self.factor(update_step)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        return tuple(group["lr"] for group in self.optimizer.param_groups)
 
     def _require_finite(self, values: Sequence[float]) -> None:
         # with a loss scaler infinite gradients only mean that this step is skipped
@@ -501,9 +518,16 @@ class Training:
         for module in self.method.trained_modules():
             module.train()
 
+    def _evaluated(self) -> AbstractContextManager[None]:
+        return optimizers.evaluated(self.optimizer, self.config)
+
     @contextmanager
     def eval_mode(self) -> Iterator[None]:
         """Prepare the model for sampling within the block: all components loaded and in evaluation mode."""
+        with self._evaluated():
+            yield from self._eval_modules()
+
+    def _eval_modules(self) -> Iterator[None]:
         trained = self.method.trained_modules()
         for module in trained:
             module.eval()
@@ -536,5 +560,7 @@ class Training:
     def close(self) -> None:
         """Write the charts to disk, and restore the number of threads."""
         torch.set_num_threads(self._threads)
+        if self.back_pass is not None:
+            self.back_pass.close()
         if self.tensorboard is not None:
             self.tensorboard.close()

@@ -16,6 +16,12 @@ from typing import Any
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
 from onetrainer_gradio.config.check.formats import comfy_lora, original_lora
 from onetrainer_gradio.config.check.losses import no_loss, noise_window, two_predictions
+from onetrainer_gradio.config.check.optimizers import (
+    custom_scheduler,
+    fused_kernel,
+    library_installed,
+    schedule_free_wuerstchen,
+)
 from onetrainer_gradio.config.check.parts import (
     encoder_offload,
     nothing_trained,
@@ -27,6 +33,7 @@ from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern, ti
 from onetrainer_gradio.config.declarations.labels import name_of, names_of
 from onetrainer_gradio.config.enums import ModelFormat
 from onetrainer_gradio.config.families.models import MODELS, UNFAMILIAR, ModelFacts
+from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.errors import ConfigInvalidError, Finding
 
 FLOATS = ("FLOAT_32", "FLOAT_16", "BFLOAT_16")
@@ -50,10 +57,6 @@ ONLY: tuple[Only, ...] = (
     Only("output_dtype", FLOATS),
     Only("lora_weight_dtype", FLOATS),
     Only("learning_rate_scheduler", ("CONSTANT", "LINEAR", "COSINE", "COSINE_WITH_RESTARTS", "COSINE_WITH_HARD_RESTARTS", "REX")),
-    Only("optimizer.optimizer", ("ADAMW", "ADAM", "SGD", "ADAFACTOR")),
-    Only("optimizer.fused_back_pass", (False,)),
-    Only("optimizer.relative_step", (False,)),
-    Only("optimizer.warmup_init", (False,)),
     Only("attention_mechanism", ("SDP",)),
     Only("force_circular_padding", (False,)),
     Only("masked_training", (False,)),
@@ -107,6 +110,10 @@ CHECKED = (
     encoder_offload,
     offload_without_checkpointing,
     offload_without_fused_back_pass,
+    library_installed,
+    fused_kernel,
+    schedule_free_wuerstchen,
+    custom_scheduler,
 )
 """Rules of the pre-flight check about what no engine can train; a run may start without that check."""
 
@@ -209,7 +216,7 @@ def _precision(config: TrainConfig) -> Iterator[Finding]:
 
 
 def _trained_half(config: TrainConfig) -> Iterator[Finding]:
-    """Report 16-bit weights: fp16 has too little range for an optimizer; bf16 loses small updates without stochastic rounding."""
+    """Report float16 weights, which have too little range for an optimizer."""
     trained = {"LORA": ["lora_weight_dtype"]}.get(
         config.training_method, [f"{part}.weight_dtype" for part in _facts(config).trained if _at(config, part).train]
     )
@@ -219,21 +226,22 @@ def _trained_half(config: TrainConfig) -> Iterator[Finding]:
             yield Finding(
                 "error", path, message, "FLOAT_16", "FLOAT_32 or BFLOAT_16", f"Set {title_of(path)} to float32 or bfloat16."
             )
-        elif _at(config, path) == "BFLOAT_16" and config.optimizer.stochastic_rounding:
-            yield Finding(
-                "error",
-                "optimizer.stochastic_rounding",
-                "The built-in engine doesn't support stochastic rounding yet.",
-                True,
-                "False",
-                f"Turn off {title_of('optimizer.stochastic_rounding')}, or set {title_of(path)} to float32, {OTHER_ENGINE}.",
-            )
 
 
 def _optimizer(config: TrainConfig) -> Iterator[Finding]:
-    if config.optimizer.fused and config.optimizer.foreach:
+    settings = config.optimizer
+    if settings.fused and settings.foreach:
         message = f"{title_of('optimizer.fused')} and {title_of('optimizer.foreach')} can't be combined."
         yield Finding("error", "optimizer.fused", message, True, "one of them", f"Turn off {title_of('optimizer.foreach')}.")
+    used = OPTIMIZERS[settings.optimizer].defaults if settings.optimizer in OPTIMIZERS else {}
+    names: tuple[str, ...] = ("fsdp_in_use", "differentiable")
+    refused = [name for name in names if name in used and getattr(settings, name)]
+    if settings.capturable and "capturable" in used and not config.train_device.startswith("cuda"):
+        refused.append("capturable")
+    for name in refused:
+        title = title_of(f"optimizer.{name}")
+        message = f"The built-in engine doesn't support {title} with {name_of(settings.optimizer)}."
+        yield Finding("error", f"optimizer.{name}", message, True, "False", f"Turn off {title}, {OTHER_ENGINE}.")
 
 
 def _as_checked(config: TrainConfig) -> Iterator[Finding]:

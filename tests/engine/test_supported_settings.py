@@ -12,7 +12,10 @@ from onetrainer_gradio import engine
 from onetrainer_gradio.commands import SampleDefault
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.declarations.setting import Settings
+from onetrainer_gradio.engine import optimizers
+from onetrainer_gradio.engine.optimizers.recipes import RECIPES
 from onetrainer_gradio.engine.supported_settings import SUPPORTED_SETTINGS
+from tests.engine.optimizers.toy import AVAILABLE, chosen, groups, weights
 from tests.engine.recording import FakeControl, Recorder
 
 # writing a configuration down, refusing it, or protecting whatever a path in it names, is not reading it
@@ -27,6 +30,7 @@ NOT_READING = (
     "check/plan.py",
     "check/parts.py",
     "check/losses.py",
+    "check/optimizers.py",
     "main.py",
     "test_supported_settings.py",
 )
@@ -97,6 +101,12 @@ def asked(configured, tmp_path) -> set[str]:
             layer_filter="attn2",
         )
     )
+    for name in AVAILABLE:
+        every = chosen(name)
+        optimizers.make_optimizer(followed(every, "", log), groups(weights(), every.learning_rate))
+    # those that need a GPU aren't created, but their arguments are computed
+    for name, recipe in RECIPES.items():
+        recipe.values(followed(chosen(name), "", log))
     for config in runs:
         control = FakeControl()
         control.give(SampleDefault())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.labels import name_of
 from onetrainer_gradio.config.enums import LearningRateScheduler, Optimizer, TrainingMethod
+from onetrainer_gradio.config.optimizer_libraries import LIBRARIES
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.errors import Finding
 
@@ -41,6 +43,48 @@ def fused_kernel(plan: Plan) -> Iterator[Finding]:
                 suggestion=f"Turn off {kernel}.",
                 fix=_PLAIN_KERNEL,
             )
+
+
+def library_installed(plan: Plan) -> Iterator[Finding]:
+    """Yield an error if the optimizer of the built-in engine isn't installed here, or can't run on the train device.
+
+    This isn't part of the pre-flight check of all engines: a OneTrainer installation has its own libraries.
+    """
+    settings = plan.config.optimizer
+    chosen, library = settings.optimizer, LIBRARIES.get(settings.optimizer)
+    title, name = title_of("optimizer.optimizer"), name_of(settings.optimizer)
+    device = plan.config.train_device
+    if library is None:
+        yield Finding(
+            "error",
+            "optimizer.optimizer",
+            f"The built-in engine doesn't support {title} {name}.",
+            chosen.value,
+            "an optimizer in the list",
+            f"Choose another {title}, or train with OneTrainer.",
+        )
+    elif library.needs_gpu and device.startswith(("cpu", "mps")):
+        yield Finding(
+            "error",
+            "optimizer.optimizer",
+            f"{title} {name} requires a GPU, because {library.package} has no implementation for {device}.",
+            chosen.value,
+            "an optimizer for the CPU",
+            f"Set {title_of('train_device')} to a GPU, or choose another {title}.",
+        )
+    elif not library.installed:
+        yield Finding(
+            "error",
+            "optimizer.optimizer",
+            f"{title} {name} requires {library.package}, which isn't installed.",
+            chosen.value,
+            "an installed optimizer",
+            f"Install it with: {library.command}. Or choose another {title}.",
+        )
+    elif chosen is Optimizer.LION and settings.use_triton and not (device.startswith("cuda") and find_spec("triton")):
+        path = "optimizer.use_triton"
+        message = f"{title_of(path)} requires an NVIDIA GPU and the package triton."
+        yield Finding("error", path, message, True, "False", f"Turn off {title_of(path)}.")
 
 
 def back_pass_on_several_gpus(plan: Plan) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.facts import (
     FLUX_BLOCKS,
     FLUX_FUSIONS,
+    T5_AND_TRANSFORMER_BLOCKS,
     WITH_EMBEDDING,
     BaseModel,
     LayerRows,
@@ -33,6 +34,7 @@ MODELS: tuple[ModelFacts, ...] = (
         base=BaseModel("lodestones/Chroma1-HD", 8.90, 4.21),
         sample=sample_values((1024, 1024), 30, 3.5),
         layers=_LAYERS,
+        hidden_layers=T5_AND_TRANSFORMER_BLOCKS,
         abilities=("layer_skip",),
         replaceable=("transformer",),
         methods=WITH_EMBEDDING,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.facts import (
+    LAYERS_AND_REFINER,
     PLAIN_LAYERS,
     SHIFT,
     BaseModel,
@@ -42,6 +43,7 @@ MODELS: tuple[ModelFacts, ...] = (
         base=BaseModel("baidu/ERNIE-Image", 8.0, 2.9),
         sample=sample_values((1024, 1024), 25, 4.0),
         layers=_LAYERS,
+        hidden_layers=LAYERS_AND_REFINER,
         abilities=SHIFT,
         train_encoders=False,
         replaceable=("transformer",),

@@ -122,6 +122,8 @@ class ModelFacts:
     """The text encoding supports empty captions, so caption dropout has an effect."""
     comfy_encoders: bool = True
     """ComfyUI has key names for the LoRA of a text encoder."""
+    hidden_layers: tuple[str, ...] = ()
+    """Parts of the names of the weights that Muon trains by default; without any, Muon requires patterns."""
     continuous: bool = False
     """The model has no discrete timesteps."""
     float16_vae: bool = True
@@ -205,6 +207,10 @@ LORA_FILES_AND_LEGACY = (*LORA_FILES, _F.LEGACY_LORA)
 ALL_METHODS = (_M.FINE_TUNE, _M.LORA, _M.EMBEDDING, _M.FINE_TUNE_VAE)
 WITH_EMBEDDING = ALL_METHODS[:3]
 WITHOUT_EMBEDDING = ALL_METHODS[:2]
+
+CLIP_AND_UNET_BLOCKS = ("block", "text_model.encoder.layers")
+T5_AND_TRANSFORMER_BLOCKS = ("transformer_blocks", "encoder.block")
+LAYERS_AND_REFINER = ("layers", "refiner")
 
 INPAINTING = ("mask_input", "conditioning_image")
 ATTENTION_MASK = ("attention_mask", "layer_skip")

@@ -6,6 +6,7 @@ from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.facts import (
     JOINT_FUSIONS,
     SHIFT,
+    T5_AND_TRANSFORMER_BLOCKS,
     TRANSFORMER_BLOCKS,
     BaseModel,
     LayerRows,
@@ -38,6 +39,7 @@ MODELS: tuple[ModelFacts, ...] = (
         base=BaseModel("black-forest-labs/FLUX.2-klein-base-9B", 9.08, 2.84),
         sample=sample_values((1024, 1024), 30, 4.0),
         layers=_LAYERS,
+        hidden_layers=T5_AND_TRANSFORMER_BLOCKS,
         abilities=(*SHIFT, "guidance"),
         train_encoders=False,
         replaceable=("transformer",),

@@ -54,6 +54,7 @@ MODELS: tuple[ModelFacts, ...] = (
         base=BaseModel("HiDream-ai/HiDream-I1-Full", 17.1, 9.57),
         sample=sample_values((1024, 1024), 28, 5.0),
         layers=_LAYERS,
+        hidden_layers=("caption_projection", "double_stream_blocks", "single_stream_blocks"),
         # HiDream generates no videos, yet OneTrainer offers the number of frames for it; so do we
         abilities=(*ATTENTION_MASK, "frames"),
         encoders=4,

@@ -7,6 +7,7 @@ import math
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.facts import (
     DENOISER_FILES,
+    LAYERS_AND_REFINER,
     LORA_FILES,
     PLAIN_LAYERS,
     SHIFT,
@@ -54,6 +55,7 @@ MODELS: tuple[ModelFacts, ...] = (
         base=BaseModel("CalamitousFelicitousness/Ideogram-4-bf16-Diffusers", 9.28, 3.72),
         sample=sample_values((1024, 1024), 25, 3.0),
         layers=_LAYERS,
+        hidden_layers=LAYERS_AND_REFINER,
         abilities=SHIFT,
         train_encoders=False,
         full=DENOISER_FILES,

@@ -43,6 +43,7 @@ MODELS: tuple[ModelFacts, ...] = (
         base=BaseModel("krea/Krea-2-Raw", 12.8, 3.67),
         sample=sample_values((1024, 1024), 28, 3.5),
         layers=_LAYERS,
+        hidden_layers=("transformer_blocks", "text_fusion.layerwise_blocks", "text_fusion.refiner_blocks"),
         abilities=SHIFT,
         train_encoders=False,
         full=DENOISER_FILES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.facts import (
     ATTENTION_MASK,
+    T5_AND_TRANSFORMER_BLOCKS,
     TRANSFORMER_BLOCKS,
     WITH_EMBEDDING,
     BaseModel,
@@ -62,6 +63,7 @@ def _facts(model_type: ModelType, label: str, hub: str, layers: LayerRows, pipel
         base=BaseModel(hub, 0.61, 0.86),
         sample=sample_values((1024, 1024), 25, 4.5),
         layers=layers,
+        hidden_layers=T5_AND_TRANSFORMER_BLOCKS,
         abilities=(*ATTENTION_MASK, "vb_loss"),
         methods=WITH_EMBEDDING,
         pixel_multiple=16,

@@ -6,6 +6,7 @@ from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.facts import (
     JOINT_BLOCKS,
     SHIFT,
+    T5_AND_TRANSFORMER_BLOCKS,
     BaseModel,
     LayerRows,
     LineShift,
@@ -36,6 +37,7 @@ MODELS: tuple[ModelFacts, ...] = (
         base=BaseModel("Qwen/Qwen-Image", 20.4, 9.25),
         sample=sample_values((1024, 1024), 25, 3.5),
         layers=_LAYERS,
+        hidden_layers=T5_AND_TRANSFORMER_BLOCKS,
         abilities=SHIFT,
         replaceable=("transformer",),
         dynamic_shift=LineShift((256, 8192), (0.5, 0.9)),

@@ -6,6 +6,7 @@ from onetrainer_gradio.config.enums import ModelFormat, ModelType
 from onetrainer_gradio.config.families.facts import (
     ATTENTION_MASK,
     LORA_FILES,
+    T5_AND_TRANSFORMER_BLOCKS,
     TRANSFORMER_BLOCKS,
     WITH_EMBEDDING,
     BaseModel,
@@ -43,6 +44,7 @@ MODELS: tuple[ModelFacts, ...] = (
         base=BaseModel("Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers", 1.60, 1.40),
         sample=sample_values((1024, 1024), 20, 4.5),
         layers=_LAYERS,
+        hidden_layers=T5_AND_TRANSFORMER_BLOCKS,
         abilities=ATTENTION_MASK,
         methods=WITH_EMBEDDING,
         full=(ModelFormat.DIFFUSERS,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from onetrainer_gradio.config.enums import ModelType, NoiseScheduler
 from onetrainer_gradio.config.families.facts import (
     ALL_METHODS,
+    CLIP_AND_UNET_BLOCKS,
     INPAINTING,
     UNET_ATTENTIONS,
     WHOLE_MODEL,
@@ -58,6 +59,7 @@ def _facts(model_type: ModelType, label: str, hub: str, *traits: str) -> ModelFa
         base=BaseModel(hub, 0.86, 1.06) if first else BaseModel(hub, 0.87, 1.07),
         sample=_SD1 if first else _SD2,
         layers=_LAYERS,
+        hidden_layers=() if model_type is ModelType.STABLE_DIFFUSION_20_DEPTH else CLIP_AND_UNET_BLOCKS,
         pipelines=("StableDiffusion",),
         pixel_multiple=8,
         flow=False,

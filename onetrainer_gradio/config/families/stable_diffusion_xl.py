@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onetrainer_gradio.config.enums import ModelType, NoiseScheduler
 from onetrainer_gradio.config.families.facts import (
+    CLIP_AND_UNET_BLOCKS,
     INPAINTING,
     UNET_ATTENTIONS,
     WHOLE_MODEL,
@@ -61,6 +62,7 @@ def _facts(model_type: ModelType, label: str, hub: str, *traits: str) -> ModelFa
         base=BaseModel(hub, 2.57, 3.09),
         sample=sample_values((1024, 1024), 30, 7.5, NoiseScheduler.EULER_A),
         layers=_LAYERS,
+        hidden_layers=CLIP_AND_UNET_BLOCKS,
         pipelines=("StableDiffusionXL",),
         flow=False,
         traits=frozenset(traits),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onetrainer_gradio.config.enums import ModelFormat, ModelType
 from onetrainer_gradio.config.families.facts import (
+    CLIP_AND_UNET_BLOCKS,
     FULL,
     LORA_FILES,
     LORA_FILES_AND_LEGACY,
@@ -72,6 +73,7 @@ def _facts(
         base=base,
         sample=sample_values((1024, 1024), 25, 4.0),
         layers=layers,
+        hidden_layers=CLIP_AND_UNET_BLOCKS,
         pipelines=(pipeline,),
         pixel_multiple=128,
         flow=False,

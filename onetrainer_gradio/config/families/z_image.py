@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onetrainer_gradio.config.enums import ModelFormat, ModelType
 from onetrainer_gradio.config.families.facts import (
+    LAYERS_AND_REFINER,
     PLAIN_LAYERS,
     SHIFT,
     BaseModel,
@@ -53,6 +54,7 @@ MODELS: tuple[ModelFacts, ...] = (
         base=BaseModel("Tongyi-MAI/Z-Image", 6.15, 3.00),
         sample=sample_values((1024, 1024), 28, 4.0),
         layers=_LAYERS,
+        hidden_layers=LAYERS_AND_REFINER,
         abilities=SHIFT,
         train_encoders=False,
         replaceable=("transformer",),

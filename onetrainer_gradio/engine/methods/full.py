@@ -59,7 +59,8 @@ class FineTune:
             for name in chosen:
                 named[name].requires_grad_(True)
             rate = config.learning_rate if settings.learning_rate is None else settings.learning_rate
-            groups.append(ParameterGroup(part.name, part.name, tuple(named[name] for name in chosen), rate))
+            names = tuple(f"{part.name}.{part.path_prefix}{name}" for name in chosen)
+            groups.append(ParameterGroup(part.name, part.name, tuple(named[name] for name in chosen), rate, names))
             modules.append(part.module)
         return cls(model, tuple(groups), tuple(modules))
 

@@ -188,6 +188,12 @@ def _put_in_place(adapters: Sequence[Adapter]) -> None:
 
 
 def _group(part: Part, adapters: tuple[Adapter, ...], config: TrainConfig) -> ParameterGroup:
-    parameters = tuple(parameter for adapter in adapters for parameter in adapter.parameters())
+    named = {f"{adapter.layer.name}.{name}": parameter for adapter in adapters for name, parameter in adapter.named_parameters()}
     rate = _part(config, part).learning_rate
-    return ParameterGroup(f"{part.name}_lora", part.name, parameters, config.learning_rate if rate is None else rate)
+    return ParameterGroup(
+        f"{part.name}_lora",
+        part.name,
+        tuple(named.values()),
+        config.learning_rate if rate is None else rate,
+        tuple(named),
+    )

@@ -17,12 +17,17 @@ from onetrainer_gradio.engine.model import Model
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that share a learning rate. ``part`` is the name of their component in the configuration."""
+    """Parameters that share a learning rate. ``part`` is the name of their component in the configuration.
+
+    ``names`` are the full names of the parameters, from the name of the component on. Optimizers that treat layers differently
+    select by them.
+    """
 
     name: str
     part: str
     parameters: tuple[Parameter, ...]
     learning_rate: float
+    names: tuple[str, ...] = ()
 
 
 class Method(Protocol):
