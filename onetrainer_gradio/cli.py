@@ -176,7 +176,7 @@ def panel_parser() -> argparse.ArgumentParser:
         type=_seconds,
         default=KEEP_LOADED_S,
         metavar="SECONDS",
-        help=f"how long OneTrainer stays loaded after a run for the next one (default: {KEEP_LOADED_S:.0f}; 0: unload at once)",
+        help=f"how long a training process stays loaded for the next run (default: {KEEP_LOADED_S:.0f}; 0: unload at once)",
     )
 
     about = parser.add_argument_group("about")

@@ -107,10 +107,10 @@ class ListImport(BaseModel):
 
 
 class Unloaded(BaseModel):
-    """Result of unloading OneTrainer."""
+    """Result of unloading."""
 
     ok: bool = True
-    unloaded: bool = Field(description="Whether OneTrainer was loaded.")
+    unloaded: bool = Field(description="Whether a training process was loaded.")
 
 
 class ListItems(BaseModel):
@@ -181,7 +181,7 @@ def inspect(service: Service, body: CheckoutPlace) -> dict[str, Any]:
 @router.post("/onetrainer/unload", response_model=Unloaded)
 @control
 def unload(service: Service) -> dict[str, Any]:
-    """Unload the OneTrainer that the last run left loaded, and free its memory."""
+    """Unload the training process that the last run left loaded, and free its memory."""
     return {"ok": True, "unloaded": service.unload()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from onetrainer_gradio.backends.backend import Backend, RunContext
+from onetrainer_gradio.backends.keep_loaded import KEEP_LOADED
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.file_names import unusable_names
 from onetrainer_gradio.engine import unsupported
@@ -36,13 +37,32 @@ class BuiltinBackend:
         from onetrainer_gradio import engine
         from onetrainer_gradio.engine.failures import FOREIGN, translate
 
+        place = KEEP_LOADED.get()
+        loaded = place.take(self.title) if place is not None else None
         try:
-            return engine.run(config, context.emit, context.control, context.options)
+            outcome = engine.run(config, context.emit, context.control, context.options)
+            if place is not None:  # not after an error, which may have left the device unusable
+                place.keep(self.title, loaded or LoadedEngine())
+            return outcome
         except FOREIGN as error:
             known = translate(error)
             if known is None:
                 raise
             raise known from error
+
+
+class LoadedEngine:
+    """The imported engine of this process: importing torch, diffusers and transformers takes most of a run's start.
+
+    It holds no weights: a run frees its model when it ends.
+    """
+
+    def usable(self) -> bool:
+        """Return True: imported modules stay usable."""
+        return True
+
+    def close(self) -> None:
+        """Do nothing: the memory is freed when the process exits."""
 
 
 BACKEND: Backend = BuiltinBackend()

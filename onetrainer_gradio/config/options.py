@@ -32,7 +32,7 @@ class RunOptions(BaseModel):
     panel_folder: str = Field("", description="Data folder of the panel, which no result may replace. Set by the panel.")
     in_process: bool = Field(False, description="Run in a thread of the panel instead of a separate process.")
     keep_loaded_s: float | None = Field(
-        None, ge=0, description="Seconds that OneTrainer stays loaded for the next run. If empty, the panel's default."
+        None, ge=0, description="Seconds that the training process stays loaded for the next run. If empty, the panel's default."
     )
     finish_step_s: float = Field(
         60.0, gt=0, description="Seconds that a stop waits for the step, the backup and the save before it interrupts the run."

@@ -21,7 +21,7 @@ class ServiceSettings:
 
     ``allowed_roots`` are folders outside the data folder that settings may point into; empty allows every folder.
     ``checkouts`` are OneTrainer checkouts to register at the start; with ``find_checkouts``, common locations are searched.
-    ``keep_loaded_s`` is how long OneTrainer stays loaded after a run, so that the next one starts at once; 0 turns this off.
+    ``keep_loaded_s`` is how long the training process stays loaded after a run, so that the next one starts at once (0: not).
     With ``closed_checkouts``, none can be added later, because its Python would run on this machine.
     """
 

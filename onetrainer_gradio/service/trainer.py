@@ -215,7 +215,7 @@ class TrainerService:
     def delete_run(self, run_id: str) -> int:
         """Delete the folder of an ended run with the files that it keeps, and return the number of freed bytes.
 
-        The files in its workspace and the output file stay. A loaded OneTrainer is unloaded first.
+        The files in its workspace and the output file stay. A loaded training process is unloaded first.
 
         :raises RunNotFoundError: if there is no run with this ID.
         :raises RunConflictError: if it, or its process, hasn't ended.

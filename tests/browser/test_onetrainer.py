@@ -290,7 +290,7 @@ def test_what_stays_loaded_is_said_and_can_be_let_go(visitor: Visitor, panel: Pa
     page = visitor.open()
     page.get_by_role("tab", name="System").click()
     line = page.locator(".og-checkout-waiting")
-    expect(line).to_contain_text(re.compile(r"OneTrainer stays loaded until \d\d:\d\d"))
+    expect(line).to_contain_text(re.compile(r"The training process stays loaded until \d\d:\d\d"))
     line.get_by_role("button", name="Unload").click()
     expect(line).to_be_hidden()
     panel.wait(lambda state: state["loaded_until"] is None and not state["process_running"])

@@ -176,7 +176,7 @@ def next_folder(folder: Path, supervisor: TextIO) -> Path | None:
     try:
         HandOver(folder).park(options.keep_loaded_s or 0.0)
     except OSError as error:  # nobody can be told that we wait
-        print(f"OneTrainer is not kept loaded: {error}", file=sys.stderr, flush=True)
+        print(f"The training process is not kept loaded: {error}", file=sys.stderr, flush=True)
         return None
     line = supervisor.readline().strip()
     if not line:

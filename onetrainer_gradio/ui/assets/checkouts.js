@@ -284,7 +284,7 @@ function waiting() {
     text,
     button('Unload', {
       kind: 'small',
-      title: 'Unload it now. The next run has to load OneTrainer again.',
+      title: 'Unload it now. The next run has to load everything again.',
       onclick: async () => {
         try {
           await api('POST', 'api/onetrainer/unload');
@@ -297,7 +297,7 @@ function waiting() {
   const told = () => {
     const until = store.state?.loaded_until;
     setVisible(line, Boolean(until));
-    if (until) setText(text, `OneTrainer stays loaded until ${format.clock(until)} so the next run starts right away.`);
+    if (until) setText(text, `The training process stays loaded until ${format.clock(until)} so the next run starts right away.`);
   };
   on('training_state', told);
   on('connected', told);
