@@ -194,6 +194,11 @@ class Model:
         """Return what the sides of training images are multiples of."""
         return self.spec.size_multiple_px
 
+    @property
+    def latent_factor(self) -> float:
+        """Return the width of an image divided by that of its latents."""
+        return self.spec.latents.factor
+
     def loader(self) -> Loader:
         """Return the facts of the model that decide which stages OneTrainer's loader has."""
         config, traits = self.config, MODELS[self.config.model_type].traits

@@ -86,19 +86,10 @@ LOSS_WEIGHTS = {
 """The loss weights of flow-matching models, and of those with a noise schedule."""
 
 ONLY_IN_CONCEPTS: tuple[Only, ...] = (
-    *(
-        Only(f"image.enable_{kind}_{change}", (False,))
-        for change in ("rotate", "brightness", "contrast", "saturation", "hue")
-        for kind in ("random", "fixed")
-    ),
     Only("type", ("STANDARD", "VALIDATION")),
     Only("text.prompt_source", ("sample", "concept", "filename")),
-    Only("text.enable_tag_shuffling", (False,)),
-    Only("text.tag_dropout_enable", (False,)),
-    Only("text.caps_randomize_enable", (False,)),
-    Only("text.caps_randomize_lowercase", (False,)),
 )
-"""The same for each enabled concept; ``masked_training`` already excludes masks."""
+"""The same for each enabled concept."""
 
 CHECKED = (
     nothing_trained,

@@ -89,7 +89,14 @@ def asked(configured, tmp_path) -> set[str]:
         update={"lora_model_name": "", "output_model_destination": str(tmp_path / "lora.safetensors"), "validation": False}
     )
     runs = [first, everything]
-    override = {"image": {"enable_resolution_override": True, "resolution_override": "64"}}
+    kinds = ("rotate", "brightness", "contrast", "saturation", "hue")
+    changes = {f"enable_random_{kind}": True for kind in kinds}
+    drops = {"tag_dropout_enable": True, "tag_dropout_probability": 0.1, "tag_dropout_special_tags_mode": "WHITELIST"}
+    capitals = {"caps_randomize_enable": True, "caps_randomize_probability": 0.1, "enable_tag_shuffling": True}
+    override = {
+        "image": {"enable_resolution_override": True, "resolution_override": "64", **changes},
+        "text": {**drops, "tag_dropout_special_tags_regex": True, "tag_dropout_special_tags": "a.*", **capitals},
+    }
     for optimizer in ("SGD", "ADAFACTOR"):
         runs.append(configured(optimizer__optimizer=optimizer, epochs=1, concept=override))
     runs.append(

@@ -60,11 +60,7 @@ def test_a_plain_lora_is_not_refused():
         ("lora_weight_dtype", "FLOAT_16"),
         ("mse_strength", 0.0),
         ("min_noising_strength", 1.0),
-        ("concepts.0.image.enable_random_hue", True),
-        ("concepts.0.image.enable_fixed_rotate", True),
         ("concepts.0.type", "PRIOR_PREDICTION"),
-        ("concepts.0.text.enable_tag_shuffling", True),
-        ("concepts.0.text.caps_randomize_enable", True),
     ],
 )
 def test_each_is_named(path, value):

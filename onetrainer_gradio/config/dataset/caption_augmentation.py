@@ -31,13 +31,17 @@ def is_augmented(text: ConceptTextConfig) -> bool:
     return _drops(text) or text.caps_randomize_lowercase or _capitalizes(text) or text.enable_tag_shuffling
 
 
-def augment_caption(caption: str, text: ConceptTextConfig, draw: Draw, special: Sequence[str] | None = None) -> str:
-    """Return one random augmentation of a caption; ``special`` are the special tags if they come from a file.
+def augment_caption(
+    caption: str, text: ConceptTextConfig, draw: Draw, special: Sequence[str] | frozenset[str] | None = None
+) -> str:
+    """Return one random augmentation of a caption.
+
+    ``special`` are the special tags if they come from a file; a set of them isn't evaluated as regular expressions any more.
 
     :raises PatternError: if special tags are regular expressions that take too long.
     """
-    listed = tags_of(text.tag_dropout_special_tags, text.tag_delimiter) if special is None else special
     if _drops(text):
+        listed = tags_of(text.tag_dropout_special_tags, text.tag_delimiter) if special is None else special
         caption = _dropped(caption, text, draw("drop_tags"), listed)
     if text.caps_randomize_lowercase:
         caption = caption.lower()
@@ -77,9 +81,11 @@ def _divided(caption: str, text: ConceptTextConfig) -> tuple[list[str], list[str
     return tags[: text.keep_tags_count], tags[text.keep_tags_count :]
 
 
-def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str]) -> str:
+def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Sequence[str] | frozenset[str]) -> str:
     kept, others = _divided(caption, text)
-    named = frozenset(matching(special, others) if text.tag_dropout_special_tags_regex else special)
+    if text.tag_dropout_special_tags_regex and not isinstance(special, frozenset):
+        special = matching(special, others)
+    named = frozenset(special)
     protected: Mapping[str, Callable[[str], bool]] = {
         "WHITELIST": lambda tag: tag in named,
         "BLACKLIST": lambda tag: tag not in named,
@@ -96,7 +102,7 @@ def _dropped(caption: str, text: ConceptTextConfig, random: Random, special: Seq
     return f"{text.tag_delimiter} ".join([*kept, *others])
 
 
-def matching(patterns: Sequence[str], tags: Sequence[str]) -> list[str]:
+def matching(patterns: Sequence[str], tags: Sequence[str], *, seconds: float = regular.CHECK_S) -> list[str]:
     """Return the tags that a pattern matches completely, with or without brackets; an invalid pattern is plain text.
 
     :raises PatternError: when the patterns take too long.
@@ -104,7 +110,7 @@ def matching(patterns: Sequence[str], tags: Sequence[str]) -> list[str]:
     texts = tuple(dict.fromkeys(text for tag in tags for text in (tag, tag.strip("()"))))
     expressions = [pattern for pattern in patterns if _MARKS & set(pattern)]
     fitted = set(patterns) - set(expressions)
-    for pattern, fits in zip(expressions, regular.fits(expressions, texts, "fullmatch"), strict=True):
+    for pattern, fits in zip(expressions, regular.fits(expressions, texts, "fullmatch", seconds=seconds), strict=True):
         fitted |= {pattern} if isinstance(fits, str) else {texts[at] for at in fits}
     return [tag for tag in tags if tag in fitted or tag.strip("()") in fitted]
 

@@ -17,6 +17,8 @@ _OTHERS = "apng exr hdr ico j2k jp2 jpf jpx jxr pbm pcx pgm pnm ppm psb psd qoi 
 OTHER_SUFFIXES = frozenset(f".{name}" for name in f"{_PHOTOS} {_OTHERS}".split())
 """Images in formats that neither the engine nor OneTrainer trains."""
 MASK, CONDITION = "-masklabel", "-condlabel"
+EXTRA_SUFFIX = ".png"
+"""The only format of masks and conditioning images."""
 CAPTION_SUFFIX = ".txt"
 
 # files between two questions whether there is time left
@@ -37,7 +39,7 @@ class Folder:
 
     ``items`` are in OneTrainer's order, sorted by their whole path. ``captions`` maps a path without suffix to its caption file.
     ``other_formats`` are images and videos that aren't trained because of their format. ``complete`` is False if there was no
-    time to read all files.
+    time to read all files. ``extras`` are the paths of masks and conditioning images.
     """
 
     items: tuple[Path, ...] = ()
@@ -48,6 +50,7 @@ class Folder:
     captions: Mapping[str, Path] = field(default_factory=dict)
     other_formats: tuple[Path, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    extras: frozenset[str] = frozenset()
 
     @cached_property
     def images(self) -> tuple[Path, ...]:
@@ -57,6 +60,11 @@ class Folder:
     def caption_of(self, item: Path) -> Path | None:
         """Return the caption file of an item."""
         return self.captions.get(_stem(str(item)))
+
+    def extra_of(self, item: Path, kind: str) -> Path | None:
+        """Return the mask (``MASK``) or conditioning image (``CONDITION``) of an item."""
+        path = f"{_stem(str(item))}{kind}{EXTRA_SUFFIX}"
+        return Path(path) if path in self.extras else None
 
     @cached_property
     def caption_files(self) -> tuple[Path, ...]:
@@ -84,6 +92,7 @@ def scan_folder(
     others: list[str] = []
     captions: dict[str, str] = {}
     skipped: list[Skipped] = []
+    extras: set[str] = set()
     masks = conditions = 0
     complete = True
     for number, path in enumerate(_files(str(folder), with_subfolders, _Boundary(roots), skipped)):
@@ -96,12 +105,13 @@ def scan_folder(
             # on a file system that tells A.txt from A.TXT, OneTrainer's own spelling comes first
             captions[stem] = min(path, captions.get(stem, path), key=lambda name: (not name.endswith(CAPTION_SUFFIX), name))
         elif lower in trained:
-            if stem.endswith(MASK):
-                masks += 1
-            elif stem.endswith(CONDITION):
-                conditions += 1
-            else:
+            if not stem.endswith((MASK, CONDITION)):
                 items.append(path)
+                continue
+            masks += stem.endswith(MASK)
+            conditions += stem.endswith(CONDITION)
+            if suffix == EXTRA_SUFFIX:
+                extras.add(path)
         elif lower in unused:
             others.append(path)
     items.sort()
@@ -115,6 +125,7 @@ def scan_folder(
         captions={stem: Path(path) for stem, path in captions.items() if stem in stems},
         other_formats=tuple(Path(path) for path in sorted(others) if _stem(path) not in stems),
         skipped=tuple(sorted(skipped)),
+        extras=frozenset(extras),
     )
 
 

@@ -210,7 +210,9 @@ def _is_turned(image: Image.Image) -> bool:
         return False  # its size is that of the upright image already
     if isinstance(image, PngImagePlugin.PngImageFile):
         _read_png_tail(image)
-    metadata = {key: info[key] for key in ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp") if key in info}
+    metadata: dict[Any, Any] = {
+        key: info[key] for key in ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp") if key in info
+    }
     if not metadata:
         return False
     probe = Image.new("1", (2, 1))

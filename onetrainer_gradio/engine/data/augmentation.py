@@ -125,15 +125,39 @@ class MaskCrop:
     offset_px: Size
     size_px: Size
 
+    def to_tensor(self) -> Tensor:
+        """Return its numbers."""
+        return torch.tensor([self.angle, *self.center_px, *self.offset_px, *self.size_px], dtype=torch.float64)
 
-def shrunk_to_circle(mask_1HW: Tensor, random: Random) -> Tensor:
-    """Return the mask limited to a circle of random size around a random masked pixel."""
+    @classmethod
+    def from_tensor(cls, numbers: Tensor) -> MaskCrop:
+        """Return the crop with these numbers."""
+        angle, y, x, *places = numbers.tolist()
+        top, left, height, width = map(int, places)
+        return cls(angle, (y, x), (top, left), (height, width))
+
+
+@dataclass(frozen=True, slots=True)
+class Circle:
+    """A circle within a mask: its center is drawn with ``seed``, its radius is ``part`` of the largest."""
+
+    seed: int
+    part: float
+
+
+def sample_circle(random: Random) -> Circle:
+    """Return a random circle within a mask."""
+    return Circle(random.randint(0, 1 << 30), random.uniform(SMALLEST_CIRCLE, 1.0))
+
+
+def shrunk_to_circle(mask_1HW: Tensor, circle: Circle) -> Tensor:
+    """Return the mask limited to a circle around one of its pixels."""
     height, width = mask_1HW.shape[1:]
-    noise = torch.rand(mask_1HW.shape, generator=torch.Generator().manual_seed(random.randint(0, 1 << 30)))
+    noise = torch.rand(mask_1HW.shape, generator=torch.Generator().manual_seed(circle.seed))
     y, x = divmod(int(torch.argmax((noise * mask_1HW).flatten())), width)
     rows, columns = torch.arange(height) - float(y), torch.arange(width) - float(x)
     distance_1HW = torch.sqrt((rows * rows)[:, None] + columns * columns)[None].to(mask_1HW.dtype)
-    radius = random.uniform(SMALLEST_CIRCLE, 1.0) * (mask_1HW * distance_1HW).max().item()
+    radius = circle.part * (mask_1HW * distance_1HW).max().item()
     return mask_1HW * (distance_1HW <= radius).to(mask_1HW.dtype)
 
 

@@ -11,27 +11,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
 from onetrainer_gradio.config.dataset.buckets import Size
 from onetrainer_gradio.config.dataset.images import BrokenImageError
 from onetrainer_gradio.engine.data import order
-from onetrainer_gradio.engine.data.buckets import Target, crop_offset, parse, target
 from onetrainer_gradio.engine.data.cache import TensorCache, fingerprint
-from onetrainer_gradio.engine.data.images import TrainingImage, broken, collect, pixels
+from onetrainer_gradio.engine.data.captions import CaptionChooser
+from onetrainer_gradio.engine.data.images import Extras, Pixels, TrainingImage, broken, collect, read_all
 from onetrainer_gradio.engine.data.order import Group, Item
 from onetrainer_gradio.engine.data.seeds import Loader, StageSeeds
+from onetrainer_gradio.engine.data.transforms import Tensors, Transform, Transforms
 from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import WarningIssued
 
 MEMORY_BYTES = 1 << 30
 """How much of the cache is kept in memory, for images and captions each."""
-
-
-Tensors = dict[str, Tensor]
+_MOST_TOKENS = 20_000
+"""The captions whose tokens are kept."""
 
 
 class Encoder(Protocol):
@@ -40,6 +38,11 @@ class Encoder(Protocol):
     @property
     def size_multiple_px(self) -> int:
         """Return what the sides of training images are multiples of."""
+        ...
+
+    @property
+    def latent_factor(self) -> float:
+        """Return the width of an image divided by that of its latents."""
         ...
 
     def loader(self) -> Loader:
@@ -55,7 +58,10 @@ class Encoder(Protocol):
         ...
 
     def encode_image(self, image: Tensors) -> Tensors:
-        """Return ``latents`` (C, h, w), not normalized, of ``image`` (3, H, W) with values 0 to 1."""
+        """Return ``latents`` (C, h, w), not normalized, of ``image`` (3, H, W) with values 0 to 1.
+
+        ``conditioning`` becomes ``conditioning_latents`` in the same way.
+        """
         ...
 
     def tokenize(self, caption: str) -> Tensors:
@@ -72,26 +78,19 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
-class ImageTransform:
-    """The transform of an image before it is encoded."""
-
-    target: Target
-    offset_px: Size
-    flip: bool
-
-
-@dataclass(frozen=True)
 class Batch:
     """The data of one micro-batch, on the CPU.
 
-    ``tensors`` are those of the encoder, and the sizes of the images (B, 2) as height and width: ``original_size``,
-    ``crop_offset`` in the scaled image (y, x), ``crop_size``.
+    ``tensors`` are those of the encoder, the sizes of the images (B, 2) as height and width: ``original_size``,
+    ``crop_offset`` in the scaled image (y, x), ``crop_size``, and, where the run has masks, ``mask`` (B, 1, h, w). ``prior``:
+    the images of concepts with prior prediction.
     """
 
     tensors: Tensors
     loss_weight_B: Tensor
     images: tuple[Path, ...]
     captions: tuple[str, ...]
+    prior: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,7 @@ class Collection:
     concepts: dict[int, ConceptConfig]
     images: tuple[TrainingImage, ...]
     validation: bool
+    roots: tuple[Path, ...] = ()
 
     @classmethod
     def of(cls, config: TrainConfig, reports: Reports, *, validation: bool, roots: Sequence[Path] = ()) -> Collection:
@@ -126,25 +126,10 @@ class Collection:
             for number, concept in enumerate(config.concepts or ())
             if concept.enabled and (concept.type == "VALIDATION") == validation
         }
-        images = collect(tuple(chosen.items()), reports.warn, config.dataloader_threads, reports.raise_if_stop_requested, roots)
-        return cls(chosen, tuple(images), validation)
-
-
-def to_tensor(pixels_HWC: NDArray[Any], dtype: torch.dtype) -> Tensor:
-    """Return an image (C, H, W) with values 0 to 1."""
-    return torch.tensor(pixels_HWC).permute(2, 0, 1).to(dtype) / 255
-
-
-def apply_transform(image_CHW: Tensor, transform: ImageTransform) -> Tensor:
-    """Return the image scaled (bilinear, antialiased), cropped and flipped."""
-    if tuple(image_CHW.shape[1:]) != transform.target.scale_px:
-        scaled = functional.interpolate(
-            image_CHW[None].float(), size=transform.target.scale_px, mode="bilinear", align_corners=False, antialias=True
-        )
-        image_CHW = scaled[0].to(image_CHW.dtype)
-    (y, x), (height, width) = transform.offset_px, transform.target.crop_px
-    image_CHW = image_CHW[:, y : y + height, x : x + width]
-    return image_CHW.flip(2) if transform.flip else image_CHW
+        extras = Extras(masks=config.masked_training, conditioning=config.custom_conditioning_image)
+        threads, stopping = config.dataloader_threads, reports.raise_if_stop_requested
+        images = collect(tuple(chosen.items()), reports.warn, threads, stopping, roots, extras)
+        return cls(chosen, tuple(images), validation, tuple(roots))
 
 
 @dataclass
@@ -159,16 +144,20 @@ class Dataset:
     dtype: torch.dtype
     groups: tuple[Group, ...]
     concepts: dict[int, ConceptConfig]
-    _image_facts: dict[str, Any]
-    _text_facts: dict[str, Any]
+    _image_facts: str
+    _text_facts: str
     _seeds: StageSeeds
+    _loader: Loader
     _images: TensorCache
     _texts: TensorCache
-    _transforms: dict[tuple[int, int], ImageTransform] = field(default_factory=dict)
+    _all_transforms: Transforms
+    _choosers: dict[int, CaptionChooser]
+    _transforms: dict[tuple[int, int], Transform] = field(default_factory=dict)
     _image_keys: dict[tuple[int, int], str] = field(default_factory=dict)
     _text_keys: dict[str, str] = field(default_factory=dict)
     _tokens: dict[str, Tensors] = field(default_factory=dict)
     _all_read: bool = False
+    _epoch: int = -1
     length: int = field(init=False, default=0)
     """The batches of the epoch that was planned last."""
 
@@ -185,7 +174,8 @@ class Dataset:
         facts: dict[str, Any],
     ) -> Dataset:
         """Open the data of a collection; ``facts`` are further facts that the encodings depend on."""
-        cache = Path(config.cache_dir)
+        cache, loader = Path(config.cache_dir), encoder.loader()
+        seeds, images = StageSeeds.of(loader), TensorCache.of(cache, "image", MEMORY_BYTES)
         return cls(
             config=config,
             encoder=encoder,
@@ -195,11 +185,16 @@ class Dataset:
             dtype=dtype,
             groups=_groups(collection.images, collection.concepts),
             concepts=collection.concepts,
-            _image_facts=encoder.image_facts() | facts,
-            _text_facts=encoder.text_facts() | facts,
-            _seeds=StageSeeds.of(encoder.loader()),
-            _images=TensorCache.of(cache, "image", MEMORY_BYTES),
+            _image_facts=fingerprint({**encoder.image_facts(), **facts}),
+            _text_facts=fingerprint({**encoder.text_facts(), **facts}),
+            _seeds=seeds,
+            _loader=loader,
+            _images=images,
             _texts=TensorCache.of(cache, "text", MEMORY_BYTES),
+            _all_transforms=Transforms(
+                config, collection.concepts, loader, seeds, encoder.size_multiple_px, encoder.latent_factor, dtype, images
+            ),
+            _choosers=_choosers(collection),
         )
 
     @property
@@ -211,12 +206,14 @@ class Dataset:
 
     def items(self, epoch: int) -> list[Item]:
         """Return all items of an epoch, unshuffled."""
+        if epoch != self._epoch:  # what was remembered of another epoch would add up
+            self._forget()
+            self._epoch = epoch
         cached = self.config.latent_caching
-        return [
-            item
-            for group in self.groups
-            for item in group.items(epoch, image_cached=cached, text_cached=cached and self.text_fixed)
-        ]
+        items: list[Item] = []
+        for group in self.groups:
+            items += group.items(epoch, len(items), image_cached=cached, text_cached=cached and self.text_fixed)
+        return items
 
     def plan(self, epoch: int) -> list[list[Item]]:
         """Plan the batches of an epoch.
@@ -247,27 +244,55 @@ class Dataset:
     def batch(self, items: Sequence[Item]) -> Batch:
         """Return the tensors of some items of one size."""
         captions = tuple(self.caption(item) for item in items)
-        weights = [self.concepts[item.image.concept].loss_weight for item in items]
+        concepts = [self.concepts[item.image.concept] for item in items]
         return Batch(
             tensors=self.encoder.collate([self._tensors(item, caption) for item, caption in zip(items, captions, strict=True)]),
-            loss_weight_B=torch.tensor(weights, dtype=torch.float32),
+            loss_weight_B=torch.tensor([concept.loss_weight for concept in concepts], dtype=torch.float32),
             images=tuple(item.image.path for item in items),
             captions=captions,
+            prior=tuple(concept.type == "PRIOR_PREDICTION" for concept in concepts),
         )
 
     def _tensors(self, item: Item, caption: str) -> Tensors:
         transform = self.transform(item)
         sizes = {
-            "original_size": item.image.size_px,
-            "crop_offset": transform.offset_px,
-            "crop_size": transform.target.crop_px,
+            "original_size": transform.original_size_px(item.image),
+            "crop_offset": transform.augmentation.offset,
+            "crop_size": transform.size_px,
         }
         return {
             **{name: torch.tensor(size) for name, size in sizes.items()},
             **self._latents(item),
+            **(self._unmasked(item) if self._is_unmasked(item) else {}),
             **self.tokens(caption),
             **(self._text(caption) if self.text_fixed else {}),
         }
+
+    def _is_unmasked(self, item: Item) -> bool:
+        """Return whether a model with a mask as input gets a full mask this time."""
+        if not (self._loader.mask_input and self.config.unmasked_probability > 0):
+            return False
+        return self._seeds.random("remove_mask", item.epoch, item.place).random() < self.config.unmasked_probability
+
+    def _unmasked(self, item: Item) -> Tensors:
+        """Return a full mask, and the latents of an image without content."""
+        held = self._blank(self.transform(item).size_px)
+        return {name: held[name] for name in ("mask", "conditioning_latents") if name in held}
+
+    def _blank(self, size_px: Size) -> Tensors:
+        key = self._blank_key(size_px)
+        held = self._images.get(key)
+        if held is None:
+            blank = {"mask": torch.ones(1, *_scaled(size_px, self.encoder.latent_factor), dtype=self.dtype)}
+            if self._loader.conditioning_input:
+                gray = torch.full((3, *size_px), 0.5, dtype=self.dtype)  # 0 between -1 and 1
+                blank |= _on_cpu(self.encoder.encode_image({"conditioning": gray}))
+            self._images.put(key, blank)
+            held = blank
+        return held
+
+    def _blank_key(self, size_px: Size) -> str:
+        return fingerprint({"encoder": self._image_facts, "blank": size_px})
 
     # -- what is cached -------------------------------------------------------------------------------------------------
 
@@ -278,32 +303,72 @@ class Dataset:
             return
         while True:
             items = self.items(epoch)
-            images = {self._image_key(item): item for item in items}
-            texts = {self._text_key(caption): caption for caption in map(self.caption, items)} if self.text_fixed else {}
-            images = {key: item for key, item in images.items() if key not in self._images}
-            texts = {key: caption for key, caption in texts.items() if key not in self._texts}
-            total = len(images) + len(texts)
-            if texts:
-                self.reports.encoding("text")
-            for done, (key, caption) in enumerate(texts.items(), 1):
-                self._texts.put(key, self._encoded_text(caption))
-                self._report_progress(done, total)
-            if images:
-                self.reports.encoding("image")
-            unreadable = self._encode_images(images, len(texts), total)
+            unreadable = self._read_masks(items)
             if not unreadable:
+                texts = self._uncached_texts(items)
+                images = self._uncached_images(items)
+                total = len(images) + len(texts)
+                if texts:
+                    self.reports.encoding("text")
+                for done, (key, caption) in enumerate(texts.items(), 1):
+                    self._texts.put(key, self._encoded_text(caption))
+                    self._report_progress(done, total)
+                if images:
+                    self.reports.encoding("image")
+                unreadable = self._encode_images(images, len(texts), total)
+            if not unreadable:
+                self._encode_blanks(items)
                 return
             self._leave_out(unreadable)
+
+    def _uncached_texts(self, items: Sequence[Item]) -> dict[str, str]:
+        if not self.text_fixed:
+            return {}
+        texts: dict[str, str] = {}
+        for caption in dict.fromkeys(map(self.caption, items)):
+            if (key := self._text_key(caption)) not in self._texts:
+                texts[key] = caption
+        return texts
+
+    def _uncached_images(self, items: Sequence[Item]) -> dict[str, Item]:
+        images: dict[str, Item] = {}
+        for item in items:
+            if (key := self._image_key(item)) not in images and key not in self._images:
+                images[key] = item
+        return images
+
+    def _read_masks(self, items: Sequence[Item]) -> set[int]:
+        """Decide the transforms that depend on masks; return the numbers of images whose masks can't be read."""
+        unreadable: set[int] = set()
+        for item in items:
+            if self._all_transforms.reads_masks(item.image.concept):
+                self.reports.raise_if_stop_requested()
+                try:
+                    self.transform(item)
+                except BrokenImageError as error:
+                    if item.image.index not in unreadable:
+                        self.reports.warn(broken(item.image.path, error))
+                    unreadable.add(item.image.index)
+        return unreadable
+
+    def _encode_blanks(self, items: Sequence[Item]) -> None:
+        """Encode what images are replaced with whose mask is removed."""
+        sizes = dict.fromkeys(self._size_of(item) for item in items if self._is_unmasked(item))
+        missing = [size for size in sizes if self._blank_key(size) not in self._images]
+        if missing:
+            self.reports.encoding("image")
+        for size in missing:
+            self._blank(size)
 
     def _encode_images(self, images: dict[str, Item], done: int, total: int) -> set[int]:
         unreadable: set[int] = set()
         # Pillow reads in threads, torch computes here: threads that use torch leave OpenMP teams behind that slow later steps
         with ThreadPoolExecutor(max(1, self.config.dataloader_threads)) as pool:
             waiting = iter(images.items())
-            ahead: list[tuple[str, Item, Future[NDArray[Any]]]] = []
+            ahead: list[tuple[str, Item, Future[Pixels]]] = []
             while True:
                 for key, item in islice(waiting, 2 * self.config.dataloader_threads + 1 - len(ahead)):
-                    ahead.append((key, item, pool.submit(pixels, item.image.path)))
+                    ahead.append((key, item, pool.submit(read_all, item.image)))
                 if not ahead:
                     return unreadable
                 key, item, read = ahead.pop(0)
@@ -325,7 +390,7 @@ class Dataset:
         images = [image for group in self.groups for image in group.images]
         unreadable = set()
         with ThreadPoolExecutor(max(1, self.config.dataloader_threads)) as pool:
-            reads = [pool.submit(_readable, image.path) for image in images]
+            reads = [pool.submit(_readable, image) for image in images]
             try:
                 for done, (image, read) in enumerate(zip(images, reads, strict=True), 1):
                     if (error := read.result()) is not None:
@@ -354,59 +419,52 @@ class Dataset:
                 suggestion="Replace the images that the warnings name.",
             )
         self.groups = _groups([replace(image, index=index) for index, image in enumerate(left)], self.concepts)
+        self._forget()
+        self._all_transforms.forget()
+
+    def _forget(self) -> None:
         self._transforms.clear()
         self._image_keys.clear()
+        self._text_keys.clear()
 
     # -- one item -------------------------------------------------------------------------------------------------------
 
     def caption(self, item: Item) -> str:
-        """Return the caption of an item: one of its image's captions, selected for each variation."""
-        captions = item.image.captions
-        if len(captions) == 1:
-            return captions[0]
-        return self._seeds.random("choose_caption", item.text_variation, item.image.index).choice(captions)
+        """Return the caption of an item: one of its image's captions, selected and augmented for each variation."""
+        draw = self._seeds.of_item(item.text_variation, item.image.index)
+        return self._choosers[item.image.concept].caption(item.image.captions, draw)
 
     def tokens(self, caption: str) -> Tensors:
         """Return the tokens of a caption."""
         if caption not in self._tokens:
+            if len(self._tokens) >= _MOST_TOKENS:
+                self._tokens.clear()
             self._tokens[caption] = self.encoder.tokenize(caption)
         return self._tokens[caption]
 
-    def transform(self, item: Item) -> ImageTransform:
-        """Return the transform of the image of an item."""
+    def transform(self, item: Item) -> Transform:
+        """Return the transform of the image of an item.
+
+        :raises BrokenImageError: if it depends on a mask that can't be read.
+        """
         place = item.image.index, item.image_variation
         if place not in self._transforms:
-            image = self.concepts[item.image.concept].image
-            variation, index = item.image_variation, item.image.index
-            text = image.resolution_override if image.enable_resolution_override else self.config.resolution
-            goal = target(
-                item.image.size_px,
-                parse(text),
-                self._seeds.random("bucket", variation, index),
-                bucketing=self.config.aspect_ratio_bucketing,
-                size_multiple_px=self.encoder.size_multiple_px,
-            )
-            offset = crop_offset(goal, self._seeds.random("crop", variation, index), jitter=image.enable_crop_jitter)
-            drawn = image.enable_random_flip and self._seeds.random("flip", variation, index).random() < 0.5
-            flip = drawn if image.enable_random_flip else image.enable_fixed_flip
-            self._transforms[place] = ImageTransform(goal, offset, flip)
+            self._transforms[place] = self._all_transforms.of(item)
         return self._transforms[place]
 
     def _size_of(self, item: Item) -> Size:
-        return self.transform(item).target.crop_px
+        return self.transform(item).size_px
 
     def _image_key(self, item: Item) -> str:
         place = item.image.index, item.image_variation
         if place not in self._image_keys:
-            transform = self.transform(item)
             self._image_keys[place] = fingerprint(
                 {
                     "encoder": self._image_facts,
-                    "file": [str(item.image.path), *item.image.signature],
-                    "scale_px": transform.target.scale_px,
-                    "crop_px": transform.target.crop_px,
-                    "offset_px": transform.offset_px,
-                    "flip": transform.flip,
+                    "files": [_identity(item.image.path, item.image.signature), *self._extras(item.image)],
+                    "transform": self.transform(item).facts(),
+                    "latent_factor": self.encoder.latent_factor if self._loader.masks else None,
+                    "conditioning": self._loader.conditioning_input,
                 }
             )
         return self._image_keys[place]
@@ -416,20 +474,27 @@ class Dataset:
             self._text_keys[caption] = fingerprint({"encoder": self._text_facts, "caption": caption})
         return self._text_keys[caption]
 
-    def _encoded(self, item: Item, image_HWC: NDArray[Any]) -> Tensors:
-        image_CHW = apply_transform(to_tensor(image_HWC, self.dtype), self.transform(item))
-        return _on_cpu(self.encoder.encode_image({"image": image_CHW}))
+    def _extras(self, image: TrainingImage) -> list[Any]:
+        """Return the identity of mask and conditioning image, if the run uses them."""
+        mask = image.mask if self._loader.masks else None
+        conditioning = image.conditioning if self._loader.conditioning_input else None
+        return [extra and _identity(*extra) for extra in (mask, conditioning)]
+
+    def _encoded(self, item: Item, pixels: Pixels) -> Tensors:
+        made = self._all_transforms.applied(pixels, self.transform(item))
+        mask = {"mask": made.pop("mask")} if "mask" in made else {}
+        return _on_cpu(self.encoder.encode_image(made) | mask)
 
     def _encoded_text(self, caption: str) -> Tensors:
         return _on_cpu(self.encoder.encode_text(self.tokens(caption)))
 
     def _latents(self, item: Item) -> Tensors:
         if not self.config.latent_caching:
-            return self._encoded(item, pixels(item.image.path))
+            return self._encoded(item, read_all(item.image))
         key = self._image_key(item)
         held = self._images.get(key)
         if held is None:  # someone cleared the cache meanwhile, or the file is damaged
-            held = self._encoded(item, pixels(item.image.path))
+            held = self._encoded(item, read_all(item.image))
             self._images.put(key, held)
         return held
 
@@ -448,10 +513,27 @@ def _on_cpu(tensors: Tensors) -> Tensors:
     return {name: tensor.cpu() for name, tensor in tensors.items()}
 
 
-def _readable(path: Path) -> BaseException | None:
+def _identity(path: Path, signature: tuple[int, int]) -> list[Any]:
+    return [str(path), *signature]
+
+
+def _scaled(size_px: Size, factor: float) -> Size:
+    return round(size_px[0] / factor), round(size_px[1] / factor)
+
+
+def _choosers(collection: Collection) -> dict[int, CaptionChooser]:
+    captions: dict[int, list[str]] = {number: [] for number in collection.concepts}
+    for image in collection.images:
+        captions[image.concept] += image.captions
+    return {
+        number: CaptionChooser.of(concept, captions[number], collection.roots) for number, concept in collection.concepts.items()
+    }
+
+
+def _readable(image: TrainingImage) -> BaseException | None:
     """Return the problem with an image, if any."""
     try:
-        pixels(path)
+        read_all(image)
     except BrokenImageError as error:
         return error
     return None
@@ -459,9 +541,11 @@ def _readable(path: Path) -> BaseException | None:
 
 def _groups(images: Sequence[TrainingImage], concepts: dict[int, ConceptConfig]) -> tuple[Group, ...]:
     groups = []
+    own: dict[int, list[TrainingImage]] = {number: [] for number in concepts}
+    for image in images:
+        own[image.concept].append(image)
     for number, concept in concepts.items():
-        own = tuple(image for image in images if image.concept == number)
-        if own:
-            samples = order.samples_per_epoch(concept.balancing_strategy, concept.balancing, len(own))
-            groups.append(Group(own, samples, concept.image_variations, concept.text_variations))
+        if found := own[number]:
+            samples = order.samples_per_epoch(concept.balancing_strategy, concept.balancing, len(found))
+            groups.append(Group(tuple(found), samples, concept.image_variations, concept.text_variations))
     return tuple(groups)

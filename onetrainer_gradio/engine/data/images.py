@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onetrainer_gradio.config import ConceptConfig
 from onetrainer_gradio.config.dataset.captions import UTF_8, Text, UnreadableTextError, read_text
-from onetrainer_gradio.config.dataset.files import IMAGE_SUFFIXES, Folder, Skipped, is_inside, scan_folder, shown
+from onetrainer_gradio.config.dataset.files import CONDITION, IMAGE_SUFFIXES, MASK, Folder, Skipped, is_inside, scan_folder, shown
 from onetrainer_gradio.config.dataset.images import BrokenImageError, Size, decode, read_size
 from onetrainer_gradio.errors import DatasetError
 from onetrainer_gradio.events import WarningIssued
@@ -23,6 +23,12 @@ from onetrainer_gradio.events import WarningIssued
 _MOST_NAMES = 8
 # one at a time, handing over the work takes as long as the work
 _FILES_AT_ONCE = 64
+
+
+Signature = tuple[int, int]
+"""Bytes and modification time (ns) of a file."""
+Extra = tuple[Path, Signature]
+"""A file that belongs to an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +39,30 @@ class TrainingImage:
     concept: int
     path: Path
     size_px: Size
-    signature: tuple[int, int]
+    signature: Signature
     captions: tuple[str, ...]
+    mask: Extra | None = None
+    conditioning: Extra | None = None
 
 
-def measured(path: Path) -> tuple[Size, tuple[int, int]]:
+@dataclass(frozen=True)
+class Extras:
+    """The files next to images that a run uses."""
+
+    masks: bool = False
+    conditioning: bool = False
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """An image as uint8: HWC in RGB, its mask HW, and its conditioning image."""
+
+    image: NDArray[Any]
+    mask: NDArray[Any] | None = None
+    conditioning: NDArray[Any] | None = None
+
+
+def measured(path: Path) -> tuple[Size, Signature]:
     """Return the size of the upright image and (bytes, modification time in ns) of its file; reads only the header.
 
     :raises BrokenImageError: if it can't be trained.
@@ -55,6 +80,41 @@ def pixels(path: Path) -> NDArray[Any]:
     :raises BrokenImageError: if it can't be trained.
     """
     return numpy.asarray(decode(path))
+
+
+def mask_pixels(path: Path) -> NDArray[Any]:
+    """Return a mask as uint8, HW. Runs in threads: Pillow and numpy only.
+
+    :raises BrokenImageError: if it can't be read.
+    """
+    return numpy.asarray(decode(path).convert("L"))
+
+
+def read_all(image: TrainingImage) -> Pixels:
+    """Return an image with its mask and conditioning image. Runs in threads: Pillow and numpy only.
+
+    :raises BrokenImageError: if one of them can't be read.
+    """
+    return Pixels(
+        pixels(image.path),
+        read_mask(image),
+        None if image.conditioning is None else _extra(image.conditioning, "conditioning image", pixels),
+    )
+
+
+def read_mask(image: TrainingImage) -> NDArray[Any] | None:
+    """Return the mask of an image, if it has one.
+
+    :raises BrokenImageError: if it can't be read.
+    """
+    return None if image.mask is None else _extra(image.mask, "mask", mask_pixels)
+
+
+def _extra(extra: Extra, what: str, read: Callable[[Path], NDArray[Any]]) -> NDArray[Any]:
+    try:
+        return read(extra[0])
+    except BrokenImageError as error:
+        raise BrokenImageError(f"its {what} “{shown(extra[0].name)}” can't be read: {error}") from error
 
 
 def broken(path: str | Path, error: BaseException) -> WarningIssued:
@@ -134,6 +194,7 @@ def collect(
     threads: int,
     stopping: Callable[[], None] = lambda: None,
     roots: Sequence[Path] = (),
+    extras: Extras = Extras(),
 ) -> list[TrainingImage]:
     """Return all images of ``concepts`` (numbered as in the configuration), in order; unreadable ones are reported and omitted.
 
@@ -146,7 +207,7 @@ def collect(
     for number, concept in concepts:
         folder = _scanned(number, concept, stopping, roots)
         captions = _Captions(concept, folder, roots)
-        images = list(_read(folder.items, len(found), number, captions, warn, threads, stopping))
+        images = list(_read(len(found), number, captions, extras, warn, threads, stopping))
         for warning in _warnings(number, concept, folder, captions, images):
             warn(warning)
         unreadable += captions.unreadable
@@ -221,37 +282,77 @@ def _listed(names: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class _Paths:
+    """The paths of an image and of what belongs to it."""
+
+    image: Path
+    caption: Path | None
+    mask: Path | None
+    conditioning: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class _File:
-    """What a thread has read of an image: its header or why it is broken, and the content of its caption file."""
+    """What a thread has read of an image: its header or why it is broken, the content of its caption file, and its extras."""
 
     path: Path
-    header: tuple[Size, tuple[int, int]] | BrokenImageError
+    header: tuple[Size, Signature] | BrokenImageError
     text: Text | Exception | None
+    mask: Extra | None
+    conditioning: Extra | None
 
 
-def _read_files(files: Sequence[tuple[Path, Path | None]]) -> list[_File]:
+def _read_files(files: Sequence[_Paths]) -> list[_File]:
     """Read the headers of images and their caption files. Runs in threads."""
-    return [_File(path, _header_of(path), None if text is None else _text_of(text)) for path, text in files]
+    return [
+        _File(
+            paths.image,
+            _header_of(paths.image),
+            None if paths.caption is None else _text_of(paths.caption),
+            _signed(paths.mask),
+            _signed(paths.conditioning),
+        )
+        for paths in files
+    ]
 
 
-def _header_of(path: Path) -> tuple[Size, tuple[int, int]] | BrokenImageError:
+def _header_of(path: Path) -> tuple[Size, Signature] | BrokenImageError:
     try:
         return measured(path)
     except BrokenImageError as error:
         return error
 
 
+def _signed(path: Path | None) -> Extra | None:
+    if path is None:
+        return None
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:  # removed meanwhile
+        return None
+    return path, (status.st_size, status.st_mtime_ns)
+
+
 def _read(
-    files: Sequence[Path],
     first: int,
     number: int,
     captions: _Captions,
+    extras: Extras,
     warn: Callable[[WarningIssued], None],
     threads: int,
     stopping: Callable[[], None],
 ) -> Iterator[TrainingImage]:
+    folder = captions.folder
     with ThreadPoolExecutor(max(1, threads)) as pool:
-        named = [(name, captions.file_of(name)) for name in files]
+        named = [
+            _Paths(
+                path,
+                captions.file_of(path),
+                folder.extra_of(path, MASK) if extras.masks else None,
+                folder.extra_of(path, CONDITION) if extras.conditioning else None,
+            )
+            for path in folder.items
+        ]
         waiting = deque(pool.submit(_read_files, named[at : at + _FILES_AT_ONCE]) for at in range(0, len(named), _FILES_AT_ONCE))
         try:
             while waiting:
@@ -261,7 +362,8 @@ def _read(
                         warn(broken(file.path, file.header))
                         continue
                     # a file that can't be read has no number: what is trained doesn't depend on it
-                    yield TrainingImage(first, number, file.path, *file.header, captions.of(file.path, file.text))
+                    own = captions.of(file.path, file.text)
+                    yield TrainingImage(first, number, file.path, *file.header, own, file.mask, file.conditioning)
                     first += 1
         finally:
             pool.shutdown(cancel_futures=True)

@@ -11,13 +11,15 @@ from onetrainer_gradio.engine.data.images import TrainingImage
 from onetrainer_gradio.engine.data.seeds import StageSeeds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
-    """An image in an epoch: the variation of its transform and of its caption."""
+    """An image in an epoch: the variation of its transform and of its caption, and its place before shuffling."""
 
     image: TrainingImage
     image_variation: int
     text_variation: int
+    epoch: int = 0
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,18 @@ class Group:
     image_variations: int
     text_variations: int
 
-    def items(self, epoch: int, *, image_cached: bool = True, text_cached: bool = True) -> list[Item]:
+    def items(self, epoch: int, first: int = 0, *, image_cached: bool = True, text_cached: bool = True) -> list[Item]:
         """Return the items of an epoch: cyclically through the images, with the next variation in each round.
 
-        Uncached images get a new variation in every epoch.
+        Uncached images get a new variation in every epoch. ``first`` is the place of the first item.
         """
         size = len(self.images)
         taken = []
-        for position in range(epoch * self.samples, (epoch + 1) * self.samples):
-            round_, place = divmod(position, size)
+        for position in range(self.samples):
+            round_, at = divmod(epoch * self.samples + position, size)
             image = round_ % self.image_variations if image_cached else epoch
             text = round_ % self.text_variations if text_cached else epoch
-            taken.append(Item(self.images[place], image, text))
+            taken.append(Item(self.images[at], image, text, epoch, first + position))
         return taken
 
 

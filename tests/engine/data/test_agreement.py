@@ -126,7 +126,7 @@ def compare(config: TrainConfig, base: Path) -> None:
             assert image.captions == ((texts[file].lines if file else ()) or ("",))
     data = Dataset.open(config, Averages(), reports, collection=collection, text_fixed=True, dtype=torch.float32, facts={})
     items = data.items(0)
-    buckets = Counter(data.transform(item).target.crop_px for item in items)
+    buckets = Counter(data.transform(item).size_px for item in items)
     assert plan.buckets == buckets
     try:
         steps = len(data.plan(0))

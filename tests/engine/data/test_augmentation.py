@@ -66,7 +66,7 @@ def test_an_image_and_its_mask_are_changed_as_recorded(recorded, name, dtype, va
 def test_masks_are_shrunk_and_cropped_around_as_recorded(recorded, name, dtype, variation, index):
     """A circle within the mask, a crop around it, one that is too small and enlarged, and one without a mask."""
     key, image, mask = f"{name}.{variation}.{index}.", recorded["image"].to(dtype) / 255, recorded["mask"].to(dtype) / 255
-    shrunk = ours.shrunk_to_circle(mask, MASKED.random("shrink_mask", variation, index))
+    shrunk = ours.shrunk_to_circle(mask, ours.sample_circle(MASKED.random("shrink_mask", variation, index)))
     torch.testing.assert_close(shrunk, recorded[key + "shrunk"], rtol=0, atol=0)
     crop = ours.sample_mask_crop(shrunk, MASKED.random("rotate_crop", variation, index), 8)
     torch.testing.assert_close(ours.cropped(image, crop), recorded[key + "rotated.image"], rtol=0, atol=1e-6)

@@ -11,9 +11,11 @@ import torch
 from PIL import Image
 
 from onetrainer_gradio.config import TrainConfig
-from onetrainer_gradio.engine.data.buckets import Target
-from onetrainer_gradio.engine.data.dataset import Collection, Dataset, ImageTransform, Reports, apply_transform, to_tensor
+from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
+from onetrainer_gradio.engine.data.augmentation import moved
+from onetrainer_gradio.engine.data.dataset import Collection, Dataset, Reports
 from onetrainer_gradio.engine.data.seeds import Loader
+from onetrainer_gradio.engine.data.transforms import to_tensor
 from onetrainer_gradio.engine.reporter import StopRequested
 
 
@@ -22,13 +24,15 @@ class Averages:
     """An encoder that remembers what it encoded: latents are the picture, text is the tokens."""
 
     size_multiple_px: ClassVar[int] = 8
+    latent_factor: ClassVar[int] = 8
     model: str = "one"
     layer_skip: int = 0
+    takes: dict[str, bool] = field(default_factory=dict)
     images: list[Any] = field(default_factory=list)
     texts: list[Any] = field(default_factory=list)
 
     def loader(self):
-        return Loader()
+        return Loader(**self.takes)
 
     def image_facts(self):
         return {"model": self.model}
@@ -37,8 +41,9 @@ class Averages:
         return {"model": self.model, "layer_skip": self.layer_skip}
 
     def encode_image(self, image):
-        self.images.append(image["image"])
-        return {"latents": image["image"].clone()}
+        self.images.append(image)
+        names = {"image": "latents", "conditioning": "conditioning_latents"}
+        return {names[name]: tensor.clone() for name, tensor in image.items()}
 
     def tokenize(self, caption):
         return {"tokens": torch.tensor([len(caption)])}
@@ -175,10 +180,10 @@ def test_random_flips_are_decided_by_image_and_variation(folder):
     """About half of many variations, the same ones each time."""
     concept = {"image": {"enable_random_flip": True}, "image_variations": 20}
     data = opened(folder, Averages(), concept=concept)
-    flips = [data.transform(item).flip for epoch in range(20) for item in data.items(epoch)]
+    flips = [data.transform(item).augmentation.flipped for epoch in range(20) for item in data.items(epoch)]
     assert 20 < sum(flips) < 60
     again = opened(folder, Averages(), concept=concept)
-    assert [again.transform(item).flip for epoch in range(20) for item in again.items(epoch)] == flips
+    assert [again.transform(item).augmentation.flipped for epoch in range(20) for item in again.items(epoch)] == flips
 
 
 def test_a_concept_can_have_a_resolution_of_its_own(folder):
@@ -207,10 +212,10 @@ def test_images_are_scaled_cropped_and_flipped():
     image = torch.arange(64, dtype=torch.uint8).reshape(8, 8, 1).expand(8, 8, 3).numpy()
     image = to_tensor(image, torch.float32)
     assert image.shape == (3, 8, 8)
-    cut = apply_transform(image, ImageTransform(Target((8, 8), (4, 2)), (2, 3), False))
+    cut = moved(image, ImageAugmentation((8, 8), (4, 2), (2, 3)))
     assert torch.equal(cut, image[:, 2:6, 3:5])
-    mirrored = apply_transform(image, ImageTransform(Target((8, 8), (4, 2)), (2, 3), True))
+    mirrored = moved(image, ImageAugmentation((8, 8), (4, 2), (2, 3), flipped=True))
     assert torch.equal(mirrored, cut.flip(2))
-    half = apply_transform(image, ImageTransform(Target((4, 4), (4, 4)), (0, 0), False))
+    half = moved(image, ImageAugmentation((4, 4), (4, 4), (0, 0)))
     assert half.shape == (3, 4, 4)
     assert half.mean().item() == pytest.approx(image.mean().item(), abs=1e-3)
