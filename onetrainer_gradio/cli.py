@@ -37,6 +37,7 @@ examples:
   {PROGRAM} --host 0.0.0.0 --token          allow access from the local network, with a new token
   {PROGRAM} --onetrainer ~/OneTrainer       use OneTrainer: its models, presets and settings
   {PROGRAM} train my_lora.json              train without the page (see: {PROGRAM} train --help)
+  {PROGRAM} convert a.safetensors ...       convert a LoRA to another format (see: {PROGRAM} convert --help)
 
 environment:
   {DATA_VARIABLE}       data folder if --data is not set
@@ -55,6 +56,16 @@ examples:
 
 exit status: 0 finished, 130 stopped, 1 failed or crashed, 2 invalid command line
 """
+CONVERT_DESCRIPTION = "Convert a LoRA (also DoRA, LoHa, LoKr or OFT) to another file format."
+CONVERT_EPILOG = f"""\
+examples:
+  {PROGRAM} convert from_onetrainer.safetensors for_comfyui.safetensors --format comfy
+  {PROGRAM} convert workspace/backup/2026-11-23_15-04-05-backup-100-2-20 lora.safetensors --format kohya
+
+exit status: 0 converted, 1 not possible, 2 invalid command line
+"""
+LORA_FORMATS = ("diffusers", "kohya", "original", "comfy", "legacy", "internal")
+"""The words of ``--format``. Loading the output formats themselves would take longer than printing the help."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +108,27 @@ class TrainOptions:
     log_level: str = "warning"
 
 
-def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> PanelOptions | TrainOptions:
+@dataclass(frozen=True)
+class ConvertOptions:
+    """Options of ``convert``. Without ``model_type``, it is recognized."""
+
+    source: Path
+    destination: Path
+    model_format: str
+    model_type: str = ""
+    overwrite: bool = False
+    log_level: str = "warning"
+
+
+def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> PanelOptions | TrainOptions | ConvertOptions:
     """Parse ``argv`` (without the program's name). Help and version are printed and end the program.
 
     :raises CommandLineError: if an argument is invalid.
     """
     if argv and argv[0] == "train":
         return _train_options(train_parser(), argv[1:], environment)
+    if argv and argv[0] == "convert":
+        return _convert_options(convert_parser(), argv[1:])
     return _panel_options(panel_parser(), argv, environment)
 
 
@@ -203,6 +228,26 @@ def train_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def convert_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``convert``."""
+    parser = CheckedParser(
+        prog=f"{PROGRAM} convert",
+        description=CONVERT_DESCRIPTION,
+        epilog=CONVERT_EPILOG,
+        formatter_class=_Format,
+        allow_abbrev=False,
+    )
+    parser.add_argument("source", type=_existing, metavar="LORA", help="LoRA file (.safetensors), or folder of a backup")
+    parser.add_argument("destination", type=Path, metavar="OUTPUT", help="file to write")
+    parser.add_argument("--format", choices=LORA_FORMATS, required=True, help="format of the new file")
+    parser.add_argument(
+        "--model-type", default="", metavar="TYPE", help="model type, such as FLUX_DEV_1 (default: recognized by the tensors)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+    _add_log_level(parser)
+    return parser
+
+
 class _Format(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28, width=min(110, _columns()))
@@ -280,6 +325,18 @@ def _train_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
     )
 
 
+def _convert_options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> ConvertOptions:
+    given = parser.parse_args(argv)
+    return ConvertOptions(
+        source=given.source,
+        destination=given.destination.expanduser().absolute(),
+        model_format=given.format,
+        model_type=given.model_type,
+        overwrite=given.overwrite,
+        log_level=given.log_level,
+    )
+
+
 def _data(given: Path | None, environment: Mapping[str, str]) -> Path:
     return given.expanduser().absolute() if given is not None else default_data_folder(environment)
 
@@ -288,6 +345,13 @@ def _file(text: str) -> Path:
     path = Path(text).expanduser().absolute()
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"the file {text!r} doesn't exist")
+    return path
+
+
+def _existing(text: str) -> Path:
+    path = Path(text).expanduser().absolute()
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"{text!r} doesn't exist")
     return path
 
 

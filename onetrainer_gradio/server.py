@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from onetrainer_gradio import cli
-from onetrainer_gradio.cli import GENERATE, PORTS_TRIED, PROGRAM, PanelOptions, TrainOptions
+from onetrainer_gradio.cli import GENERATE, PORTS_TRIED, PROGRAM, ConvertOptions, PanelOptions, TrainOptions
 from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBindError, TrainerError
 from onetrainer_gradio.service.host.access import Access, AccessSettings, check_bind, is_loopback
 from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
@@ -196,8 +196,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     try:
         options = cli.parse(sys.argv[1:] if argv is None else argv)
-        check_backend(options.backend)
         logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        if isinstance(options, ConvertOptions):
+            return convert(options)
+        check_backend(options.backend)
         if isinstance(options, TrainOptions):
             from onetrainer_gradio.terminal import train
 
@@ -212,6 +214,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrainerError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return 1
+
+
+def convert(options: ConvertOptions) -> int:
+    """Convert a LoRA file, and print what it was and what the new format can't express.
+
+    :raises TrainerError: if it can't be converted.
+    """
+    from onetrainer_gradio.config.families.models import MODELS
+    from onetrainer_gradio.engine.keys.convert import convert_lora
+    from onetrainer_gradio.engine.keys.lora_files import LORA_FORMATS
+
+    wanted = next(name for name in LORA_FORMATS if name.value.removesuffix("_LORA").lower() == options.model_format)
+    done = convert_lora(options.source, options.destination, wanted, options.model_type, overwrite=options.overwrite)
+    print(f"{options.destination}: a LoRA for {MODELS[done.model_type].label}, {done.tensors} tensors")
+    if done.warning:
+        print(f"{PROGRAM}: warning: {done.warning}", file=sys.stderr)
+    return 0
 
 
 def check_backend(name: str) -> None:

@@ -116,7 +116,7 @@ def test_an_unknown_backend_is_refused_before_anything_starts(capsys):
     assert "builtin" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("parser", [cli.panel_parser, cli.train_parser])
+@pytest.mark.parametrize("parser", [cli.panel_parser, cli.train_parser, cli.convert_parser])
 def test_the_help_explains_every_option(parser):
     made = parser()
     text = made.format_help()

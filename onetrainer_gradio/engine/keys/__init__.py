@@ -19,6 +19,11 @@ from onetrainer_gradio.engine.keys.family_keys import FamilyKeys
 from onetrainer_gradio.errors import UnsupportedError
 
 
+def has_keys(model_type: str) -> bool:
+    """Return whether the family of a model type has tables."""
+    return bool(family_module(ModelType(model_type))) and find_spec(_module(model_type)) is not None
+
+
 def keys_of(model_type: str, denoiser: Mapping[str, Any] | None = None) -> FamilyKeys:
     """Return the names of a model type in files.
 
@@ -26,15 +31,19 @@ def keys_of(model_type: str, denoiser: Mapping[str, Any] | None = None) -> Famil
 
     :raises UnsupportedError: if the type has no tables.
     """
-    module = f"{__name__}.{family_module(ModelType(model_type))}"
-    if not family_module(ModelType(model_type)) or find_spec(module) is None:
+    if not has_keys(model_type):
         raise UnsupportedError(
             f"The file keys of the model type {label_of(ModelType, model_type)} aren't supported yet.",
             path="model_type",
             value=model_type,
             suggestion="Choose another model type, or convert with OneTrainer.",
         )
+    module = _module(model_type)
     return _published(module, model_type) if denoiser is None else _family_keys(module, model_type, denoiser)
+
+
+def _module(model_type: str) -> str:
+    return f"{__name__}.{family_module(ModelType(model_type))}"
 
 
 def _family_keys(module: str, model_type: str, denoiser: Mapping[str, Any]) -> FamilyKeys:

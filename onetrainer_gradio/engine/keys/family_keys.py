@@ -35,13 +35,14 @@ class EncoderKeys:
 
     ``kohya`` is its prefix in KOHYA and LEGACY files, ``comfy`` its name in ComfyUI (empty: ComfyUI has none), ``embedding`` the
     key of its vectors in bundled embeddings, ``alone`` the same in the file of an embedding. ``layers`` are the templates of its
-    linear layers. ``others`` are prefixes that other programs use.
+    linear layers, ``width`` the inputs of its attention. ``others`` are prefixes that other programs use.
     """
 
     kohya: str
     comfy: str
     embedding: str
     layers: tuple[str, ...]
+    width: int
     alone: str = ""
     others: tuple[str, ...] = ()
 

@@ -57,8 +57,8 @@ def family_keys(model_type: ModelType, denoiser: Mapping[str, Any]) -> FamilyKey
         "transformer",
         RULES,
         {
-            "text_encoder": EncoderKeys("lora_te1", "clip_l", "clip_l", CLIP_LAYERS),
-            "text_encoder_2": EncoderKeys("lora_te2", "t5xxl", "t5", T5_LAYERS),
+            "text_encoder": EncoderKeys("lora_te1", "clip_l", "clip_l", CLIP_LAYERS, 768),
+            "text_encoder_2": EncoderKeys("lora_te2", "t5xxl", "t5", T5_LAYERS, 4096),
         },
         MODELS[model_type].fusions,
     )

@@ -19,7 +19,9 @@ def family_keys(model_type: ModelType, denoiser: Mapping[str, Any]) -> FamilyKey
     first = model_type in _FIRST
     rules = unet_rules(attends(denoiser.get("down_block_types", _PUBLISHED)), denoiser.get("layers_per_block", 2))
     clip = "clip_l" if first else "clip_h"
-    encoder = EncoderKeys("lora_te", clip, "clip_l", CLIP_LAYERS, alone="emp_params", others=("lora_te1",))
+    encoder = EncoderKeys(
+        "lora_te", clip, "clip_l", CLIP_LAYERS, 768 if first else 1024, alone="emp_params", others=("lora_te1",)
+    )
     text = (
         Section("text_encoder", "cond_stage_model.transformer.", clip_tensors)
         if first

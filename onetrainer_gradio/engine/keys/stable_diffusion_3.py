@@ -56,9 +56,9 @@ def family_keys(model_type: ModelType, denoiser: Mapping[str, Any]) -> FamilyKey
         "transformer",
         RULES,
         {
-            "text_encoder": EncoderKeys("lora_te1", "clip_l", "clip_l", CLIP_PROJECTED_LAYERS),
-            "text_encoder_2": EncoderKeys("lora_te2", "clip_g", "clip_g", CLIP_PROJECTED_LAYERS),
-            "text_encoder_3": EncoderKeys("lora_te3", "t5xxl", "t5", T5_LAYERS),
+            "text_encoder": EncoderKeys("lora_te1", "clip_l", "clip_l", CLIP_PROJECTED_LAYERS, 768),
+            "text_encoder_2": EncoderKeys("lora_te2", "clip_g", "clip_g", CLIP_PROJECTED_LAYERS, 1280),
+            "text_encoder_3": EncoderKeys("lora_te3", "t5xxl", "t5", T5_LAYERS, 4096),
         },
         MODELS[model_type].fusions,
         optional_layers=("transformer_blocks.{}.attn2.to_out.0",),

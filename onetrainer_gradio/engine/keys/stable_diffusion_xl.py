@@ -20,8 +20,8 @@ def family_keys(model_type: ModelType, denoiser: Mapping[str, Any]) -> FamilyKey
         "unet",
         rules,
         {
-            "text_encoder": EncoderKeys("lora_te1", "clip_l", "clip_l", CLIP_LAYERS),
-            "text_encoder_2": EncoderKeys("lora_te2", "clip_g", "clip_g", CLIP_PROJECTED_LAYERS),
+            "text_encoder": EncoderKeys("lora_te1", "clip_l", "clip_l", CLIP_LAYERS, 768),
+            "text_encoder_2": EncoderKeys("lora_te2", "clip_g", "clip_g", CLIP_PROJECTED_LAYERS, 1280),
         },
         single_file=(
             Section("vae", "first_stage_model.", vae_tensors),
