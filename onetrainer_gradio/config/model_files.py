@@ -237,12 +237,12 @@ def _file(file: io.BufferedReader, head: bytes, size: int) -> Recognized | None:
         return Recognized("html")
     if head.startswith(b"PK\x03\x04"):
         return _zip(file)
+    # a safetensors file begins with the length of its header, which is a JSON object; the length can look like a pickle's start
+    if len(head) > 8 and head[8:9] in b"{ " and struct.unpack("<Q", head[:8])[0] < LARGEST_HEADER:
+        return _safetensors(file, size)
     if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
         file.seek(0)
         return _pickled(file.read(_LARGEST_PICKLE))
-    # a safetensors file begins with the length of its header, which is a JSON object
-    if len(head) > 8 and head[8:9] in b"{ " and struct.unpack("<Q", head[:8])[0] < LARGEST_HEADER:
-        return _safetensors(file, size)
     if _is_text(head):
         return Recognized("json" if head.lstrip()[:1] in (b"{", b"[") else "text")
     if size < 8:

@@ -51,8 +51,6 @@ class Only:
 ONLY: tuple[Only, ...] = (
     Only("model_type", tuple(facts.type for facts in MODELS.values() if facts.built_in)),
     Only("training_method", ("LORA", "FINE_TUNE")),
-    Only("peft_type", ("LORA",)),
-    Only("lora_decompose", (False,)),
     Only("train_dtype", ("FLOAT_32", "TFLOAT_32", "FLOAT_16", "BFLOAT_16")),
     Only("output_dtype", FLOATS),
     Only("lora_weight_dtype", FLOATS),

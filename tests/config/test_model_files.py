@@ -320,3 +320,12 @@ def test_the_check_says_the_type_of_a_checkpoint(tmp_path):
     assert "SDXL" in finding.message
     xl = {"model_type": "STABLE_DIFFUSION_XL_10_BASE", "base_model_name": "xl.safetensors"}
     assert not [item for item in findings(place, xl) if item.path == "base_model_name"]
+
+
+def test_a_length_that_looks_like_a_pickle_is_that_of_a_header(tmp_path):
+    """A safetensors file whose header has 0x0280 bytes begins like a pickle of protocol 2."""
+    header = b'{"lora_unet_x.lora_down.weight":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'.ljust(0x0280)
+    file = tmp_path / "lora.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    assert file.read_bytes()[:2] == b"\x80\x02"
+    assert unfit(file, LORA) is None

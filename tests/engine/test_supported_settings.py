@@ -114,6 +114,13 @@ def asked(configured, tmp_path) -> set[str]:
     # those that need a GPU aren't created, but their arguments are computed
     for name, recipe in RECIPES.items():
         recipe.values(followed(chosen(name), "", log))
+    for adapter in (
+        {"lora_decompose": True},
+        {"peft_type": "LOHA"},
+        {"peft_type": "LOKR", "lokr_weight_decompose": True},
+        {"peft_type": "OFT_2"},
+    ):
+        runs.append(configured(epochs=1, **adapter))
     for config in runs:
         control = FakeControl()
         control.give(SampleDefault())

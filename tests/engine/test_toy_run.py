@@ -112,6 +112,37 @@ def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, method, accum
         train(resumed, resume_from=backup.path, max_steps=backup.global_step)
 
 
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        {"lora_decompose": True},
+        {"peft_type": "LOHA"},
+        {"peft_type": "LOKR", "lokr_dim": 1},
+        {"peft_type": "LOKR", "lokr_dim": 1, "lokr_weight_decompose": True},
+        {"peft_type": "OFT_2", "oft_block_size": 2},
+    ],
+    ids=["DoRA", "LoHa", "LoKr", "LoKr with magnitudes", "OFT"],
+)
+@pytest.mark.parametrize("model_format", ["KOHYA_LORA", pytest.param("DIFFUSERS_LORA", marks=pytest.mark.slow)])
+def test_every_adapter_type_resumes_and_continues_from_its_file(toy, train, tmp_path, adapter, model_format):
+    """A resumed run gives the same file; one that starts from that file begins with the loss at which the first one ended."""
+    whole = toy(**adapter, dropout_probability=0.2, learning_rate=0.01, epochs=3, output_model_format=model_format)
+    _, recorder = run_with(train, whole, 4, BackupNow())
+    (backup,) = recorder.of(BackupCreated)
+    resumed = whole.model_copy(update={"output_model_destination": str(tmp_path / "resumed.safetensors")})
+    _, again = train(resumed, resume_from=backup.path)
+    assert again.losses == recorder.losses[4:]
+    one, other = load_file(whole.output_model_destination), load_file(resumed.output_model_destination)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    frozen = {"learning_rate": 0.0, "dropout_probability": 0.0, "lora_model_name": whole.output_model_destination}
+    target = str(tmp_path / "continued.safetensors")
+    _, continued = train(resumed.model_copy(update={**frozen, "output_model_destination": target}))
+    assert continued.losses[0] != recorder.losses[0]
+    for name, tensor in load_file(target).items():
+        torch.testing.assert_close(tensor, one[name])
+
+
 @pytest.mark.slow
 def test_training_lowers_the_loss(toy, train):
     """The two layers learn: the last epochs are better than the first ones."""

@@ -39,8 +39,6 @@ def test_a_plain_lora_is_not_refused():
     [
         ("model_type", "SANA"),
         ("training_method", "EMBEDDING"),
-        ("peft_type", "LOHA"),
-        ("lora_decompose", True),
         ("unet.weight_dtype", "NFLOAT_4"),
         ("unet.offload_fraction", 0.5),
         ("text_encoder.activation_offloading", True),
