@@ -11,7 +11,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from onetrainer_gradio.commands import Control
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.config.paths.backup_chain import Chain, chain_of_run, run_of
 from onetrainer_gradio.config.resume import no_step_left, nothing_left, steps_changed, total_steps
@@ -37,7 +38,7 @@ from onetrainer_gradio.engine.families.family import Prediction
 from onetrainer_gradio.engine.files import timestamp, write_text
 from onetrainer_gradio.engine.header import header_of
 from onetrainer_gradio.engine.intervals import Interval, elapsed
-from onetrainer_gradio.engine.losses import LossMix
+from onetrainer_gradio.engine.losses import LossMix, Masking, predicts_prior, prior_targets
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.methods.method import Method
 from onetrainer_gradio.engine.model import Model
@@ -203,6 +204,8 @@ class Training:
         self._mix = LossMix(
             config.mse_strength, config.mae_strength, config.log_cosh_strength, config.huber_strength, config.huber_delta
         )
+        conditioned = "conditioning_image" in MODELS[config.model_type].traits
+        self._masking = Masking.of(config, conditioned=conditioned)
         self._loss_scale = loss_scale(config.loss_scaler, config.batch_size, config.gradient_accumulation_steps)
         # gradients of micro-batches that no optimizer step has used yet, and the state before the first of them
         self._pending = 0
@@ -409,8 +412,7 @@ class Training:
             self.set_learning_rates(step // accumulation)  # before the backward pass, which may update weights already
         if self.back_pass is not None:
             self.back_pass.armed = updated
-        prediction = predict(self.model, batch, self._draw, self._generator, step)
-        loss = self.loss(prediction, batch) / accumulation
+        loss = self.loss(self._predict(batch, step), batch) / accumulation
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         detached = loss.detach()
         self._loss_sum = detached if self._loss_sum is None else self._loss_sum + detached
@@ -422,9 +424,23 @@ class Training:
         if measured is not None:
             self._report(*measured)
 
+    def _predict(self, batch: Batch, step: int) -> Prediction:
+        """Return the prediction, and before it, where the loss needs it, that of the model without its adapter."""
+        prior_BCHW = None
+        if predicts_prior(self.config, batch.prior):
+            with torch.no_grad(), self.method.without_adapter():
+                prior_BCHW = predict(self.model, batch, self._draw, self._generator, step).predicted_BCHW
+            self._generator.manual_seed(step)  # the same noise and timesteps again
+        prediction = predict(self.model, batch, self._draw, self._generator, step)
+        if prior_BCHW is None:
+            return prediction
+        target_BCHW = prior_targets(prediction.target_BCHW, prior_BCHW, batch.prior)
+        return replace(prediction, target_BCHW=target_BCHW, prior_BCHW=prior_BCHW)
+
     def loss(self, prediction: Prediction, batch: Batch) -> Tensor:
         """Return the mean loss of a batch with all weights."""
-        losses_B = self._mix(prediction.predicted_BCHW, prediction.target_BCHW)
+        mask_B1HW = None if self._masking is None else batch.tensors["mask"].to(prediction.predicted_BCHW.device)
+        losses_B = self._mix(prediction.predicted_BCHW, prediction.target_BCHW, self._masking, mask_B1HW, prediction.prior_BCHW)
         losses_B = losses_B * self._loss_scale * batch.loss_weight_B.to(losses_B.device)
         if self.config.loss_weight_fn != "CONSTANT":
             name, strength = self.config.loss_weight_fn, self.config.loss_weight_strength

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
+from onetrainer_gradio.config.check.concepts import prior_prediction
 from onetrainer_gradio.config.check.formats import comfy_lora, original_lora
 from onetrainer_gradio.config.check.losses import no_loss, noise_window, two_predictions
 from onetrainer_gradio.config.check.optimizers import (
@@ -57,8 +58,6 @@ ONLY: tuple[Only, ...] = (
     Only("learning_rate_scheduler", ("CONSTANT", "LINEAR", "COSINE", "COSINE_WITH_RESTARTS", "COSINE_WITH_HARD_RESTARTS", "REX")),
     Only("attention_mechanism", ("SDP",)),
     Only("force_circular_padding", (False,)),
-    Only("masked_training", (False,)),
-    Only("custom_conditioning_image", (False,)),
     Only("debug_mode", (False,)),
     Only("multi_gpu", (False,)),
     Only("cloud.enabled", (False,)),
@@ -83,10 +82,7 @@ LOSS_WEIGHTS = {
 }
 """The loss weights of flow-matching models, and of those with a noise schedule."""
 
-ONLY_IN_CONCEPTS: tuple[Only, ...] = (
-    Only("type", ("STANDARD", "VALIDATION")),
-    Only("text.prompt_source", ("sample", "concept", "filename")),
-)
+ONLY_IN_CONCEPTS: tuple[Only, ...] = (Only("text.prompt_source", ("sample", "concept", "filename")),)
 """The same for each enabled concept."""
 
 CHECKED = (
@@ -94,6 +90,7 @@ CHECKED = (
     no_loss,
     noise_window,
     two_predictions,
+    prior_prediction,
     original_lora,
     comfy_lora,
     encoder_offload,

@@ -67,7 +67,7 @@ def _facts(model_type: ModelType, label: str, hub: str, *traits: str) -> ModelFa
         abilities=frozenset({"layer_skip"}),
         trained=("unet", "text_encoder"),
         replaceable=("vae",),
-        built_in=not set(INPAINTING) & set(traits),
+        built_in=True,
     )
 
 

@@ -70,7 +70,7 @@ def _facts(model_type: ModelType, label: str, hub: str, *traits: str) -> ModelFa
         trained=("unet", "text_encoder", "text_encoder_2"),
         replaceable=("vae",),
         float16_vae=False,
-        built_in=not traits,
+        built_in=True,
     )
 
 

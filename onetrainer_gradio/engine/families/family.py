@@ -36,11 +36,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction of the denoiser, its target, and the timesteps."""
+    """The prediction of the denoiser, its target, and the timesteps.
+
+    ``prior_BCHW`` is the prediction of the model without its adapter, where the loss needs it.
+    """
 
     predicted_BCHW: Tensor
     target_BCHW: Tensor
     timestep_B: Tensor
+    prior_BCHW: Tensor | None = None
 
 
 @dataclass(frozen=True)

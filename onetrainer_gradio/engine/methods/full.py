@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from onetrainer_gradio.engine.full_model_files import save_model
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import ParameterGroup
 from onetrainer_gradio.engine.model import Model
-from onetrainer_gradio.errors import BackupMismatchError
+from onetrainer_gradio.errors import BackupMismatchError, UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,19 @@ class FineTune:
     def trained_modules(self) -> tuple[nn.Module, ...]:
         """Return the trained components."""
         return self.modules
+
+    def without_adapter(self) -> AbstractContextManager[None]:
+        """Raise an error: the original weights are gone.
+
+        :raises UnsupportedError: always.
+        """
+        raise UnsupportedError(
+            "Prior prediction needs the model as it was, which a full fine-tune changes.",
+            path="training_method",
+            value="FINE_TUNE",
+            expected="LORA",
+            suggestion="Train a LoRA, or set the type of the concepts to Standard.",
+        )
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
         """Write the complete model."""

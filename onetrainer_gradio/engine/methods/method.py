@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +54,13 @@ class Method(Protocol):
 
     def trained_modules(self) -> tuple[nn.Module, ...]:
         """Return the trained components, to set them to training mode."""
+        ...
+
+    def without_adapter(self) -> AbstractContextManager[None]:
+        """Compute what the model without adapters computes, within the block.
+
+        :raises UnsupportedError: if the method trains the model itself.
+        """
         ...
 
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
