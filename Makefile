@@ -21,8 +21,8 @@ demo: ## Start the panel with the demo's settings
 test: ## Run all tests; browser tests need Chromium
 	$(PYTHON) -m pytest -n $(PROCESSES)
 
-fast: ## Run the fast tests
-	$(PYTHON) -m pytest -n $(PROCESSES) -m "not slow and not browser"
+fast: ## Run the fast tests in two processes
+	$(PYTHON) -m tests.fast
 
 lint: ## Check the style of Python, JavaScript and CSS
 	$(PYTHON) -m ruff format --check .

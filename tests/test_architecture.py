@@ -156,6 +156,7 @@ def test_torch_stays_in_the_engine_and_gradio_in_the_page():
         assert named <= allowed.get(layer_of(path), set()), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["config", "service", "api.app"])
 def test_importing_a_light_layer_loads_no_heavy_library(module):
     """What is imported on the way counts too: the panel's process holds no torch."""

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import fast
+
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("setup", "run", "demo", "test", "fast", "lint", "types", "docs", "bench", "coverage")
 YAML = sorted([*ROOT.glob(".*.yaml"), *ROOT.glob(".github/**/*.yml")])
@@ -36,6 +38,17 @@ def test_a_word_calls_files_that_exist(word: str) -> None:
     assert told.strip()
     for script in re.findall(r"python (\w\S*\.py)", told):
         assert (ROOT / script).is_file(), script
+
+
+def test_the_fast_part_has_every_file_of_tests_in_one_of_its_processes() -> None:
+    """A new file or folder is tested as well; what is left out has slow tests only."""
+    first, second = fast.halves()
+    assert not set(first) & set(second)
+    files = [file for place in (*first, *second) for file in ([place] if place.is_file() else place.rglob("test_*.py"))]
+    left_out = {file for file in fast.TESTS.rglob("test_*.py") if "fixtures" not in file.parts} - set(files)
+    assert {file.relative_to(fast.TESTS).parts[0] for file in left_out} <= fast.ALL_SLOW
+    marked = re.compile(r"^pytestmark = .*\bslow\b", re.MULTILINE)
+    assert [file for file in sorted(left_out) if not marked.search(file.read_text("utf-8"))] == []
 
 
 @pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)

@@ -52,6 +52,7 @@ def operations(app) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.slow
 def test_every_path_of_the_contract_stands(app):
     promised = {(method, re.sub(r"\{[^}]*\}", "{}", path)) for method, path in CONTRACT}
     assert promised - operations(app) == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 
@@ -24,6 +25,7 @@ def test_statistics_thumbnail_and_preview_go_together(panel):
     assert preview["variants"][0]["caption"] == "a red square"
 
 
+@pytest.mark.slow
 def test_settings_that_are_not_saved_can_be_looked_at(panel):
     """Changes are tried and forgotten."""
     panel.service.configs.replace(panel.document)

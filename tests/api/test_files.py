@@ -33,6 +33,7 @@ def test_the_data_folder_is_listed_first(panel):
     assert panel.client.get("/api/files", params={"kind": "movie"}).status_code == 422
 
 
+@pytest.mark.slow
 def test_images_of_a_folder_have_thumbnails(panel):
     """The picker counts the images of a folder and shows the first ones, which is allowed without a concept that names it."""
     folder = panel.service.settings.data_folder / "dataset"

@@ -73,6 +73,7 @@ def test_its_settings_are_in_the_schema_and_can_be_changed(known):
     assert (bad.status_code, bad.json()["errors"][0]["path"]) == (422, "sharpness")
 
 
+@pytest.mark.slow
 def test_its_lists_and_objects_are_settings_as_a_whole(known):
     """They are changed, marked, compared and reset as one value each, and go to files and back; a wrong place is named."""
     panel, _ = known

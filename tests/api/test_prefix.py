@@ -59,6 +59,7 @@ def test_only_a_plain_path_is_a_prefix(told, prefix):
     assert prefix_of({"type": "http", "headers": [(b"x-forwarded-prefix", told.encode())]}) == prefix
 
 
+@pytest.mark.slow
 def test_a_person_logs_in_below_the_prefix_and_stays_there(client):
     """Every address on the way has the prefix, and the cookie is sent below it only."""
     page = client.get("/docs?a=1", headers=PAGE)

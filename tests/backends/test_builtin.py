@@ -29,6 +29,7 @@ def test_it_says_first_with_what_it_begins():
     assert started.hardware["device"] == "cpu"
 
 
+@pytest.mark.slow
 def test_finding_it_needs_no_torch():
     """The panel can know the backend without paying for its libraries."""
     code = "import sys; import onetrainer_gradio.backends.builtin, onetrainer_gradio.engine; sys.exit('torch' in sys.modules)"

@@ -54,7 +54,7 @@ MACHINE_SECRETS = "secrets.cloud."
 
 
 def expert(visitor: Visitor) -> Any:
-    visitor.context.add_init_script("localStorage.setItem('og-level', 'expert')")
+    visitor.script = "localStorage.setItem('og-level', 'expert')"
     return visitor.open()
 
 

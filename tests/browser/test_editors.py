@@ -30,11 +30,11 @@ def expert(visitor: Visitor) -> Any:
     return page
 
 
-def test_the_first_view_loads_no_editor(visitor: Visitor, panel: Panel) -> None:
+def test_the_first_view_loads_no_editor(newcomer: Visitor, panel: Panel) -> None:
     """Plot, layers and cards of concepts cost nothing before somebody looks at them."""
     asked: list[str] = []
-    visitor.context.on("request", lambda request: asked.append(request.url))
-    page = visitor.open()
+    newcomer.context.on("request", lambda request: asked.append(request.url))
+    page = newcomer.open()
     page.wait_for_load_state("networkidle")
     late = ("editors", "timesteps", "layers", "concepts")
     assert [url for url in asked if any(f"/{name}." in url or f"api/{name}" in url for name in late)] == []

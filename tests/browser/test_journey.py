@@ -19,7 +19,7 @@ DEMO_MODEL = PLACEHOLDERS["{demo}"] / "model" / "model_index.json"
 
 
 @pytest.fixture
-def demo(chromium: Any, tmp_path: Path) -> Iterator[Panel]:
+def demo(profile: Any, tmp_path: Path) -> Iterator[Panel]:
     """A panel as `--demo` starts it, its runs in processes of their own."""
     arguments = ("--demo",) if DEMO_MODEL.exists() else ("--backend", BRISK)
     panel = Panel(tmp_path, arguments)

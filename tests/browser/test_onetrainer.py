@@ -24,7 +24,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def panel(chromium: Any, tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator[Panel]:
+def panel(profile: Any, tmp_path_factory: pytest.TempPathFactory, checkout: Path) -> Iterator[Panel]:
     """A panel with the built-in engine that knows a checkout of a later revision."""
     arguments = ("--onetrainer", str(checkout))
     panel = Panel(tmp_path_factory.mktemp("panel"), arguments).start()

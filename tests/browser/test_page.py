@@ -35,10 +35,10 @@ UNNAMED = """() => [...document.querySelectorAll('button, input, select, textare
   .map(node => node.outerHTML.slice(0, 160))"""
 
 
-def test_the_first_view_is_light(visitor: Visitor, panel: Panel) -> None:
+def test_the_first_view_is_light(newcomer: Visitor, panel: Panel) -> None:
     """At most 350 kB and 60 requests, fewer than 1500 elements, no heartbeat connection."""
-    page = visitor.context.new_page()
-    session = visitor.context.new_cdp_session(page)
+    page = newcomer.context.new_page()
+    session = newcomer.context.new_cdp_session(page)
     session.send("Network.enable")
     loaded: list[float] = []
     session.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
@@ -54,9 +54,9 @@ def test_the_first_view_is_light(visitor: Visitor, panel: Panel) -> None:
     assert page.evaluate("window.gradio_config.connect_heartbeat") is False
 
 
-def test_the_form_is_there_before_gradio(visitor: Visitor, panel: Panel) -> None:
+def test_the_form_is_there_before_gradio(newcomer: Visitor, panel: Panel) -> None:
     """It takes input while Gradio's front end is still on its way, and keeps text and focus when that arrives."""
-    page = visitor.context.new_page()
+    page = newcomer.context.new_page()
     waiting = []
     page.route("**/assets/Blocks-*.js", lambda route: waiting.append(route))
     page.goto(panel.url)
@@ -75,8 +75,8 @@ def test_the_form_is_there_before_gradio(visitor: Visitor, panel: Panel) -> None
     expect(page.locator("#og-search")).to_be_focused()
 
 
-def test_a_tab_can_be_chosen_before_gradio(visitor: Visitor, panel: Panel) -> None:
-    page = visitor.context.new_page()
+def test_a_tab_can_be_chosen_before_gradio(newcomer: Visitor, panel: Panel) -> None:
+    page = newcomer.context.new_page()
     waiting = []
     page.route("**/assets/Blocks-*.js", lambda route: waiting.append(route))
     page.goto(panel.url)
@@ -160,14 +160,12 @@ def test_ten_pages_follow_a_run_at_once(visitor: Visitor, panel: Panel) -> None:
 
 def test_where_sockets_are_blocked_the_page_polls(visitor: Visitor, panel: Panel) -> None:
     """A proxy that lets no WebSocket through costs a second of delay, nothing else."""
-    visitor.context.add_init_script(
-        """window.WebSocket = class {
-          static OPEN = 1;
-          readyState = 3;
-          constructor() { setTimeout(() => this.onclose?.({}), 5); }
-          close() {}
-        };"""
-    )
+    visitor.script = """window.WebSocket = class {
+      static OPEN = 1;
+      readyState = 3;
+      constructor() { setTimeout(() => this.onclose?.({}), 5); }
+      close() {}
+    };"""
     page = visitor.open("training")
     assert page.evaluate("og.store.via") == "polling"
     panel.send("POST", "api/training/start")

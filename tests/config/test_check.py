@@ -709,6 +709,7 @@ def test_an_old_card_is_not_asked_for_what_it_cannot(shared_place, code, changes
     assert code in {item[0] for item in told(shared_place, {"train_device": "cuda", **changes}, machine=OLD_CARD)}
 
 
+@pytest.mark.slow
 def test_a_recent_card_does_it_all(place):
     """No finding about formats or kernels."""
     changes = {"train_device": "cuda", "train_dtype": "BFLOAT_16", "attention_mechanism": "FLASH"}

@@ -292,6 +292,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_the_check_says_what_a_file_is_at_every_setting_that_names_one(tmp_path, setting):
     """The same sentence as the engine's, as an error at the setting."""

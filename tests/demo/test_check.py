@@ -44,6 +44,7 @@ def test_new_concept_is_seen_on_every_background_and_place() -> None:
         assert check.shows_scene(noisy(toy_dataset.render(scene), number), scene), scene.caption
 
 
+@pytest.mark.slow
 def test_old_scenes_never_show_the_new_concept() -> None:
     """No image of known words passes for the new concept."""
     assert not any(check.shows_new(toy_dataset.render(scene)) for scene in scenes(100, seed=12))

@@ -201,6 +201,7 @@ def test_only_cache_trains_nothing(toy, train):
     assert any(Path(config.cache_dir).rglob("*"))
 
 
+@pytest.mark.slow
 def test_a_step_limit_and_the_end_of_all_training_end_the_run(toy, train):
     """The limit counts steps; a run whose last component has stopped says so."""
     _, recorder = train(toy(), max_steps=4)
@@ -210,6 +211,7 @@ def test_a_step_limit_and_the_end_of_all_training_end_the_run(toy, train):
     assert len(recorder.losses) < 9
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_is_said_with_the_setting(toy, train, tmp_path):
     """A loss that is no number, a folder without images, a model type without a family."""
     with pytest.raises(NonFiniteLossError, match="step"):

@@ -129,6 +129,7 @@ def test_the_tables_name_real_settings():
                 at = getattr(at, name)
 
 
+@pytest.mark.slow
 def test_asking_needs_no_torch():
     """The panel can show the refusals without loading torch."""
     import subprocess

@@ -70,6 +70,7 @@ def test_what_a_new_sample_begins_with_is_read_by_model_type(tmp_path):
     assert facts_of(tmp_path / "older").sample_defaults == {}
 
 
+@pytest.mark.slow
 def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
     """The second reading starts nothing; a changed module makes it ask again."""
     folder = set_up(tmp_path / "OneTrainer")
@@ -83,6 +84,7 @@ def test_it_is_asked_once_per_state_of_its_modules(tmp_path):
         read_facts(known, tmp_path / "cache", timeout_s=1)
 
 
+@pytest.mark.slow
 def test_it_is_asked_again_when_its_libraries_change(tmp_path):
     """A run notes their versions: those of before an update would be false."""
     folder = set_up(tmp_path / "OneTrainer")
@@ -98,6 +100,7 @@ def test_it_is_asked_again_when_its_libraries_change(tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_settings_are_known_even_where_the_trainer_cannot_be_imported(tmp_path):
     """The form works, and the problem is told; it is not remembered, so that mending it helps at once."""
     folder = set_up(tmp_path / "OneTrainer", **{"import": "error"})

@@ -72,7 +72,9 @@ def test_the_table_is_the_declarations():
     assert {path for path, entry in CATALOGUE.items() if entry.setting.file_name} == BECOME_NAMES
 
 
-@pytest.mark.parametrize("path", sorted(BECOME_NAMES))
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=[pytest.mark.slow] * (path != "save_filename_prefix")) for path in sorted(BECOME_NAMES)]
+)
 def test_each_is_held_to_the_rule_wherever_it_comes_from(path, tmp_path):
     """Opened from a file it is reported, a change is refused, and check and both engines refuse to start."""
     place = furnish(tmp_path)

@@ -172,6 +172,7 @@ def test_its_settings_are_read_in_the_background_and_told(data: Path, newer_one:
     json.dumps(checkouts.describe(known))
 
 
+@pytest.mark.slow
 def test_a_checkout_that_cannot_be_imported_says_why(data: Path, tmp_path: Path) -> None:
     """Reading fails with the cause; the checkout is not offered any more until it is checked again."""
     folder = set_up(tmp_path / "OneTrainer")
@@ -200,6 +201,7 @@ def deaths(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[type[BaseException]]:
     return told
 
 
+@pytest.mark.slow
 def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(
     data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_reading_that_goes_wrong_keeps_no_other_from_being_read(
     assert [checkouts.reading(known).state for known in checkouts.all()] == ["ready", "ready"]
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_told_keeps_none_from_being_read(
     data: Path, tmp_path: Path, deaths: queue.Queue[type[BaseException]]
 ) -> None:
@@ -247,6 +250,7 @@ def test_a_damaged_cache_is_said_to_be_so(data: Path, newer_one: Path) -> None:
     assert "unknown form" in checkouts.describe(checkouts.all()[0])["settings"]["error"]
 
 
+@pytest.mark.slow
 def test_an_update_of_the_checkout_is_noticed(data: Path, tmp_path: Path) -> None:
     """When its revision changes, the next look reads its settings again."""
     folder = set_up(tmp_path / "OneTrainer")

@@ -91,6 +91,7 @@ def test_the_header_keeps_rows_aligned(tmp_path: Path) -> None:
     assert len(rest) == 8 * len(column_names(("unet",)))
 
 
+@pytest.mark.slow
 def test_no_spike_is_lost_however_few_the_buckets(tmp_path: Path) -> None:
     """One step of forty thousand that jumps is seen in ten buckets."""
     losses = [0.1] * 40_000
