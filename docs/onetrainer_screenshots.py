@@ -76,7 +76,7 @@ def main() -> None:
             page.locator(".og-checkout").nth(1).wait_for()
             page.wait_for_timeout(800)
             save(page, folder, "onetrainer-checkout.png", ".og-card[aria-label=OneTrainer]")
-            panel.change(model_type="STABLE_DIFFUSION_XL_10_BASE")
+            panel.change(model_type="SANA")
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.goto(panel.url)
             page.locator("#og-f-model_type").wait_for()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import onetrainer_gradio
+from onetrainer_gradio.config.enums import ModelType
 from tests.source import nodes
 
 PACKAGE = Path(onetrainer_gradio.__file__).parent
@@ -348,3 +349,14 @@ def test_the_changelog_begins_with_the_version_in_the_code():
     changelog = (PACKAGE.parent / "CHANGELOG.md").read_text(encoding="utf-8")
     first = next(line for line in changelog.splitlines() if line.startswith("## "))
     assert first.split()[1] == onetrainer_gradio.__version__
+
+
+def test_only_families_and_their_keys_know_a_model_type():
+    """The rest of the engine asks the facts and the specification: nowhere else is a model type named."""
+    types = {member.value for member in ModelType}
+    for path in modules():
+        if layer_of(path) != "engine" or {"families", "keys"} & set(path.parts):
+            continue
+        constants = {node.value for node in nodes(path) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        attributes = {node.attr for node in nodes(path) if isinstance(node, ast.Attribute)}
+        assert not (constants | attributes) & types, path
