@@ -14,7 +14,7 @@ def found(folder: Path, changes: dict[str, object], backend: str = "builtin") ->
 
 def test_what_the_engine_cannot_do_is_an_error_before_the_start(tmp_path: Path) -> None:
     """A setting that the engine would refuse while loading is refused while the page is still open."""
-    assert ("error", "masked_training") in found(tmp_path, {"masked_training": True})
+    assert ("error", "multi_gpu") in found(tmp_path, {"multi_gpu": True})
     assert ("error", "masked_training") not in found(tmp_path, {"masked_training": False})
 
 
