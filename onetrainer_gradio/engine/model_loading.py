@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.labels import label_of
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.models import MODELS
-from onetrainer_gradio.config.model_files import BASE, Unfit, family_of, unfit, weights_unfit
+from onetrainer_gradio.config.families.published_configs import published
+from onetrainer_gradio.config.model_files import BASE, Unfit, family_of, recognize, unfit, weights_unfit
 from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.data.cache import file_identity
 from onetrainer_gradio.engine.families.family import Component, FamilySpec
@@ -191,9 +192,16 @@ def _from_file(wanted: _Wanted, file: Path, hub: Hub, progress: Progress) -> Loa
     try:
         layout = _layout_of_single_files(wanted, file, hub)
         progress(0, 1, file.name)
-        more: Mapping[str, Any] = dict.fromkeys(wanted.spec.other_index.keys() & {"safety_checker"})
+        absent = (wanted.spec.components.keys() - wanted.components.keys()) | (
+            wanted.spec.other_index.keys() & {"safety_checker"}
+        )
         pipeline = class_of(wanted.spec.pipeline).from_single_file(
-            str(file), config=str(layout), local_files_only=True, torch_dtype=torch.float32, **more
+            str(file),
+            config=str(layout.folder),
+            local_files_only=True,
+            torch_dtype=torch.float32,
+            **dict.fromkeys(absent),
+            **layout.tokenizers,
         )
     except (*_FAILURES, SingleFileComponentError) as error:
         raise wanted.unusable(f"Can't load the file “{file}” as {wanted.label}: {error}") from error
@@ -203,7 +211,7 @@ def _from_file(wanted: _Wanted, file: Path, hub: Hub, progress: Progress) -> Loa
         components={name: getattr(pipeline, name).to(wanted.dtype(name)) for name in wanted.components},
         tokenizers={name: getattr(pipeline, name) for name in wanted.tokenizers},
         scheduler_config=dict(pipeline.scheduler.config),
-        identities=dict.fromkeys(wanted.components, identity) | {name: _identities(layout / name) for name in wanted.tokenizers},
+        identities={**dict.fromkeys(wanted.components, identity), **layout.identities},
     )
 
 
@@ -221,14 +229,27 @@ def _look_into(wanted: _Wanted, file: Path) -> None:
         raise wanted.unusable(f"The base model “{file}” {problem.what}.", problem.suggestion)
 
 
-def _layout_of_single_files(wanted: _Wanted, file: Path, hub: Hub) -> Path:
-    """Return the local folder with the tokenizers and configurations of single files: those of the usual base model.
+@dataclass(frozen=True)
+class _Layout:
+    """What a single file lacks: a folder with the configurations of its components, and its tokenizers."""
 
-    :raises ModelNotFoundError: if it isn't on this machine and can't be downloaded.
+    folder: Path
+    tokenizers: Mapping[str, Any]
+    """None for one that isn't needed; empty if they are in the folder."""
+    identities: Mapping[str, Any]
+
+
+def _layout_of_single_files(wanted: _Wanted, file: Path, hub: Hub) -> _Layout:
+    """Return the layout of single files: that of the usual base model, if it is on this machine, else the published one.
+
+    :raises ModelNotFoundError: if this package has none for the type, and it can't be downloaded.
     """
     known = MODELS[wanted.config.model_type].base.hub
+    found = _downloaded(wanted, known, replace(hub, offline=True)) or _published(wanted, file)
+    if found is not None:
+        return found
     try:
-        return hub.locate(known, _SMALL)
+        folder = hub.locate(known, _SMALL)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(
             f"The file “{file}” contains only weights, and their tokenizer and layout are not on this machine: {error.message}",
@@ -237,3 +258,35 @@ def _layout_of_single_files(wanted: _Wanted, file: Path, hub: Hub) -> Path:
             expected=f"a model in diffusers layout, or access to '{known}' once",
             suggestion="Turn off Offline mode, check the connection, or choose a model in diffusers layout.",
         ) from error
+    return _in_folder(wanted, folder)
+
+
+def _in_folder(wanted: _Wanted, folder: Path) -> _Layout:
+    return _Layout(folder, {}, {name: _identities(folder / name) for name in wanted.tokenizers})
+
+
+def _downloaded(wanted: _Wanted, known: str, hub: Hub) -> _Layout | None:
+    """Return the layout of a repository that was downloaded before, if nothing of it is missing."""
+    try:
+        folder = hub.locate(known, _SMALL)
+    except ModelNotFoundError:
+        return None
+    needed = [*(f"{name}/config.json" for name in wanted.components), *wanted.tokenizers, "scheduler", "model_index.json"]
+    return _in_folder(wanted, folder) if all((folder / name).exists() for name in needed) else None
+
+
+def _published(wanted: _Wanted, file: Path) -> _Layout | None:
+    recognized = recognize(file)
+    found = published(wanted.config.model_type, recognized.keys if recognized else ())
+    if found is None:
+        return None
+    names = {one.tokenizer for one in wanted.spec.text}
+    loaded = {
+        name: class_of(f"transformers:{wanted.tokenizers[name]}").from_pretrained(one.folder, **one.options)
+        for name, one in found.tokenizers.items()
+        if name in wanted.tokenizers
+    }
+    identities = {
+        name: [*_identities(one.folder), *one.options.items()] for name, one in found.tokenizers.items() if name in loaded
+    }
+    return _Layout(found.folder, dict.fromkeys(names) | loaded, identities)

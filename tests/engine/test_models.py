@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.engine.hub import Hub
 from onetrainer_gradio.errors import ConfigValueError, ModelFormatError, ModelNotFoundError
 from tests.engine.conftest import GOLDEN
@@ -132,14 +133,24 @@ def test_a_file_that_is_no_model_is_named_before_anything_is_fetched(configured,
         train(configured(base_model_name=str(file), offline_mode=True, huggingface_cache_dir=str(tmp_path / "empty")))
 
 
-def test_a_single_file_without_the_hub_says_what_it_lacks(configured, train, tmp_path):
+def test_a_single_file_needs_no_hub(configured, train, tmp_path):
+    """Its configurations travel with the package, so that offline, too, it is the file that doesn't fit."""
+    file = tmp_path / "weights.safetensors"
+    save_file({"weight": torch.zeros(1)}, file)
+    with pytest.raises(ModelFormatError, match="Can't load the file") as raised:
+        train(configured(base_model_name=str(file), offline_mode=True, huggingface_cache_dir=str(tmp_path / "empty")))
+    assert str(file) in raised.value.message
+
+
+def test_a_single_file_of_a_type_without_configurations_says_what_it_lacks(configured, train, tmp_path):
     """The name of a repository that nobody entered is explained by the file that needs it."""
     file = tmp_path / "weights.safetensors"
     save_file({"weight": torch.zeros(1)}, file)
+    offline = {"offline_mode": True, "huggingface_cache_dir": str(tmp_path / "empty")}
     with pytest.raises(ModelNotFoundError, match="contains only weights") as raised:
-        train(configured(base_model_name=str(file), offline_mode=True, huggingface_cache_dir=str(tmp_path / "empty")))
+        train(configured(base_model_name=str(file), model_type="STABLE_DIFFUSION_20_DEPTH", **offline))
     assert str(file) in raised.value.message
-    assert HUB_NAME in raised.value.message
+    assert MODELS["STABLE_DIFFUSION_20_DEPTH"].base.hub in raised.value.message
 
 
 def test_a_full_backup_is_a_model_of_its_own(configured, train):
