@@ -39,6 +39,7 @@ from onetrainer_gradio.engine.families.family import Prediction
 from onetrainer_gradio.engine.files import timestamp, write_text
 from onetrainer_gradio.engine.header import header_of
 from onetrainer_gradio.engine.intervals import Interval, elapsed
+from onetrainer_gradio.engine.learning_rates import LearningRates, learning_rates
 from onetrainer_gradio.engine.losses import LossMix, Masking, predicts_prior, prior_targets
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.methods.method import Method
@@ -49,7 +50,6 @@ from onetrainer_gradio.engine.prediction import predict
 from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
 from onetrainer_gradio.engine.sampling import SampleRunner
 from onetrainer_gradio.engine.scalers import loss_scale
-from onetrainer_gradio.engine.schedules import LearningRateFactor, learning_rate_factor
 from onetrainer_gradio.engine.staging import tidy_places
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.step_actions import StepActions
@@ -195,7 +195,7 @@ class Training:
     outputs: Outputs = field(init=False)
     step_actions: StepActions = field(init=False)
     validation: Validation = field(init=False)
-    factor: LearningRateFactor = field(init=False)
+    learning_rates: LearningRates = field(init=False)
     tensorboard: TensorBoard | None = field(init=False, default=None)
     back_pass: FusedBackPass | None = field(init=False, default=None)
     resumed_from: Path | None = None
@@ -257,15 +257,8 @@ class Training:
             dataset.prepare(self.state.epoch if dataset is self.data else 0)
         self.model.place(*self.model.needed())
         steps = len(self.data.plan(self.state.epoch))
-        self.factor = learning_rate_factor(
-            config.learning_rate_scheduler,
-            warmup=config.learning_rate_warmup_steps,
-            cycles=config.learning_rate_cycles,
-            min_factor=config.learning_rate_min_factor,
-            epoch_steps=steps,
-            epochs=config.epochs,
-            accumulation=config.gradient_accumulation_steps,
-        )
+        done = self.state.global_step // config.gradient_accumulation_steps
+        self.learning_rates = learning_rates(config, self.optimizer, steps, done)
         total = self._total_steps(steps)
         self._open_outputs(datasets[1] if len(datasets) > 1 else None)
         self.reporter.report(
@@ -413,7 +406,7 @@ class Training:
         optimizers.seed_rounding(self.optimizer, step)
         updated = (step + 1) % accumulation == 0
         if updated:
-            self.set_learning_rates(step // accumulation)  # before the backward pass, which may update weights already
+            self.learning_rates.before_step(step // accumulation)  # before the backward pass, which may update weights already
         if self.back_pass is not None:
             self.back_pass.armed = updated
         loss = self.loss(self._predict(batch, step), batch) / accumulation
@@ -454,6 +447,8 @@ class Training:
     def update(self, loss: Tensor) -> tuple[float, float | None, tuple[float, ...]]:
         """Run one optimizer step. Return loss, gradient norm before clipping, and learning rates."""
         norm = self._step() if self.back_pass is None else self._finish_early_steps(self.back_pass)
+        rates = optimizers.reported_rates(self.optimizer, self.config)
+        self.learning_rates.after_step()
         self.optimizer.zero_grad(set_to_none=True)
         # the one place where the processor waits for the device
         values = (loss[None] if norm is None else torch.stack([loss, norm.to(loss)])).tolist()
@@ -464,7 +459,7 @@ class Training:
         self._loss_sum = None
         self._pending = 0
         self._updates += 1
-        return values[0], None if norm is None else values[1], optimizers.reported_rates(self.optimizer, self.config)
+        return values[0], None if norm is None else values[1], rates
 
     def _step(self) -> Tensor | None:
         limit = self.config.clip_grad_norm
@@ -479,12 +474,6 @@ class Training:
         if back_pass.finish():
             self.optimizer.step()
         return back_pass.norm()
-
-    def set_learning_rates(self, update_step: int) -> None:
-        """Set the learning rates of the parameter groups for an optimizer step."""
-        factor = self.factor(update_step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
 
     def _require_finite(self, values: Sequence[float]) -> None:
         # with a loss scaler infinite gradients only mean that this step is skipped

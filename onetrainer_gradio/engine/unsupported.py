@@ -18,9 +18,14 @@ from onetrainer_gradio.config.check.concepts import prior_prediction
 from onetrainer_gradio.config.check.formats import comfy_lora, original_lora
 from onetrainer_gradio.config.check.losses import no_loss, noise_window, two_predictions
 from onetrainer_gradio.config.check.optimizers import (
+    adafactor_scheduler,
     custom_scheduler,
+    custom_scheduler_parameters,
     fused_kernel,
     library_installed,
+    muon_layers,
+    one_learning_rate,
+    rejected_parameters,
     schedule_free_wuerstchen,
 )
 from onetrainer_gradio.config.check.parts import (
@@ -55,7 +60,6 @@ ONLY: tuple[Only, ...] = (
     Only("train_dtype", ("FLOAT_32", "TFLOAT_32", "FLOAT_16", "BFLOAT_16")),
     Only("output_dtype", FLOATS),
     Only("lora_weight_dtype", FLOATS),
-    Only("learning_rate_scheduler", ("CONSTANT", "LINEAR", "COSINE", "COSINE_WITH_RESTARTS", "COSINE_WITH_HARD_RESTARTS", "REX")),
     Only("attention_mechanism", ("SDP",)),
     Only("force_circular_padding", (False,)),
     Only("debug_mode", (False,)),
@@ -100,6 +104,11 @@ CHECKED = (
     fused_kernel,
     schedule_free_wuerstchen,
     custom_scheduler,
+    custom_scheduler_parameters,
+    adafactor_scheduler,
+    rejected_parameters,
+    one_learning_rate,
+    muon_layers,
 )
 """Rules of the pre-flight check about what no engine can train; a run may start without that check."""
 

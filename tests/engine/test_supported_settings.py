@@ -13,6 +13,7 @@ from onetrainer_gradio.commands import SampleDefault
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.declarations.setting import Settings
 from onetrainer_gradio.engine import optimizers
+from onetrainer_gradio.engine.learning_rates import learning_rates
 from onetrainer_gradio.engine.optimizers.recipes import RECIPES
 from onetrainer_gradio.engine.supported_settings import SUPPORTED_SETTINGS
 from tests.engine.optimizers.toy import AVAILABLE, chosen, groups, weights
@@ -111,6 +112,14 @@ def asked(configured, tmp_path) -> set[str]:
     for name in AVAILABLE:
         every = chosen(name)
         optimizers.make_optimizer(followed(every, "", log), groups(weights(), every.learning_rate))
+    scheduler = {
+        "learning_rate_scheduler": "CUSTOM",
+        "custom_learning_rate_scheduler": "torch.optim.lr_scheduler.StepLR",
+        "scheduler_params": ({"key": "step_size", "value": "3"},),
+    }
+    plain = chosen("ADAMW", fused=False)
+    optimizer = optimizers.make_optimizer(plain, groups(weights(), plain.learning_rate))
+    learning_rates(followed(plain.model_copy(update=scheduler), "", log), optimizer, 3, 0)
     # those that need a GPU aren't created, but their arguments are computed
     for name, recipe in RECIPES.items():
         recipe.values(followed(chosen(name), "", log))

@@ -306,6 +306,42 @@ CODES: dict[str, Code] = {
         "Set Custom scheduler class, or choose another scheduler.",
         late_error=8,
     ),
+    "custom-scheduler-parameters": Code(
+        "Optimizer and learning rate",
+        "error",
+        "A parameter of the custom scheduler is neither a Python literal nor one of the placeholders such as %TOTAL_STEPS%.",
+        "Correct the parameter. Texts are in quotes.",
+    ),
+    "adafactor-scheduler": Code(
+        "Optimizer and learning rate",
+        "error",
+        "The learning rate scheduler Adafactor reports the rates of the optimizer Adafactor, and another one is selected.",
+        "Choose another scheduler, or the optimizer Adafactor.",
+    ),
+    "optimizer-parameter-rejected": Code(
+        "Optimizer and learning rate",
+        "error",
+        "The library of the optimizer rejects the value of a parameter.",
+        "Set the parameter to a value in the given range.",
+    ),
+    "one-learning-rate": Code(
+        "Optimizer and learning rate",
+        "error",
+        "The optimizer supports only one learning rate for all model components.",
+        "Clear the learning rates of the components.",
+    ),
+    "muon-without-layers": Code(
+        "Optimizer and learning rate",
+        "error",
+        "Muon requires patterns of hidden layers, because this model type has no defaults.",
+        "Set Muon hidden layers, or choose another optimizer.",
+    ),
+    "beta3-ema-ignored": Code(
+        "Optimizer and learning rate",
+        "warning",
+        "With AdamW (adv) and ADOPT (adv), Beta 3 EMA has no effect. The slow EMA has the decay Beta 3, or 0.9999.",
+        "Set Beta 3 EMA to 0.9999.",
+    ),
     "schedule-ignored": Code(
         "Optimizer and learning rate",
         "warning",

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from ast import literal_eval
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
+from typing import Any
 
 from onetrainer_gradio.config.check.findings import found
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.labels import name_of
+from onetrainer_gradio.config.declarations.optimizer import TrainOptimizerConfig
 from onetrainer_gradio.config.enums import LearningRateScheduler, Optimizer, TrainingMethod
 from onetrainer_gradio.config.optimizer_libraries import LIBRARIES
-from onetrainer_gradio.config.optimizers import OPTIMIZERS
-from onetrainer_gradio.errors import Finding
+from onetrainer_gradio.config.optimizers import AUXILIARY_PARAMETERS, OPTIMIZERS
+from onetrainer_gradio.errors import ConfigValueError, Finding
 
 _TORCH_ADAM = frozenset({Optimizer.ADAM, Optimizer.ADAMW})
 _SCHEDULE_FREE = frozenset({Optimizer.SCHEDULE_FREE_ADAMW, Optimizer.SCHEDULE_FREE_SGD})
 _PLAIN_KERNEL = {"optimizer.fused": False, "optimizer.foreach": False}
+
+_ONE_RATE = frozenset({Optimizer.PRODIGY, Optimizer.DADAPT_ADAM, Optimizer.DADAPT_LION, Optimizer.DADAPT_SGD})
+
+_Accepted = tuple[str, Callable[[TrainOptimizerConfig], bool], str, Any]
+_ACCEPTED: Mapping[Optimizer, tuple[_Accepted, ...]] = {
+    Optimizer.SCHEDULE_FREE_SGD: (
+        ("momentum", lambda settings: 0 < (settings.momentum or 0) < 1, "greater than 0 and less than 1", 0.9),
+    ),
+    Optimizer.DADAPT_ADA_GRAD: (("eps", lambda settings: (settings.eps or 0) > 0, "greater than 0", 1e-8),),
+    Optimizer.ADAFACTOR: (
+        (
+            "warmup_init",
+            lambda settings: settings.relative_step or not settings.warmup_init,
+            "off unless the steps are relative",
+            False,
+        ),
+    ),
+}
+
+SCHEDULER_PLACEHOLDERS = ("%LR%", "%EPOCHS%", "%STEPS_PER_EPOCH%", "%TOTAL_STEPS%", "%SCHEDULER_STEPS%")
 
 # Below this, an adaptive optimizer barely learns: it multiplies its own learning rate by this factor.
 ADAPTIVE_RATE_FLOOR = 0.1
@@ -135,6 +158,137 @@ def custom_scheduler(plan: Plan) -> Iterator[Finding]:
             value=name or None,
             expected="module.Class, for example torch.optim.lr_scheduler.StepLR",
             suggestion=f"Set {setting} to a class such as torch.optim.lr_scheduler.StepLR, or choose another scheduler.",
+        )
+
+
+def scheduler_arguments(rows: Sequence[Mapping[str, str]], placeholders: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a custom scheduler: values of ``placeholders``, and Python literals.
+
+    :raises ConfigValueError: if one is neither.
+    """
+    arguments = {}
+    for number, row in enumerate(rows):
+        name, text = row.get("key", ""), row.get("value", "")
+        try:
+            arguments[name] = placeholders[text] if text in placeholders else literal_eval(text)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            raise ConfigValueError(
+                f"The parameter “{name}” of the custom scheduler has the value “{text}”, which isn't a Python literal",
+                path=f"scheduler_params.{number}",
+                value=text,
+                expected=f"a number, a text in quotes, or one of {', '.join(placeholders)}",
+                suggestion="Correct the parameter.",
+            ) from error
+    return arguments
+
+
+def custom_scheduler_parameters(plan: Plan) -> Iterator[Finding]:
+    """Yield an error for a parameter of a custom scheduler that can't be read."""
+    if plan.config.learning_rate_scheduler is not LearningRateScheduler.CUSTOM:
+        return
+    try:
+        scheduler_arguments(plan.config.scheduler_params or (), dict.fromkeys(SCHEDULER_PLACEHOLDERS, 0))
+    except ConfigValueError as error:
+        yield found(
+            "custom-scheduler-parameters",
+            error.path,
+            error.message,
+            value=error.value,
+            expected=error.expected,
+            suggestion=error.suggestion,
+        )
+
+
+def adafactor_scheduler(plan: Plan) -> Iterator[Finding]:
+    """Yield an error if the scheduler asks another optimizer for Adafactor's learning rates."""
+    scheduler, chosen = LearningRateScheduler.ADAFACTOR, plan.config.optimizer.optimizer
+    if plan.config.learning_rate_scheduler is not scheduler or chosen is Optimizer.ADAFACTOR:
+        return
+    if OPTIMIZERS[chosen].schedule_free:
+        return
+    title, constant = title_of("learning_rate_scheduler"), LearningRateScheduler.CONSTANT
+    yield found(
+        "adafactor-scheduler",
+        "learning_rate_scheduler",
+        f"{title} {name_of(scheduler)} requires {title_of('optimizer.optimizer')} {name_of(Optimizer.ADAFACTOR)}",
+        value=scheduler.value,
+        expected="another scheduler",
+        suggestion=f"Set {title} to {name_of(constant)}.",
+        fix={"learning_rate_scheduler": constant.value},
+    )
+
+
+def rejected_parameters(plan: Plan) -> Iterator[Finding]:
+    """Yield an error for each parameter that the library of the optimizer rejects; OneTrainer's own values include two."""
+    settings = plan.config.optimizer
+    for name, accepted, expected, value in _ACCEPTED.get(settings.optimizer, ()):
+        path = f"optimizer.{name}"
+        if accepted(settings):
+            continue
+        yield found(
+            "optimizer-parameter-rejected",
+            path,
+            f"{title_of(path)} of {name_of(settings.optimizer)} must be {expected}",
+            value=getattr(settings, name),
+            expected=expected,
+            suggestion=f"Set {title_of(path)} to {value:g}." if value else f"Turn off {title_of(path)}.",
+            fix={path: value},
+        )
+
+
+def one_learning_rate(plan: Plan) -> Iterator[Finding]:
+    """Yield an error for different learning rates with an optimizer that estimates one for all weights."""
+    config, chosen = plan.config, plan.config.optimizer.optimizer
+    if chosen not in _ONE_RATE:
+        return
+    parts = [part for part in plan.facts.trained if plan.at(f"{part}.train")]
+    rates = {part: config.learning_rate if (own := plan.at(f"{part}.learning_rate")) is None else own for part in parts}
+    if len({rate for rate in rates.values() if rate > 0}) < 2:
+        return
+    path = next(f"{part}.learning_rate" for part in parts if plan.at(f"{part}.learning_rate") is not None)
+    yield found(
+        "one-learning-rate",
+        path,
+        f"{name_of(chosen)} supports only one learning rate for all model components",
+        value=plan.at(path),
+        expected="the same learning rate",
+        suggestion=f"Clear {title_of(path)}.",
+        fix={f"{part}.learning_rate": None for part in parts},
+    )
+
+
+def muon_layers(plan: Plan) -> Iterator[Finding]:
+    """Yield an error if Muon has no patterns of hidden layers."""
+    settings = plan.config.optimizer
+    if settings.optimizer not in AUXILIARY_PARAMETERS or not settings.MuonWithAuxAdam:
+        return
+    if settings.muon_hidden_layers is None and not plan.facts.hidden_layers:
+        path = "optimizer.muon_hidden_layers"
+        yield found(
+            "muon-without-layers",
+            path,
+            f"{name_of(settings.optimizer)} requires {title_of(path)}, because {plan.facts.label} has no defaults",
+            expected="parts of layer names, such as transformer_blocks",
+            suggestion=f"Set {title_of(path)}.",
+        )
+
+
+def beta3_ema_ignored(plan: Plan) -> Iterator[Finding]:
+    """Yield a warning for the decay of the slow EMA, which two optimizers read from another field."""
+    settings = plan.config.optimizer
+    if settings.optimizer not in (Optimizer.ADAMW_ADV, Optimizer.ADOPT_ADV) or not settings.use_AdEMAMix:
+        return
+    used = 0.9999 if settings.beta3 is None else settings.beta3
+    if settings.beta3_ema not in (None, used):
+        path = "optimizer.beta3_ema"
+        yield found(
+            "beta3-ema-ignored",
+            path,
+            f"{name_of(settings.optimizer)} ignores {title_of(path)} and uses {used:g}",
+            value=settings.beta3_ema,
+            expected=f"{used:g}",
+            suggestion=f"Set {title_of(path)} to {used:g}.",
+            fix={path: used},
         )
 
 

@@ -11,8 +11,12 @@ import pytest
 import torch
 
 from onetrainer_gradio.config.enums import Optimizer
+from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.config.optimizer_libraries import Library
 from onetrainer_gradio.engine import optimizers
 from onetrainer_gradio.engine.optimizers.recipes import RECIPES
+from onetrainer_gradio.engine.unsupported import findings
+from onetrainer_gradio.errors import ConfigValueError
 from tests.engine.optimizers.toy import AVAILABLE, chosen, groups, loss, weights
 
 STEPS, LONG = 4, 25
@@ -81,3 +85,58 @@ def test_it_resumes_bit_for_bit(name, dtype):
     stepped(other, again, STEPS, 2 * STEPS)
     for weight, resumed in zip(parameters, again, strict=True):
         assert torch.equal(weight, resumed)
+
+
+def test_schedule_free_weights_are_averaged_within_the_block_only():
+    """What is sampled and saved is the average; afterwards the trained weights are back to the last bit."""
+    config, parameters = chosen("SCHEDULE_FREE_ADAMW"), weights()
+    optimizer = made(config, parameters)
+    stepped(optimizer, parameters, 0, STEPS)
+    before = [weight.detach().clone() for weight in parameters]
+    with optimizers.evaluated(optimizer, config):
+        assert not any(torch.equal(weight, kept) for weight, kept in zip(parameters, before, strict=True))
+    assert all(torch.equal(weight, kept) for weight, kept in zip(parameters, before, strict=True))
+    stepped(optimizer, parameters, STEPS, STEPS + 1)
+
+
+def test_adaptive_optimizers_report_the_rate_that_they_use():
+    """The estimate times the rate of the settings."""
+    config, parameters = chosen("PRODIGY"), weights()
+    optimizer = made(config, parameters)
+    stepped(optimizer, parameters, 0, LONG)
+    reported = optimizers.reported_rates(optimizer, config)
+    assert reported == tuple(group["d"] * 0.1 for group in optimizer.param_groups)
+    assert reported[0] > 0.1 * 1e-3
+
+
+def test_muon_trains_hidden_layers_and_adam_the_rest():
+    """Groups by component and kind, each with its learning rate; vectors are never hidden layers."""
+    config, parameters = chosen("MUON", muon_hidden_layers="block,bias", muon_te1_adam_lr=0.25), weights()
+    optimizer = made(config, parameters)
+    assert optimizers.group_names(optimizer) == ("unet_muon", "text_encoder_muon", "text_encoder_adam")
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.01, 0.25]
+    assert optimizer.param_groups[2]["params"] == [parameters[2]]
+
+
+def test_parameters_that_the_library_rejects_are_reported():
+    """The message is the library's."""
+    config = chosen("SCHEDULE_FREE_SGD", momentum=0.0)
+    with pytest.raises(ConfigValueError, match="Momentum"):
+        made(config, weights())
+
+
+@pytest.mark.parametrize("name", list(Optimizer))
+def test_a_missing_library_is_reported_with_the_command_that_installs_it(name, monkeypatch):
+    """On a GPU nothing but the library can be missing; without one, those that need it are refused for that."""
+    run = {"training_method": "LORA", "output_model_format": "KOHYA_LORA", "concepts": [{"path": "x"}]}
+    document = {**run, "optimizer": {"optimizer": name}}
+    on_cpu = {item.message for item in refused({**document, "train_device": "cpu"}) if item.path == "optimizer.optimizer"}
+    assert bool(on_cpu) == (name not in AVAILABLE)
+    with monkeypatch.context() as patched:
+        patched.setattr(Library, "installed", False)
+        (missing,) = [item for item in refused({**document, "train_device": "cuda"}) if item.path == "optimizer.optimizer"]
+    assert "pip install" in missing.suggestion
+
+
+def refused(document):
+    return findings(from_document(document)[0])
