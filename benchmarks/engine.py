@@ -238,14 +238,14 @@ def where(model: Path, resolution: int, folder: Path, steps: int) -> None:
     stats = pstats.Stats(profile)
     whole = stats.total_tt
     parts = {
-        "forward": "stable_diffusion.py:predict",
+        "forward": "prediction.py:predict",
         "loss": "training.py:loss",
         "backward": "_tensor.py:backward",
         "clipping": "clip_grad.py:clip_grad_norm_",
         "optimizer": "optimizer.py:wrapper",
         "batch": "dataset.py:batch",
-        "charts": "charts.py:scalars",
-        "boundary": "boundary.py:act",
+        "charts": "tensorboard.py:__call__",
+        "actions": "step_actions.py:act",
     }
     found = dict.fromkeys(parts, 0.0)
     for (file, _, function), (_, _, _, cumulative, _) in stats.stats.items():
@@ -276,10 +276,11 @@ class Silent:
 import json
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.files.documents import from_document
-from onetrainer_gradio.backends.builtin import run
+from onetrainer_gradio.backends.backend import RunContext
+from onetrainer_gradio.backends.builtin import BACKEND
 config = from_document(json.load(open(sys.argv[1])))[0]
 try:
-    run(config, emit, Silent(), RunOptions())
+    BACKEND.run(config, RunContext(emit, Silent(), RunOptions()))
 except KeyboardInterrupt:
     pass
 seen = set()

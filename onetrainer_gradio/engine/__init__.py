@@ -14,6 +14,10 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
 
     :raises TrainerError: if it can't continue.
     """
-    from onetrainer_gradio.engine import training  # torch and its friends are imported when a run begins, not before
+    # torch and its friends are imported when a run begins, not before
+    from onetrainer_gradio.engine.lean_imports import omit_unused
+
+    omit_unused()
+    from onetrainer_gradio.engine import training
 
     return training.run(config, emit, control, options)
