@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ _MOST_ACCENTS = 0.34
 # control characters that occur in texts: what Unicode calls line breaks and separators
 _SEPARATORS = frozenset("\t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85")
 _PRINTABLE = frozenset(b"\t\n\r") | frozenset(range(0x20, 0x7F))
+_PLAIN = bytes(sorted(_PRINTABLE))
 _CONTROLS = bytes(byte for byte in range(0x80) if byte not in _PRINTABLE and chr(byte) not in _SEPARATORS)
 # encodings whose texts are recognized before, or that no caption is in; short texts look like them by chance
 _NEVER_GUESSED = [
@@ -72,8 +74,8 @@ def read_text(path: Path) -> Text:
     :raises OSError: when it can't be read.
     :raises UnreadableTextError: when it is no text.
     """
-    with open(path, "rb") as file:
-        data = file.read(MOST_BYTES + 1)
+    with open(path, "rb", buffering=0) as file:
+        data = file.read(min(os.fstat(file.fileno()).st_size, MOST_BYTES) + 1) or b""
     if len(data) > MOST_BYTES:
         raise UnreadableTextError(f"it is larger than {MOST_BYTES // 2**20} MB")
     return decode_text(data)
@@ -84,6 +86,8 @@ def decode_text(data: bytes) -> Text:
 
     :raises UnreadableTextError: when it is no text.
     """
+    if data.isascii() and not data.translate(None, _PLAIN):
+        return Text(data.decode("ascii"))
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             return _text(_decoded(data[len(mark) :], encoding), encoding)

@@ -14,6 +14,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onetrainer_gradio.config.dataset.headers import plain_size
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -67,6 +69,18 @@ class BrokenImageError(ValueError):
 
 def read_size(path: str | Path) -> Size:
     """Return height and width of the upright image, from the header; decode a file that looks truncated.
+
+    :raises BrokenImageError: when it can't be trained.
+    """
+    try:
+        size = plain_size(path, os.stat(path).st_size)
+    except OSError as error:
+        raise BrokenImageError(error.strerror or str(error)) from error
+    return pillow_size(path) if size is None else size
+
+
+def pillow_size(path: str | Path) -> Size:
+    """Return the same by Pillow, which reads every format and takes longer.
 
     :raises BrokenImageError: when it can't be trained.
     """

@@ -305,8 +305,7 @@ class Dataset:
             items = self.items(epoch)
             unreadable = self._read_masks(items)
             if not unreadable:
-                texts = self._uncached_texts(items)
-                images = self._uncached_images(items)
+                images, texts = self.uncached(items)
                 total = len(images) + len(texts)
                 if texts:
                     self.reports.encoding("text")
@@ -320,6 +319,10 @@ class Dataset:
                 self._encode_blanks(items)
                 return
             self._leave_out(unreadable)
+
+    def uncached(self, items: Sequence[Item]) -> tuple[dict[str, Item], dict[str, str]]:
+        """Return which images and captions of ``items`` must be encoded, by the keys of their encodings."""
+        return self._uncached_images(items), self._uncached_texts(items)
 
     def _uncached_texts(self, items: Sequence[Item]) -> dict[str, str]:
         if not self.text_fixed:
