@@ -339,7 +339,7 @@ CODES: dict[str, Code] = {
     "beta3-ema-ignored": Code(
         "Optimizer and learning rate",
         "warning",
-        "With AdamW (adv) and ADOPT (adv), Beta 3 EMA has no effect. The slow EMA has the decay Beta 3, or 0.9999.",
+        "With AdamW advanced and ADOPT advanced, Beta 3 EMA has no effect. The slow EMA has the decay Beta 3, or 0.9999.",
         "Set Beta 3 EMA to 0.9999.",
     ),
     "schedule-ignored": Code(

@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from onetrainer_gradio.engine.optimizers.stepped import Group, Stepped
+from onetrainer_gradio.engine.optimizers.stepped import Stepped
 
 
 class FusedBackPass:
@@ -27,22 +27,23 @@ class FusedBackPass:
         self._overflows: list[Tensor] = []
         self.armed = False
         self._hooks: list[RemovableHandle] = [
-            parameter.register_post_accumulate_grad_hook(self._hook(group, index))
-            for group in optimizer.param_groups
+            parameter.register_post_accumulate_grad_hook(self._hook(number, index))
+            for number, group in enumerate(optimizer.param_groups)
             for index, parameter in enumerate(group["params"])
         ]
 
-    def _hook(self, group: Group, index: int) -> Callable[[Tensor], None]:
+    def _hook(self, group: int, index: int) -> Callable[[Tensor], None]:
         return partial(self._update, group, index)
 
-    def _update(self, group: Group, index: int, parameter: Tensor) -> None:
+    def _update(self, group: int, index: int, parameter: Tensor) -> None:
         if not self.armed or parameter.grad is None:
             return
         assert isinstance(parameter, Parameter)
         if self._unscaled(parameter):
             if self._limit is not None:
                 self._norms.append(nn.utils.clip_grad_norm_(parameter, self._limit))
-            self._optimizer.step_parameter(parameter, group, index)
+            # loading a state replaces the groups
+            self._optimizer.step_parameter(parameter, self._optimizer.param_groups[group], index)
         parameter.grad = None
 
     def _unscaled(self, parameter: Parameter) -> bool:
