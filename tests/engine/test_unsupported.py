@@ -38,7 +38,7 @@ def test_a_plain_lora_is_not_refused():
     ("path", "value"),
     [
         ("model_type", "SANA"),
-        ("training_method", "EMBEDDING"),
+        ("training_method", "FINE_TUNE_VAE"),
         ("unet.weight_dtype", "NFLOAT_4"),
         ("unet.offload_fraction", 0.5),
         ("text_encoder.activation_offloading", True),
