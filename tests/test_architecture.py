@@ -61,7 +61,7 @@ INNER = {
         ("files",),
         ("paths",),
         ("form",),
-        ("memory_estimate", "resume", "timesteps"),
+        ("resume", "timesteps"),
         ("check",),
     ),
     "service": (

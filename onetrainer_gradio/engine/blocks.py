@@ -75,3 +75,14 @@ def compile_blocks(blocks: tuple[nn.Module, ...]) -> None:
     """Compile each block as one graph."""
     for block in blocks:
         block.compile(fullgraph=True)
+
+
+ATTENTION_BACKENDS = {"SDP": "native", "FLASH": "flash", "CUDNN": "_native_cudnn", "FLEX": "flex"}
+"""Setting -> diffusers' name of the attention backend."""
+
+
+def set_circular_padding(module: nn.Module) -> None:
+    """Let all convolutions wrap around the edges of the image. An adapter over a convolution follows it."""
+    for child in module.modules():
+        if isinstance(child, nn.Conv2d):
+            child.padding_mode = "circular"

@@ -23,13 +23,12 @@ ORIGINAL = "https://github.com/CompVis/stable-diffusion"
 
 def header_of(config: TrainConfig, title: str, architecture: str) -> Header:
     """Return the header function for files that a run with ``config`` saves."""
-    kind = {"LORA": "lora", "EMBEDDING": "textual-inversion"}.get(config.training_method, "")
-    called = {"LORA": " LoRA", "EMBEDDING": " embedding"}.get(config.training_method, "")
+    adapter = config.training_method == "LORA"
     fixed = {
         "modelspec.sai_model_spec": "1.0.0",
-        "modelspec.architecture": f"{architecture}/{kind}" if kind else architecture,
-        "modelspec.implementation": DIFFUSERS if kind else ORIGINAL,
-        "modelspec.title": f"{title}{called}",
+        "modelspec.architecture": f"{architecture}/lora" if adapter else architecture,
+        "modelspec.implementation": DIFFUSERS if adapter else ORIGINAL,
+        "modelspec.title": f"{title} LoRA" if adapter else title,
         HEADER_KEY: __version__,
     }
     if config.include_train_config != "NONE":

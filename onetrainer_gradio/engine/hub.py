@@ -38,6 +38,8 @@ class Hub:
     cache_dir: str | None
     progress: Callable[[int, int, str], None] = lambda done, total, detail: None
     """Progress ``(done, total, what)`` of downloads; may raise to end them."""
+    setting: str = "base_model_name"
+    """The setting with the name of the model, for errors."""
 
     @classmethod
     def of(cls, config: TrainConfig, progress: Callable[[int, int, str], None] = lambda done, total, detail: None) -> Hub:
@@ -52,37 +54,50 @@ class Hub:
         :raises ModelNotFoundError: if it isn't found.
         """
         if not name.strip():
-            raise _missing(name, "No base model is set.")
+            raise self._missing(name, "No base model is set.")
         local = Path(name)
         if local.exists():
             return local
         url = _FILE_URL.fullmatch(name)
-        if url is None and (_REPOSITORY.fullmatch(name) is None or name.endswith((".safetensors", ".ckpt"))):
-            raise _missing(name, f"The base model “{name}” doesn't exist.")
+        if url is None and (_REPOSITORY.fullmatch(name) is None or name.endswith((".safetensors", ".ckpt", ".gguf"))):
+            raise self._missing(name, f"The {self._what} “{name}” doesn't exist.")
         try:
             if url is not None:
                 return Path(self._file(url["repo"], url["revision"], url["file"]))
             return Path(self._snapshot(name, tuple(patterns)))
         except GatedRepoError as error:
             suggestion = "Accept its conditions on huggingface.co, then enter your token on the System tab."
-            raise _missing(name, f"The repository “{name}” is gated.", suggestion) from error
+            raise self._missing(name, f"The repository “{name}” is gated.", suggestion) from error
         except RepositoryNotFoundError as error:
-            raise _missing(
+            raise self._missing(
                 name, f"The repository “{name}” doesn't exist on the Hugging Face Hub, or your token can't read it."
             ) from error
         except HFValidationError as error:
-            raise _missing(name, f"The base model “{name}” doesn't exist.") from error
+            raise self._missing(name, f"The {self._what} “{name}” doesn't exist.") from error
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             offline = title_of("offline_mode")
             why = f"{offline} is on" if self.offline else "the Hugging Face Hub can't be reached"
             change = f"Turn off {offline}" if self.offline else "Check the connection"
-            suggestion = f"{change}, or set {title_of('base_model_name')} to a model on this machine."
-            raise _missing(name, f"The model “{name}” is not on this machine, and {why}.", suggestion) from error
+            suggestion = f"{change}, or set {title_of(self.setting)} to a model on this machine."
+            raise self._missing(name, f"The model “{name}” is not on this machine, and {why}.", suggestion) from error
         except (HfHubHTTPError, httpx.HTTPError) as error:
-            suggestion = f"Check the connection, or set {title_of('base_model_name')} to a model on this machine."
-            raise _missing(
+            suggestion = f"Check the connection, or set {title_of(self.setting)} to a model on this machine."
+            raise self._missing(
                 name, f"The model “{name}” can't be downloaded from the Hugging Face Hub: {error}", suggestion
             ) from error
+
+    @property
+    def _what(self) -> str:
+        return "base model" if self.setting == "base_model_name" else "model"
+
+    def _missing(self, name: str, message: str, suggestion: str = "") -> ModelNotFoundError:
+        return ModelNotFoundError(
+            message,
+            path=self.setting,
+            value=name,
+            expected="a folder in diffusers layout, a .safetensors file, or a repository on the Hugging Face Hub",
+            suggestion=suggestion or f"Correct the path or name of the {self._what}.",
+        )
 
     def _snapshot(self, repository: str, patterns: tuple[str, ...]) -> str:
         return snapshot_download(
@@ -120,13 +135,3 @@ def report_to(progress: Callable[[int, int, str], None]) -> Any:
             return updated
 
     return Progress
-
-
-def _missing(name: str, message: str, suggestion: str = "Correct the path or name of the base model.") -> ModelNotFoundError:
-    return ModelNotFoundError(
-        message,
-        path="base_model_name",
-        value=name,
-        expected="a folder in diffusers layout, a .safetensors file, or a repository on the Hugging Face Hub",
-        suggestion=suggestion,
-    )

@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.families.facts import LineShift
 from onetrainer_gradio.config.families.models import MODELS
-from onetrainer_gradio.engine import blocks, model_loading, precision
+from onetrainer_gradio.engine import blocks, model_loading, precision, quantization
+from onetrainer_gradio.engine.component_weights import class_of
 from onetrainer_gradio.engine.data.seeds import Loader
 from onetrainer_gradio.engine.families import spec_of
 from onetrainer_gradio.engine.families.family import FamilySpec, Objective, Part, SampleRequest, Tensors, TextEncoder
 from onetrainer_gradio.engine.files import write_tensors
 from onetrainer_gradio.engine.layer_offload import LayerOffload
-from onetrainer_gradio.engine.model_loading import class_of
-from onetrainer_gradio.engine.text_embeddings import TextEmbeddings
 
 DENOISER_PREFIX = "lora_unet"
 """Kohya's prefix of the denoiser, in every family."""
@@ -41,8 +40,6 @@ class Model:
     scheduler_config: dict[str, Any]
     identities: dict[str, Any]
     """For each component and tokenizer, the files that it was loaded from: cached encodings depend on them."""
-    embeddings: dict[str, TextEmbeddings] = field(default_factory=dict)
-    """The placeholders of each text encoder that has some."""
     device: torch.device = field(init=False)
     objective: Objective = field(init=False)
 
@@ -63,7 +60,9 @@ class Model:
         self._exact_device = torch.empty(0, device=self.device).device  # "cuda" is "cuda:0" to its tensors
         self._temp_device = precision.device_of(config.temp_device, "temp_device")
         self.dtype = precision.DTYPES[config.train_dtype]
-        self.autocast = precision.autocast(self.device, self.dtype, cache=config.enable_autocast_cache)
+        self.autocast: AbstractContextManager[object] = nullcontext()
+        if precision.mixed(config, self.components):
+            self.autocast = precision.autocast(self.device, self.dtype, cache=config.enable_autocast_cache)
         for module in self.components.values():
             module.requires_grad_(False)
             module.eval()
@@ -154,8 +153,16 @@ class Model:
                 self._move(name, resting)
 
     def set_checkpointing(self) -> None:
-        """Checkpoint, offload and compile the blocks of the components as configured; the method is attached already."""
+        """Checkpoint, offload and compile the blocks of the components as configured; the method is attached already.
+
+        Also set the attention of the denoiser, and the padding of convolutions.
+        """
         config = self.config
+        if hasattr(self.denoiser, "set_attention_backend"):
+            self.denoiser.set_attention_backend(blocks.ATTENTION_BACKENDS[config.attention_mechanism])
+        if self._circular:
+            blocks.set_circular_padding(self.denoiser)
+            blocks.set_circular_padding(self.vae)
         trained = frozenset(part.name for part in self.parts() if getattr(config, part.name).train)
         adapters = [] if config.training_method == "FINE_TUNE" else self._parameters_with_gradients()
         facts = MODELS[config.model_type]
@@ -178,6 +185,11 @@ class Model:
         if config.compile:
             blocks.compile_blocks(blocks.blocks_of(self.denoiser))
 
+    @property
+    def _circular(self) -> bool:
+        """Return whether convolutions wrap around the edges; transformers have none."""
+        return self.config.force_circular_padding and self.spec.denoiser == "unet"
+
     def _parameters_with_gradients(self) -> list[nn.Parameter]:
         return [one for part in self.parts() for one in part.module.parameters() if one.requires_grad]
 
@@ -186,7 +198,7 @@ class Model:
         if self.spec.components[name].fallback and self.dtype == torch.float16:
             fallback = precision.DTYPES[self.config.fallback_train_dtype]
             if fallback == torch.float32:
-                return precision.without_autocast(self.device)
+                return torch.autocast(self.device.type, enabled=False)
             return precision.autocast(self.device, fallback, cache=self.config.enable_autocast_cache)
         return nullcontext()
 
@@ -227,7 +239,7 @@ class Model:
 
     def image_facts(self) -> dict[str, Any]:
         """Return VAE, its data type, and that of the computation."""
-        return self._facts(*self.spec.image_encoders)
+        return self._facts(*self.spec.image_encoders) | ({"circular": True} if self._circular else {})
 
     def text_facts(self) -> dict[str, Any]:
         """Return text encoders, tokenizers, their data types, lengths and skipped layers."""
@@ -254,11 +266,9 @@ class Model:
         """Return ``tokens`` and ``tokens_mask`` of each text encoder, each (L)."""
         found: Tensors = {}
         for encoder in self.text_encoders:
-            embeddings = self.embeddings.get(encoder.name)
-            tokenizer = embeddings.tokenizer if embeddings else self.tokenizers[encoder.tokenizer]
-            text = embeddings.expanded(caption) if embeddings else caption
+            tokenizer = self.tokenizers[encoder.tokenizer]
             length = encoder.tokens(tokenizer, self.config)
-            encoded = tokenizer(text, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+            encoded = tokenizer(caption, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
             found[f"tokens{encoder.suffix}"] = encoded.input_ids[0]
             found[f"tokens_mask{encoder.suffix}"] = encoded.attention_mask[0]
         return found
@@ -299,9 +309,6 @@ class Model:
             found = [name for name in names if name in tensors]
             for name in found:
                 tensors[name] = tensors[name].to(self.device, non_blocking=True)
-            if encoder.name in self.embeddings and names[0] in tensors:
-                tokens_BL = tensors[f"tokens{encoder.suffix}"]
-                tensors[names[0]] = self.embeddings[encoder.name].with_outputs(tokens_BL, tensors[names[0]])
             if random is not None and chance > 0:
                 kept = [random.random() > chance for _ in range(tensors[found[0]].shape[0])]
                 kept_B = torch.tensor(kept, device=self.device).float()
@@ -353,7 +360,7 @@ class Model:
     def state(self, name: str) -> Tensors:
         """Return the weights of a component with their names in files."""
         module = self.components[name]
-        state: Tensors = module.state_dict()
+        state = quantization.full_state(module)
         for encoder in self.text_encoders:
             if encoder.name == name:
                 prefix = _text_prefix(encoder, module)

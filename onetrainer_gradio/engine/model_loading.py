@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.labels import label_of
@@ -18,7 +16,7 @@ from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.families.published_configs import published
 from onetrainer_gradio.config.model_files import BASE, Unfit, family_of, recognize, unfit, weights_unfit
-from onetrainer_gradio.engine import precision
+from onetrainer_gradio.engine.component_weights import FAILURES, ComponentWeights, class_of, identities, weight_names, weights_of
 from onetrainer_gradio.engine.data.cache import file_identity
 from onetrainer_gradio.engine.families.family import Component, FamilySpec
 from onetrainer_gradio.engine.hub import Hub
@@ -28,15 +26,6 @@ Progress = Callable[[int, int, str], None]
 
 _SMALL = ("model_index.json", "scheduler/*.json", "tokenizer*/*", "*/config.json")
 _CHECKPOINTS = (".ckpt", ".pt", ".pth", ".bin")
-_FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError)
-
-
-def _names(stem: str, old: str) -> tuple[str, ...]:
-    files = (f"{stem}.safetensors", f"{stem}.safetensors.index.json", f"{stem}.fp16.safetensors")
-    return (*files, f"{stem}.fp16.safetensors.index.json", f"{old}.bin", f"{old}.bin.index.json")
-
-
-_TRANSFORMERS, _DIFFUSERS = _names("model", "pytorch_model"), _names(*["diffusion_pytorch_model"] * 2)
 
 
 @dataclass(frozen=True)
@@ -75,9 +64,16 @@ class _Wanted:
         tokenizers = {one.tokenizer: one.tokenizer_class for one in self.spec.text if one.name in self.components}
         return tokenizers | dict(self.spec.processors)
 
-    def dtype(self, name: str) -> torch.dtype:
-        settings = getattr(self.config, name, None)  # what has no settings is never trained
-        return torch.float32 if settings is None else precision.DTYPES[settings.weight_dtype]
+    @property
+    def weights(self) -> dict[str, ComponentWeights]:
+        # a backup contains all components, trained ones too
+        from_backup = self.source != self.config.base_model_name
+        return weights_of(self.config, self.components, replaceable=not from_backup)
+
+    @property
+    def own(self) -> dict[str, Component]:
+        """Return the components that the base model has to contain, because no other model replaces them."""
+        return {name: one.component for name, one in self.weights.items() if not one.replacement}
 
     def unusable(self, message: str, suggestion: str = "Choose another base model or model type.") -> ModelFormatError:
         return ModelFormatError(
@@ -93,42 +89,36 @@ def load(config: TrainConfig, spec: FamilySpec, source: str, progress: Progress)
     """
     wanted = _Wanted(config, spec, source)
     hub = Hub.of(config, progress)
-    first = (f"{name}/{weight_names(component)[0]}" for name, component in wanted.components.items())
+    first = (f"{name}/{weight_names(component)[0]}" for name, component in wanted.own.items())
     place = hub.locate(source, (*_SMALL, *first))
     return _from_folder(wanted, place, hub, progress) if place.is_dir() else _from_file(wanted, place, hub, progress)
 
 
-def class_of(source: str) -> Any:
-    """Return the class that "library:Class" names."""
-    library, _, name = source.partition(":")
-    return getattr(import_module(library), name)
-
-
-def weight_names(component: Component) -> tuple[str, ...]:
-    """Return the names that the weight file of a component can have."""
-    return _TRANSFORMERS if component.library == "transformers" else _DIFFUSERS
-
-
 def _from_folder(wanted: _Wanted, folder: Path, hub: Hub, progress: Progress) -> Loaded:
     folder = _with_weights(wanted, folder, hub)
-    loaded: dict[str, Any] = {}
-    steps: dict[str, Callable[[], Any]] = {
-        **{name: _tokenizer(kind, folder / name) for name, kind in wanted.tokenizers.items()},
-        **{name: _component(wanted, name, component, folder) for name, component in reversed(wanted.components.items())},
-    }
-    for done, (name, load) in enumerate(steps.items()):
-        progress(done, len(steps), name)
+    tokenizers: dict[str, Any] = {}
+    components: dict[str, Any] = {}
+    found = {name: identities(folder / name) for name in (*wanted.tokenizers, *wanted.own)}
+    steps = len(wanted.tokenizers) + len(wanted.components)
+    for name in (*wanted.tokenizers, *reversed(wanted.components)):
+        progress(len(tokenizers) + len(components), steps, name)
+        if name not in wanted.own and name in wanted.components:
+            components[name], found[name] = wanted.weights[name].replaced(hub, folder / name)
+            continue
         try:
-            loaded[name] = load()
-        except _FAILURES as error:
+            if name in wanted.tokenizers:
+                tokenizers[name] = _tokenizer(wanted.tokenizers[name], folder / name)
+            else:
+                components[name] = wanted.weights[name].from_folder(folder / name)
+        except FAILURES as error:
             message = f"Can't load the component “{name}” of the base model “{wanted.source}”: {error}"
             raise wanted.unusable(message) from error
-    progress(len(steps), len(steps), "")
+    progress(steps, steps, "")
     return Loaded(
-        components={name: loaded[name] for name in wanted.components},
-        tokenizers={name: loaded[name] for name in wanted.tokenizers},
+        components={name: components[name] for name in wanted.components},
+        tokenizers=tokenizers,
         scheduler_config=json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8")),
-        identities={name: _identities(folder / name) for name in steps},
+        identities=found,
     )
 
 
@@ -138,14 +128,14 @@ def _with_weights(wanted: _Wanted, folder: Path, hub: Hub) -> Path:
     :raises ModelFormatError: if a component is missing or damaged.
     """
     if not Path(wanted.source).exists():  # fetched from the hub: repositories differ in the weight files that they hold
-        for part, component in wanted.components.items():
+        for part, component in wanted.own.items():
             names = weight_names(component)
             for name in names:
                 if any((folder / part / known).exists() for known in names):
                     break
                 shards = f"{part}/{name.partition('.')[0]}*-of-*"
                 folder = hub.locate(wanted.source, (*_SMALL, f"{part}/{name}", *((shards,) if "index" in name else ())))
-    for part, component in wanted.components.items():
+    for part, component in wanted.own.items():
         names = weight_names(component)
         if not (folder / part / "config.json").is_file() or not any((folder / part / name).is_file() for name in names):
             raise ModelFormatError(
@@ -162,24 +152,9 @@ def _with_weights(wanted: _Wanted, folder: Path, hub: Hub) -> Path:
     return folder
 
 
-def _tokenizer(class_name: str, folder: Path) -> Callable[[], Any]:
+def _tokenizer(class_name: str, folder: Path) -> Any:
     library, _, name = class_name.rpartition(":")
-    return lambda: class_of(f"{library or 'transformers'}:{name}").from_pretrained(folder)
-
-
-def _component(wanted: _Wanted, name: str, component: Component, folder: Path) -> Callable[[], Any]:
-    def load() -> Any:
-        present = next(file for file in weight_names(component) if (folder / name / file).is_file())
-        options: dict[str, Any] = {"use_safetensors": ".safetensors" in present}
-        options |= {"variant": "fp16"} if ".fp16." in present else {}
-        options["dtype" if component.library == "transformers" else "torch_dtype"] = wanted.dtype(name)
-        return class_of(component.source).from_pretrained(folder / name, **options)
-
-    return load
-
-
-def _identities(folder: Path) -> list[tuple[str, int, int]]:
-    return [file_identity(file) for file in sorted(folder.iterdir()) if file.is_file()]
+    return class_of(f"{library or 'transformers'}:{name}").from_pretrained(folder)
 
 
 # -- single files ---------------------------------------------------------------------------------------------------------
@@ -192,6 +167,7 @@ def _from_file(wanted: _Wanted, file: Path, hub: Hub, progress: Progress) -> Loa
     try:
         layout = _layout_of_single_files(wanted, file, hub)
         progress(0, 1, file.name)
+        replaced = {name: one.replaced(hub, layout.folder / name) for name, one in wanted.weights.items() if one.replacement}
         absent = (wanted.spec.components.keys() - wanted.components.keys()) | (
             wanted.spec.other_index.keys() & {"safety_checker"}
         )
@@ -202,16 +178,24 @@ def _from_file(wanted: _Wanted, file: Path, hub: Hub, progress: Progress) -> Loa
             torch_dtype=torch.float32,
             **dict.fromkeys(absent),
             **layout.tokenizers,
+            **{name: module for name, (module, _) in replaced.items()},
         )
-    except (*_FAILURES, SingleFileComponentError) as error:
+    except (*FAILURES, SingleFileComponentError) as error:
         raise wanted.unusable(f"Can't load the file “{file}” as {wanted.label}: {error}") from error
     progress(1, 1, "")
     identity = [file_identity(file)]
     return Loaded(
-        components={name: getattr(pipeline, name).to(wanted.dtype(name)) for name in wanted.components},
+        components={
+            name: replaced[name][0] if name in replaced else one.finished(getattr(pipeline, name))
+            for name, one in wanted.weights.items()
+        },
         tokenizers={name: getattr(pipeline, name) for name in wanted.tokenizers},
         scheduler_config=dict(pipeline.scheduler.config),
-        identities={**dict.fromkeys(wanted.components, identity), **layout.identities},
+        identities={
+            **dict.fromkeys(wanted.components, identity),
+            **layout.identities,
+            **{name: found for name, (_, found) in replaced.items()},
+        },
     )
 
 
@@ -262,7 +246,7 @@ def _layout_of_single_files(wanted: _Wanted, file: Path, hub: Hub) -> _Layout:
 
 
 def _in_folder(wanted: _Wanted, folder: Path) -> _Layout:
-    return _Layout(folder, {}, {name: _identities(folder / name) for name in wanted.tokenizers})
+    return _Layout(folder, {}, {name: identities(folder / name) for name in wanted.tokenizers})
 
 
 def _downloaded(wanted: _Wanted, known: str, hub: Hub) -> _Layout | None:
@@ -286,7 +270,5 @@ def _published(wanted: _Wanted, file: Path) -> _Layout | None:
         for name, one in found.tokenizers.items()
         if name in wanted.tokenizers
     }
-    identities = {
-        name: [*_identities(one.folder), *one.options.items()] for name, one in found.tokenizers.items() if name in loaded
-    }
-    return _Layout(found.folder, dict.fromkeys(names) | loaded, identities)
+    files = {name: [*identities(one.folder), *one.options.items()] for name, one in found.tokenizers.items() if name in loaded}
+    return _Layout(found.folder, dict.fromkeys(names) | loaded, files)

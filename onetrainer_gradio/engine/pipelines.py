@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from onetrainer_gradio.config import SampleConfig
+from onetrainer_gradio.engine.component_weights import class_of
 from onetrainer_gradio.engine.families.family import LoadedModel, SampleRequest, Tensors
-from onetrainer_gradio.engine.model_loading import class_of
 
 
 def guided(pipeline: Any) -> Any:

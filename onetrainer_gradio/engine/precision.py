@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch.nn import Parameter
 
+from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.engine.failures import translate
-from onetrainer_gradio.engine.meta_device import META, MetaAutocast
 from onetrainer_gradio.errors import OutOfMemoryError, UnsupportedError
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -22,23 +22,25 @@ DTYPES: Mapping[str, torch.dtype] = {
 HALF = (torch.float16, torch.bfloat16)
 
 
+def compute_dtype(config: TrainConfig, *, fallback: bool) -> torch.dtype:
+    """Return the data type of a component's computation: with ``fallback`` it overflows in float16 and has another one."""
+    return DTYPES[config.fallback_train_dtype if fallback and config.train_dtype == "FLOAT_16" else config.train_dtype]
+
+
+def mixed(config: TrainConfig, components: Iterable[str]) -> bool:
+    """Return whether a used weight has another data type than the train data type. Otherwise OneTrainer has no autocast."""
+    dtypes = {str(part.weight_dtype) for name in components if (part := getattr(config, name, None)) is not None}
+    trained = {"LORA": "lora_weight_dtype", "EMBEDDING": "embedding_weight_dtype"}.get(config.training_method)
+    if trained is not None:
+        dtypes.add(str(getattr(config, trained)))
+    return dtypes != {str(config.train_dtype)}
+
+
 def autocast(device: torch.device, dtype: torch.dtype, *, cache: bool) -> AbstractContextManager[object]:
     """Return autocast to ``dtype``; on CUDA, some operations also cast to float32."""
-    if device.type == META:
-        return MetaAutocast(dtype, cache)
     if dtype in HALF or device.type == "cuda":
         return torch.autocast(device.type, dtype=dtype, cache_enabled=cache)
     return nullcontext()
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Return what turns autocast off within the block."""
-    return MetaAutocast(None) if device.type == META else torch.autocast(device.type, enabled=False)
-
-
-def generator(device: torch.device) -> torch.Generator:
-    """Return a random generator of a device; the meta device has none, and uses the CPU's."""
-    return torch.Generator("cpu" if device.type == META else device)
 
 
 def loss_scaler(device: torch.device, train_dtype: str, parameters: Iterable[Parameter]) -> torch.amp.GradScaler:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from accelerate.utils.memory import clear_device_cache
 from diffusers.utils import logging as diffusers_logging
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from transformers.utils import logging as transformers_logging
@@ -203,7 +203,7 @@ class Training:
     def __post_init__(self) -> None:
         config = self.config
         self._started_s = time.monotonic()
-        self._generator = precision.generator(self.model.device)
+        self._generator = Generator(self.model.device)
         self._draw = TimestepSampler(self.model.objective.timesteps, TimestepSettings.of(config))
         self._mix = LossMix(
             config.mse_strength, config.mae_strength, config.log_cosh_strength, config.huber_strength, config.huber_delta
@@ -453,7 +453,6 @@ class Training:
         # the one place where the processor waits for the device
         values = (loss[None] if norm is None else torch.stack([loss, norm.to(loss)])).tolist()
         self._require_finite(values)
-        self.method.after_update()
         if self.ema is not None:
             self.ema.step(self.state.global_step // self.config.gradient_accumulation_steps)
         self._freeze_parts(self.state)
@@ -518,9 +517,9 @@ class Training:
         """Stop training components whose limit is reached after the step of ``state``; their optimizer state stays."""
         running_s = time.monotonic() - self._started_s
         for group in self.method.groups():
-            settings = group.settings or getattr(self.config, group.part)
-            delay = settings.stop_training_after
-            if delay is not None and elapsed(delay, settings.stop_training_after_unit, state, running_s):
+            part = getattr(self.config, group.part)
+            delay = part.stop_training_after
+            if delay is not None and elapsed(delay, part.stop_training_after_unit, state, running_s):
                 for parameter in group.parameters:
                     parameter.requires_grad_(False)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
 from onetrainer_gradio.config.check.concepts import prior_prediction
+from onetrainer_gradio.config.check.devices import attention, weight_formats
 from onetrainer_gradio.config.check.formats import comfy_lora, original_lora
 from onetrainer_gradio.config.check.losses import no_loss, noise_window, two_predictions
 from onetrainer_gradio.config.check.optimizers import (
@@ -30,14 +31,17 @@ from onetrainer_gradio.config.check.optimizers import (
 )
 from onetrainer_gradio.config.check.parts import (
     encoder_offload,
+    gguf_without_file,
     nothing_trained,
     offload_without_checkpointing,
     offload_without_fused_back_pass,
+    quantized_and_trained,
+    svd_with_gguf,
 )
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern, title_of
 from onetrainer_gradio.config.declarations.labels import name_of, names_of
-from onetrainer_gradio.config.enums import ModelFormat
+from onetrainer_gradio.config.enums import AttentionMechanism, ModelFormat
 from onetrainer_gradio.config.families.models import MODELS, UNFAMILIAR, ModelFacts
 from onetrainer_gradio.config.optimizers import OPTIMIZERS
 from onetrainer_gradio.errors import ConfigInvalidError, Finding
@@ -56,12 +60,10 @@ class Only:
 
 ONLY: tuple[Only, ...] = (
     Only("model_type", tuple(facts.type for facts in MODELS.values() if facts.built_in)),
-    Only("training_method", ("LORA", "FINE_TUNE", "EMBEDDING")),
+    Only("training_method", ("LORA", "FINE_TUNE")),
     Only("train_dtype", ("FLOAT_32", "TFLOAT_32", "FLOAT_16", "BFLOAT_16")),
     Only("output_dtype", FLOATS),
     Only("lora_weight_dtype", FLOATS),
-    Only("attention_mechanism", ("SDP",)),
-    Only("force_circular_padding", (False,)),
     Only("debug_mode", (False,)),
     Only("multi_gpu", (False,)),
     Only("cloud.enabled", (False,)),
@@ -69,8 +71,7 @@ ONLY: tuple[Only, ...] = (
 """Settings with fewer values than in OneTrainer."""
 
 ONLY_IN_PARTS: tuple[Only, ...] = (
-    Only("weight_dtype", FLOATS),
-    Only("model_name", ("",)),
+    Only("weight_dtype", (*FLOATS, "FLOAT_8", "INT_W8A8", "FLOAT_W8A8", "INT_8", "NFLOAT_4", "GGUF")),
 )
 """The same for each component of the model type."""
 
@@ -79,6 +80,9 @@ ONLY_IN_SMALL_PARTS: tuple[Only, ...] = (
     Only("activation_offloading", (False,)),
 )
 """The same for each component whose blocks can't be offloaded."""
+
+ONLY_IN_FIXED_PARTS: tuple[Only, ...] = (Only("model_name", ("",)),)
+"""The same for each component that no other model can replace."""
 
 LOSS_WEIGHTS = {
     True: Only("loss_weight_fn", ("CONSTANT", "SIGMA")),
@@ -100,6 +104,11 @@ CHECKED = (
     encoder_offload,
     offload_without_checkpointing,
     offload_without_fused_back_pass,
+    quantized_and_trained,
+    svd_with_gguf,
+    gguf_without_file,
+    weight_formats,
+    attention,
     library_installed,
     fused_kernel,
     schedule_free_wuerstchen,
@@ -158,6 +167,8 @@ def _parts(config: TrainConfig) -> Iterator[Finding]:
         yield from _outside(ONLY_IN_PARTS, _at(config, part), f"{part}.")
         if part not in _facts(config).offloaded:
             yield from _outside(ONLY_IN_SMALL_PARTS, _at(config, part), f"{part}.")
+        if part not in _facts(config).replaceable:
+            yield from _outside(ONLY_IN_FIXED_PARTS, _at(config, part), f"{part}.")
 
 
 def _loss_weight(config: TrainConfig) -> Iterator[Finding]:
@@ -182,6 +193,18 @@ def _output_format(config: TrainConfig) -> Iterator[Finding]:
         )
 
 
+def _embeddings(config: TrainConfig) -> Iterator[Finding]:
+    if any(embedding.train for embedding in config.additional_embeddings):
+        yield Finding(
+            "error",
+            "additional_embeddings",
+            "The built-in engine doesn't support additional embeddings yet.",
+            len(config.additional_embeddings),
+            "no embeddings",
+            f"Remove the additional embeddings, {OTHER_ENGINE}.",
+        )
+
+
 def _precision(config: TrainConfig) -> Iterator[Finding]:
     if config.train_device.startswith("cuda") or config.train_dtype in ("FLOAT_16", "BFLOAT_16"):
         return
@@ -196,6 +219,30 @@ def _precision(config: TrainConfig) -> Iterator[Finding]:
                 "FLOAT_32",
                 f"Set {title_of(f'{part}.weight_dtype')} to float32, or choose another {title_of('train_dtype')}.",
             )
+
+
+LIBRARIES = {"INT_8": "bitsandbytes", "NFLOAT_4": "bitsandbytes", "GGUF": "gguf"}
+"""Weight data types, and the libraries that they require."""
+
+
+def _quantized(config: TrainConfig) -> Iterator[Finding]:
+    """Report quantized weights that are trained, whose library is missing, or that don't fit the train data type."""
+    for part in _facts(config).parts:
+        path, dtype = f"{part}.weight_dtype", _at(config, f"{part}.weight_dtype")
+        library = LIBRARIES.get(dtype)
+        if library is not None and importlib.util.find_spec(library) is None:
+            message = f"{title_of(path)} {name_of(dtype)} requires the package {library}, which isn't installed."
+            suggestion = "Install it with: pip install onetrainer_gradio[gpu]. Or choose another weight data type."
+            yield Finding("error", path, message, dtype, "an installed package", suggestion)
+        trained = config.training_method == "FINE_TUNE" and part in _facts(config).trained and _at(config, part).train
+        if dtype == "FLOAT_8" and trained:  # OneTrainer doesn't reject it; the check covers the other kinds
+            message = f"{title_of(path)} must not be {name_of(dtype)}, because these weights are trained."
+            suggestion = f"Set {title_of(path)} to bfloat16 or float32, or train a LoRA."
+            yield Finding("error", path, message, dtype, "BFLOAT_16 or FLOAT_32", suggestion)
+        if dtype == "GGUF" and config.train_device == "cpu" and config.train_dtype != "BFLOAT_16":
+            message = f"On the CPU, {title_of(path)} {name_of(dtype)} requires {title_of('train_dtype')} bfloat16."
+            suggestion = f"Set {title_of('train_dtype')} to bfloat16, or choose another weight data type."
+            yield Finding("error", path, message, dtype, "BFLOAT_16", suggestion)
 
 
 def _trained_half(config: TrainConfig) -> Iterator[Finding]:
@@ -234,6 +281,24 @@ def _as_checked(config: TrainConfig) -> Iterator[Finding]:
         yield from rule(plan)
 
 
+def _attention(config: TrainConfig) -> Iterator[Finding]:
+    """Report an attention that the denoiser has no choice of, or that isn't installed."""
+    chosen, title = config.attention_mechanism, title_of("attention_mechanism")
+    if chosen == "SDP":
+        return
+    change = f"Set {title} to {name_of(AttentionMechanism.SDP)}"
+    if "attention_backends" not in _facts(config).abilities:
+        message = f"The denoiser of {_facts(config).label} has no other {title} than {name_of(AttentionMechanism.SDP)}."
+        yield Finding("error", "attention_mechanism", message, chosen, "SDP", f"{change}.")
+    elif chosen == "FLASH" and importlib.util.find_spec("flash_attn") is None:
+        message = f"{title} {name_of(chosen)} requires the package flash-attn, which isn't installed."
+        suggestion = f"Install it with: pip install flash-attn. Or {change[0].lower()}{change[1:]}."
+        yield Finding("error", "attention_mechanism", message, chosen, "an installed package", suggestion)
+    elif chosen == "FLEX" and not config.train_device.startswith("cuda"):
+        message = f"{title} {name_of(chosen)} requires an NVIDIA GPU, because torch has no gradient for {config.train_device}."
+        yield Finding("error", "attention_mechanism", message, chosen, "SDP", f"{change}.")
+
+
 def _compiler(config: TrainConfig) -> Iterator[Finding]:
     """Report compilation without a compiler: torch writes Triton code for a GPU, and C++ code for a CPU."""
     if not config.compile:
@@ -254,10 +319,13 @@ RULES: tuple[Rule, ...] = (
     _loss_weight,
     _concepts,
     _output_format,
+    _embeddings,
     _precision,
+    _quantized,
     _trained_half,
     _optimizer,
     _compiler,
+    _attention,
 )
 
 

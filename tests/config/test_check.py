@@ -337,7 +337,6 @@ ELSEWHERE = {
     "formats-skipped",
     "link-outside",
     "list-file",
-    "memory-exceeds-gpu",
     "model-file",
     "onetrainer-crash",
     "onetrainer-ignores",

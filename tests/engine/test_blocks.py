@@ -12,6 +12,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.enums import AttentionMechanism
 from onetrainer_gradio.engine import blocks
 from onetrainer_gradio.engine.layer_offload import LayerOffload
 from onetrainer_gradio.engine.methods.adapters.layer import Layer
@@ -166,3 +167,31 @@ def test_a_compiled_block_with_an_adapter_computes_the_same():
     blocks.compile_blocks(own)
     found = torch.autograd.grad(block(x).sum(), adapter.lora_up)[0]
     torch.testing.assert_close(found, expected)
+
+
+def test_every_attention_has_its_backend():
+    """Each name of the setting is one that diffusers knows."""
+    from diffusers.models.attention_dispatch import AttentionBackendName
+
+    assert set(blocks.ATTENTION_BACKENDS) == {str(name) for name in AttentionMechanism}
+    assert set(blocks.ATTENTION_BACKENDS.values()) <= {name.value for name in AttentionBackendName}
+    model = flux()
+    model.set_attention_backend(blocks.ATTENTION_BACKENDS["CUDNN"])
+    attentions = [module for module in model.modules() if hasattr(module, "processor")]
+    assert {module.processor._attention_backend.value for module in attentions} == {"_native_cudnn"}
+    model.set_attention_backend(blocks.ATTENTION_BACKENDS["SDP"])
+    assert {module.processor._attention_backend.value for module in attentions} == {"native"}
+
+
+def test_circular_convolutions_wrap_around():
+    """A shifted image gives the shifted output; the LoRA of a convolution wraps, too."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(2, 3, 3, padding=1)
+    settings = TrainConfig.model_validate({"lora_rank": 2, "lora_weight_dtype": "FLOAT_32"})
+    adapter = Lora(Layer("conv", layer), settings)
+    adapter.initialize(torch.Generator().manual_seed(1))
+    nn.init.ones_(adapter.lora_up)
+    x = torch.randn(1, 2, 6, 6)
+    assert not torch.allclose(adapter(x.roll(2, -1)), adapter(x).roll(2, -1))
+    blocks.set_circular_padding(nn.Sequential(layer))
+    torch.testing.assert_close(adapter(x.roll(2, -1)), adapter(x).roll(2, -1))

@@ -6,7 +6,13 @@ import pytest
 
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import from_document
-from onetrainer_gradio.engine.unsupported import ONLY, ONLY_IN_CONCEPTS, ONLY_IN_PARTS, ONLY_IN_SMALL_PARTS, findings
+from onetrainer_gradio.engine.unsupported import (
+    ONLY,
+    ONLY_IN_CONCEPTS,
+    ONLY_IN_PARTS,
+    ONLY_IN_SMALL_PARTS,
+    findings,
+)
 from tests.test_suggestions import enum_names_in
 
 
@@ -38,11 +44,12 @@ def test_a_plain_lora_is_not_refused():
     ("path", "value"),
     [
         ("model_type", "SANA"),
-        ("training_method", "FINE_TUNE_VAE"),
-        ("unet.weight_dtype", "NFLOAT_4"),
+        ("training_method", "EMBEDDING"),
+        ("unet.weight_dtype", "FLOAT_W8A8_COMPRESSED"),
+        ("unet.weight_dtype", "INT_W8A8"),
         ("unet.offload_fraction", 0.5),
         ("text_encoder.activation_offloading", True),
-        ("vae.model_name", "another"),
+        ("unet.model_name", "another"),
         ("learning_rate_scheduler", "ADAFACTOR"),
         ("loss_weight_fn", "SIGMA"),
         ("optimizer.optimizer", "ADAMW_8BIT"),
@@ -80,6 +87,35 @@ def test_offloading_is_checked_as_in_the_check_before_the_start():
     assert refused(**flux, **both, transformer__gradient_checkpointing=False) == {"transformer.gradient_checkpointing"}
     assert refused(**flux, text_encoder_2__offload_fraction=0.5, dataloader_threads=2) == {"dataloader_threads"}
     assert refused(**flux, text_encoder__offload_fraction=0.5, dataloader_threads=1) == {"text_encoder.offload_fraction"}
+
+
+def test_quantized_weights_are_frozen_and_have_their_library(monkeypatch):
+    """Without it, the finding names what to install; W8A8 needs a GPU; trained weights aren't quantized."""
+    assert refused(unet__weight_dtype="NFLOAT_4", text_encoder__weight_dtype="FLOAT_8") == set()
+    fine = {"training_method": "FINE_TUNE", "output_model_format": "DIFFUSERS", "unet__weight_dtype": "FLOAT_8"}
+    assert refused(**fine) == {"unet.weight_dtype"}
+    assert refused(**fine, unet__train=False, text_encoder__train=True) == set()
+    assert refused(unet__weight_dtype="INT_W8A8", train_device="cuda") == set()
+    flux = {"model_type": "FLUX_DEV_1", "transformer__weight_dtype": "GGUF", "output_model_format": "DIFFUSERS_LORA"}
+    assert refused(**flux, train_dtype="BFLOAT_16") == {"transformer.model_name"}
+    file = {"transformer__model_name": "flux.gguf"}
+    assert refused(**flux, **file) == {"transformer.weight_dtype"}
+    assert refused(**flux, **file, train_dtype="BFLOAT_16") == set()
+    svd = {"quantization__svd_dtype": "BFLOAT_16"}
+    assert refused(**flux, **file, **svd, train_dtype="BFLOAT_16") == {"quantization.svd_dtype"}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert refused(unet__weight_dtype="NFLOAT_4") == {"unet.weight_dtype"}
+
+
+def test_attention_is_a_choice_of_newer_denoisers(monkeypatch):
+    """A UNet has torch's only; the others need a GPU, and FLASH its package."""
+    flux = {"model_type": "FLUX_DEV_1", "output_model_format": "DIFFUSERS_LORA"}
+    gpu = {**flux, "train_device": "cuda"}
+    assert refused(attention_mechanism="CUDNN", train_device="cuda") == {"attention_mechanism"}
+    assert refused(**flux, attention_mechanism="CUDNN") == refused(**flux, attention_mechanism="FLEX") == {"attention_mechanism"}
+    assert refused(**gpu, attention_mechanism="CUDNN") == refused(**gpu, attention_mechanism="FLEX") == set()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert refused(**gpu, attention_mechanism="FLASH") == {"attention_mechanism"}
 
 
 def test_compiling_needs_a_compiler(monkeypatch):

@@ -47,7 +47,7 @@ def _facts(model_type: ModelType, label: str, hub: str, *traits: str) -> ModelFa
         sample=sample_values((1024, 1024), 30, 3.5),
         layers=_LAYERS,
         hidden_layers=T5_AND_TRANSFORMER_BLOCKS if model_type is ModelType.FLUX_DEV_1 else (),
-        abilities=(*ATTENTION_MASK, *SHIFT, "guidance"),
+        abilities=(*ATTENTION_MASK, *SHIFT, "guidance", "attention_backends"),
         encoders=2,
         large=("text_encoder_2",),
         replaceable=("transformer",),

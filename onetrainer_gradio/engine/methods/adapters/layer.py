@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from onetrainer_gradio.engine.quantization import weight_of
+
 Forward = Callable[[Tensor], Tensor]
 
 
@@ -55,8 +57,7 @@ class Layer:
 
     def weight(self) -> Tensor:
         """Return the weight in float32, outside of the graph."""
-        weight: Tensor = self.module.weight
-        return weight.detach().float()
+        return weight_of(self.module)
 
     def bias(self, member: int | None = None) -> Tensor | None:
         """Return the bias, or None if there is none."""
