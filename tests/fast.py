@@ -6,29 +6,36 @@ training and for the page are only imported by the process that tests them.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent
 TRAINING_AND_PAGE = ("engine", "demo", "ui", "backends", "service")
-ALL_SLOW = {"browser", "chaos", "gpu"}
-"""Folders in which each test is slow: they aren't even collected."""
 NOT_TESTS = {"fakes", "fixtures", "js"}
 CHOICE = "not slow and not browser"
+ALL_SLOW = re.compile(r"^pytestmark = .*\bslow\b", re.MULTILINE)
 
 
 def halves() -> tuple[list[Path], list[Path]]:
-    """Return what each process tests; a new folder or file goes to the second one."""
+    """Return the folders and files that each process tests; a new one goes to the second process."""
     first = [TESTS / name for name in TRAINING_AND_PAGE]
-    left_out = {TESTS / name for name in ALL_SLOW | NOT_TESTS} | set(first)
     found = [path for path in sorted(TESTS.iterdir()) if path.is_dir() or path.match("test_*.py")]
+    left_out = {*first, *(TESTS / name for name in NOT_TESTS)}
     return first, [path for path in found if path not in left_out and path.name[0] not in "._"]
+
+
+def slow_files() -> list[Path]:
+    """Return the files in which each test is slow: they aren't even collected, and their libraries not imported."""
+    return [path for path in sorted(TESTS.rglob("test_*.py")) if ALL_SLOW.search(path.read_text("utf-8"))]
 
 
 def command(paths: list[Path], options: list[str]) -> list[str]:
     """Return the command line that tests the paths in one process."""
-    return [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", CHOICE, *options, *map(str, paths)]
+    ignored = [f"--ignore={path}" for path in slow_files()]
+    plugins = ["-p", "no:schemathesis"]  # half a second; only slow tests need it
+    return [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", CHOICE, *plugins, *ignored, *options, *map(str, paths)]
 
 
 def main(options: list[str]) -> int:
