@@ -35,7 +35,8 @@ def command(paths: list[Path], options: list[str]) -> list[str]:
     """Return the command line that tests the paths in one process."""
     ignored = [f"--ignore={path}" for path in slow_files()]
     plugins = ["-p", "no:schemathesis"]  # half a second; only slow tests need it
-    return [sys.executable, "-m", "pytest", "-n", "0", "-q", "-m", CHOICE, *plugins, *ignored, *options, *map(str, paths)]
+    told = ["-q", "--durations=5", "--durations-min=0.5"]  # what should be marked slow
+    return [sys.executable, "-m", "pytest", "-n", "0", *told, "-m", CHOICE, *plugins, *ignored, *options, *map(str, paths)]
 
 
 def main(options: list[str]) -> int:

@@ -29,7 +29,11 @@ def file_of(folder: Path, model_type: str, *components: str) -> Path:
 
 @pytest.mark.parametrize(
     ("model_type", "component"),
-    [("STABLE_DIFFUSION_15", "unet"), ("STABLE_DIFFUSION_XL_10_BASE", "unet"), ("FLUX_DEV_1", "transformer")],
+    [
+        ("STABLE_DIFFUSION_15", "unet"),
+        pytest.param("STABLE_DIFFUSION_XL_10_BASE", "unet", marks=pytest.mark.slow),
+        pytest.param("FLUX_DEV_1", "transformer", marks=pytest.mark.slow),
+    ],
 )
 def test_every_format_leads_back_to_the_first(model_type, component, tmp_path):
     """The type is recognized, the header is kept, and the tensors are the same at the end."""
@@ -84,6 +88,7 @@ def test_what_isnt_possible_is_an_error(tmp_path):
     assert not (tmp_path / "b.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_the_command_converts_and_prints_what_it_was(tmp_path, capsys):
     """``onetrainer-gradio convert``."""
     source, target = file_of(tmp_path, "FLUX_DEV_1", "transformer"), tmp_path / "b.safetensors"

@@ -40,7 +40,7 @@ def final(config):
 
 
 @pytest.mark.parametrize("early", [False, True], ids=["after", "during"])
-@pytest.mark.parametrize("name", SPECIAL)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != SPECIAL[0])) for name in SPECIAL])
 def test_a_run_resumes_bit_for_bit(toy, train, tmp_path, name, early):  # noqa: F811
     """bfloat16 weights, accumulation and samples: the resumed run takes the losses and the weights of the whole one."""
     if early and not OPTIMIZERS[name].fused_back_pass:
