@@ -52,7 +52,7 @@ class Oft(Adapter):
         nn.init.zeros_(self.oft_R)
 
     def tensors(self) -> dict[str, Tensor]:
-        return super().tensors() | ({"oft_R.scaled_oft": torch.tensor(True)} if self.is_scaled else {})
+        return super().tensors() | ({"oft_R.scaled_oft": self.oft_R.new_ones(())} if self.is_scaled else {})
 
     def forward(self, x: Tensor, member: int | None = None) -> Tensor:
         layer = self.layer
