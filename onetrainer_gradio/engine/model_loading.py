@@ -135,11 +135,13 @@ def _with_weights(wanted: _Wanted, folder: Path, hub: Hub) -> Path:
                     break
                 shards = f"{part}/{name.partition('.')[0]}*-of-*"
                 folder = hub.locate(wanted.source, (*_SMALL, f"{part}/{name}", *((shards,) if "index" in name else ())))
-    for part, component in wanted.own.items():
+    # text encoders first: their lack tells the most about a folder
+    for part, component in sorted(wanted.own.items(), key=lambda item: not item[0].startswith("text_encoder")):
         names = weight_names(component)
         if not (folder / part / "config.json").is_file() or not any((folder / part / name).is_file() for name in names):
             raise ModelFormatError(
-                f"“{wanted.source}” isn't a {wanted.label} model in diffusers layout: “{part}” is missing or has no weights.",
+                f"“{wanted.source}” isn't a model of type {wanted.label} in diffusers layout: “{part}” is missing or has no "
+                "weights.",
                 path="base_model_name",
                 value=wanted.source,
                 expected=f"{part}/config.json and {part}/{names[0]}",

@@ -51,6 +51,11 @@ class StepActions:
             if interval.due(state):
                 self.due.add(name)
 
+    def note_end(self, state: TrainState) -> None:
+        """Record samples that are due after the last step: what is saved must be seen, too. Backup and save come anyway."""
+        if self.sample.due(state):
+            self.due.add("sample")
+
     def act(self) -> bool:
         """Run due actions and waiting commands. Return True if the run must end."""
         due, self.due = self.due, set()

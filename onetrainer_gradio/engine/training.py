@@ -360,7 +360,9 @@ class Training:
             if state.epoch < config.epochs and not self._prepare_epoch():
                 self.step_actions.handle_commands()
                 return "stopped"
-        self.step_actions.handle_commands()
+        if self._updates and not self._pending:
+            self.step_actions.note_end(state)
+        self.step_actions.act()
         return "completed"
 
     def _prepare_epoch(self) -> bool:

@@ -206,7 +206,7 @@ def test_v_prediction_and_zero_terminal_snr_train_and_are_saved(configured, trai
     assert saved["rescale_betas_zero_snr"] is True
     from onetrainer_gradio.events import SampleGenerated
 
-    assert len(recorder.of(SampleGenerated)) == 8
+    assert len(recorder.of(SampleGenerated)) == 12
 
 
 def test_fetching_reports_how_far_it_is_and_can_be_ended():
