@@ -37,8 +37,9 @@ from onetrainer_gradio.engine.data.dataset import Batch, Collection, Dataset, Re
 from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.families.family import Prediction
 from onetrainer_gradio.engine.files import timestamp, write_text
-from onetrainer_gradio.engine.header import header_of
+from onetrainer_gradio.engine.header import header_of, training_record
 from onetrainer_gradio.engine.intervals import Interval, elapsed
+from onetrainer_gradio.engine.keys import keys_of
 from onetrainer_gradio.engine.learning_rates import LearningRates, learning_rates
 from onetrainer_gradio.engine.losses import LossMix, Masking, predicts_prior, prior_targets
 from onetrainer_gradio.engine.methods import method_of
@@ -310,7 +311,9 @@ class Training:
         folder = workspace / "tensorboard" / f"{config.save_filename_prefix}{timestamp()}"
         self.tensorboard = TensorBoard(folder, config, reporter.warn)
         reporter.subscribe(self.tensorboard)
-        header = header_of(config, self.model.spec.title, self.model.spec.architecture)
+        images = [image for group in self.data.groups for image in group.images]
+        keys = keys_of(config.model_type, getattr(self.model.denoiser, "config", {}))
+        header = header_of(config, keys, training_record(config, self.state, images))
         writer = BackupWriter(Backups(workspace), config, self.method, self.optimizer, self.ema, header, self.chain)
         self.outputs = Outputs(config, self.method, writer, self.ema, header, reporter, self.options, self._evaluated)
         self.step_actions = StepActions(

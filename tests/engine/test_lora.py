@@ -139,6 +139,11 @@ def test_the_header_says_what_the_file_is(configured, train):
     assert said["modelspec.title"] == "Stable Diffusion 1.5 LoRA"
     assert said["modelspec.hash_sha256"].startswith("0x")
     assert json.loads(said["ot_config"])["concepts"][0]["name"] == "tiny"
+    record = json.loads(said["onetrainer_gradio_training"])
+    assert (record["model_type"], record["global_step"], record["images"]) == ("STABLE_DIFFUSION_15", 1, 6)
+    assert record["smooth_loss"] > 0
+    assert "torch" in record["versions"]
+    assert "/" not in record["base_model"]
     assert Path(config.output_model_destination).stat().st_mode & 0o044
     train(config.model_copy(update={"include_train_config": "NONE"}), max_steps=1)
     assert "ot_config" not in header(config.output_model_destination)

@@ -13,6 +13,8 @@ from onetrainer_gradio.engine.keys.rules import PathMap, Rule
 
 Tensors = dict[str, Tensor]
 
+DIFFUSERS = "https://github.com/huggingface/diffusers"
+
 CLIP_LAYERS = tuple(
     f"text_model.encoder.layers.{{}}.{leaf}"
     for leaf in (*(f"self_attn.{name}_proj" for name in ("k", "v", "q", "out")), "mlp.fc1", "mlp.fc2")
@@ -60,6 +62,15 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Specification:
+    """What the header of a file names a model: entries of Stability AI's model specification."""
+
+    architecture: str
+    title: str
+    implementation: str = DIFFUSERS
+
+
+@dataclass(frozen=True)
 class FamilyKeys:
     """The names of a model type in files.
 
@@ -70,6 +81,7 @@ class FamilyKeys:
     that marks v-prediction.
     """
 
+    specification: Specification
     denoiser: str
     rules: tuple[Rule, ...]
     encoders: Mapping[str, EncoderKeys]

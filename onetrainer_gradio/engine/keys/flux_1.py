@@ -7,7 +7,7 @@ from typing import Any
 
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.models import MODELS
-from onetrainer_gradio.engine.keys.family_keys import CLIP_LAYERS, T5_LAYERS, EncoderKeys, FamilyKeys
+from onetrainer_gradio.engine.keys.family_keys import CLIP_LAYERS, T5_LAYERS, EncoderKeys, FamilyKeys, Specification
 from onetrainer_gradio.engine.keys.rules import Rule, Swap
 
 _TOP = {
@@ -49,11 +49,16 @@ RULES = (
     *(Rule(f"transformer_blocks.{{}}.{leaf}", f"double_blocks.{{}}.{native}") for leaf, native in _DOUBLE.items()),
     *(Rule(f"single_transformer_blocks.{{}}.{leaf}", f"single_blocks.{{}}.{native}") for leaf, native in _SINGLE.items()),
 )
+_SPECIFICATIONS = {
+    ModelType.FLUX_DEV_1: Specification("Flux.1-dev", "FluxDev 1.0"),
+    ModelType.FLUX_FILL_DEV_1: Specification("Flux.1-fill-dev", "FluxDev Fill 1.0"),
+}
 
 
 def family_keys(model_type: ModelType, denoiser: Mapping[str, Any]) -> FamilyKeys:
     """Return the names of a type."""
     return FamilyKeys(
+        _SPECIFICATIONS[model_type],
         "transformer",
         RULES,
         {

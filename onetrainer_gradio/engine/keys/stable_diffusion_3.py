@@ -8,7 +8,14 @@ from typing import Any
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.engine.keys.clip import clip_tensors, t5_tensors
-from onetrainer_gradio.engine.keys.family_keys import CLIP_PROJECTED_LAYERS, T5_LAYERS, EncoderKeys, FamilyKeys, Section
+from onetrainer_gradio.engine.keys.family_keys import (
+    CLIP_PROJECTED_LAYERS,
+    T5_LAYERS,
+    EncoderKeys,
+    FamilyKeys,
+    Section,
+    Specification,
+)
 from onetrainer_gradio.engine.keys.rules import Rule, Swap
 from onetrainer_gradio.engine.keys.unet import vae_tensors
 
@@ -48,11 +55,16 @@ RULES = (
     # only that of the last block has a shift and a scale alone
     Rule("transformer_blocks.{}.norm1_context.linear", "joint_blocks.{}.context_block.adaLN_modulation.1", Swap.CONTINUOUS),
 )
+_SPECIFICATIONS = {
+    ModelType.STABLE_DIFFUSION_3: Specification("stable-diffusion-v3-medium", "Stable Diffusion 3 Medium"),
+    ModelType.STABLE_DIFFUSION_35: Specification("stable-diffusion-v3.5", "Stable Diffusion 3.5"),
+}
 
 
 def family_keys(model_type: ModelType, denoiser: Mapping[str, Any]) -> FamilyKeys:
     """Return the names of a type, which are the same for all sizes."""
     return FamilyKeys(
+        _SPECIFICATIONS[model_type],
         "transformer",
         RULES,
         {

@@ -7,16 +7,26 @@ from typing import Any
 
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.engine.keys.clip import clip_tensors, open_clip_tensors
-from onetrainer_gradio.engine.keys.family_keys import CLIP_LAYERS, CLIP_PROJECTED_LAYERS, EncoderKeys, FamilyKeys, Section
+from onetrainer_gradio.engine.keys.family_keys import (
+    CLIP_LAYERS,
+    CLIP_PROJECTED_LAYERS,
+    EncoderKeys,
+    FamilyKeys,
+    Section,
+    Specification,
+)
 from onetrainer_gradio.engine.keys.unet import attends, unet_rules, vae_tensors
 
+_STABILITY = "https://github.com/Stability-AI/generative-models"
 _PUBLISHED = ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
 
 
 def family_keys(model_type: ModelType, denoiser: Mapping[str, Any]) -> FamilyKeys:
     """Return the names of a type; ``denoiser`` is the configuration of its UNet, empty for the published one."""
     rules = unet_rules(attends(denoiser.get("down_block_types", _PUBLISHED)), denoiser.get("layers_per_block", 2))
+    end, title = ("-inpainting", " Inpainting") if model_type.value.endswith("_INPAINTING") else ("", "")
     return FamilyKeys(
+        Specification(f"stable-diffusion-xl-v1-base{end}", f"Stable Diffusion XL 1.0 Base{title}", _STABILITY),
         "unet",
         rules,
         {
