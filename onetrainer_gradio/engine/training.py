@@ -218,6 +218,7 @@ class Training:
         self._seconds = 0.0
         self._resting = self.state.copy()
         self._updates = 0
+        self._rates: tuple[float, ...] = ()
         self._threads = fit_threads(self.model)
         if optimizers.steps_early(config):
             self.back_pass = FusedBackPass(self.optimizer, config.clip_grad_norm, self.scaler)
@@ -239,7 +240,6 @@ class Training:
             now = self.scaler.state_dict()
             growth = self.state.loss_scale_growth
             self.scaler.load_state_dict({**now, "scale": self.state.loss_scale, "_growth_tracker": growth})
-        optimizers.set_training(self.optimizer, self.config)
         self.reporter.report(Resumed(path=str(backup), global_step=self.state.global_step, run=run_of(backup)))
 
     def plan(self) -> None:
@@ -410,8 +410,9 @@ class Training:
             torch.manual_seed(step)
         optimizers.seed_rounding(self.optimizer, step)
         updated = (step + 1) % accumulation == 0
-        if updated:
-            self.learning_rates.before_step(step // accumulation)  # before the backward pass, which may update weights already
+        if updated:  # before the backward pass, which may update weights already
+            self.learning_rates.before_step(step // accumulation)
+            self._rates = optimizers.reported_rates(self.optimizer, self.config)
         if self.back_pass is not None:
             self.back_pass.armed = updated
         loss = self.loss(self._predict(batch, step), batch) / accumulation
@@ -452,7 +453,6 @@ class Training:
     def update(self, loss: Tensor) -> tuple[float, float | None, tuple[float, ...]]:
         """Run one optimizer step. Return loss, gradient norm before clipping, and learning rates."""
         norm = self._step() if self.back_pass is None else self._finish_early_steps(self.back_pass)
-        rates = optimizers.reported_rates(self.optimizer, self.config)
         self.learning_rates.after_step()
         self.optimizer.zero_grad(set_to_none=True)
         # the one place where the processor waits for the device
@@ -464,7 +464,7 @@ class Training:
         self._loss_sum = None
         self._pending = 0
         self._updates += 1
-        return values[0], None if norm is None else values[1], rates
+        return values[0], None if norm is None else values[1], self._rates
 
     def _step(self) -> Tensor | None:
         limit = self.config.clip_grad_norm
@@ -529,6 +529,7 @@ class Training:
                     parameter.requires_grad_(False)
 
     def _set_training(self) -> None:
+        optimizers.set_training(self.optimizer, self.config)
         for module in self.method.trained_modules():
             module.train()
 

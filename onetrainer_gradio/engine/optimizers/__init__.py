@@ -113,7 +113,7 @@ def group_names(optimizer: Optimizer) -> tuple[str, ...]:
 
 
 def reported_rates(optimizer: Optimizer, config: TrainConfig) -> tuple[float, ...]:
-    """Return the learning rates of the groups, and of an adaptive optimizer those that it really uses."""
+    """Return the learning rates of the next step, and of an adaptive optimizer those that it really uses."""
     if not OPTIMIZERS[config.optimizer.optimizer].adaptive:
         return tuple(group["lr"] for group in optimizer.param_groups)
     return tuple(float(group.get("effective_lr", group["lr"])) * float(group.get("d", 1.0)) for group in optimizer.param_groups)
@@ -129,7 +129,7 @@ def seed_rounding(optimizer: Optimizer, step: int) -> None:
 
 
 def set_training(optimizer: Optimizer, config: TrainConfig) -> None:
-    """Give the model the weights that are trained, if the optimizer is schedule-free and a backup has the averaged ones."""
+    """Let a schedule-free optimizer begin: it gives the model the weights that are trained if it has the averaged ones."""
     if OPTIMIZERS[config.optimizer.optimizer].schedule_free:
         optimizer.train()  # type: ignore[attr-defined]
 

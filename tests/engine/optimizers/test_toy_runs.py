@@ -87,6 +87,13 @@ def test_samples_of_a_schedule_free_optimizer_change_nothing(toy, train):  # noq
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("name", [name for name in AVAILABLE if OPTIMIZERS[name].schedule_free])
+def test_a_schedule_free_run_begins_without_a_sample(toy, train, name):  # noqa: F811
+    """Nothing but the start of the loop puts the optimizer into its training mode."""
+    config = chosen(toy, name, sample_after_unit="NEVER", learning_rate_warmup_steps=0)
+    assert len(train(config)[1].steps) == 12
+
+
 @pytest.mark.skipif(Optimizer.MUON not in AVAILABLE, reason="its library isn't installed")
 def test_the_plan_names_the_groups_of_muon(toy, train):  # noqa: F811
     """One rate for hidden layers, one for the rest."""
