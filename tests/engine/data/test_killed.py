@@ -1,0 +1,82 @@
+"""A process that is killed while it fills the cache loses at most what it was encoding."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.engine.data.test_dataset import Averages
+from tests.engine.data.test_masks import opened
+
+pytestmark = pytest.mark.slow
+
+IMAGES = 40
+ROOT = Path(__file__).parents[3]
+
+
+class Slow(Averages):
+    """An encoder that takes its time, so that a kill comes in between."""
+
+    def encode_image(self, image):
+        time.sleep(0.02)
+        return super().encode_image(image)
+
+    def encode_text(self, tokens):
+        time.sleep(0.01)
+        return super().encode_text(tokens)
+
+
+def fill(folder: str) -> None:
+    """Encode everything that isn't cached. Runs in the process that is killed."""
+    opened(Path(folder), Slow(), masked_training=True)
+
+
+def files(folder: Path) -> set[Path]:
+    return set((folder.parent / "cache").rglob("*.safetensors"))
+
+
+def test_a_killed_start_continues_where_it_was(tmp_path):
+    """Killed three times at random: what was encoded stays, everything is encoded once, and nothing half-written is left."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(IMAGES):
+        Image.new("RGB", (48, 32), (6 * number, 0, 0)).save(folder / f"{number:02d}.png")
+        Image.new("L", (48, 32), 255).save(folder / f"{number:02d}-masklabel.png")
+        (folder / f"{number:02d}.txt").write_text(f"caption {'x' * number}")
+    code = f"from tests.engine.data.test_killed import fill; fill({str(folder)!r})"
+    random, seen = Random(5), 0
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+        try:
+            target = seen + random.randint(5, 20)
+            while len(files(folder)) < target:
+                assert process.poll() is None
+                time.sleep(0.005)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert len(files(folder)) >= target
+        seen = len(files(folder))
+    encoder = Averages()
+    data = opened(folder, encoder, masked_training=True)
+    assert len(encoder.images) + len(encoder.texts) == 2 * IMAGES - seen
+    assert len(files(folder)) == 2 * IMAGES
+    left = [path for path in (folder.parent / "cache").rglob("*") if path.is_file() and path not in files(folder)]
+    assert [path.name for path in left if path.suffix == ".tmp" or path.name.startswith(".tmp")] == []
+    for batch in data.batches(0):
+        number = int(batch.images[0].stem)
+        assert batch.tensors["latents"][0, 0, 0, 0].item() == pytest.approx(6 * number / 255)
+        assert torch.equal(batch.tensors["mask"], torch.ones(1, 1, 4, 6))
+        assert batch.tensors["hidden"].flatten().tolist() == [len(batch.captions[0])]
+    again = Averages()
+    opened(folder, again, masked_training=True)
+    assert not again.images
+    assert not again.texts
