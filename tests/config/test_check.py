@@ -170,6 +170,13 @@ CASES = [
         "optimizer.momentum",
         {"optimizer.optimizer": "SCHEDULE_FREE_SGD", "optimizer.momentum": 0.0},
     ),
+    ("optimizer-parameter-rejected", "error", "optimizer.momentum", {"optimizer.optimizer": "LARS", "optimizer.momentum": 0.0}),
+    (
+        "optimizer-parameter-rejected",
+        "error",
+        "optimizer.centered",
+        {"optimizer.optimizer": "RMSPROP", "optimizer.centered": True},
+    ),
     ("optimizer-parameter-rejected", "error", "optimizer.eps", {"optimizer.optimizer": "DADAPT_ADA_GRAD", "optimizer.eps": 0.0}),
     (
         "optimizer-parameter-rejected",

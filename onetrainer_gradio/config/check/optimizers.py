@@ -28,6 +28,21 @@ _ACCEPTED: Mapping[Optimizer, tuple[_Accepted, ...]] = {
     Optimizer.SCHEDULE_FREE_SGD: (
         ("momentum", lambda settings: 0 < (settings.momentum or 0) < 1, "greater than 0 and less than 1", 0.9),
     ),
+    **dict.fromkeys(
+        (Optimizer.LARS, Optimizer.LARS_8BIT, Optimizer.SGD_8BIT),
+        (("momentum", lambda settings: (settings.momentum or 0) > 0, "greater than 0", 0.9),),
+    ),
+    **dict.fromkeys(
+        (Optimizer.ADAGRAD, Optimizer.ADAGRAD_8BIT),
+        (
+            ("lr_decay", lambda settings: not settings.lr_decay, "0", 0.0),
+            ("initial_accumulator_value", lambda settings: not settings.initial_accumulator_value, "0", 0),
+        ),
+    ),
+    **dict.fromkeys(
+        (Optimizer.RMSPROP, Optimizer.RMSPROP_8BIT),
+        (("centered", lambda settings: not settings.centered, "off", False),),
+    ),
     Optimizer.DADAPT_ADA_GRAD: (("eps", lambda settings: (settings.eps or 0) > 0, "greater than 0", 1e-8),),
     Optimizer.ADAFACTOR: (
         (
@@ -219,7 +234,7 @@ def adafactor_scheduler(plan: Plan) -> Iterator[Finding]:
 
 
 def rejected_parameters(plan: Plan) -> Iterator[Finding]:
-    """Yield an error for each parameter that the library of the optimizer rejects; OneTrainer's own values include two."""
+    """Yield an error for each parameter that the library of the optimizer rejects, also if it is the form's own value."""
     settings = plan.config.optimizer
     for name, accepted, expected, value in _ACCEPTED.get(settings.optimizer, ()):
         path = f"optimizer.{name}"
@@ -231,7 +246,7 @@ def rejected_parameters(plan: Plan) -> Iterator[Finding]:
             f"{title_of(path)} of {name_of(settings.optimizer)} must be {expected}",
             value=getattr(settings, name),
             expected=expected,
-            suggestion=f"Set {title_of(path)} to {value:g}." if value else f"Turn off {title_of(path)}.",
+            suggestion=f"Turn off {title_of(path)}." if value is False else f"Set {title_of(path)} to {value:g}.",
             fix={path: value},
         )
 

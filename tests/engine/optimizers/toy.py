@@ -20,7 +20,11 @@ SHAPES = {"unet.down_blocks.0.proj.weight": (6, 4), "unet.mid_block.conv.weight"
 AVAILABLE = [name for name in Optimizer if LIBRARIES[name].installed and not LIBRARIES[name].needs_gpu]
 """The optimizers that this machine can try."""
 
-WORKING = {"SCHEDULE_FREE_SGD": {"momentum": 0.9}, "DADAPT_ADA_GRAD": {"eps": 1e-8}}
+WORKING = {
+    "SCHEDULE_FREE_SGD": {"momentum": 0.9},
+    "DADAPT_ADA_GRAD": {"eps": 1e-8},
+    **{name: {"momentum": 0.9} for name in ("LARS", "LARS_8BIT", "SGD_8BIT")},
+}
 """What the libraries require although OneTrainer's values differ: the pre-flight check reports those."""
 
 
