@@ -38,4 +38,16 @@ def environment(folder: Path, version: str = platform.python_version()) -> Path:
     base = getattr(sys, "_base_executable", sys.executable)
     interpreter.symlink_to(os.path.realpath(base))
     (folder / "pyvenv.cfg").write_text(f"home = {Path(os.path.realpath(base)).parent}\nversion = {version}\n")
+    if os.environ.get("COVERAGE_PROCESS_CONFIG"):
+        measure(folder)
     return interpreter
+
+
+def measure(folder: Path) -> None:
+    """Let coverage measure the processes of this environment, which has no other library."""
+    import coverage
+
+    packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "coverage").symlink_to(Path(coverage.__file__).parent)
+    (packages / "coverage.pth").write_text("import coverage; coverage.process_startup()\n")
