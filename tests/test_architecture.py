@@ -61,7 +61,7 @@ INNER = {
         ("files",),
         ("paths",),
         ("form",),
-        ("resume", "timesteps"),
+        ("memory_estimate", "resume", "timesteps"),
         ("check",),
     ),
     "service": (

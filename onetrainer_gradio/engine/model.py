@@ -198,7 +198,7 @@ class Model:
         if self.spec.components[name].fallback and self.dtype == torch.float16:
             fallback = precision.DTYPES[self.config.fallback_train_dtype]
             if fallback == torch.float32:
-                return torch.autocast(self.device.type, enabled=False)
+                return precision.without_autocast(self.device)
             return precision.autocast(self.device, fallback, cache=self.config.enable_autocast_cache)
         return nullcontext()
 

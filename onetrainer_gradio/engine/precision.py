@@ -11,6 +11,7 @@ from torch.nn import Parameter
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.engine.failures import translate
+from onetrainer_gradio.engine.meta_device import META, MetaAutocast
 from onetrainer_gradio.errors import OutOfMemoryError, UnsupportedError
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -38,9 +39,21 @@ def mixed(config: TrainConfig, components: Iterable[str]) -> bool:
 
 def autocast(device: torch.device, dtype: torch.dtype, *, cache: bool) -> AbstractContextManager[object]:
     """Return autocast to ``dtype``; on CUDA, some operations also cast to float32."""
+    if device.type == META:
+        return MetaAutocast(dtype, cache)
     if dtype in HALF or device.type == "cuda":
         return torch.autocast(device.type, dtype=dtype, cache_enabled=cache)
     return nullcontext()
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return what turns autocast off within the block."""
+    return MetaAutocast(None) if device.type == META else torch.autocast(device.type, enabled=False)
+
+
+def generator(device: torch.device) -> torch.Generator:
+    """Return a random generator of a device; the meta device has none, and uses the CPU's."""
+    return torch.Generator("cpu" if device.type == META else device)
 
 
 def loss_scaler(device: torch.device, train_dtype: str, parameters: Iterable[Parameter]) -> torch.amp.GradScaler:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from accelerate.utils.memory import clear_device_cache
 from diffusers.utils import logging as diffusers_logging
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from transformers.utils import logging as transformers_logging
@@ -204,7 +204,7 @@ class Training:
     def __post_init__(self) -> None:
         config = self.config
         self._started_s = time.monotonic()
-        self._generator = Generator(self.model.device)
+        self._generator = precision.generator(self.model.device)
         self._draw = TimestepSampler(self.model.objective.timesteps, TimestepSettings.of(config))
         self._mix = LossMix(
             config.mse_strength, config.mae_strength, config.log_cosh_strength, config.huber_strength, config.huber_delta

@@ -1,0 +1,120 @@
+"""A dry run goes through every phase of a run without weights, at full size, and adds up what a GPU would hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.families.configurations import configurations_of
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.config.memory_estimate import CATEGORIES, PHASES, MemoryEstimate
+from onetrainer_gradio.demo import DEMO_FOLDER
+from onetrainer_gradio.engine.dry_run import estimate
+from onetrainer_gradio.engine.families import FAMILIES
+
+DEMO = str(DEMO_FOLDER / "model")
+GIB = 1 << 30
+METHODS = ("LORA", "FINE_TUNE")
+
+
+def configured(model_type: str = "STABLE_DIFFUSION_15", base: str = DEMO, **changes: Any) -> TrainConfig:
+    part = {"train": True, "weight_dtype": "BFLOAT_16", "gradient_checkpointing": changes.pop("checkpointing", False)}
+    part |= changes.pop("denoiser", {})
+    document: dict[str, Any] = {
+        "__version": 11,
+        "model_type": model_type,
+        "base_model_name": base,
+        "training_method": "LORA",
+        "train_dtype": "BFLOAT_16",
+        "train_device": "cuda",
+        "resolution": "64",
+        "batch_size": 1,
+        "optimizer": {"optimizer": "ADAMW"},
+        "lora_rank": 4,
+        "samples": [{"prompt": "x", "width": 64, "height": 64, "enabled": True}],
+        "unet": part,
+        "transformer": part,
+        "vae": {"weight_dtype": "FLOAT_32"},
+        **{f"text_encoder{n}": {"train": False, "weight_dtype": "BFLOAT_16"} for n in ("", "_2", "_3")},
+    }
+    return from_document(document | changes)[0]
+
+
+def training(found: MemoryEstimate) -> dict[str, int]:
+    (phase,) = (phase for phase in found.phases if phase.phase == "training")
+    return dict(phase.bytes)
+
+
+def test_every_phase_of_a_run_is_there_and_the_peak_is_one_of_them():
+    """Of the model in the folder: its size, not that of a published one."""
+    found = estimate(configured())
+    assert [phase.phase for phase in found.phases] == list(PHASES)
+    assert {name for phase in found.phases for name in phase.bytes} <= set(CATEGORIES)
+    assert found.peak.total == max(phase.total for phase in found.phases)
+    assert found.parameters < 20e6
+    assert 0 < found.trained < found.parameters
+    assert MemoryEstimate.from_json(found.to_json()) == found
+
+
+@pytest.mark.slow
+def test_settings_move_the_category_that_they_are_about():
+    """Batch size, checkpointing, rank, optimizer, EMA and weight data type, each against the same run."""
+    plain = training(estimate(configured()))
+    assert training(estimate(configured(batch_size=4)))["activations"] > 3 * plain["activations"]
+    assert training(estimate(configured(checkpointing=True)))["activations"] < plain["activations"]
+    assert training(estimate(configured(lora_rank=16)))["optimizer"] > 3 * plain["optimizer"]
+    assert training(estimate(configured(optimizer={"optimizer": "ADAMW_8BIT"})))["optimizer"] < plain["optimizer"] / 3
+    assert "ema" not in plain
+    assert training(estimate(configured(ema="GPU")))["ema"] > 0
+    assert "ema" not in training(estimate(configured(ema="CPU")))
+    packed = training(estimate(configured(denoiser={"weight_dtype": "NFLOAT_4"})))
+    assert packed["weights"] < plain["weights"]
+    assert training(estimate(configured(latent_caching=False)))["weights"] > plain["weights"]
+
+
+@pytest.mark.slow
+def test_a_full_fine_tune_holds_gradients_unless_the_back_pass_is_fused():
+    """The gradients of all weights, and two states of them."""
+    full = training(estimate(configured(training_method="FINE_TUNE", layer_filter="")))
+    assert full["gradients"] > 0.5 * full["weights"]
+    assert full["optimizer"] >= 2 * full["gradients"]
+    fused = {"optimizer": "ADAFACTOR", "fused_back_pass": True}
+    assert training(estimate(configured(training_method="FINE_TUNE", optimizer=fused))).get("gradients", 0) < full["gradients"]
+
+
+def test_every_type_that_is_trained_here_has_a_size():
+    """The usual base model of the type, and the size that the name of the base model says."""
+    for model_type in FAMILIES:
+        assert configurations_of(ModelType(model_type), "").keys() >= {"vae", "scheduler"}, model_type
+    sizes = [configurations_of(ModelType.STABLE_DIFFUSION_35, f"stable-diffusion-3.5-{size}") for size in ("large", "medium")]
+    assert [size["transformer"]["num_layers"] for size in sizes] == [38, 24]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_every_family_steps_at_full_size(model_type: str, method: str):
+    """Forward, backward and optimizer of the published architecture, with its published number of parameters."""
+    full = method == "FINE_TUNE"
+    changes = {"training_method": method, "layer_filter": "", "resolution": "512", "checkpointing": True}
+    found = estimate(configured(model_type, "", **changes))
+    billions = MODELS[model_type].base.billions  # type: ignore[index]
+    if full:
+        assert found.trained / 1e9 == pytest.approx(billions, rel=0.01)
+    assert training(found)["weights"] / GIB > 2 * billions * 1e9 / GIB * 0.99
+    assert not found.assumptions
+
+
+@pytest.mark.slow
+def test_checkpointing_fits_sdxl_into_a_tenth_of_the_activations():
+    """Batch 1, 1024 px, bfloat16: 7.3 GiB of activations without, 0.6 GiB with."""
+    changes = {"resolution": "1024", "lora_rank": 16, "layer_filter": "attn", "samples": []}
+    without, with_ = (
+        training(estimate(configured("STABLE_DIFFUSION_XL_10_BASE", "", checkpointing=on, **changes))) for on in (False, True)
+    )
+    assert without["activations"] / GIB == pytest.approx(7.3, abs=0.5)
+    assert with_["activations"] / GIB == pytest.approx(0.55, abs=0.15)

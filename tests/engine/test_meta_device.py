@@ -1,0 +1,93 @@
+"""The meta device behaves as a GPU does where memory is decided: autocast, attention, and what lives when."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from onetrainer_gradio.engine.meta_device import AsOnGpu, MemoryCount, MetaAutocast, backward
+
+KIB = 1024
+
+
+def matrix(rows: int, columns: int, dtype: torch.dtype = torch.float32, **options: bool) -> torch.Tensor:
+    return torch.empty(rows, columns, device="meta", dtype=dtype, **options)
+
+
+def test_autocast_runs_products_in_the_lower_precision_and_norms_in_float32():
+    """The data types that CUDA's autocast gives, and none of it outside of the block."""
+    x, weight = matrix(4, 8), matrix(16, 8)
+    with AsOnGpu():
+        with MetaAutocast(torch.bfloat16):
+            product = functional.linear(x, weight)
+            assert product.dtype == torch.bfloat16
+            assert functional.layer_norm(product, (16,)).dtype == torch.float32
+            assert (product + product).dtype == torch.bfloat16
+            with MetaAutocast(None):
+                assert functional.linear(x, weight).dtype == torch.float32
+        assert functional.linear(x, weight).dtype == torch.float32
+
+
+def test_a_data_type_error_is_found():
+    """A half-precision input of a float32 layer fails, as it does on a GPU without autocast."""
+    with AsOnGpu(), pytest.raises(RuntimeError):
+        functional.linear(matrix(4, 8, torch.bfloat16), matrix(16, 8))
+
+
+def test_tensors_count_while_they_live():
+    """The peak holds both; what was freed before doesn't add to what comes later."""
+    count = MemoryCount()
+    with count:
+        first = matrix(256, 256)
+        del first
+        second = matrix(256, 128)
+        third = second.t()
+    assert count.peak() == {"activations": 256 * KIB}
+    count.restart()
+    assert count.peak() == {"activations": 128 * KIB}
+    del second, third
+
+
+def test_views_of_a_weight_and_held_sizes_are_not_counted_twice():
+    """A weight counts with the size that it is held with, whatever is viewed of it."""
+    weight, count = matrix(256, 256), MemoryCount()
+    count.hold([weight], "weights", lambda tensor: 1000)
+    with count:
+        weight.t()[:10].unsqueeze(0)
+    assert count.peak() == {"weights": 1000}
+
+
+def step(attention: bool, checkpointed: bool) -> dict[str, int]:
+    count = MemoryCount()
+    weights = [torch.empty(64, 64, device="meta", requires_grad=True) for _ in range(4)]
+    count.hold(weights, "weights", lambda tensor: 0)
+    for weight in weights:
+        weight.register_post_accumulate_grad_hook(lambda one: count.hold([one.grad], "gradients"))
+
+    def block(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        y = functional.linear(x, weight).view(1, 4, -1, 16)
+        y = functional.scaled_dot_product_attention(y, y, y)
+        return functional.gelu(y.reshape(-1, 64)).sin()
+
+    with AsOnGpu(attention), count:
+        x = torch.empty(2048, 64, device="meta")
+        for weight in weights:
+            x = checkpoint(block, x, weight, use_reentrant=False) if checkpointed else block(x, weight)
+        with count.backward():
+            backward(x.mean())
+    return count.peak()
+
+
+def test_attention_keeps_no_scores_unless_the_math_kind_is_asked_for():
+    """2048 x 2048 scores of 4 heads are 64 MiB in float32."""
+    assert sum(step(True, False).values()) < 32 * KIB * KIB
+    assert sum(step(False, False).values()) > 4 * 64 * KIB * KIB
+
+
+def test_checkpointing_keeps_only_the_inputs_of_blocks():
+    """The peak falls, and what is computed again counts as activations."""
+    plain, checkpointed = step(True, False), step(True, True)
+    assert sum(checkpointed.values()) < 0.6 * sum(plain.values())
+    assert checkpointed["activations"] > 0
