@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.commands import BackupNow
+from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError, ConfigInvalidError, ModelFormatError
 from onetrainer_gradio.events import BackupCreated, Resumed, RunPlanned, WarningIssued
-from tests.engine.conftest import GOLDEN
+from tests.engine.conftest import GOLDEN, configuration
 from tests.engine.recording import FakeControl, Recorder, after_step
 
 pytestmark = pytest.mark.slow
@@ -211,17 +212,27 @@ def test_a_backup_of_onetrainer_is_continued(configured, train, recorded_tensors
     assert [step.global_step for step in recorder.steps] == [4, 5, 6]
 
 
+@pytest.fixture(scope="module")
+def backed_up(tmp_path_factory, recorded, few_images):
+    """The configuration of a finished run, and its backup: whoever damages a file of it repairs it."""
+    from onetrainer_gradio import engine
+
+    place = tmp_path_factory.mktemp("backed_up")
+    config = configuration(place, recorded, few_images, epochs=1, backup_before_save=True, ema="CPU")
+    recorder = Recorder()
+    engine.run(config, recorder, FakeControl(), RunOptions())
+    return config, Path(recorder.of(BackupCreated)[0].path)
+
+
 @pytest.mark.parametrize("name", ["optimizer/optimizer.pt", "ema/ema.pt", "lora/lora.safetensors"])
 @pytest.mark.parametrize("content", ["empty", "cut", "text", "code", "other"])
-def test_a_damaged_backup_is_named_without_words_of_a_library(configured, train, tmp_path, name, content):
+def test_a_damaged_backup_is_named_without_words_of_a_library(backed_up, train, tmp_path, request, name, content):
     """The file, what is wrong with it, and that another backup can be resumed; nothing of ``weights_only``."""
     import torch
 
     from tests.config.test_model_files import Runs, safetensors, torch_file
 
-    config = configured(epochs=1, backup_before_save=True, ema="CPU")
-    _, recorder = train(config)
-    backup = Path(recorder.of(BackupCreated)[0].path)
+    config, backup = backed_up
     whole = (backup / name).read_bytes()
     other = tmp_path / "other.pt"
     torch.save({"nothing": [1]}, other)
@@ -232,6 +243,7 @@ def test_a_damaged_backup_is_named_without_words_of_a_library(configured, train,
         "code": torch_file(Runs()),
         "other": safetensors("something") if name.startswith("lora") else other.read_bytes(),
     }[content]
+    request.addfinalizer(lambda: (backup / name).write_bytes(whole))
     (backup / name).write_bytes(kept)
     with pytest.raises((BackupMismatchError, ModelFormatError)) as raised:
         train(config.model_copy(update={"epochs": 2}), resume_from=str(backup))

@@ -132,6 +132,12 @@ def read_preset(name: str) -> Preset:
     return Preset(present, about["note"] or "", memory if isinstance(memory, int) else None, about["source"] or "", document)
 
 
+@cache
+def preset_summaries() -> Mapping[str, Mapping[str, Any]]:
+    """Return what a list of presets shows of each, by name; like their files, it is read once."""
+    return MappingProxyType({name: MappingProxyType(read_preset(name).summary()) for name in preset_files()})
+
+
 def preset_families() -> list[str]:
     """Return the folders of the presets."""
     return list(dict.fromkeys(name.rpartition("/")[0] for name in preset_files() if "/" in name))

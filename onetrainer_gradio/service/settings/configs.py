@@ -25,7 +25,7 @@ from onetrainer_gradio.config.files.presets import (
     load_preset,
     nearest,
     preset_files,
-    read_preset,
+    preset_summaries,
 )
 from onetrainer_gradio.config.files.resolve import LIST_FILES, pack
 from onetrainer_gradio.config.form.optimizer_memory import default_parameters, remembered, switched, with_default_parameters
@@ -260,7 +260,7 @@ class ConfigStore:
 
     def list(self) -> Found:
         """Return presets, those of libraries and saved configurations by name, with a summary."""
-        found = [{"name": name, "kind": "preset", "summary": read_preset(name).summary()} for name in preset_files()]
+        found = [{"name": name, "kind": "preset", "summary": dict(summary)} for name, summary in preset_summaries().items()]
         found += [{"name": name, "kind": "library", "summary": summary} for name, summary in self.libraries.presets()]
         for name, path in self._saved.files().items():
             try:

@@ -129,7 +129,10 @@ def test_the_keys_are_those_of_onetrainer(model_type, model_format):
     assert [len(written), hashlib.sha256(text.encode()).hexdigest()] == ONETRAINER[model_type][model_format]
 
 
-@pytest.mark.parametrize(("model_type", "model_format"), CASES)
+@pytest.mark.parametrize(
+    ("model_type", "model_format"),
+    [pytest.param(*case, marks=[pytest.mark.slow] * (case[0] != "STABLE_DIFFUSION_15")) for case in CASES],
+)
 def test_a_file_is_read_as_what_was_written(model_type, model_format):
     """The same tensors come back, with projections joined if the format joins them; only diffusers' lose their alpha."""
     keys = keys_of(model_type)

@@ -122,6 +122,7 @@ def test_stable_diffusion_is_read_by_diffusers(model_type, unet, text):
     same(in_transformers(read, text), state(text))
 
 
+@pytest.mark.slow
 def test_stable_diffusion_xl_is_read_by_diffusers():
     """Both text encoders; the projection keeps its orientation, as OneTrainer writes it."""
     components = {
@@ -147,6 +148,7 @@ def test_stable_diffusion_xl_is_read_by_diffusers():
     assert marked["v_pred"].numel() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["sd3", "sd35"])
 def test_stable_diffusion_3_is_read_by_diffusers(size):
     """With and without a second attention; the halves of the last norms change places and back."""
@@ -161,6 +163,7 @@ def test_stable_diffusion_3_is_read_by_diffusers(size):
     assert not any(name.startswith("text_encoders.clip_l.") for name in tensors)
 
 
+@pytest.mark.slow
 def test_flux_is_read_by_diffusers():
     """The transformer alone, in both formats."""
     tensors = model_tensors("ORIGINAL_TRANSFORMER", {"transformer": state("flux"), "vae": {}}, keys_of("FLUX_DEV_1"))
