@@ -24,6 +24,7 @@ from onetrainer_gradio.engine.families import spec_of
 from onetrainer_gradio.engine.families.family import FamilySpec, Objective, Part, SampleRequest, Tensors, TextEncoder
 from onetrainer_gradio.engine.files import write_tensors
 from onetrainer_gradio.engine.layer_offload import LayerOffload
+from onetrainer_gradio.engine.text_embeddings import TextEmbeddings
 
 DENOISER_PREFIX = "lora_unet"
 """Kohya's prefix of the denoiser, in every family."""
@@ -40,6 +41,8 @@ class Model:
     scheduler_config: dict[str, Any]
     identities: dict[str, Any]
     """For each component and tokenizer, the files that it was loaded from: cached encodings depend on them."""
+    embeddings: dict[str, TextEmbeddings] = field(default_factory=dict)
+    """The placeholders of each text encoder that has some."""
     device: torch.device = field(init=False)
     objective: Objective = field(init=False)
 
@@ -266,9 +269,11 @@ class Model:
         """Return ``tokens`` and ``tokens_mask`` of each text encoder, each (L)."""
         found: Tensors = {}
         for encoder in self.text_encoders:
-            tokenizer = self.tokenizers[encoder.tokenizer]
+            embeddings = self.embeddings.get(encoder.name)
+            tokenizer = embeddings.tokenizer if embeddings else self.tokenizers[encoder.tokenizer]
+            text = embeddings.expanded(caption) if embeddings else caption
             length = encoder.tokens(tokenizer, self.config)
-            encoded = tokenizer(caption, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+            encoded = tokenizer(text, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
             found[f"tokens{encoder.suffix}"] = encoded.input_ids[0]
             found[f"tokens_mask{encoder.suffix}"] = encoded.attention_mask[0]
         return found
@@ -309,6 +314,9 @@ class Model:
             found = [name for name in names if name in tensors]
             for name in found:
                 tensors[name] = tensors[name].to(self.device, non_blocking=True)
+            if encoder.name in self.embeddings and names[0] in tensors:
+                tokens_BL = tensors[f"tokens{encoder.suffix}"]
+                tensors[names[0]] = self.embeddings[encoder.name].with_outputs(tokens_BL, tensors[names[0]])
             if random is not None and chance > 0:
                 kept = [random.random() > chance for _ in range(tensors[found[0]].shape[0])]
                 kept_B = torch.tensor(kept, device=self.device).float()

@@ -232,10 +232,10 @@ class Outputs:
         self.reporter.enter("saving")
         dtype = precision.DTYPES[self.config.output_dtype]
         path = real_place(path)
-        with staged(path) as place:
-            with self.evaluated(), self.ema.applied() if self.ema else nullcontext():
-                self.method.save(place, self.config.output_model_format, dtype, self.header)
+        with staged(path) as place, self.evaluated(), self.ema.applied() if self.ema else nullcontext():
+            self.method.save(place, self.config.output_model_format, dtype, self.header)
             path = self._move_in(place, path)
+            self.method.save_beside(path, dtype, self.header)
         self.reporter.report(ModelSaved(path=str(path), final=final, global_step=state.global_step, bytes=size_bytes(path)))
         return path
 

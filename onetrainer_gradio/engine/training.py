@@ -458,6 +458,7 @@ class Training:
         # the one place where the processor waits for the device
         values = (loss[None] if norm is None else torch.stack([loss, norm.to(loss)])).tolist()
         self._require_finite(values)
+        self.method.after_update()
         if self.ema is not None:
             self.ema.step(self.state.global_step // self.config.gradient_accumulation_steps)
         self._freeze_parts(self.state)
@@ -522,9 +523,9 @@ class Training:
         """Stop training components whose limit is reached after the step of ``state``; their optimizer state stays."""
         running_s = time.monotonic() - self._started_s
         for group in self.method.groups():
-            part = getattr(self.config, group.part)
-            delay = part.stop_training_after
-            if delay is not None and elapsed(delay, part.stop_training_after_unit, state, running_s):
+            settings = group.settings or getattr(self.config, group.part)
+            delay = settings.stop_training_after
+            if delay is not None and elapsed(delay, settings.stop_training_after_unit, state, running_s):
                 for parameter in group.parameters:
                     parameter.requires_grad_(False)
 

@@ -60,7 +60,7 @@ class Only:
 
 ONLY: tuple[Only, ...] = (
     Only("model_type", tuple(facts.type for facts in MODELS.values() if facts.built_in)),
-    Only("training_method", ("LORA", "FINE_TUNE")),
+    Only("training_method", ("LORA", "FINE_TUNE", "EMBEDDING")),
     Only("train_dtype", ("FLOAT_32", "TFLOAT_32", "FLOAT_16", "BFLOAT_16")),
     Only("output_dtype", FLOATS),
     Only("lora_weight_dtype", FLOATS),
@@ -193,18 +193,6 @@ def _output_format(config: TrainConfig) -> Iterator[Finding]:
         )
 
 
-def _embeddings(config: TrainConfig) -> Iterator[Finding]:
-    if any(embedding.train for embedding in config.additional_embeddings):
-        yield Finding(
-            "error",
-            "additional_embeddings",
-            "The built-in engine doesn't support additional embeddings yet.",
-            len(config.additional_embeddings),
-            "no embeddings",
-            f"Remove the additional embeddings, {OTHER_ENGINE}.",
-        )
-
-
 def _precision(config: TrainConfig) -> Iterator[Finding]:
     if config.train_device.startswith("cuda") or config.train_dtype in ("FLOAT_16", "BFLOAT_16"):
         return
@@ -319,7 +307,6 @@ RULES: tuple[Rule, ...] = (
     _loss_weight,
     _concepts,
     _output_format,
-    _embeddings,
     _precision,
     _quantized,
     _trained_half,

@@ -126,11 +126,18 @@ def asked(configured, tmp_path) -> set[str]:
     for adapter in (
         {"lora_decompose": True},
         {"peft_type": "LOHA"},
-        {"peft_type": "LOKR", "lokr_weight_decompose": True},
+        {"peft_type": "LOKR", "lokr_dim": 1, "lokr_weight_decompose": True},
         {"peft_type": "OFT_2"},
     ):
         runs.append(configured(epochs=1, **adapter))
     runs.append(configured(unet__weight_dtype="FLOAT_8", quantization__svd_dtype="FLOAT_32", epochs=1))
+    stopping = {"stop_training_after": 9, "stop_training_after_unit": "EPOCH"}
+    for method in (
+        {"training_method": "EMBEDDING", "output_model_format": "SAFETENSORS"},
+        {"bundle_additional_embeddings": False},
+    ):
+        main, other = ({"uuid": name, "placeholder": f"<{name}>", **stopping} for name in "ab")
+        runs.append(configured(epochs=1, embedding=main, additional_embeddings=[other], **method))
     for config in runs:
         control = FakeControl()
         control.give(SampleDefault())
@@ -147,13 +154,15 @@ def test_the_list_is_what_runs_ask_for(asked):
 def test_the_settings_page_can_be_built_from_it():
     """Paths exist in the configuration."""
     from onetrainer_gradio.config import ConceptConfig, SampleConfig, TrainConfig
+    from onetrainer_gradio.config.declarations.embedding import TrainEmbeddingConfig
 
+    items = {"concepts": ConceptConfig(), "samples": SampleConfig(), "additional_embeddings": TrainEmbeddingConfig()}
     for path in SUPPORTED_SETTINGS:
         at = TrainConfig()
         for name in path.split("."):
             if name == "*":
-                at = {"concepts": ConceptConfig(), "samples": SampleConfig()}[path.split(".")[0]]
-            elif not (name in ("concepts", "samples") and "*" in path):
+                at = items[path.split(".")[0]]
+            elif not (name in items and "*" in path):
                 at = getattr(at, name)
     assert len(set(SUPPORTED_SETTINGS)) == len(SUPPORTED_SETTINGS)
     assert list(SUPPORTED_SETTINGS) == sorted(SUPPORTED_SETTINGS)

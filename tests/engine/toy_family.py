@@ -55,6 +55,9 @@ class Encoder(ModelMixin, ConfigMixin):
         self.words = nn.Embedding(WORDS, WIDTH)
         self.out = nn.Linear(WIDTH, WIDTH)
 
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.words
+
     def forward(self, tokens_BL: Tensor) -> Tensor:
         return self.out(self.words(tokens_BL))
 
@@ -78,6 +81,15 @@ class Words:
 
     model_max_length = TOKENS
 
+    def __init__(self) -> None:
+        self.added: list[str] = []
+
+    def __len__(self) -> int:
+        return WORDS + len(self.added)
+
+    def add_tokens(self, tokens: list[str]) -> None:
+        self.added += tokens
+
     @classmethod
     def from_pretrained(cls, folder: Path) -> Words:
         assert (folder / "words.json").is_file()
@@ -87,8 +99,15 @@ class Words:
         folder.mkdir(parents=True)
         (folder / "words.json").write_text("{}")
 
-    def __call__(self, text: str, **options: Any) -> Any:
-        numbers = [sum(word.encode()) % WORDS for word in text.split()][:TOKENS]
+    def number(self, word: str) -> int:
+        return WORDS + self.added.index(word) if word in self.added else sum(word.encode()) % WORDS
+
+    def __call__(self, text: str, max_length: int = TOKENS, padding: Any = None, **options: Any) -> Any:
+        for token in self.added:
+            text = text.replace(token, f" {token} ")
+        numbers = [self.number(word) for word in text.split()][:max_length]
+        if padding == "do_not_pad":
+            return SimpleNamespace(input_ids=numbers)
         padding = TOKENS - len(numbers)
         mask = [1] * len(numbers) + [0] * padding
         return SimpleNamespace(input_ids=torch.tensor([numbers + [0] * padding]), attention_mask=torch.tensor([mask]))

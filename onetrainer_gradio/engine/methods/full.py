@@ -15,6 +15,7 @@ from onetrainer_gradio.config.layers.filter import layers_to_train
 from onetrainer_gradio.engine.full_model_files import save_model
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import ParameterGroup
+from onetrainer_gradio.engine.methods.placeholders import Placeholders, in_order
 from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.errors import BackupMismatchError, UnsupportedError
 
@@ -26,6 +27,7 @@ class FineTune:
     model: Model
     trained: tuple[ParameterGroup, ...]
     modules: tuple[nn.Module, ...]
+    placeholders: Placeholders
 
     @classmethod
     def base_model(cls, config: TrainConfig, backup: Path | None) -> str:
@@ -49,6 +51,7 @@ class FineTune:
     def attach(cls, model: Model, config: TrainConfig, seed: int, backup: Path | None) -> FineTune:
         """Make the parameters of the trained components trainable."""
         groups, modules = [], []
+        placeholders = Placeholders.attach(model, config, backup)
         for part in model.parts():
             settings = getattr(config, part.name)
             if not settings.train:
@@ -63,15 +66,15 @@ class FineTune:
             names = tuple(f"{part.name}.{part.path_prefix}{name}" for name in chosen)
             groups.append(ParameterGroup(part.name, part.name, tuple(named[name] for name in chosen), rate, names))
             modules.append(part.module)
-        return cls(model, tuple(groups), tuple(modules))
+        return cls(model, in_order(groups, placeholders), tuple(modules), placeholders)
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        """Return one group per trained component."""
+        """Return one group per trained component and embedding."""
         return self.trained
 
     def encoding_facts(self) -> dict[str, Any]:
-        """Return an empty mapping."""
-        return {}
+        """Return what embeddings add to cached text."""
+        return self.placeholders.facts()
 
     def trained_modules(self) -> tuple[nn.Module, ...]:
         """Return the trained components."""
@@ -90,10 +93,19 @@ class FineTune:
             suggestion="Train a LoRA, or set the type of the concepts to Standard.",
         )
 
+    def after_update(self) -> None:
+        """Scale embeddings to their usual norms, if the setting asks for it."""
+        self.placeholders.preserve_norms()
+
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
         """Write the complete model."""
         save_model(self.model, destination, model_format, dtype, header)
 
+    def save_beside(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
+        """Write the embeddings to the folder ``<destination>_embeddings``."""
+        self.placeholders.save_additional(destination, dtype, header)
+
     def back_up(self, folder: Path, header: Header) -> None:
-        """Write the complete model in diffusers layout to the backup."""
+        """Write the complete model in diffusers layout to the backup, and the embeddings."""
         self.model.write_folder(folder, None)
+        self.placeholders.back_up(folder, header)

@@ -17,6 +17,7 @@ from onetrainer_gradio.engine.families.family import Part
 from onetrainer_gradio.engine.files import digest, write_tensors
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.keys import keys_of
+from onetrainer_gradio.engine.keys.adapters import BUNDLE
 from onetrainer_gradio.engine.keys.family_keys import Tensors
 from onetrainer_gradio.engine.keys.lora_files import FUSED_FORMATS, LoraKeys, write_adapter
 from onetrainer_gradio.engine.methods.adapters import ADAPTERS
@@ -25,6 +26,7 @@ from onetrainer_gradio.engine.methods.adapters.layer import FusedLayer, Layer
 from onetrainer_gradio.engine.methods.fused_group import FusedGroup, selected_groups
 from onetrainer_gradio.engine.methods.initial_adapter import BACKUP_FILE, load_initial, read_initial
 from onetrainer_gradio.engine.methods.method import ParameterGroup
+from onetrainer_gradio.engine.methods.placeholders import Placeholders, in_order
 from onetrainer_gradio.engine.model import Model
 
 REGISTERED = "trained_adapters"
@@ -43,6 +45,7 @@ class Lora:
     parts: tuple[Part, ...]
     trained: tuple[ParameterGroup, ...]
     untrained: Tensors
+    placeholders: Placeholders
 
     @classmethod
     def base_model(cls, config: TrainConfig, backup: Path | None) -> str:
@@ -91,7 +94,9 @@ class Lora:
         groups = tuple(
             _group(part, adapters[part.name], config) for part in parts if part.name in adapters and _part(config, part).train
         )
-        method = cls(adapters, names, parts, groups, untrained)
+        bundled = {key: tensor for key, tensor in start.items() if key.startswith(BUNDLE)}
+        placeholders = Placeholders.attach(model, config, backup, bundled)
+        method = cls(adapters, names, parts, groups, untrained, placeholders)
         for part in parts:
             if part.name in adapters:
                 modules = nn.ModuleList(adapters[part.name]).train(part.module.training)
@@ -113,15 +118,15 @@ class Lora:
             _put_in_place(everything)
 
     def groups(self) -> tuple[ParameterGroup, ...]:
-        """Return one group per trained component, with the tensors of each adapter in turn."""
-        return self.trained
+        """Return one group per trained component, with the tensors of each adapter in turn, and one per embedding."""
+        return in_order(self.trained, self.placeholders)
 
     def encoding_facts(self) -> dict[str, Any]:
         """Return the LoRA weights of components that are used but not trained."""
         trained = {group.part for group in self.trained}
         fixed = {name for name in self.adapters if name not in trained and name != self.parts[-1].name}
         tensors = {key: tensor for key, tensor in self.adapter().items() if key.split(".", 1)[0] in fixed}
-        return {"adapter": digest(tensors)} if tensors else {}
+        return self.placeholders.facts() | ({"adapter": digest(tensors)} if tensors else {})
 
     def trained_modules(self) -> tuple[nn.Module, ...]:
         """Return the components whose LoRA is trained."""
@@ -136,15 +141,26 @@ class Lora:
                 tensors |= {f"{adapter.layer.name}.{name}": tensor for name, tensor in adapter.tensors().items()}
         return tensors
 
+    def after_update(self) -> None:
+        """Scale embeddings to their usual norms, if the setting asks for it."""
+        self.placeholders.preserve_norms()
+
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
-        """Write the LoRA file."""
-        tensors = write_adapter(_copied(self.adapter(), dtype), model_format, self.names.keys)
+        """Write the LoRA file, which contains the embeddings if the setting asks for it."""
+        bundle = self.placeholders.bundle() if self.placeholders.config.bundle_additional_embeddings else {}
+        tensors = write_adapter(_copied(self.adapter() | bundle, dtype), model_format, self.names.keys)
         write_tensors(destination, tensors, header(tensors))
 
+    def save_beside(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
+        """Write the embeddings to the folder ``<destination>_embeddings`` if the LoRA file doesn't contain them."""
+        if not self.placeholders.config.bundle_additional_embeddings:
+            self.placeholders.save_additional(destination, dtype, header)
+
     def back_up(self, folder: Path, header: Header) -> None:
-        """Write ``lora/lora.safetensors``."""
+        """Write ``lora/lora.safetensors``, and the embeddings to ``embeddings``."""
         tensors = _copied(self.adapter(), None)
         write_tensors(folder / BACKUP_FILE, tensors, header(tensors))
+        self.placeholders.back_up(folder, header)
 
 
 def _copied(tensors: Tensors, dtype: torch.dtype | None) -> Tensors:

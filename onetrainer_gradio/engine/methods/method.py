@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import Parameter
 
 from onetrainer_gradio.config import TrainConfig
+from onetrainer_gradio.config.declarations.embedding import TrainEmbeddingConfig
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.model import Model
 
@@ -21,7 +22,7 @@ class ParameterGroup:
     """Parameters that share a learning rate. ``part`` is the name of their component in the configuration.
 
     ``names`` are the full names of the parameters, from the name of the component on. Optimizers that treat layers differently
-    select by them.
+    select by them. ``settings`` contain when the training of the group stops, if they aren't those of the component.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ParameterGroup:
     parameters: tuple[Parameter, ...]
     learning_rate: float
     names: tuple[str, ...] = ()
+    settings: TrainEmbeddingConfig | None = None
 
 
 class Method(Protocol):
@@ -63,8 +65,16 @@ class Method(Protocol):
         """
         ...
 
+    def after_update(self) -> None:
+        """Restore what an optimizer step must not change."""
+        ...
+
     def save(self, destination: Path, model_format: str, dtype: torch.dtype | None, header: Header) -> None:
         """Write the result."""
+        ...
+
+    def save_beside(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
+        """Write further files of the result, which is at ``destination``."""
         ...
 
     def back_up(self, folder: Path, header: Header) -> None:
