@@ -38,6 +38,7 @@ examples:
   {PROGRAM} --onetrainer ~/OneTrainer       use OneTrainer: its models, presets and settings
   {PROGRAM} train my_lora.json              train without the page (see: {PROGRAM} train --help)
   {PROGRAM} convert a.safetensors ...       convert a LoRA to another format (see: {PROGRAM} convert --help)
+  {PROGRAM} memory my_lora.json             estimate the VRAM of a run (see: {PROGRAM} memory --help)
 
 environment:
   {DATA_VARIABLE}       data folder if --data is not set
@@ -63,6 +64,16 @@ examples:
   {PROGRAM} convert workspace/backup/2026-11-23_15-04-05-backup-100-2-20 lora.safetensors --format kohya
 
 exit status: 0 converted, 1 not possible, 2 invalid command line
+"""
+MEMORY_DESCRIPTION = (
+    "Estimate the VRAM of a run: the peak of each phase, by category. Needs no GPU and no weights. Not yet calibrated."
+)
+MEMORY_EPILOG = f"""\
+examples:
+  {PROGRAM} memory my_lora.json
+  {PROGRAM} memory my_lora.json --vram 12    what to change so that it fits into 12 GiB
+
+exit status: 0 estimated, 1 not possible, or it doesn't fit into --vram, 2 invalid command line
 """
 LORA_FORMATS = ("diffusers", "kohya", "original", "comfy", "legacy", "internal")
 """The words of ``--format``. Loading the output formats themselves would take longer than printing the help."""
@@ -120,7 +131,20 @@ class ConvertOptions:
     log_level: str = "warning"
 
 
-def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> PanelOptions | TrainOptions | ConvertOptions:
+@dataclass(frozen=True)
+class MemoryOptions:
+    """Options of ``memory``. ``vram_gib``: the memory to fit into."""
+
+    config: str
+    data: Path
+    vram_gib: float | None = None
+    log_level: str = "warning"
+
+
+Options = PanelOptions | TrainOptions | ConvertOptions | MemoryOptions
+
+
+def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
     """Parse ``argv`` (without the program's name). Help and version are printed and end the program.
 
     :raises CommandLineError: if an argument is invalid.
@@ -129,6 +153,9 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> P
         return _train_options(train_parser(), argv[1:], environment)
     if argv and argv[0] == "convert":
         return _convert_options(convert_parser(), argv[1:])
+    if argv and argv[0] == "memory":
+        given = memory_parser().parse_args(argv[1:])
+        return MemoryOptions(given.config, _data(given.data, environment), given.vram, given.log_level)
     return _panel_options(panel_parser(), argv, environment)
 
 
@@ -246,6 +273,32 @@ def convert_parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
     _add_log_level(parser)
     return parser
+
+
+def memory_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``memory``."""
+    parser = CheckedParser(
+        prog=f"{PROGRAM} memory",
+        description=MEMORY_DESCRIPTION,
+        epilog=MEMORY_EPILOG,
+        formatter_class=_Format,
+        allow_abbrev=False,
+    )
+    parser.add_argument("config", metavar="CONFIG", help="configuration file, or name of a preset or saved configuration")
+    parser.add_argument("--vram", type=_gib, metavar="GIB", help="memory of the GPU; shows what to change if the run doesn't fit")
+    _add_data(parser)
+    _add_log_level(parser)
+    return parser
+
+
+def _gib(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of GiB above 0")
+    return value
 
 
 class _Format(argparse.RawDescriptionHelpFormatter):

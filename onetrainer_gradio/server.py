@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from onetrainer_gradio import cli
-from onetrainer_gradio.cli import GENERATE, PORTS_TRIED, PROGRAM, ConvertOptions, PanelOptions, TrainOptions
+from onetrainer_gradio.cli import GENERATE, PORTS_TRIED, PROGRAM, ConvertOptions, MemoryOptions, PanelOptions, TrainOptions
 from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBindError, TrainerError
 from onetrainer_gradio.service.host.access import Access, AccessSettings, check_bind, is_loopback
 from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
@@ -199,6 +199,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
         if isinstance(options, ConvertOptions):
             return convert(options)
+        if isinstance(options, MemoryOptions):
+            from onetrainer_gradio.terminal import memory
+
+            return memory(options)
         check_backend(options.backend)
         if isinstance(options, TrainOptions):
             from onetrainer_gradio.terminal import train

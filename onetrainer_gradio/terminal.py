@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from onetrainer_gradio.cli import TrainOptions
-from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.cli import MemoryOptions, TrainOptions
+from onetrainer_gradio.config import RunOptions, TrainConfig, memory_estimate
 from onetrainer_gradio.config.files.documents import from_document, read_file
+from onetrainer_gradio.config.memory_estimate import CATEGORIES, NOT_CALIBRATED, MemoryEstimate
 from onetrainer_gradio.errors import CommandLineError, ConfigNotFoundError, Finding, RunConflictError, sentence
 from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
 from onetrainer_gradio.service.service_settings import ServiceSettings
@@ -24,6 +25,7 @@ from onetrainer_gradio.vocabulary import ENDS, PHASES
 COMPLETED, FAILED, STOPPED = 0, 1, 130
 EXIT_BY_REASON = {"completed": COMPLETED, "stopped": STOPPED, "failed": FAILED, "lost": FAILED}
 
+GIB = 1 << 30
 LOOK_S = 0.5
 PLAIN_EVERY_S = 10.0
 
@@ -71,6 +73,46 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         finally:
             unsubscribe()
         return report_end(state, out)
+
+
+def memory(options: MemoryOptions, out: TextIO | None = None) -> int:
+    """Print the memory that a run is expected to need. Return the exit status: 1 if it doesn't fit into ``vram_gib``.
+
+    :raises CommandLineError: if the configuration doesn't exist.
+    :raises ConfigError: if the configuration is invalid.
+    :raises UnsupportedError: if there is no estimate for these settings.
+    """
+    out = out or sys.stdout
+    given = Path(options.config).expanduser().absolute()
+    service = TrainerService(ServiceSettings(data_folder=options.data, find_checkouts=False))
+    try:
+        config, _, _ = configuration(service, options.config, given)
+        found = service.memory.estimate(config)
+        print_memory(found, out)
+        limit = None if options.vram_gib is None else int(options.vram_gib * GIB)
+        if limit is None or found.peak.total <= limit:
+            return COMPLETED
+        print(f"\nDoesn't fit into {options.vram_gib:g} GiB. What saves memory, one on top of the other:", file=out)
+        for step in service.memory.steps_to_fit(config, limit):
+            fits = "fits" if step.estimate.peak.total <= limit else "doesn't fit yet"
+            print(f"  {step.label}: {step.estimate.peak.total / GIB:.1f} GiB, {fits}", file=out)
+        return 1
+    finally:
+        service.close()
+
+
+def print_memory(found: MemoryEstimate, out: TextIO) -> None:
+    """Print an estimate as a table in GiB, the highest phase marked."""
+    head = "".join(f"{title:>17}" for title in CATEGORIES.values())
+    counts = f"{found.trained / 1e6:,.1f} of {found.parameters / 1e6:,.1f} million parameters are trained"
+    print(f"{NOT_CALIBRATED}. Peaks in GiB; {counts}.", file=out)
+    print(f"{'':<18}{'Total':>8}{head}", file=out)
+    for phase in found.phases:
+        parts = "".join(f"{phase.bytes.get(name, 0) / GIB:>17.2f}" for name in CATEGORIES)
+        mark = "  <- peak" if phase == found.peak else ""
+        print(f"{memory_estimate.PHASES[phase.phase]:<18}{phase.total / GIB:>8.2f}{parts}{mark}", file=out)
+    for assumption in found.assumptions:
+        print(assumption, file=out)
 
 
 def configuration(service: TrainerService, name: str, path: Path) -> tuple[TrainConfig, str, tuple[Finding, ...]]:

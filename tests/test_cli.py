@@ -116,7 +116,7 @@ def test_an_unknown_backend_is_refused_before_anything_starts(capsys):
     assert "builtin" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("parser", [cli.panel_parser, cli.train_parser, cli.convert_parser])
+@pytest.mark.parametrize("parser", [cli.panel_parser, cli.train_parser, cli.convert_parser, cli.memory_parser])
 def test_the_help_explains_every_option(parser):
     made = parser()
     text = made.format_help()
@@ -170,3 +170,13 @@ def test_train_does_not_pass_over_who_is_to_train(tmp_path, capsys):
     assert main(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "mine:run"]) == 2
     assert "use one of them" in capsys.readouterr().err
     assert parse(["train", "x.json", "--onetrainer", str(tmp_path), "--backend", "onetrainer"], {}).checkout == tmp_path
+
+
+def test_memory_takes_a_configuration_and_what_to_fit_into():
+    """A name or file, and GiB above 0."""
+    found = cli.parse(["memory", "my_lora.json", "--vram", "12"])
+    assert isinstance(found, cli.MemoryOptions)
+    assert (found.config, found.vram_gib) == ("my_lora.json", 12.0)
+    for wrong in ("0", "-1", "much", "nan"):
+        with pytest.raises(CommandLineError):
+            cli.parse(["memory", "my_lora.json", "--vram", wrong])

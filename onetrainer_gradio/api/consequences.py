@@ -13,6 +13,7 @@ from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.form.patch import apply
 from onetrainer_gradio.config.layers.match import layer_match
+from onetrainer_gradio.config.memory_estimate import NOT_CALIBRATED
 from onetrainer_gradio.config.timesteps import TimestepCurve, timestep_plot
 from onetrainer_gradio.service.trainer import TrainerService
 
@@ -94,6 +95,69 @@ class Layers(BaseModel):
     patterns: list[Pattern] = Field(default_factory=list)
     kinds: list[Kind] = Field(default_factory=list)
     names: list[str] | None = Field(None, description="The matched layers, if requested.")
+
+
+class MemoryRequest(ChangedSettings):
+    """Parameters of a memory estimate."""
+
+    fit: bool = Field(False, description="Also return changes that make the run fit, each computed by another estimate.")
+    limit_bytes: int | None = Field(None, ge=1, description="VRAM to fit into (default: that of the GPU).")
+
+
+class PhaseBytes(BaseModel):
+    """The peak of one phase."""
+
+    phase: str = Field(description="caching_image, caching_text, training, sampling or saving.")
+    total: int
+    bytes: dict[str, int] = Field(description="weights, gradients, optimizer, ema, activations and temporary, where not 0.")
+
+
+class MemoryStep(BaseModel):
+    """A change that saves memory, and the peak after it and all steps before it."""
+
+    label: str
+    changes: dict[str, Any]
+    peak_bytes: int
+    fits: bool
+
+
+class Memory(BaseModel):
+    """The VRAM that a run is expected to need."""
+
+    ok: Literal[True] = True
+    note: str = Field(description="How reliable the estimate is.")
+    peak: str = Field(description="The phase with the highest peak.")
+    peak_bytes: int
+    gpu_bytes: int | None = Field(description="The memory of the GPU; null without a GPU.")
+    phases: list[PhaseBytes]
+    parameters: int
+    trained: int
+    assumptions: list[str] = Field(description="What the estimate doesn't compute.")
+    steps: list[MemoryStep] = Field(default_factory=list)
+
+
+@router.post("/memory", response_model=Memory)
+@slow
+def memory(service: Service, asked: MemoryRequest) -> dict[str, Any]:
+    """Estimate the VRAM of a run: the peak of each phase by category. The first estimate takes some seconds more."""
+    config = changed(service, asked)
+    gpu_bytes = service.gpu_bytes()
+    limit = asked.limit_bytes or gpu_bytes
+    steps = service.memory.steps_to_fit(config, limit) if asked.fit and limit else ()
+    return {
+        **service.memory.estimate(config).to_json(),
+        "note": NOT_CALIBRATED,
+        "gpu_bytes": gpu_bytes,
+        "steps": [
+            {
+                "label": step.label,
+                "changes": step.changes,
+                "peak_bytes": step.estimate.peak.total,
+                "fits": step.estimate.peak.total <= (limit or 0),
+            }
+            for step in steps
+        ],
+    }
 
 
 @router.post("/timesteps", response_model=Timesteps)

@@ -23,12 +23,14 @@ from onetrainer_gradio.config.resume import nothing_left_of
 from onetrainer_gradio.errors import (
     BackupNotFoundError,
     ConfigInvalidError,
+    Finding,
     RunConflictError,
     StorageError,
 )
 from onetrainer_gradio.service.datasets.concepts import ConceptStore
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.engines.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
+from onetrainer_gradio.service.engines.memory import MemoryEstimator
 from onetrainer_gradio.service.engines.new_sample import new_sample
 from onetrainer_gradio.service.engines.preflight import Preflight
 from onetrainer_gradio.service.engines.selection import Engines
@@ -78,7 +80,8 @@ class TrainerService:
         self.engines = Engines(
             data / "config" / "engine.json", self.checkouts, usual=settings.backend, changed=self._engines_changed
         )
-        self.preflight = Preflight(data, self._roots, settings.backend, self.engines)
+        self.memory = MemoryEstimator(self._roots)
+        self.preflight = Preflight(data, self._roots, settings.backend, self.engines, self._expected)
         self.form = FormSchema(self.engines.newer)
         self.libraries = Libraries(data / "config" / "libraries.json", roots=self._roots, taken=preset_families())
         self.configs = ConfigStore(
@@ -125,6 +128,7 @@ class TrainerService:
         self.scheduler.close()
         self.checkouts.close()
         self.images.close()
+        self.memory.close()
         self.system.close()
         self.runs.listing.close()
 
@@ -229,6 +233,14 @@ class TrainerService:
         :raises ConfigInvalidError: with findings, if the check finds errors.
         """
         self._checked(config, options)
+
+    def gpu_bytes(self) -> int | None:
+        """Return the memory of the first GPU; None without a GPU."""
+        sizes = [gpu["memory_total"] for gpu in self.system.now()["gpus"]]
+        return sizes[0] if sizes else None
+
+    def _expected(self, config: TrainConfig) -> tuple[Finding, ...]:
+        return self.memory.findings(config, self.gpu_bytes() if config.train_device.startswith("cuda") else None)
 
     def _checked(self, config: TrainConfig, options: RunOptions) -> TrainConfig:
         base = self.settings.data_folder

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from onetrainer_gradio.demo import DEMO_FOLDER
+
 
 def test_the_draw_of_timesteps_follows_settings_that_are_not_kept(panel):
     """Changes are looked at and forgotten; a curve says how often each bin is drawn."""
@@ -83,3 +85,21 @@ def test_a_pattern_that_never_ends_freezes_neither_the_page_nor_the_check(panel)
     assert refused.status_code == 422
     assert "took too long" in refused.text
     assert time.monotonic() - started < 6
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_run_is_estimated_with_changes_that_are_not_kept(panel):
+    """The peak is that of its phase, and each step toward a limit says what it leaves."""
+    changes = {"model_type": "STABLE_DIFFUSION_15", "base_model_name": str(DEMO_FOLDER / "model"), "batch_size": 8}
+    found = panel.client.post("/api/config/memory", json={"changes": changes}).json()
+    assert found["peak_bytes"] == max(phase["total"] for phase in found["phases"])
+    assert all(phase["total"] == sum(phase["bytes"].values()) for phase in found["phases"])
+    assert "not yet calibrated" in found["note"]
+    assert found["steps"] == []
+    asked = {"changes": changes, "fit": True, "limit_bytes": found["peak_bytes"] * 2 // 3}
+    steps = panel.client.post("/api/config/memory", json=asked).json()["steps"]
+    assert steps[-1]["fits"]
+    assert [step["fits"] for step in steps[:-1]] == [False] * (len(steps) - 1)
+    refused = panel.client.post("/api/config/memory", json={"changes": {"model_type": "QWEN"}})
+    assert refused.status_code >= 400
+    assert "doesn't support" in refused.json()["error"]

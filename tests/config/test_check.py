@@ -344,6 +344,7 @@ ELSEWHERE = {
     "formats-skipped",
     "link-outside",
     "list-file",
+    "memory-exceeds-gpu",
     "model-file",
     "onetrainer-crash",
     "onetrainer-ignores",

@@ -278,6 +278,12 @@ CODES: dict[str, Code] = {
         "The denoiser alone is larger than the GPU's memory. This is an estimate.",
         "Offload more, choose a smaller weight data type, or use a preset for this amount of VRAM.",
     ),
+    "memory-exceeds-gpu": Code(
+        "Memory",
+        "warning",
+        "The run is expected to need more VRAM than the GPU has. This is an estimate, and not yet calibrated.",
+        "Turn on gradient checkpointing, lower the batch size, or offload a fraction of the layers.",
+    ),
     "fused-kernel-conflict": Code(
         "Optimizer and learning rate",
         "error",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,8 @@ class Preflight:
     roots: tuple[Path, ...] = ()
     backend: str = "builtin"
     engines: Engines | None = None
+    expected: Callable[[TrainConfig], tuple[Finding, ...]] = lambda config: ()
+    """Returns what an estimate of the run's memory finds."""
     memory: Memory = field(default_factory=Memory, repr=False, compare=False)
     """The cache of images and captions: a check that ran out of time continues at the next one."""
 
@@ -42,6 +45,7 @@ class Preflight:
             refused = self.engines.findings(config, engine)
         reader = ImageSizeReader(memory=self.memory)
         found = check(config, base_folder=self.base_folder, roots=self.roots, reader=reader, backend=trains, checkout=folder)
+        found = (*found, *self.expected(config))
         errors = first_per_path([*(item for item in found if item.severity == "error"), *refused])
         rest = (item for item in found if item.severity != "error")
         return tuple(sorted((*errors, *rest), key=lambda item: item.severity != "error"))

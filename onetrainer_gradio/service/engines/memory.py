@@ -1,0 +1,235 @@
+"""Estimate the VRAM of a run in a helper process, so that the panel stays without torch, and find what makes it fit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.config.check.findings import found
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.enums import Optimizer
+from onetrainer_gradio.config.families.models import MODELS, UNFAMILIAR
+from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.config.form.patch import apply
+from onetrainer_gradio.config.memory_estimate import NOT_CALIBRATED, PHASES, MemoryEstimate
+from onetrainer_gradio.errors import BusyError, Finding, UnsupportedError
+from onetrainer_gradio.service.host.module_process import child_environment, module_command
+
+LIMIT_S = 120.0
+_KEPT = 128
+_MOST_WAITING = 4
+_GIB = 1 << 30
+_WITHOUT_EFFECT = frozenset(
+    {
+        "concepts",
+        "concept_file_name",
+        "workspace_dir",
+        "cache_dir",
+        "output_model_destination",
+        "learning_rate",
+        "epochs",
+        "secrets",
+        "cloud",
+        "save_filename_prefix",
+        "tensorboard",
+        "sample_definition_file_name",
+        "include_train_config",
+    }
+)
+"""Settings that an estimate doesn't depend on."""
+
+Changes = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A change toward a run that fits, with the estimate after it and all changes before it."""
+
+    label: str
+    changes: Changes
+    estimate: MemoryEstimate
+
+
+class MemoryEstimator:
+    """Estimates for the page, the pre-flight check and REST: one process, one estimate at a time, each configuration once."""
+
+    def __init__(self, roots: tuple[Path, ...] = (), limit_s: float = LIMIT_S) -> None:
+        self._roots, self._limit_s = roots, limit_s
+        self._places = threading.BoundedSemaphore(_MOST_WAITING)
+        self._turn = threading.Lock()
+        self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    def estimate(self, config: TrainConfig) -> MemoryEstimate:
+        """Return the estimate for a configuration; the first one takes some seconds more, because torch is imported.
+
+        :raises UnsupportedError: if there is none for these settings.
+        :raises BusyError: if too many requests are waiting, or the estimate takes too long.
+        """
+        request = self._request(config)
+        key = json.dumps(request, sort_keys=True)
+        if (known := self._known.get(key)) is None:
+            if not self._places.acquire(blocking=False):
+                raise BusyError("Too many memory estimates are waiting.", suggestion="Try again in a moment.")
+            try:
+                with self._turn:
+                    known = self._known.get(key) or self._ask(request)
+                    self._known[key] = known
+                    while len(self._known) > _KEPT:
+                        self._known.popitem(last=False)
+            finally:
+                self._places.release()
+        return _read(known)
+
+    def known(self, config: TrainConfig) -> MemoryEstimate | None:
+        """Return the estimate if it was computed already."""
+        answer = self._known.get(json.dumps(self._request(config), sort_keys=True))
+        return MemoryEstimate.from_json(answer["estimate"]) if answer and "estimate" in answer else None
+
+    def findings(self, config: TrainConfig, gpu_bytes: int | None) -> tuple[Finding, ...]:
+        """Return a warning if a run is expected to need more memory than the GPU has, as far as an estimate is known."""
+        estimate = self.known(config) if gpu_bytes else None
+        if estimate is None or not gpu_bytes or estimate.peak.total <= gpu_bytes:
+            return ()
+        need, has = estimate.peak.total / _GIB, gpu_bytes / _GIB
+        return (
+            found(
+                "memory-exceeds-gpu",
+                "batch_size",
+                f"The run is expected to need {need:.1f} GiB of VRAM in the phase “{PHASES[estimate.peak.phase]}”, "
+                f"but the GPU has {has:.1f} GiB. {NOT_CALIBRATED}",
+                value=config.batch_size,
+                expected=f"less than {has:.1f} GiB",
+                suggestion="Turn on gradient checkpointing, lower the batch size, or offload a fraction of the layers.",
+            ),
+        )
+
+    def steps_to_fit(self, config: TrainConfig, limit_bytes: int) -> Iterator[Step]:
+        """Yield changes, cheap ones first, each on top of those before it, until the run fits."""
+        estimate = self.estimate(config)
+        for label, changes in _candidates(config):
+            if estimate.peak.total <= limit_bytes:
+                return
+            changed = apply(config, changes)
+            after = self.estimate(changed)
+            if after.peak.total < estimate.peak.total or _training(after) < _training(estimate):
+                config, estimate = changed, after
+                yield Step(label, changes, after)
+
+    def close(self) -> None:
+        """End the process, even if it is computing."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.kill()
+        with self._turn:
+            self._end()
+
+    # -- the process ----------------------------------------------------------------------------------------------------
+
+    def _request(self, config: TrainConfig) -> dict[str, Any]:
+        document = {name: value for name, value in to_document(config, packed=True).items() if name not in _WITHOUT_EFFECT}
+        base = Path(config.base_model_name)
+        if self._roots and base.exists() and not any(base.resolve().is_relative_to(root.resolve()) for root in self._roots):
+            document["base_model_name"] = ""
+        return {"config": document}
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        line = json.dumps(request).encode() + b"\n"
+        for process in (self._process, None):  # one that was there may have exited meanwhile
+            if process is None:
+                self._end()
+                if self._closed:
+                    break
+                process = self._process = self._started()
+            timer = threading.Timer(self._limit_s, process.kill)
+            timer.start()
+            try:
+                answer = _exchanged(process, line)
+            finally:
+                timer.cancel()
+            if answer is not None:
+                return answer
+        self._end()
+        raise BusyError("The memory of the run couldn't be estimated in time.", suggestion="Try again in a moment.")
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                module_command("onetrainer_gradio.backends.memory_worker"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=child_environment({"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}),
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError as error:
+            raise BusyError(f"Can't start a process to estimate memory: {error.strerror or error}.") from error
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):
+                if pipe is not None:
+                    pipe.close()
+        process.wait()
+
+
+def _exchanged(process: subprocess.Popen[bytes], line: bytes) -> dict[str, Any] | None:
+    """Return the answer, or None if the process ended before."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(line)
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        return dict(json.loads(answer)) if answer.endswith(b"\n") else None
+    except (OSError, ValueError):
+        return None
+
+
+def _read(answer: Mapping[str, Any]) -> MemoryEstimate:
+    if "estimate" not in answer:
+        raise UnsupportedError(answer["error"], suggestion=answer["suggestion"])
+    return MemoryEstimate.from_json(answer["estimate"])
+
+
+def _training(estimate: MemoryEstimate) -> int:
+    return max((phase.total for phase in estimate.phases if phase.phase == "training"), default=0)
+
+
+def _candidates(config: TrainConfig) -> Iterator[tuple[str, Changes]]:
+    """Yield what saves memory and isn't set yet, with its label: first what costs least."""
+    facts = MODELS.get(config.model_type, UNFAMILIAR)
+    denoiser = next(name for name in facts.parts if name in ("unet", "prior", "transformer"))
+    part = getattr(config, denoiser)
+    if not part.gradient_checkpointing:
+        path = f"{denoiser}.gradient_checkpointing"
+        yield f"Turn on {title_of(path)}", {path: True}
+    smaller = config.batch_size
+    while smaller > 1:
+        smaller //= 2
+        yield f"Lower {title_of('batch_size')} to {smaller}", {"batch_size": smaller}
+    if config.optimizer.optimizer in (Optimizer.ADAM, Optimizer.ADAMW):
+        name = f"{config.optimizer.optimizer.value}_8BIT"
+        yield "Choose the 8-bit optimizer", {"optimizer.optimizer": name}
+    rank = config.lora_rank
+    while config.training_method == "LORA" and rank > 8:
+        rank //= 2
+        yield f"Lower {title_of('lora_rank')} to {rank}", {"lora_rank": rank}
+    if denoiser in facts.offloaded:
+        path = f"{denoiser}.offload_fraction"
+        for fraction in (0.5, 0.9):
+            if part.offload_fraction < fraction:
+                yield f"Set {title_of(path)} to {fraction}", {path: fraction}

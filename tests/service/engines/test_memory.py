@@ -1,0 +1,96 @@
+"""VRAM is estimated in one helper process, once per configuration, and changes that make a run fit are found by asking again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.config.memory_estimate import MemoryEstimate, PhaseMemory
+from onetrainer_gradio.demo import DEMO_FOLDER
+from onetrainer_gradio.errors import BusyError, UnsupportedError
+from onetrainer_gradio.service.engines.memory import MemoryEstimator
+
+GIB = 1 << 30
+
+
+def configured(**changes) -> TrainConfig:
+    document = {
+        "__version": 11,
+        "model_type": "STABLE_DIFFUSION_15",
+        "training_method": "LORA",
+        "base_model_name": str(DEMO_FOLDER / "model"),
+        "batch_size": 4,
+        "lora_rank": 16,
+        "resolution": "64",
+        "optimizer": {"optimizer": "ADAMW"},
+        "unet": {"train": True, "gradient_checkpointing": False},
+    }
+    return from_document(document | changes)[0]
+
+
+class Computed(MemoryEstimator):
+    """Computes without a process: batch size, and half of it with checkpointing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    def _ask(self, request):
+        self.asked += 1
+        config = from_document(request["config"])[0]
+        size = config.batch_size * GIB // (2 if config.unet.gradient_checkpointing else 1)
+        return {"estimate": MemoryEstimate((PhaseMemory("training", {"activations": size}),), 10, 1).to_json()}
+
+
+def test_a_configuration_is_estimated_once_whatever_else_changes():
+    """Settings without an effect on memory don't ask again."""
+    memory = Computed()
+    assert memory.known(configured()) is None
+    first = memory.estimate(configured())
+    assert memory.estimate(configured(learning_rate=0.5, workspace_dir="elsewhere")) == first
+    assert memory.asked == 1
+    assert memory.known(configured()) == first
+    memory.estimate(configured(batch_size=2))
+    assert memory.asked == 2
+
+
+def test_changes_are_tried_one_on_top_of_the_other_until_the_run_fits():
+    """Checkpointing first, then smaller batches, and nothing more than necessary."""
+    steps = list(Computed().steps_to_fit(configured(), GIB))
+    assert [step.changes for step in steps] == [{"unet.gradient_checkpointing": True}, {"batch_size": 2}]
+    assert [step.estimate.peak.total for step in steps] == [2 * GIB, GIB]
+    assert list(Computed().steps_to_fit(configured(), 4 * GIB)) == []
+
+
+def test_the_check_warns_only_of_what_is_known_and_too_large():
+    """Without a GPU, without an estimate, or if it fits: no finding."""
+    memory = Computed()
+    assert memory.findings(configured(), GIB) == ()
+    memory.estimate(configured())
+    assert memory.findings(configured(), None) == ()
+    assert memory.findings(configured(), 4 * GIB) == ()
+    (finding,) = memory.findings(configured(), 2 * GIB)
+    assert (finding.code, finding.severity, finding.path) == ("memory-exceeds-gpu", "warning", "batch_size")
+    assert "4.0 GiB" in finding.message
+    assert "not yet calibrated" in finding.message
+
+
+@pytest.mark.slow
+def test_one_process_answers_and_ends_with_the_panel(tmp_path: Path):
+    """The demo's model, an error of the settings, and no process afterwards."""
+    memory = MemoryEstimator()
+    before = set(psutil.Process().children())
+    found = memory.estimate(configured())
+    (child,) = set(psutil.Process().children()) - before
+    assert found.peak.total > 0
+    with pytest.raises(UnsupportedError):
+        memory.estimate(configured(model_type="QWEN"))
+    assert set(psutil.Process().children()) - before == {child}
+    memory.close()
+    assert not child.is_running()
+    with pytest.raises(BusyError):
+        memory.estimate(configured(batch_size=1))
