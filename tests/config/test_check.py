@@ -177,6 +177,23 @@ CASES = [
         "optimizer.centered",
         {"optimizer.optimizer": "RMSPROP", "optimizer.centered": True},
     ),
+    (
+        "optimizer-parameter-rejected",
+        "error",
+        "optimizer.lr_decay",
+        {"optimizer.optimizer": "ADAGRAD", "optimizer.lr_decay": 0.1},
+    ),
+    (
+        "optimizer-parameter-rejected",
+        "error",
+        "optimizer.muon_hidden_layers",
+        {
+            "optimizer.optimizer": "MUON",
+            "optimizer.MuonWithAuxAdam": True,
+            "optimizer.muon_adam_regex": True,
+            "optimizer.muon_hidden_layers": "block, (a",
+        },
+    ),
     ("optimizer-parameter-rejected", "error", "optimizer.eps", {"optimizer.optimizer": "DADAPT_ADA_GRAD", "optimizer.eps": 0.0}),
     (
         "optimizer-parameter-rejected",

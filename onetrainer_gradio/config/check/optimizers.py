@@ -13,6 +13,8 @@ from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.labels import name_of
 from onetrainer_gradio.config.declarations.optimizer import TrainOptimizerConfig
 from onetrainer_gradio.config.enums import LearningRateScheduler, Optimizer, TrainingMethod
+from onetrainer_gradio.config.layers.muon import PATH as PATTERNS
+from onetrainer_gradio.config.layers.muon import hidden_weights
 from onetrainer_gradio.config.optimizer_libraries import LIBRARIES
 from onetrainer_gradio.config.optimizers import AUXILIARY_PARAMETERS, OPTIMIZERS
 from onetrainer_gradio.errors import ConfigValueError, Finding
@@ -273,7 +275,7 @@ def one_learning_rate(plan: Plan) -> Iterator[Finding]:
 
 
 def muon_layers(plan: Plan) -> Iterator[Finding]:
-    """Yield an error if Muon has no patterns of hidden layers."""
+    """Yield an error if Muon has no patterns of hidden layers, or one that can't be evaluated."""
     settings = plan.config.optimizer
     if settings.optimizer not in AUXILIARY_PARAMETERS or not settings.MuonWithAuxAdam:
         return
@@ -285,6 +287,17 @@ def muon_layers(plan: Plan) -> Iterator[Finding]:
             f"{name_of(settings.optimizer)} requires {title_of(path)}, because {plan.facts.label} has no defaults",
             expected="parts of layer names, such as transformer_blocks",
             suggestion=f"Set {title_of(path)}.",
+        )
+    try:
+        hidden_weights(plan.config, ())
+    except ConfigValueError as error:
+        yield found(
+            "optimizer-parameter-rejected",
+            PATTERNS,
+            error.message,
+            value=error.value,
+            expected=error.expected,
+            suggestion=error.suggestion,
         )
 
 
