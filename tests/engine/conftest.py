@@ -103,7 +103,7 @@ def configuration(tmp_path: Path, recorded: dict[str, Any], few: Path, **changes
         *parents, last = path.split("__")
         at = document
         for parent in parents:
-            at = at[parent]
+            at = at.setdefault(parent, {})
         at[last] = value
     return from_document(document)[0]
 
