@@ -28,6 +28,7 @@ from onetrainer_gradio.config.paths.backup_chain import chain_of_run
 from onetrainer_gradio.config.timesteps import TimestepSettings
 from onetrainer_gradio.engine import optimizers, precision
 from onetrainer_gradio.engine.blocks import blocks_of
+from onetrainer_gradio.engine.component_weights import class_of
 from onetrainer_gradio.engine.data.dataset import Batch
 from onetrainer_gradio.engine.dry_run_optimizers import QUANTIZED_STATES, STATES
 from onetrainer_gradio.engine.ema import EMA
@@ -37,7 +38,6 @@ from onetrainer_gradio.engine.layer_offload import FEWEST_LOADED, offloaded_bloc
 from onetrainer_gradio.engine.meta_device import META, AsOnGpu, MemoryCount, MetaAutocast, backward
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.model import Model
-from onetrainer_gradio.engine.model_loading import class_of
 from onetrainer_gradio.engine.optimizers.recipes import RECIPES
 from onetrainer_gradio.engine.prediction import predict
 from onetrainer_gradio.engine.reporter import RunReporter
@@ -358,7 +358,15 @@ class _Tokenizer:
 
     model_max_length: int
 
-    def __call__(self, text: str, *, max_length: int, **options: Any) -> Any:
+    def __len__(self) -> int:
+        return 1
+
+    def add_tokens(self, tokens: list[str]) -> None:
+        """Ignore the tokens of placeholders, which don't change the size of anything."""
+
+    def __call__(self, text: str, *, max_length: int = 1, padding: str = "max_length", **options: Any) -> Any:
+        if padding == "do_not_pad":
+            return SimpleNamespace(input_ids=[0] * max_length)
         return SimpleNamespace(
             input_ids=torch.zeros((1, max_length), dtype=torch.long), attention_mask=torch.ones((1, max_length), dtype=torch.long)
         )

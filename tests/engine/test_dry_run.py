@@ -49,6 +49,23 @@ def training(found: MemoryEstimate) -> dict[str, int]:
     return dict(phase.bytes)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"peft_type": "LOKR", "lokr_weight_decompose": True},
+        {"peft_type": "OFT_2"},
+        {"additional_embeddings": [{"placeholder": "<x>"}]},
+        {"training_method": "EMBEDDING", "embedding": {"is_output_embedding": True}, "preserve_embedding_norm": True},
+    ],
+    ids=["LoKr", "OFT", "LoRA and embedding", "output embedding"],
+)
+def test_other_adapters_and_embeddings_are_estimated(changes):
+    """What they train, and every phase; text that depends on a trained embedding isn't cached."""
+    found = estimate(configured(**changes))
+    assert {*PHASES} - {phase.phase for phase in found.phases} <= {"caching_text"}
+    assert 0 < found.trained < found.parameters
+
+
 def test_every_phase_of_a_run_is_there_and_the_peak_is_one_of_them():
     """Of the model in the folder: its size, not that of a published one."""
     found = estimate(configured())
