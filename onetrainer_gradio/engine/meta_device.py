@@ -248,7 +248,7 @@ class MemoryCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._backward = False
 
     def hold(self, tensors: Iterable[Tensor], category: str, size: Callable[[Tensor], int] | None = None) -> None:
-        """Count the storages of tensors in a category from now on, with ``size`` bytes instead of their own."""
+        """Count the storages of tensors in a category from now on, with ``size`` bytes instead of the size of each."""
         for tensor in tensors:
             self._count(tensor, category, None if size is None else size(tensor))
 
