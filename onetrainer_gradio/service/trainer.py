@@ -80,7 +80,7 @@ class TrainerService:
         self.engines = Engines(
             data / "config" / "engine.json", self.checkouts, usual=settings.backend, changed=self._engines_changed
         )
-        self.memory = MemoryEstimator(self._roots)
+        self.memory = MemoryEstimator(data, self._roots)
         self.preflight = Preflight(data, self._roots, settings.backend, self.engines, self._expected)
         self.form = FormSchema(self.engines.newer)
         self.libraries = Libraries(data / "config" / "libraries.json", roots=self._roots, taken=preset_families())

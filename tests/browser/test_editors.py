@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,24 @@ def test_the_first_view_loads_no_editor(newcomer: Visitor, panel: Panel) -> None
     newcomer.context.on("request", lambda request: asked.append(request.url))
     page = newcomer.open()
     page.wait_for_load_state("networkidle")
-    late = ("editors", "timesteps", "layers", "concepts")
+    late = ("editors", "timesteps", "layers", "concepts", "memory", "config/memory")
     assert [url for url in asked if any(f"/{name}." in url or f"api/{name}" in url for name in late)] == []
+
+
+def test_the_memory_meter_follows_what_is_typed(visitor: Visitor, panel: Panel) -> None:
+    """Its bar has a text alternative with every part, a larger batch raises the activations, and it says how reliable it is."""
+    page = visitor.open()
+    group(page, "optimization")
+    meter = page.get_by_role("figure", name="Estimated VRAM")
+    bar = meter.get_by_role("img")
+    expect(bar).to_have_attribute("aria-label", re.compile("Weights .* Activations"), timeout=90_000)
+    expect(meter).to_contain_text("Estimate, not yet calibrated")
+    expect(meter.get_by_role("button")).to_be_hidden()
+    before = bar.get_attribute("aria-label")
+    field(page, "batch_size").fill("8")
+    expect(bar).not_to_have_attribute("aria-label", str(before), timeout=90_000)
+    expect(meter.get_by_role("status")).to_contain_text("while training")
+    assert panel.setting("batch_size") != 8
 
 
 def test_the_draw_of_timesteps_follows_what_is_typed(visitor: Visitor, panel: Panel) -> None:

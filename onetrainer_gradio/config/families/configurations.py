@@ -10,6 +10,7 @@ from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.published_configs import published
 
 _SCHEDULER = Path("scheduler") / "scheduler_config.json"
+_DENOISERS = {"unet", "transformer"}
 _KEY_OF_SIZE = {"medium": ".x_block.attn2."}
 """A size in the name of a model -> part of a name that only its tensors have."""
 _DERIVED = {ModelType.STABLE_DIFFUSION_20_DEPTH: (ModelType.STABLE_DIFFUSION_20_BASE, {"unet": {"in_channels": 5}})}
@@ -22,8 +23,8 @@ Configurations = dict[str, dict[str, Any]]
 def configurations_of(model_type: ModelType, base_model: str) -> Configurations:
     """Return the configurations of a base model: from its folder, else as published for its type and size; empty if unknown."""
     folder = Path(base_model) if base_model else None
-    if folder is not None and (folder / "model_index.json").is_file():
-        return _of_folder(folder)
+    if folder is not None and _DENOISERS & (found := _of_folder(folder)).keys():
+        return found
     keys = [key for size, key in _KEY_OF_SIZE.items() if size in base_model]
     of_type, differing = _DERIVED.get(model_type, (model_type, {}))
     known = published(of_type, keys)

@@ -18,6 +18,7 @@ from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.enums import Optimizer
 from onetrainer_gradio.config.families.models import MODELS, UNFAMILIAR
 from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.config.files.resolve import resolve_paths
 from onetrainer_gradio.config.form.patch import apply
 from onetrainer_gradio.config.memory_estimate import NOT_CALIBRATED, PHASES, MemoryEstimate
 from onetrainer_gradio.errors import BusyError, Finding, UnsupportedError
@@ -61,8 +62,8 @@ class Step:
 class MemoryEstimator:
     """Estimates for the page, the pre-flight check and REST: one process, one estimate at a time, each configuration once."""
 
-    def __init__(self, roots: tuple[Path, ...] = (), limit_s: float = LIMIT_S) -> None:
-        self._roots, self._limit_s = roots, limit_s
+    def __init__(self, base_folder: Path = Path(), roots: tuple[Path, ...] = (), limit_s: float = LIMIT_S) -> None:
+        self._base_folder, self._roots, self._limit_s = base_folder, roots, limit_s
         self._places = threading.BoundedSemaphore(_MOST_WAITING)
         self._turn = threading.Lock()
         self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()
@@ -136,6 +137,7 @@ class MemoryEstimator:
     # -- the process ----------------------------------------------------------------------------------------------------
 
     def _request(self, config: TrainConfig) -> dict[str, Any]:
+        config = resolve_paths(config, self._base_folder)
         document = {name: value for name, value in to_document(config, packed=True).items() if name not in _WITHOUT_EFFECT}
         base = Path(config.base_model_name)
         if self._roots and base.exists() and not any(base.resolve().is_relative_to(root.resolve()) for root in self._roots):

@@ -9,7 +9,12 @@ import { shownAs, textOf } from './settings.js';
 const EDITORS = { json, map, pairs, secret };
 
 // settings with a preview of their effect below them, loaded when they come into view
-const WITH_CONSEQUENCES = new Set(['timestep_distribution', 'layer_filter_preset', 'quantization.layer_filter_preset']);
+const WITH_CONSEQUENCES = new Set([
+  'batch_size',
+  'timestep_distribution',
+  'layer_filter_preset',
+  'quantization.layer_filter_preset',
+]);
 
 function consequences(settings, path) {
   const place = el('div', { class: 'og-below' });
