@@ -187,9 +187,10 @@ def _vectors(model: Model, encoder: TextEncoder, keys: EncoderKeys, one: TrainEm
     names = [f"{name}{end}" for end in ("_out", "") for name in _names(keys)]
     found = next((initial[name] for name in names if name in initial), None)
     outputs = None
+    is_output = one.is_output_embedding and _has_hidden(encoder)
     if found is None:
         found, outputs = _drawn(model, encoder, one, table)
-    elif one.is_output_embedding:
+    elif is_output:
         outputs = found
     elif found.dim() != 2 or found.shape[1] != table.shape[1]:
         raise ModelFormatError(
@@ -200,7 +201,7 @@ def _vectors(model: Model, encoder: TextEncoder, keys: EncoderKeys, one: TrainEm
             suggestion="Choose an embedding for the same model type, or clear Base embedding.",
         )
     device = model.device
-    if not one.is_output_embedding:
+    if not is_output:
         return Vectors(one.uuid, one.placeholder, Parameter(found.detach().to(device, table.dtype), requires_grad=False))
     outputs = found if outputs is None else outputs
     inputs = torch.zeros(len(outputs), table.shape[1], dtype=table.dtype, device=device)
@@ -230,7 +231,7 @@ def _drawn(model: Model, encoder: TextEncoder, one: TrainEmbeddingConfig, table:
             suggestion="Set Initial embedding text or Token count.",
         )
     inputs = table[torch.tensor(ids, device=table.device)].detach().clone()
-    if not one.is_output_embedding:
+    if not (one.is_output_embedding and _has_hidden(encoder)):
         return inputs, None
     text = one.initial_embedding_text + PADDING * len(ids)
     length = encoder.tokens(tokenizer, model.config)
@@ -238,7 +239,12 @@ def _drawn(model: Model, encoder: TextEncoder, one: TrainEmbeddingConfig, table:
     tokens = {"tokens": encoded.input_ids.to(table.device), "tokens_mask": encoded.attention_mask.to(table.device)}
     with model.autocast, model.computing(encoder.name):
         states = encoder.states(model.components[encoder.name], tokens, 0)
-    return inputs, states["hidden"][0, 1:][: len(ids)] if "hidden" in states else inputs
+    return inputs, states["hidden"][0, 1:][: len(ids)]
+
+
+def _has_hidden(encoder: TextEncoder) -> bool:
+    """Return whether a model is conditioned on hidden states of the encoder; no output can replace those of the others."""
+    return getattr(encoder.states, "layer", 0) is not None
 
 
 def _initial(one: TrainEmbeddingConfig, backup: Path | None) -> Tensors:
