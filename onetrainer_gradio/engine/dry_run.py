@@ -306,13 +306,17 @@ class DryRun:
         found: list[PhaseMemory] = []
         for module in model.components.values():
             module.eval()
-        with self._phase("sampling", tuple(model.components), found), self._averages(), model.autocast:
-            latents_BCHW = self._denoised(largest)
+        text = tuple(encoder.name for encoder in model.text_encoders)
+        with self._phase("sampling", text, found), self._averages(), model.autocast:
+            latents_BCHW, condition = self._conditioned(largest)
+        with self._phase("sampling", (model.spec.denoiser, "vae"), found), self._averages(), model.autocast:
+            model.spec.denoise(model, latents_BCHW, torch.zeros(len(latents_BCHW), dtype=torch.int), condition)
             with model.computing("vae"):
                 model.vae.decode(latents_BCHW[:1].to(next(model.vae.parameters()).dtype))
-        return found
+        return [max(found, key=lambda phase: phase.total)]
 
-    def _denoised(self, sample: SampleConfig) -> Tensor:
+    def _conditioned(self, sample: SampleConfig) -> tuple[Tensor, Tensors]:
+        """Return noise and what the denoiser is conditioned on, for both prompts of a guided sample."""
         model, factor = self.model, self.model.spec.latents.factor
         multiple = getattr(model.spec.sample, "size_multiple_px", model.size_multiple_px)
         height, width = (max(1, round(side / multiple)) * multiple for side in (sample.height, sample.width))
@@ -320,9 +324,7 @@ class DryRun:
         guided = getattr(model.spec.sample, "negative", True) and sample.cfg_scale != 1.0
         item = self._item(model.tokenize(""), latents, (height, width))
         condition = model.conditions(model.collate([item] * (2 if guided else 1)), None)
-        latents_BCHW = torch.stack([latents] * (2 if guided else 1))
-        model.spec.denoise(model, latents_BCHW, torch.zeros(len(latents_BCHW), dtype=torch.int), condition)
-        return latents_BCHW
+        return torch.stack([latents] * (2 if guided else 1)), condition
 
     @contextmanager
     def _averages(self) -> Iterator[None]:

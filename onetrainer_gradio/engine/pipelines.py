@@ -57,6 +57,8 @@ class PipelineSampler:
         pipeline.scheduler = self.scheduler(model, sample)
         generator = torch.Generator(model.device).manual_seed(request.seed)
         with model.autocast:
+            # one after the other: text encoders can be larger than the denoiser
+            model.place(*(encoder.name for encoder in model.spec.text))
             prompts = Prompts(model.prompt(sample.prompt), model.prompt(sample.negative_prompt) if self.negative else {})
 
             def on_step(pipe: Any, done: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -64,6 +66,7 @@ class PipelineSampler:
                     pipe._interrupt = True  # diffusers' documented way to end early
                 return values
 
+            model.place(model.spec.denoiser, *model.spec.image_encoders)
             arguments = self.arguments(model, sample, prompts)
             if not self.from_image:
                 arguments |= {"height": sample.height, "width": sample.width, "latents": self.latents(model, sample, generator)}

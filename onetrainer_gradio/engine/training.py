@@ -539,7 +539,7 @@ class Training:
 
     @contextmanager
     def eval_mode(self) -> Iterator[None]:
-        """Prepare the model for sampling within the block: all components loaded and in evaluation mode."""
+        """Put the model into evaluation mode within the block; sampling places components as it needs them."""
         with self._evaluated():
             yield from self._eval_modules()
 
@@ -547,7 +547,6 @@ class Training:
         trained = self.method.trained_modules()
         for module in trained:
             module.eval()
-        self.model.place(*self.model.components)
         try:
             yield
         finally:

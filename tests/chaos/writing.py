@@ -46,6 +46,9 @@ class Version:
             write_model(place / f"part-{part}.safetensors", self.number)
         marker.write(place, marker.MODEL)
 
+    def save_beside(self, *_: object) -> None:
+        """Nothing is written beside it."""
+
 
 def write_model(path: Path, number: int) -> None:
     """Write a safetensors file with our header whose bytes all are ``number``."""

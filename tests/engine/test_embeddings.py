@@ -272,6 +272,10 @@ def test_additional_embeddings_are_in_the_lora_or_next_to_it(toy, train, bundled
     assert folder.is_dir() != bundled
     if not bundled:
         assert load_file(folder / "of.safetensors")["emp_params"].shape == (2, WIDTH)
+        (folder / "of.safetensors").write_bytes(b"somebody's")
+        train(config)
+        assert (folder / "of-2.safetensors").read_bytes() == b"somebody's"
+        assert load_file(folder / "of.safetensors")["emp_params"].shape == (2, WIDTH)
     else:
         target = config.output_model_destination.replace(".safetensors", "-2.safetensors")
         changes = {"lora_model_name": saved.path, "embedding_learning_rate": 0.0, "output_model_destination": target}

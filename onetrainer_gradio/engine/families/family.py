@@ -179,6 +179,10 @@ class LoadedModel(Protocol):
         """Return the VAE."""
         ...
 
+    def place(self, *names: str) -> None:
+        """Move these components to the train device and the others to the temp device."""
+        ...
+
     def at_hand(self, name: str) -> AbstractContextManager[Any]:
         """Provide a component on the train device within the block."""
         ...

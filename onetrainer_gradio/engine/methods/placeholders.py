@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from onetrainer_gradio.engine.keys.adapters import BUNDLE
 from onetrainer_gradio.engine.keys.family_keys import EncoderKeys, Tensors
 from onetrainer_gradio.engine.methods.method import ParameterGroup
 from onetrainer_gradio.engine.model import Model
+from onetrainer_gradio.engine.staging import free_name
 from onetrainer_gradio.engine.text_embeddings import TextEmbeddings, Vectors
 from onetrainer_gradio.errors import ConfigValueError, ModelFormatError, ModelNotFoundError
 
@@ -149,11 +151,17 @@ class Placeholders:
         self._write(destination, len(self.settings) - 1, dtype, header)
 
     def save_additional(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
-        """Write the additional embeddings to the folder ``<destination>_embeddings``."""
+        """Write the additional embeddings to the folder ``<destination>_embeddings``.
+
+        Files that are there, of an earlier run or somebody else's, are kept under another name.
+        """
         folder = destination.with_name(f"{destination.name}_embeddings")
         for number, one in enumerate(self.settings[: len(self.config.additional_embeddings)]):
             name = safe_name(one.placeholder.replace(" ", "_"), length=len(one.placeholder))
-            self._write(folder / f"{name}.safetensors", number, dtype, header)
+            file = folder / f"{name}.safetensors"
+            if os.path.lexists(file):
+                file.rename(free_name(file))
+            self._write(file, number, dtype, header)
 
     def back_up(self, folder: Path, header: Header) -> None:
         """Write ``embeddings/<uuid>.safetensors`` of all embeddings."""
