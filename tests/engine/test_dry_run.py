@@ -52,9 +52,9 @@ def training(found: MemoryEstimate) -> dict[str, int]:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"peft_type": "LOKR", "lokr_weight_decompose": True},
-        {"peft_type": "OFT_2"},
-        {"additional_embeddings": [{"placeholder": "<x>"}]},
+        pytest.param({"peft_type": "LOKR", "lokr_weight_decompose": True}, marks=pytest.mark.slow),
+        pytest.param({"peft_type": "OFT_2"}, marks=pytest.mark.slow),
+        pytest.param({"additional_embeddings": [{"placeholder": "<x>"}]}, marks=pytest.mark.slow),
         {"training_method": "EMBEDDING", "embedding": {"is_output_embedding": True}, "preserve_embedding_norm": True},
     ],
     ids=["LoKr", "OFT", "LoRA and embedding", "output embedding"],
@@ -66,6 +66,7 @@ def test_other_adapters_and_embeddings_are_estimated(changes):
     assert 0 < found.trained < found.parameters
 
 
+@pytest.mark.slow
 def test_every_phase_of_a_run_is_there_and_the_peak_is_one_of_them():
     """Of the model in the folder: its size, not that of a published one."""
     found = estimate(configured())

@@ -115,11 +115,11 @@ def test_a_resumed_run_ends_as_the_whole_one(toy, train, tmp_path, method, accum
 @pytest.mark.parametrize(
     "adapter",
     [
-        {"lora_decompose": True},
-        {"peft_type": "LOHA"},
+        pytest.param({"lora_decompose": True}, marks=pytest.mark.slow),
+        pytest.param({"peft_type": "LOHA"}, marks=pytest.mark.slow),
         {"peft_type": "LOKR", "lokr_dim": 1},
-        {"peft_type": "LOKR", "lokr_dim": 1, "lokr_weight_decompose": True},
-        {"peft_type": "OFT_2", "oft_block_size": 2},
+        pytest.param({"peft_type": "LOKR", "lokr_dim": 1, "lokr_weight_decompose": True}, marks=pytest.mark.slow),
+        pytest.param({"peft_type": "OFT_2", "oft_block_size": 2}, marks=pytest.mark.slow),
     ],
     ids=["DoRA", "LoHa", "LoKr", "LoKr with magnitudes", "OFT"],
 )
