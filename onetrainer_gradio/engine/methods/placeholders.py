@@ -153,7 +153,7 @@ class Placeholders:
     def save_additional(self, destination: Path, dtype: torch.dtype | None, header: Header) -> None:
         """Write the additional embeddings to the folder ``<destination>_embeddings``.
 
-        Files that are there, of an earlier run or somebody else's, are kept under another name.
+        Files that are there, of an earlier run or someone else's, are kept under another name.
         """
         folder = destination.with_name(f"{destination.name}_embeddings")
         for number, one in enumerate(self.settings[: len(self.config.additional_embeddings)]):
