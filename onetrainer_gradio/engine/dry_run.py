@@ -39,7 +39,6 @@ from onetrainer_gradio.engine.meta_device import META, AsOnGpu, MemoryCount, Met
 from onetrainer_gradio.engine.methods import method_of
 from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.engine.optimizers.recipes import RECIPES
-from onetrainer_gradio.engine.prediction import predict
 from onetrainer_gradio.engine.reporter import RunReporter
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.timesteps import TimestepSampler
@@ -252,7 +251,7 @@ class DryRun:
 
     def _step(self, batch: Batch) -> None:
         training, model = self._training, self.model
-        prediction = predict(model, batch, _draw(training), torch.Generator("cpu").manual_seed(0), 0)
+        prediction = training.method.predict(batch, _draw(training), torch.Generator("cpu").manual_seed(0), 0)
         loss = training.loss(prediction, batch)
         # checkpoints compute again in the autocast of the forward pass; gradients themselves aren't cast
         with MetaAutocast(model.dtype, cache=False), self._count.backward():
@@ -297,7 +296,7 @@ class DryRun:
 
     @torch.no_grad()
     def _sample(self) -> list[PhaseMemory]:
-        """Predict once with guidance, and decode: the two largest parts of a sample."""
+        """Predict once with guidance (or encode), and decode: the two largest parts of a sample."""
         model, config = self.model, self.config
         samples = [sample for sample in config.samples or () if sample.enabled]
         if config.sample_after_unit == "NEVER" or not samples:
@@ -306,14 +305,26 @@ class DryRun:
         found: list[PhaseMemory] = []
         for module in model.components.values():
             module.eval()
+        if model.vae_only:
+            self._reconstruct(largest, found)
+            return found
         text = tuple(encoder.name for encoder in model.text_encoders)
         with self._phase("sampling", text, found), self._averages(), model.autocast:
             latents_BCHW, condition = self._conditioned(largest)
         with self._phase("sampling", (model.spec.denoiser, "vae"), found), self._averages(), model.autocast:
             model.spec.denoise(model, latents_BCHW, torch.zeros(len(latents_BCHW), dtype=torch.int), condition)
-            with model.computing("vae"):
-                model.vae.decode(latents_BCHW[:1].to(next(model.vae.parameters()).dtype))
+            self._decode(latents_BCHW[:1])
         return [max(found, key=lambda phase: phase.total)]
+
+    def _reconstruct(self, sample: SampleConfig, found: list[PhaseMemory]) -> None:
+        """Encode and decode an image: a sample of a fine-tune of the VAE."""
+        image = torch.empty((3, sample.height, sample.width), dtype=self.model.dtype)
+        with self._phase("sampling", ("vae",), found), self._averages(), self.model.autocast:
+            self._decode(self.model.encode_image({"image": image})["latents"][None])
+
+    def _decode(self, latents_1CHW: Tensor) -> None:
+        with self.model.computing("vae"):
+            self.model.vae.decode(latents_1CHW.to(next(self.model.vae.parameters()).dtype))
 
     def _conditioned(self, sample: SampleConfig) -> tuple[Tensor, Tensors]:
         """Return noise and what the denoiser is conditioned on, for both prompts of a guided sample."""

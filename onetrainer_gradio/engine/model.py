@@ -90,6 +90,11 @@ class Model:
         """Return the text encoders that the model has; the settings may omit optional ones."""
         return tuple(encoder for encoder in self.spec.text if encoder.name in self.components)
 
+    @property
+    def vae_only(self) -> bool:
+        """Return whether the VAE is trained, which needs no other component: no captions, no denoiser."""
+        return self.config.training_method == "FINE_TUNE_VAE"
+
     def live(self, encoder: TextEncoder) -> bool:
         """Return whether a text encoder runs in every step, because it or an embedding in its input is trained."""
         config = self.config
@@ -105,7 +110,7 @@ class Model:
     @property
     def text_fixed(self) -> bool:
         """Return whether the states of at least one text encoder can be computed before the training."""
-        return any(not self.live(encoder) for encoder in self.text_encoders)
+        return not self.vae_only and any(not self.live(encoder) for encoder in self.text_encoders)
 
     def parts(self) -> tuple[Part, ...]:
         """Return text encoders and denoiser, in the order of their parameter groups."""
@@ -117,12 +122,16 @@ class Model:
 
     def needed(self) -> tuple[str, ...]:
         """Return the components that must be on the train device during the loop."""
+        if self.vae_only:
+            return ("vae",)
         cached = self.config.latent_caching
         text = [encoder.name for encoder in self.text_encoders if self.live(encoder) or not cached]
         return (self.spec.denoiser, *text, *(() if cached else self.spec.image_encoders))
 
     def encoders(self, kind: str) -> tuple[str, ...]:
         """Return the components that encode "image" or "text" for the cache."""
+        if self.vae_only:
+            return ("vae",) if kind == "image" else ()
         if kind == "image":
             return self.spec.image_encoders
         return tuple(encoder.name for encoder in self.text_encoders if not self.live(encoder))
@@ -214,12 +223,14 @@ class Model:
 
     @property
     def latent_factor(self) -> float:
-        """Return the width of an image divided by that of its latents."""
-        return self.spec.latents.factor
+        """Return the width of an image divided by that of what the loss compares: its latents, or itself."""
+        return 1 if self.vae_only else self.spec.latents.factor
 
     def loader(self) -> Loader:
         """Return the facts of the model that decide which stages OneTrainer's loader has."""
         config, traits = self.config, MODELS[self.config.model_type].traits
+        if self.vae_only:
+            return Loader(config.latent_caching, masked_training=config.masked_training, vae_only=True)
         return Loader(
             latent_caching=config.latent_caching,
             text_stages=2 * len(self.text_encoders),
@@ -241,8 +252,9 @@ class Model:
         }
 
     def image_facts(self) -> dict[str, Any]:
-        """Return VAE, its data type, and that of the computation."""
-        return self._facts(*self.spec.image_encoders) | ({"circular": True} if self._circular else {})
+        """Return VAE, its data type, and that of the computation; and that the image is kept next to its latents."""
+        facts = self._facts(*self.encoders("image")) | ({"circular": True} if self._circular else {})
+        return facts | ({"image": True} if self.vae_only else {})
 
     def text_facts(self) -> dict[str, Any]:
         """Return text encoders, tokenizers, their data types, lengths and skipped layers."""
@@ -255,7 +267,8 @@ class Model:
     def encode_image(self, image: Tensors) -> Tensors:
         """Return ``latents`` (C, h, w) of ``image`` (3, H, W), 0 to 1: the mean of the VAE's posterior, not normalized.
 
-        ``conditioning`` becomes ``conditioning_latents`` in the same way.
+        ``conditioning`` becomes ``conditioning_latents`` in the same way. If the VAE is trained, ``image`` (3, H, W), -1 to 1, is
+        returned with its latents.
         """
         found: Tensors = {}
         with self.at_hand("vae") as vae, self.autocast, self.computing("vae"):
@@ -263,12 +276,14 @@ class Model:
                 if name in image:
                     image_BCHW = (image[name] * 2 - 1)[None].to(self.device)
                     found[latents] = vae.encode(image_BCHW).latent_dist.mode()[0]
+        if self.vae_only:
+            return found | {"image": image["image"] * 2 - 1}
         return found | (self.spec.more_of_image(self, image) if self.spec.more_of_image else {})
 
     def tokenize(self, caption: str) -> Tensors:
         """Return ``tokens`` and ``tokens_mask`` of each text encoder, each (L)."""
         found: Tensors = {}
-        for encoder in self.text_encoders:
+        for encoder in () if self.vae_only else self.text_encoders:
             embeddings = self.embeddings.get(encoder.name)
             tokenizer = embeddings.tokenizer if embeddings else self.tokenizers[encoder.tokenizer]
             text = embeddings.expanded(caption) if embeddings else caption

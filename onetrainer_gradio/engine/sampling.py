@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,6 @@ from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.failures import translate
 from onetrainer_gradio.engine.families.family import SampleRequest
 from onetrainer_gradio.engine.files import WITHOUT_EMA, safe_name, timestamp, whole_file
-from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
 from onetrainer_gradio.engine.samplers import SAMPLERS
 from onetrainer_gradio.engine.staging import unused
@@ -73,9 +72,12 @@ class SampleRunner:
     """Generate samples with the current weights between two steps."""
 
     config: TrainConfig
-    model: Model
+    generate: Callable[[SampleRequest], Any]
+    """Returns a sample as a Pillow image, or None if it was ended early."""
     ema: EMA | None
     reporter: RunReporter
+    images: Sequence[Path] = ()
+    """The training images."""
 
     def sample_default(self, state: TrainState, command_id: str = "") -> int:
         """Generate the enabled prompts of the configuration. Return the number of samples.
@@ -133,7 +135,7 @@ class SampleRunner:
             return not self.reporter.control.stop_requested()
 
         seed = random.SystemRandom().randrange(2**32) if sample.random_seed else sample.seed
-        image = self.model.sample(SampleRequest(sample, seed, on_step))
+        image = self.generate(SampleRequest(sample, seed, on_step, self.images))
         if image is None:
             raise StopRequested
         prompt = safe_name(sample.prompt)

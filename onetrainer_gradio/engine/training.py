@@ -47,7 +47,6 @@ from onetrainer_gradio.engine.methods.method import Method
 from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.engine.optimizers.back_pass import FusedBackPass
 from onetrainer_gradio.engine.outputs import Outputs, protect, protect_existing
-from onetrainer_gradio.engine.prediction import predict
 from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
 from onetrainer_gradio.engine.sampling import SampleRunner
 from onetrainer_gradio.engine.scalers import loss_scale
@@ -110,9 +109,10 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
     reporter.enter("loading", "reading the image folders")
     reports = Reports(reporter.warn, reporter.progress, reporter.raise_if_stop_requested)
     roots = tuple(Path(folder) for folder in options.allowed_folders)
-    collections = [Collection.of(config, reports, validation=False, roots=roots)]
+    captions = method_class.uses_captions
+    collections = [Collection.of(config, reports, validation=False, roots=roots, captions=captions)]
     if config.validation and any(concept.enabled and concept.type == "VALIDATION" for concept in config.concepts or ()):
-        collections.append(Collection.of(config, reports, validation=True, roots=roots))
+        collections.append(Collection.of(config, reports, validation=True, roots=roots, captions=captions))
 
     def progress(done: int, total: int, part: str) -> None:
         reporter.raise_if_stop_requested()
@@ -318,7 +318,7 @@ class Training:
         self.outputs = Outputs(config, self.method, writer, self.ema, header, reporter, self.options, self._evaluated)
         self.step_actions = StepActions(
             reporter=reporter,
-            sample_runner=SampleRunner(config, self.model, self.ema, reporter),
+            sample_runner=SampleRunner(config, self.method.sample, self.ema, reporter, [image.path for image in images]),
             outputs=self.outputs,
             sample=Interval(config.sample_after, config.sample_after_unit, True, config.sample_skip_first),
             backup=Interval(config.backup_after, config.backup_after_unit, False),
@@ -330,6 +330,7 @@ class Training:
             data=validated,
             interval=Interval(config.validate_after, config.validate_after_unit, True),
             model=self.model,
+            predict=self.method.predict,
             loss=self.loss,
             reporter=reporter,
         )
@@ -432,9 +433,9 @@ class Training:
         prior_BCHW = None
         if predicts_prior(self.config, batch.prior):
             with torch.no_grad(), self.method.without_adapter():
-                prior_BCHW = predict(self.model, batch, self._draw, self._generator, step).predicted_BCHW
+                prior_BCHW = self.method.predict(batch, self._draw, self._generator, step).predicted_BCHW
             self._generator.manual_seed(step)  # the same noise and timesteps again
-        prediction = predict(self.model, batch, self._draw, self._generator, step)
+        prediction = self.method.predict(batch, self._draw, self._generator, step)
         if prior_BCHW is None:
             return prediction
         target_BCHW = prior_targets(prediction.target_BCHW, prior_BCHW, batch.prior)
@@ -445,7 +446,7 @@ class Training:
         mask_B1HW = None if self._masking is None else batch.tensors["mask"].to(prediction.predicted_BCHW.device)
         losses_B = self._mix(prediction.predicted_BCHW, prediction.target_BCHW, self._masking, mask_B1HW, prediction.prior_BCHW)
         losses_B = losses_B * self._loss_scale * batch.loss_weight_B.to(losses_B.device)
-        if self.config.loss_weight_fn != "CONSTANT":
+        if self.config.loss_weight_fn != "CONSTANT" and prediction.timestep_B is not None:
             name, strength = self.config.loss_weight_fn, self.config.loss_weight_strength
             losses_B = losses_B * self.model.objective.loss_weight(name, prediction.timestep_B, strength)
         return losses_B.mean()

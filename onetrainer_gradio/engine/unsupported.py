@@ -60,7 +60,7 @@ class Only:
 
 ONLY: tuple[Only, ...] = (
     Only("model_type", tuple(facts.type for facts in MODELS.values() if facts.built_in)),
-    Only("training_method", ("LORA", "FINE_TUNE", "EMBEDDING")),
+    Only("training_method", ("LORA", "FINE_TUNE", "EMBEDDING", "FINE_TUNE_VAE")),
     Only("train_dtype", ("FLOAT_32", "TFLOAT_32", "FLOAT_16", "BFLOAT_16")),
     Only("output_dtype", FLOATS),
     Only("lora_weight_dtype", FLOATS),
@@ -222,7 +222,7 @@ def _quantized(config: TrainConfig) -> Iterator[Finding]:
             message = f"{title_of(path)} {name_of(dtype)} requires the package {library}, which isn't installed."
             suggestion = "Install it with: pip install onetrainer_gradio[gpu]. Or choose another weight data type."
             yield Finding("error", path, message, dtype, "an installed package", suggestion)
-        trained = config.training_method == "FINE_TUNE" and part in _facts(config).trained and _at(config, part).train
+        trained = config.training_method != "LORA" and part in Plan(config, Path()).trained
         if dtype == "FLOAT_8" and trained:  # OneTrainer doesn't reject it; the check covers the other kinds
             message = f"{title_of(path)} must not be {name_of(dtype)}, because these weights are trained."
             suggestion = f"Set {title_of(path)} to bfloat16 or float32, or train a LoRA."
@@ -236,7 +236,7 @@ def _quantized(config: TrainConfig) -> Iterator[Finding]:
 def _trained_half(config: TrainConfig) -> Iterator[Finding]:
     """Report float16 weights, which have too little range for an optimizer."""
     trained = {"LORA": ["lora_weight_dtype"]}.get(
-        config.training_method, [f"{part}.weight_dtype" for part in _facts(config).trained if _at(config, part).train]
+        config.training_method, [f"{part}.weight_dtype" for part in Plan(config, Path()).trained]
     )
     for path in trained:
         if _at(config, path) == "FLOAT_16":

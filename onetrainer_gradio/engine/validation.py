@@ -10,10 +10,9 @@ import torch
 from torch import Generator, Tensor
 
 from onetrainer_gradio.engine.data.dataset import Batch, Dataset
-from onetrainer_gradio.engine.families.family import Prediction
+from onetrainer_gradio.engine.families.family import Draw, Prediction
 from onetrainer_gradio.engine.intervals import Interval
 from onetrainer_gradio.engine.model import Model
-from onetrainer_gradio.engine.prediction import predict
 from onetrainer_gradio.engine.reporter import RunReporter
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.timesteps import middle_timestep
@@ -29,6 +28,7 @@ class Validation:
     data: Dataset | None
     interval: Interval
     model: Model
+    predict: Callable[[Batch, Draw, Generator, int | None], Prediction]
     loss: Callable[[Prediction, Batch], Tensor]
     reporter: RunReporter
 
@@ -51,7 +51,7 @@ class Validation:
         for done, items in enumerate(plan, 1):
             generator.manual_seed(NOISE_SEED)
             batch = data.batch(items)
-            loss = float(self.loss(predict(self.model, batch, draw, generator, None), batch))
+            loss = float(self.loss(self.predict(batch, draw, generator, None), batch))
             concept = items[0].image.concept
             total, count = sums.get(concept, (0.0, 0))
             sums[concept] = total + loss, count + 1

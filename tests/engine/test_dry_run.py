@@ -67,6 +67,17 @@ def test_other_adapters_and_embeddings_are_estimated(changes):
 
 
 @pytest.mark.slow
+def test_fine_tuning_the_vae_takes_the_vae_alone():
+    """No captions are cached, and the decoder of the full image is trained."""
+    found = estimate(configured(training_method="FINE_TUNE_VAE", output_model_format="DIFFUSERS"))
+    assert [phase.phase for phase in found.phases] == [phase for phase in PHASES if phase != "caching_text"]
+    whole = estimate(configured(training_method="FINE_TUNE", output_model_format="DIFFUSERS"))
+    assert 0 < found.trained < whole.trained
+    assert training(found)["weights"] < training(whole)["weights"]
+    assert training(found)["optimizer"] >= 2 * 4 * found.trained
+
+
+@pytest.mark.slow
 def test_every_phase_of_a_run_is_there_and_the_peak_is_one_of_them():
     """Of the model in the folder: its size, not that of a published one."""
     found = estimate(configured())

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from onetrainer_gradio.commands import BackupNow, Pause, Resume, SampleCustom, SampleDefault, SaveNow, Stop
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.engine import families
+from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.errors import ConfigInvalidError, DatasetError, NonFiniteLossError, UnsupportedError
 from onetrainer_gradio.events import (
     BackupCreated,
@@ -141,6 +142,64 @@ def test_every_adapter_type_resumes_and_continues_from_its_file(toy, train, tmp_
     assert continued.losses[0] != recorder.losses[0]
     for name, tensor in load_file(target).items():
         torch.testing.assert_close(tensor, one[name])
+
+
+def test_fine_tuning_the_vae_goes_from_the_images_to_the_model(toy, train, tmp_path, few_images):
+    """Without captions: the decoder learns, the rest of the model is saved as it was, and a resumed run ends the same."""
+    concept = {"__version": 2, "path": str(few_images), "seed": 1, "image": {}, "text": {"enable_tag_shuffling": True}}
+    whole = toy(
+        training_method="FINE_TUNE_VAE",
+        output_model_format="LEGACY_SAFETENSORS",
+        learning_rate=0.05,
+        epochs=4,
+        ema="CPU",
+        masked_training=True,
+        mae_strength=0.5,
+        loss_weight_fn="MIN_SNR_GAMMA",
+        text_encoder__train=True,
+        vae__stop_training_after=1,
+        vae__stop_training_after_unit="EPOCH",
+        validation=True,
+        validate_after=1,
+        validate_after_unit="EPOCH",
+        concepts=[concept, {**concept, "name": "held", "type": "VALIDATION"}],
+        samples=[{**SAMPLE, "width": 64, "height": 32}],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+    )
+    _, recorder = run_with(train, whole, 3, BackupNow())
+    (plan,) = recorder.of(RunPlanned)
+    assert plan.learning_rates == ("vae",)
+    cached = [event for event in recorder.of(PhaseProgress) if event.phase == "caching"]
+    assert cached[-1].total == 6, "no captions"
+    assert recorder.losses[-1] < 0.9 * recorder.losses[0]
+    validated = [event.total for event in recorder.of(ValidationCompleted)]
+    assert validated[-1] < validated[0]
+    with Image.open(recorder.of(SampleGenerated)[-1].path) as image:
+        assert image.size == (64, 32)
+        assert len(image.getcolors(64 * 32)) > 8, "not one color"
+    (backup,) = recorder.of(BackupCreated)
+    resumed = whole.model_copy(update={"output_model_destination": str(tmp_path / "resumed.safetensors")})
+    _, again = train(resumed, resume_from=backup.path)
+    assert again.losses == recorder.losses[backup.global_step :]
+    one, other = load_file(whole.output_model_destination), load_file(resumed.output_model_destination)
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    for name, tensor in base_weights(whole).items():
+        assert torch.equal(tensor, one[name]) != name.startswith("vae.decoder."), name
+
+
+def base_weights(config: TrainConfig) -> dict[str, Any]:
+    """The weights of the base model, with the names of the single file."""
+    files = sorted(Path(config.base_model_name).glob("*/*.safetensors"))
+    return {f"{file.parent.name}.{name}": tensor for file in files for name, tensor in load_file(file).items()}
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_only_the_vae_is_on_the_train_device_while_it_is_trained(toy, cached):
+    """Also without a cache: nothing else is used, and captions have no tokens."""
+    model = Model.load(toy(training_method="FINE_TUNE_VAE", latent_caching=cached), toy().base_model_name, lambda *told: None)
+    assert model.needed() == model.encoders("image") == ("vae",)
+    assert (model.encoders("text"), model.text_fixed, model.tokenize("red")) == ((), False, {})
 
 
 @pytest.mark.slow

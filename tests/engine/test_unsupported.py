@@ -44,7 +44,6 @@ def test_a_plain_lora_is_not_refused():
     ("path", "value"),
     [
         ("model_type", "SANA"),
-        ("training_method", "FINE_TUNE_VAE"),
         ("unet.weight_dtype", "FLOAT_W8A8_COMPRESSED"),
         ("unet.weight_dtype", "INT_W8A8"),
         ("unet.offload_fraction", 0.5),

@@ -63,17 +63,20 @@ class Encoder(ModelMixin, ConfigMixin):
 
 
 class Averages(ModelMixin, ConfigMixin):
-    """A VAE whose latents are the average colors of 8 × 8 pixels."""
+    """A VAE whose latents are the average colors of 8 × 8 pixels, and whose decoder is one layer."""
 
     @register_to_config
     def __init__(self) -> None:
         super().__init__()
-        self.unused = nn.Parameter(torch.zeros(1))
+        self.decoder = nn.ConvTranspose2d(CHANNELS, 3, 8, stride=8)
 
     def encode(self, image_BCHW: Tensor) -> Any:
         small = functional.avg_pool2d((image_BCHW + 1) / 2, 8)
         latents = torch.cat([small, small.mean(1, keepdim=True)], 1)
         return SimpleNamespace(latent_dist=SimpleNamespace(mode=lambda: latents))
+
+    def decode(self, latents_BCHW: Tensor, return_dict: bool = True) -> tuple[Tensor]:
+        return (self.decoder(latents_BCHW),)
 
 
 class Words:

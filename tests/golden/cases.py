@@ -70,6 +70,8 @@ class Case:
     model_type: str
     name: str
     changes: Changes = field(default_factory=dict)
+    folder: str = "first"
+    """The folder of its first concept."""
 
     @property
     def id(self) -> str:
@@ -87,7 +89,7 @@ class Case:
             "resolution": "128" if self.model_type in COARSE else "64",
             "lora_model_name": str(adapter or ""),
         }
-        concept = {"__version": 2, "name": "first", "path": str(images / "first"), "seed": 7}
+        concept = {"__version": 2, "name": "first", "path": str(images / self.folder), "seed": 7}
         second = {"__version": 2, "name": "second", "path": str(images / "second"), "seed": 11}
         for path, value in self.changes.items():
             put(document, path, value)
@@ -115,9 +117,10 @@ def put(document: dict[str, Any], path: str, value: Any) -> None:
 
 
 def write_data(folder: Path) -> Path:
-    """Write the images of all cases: two concepts, with captions, masks and conditioning images."""
+    """Write the images of all cases: concepts with captions and masks, the first one with conditioning images."""
     write_images(folder / "first", SIZES, masks=True, conditioning=True)
     write_images(folder / "second", [(64, 64)] * 4, first=20, masks=True)
+    write_images(folder / "plain", SIZES, masks=True)
     return folder
 
 
@@ -378,9 +381,7 @@ def cases() -> tuple[Case, ...]:
     found += _many(first, "fine tune", {name: _with_defaults(name) for name in MORE_OPTIMIZERS})
     found += _inpainting()
     found += _embeddings()
-    for model_type in (first, second):
-        found.append(Case(model_type, "fine tune vae", VAE))
-        found.append(Case(model_type, "fine tune vae, masked", VAE | MASKED))
+    found += _vae(first, second)
     for model_type in ("STABLE_DIFFUSION_20", "STABLE_DIFFUSION_20_BASE", "STABLE_DIFFUSION_21_BASE"):
         found += [Case(model_type, "lora", _lora(model_type)), Case(model_type, "fine tune", _full(model_type))]
     found += _text_settings()
@@ -390,7 +391,37 @@ def cases() -> tuple[Case, ...]:
 
 
 VAE: Changes = {"training_method": "FINE_TUNE_VAE", "output_model_format": "DIFFUSERS", "vae.train": True}
+MORE_OF_THE_VAE: Mapping[str, Changes] = {
+    "masked": MASKED,
+    "masked normalized": {
+        "normalize_masked_area_loss": True,
+        "mse_strength": 0.5,
+        "mae_strength": 0.7,
+        "huber_strength": 0.2,
+        "log_cosh_strength": 0.3,
+        **MASKED,
+    },
+    "mask crop": MASKED | {"concept.image.enable_random_circular_mask_shrink": True},
+    "no cache": {"latent_caching": False},
+    "augmented": {
+        "concept.image.enable_crop_jitter": True,
+        "concept.image.enable_random_flip": True,
+        "concept.image_variations": 2,
+        "loss_weight_fn": "MIN_SNR_GAMMA",
+        "ema": "CPU",
+    },
+}
 EMBEDDING: Changes = {"training_method": "EMBEDDING", "output_model_format": "SAFETENSORS", "learning_rate": 1e-3}
+
+
+def _vae(first: str, second: str) -> Iterable[Case]:
+    """Yield fine-tunes of the VAE. OneTrainer takes conditioning images for images here, so the folder has none."""
+    for model_type in (first, second, "STABLE_DIFFUSION_15_INPAINTING"):
+        yield Case(model_type, "fine tune vae", VAE, "plain")
+        yield Case(model_type, "fine tune vae, masked normalized", VAE | MORE_OF_THE_VAE["masked normalized"], "plain")
+    for name, changes in MORE_OF_THE_VAE.items():
+        if name != "masked normalized":
+            yield Case(first, f"fine tune vae, {name}", VAE | changes, "plain")
 
 
 def _embeddings() -> Iterable[Case]:

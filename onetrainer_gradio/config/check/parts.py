@@ -139,7 +139,7 @@ def _list(plan: Plan, names: Iterable[str]) -> str:
 
 def quantized_and_trained(plan: Plan) -> Iterator[Finding]:
     """Yield an error for a full fine-tune of quantized weights, which have no gradients."""
-    if plan.config.training_method is not TrainingMethod.FINE_TUNE:
+    if plan.config.training_method not in (TrainingMethod.FINE_TUNE, TrainingMethod.FINE_TUNE_VAE):
         return
     for name in plan.trained:
         dtype = plan.at(f"{name}.weight_dtype")

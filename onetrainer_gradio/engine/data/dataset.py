@@ -16,6 +16,7 @@ from torch import Tensor
 from onetrainer_gradio.config import ConceptConfig, TrainConfig
 from onetrainer_gradio.config.dataset.buckets import Size
 from onetrainer_gradio.config.dataset.images import BrokenImageError
+from onetrainer_gradio.config.declarations.concept import ConceptTextConfig
 from onetrainer_gradio.engine.data import order
 from onetrainer_gradio.engine.data.cache import TensorCache, fingerprint
 from onetrainer_gradio.engine.data.captions import CaptionChooser
@@ -42,7 +43,7 @@ class Encoder(Protocol):
 
     @property
     def latent_factor(self) -> float:
-        """Return the width of an image divided by that of its latents."""
+        """Return the width of an image divided by that of what the loss compares, which masks have as well: mostly latents."""
         ...
 
     def loader(self) -> Loader:
@@ -60,7 +61,7 @@ class Encoder(Protocol):
     def encode_image(self, image: Tensors) -> Tensors:
         """Return ``latents`` (C, h, w), not normalized, of ``image`` (3, H, W) with values 0 to 1.
 
-        ``conditioning`` becomes ``conditioning_latents`` in the same way.
+        ``conditioning`` becomes ``conditioning_latents`` in the same way. Further tensors are cached and batched, too.
         """
         ...
 
@@ -116,13 +117,17 @@ class Collection:
     roots: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, config: TrainConfig, reports: Reports, *, validation: bool, roots: Sequence[Path] = ()) -> Collection:
+    def of(
+        cls, config: TrainConfig, reports: Reports, *, validation: bool, roots: Sequence[Path] = (), captions: bool = True
+    ) -> Collection:
         """Read the image headers and the captions of the enabled concepts; files outside ``roots`` are omitted.
+
+        Without ``captions``, the names of the images stand for them, so nothing is read, chosen or augmented.
 
         :raises DatasetError: if a folder is missing or there are no images.
         """
         chosen = {
-            number: concept
+            number: concept if captions else concept.model_copy(update={"text": ConceptTextConfig(prompt_source="filename")})
             for number, concept in enumerate(config.concepts or ())
             if concept.enabled and (concept.type == "VALIDATION") == validation
         }

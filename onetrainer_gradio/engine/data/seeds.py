@@ -31,11 +31,23 @@ class Loader:
     conditioning_input: bool = False
     depth_input: bool = False
     frames: bool = False
+    vae_only: bool = False
+    """The decoder of the VAE is trained: OneTrainer has a loader of its own for it, without captions."""
 
     @property
     def masks(self) -> bool:
         """Return whether every image has a mask, loaded or empty."""
         return self.masked_training or self.mask_input
+
+    @property
+    def crop_setting(self) -> str:
+        """Return the setting of a concept that turns on cropping around masks; OneTrainer's loader of the VAE has another one."""
+        return "enable_random_circular_mask_shrink" if self.vae_only else "enable_random_mask_rotate_crop"
+
+    @property
+    def corner_level(self) -> float:
+        """Return what a rotation moves into the corners, 0 to 1: OneTrainer's 0 is gray where values begin at -1."""
+        return 0.5 if self.vae_only else 0.0
 
 
 _Condition = Callable[[Loader], int]
@@ -72,6 +84,15 @@ _CHAIN: tuple[tuple[_Condition, str], ...] = (
     (lambda loader: loader.mask_input, "remove_mask"),
     (_always, "batches"),
 )
+_VAE_CHAIN: tuple[tuple[_Condition, str], ...] = (
+    (_always, "concepts settings collect_paths"),
+    (lambda loader: loader.masked_training, "mask_path"),
+    (_always, "load_image"),
+    (lambda loader: loader.masked_training, "load_mask rotate_crop"),
+    (_always, "measure bucket crop flip rotate brightness contrast saturation hue encode_image"),
+    (lambda loader: loader.latent_caching, "image_cache sort_variations"),
+    (_always, "sample_latents batches"),
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +104,8 @@ class StageSeeds:
     @classmethod
     def of(cls, loader: Loader) -> StageSeeds:
         """Return the seeds of a run."""
-        chain = [name for times, names in _CHAIN for _ in range(times(loader)) for name in names.split()]
+        stages = _VAE_CHAIN if loader.vae_only else _CHAIN
+        chain = [name for times, names in stages for _ in range(times(loader)) for name in names.split()]
         return cls({name: place for place, name in enumerate(chain)})
 
     def random(self, stage: str, variation: int, index: int = -1) -> Random:

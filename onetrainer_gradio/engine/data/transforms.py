@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
@@ -92,7 +92,7 @@ class Transforms:
 
     def reads_masks(self, concept: int) -> bool:
         """Return whether the sizes of the images of a concept depend on their masks."""
-        return self.loader.masks and self.concepts[concept].image.enable_random_mask_rotate_crop
+        return self.loader.masks and bool(getattr(self.concepts[concept].image, self.loader.crop_setting))
 
     def applied(self, pixels: Pixels, transform: Transform) -> Tensors:
         """Return ``image`` and, where the run needs them, ``conditioning`` (3, H, W), and ``mask`` at the size of the latents."""
@@ -104,7 +104,8 @@ class Transforms:
         if transform.crop is not None and mask is not None:
             # what has another size than the mask is brought to it, so that the crop shows the same part
             size = mask.shape[1], mask.shape[2]
-            image = augmentation.cropped(augmentation.resized(image, size), transform.crop)
+            crop = transform.crop
+            image = self._around_corners(augmentation.resized(image, size), lambda part: augmentation.cropped(part, crop))
             mask = augmentation.cropped(mask, transform.crop)
             custom = None if custom is None else augmentation.cropped(augmentation.resized(custom, size), transform.crop)
         image = self._augmented(image, transform)
@@ -118,7 +119,12 @@ class Transforms:
         return made
 
     def _augmented(self, image_CHW: Tensor, transform: Transform) -> Tensor:
-        return augmentation.recolored(augmentation.moved(image_CHW, transform.augmentation), transform.augmentation)
+        moved_CHW = self._around_corners(image_CHW, lambda image: augmentation.moved(image, transform.augmentation))
+        return augmentation.recolored(moved_CHW, transform.augmentation)
+
+    def _around_corners(self, image_CHW: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        level = self.loader.corner_level
+        return change(image_CHW - level) + level if level else change(image_CHW)
 
     def _mask(self, pixels: NDArray[Any] | None, size_px: Size) -> Tensor | None:
         """Return the mask; without a file, everything is masked."""
@@ -133,7 +139,7 @@ class Transforms:
 
     def _circle(self, item: Item) -> Circle | None:
         concept = self.concepts[item.image.concept]
-        if not (self.loader.masks and concept.image.enable_random_circular_mask_shrink):
+        if not (self.loader.masks and "shrink_mask" in self.seeds.place and concept.image.enable_random_circular_mask_shrink):
             return None
         return augmentation.sample_circle(self.seeds.random("shrink_mask", item.image_variation, item.image.index))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -36,14 +37,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction of the denoiser, its target, and the timesteps.
+    """A prediction, its target, and the timesteps (None: there are none, so no loss depends on them).
 
     ``prior_BCHW`` is the prediction of the model without its adapter, where the loss needs it.
     """
 
     predicted_BCHW: Tensor
     target_BCHW: Tensor
-    timestep_B: Tensor
+    timestep_B: Tensor | None
     prior_BCHW: Tensor | None = None
 
 
@@ -55,6 +56,8 @@ class SampleRequest:
     seed: int
     on_step: Callable[[int, int], bool]
     """Called with ``(done, total)`` after each step; returning False ends the sample."""
+    images: Sequence[Path] = ()
+    """The training images, for methods that reconstruct one."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,12 @@ from onetrainer_gradio.config.enums import TrainingMethod
 from onetrainer_gradio.engine.methods.method import Method
 from onetrainer_gradio.errors import UnsupportedError
 
-METHODS: Mapping[str, str] = {"LORA": "lora:Lora", "FINE_TUNE": "full:FineTune", "EMBEDDING": "embedding:Embedding"}
+METHODS: Mapping[str, str] = {
+    "LORA": "lora:Lora",
+    "FINE_TUNE": "full:FineTune",
+    "EMBEDDING": "embedding:Embedding",
+    "FINE_TUNE_VAE": "vae:FineTuneVae",
+}
 """Training method -> "module:class" in this package."""
 
 

@@ -12,16 +12,17 @@ from torch import nn
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.engine.header import Header
-from onetrainer_gradio.engine.methods.method import ParameterGroup
+from onetrainer_gradio.engine.methods.method import DenoiserMethod, ParameterGroup
 from onetrainer_gradio.engine.methods.placeholders import FOLDER, Placeholders
 from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.errors import BackupMismatchError, UnsupportedError
 
 
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(DenoiserMethod):
     """The embedding of the settings, and additional ones next to it."""
 
+    model: Model
     placeholders: Placeholders
 
     @classmethod
@@ -44,7 +45,7 @@ class Embedding:
     @classmethod
     def attach(cls, model: Model, config: TrainConfig, seed: int, backup: Path | None) -> Embedding:
         """Give the text encoders the vectors of the embeddings, which depend on no seed."""
-        return cls(Placeholders.attach(model, config, backup))
+        return cls(model, Placeholders.attach(model, config, backup))
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         """Return one group for each trained embedding in each text encoder."""

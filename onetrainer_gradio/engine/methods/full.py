@@ -14,14 +14,14 @@ from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.layers.filter import layers_to_train
 from onetrainer_gradio.engine.full_model_files import save_model
 from onetrainer_gradio.engine.header import Header
-from onetrainer_gradio.engine.methods.method import ParameterGroup
+from onetrainer_gradio.engine.methods.method import DenoiserMethod, ParameterGroup
 from onetrainer_gradio.engine.methods.placeholders import Placeholders, in_order
 from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.errors import BackupMismatchError, UnsupportedError
 
 
 @dataclass(frozen=True)
-class FineTune:
+class FineTune(DenoiserMethod):
     """The trained components of a model; a layer filter freezes the rest of the denoiser."""
 
     model: Model

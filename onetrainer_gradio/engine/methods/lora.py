@@ -25,7 +25,7 @@ from onetrainer_gradio.engine.methods.adapters.adapter import Adapter
 from onetrainer_gradio.engine.methods.adapters.layer import FusedLayer, Layer
 from onetrainer_gradio.engine.methods.fused_group import FusedGroup, selected_groups
 from onetrainer_gradio.engine.methods.initial_adapter import BACKUP_FILE, load_initial, read_initial
-from onetrainer_gradio.engine.methods.method import ParameterGroup
+from onetrainer_gradio.engine.methods.method import DenoiserMethod, ParameterGroup
 from onetrainer_gradio.engine.methods.placeholders import Placeholders, in_order
 from onetrainer_gradio.engine.model import Model
 
@@ -34,12 +34,13 @@ REGISTERED = "trained_adapters"
 
 
 @dataclass(frozen=True)
-class Lora:
+class Lora(DenoiserMethod):
     """Adapters on the components of a model, by component.
 
     ``untrained`` are tensors of the initial LoRA whose layers have no adapter. They have no effect and are saved unchanged.
     """
 
+    model: Model
     adapters: Mapping[str, tuple[Adapter, ...]]
     names: LoraKeys
     parts: tuple[Part, ...]
@@ -96,7 +97,7 @@ class Lora:
         )
         bundled = {key: tensor for key, tensor in start.items() if key.startswith(BUNDLE)}
         placeholders = Placeholders.attach(model, config, backup, bundled)
-        method = cls(adapters, names, parts, groups, untrained, placeholders)
+        method = cls(model, adapters, names, parts, groups, untrained, placeholders)
         for part in parts:
             if part.name in adapters:
                 modules = nn.ModuleList(adapters[part.name]).train(part.module.training)

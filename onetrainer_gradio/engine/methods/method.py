@@ -5,16 +5,20 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import nn
+from torch import Generator, nn
 from torch.nn import Parameter
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.declarations.embedding import TrainEmbeddingConfig
+from onetrainer_gradio.config.declarations.part import TrainModelPartConfig
+from onetrainer_gradio.engine.data.dataset import Batch
+from onetrainer_gradio.engine.families.family import Draw, Prediction, SampleRequest
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.model import Model
+from onetrainer_gradio.engine.prediction import predict
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,14 @@ class ParameterGroup:
     parameters: tuple[Parameter, ...]
     learning_rate: float
     names: tuple[str, ...] = ()
-    settings: TrainEmbeddingConfig | None = None
+    settings: TrainEmbeddingConfig | TrainModelPartConfig | None = None
 
 
 class Method(Protocol):
     """A method attached to a model."""
+
+    uses_captions: ClassVar[bool]
+    """Whether the captions of the images have an effect."""
 
     @classmethod
     def base_model(cls, config: TrainConfig, backup: Path | None) -> str:
@@ -48,6 +55,14 @@ class Method(Protocol):
 
     def groups(self) -> tuple[ParameterGroup, ...]:
         """Return the trained parameters."""
+        ...
+
+    def predict(self, batch: Batch, draw: Draw, generator: Generator, step: int | None) -> Prediction:
+        """Return the prediction for a batch, and its target; all randomness comes from ``generator`` and ``step``."""
+        ...
+
+    def sample(self, request: SampleRequest) -> Any:
+        """Return a sample as a Pillow image, or None if it was ended early."""
         ...
 
     def encoding_facts(self) -> dict[str, Any]:
@@ -80,3 +95,18 @@ class Method(Protocol):
     def back_up(self, folder: Path, header: Header) -> None:
         """Write the trained weights to the folder of a backup, unchanged."""
         ...
+
+
+class DenoiserMethod:
+    """What methods share that train what the denoiser predicts."""
+
+    uses_captions: ClassVar[bool] = True
+    model: Model
+
+    def predict(self, batch: Batch, draw: Draw, generator: Generator, step: int | None) -> Prediction:
+        """Return the prediction of the denoiser for the noised latents of a batch, and its target."""
+        return predict(self.model, batch, draw, generator, step)
+
+    def sample(self, request: SampleRequest) -> Any:
+        """Return a sample as a Pillow image, or None if it was ended early."""
+        return self.model.sample(request)

@@ -32,6 +32,21 @@ def test_masks_conditioning_images_and_frames_move_the_later_stages(facts, expec
     assert places(**facts) == expected
 
 
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, (None, None, 5, 6, 7, 12, 17)),
+        ({"latent_caching": False}, (None, None, 5, 6, 7, 12, 15)),
+        ({"masked_training": True}, (None, 6, 8, 9, 10, 15, 20)),
+    ],
+)
+def test_the_loader_of_the_vae_has_neither_captions_nor_shrunk_masks(facts, expected):
+    """Its stages come earlier."""
+    names = ("choose_caption", "rotate_crop", "bucket", "crop", "flip", "hue", "batches")
+    assert places(names, vae_only=True, **facts) == expected
+    assert places(("shrink_mask", "drop_tags"), vae_only=True, **facts) == (None, None)
+
+
 INPAINTING = {"mask_input": True, "conditioning_input": True}
 
 
