@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from onetrainer_gradio.events import SampleGenerated
 from tests.engine.conftest import GOLDEN
 
 pytestmark = pytest.mark.slow
@@ -47,10 +48,14 @@ def test_everything_in_bfloat16_is_trained_without_autocast(configured, train, p
         output_model_destination=str(tmp_path / "model"),
         optimizer__stochastic_rounding=False,
         layer_filter="attn2",
+        samples=[{"prompt": "x", "width": 32, "height": 32, "diffusion_steps": 2, "noise_scheduler": "DDIM"}],
+        sample_after=1,
+        sample_after_unit="EPOCH",
         **half,
     )
     outcome, recorder = train(config)
     assert outcome == "completed"
+    assert recorder.of(SampleGenerated)
     assert recorder.losses[0] == pytest.approx(plain.losses[0], rel=0.05)
 
 
