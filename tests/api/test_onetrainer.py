@@ -136,11 +136,11 @@ def test_the_engine_is_chosen_and_the_check_asks_it(known):
     assert (engines["choice"], engines["engine"]) == ("auto", engines["engines"][0]["id"])
     chosen = panel.client.put("/api/engines", json={"engine": f"onetrainer:{checkout_id}"}).json()
     assert chosen["engine"] == f"onetrainer:{checkout_id}"
-    change(panel, training_method="EMBEDDING", output_model_format="SAFETENSORS")
+    change(panel, model_type="SANA")
     mine = panel.client.post("/api/config/validate").json()
     theirs = panel.client.post("/api/config/validate", json={"options": {"backend": "builtin"}}).json()
-    assert not any(error["path"] == "training_method" for error in mine["errors"])
-    assert any(error["path"] == "training_method" for error in theirs["errors"])
+    assert not any(error["path"] == "model_type" for error in mine["errors"])
+    assert any(error["path"] == "model_type" for error in theirs["errors"])
     unknown = panel.client.post("/api/config/validate", json={"options": {"checkout": "/nowhere"}})
     assert unknown.status_code == 404
     smuggled = panel.client.post("/api/config/validate", json={"options": {"backend": "os:system"}})

@@ -1,4 +1,7 @@
-"""A dry run goes through every phase of a run without weights, at full size, and adds up what a GPU would hold."""
+"""A dry run goes through every phase of a run without weights, at full size, and adds up what a GPU would hold.
+
+(engine/dry_run_optimizers.py)
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where base models come from, and what whole models are saved as."""
+"""Where base models come from, and what whole models are saved as (engine/model_loading.py, engine/full_model_files.py)."""
 
 from __future__ import annotations
 

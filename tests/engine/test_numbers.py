@@ -1,4 +1,4 @@
-"""The recorded run of OneTrainer, repeated."""
+"""The recorded run of OneTrainer, repeated (engine/families/stable_diffusion.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which layers are quantized, in what, and what their weight is afterwards (engine/quantization.py)."""
+"""Which layers are quantized, in what, and what their weight is afterwards.
+
+(engine/quantization.py, engine/bitsandbytes_linear.py)
+"""
 
 from __future__ import annotations
 

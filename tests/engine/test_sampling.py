@@ -1,4 +1,4 @@
-"""Preview pictures: which, where, with what inside, and that they leave the training alone."""
+"""Preview pictures: which, where, with what inside, and that they leave the training alone (engine/pipelines.py)."""
 
 from __future__ import annotations
 

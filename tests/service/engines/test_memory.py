@@ -1,4 +1,7 @@
-"""VRAM is estimated in one helper process, once per configuration, and changes that make a run fit are found by asking again."""
+"""VRAM is estimated in one helper process, once per configuration, and changes that make a run fit are found by asking again.
+
+(backends/memory_worker.py)
+"""
 
 from __future__ import annotations
 

@@ -38,10 +38,10 @@ def test_presets_that_only_another_engine_trains_are_named_with_the_reason(tmp_p
 def test_choices_are_asked_together_with_the_other_settings(tmp_path: Path) -> None:
     """Each unavailable choice has its reason; a setting with nothing unavailable is left out; one without choices is an error."""
     asked, _ = availability(tmp_path)
-    found = asked.choices(SD15, ["optimizer.optimizer", "sample_image_format"])
-    assert set(found) == {"optimizer.optimizer"}
-    assert "Prodigy" in found["optimizer.optimizer"]["PRODIGY"]
-    assert "ADAMW" not in found["optimizer.optimizer"]
+    found = asked.choices(SD15, ["attention_mechanism", "sample_image_format"])
+    assert set(found) == {"attention_mechanism"}
+    assert "FlashAttention" in found["attention_mechanism"]["FLASH"]
+    assert "SDP" not in found["attention_mechanism"]
     for path in ("epochs", "no.such.setting", "cloud"):
         with pytest.raises(ConfigValueError, match="no choices"):
             asked.choices(TrainConfig(), [path])
@@ -51,6 +51,6 @@ def test_choices_are_asked_together_with_the_other_settings(tmp_path: Path) -> N
 def test_an_installation_makes_choices_available(tmp_path: Path) -> None:
     """What OneTrainer can train is available while either engine may be taken, and is not when the built-in one was chosen."""
     asked, engines = availability(tmp_path, set_up(tmp_path / "OneTrainer"))
-    assert asked.choices(SD15, ["optimizer.optimizer"]) == {}
+    assert asked.choices(SD15, ["attention_mechanism"]) == {}
     engines.choose(BUILTIN)
-    assert "PRODIGY" in asked.choices(SD15, ["optimizer.optimizer"])["optimizer.optimizer"]
+    assert "FLASH" in asked.choices(SD15, ["attention_mechanism"])["attention_mechanism"]
