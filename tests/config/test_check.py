@@ -449,6 +449,14 @@ def test_missing_and_empty_captions_are_said_with_their_number(place):
     assert "c.txt" in found["captions-empty"].message
 
 
+def test_captions_that_nothing_reads_are_not_missed(place):
+    """The VAE is trained on images alone."""
+    add_image(place / "images" / "b.png", caption=None)
+    (place / "images" / "c.txt").write_bytes(b"\xff\xfe\xfd")
+    codes = {item.code for item in findings(place, {"training_method": "FINE_TUNE_VAE"})}
+    assert not {code for code in codes if code.startswith("caption")}
+
+
 def test_file_names_are_proposed_where_no_image_has_a_caption(place):
     """One change is right then."""
     for file in (place / "images").glob("*.txt"):

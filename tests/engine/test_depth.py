@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from onetrainer_gradio.engine import depth
 from onetrainer_gradio.events import SampleGenerated
@@ -78,3 +79,25 @@ def test_a_depth_model_trains_samples_and_loads_again(configured, train, model, 
     )
     _, further = train(again)
     assert further.losses[0] != recorder.losses[0]
+
+
+@pytest.mark.slow
+def test_the_vae_of_a_depth_model_is_trained_without_depth(configured, train, model, tmp_path):
+    """Of the model, only the decoder changes; a sample is a training image."""
+    config = configured(
+        base_model_name=str(model),
+        model_type="STABLE_DIFFUSION_20_DEPTH",
+        training_method="FINE_TUNE_VAE",
+        output_model_format="DIFFUSERS",
+        output_model_destination=str(tmp_path / "trained"),
+        samples=[SAMPLE],
+        sample_after=1,
+        sample_after_unit="EPOCH",
+        epochs=1,
+    )
+    _, recorder = train(config)
+    assert recorder.of(SampleGenerated)
+    for file in model.glob("*/*.safetensors"):
+        before, after = load_file(file), load_file(tmp_path / "trained" / file.parent.name / file.name)
+        changed = {name.split(".")[0] for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+        assert changed == ({"decoder"} if file.parent.name == "vae" else set()), file

@@ -224,7 +224,7 @@ def small_images(plan: Plan) -> Iterator[Finding]:
 
 def captions(plan: Plan) -> Iterator[Finding]:
     """Yield a finding for images without a caption, which are trained with an empty one."""
-    for index, concept in plan.concepts:
+    for index, concept in plan.captioned:
         folder, name = plan.folders.get(index), _name(index, concept)
         if folder is None or not folder.items:
             continue
@@ -279,7 +279,7 @@ def _caption_file(plan: Plan, index: int, concept: ConceptConfig, name: str) -> 
 
 def caption_encodings(plan: Plan) -> Iterator[Finding]:
     """Yield a finding for caption files that aren't UTF-8. The built-in engine converts them; OneTrainer can't read them."""
-    for index, concept in plan.concepts:
+    for index, concept in plan.captioned:
         if concept.text.prompt_source == "sample" and index in plan.captions:
             path = f"concepts.{index}.text.prompt_source"
             texts: Sequence[tuple[Path, Text]] = plan.captions[index].converted

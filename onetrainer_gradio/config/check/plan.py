@@ -108,6 +108,11 @@ class Plan:
             return ()
         return tuple(name for name in self.facts.trained if name in self.loaded and self.at(f"{name}.train"))
 
+    @property
+    def captioned(self) -> tuple[tuple[int, ConceptConfig], ...]:
+        """Return the enabled concepts whose captions are read: none if the VAE is trained."""
+        return () if self.config.training_method is TrainingMethod.FINE_TUNE_VAE else self.concepts
+
     @cached_property
     def wants_embeddings(self) -> bool:
         """Return whether an embedding should be trained, alone or in addition to something else."""
