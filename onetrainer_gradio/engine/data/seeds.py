@@ -32,7 +32,7 @@ class Loader:
     depth_input: bool = False
     frames: bool = False
     vae_only: bool = False
-    """The decoder of the VAE is trained: OneTrainer has a loader of its own for it, without captions."""
+    """The decoder of the VAE is trained: OneTrainer has a separate loader for it, without captions."""
 
     @property
     def masks(self) -> bool:

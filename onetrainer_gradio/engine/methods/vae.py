@@ -69,7 +69,7 @@ class FineTuneVae:
 
     @torch.no_grad()
     def sample(self, request: SampleRequest) -> Any:
-        """Return the reconstruction of a training image: that whose path is the prompt, else the one that the seed selects.
+        """Return the reconstruction of a training image: that whose path is the prompt, else an image that the seed selects.
 
         :raises SamplingError: if it can't be read.
         """
