@@ -1,4 +1,4 @@
-"""Create models and configurations for runs on a GPU: the demo's model, and a full-size Stable Diffusion 1.5 with random weights.
+"""Create models and configurations for runs on a GPU: the demo's model, and full-size models with random weights.
 
 Nothing is downloaded. ``reduced`` builds the same architecture with few channels, so that every path can be rehearsed on a CPU.
 """
@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from onetrainer_gradio.config import TrainConfig  # noqa: E402
+from onetrainer_gradio.config.enums import ModelType  # noqa: E402
+from onetrainer_gradio.config.families.published_configs import Published, published  # noqa: E402
 from onetrainer_gradio.config.files.documents import from_document  # noqa: E402
 from onetrainer_gradio.demo import DEMO_FOLDER  # noqa: E402
 
@@ -82,6 +85,75 @@ def random_sd15(folder: Path, *, reduced: bool = False, device: str = "cpu") -> 
         shutil.copytree(DEMO_MODEL / name, folder / name)
     shutil.copy(DEMO_MODEL / "model_index.json", folder / "model_index.json")
     return folder
+
+
+TYPES = {"sdxl": "STABLE_DIFFUSION_XL_10_BASE", "flux": "FLUX_DEV_1"}
+"""The models that are created from their published configurations."""
+_T5_LAYERS = 2
+"""Of T5, which encodes captions before the training: with all layers it would take 9 GB of disk, and measure nothing more."""
+
+
+def random_model(folder: Path, name: str, *, reduced: bool = False, device: str = "cpu") -> Path:
+    """Write a model of ``TYPES`` with random bfloat16 weights in diffusers layout; ``reduced``: the tiny one of the tests."""
+    if reduced:
+        from tests.models.tiny import write_model
+
+        return write_model(TYPES[name], folder)
+    known = published(ModelType(TYPES[name]))
+    assert known is not None
+    index = json.loads((known.folder / "model_index.json").read_text(encoding="utf-8"))
+    for part, entry in index.items():
+        if isinstance(entry, list) and entry[1] and (known.folder / part / "config.json").is_file():
+            _write_random(known.folder / part / "config.json", entry, folder / part, device)
+    shutil.copytree(known.folder / "scheduler", folder / "scheduler")
+    shutil.copy(known.folder / "model_index.json", folder / "model_index.json")
+    _write_tokenizers(known, index, folder)
+    return folder
+
+
+def _write_random(settings: Path, entry: list[str], folder: Path, device: str) -> None:
+    import torch
+
+    library, class_name = entry
+    kind = getattr(import_module(library), class_name)
+    config = json.loads(settings.read_text(encoding="utf-8"))
+    if "T5" in class_name:
+        config["num_layers"] = _T5_LAYERS
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)  # in float32, FLUX.1 would need 48 GB while it is created
+    try:
+        with torch.device(device):
+            module = kind(kind.config_class.from_dict(config)) if library == "transformers" else kind.from_config(config)
+    finally:
+        torch.set_default_dtype(before)
+    module.to(torch.bfloat16).save_pretrained(folder)
+
+
+def _write_tokenizers(known: Published, index: Mapping[str, Any], folder: Path) -> None:
+    import transformers
+
+    for name, tokenizer in known.tokenizers.items():
+        kind = getattr(transformers, index[name][1])
+        kind.from_pretrained(tokenizer.folder, **tokenizer.options).save_pretrained(folder / name)
+
+
+def settings_of(name: str, method: str, dtype: str) -> dict[str, Any]:
+    """Return the settings in which a model differs from Stable Diffusion 1.5."""
+    if name not in TYPES:
+        return {}
+    full = method == "FINE_TUNE"
+    common = {
+        "model_type": TYPES[name],
+        "output_model_format": "DIFFUSERS" if full else "DIFFUSERS_LORA",
+        "output_dtype": "BFLOAT_16",
+        "text_encoder_2": {"train": False, "weight_dtype": dtype},
+        "vae": {"weight_dtype": dtype},
+    }
+    trained = {"train": True, "weight_dtype": "FLOAT_32" if full else dtype, "gradient_checkpointing": True}
+    if name == "flux":
+        return common | {"transformer": trained, "unet": {"train": False}, "layer_filter": "" if full else "attn"}
+    return common | {"unet": trained}
 
 
 def write_images(folder: Path, count: int = 6, side: int = 512) -> Path:

@@ -28,6 +28,19 @@ def test_the_benchmark_measures_each_run(device, capsys):
     assert json.loads(json.dumps(found))["machine"]["torch"]
 
 
+@pytest.mark.parametrize("model", ["sdxl", "flux"])
+def test_the_other_models_are_measured_too(device, model, capsys):
+    """The tiny ones on a CPU: the rehearsal of what a GPU runs at full size."""
+    if device != "cpu":
+        pytest.skip("at full size, the benchmark itself is the test")
+    found = benchmark(device, model, steps=3, batch=1, methods=("LORA",), dtypes=("FLOAT_32",))
+    (row,) = found["runs"]
+    assert row["model"] == model
+    assert row["step_ms"] > 0
+    assert row["estimate_mib"] > 0
+    assert model in capsys.readouterr().out
+
+
 def test_on_a_machine_without_a_gpu_the_tests_are_there_and_say_why_they_are_skipped():
     """``pytest -m gpu`` collects them all."""
     if not no_gpu():
