@@ -28,7 +28,9 @@ def set_up(folder: Path, *, newer: bool = False, python: bool = True, **behaviou
 
 def behave(folder: Path, **behaviour: object) -> None:
     """How it behaves from now on."""
-    (folder / "standin.json").write_text(json.dumps(behaviour))
+    new = folder / "standin.json.new"
+    new.write_text(json.dumps(behaviour))
+    new.replace(folder / "standin.json")  # a run that reads it meanwhile finds all of it
 
 
 def environment(folder: Path, version: str = platform.python_version()) -> Path:
