@@ -388,7 +388,7 @@ class Model:
             if encoder.name == name:
                 prefix = _text_prefix(encoder, module)
                 state = {f"{prefix}{key}": tensor for key, tensor in state.items()}
-        return _without_twins(state)
+        return _with_copies(state)
 
     def write_folder(self, folder: Path, dtype: torch.dtype | None) -> None:
         """Fill an existing folder with the complete model in diffusers layout; with ``dtype`` None, weights keep their type."""
@@ -425,14 +425,13 @@ def _text_prefix(encoder: TextEncoder, module: nn.Module) -> str:
     return "text_model." if encoder.text_model_level and not hasattr(module, "text_model") else ""
 
 
-def _without_twins(state: Mapping[str, Tensor]) -> Tensors:
-    """Omit tied weights, which files hold once, under their first name."""
+def _with_copies(state: Mapping[str, Tensor]) -> Tensors:
+    """Return tied weights under each of their names, as copies: OneTrainer writes them so, and one file can't share memory."""
     seen: set[tuple[int, int]] = set()
-    kept: Tensors = {}
+    found: Tensors = {}
     for name, tensor in state.items():
         place = tensor.data_ptr(), tensor.numel()
-        if tensor.numel() and tensor.device.type != "meta" and place in seen:
-            continue
+        tied = tensor.numel() > 0 and tensor.device.type != "meta" and place in seen
         seen.add(place)
-        kept[name] = tensor
-    return kept
+        found[name] = tensor.clone() if tied else tensor
+    return found

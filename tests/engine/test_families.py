@@ -148,3 +148,21 @@ def test_sizes_of_image_and_crop_are_told_to_sdxl():
     assert found["time_ids"].tolist() == [[10, 11, 1, 2, 8, 9]]
     assert found["text"].shape == (1, 77, 5)
     assert "time_ids" not in stable_diffusion_xl.condition(model_of(spec=stable_diffusion_xl.STABLE_DIFFUSION_XL), states)
+
+
+@pytest.mark.slow
+def test_tied_weights_are_written_under_each_name(tmp_path):
+    """T5's embedding has two names, as in files of OneTrainer; the folder loads with the same weights."""
+    from safetensors.torch import load_file
+
+    from onetrainer_gradio.engine.model import Model
+    from tests.models.tiny import write_model
+
+    source = write_model("STABLE_DIFFUSION_3", tmp_path / "model")
+    config = TrainConfig.model_validate({"model_type": "STABLE_DIFFUSION_3", "train_device": "cpu", "temp_device": "cpu"})
+    model = Model.load(config, str(source), lambda *_: None)
+    model.write_folder(tmp_path, None)
+    written = load_file(tmp_path / "text_encoder_3" / "model.safetensors")
+    assert torch.equal(written["shared.weight"], written["encoder.embed_tokens.weight"])
+    again = Model.load(config, str(tmp_path), lambda *_: None).state("text_encoder_3")
+    assert all(torch.equal(tensor, again[name]) for name, tensor in model.state("text_encoder_3").items())
