@@ -1,4 +1,7 @@
-"""Whole runs in a second, with a family of two layers: load, cache, step, sample, back up, resume, save (engine/training.py)."""
+"""Whole runs in a second, with a family of two layers: load, cache, step, sample, back up, resume, save.
+
+(engine/training.py, engine/methods/vae.py)
+"""
 
 from __future__ import annotations
 
