@@ -101,9 +101,7 @@ export function memory(settings) {
     total.textContent = `${format.bytes(found.peak_bytes)}${of} while ${PHASES[found.peak].toLowerCase()}${over ? ': doesn’t fit' : ''}`;
     bar.classList.toggle('over', over);
     bar.replaceChildren(
-      ...parts.map(([name, [, tone]]) =>
-        el('i', { style: `width: ${share(peak.bytes[name], most)}; background: var(${tone})` }),
-      ),
+      ...parts.map(([name, [, tone]]) => el('i', { style: `width: ${share(peak.bytes[name], most)}; background: var(${tone})` })),
       ...(over ? [el('b', { style: `left: ${share(found.gpu_bytes, most)}`, title: 'Memory of the GPU' })] : []),
     );
     bar.setAttribute(
@@ -112,7 +110,12 @@ export function memory(settings) {
     );
     keys.replaceChildren(
       ...parts.map(([name, [label, tone]]) =>
-        el('li', {}, el('i', { style: `background: var(${tone})` }), el('span', { text: `${label} ${format.bytes(peak.bytes[name])}` })),
+        el(
+          'li',
+          {},
+          el('i', { style: `background: var(${tone})` }),
+          el('span', { text: `${label} ${format.bytes(peak.bytes[name])}` }),
+        ),
       ),
     );
     phases.textContent = found.phases.map((one) => `${PHASES[one.phase]} ${format.bytes(one.total)}`).join(' · ');
