@@ -7,7 +7,6 @@ import os
 import subprocess
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from onetrainer_gradio.config.dataset.files import shown
 from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
 from onetrainer_gradio.errors import BusyError, DatasetError
-from onetrainer_gradio.service.host.module_process import child_environment, module_command
+from onetrainer_gradio.service.host.module_process import end_answering, start_answering
 
 LIMIT_S = 20.0
 _MOST_WAITING = 8
@@ -106,28 +105,15 @@ class ImageDecoder:
         raise _unshown(path, f"decoding took more than {self._limit_s:.0f} s" if timed_out.is_set() else "the decoder crashed")
 
     def _started(self) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                module_command("onetrainer_gradio.service.datasets.image_worker"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=child_environment({"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}),
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
-        except OSError as error:
-            raise BusyError(f"Can't start a process to decode images: {error.strerror or error}.") from error
+        return start_answering(
+            "onetrainer_gradio.service.datasets.image_worker",
+            "decode images",
+            {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        )
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
-        process.wait()
+        end_answering(process)
 
 
 def _kill(process: subprocess.Popen[bytes], timed_out: threading.Event) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from onetrainer_gradio.config.files.resolve import resolve_paths
 from onetrainer_gradio.config.form.patch import apply
 from onetrainer_gradio.config.memory_estimate import NOT_CALIBRATED, PHASES, MemoryEstimate
 from onetrainer_gradio.errors import BusyError, Finding, UnsupportedError
-from onetrainer_gradio.service.host.module_process import child_environment, module_command
+from onetrainer_gradio.service.host.module_process import end_answering, start_answering
 
 LIMIT_S = 120.0
 _KEPT = 128
@@ -164,28 +163,13 @@ class MemoryEstimator:
         raise BusyError("The memory of the run couldn't be estimated in time.", suggestion="Try again in a moment.")
 
     def _started(self) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                module_command("onetrainer_gradio.backends.memory_worker"),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=child_environment({"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}),
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
-        except OSError as error:
-            raise BusyError(f"Can't start a process to estimate memory: {error.strerror or error}.") from error
+        return start_answering(
+            "onetrainer_gradio.backends.memory_worker", "estimate memory", {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        )
 
     def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        for pipe in (process.stdin, process.stdout):
-            with suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
-        process.wait()
+        end_answering(process)
 
 
 def _exchanged(process: subprocess.Popen[bytes], line: bytes) -> dict[str, Any] | None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.errors import BusyError
 from onetrainer_gradio.panel_secrets import without_panel_secrets
 
 _PACKAGE_PARENT = Path(__file__).resolve().parents[3]
@@ -33,3 +36,35 @@ def own_session() -> dict[str, Any]:
         flags = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) | getattr(subprocess, "CREATE_NO_WINDOW", 0)
         return {"creationflags": flags}
     return {"start_new_session": True}
+
+
+def start_answering(module: str, purpose: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start ``module``, which answers each line on its standard input.
+
+    ``purpose`` completes the sentence "Can't start a process to …".
+
+    :raises BusyError: if the machine can't start a process now.
+    """
+    try:
+        return subprocess.Popen(
+            module_command(module),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=child_environment(dict(environment)),
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+    except OSError as error:
+        raise BusyError(f"Can't start a process to {purpose}: {error.strerror or error}.") from error
+
+
+def end_answering(process: subprocess.Popen[bytes] | None) -> None:
+    """Kill the process, if there is one, and wait until it is gone."""
+    if process is None:
+        return
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):
+            if pipe is not None:
+                pipe.close()
+    process.wait()
