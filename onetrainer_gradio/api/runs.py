@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from onetrainer_gradio.api.config import attachment
@@ -15,12 +15,15 @@ from onetrainer_gradio.api.schemas import ERRORS, Open, RunAccepted, RunId
 from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.events import EVENT_BY_TAG
+from onetrainer_gradio.service.runs.changes import MOST_RUNS, Action
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, STATUSES, RunQuery, Sort
+from onetrainer_gradio.service.runs.labels import MOST_NAME, MOST_NOTE, MOST_TAGS
 from onetrainer_gradio.service.runs.lineage import chain_of, chain_series
 from onetrainer_gradio.service.runs.record import RUNS_PER_PAGE
 
 MOST_STEPS = 2**53  # integers up to here are exact in the metrics
 
+_ARCHIVED = {"no": False, "yes": True, "all": None}
 _STATUS_LIST = f"^(({'|'.join(STATUSES)})(,|$))*$"
 
 router = APIRouter(prefix="/api/runs", tags=["runs"], responses=ERRORS)
@@ -77,6 +80,45 @@ class FileList(BaseModel):
     only_here_bytes: int = Field(description="Bytes of those files that exist only in this run's folder.")
 
 
+class LabelChanges(BaseModel):
+    """Changes of what people can add to a run. Omitted ones stay."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(None, max_length=MOST_NAME, description="Name of the run. Null: the one it was started with.")
+    tags: list[str] | None = Field(
+        None, max_length=MOST_TAGS, description="All tags of the run. Null: those that it was started with."
+    )
+    note: str = Field("", max_length=MOST_NOTE, description="A note.")
+    archived: bool = Field(False, description="Whether lists omit the run unless archived runs are requested.")
+
+
+class BulkRequest(BaseModel):
+    """The same change of many runs."""
+
+    ids: list[str] = Field(min_length=1, max_length=MOST_RUNS, description="IDs of the runs.")
+    action: Action = Field(description="What to do with each of them.")
+    tags: list[str] = Field([], max_length=MOST_TAGS, description="The tags to add or remove.")
+    preview: bool = Field(False, description="Only with `delete`: return what it would free, without deleting anything.")
+
+
+class BulkReply(Open):
+    """What became of each run."""
+
+    done: list[str] = Field([], description="The changed runs.")
+    failed: list[dict[str, Any]] = Field([], description="The other runs with their `id` and `error`.")
+    freed_bytes: int = Field(0, description="Bytes that a deletion freed, or would free.")
+
+
+class Facets(BaseModel):
+    """What the list can be filtered by: values with the number of runs, the most frequent ones first."""
+
+    models: list[tuple[str, int]]
+    methods: list[tuple[str, int]]
+    statuses: list[tuple[str, int]]
+    tags: list[tuple[str, int]]
+
+
 @router.get("", response_model=RunList)
 @slow
 def runs(
@@ -94,18 +136,45 @@ def runs(
         Query(pattern=_STATUS_LIST, description=f"Only runs in these states, separated by commas: {', '.join(STATUSES)}."),
     ] = "",
     tag: Annotated[str, Query(max_length=500, description="Only runs with this tag.")] = "",
+    model: Annotated[str, Query(max_length=100, description="Only runs of this model type.")] = "",
+    method: Annotated[str, Query(max_length=100, description="Only runs with this training method.")] = "",
+    resumes: Annotated[str, Query(max_length=100, description="Only runs that resume this run.")] = "",
+    archived: Annotated[
+        Literal["no", "yes", "all"], Query(description="Whether to list archived runs: `no`, `yes` (only those) or `all`.")
+    ] = "no",
     sort: Annotated[Sort, Query(description="Sort order; a leading `-` reverses it.")] = NEWEST_FIRST,
 ) -> dict[str, Any]:
     """List runs in pages, newest first unless `sort` asks for another order."""
     statuses = tuple(name for name in status.split(",") if name)
-    return service.runs.page(limit, cursor, RunQuery(search, statuses, tag, sort))
+    return service.runs.page(limit, cursor, RunQuery(search, statuses, tag, model, method, resumes, _ARCHIVED[archived], sort))
+
+
+@router.get("/facets", response_model=Facets)
+@slow
+def facets(service: Service) -> dict[str, Any]:
+    """List the models, methods, states and tags of all runs with their numbers."""
+    return service.runs.listing.facets()
+
+
+@router.post("/bulk", response_model=BulkReply)
+@slow
+def bulk(service: Service, body: BulkRequest) -> dict[str, Any]:
+    """Archive, tag or delete many runs at once. A run for which it fails doesn't keep the others from being changed."""
+    if body.preview:
+        return service.run_changes.preview_delete(body.ids)
+    return service.run_changes.apply(body.ids, body.action, body.tags)
 
 
 @router.get("/{run_id}", response_model=dict[str, Any])
 def run(service: Service, run_id: RunId) -> dict[str, Any]:
     """Return a run: its record, state and configuration."""
     found = service.runs.get(run_id)
-    return {"record": asdict(found.record), "state": found.state(), "config": found.config()}
+    return {
+        "record": asdict(found.record),
+        "labels": {**asdict(found.labels), "name": found.name, "tags": list(found.tags)},
+        "state": found.state(),
+        "config": found.config(),
+    }
 
 
 @router.get("/{run_id}/journal", response_model=JournalPage)
@@ -225,8 +294,15 @@ def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -
     return {"ok": True, "run_id": new_id, "state": service.get_state()}
 
 
+@router.patch("/{run_id}", response_model=RunItem)
+@slow
+def change(service: Service, run_id: RunId, body: LabelChanges) -> dict[str, Any]:
+    """Rename, tag, annotate, archive or unarchive a run, and return its line in the list."""
+    return service.run_changes.label(run_id, body.model_dump(exclude_unset=True))
+
+
 @router.delete("/{run_id}")
 @slow
 def delete(service: Service, run_id: RunId) -> dict[str, Any]:
     """Delete an ended run's folder and the files in it. Its workspace and output file are kept."""
-    return {"ok": True, "freed_bytes": service.delete_run(run_id)}
+    return {"ok": True, "freed_bytes": service.run_changes.delete(run_id)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
 from onetrainer_gradio.service.processes.follower import console_line
+from onetrainer_gradio.service.runs.changes import RunChanges
 from onetrainer_gradio.service.runs.feed import Feed
 from onetrainer_gradio.service.runs.record import Run, RunRecord, RunStore
 from onetrainer_gradio.service.runs.samples import SampleStore
@@ -55,6 +56,7 @@ from onetrainer_gradio.versions import hardware, versions
 _LOG = logging.getLogger(__name__)
 _SNAPSHOT_SAMPLES = 24
 _SNAPSHOT_LINES = 200
+_NAMED_RUNS = 100
 
 
 class TrainerService:
@@ -95,6 +97,7 @@ class TrainerService:
         )
         self.runs = RunStore(data / "runs")
         self.scheduler = RunScheduler(self.runs, self.feed, self.settings, self.secrets.huggingface_token)
+        self.run_changes = RunChanges(self.runs, self.delete_run, self._runs_changed)
         self.open_edits = OpenEdits()
         self.folders = FolderBrowser(data, self._roots)
         self.comparison = Comparison(self.configs, self.runs)
@@ -409,6 +412,9 @@ class TrainerService:
 
     def _config_changed(self, document: ConfigDocument, by: str) -> None:
         self.feed.publish("config", revision=document.revision, name=document.name, by=by)
+
+    def _runs_changed(self, ids: Sequence[str]) -> None:
+        self.feed.publish("runs", ids=list(ids[:_NAMED_RUNS]))
 
     def _engines_changed(self) -> None:
         self._offer_their_presets()

@@ -251,3 +251,23 @@ def test_files_come_in_pages_and_by_kind(panel):
     assert (len(samples["files"]), samples["total"]) == (2, 6)
     for wrong in ({"limit": 0}, {"kind": "other"}):
         assert panel.client.get(path, params=wrong).status_code == 422
+
+
+def test_a_run_is_renamed_tagged_and_archived_over_rest(panel):
+    """The list hides archived runs unless they are requested, and its facets count tags."""
+    run_id = panel.finished(steps=2)
+    path = f"/api/runs/{run_id}"
+    line = panel.client.patch(path, json={"name": "best", "tags": ["keep"], "archived": True}).json()
+    assert (line["name"], line["tags"], line["archived"]) == ("best", ["keep"], True)
+    assert panel.client.get(path).json()["labels"]["name"] == "best"
+    listed = {
+        archived: len(panel.client.get("/api/runs", params={"archived": archived}).json()["runs"]) for archived in ("no", "yes")
+    }
+    assert listed == {"no": 0, "yes": 1}
+    assert panel.client.get("/api/runs/facets").json()["tags"] == [["keep", 1]]
+    assert panel.client.patch(path, json={"nonsense": 1}).status_code == 422
+    body = {"ids": [run_id, "none"], "action": "delete"}
+    assert panel.client.post("/api/runs/bulk", json=body | {"preview": True}).json()["deletable"] == [run_id]
+    reply = panel.client.post("/api/runs/bulk", json=body).json()
+    assert (reply["done"], [item["id"] for item in reply["failed"]]) == ([run_id], ["none"])
+    assert panel.client.get(path).status_code == 404

@@ -14,6 +14,7 @@ import os
 import sqlite3
 import stat
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from onetrainer_gradio.errors import ConfigValueError
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 # Raise this when a column is added or means something else: an index of any other version is built again.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # "OTGR": distinguishes our index from another program's database.
 _APPLICATION_ID = 0x4F544752
 # SQLite opens these next to the file.
@@ -39,16 +40,18 @@ SORT_COLUMNS: dict[str, str] = {
     "name": "name",
     "status": "status",
     "model": "model",
+    "method": "method",
     "steps": "steps",
     "loss": "loss",
+    "best": "best",
     "ended": "ended_at",
     "duration": "elapsed_s",
     "size": "size_bytes",
 }
 # fmt: off
 Sort = Literal[
-    "created", "-created", "name", "-name", "status", "-status", "model", "-model", "steps", "-steps",
-    "loss", "-loss", "ended", "-ended", "duration", "-duration", "size", "-size",
+    "created", "-created", "name", "-name", "status", "-status", "model", "-model", "method", "-method", "steps", "-steps",
+    "loss", "-loss", "best", "-best", "ended", "-ended", "duration", "-duration", "size", "-size",
 ]
 # fmt: on
 SORTS: tuple[Sort, ...] = get_args(Sort)
@@ -63,14 +66,17 @@ CREATE TABLE runs (         -- narrow, because searching and sorting read all of
     mark TEXT NOT NULL,     -- state of the folder when it was read; empty: not read yet, or the run is active
     status TEXT NOT NULL,   -- one of STATUSES; empty: not read yet
     name TEXT,
-    model TEXT,             -- model type and training method
+    model TEXT,             -- model type
+    method TEXT,            -- training method
     steps REAL,
     loss REAL,
+    best REAL,              -- lowest smoothed loss
     ended_at REAL,
     elapsed_s REAL,
     size_bytes REAL,
     samples REAL,           -- of a run that has ended
     resumes_run TEXT,
+    archived INTEGER NOT NULL,
     tags TEXT NOT NULL,     -- each with a line break before and after it
     words TEXT NOT NULL     -- what a search looks through, case-folded
 ) WITHOUT ROWID
@@ -83,13 +89,13 @@ CREATE TABLE lines (
 """,
 )
 _COLUMNS = (
-    *("id", "mark", "status", "name", "model", "steps", "loss", "ended_at", "elapsed_s", "size_bytes", "samples"),
-    *("resumes_run", "tags", "words"),
+    *("id", "mark", "status", "name", "model", "method", "steps", "loss", "best", "ended_at", "elapsed_s", "size_bytes"),
+    *("samples", "resumes_run", "archived", "tags", "words"),
 )
 _PUT = f"INSERT OR REPLACE INTO runs ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _PUT_LINE = "INSERT OR REPLACE INTO lines (id, line) VALUES (?, ?)"
 _MOST_SEARCHED = 1000
-_SEARCHED = ("id", "name", "model_type", "training_method", "base_model", "backend", "checkout", "started_by", "error")
+_SEARCHED = ("id", "name", "model_type", "training_method", "base_model", "backend", "checkout", "started_by", "error", "note")
 
 
 @dataclass(frozen=True)
@@ -99,12 +105,17 @@ class RunQuery:
     search: str = ""
     statuses: tuple[str, ...] = ()
     tag: str = ""
+    model: str = ""
+    method: str = ""
+    resumes: str = ""
+    archived: bool | None = None
     sort: Sort = NEWEST_FIRST
 
     @property
     def selects(self) -> bool:
         """Return whether the query excludes any run."""
-        return bool(self.search.split() or self.statuses or self.tag)
+        chosen = (self.search.split(), self.statuses, self.tag, self.model, self.method, self.resumes)
+        return any(chosen) or self.archived is not None
 
 
 @dataclass(frozen=True)
@@ -177,6 +188,24 @@ class RunIndex:
         """Return how many samples each run has that has ended and was read."""
         query = "SELECT id, samples FROM runs WHERE samples >= 0"
         return self._with_database(lambda database: {run_id: int(count) for run_id, count in database.execute(query)})
+
+    def facets(self, limit: int) -> dict[str, list[tuple[str, int]]]:
+        """Return the most frequent models, methods, states and tags of the runs with their numbers, at most ``limit`` of each."""
+
+        def work(database: sqlite3.Connection) -> dict[str, list[tuple[str, int]]]:
+            found = {
+                name: database.execute(
+                    f"SELECT {column}, count(*) FROM runs WHERE {column} > '' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?", [limit]
+                ).fetchall()
+                for name, column in (("models", "model"), ("methods", "method"), ("statuses", "status"))
+            }
+            tags: Counter[str] = Counter()
+            for lines, count in database.execute("SELECT tags, count(*) FROM runs WHERE tags > '' GROUP BY 1"):
+                tags.update(dict.fromkeys(lines.strip("\n").split("\n"), count))
+            by_count = sorted(tags.items(), key=lambda item: (-item[1], item[0]))
+            return {**found, "tags": by_count[:limit]}
+
+        return self._with_database(work)
 
     def page(self, query: RunQuery, limit: int, cursor: str | None) -> IndexPage:
         """Return the first ``limit`` runs of a query, or the next ones after ``cursor``.
@@ -329,22 +358,24 @@ def _row(run_id: str, mark: str, line: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return the values of ``_COLUMNS``; those of a run that wasn't read yet if its ``line`` is empty."""
     tags = [_text(tag) for tag in line.get("tags", ())]
     lines_of_tags = "".join(f"{tag}\n" for tag in tags)
-    model = " ".join(filter(None, (_text(line.get("model_type")), _text(line.get("training_method")))))
-    words = [run_id, *(_text(line.get(name)) for name in _SEARCHED[1:]), *tags]
+    words = [run_id, *tags, *(_text(line.get(name)) for name in _SEARCHED[1:])]
     loss = line.get("smooth_loss")
     values = {
         "id": run_id,
         "mark": mark,
         "status": _status(line) if line else "",
         "name": _text(line.get("name")).casefold() or None,
-        "model": model or None,
+        "model": _text(line.get("model_type")) or None,
+        "method": _text(line.get("training_method")) or None,
         "steps": _number(line.get("global_step")),
         "loss": _number(line.get("loss") if loss is None else loss),
+        "best": _number(line.get("best_loss")),
         "ended_at": _number(line.get("ended_at")),
         "elapsed_s": _number(line.get("elapsed_s")),
         "size_bytes": _number(line.get("size_bytes")),
         "samples": None if line.get("active") else _number(line.get("samples")),
         "resumes_run": _text(line.get("resumes_run")),
+        "archived": int(line.get("archived") is True),
         "tags": f"\n{lines_of_tags}" if tags else "",
         "words": "\n".join(words).casefold()[:_MOST_SEARCHED],
     }
@@ -390,6 +421,13 @@ def _conditions(query: RunQuery) -> tuple[str, list[Any]]:
     if query.tag:
         parts.append("instr(tags, ?) > 0")
         values.append(f"\n{_text(query.tag)}\n")
+    for column, wanted in (("model", query.model), ("method", query.method), ("resumes_run", query.resumes)):
+        if wanted:
+            parts.append(f"{column} = ?")
+            values.append(_text(wanted))
+    if query.archived is not None:
+        parts.append("archived = ?")
+        values.append(int(query.archived))
     return " AND ".join(parts), values
 
 

@@ -76,7 +76,7 @@ def chain_series(
         "chain": [
             {
                 "run_id": link.run.id,
-                "name": link.run.record.name,
+                "name": link.run.name,
                 "first_step": part["first_step"] if part["rows"] else None,
                 "last_step": part["last_step"] if part["rows"] else None,
                 "rows": part["rows"],

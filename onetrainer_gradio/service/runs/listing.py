@@ -15,6 +15,7 @@ from onetrainer_gradio.service.runs.index import NEWEST_FIRST, IndexPage, RunInd
 _MOST_ACTIVE = 100
 # New runs are read at once, so that a search finds them. More than a few are read in the background.
 _MOST_NEW = 20
+_MOST_FACETS = 200
 # Between two runs that are read in the background, so that requests are answered meanwhile.
 _PAUSE_S = 0.002
 # The page is loaded first after a start.
@@ -81,6 +82,11 @@ class RunListing:
             with contextlib.suppress(RunNotFoundError):
                 self._prepare(run_id)
                 self.read([run_id])
+
+    def facets(self, limit: int = _MOST_FACETS) -> dict[str, list[tuple[str, int]]]:
+        """Return what the runs can be filtered by, with the number of runs of each value, the most frequent ones first."""
+        self._index.follow(self._ids())
+        return self._index.facets(limit)
 
     def sample_counts(self) -> dict[str, int]:
         """Return how many samples each run has that has ended, as far as the index knows."""

@@ -41,6 +41,7 @@ _DTYPE = np.dtype("<f8")
 _ALIGN = 64
 _ROWS_AT_ONCE = 1 << 15
 _SHOWN_NOT_FINITE = 100
+_SETTLING_ROWS = 100
 
 Rows = npt.NDArray[np.float64]
 
@@ -291,6 +292,40 @@ class MetricsReader:
             data += more
         whole = len(data) - len(data) % width
         return np.frombuffer(data[:whole], dtype=_DTYPE).reshape(-1, len(columns))
+
+
+class LowestLoss:
+    """Find the lowest smoothed loss of a run that may still grow; safe from any thread.
+
+    The average of the first steps is over too few values to mean anything. They don't count once there are more of them.
+    """
+
+    def __init__(self, reader: MetricsReader) -> None:
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._row = 0
+        self._best: tuple[float | None, int | None] = (None, None)
+
+    def read(self) -> tuple[float | None, int | None]:
+        """Return the lowest value and its global step; None without one."""
+        with self._lock:
+            count = self._reader.count()
+            if self._row < _SETTLING_ROWS < count or count < self._row:
+                self._row, self._best = (_SETTLING_ROWS if count > _SETTLING_ROWS else 0), (None, None)
+            while self._row < count:
+                rows = self._reader.rows(self._row, min(self._row + _ROWS_AT_ONCE, count))
+                if not len(rows):
+                    break
+                self._take(rows)
+                self._row += len(rows)
+            return self._best
+
+    def _take(self, rows: Rows) -> None:
+        losses = rows[:, FIXED_COLUMNS.index("smooth_loss")]
+        losses = np.where(np.isfinite(losses), losses, np.inf)
+        at = int(np.argmin(losses))
+        if np.isfinite(losses[at]) and (self._best[0] is None or losses[at] < self._best[0]):
+            self._best = float(losses[at]), _steps(rows[at : at + 1, FIXED_COLUMNS.index(STEP_COLUMN)])[0]
 
 
 class _Part:

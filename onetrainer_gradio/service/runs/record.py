@@ -46,8 +46,9 @@ from onetrainer_gradio.service.runs.file_preserver import FilePreserver, freed_b
 from onetrainer_gradio.service.runs.file_records import kept_path
 from onetrainer_gradio.service.runs.index import RunIndex, RunQuery
 from onetrainer_gradio.service.runs.journal import Journal
+from onetrainer_gradio.service.runs.labels import Labels, read_labels, write_labels
 from onetrainer_gradio.service.runs.listing import RunListing
-from onetrainer_gradio.service.runs.metrics import MetricsReader
+from onetrainer_gradio.service.runs.metrics import LowestLoss, MetricsReader
 from onetrainer_gradio.service.runs.view import SPEED_UPDATES, RunView
 
 _LOG = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ _UNFINISHED = re.compile(r"^\.new-\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}-[0-9a-f]{4
 _LOG_BYTES = 64 << 10
 _RECORD_BYTES = 16 << 20
 _PAGE = 2000
-_SUMMARY_VERSION = 3
+_SUMMARY_VERSION = 4
 DELETED = ".deleted-"
 _STAMP = "%Y-%m-%d_%H-%M-%S"
 # Runs that are held open although nobody uses them at the moment: a page and its neighbors.
@@ -197,9 +198,31 @@ class Run:
         self.journal = Journal(folder / "journal.jsonl")
         self.metrics = MetricsReader(folder / "metrics.bin")
         self._lock = threading.Lock()
-        self._view = RunView(self.id, self.record.name, self.record.backend, self.record.checkout_title)
+        self.labels = read_labels(folder)
+        self._lowest = LowestLoss(self.metrics)
+        self._view = RunView(self.id, self.name, self.record.backend, self.record.checkout_title)
         self._assumed_end: RunEnded | None = None
         self._trained: dict[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the name that someone gave the run afterwards, or else the name that it was started with."""
+        return self.record.name if self.labels.name is None else self.labels.name
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Return the tags of the run: those that someone gave it afterwards, or those that it was started with."""
+        return tuple(self.record.options.get("tags", ())) if self.labels.tags is None else self.labels.tags
+
+    def set_labels(self, labels: Labels) -> None:
+        """Store other labels.
+
+        :raises StorageError: if they can't be written.
+        """
+        write_labels(self.folder, labels)
+        with self._lock:
+            self.labels = labels
+            self._view.name = self.name
 
     def config(self) -> dict[str, Any]:
         """The frozen configuration; empty when it cannot be read."""
@@ -307,16 +330,23 @@ class Run:
         path = self.folder / "summary.json"
         kept = read_json(path, _RECORD_BYTES)
         if isinstance(kept, dict) and kept.get("version") == _SUMMARY_VERSION and _is_summary(kept.get("summary"), self.id):
-            return {**kept["summary"], "damaged": self.damage}
+            return {**kept["summary"], **self._labeled()}
         summary = self._summary()
         if not summary["active"]:
             # a full disk or a folder that may only be read: it is worked out again next time
             with contextlib.suppress(OSError):
                 write_json(path, {"version": _SUMMARY_VERSION, "summary": summary}, durable=False, make_folder=False)
-        return {**summary, "damaged": self.damage}
+        return {**summary, **self._labeled()}
+
+    def _labeled(self) -> dict[str, Any]:
+        """Return what of a line someone can change, also after the run has ended."""
+        given: dict[str, Any] = {} if self.labels.name is None else {"name": self.labels.name}
+        given |= {} if self.labels.tags is None else {"tags": list(self.labels.tags)}
+        return {**given, "note": self.labels.note, "archived": self.labels.archived, "damaged": self.damage}
 
     def _summary(self) -> dict[str, Any]:
         state = self.state()
+        best_loss, best_step = self._lowest.read()
         return {
             "id": self.id,
             "name": self.record.name,
@@ -326,6 +356,8 @@ class Run:
             "checkout": self.record.checkout_title,
             "tags": list(self.record.options.get("tags", ())),
             "resumes_run": self.resumes_run(),
+            "best_loss": best_loss,
+            "best_step": best_step,
             "workspace": self.record.workspace,
             "active": state["is_training"],
             "global_step": state["progress"]["global_step"],
@@ -474,6 +506,7 @@ _IN_SUMMARY = (
     "loss",
     "smooth_loss",
     "samples",
+    "last_sample",
     "final_model",
     "final_model_file",
     "final_model_title",

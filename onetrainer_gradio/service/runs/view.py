@@ -80,6 +80,7 @@ class RunView:
         self.answers: dict[str, CommandCompleted] = {}
         self.waiting: dict[str, CommandReceived] = {}
         self.samples = 0
+        self.last_sample = 0
         self.final_saved: ModelSaved | None = None
         self.final_file = 0
         self.resumed_step: int | None = None
@@ -187,6 +188,7 @@ class RunView:
             "elapsed_s": max(0.0, until - self.started_at) if self.started_at else None,
             "waiting_commands": self._waiting() if ended is None else [],
             "samples": self.samples,
+            "last_sample": f"{self.run_id}.{self.last_sample}" if self.last_sample else None,
             "final_model": self.final_saved.path if self.final_saved else None,
             "final_model_file": str(self.final_file) if self.final_saved else None,
             "final_model_title": self._model_title(total),
@@ -236,6 +238,7 @@ class RunView:
 
     def _sampled(self, event: SampleGenerated) -> None:
         self.samples += 1
+        self.last_sample = self._at
 
     def _saved(self, event: ModelSaved) -> None:
         if event.final:

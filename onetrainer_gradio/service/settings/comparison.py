@@ -143,7 +143,7 @@ class Comparison:
                 raise RunNotFoundError("No runs yet", value=run_id, suggestion="Start a run.")
             run_id = newest
         run = self._runs.get(run_id)
-        return run.id, run.record.name or run.id, run.config()
+        return run.id, run.name or run.id, run.config()
 
     def _absolute(self, document: dict[str, Any]) -> dict[str, Any]:
         base = self._configs.base_folder

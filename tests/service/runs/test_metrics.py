@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onetrainer_gradio.events import StepDone
-from onetrainer_gradio.service.runs.metrics import FIXED_COLUMNS, MetricsReader, MetricsWriter, column_names
+from onetrainer_gradio.service.runs.metrics import FIXED_COLUMNS, LowestLoss, MetricsReader, MetricsWriter, column_names
 
 
 def step(number: int, loss: float = 0.5, rates: tuple[float, ...] = (1e-4,), grad_norm: float | None = 1.0) -> StepDone:
@@ -174,3 +174,14 @@ def test_a_file_of_an_earlier_version_has_the_columns_of_today(tmp_path: Path) -
     writer.add(step(4, rates=(0.1, 0.2)))
     writer.flush()
     assert MetricsReader(path).count() == 4
+
+
+def test_the_lowest_loss_ignores_the_first_steps_of_a_longer_run(tmp_path: Path) -> None:
+    """An average over a few values means little. A run that grows is read on from where it was read."""
+    path = tmp_path / "metrics.bin"
+    lowest = LowestLoss(write(path, [0.1, 0.5, math.nan]))
+    assert lowest.read() == (0.1, 2)
+    write(path, [0.1] * 90 + [0.4, 0.3, 0.6] * 10)
+    assert lowest.read() == (0.3, 196)
+    assert LowestLoss(MetricsReader(path)).read() == (0.3, 196)
+    assert LowestLoss(MetricsReader(tmp_path / "none.bin")).read() == (None, None)
