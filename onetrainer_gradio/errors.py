@@ -20,6 +20,8 @@
     │   ├── ModelNotFoundError      no base model at the path
     │   ├── ModelFormatError        the base model isn't what was expected
     │   ├── DatasetError            no usable images or captions
+    │   │   ├── CaptionConflictError    someone else changed the caption in the meantime
+    │   │   └── UploadConflictError     the piece doesn't continue the upload
     │   ├── BackupNotFoundError     no backup to resume from
     │   └── BackupMismatchError     the backup doesn't match the settings
     ├── TrainingError               the run itself
@@ -181,6 +183,14 @@ class ModelFormatError(InputError):
 
 class DatasetError(InputError):
     """No usable images or captions."""
+
+
+class CaptionConflictError(DatasetError):
+    """Someone else changed the caption since it was read; ``value`` has both texts and the current version."""
+
+
+class UploadConflictError(DatasetError):
+    """A piece doesn't start where the upload continues; ``value`` is that offset in bytes."""
 
 
 class BackupNotFoundError(InputError):

@@ -31,6 +31,8 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.PathNotFoundError: 404,
     errors.PathExistsError: 409,
     errors.CheckoutNotFoundError: 404,
+    errors.CaptionConflictError: 409,
+    errors.UploadConflictError: 409,
     errors.TrainingError: 422,
     errors.OutOfMemoryError: 507,
     errors.WorkerDiedError: 500,

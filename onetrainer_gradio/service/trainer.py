@@ -28,6 +28,7 @@ from onetrainer_gradio.errors import (
     StorageError,
 )
 from onetrainer_gradio.service.datasets.concepts import ConceptStore
+from onetrainer_gradio.service.datasets.datasets import Datasets
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.engines.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
 from onetrainer_gradio.service.engines.memory import MemoryEstimator
@@ -105,6 +106,7 @@ class TrainerService:
         self.images = ImageDecoder()
         self.samples = SampleStore(self.runs, data / "cache" / "thumbnails", self.images)
         self.concepts = ConceptStore(data, self._roots, data / "cache" / "concepts", decoder=self.images)
+        self.datasets = Datasets(data, self._roots, self.concepts.thumbnails)
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
         )
@@ -130,6 +132,7 @@ class TrainerService:
             self._closed = True
         self.scheduler.close()
         self.checkouts.close()
+        self.datasets.close()
         self.images.close()
         self.memory.close()
         self.system.close()

@@ -17,7 +17,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.config.check.plan import Plan
 from onetrainer_gradio.config.dataset.buckets import Resolution, Size, target
 from onetrainer_gradio.config.dataset.caption_augmentation import augment_caption, special_tags, tags_of
@@ -34,9 +33,9 @@ from onetrainer_gradio.config.files.resolve import absolute
 from onetrainer_gradio.errors import ConfigValueError, DatasetError, ForbiddenPathError, PathNotFoundError
 from onetrainer_gradio.service.datasets.conversion import convert_captions, convert_images
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
+from onetrainer_gradio.service.datasets.thumbnails import Thumbnails
 from onetrainer_gradio.service.host.path_guard import PathGuard
 
-THUMBNAIL_WIDTHS = (96, 192, 384)
 MOST_VARIANTS = 12
 
 _LOOK_S, _LONGEST_LOOK_S = 2.0, 16.0
@@ -44,7 +43,6 @@ _PREVIEW_PX = 320
 _MOST_NAMES = 8
 _MOST_TAGS = 12
 _FORMAT = "this format isn't supported"
-_MOST_THUMBNAILS = 5000
 _MASKED = ("enable_random_circular_mask_shrink", "enable_random_mask_rotate_crop")
 
 
@@ -136,11 +134,10 @@ class ConceptStore:
         self._base = base_folder
         self._guard = PathGuard(roots) if roots else None
         self._roots = self._guard.roots if self._guard else ()
-        self._cache = cache_folder
         self._lock = threading.Lock()
         self._decoder = decoder or ImageDecoder()
         self._reader = reader or FolderReader(limit_s=_LOOK_S)
-        self._shown: dict[str, Path] = {}
+        self.thumbnails = Thumbnails(cache_folder, self._decoder, lambda path: self._allowed(str(path)))
 
     def statistics(self, config: TrainConfig, index: int | None = None) -> dict[str, Any]:
         """Return statistics of the folders of all concepts (or the one at ``index``), and of an epoch.
@@ -177,21 +174,7 @@ class ConceptStore:
         :raises PathNotFoundError: if the statistics have no image with this ID, or it was deleted.
         :raises DatasetError: if it isn't a readable image.
         """
-        width_px = next((known for known in THUMBNAIL_WIDTHS if known >= width_px), THUMBNAIL_WIDTHS[-1])
-        made = self._cache / f"{image_id}-{width_px}.webp"
-        source = self._shown.get(image_id)
-        if not image_id.isalnum() or (source is None and not made.is_file()):
-            raise PathNotFoundError(
-                f"The image {image_id!r} doesn't exist", value=image_id, suggestion="Compute the statistics again."
-            )
-        if source is not None and not made.is_file():
-            source = self._allowed(str(source))  # a link may lead outside
-            if not source.is_file():
-                raise PathNotFoundError(f"The image {source.name} no longer exists", value=image_id)
-            content = self._decoder.thumbnail(source, width_px, 2 * width_px)
-            self._make_room()
-            write_atomic(made, content, durable=False)
-        return made
+        return self.thumbnails.get(image_id, width_px)
 
     def shown(self, path: str) -> str:
         """Return the ID of an image of the file picker for ``thumbnail``; empty if it was deleted."""
@@ -348,23 +331,7 @@ class ConceptStore:
         }
 
     def _image_id(self, path: Path) -> str:
-        try:
-            status = path.stat()
-        except OSError:
-            return ""
-        text = f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
-        image_id = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:24]
-        self._shown[image_id] = path
-        return image_id
-
-    def _make_room(self) -> None:
-        """Delete the oldest thumbnails if there are too many."""
-        try:
-            made = sorted(self._cache.glob("*.webp"), key=lambda path: path.stat().st_mtime)
-            for path in made[: max(0, len(made) - _MOST_THUMBNAILS)]:
-                path.unlink(missing_ok=True)
-        except OSError:
-            return  # removed by another thread meanwhile
+        return self.thumbnails.id_of(path)
 
     def _lines(self, image: Path, folder: Folder, concept: ConceptConfig) -> list[str]:
         """Return the available captions of an image, or one empty caption."""

@@ -1,0 +1,87 @@
+"""Datasets over REST: uploads, lists, and what they answer to wrong requests."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def png(color: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", size, color).save(out, "PNG")
+    return out.getvalue()
+
+
+def upload(client, name: str, content: bytes, dataset: str = "cats") -> dict:
+    """Upload a file in two pieces."""
+    told = client.post("/api/datasets/uploads", json={"dataset": dataset, "name": name, "bytes": len(content)}).json()
+    for piece in (content[: len(content) // 2], content[len(content) // 2 :]):
+        reply = client.put(f"/api/datasets/uploads/{told['id']}", params={"offset": told["offset"]}, content=piece)
+        assert reply.status_code == 200, reply.text
+        told = reply.json()
+    return told
+
+
+@pytest.fixture
+def cats(panel):
+    """A panel with the dataset cats: a captioned image and one without."""
+    made = panel.client.post("/api/datasets", json={"name": "cats"}).json()["dataset"]
+    assert made == {**made, "folder": "datasets/cats", "images": 0}
+    upload(panel.client, "a.png", png())
+    upload(panel.client, "a.txt", b"sks cat, red")
+    upload(panel.client, "b.png", png("blue", (48, 64)))
+    return panel
+
+
+def test_uploaded_images_are_listed_with_captions_and_thumbnails(cats):
+    """What was sent is what the list shows, and its thumbnail can be kept for ever."""
+    page = cats.client.post("/api/datasets/images", json={"folder": "datasets/cats"}).json()
+    assert (page["matches"], page["writable"], page["complete"]) == (2, True, True)
+    first, second = page["images"]
+    assert (first["path"], first["caption"], first["width"], first["height"]) == ("a.png", "sks cat, red", 64, 48)
+    assert (second["caption"], second["caption_version"]) == (None, "")
+    small = cats.client.get(first["thumbnail"], params={"w": 96})
+    assert (small.headers["content-type"], "immutable" in small.headers["cache-control"]) == ("image/webp", True)
+    found = cats.client.post("/api/datasets/images", json={"folder": "datasets/cats", "filter": {"caption": "missing"}}).json()
+    assert [image["path"] for image in found["images"]] == ["b.png"]
+    tags = cats.client.post("/api/datasets/tags", json={"folder": "datasets/cats"}).json()
+    assert tags["tags"] == [["red", 1], ["sks cat", 1]]
+    assert cats.client.get("/api/datasets").json()["datasets"][0]["images"] == 2
+
+
+def test_an_upload_shows_its_offset_and_can_be_cancelled(cats):
+    """The offset after a broken connection, and after a piece at the wrong place."""
+    body = {"dataset": "cats", "name": "c.png", "bytes": 100}
+    told = cats.client.post("/api/datasets/uploads", json=body).json()
+    path = f"/api/datasets/uploads/{told['id']}"
+    cats.client.put(path, params={"offset": 0}, content=b"x" * 40)
+    wrong = cats.client.put(path, params={"offset": 10}, content=b"x")
+    assert (wrong.status_code, wrong.json()["errors"][0]["value"]) == (409, 40)
+    assert cats.client.get(path).json()["offset"] == 40
+    assert cats.client.post("/api/datasets/uploads", json=body).json()["offset"] == 40
+    assert [each["name"] for each in cats.client.get("/api/datasets/uploads").json()["uploads"]] == ["c.png"]
+    assert cats.client.delete(path).status_code == 200
+    assert cats.client.get(path).status_code == 404
+
+
+def test_wrong_requests_are_answered_with_their_status(cats):
+    """Names, types, folders and datasets that aren't possible."""
+    client = cats.client
+    assert client.post("/api/datasets", json={"name": "cats"}).status_code == 409
+    assert client.post("/api/datasets", json={"name": "../x"}).status_code == 422
+    for name in ("../a.png", "a.exe", "/etc/passwd"):
+        assert client.post("/api/datasets/uploads", json={"dataset": "cats", "name": name, "bytes": 1}).status_code == 422
+    assert client.post("/api/datasets/uploads", json={"dataset": "..", "name": "a.png", "bytes": 1}).status_code == 404
+    assert client.post("/api/datasets/images", json={"folder": "datasets/dogs"}).status_code == 404
+    assert client.post("/api/datasets/images", json={"folder": ""}).status_code == 404
+
+
+def test_a_dataset_is_renamed_and_deleted(cats):
+    """Deleted is: in the trash folder."""
+    assert cats.client.post("/api/datasets/cats/rename", json={"name": "kittens"}).json()["dataset"]["images"] == 2
+    trash = Path(cats.client.delete("/api/datasets/kittens").json()["trash"])
+    assert sorted(path.name for path in trash.iterdir()) == ["a.png", "a.txt", "b.png"]
+    assert cats.client.get("/api/datasets").json()["datasets"] == []
