@@ -69,6 +69,7 @@ VERBS = frozenset(
         "Shorten",
         "Simplify",
     }
+    | {"Create", "Finish", "Load", "Upload"}
     | {"Start", "Stop", "Train", "Try", "Turn", "Unpack", "Update", "Use", "Wait"}
 )
 NAMES = {

@@ -1,4 +1,7 @@
-"""Datasets over REST: uploads, lists, and what they answer to wrong requests."""
+"""Datasets over REST: uploads, lists, and what they answer to wrong requests.
+
+Covers ``api/dataset_uploads.py``.
+"""
 
 from __future__ import annotations
 

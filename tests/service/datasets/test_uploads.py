@@ -1,6 +1,7 @@
 """Files arrive in pieces, whole or not at all, and inside the dataset.
 
-Covers ``service/datasets/library.py``, ``incoming.py``, ``archives.py`` and ``file_names.py``.
+Covers ``service/datasets/library.py``, ``service/datasets/incoming.py``, ``service/datasets/archives.py`` and
+``service/datasets/file_names.py``.
 """
 
 from __future__ import annotations
