@@ -27,12 +27,14 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from settings_screenshots import settings_screenshots
 
+from onetrainer_gradio.ui.tabs import TABS
+
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+TITLES = {tab.key: tab.title for tab in TABS}
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
-TABS = ("configuration", "training", "samples", "system")
 # the step that the run must reach first: the chart then has a curve, and each prompt a few samples
 FROM_STEP = 250
 
@@ -88,7 +90,7 @@ def show(page: Page, url: str, tab: str) -> None:
     page.goto(f"{url}#{tab}")
     page.reload()
     page.locator(".og-link[data-state=live]").wait_for()
-    page.get_by_role("tab", name=tab.capitalize(), selected=True).wait_for()
+    page.get_by_role("tab", name=TITLES[tab], selected=True).wait_for()
     page.wait_for_timeout(1500)
     page.wait_for_function(IN_VIEW)
 
@@ -240,7 +242,7 @@ def main() -> None:
         post(url, "api/training/start")
         while state(url)["progress"]["global_step"] < arguments.from_step and state(url)["is_training"]:
             time.sleep(0.5)
-        shoot(browser, url, TABS[1:])
+        shoot(browser, url, tuple(TITLES)[1:])
         shoot(browser, url, ("training",), "dark", "-dark")
         large_view(browser, url)
         dialogs(browser, url)

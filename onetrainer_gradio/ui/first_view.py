@@ -14,6 +14,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onetrainer_gradio.ui.assets import asset_path
+from onetrainer_gradio.ui.tabs import Tab
 from onetrainer_gradio.ui.widget import markup
 
 # URLs are relative to this element. What follows it comes before Gradio's own scripts and therefore runs first.
@@ -21,9 +22,9 @@ BASE = re.compile(rb"<base\b[^>]*>|(?=</head>)")
 BODY_BEGINS = b"<gradio-app"
 
 
-def first_view(tabs: Sequence[tuple[str, str]]) -> str:
-    """Return the markup, given the ID and title of each tab. The style sheet is in the body so that it comes after Gradio's."""
-    links = "".join(f'<a href="#{escape(key)}" data-og-tab="{escape(key)}">{escape(title)}</a>' for key, title in tabs)
+def first_view(tabs: Sequence[Tab]) -> str:
+    """Return the markup. The style sheet is in the body so that it comes after Gradio's."""
+    links = "".join(f'<a href="#{tab.key}" data-og-tab="{tab.key}">{escape(tab.title)}</a>' for tab in tabs)
     return (
         f'<link rel="stylesheet" href="{asset_path("panel.css")}">'
         f'<div id="og-first"><div class="main"><div id="og-first-top">{markup("topbar")}</div>'

@@ -1,4 +1,4 @@
-"""Build the page: four tabs of widgets, and the buttons that control the run."""
+"""Build the page: tabs of widgets, and the buttons that control the run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from onetrainer_gradio.ui.actions import Actions
 from onetrainer_gradio.ui.client import ClientFunctions
 from onetrainer_gradio.ui.first_view import first_view
 from onetrainer_gradio.ui.head import PROTECTED, head
+from onetrainer_gradio.ui.tabs import TABS
 from onetrainer_gradio.ui.theme import theme
 from onetrainer_gradio.ui.widget import outcome_carrier, widget
 
 __all__ = ["CSS", "FIRST_VIEW", "HEAD", "PROTECTED", "THEME", "TITLE", "build_page"]
 
 TITLE = "OneTrainer panel"
-TABS = (("configuration", "Configuration"), ("training", "Training"), ("samples", "Samples"), ("system", "System"))
-_WIDGETS = {"configuration": "form", "samples": "gallery", "system": "system"}
 HEAD = head()
 FIRST_VIEW = first_view(TABS)
 THEME = theme()
@@ -47,12 +46,12 @@ def build_page(service: TrainerService) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         widget("topbar")
         with gr.Tabs(elem_id="og-tabs"):
-            for key, title in TABS:
-                with gr.Tab(title, id=key):
-                    if key == "training":
-                        _training(actions)
-                    else:
-                        widget(_WIDGETS[key])
+            for tab in TABS:
+                with gr.Tab(tab.title, id=tab.key):
+                    if tab.key == "training":
+                        _controls(actions)
+                    for place in tab.places:
+                        widget(place)
         client = ClientFunctions(service, actions)
         functions = (client.config, client.change_settings, client.list_runs, client.list_samples, client.generate_sample)
         for function in (actions.watch, *functions):
@@ -60,7 +59,7 @@ def build_page(service: TrainerService) -> gr.Blocks:
     return page
 
 
-def _training(actions: Actions) -> None:
+def _controls(actions: Actions) -> None:
     # a Column that the style sheet lays out as a row: gr.Row would load two more files
     with gr.Column(elem_id="og-controls"):
         buttons = {
@@ -68,8 +67,6 @@ def _training(actions: Actions) -> None:
             for label, name, look in _BUTTONS
         }
     outcome = outcome_carrier()
-    for place in ("status", "problems", "chart", "newest", "console", "runs"):
-        widget(place)
     for name, button in buttons.items():
         button.click(
             getattr(actions, name),

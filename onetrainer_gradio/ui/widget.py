@@ -1,56 +1,45 @@
-"""Create our widgets: an empty named element, which the script of that name fills in the browser.
-
-Functions create them instead of subclasses of ``gr.HTML``, because Gradio writes a stub file next to the module of every
-subclass when it is imported, and type checkers then read the stub instead of the module.
-"""
+"""Create the places of our widgets: empty named elements, which the script of that name fills in the browser."""
 
 from __future__ import annotations
 
 import gradio as gr
+from gradio.components.api_component import Api
+from gradio.events import Events
 
-# place -> what ``assets/main.js`` puts there
-PLACES = {
-    "topbar": "name, status line, connection, color theme; the banner when the connection is lost",
-    "form": "the settings: a form derived from the schema, one small PATCH per edit",
-    "status": "status, phase, progress and metrics of the run",
-    "problems": "warnings and errors of the run, and why it ended",
-    "chart": "loss and learning rate over the steps",
-    "newest": "the newest samples of the run",
-    "console": "output of the training process",
-    "runs": "all runs with their files",
-    "gallery": "samples by prompt and step, large view, and the form for a custom sample",
-    "system": "resource usage of the last 10 minutes, versions and processes",
-}
+from onetrainer_gradio.ui.assets import scripts
+
+# what assets/main.js looks for
+PLACE = "og-place"
+
+_TELL = "(message) => { document.dispatchEvent(new CustomEvent('og-outcome', { detail: message })); return []; }"
 
 
-def widget(place: str) -> gr.HTML:
-    """Return the place of that name; its element is ``#og-PLACE``.
+def widget(place: str) -> gr.Column:
+    """Create the place of that name; its element is ``#og-PLACE``, and ``assets/PLACE.js`` fills it.
 
-    The template is constant and contains no outside values. The content comes from REST and the WebSocket, and enters the
-    document only as ``textContent``.
+    It holds nothing. The content comes from REST and the WebSocket, and enters the document only as ``textContent``. It is a
+    column because the page loads columns anyway; ``gr.HTML`` would add 40 kB to the first view.
+
+    :raises ValueError: when there is no such script.
     """
-    if place not in PLACES:
-        raise ValueError(f"There is no widget {place!r}; choose one of: {', '.join(PLACES)}")
-    return gr.HTML(
-        value=None,
-        html_template=markup(place),
-        js_on_load=None,
-        apply_default_css=False,
-        elem_id=f"og-{place}",
-    )
+    if f"{place}.js" not in scripts():
+        raise ValueError(f"There is no widget {place!r}: ui/assets/{place}.js doesn't exist.")
+    with gr.Column(elem_id=f"og-{place}", elem_classes=PLACE, scale=0, min_width=0) as column:
+        pass
+    return column
 
 
 def markup(place: str) -> str:
-    """The element that a script fills."""
+    """The element that a script fills, in the HTML that the server sends; ``assets/main.js`` makes the same in each place."""
     return f'<div class="og" data-og="{place}"></div>'
 
 
-def outcome_carrier() -> gr.HTML:
-    """Return the invisible component that passes an action's messages from its generator to the script."""
-    return gr.HTML(
-        value=None,
-        html_template='<div class="og-outcome-carrier" hidden></div>',
-        js_on_load="watch('value', () => document.dispatchEvent(new CustomEvent('og-outcome', {detail: props.value})));",
-        apply_default_css=False,
-        elem_id="og-outcome",
-    )
+def outcome_carrier() -> Api:
+    """Return the invisible component that passes an action's messages from its generator to the script.
+
+    It has the type of the page's functions for programs, so it loads nothing more, and shows nothing.
+    """
+    carrier = Api(None, {"type": "object", "description": "progress and outcome"}, label="Message")
+    # the type has no events in Python, but its front end reports each value
+    Events.change.listener(carrier, None, inputs=carrier, js=_TELL, api_name="outcome", api_visibility="private")
+    return carrier

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.ui.tabs import TABS
 from tests.fakes.configs import small_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,7 +245,7 @@ class Visitor:
         page = self.blank()
         page.goto(f"{panel.url if panel else self.base}#{tab}")
         page.locator(".og-link[data-state=live]").wait_for()
-        page.get_by_role("tab", name=tab.capitalize(), selected=True).wait_for()
+        page.get_by_role("tab", name=TITLES[tab], selected=True).wait_for()
         page.locator(READY[tab]).first.wait_for(state="attached")
         return page
 
@@ -275,13 +276,14 @@ class Visitor:
         assert self.faults == []
 
 
-# What stands on a tab when its script has filled it.
-READY = {
+# What stands on a tab when its scripts have filled it.
+READY = {tab.key: f"[data-og={tab.places[-1]}][data-og-filled=yes]" for tab in TABS} | {
     "configuration": ".og-rows > *",
     "training": "#og-start",
     "samples": ".og-groups",
     "system": ".og-meter",
 }
+TITLES = {tab.key: tab.title for tab in TABS}
 
 
 STORED = "local_storage,session_storage,indexeddb,service_workers,cache_storage,websql,file_systems"

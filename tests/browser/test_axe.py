@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import READY, Panel, Visitor
+from tests.browser.conftest import READY, TITLES, Panel, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -41,10 +41,10 @@ def test_axe_finds_nothing(visitor: Visitor, panel: Panel, width: int, theme: st
             panel.send("POST", "api/training/start")
             page.locator(".og-topbar .og-badge[data-tone=busy]").wait_for()
         for tab in READY:
-            page.get_by_role("tab", name=tab.capitalize()).click()
+            page.get_by_role("tab", name=TITLES[tab]).click()
             page.locator(LATE[tab]).first.wait_for()
             page.evaluate(OPEN_ALL)
-            expect(page.get_by_role("heading", level=1)).to_have_text(tab.capitalize())
+            expect(page.get_by_role("heading", level=1)).to_have_text(TITLES[tab])
             assert violations(page) == [], (tab, width, theme, started)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import BRISK, READY, Panel, Visitor
+from tests.browser.conftest import BRISK, READY, TITLES, Panel, Visitor
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -52,7 +52,7 @@ def test_state_and_stop_stay_in_view(visitor: Visitor, panel: Panel, size: str) 
         page.evaluate("scrollTo(0, 0)")
         page.evaluate(f"location.hash = '{tab}'")
         page.locator(READY[tab]).first.wait_for(state="attached")
-        expect(page.get_by_role("tab", name=tab.capitalize(), selected=True)).to_have_count(1)
+        expect(page.get_by_role("tab", name=TITLES[tab], selected=True)).to_have_count(1)
         page.evaluate(LONG)
         page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
         expect(page.locator(STOP)).to_have_count(1)

@@ -11,6 +11,7 @@ import pytest
 
 from onetrainer_gradio.ui.assets import BUNDLES, FIRST, assets, scripts
 from onetrainer_gradio.ui.bundle import BundleError, bundled, in_order, module
+from onetrainer_gradio.ui.tabs import TABS
 
 SOURCES = {
     "base.js": "export const one = 1;\nexport function two() {\n  return 2;\n}\n",
@@ -46,14 +47,22 @@ def test_every_name_that_is_imported_is_exported():
 
 
 def test_every_script_is_reached_from_the_first():
+    """main.js loads the scripts of the tabs by their names."""
     modules = everything()
-    reached, waiting = set(), ["main.js"]
+    reached, waiting = set(), ["main.js", *(f"{place}.js" for tab in TABS for place in tab.places)]
     while waiting:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
             waiting += [*modules[name].imports, *modules[name].later]
     assert reached == set(modules)
+
+
+def test_a_widget_in_a_bundle_is_loaded_from_it():
+    """main.js imports it by name; a second copy would have a second connection."""
+    widgets = {f"{place}.js" for tab in TABS for place in tab.places} | {"topbar.js"}
+    bundles = {name for roots in BUNDLES.values() for name in in_order(everything(), roots)}
+    assert widgets & bundles <= {*everything()["main.js"].later}
 
 
 def test_what_several_tabs_need_comes_with_the_first_view():

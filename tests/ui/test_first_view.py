@@ -9,6 +9,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from onetrainer_gradio.ui.first_view import FirstView, first_view
+from onetrainer_gradio.ui.tabs import Tab
 
 PAGE = (
     '<html><head><meta charset="utf-8" /><base href="./" /><script></script></head><body><gradio-app></gradio-app></body></html>'
@@ -52,6 +53,6 @@ def test_nothing_else_is_changed():
 
 
 def test_tabs_are_links_until_gradio_has_its_own():
-    text = first_view([("one", "First <tab>")])
+    text = first_view([Tab("one", "First <tab>", ())])
     assert '<a href="#one" data-og-tab="one">First &lt;tab&gt;</a>' in text
     assert text.count("data-og=") == 2

@@ -6,6 +6,7 @@ Covers ``ui/theme.py``.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import gradio as gr
@@ -15,11 +16,13 @@ from starlette.testclient import TestClient
 
 from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.ui import page
-from onetrainer_gradio.ui.assets import assets_route, scripts
+from onetrainer_gradio.ui.assets import assets_route
 from onetrainer_gradio.ui.head import ASKED_FIRST
-from onetrainer_gradio.ui.widget import PLACES, widget
+from onetrainer_gradio.ui.tabs import TABS
+from onetrainer_gradio.ui.widget import widget
 
 ACTIONS = {"start", "pause", "resume", "stop", "sample", "backup", "save"}
+PLACES = [place for tab in TABS for place in tab.places]
 CLIENT = {"config", "change_settings", "list_runs", "list_samples", "generate_sample"}
 
 
@@ -38,25 +41,34 @@ def test_no_part_of_the_page_holds_a_connection_open(config: dict[str, Any]) -> 
 def test_actions_are_public_and_quiet(config: dict[str, Any]) -> None:
     """Every button has an api name and no progress animation, and several people may press it at once."""
     events = {event["api_name"]: event for event in config["dependencies"]}
-    assert set(events) == ACTIONS | {"watch", *CLIENT}
+    assert set(events) == ACTIONS | {"watch", *CLIENT, "outcome"}
+    # the page passes messages to its scripts by itself: nothing of it runs in the panel
+    assert (events["outcome"]["backend_fn"], events["outcome"]["api_visibility"]) == (False, "private")
     for name in ACTIONS:
         assert events[name]["show_progress"] == "hidden", name
         assert events[name]["api_visibility"] == "public", name
         assert events[name]["types"]["generator"], name
 
 
-def test_templates_are_constant(config: dict[str, Any]) -> None:
-    """No widget puts a value into its markup: neither Handlebars nor template literals stand in a template."""
-    templates = [component["props"]["html_template"] for component in config["components"] if component["type"] == "html"]
-    assert len(templates) == len(PLACES) + 1
-    assert not [template for template in templates if "{{" in template or "${" in template]
+def test_no_part_of_the_page_has_a_template(config: dict[str, Any]) -> None:
+    """Gradio evaluates templates as code. A place is an empty column, which holds nothing and loads nothing more."""
+    assert not {component["type"] for component in config["components"]} & {"html", "markdown"}
+    places = [component for component in config["components"] if "og-place" in (component["props"].get("elem_classes") or [])]
+    assert {component["type"] for component in places} == {"column"}
+    assert [each["props"]["elem_id"] for each in places] == [f"og-{name}" for name in ("topbar", *PLACES)]
 
 
-def test_every_place_has_its_script() -> None:
-    """main.js knows a module for each place, and each module is served."""
-    for place in PLACES:
-        assert f"./{place}.js" in scripts()["main.js"]
-        assert f"{place}.js" in scripts()
+def test_the_page_loads_no_more_of_gradio_than_it_shows(config: dict[str, Any]) -> None:
+    """Gradio loads each type of component with the first view, also those of other tabs."""
+    assert {component["type"] for component in config["components"]} == {"column", "tabs", "tabitem", "button", "api"}
+
+
+def test_every_tab_and_place_has_a_name_of_its_own() -> None:
+    """Addresses and elements are named after them."""
+    keys = [tab.key for tab in TABS]
+    assert len({*keys}) == len(keys)
+    assert len({*PLACES}) == len(PLACES)
+    assert all(re.fullmatch("[a-z][a-z-]*", name) for name in (*keys, *PLACES))
 
 
 def test_the_causes_of_an_end_stand_before_the_curve(config: dict[str, Any]) -> None:
@@ -67,7 +79,7 @@ def test_the_causes_of_an_end_stand_before_the_curve(config: dict[str, Any]) -> 
 
 def test_a_place_that_nobody_fills_is_refused() -> None:
     """A misspelt place is an error when the page is built, not an empty spot in it."""
-    with pytest.raises(ValueError, match="There is no widget 'chrat'; choose one of: topbar"):
+    with pytest.raises(ValueError, match=r"There is no widget 'chrat': ui/assets/chrat\.js doesn't exist"):
         widget("chrat")
 
 

@@ -1,9 +1,9 @@
-// Fills the places of the page: each element with `data-og` gets the widget of that name, as soon as Gradio puts it in.
+// Fills the places of the page: each column of class `og-place` gets the widget of its name, as soon as Gradio puts it in.
 
 import { connect, on, store } from './live.js';
 
-// name of the place -> its module; loaded when the place appears (a tab is built when it is first opened)
-const MODULES = {
+// Widgets in files with others (ui/assets.py). Each other one is a file of its own. A tab is built when it is first opened.
+const TOGETHER = {
   topbar: () => import('./topbar.js'),
   form: () => import('./form.js'),
   status: () => import('./status.js'),
@@ -12,25 +12,24 @@ const MODULES = {
   newest: () => import('./newest.js'),
   console: () => import('./console.js'),
   runs: () => import('./runs.js'),
-  gallery: () => import('./gallery.js'),
-  system: () => import('./system.js'),
 };
-
-const TABS = ['configuration', 'training', 'samples', 'system'];
+const widget = (name) => TOGETHER[name]?.() ?? import(`./${name}.js`);
 
 // What the server sends for the time until Gradio has built the page; null afterwards.
 let early = document.getElementById('og-first');
 const earlyPlaces = () => /** @type {HTMLElement[]} */ ([...(early?.querySelectorAll('[data-og]') || [])]);
 
+// name of each tab -> its title, in their order
+const TABS = new Map([...(early?.querySelectorAll('[data-og-tab]') || [])].map((link) => [link.dataset.ogTab, link.textContent]));
+const FIRST_TAB = [...TABS.keys()][0];
+
 /** Put the places that were filled early where Gradio has put its own: all at once, when it has put all of them. */
 function settle() {
-  const theirs = earlyPlaces().map((each) =>
-    [...document.querySelectorAll(`[data-og=${each.dataset.og}]`)].find((node) => !early?.contains(node)),
-  );
-  if (!early || theirs.includes(undefined)) return;
+  const theirs = earlyPlaces().map((each) => document.getElementById(`og-${each.dataset.og}`));
+  if (!early || theirs.includes(null)) return;
   const focused = document.activeElement;
   earlyPlaces().forEach((each, at) => {
-    theirs[at]?.replaceWith(each);
+    theirs[at]?.append(each);
   });
   early.remove();
   early = null;
@@ -40,22 +39,33 @@ function settle() {
 /** Before Gradio has tabs, the address alone says which one is open. */
 function showEarly() {
   const tab = tabOf(location.hash);
-  early?.toggleAttribute('data-form', tab === TABS[0]);
+  early?.toggleAttribute('data-form', tab === FIRST_TAB);
   for (const link of early?.querySelectorAll('[data-og-tab]') || [])
     link.toggleAttribute('data-open', link.dataset.ogTab === tab);
 }
 
 async function fill(place) {
-  if (place.dataset.ogFilled || (!early?.contains(place) && earlyPlaces().some((each) => each.dataset.og === place.dataset.og)))
-    return;
+  if (place.dataset.ogFilled) return;
+  place.dataset.ogFilled = 'begun';
+  const module = await widget(place.dataset.og);
+  await module.mount(place);
   place.dataset.ogFilled = 'yes';
-  const module = await MODULES[place.dataset.og]();
-  module.mount(place);
+}
+
+/** Fill a column, unless what was filled early will move there. */
+function furnish(column) {
+  const name = column.id.slice('og-'.length);
+  if (column.firstElementChild || earlyPlaces().some((each) => each.dataset.og === name)) return;
+  const place = document.createElement('div');
+  place.className = 'og';
+  place.dataset.og = name;
+  column.append(place);
+  fill(place);
 }
 
 function look(root) {
-  if (root.matches?.('[data-og]')) fill(root);
-  for (const place of root.querySelectorAll?.('[data-og]') || []) fill(place);
+  if (root.matches?.('.og-place')) furnish(root);
+  for (const column of root.querySelectorAll?.('.og-place') || []) furnish(column);
 }
 
 const strip = () => document.querySelector('#og-tabs > .tab-wrapper');
@@ -68,8 +78,7 @@ function openTab(name) {
   }
   const menu = [...(strip()?.querySelectorAll('.overflow-dropdown button') || [])];
   (
-    strip()?.querySelector(`[role=tab][data-tab-id=${name}]`) ||
-    menu.find((node) => node.textContent.trim().toLowerCase() === name)
+    strip()?.querySelector(`[role=tab][data-tab-id=${name}]`) || menu.find((node) => node.textContent.trim() === TABS.get(name))
   )?.click();
 }
 
@@ -80,7 +89,7 @@ let seeking = false; // a link to a setting scrolls by itself
 const places = new Map(); // tab -> how far it was scrolled
 
 /** The tab that an address names; the first one when it names none. */
-const tabOf = (hash) => (TABS.includes(hash.slice(1)) ? hash.slice(1) : TABS[0]);
+const tabOf = (hash) => (TABS.has(hash.slice(1)) ? hash.slice(1) : FIRST_TAB);
 
 /** Scroll to where a tab was left, once it is as long as it was. */
 function scrollBack(name, to, frames = 60) {
@@ -92,7 +101,7 @@ function scrollBack(name, to, frames = 60) {
 /** What Gradio shows now, however it came to that: by a click, a key, or its menu of tabs that have no room. */
 function follow() {
   const name = strip()?.querySelector('[role=tab][aria-selected=true]')?.dataset.tabId || '';
-  if (!TABS.includes(name) || name === current) return;
+  if (!TABS.has(name) || name === current) return;
   const before = current;
   current = name;
   if (before) {
@@ -119,6 +128,7 @@ new MutationObserver((changes) => {
   begin();
 }).observe(document.documentElement, { childList: true, subtree: true });
 showEarly();
+earlyPlaces().forEach(fill);
 look(document.documentElement);
 
 // not by scroll events: the page is scrolled as well when a long tab makes way for a short one
@@ -248,6 +258,6 @@ document.addEventListener('keydown', (event) => {
 });
 
 connect();
-MODULES.form(); // it asks for the settings while Gradio is still building the page
+widget('form'); // it asks for the settings while Gradio is still building the page
 // for tests, and for people who open the browser's console
 window.og = { store, on };
