@@ -28,6 +28,7 @@ from onetrainer_gradio.api import (
     live,
     onetrainer,
     replies,
+    run_comparison,
     runs,
     samples,
     secrets,
@@ -56,6 +57,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     dataset_uploads.router,
     datasets.router,
     samples.router,
+    run_comparison.router,  # before runs, whose paths begin with an ID
     runs.router,
     system.router,
     onetrainer.router,

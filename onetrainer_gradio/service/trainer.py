@@ -42,6 +42,8 @@ from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemM
 from onetrainer_gradio.service.processes.follower import console_line
 from onetrainer_gradio.service.runs.changes import RunChanges
 from onetrainer_gradio.service.runs.feed import Feed
+from onetrainer_gradio.service.runs.metric_blocks import MetricBlocks
+from onetrainer_gradio.service.runs.overlay import Overlay
 from onetrainer_gradio.service.runs.record import Run, RunRecord, RunStore
 from onetrainer_gradio.service.runs.samples import SampleStore
 from onetrainer_gradio.service.scheduler import RunScheduler
@@ -98,6 +100,7 @@ class TrainerService:
         )
         self.runs = RunStore(data / "runs")
         self.scheduler = RunScheduler(self.runs, self.feed, self.settings, self.secrets.huggingface_token)
+        self.overlay = Overlay(self.runs, MetricBlocks(data / "cache" / "metric_blocks"))
         self.run_changes = RunChanges(self.runs, self.delete_run, self._runs_changed)
         self.open_edits = OpenEdits()
         self.folders = FolderBrowser(data, self._roots)
@@ -231,7 +234,9 @@ class TrainerService:
         :raises RunConflictError: if it, or its process, hasn't ended.
         """
         self.scheduler.release(run_id)
-        return self.runs.delete(run_id)
+        freed = self.runs.delete(run_id)
+        self.overlay.forget(run_id)
+        return freed
 
     def check(self, config: TrainConfig, options: RunOptions) -> None:
         """Run the pre-flight check for a configuration, without starting it.

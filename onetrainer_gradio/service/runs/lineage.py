@@ -65,7 +65,7 @@ def chain_series(
     parts = [
         link.run.metrics_series(columns, share, first, limit, digits)
         | {"rows": link.run.metrics.count_between(None, link.last_step)}
-        for link, limit, share in zip(links, limits, _shares(counts, buckets), strict=True)
+        for link, limit, share in zip(links, limits, shares(counts, buckets), strict=True)
     ]
     for link, part in zip(links, parts, strict=True):
         if link.last_step is not None and part["last_step"] is not None:
@@ -94,7 +94,7 @@ def _lower(*limits: int | None) -> int | None:
     return min(known) if known else None
 
 
-def _shares(counts: Sequence[int], buckets: int) -> list[int]:
+def shares(counts: Sequence[int], buckets: int) -> list[int]:
     """Return how many buckets each run gets: at least one, the rest by its number of rows."""
     total = max(1, sum(counts))
     rest = max(0, buckets - len(counts))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE, pattern, title_of
 from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.files.resolve import pack, resolve_paths
 from onetrainer_gradio.errors import ConfigValueError, RunNotFoundError
@@ -15,6 +17,10 @@ from onetrainer_gradio.service.settings.configs import ConfigStore, paths_in_for
 SourceKind = Literal["current", "opened", "defaults", "preset", "library", "saved", "run", "document"]
 KINDS: tuple[str, ...] = get_args(SourceKind)
 LATEST = "latest"
+MOST_SETTINGS = 200
+_MOST_TEXT = 200
+# Where runs write: these differ often and explain no result.
+_PLACES = frozenset({"workspace_dir", "cache_dir", "debug_dir", "output_model_destination", "save_filename_prefix"})
 
 _TITLES = {
     "current": "the settings in the form",
@@ -86,6 +92,21 @@ class Difference:
     right: Any
 
 
+@dataclass(frozen=True)
+class RunTable:
+    """The settings in which ``runs`` differ: ``path``, ``title`` and one of ``values`` per run. ``total`` counts all of them."""
+
+    runs: list[str]
+    settings: list[dict[str, Any]]
+    total: int
+
+
+def shortened(value: Any) -> Any:
+    """Return a value as it is if it is short, else the beginning of its text."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}…"
+
+
 class Comparison:
     """Compare any two of: the settings in the form, where they came from, presets, saved configurations, runs, documents."""
 
@@ -108,6 +129,30 @@ class Comparison:
         paths = paths_in_form(settings_that_differ(before, after), before, after, newer)
         values = ((path, *(value_in_form(side.document, path, newer) for side in (one, two))) for path in paths)
         return one, two, [Difference(path, left_value, right_value) for path, left_value, right_value in values]
+
+    def of_runs(self, run_ids: Sequence[str]) -> RunTable:
+        """Return the settings in which runs differ, in the order of the form, with the value of each run.
+
+        :raises RunNotFoundError: if one of the runs doesn't exist.
+        :raises ConfigInvalidError: if the settings of a run have values of a wrong type.
+        """
+        newer = self._configs.newer()
+        sides = [self.read(Source("run", run_id)) for run_id in dict.fromkeys(run_ids)]
+        settled = [self._absolute(side.document) for side in sides]
+        differing: dict[str, None] = {}
+        for other in settled[1:]:
+            differing |= dict.fromkeys(paths_in_form(settings_that_differ(settled[0], other), settled[0], other, newer))
+        order = {path: number for number, path in enumerate(CATALOGUE)}
+        paths = sorted(differing, key=lambda path: (pattern(path) in _PLACES, order.get(pattern(path), len(order))))
+        rows = [
+            {
+                "path": path,
+                "title": title_of(path),
+                "values": [shortened(value_in_form(side.document, path, newer)) for side in sides],
+            }
+            for path in paths[:MOST_SETTINGS]
+        ]
+        return RunTable([side.name for side in sides], rows, len(paths))
 
     def named(self, name: str) -> Source:
         """Return the source for a name without a kind: a saved configuration, or else a preset.
