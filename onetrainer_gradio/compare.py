@@ -1,23 +1,29 @@
 """Compare both engines with the same input: ``python -m onetrainer_gradio.compare CONFIG --steps N --onetrainer FOLDER``.
 
 The built-in engine and a OneTrainer checkout train the same settings for some steps, one after the other, each in a separate
-process and in separate folders. The results are compared: the loss of each step, the files, the speed.
+process and in separate folders. The results are compared: the loss of each step, the files and their weights, the speed.
+
+OneTrainer initializes adapters with random numbers that no setting controls. So the first engine writes an adapter that is still
+untrained, and both start from it.
 """
 
 from __future__ import annotations
 
-import json
 import math
+import shutil
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
 from onetrainer_gradio.cli import CheckedParser, existing_folder, positive
 from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.declarations.optimizer import TrainOptimizerConfig
+from onetrainer_gradio.config.declarations.part import TrainModelPartConfig
+from onetrainer_gradio.config.enums import EMAMode, LearningRateScaler, LearningRateScheduler, Optimizer
 from onetrainer_gradio.config.families.models import FOLDER_FORMATS
 from onetrainer_gradio.config.files.documents import from_document, read_file, to_document
 from onetrainer_gradio.config.files.presets import load_preset
@@ -29,6 +35,7 @@ from onetrainer_gradio.service.host.atomic import write_json
 from onetrainer_gradio.service.runs.record import Run
 from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
+from onetrainer_gradio.tensor_files import WeightDifference, tensors_of, weight_difference
 from onetrainer_gradio.terminal import STOPPED, StopSignals, signals_stop
 
 PROGRAM = "python -m onetrainer_gradio.compare"
@@ -37,7 +44,10 @@ LOOK_S = 0.5
 READ_S = 120.0
 # Steps at the start that are slow for reasons of their own: kernels are chosen, memory is taken for the first time.
 WARM_UP = 2
-MOST_HEADER_BYTES = 100 << 20
+KEEP_LOADED_S = 600.0
+
+ADAPTER_FILE = Path("lora") / "lora.safetensors"
+NOTHING_DONE = {"epoch": 0, "epoch_step": 0, "epoch_sample": 0, "global_step": 0}
 
 # What a comparison does without: it would cost time on one side that has nothing to do with the steps.
 QUIET: dict[str, Any] = {
@@ -54,30 +64,37 @@ QUIET: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Produced:
-    """A file of a run: its kind, its size in bytes, and for safetensors its tensors by name, type and shape."""
+    """A file of a run: its kind, its size in bytes, where it is, and for safetensors its tensors by name, type and shape."""
 
     kind: str
     name: str
     bytes: int
     tensors: int = 0
     keys: tuple[str, ...] = ()
+    path: str = ""
 
 
 @dataclass(frozen=True)
 class Side:
-    """The result of one engine; times in seconds, losses by step from the first one."""
+    """The result of one engine; times in seconds, losses and gradient norms by step from the first one."""
 
     engine: str
     run_id: str
     end: str
     error: str = ""
     losses: tuple[float, ...] = ()
+    norms: tuple[float, ...] = ()
     seconds: tuple[float, ...] = ()
     first_step_s: float | None = None
     total_s: float | None = None
     trainable_parameters: int = 0
     files: tuple[Produced, ...] = ()
     checkout: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Produced | None:
+        """Return the final model."""
+        return next((file for file in self.files if file.kind == "model"), None)
 
     @property
     def steps_per_s(self) -> float | None:
@@ -88,28 +105,33 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both sides of a comparison of ``steps`` steps."""
+    """Both sides of a comparison of ``steps`` steps; ``weights`` is None unless both wrote a model that can be read."""
 
     name: str
     steps: int
     sides: tuple[Side, Side]
+    weights: WeightDifference | None = None
 
     @property
     def differences(self) -> tuple[float, ...]:
         """Return the loss difference of each step."""
-        left, right = self.sides
-        return tuple(abs(one - other) for one, other in zip(left.losses, right.losses, strict=False))
+        return _differences(*(side.losses for side in self.sides))
+
+    @property
+    def norm_differences(self) -> tuple[float, ...]:
+        """Return the difference of the gradient norm of each step."""
+        return _differences(*(side.norms for side in self.sides))
 
     @property
     def same_keys(self) -> bool | None:
         """Return whether both final models have the same tensors, or None if they can't be read."""
-        left, right = (next((file.keys for file in side.files if file.kind == "model" and file.keys), ()) for side in self.sides)
+        left, right = (side.model.keys if side.model else () for side in self.sides)
         return left == right if left and right else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison as a JSON object; of the tensors, only those that one side lacks."""
         left, right = self.sides
-        differences = self.differences
+        differences, norms = self.differences, self.norm_differences
         return {
             "configuration": self.name,
             "steps": self.steps,
@@ -119,13 +141,20 @@ class Comparison:
                 "largest_difference": max(filter(math.isfinite, differences), default=None),
                 "first_difference": next(filter(math.isfinite, differences[:1]), None),
             },
+            "grad_norm": {"largest_difference": max(filter(math.isfinite, norms), default=None)},
             "model": {"same_keys": self.same_keys, **_alone(left, right)},
+            "weights": asdict(self.weights) if self.weights else None,
         }
+
+
+def _differences(left: Sequence[float], right: Sequence[float]) -> tuple[float, ...]:
+    return tuple(abs(one - other) for one, other in zip(left, right, strict=False))
 
 
 def _side_dict(side: Side) -> dict[str, Any]:
     told = asdict(side) | {"steps_per_s": side.steps_per_s}
-    told["losses"] = [value if math.isfinite(value) else None for value in side.losses]
+    for name in ("losses", "norms"):
+        told[name] = [value if math.isfinite(value) else None for value in told[name]]
     told["files"] = [{key: value for key, value in asdict(file).items() if key != "keys"} for file in side.files]
     return told
 
@@ -156,30 +185,131 @@ def compare(request: Request, output: TextIO, signals: StopSignals | None = None
     :raises CheckoutNotFoundError: if no checkout is given and none is found.
     :raises ConfigInvalidError: if one of them doesn't support these settings; nothing is trained then.
     """
+    signals = signals or StopSignals()
+    with _service(request, signals) as service:
+        settled = tuple(_settled(service, request, backend) for backend in (request.first, ONETRAINER))
+        for config, options in settled:  # both are asked before the first one trains
+            service.check(config, options)
+        adapter = _initial_adapter(service, request, output, signals)
+        first, second = (_train(service, _from(adapter, config), options, output, signals) for config, options in settled)
+        return _comparison(request, first, second)
+
+
+def compare_all(requests: Sequence[Request], output: TextIO, signals: StopSignals | None = None) -> Iterator[Comparison]:
+    """Compare several configurations with the engines of the first request. Each engine stays loaded for its runs.
+
+    So the times aren't those of a single run. An engine that can't train a configuration, or fails, has its reason as ``error``.
+
+    :raises KeyboardInterrupt: after a stop signal, when the active run has ended.
+    :raises CheckoutNotFoundError: if no checkout is given and none is found.
+    """
+    signals = signals or StopSignals()
+    with _service(requests[0], signals, KEEP_LOADED_S) as service:
+        firsts = []
+        for request in requests:
+            adapter = ""
+            try:
+                adapter = _initial_adapter(service, request, output, signals)
+            except TrainerError as error:
+                side = Side(request.first, "", "failed", str(error))
+            else:
+                side = _attempt(service, request, request.first, adapter, output, signals)
+            firsts.append((request, adapter, side))
+        for request, adapter, first in firsts:
+            yield _comparison(request, first, _attempt(service, request, ONETRAINER, adapter, output, signals))
+
+
+def _attempt(service: TrainerService, request: Request, backend: str, adapter: str, output: TextIO, signals: StopSignals) -> Side:
+    config, options = _settled(service, request, backend)
+    try:
+        return _train(service, _from(adapter, config), options, output, signals)
+    except ConfigError as error:
+        found = next((finding for finding in error.findings() if finding.severity == "error"), None)
+        return Side(backend, "", "rejected", f"{found.path}: {found.message}" if found else str(error))
+
+
+def _service(request: Request, signals: StopSignals, keep_loaded_s: float = 0.0) -> TrainerService:
     settings = ServiceSettings(
         data_folder=request.out / "panel",
         backend=request.first,
         in_process=request.in_process,
         checkouts=(request.checkout,) if request.checkout else (),
         find_checkouts=request.checkout is None,
+        keep_loaded_s=keep_loaded_s,
     )
-    with TrainerService(settings) as service:
-        if request.checkout and request.python:
-            service.checkouts.add(request.checkout, request.python)
-        signals = signals or StopSignals()
-        give_up_at = time.monotonic() + READ_S
-        while not (service.checkouts.wait(LOOK_S) or signals.times or time.monotonic() >= give_up_at):
-            pass
-        wanted = [RunOptions(backend=request.first), RunOptions(backend=ONETRAINER, checkout=str(request.checkout or ""))]
-        plans = []
-        for options in wanted:
-            options = options.model_copy(update={"max_steps": request.steps, "name": f"comparison of {request.name}"})
-            config = own_folders(request.config, request.out / options.backend.partition(":")[0], request.steps)
-            plans.append((config, service.engines.settled(config, options)))
-        for config, options in plans:  # both are asked before the first one trains
-            service.check(config, options)
-        first, second = (_train(service, config, options, output, signals) for config, options in plans)
-        return Comparison(request.name, request.steps, (first, second))
+    service = TrainerService(settings)
+    if request.checkout and request.python:
+        service.checkouts.add(request.checkout, request.python)
+    give_up_at = time.monotonic() + READ_S
+    while not (service.checkouts.wait(LOOK_S) or signals.times or time.monotonic() >= give_up_at):
+        pass
+    return service
+
+
+def _settled(service: TrainerService, request: Request, backend: str) -> tuple[TrainConfig, RunOptions]:
+    options = RunOptions(
+        backend=backend,
+        checkout=str(request.checkout or "") if backend == ONETRAINER else "",
+        max_steps=request.steps,
+        name=f"comparison of {request.name}",
+    )
+    config = own_folders(request.config, request.out / backend.partition(":")[0], request.steps)
+    return config, service.engines.settled(config, options)
+
+
+def _comparison(request: Request, first: Side, second: Side) -> Comparison:
+    models = [tensors_of(Path(side.model.path)) if side.model else {} for side in (first, second)]
+    return Comparison(request.name, request.steps, (first, second), weight_difference(*models))
+
+
+# the initial adapter
+
+
+def draws_adapter(config: TrainConfig) -> bool:
+    """Return whether the settings begin with an adapter of random numbers."""
+    return config.training_method == "LORA" and not config.lora_model_name
+
+
+def untrained(config: TrainConfig) -> TrainConfig:
+    """Return the settings of a run whose backup contains the adapter as it was initialized: all learning rates are 0."""
+    parts = {name: part for name, part in config if isinstance(part, TrainModelPartConfig)}
+    changed: dict[str, Any] = {name: part.model_copy(update={"learning_rate": 0.0}) for name, part in parts.items()}
+    changed |= {
+        "optimizer": TrainOptimizerConfig(optimizer=Optimizer.SGD),
+        "learning_rate_scheduler": LearningRateScheduler.CONSTANT,
+        "learning_rate_scaler": LearningRateScaler.NONE,
+        "learning_rate_warmup_steps": 0.0,
+        "gradient_accumulation_steps": 1,
+        "ema": EMAMode.OFF,
+    }
+    return config.model_copy(update=changed)
+
+
+def _initial_adapter(service: TrainerService, request: Request, output: TextIO, signals: StopSignals) -> str:
+    """Return the folder of an untrained adapter that the first engine wrote; empty if the settings need none.
+
+    :raises TrainerError: if the engine can't train these settings or fails.
+    """
+    if not draws_adapter(request.config):
+        return ""
+    folder = request.out / "initial"
+    own = own_folders(untrained(request.config), folder, 1).model_copy(update={"backup_before_save": True})
+    options = service.engines.settled(own, RunOptions(backend=request.first, max_steps=1, name=f"adapter of {request.name}"))
+    print("Writing the initial adapter …", file=output, flush=True)
+    side = _train(service, own, options, output, signals, announced=True)
+    written = next((Path(file.path) / ADAPTER_FILE for file in side.files if file.kind == "backup"), None)
+    if written is None or not written.is_file():
+        raise TrainerError(f"No initial adapter was written: {side.error or 'the run has no backup with one'}")
+    # OneTrainer resumes from a backup that is its initial LoRA: it takes the step count and the state of the optimizer, too
+    adapter = folder / "adapter"
+    (adapter / "lora").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(written, adapter / ADAPTER_FILE)
+    write_json(adapter / "meta.json", {"train_progress": NOTHING_DONE})
+    return str(adapter)
+
+
+def _from(adapter: str, config: TrainConfig) -> TrainConfig:
+    return config.model_copy(update={"lora_model_name": adapter}) if adapter else config
 
 
 def own_folders(config: TrainConfig, folder: Path, steps: int) -> TrainConfig:
@@ -196,11 +326,20 @@ def own_folders(config: TrainConfig, folder: Path, steps: int) -> TrainConfig:
     return changed
 
 
-def _train(service: TrainerService, config: TrainConfig, options: RunOptions, output: TextIO, signals: StopSignals) -> Side:
+def _train(
+    service: TrainerService,
+    config: TrainConfig,
+    options: RunOptions,
+    output: TextIO,
+    signals: StopSignals,
+    *,
+    announced: bool = False,
+) -> Side:
     if signals.times:
         raise KeyboardInterrupt
     engine = service.engines.title(service.engines.for_run(config, options))
-    print(f"Training with {engine} …", file=output, flush=True)
+    if not announced:
+        print(f"Training with {engine} …", file=output, flush=True)
     began = time.time()
     run_id = service.start(config, options)
     handled = 0
@@ -221,7 +360,8 @@ def _train(service: TrainerService, config: TrainConfig, options: RunOptions, ou
 def _side(run: Run, engine: str, began: float) -> Side:
     state, rows = run.state(), run.metrics.rows(0, run.metrics.count())
     columns = {name: index for index, name in enumerate(run.metrics.columns())}
-    losses, seconds, at = ([float(row[columns[name]]) for row in rows] for name in ("loss", "seconds", "at"))
+    names = ("loss", "grad_norm", "seconds", "at")
+    losses, norms, seconds, at = ([float(row[columns[name]]) for row in rows] for name in names)
     planned = next((entry.event() for entry in run.journal.since(0, 1, only=(tag(RunPlanned),))), None)
     return Side(
         engine=engine,
@@ -229,6 +369,7 @@ def _side(run: Run, engine: str, began: float) -> Side:
         end=str(state["end_reason"]),
         error=str(state["error"] or ""),
         losses=tuple(losses),
+        norms=tuple(norms),
         seconds=tuple(seconds),
         first_step_s=at[0] - began if at else None,
         total_s=state["ended_at"] - began if state["ended_at"] else None,
@@ -240,31 +381,13 @@ def _side(run: Run, engine: str, began: float) -> Side:
 
 def produced(kind: str, path: Path) -> Produced:
     """Return the content at a path: a file, or a folder with the files of a model."""
-    if path.is_dir():
-        parts = sorted(part for part in path.rglob("*") if part.is_file())
-        names = (
-            (part.relative_to(path).parent.as_posix(), tensor_names(part)) for part in parts if part.suffix == ".safetensors"
-        )
-        inside = tuple(sorted(f"{folder}: {name}" for folder, found in names for name in found))
-        return Produced(kind, path.name, sum(part.stat().st_size for part in parts), len(inside), inside)
     try:
-        size = path.stat().st_size
+        inside = [part for part in path.rglob("*") if part.is_file()] if path.is_dir() else [path]
+        size = sum(part.stat().st_size for part in inside)
     except OSError:
-        return Produced(kind, path.name, 0)
-    keys = tensor_names(path) if path.suffix == ".safetensors" else ()
-    return Produced(kind, path.name, size, len(keys), keys)
-
-
-def tensor_names(path: Path) -> tuple[str, ...]:
-    """Return names, types and shapes of the tensors in a safetensors file, from its header; empty if it has none."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if 0 < length < MOST_HEADER_BYTES else {}
-    except (OSError, ValueError):
-        return ()
-    tensors = header.items() if isinstance(header, dict) else ()
-    return tuple(sorted(f"{name} {item.get('dtype')} {item.get('shape')}" for name, item in tensors if name != "__metadata__"))
+        return Produced(kind, path.name, 0, path=str(path))
+    keys = tuple(sorted(f"{name} {tensor}" for name, tensor in tensors_of(path).items()))
+    return Produced(kind, path.name, size, len(keys), keys, str(path))
 
 
 # reporting
@@ -276,7 +399,7 @@ def table(comparison: Comparison) -> str:
     lines = [f"{comparison.name}, {comparison.steps} steps", ""]
     lines += _columns([("step", left.engine, right.engine, "difference"), *_loss_rows(comparison)])
     lines += ["", *_columns([("", left.engine, right.engine), *_fact_rows(left, right)])]
-    lines += ["", *_file_lines(comparison)]
+    lines += ["", *_file_lines(comparison), *_weight_lines(comparison)]
     for side in comparison.sides:
         if side.end != "completed":
             lines += ["", f"{side.engine}: {side.end}{f': {side.error}' if side.error else ''}"]
@@ -315,6 +438,16 @@ def _file_lines(comparison: Comparison) -> list[str]:
     if len(rows) == 1:
         return ["No files were written."]
     return [*_columns(rows), *([told[same]] if same is not None else [])]
+
+
+def _weight_lines(comparison: Comparison) -> list[str]:
+    found, norms = comparison.weights, [value for value in comparison.norm_differences if math.isfinite(value)]
+    lines = [f"Largest difference of a gradient norm: {max(norms):.2e}."] if norms else []
+    if found is None:
+        return lines
+    lines.append(f"Largest difference of a weight: {found.largest:.2e} ({found.name}).")
+    lines.append(f"Root mean square of the differences, relative to the weights: {found.relative:.2e}.")
+    return lines
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -18,7 +18,18 @@ PACKAGE = Path(onetrainer_gradio.__file__).parent
 
 # A layer imports only what stands above it in this list; names in one row do not import each other.
 LAYERS = (
-    ("atomic_file", "errors", "events", "file_lock", "memory_kills", "panel_secrets", "process_birth", "versions", "vocabulary"),
+    (
+        "atomic_file",
+        "errors",
+        "events",
+        "file_lock",
+        "memory_kills",
+        "panel_secrets",
+        "process_birth",
+        "tensor_files",
+        "versions",
+        "vocabulary",
+    ),
     ("commands",),
     ("config",),
     ("engine",),

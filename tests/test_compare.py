@@ -18,16 +18,19 @@ from onetrainer_gradio.compare import (
     Request,
     Side,
     compare,
+    compare_all,
+    draws_adapter,
     main,
     own_folders,
     produced,
     table,
-    tensor_names,
+    untrained,
 )
 from onetrainer_gradio.config.files.documents import to_document, write_file
 from onetrainer_gradio.errors import ConfigInvalidError
 from onetrainer_gradio.service.host.atomic import read_json
 from onetrainer_gradio.service.host.process import ProcessIdentity
+from onetrainer_gradio.tensor_files import WeightDifference
 from onetrainer_gradio.terminal import StopSignals
 from tests.backends.onetrainer.standin import set_up
 from tests.fakes.configs import small_config
@@ -53,7 +56,13 @@ def test_both_train_the_same_and_everything_is_reported(tmp_path: Path) -> None:
     assert theirs.checkout["folder"] == str(checkout)
     assert theirs.steps_per_s
     assert [file.name for file in theirs.files if file.kind == "model"] == ["model.safetensors"]
-    assert said.getvalue().splitlines() == [f"Training with {REHEARSAL} …", "Training with OneTrainer …"]
+    lines = ["Writing the initial adapter …", f"Training with {REHEARSAL} …", "Training with OneTrainer …"]
+    assert said.getvalue().splitlines() == lines
+    adapter = tmp_path / "out" / "initial" / "adapter"
+    for result in comparison.sides:
+        frozen = read_json(tmp_path / "out" / "panel" / "runs" / result.run_id / "config.json")
+        assert frozen["lora_model_name"] == str(adapter)
+    assert read_json(adapter / "meta.json")["train_progress"]["global_step"] == 0
     text = table(comparison)
     assert "steps per second" in text
     json.dumps(comparison.as_dict())
@@ -95,6 +104,43 @@ def test_nothing_is_trained_when_one_of_them_cannot(tmp_path: Path) -> None:
     assert not list((tmp_path / "out" / "panel" / "runs").glob("*"))
 
 
+@pytest.mark.slow
+def test_several_configurations_are_compared_in_turn(tmp_path: Path) -> None:
+    """One that an engine can't train, or whose adapter isn't written, has the reason, and the others are compared."""
+    checkout = set_up(tmp_path / "OneTrainer")
+    settings = {"lora": {}, "other": {"model_type": "SANA", "training_method": "FINE_TUNE_VAE"}}
+    requests = [
+        Request(
+            name,
+            small_config(tmp_path / name, **changes),
+            3,
+            tmp_path / "out" / name,
+            checkout,
+            first=REHEARSAL,
+            in_process=True,
+        )
+        for name, changes in settings.items()
+    ]
+    lora, other = compare_all(requests, io.StringIO())
+    assert [side.end for side in lora.sides] == ["completed", "completed"], lora
+    assert len(lora.differences) == 3
+    assert [side.end for side in other.sides] == ["rejected", "rejected"]
+    assert "training_method" in other.sides[0].error
+
+
+def test_weights_and_norms_are_reported() -> None:
+    """Next to the losses: the largest differences, and how far the weights are apart."""
+    sides = (side("a", (1.0,), norms=(2.0, float("nan"))), side("b", (1.0,), norms=(2.5, 3.0)))
+    comparison = Comparison("x", 1, sides, WeightDifference(2, 0.25, "k", 0.125))
+    told = comparison.as_dict()
+    assert told["grad_norm"] == {"largest_difference": 0.5}
+    assert told["weights"] == {"tensors": 2, "largest": 0.25, "name": "k", "relative": 0.125}
+    text = table(comparison)
+    assert "Largest difference of a gradient norm: 5.00e-01." in text
+    assert "Largest difference of a weight: 2.50e-01 (k)." in text
+    json.dumps(told, allow_nan=False)
+
+
 def test_only_what_belongs_to_the_comparison_is_changed(tmp_path: Path) -> None:
     """Folders, samples and backups on the way, and epochs for the steps; the rest of the settings is as it was."""
     config = small_config(tmp_path, epochs=2, sample_after=1, learning_rate=0.25)
@@ -128,14 +174,12 @@ def test_a_side_that_failed_is_reported_with_its_cause() -> None:
     assert told["loss"] == {"steps_compared": 2, "largest_difference": 0.5, "first_difference": None}
 
 
-def test_tensors_are_read_from_the_header(tmp_path: Path) -> None:
-    """Names, types and shapes, in a folder by its parts; what is no such file has none."""
+def test_what_a_run_wrote_is_described(tmp_path: Path) -> None:
+    """Size and tensors of a file, and of a folder by its parts; what is gone has none."""
     header = json.dumps({"__metadata__": {}, "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
-    good, bad = tmp_path / "good.safetensors", tmp_path / "bad.safetensors"
+    good = tmp_path / "good.safetensors"
     good.write_bytes(struct.pack("<Q", len(header)) + header + bytes(24))
-    bad.write_bytes(b"\xff" * 20)
-    assert tensor_names(good) == ("a F32 [2, 3]",)
-    assert tensor_names(bad) == tensor_names(tmp_path / "none.safetensors") == ()
+    assert produced("model", good).keys == ("a F32 [2, 3]",)
     part = tmp_path / "model" / "unet"
     part.mkdir(parents=True)
     good.rename(part / "weights.safetensors")
@@ -143,7 +187,20 @@ def test_tensors_are_read_from_the_header(tmp_path: Path) -> None:
     made = produced("model", tmp_path / "model")
     assert (made.tensors, made.keys) == (1, ("unet: a F32 [2, 3]",))
     assert made.bytes == len(header) + 8 + 24 + 2
-    assert produced("model", tmp_path / "gone") == Produced("model", "gone", 0)
+    gone = tmp_path / "gone"
+    assert produced("model", gone) == Produced("model", "gone", 0, path=str(gone))
+
+
+def test_both_start_from_one_untrained_adapter(tmp_path: Path) -> None:
+    """Only a LoRA without a base has random numbers; the run that writes them trains nothing."""
+    config = small_config(tmp_path, ema="CPU", gradient_accumulation_steps=4)
+    assert draws_adapter(config)
+    assert not draws_adapter(config.model_copy(update={"lora_model_name": "mine.safetensors"}))
+    assert not draws_adapter(config.model_copy(update={"training_method": "FINE_TUNE"}))
+    still = untrained(config)
+    assert {still.unet.learning_rate, still.text_encoder.learning_rate, still.transformer.learning_rate} == {0.0}
+    assert (still.optimizer.optimizer, still.ema, still.gradient_accumulation_steps) == ("SGD", "OFF", 1)
+    assert still.concepts == config.concepts
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,9 @@ class _Rehearsal:
         folder = self.workspace / "backup" / f"backup-{self.step}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "step").write_text(str(self.step))
+        if self.config.training_method == "LORA":
+            (folder / "lora").mkdir(exist_ok=True)
+            (folder / "lora" / "lora.safetensors").write_bytes(b"adapter")
         self.emit(BackupCreated(path=str(folder), global_step=self.step, epoch=0, epoch_step=0, bytes=1))
         self.after()
         return str(folder)

@@ -134,7 +134,7 @@ class Progress(Pausing):
             epoch_sample=progress.epoch_sample,
             loss=loss,
             smooth_loss=self.scalars.pop(SMOOTH_LOSS, loss),
-            grad_norm=None,
+            grad_norm=self.norms.take(),
             learning_rates=[used.get(name, math.nan) for name in self.rates],
             seconds=seconds,
             images=int(self.config.batch_size) * accumulated,

@@ -120,6 +120,7 @@ class RunDriver(Progress):
         board, child = getattr(trainer, "tensorboard", None), getattr(trainer, "tensorboard_subprocess", None)
         with contextlib.ExitStack() as last:  # called from the last to the first, whatever the others raise
             last.callback(self.free_memory)
+            last.callback(self.norms.close)
             if child is not None:
                 last.callback(end_child, child)
             if board is not None:
@@ -149,8 +150,9 @@ class RunDriver(Progress):
             self.warn("no_backup", "There is no backup to resume from, so the run starts from scratch.", "continue_last_backup")
 
     def hook_trainer(self) -> None:
-        """Listen to sampling and saving, now that the model is loaded."""
+        """Listen to gradient clipping, sampling and saving, now that the model is loaded."""
         trainer = self.trainer
+        self.norms.listen()
         trainer.model_saver.save = self.listen_to_saver(trainer.model_saver.save)
         trainer.model_sampler.sample = self.listen_to_sampler(trainer.model_sampler.sample)
         self.keep_foreign_backups(trainer)

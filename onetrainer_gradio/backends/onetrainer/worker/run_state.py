@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 from .commands import CommandInbox
 from .errors import OutcomeProbe, problem_of
+from .norms import GradientNorms
 
 PROGRESS_EVERY_S = 0.1
 # Nothing can be asked of OneTrainer meanwhile: a stop interrupts it.
@@ -33,6 +35,7 @@ class RunState:
         self.trainer: Any = None
         self.phase = "queued"
         self.stopping = self.interrupted = self.limit_reached = False
+        self.norms = GradientNorms(sys.modules.get("torch"))
         self.scalars: dict[str, float] = {}
         self.validation: dict[str, float] = {}
         self.rates: list[str] = []
