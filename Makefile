@@ -3,7 +3,7 @@ PYTHON ?= python
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test fast lint types docs bench coverage
+.PHONY: help setup run demo test fast lint exhaustive types docs bench coverage
 
 help:
 	@sed -n 's/^\([a-z]*\): *## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST))
@@ -18,7 +18,10 @@ run: ## Start the panel
 demo: ## Start the panel with the demo's settings
 	$(PYTHON) app.py --demo
 
-test: ## Run all tests; browser tests need Chromium
+test: ## Run the tests of .ci/run; browser tests need Chromium
+	$(PYTHON) -m pytest -n $(PROCESSES) -m "not exhaustive"
+
+exhaustive: ## Run all tests, also every recorded run and every model type (about half an hour)
 	$(PYTHON) -m pytest -n $(PROCESSES)
 
 fast: ## Run the fast tests in two processes

@@ -14,7 +14,7 @@ import yaml
 from tests import fast
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS = ("setup", "run", "demo", "test", "fast", "lint", "types", "docs", "bench", "coverage")
+WORDS = ("setup", "run", "demo", "test", "exhaustive", "fast", "lint", "types", "docs", "bench", "coverage")
 YAML = sorted([*ROOT.glob(".*.yaml"), *ROOT.glob(".github/**/*.yml")])
 
 
@@ -64,6 +64,19 @@ def test_the_workflow_covers_the_systems_and_calls_the_same_commands() -> None:
     first = next(step["with"] for step in jobs["checks"]["steps"] if "setup-python" in step.get("uses", ""))
     tested = {first["python-version"], *(cell["python"] for cell in cells)}
     assert tested == set(re.findall(r"Python :: (3\.\d+)", (ROOT / "setup.cfg").read_text("utf-8")))
+
+
+def test_what_is_left_out_of_each_change_runs_each_night() -> None:
+    """`.ci/run` and `make test` leave out only what is marked exhaustive; the nightly job leaves out nothing."""
+    left_out = re.compile(r"""pytest .*-m ("[^"]+"|'[^']+')""")
+    targets = (ROOT / "Makefile").read_text("utf-8")
+    for text in ((ROOT / ".ci/run").read_text("utf-8"), targets):
+        assert set(left_out.findall(text)) == {'"not exhaustive"'}
+    assert not left_out.search(targets.partition("\nexhaustive:")[2].partition("\n\n")[0])
+    workflow = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text("utf-8"))
+    assert workflow[True]["schedule"]  # YAML 1.1 reads “on” as true
+    ran = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert "make exhaustive" in ran
 
 
 def test_hooks_need_no_network() -> None:

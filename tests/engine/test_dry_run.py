@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from onetrainer_gradio.config.memory_estimate import CATEGORIES, PHASES, MemoryE
 from onetrainer_gradio.demo import DEMO_FOLDER
 from onetrainer_gradio.engine.dry_run import estimate
 from onetrainer_gradio.engine.families import FAMILIES
+from tests.core import core, exhaustive_unless, left
 
 DEMO = str(DEMO_FOLDER / "model")
 GIB = 1 << 30
@@ -126,9 +128,19 @@ def test_every_type_that_is_trained_here_has_a_size():
     assert [size["transformer"]["num_layers"] for size in sizes] == [38, 24]
 
 
+PAIRS = [(model_type, method) for model_type in FAMILIES for method in METHODS]
+CHOSEN = core(PAIRS, lambda pair: frozenset({(FAMILIES[pair[0]], pair[1])}))
+PARAMETERS = [pytest.param(*pair, marks=exhaustive_unless(pair in CHOSEN)) for pair in PAIRS]
+
+
+def test_every_change_is_tested_with_every_family_and_method():
+    """At least one type of each family steps at full size with each method in `.ci/run`; all types do each night."""
+    tested = left(PARAMETERS)
+    assert {(FAMILIES[model_type], method) for model_type, method in tested} == set(product(FAMILIES.values(), METHODS))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.parametrize(("model_type", "method"), PARAMETERS)
 def test_every_family_steps_at_full_size(model_type: str, method: str):
     """Forward, backward and optimizer of the published architecture, with its published number of parameters."""
     full = method == "FINE_TUNE"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.enums import Optimizer
+from onetrainer_gradio.config.families import models
 from onetrainer_gradio.config.optimizers import OPTIMIZERS as OPTIMIZER_FACTS
 from tests.models.images import write_images
 
@@ -63,7 +64,7 @@ Changes = Mapping[str, Any]
 """Settings by path; ``concept.`` begins a path in the concept, ``second.`` one in a second concept."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One recorded run."""
 
@@ -114,6 +115,41 @@ def put(document: dict[str, Any], path: str, value: Any) -> None:
     for parent in parents:
         document = document.setdefault(parent, {})
     document[last] = copy.deepcopy(value)
+
+
+COUNTED_OPTIMIZER_SETTINGS = ("stochastic_rounding", "fused_back_pass")
+"""Settings of optimizers that the training loop carries out. Their other numbers are held by tests/engine/optimizers."""
+
+
+def family_of(model_type: str) -> str:
+    """Return the family of a model type."""
+    return next(
+        family.__name__.rpartition(".")[2] for family in models.FAMILIES for facts in family.MODELS if facts.type == model_type
+    )
+
+
+def built_in(model_type: str) -> bool:
+    """Return whether the built-in engine trains a model type."""
+    return any(facts.type == model_type and facts.built_in for family in models.FAMILIES for facts in family.MODELS)
+
+
+@cache
+def kinds(case: Case) -> frozenset[Hashable]:
+    """Return what a case is an example of.
+
+    Its model type, its family with its method and with its kind of adapter, and each setting that it changes: with the value
+    if that is a choice from a list, else without.
+    """
+    family, method = family_of(case.model_type), case.changes["training_method"]
+    found: set[Hashable] = {("type", case.model_type), ("method", family, method)}
+    if method == "LORA":
+        found.add(("adapter", family, case.changes.get("peft_type", "LORA")))
+    for path, value in case.changes.items():
+        if path == "optimizer":
+            found |= {("optimizer", name) for name in COUNTED_OPTIMIZER_SETTINGS if value.get(name)}
+        else:
+            found.add((path, value) if isinstance(value, str) and value.isupper() else (path,))
+    return frozenset(found)
 
 
 def write_data(folder: Path) -> Path:

@@ -15,8 +15,9 @@ import pytest
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.engine import unsupported
+from tests.core import core, exhaustive_unless, left
 from tests.engine.recording import FakeControl, Recorder
-from tests.golden.cases import STEPS, Case, cases, write_data
+from tests.golden.cases import STEPS, Case, built_in, cases, family_of, kinds, write_data
 
 pytestmark = pytest.mark.slow
 
@@ -46,8 +47,16 @@ def packed(name: str) -> dict[str, Any]:
     return content
 
 
+@cache
+def chosen() -> frozenset[str]:
+    """Return the cases that every change is tested with: together they have every kind that is recorded."""
+    trained = [case for case in cases() if built_in(case.model_type) and "error" not in rows().get(case.id, {"error": ""})]
+    return frozenset(case.id for case in core(trained, kinds, lambda case: case.model_type))
+
+
 def expected(case: Case) -> Any:
-    marks = [pytest.mark.xfail(strict=True, reason=DIFFERENT[case.id])] if case.id in DIFFERENT else []
+    marks: list[Any] = exhaustive_unless(case.id in chosen() or case.id not in rows())
+    marks += [pytest.mark.xfail(strict=True, reason=DIFFERENT[case.id])] if case.id in DIFFERENT else []
     return pytest.param(case, id=case.id, marks=marks)
 
 
@@ -86,7 +95,24 @@ def test_every_supported_case_has_rows():
     assert set(rows()) <= {case.id for case in cases()}, "rows of a case that isn't listed"
 
 
-@pytest.mark.parametrize("case", map(expected, cases()))
+PARAMETERS = [expected(case) for case in cases()]
+
+
+def test_the_core_has_every_family_with_every_method_and_every_kind_of_setting():
+    """Whatever is recorded and trained here is in a case that every change is tested with; the rest runs each night."""
+    tested = [case for (case,) in left(PARAMETERS) if case.id in rows() and "error" not in rows()[case.id]]
+    assert [case.id for case in tested if refused(case)] == [], "they would be skipped"
+    trained = [case for case in cases() if "error" not in rows().get(case.id, {"error": ""}) and not refused(case)]
+    pairs = {(family_of(case.model_type), case.changes["training_method"]) for case in trained}
+    assert pairs == {(family_of(case.model_type), case.changes["training_method"]) for case in tested}
+    assert {case.model_type for case in tested} == {case.model_type for case in trained}
+    settings = {path for case in trained for path in case.changes} - {"optimizer"}
+    assert settings <= {path for case in tested for path in case.changes}
+    assert frozenset().union(*map(kinds, tested)) == frozenset().union(*map(kinds, trained))
+    assert len(tested) < len(trained) / 3
+
+
+@pytest.mark.parametrize("case", PARAMETERS)
 def test_run_equals_the_recorded_one(case, images, model, tmp_path):
     """Inputs of each denoiser call, losses, gradient norms, learning rates and the written tensors are OneTrainer's."""
     if messages := refused(case):
