@@ -284,6 +284,18 @@ READY = {tab.key: f"[data-og={tab.places[-1]}][data-og-filled=yes]" for tab in T
     "system": ".og-meter",
 }
 TITLES = {tab.key: tab.title for tab in TABS}
+MORE_TABS = ".overflow-menu:visible"
+
+
+def tab_button(page: Any, tab: str) -> Any:
+    """The button of a tab. Where the window is narrow, Gradio puts tabs into a menu, which is then opened."""
+    button = page.get_by_role("tab", name=TITLES[tab], exact=True)
+    if not button.count():
+        menu = page.locator(MORE_TABS)
+        button = menu.get_by_role("button", name=TITLES[tab], exact=True)
+        if not button.count():
+            menu.get_by_role("button", name="More tabs").click()
+    return button
 
 
 STORED = "local_storage,session_storage,indexeddb,service_workers,cache_storage,websql,file_systems"

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import READY, TITLES, Panel, Visitor
+from tests.browser.conftest import READY, TITLES, Panel, Visitor, tab_button
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-LATE = {
+LATE = READY | {
     "configuration": "#og-f-base_model_name",
     "training": ".og-run > summary",
     "samples": ".og-tile",
@@ -41,7 +41,7 @@ def test_axe_finds_nothing(visitor: Visitor, panel: Panel, width: int, theme: st
             panel.send("POST", "api/training/start")
             page.locator(".og-topbar .og-badge[data-tone=busy]").wait_for()
         for tab in READY:
-            page.get_by_role("tab", name=TITLES[tab]).click()
+            tab_button(page, tab).click()
             page.locator(LATE[tab]).first.wait_for()
             page.evaluate(OPEN_ALL)
             expect(page.get_by_role("heading", level=1)).to_have_text(TITLES[tab])

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import BRISK, READY, TITLES, Panel, Visitor
+from tests.browser.conftest import BRISK, READY, Panel, Visitor, tab_button
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TABS = tuple(READY)
 # a control of each tab that is there once the others are
-LATE = {
+LATE = READY | {
     "configuration": "#og-f-base_model_name",
     "training": ".og-run > summary",
     "samples": ".og-tile, #og-gallery-kind",
@@ -99,10 +99,10 @@ def test_every_tab_fits_its_window_and_names_its_controls(visitor: Visitor, pane
             panel.send("POST", "api/training/start")
             page.locator(".og-topbar .og-badge[data-tone=busy]").wait_for()
         for tab in TABS:
-            page.get_by_role("tab", name=TITLES[tab]).click()
+            tab_button(page, tab).click()
             page.locator(READY[tab]).first.wait_for(state="attached")
             for other in TABS:
-                expect(page.get_by_role("tab", name=TITLES[other])).to_be_in_viewport()
+                expect(tab_button(page, other)).to_be_in_viewport()
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, f"{tab} at {width}"
             assert page.evaluate(UNNAMED) == [], tab
 
@@ -113,7 +113,7 @@ def test_whoever_uses_the_keyboard_sees_where_they_are(visitor: Visitor, panel: 
     panel.wait(lambda state: not state["process_running"])
     page = visitor.open("training")
     for tab, late in LATE.items():
-        page.get_by_role("tab", name=TITLES[tab]).click()
+        tab_button(page, tab).click()
         page.locator(late).first.wait_for()
         seen = 0
         for _ in range(80):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.browser.conftest import READY, TITLES, Panel
+from tests.browser.conftest import READY, Panel, tab_button
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -109,7 +109,7 @@ def test_the_whole_page_works_below_a_prefix(chromium, proxy):
     page.locator(".og-link[data-state=live]").wait_for()
     assert sockets == [f"ws://127.0.0.1:{proxy.port}{PREFIX}/ws"]
     for tab, part in READY.items():
-        page.get_by_role("tab", name=TITLES[tab]).click()
+        tab_button(page, tab).click()
         page.locator(part).first.wait_for(state="attached")
     page.get_by_role("tab", name="Training").click()
     page.locator("#og-start").click()
