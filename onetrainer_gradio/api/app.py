@@ -20,6 +20,7 @@ from onetrainer_gradio.api import (
     concepts,
     config,
     consequences,
+    dataset_files,
     dataset_uploads,
     datasets,
     documentation,
@@ -55,6 +56,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     consequences.router,
     concepts.router,
     dataset_uploads.router,
+    dataset_files.router,
     datasets.router,
     samples.router,
     run_comparison.router,  # before runs, whose paths begin with an ID

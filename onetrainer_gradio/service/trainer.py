@@ -109,7 +109,7 @@ class TrainerService:
         self.images = ImageDecoder()
         self.samples = SampleStore(self.runs, data / "cache" / "thumbnails", self.images)
         self.concepts = ConceptStore(data, self._roots, data / "cache" / "concepts", decoder=self.images)
-        self.datasets = Datasets(data, self._roots, self.concepts.thumbnails)
+        self.datasets = Datasets(data, self._roots, self.concepts.thumbnails, self.images)
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
         )

@@ -1,6 +1,6 @@
 """Datasets over REST: uploads, lists, and what they answer to wrong requests.
 
-Covers ``api/dataset_uploads.py``.
+Covers ``api/dataset_uploads.py`` and ``api/dataset_files.py``.
 """
 
 from __future__ import annotations
@@ -88,3 +88,50 @@ def test_a_dataset_is_renamed_and_deleted(cats):
     trash = Path(cats.client.delete("/api/datasets/kittens").json()["trash"])
     assert sorted(path.name for path in trash.iterdir()) == ["a.png", "a.txt", "b.png"]
     assert cats.client.get("/api/datasets").json()["datasets"] == []
+
+
+def test_captions_are_edited_changed_and_undone(cats):
+    """A version that is outdated is 409 with both texts; a change of many has a preview."""
+    client, where = cats.client, {"folder": "datasets/cats", "image": "a.png"}
+    read = client.get("/api/datasets/captions", params=where).json()
+    written = client.put("/api/datasets/captions", json={**where, "text": "sks cat, green", "version": read["version"]})
+    assert written.status_code == 200
+    conflict = client.put("/api/datasets/captions", json={**where, "text": "other", "version": read["version"]})
+    value = conflict.json()["errors"][0]["value"]
+    assert (conflict.status_code, value["yours"], value["theirs"]) == (409, "other", "sks cat, green")
+    body = {"folder": "datasets/cats", "edit": {"kind": "add_tags", "tags": ["new"]}}
+    preview = client.post("/api/datasets/captions/change", json={**body, "preview": True}).json()
+    assert [(each["path"], each["after"]) for each in preview["examples"]] == [("a.png", "sks cat, green, new"), ("b.png", "new")]
+    only = {**body, "filter": {"caption": "present"}}
+    assert client.post("/api/datasets/captions/change", json=only).json()["changed"] == 1
+    assert client.get("/api/datasets/captions/undo", params=where).json()["last"]["images"] == 1
+    assert client.post("/api/datasets/captions/undo", json={"folder": "datasets/cats"}).json()["undone"] == 1
+    assert client.get("/api/datasets/captions", params=where).json()["text"] == "sks cat, green"
+    assert client.post("/api/datasets/captions/change", json={**body, "edit": {"kind": "trigger"}}).status_code == 422
+
+
+def test_images_are_trashed_restored_excluded_and_moved(cats):
+    """Each with its caption."""
+    client, body = cats.client, {"folder": "datasets/cats", "images": ["a.png"]}
+    entry = client.post("/api/datasets/images/trash", json=body).json()["entry"]
+    assert client.get("/api/datasets/trash", params=body).json()["entries"][0]["count"] == 2
+    assert client.post("/api/datasets/images/trash", json=body).status_code == 404
+    assert client.post("/api/datasets/trash/restore", json={**body, "entry": entry}).json()["restored"] == 2
+    assert client.post("/api/datasets/images/exclude", json=body).json()["moved"] == 2
+    back = {"folder": "datasets/cats", "filter": {"excluded": True}}
+    assert client.post("/api/datasets/images/include", json=back).json()["moved"] == 2
+    client.post("/api/datasets", json={"name": "dogs"})
+    assert client.post("/api/datasets/images/move", json={**body, "to": "datasets/dogs"}).json()["moved"] == 2
+
+
+@pytest.mark.slow
+def test_an_image_is_rotated_and_masked(cats):
+    """The new image and its mask have the new size."""
+    client, where = cats.client, {"folder": "datasets/cats", "image": "a.png"}
+    assert client.post("/api/datasets/images/edit", json={**where, "rotate": 90}).json()["path"] == "a.png"
+    assert client.put("/api/datasets/masks", params=where, content=png("white")).status_code == 200
+    for what in ("image", "mask"):
+        content = client.get("/api/datasets/images/file", params={**where, "what": what}).content
+        assert Image.open(io.BytesIO(content)).size == (48, 64)
+    assert client.delete("/api/datasets/masks", params=where).status_code == 200
+    assert client.get("/api/datasets/images/file", params={**where, "what": "mask"}).status_code == 404

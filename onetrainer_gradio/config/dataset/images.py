@@ -105,6 +105,30 @@ def decode(path: str | Path) -> Image.Image:
         return to_rgb(ImageOps.exif_transpose(image))
 
 
+def decode_upright(path: str | Path) -> Image.Image:
+    """Return the first frame upright, with the bits and channels that it has.
+
+    :raises BrokenImageError: when it can't be trained, or takes more than ``MOST_SHOWN_BYTES`` to decode.
+    """
+    from PIL import ImageOps
+
+    with _opened(path) as image:
+        if image.width * image.height * _SHOWN_BYTES.get(image.mode, 4) > MOST_SHOWN_BYTES:
+            raise BrokenImageError(f"its {image.width} × {image.height} pixels take too much memory")
+        image.load()
+        upright: Image.Image = ImageOps.exif_transpose(image)
+        return upright
+
+
+def is_rotated(path: str | Path) -> bool:
+    """Return whether the metadata rotate or flip the stored pixels; programs that ignore it show them differently.
+
+    :raises BrokenImageError: when it can't be trained.
+    """
+    with _opened(path) as image:
+        return int(image.getexif().get(_ORIENTATION, 1) or 1) in range(2, 9)
+
+
 def decode_small(path: str | Path, least_px: int) -> Image.Image:
     """Return the image for display: both sides at least ``least_px`` if the image is that large, in limited memory.
 

@@ -1,10 +1,15 @@
-"""Provide everything about datasets in one object: folders, uploads, and the list of images."""
+"""Provide everything about datasets in one object: folders, uploads, lists of images, captions, and changes of files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from onetrainer_gradio.errors import PathNotFoundError
+from onetrainer_gradio.service.datasets.captions import Captions
+from onetrainer_gradio.service.datasets.file_moves import FileMoves
+from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
+from onetrainer_gradio.service.datasets.image_edits import ImageEdits
 from onetrainer_gradio.service.datasets.image_index import ImageIndex
 from onetrainer_gradio.service.datasets.library import DatasetLibrary
 from onetrainer_gradio.service.datasets.thumbnails import Thumbnails
@@ -15,11 +20,31 @@ class Datasets:
     """The datasets of the panel and other folders with images. Safe from any thread."""
 
     def __init__(
-        self, data_folder: Path, roots: Sequence[Path], thumbnails: Thumbnails, library: DatasetLibrary | None = None
+        self,
+        data_folder: Path,
+        roots: Sequence[Path],
+        thumbnails: Thumbnails,
+        decoder: ImageDecoder,
+        library: DatasetLibrary | None = None,
     ) -> None:
         self.library = library or DatasetLibrary(data_folder, roots)
         self.uploads = Uploads(self.library, data_folder / "uploads")
         self.index = ImageIndex(self.library, thumbnails)
+        self.captions = Captions(self.library, self.index, data_folder / "caption_history")
+        self.moves = FileMoves(self.library, self.index)
+        self.edits = ImageEdits(self.library, self.index, self.moves, decoder)
+
+    def file(self, folder: str, image: str, what: str = "image") -> Path:
+        """Return the path of an image, or of its ``mask``.
+
+        :raises PathNotFoundError: if it doesn't exist.
+        :raises ForbiddenPathError: if it is a link out of the allowed folders.
+        """
+        row = self.index.row(folder, image)
+        path = row.mask if what == "mask" else row.file
+        if path is None:
+            raise PathNotFoundError(f"{image} has no mask", path="image", value=image)
+        return self.library.allowed(path)
 
     def close(self) -> None:
         """End the threads."""

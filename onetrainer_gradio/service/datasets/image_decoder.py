@@ -59,6 +59,31 @@ class ImageDecoder:
         """
         return self._ask(path, {"what": "convert"})[0]
 
+    def edit(self, path: Path, to: Path, rotate: int, crop: Sequence[float] | None) -> None:
+        """Write an image cropped (left, top, width and height as fractions) and then rotated clockwise to ``to``, as PNG.
+
+        :raises DatasetError: when it can't be read or written.
+        :raises BusyError: when too many images are waiting.
+        """
+        self._ask(path, {"what": "edit", "to": str(to), "rotate": rotate, "crop": list(crop) if crop else None})
+
+    def mask(self, path: Path, to: Path, size: tuple[int, int]) -> None:
+        """Write an image as a mask of a size (height, width) to ``to``, as grayscale PNG.
+
+        :raises DatasetError: when it can't be read or written.
+        :raises BusyError: when too many images are waiting.
+        """
+        self._ask(path, {"what": "mask", "to": str(to), "size": list(size)})
+
+    def fingerprint(self, path: Path) -> dict[str, Any]:
+        """Return ``hash``, which similar images share (empty without the package ImageHash), and whether it is ``rotated``.
+
+        :raises DatasetError: when it can't be read.
+        :raises BusyError: when too many images are waiting.
+        """
+        found: dict[str, Any] = json.loads(self._ask(path, {"what": "fingerprint"})[0])
+        return found
+
     def close(self) -> None:
         """End the process, even if it is decoding."""
         self._closed = True

@@ -19,7 +19,7 @@ from PIL import Image
 
 from onetrainer_gradio.config.dataset.image_augmentation import ImageAugmentation
 from onetrainer_gradio.config.dataset.images import DAMAGED, MOST_SHOWN_BYTES, BrokenImageError, decode_other
-from onetrainer_gradio.service.datasets import previews
+from onetrainer_gradio.service.datasets import pixels, previews
 
 IDLE_S = 60.0
 # what decoding may take beside the decoded image: copies, and the buffers of a decoder
@@ -45,10 +45,27 @@ def _convert(request: Mapping[str, Any]) -> list[bytes]:
     return [out.getvalue()]
 
 
+def _edit(request: Mapping[str, Any]) -> list[bytes]:
+    pixels.write_edited(Path(request["path"]), Path(request["to"]), request["rotate"], request["crop"])
+    return []
+
+
+def _mask(request: Mapping[str, Any]) -> list[bytes]:
+    pixels.write_mask(Path(request["path"]), Path(request["to"]), tuple(request["size"]))
+    return []
+
+
+def _fingerprint(request: Mapping[str, Any]) -> list[bytes]:
+    return [json.dumps(pixels.fingerprint(Path(request["path"]))).encode()]
+
+
 _REQUESTS: Mapping[str, Callable[[Mapping[str, Any]], list[bytes]]] = {
     "thumbnail": _thumbnail,
     "preview": _preview,
     "convert": _convert,
+    "edit": _edit,
+    "mask": _mask,
+    "fingerprint": _fingerprint,
 }
 
 
