@@ -20,7 +20,7 @@ router = APIRouter(prefix="/api/datasets", tags=["datasets"], responses=ERRORS)
 
 _MOST_IMAGES = 200_000
 ImageText = Annotated[str, Field(description="Path of an image in the folder.", max_length=4096, examples=["a.png"])]
-ImageQuery = Annotated[str, Query(description="Path of an image in the folder.", max_length=4096)]
+ImageQuery = Annotated[str, Query(description="Path of an image in the folder.", max_length=1000)]
 
 
 class Selection(BaseModel):

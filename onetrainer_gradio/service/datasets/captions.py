@@ -62,7 +62,7 @@ class Captions:
                     f"Another program changed the caption of {os.path.basename(image)}",
                     path="version",
                     value={"yours": text, "theirs": now.text, "version": now.version},
-                    suggestion="Compare both texts and save again.",
+                    suggestion="Open it again, and compare both texts.",
                 )
             if now.problem:
                 raise DatasetError(f"The caption of {image} can't be read: {now.problem}.", path="image", value=image)

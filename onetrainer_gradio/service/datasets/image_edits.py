@@ -1,7 +1,7 @@
 """Crop and rotate images without loss, and write masks: each result is a new file, and the original goes to the trash.
 
 The result of a crop or rotation is a PNG with the name of the image, so its caption stays its caption, and every program sees the
-change. Instructions beside the image would be understood by this panel alone.
+change. Instructions next to the image would be understood by this panel alone.
 """
 
 from __future__ import annotations
