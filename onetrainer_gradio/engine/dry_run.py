@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.config import RunOptions, SampleConfig, TrainConfig
@@ -97,6 +98,7 @@ class DryRun:
             "compile": False,
         }
         self._asked = asked
+        self._hooks: list[RemovableHandle] = []
         for name in spec.components:
             part = getattr(asked, name, None)
             if part is not None:
@@ -120,7 +122,10 @@ class DryRun:
             averages = () if training.ema is None else training.ema.averages
             count.hold([*_weights(model), *training.parameters, *averages], "weights", _nothing)
             item = self._items()
-            phases = _highest([*self._encode(item), self._train(item), *self._sample(), self._save()])
+            try:
+                phases = _highest([*self._encode(item), self._train(item), *self._sample(), self._save()])
+            finally:
+                self._close()
         return MemoryEstimate(
             phases=phases,
             parameters=sum(tensor.numel() for module in model.components.values() for tensor in module.parameters()),
@@ -265,7 +270,13 @@ class DryRun:
                 self._count.hold([parameter.grad], "gradients")
 
         for parameter in self._training.parameters:
-            parameter.register_post_accumulate_grad_hook(accumulated)  # type: ignore[no-untyped-call]
+            self._hooks.append(parameter.register_post_accumulate_grad_hook(accumulated))  # type: ignore[no-untyped-call]
+
+    def _close(self) -> None:
+        """Remove what the garbage collector can't: it doesn't see that a hook holds the run that holds the gradient."""
+        for hook in self._hooks:
+            hook.remove()
+        self._training.close()
 
     def _make_optimizer_state(self) -> None:
         """Run one optimizer step, after which its state is there; or hold what it would take."""

@@ -147,10 +147,14 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
         state=TrainState() if backup is None else read_state(backup),
         chain=chain_of_run(options.run_id or f"{timestamp()}-{os.getpid()}", backup),
     )
-    if backup is not None:
-        training.resume(backup)
-        training.resumed_from = backup
-    reporter.raise_if_stop_requested()
+    try:
+        if backup is not None:
+            training.resume(backup)
+            training.resumed_from = backup
+        reporter.raise_if_stop_requested()
+    except BaseException:  # hooks of gradients would keep the weights in memory
+        training.close()
+        raise
     return training
 
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from itertools import product
 from typing import Any
 
@@ -92,6 +94,21 @@ def test_every_phase_of_a_run_is_there_and_the_peak_is_one_of_them():
     assert found.parameters < 20e6
     assert 0 < found.trained < found.parameters
     assert MemoryEstimate.from_json(found.to_json()) == found
+
+
+@pytest.mark.slow
+def test_nothing_of_a_dry_run_stays_in_the_process():
+    """The process that answers estimates lives for hours, and gets one with each change of the form."""
+    from diffusers.models.modeling_utils import ModelMixin
+
+    def alive() -> list[ModelMixin]:
+        gc.collect()
+        return [item for item in gc.get_objects() if isinstance(item, ModelMixin)]
+
+    others = weakref.WeakSet(alive())
+    estimate(configured())
+    estimate(configured(training_method="FINE_TUNE", optimizer={"optimizer": "ADAMW", "fused_back_pass": True}))
+    assert [type(model).__name__ for model in alive() if model not in others] == []
 
 
 @pytest.mark.slow
