@@ -30,6 +30,7 @@ from onetrainer_gradio.api import (
     onetrainer,
     replies,
     run_comparison,
+    run_history,
     runs,
     samples,
     secrets,
@@ -59,7 +60,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     dataset_files.router,
     datasets.router,
     samples.router,
-    run_comparison.router,  # before runs, whose paths begin with an ID
+    run_comparison.router,  # these two before runs, whose paths begin with an ID
+    run_history.router,
     runs.router,
     system.router,
     onetrainer.router,

@@ -67,6 +67,9 @@ class ResumeRequest(BaseModel):
 
     backup: str | None = Field(None, description="ID or name of a backup among the run's files. If omitted: the newest.")
     epochs: int | None = Field(None, ge=1, le=1_000_000, description="Total number of epochs. If omitted: as in the ended run.")
+    settings: Literal["run", "current"] = Field(
+        "run", description="Whose settings the new run has: the ended run's, or the form's."
+    )
 
 
 class FileList(BaseModel):
@@ -290,7 +293,8 @@ def download(service: Service, run_id: RunId, file_id: str) -> Response:
 @slow
 def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -> dict[str, Any]:
     """Resume an ended run from one of its backups, as a new run."""
-    new_id = service.resume(run_id, *((body.backup, body.epochs) if body else ()))
+    body = body or ResumeRequest()
+    new_id = service.resume(run_id, body.backup, body.epochs, current_settings=body.settings == "current")
     return {"ok": True, "run_id": new_id, "state": service.get_state()}
 
 

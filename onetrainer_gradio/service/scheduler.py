@@ -67,7 +67,7 @@ class RunScheduler:
             self._runs.remove_unfinished()
             ids = self._runs.ids()
             recent = [self._runs.get(run_id) for run_id in ids[:_LOOKED_AT_FIRST]]
-            self._current = recent[0] if recent else None
+            self._current = next((run for run in recent if not run.record.imported), None)
             unfinished = [run for run in recent if not run.ended()]
             waiting = [run for run in reversed(recent) if self._take_up(run)]
             if self._run_handle is None:

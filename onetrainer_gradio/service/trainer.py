@@ -40,11 +40,15 @@ from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
 from onetrainer_gradio.service.processes.follower import console_line
+from onetrainer_gradio.service.runs.backups import BackupPruning
 from onetrainer_gradio.service.runs.changes import RunChanges
 from onetrainer_gradio.service.runs.feed import Feed
+from onetrainer_gradio.service.runs.imports import WorkspaceImport
+from onetrainer_gradio.service.runs.index import RunQuery
 from onetrainer_gradio.service.runs.metric_blocks import MetricBlocks
 from onetrainer_gradio.service.runs.overlay import Overlay
 from onetrainer_gradio.service.runs.record import Run, RunRecord, RunStore
+from onetrainer_gradio.service.runs.replay import Replay
 from onetrainer_gradio.service.runs.samples import SampleStore
 from onetrainer_gradio.service.scheduler import RunScheduler
 from onetrainer_gradio.service.service_settings import ServiceSettings, default_data_folder
@@ -101,6 +105,8 @@ class TrainerService:
         self.runs = RunStore(data / "runs")
         self.scheduler = RunScheduler(self.runs, self.feed, self.settings, self.secrets.huggingface_token)
         self.overlay = Overlay(self.runs, MetricBlocks(data / "cache" / "metric_blocks"))
+        self.imports = WorkspaceImport(self.runs, self._runs_changed)
+        self.backup_pruning = BackupPruning(self._backups_in_use)
         self.run_changes = RunChanges(self.runs, self.delete_run, self._runs_changed)
         self.open_edits = OpenEdits()
         self.folders = FolderBrowser(data, self._roots)
@@ -108,6 +114,7 @@ class TrainerService:
         self.availability = Availability(self.engines, self.configs)
         self.images = ImageDecoder()
         self.samples = SampleStore(self.runs, data / "cache" / "thumbnails", self.images)
+        self.replay = Replay(self.runs, self.samples)
         self.concepts = ConceptStore(data, self._roots, data / "cache" / "concepts", decoder=self.images)
         self.datasets = Datasets(data, self._roots, self.concepts.thumbnails, self.images)
         self.system = SystemMonitor(
@@ -193,11 +200,24 @@ class TrainerService:
         self.scheduler.publish()
         return run.id
 
-    def resume(self, run_id: str, backup: str | None = None, epochs: int | None = None) -> str:
+    def start_again(self, run_id: str, name: str = "") -> str:
+        """Start a new run from the beginning with the settings of a run, and with its name unless ``name`` is given.
+
+        :raises RunNotFoundError: if there is no run with this ID.
+        :raises ConfigInvalidError: if its settings are no longer valid.
+        :raises RunConflictError: if a run is active.
+        """
+        run = self.runs.get(run_id)
+        config, _ = from_document(run.config())
+        fresh = {"name": name or run.name, "tags": run.tags, "resume_from": "", "resumes_run": "", "started_by": ""}
+        options = run.options().model_copy(update=fresh)
+        return self.start(config.model_copy(update={"continue_last_backup": False}), options)
+
+    def resume(self, run_id: str, backup: str | None = None, epochs: int | None = None, *, current_settings: bool = False) -> str:
         """Start a new run from a backup of an ended one: the newest, or the one with this file ID or name.
 
         A resumed run without its own backups resumes from its initial backup again. ``epochs`` replaces the number of epochs
-        of the ended run.
+        of the ended run. With ``current_settings``, the new run has the settings of the form instead of those of the ended one.
 
         :raises BackupNotFoundError: if there is none.
         :raises ConfigInvalidError: if no epoch is left after the backup, or the settings are no longer valid.
@@ -210,7 +230,7 @@ class TrainerService:
         backups = [file for file in run.files() if file["kind"] == "backup"]
         chosen = [file for file in backups if backup in (None, file["id"], file["name"])]
         if not backups and backup is None and options.resume_from and Path(options.resume_from).is_dir():
-            return self.start(_with_epochs(run, epochs), options.model_copy(update={"resumes_run": run_id}))
+            return self.start(self._to_resume(run, epochs, current_settings), options.model_copy(update={"resumes_run": run_id}))
         if not chosen:
             raise BackupNotFoundError(
                 f"The run {run_id} has no backup {backup!r}" if backup else f"The run {run_id} has no backup to resume from",
@@ -219,11 +239,33 @@ class TrainerService:
                 suggestion="Start it from the beginning.",
             )
         file = run.open_file(chosen[-1]["id"])
-        config = _with_epochs(run, epochs)
+        config = self._to_resume(run, epochs, current_settings)
         # a step limit that is reached already has done its work: whoever resumes wants to go on
         limit = options.max_steps if options.max_steps and options.max_steps > file.global_step else None
         options = options.model_copy(update={"resume_from": str(file.path), "resumes_run": run_id, "max_steps": limit})
         return self.start(config, options)
+
+    def _to_resume(self, run: Run, epochs: int | None, current_settings: bool) -> TrainConfig:
+        config = self.configs.train_config() if current_settings else from_document(run.config())[0]
+        return config if epochs is None else config.model_copy(update={"epochs": epochs})
+
+    def _backups_in_use(self) -> set[Path]:
+        """Return the backups that runs that haven't ended resume from."""
+        active = self.runs.page(_NAMED_RUNS, None, RunQuery(statuses=("active",)))["runs"]
+        chosen = (self.runs.get(line["id"]).options().resume_from for line in active)
+        return {Path(folder) for folder in chosen if folder}
+
+    def import_workspace(self, workspace: str, names: Sequence[str] = (), *, preview: bool = False) -> dict[str, Any]:
+        """Add the runs that OneTrainer made in a workspace, which stays as it is; ``preview`` only lists them.
+
+        :raises ForbiddenPathError: if the workspace is outside the allowed folders.
+        :raises PathNotFoundError: if OneTrainer wrote nothing there.
+        """
+        folder = absolute(workspace, self.settings.data_folder)
+        folder = PathGuard(self._roots).resolve(folder) if self._roots else Path(folder).resolve()
+        if preview:
+            return {"workspace": str(folder), "starts": self.imports.preview(folder)}
+        return {"workspace": str(folder), **self.imports.add(folder, names)}
 
     def delete_run(self, run_id: str) -> int:
         """Delete the folder of an ended run with the files that it keeps, and return the number of freed bytes.
@@ -441,11 +483,6 @@ class TrainerService:
     def _system_read(self, reading: dict[str, Any]) -> None:
         if self.feed.watched:
             self.feed.publish("system", resources=reading)
-
-
-def _with_epochs(run: Run, epochs: int | None) -> TrainConfig:
-    config, _ = from_document(run.config())
-    return config if epochs is None else config.model_copy(update={"epochs": epochs})
 
 
 def _log_lines(run: Run | None) -> list[str]:

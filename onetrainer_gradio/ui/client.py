@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from onetrainer_gradio.errors import TrainerError
+from onetrainer_gradio.errors import ConfigValueError, TrainerError
 from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.service.host.threads import Threads, in_thread
+from onetrainer_gradio.service.runs.index import NEWEST_FIRST, SORTS, RunQuery
+from onetrainer_gradio.service.runs.overlay import AXES, MOST_POINTS, MOST_RUNS, View
 from onetrainer_gradio.service.runs.record import RUNS_PER_PAGE
 from onetrainer_gradio.service.settings.configs import ConfigDocument
 from onetrainer_gradio.ui.actions import Actions
@@ -44,9 +46,58 @@ class ClientFunctions:
         based_on = None if revision is None else int(revision)
         return await _call(lambda: _settings(self._service.configs.patch(changes, based_on, by="gradio_client")))
 
-    async def list_runs(self, limit: float = RUNS_PER_PAGE, cursor: str | None = None) -> dict[str, Any]:
-        """Return a page of runs, newest first; ``cursor`` is the ``next_cursor`` of the previous page."""
-        return await _call(lambda: self._service.runs.page(min(int(limit), 1000), cursor))
+    async def list_runs(
+        self, limit: float = RUNS_PER_PAGE, cursor: str | None = None, search: str = "", sort: str = NEWEST_FIRST
+    ) -> dict[str, Any]:
+        """Return a page of runs, newest first unless ``sort`` asks for another order, as in REST.
+
+        ``cursor`` is the ``next_cursor`` of the previous page. Archived runs are omitted.
+        """
+
+        def page() -> dict[str, Any]:
+            if sort not in SORTS:
+                raise ConfigValueError(f"{sort!r} isn't a sort order.", path="sort", expected=", ".join(SORTS))
+            return self._service.runs.page(min(int(limit), 1000), cursor, RunQuery(search, sort=sort, archived=False))
+
+        return await _call(page)
+
+    async def run_curves(
+        self, run_ids: list[str], metrics: list[str], axis: str = "step", points: float = 1000
+    ) -> dict[str, Any]:
+        """Return the curves of several runs in one answer below 100 kB: ``metrics`` by ``axis`` (step, epoch or time)."""
+
+        def curves() -> dict[str, Any]:
+            if axis not in AXES:
+                raise ConfigValueError(f"{axis!r} isn't an axis.", path="axis", expected=", ".join(AXES))
+            return self._service.overlay.series(run_ids, View(tuple(metrics), axis, max(2, min(int(points), MOST_POINTS))))
+
+        return await _call(curves)
+
+    async def compare_runs(self, run_ids: list[str]) -> dict[str, Any]:
+        """Return the settings in which runs differ, with one value per run; ``setting`` is the path of each."""
+
+        def compared() -> dict[str, Any]:
+            table = self._service.comparison.of_runs(run_ids[:MOST_RUNS])
+            return {"runs": table.runs, "settings": [_renamed(row, "setting") for row in table.settings], "total": table.total}
+
+        return await _call(compared)
+
+    async def change_run(self, run_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change ``name``, ``tags``, ``note`` or ``archived`` of a run, and return its line in the list."""
+        unknown = sorted(changes.keys() - {"name", "tags", "note", "archived"})
+        if unknown:
+            raise gr.Error(f"A run has no {', '.join(unknown)} to change.", print_exception=False)
+        return await _call(lambda: self._service.run_changes.label(run_id, changes))
+
+    async def replay_run(self, run_id: str, step: float | None = None) -> dict[str, Any]:
+        """Return the state of a run after a step (None: its last one): values, events and the samples at that time."""
+
+        def moment() -> dict[str, Any]:
+            found = self._service.replay.at(run_id, None if step is None else int(step))
+            samples = [_renamed(sample, "image") for sample in found["samples"]]
+            return {**found, "samples": samples, "events": [_renamed(event, "file") for event in found["events"]]}
+
+        return await _call(moment)
 
     async def list_samples(self, run_id: str | None = None, limit: float = 60, before: str | None = None) -> dict[str, Any]:
         """Return a page of samples, newest first; ``image`` is the address of the file, ``before`` the last page's ``next``."""

@@ -53,7 +53,10 @@ def build_page(service: TrainerService) -> gr.Blocks:
                     for place in tab.places:
                         widget(place)
         client = ClientFunctions(service, actions)
-        functions = (client.config, client.change_settings, client.list_runs, client.list_samples, client.generate_sample)
+        functions = (
+            *(client.config, client.change_settings, client.list_runs, client.list_samples, client.generate_sample),
+            *(client.run_curves, client.compare_runs, client.change_run, client.replay_run),
+        )
         for function in (actions.watch, *functions):
             gr.api(function, api_name=function.__name__, concurrency_limit=_SIDE_BY_SIDE)
     return page

@@ -97,3 +97,20 @@ def test_the_functions_describe_themselves(client: gradio_client.Client) -> None
     wanted = {"/config", "/change_settings", "/list_runs", "/list_samples", "/generate_sample", "/watch", "/start", "/stop"}
     assert wanted <= named.keys()
     assert [item["parameter_name"] for item in named["/change_settings"]["parameters"]] == ["changes", "revision"]
+
+
+def test_runs_are_compared_changed_and_replayed(client: gradio_client.Client) -> None:
+    """What the Runs tab shows is reached by programs, too, and a wrong value is an error that names it."""
+    run_id = client.predict(1, api_name="/list_runs")["runs"][0]["id"]
+    assert client.predict(run_id, {"name": "by a program"}, api_name="/change_run")["name"] == "by a program"
+    assert client.predict(5, None, "by a program", "-best", api_name="/list_runs")["matches"] == 1
+    curves = client.predict([run_id], ["loss", "speed"], "time", 100, api_name="/run_curves")
+    assert curves["runs"][0]["run_id"] == run_id
+    assert client.predict([run_id], api_name="/compare_runs")["settings"] == []
+    assert client.predict(run_id, None, api_name="/replay_run")["run_id"] == run_id
+    for wrong in (
+        lambda: client.predict(5, None, "", "moon", api_name="/list_runs"),
+        lambda: client.predict(run_id, {"x": 1}, api_name="/change_run"),
+    ):
+        with pytest.raises(gradio_client.exceptions.AppError):
+            wrong()

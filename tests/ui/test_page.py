@@ -24,6 +24,7 @@ from onetrainer_gradio.ui.widget import widget
 ACTIONS = {"start", "pause", "resume", "stop", "sample", "backup", "save"}
 PLACES = [place for tab in TABS for place in tab.places]
 CLIENT = {"config", "change_settings", "list_runs", "list_samples", "generate_sample"}
+CLIENT |= {"run_curves", "compare_runs", "change_run", "replay_run"}
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from pathlib import Path
 from onetrainer_gradio.config.paths.marker import entries
 
 MARKER = "onetrainer_gradio_run.json"
+PIN = "onetrainer_gradio_pinned"
+"""A backup that contains this file is never deleted."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,11 @@ def added_files(backup: Path) -> tuple[str, ...]:
     return tuple(name for name, _ in entries(backup) if name not in made)
 
 
+def is_pinned(backup: Path) -> bool:
+    """Return whether someone pinned a backup."""
+    return (backup / PIN).is_file()
+
+
 def belongs(backup: Path, chain: Chain) -> bool:
     """Return whether a run of the chain made the backup, before the chain left that run.
 
@@ -85,8 +92,13 @@ def belongs(backup: Path, chain: Chain) -> bool:
 
 
 def to_delete(backups: Iterable[Path], chain: Chain, keep: int, newest: Path | None = None) -> Sequence[Path]:
-    """Return the backups of the chain that rolling backups delete: all but the last ``keep`` by name, and never ``newest``."""
-    own = sorted((backup for backup in backups if belongs(backup, chain)), key=lambda backup: backup.name)
+    """Return the backups of the chain that rolling backups delete: all but the last ``keep`` by name, and never ``newest``.
+
+    Pinned ones are kept in addition.
+    """
+    own = sorted(
+        (backup for backup in backups if belongs(backup, chain) and not is_pinned(backup)), key=lambda backup: backup.name
+    )
     if keep < 1:
         return ()
     if newest is not None:

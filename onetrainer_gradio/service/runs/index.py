@@ -207,6 +207,16 @@ class RunIndex:
 
         return self._with_database(work)
 
+    def in_workspace(self, workspace: str) -> list[dict[str, Any]]:
+        """Return the lines of the runs that were read and that write into a workspace."""
+        part = f'"workspace": {json.dumps(workspace)}'
+
+        def work(database: sqlite3.Connection) -> list[dict[str, Any]]:
+            found = database.execute("SELECT id FROM lines WHERE instr(line, ?) > 0 ORDER BY id", [part]).fetchall()
+            return [line for (run_id,) in found if (line := _line(database, run_id)).get("workspace") == workspace]
+
+        return self._with_database(work)
+
     def page(self, query: RunQuery, limit: int, cursor: str | None) -> IndexPage:
         """Return the first ``limit`` runs of a query, or the next ones after ``cursor``.
 

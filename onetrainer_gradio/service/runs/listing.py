@@ -88,6 +88,11 @@ class RunListing:
         self._index.follow(self._ids())
         return self._index.facets(limit)
 
+    def in_workspace(self, workspace: str) -> list[dict[str, Any]]:
+        """Return the lines of the runs that write into a workspace."""
+        self.read(self._index.follow(self._ids()))
+        return self._index.in_workspace(workspace)
+
     def sample_counts(self) -> dict[str, int]:
         """Return how many samples each run has that has ended, as far as the index knows."""
         return self._index.sample_counts()

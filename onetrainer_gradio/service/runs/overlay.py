@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ from onetrainer_gradio.service.runs.metrics import FIXED_COLUMNS
 from onetrainer_gradio.service.runs.record import RunStore
 
 Axis = Literal["step", "epoch", "time"]
+AXES: tuple[Axis, ...] = get_args(Axis)
 MOST_RUNS = 30
 MOST_METRICS = 24
 MOST_CURVES = 150

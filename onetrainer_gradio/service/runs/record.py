@@ -77,7 +77,8 @@ def new_run_id(now: float | None = None) -> str:
 class RunRecord:
     """How a run was started; ``created_at`` in seconds since the epoch.
 
-    ``checkout`` contains folder, revision and Python of OneTrainer if it trained the run; empty otherwise.
+    ``checkout`` contains folder, revision and Python of OneTrainer if it trained the run; empty otherwise. ``imported`` contains
+    the workspace of a run that OneTrainer made elsewhere and that was added later; empty otherwise.
     """
 
     id: str
@@ -90,6 +91,7 @@ class RunRecord:
     hardware: dict[str, str] = field(default_factory=dict)
     started_by: str = ""
     checkout: dict[str, Any] = field(default_factory=dict)
+    imported: dict[str, Any] = field(default_factory=dict)
 
     @property
     def checkout_title(self) -> str:
@@ -173,6 +175,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {
     "versions": _object,
     "hardware": _object,
     "checkout": _object,
+    "imported": _object,
 }
 
 
@@ -342,7 +345,13 @@ class Run:
         """Return what of a line someone can change, also after the run has ended."""
         given: dict[str, Any] = {} if self.labels.name is None else {"name": self.labels.name}
         given |= {} if self.labels.tags is None else {"tags": list(self.labels.tags)}
-        return {**given, "note": self.labels.note, "archived": self.labels.archived, "damaged": self.damage}
+        return {
+            **given,
+            "note": self.labels.note,
+            "archived": self.labels.archived,
+            "imported": bool(self.record.imported),
+            "damaged": self.damage,
+        }
 
     def _summary(self) -> dict[str, Any]:
         state = self.state()

@@ -82,7 +82,7 @@ class SampleStore:
             count = self._counts.get(run_id)
             on_page = len(found) < most and (mark is None or run_id <= mark[0])
             if on_page or (count is None and to_count > 0):
-                samples = self._of_run(run_id)
+                samples = self.of_run(run_id)
                 count = len(samples)
                 to_count -= not on_page
                 if on_page:
@@ -94,7 +94,7 @@ class SampleStore:
         """Return the newest samples, newest first."""
         newest: Samples = []
         for run in self._with_samples(_MOST_LOOKED_THROUGH):
-            newest += self._of_run(run)
+            newest += self.of_run(run)
             if len(newest) >= count:
                 break
         return newest[:count]
@@ -138,8 +138,8 @@ class SampleStore:
     def _all(self, run_id: str | None) -> Samples:
         if run_id is not None:
             self._runs.get(run_id)
-            return list(self._of_run(run_id))
-        return [sample for run in self._with_samples() for sample in self._of_run(run)]
+            return list(self.of_run(run_id))
+        return [sample for run in self._with_samples() for sample in self.of_run(run)]
 
     def _with_samples(self, most: int | None = None) -> Iterator[str]:
         """Return the ``most`` newest runs, newest first, without those that are known to have ended without a sample."""
@@ -152,8 +152,8 @@ class SampleStore:
             if self._counts.get(run_id) != 0:
                 yield run_id
 
-    def _of_run(self, run_id: str) -> Samples:
-        """Return the samples of a run, newest first."""
+    def of_run(self, run_id: str) -> Samples:
+        """Return the samples of a run, newest first; none if it doesn't exist."""
         with self._lock:
             if run_id in self._ended:
                 return self._index[run_id][1]
