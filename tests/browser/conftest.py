@@ -289,6 +289,7 @@ MORE_TABS = ".overflow-menu:visible"
 
 def tab_button(page: Any, tab: str) -> Any:
     """The button of a tab. Where the window is narrow, Gradio puts tabs into a menu, which is then opened."""
+    page.locator("#og-tabs [role=tab]").first.wait_for()
     button = page.get_by_role("tab", name=TITLES[tab], exact=True)
     if not button.count():
         menu = page.locator(MORE_TABS)
