@@ -1,4 +1,4 @@
-"""Remove the environment variables with the panel's password and token, which no process of a run needs."""
+"""Remove the environment variables with the panel's secrets, which no process of a run needs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 PASSWORD_VARIABLE = "ONETRAINER_GRADIO_PASSWORD"
 TOKEN_VARIABLE = "ONETRAINER_GRADIO_TOKEN"
+NOTIFICATIONS_VARIABLE = "ONETRAINER_GRADIO_NOTIFICATIONS"
+"""Addresses that notifications are sent to, separated by spaces."""
+_ALL = frozenset({PASSWORD_VARIABLE, TOKEN_VARIABLE, NOTIFICATIONS_VARIABLE})
 
 
 def without_panel_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a process of a run, whose code and console log aren't the panel's."""
-    return {name: value for name, value in environment.items() if name not in (PASSWORD_VARIABLE, TOKEN_VARIABLE)}
+    return {name: value for name, value in environment.items() if name not in _ALL}

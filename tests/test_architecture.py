@@ -80,6 +80,7 @@ INNER = {
         ("datasets",),
         ("engines",),
         ("runs",),
+        ("notifications",),
         ("processes",),
         ("settings",),
         ("scheduler",),

@@ -39,6 +39,7 @@ from onetrainer_gradio.service.host.folders import FolderBrowser
 from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
+from onetrainer_gradio.service.notifications.center import Notifications
 from onetrainer_gradio.service.processes.follower import console_line
 from onetrainer_gradio.service.runs.backups import BackupPruning
 from onetrainer_gradio.service.runs.changes import RunChanges
@@ -108,6 +109,9 @@ class TrainerService:
         self.imports = WorkspaceImport(self.runs, self._runs_changed)
         self.backup_pruning = BackupPruning(self._backups_in_use)
         self.run_changes = RunChanges(self.runs, self.delete_run, self._runs_changed)
+        self.notifications = Notifications(
+            data, self.runs, self.feed, self.secrets, public_only=settings.closed_checkouts or bool(roots)
+        )
         self.open_edits = OpenEdits()
         self.folders = FolderBrowser(data, self._roots)
         self.comparison = Comparison(self.configs, self.runs)
@@ -130,6 +134,7 @@ class TrainerService:
                 return
             self._opened = True
         self.scheduler.open()
+        self.notifications.open()
         self._offer_their_presets()
         self.checkouts.read_all()
         self.system.start()
@@ -141,6 +146,7 @@ class TrainerService:
                 return
             self._closed = True
         self.scheduler.close()
+        self.notifications.close()
         self.checkouts.close()
         self.datasets.close()
         self.images.close()
@@ -458,6 +464,7 @@ class TrainerService:
             "log_offset": run.log()["size"] if run else 0,
             "row_columns": list(run.metrics.columns()) if run else [],
             "resources": self.system.now(),
+            "notification": self.notifications.newest(),
         }
 
     def _config_changed(self, document: ConfigDocument, by: str) -> None:

@@ -20,13 +20,24 @@ class SecretStore:
 
     def set_huggingface_token(self, token: str) -> None:
         """Store the Hugging Face token; an empty one clears it."""
+        with raising_storage_error("the token"):
+            self.set_value(_TOKEN, token)
+
+    def set_value(self, name: str, value: str) -> None:
+        """Store a secret; an empty one clears it.
+
+        :raises OSError: if it can't be written.
+        """
         with self._lock:
             kept = self._read()
-            kept.pop(_TOKEN, None)
-            if token.strip():
-                kept[_TOKEN] = token.strip()
-            with raising_storage_error("the token"):
-                write_json(self._path, kept, mode=0o600)
+            kept.pop(name, None)
+            if value.strip():
+                kept[name] = value.strip()
+            write_json(self._path, kept, mode=0o600)
+
+    def value(self, name: str) -> str:
+        """Return a stored secret, or ""."""
+        return self._read().get(name, "")
 
     def clear(self) -> None:
         """Remove every secret."""

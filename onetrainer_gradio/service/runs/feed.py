@@ -27,6 +27,7 @@ class Feed:
         self._seq = int(time.time() * 1000)
         self._ring: deque[Message] = deque(maxlen=ring)
         self._callbacks: dict[int, Callback] = {}
+        self._viewers: set[int] = set()
         self._next_callback = 0
 
     @property
@@ -36,19 +37,25 @@ class Feed:
 
     @property
     def watched(self) -> bool:
-        """Return whether there are subscribers."""
-        return bool(self._callbacks)
+        """Return whether there are viewers."""
+        return bool(self._viewers)
 
-    def subscribe(self, callback: Callback) -> Callable[[], None]:
-        """Call ``callback`` with each new message. Return a function that ends this."""
+    def subscribe(self, callback: Callback, *, viewer: bool = True) -> Callable[[], None]:
+        """Call ``callback`` with each new message. Return a function that ends this.
+
+        A part of the service that isn't a ``viewer`` doesn't count for ``watched``.
+        """
         with self._lock:
             number = self._next_callback
             self._next_callback += 1
             self._callbacks[number] = callback
+            if viewer:
+                self._viewers.add(number)
 
         def unsubscribe() -> None:
             with self._lock:
                 self._callbacks.pop(number, None)
+                self._viewers.discard(number)
 
         return unsubscribe
 
