@@ -160,7 +160,8 @@ class Notifications:
     def _report_end(self, run: Run) -> None:
         state = run.state()
         reason, error = state["end_reason"], state["error_info"]
-        if reason == "stopped" and state["started_at"] is None:  # removed from the queue, by whoever did it
+        # removed from the queue, by whoever did it; or made by OneTrainer elsewhere, and added now
+        if run.record.imported or (reason == "stopped" and state["started_at"] is None):
             self._history.note(_end_key(run.id))
             return
         not_finite = error is not None and error["type"] == NonFiniteLossError.__name__

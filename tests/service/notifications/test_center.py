@@ -213,6 +213,16 @@ def test_a_run_that_was_removed_from_the_queue_is_no_news(panel: Panel) -> None:
     assert panel.listed() == []
 
 
+def test_a_run_that_was_made_elsewhere_is_no_news(panel: Panel) -> None:
+    """Adding the runs of a workspace sends nothing, however many there are."""
+    imported = {"source": "x", "workspace": "x"}
+    record = RunRecord(id=panel.runs.new_id(), name="old", created_at=1.0, backend="onetrainer", workspace="", imported=imported)
+    run = panel.runs.create(small_config(panel.folder / "material"), record)
+    run.record_end(RunEnded(reason="completed"))
+    panel.center.look()
+    assert panel.listed() == []
+
+
 def look_for(panel: Panel, seconds: float) -> None:
     """Look every 5 seconds for so long, by the panel's own clock."""
     for _ in range(int(seconds / 5)):
