@@ -38,6 +38,7 @@
     │   ├── RunConflictError        not possible in the current state
     │   │   └── CommandRefusedError the command isn't possible in the current state
     │   ├── RunNotFoundError        no such run
+    │   ├── QueueItemNotFoundError  no such queued run
     │   └── SampleNotFoundError     no such sample
     ├── AccessError                 who may do what
     │   ├── NotAuthenticatedError   a password or token is needed
@@ -255,6 +256,10 @@ class CommandRefusedError(RunConflictError):
 
 class RunNotFoundError(RunError):
     """There is no such run."""
+
+
+class QueueItemNotFoundError(RunError):
+    """There is no such run in the queue."""
 
 
 class SampleNotFoundError(RunError):

@@ -52,6 +52,7 @@ def train(options: TrainOptions, out: TextIO | None = None) -> int:
         backend=options.backend,
         checkouts=(options.checkout,) if options.checkout else (),
         find_checkouts=options.backend == "onetrainer",
+        runs_queue=False,
     )
     with DataFolderLock(options.data, f"training {options.config}"), TrainerService(settings) as service:
         config, name, notes = configuration(service, options.config, given)

@@ -84,6 +84,7 @@ INNER = {
         ("processes",),
         ("settings",),
         ("scheduler",),
+        ("queue",),
         ("trainer",),
     ),
 }

@@ -29,6 +29,7 @@ from onetrainer_gradio.api import (
     live,
     notifications,
     onetrainer,
+    queue,
     replies,
     run_comparison,
     run_history,
@@ -52,6 +53,7 @@ from onetrainer_gradio.service.trainer import TrainerService
 
 ROUTERS: tuple[APIRouter, ...] = (
     training.router,
+    queue.router,
     libraries.router,  # before config, whose DELETE route matches any name
     config.router,
     files.router,

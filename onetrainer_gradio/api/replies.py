@@ -42,6 +42,7 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.OutputProtectedError: 409,
     errors.RunError: 409,
     errors.RunNotFoundError: 404,
+    errors.QueueItemNotFoundError: 404,
     errors.SampleNotFoundError: 404,
     errors.AccessError: 403,
     errors.NotAuthenticatedError: 401,

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query, Request
 from pydantic import Field, ValidationError
 
 from onetrainer_gradio.api.dependencies import Service
-from onetrainer_gradio.api.schemas import ERRORS, CommandAccepted, Open, RunAccepted, State
+from onetrainer_gradio.api.schemas import ERRORS, Accepted, CommandAccepted, Open, State
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.api.waiting import answer_within
 from onetrainer_gradio.config import RunOptions, TrainConfig
@@ -21,14 +21,25 @@ from onetrainer_gradio.service.trainer import TrainerService
 router = APIRouter(prefix="/api", tags=["training"], responses=ERRORS)
 
 # A body with one of these keys is a request; any other object is a configuration.
-START_KEYS = frozenset({"config", "name", "options"})
+START_KEYS = frozenset({"config", "name", "options", "queue"})
+
+OfRun = Annotated[str | None, Query(max_length=100, description="ID of the run. If omitted: the current one.")]
 
 START_EXAMPLES: dict[str, Any] = {
     "current": {"summary": "Current settings", "value": {}},
     "saved": {"summary": "Saved configuration or preset", "value": {"config": "Demo LoRA"}},
     "engine": {"summary": "With OneTrainer", "value": {"config": {"epochs": 4}, "options": {"backend": "onetrainer"}}},
+    "queue": {"summary": "Now or later", "value": {"config": "Demo LoRA", "queue": True}},
     "own": {"summary": "Custom settings", "value": {"config": {"epochs": 4}, "options": {"name": "test", "max_steps": 20}}},
 }
+
+
+class StartAccepted(Accepted):
+    """The run was started, or added to the queue."""
+
+    run_id: str | None = Field(description="ID of the run; null if it was added to the queue.")
+    id: str | None = Field(None, description="ID of the queued run.")
+    place: int | None = Field(None, description="Place among the waiting runs, from 1.")
 
 
 class CommandReply(Open):
@@ -56,7 +67,7 @@ def progress(service: Service) -> dict[str, Any]:
     return service.get_state()
 
 
-@router.post("/training/start", response_model=RunAccepted)
+@router.post("/training/start", response_model=StartAccepted)
 @slow
 def start(
     service: Service, body: Annotated[dict[str, Any] | str | None, Body(openapi_examples=START_EXAMPLES)] = None
@@ -64,8 +75,12 @@ def start(
     """Start a run and return at once.
 
     The body is empty (current settings), a configuration, the name of a saved one, or `{"config": ..., "options": ...}`.
+    With `"queue": true`, a run that can't start now is added to the queue instead.
     """
     config, options = start_request(service, body)
+    if isinstance(body, dict) and body.get("queue") is True and not service.can_start_now():
+        item = service.queue.add(config, options)
+        return {"ok": True, "run_id": None, "id": item["id"], "place": item["place"], "state": service.get_state()}
     run_id = service.start(config, options)
     return {"ok": True, "run_id": run_id, "state": service.get_state()}
 
@@ -83,30 +98,30 @@ def stop(
 
 @router.post("/training/pause", response_model=CommandAccepted)
 @control
-def pause(service: Service) -> dict[str, Any]:
+def pause(service: Service, run_id: OfRun = None) -> dict[str, Any]:
     """Pause after the current step. The model stays in memory."""
-    return accepted(service, service.pause_training())
+    return accepted(service, service.pause_training(run_id))
 
 
 @router.post("/training/resume", response_model=CommandAccepted)
 @control
-def resume(service: Service) -> dict[str, Any]:
+def resume(service: Service, run_id: OfRun = None) -> dict[str, Any]:
     """Resume a paused run."""
-    return accepted(service, service.resume_training())
+    return accepted(service, service.resume_training(run_id))
 
 
 @router.post("/training/backup", response_model=CommandAccepted)
 @control
-def backup(service: Service) -> dict[str, Any]:
+def backup(service: Service, run_id: OfRun = None) -> dict[str, Any]:
     """Write a backup after the current step."""
-    return accepted(service, service.backup())
+    return accepted(service, service.backup(run_id))
 
 
 @router.post("/training/save", response_model=CommandAccepted)
 @control
-def save(service: Service) -> dict[str, Any]:
+def save(service: Service, run_id: OfRun = None) -> dict[str, Any]:
     """Save the model after the current step."""
-    return accepted(service, service.save())
+    return accepted(service, service.save(run_id))
 
 
 @router.get("/commands/{command_id}", response_model=CommandReply)
@@ -144,6 +159,8 @@ def start_request(service: TrainerService, body: dict[str, Any] | str | None) ->
             suggestion="Move settings into config.",
         )
     options = options_of(service, request.get("options"))
+    if not isinstance(request.get("queue", False), bool):
+        raise ConfigValueError("This isn't true or false.", path="queue", value=request["queue"], expected="true or false")
     wanted = request.get("config", request.get("name"))
     if wanted is None:
         return None, options

@@ -28,6 +28,7 @@ class RunOptions(BaseModel):
     )
     resume_from: str = Field("", description="Folder of the backup to resume from. If empty, the configuration decides.")
     resumes_run: str = Field("", description="ID of the run that this run resumes.")
+    queue_item: str = Field("", description="ID of the queued run that this run was. Set by the panel.")
     run_id: str = Field("", description="ID of this run. Set by the panel.")
     panel_folder: str = Field("", description="Data folder of the panel, which no result may replace. Set by the panel.")
     in_process: bool = Field(False, description="Run in a thread of the panel instead of a separate process.")

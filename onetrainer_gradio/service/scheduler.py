@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,20 @@ _LOOKED_AT_FIRST = 100
 _COMMANDS_KEPT = 1000
 
 
-class RunScheduler:
-    """Owns which run is current, which one is queued, and the processes of both. Safe from any thread.
+@dataclass(frozen=True)
+class OtherRun:
+    """A run on another device than the current one, and what follows it."""
 
-    ``token`` gives the Hugging Face token of a run that starts. One run trains at a time, and one more can be queued.
+    run_handle: RunHandle
+    follower: Follower
+
+
+class RunScheduler:
+    """Owns which run is current, which one waits for its end, and the processes of all runs. Safe from any thread.
+
+    ``token`` gives the Hugging Face token of a run that starts. The state is about the current run. One more run can wait for
+    the end of its processes. Runs of the queue can train on other devices at the same time; when the current run is gone,
+    the oldest of them becomes the current one.
     """
 
     def __init__(self, runs: RunStore, feed: Feed, settings: ServiceSettings, token: Callable[[], str]) -> None:
@@ -56,6 +67,7 @@ class RunScheduler:
         self._run_handle: RunHandle | None = None
         self._current: Run | None = None
         self._queued: Run | None = None
+        self._others: dict[str, OtherRun] = {}
         self._asked: dict[str, Run] = {}
         self._closed = False
         self._closing = threading.Event()
@@ -90,10 +102,12 @@ class RunScheduler:
                 return
             self._closed = True
             self._closing.set()
-            run_handle = self._run_handle
-        if run_handle is not None:
-            run_handle.close()
-        self._follower.close()
+            run_handle, found = self._run_handle, list(self._others.values())
+        for other in (run_handle, *(each.run_handle for each in found)):
+            if other is not None:
+                other.close()
+        for follower in (self._follower, *(each.follower for each in found)):
+            follower.close()
 
     def publish(self) -> None:
         """Publish the state to all viewers now."""
@@ -116,7 +130,7 @@ class RunScheduler:
         """
         run = self._runs.get(run_id)
         give_up_at = time.monotonic() + RELEASE_WAITS_S
-        while run.ended() and (run_handle := self._run_handle) is not None and run_handle.run.id == run_id:
+        while run.ended() and (run_handle := self._handle_of(run_id)) is not None:
             if run_handle.loaded_until() is not None:
                 run_handle.release()
             if time.monotonic() >= give_up_at:
@@ -161,10 +175,57 @@ class RunScheduler:
         if not started and run.state()["phase"] == "queued":
             return True
         run_handle = adopt(run)
-        if run_handle.look() and self._run_handle is None:
-            self._run_handle, self._current = run_handle, run
-            self._follower.follow(run_handle, from_start=False)
+        if run_handle.look():
+            if self._run_handle is None:
+                self._run_handle, self._current = run_handle, run
+                self._follower.follow(run_handle, from_start=False)
+            else:
+                self._follow_other(run_handle, from_start=False)
         return False
+
+    def _follow_other(self, run_handle: RunHandle, *, from_start: bool) -> None:
+        follower = Follower(self._feed, run_handle.run.state, parked=self._parked_other, gone=self._gone_other, kind="run_state")
+        self._others[run_handle.run.id] = OtherRun(run_handle, follower)
+        follower.follow(run_handle, from_start=from_start)
+
+    def _parked_other(self, run_handle: RunHandle) -> None:
+        """Let the process of a run on another device exit: only the current one hands its process on."""
+        run_handle.release()
+
+    def _gone_other(self, run_handle: RunHandle) -> None:
+        self._keep_result(run_handle)
+        with self._lock:
+            found = self._others.get(run_handle.run.id)
+            if found is not None and found.run_handle is run_handle:
+                self._others.pop(run_handle.run.id)
+                found.follower.leave()
+        self._follower.wake()
+
+    def launch_on_other_device(self, run: Run) -> None:
+        """Start a new run on a device that no other run uses, in separate processes.
+
+        :raises StorageError: if the run's folder can't be written.
+        """
+        with self._lock, raising_storage_error("the run's folder"):
+            run.journal.append(PhaseChanged(phase="starting", detail="loading libraries"))
+            try:
+                run_handle = DetachedRun.start(run, data_folder=self._settings.data_folder, token=self._token())
+            except WorkerDiedError as error:
+                run.record_end(RunEnded(reason="failed", error=error_info(error)))
+                return
+            self._follow_other(run_handle, from_start=True)
+
+    def occupants(self) -> list[Run]:
+        """Return the runs that wait for a process or whose processes haven't exited, the current one first."""
+        with self._lock:
+            runs = [self._run_handle.run] if self._run_handle is not None else []
+            return runs + [each.run_handle.run for each in self._others.values()] + ([self._queued] if self._queued else [])
+
+    def _handle_of(self, run_id: str) -> RunHandle | None:
+        with self._lock:
+            if self._run_handle is not None and self._run_handle.run.id == run_id:
+                return self._run_handle
+            return self._others[run_id].run_handle if run_id in self._others else None
 
     def _wait_for_the_last_of(self, ended: Sequence[Run]) -> None:
         """Let a queued run wait for the processes of the previous one, which may still use memory."""
@@ -270,23 +331,37 @@ class RunScheduler:
         self._follower.wake()
         return True
 
-    def _gone(self, run_handle: RunHandle) -> None:
+    def _keep_result(self, run_handle: RunHandle) -> None:
         if run_handle.folder_gone() or not run_handle.run.folder.is_dir():
             if run_handle.run.state()["is_training"]:  # else it was deleted after its end
                 run_handle.run.assume_ended(_end_without_folder(run_handle.run))
         else:
             run_handle.run.summary()  # keeps it, while everything is read already
             run_handle.run.complete_files(self._closing)
+
+    def _gone(self, run_handle: RunHandle) -> None:
+        self._keep_result(run_handle)
         with self._lock:
             if self._run_handle is run_handle:
                 self._run_handle = None
                 if not self._closed:
                     self._start_waiting()
+                    self._promote()
+
+    def _promote(self) -> None:
+        """Make the oldest run on another device the current run."""
+        if self._run_handle is not None or not self._others:
+            return
+        found = self._others.pop(next(iter(self._others)))
+        found.follower.leave()
+        self._run_handle, self._current = found.run_handle, found.run_handle.run
+        self._follower.follow(found.run_handle, from_start=False)
 
     def state(self) -> dict[str, Any]:
         """Return the state object of the contract, with the possible actions."""
         with self._lock:
             run, run_handle, queued, initialized = self.shown(), self._run_handle, self._queued, self.prepared
+            others = [each.run_handle.run for each in self._others.values()]
         loaded_until = run_handle.loaded_until() if run_handle is not None and run_handle.run.ended() else None
         if run is None or (initialized is not None and (run_handle is None or loaded_until is not None)):
             state = idle_state(initialized=initialized is not None, backend=self._settings.backend)
@@ -300,7 +375,10 @@ class RunScheduler:
         state["process_running"] = run_handle is not None and loaded_until is None
         state["loaded_until"] = loaded_until
         state["heartbeat_age_s"] = run_handle.heartbeat_age_s() if state["process_running"] and run_handle is not None else None
-        state["can"], state["why"] = permissions(state, queue_full=queued is not None)
+        state["also_running"] = [other.id for other in others]
+        state["can"], state["why"] = permissions(
+            state, queue_full=queued is not None, other=others[0].name or others[0].id if others else ""
+        )
         return state
 
     def shown(self) -> Run | None:
@@ -321,9 +399,11 @@ class RunScheduler:
         return self._run_handle is not None or self._feed.watched
 
     def run_processes(self) -> Iterator[RunProcess]:
-        run_handle = self._run_handle
-        if run_handle is not None:
-            yield from ((role, run_handle.run.id, pid) for role, pid in run_handle.processes())
+        with self._lock:
+            run_handles = [self._run_handle, *(each.run_handle for each in self._others.values())]
+        for run_handle in run_handles:
+            if run_handle is not None:
+                yield from ((role, run_handle.run.id, pid) for role, pid in run_handle.processes())
 
     def wait_for(self, predicate: Callable[[dict[str, Any]], bool], timeout_s: float) -> dict[str, Any]:
         """Block until ``predicate`` is true for the state. Return that state.
@@ -352,7 +432,9 @@ class RunScheduler:
 
     def waiting_command(self, command_id: str) -> dict[str, Any] | None:
         """Return a command that the current run has received and not yet answered; None if it has none of that id."""
-        waiting = self.state()["waiting_commands"]
+        with self._lock:
+            asked = self._asked.get(command_id)
+        waiting = (asked.state() if asked is not None else self.state())["waiting_commands"]
         return next((command for command in waiting if command["command_id"] == command_id), None)
 
     def _answered(self, command_id: str) -> CommandCompleted | None:
@@ -382,6 +464,10 @@ class RunScheduler:
             if queued is not None and run_id in (None, queued.id):
                 self._take_out_of_queue(queued, command)
                 return command.id
+            found = self._others.get(run_id or "")
+        if found is not None:
+            self._give(found.run_handle, command)
+            return command.id
         current = run_handle.run if run_handle is not None else self._current
         if run_id is not None and (current is None or current.id != run_id):
             raise RunNotFoundError(f"The run {run_id} isn't running", value=run_id)
@@ -403,13 +489,39 @@ class RunScheduler:
         self._follower.wake()
         self._follower.tell(force=True)
 
-    def send(self, action: str, command: Command) -> str:
+    def send(self, action: str, command: Command, run_id: str | None = None) -> str:
+        """Send a command to the current run, or to the one with this ID. Return the ID of the command.
+
+        :raises CommandRefusedError: if the state of the run doesn't allow it.
+        :raises RunNotFoundError: if the run with this ID isn't active.
+        """
+        found = self._others.get(run_id or "")
+        if found is not None:
+            state = found.run_handle.run.state()
+            can, why = permissions(state, queue_full=False)
+            if not can[action]:
+                raise CommandRefusedError(str(why[action]), value=action)
+            self._give(found.run_handle, command)
+            return command.id
         state = self.state()
+        if run_id is not None and state["run_id"] != run_id:
+            raise RunNotFoundError(f"The run {run_id} isn't running", value=run_id)
         run_handle = self._run_handle
         if not state["can"][action] or run_handle is None:
             raise CommandRefusedError(str(state["why"][action] or "No run is active."), value=action)
         self._give(run_handle, command)
         return command.id
+
+    def send_all(self, run_id: str, commands: Sequence[Command]) -> None:
+        """Send several commands to an active run, which takes them in this order.
+
+        :raises CommandRefusedError: if it has no process, or has ended.
+        """
+        run_handle = self._handle_of(run_id)
+        if run_handle is None or run_handle.run.ended():
+            raise CommandRefusedError(f"The run {run_id} isn't running", value=run_id)
+        for command in commands:
+            self._give(run_handle, command)
 
     def _give(self, run_handle: RunHandle, command: Command) -> None:
         with raising_storage_error("the command"):

@@ -22,7 +22,8 @@ class ServiceSettings:
     ``allowed_roots`` are folders outside the data folder that settings may point into; empty allows every folder.
     ``checkouts`` are OneTrainer checkouts to register at the start; with ``find_checkouts``, common locations are searched.
     ``keep_loaded_s`` is how long the training process stays loaded after a run, so that the next one starts at once (0: not).
-    With ``closed_checkouts``, none can be added later, because its Python would run on this machine.
+    With ``closed_checkouts``, none can be added later, because its Python would run on this machine. With ``runs_queue``, the
+    service starts the runs of the queue.
     """
 
     data_folder: Path
@@ -34,3 +35,4 @@ class ServiceSettings:
     find_checkouts: bool = False
     closed_checkouts: bool = False
     keep_loaded_s: float = 0.0
+    runs_queue: bool = True

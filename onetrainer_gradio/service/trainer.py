@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -18,15 +19,19 @@ from onetrainer_gradio.config.declarations.visibility import MODEL_TYPE
 from onetrainer_gradio.config.files.documents import from_document, validated
 from onetrainer_gradio.config.files.presets import DEMO_PRESET, PLACEHOLDERS, preset_families
 from onetrainer_gradio.config.files.resolve import absolute, pack, resolve_paths
+from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.config.resume import nothing_left_of
 from onetrainer_gradio.errors import (
     BackupNotFoundError,
+    CommandRefusedError,
     ConfigInvalidError,
     Finding,
     RunConflictError,
+    RunNotFoundError,
     StorageError,
 )
+from onetrainer_gradio.events import WarningIssued
 from onetrainer_gradio.service.datasets.concepts import ConceptStore
 from onetrainer_gradio.service.datasets.datasets import Datasets
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
@@ -41,6 +46,11 @@ from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
 from onetrainer_gradio.service.notifications.center import Notifications
 from onetrainer_gradio.service.processes.follower import console_line
+from onetrainer_gradio.service.queue.dispatcher import Dispatcher
+from onetrainer_gradio.service.queue.gpu_memory import GpuMemory
+from onetrainer_gradio.service.queue.items import ItemChoices, devices_of, overlap
+from onetrainer_gradio.service.queue.run_queue import Frozen, RunQueue
+from onetrainer_gradio.service.queue.store import QUEUE_FILE, QueueStore
 from onetrainer_gradio.service.runs.backups import BackupPruning
 from onetrainer_gradio.service.runs.changes import RunChanges
 from onetrainer_gradio.service.runs.feed import Feed
@@ -73,7 +83,13 @@ class TrainerService:
     ``open`` adopts the runs of an earlier panel; after ``close``, detached runs continue.
     """
 
-    def __init__(self, settings: ServiceSettings, *, gpus: Callable[[], GpuReader] = NvmlReader) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        gpus: Callable[[], GpuReader] = NvmlReader,
+        machine: Callable[[], Machine] = Machine.here,
+    ) -> None:
         self.settings = replace(settings, data_folder=settings.data_folder.expanduser().absolute())
         data = self.settings.data_folder
         data.mkdir(parents=True, exist_ok=True)
@@ -91,7 +107,7 @@ class TrainerService:
             data / "config" / "engine.json", self.checkouts, usual=settings.backend, changed=self._engines_changed
         )
         self.memory = MemoryEstimator(data, self._roots)
-        self.preflight = Preflight(data, self._roots, settings.backend, self.engines, self._expected)
+        self.preflight = Preflight(data, self._roots, settings.backend, self.engines, self._expected, machine)
         self.form = FormSchema(self.engines.newer)
         self.libraries = Libraries(data / "config" / "libraries.json", roots=self._roots, taken=preset_families())
         self.configs = ConfigStore(
@@ -124,6 +140,17 @@ class TrainerService:
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
         )
+        store = QueueStore(data / QUEUE_FILE)
+        self.dispatcher = Dispatcher(
+            store,
+            self.runs,
+            self.scheduler,
+            self._start_queued,
+            GpuMemory(self.system.gpus),
+            changed=self._queue_changed,
+            in_process=self.settings.in_process,
+        )
+        self.queue = RunQueue(store, self._freeze, changed=self._queue_edited, waits=self.dispatcher.waits, is_run=self._is_run)
 
     # life
 
@@ -138,6 +165,8 @@ class TrainerService:
         self._offer_their_presets()
         self.checkouts.read_all()
         self.system.start()
+        if self.settings.runs_queue:
+            self.dispatcher.start()
 
     def close(self) -> None:
         """End the threads of the service; detached runs continue, a run in a thread is stopped. Closing twice is harmless."""
@@ -145,8 +174,10 @@ class TrainerService:
             if self._closed:
                 return
             self._closed = True
+        self.dispatcher.close()
         self.scheduler.close()
         self.notifications.close()
+        self.queue.store.close()
         self.checkouts.close()
         self.datasets.close()
         self.images.close()
@@ -188,23 +219,109 @@ class TrainerService:
             invalid value and the current settings are used.
         :raises RunConflictError: if a run is active.
         """
-        options = options or RunOptions()
-        if config is None and not options.ignore_open_edits:
-            self.open_edits.refuse()
-        name = options.name or (self.configs.name() if config is None else None) or ""
+        options, name = self._options_for(config, options)
         with self._starting:
             self.scheduler.raise_if_busy()
             config = self.configs.train_config() if config is None else config
             options = self.engines.settled(config, options)
             frozen = self._checked(config, options)
+            with contextlib.suppress(StorageError):  # the queue's file can't be written; the run can start
+                self.dispatcher.note_start(devices_of(frozen))
             run = self._new_run(frozen, options.model_copy(update={"name": name}))
-            try:
-                self.scheduler.launch(run)
-            except StorageError:
-                self.runs.discard(run)
-                raise
+            self._launch(run, self.scheduler.launch)
         self.scheduler.publish()
         return run.id
+
+    def _options_for(self, config: TrainConfig | None, options: RunOptions | None) -> tuple[RunOptions, str]:
+        options = options or RunOptions()
+        if config is None and not options.ignore_open_edits:
+            self.open_edits.refuse()
+        return options, options.name or (self.configs.name() if config is None else None) or ""
+
+    def _launch(self, run: Run, launch: Callable[[Run], None]) -> None:
+        try:
+            launch(run)
+        except StorageError:
+            self.runs.discard(run)
+            raise
+
+    # queue
+
+    def enqueue(self, config: TrainConfig | None = None, options: RunOptions | None = None, **choices: Any) -> dict[str, Any]:
+        """Add a run of ``config`` (None: the current settings) to the queue. Return its ``id``, ``place`` and more.
+
+        ``choices`` are fields of ``ItemChoices``, such as ``priority=1`` or ``not_before``. ``queue`` has the other operations.
+
+        :raises ConfigInvalidError: with findings, if the pre-flight check finds errors.
+        :raises RunConflictError: if the queue is full.
+        """
+        return self.queue.add(config, options, ItemChoices(**choices))
+
+    def can_start_now(self) -> bool:
+        """Return whether a run can start at once: nothing trains, and no run of the queue is about to start."""
+        if not self.get_state()["can"]["start"]:
+            return False
+        queue = self.queue.summary()
+        return not queue["running"] and (queue["paused"] or queue["waiting"] == queue["held"])
+
+    def suspend_training(self, run_id: str | None = None, *, hold: bool = True) -> str:
+        """Back up the current run, or the one with this ID, end it, and let it wait in the queue to be resumed.
+
+        Return the ID of its item. With ``hold``, it waits until its owner releases it.
+
+        :raises CommandRefusedError: if it isn't active.
+        :raises RunNotFoundError: if there is no such run.
+        """
+        state = self.get_state()
+        if run_id is None and not state["is_training"]:
+            raise CommandRefusedError("No run is active.", value="suspend")
+        return self.dispatcher.suspend(self.runs.get(run_id or state["run_id"]), hold=hold)
+
+    def _freeze(self, config: TrainConfig | None, options: RunOptions | None, device: str) -> Frozen:
+        """Return checked settings and options for a run of the queue."""
+        options, name = self._options_for(config, options)
+        config = self.configs.train_config() if config is None else config
+        if device:
+            config = config.model_copy(update={"train_device": device})
+        options = self.engines.settled(config, options)
+        return Frozen(self._checked(config, options), options.model_copy(update={"name": name}))
+
+    def _start_queued(
+        self, config: TrainConfig, options: RunOptions, devices: tuple[str, ...], claim: Callable[[str], bool], notes: list[str]
+    ) -> Run | None:
+        with self._starting:
+            occupants = self.scheduler.occupants()
+            if occupants and self.settings.in_process:
+                return None
+            if any(overlap(devices, self.dispatcher.devices_of(run)) for run in occupants):
+                return None
+            frozen = self._checked(config, options)
+            run_id = self.runs.new_id()
+            if not claim(run_id):
+                return None
+            run = self._new_run(frozen, options, run_id)
+            with contextlib.suppress(OSError):  # the start reports a full disk
+                for note in notes:
+                    run.journal.append(WarningIssued(code="dataset_changed", message=note))
+            self._launch(run, self.scheduler.launch_on_other_device if occupants else self.scheduler.launch)
+        self.scheduler.publish()
+        return run
+
+    def _is_run(self, run_id: str) -> bool:
+        try:
+            self.runs.get(run_id)
+        except RunNotFoundError:
+            return False
+        return True
+
+    def _queue_edited(self, reason: str, item_id: str) -> None:
+        self.dispatcher.wake()
+        self._queue_changed(reason, item_id)
+
+    def _queue_changed(self, reason: str, item_id: str) -> None:
+        self.feed.publish("queue_changed", reason=reason, item_id=item_id, queue=self._queue_summary())
+
+    # resuming and deleting
 
     def start_again(self, run_id: str, name: str = "") -> str:
         """Start a new run from the beginning with the settings of a run, and with its name unless ``name`` is given.
@@ -314,10 +431,10 @@ class TrainerService:
             raise ConfigInvalidError(findings)
         return resolve_paths(pack(config, base), base)
 
-    def _new_run(self, config: TrainConfig, options: RunOptions) -> Run:
+    def _new_run(self, config: TrainConfig, options: RunOptions, run_id: str = "") -> Run:
         in_process = self.settings.in_process  # whatever the options say: only who starts the panel may load torch into it
         keep = self.settings.keep_loaded_s if options.keep_loaded_s is None else options.keep_loaded_s
-        run_id = self.runs.new_id()
+        run_id = run_id or self.runs.new_id()
         # whatever was asked for: what the check allowed is what the run may read, and the panel's own folder stays
         own = {
             "run_id": run_id,
@@ -405,16 +522,16 @@ class TrainerService:
         """
         return self.scheduler.stop(now, run_id)
 
-    def pause_training(self) -> str:
+    def pause_training(self, run_id: str | None = None) -> str:
         """Wait after the current step. Return the ID of the command; the answer is an event.
 
         :raises CommandRefusedError: if no run is active, or the state doesn't allow it.
         """
-        return self.scheduler.send("pause", Pause())
+        return self.scheduler.send("pause", Pause(), run_id)
 
-    def resume_training(self) -> str:
+    def resume_training(self, run_id: str | None = None) -> str:
         """Continue after a pause."""
-        return self.scheduler.send("resume", Resume())
+        return self.scheduler.send("resume", Resume(), run_id)
 
     def new_sample(self, model_type: str = "") -> dict[str, Any]:
         """Return the parameters of a new sample of a model type; without one, of the current run's, else of the settings'."""
@@ -424,9 +541,9 @@ class TrainerService:
             model_type = str(training.get(MODEL_TYPE, ""))
         return new_sample(self.engines, model_type)
 
-    def sample_default(self) -> str:
+    def sample_default(self, run_id: str | None = None) -> str:
         """Generate samples for the configured prompts now."""
-        return self.scheduler.send("sample", SampleDefault())
+        return self.scheduler.send("sample", SampleDefault(), run_id)
 
     def sample_custom(self, params: dict[str, Any]) -> str:
         """Generate one sample; ``params`` are fields of SampleConfig, the others suit the current model.
@@ -440,13 +557,13 @@ class TrainerService:
                 PathGuard(self._roots).resolve(path)
         return self.scheduler.send("sample", SampleCustom(params=sample.model_dump(mode="json")))
 
-    def backup(self) -> str:
+    def backup(self, run_id: str | None = None) -> str:
         """Write a backup now."""
-        return self.scheduler.send("backup", BackupNow())
+        return self.scheduler.send("backup", BackupNow(), run_id)
 
-    def save(self) -> str:
+    def save(self, run_id: str | None = None) -> str:
         """Save the model now."""
-        return self.scheduler.send("save", SaveNow())
+        return self.scheduler.send("save", SaveNow(), run_id)
 
     # reporting
 
@@ -459,6 +576,7 @@ class TrainerService:
             "version": __version__,
             "config_revision": self.configs.revision(),
             "engine": self.engines.summary(),
+            "queue": self._queue_summary(),
             "samples": self.samples.latest(_SNAPSHOT_SAMPLES),
             "log": _log_lines(run),
             "log_offset": run.log()["size"] if run else 0,
@@ -466,6 +584,13 @@ class TrainerService:
             "resources": self.system.now(),
             "notification": self.notifications.newest(),
         }
+
+    def _queue_summary(self) -> dict[str, Any] | None:
+        try:
+            return self.queue.summary()
+        except StorageError as error:
+            _LOG.warning("%s", error)
+            return None
 
     def _config_changed(self, document: ConfigDocument, by: str) -> None:
         self.feed.publish("config", revision=document.revision, name=document.name, by=by)
@@ -488,6 +613,7 @@ class TrainerService:
                 self.libraries.add(folder, kept=False)
 
     def _system_read(self, reading: dict[str, Any]) -> None:
+        self.dispatcher.look_for_changes()
         if self.feed.watched:
             self.feed.publish("system", resources=reading)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.service.host.atomic import read_json
 from onetrainer_gradio.service.host.process import ProcessIdentity, kill
 from onetrainer_gradio.service.service_settings import ServiceSettings
@@ -31,9 +32,10 @@ def make_service(tmp_path: Path) -> Iterator[MakeService]:
     """Makes opened services on one data folder; closes them, and stops what still trains, at the end."""
     made: list[TrainerService] = []
 
-    def make(*, in_process: bool = True, **settings: object) -> TrainerService:
+    def make(*, in_process: bool = True, machine: Machine | None = None, **settings: object) -> TrainerService:
         given = {"data_folder": tmp_path / "data", "backend": REHEARSAL, "in_process": in_process} | settings
-        service = TrainerService(ServiceSettings(**given), gpus=NoGpu)  # type: ignore[arg-type]
+        here = Machine.here if machine is None else lambda: machine
+        service = TrainerService(ServiceSettings(**given), gpus=NoGpu, machine=here)  # type: ignore[arg-type]
         service.open()
         made.append(service)
         return service

@@ -10,6 +10,7 @@ from onetrainer_gradio import backends
 from onetrainer_gradio.config.check import check, first_per_path
 from onetrainer_gradio.config.dataset.reader import ImageSizeReader, Memory
 from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import Finding
 from onetrainer_gradio.service.engines.selection import Engines
@@ -28,6 +29,8 @@ class Preflight:
     engines: Engines | None = None
     expected: Callable[[TrainConfig], tuple[Finding, ...]] = lambda config: ()
     """Returns what an estimate of the run's memory finds."""
+    machine: Callable[[], Machine] = Machine.here
+    """Returns the hardware to check for."""
     memory: Memory = field(default_factory=Memory, repr=False, compare=False)
     """The cache of images and captions: a check that ran out of time continues at the next one."""
 
@@ -44,7 +47,15 @@ class Preflight:
             trains, folder = engine.backend, str(engine.known.folder) if engine.known else ""
             refused = self.engines.findings(config, engine)
         reader = ImageSizeReader(memory=self.memory)
-        found = check(config, base_folder=self.base_folder, roots=self.roots, reader=reader, backend=trains, checkout=folder)
+        found = check(
+            config,
+            base_folder=self.base_folder,
+            roots=self.roots,
+            reader=reader,
+            backend=trains,
+            checkout=folder,
+            machine=self.machine(),
+        )
         found = (*found, *self.expected(config))
         errors = first_per_path([*(item for item in found if item.severity == "error"), *refused])
         rest = (item for item in found if item.severity != "error")

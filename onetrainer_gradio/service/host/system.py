@@ -211,6 +211,10 @@ class SystemMonitor:
             self._gpu_reader = self._new_gpu_reader()
         return self._gpu_reader.read()
 
+    def gpus(self) -> list[Gpu]:
+        """Take a reading of the GPUs only."""
+        return self._gpus()
+
     def _look(self) -> None:
         slow = time.monotonic() - self._looked_at > LOOKED_AT_S
         self._looked_at = time.monotonic()

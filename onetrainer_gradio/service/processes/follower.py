@@ -160,6 +160,7 @@ class Follower:
     """The thread. Without an active run it sleeps until it is woken.
 
     ``parked`` is called with a run handle that has ended its run and waits for the next one, ``gone`` with one that has exited.
+    ``kind`` is the type of the messages with the state.
     """
 
     def __init__(
@@ -169,11 +170,13 @@ class Follower:
         *,
         parked: Callable[[RunHandle], None],
         gone: Callable[[RunHandle], None],
+        kind: str = "training_state",
     ) -> None:
         self._feed = feed
         self._state = state
         self._parked = parked
         self._gone = gone
+        self._kind = kind
         self._told_parked: RunHandle | None = None
         self._changed = threading.Condition()
         self._woken = False
@@ -205,12 +208,17 @@ class Follower:
         with self._changed:
             self._changed.wait(timeout_s)
 
-    def close(self) -> None:
-        """End the thread and wait for it; closing twice is harmless."""
+    def leave(self) -> None:
+        """End the thread without waiting for it."""
         with self._changed:
             self._closing = True
-            thread, self._thread = self._thread, None
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the thread and wait for it; closing twice is harmless."""
+        self.leave()
+        with self._changed:
+            thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=10.0)
 
@@ -263,4 +271,4 @@ class Follower:
         due = progress != self._sent_progress and now - self._sent_at >= SEND_EVERY_S
         if force or due or at_once != self._sent:
             self._sent, self._sent_progress, self._sent_at = at_once, progress, now
-            self._feed.publish("training_state", state=state, **{key: state[key] for key in CONTRACT_KEYS})
+            self._feed.publish(self._kind, state=state, **{key: state[key] for key in CONTRACT_KEYS})

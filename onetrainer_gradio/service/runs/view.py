@@ -292,14 +292,19 @@ def idle_state(*, initialized: bool, name: str = "", backend: str = "") -> dict[
     return state
 
 
-def permissions(state: dict[str, Any], *, queue_full: bool) -> tuple[dict[str, bool], dict[str, str | None]]:
-    """Return the possible actions in a state, and a sentence for each impossible one."""
+def permissions(state: dict[str, Any], *, queue_full: bool, other: str = "") -> tuple[dict[str, bool], dict[str, str | None]]:
+    """Return the possible actions in a state, and a sentence for each impossible one.
+
+    ``other`` is the name of a run on another device; empty if there is none.
+    """
     why: dict[str, str | None] = dict.fromkeys(ACTIONS)
     active, stopping = bool(state["is_training"]), state["status"] == "stopping"
     if queue_full:
         why["start"] = "Another run is already queued."
     elif active and not stopping:
         why["start"] = f"The run “{state['name'] or state['run_id']}” is still running. Stop it, or wait for it to finish."
+    elif other:
+        why["start"] = f"The run “{other}” is still running. Stop it, or wait for it to finish."
     for action in ACTIONS[1:]:
         if not active:
             why[action] = "No run is active."
