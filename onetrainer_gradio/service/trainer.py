@@ -373,10 +373,10 @@ class TrainerService:
         return config if epochs is None else config.model_copy(update={"epochs": epochs})
 
     def _backups_in_use(self) -> set[Path]:
-        """Return the backups that runs that haven't ended resume from."""
+        """Return the backups that runs that haven't ended, or wait in the queue, resume from."""
         active = self.runs.page(_NAMED_RUNS, None, RunQuery(statuses=("active",)))["runs"]
         chosen = (self.runs.get(line["id"]).options().resume_from for line in active)
-        return {Path(folder) for folder in chosen if folder}
+        return {Path(folder) for folder in (*chosen, *self.queue.backups_to_resume()) if folder}
 
     def import_workspace(self, workspace: str, names: Sequence[str] = (), *, preview: bool = False) -> dict[str, Any]:
         """Add the runs that OneTrainer made in a workspace, which stays as it is; ``preview`` only lists them.
