@@ -283,9 +283,9 @@ class RunQueue:
         """Return whether the queue is paused and why, and how many runs wait, are on a device, or are held."""
         return self.store.read(_summary)
 
-    def backups_to_resume(self) -> list[str]:
+    def backups_to_resume(self) -> tuple[str, ...]:
         """Return the backups that waiting runs resume from."""
-        return self.store.read(lambda queue: [item.resume_from for item in queue.items.values() if item.resume_from])
+        return self.store.read(lambda queue: tuple(item.resume_from for item in queue.items.values() if item.resume_from))
 
     # changing
 
