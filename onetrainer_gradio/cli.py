@@ -6,8 +6,10 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from datetime import time as datetime_time
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.errors import CommandLineError
@@ -37,6 +39,7 @@ examples:
   {PROGRAM} --host 0.0.0.0 --token          allow access from the local network, with a new token
   {PROGRAM} --onetrainer ~/OneTrainer       use OneTrainer: its models, presets and settings
   {PROGRAM} train my_lora.json              train without the page (see: {PROGRAM} train --help)
+  {PROGRAM} queue add my_lora.json          add a run to the queue (see: {PROGRAM} queue --help)
   {PROGRAM} convert a.safetensors ...       convert a LoRA to another format (see: {PROGRAM} convert --help)
   {PROGRAM} memory my_lora.json             estimate the VRAM of a run (see: {PROGRAM} memory --help)
 
@@ -75,6 +78,26 @@ examples:
 
 exit status: 0 estimated, 1 not possible, or it doesn't fit into --vram, 2 invalid command line
 """
+QUEUE_DESCRIPTION = (
+    "List and change the queue of a data folder. Works with or without a running panel; only a panel starts the runs."
+)
+QUEUE_EPILOG = f"""\
+examples:
+  {PROGRAM} queue add my_lora.json --name tonight --not-before 23:00
+  {PROGRAM} queue add my_lora.json --sweep "learning_rate=1e-4,3e-4" --sweep "lora_rank=8,16,32"
+  {PROGRAM} queue list
+  {PROGRAM} queue move q-0123456789ab 1
+
+exit status: 0 done, 1 not possible, 2 invalid command line
+"""
+# action -> help; all of them take the ID of a queued run
+QUEUE_ITEM_ACTIONS = {
+    "remove": "remove a waiting run",
+    "hold": "hold a waiting run until it is released",
+    "release": "let a held run start",
+    "duplicate": "add a held copy of a run",
+}
+QUEUE_ACTIONS = {"pause": "start no further run", "resume": "start runs again"}
 LORA_FORMATS = ("diffusers", "kohya", "original", "comfy", "legacy", "internal")
 """The words of ``--format``. Loading the output formats themselves would take longer than printing the help."""
 
@@ -141,7 +164,23 @@ class MemoryOptions:
     log_level: str = "warning"
 
 
-Options = PanelOptions | TrainOptions | ConvertOptions | MemoryOptions
+@dataclass(frozen=True)
+class QueueOptions:
+    """Options of ``queue``. ``choices`` are fields of ``ItemChoices``; ``sweep`` are values by the path of a setting."""
+
+    action: str
+    data: Path
+    item: str = ""
+    place: int = 1
+    config: str = ""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    sweep: Mapping[str, str] = field(default_factory=dict)
+    ended: bool = False
+    as_json: bool = False
+    log_level: str = "warning"
+
+
+Options = PanelOptions | TrainOptions | ConvertOptions | MemoryOptions | QueueOptions
 
 
 def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
@@ -156,6 +195,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> O
     if argv and argv[0] == "memory":
         given = memory_parser().parse_args(argv[1:])
         return MemoryOptions(given.config, _data(given.data, environment), given.vram, given.log_level)
+    if argv and argv[0] == "queue":
+        return _queue_options(queue_parser(), argv[1:], environment)
     return _panel_options(panel_parser(), argv, environment)
 
 
@@ -289,6 +330,89 @@ def memory_parser() -> argparse.ArgumentParser:
     _add_data(parser)
     _add_log_level(parser)
     return parser
+
+
+def queue_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``queue``."""
+    parser = CheckedParser(
+        prog=f"{PROGRAM} queue", description=QUEUE_DESCRIPTION, epilog=QUEUE_EPILOG, formatter_class=_Format, allow_abbrev=False
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    shown = actions.add_parser("list", help="list the queue", allow_abbrev=False)
+    shown.add_argument("--ended", action="store_true", help="list the ended runs instead, newest first")
+    shown.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    add = actions.add_parser("add", help="add a run, or a sweep", allow_abbrev=False)
+    add.add_argument("config", metavar="CONFIG", help="configuration file, or name of a preset or saved configuration")
+    _add_choices(add)
+    move = actions.add_parser("move", help="move a waiting run", allow_abbrev=False)
+    move.add_argument("item", metavar="ID", help="ID of the queued run")
+    move.add_argument("place", metavar="PLACE", type=positive, help="new place, from 1")
+    for name, text in QUEUE_ITEM_ACTIONS.items():
+        actions.add_parser(name, help=text, allow_abbrev=False).add_argument("item", metavar="ID", help="ID of the queued run")
+    for name, text in QUEUE_ACTIONS.items():
+        actions.add_parser(name, help=text, allow_abbrev=False)
+    for action in actions.choices.values():
+        _add_data(action)
+        _add_log_level(action)
+    return parser
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", help="name of the run (default: name of the configuration)")
+    parser.add_argument("--notes", help="notes for the reader of the queue")
+    parser.add_argument("--tag", action="append", dest="tags", metavar="TAG", help="tag to find the run by; can be repeated")
+    parser.add_argument("--priority", type=int, metavar="N", help="runs with a higher priority start first (default: 0)")
+    parser.add_argument("--device", help="device to train on, such as cuda:1 (default: as in the configuration)")
+    parser.add_argument("--not-before", type=_start_time, metavar="TIME", help="earliest start: 23:00, or 2026-11-29T06:00")
+    parser.add_argument("--after", metavar="ID", help="ID of a run or queued run that must finish first")
+    parser.add_argument("--max-steps", type=positive, metavar="N", help="stop after this many steps, regardless of epochs")
+    parser.add_argument("--on-failure", choices=("continue", "hold", "retry"), help="if the run fails (default: continue)")
+    parser.add_argument(
+        "--retries", type=positive, metavar="N", help="how often to retry a failed run; implies --on-failure retry"
+    )
+    parser.add_argument("--hold", action="store_true", default=None, dest="held", help="hold the run until it is released")
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        type=_sweep,
+        default=[],
+        metavar="SETTING=VALUES",
+        help="add one run for each value; can be repeated",
+    )
+
+
+def _sweep(text: str) -> tuple[str, str]:
+    path, equals, values = text.partition("=")
+    if not (path.strip() and equals and values.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a setting with values: use learning_rate=1e-4,3e-4")
+    return path.strip(), values
+
+
+def _start_time(text: str) -> float:
+    """Return a start time in seconds since the epoch; a time without a date is its next occurrence."""
+    now = datetime.now()
+    try:
+        if "-" not in text:
+            at = datetime.combine(now.date(), datetime_time.fromisoformat(text))
+            return (at if at > now else at + timedelta(days=1)).timestamp()
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a time: use 23:00 or 2026-11-29T06:00") from error
+
+
+def _queue_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> QueueOptions:
+    given = vars(parser.parse_args(argv))
+    if given.get("retries"):
+        given["on_failure"] = given["on_failure"] or "retry"
+    choices = {name: given[name] for name in _CHOICES if given.get(name) is not None}
+    rest = {name: given[name] for name in ("item", "place", "config", "ended", "as_json") if name in given}
+    data = _data(given["data"], environment)
+    return QueueOptions(
+        given["action"], data, choices=choices, sweep=dict(given.get("sweep") or ()), log_level=given["log_level"], **rest
+    )
+
+
+_CHOICES = ("name", "notes", "tags", "priority", "device", "not_before", "after", "max_steps", "on_failure", "retries", "held")
 
 
 def _gib(text: str) -> float:

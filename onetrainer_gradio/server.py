@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from onetrainer_gradio import cli
-from onetrainer_gradio.cli import GENERATE, PORTS_TRIED, PROGRAM, ConvertOptions, MemoryOptions, PanelOptions, TrainOptions
+from onetrainer_gradio.cli import (
+    GENERATE,
+    PORTS_TRIED,
+    PROGRAM,
+    ConvertOptions,
+    MemoryOptions,
+    PanelOptions,
+    QueueOptions,
+    TrainOptions,
+)
 from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBindError, TrainerError
 from onetrainer_gradio.service.host.access import Access, AccessSettings, check_bind, is_loopback
 from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
@@ -203,6 +212,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from onetrainer_gradio.terminal import memory
 
             return memory(options)
+        if isinstance(options, QueueOptions):
+            from onetrainer_gradio.queue_commands import change_queue
+
+            return change_queue(options)
         check_backend(options.backend)
         if isinstance(options, TrainOptions):
             from onetrainer_gradio.terminal import train

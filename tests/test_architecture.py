@@ -38,6 +38,7 @@ LAYERS = (
     ("api", "ui"),
     ("cli",),
     ("terminal",),
+    ("queue_commands",),
     ("compare", "server"),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}

@@ -38,6 +38,7 @@ from onetrainer_gradio.service.queue.items import (
 )
 from onetrainer_gradio.service.queue.run_queue import error_body
 from onetrainer_gradio.service.queue.store import QueueStore, Transaction
+from onetrainer_gradio.service.runs.labels import MOST_NOTE
 from onetrainer_gradio.service.runs.record import Run, RunStore
 from onetrainer_gradio.service.scheduler import RunScheduler
 
@@ -280,6 +281,9 @@ class Dispatcher:
         if run is None:
             return _wait("device", f"Waiting for {', '.join(item.devices)}.")
         self._devices[run.id] = item.devices
+        if item.notes:
+            with contextlib.suppress(StorageError):  # the note stays with the item
+                run.set_labels(dataclasses.replace(run.labels, note=item.notes[:MOST_NOTE]))
         self._running(item.id)
         self._changed("started", item.id)
         return None

@@ -73,10 +73,11 @@ def starts(service: TrainerService) -> list[str]:
 
 def test_queued_runs_train_one_after_another(make_service: MakeService, tmp_path):
     service = make_service()
-    ids = [add(service, tmp_path, name) for name in ("one", "two", "three")]
+    ids = [add(service, tmp_path, name, notes=f"note {name}") for name in ("one", "two", "three")]
     finished(service, *ids)
     runs = [service.runs.get(item(service, each)["run_id"]) for each in ids]
     assert starts(service) == ["one", "two", "three"]
+    assert [run.labels.note for run in runs] == ["note one", "note two", "note three"]
     assert [run.state()["end_reason"] for run in runs] == ["completed"] * 3
     ends = [(run.state()["started_at"], run.state()["ended_at"]) for run in runs]
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
