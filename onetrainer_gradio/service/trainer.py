@@ -89,6 +89,7 @@ class TrainerService:
         *,
         gpus: Callable[[], GpuReader] = NvmlReader,
         machine: Callable[[], Machine] = Machine.here,
+        estimator: Callable[[Path, tuple[Path, ...]], MemoryEstimator] = MemoryEstimator,
     ) -> None:
         self.settings = replace(settings, data_folder=settings.data_folder.expanduser().absolute())
         data = self.settings.data_folder
@@ -106,7 +107,7 @@ class TrainerService:
         self.engines = Engines(
             data / "config" / "engine.json", self.checkouts, usual=settings.backend, changed=self._engines_changed
         )
-        self.memory = MemoryEstimator(data, self._roots)
+        self.memory = estimator(data, self._roots)
         self.preflight = Preflight(data, self._roots, settings.backend, self.engines, self._expected, machine)
         self.form = FormSchema(self.engines.newer)
         self.libraries = Libraries(data / "config" / "libraries.json", roots=self._roots, taken=preset_families())

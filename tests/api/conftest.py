@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -50,9 +51,9 @@ class Panel:
         return self.client.websocket_connect(f"ws://127.0.0.1:7860/ws{query}")
 
 
-def rehearsal_service(folder: Path) -> TrainerService:
+def rehearsal_service(folder: Path, **parts: Any) -> TrainerService:
     """A service whose runs are rehearsals on a thread."""
-    return TrainerService(ServiceSettings(data_folder=folder, in_process=True, backend="tests.fakes.rehearsal:run"))
+    return TrainerService(ServiceSettings(data_folder=folder, in_process=True, backend="tests.fakes.rehearsal:run"), **parts)
 
 
 @pytest.fixture(scope="session")

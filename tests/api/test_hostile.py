@@ -18,6 +18,7 @@ from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import ADDRESS, rehearsal_service
 from tests.fakes.configs import small_config
+from tests.fakes.estimates import Computed
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +49,7 @@ PATHS = [
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, str, dict[str, Any]]]:
     """A client, the id of a finished run, and a configuration."""
     folder = tmp_path_factory.mktemp("hostile")
-    service = rehearsal_service(folder / "data")
+    service = rehearsal_service(folder / "data", estimator=Computed)
     document = to_document(small_config(folder / "material"), packed=True)
     with TestClient(create_api(service, Access(AccessSettings())), base_url=ADDRESS) as client:
         options = {"tags": ["sample_every=10", "backup_every=10"]}

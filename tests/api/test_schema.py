@@ -20,6 +20,7 @@ from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from tests.api.conftest import ADDRESS, rehearsal_service
 from tests.fakes.configs import small_config
+from tests.fakes.estimates import Computed
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,7 @@ EXAMPLES = 8
 def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, dict[str, str]]]:
     """A client of a panel that has a finished run with a sample and a backup, and the ids of these."""
     folder = tmp_path_factory.mktemp("schema")
-    service = rehearsal_service(folder / "data")
+    service = rehearsal_service(folder / "data", estimator=Computed)
     app = create_api(service, Access(AccessSettings()))
     with TestClient(app, base_url=ADDRESS) as client:
         document = to_document(small_config(folder / "material"), packed=True)
@@ -60,15 +61,16 @@ BOUNDED = settings(
 )
 
 
-def test_no_documented_path_fails(known):
-    """Generated parameters and bodies, valid and invalid ones, get an answer below 500."""
-    client, ids = known
+def attempts(client: TestClient, ids: dict[str, str], only: str = "") -> int:
+    """Send generated requests to each documented path, or to one, and return their number; none may fail."""
     schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     schema.config.update(base_url=ADDRESS)
     failed: dict[str, str] = {}
     tried = 0
     for found in schema.get_all_operations():
         operation = found.ok()
+        if only not in operation.path:
+            continue
 
         @BOUNDED
         @given(case=strategies.one_of(*(operation.as_strategy(generation_mode=mode) for mode in GenerationMode)))
@@ -83,5 +85,17 @@ def test_no_documented_path_fails(known):
                 failed.setdefault(case.operation.label, f"{response.text[:200]} after {case.as_curl_command()[:500]}")
 
         attempt()
-    assert tried > 300
     assert not failed, "\n".join(f"{label}: {why}" for label, why in failed.items())
+    return tried
+
+
+def test_no_documented_path_fails(known):
+    """Generated parameters and bodies, valid and invalid ones, get an answer below 500."""
+    assert attempts(*known) > 300
+
+
+@pytest.mark.exhaustive
+def test_estimates_of_generated_settings_do_not_fail(tmp_path):
+    """The same with real memory estimates, each a dry run of a model at full size."""
+    with TestClient(create_api(rehearsal_service(tmp_path), Access(AccessSettings())), base_url=ADDRESS) as client:
+        assert attempts(client, {}, only="/memory") >= EXAMPLES

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from onetrainer_gradio.demo import MODEL_FOLDER
 from tests.browser.conftest import Panel, Visitor, becomes
 from tests.browser.test_page import UNNAMED
 from tests.browser.test_settings import field, group
@@ -43,6 +44,7 @@ def test_the_first_view_loads_no_editor(newcomer: Visitor, panel: Panel) -> None
 
 def test_the_memory_meter_follows_what_is_typed(visitor: Visitor, panel: Panel) -> None:
     """Its bar has a text alternative with every part, a larger batch raises the activations, and it says how reliable it is."""
+    panel.change(base_model_name=str(MODEL_FOLDER))  # a small one: the estimate is a dry run of its layers
     page = visitor.open()
     group(page, "optimization")
     meter = page.get_by_role("figure", name="Estimated VRAM")

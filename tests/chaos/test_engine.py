@@ -23,8 +23,12 @@ pytestmark = pytest.mark.slow
 
 
 def started(service: TrainerService, folder: Path) -> Run:
-    revision = service.configs.current().revision
+    """The demo's model with the first concept alone and without samples, so that the processes are soon at their saves."""
+    current = service.configs.current()
+    revision, concepts = current.revision, current.config["concepts"]
     changes = {
+        "concepts": concepts[:1],
+        "samples": [],
         "workspace_dir": str(folder / "workspace"),
         "cache_dir": str(folder / "cache"),
         "output_model_destination": str(folder / "models" / "lora.safetensors"),

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from onetrainer_gradio.service.runs.index import RunQuery
 from onetrainer_gradio.service.runs.record import INDEX_FILE
 from onetrainer_gradio.service.service_settings import ServiceSettings
 from onetrainer_gradio.service.trainer import TrainerService
+from tests.core import exhaustive_unless
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, REHEARSAL, NoGpu, ended
 
@@ -153,11 +154,32 @@ def files_of(data: Path) -> Iterator[Path]:
     )
 
 
+PARTS = 4
+
+
+def damaged(files: Sequence[Path], damage: str, part: int) -> list[Path]:
+    """The files that a part of the tests damages this way."""
+    shift = list(DAMAGES).index(damage)
+    return [file for number, file in enumerate(files) if (number + shift) % PARTS == part]
+
+
+def test_the_first_part_has_every_file_and_every_damage(sound: Path) -> None:
+    """What `.ci/run` tests: each file with every fourth damage, each damage with every fourth file."""
+    files = list(files_of(sound / "data"))
+    tested = {damage: damaged(files, damage, 0) for damage in DAMAGES}
+    assert all(len(some) >= len(files) // PARTS > 0 for some in tested.values())
+    assert {file: sum(file in some for some in tested.values()) >= 4 for file in files} == dict.fromkeys(files, True)
+    assert [sorted(file for part in range(PARTS) for file in damaged(files, damage, part)) for damage in DAMAGES] == [
+        sorted(files)
+    ] * len(DAMAGES)
+
+
+@pytest.mark.parametrize("part", [pytest.param(part, marks=exhaustive_unless(part == 0)) for part in range(PARTS)])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_panel_starts_whatever_became_of_a_file(sound: Path, tmp_path: Path, damage: str) -> None:
+def test_the_panel_starts_whatever_became_of_a_file(sound: Path, tmp_path: Path, damage: str, part: int) -> None:
     """Every file x this damage: the service opens, lists both runs, names the damaged one, and deletes it."""
     wrong = []
-    for number, file in enumerate(files_of(sound / "data")):
+    for number, file in enumerate(damaged(list(files_of(sound / "data")), damage, part)):
         data = tmp_path / str(number)
         shutil.copytree(sound / "data", data)
         DAMAGES[damage](data / file)

@@ -12,12 +12,10 @@ import pytest
 
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
-from onetrainer_gradio.config.memory_estimate import MemoryEstimate, PhaseMemory
 from onetrainer_gradio.demo import DEMO_FOLDER
 from onetrainer_gradio.errors import BusyError, UnsupportedError
 from onetrainer_gradio.service.engines.memory import MemoryEstimator
-
-GIB = 1 << 30
+from tests.fakes.estimates import GIB, Computed
 
 
 def configured(**changes) -> TrainConfig:
@@ -33,20 +31,6 @@ def configured(**changes) -> TrainConfig:
         "unet": {"train": True, "gradient_checkpointing": False},
     }
     return from_document(document | changes)[0]
-
-
-class Computed(MemoryEstimator):
-    """Computes without a process: batch size, and half of it with checkpointing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked = 0
-
-    def _ask(self, request):
-        self.asked += 1
-        config = from_document(request["config"])[0]
-        size = config.batch_size * GIB // (2 if config.unet.gradient_checkpointing else 1)
-        return {"estimate": MemoryEstimate((PhaseMemory("training", {"activations": size}),), 10, 1).to_json()}
 
 
 def test_a_configuration_is_estimated_once_whatever_else_changes():
