@@ -27,7 +27,7 @@ Header = Callable[[Mapping[str, Tensor]], dict[str, str]]
 RECORD_KEY = "onetrainer_gradio_training"
 """The header's entry about the training, as JSON: base model, steps, loss, versions, and hashes of settings and data."""
 
-_KINDS = {"LORA": ("/lora", " LoRA"), "EMBEDDING": ("/embedding", " Embedding")}
+_KINDS = {"LORA": ("/lora", " LoRA"), "EMBEDDING": ("/textual-inversion", " Embedding")}
 """Training method -> the ends of architecture and title."""
 
 

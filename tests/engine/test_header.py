@@ -47,9 +47,13 @@ def header(model_type: str, method: str, **settings) -> dict[str, str]:
 
 @pytest.mark.parametrize("model_type", SPECIFICATIONS)
 def test_a_model_is_called_what_onetrainer_calls_it(model_type):
-    """Whole models by their original program, adapters and embeddings with an end."""
+    """Whole models by their original program, adapters and embeddings with an end: that of the specification for embeddings."""
     architecture, title, implementation = SPECIFICATIONS[model_type]
-    for method, end, word in (("FINE_TUNE", "", ""), ("LORA", "/lora", " LoRA"), ("EMBEDDING", "/embedding", " Embedding")):
+    for method, end, word in (
+        ("FINE_TUNE", "", ""),
+        ("LORA", "/lora", " LoRA"),
+        ("EMBEDDING", "/textual-inversion", " Embedding"),
+    ):
         found = header(model_type, method)
         assert found["modelspec.architecture"] == architecture + end
         assert found["modelspec.title"] == title + word
