@@ -19,6 +19,8 @@ const DEPENDS = [
   'batch_size',
   'gradient_accumulation_steps',
   'resolution',
+  'text_encoder_sequence_length',
+  'text_encoder_2_sequence_length',
   'train_dtype',
   'latent_caching',
   'masked_training',
