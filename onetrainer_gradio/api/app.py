@@ -21,6 +21,7 @@ from onetrainer_gradio.api import (
     config,
     consequences,
     dataset_files,
+    dataset_jobs,
     dataset_uploads,
     datasets,
     documentation,
@@ -61,6 +62,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     concepts.router,
     dataset_uploads.router,
     dataset_files.router,
+    dataset_jobs.router,
     datasets.router,
     samples.router,
     run_comparison.router,  # these two before runs, whose paths begin with an ID

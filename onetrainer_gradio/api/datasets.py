@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -26,9 +27,7 @@ FolderText = Annotated[
 ]
 FolderQuery = Annotated[
     str,
-    Query(
-        description="Folder of a dataset: `datasets/NAME` for one of the panel, or any allowed path.", max_length=_MOST_LETTERS
-    ),
+    Query(description="Folder of a dataset: `datasets/NAME` for one of the panel, or any allowed path.", max_length=1000),
 ]
 DatasetName = Annotated[str, Path(description="Name of a dataset of the panel.", max_length=255)]
 
@@ -79,6 +78,7 @@ class Filter(BaseModel):
     aspect: Literal["", "portrait", "landscape", "square"] = ""
     smaller_than: int = Field(0, ge=0, le=100_000, description="The shorter side is smaller than this, in pixels.")
     broken: bool = Field(False, description="Only images that can't be trained.")
+    duplicates: bool = Field(False, description="Only duplicates that the last inspection found.")
     sort: str = Field(
         "name",
         pattern="^-?(name|modified|bytes|pixels|aspect|caption|words)$",
@@ -181,7 +181,10 @@ def create(service: Service, body: NewDataset) -> dict[str, Any]:
 @slow
 def images(service: Service, asked: ImagesRequest) -> dict[str, Any]:
     """List the images of a folder in pages, filtered and sorted."""
-    page = service.datasets.index.page(asked.folder, asked.filter.query(), asked.offset, asked.limit)
+    query = asked.filter.query()
+    if asked.filter.duplicates:
+        query = replace(query, among=service.datasets.inspector.duplicates(asked.folder))
+    page = service.datasets.index.page(asked.folder, query, asked.offset, asked.limit)
     return {**page, "images": [with_url(image) for image in page["images"]]}
 
 

@@ -137,7 +137,14 @@ class TrainerService:
         self.samples = SampleStore(self.runs, data / "cache" / "thumbnails", self.images)
         self.replay = Replay(self.runs, self.samples)
         self.concepts = ConceptStore(data, self._roots, data / "cache" / "concepts", decoder=self.images)
-        self.datasets = Datasets(data, self._roots, self.concepts.thumbnails, self.images)
+        self.datasets = Datasets(
+            data,
+            self._roots,
+            self.concepts.thumbnails,
+            self.images,
+            token=self.secrets.huggingface_token,
+            training=lambda: bool(self.get_state()["process_running"]),
+        )
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
         )

@@ -1,6 +1,6 @@
 """Datasets over REST: uploads, lists, and what they answer to wrong requests.
 
-Covers ``api/dataset_uploads.py`` and ``api/dataset_files.py``.
+Covers ``api/dataset_uploads.py``, ``api/dataset_files.py`` and ``api/dataset_jobs.py``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from tests.models.annotators import write_blip
 
 
 def png(color: str = "red", size: tuple[int, int] = (64, 48)) -> bytes:
@@ -135,3 +137,46 @@ def test_an_image_is_rotated_and_masked(cats):
         assert Image.open(io.BytesIO(content)).size == (48, 64)
     assert client.delete("/api/datasets/masks", params=where).status_code == 200
     assert client.get("/api/datasets/images/file", params={**where, "what": "mask"}).status_code == 404
+
+
+def test_buckets_and_inspection_answer_for_a_folder(cats):
+    """The resolution of the settings or another one; a report, one operation, and a job with its end."""
+    client, folder = cats.client, "datasets/cats"
+    view = client.post("/api/datasets/buckets", json={"folder": folder, "resolution": "64"}).json()
+    assert (view["matches"], view["resolutions"][0]["resolution"]) == (2, "64")
+    assert client.post("/api/datasets/buckets", json={"folder": folder, "resolution": "big"}).status_code == 422
+    upload(client, "copy.png", png())
+    started = client.post("/api/datasets/inspection", json={"folder": folder, "resolution": "64"})
+    job = client.get(f"/api/datasets/jobs/{started.json()['job']['id']}", params={"wait": 30}).json()["job"]
+    assert (job["state"], job["done"]) == ("done", 3)
+    report = client.get("/api/datasets/inspection", params={"folder": folder}).json()
+    assert report["counts"] == {"exact": 1}
+    assert report["groups"][0]["keep"] == "a.png"
+    listed = client.post("/api/datasets/images", json={"folder": folder, "filter": {"duplicates": True}}).json()
+    assert [image["path"] for image in listed["images"]] == ["a.png", "copy.png"]
+    assert client.post("/api/datasets/inspection/fix", json={"folder": folder, "kind": "exact"}).json()["fixed"] == 1
+    assert client.get("/api/datasets/inspection", params={"folder": folder}).json()["groups"] == []
+    body = {"folder": folder, "kind": "small", "images": ["b.png"]}
+    assert client.post("/api/datasets/inspection/ignore", json=body).status_code == 200
+
+
+@pytest.mark.slow
+def test_a_captioning_job_is_started_followed_and_listed(cats, tmp_path, monkeypatch):
+    """Over REST as in Python; a model that isn't there ends the job with a reason."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    client, body = (
+        cats.client,
+        {"folder": "datasets/cats", "task": "caption", "kind": "transformers", "options": {"max_tokens": 3}},
+    )
+    model = str(write_blip(tmp_path / "blip"))
+    for name, state in ((model, "done"), ("nobody/nothing", "failed")):
+        job = client.post("/api/datasets/annotate", json={**body, "model": name, "preview": True}).json()["job"]
+        found = client.get(f"/api/datasets/jobs/{job['id']}", params={"wait": 30}).json()
+        while found["job"]["state"] == "running":
+            found = client.get(f"/api/datasets/jobs/{job['id']}", params={"wait": 30}).json()
+        assert found["job"]["state"] == state, found
+    assert "nobody/nothing" in found["job"]["error"]
+    assert [each["state"] for each in client.get("/api/datasets/jobs").json()["jobs"]] == ["failed", "done"]
+    assert client.post(f"/api/datasets/jobs/{job['id']}/stop").status_code == 200
+    assert client.get("/api/datasets/models", params={"task": "mask"}).json()["models"][0]["kind"] == "text"
+    assert client.get("/api/datasets/mask-previews/nope").status_code == 404

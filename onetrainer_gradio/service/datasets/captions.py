@@ -69,9 +69,23 @@ class Captions:
             if now.text != text or (text and not now.version):
                 self._put(row, text)
                 before = now.text if now.version else None
-                self._record(place, "Edit caption", [(image, before, text)])
+                self.record(place, "Edit caption", [(image, before, text)])
                 self._index.forget(place)
             return {"version": read_caption(self._file(row)).version, "text": text}
+
+    def put(self, folder: str, row: Row, text: str, version: str) -> list[Change]:
+        """Write a generated caption, and return the change for ``record``: none if it is the same text.
+
+        :raises CaptionConflictError: if the file has changed since the version.
+        """
+        with self._lock:
+            now = read_caption(self._file(row))
+            if now.version != version:
+                raise CaptionConflictError("Another program changed the caption", path="version", value=now.version)
+            if now.text == text and now.version:
+                return []
+            self._put(row, text)
+            return [(row.path, now.text if now.version else None, text)]
 
     def change(
         self, folder: str, images: Sequence[str] | None, query: Query, edit: CaptionEdit, *, preview: bool = False
@@ -107,7 +121,7 @@ class Captions:
                     continue
                 changes.append((row.path, now.text if now.version else None, after))
             if changes and not preview:
-                self._record(place, f"Change {len(changes)} captions" if len(changes) > 1 else "Change 1 caption", changes)
+                self.record(place, f"Change {len(changes)} captions" if len(changes) > 1 else "Change 1 caption", changes)
                 self._index.forget(place)
         return {
             "changed": len(changes),
@@ -186,7 +200,7 @@ class Captions:
         """Return the files of the changes, newest first."""
         return sorted(self._folder_of(place).glob("*.json"), reverse=True)
 
-    def _record(self, place: Path, title: str, changes: list[Change]) -> None:
+    def record(self, place: Path, title: str, changes: list[Change]) -> None:
         """Keep a change for undo; one right after another of the same image is one change."""
         recorded = self._recorded(place)
         last = read_json(recorded[0]) if recorded and len(changes) == 1 else None

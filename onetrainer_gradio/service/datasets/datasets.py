@@ -1,16 +1,19 @@
-"""Provide everything about datasets in one object: folders, uploads, lists of images, captions, and changes of files."""
+"""Provide everything about datasets in one object: folders, uploads, lists of images, captions, changes of files, and jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from onetrainer_gradio.errors import PathNotFoundError
+from onetrainer_gradio.service.datasets.annotation import Annotator
 from onetrainer_gradio.service.datasets.captions import Captions
 from onetrainer_gradio.service.datasets.file_moves import FileMoves
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.datasets.image_edits import ImageEdits
 from onetrainer_gradio.service.datasets.image_index import ImageIndex
+from onetrainer_gradio.service.datasets.inspection import Inspector
+from onetrainer_gradio.service.datasets.jobs import Jobs
 from onetrainer_gradio.service.datasets.library import DatasetLibrary
 from onetrainer_gradio.service.datasets.thumbnails import Thumbnails
 from onetrainer_gradio.service.datasets.uploads import Uploads
@@ -26,13 +29,21 @@ class Datasets:
         thumbnails: Thumbnails,
         decoder: ImageDecoder,
         library: DatasetLibrary | None = None,
+        token: Callable[[], str] = str,
+        training: Callable[[], bool] = bool,
     ) -> None:
         self.library = library or DatasetLibrary(data_folder, roots)
-        self.uploads = Uploads(self.library, data_folder / "uploads")
         self.index = ImageIndex(self.library, thumbnails)
+        self.uploads = Uploads(self.library, data_folder / "uploads", changed=self.index.forget)
         self.captions = Captions(self.library, self.index, data_folder / "caption_history")
         self.moves = FileMoves(self.library, self.index)
         self.edits = ImageEdits(self.library, self.index, self.moves, decoder)
+        self.jobs = Jobs()
+        cache = data_folder / "cache"
+        self.inspector = Inspector(self.library, self.index, self.moves, self.edits, self.jobs, cache / "dataset_facts")
+        self.annotator = Annotator(
+            self.library, self.index, self.captions, self.moves, self.jobs, cache / "annotation", token, training
+        )
 
     def file(self, folder: str, image: str, what: str = "image") -> Path:
         """Return the path of an image, or of its ``mask``.
@@ -49,3 +60,6 @@ class Datasets:
     def close(self) -> None:
         """End the threads."""
         self.uploads.close()
+        self.annotator.close()
+        self.jobs.close()
+        self.inspector.close()

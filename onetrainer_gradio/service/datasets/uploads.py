@@ -94,9 +94,11 @@ class Uploads:
         limits: UploadLimits = UploadLimits(),
         archive_limits: ArchiveLimits = ArchiveLimits(),
         free_bytes: Callable[[Path], int] | None = None,
+        changed: Callable[[Path], None] = lambda folder: None,
     ) -> None:
         self._library, self._folder, self._limits, self._archive_limits = library, folder, limits, archive_limits
         self._free_bytes = free_bytes or library.free_bytes
+        self._changed = changed
         self._lock = threading.Lock()
         self._open: dict[str, Upload] | None = None
         self._ended: OrderedDict[str, Upload] = OrderedDict()
@@ -270,7 +272,9 @@ class Uploads:
             self._end(upload, "failed")
 
     def _put(self, upload: Upload, source: Path, path: PurePosixPath, batch: Batch) -> None:
-        name, skipped = place(source, self._library.folder_of(upload.dataset), path, batch)
+        folder = self._library.folder_of(upload.dataset)
+        name, skipped = place(source, folder, path, batch)
+        self._changed(folder)
         if skipped:
             upload.skipped.append((str(path), skipped))
         else:

@@ -1,0 +1,1 @@
+"""Caption images and make masks with models, in a separate process."""
