@@ -75,6 +75,7 @@ INNER = {
         ("form",),
         ("memory_estimate", "resume", "timesteps"),
         ("check",),
+        ("new_lora",),
     ),
     "service": (
         ("host", "service_settings"),
@@ -84,7 +85,7 @@ INNER = {
         ("notifications",),
         ("processes",),
         ("settings",),
-        ("scheduler",),
+        ("new_lora", "scheduler"),
         ("queue",),
         ("trainer",),
     ),

@@ -28,6 +28,7 @@ from onetrainer_gradio.api import (
     files,
     libraries,
     live,
+    new_lora,
     notifications,
     onetrainer,
     queue,
@@ -64,6 +65,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     dataset_files.router,
     dataset_jobs.router,
     datasets.router,
+    new_lora.router,
     samples.router,
     run_comparison.router,  # these two before runs, whose paths begin with an ID
     run_history.router,

@@ -44,6 +44,7 @@ from onetrainer_gradio.service.host.folders import FolderBrowser
 from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
+from onetrainer_gradio.service.new_lora import NewLora
 from onetrainer_gradio.service.notifications.center import Notifications
 from onetrainer_gradio.service.processes.follower import console_line
 from onetrainer_gradio.service.queue.dispatcher import Dispatcher
@@ -145,6 +146,8 @@ class TrainerService:
             token=self.secrets.huggingface_token,
             training=lambda: bool(self.get_state()["process_running"]),
         )
+        self.datasets = Datasets(data, self._roots, self.concepts.thumbnails, self.images)
+        self.new_lora = NewLora(data, self.configs, self.engines, self.datasets.index, self.gpu_bytes)
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
         )

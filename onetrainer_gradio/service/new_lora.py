@@ -1,0 +1,146 @@
+"""Answer the page New LoRA: the models that can be trained here, the settings that follow from the answers, and their opening."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from onetrainer_gradio.atomic_file import write_atomic
+from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.families.base_models import PUBLISHED, UNPUBLISHED
+from onetrainer_gradio.config.families.models import MODELS
+from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.config.files.presets import DEMO_PRESET, Preset, presets
+from onetrainer_gradio.config.new_lora import Answers, CaptionSource, Plan, caption_of, file_name, plan, preset_for
+from onetrainer_gradio.service.datasets.image_index import ImageIndex, Query
+from onetrainer_gradio.service.engines.selection import Engines
+from onetrainer_gradio.service.host.atomic import raising_storage_error
+from onetrainer_gradio.service.settings.configs import ConfigDocument, ConfigStore
+
+_CAPTIONS = "captions"
+_GIB = 1 << 30
+# CLIP numbers its tokens from frequent to rare; the last ones, such as "sks", are the usual trigger words
+_RARE = 44_000
+_VOCABULARY = Path(__file__).resolve().parents[1] / "config" / "families" / "published" / "tokenizers" / "clip" / "vocab.json"
+
+
+class NewLora:
+    """From answers to the current settings. Safe from any thread."""
+
+    def __init__(
+        self,
+        data_folder: Path,
+        configs: ConfigStore,
+        engines: Engines,
+        images: ImageIndex,
+        gpu_bytes: Callable[[], int | None],
+    ) -> None:
+        self._data, self._configs, self._engines, self._images, self._gpu_bytes = data_folder, configs, engines, images, gpu_bytes
+
+    def models(self) -> list[dict[str, Any]]:
+        """Return a row for each model type with a LoRA preset, those that can be trained here first.
+
+        ``preset`` is the one for this machine's GPU; ``reason`` is why a model isn't ``trainable`` here, ``local`` whether the
+        base model is on this machine (None: unknown until the run), ``gigabytes`` about how much is downloaded otherwise.
+        """
+        rows = [self._model(found) for found in _by_model()]
+        return sorted(rows, key=lambda row: (not row["trainable"], row["too_small"]))
+
+    def plan(self, answers: Mapping[str, Any]) -> Plan:
+        """Return the settings that follow; nothing is changed.
+
+        :raises ConfigValueError: if an answer is missing or wrong.
+        :raises ConfigNotFoundError: if there is no preset with this name.
+        :raises PathNotFoundError: if the folder of images doesn't exist.
+        """
+        return plan(self._completed(answers))
+
+    def open(self, answers: Mapping[str, Any], *, revision: int | None = None, by: str = "") -> tuple[Plan, ConfigDocument]:
+        """Make the settings that follow the current ones, and write the caption of all images if they have none.
+
+        :raises ConfigValueError: if an answer is missing or wrong.
+        :raises PathNotFoundError: if the folder of images doesn't exist.
+        :raises RevisionConflictError: if the settings changed since that revision.
+        :raises StorageError: if the caption can't be written.
+        """
+        completed = self._completed(answers)
+        made = plan(completed)
+        if completed.captions is not CaptionSource.FILES:
+            file = self._data / completed.caption_file
+            with raising_storage_error(f"the captions {file}"):
+                write_atomic(file, f"{self._caption(completed)}\n")
+        return made, self._configs.replace(made.config, revision=revision, by=by)
+
+    def trigger_word(self, word: str) -> dict[str, Any]:
+        """Return whether the word is ``existing``: a common token of CLIP, with which the model already connects something."""
+        word = word.strip()
+        return {"word": word, "existing": _vocabulary().get(f"{word.lower()}</w>", _RARE) < _RARE}
+
+    def _completed(self, answers: Mapping[str, Any]) -> Answers:
+        folder = str(answers.get("folder", ""))
+        images = self._images.page(folder, Query(), limit=0)["total"] if folder.strip() else 0
+        given = Answers(**{**answers, "images": images, "gpu": self._gpu_bytes() is not None})
+        written = given.captions is not CaptionSource.FILES
+        return Answers(**{**vars(given), "caption_file": f"{_CAPTIONS}/{file_name(given.name)}.txt" if written else ""})
+
+    def _caption(self, answers: Answers) -> str:
+        return "" if answers.captions is CaptionSource.NONE else caption_of(answers.subject, answers.trigger_word.strip())
+
+    def _model(self, found: tuple[Preset, ...]) -> dict[str, Any]:
+        gpu = self._gpu_bytes()
+        gib = None if gpu is None else gpu / _GIB
+        preset = preset_for(found, gib)
+        assert preset is not None
+        support = self._engines.engine_support(from_document({**preset.document, "concepts": [], "samples": []})[0])
+        usable = next((engine for engine in support if engine["can"]), None)
+        base = str(preset.document["base_model_name"])
+        published = PUBLISHED.get(base, UNPUBLISHED)
+        needed = preset.memory_gb or 0
+        demo = preset.name == DEMO_PRESET
+        return {
+            "model_type": preset.model_type,
+            "label": "Demo model" if demo else MODELS[ModelType(preset.model_type)].label,
+            "preset": preset.name,
+            "note": preset.note,
+            "base_model": base,
+            "license": published.license,
+            "gated": published.gated,
+            "gigabytes": 0.0 if demo else published.gigabytes,
+            "local": _is_local(base),
+            "trainable": usable is not None,
+            "engine": usable["id"] if usable else "",
+            "reason": "" if usable else next((engine["why"] for engine in support if engine["why"]), ""),
+            "memory_gb": preset.memory_gb,
+            "too_small": not demo and (gib is None or needed > gib * 1.05),
+        }
+
+
+@cache
+def _by_model() -> tuple[tuple[Preset, ...], ...]:
+    """Return the LoRA presets of each base model; the sizes of a family, and its inpainting models, count as separate models."""
+    found: dict[tuple[str, str], list[Preset]] = {}
+    for preset in presets():
+        if preset.method == "LORA":
+            found.setdefault((preset.model_type, str(preset.document["base_model_name"])), []).append(preset)
+    return tuple(map(tuple, found.values()))
+
+
+@cache
+def _vocabulary() -> Mapping[str, int]:
+    return dict(json.loads(_VOCABULARY.read_text(encoding="utf-8")))
+
+
+def _is_local(base: str) -> bool:
+    """Return whether the model is a folder or file, or in the cache of the Hugging Face Hub."""
+    if Path(base).exists():
+        return True
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return isinstance(try_to_load_from_cache(base, "model_index.json"), str)
+    except HFValidationError:
+        return False
