@@ -146,7 +146,6 @@ class TrainerService:
             token=self.secrets.huggingface_token,
             training=lambda: bool(self.get_state()["process_running"]),
         )
-        self.datasets = Datasets(data, self._roots, self.concepts.thumbnails, self.images)
         self.new_lora = NewLora(data, self.configs, self.engines, self.datasets.index, self.gpu_bytes)
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
