@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import logging
 import os
@@ -34,7 +35,7 @@ from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBind
 from onetrainer_gradio.service.host.access import Access, AccessSettings, check_bind, is_loopback
 from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
 from onetrainer_gradio.service.host.redaction import redact_logs
-from onetrainer_gradio.ui.stubs import skip_stubs
+from onetrainer_gradio.ui.gradio_import import shorten_import
 
 if TYPE_CHECKING:
     import gradio
@@ -126,7 +127,13 @@ def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, prot
     from onetrainer_gradio.ui.late import LatePage
 
     app.router.routes.append(assets_route())
-    page = app.state.page = LatePage(lambda: make_page(service, data_folder, protected=protected))
+
+    def build() -> FastAPI:
+        built = make_page(service, data_folder, protected=protected)
+        _collect_garbage_again()
+        return built
+
+    page = app.state.page = LatePage(build)
     before = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -171,6 +178,13 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
     gr.mount_gradio_app(app, blocks, "/", **{key: value for key, value in wanted.items() if key in known})
     app.add_middleware(FirstView, head=ui.HEAD + (ui.PROTECTED if protected else ""), body=ui.FIRST_VIEW)
     return app
+
+
+def _collect_garbage_again() -> None:
+    """Turn the collection on if `serve` turned it off. What the imports created stays for good and is exempt from it."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def close_unused(app: FastAPI, blocks: gradio.Blocks) -> None:
@@ -279,6 +293,7 @@ def serve(options: PanelOptions) -> int:
     listener = listen(options.host, options.port)
     port = listener.getsockname()[1]
     with contextlib.closing(listener), DataFolderLock(options.data, address_of(options.host, port)):
+        gc.disable()  # imports create no garbage to speak of, and looking for it takes a tenth of the start
         access = Access(settings.access)
         app = make_app(settings, access=access)
         notice = Notice(access, options, port, token if generated else "", began)
@@ -504,4 +519,4 @@ def _prepare_environment(data_folder: Path) -> None:
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("GRADIO_TEMP_DIR", str(data_folder / "cache" / "gradio"))
-    skip_stubs()
+    shorten_import()

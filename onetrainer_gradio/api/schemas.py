@@ -11,12 +11,14 @@ from onetrainer_gradio.api.replies import ErrorReply
 
 Status = Literal["idle", "initialized", "starting", "running", "stopping", "completed", "error"]
 
+# Only one code has the model, which also defines it in the documentation: FastAPI builds a validator of it for each endpoint.
+_ERROR = {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorReply.__name__}"}}}}
 # Error responses of all endpoints, for the documentation pages.
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"model": ErrorReply, "description": "Not logged in."},
-    404: {"model": ErrorReply, "description": "Not found."},
-    409: {"model": ErrorReply, "description": "Conflicts with the current state."},
-    422: {"model": ErrorReply, "description": "Invalid input; `errors` lists each issue."},
+    404: {**_ERROR, "description": "Not found."},
+    409: {**_ERROR, "description": "Conflicts with the current state."},
+    422: {**_ERROR, "description": "Invalid input; `errors` lists each issue."},
 }
 
 RunId = Annotated[str, Path(description="ID of a run.", examples=["2026-11-23_15-04-05-a1b2"])]
