@@ -16,7 +16,7 @@ from onetrainer_gradio.api.replies import ErrorEntry, entry
 from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.training import options_of
-from onetrainer_gradio.config.declarations.catalog import CATALOGUE
+from onetrainer_gradio.config.declarations.catalog import CATALOGUE, title_of
 from onetrainer_gradio.config.files.documents import LISTS_OF_A_PACK, VERSION_KEY, from_document, to_document
 from onetrainer_gradio.config.form.aliases import aliases
 from onetrainer_gradio.config.options import RunOptions
@@ -161,6 +161,7 @@ class DifferenceReply(BaseModel):
     """A setting that differs."""
 
     path: str
+    title: str = Field(description="What the form calls the setting; the path if it isn't in the form.")
     before: Any = Field(description="The value on the left.")
     after: Any = Field(description="The value on the right.")
 
@@ -268,7 +269,7 @@ def compare(service: Service, body: CompareBody) -> dict[str, Any]:
 def _compared(service: Service, left: Source, right: Source) -> dict[str, Any]:
     one, two, found = service.comparison.compare(left, right)
     sides = [{"kind": side.kind, "name": side.name, "title": side.title} for side in (one, two)]
-    entries = [{"path": each.path, "before": each.left, "after": each.right} for each in found]
+    entries = [{"path": each.path, "title": title_of(each.path), "before": each.left, "after": each.right} for each in found]
     return {"ok": True, "left": sides[0], "right": sides[1], "differences": entries}
 
 

@@ -14,6 +14,8 @@ from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.schemas import ERRORS, Open, RunAccepted, RunId
 from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.threads import slow
+from onetrainer_gradio.config.declarations.labels import label_of
+from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.events import EVENT_BY_TAG
 from onetrainer_gradio.service.runs.changes import MOST_RUNS, Action
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, STATUSES, RunQuery, Sort
@@ -120,6 +122,7 @@ class Facets(BaseModel):
     methods: list[tuple[str, int]]
     statuses: list[tuple[str, int]]
     tags: list[tuple[str, int]]
+    titles: dict[str, str] = Field(description="The label of each model type.")
 
 
 @router.get("", response_model=RunList)
@@ -156,7 +159,8 @@ def runs(
 @slow
 def facets(service: Service) -> dict[str, Any]:
     """List the models, methods, states and tags of all runs with their numbers."""
-    return service.runs.listing.facets()
+    found = service.runs.listing.facets()
+    return {**found, "titles": {value: label_of(ModelType, value) for value, _ in found["models"]}}
 
 
 @router.post("/bulk", response_model=BulkReply)
@@ -177,6 +181,7 @@ def run(service: Service, run_id: RunId) -> dict[str, Any]:
         "labels": {**asdict(found.labels), "name": found.name, "tags": list(found.tags)},
         "state": found.state(),
         "config": found.config(),
+        "model_title": found.line()["model_title"],
     }
 
 

@@ -194,7 +194,7 @@ def test_two_sources_are_compared(panel):
     panel.client.post("/api/config/save", json={"name": "mine"})
     run_id = panel.finished()
     panel.client.put("/api/config/current", json={"config": {**panel.document, "epochs": 41}})
-    entry = {"path": "epochs", "before": panel.document["epochs"], "after": 41}
+    entry = {"path": "epochs", "title": "Epochs", "before": panel.document["epochs"], "after": 41}
     for left in ("saved:mine", "run:latest", f"run:{run_id}"):
         reply = panel.client.get("/api/config/diff", params={"left": left, "right": "current"}).json()
         assert reply["differences"] == [entry], left

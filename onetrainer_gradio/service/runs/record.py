@@ -22,8 +22,10 @@ from weakref import WeakValueDictionary
 from pydantic import ValidationError
 
 from onetrainer_gradio.commands import Command
+from onetrainer_gradio.config.declarations.labels import label_of
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.digits import is_whole
+from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.engine.staging import tidy_places
@@ -380,7 +382,9 @@ class Run:
             document = read_json(self.folder / "config.json", _RECORD_BYTES)
             config = document if isinstance(document, dict) else {}
             self._trained = {name: config[key] for name, key in _FROM_CONFIG.items() if isinstance(config.get(key), str)}
-        return {**dict.fromkeys(_FROM_CONFIG, ""), **self._trained, **self.summary(), "size_bytes": size_on_disk(self.folder)}
+        trained = {**dict.fromkeys(_FROM_CONFIG, ""), **self._trained}
+        title = label_of(ModelType, trained["model_type"]) if trained["model_type"] else ""
+        return {**trained, "model_title": title, **self.summary(), "size_bytes": size_on_disk(self.folder)}
 
     def _kept_model(self) -> str:
         """Return where the run keeps its final model: unlike the output file, that is true as long as there is the run."""

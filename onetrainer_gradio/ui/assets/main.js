@@ -73,7 +73,7 @@ const strip = () => document.querySelector('#og-tabs > .tab-wrapper');
 /** Open a tab by its name, as a link on the page or the address does. Where the window is narrow, Gradio puts tabs into a menu. */
 function openTab(name) {
   if (!strip()) {
-    history.replaceState(null, '', `#${name}`);
+    if (tabOf(location.hash) !== name) history.replaceState(null, '', `#${name}`);
     showEarly();
   }
   const menu = [...(strip()?.querySelectorAll('.overflow-dropdown button') || [])];
@@ -89,7 +89,10 @@ let seeking = false; // a link to a setting scrolls by itself
 const places = new Map(); // tab -> how far it was scrolled
 
 /** The tab that an address names; the first one when it names none. */
-const tabOf = (hash) => (TABS.has(hash.slice(1)) ? hash.slice(1) : FIRST_TAB);
+const tabOf = (hash) => {
+  const [name] = hash.slice(1).split('/'); // what follows is a place on that tab
+  return TABS.has(name) ? name : FIRST_TAB;
+};
 
 /** Scroll to where a tab was left, once it is as long as it was. */
 function scrollBack(name, to, frames = 60) {

@@ -23,13 +23,13 @@ export function factsOf(sample) {
   ].filter(([, value]) => value !== undefined && value !== null && value !== '');
 }
 
-/** The parts of the large view; `move` goes by so many samples, `reuse` takes the settings of the one in view. */
+/** The parts of the large view; `move` goes by so many samples, `reuse`, where given, takes the settings of the one in view. */
 function parts(move, reuse) {
   const image = el('img', { alt: '' });
   const facts = el('dl', { class: 'og-facts' });
   const title = el('p', { class: 'og-view-prompt' });
   const save = el('a', { class: 'og-button' }, icon('download'), el('span', { text: 'Download' }));
-  const again = button('Reuse these settings', { icon: 'copy', onclick: reuse });
+  const again = reuse && button('Reuse these settings', { icon: 'copy', onclick: reuse });
   const dialog = el(
     'dialog',
     { class: 'og-viewer', 'aria-label': 'Sample' },
@@ -62,11 +62,12 @@ function parts(move, reuse) {
  * Open the large view of a sample. `samples` has all by id, `order` gives the ids in the order of the page, `reuse` takes the settings
  * of a sample, `closed` is called with the one that was in view last.
  */
-export function openSample(id, { samples, order, reuse, closed }) {
-  const { dialog, image, facts, title, save } = parts(move, () => {
+export function openSample(id, { samples, order, reuse = /** @type {any} */ (null), closed }) {
+  const take = () => {
     dialog.close();
     reuse(samples().get(at));
-  });
+  };
+  const { dialog, image, facts, title, save } = parts(move, reuse && take);
   let at = id;
   function showOne(which) {
     const sample = samples().get(which);

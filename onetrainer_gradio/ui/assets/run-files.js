@@ -1,0 +1,90 @@
+// The models and saves of a run: where each was written, with copy and download, and everything as a zip.
+
+import { button, el, format, icon, toast } from './dom.js';
+import { api, url } from './live.js';
+
+const PAGE = 100;
+const KINDS = { model: 'Final model', save: 'Intermediate saves' };
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    toast('Path copied.');
+  } catch {
+    toast('The browser doesn’t allow copying here. Select the path instead.', 'bad');
+  }
+}
+
+/** Where a file is, and a button that copies it. */
+export function pathLine(path) {
+  return el(
+    'span',
+    { class: 'og-path' },
+    el('code', { text: path }),
+    button('', { icon: 'copy', kind: 'quiet', title: `Copy the path ${path}`, onclick: () => copy(path) }),
+  );
+}
+
+function line(id, file) {
+  const address = url(`api/runs/${encodeURIComponent(id)}/files/${encodeURIComponent(file.id)}`);
+  return el(
+    'li',
+    {},
+    el(
+      'a',
+      { class: 'og-file', href: address, download: file.folder ? `${file.name}.zip` : file.name },
+      icon('download'),
+      el('span', { text: file.name }),
+    ),
+    el('span', {
+      class: 'og-muted og-small',
+      text: `${format.bytes(file.bytes)} · step ${format.count(file.global_step)} · ${format.time(file.at)}`,
+    }),
+    pathLine(file.written_to),
+    file.sha256 ? el('span', { class: 'og-muted og-small og-mono', title: 'SHA-256', text: file.sha256.slice(0, 16) }) : '',
+  );
+}
+
+async function kind(place, id, name) {
+  const path = `api/runs/${encodeURIComponent(id)}/files?limit=${PAGE}&kind=${name}`;
+  const list = el('ul', { class: 'og-files' });
+  /** @type {any} */
+  let cursor = null;
+  const more = button('Show more', { kind: 'small', onclick: load });
+  async function load() {
+    const page = await api('GET', `${path}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
+    cursor = page.next_cursor;
+    more.hidden = !cursor;
+    list.append(...page.files.map((file) => line(id, file)));
+    return page;
+  }
+  const page = await load();
+  if (page.total) place.append(el('h4', { text: `${KINDS[name]} (${format.count(page.total)})` }), list, more);
+  return page;
+}
+
+export async function filesOfRun(place, run) {
+  const { id } = run.record;
+  const zip = (query) => url(`api/runs/${encodeURIComponent(id)}/files.zip?${new URLSearchParams(query)}`);
+  const pages = [];
+  for (const name of Object.keys(KINDS)) pages.push(await kind(place, id, name));
+  const [{ missing, freed_bytes: freed }] = pages;
+  if (!pages.some((page) => page.total)) place.append(el('p', { class: 'og-empty', text: 'No models yet.' }));
+  if (missing.length)
+    place.append(
+      el(
+        'ul',
+        { class: 'og-files' },
+        missing.map((file) => el('li', { class: 'og-muted og-small', text: `${file.name}: ${file.why}` })),
+      ),
+    );
+  const link = (text, query) =>
+    el('a', { class: 'og-button small', href: zip(query), download: true }, icon('download'), el('span', { text }));
+  place.append(
+    el('p', {
+      class: 'og-muted og-small',
+      text: `Workspace: ${run.record.workspace}. Deleting the run frees ${format.bytes(freed)}.`,
+    }),
+    el('div', { class: 'og-buttons' }, link('All files as zip', {}), link('Samples as zip', { kind: 'sample' })),
+  );
+}

@@ -1,0 +1,225 @@
+"""The Runs tab: the table, the page of a run, several runs in one chart, and the replay."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from onetrainer_gradio.config.paths.backup_chain import chain_of_run, write_chain
+from tests.browser.conftest import Panel, Visitor
+from tests.browser.test_axe import violations
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+QUICK = ("steps=60", "step_s=0.001")
+
+
+def finished(panel: Panel, name: str, *tags: str, **changes: Any) -> str:
+    if changes:
+        panel.change(**changes)
+    run_id = str(panel.send("POST", "api/training/start", {"options": {"name": name, "tags": [*QUICK, *tags]}})["run_id"])
+    panel.wait(lambda state: not state["process_running"])
+    return run_id
+
+
+def rows(page: Any) -> Any:
+    return page.locator(".og-run-table tbody tr")
+
+
+def names(page: Any) -> list[str]:
+    return page.locator(".og-run-link").all_text_contents()
+
+
+def opened(page: Any, panel: Panel, place: str) -> Any:
+    """Go to an address of the tab, as a link from elsewhere does."""
+    page.goto(f"{panel.url}#runs/{place}")
+    page.reload()
+    page.locator(".og-run-plot canvas").first.wait_for()
+    return page
+
+
+def test_the_table_searches_filters_and_sorts(visitor: Visitor, panel: Panel) -> None:
+    """The server does it for all runs; the order is announced, and a click on a heading changes it."""
+    for name, tag in (("alpha table", "cats"), ("beta table", "dogs"), ("gamma table", "cats")):
+        finished(panel, name, tag)
+    page = visitor.open("runs")
+    page.get_by_label("Search runs").fill("table")
+    expect(rows(page)).to_have_count(3)
+    assert names(page) == ["gamma table", "beta table", "alpha table"]
+    page.get_by_role("button", name="Name", exact=True).click()
+    expect(page.locator("th[data-key=name]")).to_have_attribute("aria-sort", "ascending")
+    expect(page.locator(".og-run-link").first).to_have_text("alpha table")
+    page.get_by_label("Tag", exact=True).select_option("cats")
+    expect(rows(page)).to_have_count(2)
+    page.get_by_label("Search runs").fill("nothing like this")
+    expect(page.get_by_text("No run matches.")).to_be_visible()
+
+
+def test_columns_are_chosen_and_kept(visitor: Visitor, panel: Panel) -> None:
+    """A reload shows the same columns."""
+    finished(panel, "columns")
+    page = visitor.open("runs")
+    expect(page.locator("th[data-key=size]")).to_have_count(0)
+    page.locator(".og-columns summary").click()
+    page.get_by_label("Size", exact=True).check()
+    expect(page.locator("th[data-key=size]")).to_be_visible()
+    page.reload()
+    expect(page.locator("th[data-key=size]")).to_be_visible()
+
+
+def test_many_runs_are_tagged_archived_and_deleted_at_once(visitor: Visitor, panel: Panel) -> None:
+    """With the keyboard alone; the deletion says first what it frees."""
+    for name in ("bulk one", "bulk two"):
+        finished(panel, name)
+    page = visitor.open("runs")
+    page.get_by_label("Search runs").fill("bulk")
+    expect(rows(page)).to_have_count(2)
+    page.get_by_label("Select all runs on this page").press("Space")
+    expect(page.get_by_text("2 selected")).to_be_visible()
+    page.get_by_role("button", name="Add tags…").press("Enter")
+    page.keyboard.type("together")
+    page.keyboard.press("Enter")
+    expect(page.locator(".og-run-table .og-tag", has_text="together")).to_have_count(2)
+    page.get_by_label("Select all runs on this page").press("Space")
+    page.get_by_role("button", name="Archive", exact=True).press("Enter")
+    expect(rows(page)).to_have_count(0)
+    page.get_by_label("Archived runs").select_option("yes")
+    expect(rows(page)).to_have_count(2)
+    page.get_by_label("Select all runs on this page").press("Space")
+    page.get_by_role("button", name="Delete…").press("Enter")
+    question = page.get_by_role("dialog", name="Delete 2 runs?")
+    expect(question).to_contain_text("This frees")
+    question.get_by_role("button", name="Delete").press("Enter")
+    expect(rows(page)).to_have_count(0)
+    assert panel.get("api/runs?archived=all&search=bulk")["matches"] == 0
+
+
+def test_a_run_has_a_page_with_an_address(visitor: Visitor, panel: Panel) -> None:
+    """A link opens it, Back returns to the table, and what is changed there is in the table."""
+    run_id = finished(panel, "linked", "sample_every=20", "backup_every=20", "print=1")
+    page = visitor.open("runs")
+    page.get_by_role("link", name="linked").first.click()
+    expect(page.get_by_role("heading", name="linked")).to_be_visible()
+    assert page.url.endswith(f"#runs/{run_id}")
+    page.get_by_role("button", name="Edit…").click()
+    dialog = page.get_by_role("dialog", name="Edit run")
+    dialog.get_by_label("Name").fill("renamed")
+    dialog.get_by_label("Note").fill("the good one")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="renamed")).to_be_visible()
+    expect(page.get_by_text("the good one")).to_be_visible()
+    expect(page.locator(".og-run-section .og-tile")).to_have_count(3)
+    page.get_by_text("Log", exact=True).click()
+    expect(page.get_by_role("region", name="Log of the run")).to_contain_text("Run finished.")
+    page.get_by_text("Files", exact=True).click()
+    expect(page.locator(".og-run-section .og-file")).to_contain_text(["lora.safetensors"])
+    page.go_back()
+    expect(page.get_by_role("link", name="renamed")).to_be_visible()
+
+
+def test_a_resumed_run_is_one_curve_with_a_mark(visitor: Visitor, panel: Panel) -> None:
+    """The page of the later run begins where the first one began, and links to it."""
+    first = finished(panel, "before", "backup_every=20")
+    backup = next(each for each in panel.get(f"api/runs/{first}/files")["files"] if each["kind"] == "backup")
+    second = panel.send("POST", f"api/runs/{first}/resume", {"backup": backup["id"]})["run_id"]
+    panel.wait(lambda state: not state["process_running"])
+    page = opened(visitor.blank(), panel, str(second))
+    expect(page.get_by_text(f"Continues {first}")).to_be_visible()
+    series = panel.get(f"api/runs/series?ids={second}")["runs"][0]
+    assert (series["x"][0], series["resumes"][0]["x"]) == (1, 20)
+
+
+def test_backups_are_deleted_by_a_rule_with_a_preview(visitor: Visitor, panel: Panel) -> None:
+    """The preview names what goes and what stays; a pinned backup stays."""
+    run_id = finished(panel, "rules", "backup_every=10")
+    for backup in panel.get(f"api/runs/{run_id}/backups")["backups"]:
+        folder = Path(backup["written_to"])
+        progress = {"epoch": 0, "epoch_step": 0, "epoch_sample": 0, "global_step": backup["global_step"]}
+        (folder / "meta.json").write_text(json.dumps({"train_progress": progress}))
+        write_chain(folder, chain_of_run(run_id, None))
+    page = opened(visitor.blank(), panel, run_id)
+    page.get_by_text("Backups", exact=True).click()
+    page.get_by_label("Pin the backup at step 20").check()
+    page.get_by_label("Keep the newest").fill("1")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_text("Deletes 4, frees")).to_be_visible()
+    page.locator(".og-prune").get_by_role("button", name="Delete…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator(".og-backup-table tbody tr", has_text="The backup was deleted.")).to_have_count(4)
+    kept = [each["global_step"] for each in panel.get(f"api/runs/{run_id}/backups")["backups"] if each["exists"]]
+    assert kept == [20, 60]
+
+
+def test_runs_are_compared_in_charts_and_a_table(visitor: Visitor, panel: Panel) -> None:
+    """All metrics share zoom and pointer; the table has the differing setting and is ordered by a result; CSV has the points."""
+    ids = [finished(panel, f"overlay {rate}", learning_rate=rate) for rate in (1e-4, 2e-4)]
+    page = opened(visitor.blank(), panel, f"compare/{','.join(ids)}")
+    expect(page.locator(".og-compare-table thead")).to_contain_text("Learning rate")
+    page.get_by_role("button", name="Learning rate").click()
+    expect(page.locator("th[data-key=learning_rate]")).to_have_attribute("aria-sort", "ascending")
+    page.get_by_label("Layout").select_option("all")
+    plots = page.locator(".og-run-plot")
+    expect(plots).to_have_count(6)
+    box = plots.first.locator(".u-over").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 50)
+    shown = page.locator(".u-cursor-x").evaluate_all("all => all.filter((each) => !each.classList.contains('u-off')).length")
+    assert shown == 6
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 50, steps=4)
+    page.mouse.up()
+    expect(page.get_by_role("button", name="Reset zoom")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    table = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
+    assert {row["run_id"] for row in table} == set(ids)
+    assert {"loss", "speed"} <= {row["metric"] for row in table}
+    with page.expect_download() as image:
+        page.get_by_role("button", name="PNG").click()
+    assert Path(image.value.path()).read_bytes().startswith(b"\x89PNG")
+    plots.first.focus()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Reset zoom")).to_be_hidden()
+    page.get_by_role("button", name="overlay 0.0001").click()
+    expect(page.get_by_role("button", name="overlay 0.0001")).to_have_attribute("aria-pressed", "false")
+
+
+def test_a_run_is_replayed_by_keyboard(visitor: Visitor, panel: Panel) -> None:
+    """The slider moves through the steps: values, samples and events are those of each."""
+    run_id = finished(panel, "replayed", "sample_every=20")
+    page = opened(visitor.blank(), panel, run_id)
+    page.get_by_text("Replay", exact=True).click()
+    slider = page.get_by_role("slider", name="Step")
+    expect(slider).to_have_attribute("aria-valuetext", "Step 60")
+    slider.focus()
+    page.keyboard.press("Home")
+    expect(slider).to_have_attribute("aria-valuetext", "Step 1")
+    expect(page.locator(".og-replay-samples .og-tile")).to_have_count(0)
+    for _ in range(24):
+        page.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "Step 25")
+    expect(page.locator(".og-replay-samples .og-tile")).to_have_attribute("aria-label", "Step 20: a red square")
+    expect(page.locator(".og-replay-events li").first).to_contain_text("Training")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_every_page_of_the_tab_fits_and_has_no_violation(visitor: Visitor, panel: Panel, width: int, theme: str) -> None:
+    """Table, run and comparison, unfolded: nothing is wider than the window, and axe finds nothing."""
+    ids = [finished(panel, name, "sample_every=20", "backup_every=20") for name in ("fits one", "fits two")]
+    page = visitor.open("runs")
+    page.set_viewport_size({"width": width, "height": 844})
+    page.emulate_media(color_scheme=theme)
+    rows(page).first.wait_for()
+    for place in ("", ids[0], f"compare/{','.join(ids)}"):
+        if place:
+            opened(page, panel, place)
+            page.evaluate("for (const each of document.querySelectorAll('.og-run-fold')) each.open = true")
+            page.locator(".og-replay-slider, .og-compare-table").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
+        assert violations(page) == [], (place, width, theme)
