@@ -28,6 +28,7 @@ from onetrainer_gradio.compare import Comparison, Request, compare_all  # noqa: 
 from onetrainer_gradio.config.enums import ModelType  # noqa: E402
 from onetrainer_gradio.config.families.models import MODELS as TYPES  # noqa: E402
 from onetrainer_gradio.config.files.documents import from_document  # noqa: E402
+from onetrainer_gradio.engine import unsupported  # noqa: E402
 from tests.golden.cases import PEFTS, Case, denoiser, encoders, write_data  # noqa: E402
 
 ADAPTERS = {"LoRA": {}} | {
@@ -81,6 +82,15 @@ def line(comparison: Comparison, model_type: str, title: str) -> list[str]:
     ]
 
 
+def overview(losses: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the differences of the losses, a row per model type and a column per method."""
+    titles = list(dict.fromkeys(title for cells in losses.values() for title in cells))
+    lines = [f"| Model type | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+    for model_type, cells in losses.items():
+        lines.append(f"| {model_type} | {' | '.join(cells.get(title, '') for title in titles)} |")
+    return lines
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--onetrainer", type=Path, required=True)
@@ -98,21 +108,28 @@ def main() -> int:
     for model_type in {model_type for model_type, _, _ in wanted}:
         if not (out / "models" / model_type).exists():
             write_model(model_type, out / "models" / model_type)
-    requests = []
+    requests, trained = [], []
     for number, (model_type, title, case) in enumerate(wanted):
         place = out / f"{number:03d}"
         config, _ = from_document(case.document(out / "models" / model_type, images, place))
-        requests.append(Request(f"{model_type}/{title}", config, arguments.steps, place, arguments.onetrainer, arguments.python))
+        if any(finding.severity == "error" for finding in unsupported.findings(config)):
+            continue  # the built-in engine doesn't have it
+        trained.append((model_type, title))
+        name = f"{model_type}/{title}"
+        requests.append(Request(name, config, arguments.steps, place, arguments.onetrainer, arguments.python))
     began, failed = time.time(), 0
     print("| Model type | Method | Loss | Gradient norm | Weights: relative, largest | Tensors |\n|---|---|---|---|---|---|")
     found = []
-    for (model_type, title, _), comparison in zip(wanted, compare_all(requests, sys.stderr), strict=True):
+    losses: dict[str, dict[str, str]] = {}
+    for (model_type, title), comparison in zip(trained, compare_all(requests, sys.stderr), strict=True):
         cells = line(comparison, model_type, title)
+        losses.setdefault(model_type, {})[title] = cells[2] if cells[5] else "fails"
         largest = comparison.as_dict()["loss"]["largest_difference"]
         failed += largest is None or largest > LOSS or comparison.same_keys is not True
         found.append(comparison.as_dict())
         (out / "fidelity.json").write_text(json.dumps(found, indent=1))
         print("| " + " | ".join(cells) + " |", flush=True)
+    print("\n" + "\n".join(overview(losses)))
     print(f"\n{len(found)} rows, {failed} with a difference, {time.time() - began:.0f} s. Everything is in {out}.")
     return 1 if failed else 0
 
