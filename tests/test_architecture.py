@@ -87,6 +87,7 @@ INNER = {
         ("settings",),
         ("new_lora", "scheduler"),
         ("queue",),
+        ("auto_resume",),
         ("trainer",),
     ),
 }

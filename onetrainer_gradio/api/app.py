@@ -17,6 +17,7 @@ from starlette.routing import Match
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.api import (
+    auto_resume,
     concepts,
     config,
     consequences,
@@ -74,6 +75,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     onetrainer.router,
     secrets.router,
     notifications.router,
+    auto_resume.router,
     live.router,
     session.router,
     documentation.router,

@@ -204,6 +204,8 @@ def options_of(service: TrainerService, values: Any) -> RunOptions | None:
             value=options.backend,
             expected="a name such as builtin",
         )
+    if options.resumption is not None:
+        raise ConfigValueError("Only the panel resumes runs automatically.", path="options.resumption", suggestion="Remove it.")
     if options.resume_from and service.settings.allowed_roots:
         PathGuard((service.settings.data_folder, *service.settings.allowed_roots)).resolve(options.resume_from)
     return options

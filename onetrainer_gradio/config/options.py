@@ -5,6 +5,34 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class AutoResume(BaseModel):
+    """Whether and how often a run that failed or crashed resumes by itself from its newest whole backup."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attempts: int = Field(3, ge=0, le=20, description="How often it resumes at most. 0: never.")
+    first_wait_s: float = Field(
+        60.0, ge=0, le=86400, description="Seconds before the first attempt. Each further one waits twice as long, at most a day."
+    )
+    lower_memory: bool = Field(
+        False,
+        description="After it ran out of GPU memory, turn on gradient checkpointing, then halve the batch size with twice the "
+        "accumulation, then offload layers: one more step each time.",
+    )
+
+
+class Resumption(BaseModel):
+    """Which run an automatic resume continues, why, and what was changed to save memory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str = Field(description="ID of the run that failed.")
+    attempt: int = Field(ge=1, description="Number of the automatic resume.")
+    of: int = Field(ge=1, description="How many there are at most.")
+    because: str = Field("", description="Why the run failed.")
+    changes: tuple[str, ...] = Field((), description="Changes of settings that save memory.")
+
+
 class RunOptions(BaseModel):
     """Name, limits and handling of one run. Frozen; rejects unknown fields."""
 
@@ -28,6 +56,10 @@ class RunOptions(BaseModel):
     )
     resume_from: str = Field("", description="Folder of the backup to resume from. If empty, the configuration decides.")
     resumes_run: str = Field("", description="ID of the run that this run resumes.")
+    auto_resume: AutoResume | None = Field(
+        None, description='Automatic resume after a failure. If empty, as set for the panel. `{"attempts": 0}`: never.'
+    )
+    resumption: Resumption | None = Field(None, description="The automatic resume that this run is. Set by the panel.")
     queue_item: str = Field("", description="ID of the queued run that this run was. Set by the panel.")
     run_id: str = Field("", description="ID of this run. Set by the panel.")
     panel_folder: str = Field("", description="Data folder of the panel, which no result may replace. Set by the panel.")

@@ -27,15 +27,18 @@ from onetrainer_gradio.errors import (
     CommandRefusedError,
     ConfigInvalidError,
     Finding,
+    QueueItemNotFoundError,
     RunConflictError,
     RunNotFoundError,
     StorageError,
 )
 from onetrainer_gradio.events import WarningIssued
+from onetrainer_gradio.service.auto_resume import AutoResumer, message_of
 from onetrainer_gradio.service.datasets.concepts import ConceptStore
 from onetrainer_gradio.service.datasets.datasets import Datasets
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.engines.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
+from onetrainer_gradio.service.engines.lower_memory import next_step
 from onetrainer_gradio.service.engines.memory import MemoryEstimator
 from onetrainer_gradio.service.engines.new_sample import new_sample
 from onetrainer_gradio.service.engines.preflight import Preflight
@@ -46,6 +49,7 @@ from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
 from onetrainer_gradio.service.new_lora import NewLora
 from onetrainer_gradio.service.notifications.center import Notifications
+from onetrainer_gradio.service.notifications.from_queue import queue_notification
 from onetrainer_gradio.service.processes.follower import console_line
 from onetrainer_gradio.service.queue.dispatcher import Dispatcher
 from onetrainer_gradio.service.queue.gpu_memory import GpuMemory
@@ -127,9 +131,6 @@ class TrainerService:
         self.imports = WorkspaceImport(self.runs, self._runs_changed)
         self.backup_pruning = BackupPruning(self._backups_in_use)
         self.run_changes = RunChanges(self.runs, self.delete_run, self._runs_changed)
-        self.notifications = Notifications(
-            data, self.runs, self.feed, self.secrets, public_only=settings.closed_checkouts or bool(roots)
-        )
         self.open_edits = OpenEdits()
         self.folders = FolderBrowser(data, self._roots)
         self.comparison = Comparison(self.configs, self.runs)
@@ -161,6 +162,18 @@ class TrainerService:
             in_process=self.settings.in_process,
         )
         self.queue = RunQueue(store, self._freeze, changed=self._queue_edited, waits=self.dispatcher.waits, is_run=self._is_run)
+        self.auto_resume = AutoResumer(
+            data / "config" / "auto_resume.json", self.runs, self.queue, lambda config: next_step(config, self.memory)
+        )
+        self.notifications = Notifications(
+            data,
+            self.runs,
+            self.feed,
+            self.secrets,
+            public_only=settings.closed_checkouts or bool(roots),
+            outlook=self.auto_resume.outlook,
+            each_look=self.auto_resume.catch_up,
+        )
 
     # life
 
@@ -246,6 +259,8 @@ class TrainerService:
         options = options or RunOptions()
         if config is None and not options.ignore_open_edits:
             self.open_edits.refuse()
+        if options.auto_resume is None and (default := self.auto_resume.default()).attempts:
+            options = options.model_copy(update={"auto_resume": default})
         return options, options.name or (self.configs.name() if config is None else None) or ""
 
     def _launch(self, run: Run, launch: Callable[[Run], None]) -> None:
@@ -329,7 +344,17 @@ class TrainerService:
         self._queue_changed(reason, item_id)
 
     def _queue_changed(self, reason: str, item_id: str) -> None:
+        self._notify_of_queue(reason, item_id)
         self.feed.publish("queue_changed", reason=reason, item_id=item_id, queue=self._queue_summary())
+
+    def _notify_of_queue(self, reason: str, item_id: str) -> None:
+        try:
+            item = self.queue.get(item_id) if item_id and reason == "held" else None
+            found = queue_notification(reason, item, self.queue.summary(), self.dispatcher.waits())
+        except (StorageError, QueueItemNotFoundError):  # removed meanwhile, or a disk that fails for a while
+            return
+        if found is not None:
+            self.notifications.post(found)
 
     # resuming and deleting
 
@@ -342,7 +367,14 @@ class TrainerService:
         """
         run = self.runs.get(run_id)
         config, _ = from_document(run.config())
-        fresh = {"name": name or run.name, "tags": run.tags, "resume_from": "", "resumes_run": "", "started_by": ""}
+        fresh = {
+            "name": name or run.name,
+            "tags": run.tags,
+            "resume_from": "",
+            "resumes_run": "",
+            "started_by": "",
+            "resumption": None,
+        }
         options = run.options().model_copy(update=fresh)
         return self.start(config.model_copy(update={"continue_last_backup": False}), options)
 
@@ -359,7 +391,7 @@ class TrainerService:
         run = self.runs.get(run_id)
         if not run.ended():
             raise RunConflictError(f"The run {run_id} hasn't ended", value=run_id, suggestion="Stop it first.")
-        options = run.options()
+        options = run.options().model_copy(update={"resumption": None})
         backups = [file for file in run.files() if file["kind"] == "backup"]
         chosen = [file for file in backups if backup in (None, file["id"], file["name"])]
         if not backups and backup is None and options.resume_from and Path(options.resume_from).is_dir():
@@ -467,7 +499,11 @@ class TrainerService:
             started_by=options.started_by,
             checkout=self.engines.record(options),
         )
-        return self.runs.create(config, record)
+        run = self.runs.create(config, record)
+        if options.resumption is not None:
+            with contextlib.suppress(OSError):  # the start reports a full disk
+                run.journal.append(WarningIssued(code="auto_resume", message=message_of(options.resumption)))
+        return run
 
     # engines
 
@@ -624,6 +660,7 @@ class TrainerService:
 
     def _system_read(self, reading: dict[str, Any]) -> None:
         self.dispatcher.look_for_changes()
+        self.notifications.remind()
         if self.feed.watched:
             self.feed.publish("system", resources=reading)
 

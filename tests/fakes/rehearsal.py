@@ -9,6 +9,7 @@ epoch_steps    steps of an epoch (10)
 load_s         seconds of loading (0); cache_s the same for caching
 sample_every   steps between two default samples (0: never)
 backup_every   steps between two backups (0: never)
+whole          write backups that a panel recognizes as whole (1)
 write_s        seconds that a backup and the final save take (0)
 fail_at        raise TrainerError (OutOfMemoryError) at this step; crash_at: ValueError; exit_at: os._exit(3);
                sysexit_at: SystemExit(4); fail_in: the phase (loading, caching) in which to raise
@@ -27,6 +28,7 @@ linger_s       seconds to stay after the end with a thread that does not end
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -259,6 +261,9 @@ class _Rehearsal:
         folder = self.workspace / "backup" / f"backup-{self.step}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "step").write_text(str(self.step))
+        if "whole" in self.told:
+            progress = {"epoch": 0, "epoch_step": 0, "epoch_sample": 0, "global_step": self.step}
+            (folder / "meta.json").write_text(json.dumps({"train_progress": progress}))
         if self.config.training_method == "LORA":
             (folder / "lora").mkdir(exist_ok=True)
             (folder / "lora" / "lora.safetensors").write_bytes(b"adapter")

@@ -116,14 +116,22 @@ class MemoryEstimator:
     def steps_to_fit(self, config: TrainConfig, limit_bytes: int) -> Iterator[Step]:
         """Yield changes, cheap ones first, each on top of those before it, until the run fits."""
         estimate = self.estimate(config)
-        for label, changes in _candidates(config):
+        for label, changes in memory_changes(config):
             if estimate.peak.total <= limit_bytes:
                 return
             changed = apply(config, changes)
             after = self.estimate(changed)
-            if after.peak.total < estimate.peak.total or _training(after) < _training(estimate):
+            if _less(after, estimate):
                 config, estimate = changed, after
                 yield Step(label, changes, after)
+
+    def saves(self, config: TrainConfig, changed: TrainConfig) -> bool:
+        """Return whether changed settings are estimated to need less memory, at most or in training steps.
+
+        :raises UnsupportedError: if there is no estimate for these settings.
+        :raises BusyError: if too many requests are waiting, or the estimate takes too long.
+        """
+        return _less(self.estimate(changed), self.estimate(config))
 
     def close(self) -> None:
         """End the process, even if it is computing."""
@@ -191,11 +199,15 @@ def _read(answer: Mapping[str, Any]) -> MemoryEstimate:
     return MemoryEstimate.from_json(answer["estimate"])
 
 
+def _less(after: MemoryEstimate, before: MemoryEstimate) -> bool:
+    return after.peak.total < before.peak.total or _training(after) < _training(before)
+
+
 def _training(estimate: MemoryEstimate) -> int:
     return max((phase.total for phase in estimate.phases if phase.phase == "training"), default=0)
 
 
-def _candidates(config: TrainConfig) -> Iterator[tuple[str, Changes]]:
+def memory_changes(config: TrainConfig) -> Iterator[tuple[str, Changes]]:
     """Yield what saves memory and isn't set yet, with its label: first what costs least."""
     facts = MODELS.get(config.model_type, UNFAMILIAR)
     denoiser = next(name for name in facts.parts if name in ("unet", "prior", "transformer"))

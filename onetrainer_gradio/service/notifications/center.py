@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.errors import BusyError, ConfigValueError, NonFiniteLossError, RunNotFoundError
+from onetrainer_gradio.errors import BusyError, ConfigValueError, NonFiniteLossError, RunNotFoundError, TrainerError
 from onetrainer_gradio.events import SampleGenerated, tag
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.notifications.delivery import WAITS_S, Deliverer, Outcome, Send
@@ -45,7 +45,10 @@ _KINDS: Mapping[str, Kind] = {"completed": "finished", "stopped": "stopped"}
 
 
 class Notifications:
-    """The notifications of a panel. ``outlook`` gives a sentence about what follows a run's end, such as an automatic resume."""
+    """The notifications of a panel. ``outlook`` gives a sentence about what follows a run's end, such as an automatic resume.
+
+    ``each_look`` is called each time before the runs are looked at.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Notifications:
         *,
         public_only: bool = False,
         outlook: Callable[[Run], str] = lambda run: "",
+        each_look: Callable[[], None] = lambda: None,
         send: Send | None = None,
         environment: Mapping[str, str] = os.environ,
         look_every_s: float = LOOK_EVERY_S,
@@ -65,6 +69,7 @@ class Notifications:
         self._runs = runs
         self._feed = feed
         self._outlook = outlook
+        self._each_look = each_look
         self._look_every_s = look_every_s
         self._public_only = public_only
         self._history = NotificationHistory(data / "notifications.json")
@@ -77,6 +82,7 @@ class Notifications:
         self._not_finite: set[str] = set()
         self._asked = threading.Condition()
         self._woken = False
+        self._starts = False
         self._closing = False
         self._looked_at = time.monotonic()
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -85,13 +91,14 @@ class Notifications:
     # life
 
     def open(self) -> None:
-        """Start watching and sending."""
+        """Start watching and sending. While no run is active and nothing is due, no thread works."""
         if self._history.after_run is None:
             self._begin()
         self._unsubscribe = self._feed.subscribe(self._heard, viewer=False)
         self._deliverer.start()
-        self._thread = threading.Thread(target=self._loop, name="notifications", daemon=True)
-        self._thread.start()
+        self._starts = True
+        if any(self._unreported()):
+            self.wake()
 
     def close(self) -> None:
         """End the threads. Closing twice is harmless."""
@@ -99,7 +106,7 @@ class Notifications:
         with self._asked:
             self._closing = True
             self._asked.notify_all()
-        thread, self._thread = self._thread, None
+            thread = self._thread
         if thread is not None:
             thread.join(timeout=5.0)
         self._deliverer.close()
@@ -126,6 +133,7 @@ class Notifications:
 
     def look(self) -> bool:
         """Look at the runs and disks once. Return whether any run is unfinished."""
+        self._each_look()
         now = time.monotonic()
         passed_s, self._looked_at = now - self._looked_at, now
         preferences = self._preferences.preferences()
@@ -248,25 +256,39 @@ class Notifications:
 
     # the thread
 
+    def wake(self) -> None:
+        """Look at once."""
+        with self._asked:
+            self._woken = True
+            if self._thread is None and self._starts and not self._closing:
+                self._thread = threading.Thread(target=self._loop, name="notifications", daemon=True)
+                self._thread.start()
+            self._asked.notify_all()
+
+    def remind(self) -> None:
+        """Look if the last look is long enough ago; to be called now and then."""
+        if self._thread is None and time.monotonic() - self._looked_at >= IDLE_EVERY_S:
+            self.wake()
+
     def _heard(self, message: Message) -> None:
-        ended = message["type"] == "training_state" and not message["is_training"]
-        if ended or (message["type"] == "event" and message["event"]["type"] == "run_ended"):
-            with self._asked:
-                self._woken = True
-                self._asked.notify_all()
+        kind = message["type"]
+        ended = kind == "event" and message["event"]["type"] == "run_ended"
+        if ended or (kind == "training_state" and (self._thread is None or not message["is_training"])):
+            self.wake()
 
     def _loop(self) -> None:
         while True:
             try:
                 busy = self.look()
-            except OSError as error:  # a disk that fails for a while
+            except (OSError, TrainerError) as error:  # a disk that fails for a while
                 _LOG.warning("Can't look for notifications: %s", error)
                 busy = True
             with self._asked:
-                self._asked.wait_for(lambda: self._woken or self._closing, self._look_every_s if busy else IDLE_EVERY_S)
-                self._woken = False
-                if self._closing:
+                self._asked.wait_for(lambda: self._woken or self._closing, self._look_every_s if busy else 0.0)
+                if self._closing or not (busy or self._woken):
+                    self._thread = None
                     return
+                self._woken = False
 
     # pages and REST
 

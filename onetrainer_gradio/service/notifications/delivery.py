@@ -115,17 +115,24 @@ class Deliverer:
         self._waits_s = tuple(waits_s)
         self._clock = clock
         self._wake = threading.Condition()
+        self._starts = False
+        self._woken = False
         self._closing = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start sending."""
-        self._thread = threading.Thread(target=self._loop, name="notifications-send", daemon=True)
-        self._thread.start()
+        """Begin to send. While nothing waits, no thread works."""
+        self._starts = True
+        if self._history.waiting():
+            self.wake()
 
     def wake(self) -> None:
         """Look for something to send at once."""
         with self._wake:
+            self._woken = True
+            if self._thread is None and self._starts and not self._closing:
+                self._thread = threading.Thread(target=self._loop, name="notifications-send", daemon=True)
+                self._thread.start()
             self._wake.notify_all()
 
     def close(self) -> None:
@@ -133,7 +140,7 @@ class Deliverer:
         with self._wake:
             self._closing = True
             self._wake.notify_all()
-        thread, self._thread = self._thread, None
+            thread = self._thread
         if thread is not None:
             thread.join(timeout=_CLOSES_WITHIN_S)
             self._process.close()
@@ -162,14 +169,18 @@ class Deliverer:
 
     def _loop(self) -> None:
         while True:
-            due = self._due()
+            due = None if self._closing else self._due()
+            if due is not None:
+                self._deliver(*due)
+                continue
+            pause_s = self._pause_s()
             with self._wake:
-                if self._closing:
+                if pause_s is not None and not self._woken and not self._closing:
+                    self._wake.wait(pause_s)
+                if self._closing or (pause_s is None and not self._woken):
+                    self._thread = None
                     return
-                if due is None:
-                    self._wake.wait(self._pause_s())
-                    continue
-            self._deliver(*due)
+                self._woken = False
 
     def _due(self) -> tuple[Entry, str, Delivery] | None:
         now = self._clock()

@@ -283,6 +283,10 @@ class RunQueue:
         """Return whether the queue is paused and why, and how many runs wait, are on a device, or are held."""
         return self.store.read(_summary)
 
+    def with_notes(self, notes: str) -> str:
+        """Return the ID of the run in the queue that has these notes and hasn't ended; empty if there is none."""
+        return self.store.read(lambda queue: next((item.id for item in queue.items.values() if item.notes == notes), ""))
+
     def backups_to_resume(self) -> tuple[str, ...]:
         """Return the backups that waiting runs resume from."""
         return self.store.read(lambda queue: tuple(item.resume_from for item in queue.items.values() if item.resume_from))
