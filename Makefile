@@ -2,6 +2,9 @@
 PYTHON ?= python
 PROCESSES ?= 2
 
+# Each process that a test starts would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run demo test fast lint exhaustive types docs bench coverage
 

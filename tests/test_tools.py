@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -64,6 +65,24 @@ def test_the_workflow_covers_the_systems_and_calls_the_same_commands() -> None:
     first = next(step["with"] for step in jobs["checks"]["steps"] if "setup-python" in step.get("uses", ""))
     tested = {first["python-version"], *(cell["python"] for cell in cells)}
     assert tested == set(re.findall(r"Python :: (3\.\d+)", (ROOT / "setup.cfg").read_text("utf-8")))
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_processes_of_tests_keep_what_they_compiled(tmp_path: Path) -> None:
+    """`.ci/run` and the Makefile let Python write bytecode, whatever the environment says: imports take twice as long without."""
+    assert re.search(r"^unset PYTHONDONTWRITEBYTECODE$", (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE)
+    asking = tmp_path / "python"
+    asking.write_text('#!/bin/sh\necho "bytecode: ${PYTHONDONTWRITEBYTECODE-written}"\n')
+    asking.chmod(0o755)
+    told = subprocess.run(
+        ["make", f"PYTHON={asking}", "fast"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "bytecode: written" in told
 
 
 def test_what_is_left_out_of_each_change_runs_each_night() -> None:
