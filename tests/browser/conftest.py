@@ -239,6 +239,9 @@ class Visitor:
     faults: list[str] = field(default_factory=list)
     script: str = ""
     """JavaScript that runs on each page before the page's own."""
+    ready: Any = None
+    """An empty page whose process is running: the first page opens in it with half of the processor time."""
+    listening: list[tuple[Any, str, Callable[[Any], None]]] = field(default_factory=list)
 
     def open(self, tab: str = "configuration", panel: Panel | None = None) -> Any:
         """A page that shows the tab and is connected."""
@@ -251,13 +254,41 @@ class Visitor:
 
     def blank(self) -> Any:
         """A page on which errors and violations of the Content-Security-Policy are noted."""
-        page = self.context.new_page()
+        reuse = self.ready is not None and not self.listening and not self.script  # a script can't be taken back
+        page = self.ready if reuse else self.context.new_page()
         if self.script:
             page.add_init_script(self.script)
         page.set_default_timeout(20_000)  # of an action, not of an expectation
-        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
-        page.on("console", lambda told: self.faults.append(told.text) if "Content Security Policy" in told.text else None)
+        self.listen(page, "pageerror", lambda error: self.faults.append(f"page error: {error}"))
+        self.listen(
+            page, "console", lambda told: self.faults.append(told.text) if "Content Security Policy" in told.text else None
+        )
         return page
+
+    def listen(self, page: Any, event: str, handler: Callable[[Any], None]) -> None:
+        page.on(event, handler)
+        self.listening.append((page, event, handler))
+
+    def leave(self) -> None:
+        """Close the pages. The one that was there before is emptied, with nothing left of the visit."""
+        from playwright.sync_api import Error
+
+        for page in self.context.pages[1:]:
+            if page != self.ready:
+                page.close()
+        if self.ready is None or not self.listening:
+            return
+        for page, event, handler in self.listening:
+            if page == self.ready:
+                page.remove_listener(event, handler)
+        try:
+            self.ready.unroute_all(behavior="ignoreErrors")
+            self.ready.evaluate("sessionStorage.clear()")
+            self.ready.goto("about:blank")
+            self.ready.set_viewport_size(DESKTOP)
+            self.ready.emulate_media(media="null", color_scheme="null", reduced_motion="null")
+        except Error:  # it crashed, hangs or is closed: the next visit gets a new one
+            self.ready.close()
 
     def note(self, request: Any) -> None:
         """Note a request that leaves this machine."""
@@ -270,8 +301,7 @@ class Visitor:
         self.context.on("request", self.note)
         yield self
         self.context.remove_listener("request", self.note)
-        for page in self.context.pages[1:]:
-            page.close()
+        self.leave()
         self.context.unroute_all()
         assert self.faults == []
 
@@ -309,7 +339,8 @@ def visitor(profile: Any, panel: Panel) -> Iterator[Visitor]:
     session = profile.new_cdp_session(profile.pages[0])  # the empty page that keeps the profile open
     session.send("Storage.clearDataForOrigin", {"origin": panel.url.rstrip("/"), "storageTypes": STORED})
     session.detach()
-    with Visitor(profile, panel.url).watched() as visitor:
+    ready = profile.pages[1] if len(profile.pages) > 1 else profile.new_page()
+    with Visitor(profile, panel.url, ready=ready).watched() as visitor:
         yield visitor
 
 
