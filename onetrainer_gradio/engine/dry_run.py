@@ -197,9 +197,9 @@ class DryRun:
         """Return what the data layer reads of one image and its caption."""
         height, width = self._size_px
         traits = MODELS[self.config.model_type].traits
-        image = {"image": torch.empty(3, height, width)}
+        image = {"image": torch.empty((3, height, width), dtype=self.model.dtype)}
         if "conditioning_image" in traits:
-            image["conditioning"] = torch.empty(3, height, width)
+            image["conditioning"] = torch.empty_like(image["image"])
         return {"image": image, "tokens": self.model.tokenize("")}
 
     def _encode(self, item: dict[str, Tensors]) -> list[PhaseMemory]:
@@ -224,7 +224,8 @@ class DryRun:
         item = tensors | {name: torch.empty(len(pair)) for name, pair in size.items()}
         if "conditioning_image" in traits:
             item |= {"conditioning_latents": latents}
-        return item | {name: torch.empty((1, *latents.shape[-2:])) for trait, name in _EXTRA_CHANNELS.items() if trait in traits}
+        channels = [name for trait, name in _EXTRA_CHANNELS.items() if trait in traits]
+        return item | {name: torch.empty((1, *latents.shape[-2:]), dtype=self.model.dtype) for name in channels}
 
     def _batch(self, item: dict[str, Tensors]) -> Batch:
         latents = item["caching_image"]
@@ -259,7 +260,8 @@ class DryRun:
         prediction = training.method.predict(batch, _draw(training), torch.Generator("cpu").manual_seed(0), 0)
         loss = training.loss(prediction, batch)
         # checkpoints compute again in the autocast of the forward pass; gradients themselves aren't cast
-        with MetaAutocast(model.dtype, cache=False), self._count.backward():
+        dtype = model.dtype if isinstance(model.autocast, MetaAutocast) else None
+        with MetaAutocast(dtype, cache=False), self._count.backward():
             backward(loss)
 
     def _watch_gradients(self) -> None:

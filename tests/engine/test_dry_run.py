@@ -26,6 +26,16 @@ from tests.core import core, exhaustive_unless, left
 DEMO = str(DEMO_FOLDER / "model")
 GIB = 1 << 30
 METHODS = ("LORA", "FINE_TUNE")
+OTHER_METHODS: dict[str, dict[str, Any]] = {
+    "DoRA": {"lora_decompose": True},
+    "LoHa": {"peft_type": "LOHA"},
+    "LoKr": {"peft_type": "LOKR", "lokr_weight_decompose": True},
+    "OFT": {"peft_type": "OFT_2"},
+    "embedding": {"training_method": "EMBEDDING"},
+    "VAE": {"training_method": "FINE_TUNE_VAE"},
+}
+SIZES = ("STABLE_DIFFUSION_15", "STABLE_DIFFUSION_XL_10_BASE", "STABLE_DIFFUSION_35", "FLUX_DEV_1")
+"""One type of each family: the others of a family differ in sizes and input channels, which LoRA and full fine-tunes cover."""
 
 
 def configured(model_type: str = "STABLE_DIFFUSION_15", base: str = DEMO, **changes: Any) -> TrainConfig:
@@ -168,6 +178,35 @@ def test_every_family_steps_at_full_size(model_type: str, method: str):
         assert found.trained / 1e9 == pytest.approx(billions, rel=0.01)
     assert training(found)["weights"] / GIB > 2 * billions * 1e9 / GIB * 0.99
     assert not found.assumptions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OTHER_METHODS)
+@pytest.mark.parametrize("model_type", SIZES)
+def test_every_other_method_steps_at_full_size(model_type: str, method: str):
+    """Each kind of layer is adapted (those of the second blocks), with states of the trained weights beside the whole model."""
+    changes = OTHER_METHODS[method]
+    if changes.get("training_method", "LORA") not in MODELS[ModelType(model_type)].methods:
+        pytest.skip("the family doesn't have this method")
+    found = estimate(
+        configured(model_type, "", **changes, layer_filter="blocks.1.", resolution="512", checkpointing=True, samples=[])
+    )
+    step = training(found)
+    assert 0 < found.trained < 0.05 * found.parameters
+    assert step["optimizer"] >= 2 * 4 * found.trained
+    billions = 0.08 if method == "VAE" else MODELS[ModelType(model_type)].base.billions
+    assert step["weights"] > 2 * billions * 1e9 * 0.99
+    assert not found.assumptions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", ["STABLE_DIFFUSION_15", "STABLE_DIFFUSION_20_DEPTH", "STABLE_DIFFUSION_15_INPAINTING"])
+def test_a_run_in_one_data_type_needs_no_autocast(model_type: str):
+    """Images and masks have the train data type, as in a run, so nothing meets float32."""
+    whole = {"lora_weight_dtype": "BFLOAT_16", "vae": {"weight_dtype": "BFLOAT_16"}}
+    base = DEMO if model_type == "STABLE_DIFFUSION_15" else ""
+    found = estimate(configured(model_type, base, **whole, layer_filter="attn2", checkpointing=True))
+    assert training(found)["optimizer"] < 2 * 4 * found.trained
 
 
 @pytest.mark.slow
