@@ -1,12 +1,16 @@
-// The status card: status, phase, progress and metrics; and which of the native buttons are enabled.
+// The status card: status, phase, progress and metrics; what comes next when no run is active.
 
+import { allow, fallBack } from './controls.js';
 import { button, causeLink, el, format, setText, setVisible } from './dom.js';
 import { api, on, store, viewed } from './live.js';
+import { Outcome } from './outcome.js';
+import { progress } from './progress.js';
 import { fileLine } from './runs.js';
 import { engineLine } from './toolbar.js';
-import { COMMANDS, describe, engineName, methodName, phaseName, requested, STOP_STAGES, sentence } from './words.js';
+import { describe, engineName, methodName, phaseName, STOP_STAGES } from './words.js';
 
 // command -> its name within a sentence
+/** @type {Record<string, string>} */
 const WAITING = {
   sample_default: 'sample',
   sample_custom: 'custom sample',
@@ -14,16 +18,6 @@ const WAITING = {
   save_now: 'save',
   pause: 'pause',
   resume: 'resume',
-};
-// button -> the REST call that does the same, and the text of its outcome
-const ACTIONS = {
-  start: ['api/training/start', 'Started'],
-  pause: ['api/training/pause', COMMANDS.pause.done],
-  resume: ['api/training/resume', COMMANDS.resume.done],
-  stop: ['api/training/stop', phaseName('stopping')],
-  sample: ['api/samples/default', COMMANDS.sample_default.done],
-  backup: ['api/training/backup', COMMANDS.backup_now.done],
-  save: ['api/training/save', COMMANDS.save_now.done],
 };
 
 const SILENT_S = 15;
@@ -39,347 +33,284 @@ const TILES = [
   ['elapsed', 'Elapsed', (s) => format.span(elapsed(s))],
 ];
 
+/** @param {any} state */
 function elapsed(state) {
   if (!state.started_at) return null;
   return (state.ended_at || Date.now() / 1000) - state.started_at;
 }
 
+/** @param {HTMLElement} place */
 export function mount(place) {
-  const badge = el('span', { class: 'og-badge' });
-  const name = el('span', { class: 'og-run-name' });
-  const engine = el('span', {});
-  const by = el(
-    'span',
-    { class: 'og-muted og-small og-run-engine', title: 'Training engine' },
-    el('span', { class: 'og-sr', text: 'Training engine: ' }),
-    engine,
-  );
-  const detail = el('span', { class: 'og-muted og-grow' });
-  const cause = causeLink();
-  const why = el('p', { class: 'og-why', id: 'og-why' });
-  const ready = el('p', { class: 'og-ready' });
-  const files = el('ul', { class: 'og-files', hidden: true, 'aria-label': 'Output file' });
-  const outcome = el('p', { class: 'og-outcome', role: 'status', 'aria-live': 'polite' });
-  const engines = el('div', { hidden: true });
-  const waits = el('p', { class: 'og-why', hidden: true });
-  const given = el('p', { class: 'og-why og-waiting', hidden: true });
-  const errors = el('ul', { class: 'og-outcome-errors', hidden: true, 'aria-live': 'polite' });
-  let listed = false; // what a refused command names setting by setting
-  const escalation = el('p', { class: 'og-escalation', hidden: true });
-  const steps = progress('Steps');
-  const epoch = progress('Epoch');
-  const phase = progress('Phase');
-  const tiles = {};
-  const grid = el(
-    'dl',
-    { class: 'og-tiles' },
-    TILES.map(([key, label]) => {
-      tiles[key] = el('dd', {});
-      return el('div', {}, el('dt', { text: label }), tiles[key]);
-    }),
-  );
+  const card = new StatusCard();
+  const next = new Next(() => card.draw());
+  card.next = next;
+  place.append(el('h1', { class: 'og-sr', text: 'Training' }), card.node);
+  fallBack(() => card.stopStreaming());
+  const allowed = () => store.state && card.allow(store.state);
+  on('connection', allowed);
+  setInterval(() => {
+    if (!document.hidden && store.state?.is_training) card.draw();
+  }, 1000);
+  // the buttons are Gradio's: they may come after this widget
+  new MutationObserver(allowed).observe(document.getElementById('og-controls') || place, { childList: true });
+  const ask = () => next.ask();
+  on('training_state', () => card.draw());
+  on('view', () => card.draw());
+  on('connected', ask);
+  on('config', () => {
+    card.outcome.forget();
+    ask();
+  });
+  on('engine', ask);
+  ask();
+  card.draw();
+}
 
-  place.append(
-    el('h1', { class: 'og-sr', text: 'Training' }),
-    el(
+/** The head of the card: which run, its engine, and what it is doing. */
+class Head {
+  /** @param {HTMLElement} outcome */
+  constructor(outcome) {
+    this.badge = el('span', { class: 'og-badge' });
+    this.name = el('span', { class: 'og-run-name' });
+    this.engine = el('span', {});
+    this.by = el(
+      'span',
+      { class: 'og-muted og-small og-run-engine', title: 'Training engine' },
+      el('span', { class: 'og-sr', text: 'Training engine: ' }),
+      this.engine,
+    );
+    this.detail = el('span', { class: 'og-muted og-grow' });
+    this.cause = causeLink();
+    const parts = [this.badge, this.name, this.by, this.cause, this.detail, outcome];
+    this.node = el('div', { class: 'og-status-head' }, parts);
+  }
+
+  /**
+   * @param {any} now
+   * @param {any} words
+   */
+  draw(now, words) {
+    this.badge.dataset.tone = words.tone;
+    setText(this.badge, words.label);
+    setText(this.name, now.name || '');
+    setText(this.engine, engineName(now));
+    setVisible(this.by, Boolean(now.run_id && this.engine.textContent));
+    setText(this.detail, detailOf(now, words));
+    // the full cause is shown once: among the warnings and errors of the displayed run
+    setVisible(this.cause, Boolean(now.error) && !words.active && viewed() === now.run_id);
+  }
+}
+
+/**
+ * @param {any} now
+ * @param {any} words
+ * @returns {string}
+ */
+function detailOf(now, words) {
+  if (now.is_training && now.heartbeat_age_s > SILENT_S)
+    return `No heartbeat for ${format.span(now.heartbeat_age_s)}. The training process may have hung, or the machine is overloaded.`;
+  if (now.error && !words.active) return '';
+  return now.phase_detail || (now.stop ? '' : now.detail || '');
+}
+
+class StatusCard {
+  constructor() {
+    /** @type {Next | null} */
+    this.next = null;
+    this.outcome = new Outcome(() => this.draw());
+    this.head = new Head(this.outcome.line);
+    this.why = el('p', { class: 'og-why', id: 'og-why' });
+    this.escalation = el('p', { class: 'og-escalation', hidden: true });
+    this.waits = el('p', { class: 'og-why', hidden: true });
+    this.given = el('p', { class: 'og-why og-waiting', hidden: true });
+    this.steps = progress('Steps');
+    this.epoch = progress('Epoch');
+    this.phase = progress('Phase');
+    this.ready = el('p', { class: 'og-ready' });
+    this.engines = el('div', { hidden: true });
+    this.model = new FinalModel();
+    /** @type {Record<string, HTMLElement>} */
+    this.tiles = Object.fromEntries(TILES.map(([key]) => [key, el('dd', {})]));
+    const tiles = TILES.map(([key, label]) => el('div', {}, el('dt', { text: label }), this.tiles[key]));
+    this.grid = el('dl', { class: 'og-tiles' }, tiles);
+    this.node = el(
       'section',
       { class: 'og-card og-status', 'aria-label': 'Run status' },
-      why,
-      escalation,
-      waits,
-      given,
-      el('div', { class: 'og-status-head' }, badge, name, by, cause, detail, outcome),
-      errors,
-      el('div', { class: 'og-bars' }, phase.node, steps.node, epoch.node),
-      grid,
-      files,
-      engines,
-      ready,
-    ),
-  );
+      [this.why, this.escalation, this.waits, this.given, this.head.node, this.outcome.errors],
+      el('div', { class: 'og-bars' }, this.phase.node, this.steps.node, this.epoch.node),
+      [this.grid, this.model.node, this.engines, this.ready],
+    );
+  }
 
-  function state() {
+  draw() {
     const now = store.state;
     if (!now) return;
     const words = describe(now);
-    badge.dataset.tone = words.tone;
-    setText(badge, words.label);
-    setText(name, now.name || '');
-    setText(engine, engineName(now));
-    setVisible(by, Boolean(now.run_id && engine.textContent));
-    const silent = now.is_training && now.heartbeat_age_s > SILENT_S;
-    setText(
-      detail,
-      silent
-        ? `No heartbeat for ${format.span(now.heartbeat_age_s)}. The training process may have hung, or the machine is overloaded.`
-        : now.error && !words.active
-          ? ''
-          : now.phase_detail || (now.stop ? '' : now.detail || ''),
-    );
-    // the full cause is shown once: among the warnings and errors of the displayed run
-    setVisible(cause, Boolean(now.error) && !words.active && viewed() === now.run_id);
+    this.head.draw(now, words);
+    this.bars(now, words);
+    setVisible(this.grid, Boolean(now.run_id));
+    this.next?.put(this.ready, this.engines);
+    setVisible(this.ready, !words.active && !this.outcome.listed && Boolean(this.ready.textContent));
+    setVisible(this.engines, !words.active && this.engines.childElementCount > 0);
+    for (const [key, , text] of TILES) setText(this.tiles[key], text(now));
+    this.stopStage(now);
+    this.queue(now);
+    this.accepted(now);
+    this.allow(now);
+    this.model.draw(now);
+  }
+
+  /**
+   * @param {any} now
+   * @param {any} words
+   */
+  bars(now, words) {
     const progressed = now.progress || {};
-    phase.set(now.phase_done, words.active ? now.phase_total : 0, phaseName(now.phase));
-    steps.set(progressed.global_step, now.total_steps);
+    this.phase.set(now.phase_done, words.active ? now.phase_total : 0, phaseName(now.phase));
+    this.steps.set(progressed.global_step, now.total_steps);
     const perEpoch = now.steps_per_epoch || now.max_step;
-    epoch.set(
-      progressed.epoch_step,
-      words.active && perEpoch,
-      `Epoch ${Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1)} of ${now.max_epoch || '–'}`,
-    );
-    setVisible(grid, Boolean(now.run_id));
-    setVisible(ready, !words.active && !listed && Boolean(ready.textContent));
-    setVisible(engines, !words.active && engines.childElementCount > 0);
-    for (const [key, , text] of TILES) setText(tiles[key], text(now));
-    stopStage(now);
-    queue(now);
-    accepted(now);
-    allow(now);
-    finished(now);
+    const current = Math.min((progressed.epoch || 0) + 1, now.max_epoch || 1);
+    this.epoch.set(progressed.epoch_step, words.active && perEpoch, `Epoch ${current} of ${now.max_epoch || '–'}`);
   }
 
-  /** The commands that the run has received and will execute. */
-  function accepted(now) {
-    const names = [...new Set((now.waiting_commands || []).map(({ command }) => WAITING[command]).filter(Boolean))];
-    setVisible(given, names.length > 0);
-    if (names.length) setText(given, `Requested: ${names.join(', ')}.`);
+  /**
+   * The commands that the run has received and will execute.
+   * @param {any} now
+   */
+  accepted(now) {
+    const commands = /** @type {{command: string}[]} */ (now.waiting_commands || []);
+    const names = [...new Set(commands.map(({ command }) => WAITING[command]).filter(Boolean))];
+    setVisible(this.given, names.length > 0);
+    if (names.length) setText(this.given, `Requested: ${names.join(', ')}.`);
   }
 
-  /** A run that was started while this one is stopping. */
-  function queue(now) {
+  /**
+   * A run that was started while this one is stopping.
+   * @param {any} now
+   */
+  queue(now) {
     const id = now.queued_run_id || '';
-    setVisible(waits, Boolean(id));
-    if (!id || waits.dataset.run === id) return;
-    waits.dataset.run = id;
-    waits.replaceChildren(
-      'Another run is queued. ',
-      button('Cancel queued run', {
-        kind: 'small',
-        onclick: () =>
-          api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((error) => setText(outcome, error.message)),
-      }),
-    );
+    setVisible(this.waits, Boolean(id));
+    if (!id || this.waits.dataset.run === id) return;
+    this.waits.dataset.run = id;
+    const cancel = () =>
+      api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((/** @type {any} */ error) =>
+        setText(this.outcome.line, error.message),
+      );
+    this.waits.replaceChildren('Another run is queued. ', button('Cancel queued run', { kind: 'small', onclick: cancel }));
   }
 
-  /** The final model, to download. */
-  let filesOf = '';
-  async function finished(now) {
-    const key = !now.is_training && now.final_model ? now.run_id : '';
-    if (key === filesOf) return;
-    filesOf = key;
-    setVisible(files, false);
-    if (!key) return;
-    try {
-      const answer = await api('GET', `api/runs/${encodeURIComponent(key)}/files`);
-      const models = answer.files.filter((file) => file.kind === 'model');
-      files.setAttribute('aria-label', now.final_model_title || 'Output file');
-      files.replaceChildren(...models.map((file) => fileLine(key, file, now.final_model_title)));
-      setVisible(files, models.length > 0);
-    } catch (error) {
-      if (error.status !== 0 && error.status !== 404) throw error;
-      filesOf = '';
-    }
-  }
-
-  function stopStage(now) {
+  /** @param {any} now */
+  stopStage(now) {
     const stop = now.is_training && now.stop;
-    setVisible(escalation, Boolean(stop));
+    setVisible(this.escalation, Boolean(stop));
     if (!stop) return;
     const { text: does, next } = STOP_STAGES[stop.stage] || { text: stop.stage, next: '' };
     const left = stop.deadline ? Math.max(0, Math.round(stop.deadline - Date.now() / 1000)) : 0;
-    setText(
-      escalation,
-      `${does}${next && left ? `; ${next} in ${left} s` : ''}.${next ? ' Press Stop again to do it now.' : ''}`,
-    );
+    const soon = next && left ? `; ${next} in ${left} s` : '';
+    setText(this.escalation, `${does}${soon}.${next ? ' Press Stop again to do it now.' : ''}`);
   }
 
-  function allow(now) {
-    const offline = store.connection !== 'live';
-    for (const key of Object.keys(ACTIONS)) {
-      const node = document.getElementById(`og-${key}`);
-      if (!node) continue;
-      const may = Boolean(now.can?.[key]) && !offline;
-      if (node.disabled === may) node.disabled = !may;
-      const reason = offline ? 'Disconnected from the panel.' : now.why?.[key] || '';
-      if (node.title !== reason) node.title = reason;
+  /** @param {any} now */
+  allow(now) {
+    const reason = allow(now);
+    setText(this.why, reason ? `Can’t start: ${reason}` : '');
+    setVisible(this.why, Boolean(reason));
+  }
+
+  /** Whether a button's stream was open; it isn't any more, since the connection is lost. */
+  stopStreaming() {
+    const was = this.outcome.streaming;
+    this.outcome.streaming = false;
+    return was;
+  }
+}
+
+/** The final model of an ended run, to download. */
+class FinalModel {
+  constructor() {
+    this.node = el('ul', { class: 'og-files', hidden: true, 'aria-label': 'Output file' });
+    this.of = '';
+  }
+
+  /** @param {any} now */
+  async draw(now) {
+    const key = !now.is_training && now.final_model ? now.run_id : '';
+    if (key === this.of) return;
+    this.of = key;
+    setVisible(this.node, false);
+    if (!key) return;
+    try {
+      const answer = await api('GET', `api/runs/${encodeURIComponent(key)}/files`);
+      const models = /** @type {any[]} */ (answer.files).filter((file) => file.kind === 'model');
+      this.node.setAttribute('aria-label', now.final_model_title || 'Output file');
+      this.node.replaceChildren(...models.map((file) => fileLine(key, file, now.final_model_title)));
+      setVisible(this.node, models.length > 0);
+    } catch (/** @type {any} */ error) {
+      if (error.status !== 0 && error.status !== 404) throw error;
+      this.of = '';
     }
-    document.getElementById('og-controls')?.toggleAttribute('data-active', Boolean(now.is_training));
-    const pauseShown = !now.paused;
-    setVisible(document.getElementById('og-pause') || el('i'), pauseShown);
-    setVisible(document.getElementById('og-resume') || el('i'), !pauseShown);
-    document.getElementById('og-start')?.setAttribute('aria-describedby', 'og-why');
-    const reason = !offline && !now.is_training && !now.can?.start ? now.why?.start : '';
-    setText(why, reason ? `Can’t start: ${reason}` : '');
-    setVisible(why, Boolean(reason));
-    const label = document.getElementById('og-stop');
-    if (label) setText(label, now.stop ? 'Stop now' : 'Stop');
+  }
+}
+
+/** What Start would do: a summary of the settings, and the training engine if there is a choice. */
+class Next {
+  /** @param {() => void} changed */
+  constructor(changed) {
+    this.changed = changed;
+    /** @type {HTMLElement | null} */
+    this.summary = null;
+    /** @type {any} */
+    this.engine = null;
   }
 
-  /** A summary of the settings that Start would use. */
-  async function next() {
+  async ask() {
     let now;
     try {
       now = await api('GET', 'api/config/current');
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       if (error.status === 0) return;
       throw error;
     }
-    const { config } = now;
-    const concepts = (config.concepts || []).filter((concept) => concept.enabled).length;
     const found = await api('POST', 'api/config/validate', {}).catch(() => ({ errors: [] }));
+    if (store.engine?.checkouts && found.engines) {
+      this.engine ||= engineLine('og-engine-run');
+      this.engine.put(found);
+    }
     const [first, ...rest] = found.errors;
-    who(found);
-    ready.replaceChildren(
-      first
-        ? el(
-            'span',
-            { class: 'bad' },
-            `Can’t start yet: ${first.message}${rest.length ? ` (and ${rest.length} more)` : ''}. `,
-            el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Go to settings' }),
-          )
-        : el('span', {
-            text:
-              `Ready to train ${now.name ? `“${now.name}”` : 'the current settings'}: ${methodName(config.training_method)}, ${format.count(config.epochs)} epochs, ` +
-              `${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, learning rate ${format.number(config.learning_rate)}.`,
-          }),
-    );
-    state();
+    this.summary = first ? refused(first, rest) : el('span', { text: summary(now) });
+    this.changed();
   }
 
-  /** The training engine, shown if there is a choice. */
-  /** @type {any} */
-  let line = null;
-  function who(found) {
-    if (!store.engine?.checkouts || !found.engines) return;
-    line ||= engineLine('og-engine-run');
-    line.put(found);
-    engines.replaceChildren(line.node);
+  /**
+   * @param {HTMLElement} ready
+   * @param {HTMLElement} engines
+   */
+  put(ready, engines) {
+    if (this.summary && ready.firstChild !== this.summary) ready.replaceChildren(this.summary);
+    if (this.engine && engines.firstChild !== this.engine.node) engines.replaceChildren(this.engine.node);
   }
+}
 
-  let hide = 0;
-  let streaming = false;
-  document.addEventListener('og-outcome', (/** @type {any} */ { detail: said }) => {
-    if (!said) return;
-    streaming = !said.done;
-    clearTimeout(hide);
-    outcome.dataset.tone = said.ok ? '' : 'bad';
-    const rest = said.errors || [];
-    listed = rest.some((error) => error.path);
-    // don’t repeat the list below or the cause of the run’s end
-    setText(
-      outcome,
-      listed ? said.text.split(`: ${rest[0].message}`)[0] : said.error ? said.text.replace(`: ${said.error}`, '') : said.text,
-    );
-    errors.replaceChildren(
-      ...rest.map((error) =>
-        el(
-          'li',
-          {},
-          error.path &&
-            el('a', { class: 'og-setting', href: '#configuration', dataset: { ogSetting: error.path }, text: error.path }),
-          el('span', { text: `${after(error)}. ` }),
-          el('span', { class: 'og-muted', text: error.suggestion ? sentence(error.suggestion) : '' }),
-        ),
-      ),
-    );
-    setVisible(errors, listed);
-    state();
-    if (said.done && said.ok) hide = setTimeout(() => setText(outcome, ''), 8000);
-  });
-
-  // A panel that was restarted while a button's stream was open leaves Gradio's side of this page without an answer for
-  // good. From then on the buttons go through REST, which does the same; the outcome comes as an event.
-  let byRest = false;
-  const asked = new Map(); // command id -> what its outcome is called
-  const tell = (outcome_) => document.dispatchEvent(new CustomEvent('og-outcome', { detail: outcome_ }));
-  on('connection', (now) => {
-    if (now === 'lost' && streaming) {
-      byRest = true;
-      streaming = false;
-    }
-    if (store.state) allow(store.state);
-  });
-  on('event', ({ event }) => {
-    const done = event.type === 'command_completed' && asked.get(event.command_id);
-    if (done)
-      tell({
-        ok: event.outcome === 'done',
-        done: true,
-        text: event.outcome === 'done' ? done : `Couldn’t complete: ${event.reason}`,
-      });
-  });
-  document.addEventListener(
-    'click',
-    async (/** @type {any} */ event) => {
-      const key = event.target.closest?.('.og-action')?.id?.slice(3);
-      if (!byRest || !ACTIONS[key]) return;
-      event.stopImmediatePropagation();
-      event.preventDefault();
-      const [path, done] = ACTIONS[key];
-      try {
-        const answer = await api('POST', key === 'stop' && store.state?.stop ? `${path}?now=true` : path, {});
-        if (answer.command_id) asked.set(answer.command_id, done);
-        tell({
-          ok: true,
-          done: true,
-          text: answer.command_id ? requested(store.state?.phase) : done,
-        });
-      } catch (error) {
-        tell({ ok: false, done: true, text: error.message, errors: error.errors });
-      }
-    },
-    true,
+/**
+ * @param {any} first
+ * @param {any[]} rest
+ */
+function refused(first, rest) {
+  return el(
+    'span',
+    { class: 'bad' },
+    `Can’t start yet: ${first.message}${rest.length ? ` (and ${rest.length} more)` : ''}. `,
+    el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Go to settings' }),
   );
-
-  setInterval(() => {
-    if (!document.hidden && store.state?.is_training) state();
-  }, 1000);
-  // the buttons are Gradio's: they may come after this widget
-  new MutationObserver(() => {
-    if (store.state) allow(store.state);
-  }).observe(document.getElementById('og-controls') || place, { childList: true });
-  on('training_state', state);
-  on('view', state);
-  on('connected', next);
-  on('config', () => {
-    if (listed) {
-      listed = false;
-      setVisible(errors, false);
-      setText(outcome, '');
-    }
-    next();
-  });
-  on('engine', next);
-  next();
-  state();
 }
 
-/** What follows the name of a setting that stands before its message: the message often begins with it. */
-function after({ path, message }) {
-  const plain = message.replace(/\.$/, '');
-  return path && plain.startsWith(path) ? plain.slice(path.length) : ` ${plain}`;
-}
-
-function progress(label) {
-  const fill = el('span', { class: 'og-fill' });
-  const text = el('span', { class: 'og-bar-text' });
-  const title = el('span', { class: 'og-bar-label', text: label });
-  const track = el('span', { class: 'og-track', role: 'progressbar', 'aria-label': label, 'aria-valuemin': 0 }, fill);
-  const node = el('div', { class: 'og-bar', hidden: true }, title, track, text);
-  return {
-    node,
-    set(done, total, name) {
-      setVisible(node, Boolean(total));
-      if (!total) return;
-      const part = Math.min(1, (done || 0) / total);
-      fill.style.width = `${part * 100}%`;
-      track.setAttribute('aria-valuenow', done || 0);
-      track.setAttribute('aria-valuemax', total);
-      if (name) {
-        setText(title, name);
-        track.setAttribute('aria-label', name);
-      }
-      setText(text, `${format.count(done || 0)} / ${format.count(total)}`);
-    },
-  };
+/** @param {any} now */
+function summary({ name, config }) {
+  const concepts = /** @type {any[]} */ (config.concepts || []).filter((concept) => concept.enabled).length;
+  return (
+    `Ready to train ${name ? `“${name}”` : 'the current settings'}: ${methodName(config.training_method)}, ` +
+    `${format.count(config.epochs)} epochs, ${concepts} ${concepts === 1 ? 'concept' : 'concepts'}, ` +
+    `learning rate ${format.number(config.learning_rate)}.`
+  );
 }
