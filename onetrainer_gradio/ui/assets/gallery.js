@@ -70,135 +70,147 @@ function tile(sample, open) {
   );
 }
 
+/** @param {HTMLElement} place */
 export function mount(place) {
-  const form = sampleForm();
-  const groups = el('div', { class: 'og-groups' });
-  const empty = el(
-    'p',
-    { class: 'og-empty' },
-    'No samples yet. Samples appear here as a run generates them. Edit the prompts under ',
-    el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }),
-    ' › Samples.',
-  );
-  const more = button('Load older samples', { onclick: () => load(false) });
-  const only = el('select', { id: 'og-gallery-run', onchange: () => load(true) }, el('option', { value: '', text: 'All runs' }));
-  const kinds = el(
-    'select',
-    { id: 'og-gallery-kind', onchange: () => load(true) },
-    [
-      ['', 'All types'],
-      ['default', 'Sample prompts'],
-      ['custom', 'Custom'],
-    ].map(([value, text]) => el('option', { value, text })),
-  );
-  const tally = el('span', { class: 'og-muted og-small', role: 'status' });
-  setVisible(more, false);
+  const gallery = new Gallery();
+  place.append(el('h1', { class: 'og-sr', text: 'Samples' }), gallery.form.node, gallery.node);
+  document.addEventListener('og-sample', () => gallery.openAsked());
+  const arrived = (/** @type {any} */ message) => gallery.add(message.sample || message);
+  on('sample_default', arrived);
+  on('sample_custom', arrived);
+  on('connected', () => gallery.load(true));
+  gallery.load(true);
+}
 
-  place.append(
-    el('h1', { class: 'og-sr', text: 'Samples' }),
-    form.node,
-    el(
+const TYPES = [
+  ['', 'All types'],
+  ['default', 'Sample prompts'],
+  ['custom', 'Custom'],
+];
+
+class Gallery {
+  constructor() {
+    /** @type {Map<string, any>} */
+    this.samples = new Map();
+    /** @type {Map<string, HTMLElement>} */
+    this.tiles = new Map(); // of each sample
+    /** @type {string | null} */
+    this.next = null;
+    this.form = sampleForm();
+    this.groups = el('div', { class: 'og-groups' });
+    this.empty = el(
+      'p',
+      { class: 'og-empty' },
+      'No samples yet. Samples appear here as a run generates them. Edit the prompts under ',
+      el('a', { href: '#configuration', dataset: { ogTab: 'configuration' }, text: 'Configuration' }),
+      ' › Samples.',
+    );
+    this.more = button('Load older samples', { onclick: () => this.load(false) });
+    const anew = () => this.load(true);
+    this.only = el('select', { id: 'og-gallery-run', onchange: anew }, el('option', { value: '', text: 'All runs' }));
+    const types = TYPES.map(([value, text]) => el('option', { value, text }));
+    this.kinds = el('select', { id: 'og-gallery-kind', onchange: anew }, types);
+    this.tally = el('span', { class: 'og-muted og-small', role: 'status' });
+    setVisible(this.more, false);
+    this.node = this.layout();
+  }
+
+  layout() {
+    return el(
       'section',
       { class: 'og-card', 'aria-label': 'Samples' },
       el(
         'div',
         { class: 'og-card-head' },
         el('h2', { text: 'Samples' }),
-        tally,
+        this.tally,
         el('span', { class: 'og-grow' }),
-        el('label', { class: 'og-inline', for: 'og-gallery-run' }, el('span', { class: 'og-sr', text: 'Run' }), only),
-        el('label', { class: 'og-inline', for: 'og-gallery-kind' }, el('span', { class: 'og-sr', text: 'Type' }), kinds),
+        el('label', { class: 'og-inline', for: this.only.id }, el('span', { class: 'og-sr', text: 'Run' }), this.only),
+        el('label', { class: 'og-inline', for: this.kinds.id }, el('span', { class: 'og-sr', text: 'Type' }), this.kinds),
       ),
-      empty,
-      groups,
-      el('div', { class: 'og-center' }, more),
-    ),
-  );
+      this.empty,
+      this.groups,
+      el('div', { class: 'og-center' }, this.more),
+    );
+  }
 
-  let samples = new Map(); // id -> sample
-  const tiles = new Map(); // id -> its node
-  /** @type {any} */
-  let next = null;
-
-  function draw() {
+  draw() {
+    const { samples, tiles } = this;
     for (const id of tiles.keys()) if (!samples.has(id)) tiles.delete(id);
     const rows = byPrompt([...samples.values()]);
     const several = new Set(rows.map(([first]) => first.run_id)).size > 1;
-    const kept = (sample) => {
-      if (!tiles.has(sample.id)) tiles.set(sample.id, tile(sample, open));
+    const kept = (/** @type {any} */ sample) => {
+      if (!tiles.has(sample.id))
+        tiles.set(
+          sample.id,
+          tile(sample, (/** @type {string} */ id) => this.open(id)),
+        );
       return tiles.get(sample.id);
     };
-    groups.replaceChildren(...rows.map((row) => group(row, several, kept)));
-    setVisible(empty, samples.size === 0);
-    setText(tally, samples.size ? `${format.count(samples.size)} shown` : '');
+    this.groups.replaceChildren(...rows.map((row) => group(row, several, kept)));
+    setVisible(this.empty, samples.size === 0);
+    setText(this.tally, samples.size ? `${format.count(samples.size)} shown` : '');
   }
 
-  /** In the order of the page: prompt by prompt, newest first. */
-  const order = () => [...groups.querySelectorAll('.og-tile')].map((node) => node.dataset.id);
-
-  function open(id) {
+  /** @param {string} id */
+  open(id) {
     openSample(id, {
-      samples: () => samples,
-      order,
-      reuse: form.reuse,
-      closed: (last) => groups.querySelector(`[data-id="${CSS.escape(last)}"]`)?.focus(),
+      samples: () => this.samples,
+      // in the order of the page: prompt by prompt, newest first
+      order: () => [...this.groups.querySelectorAll('.og-tile')].map((node) => node.dataset.id),
+      reuse: this.form.reuse,
+      closed: (/** @type {string} */ last) => this.groups.querySelector(`[data-id="${CSS.escape(last)}"]`)?.focus(),
     });
   }
 
-  // ---- the list
-
-  async function load(anew) {
+  /** @param {boolean} anew */
+  async load(anew) {
     const query = new URLSearchParams({ limit: String(PAGE) });
-    if (only.value) query.set('run_id', only.value);
-    if (kinds.value) query.set('kind', kinds.value);
-    if (!anew && next) query.set('before', next);
+    if (this.only.value) query.set('run_id', this.only.value);
+    if (this.kinds.value) query.set('kind', this.kinds.value);
+    if (!anew && this.next) query.set('before', this.next);
     try {
       const answer = await api('GET', `api/samples/list?${query}`);
-      const found = answer.samples || answer.items || [];
-      if (anew) samples = new Map();
-      for (const sample of found) samples.set(sample.id, sample);
-      next = answer.next_before ?? answer.next ?? null;
-      setVisible(more, Boolean(next));
-      draw();
-      if (anew) runOptions();
-      asked();
-    } catch (error) {
+      if (anew) this.samples = new Map();
+      for (const sample of answer.samples || answer.items || []) this.samples.set(sample.id, sample);
+      this.next = answer.next_before ?? answer.next ?? null;
+      setVisible(this.more, Boolean(this.next));
+      this.draw();
+      if (anew) this.runOptions();
+      this.openAsked();
+    } catch (/** @type {any} */ error) {
       if (error.status !== 0) toast(error.message, 'bad');
     }
   }
-  async function runOptions() {
+
+  async runOptions() {
     try {
       const answer = await api('GET', 'api/runs?limit=1000');
-      const chosen = only.value;
-      only.replaceChildren(
-        el('option', { value: '', text: 'All runs' }),
-        ...(answer.runs || answer).map((run) =>
-          el('option', { value: run.id, text: `${run.name || 'run'} · ${runTime(run.id)}` }),
-        ),
-      );
-      only.value = chosen;
+      const chosen = this.only.value;
+      const option = (/** @type {any} */ run) =>
+        el('option', { value: run.id, text: `${run.name || 'run'} · ${runTime(run.id)}` });
+      this.only.replaceChildren(el('option', { value: '', text: 'All runs' }), ...(answer.runs || answer).map(option));
+      this.only.value = chosen;
     } catch {
       /* the list of runs is only a filter */
     }
   }
-  function arrived(message) {
-    const sample = message.sample || message;
+
+  /** @param {any} sample */
+  add(sample) {
+    const { only, kinds } = this;
     if ((only.value && sample.run_id !== only.value) || (kinds.value && sample.kind !== kinds.value)) return;
-    samples = new Map([[sample.id, sample], ...samples]);
-    draw();
+    this.samples = new Map([[sample.id, sample], ...this.samples]);
+    this.draw();
   }
+
   /** Open the sample that was clicked on the Training tab; the gallery may not be there yet, so the choice is kept. */
-  function asked() {
+  openAsked() {
     const id = sessionStorage.getItem('og-sample');
-    if (!id || !samples.has(id)) return;
+    if (!id || !this.samples.has(id)) return;
     sessionStorage.removeItem('og-sample');
-    open(id);
+    this.open(id);
   }
-  document.addEventListener('og-sample', asked);
-  on('sample_default', arrived);
-  on('sample_custom', arrived);
-  on('connected', () => load(true));
-  load(true);
 }
 
 /** The time in the id of a run: 2026-11-23_16-06-45-3058 -> 2026-11-23 16:06. */

@@ -6,192 +6,213 @@ import { api, on } from './live.js';
 const loadPath = (name, kind = '') =>
   `api/config/load/${name.split('/').map(encodeURIComponent).join('/')}${kind && `?kind=${kind}`}`;
 
+/** @param {any} settings */
 export function toolbar(settings) {
-  const name_ = el('span', { class: 'og-open-name' });
-  const pick = el(
-    'button',
-    { type: 'button', id: 'og-config', class: 'og-button', 'aria-haspopup': 'dialog', onclick: browse },
-    icon('file'),
-    el('span', { class: 'og-sr', text: 'Open a preset or saved configuration. Current: ' }),
-    name_,
-    icon('down'),
-  );
-  const changes = el('span', { class: 'og-muted og-small', role: 'status' });
-  const file = el('input', {
-    type: 'file',
-    accept: '.json,application/json',
-    hidden: true,
-    'aria-label': 'Settings file',
-    onchange: () => importFile(file.files?.[0]),
+  const tools = new Toolbar(settings);
+  settings.listeners.add((/** @type {string} */ what) => {
+    if (what === 'document' || what === 'draft') tools.state();
   });
-  const undo = button('', {
-    icon: 'undo',
-    title: 'Undo',
-    kind: 'small quiet',
-    dataset: { tool: 'undo' },
-    onclick: () => again('undo'),
-  });
-  const redo = button('', {
-    icon: 'redo',
-    title: 'Redo',
-    kind: 'small quiet',
-    dataset: { tool: 'redo' },
-    onclick: () => again('redo'),
-  });
-  const saveButton = button('Save', { kind: 'small', dataset: { tool: 'save' }, onclick: () => save(settings.document.name) });
-  const removeButton = button('', {
-    icon: 'trash',
-    title: 'Delete this saved configuration',
-    kind: 'small quiet',
-    onclick: remove,
-  });
-  let items = [];
+  on('connected', () => tools.fill());
+  tools.state();
+  tools.fill();
+  return tools.node;
+}
 
-  async function fill() {
+class Toolbar {
+  /** @param {any} settings */
+  constructor(settings) {
+    this.settings = settings;
+    /** @type {any[]} */
+    this.items = [];
+    this.name = el('span', { class: 'og-open-name' });
+    this.changes = el('span', { class: 'og-muted og-small', role: 'status' });
+    this.file = el('input', {
+      type: 'file',
+      accept: '.json,application/json',
+      hidden: true,
+      'aria-label': 'Settings file',
+      onchange: () => this.importFile(this.file.files?.[0]),
+    });
+    this.undo = this.stepButton('undo', 'Undo');
+    this.redo = this.stepButton('redo', 'Redo');
+    const save = () => this.save(settings.document.name);
+    this.saveButton = button('Save', { kind: 'small', dataset: { tool: 'save' }, onclick: save });
+    this.removeButton = button('', {
+      icon: 'trash',
+      title: 'Delete this saved configuration',
+      kind: 'small quiet',
+      onclick: () => this.remove(),
+    });
+    this.node = this.layout();
+  }
+
+  /**
+   * @param {string} what
+   * @param {string} title
+   */
+  stepButton(what, title) {
+    const onclick = () => this.again(what);
+    return button('', { icon: what, title, kind: 'small quiet', dataset: { tool: what }, onclick });
+  }
+
+  layout() {
+    const pick = el(
+      'button',
+      { type: 'button', id: 'og-config', class: 'og-button', 'aria-haspopup': 'dialog', onclick: () => this.browse() },
+      icon('file'),
+      el('span', { class: 'og-sr', text: 'Open a preset or saved configuration. Current: ' }),
+      this.name,
+      icon('down'),
+    );
+    const tool = (/** @type {string} */ label, /** @type {Record<string, any>} */ more) =>
+      button(label, { kind: 'small', ...more });
+    const exported = 'Download the settings as a JSON file';
+    const compared = 'Compare two configurations side by side';
+    const raw = 'View and edit the config as OneTrainer JSON';
+    return el(
+      'div',
+      { class: 'og-toolbar', role: 'group', 'aria-label': 'Open and save settings' },
+      [pick, this.undo, this.redo, this.changes, this.removeButton],
+      el('span', { class: 'og-grow' }),
+      this.saveButton,
+      tool('Save as…', { dataset: { tool: 'save-as' }, onclick: () => this.saveAs() }),
+      tool('Import', { icon: 'upload', onclick: () => this.file.click() }),
+      this.file,
+      tool('Export', { icon: 'download', title: exported, onclick: async () => (await import('./saved.js')).exportDialog() }),
+      tool('Compare', { icon: 'swap', title: compared, onclick: () => this.compare() }),
+      tool('JSON', { title: raw, onclick: async () => (await import('./raw.js')).openRaw(this.settings) }),
+      tool('Reset', { icon: 'reset', onclick: () => this.reset() }),
+    );
+  }
+
+  async fill() {
     try {
-      items = (await api('GET', 'api/config/list')).configs;
-    } catch (error) {
+      this.items = (await api('GET', 'api/config/list')).configs;
+    } catch (/** @type {any} */ error) {
       if (error.status !== 0) throw error;
       return;
     }
-    state();
+    this.state();
   }
-  const current = () => items.find((item) => item.name === settings.document.name);
 
-  function state() {
+  current() {
+    return this.items.find((item) => item.name === this.settings.document.name);
+  }
+
+  state() {
+    const { settings } = this;
     const count = settings.changes().length;
-    setText(name_, settings.document.name || 'Open preset…');
-    setText(changes, count ? `${count} ${settings.against ? 'differ' : 'changed'}` : current() ? 'Unchanged' : '');
-    saveButton.disabled = current()?.kind !== 'saved' || !count;
-    step(undo, 'Undo', settings.document.undo, settings.refused());
-    step(redo, 'Redo', settings.document.redo);
-    setVisible(removeButton, current()?.kind === 'saved');
+    setText(this.name, settings.document.name || 'Open preset…');
+    const changed = `${count} ${settings.against ? 'differ' : 'changed'}`;
+    setText(this.changes, count ? changed : this.current() ? 'Unchanged' : '');
+    this.saveButton.disabled = this.current()?.kind !== 'saved' || !count;
+    this.step(this.undo, 'Undo', settings.document.undo, settings.refused());
+    this.step(this.redo, 'Redo', settings.document.redo);
+    setVisible(this.removeButton, this.current()?.kind === 'saved');
   }
 
-  /** The change of an undo or redo step, as text. */
-  function changeOf({ kind, of, name, paths = [] }) {
+  /**
+   * The change of an undo or redo step, as text.
+   * @param {{kind: string, of?: string, name?: string, paths?: string[]}} change
+   */
+  changeOf({ kind, of, name, paths = [] }) {
+    const { settings } = this;
     if (kind === 'reset') return `reset to “${name || 'the defaults'}”`;
     if (kind === 'open')
       return of === 'document' ? 'all settings' : `${of === 'import' ? 'imported' : 'opened'} “${name || 'a file'}”`;
     const labels = [...new Set(paths.map((path) => settings.labelOf(settings.rowOf(path)?.path || path)))];
     return labels.length > 2 ? `${labels[0]} and ${labels.length - 1} more` : labels.join(', ');
   }
-  function step(node, word, change, typed) {
+
+  /**
+   * @param {HTMLButtonElement} node
+   * @param {string} word
+   * @param {any} change
+   * @param {string} [typed] the setting with a value that can't be saved
+   */
+  step(node, word, change, typed) {
     node.disabled = !change && !typed;
-    node.title = typed ? `${word}: ${settings.labelOf(typed)}` : change ? `${word}: ${changeOf(change)}` : word;
-  }
-  async function again(what) {
-    const change = await settings.again(what);
-    if (change && change.kind !== 'edit') toast(`${what === 'undo' ? 'Undone' : 'Redone'}: ${changeOf(change)}.`);
+    const named = change ? `${word}: ${this.changeOf(change)}` : word;
+    node.title = typed ? `${word}: ${this.settings.labelOf(typed)}` : named;
   }
 
-  async function attempt(action, done) {
+  /** @param {string} what */
+  async again(what) {
+    const change = await this.settings.again(what);
+    if (change && change.kind !== 'edit') toast(`${what === 'undo' ? 'Undone' : 'Redone'}: ${this.changeOf(change)}.`);
+  }
+
+  /**
+   * @param {() => Promise<any>} action
+   * @param {string} [done]
+   */
+  async attempt(action, done) {
     try {
       await action();
       if (done) toast(done);
-      await fill();
-    } catch (error) {
+      await this.fill();
+    } catch (/** @type {any} */ error) {
       toast(error.whole, 'bad');
-      state();
+      this.state();
     }
   }
 
-  async function browse() {
+  async browse() {
     const { openPresets } = await import('./presets.js');
-    await fill();
-    openPresets(settings, items, {
-      load: ({ name, kind }) => attempt(() => settings.whole('GET', loadPath(name, kind)), `Opened “${name}”.`),
-      async again() {
-        await fill();
-        return items;
+    const { settings } = this;
+    await this.fill();
+    openPresets(settings, this.items, {
+      load: (/** @type {any} */ { name, kind }) =>
+        this.attempt(() => settings.whole('GET', loadPath(name, kind)), `Opened “${name}”.`),
+      again: async () => {
+        await this.fill();
+        return this.items;
       },
     });
   }
-  async function raw() {
-    const { openRaw } = await import('./raw.js');
-    openRaw(settings);
-  }
-  async function save(name) {
-    await attempt(() => settings.whole('POST', 'api/config/save', { name }), `Saved as “${name}”.`);
-  }
-  async function saveAs() {
-    const dialogs = await import('./saved.js');
-    const name = await dialogs.saveAs(settings, (current()?.kind ?? 'saved') === 'saved' ? settings.document.name || '' : '');
-    if (name) {
-      toast(`Saved as “${name}”.`);
-      await fill();
-    }
-  }
-  async function takeAway() {
-    (await import('./saved.js')).exportDialog();
-  }
-  async function compare() {
-    const { openCompare } = await import('./compare.js');
-    await attempt(() => openCompare(settings, settings.against));
-  }
-  async function importFile(chosen) {
-    if (!chosen) return;
-    const text = await chosen.text();
-    file.value = '';
-    await attempt(
-      () => settings.whole('POST', `api/config/import?${new URLSearchParams({ name: chosen.name })}`, text, { raw: true }),
-      `Imported “${chosen.name}”.`,
-    );
-  }
-  async function reset() {
-    const { name, revision } = settings.document;
-    if (
-      !(await confirmed(
-        'Reset all settings?',
-        `All settings will revert to ${name ? `“${name}”` : 'the opened configuration'}. You can undo this.`,
-        'Reset',
-      ))
-    )
-      return;
-    await attempt(() => settings.whole('POST', 'api/config/reset', { revision }));
-  }
-  async function remove() {
-    const { name } = settings.document;
-    if (
-      !(await confirmed(
-        `Delete “${name}”?`,
-        'This deletes the saved configuration. The settings in the form don’t change.',
-        'Delete',
-      ))
-    )
-      return;
-    await attempt(() => api('DELETE', `api/config/${encodeURIComponent(name)}`), `Deleted “${name}”.`);
+
+  /** @param {string} name */
+  async save(name) {
+    await this.attempt(() => this.settings.whole('POST', 'api/config/save', { name }), `Saved as “${name}”.`);
   }
 
-  settings.listeners.add((what) => {
-    if (what === 'document' || what === 'draft') state();
-  });
-  on('connected', fill);
-  state();
-  fill();
-  return el(
-    'div',
-    { class: 'og-toolbar', role: 'group', 'aria-label': 'Open and save settings' },
-    pick,
-    undo,
-    redo,
-    changes,
-    removeButton,
-    el('span', { class: 'og-grow' }),
-    saveButton,
-    button('Save as…', { kind: 'small', dataset: { tool: 'save-as' }, onclick: saveAs }),
-    button('Import', { icon: 'upload', kind: 'small', onclick: () => file.click() }),
-    file,
-    button('Export', { icon: 'download', kind: 'small', title: 'Download the settings as a JSON file', onclick: takeAway }),
-    button('Compare', {
-      icon: 'swap',
-      kind: 'small',
-      title: 'Compare two configurations side by side',
-      onclick: compare,
-    }),
-    button('JSON', { kind: 'small', title: 'View and edit the config as OneTrainer JSON', onclick: raw }),
-    button('Reset', { icon: 'reset', kind: 'small', onclick: reset }),
-  );
+  async saveAs() {
+    const dialogs = await import('./saved.js');
+    const named = (this.current()?.kind ?? 'saved') === 'saved' ? this.settings.document.name || '' : '';
+    const name = await dialogs.saveAs(this.settings, named);
+    if (name) {
+      toast(`Saved as “${name}”.`);
+      await this.fill();
+    }
+  }
+
+  async compare() {
+    const { openCompare } = await import('./compare.js');
+    await this.attempt(() => openCompare(this.settings, this.settings.against));
+  }
+
+  /** @param {File} [chosen] */
+  async importFile(chosen) {
+    if (!chosen) return;
+    const text = await chosen.text();
+    this.file.value = '';
+    const path = `api/config/import?${new URLSearchParams({ name: chosen.name })}`;
+    await this.attempt(() => this.settings.whole('POST', path, text, { raw: true }), `Imported “${chosen.name}”.`);
+  }
+
+  async reset() {
+    const { name, revision } = this.settings.document;
+    const to = name ? `“${name}”` : 'the opened configuration';
+    if (!(await confirmed('Reset all settings?', `All settings will revert to ${to}. You can undo this.`, 'Reset'))) return;
+    await this.attempt(() => this.settings.whole('POST', 'api/config/reset', { revision }));
+  }
+
+  async remove() {
+    const { name } = this.settings.document;
+    const kept = 'This deletes the saved configuration. The settings in the form don’t change.';
+    if (!(await confirmed(`Delete “${name}”?`, kept, 'Delete'))) return;
+    await this.attempt(() => api('DELETE', `api/config/${encodeURIComponent(name)}`), `Deleted “${name}”.`);
+  }
 }
 
 /** The training engine, above the form; it follows the pre-flight check. */
