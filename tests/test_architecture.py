@@ -85,7 +85,7 @@ INNER = {
         ("notifications",),
         ("processes",),
         ("settings",),
-        ("new_lora", "scheduler"),
+        ("generations", "new_lora", "scheduler"),
         ("queue",),
         ("auto_resume",),
         ("trainer",),

@@ -27,6 +27,7 @@ from onetrainer_gradio.api import (
     datasets,
     documentation,
     files,
+    generations,
     libraries,
     live,
     new_lora,
@@ -66,6 +67,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     dataset_files.router,
     dataset_jobs.router,
     datasets.router,
+    generations.router,
     new_lora.router,
     samples.router,
     run_comparison.router,  # these two before runs, whose paths begin with an ID

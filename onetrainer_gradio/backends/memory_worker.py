@@ -6,12 +6,10 @@ for a while, and when the panel ends.
 
 from __future__ import annotations
 
-import json
-import os
-import select
 import sys
-from typing import Any, BinaryIO
+from typing import Any
 
+from onetrainer_gradio.backends.answering import answer_requests
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.errors import TrainerError
 
@@ -31,27 +29,6 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"error": f"The first step fails with these settings: {error}", "suggestion": ""}
 
 
-def _is_asked(requests: BinaryIO) -> bool:
-    try:
-        return bool(select.select([requests], [], [], IDLE_S)[0])
-    except (OSError, ValueError):  # pipes can't be waited for on this system
-        return True
-
-
-def main() -> None:
-    """Answer requests from standard input until it ends."""
-    requests = os.fdopen(os.dup(0), "rb", buffering=0)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
-    os.nice(5) if hasattr(os, "nice") else None
-    while _is_asked(requests):
-        line = requests.readline()
-        if not line:
-            return
-        answers.write(json.dumps(answer(json.loads(line))).encode() + b"\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    answer_requests(answer, IDLE_S)
     sys.exit(0)

@@ -157,7 +157,7 @@ class SampleRunner:
             "epoch_step": state.epoch_step,
         }
         try:
-            _write(path, image, image_format, facts)
+            write_sample(path, image, image_format, facts)
         except OSError as error:  # a full disk costs the image, not the run
             raise translate(error) or error from error
         self.reporter.report(
@@ -174,7 +174,11 @@ class SampleRunner:
         return path
 
 
-def _write(path: Path, image: Any, image_format: str, facts: dict[str, Any]) -> None:
+def write_sample(path: Path, image: Any, image_format: str, facts: dict[str, Any]) -> None:
+    """Write a Pillow image with its parameters, also in the form that other image programs read.
+
+    ``facts`` are the parameters of the sample and its seed; ``lora``, if it is there, has ``name`` and ``strength``.
+    """
     text = json.dumps(facts, ensure_ascii=False)
     options: dict[str, Any] = {}
     if image_format == "PNG":
@@ -190,8 +194,10 @@ def _write(path: Path, image: Any, image_format: str, facts: dict[str, Any]) -> 
 
 def _parameters(facts: dict[str, Any]) -> str:
     """Return the parameters in the format that image programs read."""
+    lora = facts.get("lora")
+    prompt = f"{facts['prompt']} <lora:{lora['name']}:{lora['strength']:g}>" if lora else facts["prompt"]
     return (
-        f"{facts['prompt']}\nNegative prompt: {facts['negative_prompt']}\n"
+        f"{prompt}\nNegative prompt: {facts['negative_prompt']}\n"
         f"Steps: {facts['diffusion_steps']}, Sampler: {facts['noise_scheduler']}, CFG scale: {facts['cfg_scale']}, "
         f"Seed: {facts['seed']}, Size: {facts['width']}x{facts['height']}"
     )

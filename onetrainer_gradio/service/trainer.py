@@ -43,6 +43,7 @@ from onetrainer_gradio.service.engines.memory import MemoryEstimator
 from onetrainer_gradio.service.engines.new_sample import new_sample
 from onetrainer_gradio.service.engines.preflight import Preflight
 from onetrainer_gradio.service.engines.selection import Engines
+from onetrainer_gradio.service.generations import Generations
 from onetrainer_gradio.service.host.folders import FolderBrowser
 from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.host.secret_store import SecretStore
@@ -147,6 +148,13 @@ class TrainerService:
             token=self.secrets.huggingface_token,
             training=lambda: bool(self.get_state()["process_running"]),
         )
+        self.generations = Generations(
+            data / "generations",
+            self.runs,
+            token=self.secrets.huggingface_token,
+            training=lambda: bool(self.get_state()["process_running"]),
+            roots=self._roots,
+        )
         self.new_lora = NewLora(data, self.configs, self.engines, self.datasets.index, self.gpu_bytes)
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
@@ -203,6 +211,7 @@ class TrainerService:
         self.queue.store.close()
         self.checkouts.close()
         self.datasets.close()
+        self.generations.close()
         self.images.close()
         self.memory.close()
         self.system.close()

@@ -118,6 +118,15 @@ class Lora(DenoiserMethod):
         finally:
             _put_in_place(everything)
 
+    def detach(self) -> None:
+        """Remove the adapters from the model, which then is as before."""
+        for part in self.parts:
+            if part.name in self.adapters:
+                delattr(part.module, REGISTERED)
+        for adapter in (adapter for found in self.adapters.values() for adapter in found):
+            for module, forward in adapter.layer.originals():
+                module.forward = forward
+
     def groups(self) -> tuple[ParameterGroup, ...]:
         """Return one group per trained component, with the tensors of each adapter in turn, and one per embedding."""
         return in_order(self.trained, self.placeholders)

@@ -6,8 +6,9 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from onetrainer_gradio.errors import BusyError, PathNotFoundError, TrainerError
@@ -47,12 +48,12 @@ class Jobs:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._threads: dict[str, threading.Thread] = {}
 
-    def start(self, kind: str, folder: str, work: Callable[[Job], None]) -> Job:
-        """Start work in a thread.
+    def start(self, kind: str, folder: str, work: Callable[[Job], None], result: Mapping[str, Any] = MappingProxyType({})) -> Job:
+        """Start work in a thread. ``result`` is what is there from the beginning.
 
         :raises BusyError: if work of this kind is running.
         """
-        job = Job(kind, folder)
+        job = Job(kind, folder, result=dict(result))
         with self._lock:
             if any(each.kind == kind and each.state == "running" for each in self._jobs.values()):
                 raise BusyError("Another job of this kind is running.", suggestion="Wait until it has finished, or stop it.")

@@ -21,7 +21,7 @@ from onetrainer_gradio.config.files.resolve import resolve_paths
 from onetrainer_gradio.config.form.patch import apply
 from onetrainer_gradio.config.memory_estimate import NOT_CALIBRATED, PHASES, MemoryEstimate
 from onetrainer_gradio.errors import BusyError, Finding, UnsupportedError
-from onetrainer_gradio.service.host.module_process import end_answering, start_answering
+from onetrainer_gradio.service.host.module_process import end_answering, exchange, start_answering
 
 LIMIT_S = 120.0
 _KEPT = 128
@@ -152,7 +152,6 @@ class MemoryEstimator:
         return {"config": document}
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        line = json.dumps(request).encode() + b"\n"
         for process in (self._process, None):  # one that was there may have exited meanwhile
             if process is None:
                 self._end()
@@ -162,7 +161,7 @@ class MemoryEstimator:
             timer = threading.Timer(self._limit_s, process.kill)
             timer.start()
             try:
-                answer = _exchanged(process, line)
+                answer = exchange(process, request)
             finally:
                 timer.cancel()
             if answer is not None:
@@ -178,19 +177,6 @@ class MemoryEstimator:
     def _end(self) -> None:
         process, self._process = self._process, None
         end_answering(process)
-
-
-def _exchanged(process: subprocess.Popen[bytes], line: bytes) -> dict[str, Any] | None:
-    """Return the answer, or None if the process ended before."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(line)
-        process.stdin.flush()
-        answer = process.stdout.readline()
-        return dict(json.loads(answer)) if answer.endswith(b"\n") else None
-    except (OSError, ValueError):
-        return None
 
 
 def _read(answer: Mapping[str, Any]) -> MemoryEstimate:

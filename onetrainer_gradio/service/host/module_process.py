@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -68,3 +69,16 @@ def end_answering(process: subprocess.Popen[bytes] | None) -> None:
             if pipe is not None:
                 pipe.close()
     process.wait()
+
+
+def exchange(process: subprocess.Popen[bytes], request: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the answer to a request, or None if the process ended before."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        return dict(json.loads(answer)) if answer.endswith(b"\n") else None
+    except (OSError, ValueError):
+        return None

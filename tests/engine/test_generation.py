@@ -1,0 +1,118 @@
+"""Images after a run: with the result at a strength, and with the base model (engine/generation.py)."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from onetrainer_gradio.config import SampleConfig
+from onetrainer_gradio.errors import ConfigValueError, ModelNotFoundError, UnsupportedError
+
+pytestmark = pytest.mark.slow
+
+SAMPLE = SampleConfig(prompt="a red cross", width=32, height=32, diffusion_steps=3, cfg_scale=3.0)
+
+
+def go(generator, result: str, strength: float = 1.0, **changes: object) -> bytes:
+    image = generator.generate(result, strength, SAMPLE.model_copy(update=changes), 7, lambda done, total: True)
+    return image.tobytes()
+
+
+@pytest.mark.parametrize("peft_type", ["LORA", "LOHA", "OFT_2"])
+def test_strength_goes_from_the_base_model_to_the_lora(configured, train, peft_type):
+    """0 is the base model, 1 the result as trained, and nothing of a LoRA is left afterwards."""
+    from onetrainer_gradio.engine.generation import ImageGenerator
+
+    config = configured(peft_type=peft_type, learning_rate=0.003 if peft_type == "OFT_2" else 0.3)
+    train(config)
+    generator = ImageGenerator(config)
+    result = config.output_model_destination
+    base = go(generator, "")
+    images = {strength: go(generator, result, strength) for strength in (0.0, 0.5, 1.0)}
+    assert images[0.0] == base
+    assert len(set(images.values())) == 3
+    assert go(generator, result) == images[1.0]
+    assert go(generator, "") == base
+
+
+def test_an_interpolated_lora_equals_one_with_that_alpha(configured, train):
+    """Other programs multiply a LoRA's alpha: at the same strength, the outputs are the same but for rounding."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from onetrainer_gradio.engine.generation import ImageGenerator
+
+    config = configured(learning_rate=0.3)
+    train(config)
+    half = {
+        name: tensor / 2 if name.endswith("alpha") else tensor
+        for name, tensor in load_file(config.output_model_destination).items()
+    }
+    other = config.output_model_destination.replace(".safetensors", "-half.safetensors")
+    save_file(half, other)
+    generator = ImageGenerator(config)
+    there, here = (
+        torch.frombuffer(bytearray(image), dtype=torch.uint8).int()
+        for image in (go(generator, other), go(generator, config.output_model_destination, 0.5))
+    )
+    assert (there - here).abs().max() <= 1
+
+
+def test_a_fine_tuned_model_is_loaded_instead_of_the_base(configured, train):
+    from onetrainer_gradio.engine.generation import ImageGenerator
+
+    config = configured(training_method="FINE_TUNE", output_model_format="DIFFUSERS", learning_rate=0.1)
+    destination = config.output_model_destination.removesuffix(".safetensors")
+    config = config.model_copy(update={"output_model_destination": destination})
+    train(config)
+    generator = ImageGenerator(config)
+    base, tuned = go(generator, ""), go(generator, destination)
+    assert base != tuned
+    assert go(generator, "") == base
+
+
+def test_what_is_wrong_is_named(configured, train):
+    """A wrong size, a missing file, a method without a file to generate with."""
+    from onetrainer_gradio.engine.generation import ImageGenerator
+
+    config = configured()
+    generator = ImageGenerator(config)
+    with pytest.raises(ConfigValueError):
+        go(generator, "", width=33)
+    with pytest.raises(ModelNotFoundError):
+        go(generator, "missing.safetensors")
+    with pytest.raises(UnsupportedError):
+        ImageGenerator(config.model_copy(update={"training_method": "EMBEDDING"}))
+    assert generator.generate("", 0, SAMPLE, 7, lambda done, total: False) is None
+
+
+def test_a_worker_writes_the_image_with_its_parameters(configured, train, tmp_path):
+    """As other programs read them; a stop ends an image, and an error is an answer."""
+    from PIL import Image
+
+    from onetrainer_gradio.backends.generation_worker import Loaded
+    from onetrainer_gradio.config.files.documents import to_document
+
+    config = configured()
+    train(config)
+    request = {
+        "config": to_document(config, packed=True),
+        "result": config.output_model_destination,
+        "strength": 0.8,
+        "sample": SAMPLE.model_dump(mode="json"),
+        "seed": 7,
+        "path": str(tmp_path / "000.png"),
+        "stop": str(tmp_path / "stop"),
+        "facts": {**SAMPLE.model_dump(mode="json"), "seed": 7, "lora": {"name": "cat", "strength": 0.8}},
+    }
+    worker = Loaded()
+    answer = worker.answer(request)
+    assert answer["stopped"] is False
+    text = Image.open(tmp_path / "000.png").text
+    assert text["parameters"].startswith("a red cross <lora:cat:0.8>\nNegative prompt: ")
+    assert json.loads(text["onetrainer_gradio"])["seed"] == 7
+    assert worker.answer({**request, "result": "missing.safetensors"})["error"]
+    (tmp_path / "stop").touch()
+    assert worker.answer({**request, "path": str(tmp_path / "001.png")})["stopped"] is True
+    assert not (tmp_path / "001.png").exists()
