@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import './page.js';
 
-const { addressOf, comparisonOf, placeOf } = await import('../../onetrainer_gradio/ui/assets/history.js');
+const { addressOf, comparisonOf, placeOf } = await import('../../onetrainer_gradio/ui/assets/run-address.js');
+const { smooth } = await import('../../onetrainer_gradio/ui/assets/curves.js');
 const { joined, lineOf } = await import('../../onetrainer_gradio/ui/assets/run-plot.js');
 const { ordered, settingText } = await import('../../onetrainer_gradio/ui/assets/overlay.js');
 const { eventText } = await import('../../onetrainer_gradio/ui/assets/replay.js');
@@ -18,28 +19,28 @@ test('an address names the table, a run or a comparison', () => {
 });
 
 test('a line goes through the extremes of each stretch', () => {
-  const [x, y] = lineOf(run({ series: { loss: { min: [1, 2, 3], max: [4, 5, 6], mean: [2, 3, 4] } } }), 'loss', 0, false);
+  const [x, y] = lineOf(run({ series: { loss: { min: [1, 2, 3], max: [4, 5, 6], mean: [2, 3, 4] } } }), 'loss', 0, false, smooth);
   assert.deepEqual(x, [1, 6, 11, 16, 21, 26]);
   assert.deepEqual(y, [1, 4, 2, 5, 3, 6]);
 });
 
 test('a smoothed line counts each point as many steps, and what is no number is a gap', () => {
   const loss = { min: [0, null, 0], max: [2, null, 2], mean: [1, null, 1] };
-  const [x, y] = lineOf(run({ series: { loss } }), 'loss', 0.9, false);
+  const [x, y] = lineOf(run({ series: { loss } }), 'loss', 0.9, false, smooth);
   assert.deepEqual(x, [1, 11, 21]);
   assert.deepEqual([y[0], y[1]], [1, null]);
   assert.ok(Math.abs(Number(y[2]) - 1) < 1e-9);
 });
 
 test('a logarithmic scale has no values of zero and below', () => {
-  const [, y] = lineOf(run({ series: { lr: { mean: [0, 1, -1] } } }), 'lr', 0, true);
+  const [, y] = lineOf(run({ series: { lr: { mean: [0, 1, -1] } } }), 'lr', 0, true, smooth);
   assert.deepEqual(y, [null, 1, null]);
 });
 
 test('validation has its own places, and a metric that a run lacks is an empty line', () => {
   const validation = { validation: { x: [5], y: [0.5] } };
-  assert.deepEqual(lineOf(run({ validation }), 'validation', 0.9, false), [[5], [0.5]]);
-  assert.deepEqual(lineOf(run({}), 'grad_norm', 0, false), [[], []]);
+  assert.deepEqual(lineOf(run({ validation }), 'validation', 0.9, false, smooth), [[5], [0.5]]);
+  assert.deepEqual(lineOf(run({}), 'grad_norm', 0, false, smooth), [[], []]);
 });
 
 test('lines with different places become one table', () => {

@@ -115,9 +115,19 @@ def _summarized(reader: MetricsReader, first: int, last: int) -> Blocks:
     parts = []
     for begin in range(first, last, _BLOCKS_AT_ONCE):
         end = min(begin + _BLOCKS_AT_ONCE, last)
-        units = as_units(with_speed(reader.rows(begin * BLOCK_ROWS, end * BLOCK_ROWS)))
-        parts.append(merged(units, np.arange(0, len(units) + 1, BLOCK_ROWS)))
+        rows = with_speed(reader.rows(begin * BLOCK_ROWS, end * BLOCK_ROWS))
+        parts.append(_reduced(rows.reshape(-1, BLOCK_ROWS, rows.shape[1])))
     return np.concatenate(parts)
+
+
+def _reduced(blocks: npt.NDArray[np.float64]) -> Blocks:
+    """Return the five values of each block of rows (shape: blocks, rows, columns)."""
+    finite = np.isfinite(blocks)
+    low = high = total = blocks
+    if not finite.all():
+        low, high, total = (np.where(finite, blocks, other) for other in (np.inf, -np.inf, 0.0))
+    parts = (blocks[:, 0], low.min(axis=1), high.max(axis=1), total.sum(axis=1), finite.sum(axis=1).astype(_DTYPE))
+    return np.stack(parts, axis=1)
 
 
 def _header(columns: tuple[str, ...]) -> bytes:

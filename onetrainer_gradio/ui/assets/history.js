@@ -1,39 +1,8 @@
 // The Runs tab: the table of all runs, the page of one run, and several runs in one chart. The address names which of them is open.
 
 import { el } from './dom.js';
+import { COMPARE, placeOf, TAB } from './run-address.js';
 import { sheet } from './sheet.js';
-
-const TAB = 'runs';
-const COMPARE = 'compare';
-
-/** What an address of this tab names: `['']` the table, `['ID']` a run, `['compare', 'ID,ID']` a comparison. */
-export const placeOf = (hash) => {
-  const [tab, ...rest] = hash.slice(1).split('/').map(decodeURIComponent);
-  return tab === TAB ? [rest[0] || '', rest[1] || ''] : null;
-};
-
-export const addressOf = (runId) => `#${TAB}/${encodeURIComponent(runId)}`;
-export const comparisonOf = (ids) => `#${TAB}/${COMPARE}/${encodeURIComponent(ids.join(','))}`;
-
-/** Go to an address of this tab, as a link does. */
-export function go(address) {
-  if (location.hash !== address) history.pushState(null, '', address);
-  document.dispatchEvent(new CustomEvent('og-runs-address'));
-}
-
-/** A link to a page of this tab. */
-export function pageLink(address, text, attributes = {}) {
-  return el('a', {
-    href: address,
-    text,
-    ...attributes,
-    onclick: (event) => {
-      if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-      event.preventDefault();
-      go(address);
-    },
-  });
-}
 
 export async function mount(place) {
   await sheet('history.css');

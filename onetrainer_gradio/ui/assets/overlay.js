@@ -1,8 +1,8 @@
 // Several runs in one chart, and beside it the settings in which they differ, sortable by result.
 
 import { button, el, format } from './dom.js';
-import { addressOf, comparisonOf, go, pageLink } from './history.js';
 import { api } from './live.js';
+import { addressOf, comparisonOf, go, pageLink } from './run-address.js';
 import { RunCharts } from './run-charts.js';
 import { toneOf } from './run-plot.js';
 import { ending, methodName } from './words.js';
@@ -101,7 +101,7 @@ function comparison({ runs, settings, total }, ids) {
     el('p', { class: 'og-muted og-small', text: note }),
     el(
       'div',
-      { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Results and settings' },
+      { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Table of results and settings' },
       el('table', { class: 'og-table og-compare-table' }, el('thead', {}, head), body),
     ),
   ];

@@ -1,8 +1,8 @@
 // One slider through a run: values, samples, settings and events as they were at any step.
 
 import { button, el, format, setText } from './dom.js';
-import { addressOf, pageLink } from './history.js';
 import { api } from './live.js';
+import { addressOf, pageLink } from './run-address.js';
 import { metricTitle } from './run-charts.js';
 import { openAmong, sampleTile } from './run-samples.js';
 import { COMMANDS, ENDS, phaseName } from './words.js';

@@ -1,14 +1,14 @@
 // The backups of a run: size, step, whole or not, pinned; resume from one, or delete old ones by a rule with a preview.
 
 import { button, confirmed, el, format, openDialog, setText, toast } from './dom.js';
-import { addressOf, go } from './history.js';
 import { api } from './live.js';
+import { addressOf, go } from './run-address.js';
 import { pathLine } from './run-files.js';
 import { differenceTable } from './run-settings.js';
 
 const pathOf = (id) => `api/runs/${encodeURIComponent(id)}/backups`;
 
-/** Fill `place` with the backups of a run; `run()` is what the server said of it last. */
+/** Fill `place` with the backups of a run; `run()` is what the server sent of it last. */
 export async function backups(place, id, run) {
   const body = el('div');
   place.append(body, rule(id, draw));
@@ -52,7 +52,7 @@ function line(id, backup, run, redraw) {
   const pin = el('input', {
     type: 'checkbox',
     'aria-label': `Pin the backup at step ${backup.global_step}`,
-    title: backup.deletable ? 'Keep this backup whatever the rule says' : 'The panel never deletes this backup',
+    title: backup.deletable ? 'Keep this backup when old ones are deleted' : 'The panel never deletes this backup',
     checked: backup.pinned,
     disabled: !backup.deletable,
     onchange: async () => {

@@ -2,8 +2,7 @@
 
 import { button, el, format, setText, setVisible, toast } from './dom.js';
 import { api } from './live.js';
-import { library } from './plot.js';
-import { RunPlot, toneOf } from './run-plot.js';
+import { drawing, RunPlot, toneOf } from './run-plot.js';
 
 const POINTS = 700;
 const FINER_MS = 250;
@@ -185,7 +184,7 @@ export class RunCharts {
   }
 
   async draw() {
-    const uPlot = await library();
+    const tools = await drawing();
     const { answer } = this;
     if (!answer || this.asked === 'left') return;
     const metrics = this.layout === 'all' ? answer.metrics : [this.metric];
@@ -196,7 +195,7 @@ export class RunCharts {
     this.grid.dataset.layout = this.layout;
     if (this.plots.map((plot) => plot.metric).join() !== metrics.join()) {
       for (const plot of this.plots) plot.leave();
-      this.plots = metrics.map((name) => new RunPlot(uPlot, this.grid, name, metricTitle(name), this.shared));
+      this.plots = metrics.map((name) => new RunPlot(tools, this.grid, name, metricTitle(name), this.shared));
     }
     const shown = answer.runs.map((run, at) => ({ run, at })).filter(({ run }) => !this.hidden.has(run.run_id));
     const [first, last] = this.whole || [0, 1];

@@ -1,9 +1,9 @@
 // The page of one run: its curve with everything before its resume, replay, samples, log, settings, files and backups.
 
 import { button, confirmed, el, format, openDialog, setText, setVisible, toast } from './dom.js';
-import { addressOf, go, pageLink } from './history.js';
 import { api, on, store } from './live.js';
 import { replay } from './replay.js';
+import { addressOf, go, pageLink } from './run-address.js';
 import { backups } from './run-backups.js';
 import { RunCharts } from './run-charts.js';
 import { filesOfRun } from './run-files.js';

@@ -1,7 +1,12 @@
 // One metric of several runs as lines, drawn by uPlot: a color for each run, pointer and zoom shared with the other plots of a page.
 
-import { bounds, smooth } from './curves.js';
 import { el, format } from './dom.js';
+
+/** What draws: uPlot, and the arithmetic of the chart on the Training tab. Loaded with the first chart. */
+export async function drawing() {
+  const [{ library }, { bounds, smooth }] = await Promise.all([import('./plot.js'), import('./curves.js')]);
+  return { uPlot: await library(), bounds, smooth };
+}
 
 // told apart by people who see colors differently, and dashed from the ninth run on
 const TONES = 8;
@@ -15,7 +20,7 @@ const usable = (value, log) => value !== null && value !== undefined && Number.i
 
 /** The line of a metric of a run as [x, y]: smoothed, or from the lowest to the highest value of each stretch.
  * @returns {[number[], (number | null)[]]} */
-export function lineOf(run, metric, smoothing, log) {
+export function lineOf(run, metric, smoothing, log, smooth) {
   if (metric.startsWith(VALIDATION)) {
     const { x = [], y = [] } = run.validation[metric] || {};
     return [x, y.map((value) => (usable(value, log) ? value : null))];
@@ -64,8 +69,10 @@ const AXES = { step: format.count, epoch: format.number, time: format.span };
 
 /** A plot of one metric. `shared` is {key, zoom(from, to), moved(plot, place)} of all plots of the page. */
 export class RunPlot {
-  constructor(uPlot, place, metric, title, shared) {
+  constructor({ uPlot, bounds, smooth }, place, metric, title, shared) {
     this.uPlot = uPlot;
+    this.bounds = bounds;
+    this.smooth = smooth;
     this.metric = metric;
     this.shared = shared;
     this.frame = el('div', { class: 'og-run-plot', tabindex: 0, role: 'img', 'aria-label': title });
@@ -97,12 +104,12 @@ export class RunPlot {
   /** Draw {runs, tones, axis, from, to, log, smoothing, marks}. */
   draw(view) {
     this.view = view;
-    this.lines = view.runs.map((run) => lineOf(run, this.metric, view.smoothing, view.log));
+    this.lines = view.runs.map((run) => lineOf(run, this.metric, view.smoothing, view.log, this.smooth));
     /** @type {any[]} */
     const seen = this.lines.flatMap(([places, values]) =>
       values.filter((value, at) => value !== null && places[at] >= view.from && places[at] <= view.to),
     );
-    this.limits = bounds(
+    this.limits = this.bounds(
       seen.length ? [seen.reduce((a, b) => Math.min(a, b)), seen.reduce((a, b) => Math.max(a, b))] : null,
       view.log,
     );

@@ -1,8 +1,8 @@
 // All runs as a table: searched, filtered, sorted and paged by the server, so that 20,000 runs are as fast as 20.
 
 import { button, confirmed, el, format, openDialog, setText, setVisible, toast } from './dom.js';
-import { addressOf, comparisonOf, go, pageLink } from './history.js';
 import { api, on, store, url } from './live.js';
+import { addressOf, comparisonOf, go, pageLink } from './run-address.js';
 import { ending, engineName, methodName } from './words.js';
 
 const PER_PAGE = 50;
