@@ -250,10 +250,7 @@ def duplicate(service: Service, item_id: ItemId) -> dict[str, Any]:
 @slow
 def suspend_item(service: Service, item_id: ItemId, body: SuspendRequest | None = None) -> dict[str, Any]:
     """Suspend the run of a queued run: back up, end, and wait in the queue to be resumed."""
-    run_id = service.queue.get(item_id)["run_id"]
-    if not run_id:
-        raise ConfigValueError("This run hasn't started.", path="item_id", value=item_id)
-    return {"ok": True, "id": service.suspend_training(run_id, hold=(body or SuspendRequest()).hold)}
+    return {"ok": True, "id": service.suspend_item(item_id, hold=(body or SuspendRequest()).hold)}
 
 
 @router.post("/training/suspend", response_model=SuspendAccepted)

@@ -311,6 +311,17 @@ class TrainerService:
             raise CommandRefusedError("No run is active.", value="suspend")
         return self.dispatcher.suspend(self.runs.get(run_id or state["run_id"]), hold=hold)
 
+    def suspend_item(self, item_id: str, *, hold: bool = True) -> str:
+        """Suspend the run of an item of the queue. Return the ID of the item.
+
+        :raises QueueItemNotFoundError: if there is no such item.
+        :raises CommandRefusedError: if it has no active run.
+        """
+        run_id = self.queue.get(item_id)["run_id"]
+        if not run_id:
+            raise CommandRefusedError("This run hasn't started", value=item_id)
+        return self.suspend_training(run_id, hold=hold)
+
     def _freeze(self, config: TrainConfig | None, options: RunOptions | None, device: str) -> Frozen:
         """Return checked settings and options for a run of the queue."""
         options, name = self._options_for(config, options)

@@ -6,10 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import gradio as gr
+from pydantic import ValidationError
 
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.errors import ConfigValueError, TrainerError
 from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.service.host.threads import Threads, in_thread
+from onetrainer_gradio.service.queue.run_queue import QUEUE_PAGE, choices_of
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, SORTS, RunQuery
 from onetrainer_gradio.service.runs.overlay import AXES, MOST_POINTS, MOST_RUNS, View
 from onetrainer_gradio.service.runs.record import RUNS_PER_PAGE
@@ -99,6 +103,10 @@ class ClientFunctions:
 
         return await _call(moment)
 
+    async def queue(self, action: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Read or change the queue, see docs/page.md."""
+        return await _call(lambda: _queue_action(self._service, action, values))
+
     async def list_samples(self, run_id: str | None = None, limit: float = 60, before: str | None = None) -> dict[str, Any]:
         """Return a page of samples, newest first; ``image`` is the address of the file, ``before`` the last page's ``next``."""
 
@@ -118,6 +126,41 @@ class ClientFunctions:
             "generate_sample", lambda: self._service.sample_custom(params), DONE["sample_custom"]
         ):
             yield message
+
+
+def _config(document: dict[str, Any] | None) -> TrainConfig | None:
+    return None if document is None else from_document(document)[0]
+
+
+def _options(values: dict[str, Any] | None) -> RunOptions | None:
+    """Return the options that a program may choose; the panel sets the others."""
+    try:
+        return None if values is None else RunOptions(**{name: values[name] for name in _OPTIONS if name in values})
+    except ValidationError as error:
+        raise ConfigValueError(str(error.errors()[0]["msg"]), path="options") from error
+
+
+def _queue_action(service: TrainerService, action: str, values: dict[str, Any]) -> dict[str, Any]:
+    queue, item_id = service.queue, str(values.get("id", ""))
+    rest = {name: value for name, value in values.items() if name not in ("id", "config", "options", "changes")}
+    actions: dict[str, Callable[[], Any]] = {
+        "list": lambda: queue.list(int(values.get("limit", QUEUE_PAGE)), values.get("cursor"), ended=bool(values.get("ended"))),
+        "add": lambda: queue.add(_config(values.get("config")), _options(values.get("options")), choices_of(rest)),
+        "edit": lambda: queue.edit(item_id, choices_of(rest), changes=values.get("changes")),
+        "move": lambda: queue.move(item_id, **{name: values.get(name) for name in ("place", "by", "before", "after")}),
+        "duplicate": lambda: queue.duplicate(item_id),
+        "remove": lambda: queue.remove(item_id),
+        "suspend": lambda: service.suspend_item(item_id),
+        "pause": queue.pause,
+        "resume": queue.resume,
+    }
+    if action not in actions:
+        raise ConfigValueError(f"The action {action!r} doesn't exist.", path="action", expected=", ".join(actions))
+    found = actions[action]()
+    return found if isinstance(found, dict) else queue.summary()
+
+
+_OPTIONS = ("name", "tags", "max_steps", "seed")
 
 
 def _settings(document: ConfigDocument) -> dict[str, Any]:

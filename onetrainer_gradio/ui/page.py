@@ -28,6 +28,7 @@ _SIDE_BY_SIDE = 16
 # label, action and API name, variant
 _BUTTONS = (
     ("Start", "start", "primary"),
+    ("Add to queue", "add_to_queue", "secondary"),
     ("Pause", "pause", "secondary"),
     ("Resume", "resume", "secondary"),
     ("Stop", "stop", "stop"),
@@ -55,6 +56,7 @@ def build_page(service: TrainerService) -> gr.Blocks:
         client = ClientFunctions(service, actions)
         functions = (
             *(client.config, client.change_settings, client.list_runs, client.list_samples, client.generate_sample),
+            client.queue,
             *(client.run_curves, client.compare_runs, client.change_run, client.replay_run),
         )
         for function in (actions.watch, *functions):

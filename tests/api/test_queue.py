@@ -160,7 +160,7 @@ def test_a_run_is_suspended_and_waits_to_be_resumed(panel):
         time.sleep(0.05)
     assert (item["held"], item["resumes_run"]) == (True, run_id)
     assert panel.client.post("/api/training/suspend").status_code == 409
-    assert panel.client.post(f"/api/queue/{item_id}/suspend").status_code == 422
+    assert panel.client.post(f"/api/queue/{item_id}/suspend").status_code == 409
 
 
 def test_viewers_get_the_queue_and_its_changes(paused):

@@ -114,3 +114,23 @@ def test_runs_are_compared_changed_and_replayed(client: gradio_client.Client) ->
     ):
         with pytest.raises(gradio_client.exceptions.AppError):
             wrong()
+
+
+def test_runs_are_queued_moved_and_removed(client: gradio_client.Client, tmp_path: Path) -> None:
+    """One endpoint has all actions of the queue; a wrong one is an error with the possible ones."""
+    document = to_document(small_config(tmp_path), packed=True)
+
+    def queue(action: str, **values: object) -> dict[str, object]:
+        found: dict[str, object] = client.predict(action, values, api_name="/queue")
+        return found
+
+    assert queue("pause")["paused"] is True
+    one, two = (queue("add", config=document, options={"name": name}, priority=1)["id"] for name in ("one", "two"))
+    assert queue("move", id=two, place=1)["place"] == 1
+    assert queue("edit", id=one, name="first", changes={"epochs": 3})["name"] == "first"
+    assert [item["name"] for item in queue("list")["items"]] == ["two", "first"]  # type: ignore[attr-defined]
+    for item_id in (one, two):
+        queue("remove", id=item_id)
+    assert queue("resume")["waiting"] == 0
+    with pytest.raises(gradio_client.exceptions.AppError, match="duplicate"):
+        queue("fly")

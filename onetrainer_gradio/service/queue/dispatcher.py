@@ -382,11 +382,13 @@ class Dispatcher:
 
     def _suspended(self, item: QueueItem, run: Run) -> None:
         backup = _newest_backup(run)
-        if not backup:
-            message = "The run was suspended, but it has no backup to resume from."
-            self._fail(item, {"type": "BackupNotFoundError", "message": message}, run=run, retry=False)
-            return
-        self._put_back(item, resume_from=backup, resumes_run=run.id)
+        if backup:
+            self._put_back(item, resume_from=backup, resumes_run=run.id)
+        elif run.metrics.count():
+            reason = "Suspended without a backup. Release it to start it from the beginning."
+            self._put_back(item, held=True, hold_reason=reason)
+        else:  # it had not trained a step
+            self._put_back(item)
         self._changed("suspended", item.id)
 
     def _end(self, item: QueueItem, state: Any, error: Mapping[str, Any] | None = None) -> None:
@@ -398,8 +400,8 @@ class Dispatcher:
         self._store.change(work)
         self._changed(state, item.id)
 
-    def _fail(self, item: QueueItem, error: Mapping[str, Any], *, run: Run | None, retry: bool = True) -> None:
-        if retry and item.on_failure == "retry" and item.attempts < item.retries:
+    def _fail(self, item: QueueItem, error: Mapping[str, Any], *, run: Run | None) -> None:
+        if item.on_failure == "retry" and item.attempts < item.retries:
             backup = _newest_backup(run) if run is not None else ""
             resumes = {"resume_from": backup, "resumes_run": run.id} if backup and run is not None else {}
             wait_s = min(RETRY_LONGEST_S, RETRY_FIRST_S * 3**item.attempts)

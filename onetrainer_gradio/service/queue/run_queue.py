@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.form.patch import apply
 from onetrainer_gradio.config.options import RunOptions
@@ -40,6 +41,7 @@ from onetrainer_gradio.service.queue.sweep import grid, label_of, tags_of
 QUEUE_PAGE = 100
 BY_OWNER = "owner"
 """What the store notes if the owner, not the panel, paused the queue."""
+_LABELS = {str(model_type): facts.label for model_type, facts in MODELS.items()}
 _NOT_SHOWN = frozenset({"fingerprints", "claimed_by", "unstarted", "position"})
 # Of the settings' changes only the part that fits into a list is shown.
 _MOST_FINDINGS = 50
@@ -496,7 +498,11 @@ def _summary(queue: Transaction) -> dict[str, Any]:
 
 def _described(item: QueueItem, place: int | None, wait: Mapping[str, Any] | None) -> dict[str, Any]:
     body = {name: value for name, value in dataclasses.asdict(item).items() if name not in _NOT_SHOWN}
-    return body | {"place": place, "wait": dict(wait) if wait and item.state == "waiting" else None}
+    return body | {
+        "model": _LABELS.get(item.model_type, item.model_type),
+        "place": place,
+        "wait": dict(wait) if wait and item.state == "waiting" else None,
+    }
 
 
 def _target(

@@ -280,6 +280,15 @@ def test_a_run_that_was_started_without_the_queue_can_be_suspended(make_service:
         service.suspend_training()
 
 
+def test_a_run_that_is_suspended_before_its_first_step_waits_again(make_service: MakeService, tmp_path):
+    service = make_service()
+    one = add(service, tmp_path, "one", "steps=3", "load_s=5")
+    until(lambda: service.get_state()["phase"] == "loading")
+    service.suspend_training()
+    until(lambda: state_of(service, one) == "waiting")
+    assert (item(service, one)["held"], item(service, one)["resume_from"]) == (True, "")
+
+
 def claimed(service: TrainerService, folder: Path, run_id: str, by: ProcessIdentity) -> str:
     """An item that a process claimed for a run, as after a kill in that moment."""
     config = small_config(folder)
