@@ -60,16 +60,6 @@ class Actions:
                     last = text
                 await _next(arrived)
 
-    async def add_to_queue(self) -> AsyncIterator[Message]:
-        """Add the current settings to the queue."""
-        yield _message("add_to_queue", "Running the pre-flight check")
-        try:
-            item = await in_thread(Threads.SLOW, self._service.enqueue)
-        except TrainerError as error:
-            yield _refused("add_to_queue", error)
-            return
-        yield _message("add_to_queue", f"Added to the queue at place {item['place']}", done=True, item_id=item["id"])
-
     async def stop(self) -> AsyncIterator[Message]:
         """Stop the run, or escalate at once if it is already stopping. Stream each stage until the run has ended."""
         stopping = bool(self._service.get_state().get("stop"))

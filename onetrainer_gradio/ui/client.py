@@ -103,9 +103,9 @@ class ClientFunctions:
 
         return await _call(moment)
 
-    async def queue(self, action: str, values: dict[str, Any]) -> dict[str, Any]:
-        """Read or change the queue, see docs/page.md."""
-        return await _call(lambda: _queue_action(self._service, action, values))
+    async def queue(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Read or change the queue, as the ``action`` of the request says; docs/page.md lists the actions."""
+        return await _call(lambda: _queue_action(self._service, request))
 
     async def list_samples(self, run_id: str | None = None, limit: float = 60, before: str | None = None) -> dict[str, Any]:
         """Return a page of samples, newest first; ``image`` is the address of the file, ``before`` the last page's ``next``."""
@@ -140,9 +140,9 @@ def _options(values: dict[str, Any] | None) -> RunOptions | None:
         raise ConfigValueError(str(error.errors()[0]["msg"]), path="options") from error
 
 
-def _queue_action(service: TrainerService, action: str, values: dict[str, Any]) -> dict[str, Any]:
-    queue, item_id = service.queue, str(values.get("id", ""))
-    rest = {name: value for name, value in values.items() if name not in ("id", "config", "options", "changes")}
+def _queue_action(service: TrainerService, values: dict[str, Any]) -> dict[str, Any]:
+    queue, action, item_id = service.queue, str(values.get("action", "list")), str(values.get("id", ""))
+    rest = {name: value for name, value in values.items() if name not in _NO_CHOICES}
     actions: dict[str, Callable[[], Any]] = {
         "list": lambda: queue.list(int(values.get("limit", QUEUE_PAGE)), values.get("cursor"), ended=bool(values.get("ended"))),
         "add": lambda: queue.add(_config(values.get("config")), _options(values.get("options")), choices_of(rest)),
@@ -155,11 +155,14 @@ def _queue_action(service: TrainerService, action: str, values: dict[str, Any]) 
         "resume": queue.resume,
     }
     if action not in actions:
-        raise ConfigValueError(f"The action {action!r} doesn't exist.", path="action", expected=", ".join(actions))
+        raise ConfigValueError(
+            f"The action {action!r} doesn't exist.", path="action", suggestion=f"Use one of {', '.join(actions)}."
+        )
     found = actions[action]()
     return found if isinstance(found, dict) else queue.summary()
 
 
+_NO_CHOICES = frozenset({"action", "id", "config", "options", "changes"})
 _OPTIONS = ("name", "tags", "max_steps", "seed")
 
 

@@ -28,7 +28,6 @@ _SIDE_BY_SIDE = 16
 # label, action and API name, variant
 _BUTTONS = (
     ("Start", "start", "primary"),
-    ("Add to queue", "add_to_queue", "secondary"),
     ("Pause", "pause", "secondary"),
     ("Resume", "resume", "secondary"),
     ("Stop", "stop", "stop"),

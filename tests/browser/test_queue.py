@@ -158,10 +158,10 @@ def test_a_sweep_is_shown_and_then_added(visitor: Visitor, paused: Panel) -> Non
 def test_while_a_run_trains_another_is_added_and_starts_after_it(visitor: Visitor, paused: Panel) -> None:
     """Add to queue is there only while something trains; the next run starts when the queue is resumed."""
     page = visitor.open("training")
-    expect(page.locator("#og-add_to_queue")).to_be_hidden()
+    expect(page.locator("#og-add-to-queue")).to_be_hidden()
     page.locator("#og-start").click()
-    expect(page.locator("#og-add_to_queue")).to_be_visible()
-    page.locator("#og-add_to_queue").click()
+    expect(page.locator("#og-add-to-queue")).to_be_visible()
+    page.locator("#og-add-to-queue").click()
     expect(page.locator(".og-outcome")).to_contain_text("Added to the queue at place 1")
     tab_button(page, "runs").click()
     expect(page.locator(".og-queue-item")).to_have_count(1)

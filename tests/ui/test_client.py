@@ -121,7 +121,7 @@ def test_runs_are_queued_moved_and_removed(client: gradio_client.Client, tmp_pat
     document = to_document(small_config(tmp_path), packed=True)
 
     def queue(action: str, **values: object) -> dict[str, object]:
-        found: dict[str, object] = client.predict(action, values, api_name="/queue")
+        found: dict[str, object] = client.predict({"action": action, **values}, api_name="/queue")
         return found
 
     assert queue("pause")["paused"] is True

@@ -21,7 +21,7 @@ from onetrainer_gradio.ui.head import ASKED_FIRST
 from onetrainer_gradio.ui.tabs import TABS
 from onetrainer_gradio.ui.widget import widget
 
-ACTIONS = {"start", "add_to_queue", "pause", "resume", "stop", "sample", "backup", "save"}
+ACTIONS = {"start", "pause", "resume", "stop", "sample", "backup", "save"}
 PLACES = [place for tab in TABS for place in tab.places]
 CLIENT = {"config", "change_settings", "list_runs", "list_samples", "generate_sample"}
 CLIENT |= {"run_curves", "compare_runs", "change_run", "replay_run", "queue"}

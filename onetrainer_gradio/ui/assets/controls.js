@@ -1,5 +1,6 @@
 // Gradio's buttons that control the run: which are enabled, and their way through REST once Gradio's is gone.
 
+import { allowQueue } from './add-to-queue.js';
 import { el, setText, setVisible } from './dom.js';
 import { api, on, store } from './live.js';
 import { COMMANDS, phaseName, requested } from './words.js';
@@ -22,6 +23,7 @@ const ACTIONS = {
  * @returns {string}
  */
 export function allow(now) {
+  allowQueue();
   const offline = store.connection !== 'live';
   for (const key of Object.keys(ACTIONS)) {
     const node = document.getElementById(`og-${key}`);

@@ -1,0 +1,29 @@
+// The button next to Start that adds the current settings to the queue. It is there while a run trains.
+
+import { button, setVisible } from './dom.js';
+import { api, store } from './live.js';
+
+const tell = (outcome) => document.dispatchEvent(new CustomEvent('og-outcome', { detail: outcome }));
+
+async function add() {
+  tell({ ok: true, done: false, text: 'Running the pre-flight check' });
+  try {
+    const { place } = await api('POST', 'api/queue', {});
+    tell({ ok: true, done: true, text: `Added to the queue at place ${place}` });
+  } catch (error) {
+    tell({ ok: false, done: true, text: error.message, errors: error.errors });
+  }
+}
+
+/** Put the button behind Start, and show it where it is of use. */
+export function allowQueue() {
+  const start = document.getElementById('og-start');
+  let node = /** @type {HTMLButtonElement | null} */ (document.getElementById('og-add-to-queue'));
+  if (!node && start) {
+    node = button('Add to queue', { id: 'og-add-to-queue', kind: 'og-add-to-queue', onclick: add });
+    start.after(node);
+  }
+  if (!node) return;
+  setVisible(node, Boolean(store.state?.is_training));
+  node.disabled = store.connection !== 'live';
+}
