@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from onetrainer_gradio.errors import BusyError, ConfigValueError, NonFiniteLossError, RunNotFoundError, TrainerError
+from onetrainer_gradio.errors import BusyError, ConfigValueError, NonFiniteLossError, RunNotFoundError, TrainerError, sentence
 from onetrainer_gradio.events import SampleGenerated, tag
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.notifications.delivery import WAITS_S, Deliverer, Outcome, Send
@@ -174,7 +174,7 @@ class Notifications:
             return
         not_finite = error is not None and error["type"] == NonFiniteLossError.__name__
         kind: Kind = "loss_not_finite" if not_finite else _KINDS.get(reason, "failed")
-        parts = [f"{error['message']} {error['suggestion']}".strip()] if error else []
+        parts = [" ".join(sentence(error[name]) for name in ("message", "suggestion") if error[name])] if error else []
         parts += [_progress(state), self._outlook(run)]
         self.post(
             Notification(

@@ -5,6 +5,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 // name -> path data on a 24 x 24 field, drawn as a stroke
 const ICONS = {
   add: 'M12 5v14M5 12h14',
+  bell: 'M6 17V11a6 6 0 0 1 12 0v6l2 1H4zM10 21h4',
   chart: 'M4 4v16h16M7 9c2 0 2 6 5 6s3-2 6-2',
   close: 'M6 6l12 12M18 6L6 18',
   copy: 'M9 9h11v11H9zM5 15H4V4h11v1',

@@ -117,6 +117,7 @@ class StatusCard {
   constructor() {
     /** @type {Next | null} */
     this.next = null;
+    this.failed = '';
     this.outcome = new Outcome(() => this.draw());
     this.head = new Head(this.outcome.line);
     this.why = el('p', { class: 'og-why', id: 'og-why' });
@@ -158,6 +159,17 @@ class StatusCard {
     this.accepted(now);
     this.allow(now);
     this.model.draw(now);
+    this.resume(now);
+  }
+
+  /**
+   * What follows the end of a run that failed.
+   * @param {any} now
+   */
+  resume(now) {
+    const failed = !now.is_training && ['failed', 'lost'].includes(now.end_reason) ? now.run_id : '';
+    if (failed || this.failed) import('./auto-resume.js').then((its) => its.show(this.node, failed));
+    this.failed = failed;
   }
 
   /**

@@ -26,6 +26,19 @@ export function mount(place) {
     kind: 'quiet og-keys',
     onclick: () => document.dispatchEvent(new CustomEvent('og-sheet')),
   });
+  const bell = button('', {
+    icon: 'bell',
+    title: 'Notifications',
+    kind: 'quiet og-bell',
+    onclick: () => notices().then((its) => its.open(bell)),
+  });
+  const notices = () => import('./notifications.js');
+  const told = ({ type, notification: one }) => {
+    if (one && `${one.id}` !== localStorage.getItem('og-notified'))
+      notices().then((its) => its.arrived(one, bell, type === 'connected'));
+  };
+  on('connected', told);
+  on('notification', told);
   const stopButton = button('Stop', { kind: 'small og-topstop', hidden: true, onclick: stop });
   const themeButton = button('', { title: 'Switch between light and dark', kind: 'quiet', onclick: switchTheme });
 
@@ -44,6 +57,7 @@ export function mount(place) {
       stopButton,
       link,
       leave,
+      bell,
       keysButton,
       themeButton,
       el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, bar),
@@ -101,6 +115,7 @@ export function mount(place) {
   }).observe(document.body, { attributes: true, attributeFilter: ['class'] });
 
   let said = '';
+  let trained = false; // while this page was open
   function state() {
     const now = store.state;
     if (!now) return;
@@ -115,7 +130,8 @@ export function mount(place) {
       setText(spoken, `Run: ${words.label}`);
     }
     allow();
-    document.title = words.active ? `${words.percent} ${words.label} – OneTrainer panel` : 'OneTrainer panel';
+    trained ||= words.active;
+    if (trained) import('./page-state.js').then((its) => its.show(describe(store.state)));
   }
 
   let since = 0;
