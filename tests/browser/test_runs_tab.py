@@ -223,3 +223,17 @@ def test_every_page_of_the_tab_fits_and_has_no_violation(visitor: Visitor, panel
             page.locator(".og-replay-slider, .og-compare-table").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
         assert violations(page) == [], (place, width, theme)
+
+
+def test_the_list_on_the_training_tab_leads_to_the_page_of_a_run(visitor: Visitor, panel: Panel) -> None:
+    """The queue is above the table and not above a run; the way back shows it again."""
+    run_id = finished(panel, "from training")
+    page = visitor.open("training")
+    page.locator(".og-run summary").first.click()
+    page.get_by_role("button", name="Open page").click()
+    expect(page.get_by_role("heading", name="from training")).to_be_visible()
+    assert page.url.endswith(f"#runs/{run_id}")
+    expect(page.locator("#og-queue")).to_be_hidden()
+    page.get_by_role("button", name="All runs").click()
+    expect(page.locator("#og-queue")).to_be_visible()
+    expect(rows(page).first).to_be_visible()

@@ -22,6 +22,9 @@ export async function mount(place) {
     close();
     close = () => {};
     const [first, second] = found;
+    // the queue is above the table, not above the page of a run
+    const queue = document.getElementById('og-queue');
+    if (queue) queue.style.display = first ? 'none' : '';
     list.hidden = Boolean(first);
     page.hidden = !first;
     page.replaceChildren();

@@ -28,7 +28,17 @@ export function mount(place) {
       load();
     },
   });
-  place.append(el('section', { class: 'og-card', 'aria-label': 'Runs' }, el('h2', { text: 'Runs' }), empty, list, more));
+  const every = el('a', { class: 'og-small', href: '#runs', dataset: { ogTab: 'runs' }, text: 'All runs' });
+  place.append(
+    el(
+      'section',
+      { class: 'og-card', 'aria-label': 'Runs' },
+      el('h2', { text: 'Runs' }),
+      empty,
+      list,
+      el('div', { class: 'og-buttons' }, more, every),
+    ),
+  );
 
   setVisible(more, false);
   let runs = [];
@@ -118,6 +128,13 @@ export function mount(place) {
           onclick: () => {
             view(run.id);
             document.getElementById('og-chart')?.scrollIntoView({ block: 'center' });
+          },
+        }),
+        button('Open page', {
+          kind: 'small',
+          title: 'Charts, replay, files and backups of this run',
+          onclick: () => {
+            location.hash = `#runs/${encodeURIComponent(run.id)}`;
           },
         }),
         button('Compare settings', {
