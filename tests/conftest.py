@@ -31,7 +31,7 @@ def pytest_collection():
 
 # Folders whose files take minutes come first, so that no process is left with one at the end. Beside the demo's training,
 # which is held to a time, a second process has tests that use one core.
-LONGEST_FIRST = ("demo", "engine", "chaos", "browser", "gpu", "backends", "api", "service", "ui")
+LONGEST_FIRST = ("demo", "engine", "golden", "chaos", "browser", "gpu", "backends", "api", "service", "ui")
 
 
 def _place(item, with_alone):

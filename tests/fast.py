@@ -1,7 +1,7 @@
 """Run the fast tests in two processes, each with folders of its own: ``python -m tests.fast [options of pytest]``.
 
-With pytest-xdist, every process collects all tests and so imports torch, diffusers, Gradio and FastAPI. Here the libraries for
-training and for the page are only imported by the process that tests them.
+With pytest-xdist, every process collects all tests and so imports torch, diffusers and FastAPI. Here the libraries for training
+are only imported by the process that tests them, and Gradio by none: tests that need it are slow.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-TRAINING_AND_PAGE = ("engine", "demo", "ui", "backends", "service")
+TRAINING = ("engine", "service")
 NOT_TESTS = {"fakes", "fixtures", "js"}
 CHOICE = "not slow and not browser"
 ALL_SLOW = re.compile(r"^pytestmark = .*\bslow\b", re.MULTILINE)
@@ -20,7 +20,7 @@ ALL_SLOW = re.compile(r"^pytestmark = .*\bslow\b", re.MULTILINE)
 
 def halves() -> tuple[list[Path], list[Path]]:
     """Return the folders and files that each process tests; a new one goes to the second process."""
-    first = [TESTS / name for name in TRAINING_AND_PAGE]
+    first = [TESTS / name for name in TRAINING]
     found = [path for path in sorted(TESTS.iterdir()) if path.is_dir() or path.match("test_*.py")]
     left_out = {*first, *(TESTS / name for name in NOT_TESTS)}
     return first, [path for path in found if path not in left_out and path.name[0] not in "._"]

@@ -72,7 +72,10 @@ def training(found: MemoryEstimate) -> dict[str, int]:
         pytest.param({"peft_type": "LOKR", "lokr_weight_decompose": True}, marks=pytest.mark.slow),
         pytest.param({"peft_type": "OFT_2"}, marks=pytest.mark.slow),
         pytest.param({"additional_embeddings": [{"placeholder": "<x>"}]}, marks=pytest.mark.slow),
-        {"training_method": "EMBEDDING", "embedding": {"is_output_embedding": True}, "preserve_embedding_norm": True},
+        pytest.param(
+            {"training_method": "EMBEDDING", "embedding": {"is_output_embedding": True}, "preserve_embedding_norm": True},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["LoKr", "OFT", "LoRA and embedding", "output embedding"],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.engine import unsupported
+from onetrainer_gradio.engine.families import FAMILIES
 from tests.core import core, exhaustive_unless, left
 from tests.engine.recording import FakeControl, Recorder
 from tests.golden.cases import STEPS, Case, built_in, cases, family_of, kinds, write_data
@@ -70,6 +73,15 @@ def model(tmp_path_factory):
     from tests.models.tiny import write_model
 
     return cache(lambda model_type: write_model(model_type, tmp_path_factory.mktemp(model_type) / "model"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """Each run ends with a collection: what the libraries hold for good isn't walked through then."""
+    for module in {*FAMILIES.values()}:
+        import_module(module)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,8 @@ from onetrainer_gradio.ui.head import ASKED_FIRST
 from onetrainer_gradio.ui.tabs import TABS
 from onetrainer_gradio.ui.widget import widget
 
+pytestmark = pytest.mark.slow  # importing Gradio alone takes three seconds
+
 ACTIONS = {"start", "pause", "resume", "stop", "sample", "backup", "save"}
 PLACES = [place for tab in TABS for place in tab.places]
 CLIENT = {"config", "change_settings", "list_runs", "list_samples", "generate_sample"}
@@ -89,7 +91,6 @@ def test_the_config_that_goes_with_the_page_is_small(config: dict[str, Any]) -> 
     assert len(json.dumps(config)) < 40_000
 
 
-@pytest.mark.slow
 def test_the_page_starts_a_run_through_gradios_queue(service: TrainerService) -> None:
     """A program that speaks Gradio's protocol starts a run and reads its stream to the outcome."""
     app = gr.mount_gradio_app(FastAPI(), page.build_page(service), "/", ssr_mode=False)

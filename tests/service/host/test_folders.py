@@ -89,6 +89,7 @@ def test_what_the_system_refuses_to_look_at_is_named(data: Path) -> None:
     assert browser.list(f"Pictures/{name}", nearest=True).path == str(data / "Pictures")
 
 
+@pytest.mark.slow
 def test_a_huge_folder_is_cut_and_says_so(tmp_path: Path) -> None:
     """The first thousand are listed, the rest counted; a search finds what was left out."""
     for number in range(1010):

@@ -145,6 +145,7 @@ def test_all_metrics_come_at_once(store: RunStore, overlay: Overlay) -> None:
     assert curves["last"]["loss"] == 1
 
 
+@pytest.mark.slow
 def test_the_answer_is_bounded(store: RunStore, overlay: Overlay) -> None:
     """Whatever the length and the number of runs: below 100 kB; too many runs are an error, deleted ones are named."""
     random = np.random.default_rng(1)
