@@ -1,6 +1,6 @@
 """Measure the overhead of the engine compared with the bare computation of a training step, and the phases of a run.
 
-    python benchmarks/engine.py [--rounds 8] [--steps 10] [--model tiny|small|both] [--threads 1]
+    python benchmarks/engine.py [--rounds 8] [--steps 10] [--model tiny|small|both|families] [--threads 1]
 
 Two measurements:
 
@@ -221,6 +221,77 @@ def compare(name: str, model: Path, resolution: int, folder: Path, rounds: int, 
     loops["engine"].training.close()
 
 
+class RepeatedCalls:
+    """The bare computation of any family: the denoiser's own calls of the engine, repeated with new noise.
+
+    It shares model and adapters with the engine's loop, but neither its data, noise schedule, loss, nor its charts.
+    """
+
+    def __init__(self, engine: EngineLoop, calls: int) -> None:
+        import torch
+
+        self.torch, training = torch, engine.training
+        self.denoiser, self.parameters = training.model.denoiser, training.parameters
+        self.calls: list[tuple[tuple, dict]] = []
+        hook = self.denoiser.register_forward_pre_hook(
+            lambda module, values, named: self.calls.append((values, dict(named))), with_kwargs=True
+        )
+        for _ in range(calls):
+            engine.step()
+        hook.remove()
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-3, weight_decay=0.01, foreach=False)
+        self.number = 0
+
+    def step(self) -> None:
+        torch = self.torch
+        values, named = self.calls[self.number % len(self.calls)]
+        self.number += 1
+        first = next(name for name in ("hidden_states", "sample", None) if name in named or name is None)
+        latents = values[0] if first is None else named[first]
+        noise = torch.randn(latents.shape)
+        noised = latents * 0.5 + noise * 0.5
+        if first is None:
+            values = (noised, *values[1:])
+        else:
+            named = named | {first: noised}
+        predicted = self.denoiser(*values, **(named | {"return_dict": False}))[0]
+        loss = torch.nn.functional.mse_loss(predicted, torch.zeros_like(predicted), reduction="none").mean((1, 2)).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.item()
+
+
+def families(folder: Path, rounds: int, steps: int) -> None:
+    """Measure a LoRA of each family on its tiny model against the calls of its denoiser alone."""
+    from onetrainer_gradio.config.files.documents import from_document
+    from tests.golden.cases import Case, _lora, write_data
+    from tests.models.tiny import write_model
+
+    images = write_data(folder / "images")
+    print("\nLoRA of each family, tiny models, processor time")
+    print("| model type | bare, best ms/step | engine | ratio of the best | median of the pairs |")
+    print("|---|---|---|---|---|")
+    for model_type in ("STABLE_DIFFUSION_15", "STABLE_DIFFUSION_XL_10_BASE", "STABLE_DIFFUSION_3", "FLUX_DEV_1"):
+        place = folder / model_type
+        case = Case(model_type, "speed", _lora(model_type))
+        document = case.document(write_model(model_type, place / "model"), images, place) | {"epochs": 100_000}
+        engine = EngineLoop(from_document(document)[0])
+        loops = {"bare": RepeatedCalls(engine, 3), "engine": engine}
+        used: dict[str, list[float]] = {name: [] for name in loops}
+        for number in range(rounds):
+            for name in sorted(loops, reverse=bool(number % 2)):
+                began = time.process_time()
+                for _ in range(steps):
+                    loops[name].step()
+                used[name].append((time.process_time() - began) / steps * 1e3)
+        ratios = [one / other for one, other in zip(used["engine"], used["bare"], strict=True)]
+        bare, ours = min(used["bare"]), min(used["engine"])
+        print(f"| {model_type} | {bare:.2f} | {ours:.2f} | {ours / bare:.3f} | {statistics.median(ratios):.3f} |", flush=True)
+        engine.training.close()
+
+
 def where(model: Path, resolution: int, folder: Path, steps: int) -> None:
     """Print the shares of the engine's step time."""
     import cProfile
@@ -305,7 +376,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--model", choices=("tiny", "small", "both"), default="both")
+    parser.add_argument("--model", choices=("tiny", "small", "both", "families"), default="both")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", str(arguments.threads))
@@ -317,6 +388,9 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), {os.cpu_count()} processors")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if arguments.model == "families":
+            families(folder, arguments.rounds, arguments.steps)
+            return
         start(folder)
         if arguments.model in ("tiny", "both"):
             compare("tiny, 0.8 M parameters", GOLDEN / "model", 64, folder, arguments.rounds, arguments.steps)

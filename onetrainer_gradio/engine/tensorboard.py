@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import scalar
 
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.engine import ema
@@ -66,9 +68,9 @@ class TensorBoard:
 
     def _scalars(self, values: Mapping[str, float], step: int) -> None:
         with self._survived():
-            for tag, value in values.items():
-                if self._writer is not None:
-                    self._writer.add_scalar(tag, value, step)
+            if self._writer is not None:  # one event for all of them: each costs as much as a small layer of the model
+                entries = [entry for tag, value in values.items() for entry in scalar(tag, value).value]
+                self._writer._get_file_writer().add_summary(Summary(value=entries), step)
 
     def _image(self, tag: str, path: Path, step: int) -> None:
         with self._survived():
