@@ -22,10 +22,10 @@ demo: ## Start the panel with the demo's settings
 	$(PYTHON) app.py --demo
 
 test: ## Run the tests of .ci/run; browser tests need Chromium
-	$(PYTHON) -m pytest -n $(PROCESSES) -m "not exhaustive"
+	ONETRAINER_GRADIO_CHAOS_ROUNDS=1 $(PYTHON) -m pytest -n $(PROCESSES) -m "not exhaustive"
 
 exhaustive: ## Run all tests, also every recorded run and every model type (about half an hour)
-	$(PYTHON) -m pytest -n $(PROCESSES)
+	ONETRAINER_GRADIO_CHAOS_ROUNDS=4 $(PYTHON) -m pytest -n $(PROCESSES)
 
 fast: ## Run the fast tests in two processes
 	$(PYTHON) -m tests.fast

@@ -92,6 +92,8 @@ def test_what_is_left_out_of_each_change_runs_each_night() -> None:
     for text in ((ROOT / ".ci/run").read_text("utf-8"), targets):
         assert set(left_out.findall(text)) == {'"not exhaustive"'}
     assert not left_out.search(targets.partition("\nexhaustive:")[2].partition("\n\n")[0])
+    rounds = [int(number) for number in re.findall(r"CHAOS_ROUNDS=(\d+)", targets)]
+    assert 0 < rounds[0] < rounds[1]
     workflow = yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text("utf-8"))
     assert workflow[True]["schedule"]  # YAML 1.1 reads “on” as true
     ran = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
