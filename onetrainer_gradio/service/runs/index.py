@@ -26,7 +26,7 @@ from onetrainer_gradio.errors import ConfigValueError
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 # Raise this when a column is added or means something else: an index of any other version is built again.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # "OTGR": distinguishes our index from another program's database.
 _APPLICATION_ID = 0x4F544752
 # SQLite opens these next to the file.
