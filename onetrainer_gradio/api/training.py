@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request
 from pydantic import Field, ValidationError
 
 from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.replies import ErrorEntry
 from onetrainer_gradio.api.schemas import ERRORS, Accepted, CommandAccepted, Open, State
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.api.waiting import answer_within
@@ -25,6 +27,9 @@ START_KEYS = frozenset({"config", "name", "options", "queue"})
 
 OfRun = Annotated[str | None, Query(max_length=100, description="ID of the run. If omitted: the current one.")]
 
+WAIT_FOR_ESTIMATE_S = 5.0
+"""How long the answer to a start waits for an estimate of its VRAM."""
+
 START_EXAMPLES: dict[str, Any] = {
     "current": {"summary": "Current settings", "value": {}},
     "saved": {"summary": "Saved configuration or preset", "value": {"config": "Demo LoRA"}},
@@ -40,6 +45,9 @@ class StartAccepted(Accepted):
     run_id: str | None = Field(description="ID of the run; null if it was added to the queue.")
     id: str | None = Field(None, description="ID of the queued run.")
     place: int | None = Field(None, description="Place among the waiting runs, from 1.")
+    warnings: list[ErrorEntry] = Field(
+        default_factory=list, description="Warnings about the VRAM of the run, the same as those of the pre-flight check."
+    )
 
 
 class CommandReply(Open):
@@ -72,7 +80,7 @@ def progress(service: Service) -> dict[str, Any]:
 def start(
     service: Service, body: Annotated[dict[str, Any] | str | None, Body(openapi_examples=START_EXAMPLES)] = None
 ) -> dict[str, Any]:
-    """Start a run and return at once.
+    """Start a run. With a GPU, the answer waits up to 5 seconds for an estimate of the run's VRAM; otherwise it comes at once.
 
     The body is empty (current settings), a configuration, the name of a saved one, or `{"config": ..., "options": ...}`.
     With `"queue": true`, a run that can't start now is added to the queue instead.
@@ -82,7 +90,9 @@ def start(
         item = service.queue.add(config, options)
         return {"ok": True, "run_id": None, "id": item["id"], "place": item["place"], "state": service.get_state()}
     run_id = service.start(config, options)
-    return {"ok": True, "run_id": run_id, "state": service.get_state()}
+    # the run has started: what follows delays only this answer
+    warnings = [asdict(finding) for finding in service.memory_findings(config, WAIT_FOR_ESTIMATE_S)]
+    return {"ok": True, "run_id": run_id, "state": service.get_state(), "warnings": warnings}
 
 
 @router.post("/training/stop", response_model=CommandAccepted)

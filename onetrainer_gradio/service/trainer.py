@@ -114,7 +114,7 @@ class TrainerService:
             data / "config" / "engine.json", self.checkouts, usual=settings.backend, changed=self._engines_changed
         )
         self.memory = estimator(data, self._roots)
-        self.preflight = Preflight(data, self._roots, settings.backend, self.engines, self._expected, machine)
+        self.preflight = Preflight(data, self._roots, settings.backend, self.engines, self.memory_findings, machine)
         self.form = FormSchema(self.engines.newer)
         self.libraries = Libraries(data / "config" / "libraries.json", roots=self._roots, taken=preset_families())
         self.configs = ConfigStore(
@@ -477,8 +477,13 @@ class TrainerService:
         sizes = [gpu["memory_total"] for gpu in self.system.now()["gpus"]]
         return sizes[0] if sizes else None
 
-    def _expected(self, config: TrainConfig) -> tuple[Finding, ...]:
-        return self.memory.findings(config, self.gpu_bytes() if config.train_device.startswith("cuda") else None)
+    def memory_findings(self, config: TrainConfig | None, wait_s: float = 0.0) -> tuple[Finding, ...]:
+        """Return the pre-flight check's warning about VRAM for a configuration (None: the current settings).
+
+        An estimate that isn't known yet is computed for at most ``wait_s`` seconds.
+        """
+        config = self.configs.train_config() if config is None else config
+        return self.memory.findings(config, self.gpu_bytes() if config.train_device.startswith("cuda") else None, wait_s)
 
     def _checked(self, config: TrainConfig, options: RunOptions) -> TrainConfig:
         base = self.settings.data_folder

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from starlette.testclient import TestClient
+
+from onetrainer_gradio.api.app import put_service
+from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.config.machine import Gpu, Machine
+from tests.api.conftest import ADDRESS, rehearsal_service
+from tests.fakes.configs import small_config
+from tests.fakes.estimates import GIB, Computed
 
 pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
 
@@ -43,6 +51,31 @@ def test_a_start_takes_every_form_of_body(panel, form):
     run = panel.client.get(f"/api/runs/{reply.json()['run_id']}").json()
     assert run["config"]["concepts"][0]["name"] == "red"
     panel.service.wait_for(lambda state: not state["is_training"], 10)
+
+
+class OneGpu:
+    """A machine with a GPU of half a GiB."""
+
+    def read(self) -> list[dict[str, object]]:
+        """One reading."""
+        return [{"index": 0, "name": "Card", "memory_total": GIB // 2, "memory_used": 0}]
+
+
+def test_a_start_on_a_gpu_answers_with_the_warning_about_its_memory(app, tmp_path):
+    """Without an earlier estimate, and with the words of the check; the run starts anyway."""
+    machine = Machine("cuda", (Gpu("Card", GIB // 2, (8, 9)),))
+    service = rehearsal_service(tmp_path / "data", gpus=OneGpu, machine=lambda: machine, estimator=Computed)
+    put_service(app, service)
+    with TestClient(app, base_url=ADDRESS) as client:
+        document = to_document(small_config(tmp_path, train_device="cuda", batch_size=2), packed=True)
+        reply = client.post("/api/training/start", json={"config": document})
+        assert reply.status_code == 200, reply.text
+        (warning,) = reply.json()["warnings"]
+        found = client.post("/api/config/validate", json={"config": document}).json()["warnings"]
+        assert warning in found
+        assert (warning["code"], warning["path"]) == ("memory-exceeds-gpu", "batch_size")
+        assert client.get(f"/api/runs/{reply.json()['run_id']}").status_code == 200
+        service.wait_for(lambda state: not state["is_training"], 10)
 
 
 def test_a_start_that_cannot_work_is_refused_with_the_settings_to_change(panel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,27 @@ def test_the_memory_meter_follows_what_is_typed(visitor: Visitor, panel: Panel) 
     expect(bar).not_to_have_attribute("aria-label", str(before), timeout=90_000)
     expect(meter.get_by_role("status")).to_contain_text("while training")
     assert panel.setting("batch_size") != 8
+
+
+def test_what_makes_a_run_fit_is_shown_beside_the_model(visitor: Visitor, panel: Panel) -> None:
+    """On request below the base model, because a first view asks for nothing: what doesn't fit says so, and what to change."""
+    panel.change(batch_size=16)
+    page = visitor.open()
+    gpu_bytes: list[int] = []
+
+    def on_a_small_gpu(route: Any) -> None:
+        body = route.request.post_data_json | ({"limit_bytes": gpu_bytes[0]} if gpu_bytes else {})
+        answer = route.fetch(post_data=json.dumps(body), timeout=90_000).json()
+        gpu_bytes[:] = gpu_bytes or [int(answer["peak_bytes"] * 0.9)]
+        route.fulfill(json=answer | {"gpu_bytes": gpu_bytes[0]})
+
+    page.route("**/api/config/memory", on_a_small_gpu)
+    page.get_by_role("button", name="Estimate VRAM").click()
+    meter = page.get_by_role("figure", name="Estimated VRAM")
+    expect(meter.get_by_role("status")).to_contain_text("doesn’t fit", timeout=90_000)
+    meter.get_by_role("button", name="Show what makes it fit").click()
+    steps = meter.locator(".og-memory-steps li")
+    expect(steps.last).to_have_text(re.compile(r"(Turn on|Lower|Choose|Set) .*, fits$"), timeout=90_000)
 
 
 def test_the_draw_of_timesteps_follows_what_is_typed(visitor: Visitor, panel: Panel) -> None:

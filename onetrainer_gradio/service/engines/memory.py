@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import threading
@@ -95,9 +96,25 @@ class MemoryEstimator:
         answer = self._known.get(json.dumps(self._request(config), sort_keys=True))
         return MemoryEstimate.from_json(answer["estimate"]) if answer and "estimate" in answer else None
 
-    def findings(self, config: TrainConfig, gpu_bytes: int | None) -> tuple[Finding, ...]:
-        """Return a warning if a run is expected to need more memory than the GPU has, as far as an estimate is known."""
-        estimate = self.known(config) if gpu_bytes else None
+    def known_within(self, config: TrainConfig, wait_s: float) -> MemoryEstimate | None:
+        """Return the estimate if it is known or computed within the time; otherwise it is computed for the next request."""
+        if (estimate := self.known(config)) is None and wait_s > 0:
+            asking = threading.Thread(target=self._ask_later, args=(config,), name="memory-estimate", daemon=True)
+            asking.start()
+            asking.join(wait_s)
+            estimate = self.known(config)
+        return estimate
+
+    def _ask_later(self, config: TrainConfig) -> None:
+        with contextlib.suppress(BusyError, UnsupportedError):  # no estimate, no warning
+            self.estimate(config)
+
+    def findings(self, config: TrainConfig, gpu_bytes: int | None, wait_s: float = 0.0) -> tuple[Finding, ...]:
+        """Return a warning if a run is expected to need more memory than the GPU has, as far as an estimate is known.
+
+        If it isn't known yet, it is computed for at most ``wait_s`` seconds.
+        """
+        estimate = self.known_within(config, wait_s) if gpu_bytes else None
         if estimate is None or not gpu_bytes or estimate.peak.total <= gpu_bytes:
             return ()
         need, has = estimate.peak.total / _GIB, gpu_bytes / _GIB

@@ -4,6 +4,7 @@
 import { el } from './dom.js';
 
 const BELOW = {
+  base_model_name: async (settings) => (await import('./memory.js')).memory(settings),
   batch_size: async (settings) => (await import('./memory.js')).memory(settings),
   timestep_distribution: async (settings) => (await import('./timesteps.js')).timesteps(settings),
   layer_filter_preset: async (settings) => (await import('./layers.js')).layers(settings, 'training'),

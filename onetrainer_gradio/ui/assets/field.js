@@ -16,9 +16,14 @@ const WITH_CONSEQUENCES = new Set([
   'quantization.layer_filter_preset',
 ]);
 
+// the same, loaded when asked for: they are in the first view
+const ON_REQUEST = { base_model_name: 'Estimate VRAM' };
+
 function consequences(settings, path) {
   const place = el('div', { class: 'og-below' });
-  import('./editors.js').then(({ below }) => below(settings, path, place));
+  const load = () => import('./editors.js').then(({ below }) => below(settings, path, place));
+  if (ON_REQUEST[path]) place.append(button(ON_REQUEST[path], { kind: 'small', onclick: load }));
+  else load();
   return place;
 }
 
@@ -64,7 +69,7 @@ export function row(settings, field, prefix = '') {
       errors,
     ),
   );
-  const below = WITH_CONSEQUENCES.has(path) && consequences(settings, path);
+  const below = (WITH_CONSEQUENCES.has(path) || ON_REQUEST[path]) && consequences(settings, path);
   if (below) node.append(below);
 
   function reset() {

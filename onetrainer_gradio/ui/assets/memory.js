@@ -55,7 +55,7 @@ export function memory(settings) {
   const total = el('span', { role: 'status' });
   const bar = el('div', { class: 'og-memory', role: 'img' });
   const keys = el('ul', { class: 'og-draw-keys' });
-  const phases = el('p', { class: 'og-muted' });
+  const phases = el('p', { class: 'og-help' });
   const note = el('p', { class: 'og-note', text: 'Estimate, not yet calibrated' });
   const steps = el('ol', { class: 'og-memory-steps', hidden: true });
   const more = button('Show what makes it fit', { kind: 'small', onclick: fit });

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -31,6 +34,18 @@ def configured(**changes) -> TrainConfig:
         "unet": {"train": True, "gradient_checkpointing": False},
     }
     return from_document(document | changes)[0]
+
+
+class Slow(Computed):
+    """Answers when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = threading.Event()
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.may_answer.wait(10)
+        return super()._ask(request)
 
 
 def test_a_configuration_is_estimated_once_whatever_else_changes():
@@ -64,6 +79,20 @@ def test_the_check_warns_only_of_what_is_known_and_too_large():
     assert (finding.code, finding.severity, finding.path) == ("memory-exceeds-gpu", "warning", "batch_size")
     assert "4.0 GiB" in finding.message
     assert "not yet calibrated" in finding.message
+
+
+def test_a_start_waits_for_an_estimate_only_as_long_as_it_may():
+    """The same warning if the time suffices; without it the answer comes at once, and the estimate is there later."""
+    assert [found.code for found in Computed().findings(configured(), 2 * GIB, 60.0)] == ["memory-exceeds-gpu"]
+    slow = Slow()
+    assert slow.findings(configured(), 2 * GIB, 0.05) == ()
+    slow.may_answer.set()
+    assert slow.estimate(configured()).peak.total == 4 * GIB
+    assert slow.asked == 1
+    assert [found.code for found in slow.findings(configured(), 2 * GIB)] == ["memory-exceeds-gpu"]
+    no_answer = Slow()
+    assert no_answer.findings(configured(), None, 60.0) == ()
+    assert no_answer.asked == 0
 
 
 @pytest.mark.slow
