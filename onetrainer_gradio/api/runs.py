@@ -15,7 +15,8 @@ from onetrainer_gradio.api.schemas import ERRORS, Open, RunAccepted, RunId
 from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.config.declarations.labels import label_of
-from onetrainer_gradio.config.enums import ModelType
+from onetrainer_gradio.config.enums import ModelFormat, ModelType, TrainingMethod
+from onetrainer_gradio.config.families.models import output_formats
 from onetrainer_gradio.events import EVENT_BY_TAG
 from onetrainer_gradio.service.runs.changes import MOST_RUNS, Action
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, STATUSES, RunQuery, Sort
@@ -292,6 +293,74 @@ def download(service: Service, run_id: RunId, file_id: str) -> Response:
             headers=attachment(f"{file.name}.zip"),
         )
     return FileResponse(file.path, filename=file.name, media_type="application/octet-stream")
+
+
+class LoraFormat(BaseModel):
+    """A format of LoRA files."""
+
+    value: str = Field(description="What `format` of a conversion may be.")
+    label: str
+
+
+class LoraFormats(BaseModel):
+    """The formats that a LoRA of the run can be converted to."""
+
+    ok: Literal[True] = True
+    formats: list[LoraFormat]
+
+
+class ConversionRequest(BaseModel):
+    """The format of the new file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: ModelFormat
+
+
+class ConvertedFile(BaseModel):
+    """A converted LoRA."""
+
+    ok: Literal[True] = True
+    name: str
+    bytes: int
+    model_type: str
+    tensors: int
+    warning: str = Field(description="What the format can't express; empty if nothing is lost.")
+    download: str = Field(description="Where the file is until four newer ones were converted.")
+
+
+@router.get("/{run_id}/lora_formats", response_model=LoraFormats)
+@slow
+def lora_formats(service: Service, run_id: RunId) -> dict[str, Any]:
+    """List the formats of LoRAs of the run's model type; none if the run trains no LoRA."""
+    config = service.runs.get(run_id).config()
+    lora = config.get("training_method") == TrainingMethod.LORA
+    known = output_formats(ModelType(str(config.get("model_type", ""))), TrainingMethod.LORA) if lora else ()
+    return {"ok": True, "formats": [{"value": each.value, "label": label_of(ModelFormat, each)} for each in known]}
+
+
+@router.post("/{run_id}/files/{file_id}/convert", response_model=ConvertedFile)
+@slow
+def convert(service: Service, run_id: RunId, file_id: str, body: ConversionRequest) -> dict[str, Any]:
+    """Convert a LoRA of the run to another format, for download. The file of the run is kept as it is."""
+    file = service.runs.get(run_id).open_file(file_id)
+    done = service.converter.convert(file.path, file.name, body.format)
+    return {
+        "name": done.path.name,
+        "bytes": done.path.stat().st_size,
+        "model_type": done.model_type,
+        "tensors": done.tensors,
+        "warning": done.warning,
+        "download": f"api/runs/{run_id}/converted/{done.id}",
+    }
+
+
+@router.get("/{run_id}/converted/{converted_id}", response_class=Response)
+def download_converted(service: Service, run_id: RunId, converted_id: str) -> Response:
+    """Download a converted LoRA. Supports `Range`."""
+    service.runs.get(run_id)
+    path = service.converter.file(converted_id)
+    return FileResponse(path, filename=path.name, media_type="application/octet-stream")
 
 
 @router.post("/{run_id}/resume", response_model=RunAccepted)

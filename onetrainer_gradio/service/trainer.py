@@ -38,6 +38,7 @@ from onetrainer_gradio.service.datasets.concepts import ConceptStore
 from onetrainer_gradio.service.datasets.datasets import Datasets
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.engines.checkouts import PRESET_FOLDER, Checkouts, Sources, usual_places
+from onetrainer_gradio.service.engines.conversion import LoraConverter
 from onetrainer_gradio.service.engines.lower_memory import next_step
 from onetrainer_gradio.service.engines.memory import MemoryEstimator
 from onetrainer_gradio.service.engines.new_sample import new_sample
@@ -114,6 +115,7 @@ class TrainerService:
             data / "config" / "engine.json", self.checkouts, usual=settings.backend, changed=self._engines_changed
         )
         self.memory = estimator(data, self._roots)
+        self.converter = LoraConverter(data / "cache" / "converted")
         self.preflight = Preflight(data, self._roots, settings.backend, self.engines, self.memory_findings, machine)
         self.form = FormSchema(self.engines.newer)
         self.libraries = Libraries(data / "config" / "libraries.json", roots=self._roots, taken=preset_families())
@@ -214,6 +216,7 @@ class TrainerService:
         self.generations.close()
         self.images.close()
         self.memory.close()
+        self.converter.close()
         self.system.close()
         self.runs.listing.close()
 

@@ -7,6 +7,8 @@ import zipfile
 
 import pytest
 
+from tests.service.engines.test_conversion import Instant
+
 pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
 
 
@@ -271,3 +273,24 @@ def test_a_run_is_renamed_tagged_and_archived_over_rest(panel):
     reply = panel.client.post("/api/runs/bulk", json=body).json()
     assert (reply["done"], [item["id"] for item in reply["failed"]]) == ([run_id], ["none"])
     assert panel.client.get(path).status_code == 404
+
+
+def test_a_lora_of_a_run_is_converted_for_download(panel, tmp_path):
+    """The file of the run is kept; what is no LoRA, no format, or was removed is an error with the reason."""
+    run_id = panel.finished(steps=1)
+    path = f"/api/runs/{run_id}"
+    formats = [each["value"] for each in panel.client.get(f"{path}/lora_formats").json()["formats"]]
+    assert "KOHYA_LORA" in formats
+    (model,) = panel.client.get(f"{path}/files", params={"kind": "model"}).json()["files"]
+    convert = f"{path}/files/{model['id']}/convert"
+    refused = panel.client.post(convert, json={"format": "COMFY_LORA"})  # the rehearsal's file has no weights
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["path"] == "format"
+    assert panel.client.post(convert, json={"format": "NONE"}).status_code == 422
+    assert panel.client.post(f"{path}/files/none/convert", json={"format": "COMFY_LORA"}).status_code == 404
+    panel.service.converter = Instant(tmp_path / "converted")
+    panel.service.converter.may_answer.set()
+    done = panel.client.post(convert, json={"format": "COMFY_LORA"}).json()
+    assert (done["tensors"], done["bytes"], done["name"]) == (2, 9, "lora-comfy.safetensors")
+    assert panel.client.get(f"/{done['download']}").content == b"converted"
+    assert panel.client.get(f"{path}/converted/{'0' * 32}").status_code == 404

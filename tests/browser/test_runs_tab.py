@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +238,25 @@ def test_the_list_on_the_training_tab_leads_to_the_page_of_a_run(visitor: Visito
     page.get_by_role("button", name="All runs").click()
     expect(page.locator("#og-queue")).to_be_visible()
     expect(rows(page).first).to_be_visible()
+
+
+def test_a_lora_of_a_run_is_converted_in_a_dialog(visitor: Visitor, panel: Panel) -> None:
+    """The format is chosen, the new file is offered for download, and a file without weights is explained."""
+    run_id = finished(panel, "to convert")
+    page = opened(visitor.open("runs"), panel, run_id)
+    page.get_by_text("Files", exact=True).click()
+    page.get_by_role("button", name="Convert…").first.click()
+    dialog = page.get_by_role("dialog", name="Convert LoRA")
+    dialog.get_by_label("Format").select_option("COMFY_LORA")
+    dialog.get_by_role("button", name="Convert", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("safetensors", timeout=60_000)
+    done = {"name": "mine-comfy.safetensors", "bytes": 1000, "tensors": 2, "warning": "", "download": "api/runs/x/converted/y"}
+    page.route("**/convert", lambda route: route.fulfill(json={"ok": True, "model_type": "FLUX_DEV_1", **done}))
+    dialog.get_by_role("button", name="Convert", exact=True).click()
+    expect(dialog.get_by_role("link", name="mine-comfy.safetensors")).to_have_attribute(
+        "href", re.compile("api/runs/x/converted/y$")
+    )
+    expect(dialog.get_by_role("alert")).to_be_empty()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()

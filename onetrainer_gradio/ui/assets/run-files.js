@@ -25,7 +25,7 @@ export function pathLine(path) {
   );
 }
 
-function line(id, file) {
+function line(id, file, formats) {
   const address = url(`api/runs/${encodeURIComponent(id)}/files/${encodeURIComponent(file.id)}`);
   return el(
     'li',
@@ -42,10 +42,15 @@ function line(id, file) {
     }),
     pathLine(file.written_to),
     file.sha256 ? el('span', { class: 'og-muted og-small og-mono', title: 'SHA-256', text: file.sha256.slice(0, 16) }) : '',
+    formats.length ? button('Convert…', { kind: 'small', onclick: convert }) : '',
   );
+  async function convert() {
+    const { openConvert } = await import('./convert.js');
+    openConvert(id, file, formats);
+  }
 }
 
-async function kind(place, id, name) {
+async function kind(place, id, name, formats) {
   const path = `api/runs/${encodeURIComponent(id)}/files?limit=${PAGE}&kind=${name}`;
   const list = el('ul', { class: 'og-files' });
   /** @type {any} */
@@ -55,7 +60,7 @@ async function kind(place, id, name) {
     const page = await api('GET', `${path}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
     cursor = page.next_cursor;
     more.hidden = !cursor;
-    list.append(...page.files.map((file) => line(id, file)));
+    list.append(...page.files.map((file) => line(id, file, formats)));
     return page;
   }
   const page = await load();
@@ -66,8 +71,9 @@ async function kind(place, id, name) {
 export async function filesOfRun(place, run) {
   const { id } = run.record;
   const zip = (query) => url(`api/runs/${encodeURIComponent(id)}/files.zip?${new URLSearchParams(query)}`);
+  const { formats } = await api('GET', `api/runs/${encodeURIComponent(id)}/lora_formats`);
   const pages = [];
-  for (const name of Object.keys(KINDS)) pages.push(await kind(place, id, name));
+  for (const name of Object.keys(KINDS)) pages.push(await kind(place, id, name, formats));
   const [{ missing, freed_bytes: freed }] = pages;
   if (!pages.some((page) => page.total)) place.append(el('p', { class: 'og-empty', text: 'No models yet.' }));
   if (missing.length)
