@@ -6,6 +6,7 @@ import pytest
 
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.config.files.presets import presets
 from onetrainer_gradio.engine.unsupported import (
     ONLY,
     ONLY_IN_CONCEPTS,
@@ -172,3 +173,14 @@ def test_asking_needs_no_torch():
 
     code = "import sys; import onetrainer_gradio.engine.unsupported; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("preset", presets(), ids=lambda preset: preset.name)
+def test_presets_are_marked_with_the_engines_that_train_them(preset):
+    """On a machine with a GPU, nothing of a preset for this engine is refused; the others are refused by their model type."""
+    config = from_document(preset.document)[0].model_copy(update={"train_device": "cuda"})
+    refused_paths = {finding.path for finding in findings(config) if finding.expected != "an installed package"}
+    if MODELS[config.model_type].built_in:
+        assert refused_paths == set()
+    else:
+        assert "model_type" in refused_paths

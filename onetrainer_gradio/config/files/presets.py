@@ -192,6 +192,7 @@ def describe(document: dict[str, Any]) -> dict[str, str]:
 _COLUMNS = (
     "Preset",
     "Method",
+    "Engine",
     "VRAM",
     "Learning rate",
     "Resolution",
@@ -224,6 +225,7 @@ def _cells(preset: Preset) -> tuple[str, ...]:
     return (
         preset.name.rpartition("/")[2],
         label_of(TrainingMethod, preset.method),
+        "built-in, OneTrainer" if MODELS[ModelType(preset.model_type)].built_in else "OneTrainer",
         f"{preset.memory_gb} GB" if preset.memory_gb else "",
         f"{document['learning_rate']:g}",
         str(document["resolution"]),
