@@ -20,6 +20,7 @@ from onetrainer_gradio.engine.component_weights import FAILURES, ComponentWeight
 from onetrainer_gradio.engine.data.cache import file_identity
 from onetrainer_gradio.engine.families.family import Component, FamilySpec
 from onetrainer_gradio.engine.hub import Hub
+from onetrainer_gradio.engine.original_config import scheduler_changes
 from onetrainer_gradio.errors import ModelFormatError, ModelNotFoundError
 
 Progress = Callable[[int, int, str], None]
@@ -166,6 +167,7 @@ def _from_file(wanted: _Wanted, file: Path, hub: Hub, progress: Progress) -> Loa
     from diffusers.loaders.single_file_utils import SingleFileComponentError
 
     _look_into(wanted, file)
+    beside = {} if MODELS[wanted.config.model_type].flow else scheduler_changes(file)
     try:
         layout = _layout_of_single_files(wanted, file, hub)
         progress(0, 1, file.name)
@@ -192,7 +194,7 @@ def _from_file(wanted: _Wanted, file: Path, hub: Hub, progress: Progress) -> Loa
             for name, one in wanted.weights.items()
         },
         tokenizers={name: getattr(pipeline, name) for name in wanted.tokenizers},
-        scheduler_config=dict(pipeline.scheduler.config),
+        scheduler_config=dict(pipeline.scheduler.config) | beside,
         identities={
             **dict.fromkeys(wanted.components, identity),
             **layout.identities,

@@ -109,6 +109,10 @@ def test_a_single_file_is_saved_and_loaded(configured, train, plain, tmp_path, m
     cache = hub_cache(tmp_path / "huggingface")
     _, from_file = train(configured(base_model_name=str(target), huggingface_cache_dir=str(cache)))
     assert from_file.losses == pytest.approx(plain.losses, abs=1e-6)
+    target.with_suffix(".yaml").write_text("model:\n  params:\n    parameterization: v\n")
+    _, of_v = train(configured(base_model_name=str(target), huggingface_cache_dir=str(cache)), max_steps=1)
+    _, forced = train(configured(force_v_prediction=True), max_steps=1)
+    assert of_v.losses == pytest.approx(forced.losses, abs=1e-6)
 
 
 def test_a_file_that_is_no_model_is_named(configured, train, tmp_path):
