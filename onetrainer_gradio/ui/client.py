@@ -104,7 +104,7 @@ class ClientFunctions:
         return await _call(moment)
 
     async def queue(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Read or change the queue, as the ``action`` of the request says; docs/page.md lists the actions."""
+        """Read or change the queue, by the ``action`` of the request; docs/page.md lists the actions."""
         return await _call(lambda: _queue_action(self._service, request))
 
     async def list_samples(self, run_id: str | None = None, limit: float = 60, before: str | None = None) -> dict[str, Any]:

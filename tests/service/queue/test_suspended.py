@@ -1,0 +1,92 @@
+"""A run that the queue suspends and resumes ends bit for bit as if it had not been interrupted. The built-in engine trains."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onetrainer_gradio.config import RunOptions, TrainConfig
+from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.service.queue.items import ItemChoices
+from onetrainer_gradio.service.runs.record import Run
+from onetrainer_gradio.service.trainer import TrainerService
+from tests.service.conftest import MakeService
+
+pytestmark = pytest.mark.slow
+STEPS = 20
+
+
+def until(predicate: Callable[[], Any], timeout_s: float = 120.0) -> None:
+    give_up_at = time.monotonic() + timeout_s
+    while not predicate():
+        assert time.monotonic() < give_up_at, "not in time"
+        time.sleep(0.02)
+
+
+def tiny(service: TrainerService, folder: Path) -> TrainConfig:
+    """The demo's model with one concept, without samples; what it writes goes below ``folder``."""
+    config, _ = from_document(service.configs.current().config)
+    changes = {
+        "concepts": config.concepts[:1] if config.concepts else [],
+        "samples": [],
+        "epochs": 1000,
+        "validation": False,
+        "workspace_dir": str(folder / "workspace"),
+        "cache_dir": str(folder / "cache"),
+        "output_model_destination": str(folder / "lora.safetensors"),
+    }
+    return config.model_copy(update=changes)
+
+
+def weights_of(run: Run) -> dict[str, tuple[str, list[int], bytes]]:
+    """Data type, shape and bytes of each tensor of the final model. The file's metadata contains the time."""
+    file = next(file for file in run.files() if file["kind"] == "model")
+    content = run.open_file(file["id"]).path.read_bytes()
+    (size,) = struct.unpack("<Q", content[:8])
+    header, data = json.loads(content[8 : 8 + size]), content[8 + size :]
+    header.pop("__metadata__", None)
+    return {name: (at["dtype"], at["shape"], data[slice(*at["data_offsets"])]) for name, at in header.items()}
+
+
+def losses(run: Run) -> list[tuple[float, float]]:
+    """Step and loss of each update."""
+    rows, columns = run.metrics.rows(), list(run.metrics.columns())
+    return [(float(row[columns.index("global_step")]), float(row[columns.index("loss")])) for row in rows]
+
+
+def test_a_suspended_run_ends_as_if_it_had_not_been(make_service: MakeService, tmp_path: Path) -> None:
+    service = make_service(in_process=False, backend="builtin", demo=True)
+    options = RunOptions(max_steps=STEPS)
+
+    def ended(item_id: str) -> bool:
+        return service.queue.get(item_id)["state"] == "completed"
+
+    whole = service.enqueue(tiny(service, tmp_path / "whole"), options)["id"]
+    until(lambda: ended(whole))
+    wanted = service.runs.get(service.queue.get(whole)["run_id"])
+
+    parted = service.enqueue(tiny(service, tmp_path / "parted"), options)["id"]
+    until(lambda: service.get_state()["update_step"] >= 2 and service.get_state()["run_id"] != wanted.id)
+    first = service.runs.get(service.get_state()["run_id"])
+    assert service.suspend_training() == parted
+    until(lambda: service.queue.get(parted)["state"] == "waiting")
+    assert service.scheduler.occupants() == []
+    assert first.state()["end_reason"] == "stopped"
+    service.queue.edit(parted, ItemChoices(held=False))
+    until(lambda: ended(parted))
+    second = service.runs.get(service.queue.get(parted)["run_id"])
+
+    at = second.resumed_step()
+    assert at is not None
+    assert 2 <= at < STEPS
+    expected = losses(wanted)
+    assert [row for row in losses(first) if row[0] <= at] == [row for row in expected if row[0] <= at]
+    assert losses(second) == [row for row in expected if row[0] > at]
+    assert weights_of(wanted)
+    assert weights_of(second) == weights_of(wanted)
