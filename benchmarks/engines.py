@@ -1,17 +1,18 @@
 """Measure the built-in engine against OneTrainer: time to the first step, median step, whole run with samples, backups and saves.
 
-    python benchmarks/engines.py --onetrainer FOLDER [--python FILE] [--rounds 3] [--warm]
+    python benchmarks/engines.py --onetrainer FOLDER [--python FILE] [--rounds 3] [--warm] [--plain]
 
 Both train the tiny Stable Diffusion 1.5 model of the tests (0.8 million parameters, one thread) for 12 steps through the service,
 as from the panel: time counts from the start of the run, with its processes. The rounds alternate between the engines, so that
-other programs on the machine affect both. Each round is a cold run and, with ``--warm``, a second one in the process that stays
-loaded, with a filled cache.
+other programs on the machine affect both; the processor time of all processes hardly depends on them. Each round is a cold run
+and, with ``--warm``, a second one in the process that stays loaded, with a filled cache.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -61,6 +62,12 @@ def run(service: TrainerService, config: TrainConfig, engine: str, checkout: Pat
     return side
 
 
+def processor_s() -> float:
+    """Return the processor time of all processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def report(title: str, found: dict[str, list[Side]]) -> None:
     """Print medians of both engines, and the median of the ratios of the pairs."""
     print(f"\n{title}\n| | built-in | OneTrainer | ratio |\n|---|---|---|---|")
@@ -88,6 +95,7 @@ def main() -> None:
         folder = Path(name)
         cold: dict[str, list[Side]] = {engine: [] for engine in ENGINES}
         warm: dict[str, list[Side]] = {engine: [] for engine in ENGINES}
+        used: dict[str, list[float]] = {engine: [] for engine in ENGINES}
         for number in range(arguments.rounds):
             for engine in ENGINES[:: -1 if number % 2 else 1]:
                 place = folder / f"{number}"
@@ -95,6 +103,7 @@ def main() -> None:
                 own = ServiceSettings(
                     data_folder=place / f"panel-{engine}", checkouts=(arguments.onetrainer,), keep_loaded_s=keep
                 )
+                before = processor_s()
                 with TrainerService(own) as service:
                     if arguments.python:
                         service.checkouts.add(arguments.onetrainer, arguments.python)
@@ -104,7 +113,10 @@ def main() -> None:
                     cold[engine].append(run(service, config, engine, arguments.onetrainer))
                     if arguments.warm:
                         warm[engine].append(run(service, config, engine, arguments.onetrainer))
+                used[engine].append(processor_s() - before)
         report(f"cold start, {arguments.rounds} rounds", cold)
+        ours, theirs = (statistics.median(used[engine]) for engine in ENGINES)
+        print(f"| processor time of all processes (s) | {ours:.2f} | {theirs:.2f} | {theirs / ours:.2f} |")
         if arguments.warm:
             report("process loaded, cache filled", warm)
 
