@@ -66,10 +66,7 @@ def build_page(service: TrainerService) -> gr.Blocks:
 def _controls(actions: Actions) -> None:
     # a Column that the style sheet lays out as a row: gr.Row would load two more files
     with gr.Column(elem_id="og-controls"):
-        buttons = {
-            name: gr.Button(label, variant=look, elem_id=f"og-{name}", elem_classes="og-action", min_width=0)
-            for label, name, look in _BUTTONS
-        }
+        buttons = {name: gr.Button(label, variant=look, elem_id=f"og-{name}") for label, name, look in _BUTTONS}
     outcome = outcome_carrier()
     for name, button in buttons.items():
         button.click(

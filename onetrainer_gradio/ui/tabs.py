@@ -20,6 +20,7 @@ class Tab:
 TABS = (
     Tab("configuration", "Configuration", ("form",)),
     Tab("training", "Training", ("status", "problems", "chart", "newest", "console", "runs")),
+    Tab("data", "Data", ("data",)),
     Tab("runs", "Runs", ("queue", "history")),
     Tab("samples", "Samples", ("gallery",)),
     Tab("system", "System", ("system",)),

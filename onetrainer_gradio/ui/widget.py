@@ -11,7 +11,7 @@ from onetrainer_gradio.ui.assets import scripts
 # what assets/main.js looks for
 PLACE = "og-place"
 
-_TELL = "(message) => { document.dispatchEvent(new CustomEvent('og-outcome', { detail: message })); return []; }"
+_TELL = "m=>(document.dispatchEvent(new CustomEvent('og-outcome',{detail:m})),[])"
 
 
 def widget(place: str) -> gr.Column:
@@ -39,7 +39,7 @@ def outcome_carrier() -> Api:
 
     It has the type of the page's functions for programs, so it loads nothing more, and shows nothing.
     """
-    carrier = Api(None, {"type": "object", "description": "progress and outcome"}, label="Message")
+    carrier = Api(None, {}, label="Message")  # without a schema, which Gradio would send four times
     # the type has no events in Python, but its front end reports each value
     Events.change.listener(carrier, None, inputs=carrier, js=_TELL, api_name="outcome", api_visibility="private")
     return carrier

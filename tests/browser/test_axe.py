@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 LATE = READY | {
     "configuration": "#og-f-base_model_name",
     "training": ".og-run > summary",
+    "data": ".og-data-tile",
     "runs": ".og-run-table tbody tr",
     "samples": ".og-tile",
     "system": "#og-checkout-folder",

@@ -30,6 +30,8 @@ MOST_SELECTED = 200_000
 _SCAN_S = 1.0
 _READING_S = 1.0
 _MOST_FOLDERS = 8
+_MOST_WATCHED = 500
+_SETTLED_NS = 2_000_000_000
 _MOST_FACTS = 500_000
 _SHOWN_LETTERS = 4000
 _SQUARE = 1.05
@@ -118,9 +120,15 @@ _NEEDS_SIZE, _NEEDS_CAPTION, _NEEDS_STATUS = {"pixels", "aspect"}, {"caption", "
 
 @dataclass
 class _Scan:
+    """The images of a folder, when it was scanned, and the times at which its folders were changed last."""
+
     at: float
     rows: list[Row]
-    others: int = 0
+    changed_ns: dict[Path, int] = field(default_factory=dict)
+
+    def is_current(self) -> bool:
+        """Return whether no file was added, removed or renamed since."""
+        return bool(self.changed_ns) and all(_changed_ns(folder) == at for folder, at in self.changed_ns.items())
 
 
 @dataclass
@@ -144,6 +152,7 @@ class ImageIndex:
         :raises ConfigValueError: if a value of the query isn't one of its choices.
         """
         place = self.library.resolve(folder)
+        self.thumbnails.prepare()
         with self._lock:
             total = len(self._scan(place, query).rows)
             rows, complete = self._matching(place, query)
@@ -218,12 +227,18 @@ class ImageIndex:
     def _scan(self, folder: Path, query: Query) -> _Scan:
         key = (folder, query.subfolders, query.excluded)
         known = self._scans.get(key)
-        if known is None or self.clock() - known.at > max(_SCAN_S, len(known.rows) / 5000):
+        fresh = known is not None and self.clock() - known.at <= max(_SCAN_S, len(known.rows) / 5000)
+        if known is None or not (fresh or known.is_current()):
             base = folder / EXCLUDED if query.excluded else folder
+            started_ns = time.time_ns()
             found = scan_folder(base, query.subfolders, roots=self.library.roots)
             rows = [_row(base, item, found) for item in found.images]
             rows.sort(key=SORTS["name"])
-            known = self._scans[key] = _Scan(self.clock(), rows)
+            folders = {*_folders(base, query.subfolders), *(row.file.parent for row in rows)}
+            changed = {each: _changed_ns(each) for each in folders} if len(folders) <= _MOST_WATCHED else {}
+            if any(started_ns - at < _SETTLED_NS for at in changed.values()):
+                changed = {}  # a change in the same tick of the clock would not be seen
+            known = self._scans[key] = _Scan(self.clock(), rows, changed)
             while len(self._scans) > _MOST_FOLDERS:
                 self._scans.popitem(last=False)
         self._scans.move_to_end(key)
@@ -289,6 +304,24 @@ class ImageIndex:
             "conditioned": row.condition is not None,
             "thumbnail": self.thumbnails.id_of(row.file, row.status) if row.status else "",
         }
+
+
+def _folders(base: Path, with_subfolders: bool) -> list[Path]:
+    """Return a folder and the folders in it, those without images too."""
+    found = [base]
+    for path, folders, _ in os.walk(base) if with_subfolders else ():
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(path, name) for name in folders]
+        if len(found) > _MOST_WATCHED:
+            break
+    return found
+
+
+def _changed_ns(folder: Path) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def read_caption(file: Path) -> CaptionFile:

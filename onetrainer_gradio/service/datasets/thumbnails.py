@@ -29,6 +29,13 @@ class Thumbnails:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Path] = OrderedDict()
         self._made = 0
+        self._prepared = False
+
+    def prepare(self) -> None:
+        """Get ready to make thumbnails soon."""
+        if not self._prepared:
+            self._prepared = True
+            self._decoder.prepare()
 
     def id_of(self, path: Path, status: os.stat_result | None = None) -> str:
         """Return the ID of an image for ``get``; empty if it was deleted."""

@@ -65,7 +65,7 @@ export function fallBack(streaming) {
   document.addEventListener(
     'click',
     async (/** @type {any} */ event) => {
-      const key = event.target.closest?.('.og-action')?.id?.slice(3);
+      const key = event.target.closest?.('#og-controls button')?.id?.slice(3);
       if (!byRest || !ACTIONS[key]) return;
       event.stopImmediatePropagation();
       event.preventDefault();

@@ -1,0 +1,181 @@
+// Caption or mask images automatically: choose a model, try it on five images, then follow the job.
+
+import { button, el, format, openDialog, setText, setVisible } from './dom.js';
+import { api, url } from './live.js';
+
+const POLL_S = 2;
+
+const TASKS = {
+  caption: { title: 'Caption automatically', run: 'Caption', missing: 'Only images without a caption' },
+  mask: { title: 'Make masks', run: 'Make masks', missing: 'Only images without a mask' },
+};
+// kind of a model -> its options: [name, label, type, value]
+const OPTIONS = {
+  transformers: [
+    ['prompt', 'Prompt', 'text', ''],
+    ['max_tokens', 'Longest caption in tokens', 'number', '128'],
+  ],
+  tagger: [
+    ['threshold', 'Threshold', 'number', '0.35'],
+    ['character_threshold', 'Threshold of characters', 'number', '0.85'],
+  ],
+  text: [
+    ['prompts', 'What to keep, separated by commas', 'text', 'person'],
+    ['threshold', 'Threshold', 'number', '0.4'],
+    ['grow', 'Grow in pixels', 'number', '0'],
+    ['invert', 'Invert', 'checkbox', ''],
+  ],
+  background: [
+    ['threshold', 'Threshold', 'number', '0.4'],
+    ['grow', 'Grow in pixels', 'number', '0'],
+    ['invert', 'Invert', 'checkbox', ''],
+  ],
+};
+
+function field(label, input) {
+  const id = `og-annotate-${label.toLowerCase().replace(/\W+/g, '-')}`;
+  input.id = id;
+  const node = el('label', { for: id, text: label });
+  const switched = input.type === 'checkbox';
+  return el('div', { class: switched ? 'og-inline' : 'og-data-field' }, switched ? [input, node] : [node, input]);
+}
+
+function optionInputs(kind) {
+  return OPTIONS[kind].map(([name, label, type, value]) => {
+    const input = el('input', { type, value, class: 'og-text', step: 'any', 'aria-label': label });
+    const read = () => {
+      if (type === 'checkbox') return input.checked;
+      if (name === 'prompts') return input.value.split(',').map((text) => text.trim());
+      return type === 'number' ? Number(input.value) : input.value;
+    };
+    return { name, read, node: field(label, input) };
+  });
+}
+
+function example(each) {
+  const shown =
+    each.preview && el('img', { src: url(`api/datasets/mask-previews/${each.preview}`), alt: `Mask of ${each.path}` });
+  const share = each.coverage === undefined ? '' : `: ${format.percent(each.coverage * 100)} white`;
+  return el(
+    'li',
+    {},
+    el('span', { class: 'og-muted og-small', text: each.path + share }),
+    shown,
+    each.after !== undefined && el('del', { text: each.before || 'No caption' }),
+    each.after !== undefined && el('ins', { text: each.after }),
+  );
+}
+
+/** Follow a job until it has ended; `show(job, result)` for each step. */
+export async function follow(job, result, show, gone = () => false) {
+  let told = { job, result };
+  show(told.job, told.result);
+  while (told.job.state === 'running' && !gone()) {
+    told = await api('GET', `api/datasets/jobs/${told.job.id}?wait=${told.job.total ? 0.5 : POLL_S}`);
+    show(told.job, told.result);
+  }
+  return told;
+}
+
+/** Open the dialog for a task; `body` says which images. `changed()` follows what was written. */
+export async function openAnnotate({ task, body, count, changed }) {
+  const words = TASKS[task];
+  const { models } = await api('GET', `api/datasets/models?task=${task}`);
+  const model = el(
+    'select',
+    { onchange: pick },
+    models.map((each, at) => el('option', { value: String(at), text: each.title })),
+    el('option', { value: 'other', text: 'Other…' }),
+  );
+  const name = el('input', { type: 'text', class: 'og-text', placeholder: 'Hugging Face name or folder' });
+  const about = el('p', { class: 'og-muted og-small' });
+  const before = el('input', { type: 'text', class: 'og-text', placeholder: 'Trigger word' });
+  const missing = el('input', { type: 'checkbox', checked: true });
+  const cpu = el('input', { type: 'checkbox' });
+  const options = el('div', { class: 'og-data-options' });
+  const progress = el('progress', { hidden: true, 'aria-label': words.title });
+  const told = el('p', { role: 'status' });
+  const examples = el('ul', { class: 'og-data-examples' });
+  const stop = button('Stop', { hidden: true, onclick: () => api('POST', `api/datasets/jobs/${running}/stop`) });
+  const buttons = [
+    button('Try on five images', { onclick: () => start(true) }),
+    button(words.run, { kind: 'primary', onclick: () => start(false) }),
+  ];
+  /** @type {any[]} */
+  let inputs = [];
+  let running = '';
+  let resume = '';
+  let closed = false;
+
+  const chosen = () =>
+    models[Number(model.value)] || {
+      kind: models[0].kind,
+      name: name.value,
+      about: 'A name of the Hugging Face Hub, or a folder.',
+    };
+  function pick() {
+    setVisible(/** @type {HTMLElement} */ (name.parentElement), model.value === 'other');
+    setText(about, chosen().about);
+    inputs = optionInputs(chosen().kind);
+    options.replaceChildren(...inputs.map(({ node }) => node));
+    resume = '';
+  }
+  const asked = (preview) => ({
+    ...body,
+    task,
+    kind: chosen().kind,
+    model: chosen().name,
+    device: cpu.checked ? 'cpu' : 'auto',
+    replace: !missing.checked,
+    options: Object.fromEntries(inputs.map((each) => [each.name, each.read()])),
+    before: before.value,
+    preview,
+    resume: preview ? '' : resume,
+  });
+  function show(job, result) {
+    const active = job.state === 'running';
+    setVisible(progress, active);
+    setVisible(stop, active);
+    for (const each of buttons) each.disabled = active;
+    if (job.total) Object.assign(progress, { max: job.total, value: job.done });
+    const ends = {
+      done: `Finished: ${job.done} of ${job.total} images.`,
+      stopped: `Stopped after ${job.done} of ${job.total} images.`,
+    };
+    const failed = `${job.error} ${job.suggestion}`.trim();
+    setText(told, active ? `${job.doing}… ${job.total ? `${job.done} of ${job.total}` : ''}` : ends[job.state] || failed);
+    examples.replaceChildren(...(result.examples || []).slice(0, 20).map(example));
+  }
+  async function start(preview) {
+    try {
+      const { job, result } = await api('POST', 'api/datasets/annotate', asked(preview));
+      running = job.id;
+      const end = await follow(job, result, show, () => closed);
+      resume = !preview && end.job.state === 'stopped' ? job.id : '';
+      if (!preview) changed();
+    } catch (error) {
+      setText(told, error.message);
+    }
+  }
+  const dialog = el(
+    'dialog',
+    { class: 'og-dialog og-data-bulk', 'aria-label': words.title },
+    el('h2', { text: `${words.title}: ${format.count(count)} ${count === 1 ? 'image' : 'images'}` }),
+    field('Model', model),
+    field('Model name', name),
+    about,
+    options,
+    task === 'caption' && field('Text before each caption', before),
+    field(words.missing, missing),
+    field('Use the CPU', cpu),
+    told,
+    progress,
+    examples,
+    el('div', { class: 'og-dialog-buttons' }, button('Close', { onclick: () => dialog.close() }), stop, buttons),
+  );
+  pick();
+  openDialog(dialog, () => {
+    closed = true; // the job continues; its result is in the dataset
+    if (running) changed();
+  });
+}
