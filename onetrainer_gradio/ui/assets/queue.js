@@ -126,6 +126,12 @@ export async function mount(place) {
     else load();
   });
   view.list.addEventListener('keydown', (event) => byKey(event, items, actions));
+  // the page of one run, and a comparison, have this tab for themselves
+  const whole = () => setVisible(view.card, !/^#runs\/./.test(location.hash));
+  document.addEventListener('og-runs-address', whole);
+  document.addEventListener('og-tab', () => queueMicrotask(whole));
+  window.addEventListener('popstate', whole);
+  whole();
   on('queue_changed', soon);
   on('connected', soon);
   if (store.connection === 'live') load();
