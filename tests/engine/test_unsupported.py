@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from onetrainer_gradio.config.families.models import MODELS
@@ -184,3 +186,10 @@ def test_presets_are_marked_with_the_engines_that_train_them(preset):
         assert refused_paths == set()
     else:
         assert "model_type" in refused_paths
+
+
+def test_the_documentation_has_a_reason_for_each_rejected_setting():
+    """The page about differences lists them."""
+    page = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    section = page.partition("## Settings that the built-in engine rejects")[2].partition("\n## ")[0]
+    assert [only.path for only in ONLY if f"`{only.path}`" not in section] == []
