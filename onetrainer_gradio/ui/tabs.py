@@ -23,5 +23,6 @@ TABS = (
     Tab("data", "Data", ("data",)),
     Tab("runs", "Runs", ("queue", "history")),
     Tab("samples", "Samples", ("gallery",)),
+    Tab("new-lora", "New LoRA", ("new-lora",)),
     Tab("system", "System", ("system",)),
 )

@@ -1,0 +1,152 @@
+// The images of a new LoRA: files and folders are uploaded into a dataset of the panel, or a folder of this machine is chosen.
+
+import { chosenFiles, droppedFiles, uploadFiles } from './data-upload.js';
+import { button, el, format, setText, setVisible, toast } from './dom.js';
+import { choosePath } from './files.js';
+import { api, url } from './live.js';
+
+const SHOWN = 12;
+const JOB_WAIT_S = 30;
+const KINDS = {
+  exact: ['the same image twice', 'Move the copies to the trash'],
+  similar: ['almost the same image', 'Move the copies to the trash'],
+  broken: ['unreadable', 'Move to the trash'],
+  small: ['smaller than the model needs', 'Exclude'],
+  rotated: ['rotated by its metadata only', 'Rotate'],
+  format: ['in a format that the engine may not read', 'Convert'],
+};
+
+/** `name()` names the dataset, `changed(folder)` follows each change of the images. */
+export function images({ name, changed }) {
+  const status = el('p', {
+    role: 'status',
+    class: 'og-small og-muted',
+    text: 'Drop 10 to 50 images, a folder or a zip file here.',
+  });
+  const bar = el('progress', { max: '1', value: 0, 'aria-label': 'Upload', hidden: true });
+  const grid = el('div', { class: 'og-new-thumbs' });
+  const problems = el('div', { class: 'og-new-problems' });
+  const state = { folder: '', busy: false };
+
+  async function dataset() {
+    if (state.folder.startsWith('datasets/')) return state.folder.slice('datasets/'.length);
+    for (let number = 1; ; number++) {
+      const wanted = number > 1 ? `${name()} ${number}` : name();
+      try {
+        return (await api('POST', 'api/datasets', { name: wanted })).dataset.name;
+      } catch (error) {
+        if (error.status !== 409 || number > 99) throw error;
+      }
+    }
+  }
+
+  async function add(files) {
+    if (state.busy) return;
+    if (!files.length) {
+      toast('There are no images, captions or zip files in it.', 'bad');
+      return;
+    }
+    state.busy = true;
+    setVisible(bar, true);
+    try {
+      const into = await dataset();
+      const upload = uploadFiles(into, files, (now) => {
+        bar.value = now.bytes ? now.sent / now.bytes : 0;
+        setText(status, now.doing || `Uploading ${Math.min(now.done + 1, now.files)} of ${now.files}`);
+      });
+      const ended = await upload.finished;
+      state.folder = `datasets/${into}`;
+      await show();
+      if (ended.problems.length)
+        problems.prepend(el('p', { class: 'og-small warn', text: ended.problems.slice(0, 5).join(' ') }));
+    } catch (error) {
+      toast(error.message, 'bad');
+    }
+    state.busy = false;
+    setVisible(bar, false);
+  }
+
+  async function show() {
+    const page = await api('POST', 'api/datasets/images', { folder: state.folder, limit: SHOWN });
+    setText(status, `${format.count(page.total)} ${page.total === 1 ? 'image' : 'images'} in ${state.folder}.`);
+    grid.replaceChildren(
+      ...page.images.map((image) =>
+        image.thumbnail
+          ? el('img', { src: url(image.thumbnail), alt: image.path, title: image.path, loading: 'lazy' })
+          : el('span', { class: 'og-small og-muted', text: image.path }),
+      ),
+    );
+    changed(state.folder);
+    problems.replaceChildren(...(await inspected(state.folder, show)));
+  }
+
+  const pick = (more, label) => {
+    const field = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': label, ...more });
+    field.addEventListener('change', () => {
+      const files = chosenFiles(field.files).map((each) => ({ ...each, name: each.file.webkitRelativePath || each.name }));
+      field.value = '';
+      add(files);
+    });
+    return [button(label, { icon: 'upload', onclick: () => field.click() }), field];
+  };
+  async function choose() {
+    const path = await choosePath({ title: 'Folder of images' });
+    if (!path) return;
+    state.folder = path;
+    await show().catch((error) => toast(error.message, 'bad'));
+  }
+  const drop = el(
+    'div',
+    {
+      class: 'og-new-drop',
+      ondragover: (event) => event.preventDefault(),
+      ondrop: async (event) => {
+        event.preventDefault();
+        add(await droppedFiles(event.dataTransfer));
+      },
+      onpaste: (event) => add(chosenFiles(event.clipboardData.files)),
+    },
+    status,
+    bar,
+    el(
+      'div',
+      { class: 'og-new-end' },
+      ...pick({}, 'Upload files'),
+      ...pick({ webkitdirectory: true }, 'Upload folder'),
+      button('Folder on this machine', { icon: 'folder', onclick: choose }),
+    ),
+  );
+  return { node: el('div', { class: 'og-new-images' }, drop, grid, problems) };
+}
+
+/** A line for each kind of problem, with the one click that deals with it. */
+async function inspected(folder, again) {
+  try {
+    const started = await api('POST', 'api/datasets/inspection', { folder });
+    await api('GET', `api/datasets/jobs/${started.job.id}?wait=${JOB_WAIT_S}`);
+    const { counts } = await api('GET', `api/datasets/inspection?folder=${encodeURIComponent(folder)}`);
+    return Object.entries(counts)
+      .filter(([kind, count]) => count && KINDS[kind])
+      .map(([kind, count]) => problem(folder, kind, count, again));
+  } catch (error) {
+    return [el('p', { class: 'og-small og-muted', text: error.message })];
+  }
+}
+
+function problem(folder, kind, count, again) {
+  const [what, deal] = KINDS[kind];
+  const fix = async () => {
+    try {
+      await api('POST', 'api/datasets/inspection/fix', { folder, kind });
+      await again();
+    } catch (error) {
+      toast(error.message, 'bad');
+    }
+  };
+  return el(
+    'p',
+    { class: 'og-new-problem og-small' },
+    el('span', { text: `${format.count(count)} ${count === 1 ? 'image is' : 'images are'} ${what}.` }),
+    button(deal, { onclick: fix }),
+  );
+}

@@ -1,0 +1,59 @@
+// The base models that a new LoRA can be trained on, with what each needs.
+
+import { el, format, setText } from './dom.js';
+import { api } from './live.js';
+
+/** A list to choose from; `chosen(model)` follows. Models that can't be trained here are listed below, with the reason. */
+export function models(chosen) {
+  const status = el('p', { class: 'og-small og-muted', text: 'Loading…' });
+  const list = el('div', { class: 'og-new-models', role: 'radiogroup', 'aria-label': 'Base model' });
+  const others = el('ul', { class: 'og-small og-muted' });
+  const more = el('details', { hidden: true }, el('summary', { text: 'Models that need another engine' }), others);
+
+  async function load() {
+    try {
+      const found = (await api('GET', 'api/new_lora/models')).models;
+      const usable = found.filter((model) => model.trainable);
+      const first = usable.find((model) => !model.too_small && model.gigabytes) || usable[0];
+      list.replaceChildren(...usable.map((model) => row(model, model === first, chosen)));
+      others.replaceChildren(
+        ...found.filter((model) => !model.trainable).map((model) => el('li', { text: `${model.label}: ${model.reason}` })),
+      );
+      more.hidden = !others.childElementCount;
+      setText(status, '');
+      if (first) chosen(first);
+    } catch (error) {
+      setText(status, error.message);
+    }
+  }
+  return { node: el('div', {}, status, list, more), load };
+}
+
+function row(model, checked, chosen) {
+  const input = el('input', { type: 'radio', name: 'og-new-model', value: model.preset, checked });
+  input.addEventListener('change', () => chosen(model));
+  const download = model.local
+    ? 'on this machine'
+    : model.gigabytes
+      ? `downloads ${format.number?.(model.gigabytes) ?? model.gigabytes} GB first`
+      : 'downloaded first';
+  const facts = [
+    model.license,
+    download,
+    model.memory_gb ? `${model.memory_gb} GB of VRAM` : '',
+    model.gated ? 'requires a Hugging Face token' : '',
+  ];
+  return el(
+    'label',
+    { class: 'og-new-option' },
+    input,
+    el(
+      'span',
+      {},
+      el('b', { text: model.label }),
+      !model.local && el('span', { class: 'og-small', text: model.base_model }),
+      el('span', { class: 'og-small og-muted', text: facts.filter(Boolean).join(' · ') }),
+      model.too_small && el('span', { class: 'og-small warn', text: 'This machine has too little GPU memory for it.' }),
+    ),
+  );
+}
