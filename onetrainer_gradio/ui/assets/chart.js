@@ -205,88 +205,125 @@ class Source {
   }
 }
 
+/** @param {HTMLElement} place */
 export function mount(place) {
-  const view = remembered();
-  const source = new Source(view, () => pace.ask());
-  const { node: head, reset } = controls(view, (name, value) => take[name](value));
-  const names = legend();
-  const frame = el('div', {
-    class: 'og-plot',
-    tabindex: 0,
-    role: 'img',
-    'aria-label': 'Curve',
-    'aria-describedby': 'og-chart-summary',
-    hidden: true,
+  const chart = new Chart();
+  place.append(chart.node);
+  const load = () => chart.load();
+  library().then((/** @type {any} */ uPlot) => chart.begin(uPlot));
+  on('connected', load);
+  on('training_state', () => {
+    if (viewed() !== chart.source.run) load();
+    else chart.pace.ask();
   });
-  const summary = el('p', { class: 'og-muted og-small', id: 'og-chart-summary' });
-  const empty = el('p', { class: 'og-empty', text: 'No data yet. The chart starts with the first training step.' });
-  const which = el('p', { class: 'og-which', hidden: true });
-  const wrap = el('div', { class: 'og-canvas-wrap' }, frame, empty);
-  const card = el('section', { class: 'og-card', 'aria-label': 'Chart', hidden: true }, head, which, names.node, wrap, summary);
-  place.append(card);
-  const pace = paced(wrap, draw);
+  on('view', () => {
+    chart.view.from = null;
+    chart.view.to = null;
+    load();
+  });
+  on('metrics', (/** @type {any} */ message) => chart.source.news(message));
+  load();
+}
 
-  const keep = () => localStorage.setItem(KEPT, JSON.stringify({ average: view.smooth, log: view.log }));
-  let finer = 0;
-  const take = {
-    what(value) {
-      view.what = value;
-      load();
-      pace.now();
-    },
-    smooth(value) {
-      view.smooth = value;
-      keep();
-      pace.now();
-    },
-    log(value) {
-      view.log = value;
-      keep();
-      pace.now();
-    },
-    /** @param {(number | null)[]} stretch */
-    range([from, to]) {
-      view.from = from;
-      view.to = to;
-      pace.now();
-      clearTimeout(finer);
-      finer = setTimeout(load, FINER_MS); // the same stretch, with all the points there are for it
-    },
-  };
-
-  function zoom(factor, around) {
-    if (!plot) return;
-    const { from, to } = plot.view;
-    const found = zoomed(from, to, source.steps || to, factor, around);
-    if (found === 'all') take.range([null, null]);
-    else if (found && (view.from !== null || factor < 1)) take.range(found);
+class Chart {
+  constructor() {
+    this.view = remembered();
+    this.source = new Source(this.view, () => this.pace.ask());
+    const { node: head, reset } = controls(this.view, (/** @type {string} */ name, /** @type {any} */ value) =>
+      this.take(name, value),
+    );
+    this.reset = reset;
+    this.names = legend();
+    this.frame = el('div', {
+      class: 'og-plot',
+      tabindex: 0,
+      role: 'img',
+      'aria-label': 'Curve',
+      'aria-describedby': 'og-chart-summary',
+      hidden: true,
+    });
+    this.summary = el('p', { class: 'og-muted og-small', id: 'og-chart-summary' });
+    this.empty = el('p', { class: 'og-empty', text: 'No data yet. The chart starts with the first training step.' });
+    this.which = el('p', { class: 'og-which', hidden: true });
+    const wrap = el('div', { class: 'og-canvas-wrap' }, this.frame, this.empty);
+    const content = [head, this.which, this.names.node, wrap, this.summary];
+    this.node = el('section', { class: 'og-card', 'aria-label': 'Chart', hidden: true }, content);
+    this.pace = paced(wrap, () => this.draw());
+    this.finer = 0;
+    /** @type {Plot | null} */
+    this.plot = null;
   }
 
-  async function load() {
-    setVisible(card, Boolean(viewed()));
-    await source.load();
-    setVisible(which, Boolean(store.view));
-    const { id, name, started } = source.chosen;
-    if (!store.view || which.dataset.run === id) return;
-    which.dataset.run = String(id);
-    which.replaceChildren(
+  /** @param {any} uPlot */
+  begin(uPlot) {
+    this.plot = new Plot(uPlot, this.frame, {
+      zoom: (/** @type {number} */ factor, /** @type {number} */ around) => this.zoom(factor, around),
+      stretch: (/** @type {number} */ from, /** @type {number} */ to) => this.range([from, to]),
+    });
+    this.pace.now();
+  }
+
+  /**
+   * A control was used: what is shown, how much it is smoothed, on which scale, which stretch.
+   * @param {string} name
+   * @param {any} value
+   */
+  take(name, value) {
+    if (name === 'range') {
+      this.range(value);
+      return;
+    }
+    Object.assign(this.view, { [name]: value });
+    if (name === 'what') this.load();
+    else localStorage.setItem(KEPT, JSON.stringify({ average: this.view.smooth, log: this.view.log }));
+    this.pace.now();
+  }
+
+  /** @param {(number | null)[]} stretch */
+  range([from, to]) {
+    this.view.from = from;
+    this.view.to = to;
+    this.pace.now();
+    clearTimeout(this.finer);
+    this.finer = setTimeout(() => this.load(), FINER_MS); // the same stretch, with all the points there are for it
+  }
+
+  /**
+   * @param {number} factor
+   * @param {number} around
+   */
+  zoom(factor, around) {
+    if (!this.plot) return;
+    const { from, to } = this.plot.view;
+    const found = zoomed(from, to, this.source.steps || to, factor, around);
+    if (found === 'all') this.range([null, null]);
+    else if (found && (this.view.from !== null || factor < 1)) this.range(found);
+  }
+
+  async load() {
+    setVisible(this.node, Boolean(viewed()));
+    await this.source.load();
+    setVisible(this.which, Boolean(store.view));
+    const { id, name, started } = this.source.chosen;
+    if (!store.view || this.which.dataset.run === id) return;
+    this.which.dataset.run = String(id);
+    this.which.replaceChildren(
       el('span', { text: `Run “${name}” of ${format.time(started)}. ` }),
       button('Back to the current run', { kind: 'small', onclick: () => viewRun(null) }),
     );
   }
 
-  /** @type {Plot | null} */
-  let plot = null;
-  function draw() {
+  draw() {
+    const { view, source, plot } = this;
     const { curves, resumes, broken, reported } = source;
     const lines = linesOf(curves, source.columns(), view.what, view.smooth);
     const some = curves.x.length > 0 && lines.length > 0;
-    setVisible(empty, !some);
-    setVisible(frame, some);
-    setVisible(reset, view.from !== null);
-    names.put(lines);
+    setVisible(this.empty, !some);
+    setVisible(this.frame, some);
+    setVisible(this.reset, view.from !== null);
+    this.names.put(lines);
     if (!some) {
-      setText(summary, '');
+      setText(this.summary, '');
       return;
     }
     const from = view.from ?? curves.x[0];
@@ -294,24 +331,7 @@ export function mount(place) {
     const marks = resumes.map(({ step }) => ({ step, word: 'resumed' }));
     plot?.draw({ x: curves.x, lines, from, to, log: view.log, marks });
     const { text, all } = sentences({ curves, lines, view, reported, broken, resumes });
-    setText(summary, all);
-    frame.setAttribute('aria-label', `Curve. ${text}`);
+    setText(this.summary, all);
+    this.frame.setAttribute('aria-label', `Curve. ${text}`);
   }
-
-  library().then((uPlot) => {
-    plot = new Plot(uPlot, frame, { zoom, stretch: (from, to) => take.range([from, to]) });
-    pace.now();
-  });
-  on('connected', load);
-  on('training_state', () => {
-    if (viewed() !== source.run) load();
-    else pace.ask();
-  });
-  on('view', () => {
-    view.from = null;
-    view.to = null;
-    load();
-  });
-  on('metrics', (message) => source.news(message));
-  load();
 }

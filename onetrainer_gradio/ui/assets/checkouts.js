@@ -7,165 +7,99 @@ import { sheet } from './sheet.js';
 import { sentence } from './words.js';
 
 const BASE = 'api/onetrainer/checkouts';
+/** @type {Record<string, string>} */
 const ORIGINS = { 'command line': 'set at startup', found: 'auto-detected', added: 'added here' };
+/** @type {Record<string, [string, string]>} */
 const LISTS = { concepts: ['Concepts', 'concept list'], samples: ['Sample prompts', 'list of sample prompts'] };
 const MOST_LISTED = 40;
 const JSON_SHOWN = { 'x-kind': 'json' };
 
 export async function checkoutsCard() {
   await sheet('checkouts.css');
-  const list = el('div', {});
-  const intro = el('p', {
-    class: 'og-muted og-small',
-    hidden: true,
-    text: 'OneTrainer installations on this machine. Use them as a training engine; their settings and presets become available too.',
-  });
-  const none = el('p', {
-    class: 'og-muted og-small',
-    text: 'No OneTrainer installation yet. Add one to train every model OneTrainer supports and to use its presets. The panel never modifies its folder.',
-  });
-  const folder = el('input', {
-    type: 'text',
-    class: 'og-text',
-    id: 'og-checkout-folder',
-    placeholder: '~/OneTrainer',
-    autocomplete: 'off',
-    spellcheck: 'false',
-  });
-  const python = el('input', {
-    type: 'text',
-    class: 'og-text',
-    id: 'og-checkout-python',
-    placeholder: 'Default: the installation’s own venv',
-    autocomplete: 'off',
-    spellcheck: 'false',
-  });
-  const said = el('p', { class: 'og-small', role: 'status' });
-  const form = el(
-    'form',
-    {
-      class: 'og-checkout-add',
-      onsubmit: (event) => {
-        event.preventDefault();
-        add();
-      },
-    },
-    el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'OneTrainer folder' }), folder),
-    el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: 'Python interpreter (optional)' }), python),
-    button('Check', { title: 'Check the folder without adding it', onclick: look }),
-    el('button', { type: 'submit', class: 'og-button primary', text: 'Add' }),
-    said,
-  );
-  const closed = el('p', {
-    class: 'og-muted og-small',
-    hidden: true,
-    text: 'On this panel, OneTrainer installations can only be set at startup with --onetrainer FOLDER.',
-  });
-  const card = el(
-    'section',
-    { class: 'og-card', 'aria-label': 'OneTrainer' },
-    el('h2', { text: 'OneTrainer' }),
-    intro,
-    waiting(),
-    none,
-    list,
-    form,
-    closed,
-    table(),
-  );
+  const card = new Checkouts();
+  const load = () => card.load();
+  on('engine', load);
+  on('connected', load);
+  load();
+  return card.node;
+}
 
-  const place = () => ({ folder: folder.value.trim(), python: python.value.trim() });
-  const tell = (text, tone = '') => {
-    said.className = `og-small ${tone}`;
-    setText(said, text);
-  };
+/** @param {string} text */
+const hint = (text, hidden = false) => el('p', { class: 'og-muted og-small', hidden, text });
 
-  async function look() {
-    try {
-      const { checkout } = await api('POST', 'api/onetrainer/inspect', place());
-      const wrong = checkout.problems.filter((problem) => problem.severity === 'error');
-      tell(
-        wrong.length
-          ? wrong.map(whole).join(' ')
-          : `OneTrainer, configuration version ${checkout.config_version ?? 'unknown'}${checkout.revision ? `, revision ${checkout.revision.slice(0, 7)}` : ''}. Ready to use.${checkout.version_note ? ` ${checkout.version_note}` : ''}`,
-        wrong.length ? 'bad' : '',
-      );
-    } catch (error) {
-      tell(error.message, 'bad');
-    }
-  }
-  async function add() {
-    try {
-      const { checkout } = await api('POST', BASE, place());
-      folder.value = python.value = '';
-      tell(`${checkout.title} added.`);
-      await load();
-    } catch (error) {
-      tell(error.message, 'bad');
-    }
+class Checkouts {
+  constructor() {
+    this.may = false; // add and remove
+    /** @type {Set<string | undefined>} */
+    this.unfolded = new Set();
+    this.list = el('div', {});
+    this.intro = hint(
+      'OneTrainer installations on this machine. Use them as a training engine; their settings and presets become available too.',
+      true,
+    );
+    this.none = hint(
+      'No OneTrainer installation yet. Add one to train every model OneTrainer supports and to use its presets. The panel never modifies its folder.',
+    );
+    this.adding = new Adding(() => this.load());
+    this.closed = hint('On this panel, OneTrainer installations can only be set at startup with --onetrainer FOLDER.', true);
+    this.node = el('section', { class: 'og-card', 'aria-label': 'OneTrainer' }, el('h2', { text: 'OneTrainer' }), [
+      this.intro,
+      waiting(),
+      this.none,
+      this.list,
+      this.adding.node,
+      this.closed,
+      table(),
+    ]);
   }
 
-  async function load() {
+  async load() {
     try {
       const { checkouts, can_add: may } = await api('GET', BASE);
-      setVisible(intro, checkouts.length > 0);
-      setVisible(none, checkouts.length === 0);
-      setVisible(form, may);
-      setVisible(closed, !may);
-      const unfolded = new Set([...list.querySelectorAll('details[open]')].map((each) => each.dataset.key));
-      list.replaceChildren(...checkouts.map((each) => entry(each, unfolded, may)));
-    } catch (error) {
+      this.may = may;
+      setVisible(this.intro, checkouts.length > 0);
+      setVisible(this.none, checkouts.length === 0);
+      setVisible(this.adding.node, may);
+      setVisible(this.closed, !may);
+      this.unfolded = new Set([...this.list.querySelectorAll('details[open]')].map((each) => each.dataset.key));
+      this.list.replaceChildren(.../** @type {any[]} */ (checkouts).map((each) => this.entry(each)));
+    } catch (/** @type {any} */ error) {
       if (error.status !== 0) throw error;
     }
   }
 
-  async function act(method, path, body, done) {
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {any} [body]
+   * @param {string} [done]
+   */
+  async act(method, path, body, done) {
     try {
       await api(method, path, body);
       if (done) toast(done);
-      await load();
-    } catch (error) {
+      await this.load();
+    } catch (/** @type {any} */ error) {
       toast(error.message, 'bad');
     }
   }
 
-  function entry(checkout, unfolded, may) {
-    const { settings } = checkout;
-    const path = `${BASE}/${encodeURIComponent(checkout.id)}`;
-    const chosen = store.engine?.choice === `onetrainer:${checkout.id}`;
+  /** @param {any} checkout */
+  entry(checkout) {
     const [tone, state] = condition(checkout);
-    const fold = (key, title, ...inside) =>
-      el(
-        'details',
-        { dataset: { key: `${checkout.id} ${key}` }, open: unfolded.has(`${checkout.id} ${key}`) },
-        el('summary', { text: title }),
-        ...inside,
-      );
-    const problems = [
-      ...checkout.problems,
-      ...(settings.error ? [{ severity: 'error', message: settings.error, suggestion: settings.suggestion }] : []),
-      ...(settings.problem
-        ? [
-            {
-              severity: 'error',
-              message: `OneTrainer’s trainer failed to import: ${settings.problem}`,
-              suggestion: 'Run its installer again.',
-            },
-          ]
-        : []),
-    ];
-    const lists = Object.entries(checkout.lists).filter(([, names]) => names.length);
+    const { title, folder, version_note } = checkout;
+    const problems = problemsOf(checkout);
     return el(
       'article',
       { class: 'og-checkout', dataset: { checkout: checkout.id } },
       el(
         'div',
         { class: 'og-checkout-head' },
-        el('span', { class: 'og-label', text: checkout.title }),
+        el('span', { class: 'og-label', text: title }),
         el('span', { class: 'og-badge', dataset: { tone }, text: state }),
-        el('span', { class: 'og-muted og-mono', text: checkout.folder }),
+        el('span', { class: 'og-muted og-mono', text: folder }),
       ),
-      checkout.version_note && el('p', { class: 'og-small warn', dataset: { part: 'version' }, text: checkout.version_note }),
+      version_note && el('p', { class: 'og-small warn', dataset: { part: 'version' }, text: version_note }),
       problems.length > 0 &&
         el(
           'ul',
@@ -177,88 +111,91 @@ export async function checkoutsCard() {
         { class: 'og-facts og-columns' },
         facts(checkout).map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: value }))),
       ),
-      settings.newer?.length > 0 &&
+      this.details(checkout),
+      this.buttons(checkout),
+    );
+  }
+
+  /**
+   * What differs between the installation and this version, and what can be imported: parts that fold out.
+   * @param {any} checkout
+   */
+  details(checkout) {
+    const { newer = [], lacking = [], defaults = [] } = checkout.settings;
+    const lists = Object.entries(checkout.lists).filter(([, names]) => names.length);
+    const fold = (/** @type {string} */ part, /** @type {string} */ title, /** @type {any[]} */ ...inside) => {
+      const key = `${checkout.id} ${part}`;
+      return el('details', { dataset: { key }, open: this.unfolded.has(key) }, el('summary', { text: title }), inside);
+    };
+    const inForm = 'While this installation is selected, they appear in the form under Expert › Newer settings.';
+    const fields = (/** @type {any} */ each) => [each.path, each.type, shownAs(each.default, JSON_SHOWN)];
+    const values = (/** @type {any} */ each) => [each.path, shownAs(each.here), shownAs(each.there)];
+    const differ = defaults.length === 1 ? 'differs' : 'differ';
+    return [
+      newer?.length > 0 &&
         fold(
           'newer',
-          `${count(settings.newer.length, 'setting')} only in this version`,
-          el('p', {
-            class: 'og-muted og-small',
-            text: 'While this installation is selected, they appear in the form under Expert › Newer settings.',
-          }),
-          rows(
-            ['Setting', 'Type', 'Default'],
-            settings.newer.map((each) => [each.path, each.type, shownAs(each.default, JSON_SHOWN)]),
-          ),
+          `${count(newer.length, 'setting')} only in this version`,
+          hint(inForm),
+          rows(['Setting', 'Type', 'Default'], newer.map(fields)),
         ),
-      settings.lacking?.length > 0 &&
-        fold(
-          'lacking',
-          `${count(settings.lacking.length, 'setting')} not supported by this version`,
-          el('p', { class: 'og-muted og-small', text: settings.lacking.join(', ') }),
-        ),
-      settings.defaults?.length > 0 &&
+      lacking?.length > 0 &&
+        fold('lacking', `${count(lacking.length, 'setting')} not supported by this version`, hint(lacking.join(', '))),
+      defaults?.length > 0 &&
         fold(
           'defaults',
-          `${count(settings.defaults.length, 'default')} that ${settings.defaults.length === 1 ? 'differs' : 'differ'} from the panel’s defaults`,
-          rows(
-            ['Setting', 'Panel', 'OneTrainer'],
-            settings.defaults.map((each) => [each.path, shownAs(each.here), shownAs(each.there)]),
-          ),
+          `${count(defaults.length, 'default')} that ${differ} from the panel’s defaults`,
+          rows(['Setting', 'Panel', 'OneTrainer'], defaults.map(values)),
         ),
       lists.length > 0 &&
         fold(
           'lists',
           'Import its concepts and sample prompts',
-          lists.map(([kind, names]) => taking(path, kind, names)),
+          ...lists.map(([kind, names]) => this.taking(checkout, kind, names)),
         ),
-      el(
-        'div',
-        { class: 'og-buttons' },
-        button(chosen ? 'Used for all runs' : 'Use for all runs', {
-          kind: 'small',
-          disabled: chosen || !checkout.usable,
-          onclick: () =>
-            act('PUT', 'api/engines', { engine: `onetrainer:${checkout.id}` }, `All new runs will use ${checkout.title}.`),
-        }),
-        button('Rescan', {
-          icon: 'reset',
-          kind: 'small',
-          title: 'Use after updating or reinstalling OneTrainer',
-          onclick: () => act('POST', `${path}/check`, {}),
-        }),
-        may &&
-          button('Remove', {
-            icon: 'trash',
-            kind: 'small',
-            onclick: async () => {
-              if (
-                await confirmed(
-                  `Remove ${checkout.title}?`,
-                  'The panel will no longer use it. Its folder is not deleted.',
-                  'Remove',
-                )
-              )
-                act('DELETE', path);
-            },
-          }),
-      ),
+    ].filter(Boolean);
+  }
+
+  /** @param {any} checkout */
+  buttons(checkout) {
+    const { id, title } = checkout;
+    const engine = `onetrainer:${id}`;
+    const chosen = store.engine?.choice === engine;
+    const remove = async () => {
+      const text = 'The panel will no longer use it. Its folder is not deleted.';
+      if (await confirmed(`Remove ${title}?`, text, 'Remove')) this.act('DELETE', pathOf(checkout));
+    };
+    return el(
+      'div',
+      { class: 'og-buttons' },
+      button(chosen ? 'Used for all runs' : 'Use for all runs', {
+        kind: 'small',
+        disabled: chosen || !checkout.usable,
+        onclick: () => this.act('PUT', 'api/engines', { engine }, `All new runs will use ${title}.`),
+      }),
+      button('Rescan', {
+        icon: 'reset',
+        kind: 'small',
+        title: 'Use after updating or reinstalling OneTrainer',
+        onclick: () => this.act('POST', `${pathOf(checkout)}/check`, {}),
+      }),
+      this.may && button('Remove', { icon: 'trash', kind: 'small', onclick: remove }),
     );
   }
 
-  function taking(path, kind, names) {
+  /**
+   * The choice of a list to import.
+   * @param {any} checkout
+   * @param {string} kind
+   * @param {string[]} names
+   */
+  taking(checkout, kind, names) {
     const [title, one] = LISTS[kind];
-    const select = el(
-      'select',
-      { 'aria-label': `${title}: list` },
-      names.map((name) => el('option', { value: name, text: name })),
-    );
-    const take = (add_) => async () => {
-      await act(
-        'POST',
-        `${path}/lists/${kind}/${encodeURIComponent(select.value)}`,
-        { add: add_ },
-        `Imported the ${one} “${select.value}”.`,
-      );
+    const options = names.map((name) => el('option', { value: name, text: name }));
+    const select = el('select', { 'aria-label': `${title}: list` }, options);
+    const take = (/** @type {boolean} */ add) => () => {
+      const path = `${pathOf(checkout)}/lists/${kind}/${encodeURIComponent(select.value)}`;
+      return this.act('POST', path, { add }, `Imported the ${one} “${select.value}”.`);
     };
     return el(
       'div',
@@ -268,11 +205,87 @@ export async function checkoutsCard() {
       button('Replace current', { kind: 'small', onclick: take(false) }),
     );
   }
+}
 
-  on('engine', load);
-  on('connected', load);
-  load();
-  return card;
+/** @param {{id: string}} checkout */
+const pathOf = ({ id }) => `${BASE}/${encodeURIComponent(id)}`;
+
+/**
+ * @param {any} checkout
+ * @returns {any[]}
+ */
+function problemsOf({ problems, settings }) {
+  const found = [...problems];
+  if (settings.error) found.push({ severity: 'error', message: settings.error, suggestion: settings.suggestion });
+  if (settings.problem) {
+    const message = `OneTrainer’s trainer failed to import: ${settings.problem}`;
+    found.push({ severity: 'error', message, suggestion: 'Run its installer again.' });
+  }
+  return found;
+}
+
+/** The form that adds an installation. */
+class Adding {
+  /** @param {() => Promise<void>} added */
+  constructor(added) {
+    this.added = added;
+    const plain = { type: 'text', class: 'og-text', autocomplete: 'off', spellcheck: 'false' };
+    const venv = 'Default: the installation’s own venv';
+    this.folder = el('input', { ...plain, id: 'og-checkout-folder', placeholder: '~/OneTrainer' });
+    this.python = el('input', { ...plain, id: 'og-checkout-python', placeholder: venv });
+    this.said = el('p', { class: 'og-small', role: 'status' });
+    const onsubmit = (/** @type {Event} */ event) => {
+      event.preventDefault();
+      this.add();
+    };
+    const field = (/** @type {string} */ label, /** @type {HTMLElement} */ input) =>
+      el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: label }), input);
+    this.node = el(
+      'form',
+      { class: 'og-checkout-add', onsubmit },
+      field('OneTrainer folder', this.folder),
+      field('Python interpreter (optional)', this.python),
+      button('Check', { title: 'Check the folder without adding it', onclick: () => this.check() }),
+      el('button', { type: 'submit', class: 'og-button primary', text: 'Add' }),
+      this.said,
+    );
+  }
+
+  place() {
+    return { folder: this.folder.value.trim(), python: this.python.value.trim() };
+  }
+
+  /** @param {string} text */
+  tell(text, tone = '') {
+    this.said.className = `og-small ${tone}`;
+    setText(this.said, text);
+  }
+
+  async check() {
+    try {
+      const { checkout } = await api('POST', 'api/onetrainer/inspect', this.place());
+      const { problems, config_version, revision, version_note } = checkout;
+      const wrong = /** @type {any[]} */ (problems).filter((problem) => problem.severity === 'error');
+      const version = `OneTrainer, configuration version ${config_version ?? 'unknown'}`;
+      const of = revision ? `, revision ${revision.slice(0, 7)}` : '';
+      const note = version_note ? ` ${version_note}` : '';
+      if (wrong.length) this.tell(wrong.map(whole).join(' '), 'bad');
+      else this.tell(`${version}${of}. Ready to use.${note}`);
+    } catch (/** @type {any} */ error) {
+      this.tell(error.message, 'bad');
+    }
+  }
+
+  async add() {
+    try {
+      const { checkout } = await api('POST', BASE, this.place());
+      this.folder.value = this.python.value = '';
+      this.tell(`${checkout.title} added.`);
+      await this.added();
+    } catch (/** @type {any} */ error) {
+      this.tell(error.message, 'bad');
+    }
+  }
 }
 
 /** A OneTrainer process that the last run left loaded. */

@@ -1,8 +1,9 @@
 // One setting as a row: label, help text, control, reset button of a changed value, and errors.
 
+import { list } from './card-list.js';
 import { idOf, secret, single } from './control.js';
 import { button, el, setText, setVisible } from './dom.js';
-import { json, list, map, pairs } from './lists.js';
+import { json, map, pairs } from './lists.js';
 import { message } from './message.js';
 import { shownAs, textOf } from './settings.js';
 
@@ -17,6 +18,7 @@ const WITH_CONSEQUENCES = new Set([
 ]);
 
 // the same, loaded when asked for: they are in the first view
+/** @type {Record<string, string>} */
 const ON_REQUEST = { base_model_name: 'Estimate VRAM' };
 
 function consequences(settings, path) {
@@ -27,112 +29,141 @@ function consequences(settings, path) {
   return place;
 }
 
-/** The row of a field. `settings` holds the values; `prefix` is the list element that its conditions refer to. */
+/**
+ * The row of a field. `settings` holds the values; `prefix` is the list element that its conditions refer to.
+ * @param {any} settings
+ * @param {any} field
+ * @returns {Element}
+ */
 export function row(settings, field, prefix = '') {
   if (field.kind === 'list') return list(settings, field, row);
-  const { path } = field;
-  const editor = (EDITORS[field.kind] || single)(settings, field, prefix);
-  const input = editor.node;
-  const unitField = field.unitOf && settings.fieldAt(field.unitOf);
-  const unit = unitField && single(settings, unitField, prefix);
-  unit?.node.setAttribute('aria-label', `${field.label}: unit`);
-  const errors = el('div', { class: 'og-errors', id: `${idOf(path)}-error` });
-  const back = button('', { icon: 'reset', kind: 'quiet small og-reset', title: 'Reset', onclick: reset });
-  const browse =
-    field.kind === 'path' &&
-    button('', { icon: 'folder', kind: 'quiet small', title: `Browse: ${field.label}`, onclick: choose });
-  const note = el('p', { class: 'og-note', hidden: true });
-  const was = el('p', { class: 'og-was', hidden: true });
-  const node = el(
-    'div',
-    { class: editor.wide ? 'og-row wide' : 'og-row', dataset: { row: path } },
-    el(
+  const made = new Row(settings, field, prefix);
+  made.node.update = () => made.update();
+  made.update();
+  return made.node;
+}
+
+class Row {
+  /**
+   * @param {any} settings
+   * @param {any} field
+   * @param {string} prefix
+   */
+  constructor(settings, field, prefix) {
+    this.settings = settings;
+    this.field = field;
+    this.prefix = prefix;
+    this.editor = (EDITORS[field.kind] || single)(settings, field, prefix);
+    this.unitField = field.unitOf && settings.fieldAt(field.unitOf);
+    this.unit = this.unitField && single(settings, this.unitField, prefix);
+    this.unit?.node.setAttribute('aria-label', `${field.label}: unit`);
+    this.errors = el('div', { class: 'og-errors', id: `${idOf(field.path)}-error` });
+    const reset = () => this.reset();
+    this.back = button('', { icon: 'reset', kind: 'quiet small og-reset', title: 'Reset', onclick: reset });
+    this.note = el('p', { class: 'og-note', hidden: true });
+    this.was = el('p', { class: 'og-was', hidden: true });
+    this.node = this.layout();
+    const { path } = field;
+    this.below = (WITH_CONSEQUENCES.has(path) || ON_REQUEST[path]) && consequences(settings, path);
+    if (this.below) this.node.append(this.below);
+  }
+
+  layout() {
+    const { path, label, help, schema, kind } = this.field;
+    const input = this.editor.node;
+    const choose = () => this.choose();
+    const browse = { icon: 'folder', kind: 'quiet small', title: `Browse: ${label}`, onclick: choose };
+    return el(
       'div',
-      { class: 'og-row-words' },
-      el(input.id ? 'label' : 'span', { class: 'og-label', for: input.id || undefined, text: field.label, title: path }),
-      el('p', { class: 'og-help', id: `${idOf(path)}-help`, text: field.help }),
-      note,
-    ),
-    el(
-      'div',
-      { class: 'og-row-control' },
+      { class: this.editor.wide ? 'og-row wide' : 'og-row', dataset: { row: path } },
       el(
         'div',
-        { class: 'og-control' },
-        input,
-        unit?.node,
-        field.schema['x-unit'] && el('span', { class: 'og-muted', text: field.schema['x-unit'] }),
-        browse,
-        back,
+        { class: 'og-row-words' },
+        el(input.id ? 'label' : 'span', { class: 'og-label', for: input.id || undefined, text: label, title: path }),
+        el('p', { class: 'og-help', id: `${idOf(path)}-help`, text: help }),
+        this.note,
       ),
-      was,
-      errors,
-    ),
-  );
-  const below = (WITH_CONSEQUENCES.has(path) || ON_REQUEST[path]) && consequences(settings, path);
-  if (below) node.append(below);
+      el(
+        'div',
+        { class: 'og-row-control' },
+        el(
+          'div',
+          { class: 'og-control' },
+          input,
+          this.unit?.node,
+          schema['x-unit'] && el('span', { class: 'og-muted', text: schema['x-unit'] }),
+          kind === 'path' && button('', browse),
+          this.back,
+        ),
+        this.was,
+        this.errors,
+      ),
+    );
+  }
 
-  function reset() {
-    const paths = [path, field.unitOf, ...Object.values(field.schema['x-writes'] || {})].filter(
+  reset() {
+    const { settings, field } = this;
+    const paths = [field.path, field.unitOf, ...Object.values(field.schema['x-writes'] || {})].filter(
       (each) => each && settings.changed(each),
     );
     settings.editTogether(Object.fromEntries(paths.map((each) => [each, settings.baseValue(each)])), 'reset');
   }
 
-  async function choose() {
+  async choose() {
+    const { settings, field } = this;
     const { choosePath } = await import('./files.js');
-    const chosen = await choosePath({
-      title: field.label,
-      wants: field.schema['x-path'],
-      path: textOf(settings.shownValue(path)),
-      setting: path,
-    });
+    const { path, label: title } = field;
+    const now = textOf(settings.shownValue(path));
+    const chosen = await choosePath({ title, wants: field.schema['x-path'], path: now, setting: path });
     if (chosen !== null) settings.edit(path, chosen);
   }
 
   /** Bring the row up to date with the settings, without touching what is being typed. */
-  node.update = () => {
-    editor.put();
-    unit?.put();
-    const changed = settings.changed(path) || Boolean(unitField && settings.changed(unitField.path));
+  update() {
+    const { settings, field, unitField, node } = this;
+    this.editor.put();
+    this.unit?.put();
+    const changed = settings.changed(field.path) || Boolean(unitField && settings.changed(unitField.path));
     node.classList.toggle('changed', changed);
-    setVisible(back, changed);
-    setVisible(was, changed);
-    if (changed) {
-      const before = [
-        [path, field],
-        [field.unitOf, unitField],
-      ]
-        .filter(([each]) => each)
-        .map(([each, at]) => shownAs(settings.baseValue(each), at.schema))
-        .join(' ');
-      setText(was, `was ${before}`);
-      const title = `Reset to ${before}`;
-      back.title = title;
-      back.setAttribute('aria-label', `${field.label}: ${title}`);
-    }
-    const draft = settings.drafts.get(path);
-    const found = [...settings.errorsAt(path), ...(unitField ? settings.errorsAt(unitField.path) : [])];
-    const wrong = found.some((error) => error.severity !== 'warning' && error.severity !== 'note');
-    if (wrong) input.setAttribute('aria-invalid', 'true');
-    else input.removeAttribute('aria-invalid');
-    const lines = found.map((error) => message(settings, path, error));
-    if (draft?.state === 'unsent') lines.push(el('p', { class: 'warn', text: 'Not saved yet. Waiting to reconnect.' }));
-    const key = JSON.stringify([found, draft?.state === 'unsent']);
-    if (errors.dataset.key !== key) {
-      errors.dataset.key = key;
-      errors.replaceChildren(...lines);
-    }
-    const why = settings.whyNot(field, prefix);
+    setVisible(this.back, changed);
+    setVisible(this.was, changed);
+    if (changed) this.before();
+    this.wrong();
+    const why = settings.whyNot(field, this.prefix);
     node.classList.toggle('off', Boolean(why));
-    setVisible(note, Boolean(why));
-    if (why) setText(note, `Not used: ${why}.`);
-    else if (field.schema['x-lacking']) {
-      setVisible(note, true);
-      setText(note, `${settings.schema['x-follows'].title} doesn’t support this setting and ignores it.`);
-    }
-    if (below) below.update?.();
-  };
-  node.update();
-  return node;
+    const lacking = `${settings.schema['x-follows']?.title} doesn’t support this setting and ignores it.`;
+    setVisible(this.note, Boolean(why || field.schema['x-lacking']));
+    if (why) setText(this.note, `Not used: ${why}.`);
+    else if (field.schema['x-lacking']) setText(this.note, lacking);
+    if (this.below) this.below.update?.();
+  }
+
+  /** What a changed setting was. */
+  before() {
+    const { settings, field, unitField } = this;
+    const values = [shownAs(settings.baseValue(field.path), field.schema)];
+    if (field.unitOf) values.push(shownAs(settings.baseValue(field.unitOf), unitField.schema));
+    const before = values.join(' ');
+    setText(this.was, `was ${before}`);
+    const title = `Reset to ${before}`;
+    this.back.title = title;
+    this.back.setAttribute('aria-label', `${field.label}: ${title}`);
+  }
+
+  /** What is wrong with the value, or that it isn't saved yet. */
+  wrong() {
+    const { settings, field, unitField, errors } = this;
+    const { path } = field;
+    /** @type {any[]} */
+    const found = [...settings.errorsAt(path), ...(unitField ? settings.errorsAt(unitField.path) : [])];
+    const wrong = found.some(({ severity }) => severity !== 'warning' && severity !== 'note');
+    if (wrong) this.editor.node.setAttribute('aria-invalid', 'true');
+    else this.editor.node.removeAttribute('aria-invalid');
+    const unsent = settings.drafts.get(path)?.state === 'unsent';
+    const key = JSON.stringify([found, unsent]);
+    if (errors.dataset.key === key) return;
+    errors.dataset.key = key;
+    errors.replaceChildren(...found.map((error) => message(settings, path, error)));
+    if (unsent) errors.append(el('p', { class: 'warn', text: 'Not saved yet. Waiting to reconnect.' }));
+  }
 }

@@ -13,16 +13,8 @@ export function navigation(view, open) {
   const made = new Map();
   function entry(each, name = each.name, kind = '') {
     const key = JSON.stringify([each.key, name, kind]);
-    if (!made.has(key))
-      made.set(
-        key,
-        el(
-          'button',
-          { type: 'button', class: kind, dataset: { group: each.key }, onclick: () => open(each.key) },
-          el('span', { text: name }),
-          el('span', {}),
-        ),
-      );
+    const attributes = { type: 'button', class: kind, dataset: { group: each.key }, onclick: () => open(each.key) };
+    if (!made.has(key)) made.set(key, el('button', attributes, el('span', { text: name }), el('span', {})));
     const node = made.get(key);
     if (each.key === view.group && !view.searching) node.setAttribute('aria-current', 'true');
     else node.removeAttribute('aria-current');

@@ -7,166 +7,184 @@ import { describe } from './words.js';
 const GRACE_MS = 1200; // faster reconnects aren’t reported
 const BACK_MS = 4000;
 
+/** @param {HTMLElement} place */
 export function mount(place) {
-  const badge = el('a', { class: 'og-badge', href: '#training', dataset: { ogTab: 'training' } });
-  const line = el('span', { class: 'og-topline' });
-  const bar = el('span', { class: 'og-topbar-fill' });
-  const link = el('span', { class: 'og-link', role: 'img' });
-  const spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
-  const banner = el('div', { class: 'og-banner', role: 'alert', hidden: true });
-  const leave = button('Log out', {
-    icon: 'leave',
-    kind: 'quiet small',
-    hidden: true,
-    onclick: signOut,
-  });
-  const keysButton = button('', {
+  const run = new RunState();
+  const link = new Connection();
+  const leave = button('Log out', { icon: 'leave', kind: 'quiet small', hidden: true, onclick: signOut });
+  const keys = button('', {
     icon: 'keyboard',
     title: 'Keyboard shortcuts (?)',
     kind: 'quiet og-keys',
     onclick: () => document.dispatchEvent(new CustomEvent('og-sheet')),
   });
-  const bell = button('', {
-    icon: 'bell',
-    title: 'Notifications',
-    kind: 'quiet og-bell',
-    onclick: () => notices().then((its) => its.open(bell)),
-  });
-  const notices = () => import('./notifications.js');
-  const told = ({ type, notification: one }) => {
-    if (one && `${one.id}` !== localStorage.getItem('og-notified'))
-      notices().then((its) => its.arrived(one, bell, type === 'connected'));
-  };
-  on('connected', told);
-  on('notification', told);
-  const stopButton = button('Stop', { kind: 'small og-topstop', hidden: true, onclick: stop });
-  const themeButton = button('', { title: 'Switch between light and dark', kind: 'quiet', onclick: switchTheme });
-
+  const brand = [mark(), el('span', { text: 'OneTrainer' }), el('span', { class: 'og-brand-more', text: 'panel' })];
   place.append(
     el(
       'header',
       { class: 'og-topbar' },
-      el(
-        'span',
-        { class: 'og-brand' },
-        mark(),
-        el('span', { text: 'OneTrainer' }),
-        el('span', { class: 'og-brand-more', text: 'panel' }),
-      ),
-      el('span', { class: 'og-topstate' }, badge, line),
-      stopButton,
-      link,
-      leave,
-      bell,
-      keysButton,
-      themeButton,
-      el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, bar),
+      el('span', { class: 'og-brand' }, brand),
+      el('span', { class: 'og-topstate' }, run.badge, run.line),
+      [run.stop, link.node, leave, bell(), keys, themeButton()],
+      el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, run.bar),
     ),
-    banner,
-    spoken,
+    link.banner,
+    run.spoken,
   );
-
   stay(place);
-
-  async function stop() {
-    try {
-      await api('POST', store.state?.stop ? 'api/training/stop?now=true' : 'api/training/stop', {});
-    } catch (error) {
-      toast(error.message, 'bad');
-    }
-  }
-  /** Show Stop on every tab except Training, which has its own. */
-  function allow() {
-    const now = store.state;
-    const there = document.getElementById('og-stop')?.checkVisibility();
-    const offline = store.connection !== 'live';
-    setVisible(stopButton, Boolean(now?.is_training) && !there);
-    setText(stopButton.firstElementChild, now?.stop ? 'Stop now' : 'Stop');
-    stopButton.disabled = offline || !now?.can?.stop;
-    stopButton.title = offline ? 'Disconnected from the panel.' : now?.why?.stop || '';
-  }
-  document.addEventListener('og-tab', allow);
-
-  async function signOut() {
-    await api('POST', 'api/logout').catch(() => {}); // no answer: the login page shows it
-    location.assign(url('login'));
-  }
   // without a password there is nothing to log out of
   setVisible(leave, Boolean(document.querySelector('meta[name=og-protected]')));
+  document.addEventListener('og-tab', () => run.allow());
+  on('training_state', () => run.draw());
+  const connection = (/** @type {string} */ now) => {
+    run.allow();
+    link.draw(now);
+  };
+  on('connection', connection);
+  connection(store.connection);
+  run.draw();
+}
 
-  function switchTheme() {
-    const dark = !document.documentElement.classList.contains('og-dark');
-    localStorage.setItem('og-theme', dark ? 'dark' : 'light');
-    applyTheme();
-  }
-  function applyTheme() {
+async function signOut() {
+  await api('POST', 'api/logout').catch(() => {}); // no answer: the login page shows it
+  location.assign(url('login'));
+}
+
+/** The button that opens the notifications; each one that arrives is shown at once. */
+function bell() {
+  const notices = () => import('./notifications.js');
+  const onclick = () => notices().then((its) => its.open(node));
+  const node = button('', { icon: 'bell', title: 'Notifications', kind: 'quiet og-bell', onclick });
+  const told = (/** @type {any} */ { type, notification: one }) => {
+    if (one && `${one.id}` !== localStorage.getItem('og-notified'))
+      notices().then((its) => its.arrived(one, node, type === 'connected'));
+  };
+  on('connected', told);
+  on('notification', told);
+  return node;
+}
+
+function themeButton() {
+  const apply = () => {
     const chosen = localStorage.getItem('og-theme');
     const dark = chosen ? chosen === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
     document.documentElement.classList.toggle('og-dark', dark);
     document.body.classList.toggle('dark', dark);
-    themeButton.replaceChildren(icon(dark ? 'sun' : 'moon'));
+    node.replaceChildren(icon(dark ? 'sun' : 'moon'));
     document.dispatchEvent(new CustomEvent('og-theme'));
-  }
-  applyTheme();
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', applyTheme);
+  };
+  const onclick = () => {
+    const dark = !document.documentElement.classList.contains('og-dark');
+    localStorage.setItem('og-theme', dark ? 'dark' : 'light');
+    apply();
+  };
+  const node = button('', { title: 'Switch between light and dark', kind: 'quiet', onclick });
+  apply();
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', apply);
   // Gradio puts its own class on the body once it is there
   new MutationObserver(() => {
-    if (document.body.classList.contains('dark') !== document.documentElement.classList.contains('og-dark')) applyTheme();
+    if (document.body.classList.contains('dark') !== document.documentElement.classList.contains('og-dark')) apply();
   }).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+  return node;
+}
 
-  let said = '';
-  let trained = false; // while this page was open
-  function state() {
+/** What the run is doing, and Stop. */
+class RunState {
+  constructor() {
+    this.badge = el('a', { class: 'og-badge', href: '#training', dataset: { ogTab: 'training' } });
+    this.line = el('span', { class: 'og-topline' });
+    this.bar = el('span', { class: 'og-topbar-fill' });
+    this.spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
+    this.said = '';
+    this.trained = false; // while this page was open
+    this.stop = button('Stop', { kind: 'small og-topstop', hidden: true, onclick: stop });
+  }
+
+  draw() {
     const now = store.state;
     if (!now) return;
     const words = describe(now);
-    badge.dataset.tone = words.tone;
-    setText(badge, words.label);
-    setText(line, words.short);
-    bar.style.width = `${words.fraction * 100}%`;
-    setVisible(bar.parentNode, words.active);
-    if (words.label !== said) {
-      said = words.label;
-      setText(spoken, `Run: ${words.label}`);
+    this.badge.dataset.tone = words.tone;
+    setText(this.badge, words.label);
+    setText(this.line, words.short);
+    this.bar.style.width = `${words.fraction * 100}%`;
+    setVisible(this.bar.parentNode, words.active);
+    if (words.label !== this.said) {
+      this.said = words.label;
+      setText(this.spoken, `Run: ${words.label}`);
     }
-    allow();
-    trained ||= words.active;
-    if (trained) import('./page-state.js').then((its) => its.show(describe(store.state)));
+    this.allow();
+    this.trained ||= words.active;
+    if (this.trained) import('./page-state.js').then((its) => its.show(describe(store.state)));
   }
 
-  let since = 0;
-  let timer = 0;
-  let wasLost = false;
-  function connection(now) {
-    clearTimeout(timer);
-    allow();
-    link.dataset.state = now;
-    link.setAttribute('aria-label', { live: 'Connected', lost: 'Disconnected', connecting: 'Connecting' }[now]);
-    link.title = now === 'live' && store.via === 'polling' ? 'Connected (polling)' : link.getAttribute('aria-label') || '';
+  /** Show Stop on every tab except Training, which has its own. */
+  allow() {
+    const now = store.state;
+    const there = document.getElementById('og-stop')?.checkVisibility();
+    const offline = store.connection !== 'live';
+    setVisible(this.stop, Boolean(now?.is_training) && !there);
+    setText(this.stop.firstElementChild, now?.stop ? 'Stop now' : 'Stop');
+    this.stop.disabled = offline || !now?.can?.stop;
+    this.stop.title = offline ? 'Disconnected from the panel.' : now?.why?.stop || '';
+  }
+}
+
+async function stop() {
+  try {
+    await api('POST', store.state?.stop ? 'api/training/stop?now=true' : 'api/training/stop', {});
+  } catch (/** @type {any} */ error) {
+    toast(error.message, 'bad');
+  }
+}
+
+/** @type {Record<string, string>} */
+const CONNECTIONS = { live: 'Connected', lost: 'Disconnected', connecting: 'Connecting' };
+
+/** Whether the page is connected, and the banner while it is not. */
+class Connection {
+  constructor() {
+    this.node = el('span', { class: 'og-link', role: 'img' });
+    this.banner = el('div', { class: 'og-banner', role: 'alert', hidden: true });
+    this.timer = 0;
+    this.wasLost = false;
+  }
+
+  /** @param {string} now */
+  draw(now) {
+    clearTimeout(this.timer);
+    this.node.dataset.state = now;
+    this.node.setAttribute('aria-label', CONNECTIONS[now]);
+    this.node.title = now === 'live' && store.via === 'polling' ? 'Connected (polling)' : CONNECTIONS[now] || '';
     if (now === 'lost') {
-      since = Date.now();
-      timer = setTimeout(() => {
-        wasLost = true;
-        banner.className = 'og-banner bad';
-        setText(
-          banner,
-          `Disconnected from the panel at ${format.clock(since / 1000)}. Training is not affected; ` +
-            'the page will reconnect automatically and your edits are kept.',
-        );
-        setVisible(banner, true);
-      }, GRACE_MS);
-    } else if (now === 'live' && wasLost) {
-      wasLost = false;
-      banner.className = 'og-banner good';
-      setText(banner, 'Reconnected. Everything is up to date.');
-      timer = setTimeout(() => setVisible(banner, false), BACK_MS);
+      const since = Date.now();
+      this.timer = setTimeout(() => this.lost(since), GRACE_MS);
+    } else if (now === 'live' && this.wasLost) {
+      this.wasLost = false;
+      this.show('good', 'Reconnected. Everything is up to date.');
+      this.timer = setTimeout(() => setVisible(this.banner, false), BACK_MS);
     }
   }
 
-  on('training_state', state);
-  on('connection', connection);
-  connection(store.connection);
-  state();
+  /** @param {number} since */
+  lost(since) {
+    this.wasLost = true;
+    const time = format.clock(since / 1000);
+    this.show(
+      'bad',
+      `Disconnected from the panel at ${time}. Training is not affected; the page will reconnect automatically and your edits are kept.`,
+    );
+  }
+
+  /**
+   * @param {string} tone
+   * @param {string} text
+   */
+  show(tone, text) {
+    this.banner.className = `og-banner ${tone}`;
+    setText(this.banner, text);
+    setVisible(this.banner, true);
+  }
 }
 
 /** Keep what sticks to the top in view: below a banner that comes and goes, and with an on-screen keyboard. */
