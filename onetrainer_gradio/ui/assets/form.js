@@ -157,99 +157,125 @@ function frame({ settings, engines, search, narrow, nav, head, rows }) {
   ];
 }
 
+/** @param {HTMLElement} place */
 export async function mount(place) {
   const settings = await opened(place);
-  const view = new View(settings, sessionStorage.getItem(GROUP) || 'model');
-  const engines = engineChoice(settings);
-  const head = heading(
-    settings,
-    levelChoice(settings, () => draw(true)),
-  );
-  const search = el('input', {
-    type: 'search',
-    id: 'og-search',
-    placeholder: 'Search settings',
-    'aria-label': 'Search settings',
-    oninput: () => {
-      view.find(search.value);
-      draw(true);
-    },
-  });
-  const { nav, narrow, update: navigate } = navigation(view, open);
-  const list = loadedLater({}, async () => {
-    const made = (await import('./findings.js')).findings(settings, jump);
-    return { node: made, update: made.update };
-  });
-  const rows = new Rows(view, {
-    jump,
-    findings: list,
-    all: () => {
-      view.most = Infinity;
-      draw(true);
-    },
-  });
-  place.append(...frame({ settings, engines, search, narrow, nav, head, rows }));
+  const form = new Form(settings, place);
+  place.append(...form.parts);
+  settings.listeners.add((/** @type {string} */ what, /** @type {string} */ text) => form.changed(what, text));
+  on('connection', () => form.draw());
+  form.draw(true);
+  form.engines.update();
+  wishes(settings, (/** @type {string} */ path) => form.jump(path));
+}
 
-  // the first view is drawn without them
-  /** @type {() => any} */
-  let marks = async () => {
-    marks = () => {};
-    const { watchChoices } = await import('./available.js');
-    marks = watchChoices(settings, draw);
-    marks();
-  };
-  const later = afterPress(place);
+class Form {
+  /**
+   * @param {any} settings
+   * @param {HTMLElement} place
+   */
+  constructor(settings, place) {
+    this.settings = settings;
+    this.view = new View(settings, sessionStorage.getItem(GROUP) || 'model');
+    this.engines = engineChoice(settings);
+    this.later = afterPress(place);
+    const anew = () => this.draw(true);
+    this.head = heading(settings, levelChoice(settings, anew));
+    this.search = el('input', {
+      type: 'search',
+      id: 'og-search',
+      placeholder: 'Search settings',
+      'aria-label': 'Search settings',
+      oninput: () => {
+        this.view.find(this.search.value);
+        anew();
+      },
+    });
+    const { nav, narrow, update } = navigation(this.view, (/** @type {string} */ key) => this.open(key));
+    this.navigate = update;
+    const jump = (/** @type {string} */ path) => this.jump(path);
+    this.findings = loadedLater({}, async () => {
+      const made = (await import('./findings.js')).findings(settings, jump);
+      return { node: made, update: made.update };
+    });
+    const all = () => {
+      this.view.most = Infinity;
+      anew();
+    };
+    this.rows = new Rows(this.view, { jump, findings: this.findings, all });
+    const { engines, search, head, rows } = this;
+    this.parts = frame({ settings, engines, search, narrow, nav, head, rows });
+    // the first view is drawn without them
+    /** @type {() => any} */
+    this.marks = async () => {
+      this.marks = () => {};
+      const { watchChoices } = await import('./available.js');
+      this.marks = watchChoices(settings, () => this.draw());
+      this.marks();
+    };
+  }
+
   /** Show the settings as they are now. While a mouse button is down it waits: a click on a replaced element is lost. */
-  function draw(anew = false) {
-    if (!later(anew ? 'all' : 'changes', () => drawNow(anew))) drawNow(anew);
+  draw(anew = false) {
+    if (!this.later(anew ? 'all' : 'changes', () => this.drawNow(anew))) this.drawNow(anew);
   }
-  function drawNow(anew) {
+
+  /** @param {boolean} anew */
+  drawNow(anew) {
+    const { view } = this;
     const wanted = view.wanted();
-    if (!wanted) loadSearch();
-    const { fields, total } = rows.draw(anew, wanted || { fields: [] });
-    if (view.group !== 'model' || view.searching) marks();
-    if (view.group === 'problems') list.update();
-    if (wanted) head.put(view, fields, total);
-    navigate();
+    if (!wanted) this.loadSearch();
+    const { fields, total } = this.rows.draw(anew, wanted || { fields: [] });
+    if (view.group !== 'model' || view.searching) this.marks();
+    if (view.group === 'problems') this.findings.update();
+    if (wanted) this.head.put(view, fields, total);
+    this.navigate();
   }
-  async function loadSearch() {
+
+  async loadSearch() {
+    const { view } = this;
     const { searcher } = await import('./search.js');
-    view.search = await searcher(settings, view.fields, (key) => view.titleOf(key));
-    if (view.searching) draw(true);
+    view.search = await searcher(this.settings, view.fields, (/** @type {string} */ key) => view.titleOf(key));
+    if (view.searching) this.draw(true);
   }
 
-  function open(key) {
-    view.open(key);
+  /** @param {string} key */
+  open(key) {
+    this.view.open(key);
     sessionStorage.setItem(GROUP, key);
-    search.value = '';
-    drawNow(true);
+    this.search.value = '';
+    this.drawNow(true);
   }
 
-  /** Show the setting at a path, whatever the level; one that is not used now is found by search, with the reason. */
-  async function jump(path) {
-    if (!view.search) await loadSearch();
+  /**
+   * Show the setting at a path, whatever the level; one that is not used now is found by search, with the reason.
+   * @param {string} path
+   */
+  async jump(path) {
+    const { view, settings } = this;
+    if (!view.search) await this.loadSearch();
     const field = settings.rowOf(path);
     if (field) {
       view.pinned = field.path;
       view.group = field.group;
     }
-    search.value = view.query = field ? (settings.applies(field) ? '' : field.path) : path;
-    drawNow(true);
-    if (field) rows.show(field, path);
+    this.search.value = view.query = field ? (settings.applies(field) ? '' : field.path) : path;
+    this.drawNow(true);
+    if (field) this.rows.show(field, path);
   }
 
-  function redeclared() {
-    view.index();
-    rows.remake(() => drawNow(true));
-  }
-  settings.listeners.add((what, text) => {
+  /**
+   * @param {string} what
+   * @param {string} text
+   */
+  changed(what, text) {
     if (what === 'refused') toast(text, 'bad');
-    if (what === 'findings') engines.update();
-    if (what !== 'schema') draw();
-    else if (!later('declarations', redeclared)) redeclared();
-  });
-  on('connection', () => draw());
-  draw(true);
-  engines.update();
-  wishes(settings, jump);
+    if (what === 'findings') this.engines.update();
+    const redeclared = () => {
+      this.view.index();
+      this.rows.remake(() => this.drawNow(true));
+    };
+    if (what !== 'schema') this.draw();
+    else if (!this.later('declarations', redeclared)) redeclared();
+  }
 }

@@ -32,6 +32,7 @@ const DEPENDS = [
   'sample_after_unit',
   ...PARTS.flatMap((part) => OF_PARTS.map((name) => `${part}.${name}`)),
 ];
+/** @type {Record<string, [string, string]>} */
 const CATEGORIES = {
   weights: ['Weights', '--og-accent'],
   gradients: ['Gradients', '--og-bad'],
@@ -40,6 +41,7 @@ const CATEGORIES = {
   activations: ['Activations', '--og-warn'],
   temporary: ['Temporary', '--og-line-strong'],
 };
+/** @type {Record<string, string>} */
 const PHASES = {
   caching_image: 'Caching images',
   caching_text: 'Caching captions',
@@ -48,100 +50,101 @@ const PHASES = {
   saving: 'Backup and save',
 };
 
+/**
+ * @param {number} bytes
+ * @param {number} most
+ */
 const share = (bytes, most) => `${((100 * bytes) / most).toFixed(2)}%`;
 
+/** @param {any} settings */
 export function memory(settings) {
-  const title = el('b', { text: 'Estimated VRAM' });
-  const total = el('span', { role: 'status' });
-  const bar = el('div', { class: 'og-memory', role: 'img' });
-  const keys = el('ul', { class: 'og-draw-keys' });
-  const phases = el('p', { class: 'og-help' });
-  const note = el('p', { class: 'og-note', text: 'Estimate, not yet calibrated' });
-  const steps = el('ol', { class: 'og-memory-steps', hidden: true });
-  const more = button('Show what makes it fit', { kind: 'small', onclick: fit });
-  const node = el(
-    'figure',
-    { class: 'og-figure', 'aria-label': 'Estimated VRAM' },
-    el('figcaption', {}, title, total),
-    bar,
-    keys,
-    phases,
-    steps,
-    more,
-    note,
-  );
-  /** @type {any} */
-  let found = null;
-  let asked = {};
-  setVisible(more, false);
-  total.textContent = 'Estimating…';
-
-  const depends = () => DEPENDS.filter((path) => path === 'samples' || settings.fieldAt(path));
+  const meter = new MemoryMeter();
   const problem = asking(
     settings,
-    node,
-    depends,
-    (changes) => {
-      asked = changes;
+    meter.node,
+    () => DEPENDS.filter((path) => path === 'samples' || settings.fieldAt(path)),
+    (/** @type {any} */ changes) => {
+      meter.asked = changes;
       return api('POST', 'api/config/memory', { changes });
     },
-    (answer) => {
-      found = answer;
-      setVisible(steps, false);
-      draw();
-    },
+    (/** @type {any} */ answer) => meter.put(answer),
     { after: 600 },
   );
-  bar.after(problem);
+  meter.bar.after(problem);
+  return meter.node;
+}
 
-  function draw() {
-    const peak = found.phases.find((one) => one.phase === found.peak);
-    const most = Math.max(found.gpu_bytes || 0, found.peak_bytes);
-    const parts = Object.entries(CATEGORIES).filter(([name]) => peak.bytes[name]);
+class MemoryMeter {
+  constructor() {
+    this.asked = {};
+    const title = 'Estimated VRAM';
+    this.total = el('span', { role: 'status', text: 'Estimating…' });
+    this.bar = el('div', { class: 'og-memory', role: 'img' });
+    this.keys = el('ul', { class: 'og-draw-keys' });
+    this.phases = el('p', { class: 'og-help' });
+    this.note = el('p', { class: 'og-note', text: 'Estimate, not yet calibrated' });
+    this.steps = el('ol', { class: 'og-memory-steps', hidden: true });
+    this.more = button('Show what makes it fit', { kind: 'small', hidden: true, onclick: () => this.fit() });
+    const caption = el('figcaption', {}, el('b', { text: title }), this.total);
+    const content = [caption, this.bar, this.keys, this.phases, this.steps, this.more, this.note];
+    this.node = el('figure', { class: 'og-figure', 'aria-label': title }, content);
+  }
+
+  /** @param {any} found */
+  put(found) {
+    setVisible(this.steps, false);
+    /** @type {any[]} */
+    const phases = found.phases;
+    const { bytes } = phases.find((one) => one.phase === found.peak);
     const over = Boolean(found.gpu_bytes) && found.peak_bytes > found.gpu_bytes;
     const of = found.gpu_bytes ? ` of ${format.bytes(found.gpu_bytes)}` : '';
-    total.textContent = `${format.bytes(found.peak_bytes)}${of} while ${PHASES[found.peak].toLowerCase()}${over ? ': doesn’t fit' : ''}`;
-    bar.classList.toggle('over', over);
-    bar.replaceChildren(
-      ...parts.map(([name, [, tone]]) => el('i', { style: `width: ${share(peak.bytes[name], most)}; background: var(${tone})` })),
-      ...(over ? [el('b', { style: `left: ${share(found.gpu_bytes, most)}`, title: 'Memory of the GPU' })] : []),
-    );
-    bar.setAttribute(
-      'aria-label',
-      `${total.textContent}. ${parts.map(([name, [label]]) => `${label} ${format.bytes(peak.bytes[name])}`).join(', ')}`,
-    );
-    keys.replaceChildren(
-      ...parts.map(([name, [label, tone]]) =>
-        el(
-          'li',
-          {},
-          el('i', { style: `background: var(${tone})` }),
-          el('span', { text: `${label} ${format.bytes(peak.bytes[name])}` }),
-        ),
-      ),
-    );
-    phases.textContent = found.phases.map((one) => `${PHASES[one.phase]} ${format.bytes(one.total)}`).join(' · ');
-    note.textContent = [found.note, ...found.assumptions].join('. ');
-    setVisible(more, over);
+    const during = PHASES[found.peak].toLowerCase();
+    this.total.textContent = `${format.bytes(found.peak_bytes)}${of} while ${during}${over ? ': doesn’t fit' : ''}`;
+    this.parts(bytes, found, over);
+    this.phases.textContent = phases.map((one) => `${PHASES[one.phase]} ${format.bytes(one.total)}`).join(' · ');
+    this.note.textContent = [found.note, ...found.assumptions].join('. ');
+    setVisible(this.more, over);
   }
 
-  async function fit() {
-    const changes = asked;
-    more.disabled = true;
+  /**
+   * The parts of the memory at its peak.
+   * @param {Record<string, number>} bytes
+   * @param {any} found
+   * @param {boolean} over
+   */
+  parts(bytes, found, over) {
+    const most = Math.max(found.gpu_bytes || 0, found.peak_bytes);
+    const parts = Object.entries(CATEGORIES)
+      .filter(([name]) => bytes[name])
+      .map(([name, [label, tone]]) => ({
+        text: `${label} ${format.bytes(bytes[name])}`,
+        tone: `background: var(${tone})`,
+        width: `width: ${share(bytes[name], most)}`,
+      }));
+    this.bar.classList.toggle('over', over);
+    this.bar.replaceChildren(
+      ...parts.map(({ width, tone }) => el('i', { style: `${width}; ${tone}` })),
+      ...(over ? [el('b', { style: `left: ${share(found.gpu_bytes, most)}`, title: 'Memory of the GPU' })] : []),
+    );
+    this.bar.setAttribute('aria-label', `${this.total.textContent}. ${parts.map(({ text }) => text).join(', ')}`);
+    this.keys.replaceChildren(...parts.map(({ text, tone }) => el('li', {}, el('i', { style: tone }), el('span', { text }))));
+  }
+
+  async fit() {
+    const changes = this.asked;
+    this.more.disabled = true;
     try {
       const answer = await api('POST', 'api/config/memory', { changes, fit: true });
-      if (changes !== asked) return;
-      steps.replaceChildren(
-        ...answer.steps.map((step) =>
-          el('li', { text: `${step.label}: ${format.bytes(step.peak_bytes)}${step.fits ? ', fits' : ''}` }),
-        ),
-        ...(answer.steps.some((step) => step.fits) ? [] : [el('li', { text: 'Nothing else makes it fit into this GPU.' })]),
-      );
-      setVisible(steps, true);
-      setVisible(more, false);
+      if (changes !== this.asked) return;
+      /** @type {any[]} */
+      const steps = answer.steps;
+      const text = (/** @type {any} */ step) => `${step.label}: ${format.bytes(step.peak_bytes)}${step.fits ? ', fits' : ''}`;
+      this.steps.replaceChildren(...steps.map((step) => el('li', { text: text(step) })));
+      if (!steps.some((step) => step.fits)) this.steps.append(el('li', { text: 'Nothing else makes it fit into this GPU.' }));
+      setVisible(this.steps, true);
+      setVisible(this.more, false);
     } finally {
-      more.disabled = false;
+      this.more.disabled = false;
     }
   }
-  return node;
 }

@@ -5,7 +5,7 @@ import { button, causeLink, el, format, setText, setVisible } from './dom.js';
 import { api, on, store, viewed } from './live.js';
 import { Outcome } from './outcome.js';
 import { progress } from './progress.js';
-import { fileLine } from './runs.js';
+import { fileLine } from './run-file-list.js';
 import { engineLine } from './toolbar.js';
 import { describe, engineName, methodName, phaseName, STOP_STAGES } from './words.js';
 
