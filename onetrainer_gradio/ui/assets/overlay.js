@@ -33,6 +33,17 @@ export function ordered(one, two) {
   return String(one).localeCompare(String(two), 'en', { numeric: true });
 }
 
+/**
+ * How many settings differ, and how many of them are shown.
+ * @param {number} total
+ * @param {number} shown
+ */
+function differing(total, shown) {
+  if (!total) return 'The settings of these runs are the same.';
+  const differ = total === 1 ? 'setting differs' : 'settings differ';
+  return `${format.count(total)} ${differ}${total > shown ? `, the first ${shown} are shown` : ''}.`;
+}
+
 /** The results and the differing settings of runs as a table; each column can order it. */
 function comparison({ runs, settings, total }, ids) {
   const columns = [
@@ -94,11 +105,8 @@ function comparison({ runs, settings, total }, ids) {
     );
   }
   draw();
-  const note = total
-    ? `${format.count(total)} ${total === 1 ? 'setting differs' : 'settings differ'}${total > settings.length ? `, the first ${settings.length} are shown` : ''}.`
-    : 'The settings of these runs are the same.';
   return [
-    el('p', { class: 'og-muted og-small', text: note }),
+    el('p', { class: 'og-muted og-small', text: differing(total, settings.length) }),
     el(
       'div',
       { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Table of results and settings' },

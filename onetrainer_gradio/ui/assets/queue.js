@@ -12,129 +12,173 @@ const SOON_MS = 150;
 
 const path = (item, action = '') => `api/queue/${encodeURIComponent(item.id)}${action && `/${action}`}`;
 
+/** @param {HTMLElement} place */
 export async function mount(place) {
   await sheet('queue.css');
-  const view = build();
-  place.append(view.card);
-  /** @type {any[]} */
-  let items = [];
-  let paused = false;
-  let endedCount = 0;
-  let timer = 0;
-  let asked = 0; // a later answer replaces an earlier one, in whatever order they come
-  let drawn = new Map(); // item -> what its line was made of, and the line
+  const queue = new Queue();
+  place.append(queue.view.card);
+  queue.listen();
+  if (store.connection === 'live') queue.load();
+}
 
-  const waiting = () => items.filter((item) => item.state === 'waiting');
-  const say = (text) => setText(view.spoken, text);
+/** @param {any} item */
+const nameOf = (item) => item.name || item.id;
 
-  /** Call REST, then show the queue as it is now. */
-  async function act(method, where, body, done = '') {
+class Queue {
+  constructor() {
+    this.view = build();
+    /** @type {any[]} */
+    this.items = [];
+    this.paused = false;
+    this.timer = 0;
+    this.asked = 0; // a later answer replaces an earlier one, in whatever order they come
+    this.drawn = new Map(); // item -> what its line was made of, and the line
+    /** @type {Record<string, (item: any) => any>} */
+    this.actions = {
+      // what this page shows may be older than the queue: the server knows where the ends are
+      up: (item) => this.move(item, { by: -1 }),
+      down: (item) => this.move(item, { by: 1 }),
+      edit: async (item) => (await import('./queue-dialogs.js')).editDialog(item, this.waiting(), this.load),
+      duplicate: (item) => this.act('POST', path(item, 'duplicate'), {}, `Copied “${nameOf(item)}”.`),
+      hold: (item) => this.act('PATCH', path(item), { held: !item.held }, item.held ? 'Released.' : 'Held.'),
+      suspend: (item) => this.act('POST', path(item, 'suspend'), {}, 'Suspending: the run writes a backup and ends.'),
+      remove: (item) => this.remove(item),
+    };
+  }
+
+  waiting() {
+    return this.items.filter((item) => item.state === 'waiting');
+  }
+
+  /** @param {string} text */
+  say(text) {
+    setText(this.view.spoken, text);
+  }
+
+  /**
+   * Call REST, then show the queue as it is now.
+   * @param {string} method
+   * @param {string} where
+   * @param {any} [body]
+   */
+  async act(method, where, body, done = '') {
+    /** @type {any} */
+    let answer = null;
     try {
-      const answer = await api(method, where, body);
-      if (done) say(done);
-      await load();
-      return answer;
-    } catch (error) {
+      answer = await api(method, where, body);
+      if (done) this.say(done);
+    } catch (/** @type {any} */ error) {
       toast(error.whole || error.message, 'bad');
-      await load();
-      return null;
     }
+    await this.load();
+    return answer;
   }
 
-  async function move(item, to) {
-    const answer = await act('POST', path(item, 'move'), to);
+  /**
+   * @param {any} item
+   * @param {any} to
+   */
+  async move(item, to) {
+    const answer = await this.act('POST', path(item, 'move'), to);
     if (!answer) return;
-    say(`“${item.name || item.id}” moved to place ${answer.place} of ${waiting().length}.`);
+    this.say(`“${nameOf(item)}” moved to place ${answer.place} of ${this.waiting().length}.`);
     // unless the focus went on to something else meanwhile
-    if (document.activeElement === document.body) view.list.querySelector(`[data-item="${item.id}"]`)?.focus();
+    if (document.activeElement === document.body) this.view.list.querySelector(`[data-item="${item.id}"]`)?.focus();
   }
 
-  const actions = {
-    // what this page shows may be older than the queue: the server knows where the ends are
-    up: (item) => move(item, { by: -1 }),
-    down: (item) => move(item, { by: 1 }),
-    edit: async (item) => (await import('./queue-dialogs.js')).editDialog(item, waiting(), load),
-    duplicate: (item) => act('POST', path(item, 'duplicate'), {}, `Copied “${item.name || item.id}”.`),
-    hold: (item) => act('PATCH', path(item), { held: !item.held }, item.held ? 'Released.' : 'Held.'),
-    suspend: (item) => act('POST', path(item, 'suspend'), {}, 'Suspending: the run writes a backup and ends.'),
-    async remove(item) {
-      const name = item.name || item.id;
-      if (await confirmed(`Remove “${name}”?`, 'The run is removed from the queue with its settings.', 'Remove'))
-        act('DELETE', path(item), undefined, `Removed “${name}”.`);
-    },
-  };
+  /** @param {any} item */
+  async remove(item) {
+    const name = nameOf(item);
+    if (await confirmed(`Remove “${name}”?`, 'The run is removed from the queue with its settings.', 'Remove'))
+      this.act('DELETE', path(item), undefined, `Removed “${name}”.`);
+  }
 
-  function draw(summary) {
-    paused = summary.paused;
-    endedCount = summary.ended;
-    const count = waiting().length;
+  /** @param {any} summary */
+  draw(summary) {
+    const { view, items } = this;
+    this.paused = summary.paused;
+    const count = this.waiting().length;
     setText(view.count, items.length ? `${count} waiting${summary.running ? `, ${summary.running} running` : ''}` : '');
     setVisible(view.empty, items.length === 0);
-    setText(view.pause.lastChild, paused ? 'Resume queue' : 'Pause queue');
+    setText(view.pause.lastChild, summary.paused ? 'Resume queue' : 'Pause queue');
     const late = items.find((item) => item.wait?.code === 'memory_not_freed');
-    const note = paused ? `The queue is paused. ${summary.pause_reason}`.trim() : late?.wait.text || '';
+    const note = summary.paused ? `The queue is paused. ${summary.pause_reason}`.trim() : late?.wait.text || '';
     setText(view.note, note);
     setVisible(view.note, Boolean(note));
-    setVisible(view.anyway, Boolean(late) && !paused);
-    const nodes = items.map((item) => {
+    setVisible(view.anyway, Boolean(late) && !summary.paused);
+    this.lines(count);
+    setVisible(view.ended, summary.ended > 0);
+    setText(view.ended.firstChild, `Ended (${summary.ended})`);
+    if (view.ended.open) this.loadEnded();
+  }
+
+  /**
+   * A line for each item; one that did not change stays, and so does the focus.
+   * @param {number} count
+   */
+  lines(count) {
+    const { list } = this.view;
+    const nodes = this.items.map((item) => {
       const of = JSON.stringify([item, count]);
-      const known = drawn.get(item.id);
-      return [item.id, known?.of === of ? known : { of, node: itemLine(item, count, actions) }];
+      const known = this.drawn.get(item.id);
+      return [item.id, known?.of === of ? known : { of, node: itemLine(item, count, this.actions) }];
     });
-    drawn = new Map(/** @type {any} */ (nodes));
+    this.drawn = new Map(/** @type {any} */ (nodes));
     const focused = /** @type {HTMLElement | null} */ (document.activeElement?.closest?.('[data-item]'));
     /** @type {[any, any] | null} */
-    const inside = focused && view.list.contains(focused) ? [focused.dataset.item, document.activeElement] : null;
-    view.list.replaceChildren(...nodes.map(([, { node }]) => node));
-    if (inside) refocus(view.list, inside);
-    setVisible(view.ended, endedCount > 0);
-    setText(view.ended.firstChild, `Ended (${endedCount})`);
-    if (view.ended.open) loadEnded();
+    const inside = focused && list.contains(focused) ? [focused.dataset.item, document.activeElement] : null;
+    list.replaceChildren(...nodes.map(([, { node }]) => node));
+    if (inside) refocus(list, inside);
   }
 
-  async function load() {
-    clearTimeout(timer);
-    timer = 0;
-    asked += 1;
-    const mine = asked;
+  load = async () => {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.asked += 1;
+    const mine = this.asked;
     try {
       const page = await api('GET', `api/queue?limit=${MOST_SHOWN}`);
-      if (view.list.dataset.dragging || mine < asked) return;
-      items = page.items;
-      draw(page);
-    } catch (error) {
+      if (this.view.list.dataset.dragging || mine < this.asked) return;
+      this.items = page.items;
+      this.draw(page);
+    } catch (/** @type {any} */ error) {
       if (error.status !== 0) toast(error.message, 'bad');
     }
-  }
-
-  async function loadEnded() {
-    const page = await api('GET', `api/queue?ended=true&limit=${ENDED_SHOWN}`).catch(() => null);
-    if (page) view.endedList.replaceChildren(...page.items.map((item) => endedLine(item, () => act('DELETE', path(item)))));
-  }
-
-  const soon = () => {
-    timer ||= setTimeout(load, SOON_MS);
   };
-  view.pause.addEventListener('click', () => act('POST', `api/queue/${paused ? 'resume' : 'pause'}`, {}));
-  view.anyway.addEventListener('click', () => act('POST', 'api/queue/resume', {}));
-  view.add.addEventListener('click', async () => (await import('./queue-dialogs.js')).addDialog(waiting(), load));
-  view.sweep.addEventListener('click', async () => (await import('./queue-dialogs.js')).sweepDialog(load));
-  view.ended.addEventListener('toggle', () => view.ended.open && loadEnded());
-  dragging(view.list, (id, to) => {
-    const item = items.find((each) => each.id === id);
-    if (item) move(item, to);
-    else load();
-  });
-  view.list.addEventListener('keydown', (event) => byKey(event, items, actions));
-  // the page of one run, and a comparison, have this tab for themselves
-  const whole = () => setVisible(view.card, !/^#runs\/./.test(location.hash));
-  document.addEventListener('og-runs-address', whole);
-  document.addEventListener('og-tab', () => queueMicrotask(whole));
-  window.addEventListener('popstate', whole);
-  whole();
-  on('queue_changed', soon);
-  on('connected', soon);
-  if (store.connection === 'live') load();
+
+  async loadEnded() {
+    const page = await api('GET', `api/queue?ended=true&limit=${ENDED_SHOWN}`).catch(() => null);
+    if (!page) return;
+    const line = (/** @type {any} */ item) => endedLine(item, () => this.act('DELETE', path(item)));
+    this.view.endedList.replaceChildren(...page.items.map(line));
+  }
+
+  listen() {
+    const { view, load } = this;
+    const soon = () => {
+      this.timer ||= setTimeout(load, SOON_MS);
+    };
+    const dialogs = () => import('./queue-dialogs.js');
+    view.pause.addEventListener('click', () => this.act('POST', `api/queue/${this.paused ? 'resume' : 'pause'}`, {}));
+    view.anyway.addEventListener('click', () => this.act('POST', 'api/queue/resume', {}));
+    view.add.addEventListener('click', async () => (await dialogs()).addDialog(this.waiting(), load));
+    view.sweep.addEventListener('click', async () => (await dialogs()).sweepDialog(load));
+    view.ended.addEventListener('toggle', () => view.ended.open && this.loadEnded());
+    dragging(view.list, (id, to) => {
+      const item = this.items.find((each) => each.id === id);
+      if (item) this.move(item, to);
+      else load();
+    });
+    view.list.addEventListener('keydown', (event) => byKey(event, this.items, this.actions));
+    // the page of one run, and a comparison, have this tab for themselves
+    const whole = () => setVisible(view.card, !/^#runs\/./.test(location.hash));
+    document.addEventListener('og-runs-address', whole);
+    document.addEventListener('og-tab', () => queueMicrotask(whole));
+    window.addEventListener('popstate', whole);
+    whole();
+    on('queue_changed', soon);
+    on('connected', soon);
+  }
 }
 
 /** Alt with an arrow moves the run that has the focus, or a button of it. */

@@ -56,6 +56,30 @@ function placeOf(moment, charts) {
   return first + ((last - first) * (moment.step - moment.first_step)) / (moment.last_step - moment.first_step);
 }
 
+const samplesOf = ({ samples }) =>
+  samples.map((sample) =>
+    el(
+      'li',
+      {},
+      sampleTile(sample, (at) => openAmong(samples, at)),
+    ),
+  );
+
+/** The events until a moment, the newest first. */
+const eventsOf = ({ events }) =>
+  events
+    .filter(({ type }) => !HIDDEN.includes(type))
+    .reverse()
+    .map((event) =>
+      el('li', {}, el('time', { class: 'og-muted', text: format.clock(event.at) }), el('span', { text: eventText(event) })),
+    );
+
+/** Whose settings applied: a run may continue another one. */
+const settingsOf = ({ run_id: of, name }, id) =>
+  of === id
+    ? ['The settings of this run applied.']
+    : ['The settings of ', pageLink(addressOf(of), name || of), ' applied, which this run continues.'];
+
 export async function replay(place, id, charts) {
   const slider = el('input', { type: 'range', class: 'og-replay-slider', 'aria-label': 'Step', oninput: () => ask() });
   const facts = el('dl', { class: 'og-facts og-run-facts-list' });
@@ -77,32 +101,9 @@ export async function replay(place, id, charts) {
       ...valuesOf(moment).map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: value }))),
     );
     slider.setAttribute('aria-valuetext', `Step ${format.count(moment.step)}`);
-    samples.replaceChildren(
-      ...moment.samples.map((sample) =>
-        el(
-          'li',
-          {},
-          sampleTile(sample, (at) => openAmong(moment.samples, at)),
-        ),
-      ),
-    );
-    events.replaceChildren(
-      ...moment.events
-        .filter(({ type }) => !HIDDEN.includes(type))
-        .reverse()
-        .map((event) =>
-          el('li', {}, el('time', { class: 'og-muted', text: format.clock(event.at) }), el('span', { text: eventText(event) })),
-        ),
-    );
-    settings.replaceChildren(
-      ...(moment.run_id === id
-        ? ['The settings of this run applied.']
-        : [
-            'The settings of ',
-            pageLink(addressOf(moment.run_id), moment.name || moment.run_id),
-            ' applied, which this run continues.',
-          ]),
-    );
+    samples.replaceChildren(...samplesOf(moment));
+    events.replaceChildren(...eventsOf(moment));
+    settings.replaceChildren(...settingsOf(moment, id));
     charts()?.at(placeOf(moment, charts()));
     return moment;
   }

@@ -36,35 +36,13 @@ export function openImport(added) {
     setText(wrong, '');
     try {
       const { starts } = await api('GET', `api/runs/workspace?${new URLSearchParams({ workspace: input.value.trim() })}`);
-      found.replaceChildren(...starts.map(line));
+      found.replaceChildren(...starts.map((start) => line(start, update)));
       update();
     } catch (error) {
       found.replaceChildren();
       update();
       setText(wrong, error.whole || error.message);
     }
-  }
-
-  function line({ name, at, chart_bytes: charts, samples, backups, added: known, own }) {
-    const facts = [
-      format.time(at),
-      charts ? `${format.bytes(charts)} of charts` : 'no charts',
-      `${format.count(samples)} samples`,
-      `${format.count(backups)} backups`,
-      own && 'a run of this panel',
-      known && 'added, will be read again',
-    ];
-    return el(
-      'label',
-      { class: 'og-import-line' },
-      el('input', { type: 'checkbox', value: name, checked: !own, disabled: own, onchange: update }),
-      el(
-        'span',
-        {},
-        el('b', { text: name }),
-        el('span', { class: 'og-muted og-small', text: ` ${facts.filter(Boolean).join(' · ')}` }),
-      ),
-    );
   }
 
   function update() {
@@ -87,4 +65,27 @@ export function openImport(added) {
   }
   openDialog(dialog);
   input.focus();
+}
+
+/** A run that was found; what is there already is marked. */
+function line({ name, at, chart_bytes: charts, samples, backups, added: known, own }, update) {
+  const facts = [
+    format.time(at),
+    charts ? `${format.bytes(charts)} of charts` : 'no charts',
+    `${format.count(samples)} samples`,
+    `${format.count(backups)} backups`,
+    own && 'a run of this panel',
+    known && 'added, will be read again',
+  ];
+  return el(
+    'label',
+    { class: 'og-import-line' },
+    el('input', { type: 'checkbox', value: name, checked: !own, disabled: own, onchange: update }),
+    el(
+      'span',
+      {},
+      el('b', { text: name }),
+      el('span', { class: 'og-muted og-small', text: ` ${facts.filter(Boolean).join(' · ')}` }),
+    ),
+  );
 }
