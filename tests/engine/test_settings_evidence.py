@@ -136,7 +136,7 @@ REASONS: Mapping[str, str] = {
         "No family that is trained here has this component."
     ),
     r"frames|samples\[\]\.(frames|length)|sample_(video|audio)_format": "No family that is trained here has frames.",
-    r"vb_loss_strength": "Only for PixArt and Wuerstchen.",
+    r"vb_loss_strength": "Only for PixArt.",
     r"tensorboard\w*|samples_to_tensorboard": "Shows results, and changes none.",
     r"workspace_dir|cache_dir|quantization\.cache_dir|output_model_destination|concepts\[\]\.path|base_model_name": (
         "A place; every recorded run has its own."
@@ -165,7 +165,7 @@ REASONS: Mapping[str, str] = {
     ),
     r"optimizer\..*": "Arguments of all optimizers are compared with recorded ones (tests/engine/optimizers).",
     r"samples\[\]\.(text_encoder_\d_(layer_skip|sequence_length)|transformer_attention_mask|force_last_timestep)": (
-        "In the file format; OneTrainer ignores it, because samples have the settings of the training."
+        "In the file format; samples use the training setting of the same name."
     ),
 }
 """Settings without a test of results, as patterns, with the reason."""
