@@ -103,12 +103,12 @@ def main() -> None:
                 own = ServiceSettings(
                     data_folder=place / f"panel-{engine}", checkouts=(arguments.onetrainer,), keep_loaded_s=keep
                 )
-                before = processor_s()
                 with TrainerService(own) as service:
                     if arguments.python:
                         service.checkouts.add(arguments.onetrainer, arguments.python)
                     while not service.checkouts.wait(1.0):
                         pass
+                    before = processor_s()  # the panel has read the checkout by now
                     config = settings(place, engine, plain=arguments.plain)
                     cold[engine].append(run(service, config, engine, arguments.onetrainer))
                     if arguments.warm:
