@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -116,3 +117,14 @@ def test_generated_docs_are_current() -> None:
         sys.path.pop(0)
     for name in generate.TABLES:
         assert generate.page(name) == (ROOT / "docs" / name).read_text("utf-8"), name
+
+
+def test_no_function_of_the_page_is_longer_than_60_lines() -> None:
+    """Biome counts, CI calls Biome, and no script is exempt from it."""
+    settings = json.loads((ROOT / "biome.json").read_text("utf-8"))
+    rule = settings["linter"]["rules"]["complexity"]["noExcessiveLinesPerFunction"]
+    assert rule == {"level": "error", "options": {"maxLines": 60}}
+    assert "overrides" not in settings
+    assert "biome ci --error-on-warnings" in (ROOT / ".ci/run").read_text("utf-8")
+    scripts = (ROOT / "onetrainer_gradio/ui/assets").glob("*.js")
+    assert [path.name for path in scripts if re.search("biome-ignore(?! format)", path.read_text("utf-8"))] == []

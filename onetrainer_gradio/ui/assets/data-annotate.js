@@ -77,25 +77,55 @@ export async function follow(job, result, show, gone = () => false) {
   return told;
 }
 
+/** What a job does, or how it ended. */
+function wordsOf(job) {
+  if (job.state === 'running') return `${job.doing}… ${job.total ? `${job.done} of ${job.total}` : ''}`;
+  if (job.state === 'done') return `Finished: ${job.done} of ${job.total} images.`;
+  if (job.state === 'stopped') return `Stopped after ${job.done} of ${job.total} images.`;
+  return `${job.error} ${job.suggestion}`.trim();
+}
+
+const OTHER = 'A name of the Hugging Face Hub, or a folder.';
+
+const modelChoice = (models, onchange) =>
+  el(
+    'select',
+    { onchange },
+    models.map((each, at) => el('option', { value: String(at), text: each.title })),
+    el('option', { value: 'other', text: 'Other…' }),
+  );
+
+/** What the dialog asks and shows, besides the model. */
+const controls = (title) => ({
+  name: el('input', { type: 'text', class: 'og-text', placeholder: 'Hugging Face name or folder' }),
+  about: el('p', { class: 'og-muted og-small' }),
+  before: el('input', { type: 'text', class: 'og-text', placeholder: 'Trigger word' }),
+  missing: el('input', { type: 'checkbox', checked: true }),
+  cpu: el('input', { type: 'checkbox' }),
+  options: el('div', { class: 'og-data-options' }),
+  progress: el('progress', { hidden: true, 'aria-label': title }),
+  told: el('p', { role: 'status' }),
+  examples: el('ul', { class: 'og-data-examples' }),
+});
+
+/** The labeled controls from top to bottom. */
+const fields = ({ task, count, model, name, about, options, before, missing, cpu }) => [
+  el('h2', { text: `${TASKS[task].title}: ${format.count(count)} ${count === 1 ? 'image' : 'images'}` }),
+  field('Model', model),
+  field('Model name', name),
+  about,
+  options,
+  task === 'caption' && field('Text before each caption', before),
+  field(TASKS[task].missing, missing),
+  field('Use the CPU', cpu),
+];
+
 /** Open the dialog for a task; `body` says which images. `changed()` follows what was written. */
 export async function openAnnotate({ task, body, count, changed }) {
   const words = TASKS[task];
   const { models } = await api('GET', `api/datasets/models?task=${task}`);
-  const model = el(
-    'select',
-    { onchange: pick },
-    models.map((each, at) => el('option', { value: String(at), text: each.title })),
-    el('option', { value: 'other', text: 'Other…' }),
-  );
-  const name = el('input', { type: 'text', class: 'og-text', placeholder: 'Hugging Face name or folder' });
-  const about = el('p', { class: 'og-muted og-small' });
-  const before = el('input', { type: 'text', class: 'og-text', placeholder: 'Trigger word' });
-  const missing = el('input', { type: 'checkbox', checked: true });
-  const cpu = el('input', { type: 'checkbox' });
-  const options = el('div', { class: 'og-data-options' });
-  const progress = el('progress', { hidden: true, 'aria-label': words.title });
-  const told = el('p', { role: 'status' });
-  const examples = el('ul', { class: 'og-data-examples' });
+  const model = modelChoice(models, pick);
+  const { name, about, before, missing, cpu, options, progress, told, examples } = controls(words.title);
   const stop = button('Stop', { hidden: true, onclick: () => api('POST', `api/datasets/jobs/${running}/stop`) });
   const buttons = [
     button('Try on five images', { onclick: () => start(true) }),
@@ -107,12 +137,7 @@ export async function openAnnotate({ task, body, count, changed }) {
   let resume = '';
   let closed = false;
 
-  const chosen = () =>
-    models[Number(model.value)] || {
-      kind: models[0].kind,
-      name: name.value,
-      about: 'A name of the Hugging Face Hub, or a folder.',
-    };
+  const chosen = () => models[Number(model.value)] || { kind: models[0].kind, name: name.value, about: OTHER };
   function pick() {
     setVisible(/** @type {HTMLElement} */ (name.parentElement), model.value === 'other');
     setText(about, chosen().about);
@@ -138,12 +163,7 @@ export async function openAnnotate({ task, body, count, changed }) {
     setVisible(stop, active);
     for (const each of buttons) each.disabled = active;
     if (job.total) Object.assign(progress, { max: job.total, value: job.done });
-    const ends = {
-      done: `Finished: ${job.done} of ${job.total} images.`,
-      stopped: `Stopped after ${job.done} of ${job.total} images.`,
-    };
-    const failed = `${job.error} ${job.suggestion}`.trim();
-    setText(told, active ? `${job.doing}… ${job.total ? `${job.done} of ${job.total}` : ''}` : ends[job.state] || failed);
+    setText(told, wordsOf(job));
     examples.replaceChildren(...(result.examples || []).slice(0, 20).map(example));
   }
   async function start(preview) {
@@ -160,17 +180,8 @@ export async function openAnnotate({ task, body, count, changed }) {
   const dialog = el(
     'dialog',
     { class: 'og-dialog og-data-bulk', 'aria-label': words.title },
-    el('h2', { text: `${words.title}: ${format.count(count)} ${count === 1 ? 'image' : 'images'}` }),
-    field('Model', model),
-    field('Model name', name),
-    about,
-    options,
-    task === 'caption' && field('Text before each caption', before),
-    field(words.missing, missing),
-    field('Use the CPU', cpu),
-    told,
-    progress,
-    examples,
+    fields({ task, count, model, name, about, options, before, missing, cpu }),
+    [told, progress, examples],
     el('div', { class: 'og-dialog-buttons' }, button('Close', { onclick: () => dialog.close() }), stop, buttons),
   );
   pick();

@@ -15,6 +15,55 @@ const choice = (label, options, changed) => {
   return select;
 };
 
+// name of a filter -> its label and choices
+const CHOICES = {
+  caption: [
+    'Caption',
+    [
+      ['', 'Any caption'],
+      ['missing', 'No caption'],
+      ['present', 'With caption'],
+    ],
+  ],
+  masked: [
+    'Mask',
+    [
+      ['', 'Any mask'],
+      ['yes', 'With mask'],
+      ['no', 'No mask'],
+    ],
+  ],
+  aspect: [
+    'Shape',
+    [
+      ['', 'Any shape'],
+      ['portrait', 'Portrait'],
+      ['landscape', 'Landscape'],
+      ['square', 'Square'],
+    ],
+  ],
+  state: [
+    'State',
+    [
+      ['', 'All'],
+      ['duplicates', 'Duplicates'],
+      ['broken', 'Broken'],
+      ['excluded', 'Excluded'],
+    ],
+  ],
+  sort: [
+    'Sort',
+    [
+      ['name', 'Name'],
+      ['-modified', 'Newest'],
+      ['-pixels', 'Largest'],
+      ['pixels', 'Smallest'],
+      ['caption', 'Caption'],
+      ['-words', 'Longest caption'],
+    ],
+  ],
+};
+
 /** The controls that filter and sort; `read()` gives the filter for the server. */
 export function filters(changed) {
   let timer = 0;
@@ -38,55 +87,8 @@ export function filters(changed) {
     'aria-label': 'Shorter side smaller than, in pixels',
     oninput: typed,
   });
-  const caption = choice(
-    'Caption',
-    [
-      ['', 'Any caption'],
-      ['missing', 'No caption'],
-      ['present', 'With caption'],
-    ],
-    changed,
-  );
-  const masked = choice(
-    'Mask',
-    [
-      ['', 'Any mask'],
-      ['yes', 'With mask'],
-      ['no', 'No mask'],
-    ],
-    changed,
-  );
-  const aspect = choice(
-    'Shape',
-    [
-      ['', 'Any shape'],
-      ['portrait', 'Portrait'],
-      ['landscape', 'Landscape'],
-      ['square', 'Square'],
-    ],
-    changed,
-  );
-  const state = choice(
-    'State',
-    [
-      ['', 'All'],
-      ['duplicates', 'Duplicates'],
-      ['broken', 'Broken'],
-      ['excluded', 'Excluded'],
-    ],
-    changed,
-  );
-  const sort = choice(
-    'Sort',
-    [
-      ['name', 'Name'],
-      ['-modified', 'Newest'],
-      ['-pixels', 'Largest'],
-      ['pixels', 'Smallest'],
-      ['caption', 'Caption'],
-      ['-words', 'Longest caption'],
-    ],
-    changed,
+  const [caption, masked, aspect, state, sort] = Object.values(CHOICES).map(([label, options]) =>
+    choice(label, options, changed),
   );
   const read = () => ({
     search: search.value,

@@ -24,6 +24,18 @@ function content(image) {
 const named = (image) =>
   image ? `${image.path}${image.caption ? `: ${image.caption.slice(0, 200)}` : ', no caption'}` : 'Loading';
 
+/** What a tile shows of its image, and its place among all. */
+function describe(tile, image, at, all) {
+  const key = image ? `${image.thumbnail} ${image.caption} ${image.masked} ${image.problem}` : '';
+  if (tile.dataset.key !== key || !tile.firstChild) {
+    tile.dataset.key = key;
+    tile.replaceChildren(...content(image));
+    tile.setAttribute('aria-label', named(image));
+  }
+  tile.setAttribute('aria-setsize', String(all));
+  tile.setAttribute('aria-posinset', String(at + 1));
+}
+
 /** The grid. `picked()` follows a change of the selection, `opened()` a wish to edit, `removed()` the Delete key. */
 export function dataGrid({ images, selection, picked, opened, removed }) {
   const inner = el('div', { class: 'og-data-inner', role: 'none' });
@@ -49,15 +61,8 @@ export function dataGrid({ images, selection, picked, opened, removed }) {
   function fill(at) {
     const image = images.at(at);
     const made = tiles.get(at) || tile(at);
-    const key = image ? `${image.thumbnail} ${image.caption} ${image.masked} ${image.problem}` : '';
-    if (made.dataset.key !== key || !made.firstChild) {
-      made.dataset.key = key;
-      made.replaceChildren(...content(image));
-      made.setAttribute('aria-label', named(image));
-    }
+    describe(made, image, at, images.matches);
     made.setAttribute('aria-selected', String(selection.has(image)));
-    made.setAttribute('aria-setsize', String(images.matches));
-    made.setAttribute('aria-posinset', String(at + 1));
     made.classList.toggle('active', at === selection.active);
     const width = inner.clientWidth / columns;
     made.style.width = `${width - 8}px`;

@@ -16,6 +16,53 @@ const KINDS = {
   format: ['in a format that the engine may not read', 'Convert'],
 };
 
+/** The dataset that images go into: the one of the folder, or a new one with a free name. */
+async function datasetOf(folder, name) {
+  if (folder.startsWith('datasets/')) return folder.slice('datasets/'.length);
+  for (let number = 1; ; number++) {
+    const wanted = number > 1 ? `${name} ${number}` : name;
+    try {
+      return (await api('POST', 'api/datasets', { name: wanted })).dataset.name;
+    } catch (error) {
+      if (error.status !== 409 || number > 99) throw error;
+    }
+  }
+}
+
+/** A button that lets the person choose files, and its field. */
+function upload(more, label, add) {
+  const field = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': label, ...more });
+  field.addEventListener('change', () => {
+    const files = chosenFiles(field.files).map((each) => ({ ...each, name: each.file.webkitRelativePath || each.name }));
+    field.value = '';
+    add(files);
+  });
+  return [button(label, { icon: 'upload', onclick: () => field.click() }), field];
+}
+
+/** Where files are dropped or pasted, and the buttons that choose them. */
+const dropZone = (content, add, choose) =>
+  el(
+    'div',
+    {
+      class: 'og-new-drop',
+      ondragover: (event) => event.preventDefault(),
+      ondrop: async (event) => {
+        event.preventDefault();
+        add(await droppedFiles(event.dataTransfer));
+      },
+      onpaste: (event) => add(chosenFiles(event.clipboardData.files)),
+    },
+    content,
+    el(
+      'div',
+      { class: 'og-new-end' },
+      ...upload({}, 'Upload files', add),
+      ...upload({ webkitdirectory: true }, 'Upload folder', add),
+      button('Folder on this machine', { icon: 'folder', onclick: choose }),
+    ),
+  );
+
 /** `name()` names the dataset, `changed(folder)` follows each change of the images. */
 export function images({ name, changed }) {
   const status = el('p', {
@@ -28,18 +75,6 @@ export function images({ name, changed }) {
   const problems = el('div', { class: 'og-new-problems' });
   const state = { folder: '', busy: false };
 
-  async function dataset() {
-    if (state.folder.startsWith('datasets/')) return state.folder.slice('datasets/'.length);
-    for (let number = 1; ; number++) {
-      const wanted = number > 1 ? `${name()} ${number}` : name();
-      try {
-        return (await api('POST', 'api/datasets', { name: wanted })).dataset.name;
-      } catch (error) {
-        if (error.status !== 409 || number > 99) throw error;
-      }
-    }
-  }
-
   async function add(files) {
     if (state.busy) return;
     if (!files.length) {
@@ -49,12 +84,12 @@ export function images({ name, changed }) {
     state.busy = true;
     setVisible(bar, true);
     try {
-      const into = await dataset();
-      const upload = uploadFiles(into, files, (now) => {
+      const into = await datasetOf(state.folder, name());
+      const sending = uploadFiles(into, files, (now) => {
         bar.value = now.bytes ? now.sent / now.bytes : 0;
         setText(status, now.doing || `Uploading ${Math.min(now.done + 1, now.files)} of ${now.files}`);
       });
-      const ended = await upload.finished;
+      const ended = await sending.finished;
       state.folder = `datasets/${into}`;
       await show();
       if (ended.problems.length)
@@ -80,42 +115,13 @@ export function images({ name, changed }) {
     problems.replaceChildren(...(await inspected(state.folder, show)));
   }
 
-  const pick = (more, label) => {
-    const field = el('input', { type: 'file', multiple: true, hidden: true, 'aria-label': label, ...more });
-    field.addEventListener('change', () => {
-      const files = chosenFiles(field.files).map((each) => ({ ...each, name: each.file.webkitRelativePath || each.name }));
-      field.value = '';
-      add(files);
-    });
-    return [button(label, { icon: 'upload', onclick: () => field.click() }), field];
-  };
   async function choose() {
     const path = await choosePath({ title: 'Folder of images' });
     if (!path) return;
     state.folder = path;
     await show().catch((error) => toast(error.message, 'bad'));
   }
-  const drop = el(
-    'div',
-    {
-      class: 'og-new-drop',
-      ondragover: (event) => event.preventDefault(),
-      ondrop: async (event) => {
-        event.preventDefault();
-        add(await droppedFiles(event.dataTransfer));
-      },
-      onpaste: (event) => add(chosenFiles(event.clipboardData.files)),
-    },
-    status,
-    bar,
-    el(
-      'div',
-      { class: 'og-new-end' },
-      ...pick({}, 'Upload files'),
-      ...pick({ webkitdirectory: true }, 'Upload folder'),
-      button('Folder on this machine', { icon: 'folder', onclick: choose }),
-    ),
-  );
+  const drop = dropZone([status, bar], add, choose);
   return { node: el('div', { class: 'og-new-images' }, drop, grid, problems) };
 }
 
