@@ -84,3 +84,18 @@ def test_the_settings_open_in_the_form(visitor: Visitor, panel: Panel) -> None:
     page.get_by_role("button", name="Open in the form").click()
     expect(page.get_by_role("tab", name="Configuration", selected=True)).to_have_count(1)
     assert panel.send("GET", "api/config/current")["config"]["concepts"][0]["path"].startswith("datasets/")
+
+
+def test_a_new_panel_shows_the_way_until_something_is_changed(profile: Any, tmp_path: Path) -> None:
+    """The first view links to New LoRA; whoever has settings isn't asked."""
+    panel = Panel(tmp_path).start()
+    try:
+        with Visitor(profile, panel.url).watched() as visitor:
+            page = visitor.open("configuration")
+            page.get_by_role("link", name="Train a LoRA in four questions").click()
+            expect(page.get_by_role("tab", name="New LoRA", selected=True)).to_have_count(1)
+            panel.change(epochs=3)
+            page.goto(f"{panel.url}#configuration")
+            expect(page.locator(".og-begin")).to_be_hidden()
+    finally:
+        panel.stop()

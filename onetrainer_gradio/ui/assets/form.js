@@ -136,11 +136,24 @@ function wishes(settings, jump) {
   compare();
 }
 
+/** Where someone new begins; until something was opened or changed on this panel. */
+function beginning(settings) {
+  const link = el('a', { href: '#new-lora', text: 'Train a LoRA in four questions' });
+  const node = el('p', { class: 'og-begin', hidden: true }, 'New here? ', link, ', or open a preset.');
+  const update = () => setVisible(node, !settings.document.name && !settings.document.undo && !settings.changes().length);
+  settings.listeners.add((/** @type {string} */ what) => {
+    if (what === 'document' || what === 'draft') update();
+  });
+  update();
+  return node;
+}
+
 /** The frame of the form around its parts. */
 function frame({ settings, engines, search, narrow, nav, head, rows }) {
   return [
     el('h1', { class: 'og-sr', text: 'Configuration' }),
     toolbar(settings),
+    beginning(settings),
     engines.node,
     el(
       'div',
