@@ -15,9 +15,9 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     :raises TrainerError: if it can't continue.
     """
     # torch and its friends are imported when a run begins, not before
-    from onetrainer_gradio.engine.lean_imports import omit_unused
+    from onetrainer_gradio.engine.lean_imports import unused_omitted
 
-    omit_unused()
-    from onetrainer_gradio.engine import training
+    with unused_omitted():
+        from onetrainer_gradio.engine import training
 
-    return training.run(config, emit, control, options)
+        return training.run(config, emit, control, options)

@@ -6,6 +6,9 @@ both (docs/findings.md). diffusers decides by a flag for each library.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from onetrainer_gradio.engine.lazy_dynamo import postpone
 
 UNUSED = ("peft", "bitsandbytes")
@@ -13,15 +16,22 @@ PEFT_BACKEND = "USE_PEFT_BACKEND"
 """With it, models look for peft's layers in each forward pass; the engine's adapters are its own."""
 
 
-def omit_unused() -> None:
-    """Tell diffusers that the unused libraries aren't there. To be called before its models are imported."""
+@contextmanager
+def unused_omitted() -> Iterator[None]:
+    """Within the block, diffusers imports its models as if the unused libraries weren't there.
+
+    Afterwards they are there again: a program that trained may load a LoRA with diffusers, which takes peft.
+    """
     postpone()
     from diffusers import utils
     from diffusers.utils import constants, import_utils
 
-    for library in UNUSED:
-        if hasattr(import_utils, f"_{library}_available"):
-            setattr(import_utils, f"_{library}_available", False)
-    for module in (utils, constants):
-        if hasattr(module, PEFT_BACKEND):
-            setattr(module, PEFT_BACKEND, False)
+    flags = [(import_utils, f"_{library}_available") for library in UNUSED] + [(utils, PEFT_BACKEND), (constants, PEFT_BACKEND)]
+    before = [(module, name, getattr(module, name)) for module, name in flags if hasattr(module, name)]
+    for module, name, _ in before:
+        setattr(module, name, False)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)

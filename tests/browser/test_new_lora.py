@@ -92,6 +92,7 @@ def test_a_new_panel_shows_the_way_until_something_is_changed(profile: Any, tmp_
     try:
         with Visitor(profile, panel.url).watched() as visitor:
             page = visitor.open("configuration")
+            shot(page, "begin")
             page.get_by_role("link", name="Train a LoRA in four questions").click()
             expect(page.get_by_role("tab", name="New LoRA", selected=True)).to_have_count(1)
             panel.change(epochs=3)

@@ -38,8 +38,9 @@ def run(code: str) -> list[str]:
 def test_an_optimizer_steps_without_the_compiler() -> None:
     """And so do the models, which mark blocks and functions for it."""
     code = (
-        "from onetrainer_gradio.engine.lean_imports import omit_unused\n"
-        "omit_unused()\n"
+        "from onetrainer_gradio.engine.lean_imports import unused_omitted\n"
+        "block = unused_omitted()\n"
+        "block.__enter__()\n"
         "from diffusers import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionModel\n"
         "from transformers import CLIPTextModel, T5EncoderModel\n"
         "print(loaded())"

@@ -140,7 +140,10 @@ function wishes(settings, jump) {
 function beginning(settings) {
   const link = el('a', { href: '#new-lora', text: 'Train a LoRA in four questions' });
   const node = el('p', { class: 'og-begin', hidden: true }, 'New here? ', link, ', or open a preset.');
-  const update = () => setVisible(node, !settings.document.name && !settings.document.undo && !settings.changes().length);
+  const update = () => {
+    const { undo, config } = settings.document;
+    setVisible(node, !undo && !config.concepts?.length && !settings.changes().length);
+  };
   settings.listeners.add((/** @type {string} */ what) => {
     if (what === 'document' || what === 'draft') update();
   });

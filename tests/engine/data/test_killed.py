@@ -40,7 +40,11 @@ def fill(folder: str) -> None:
 
 
 def files(folder: Path) -> set[Path]:
-    return set((folder.parent / "cache").rglob("*.safetensors"))
+    while True:
+        try:
+            return set((folder.parent / "cache").rglob("*.safetensors"))
+        except FileNotFoundError:  # the process finished a folder and renamed it meanwhile
+            continue
 
 
 def test_a_killed_start_continues_where_it_was(tmp_path):
