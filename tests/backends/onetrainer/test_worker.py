@@ -185,7 +185,13 @@ def test_what_was_asked_for_is_answered_whatever_fails(line):
     """A command that nothing came of is refused, also where the end of the run goes wrong."""
     one = line(hang_at=2, close_fails=True)
     commands = ("sample_custom", "sample_default", "backup_now", "save_now", "pause")
-    one.interrupt_there(lambda: [one.ask(command) for command in commands])
+
+    def ask() -> None:
+        for command in commands:
+            one.ask(command)
+        time.sleep(1.0)  # until it has read them: what is still in the pipe is answered by its supervisor
+
+    one.interrupt_there(ask)
     received = one.run()
     assert (received[-1]["outcome"], warnings(received)) == ("interrupted", ["clean_up"])
     assert {answer(command, received)["outcome"] for command in commands} == {"refused"}
