@@ -107,6 +107,10 @@ class ClientFunctions:
         """Read or change the queue, by the ``action`` of the request; docs/page.md lists the actions."""
         return await _call(lambda: _queue_action(self._service, request))
 
+    async def notifications(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Read the notifications and their settings, by the ``action`` of the request; docs/page.md lists the actions."""
+        return await _call(lambda: _notification_action(self._service, request))
+
     async def list_samples(self, run_id: str | None = None, limit: float = 60, before: str | None = None) -> dict[str, Any]:
         """Return a page of samples, newest first; ``image`` is the address of the file, ``before`` the last page's ``next``."""
 
@@ -162,6 +166,29 @@ def _queue_action(service: TrainerService, values: dict[str, Any]) -> dict[str, 
     return found if isinstance(found, dict) else queue.summary()
 
 
+def _notification_action(service: TrainerService, values: dict[str, Any]) -> dict[str, Any]:
+    center, action = service.notifications, str(values.get("action", "list"))
+
+    def sent() -> dict[str, Any]:
+        outcome = center.test_channel(str(values.get("id", "")))
+        return {"sent": outcome.ok, "reason": outcome.reason}
+
+    actions: dict[str, Callable[[], Any]] = {
+        "list": lambda: center.page(max(1, min(int(values.get("limit", _NOTIFICATIONS)), _NOTIFICATIONS)), values.get("before")),
+        "clear": center.clear,
+        "settings": center.settings,
+        "change_settings": lambda: center.change_settings(values.get("changes") or {}),
+        "test": sent,
+    }
+    if action not in actions:
+        raise ConfigValueError(
+            f"The action {action!r} doesn't exist.", path="action", suggestion=f"Use one of {', '.join(actions)}."
+        )
+    found = actions[action]()
+    return found if isinstance(found, dict) else center.settings()
+
+
+_NOTIFICATIONS = 50
 _NO_CHOICES = frozenset({"action", "id", "config", "options", "changes"})
 _OPTIONS = ("name", "tags", "max_steps", "seed")
 

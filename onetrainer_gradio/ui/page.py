@@ -55,7 +55,7 @@ def build_page(service: TrainerService) -> gr.Blocks:
         client = ClientFunctions(service, actions)
         functions = (
             *(client.config, client.change_settings, client.list_runs, client.list_samples, client.generate_sample),
-            client.queue,
+            *(client.queue, client.notifications),
             *(client.run_curves, client.compare_runs, client.change_run, client.replay_run),
         )
         for function in (actions.watch, *functions):

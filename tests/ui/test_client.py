@@ -134,3 +134,21 @@ def test_runs_are_queued_moved_and_removed(client: gradio_client.Client, tmp_pat
     assert queue("resume")["waiting"] == 0
     with pytest.raises(gradio_client.exceptions.AppError, match="duplicate"):
         queue("fly")
+
+
+def test_notifications_are_listed_and_their_settings_changed(client: gradio_client.Client) -> None:
+    """One endpoint has all actions; addresses of channels aren't in an answer, and a wrong action is an error."""
+
+    def notifications(action: str, **values: object) -> dict[str, object]:
+        found: dict[str, object] = client.predict({"action": action, **values}, api_name="/notifications")
+        return found
+
+    assert isinstance(notifications("list", limit=5)["notifications"], list)
+    kinds = notifications("settings")["kinds"]
+    assert notifications("change_settings", changes={"kinds": ["failed"]})["kinds"] == ["failed"]
+    assert notifications("change_settings", changes={"kinds": kinds})["kinds"] == kinds
+    assert notifications("clear")["channels"] == []
+    assert notifications("list")["notifications"] == []
+    for wrong in ({"action": "fly"}, {"action": "test", "id": "none"}, {"action": "change_settings", "changes": {"kinds": 3}}):
+        with pytest.raises(gradio_client.exceptions.AppError):
+            client.predict(wrong, api_name="/notifications")

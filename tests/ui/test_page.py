@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow  # importing Gradio alone takes three seconds
 ACTIONS = {"start", "pause", "resume", "stop", "sample", "backup", "save"}
 PLACES = [place for tab in TABS for place in tab.places]
 CLIENT = {"config", "change_settings", "list_runs", "list_samples", "generate_sample"}
-CLIENT |= {"run_curves", "compare_runs", "change_run", "replay_run", "queue"}
+CLIENT |= {"run_curves", "compare_runs", "change_run", "replay_run", "queue", "notifications"}
 
 
 @pytest.fixture
