@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -65,43 +65,9 @@ class ClientFunctions:
 
         return await _call(page)
 
-    async def run_curves(
-        self, run_ids: list[str], metrics: list[str], axis: str = "step", points: float = 1000
-    ) -> dict[str, Any]:
-        """Return the curves of several runs in one answer below 100 kB: ``metrics`` by ``axis`` (step, epoch or time)."""
-
-        def curves() -> dict[str, Any]:
-            if axis not in AXES:
-                raise ConfigValueError(f"{axis!r} isn't an axis.", path="axis", expected=", ".join(AXES))
-            return self._service.overlay.series(run_ids, View(tuple(metrics), axis, max(2, min(int(points), MOST_POINTS))))
-
-        return await _call(curves)
-
-    async def compare_runs(self, run_ids: list[str]) -> dict[str, Any]:
-        """Return the settings in which runs differ, with one value per run; ``setting`` is the path of each."""
-
-        def compared() -> dict[str, Any]:
-            table = self._service.comparison.of_runs(run_ids[:MOST_RUNS])
-            return {"runs": table.runs, "settings": [_renamed(row, "setting") for row in table.settings], "total": table.total}
-
-        return await _call(compared)
-
-    async def change_run(self, run_id: str, changes: dict[str, Any]) -> dict[str, Any]:
-        """Change ``name``, ``tags``, ``note`` or ``archived`` of a run, and return its line in the list."""
-        unknown = sorted(changes.keys() - {"name", "tags", "note", "archived"})
-        if unknown:
-            raise gr.Error(f"A run has no {', '.join(unknown)} to change.", print_exception=False)
-        return await _call(lambda: self._service.run_changes.label(run_id, changes))
-
-    async def replay_run(self, run_id: str, step: float | None = None) -> dict[str, Any]:
-        """Return the state of a run after a step (None: its last one): values, events and the samples at that time."""
-
-        def moment() -> dict[str, Any]:
-            found = self._service.replay.at(run_id, None if step is None else int(step))
-            samples = [_renamed(sample, "image") for sample in found["samples"]]
-            return {**found, "samples": samples, "events": [_renamed(event, "file") for event in found["events"]]}
-
-        return await _call(moment)
+    async def runs(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Compare, change or replay runs, by the ``action`` of the request; docs/page.md lists the actions."""
+        return await _call(lambda: _run_action(self._service, request))
 
     async def queue(self, request: dict[str, Any]) -> dict[str, Any]:
         """Read or change the queue, by the ``action`` of the request; docs/page.md lists the actions."""
@@ -144,10 +110,23 @@ def _options(values: dict[str, Any] | None) -> RunOptions | None:
         raise ConfigValueError(str(error.errors()[0]["msg"]), path="options") from error
 
 
+Choices = Mapping[str, Callable[[], Any]]
+
+
+def _chosen(actions: Choices, values: Mapping[str, Any], usual: str) -> Any:
+    """Return the result of the action that a request names; several functions in one keep the page's configuration small."""
+    action = str(values.get("action", usual))
+    if action not in actions:
+        raise ConfigValueError(
+            f"The action {action!r} doesn't exist.", path="action", suggestion=f"Use one of {', '.join(actions)}."
+        )
+    return actions[action]()
+
+
 def _queue_action(service: TrainerService, values: dict[str, Any]) -> dict[str, Any]:
-    queue, action, item_id = service.queue, str(values.get("action", "list")), str(values.get("id", ""))
+    queue, item_id = service.queue, str(values.get("id", ""))
     rest = {name: value for name, value in values.items() if name not in _NO_CHOICES}
-    actions: dict[str, Callable[[], Any]] = {
+    actions: Choices = {
         "list": lambda: queue.list(int(values.get("limit", QUEUE_PAGE)), values.get("cursor"), ended=bool(values.get("ended"))),
         "add": lambda: queue.add(_config(values.get("config")), _options(values.get("options")), choices_of(rest)),
         "edit": lambda: queue.edit(item_id, choices_of(rest), changes=values.get("changes")),
@@ -158,34 +137,56 @@ def _queue_action(service: TrainerService, values: dict[str, Any]) -> dict[str, 
         "pause": queue.pause,
         "resume": queue.resume,
     }
-    if action not in actions:
-        raise ConfigValueError(
-            f"The action {action!r} doesn't exist.", path="action", suggestion=f"Use one of {', '.join(actions)}."
-        )
-    found = actions[action]()
+    found = _chosen(actions, values, "list")
     return found if isinstance(found, dict) else queue.summary()
 
 
 def _notification_action(service: TrainerService, values: dict[str, Any]) -> dict[str, Any]:
-    center, action = service.notifications, str(values.get("action", "list"))
+    center = service.notifications
 
     def sent() -> dict[str, Any]:
         outcome = center.test_channel(str(values.get("id", "")))
         return {"sent": outcome.ok, "reason": outcome.reason}
 
-    actions: dict[str, Callable[[], Any]] = {
+    actions: Choices = {
         "list": lambda: center.page(max(1, min(int(values.get("limit", _NOTIFICATIONS)), _NOTIFICATIONS)), values.get("before")),
         "clear": center.clear,
         "settings": center.settings,
         "change_settings": lambda: center.change_settings(values.get("changes") or {}),
         "test": sent,
     }
-    if action not in actions:
-        raise ConfigValueError(
-            f"The action {action!r} doesn't exist.", path="action", suggestion=f"Use one of {', '.join(actions)}."
-        )
-    found = actions[action]()
+    found = _chosen(actions, values, "list")
     return found if isinstance(found, dict) else center.settings()
+
+
+def _run_action(service: TrainerService, values: dict[str, Any]) -> dict[str, Any]:
+    run_id, run_ids = str(values.get("id", "")), [str(each) for each in values.get("ids") or ()]
+
+    def curves() -> dict[str, Any]:
+        axis = str(values.get("axis", "step"))
+        if axis not in AXES:
+            raise ConfigValueError(f"{axis!r} isn't an axis.", path="axis", expected=", ".join(AXES))
+        points = max(2, min(int(values.get("points", 1000)), MOST_POINTS))
+        return service.overlay.series(run_ids, View(tuple(values.get("metrics") or ("loss",)), axis, points))
+
+    def compared() -> dict[str, Any]:
+        table = service.comparison.of_runs(run_ids[:MOST_RUNS])
+        return {"runs": table.runs, "settings": [_renamed(row, "setting") for row in table.settings], "total": table.total}
+
+    def changed() -> dict[str, Any]:
+        changes = values.get("changes") or {}
+        unknown = sorted(changes.keys() - {"name", "tags", "note", "archived"})
+        if unknown:
+            raise ConfigValueError(f"A run has no {', '.join(unknown)} to change.", path="changes", value=unknown)
+        return service.run_changes.label(run_id, changes)
+
+    def replayed() -> dict[str, Any]:
+        step = values.get("step")
+        found = service.replay.at(run_id, None if step is None else int(step))
+        samples = [_renamed(sample, "image") for sample in found["samples"]]
+        return {**found, "samples": samples, "events": [_renamed(event, "file") for event in found["events"]]}
+
+    return dict(_chosen({"curves": curves, "compare": compared, "change": changed, "replay": replayed}, values, "compare"))
 
 
 _NOTIFICATIONS = 50

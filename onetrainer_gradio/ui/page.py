@@ -55,8 +55,7 @@ def build_page(service: TrainerService) -> gr.Blocks:
         client = ClientFunctions(service, actions)
         functions = (
             *(client.config, client.change_settings, client.list_runs, client.list_samples, client.generate_sample),
-            *(client.queue, client.notifications),
-            *(client.run_curves, client.compare_runs, client.change_run, client.replay_run),
+            *(client.runs, client.queue, client.notifications),
         )
         for function in (actions.watch, *functions):
             gr.api(function, api_name=function.__name__, concurrency_limit=_SIDE_BY_SIDE)

@@ -102,15 +102,22 @@ def test_the_functions_describe_themselves(client: gradio_client.Client) -> None
 def test_runs_are_compared_changed_and_replayed(client: gradio_client.Client) -> None:
     """What the Runs tab shows is reached by programs, too, and a wrong value is an error that names it."""
     run_id = client.predict(1, api_name="/list_runs")["runs"][0]["id"]
-    assert client.predict(run_id, {"name": "by a program"}, api_name="/change_run")["name"] == "by a program"
+
+    def runs(action: str, **values: object) -> dict[str, object]:
+        found: dict[str, object] = client.predict({"action": action, **values}, api_name="/runs")
+        return found
+
+    assert runs("change", id=run_id, changes={"name": "by a program"})["name"] == "by a program"
     assert client.predict(5, None, "by a program", "-best", api_name="/list_runs")["matches"] == 1
-    curves = client.predict([run_id], ["loss", "speed"], "time", 100, api_name="/run_curves")
-    assert curves["runs"][0]["run_id"] == run_id
-    assert client.predict([run_id], api_name="/compare_runs")["settings"] == []
-    assert client.predict(run_id, None, api_name="/replay_run")["run_id"] == run_id
+    curves = runs("curves", ids=[run_id], metrics=["loss", "speed"], axis="time", points=100)
+    assert curves["runs"][0]["run_id"] == run_id  # type: ignore[index]
+    assert runs("compare", ids=[run_id])["settings"] == []
+    assert runs("replay", id=run_id)["run_id"] == run_id
     for wrong in (
         lambda: client.predict(5, None, "", "moon", api_name="/list_runs"),
-        lambda: client.predict(run_id, {"x": 1}, api_name="/change_run"),
+        lambda: runs("change", id=run_id, changes={"x": 1}),
+        lambda: runs("curves", ids=[run_id], axis="moon"),
+        lambda: runs("fly"),
     ):
         with pytest.raises(gradio_client.exceptions.AppError):
             wrong()

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow  # importing Gradio alone takes three seconds
 ACTIONS = {"start", "pause", "resume", "stop", "sample", "backup", "save"}
 PLACES = [place for tab in TABS for place in tab.places]
 CLIENT = {"config", "change_settings", "list_runs", "list_samples", "generate_sample"}
-CLIENT |= {"run_curves", "compare_runs", "change_run", "replay_run", "queue", "notifications"}
+CLIENT |= {"runs", "queue", "notifications"}
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_place_that_nobody_fills_is_refused() -> None:
 
 def test_the_config_that_goes_with_the_page_is_small(config: dict[str, Any]) -> None:
     """Gradio sends it twice and uncompressed."""
-    assert len(json.dumps(config)) < 44_000  # a third of it describes the functions for programs
+    assert len(json.dumps(config)) < 40_000
 
 
 def test_the_page_starts_a_run_through_gradios_queue(service: TrainerService) -> None:
