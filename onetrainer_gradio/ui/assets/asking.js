@@ -34,9 +34,9 @@ export function asking(settings, node, depends, ask, draw, { after = 120 } = {})
       if (error.status === 0) key = '';
     }
   }
-  node.update = (anew = false) => {
+  node.update = (fresh = false) => {
     const now = shown();
-    if (now === key && !anew) return;
+    if (now === key && !fresh) return;
     const first = !key;
     key = now;
     clearTimeout(timer);

@@ -68,14 +68,14 @@ export class Preview {
     this.update(true);
   }
 
-  update(anew = false) {
+  update(fresh = false) {
     const values = [...OF_DRAW, this.path].map((each) => this.settings.shownValue(each));
     const now = JSON.stringify([values, this.image, this.seed]);
-    if (now === this.key && !anew) return;
+    if (now === this.key && !fresh) return;
     const first = !this.key;
     this.key = now;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.ask(), first || anew ? 0 : DRAW_AFTER_MS);
+    this.timer = setTimeout(() => this.ask(), first || fresh ? 0 : DRAW_AFTER_MS);
   }
 
   /** What is typed and not saved yet; a folder is looked into when it is saved. */

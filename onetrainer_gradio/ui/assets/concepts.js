@@ -81,9 +81,9 @@ class Concepts {
     return mine?.folder === folder ? mine : [...this.told.values()].find((each) => each.folder === folder);
   }
 
-  async look(anew = false) {
+  async look(fresh = false) {
     clearTimeout(this.timer);
-    if (anew) this.looks = 0;
+    if (fresh) this.looks = 0;
     const wanted = this.key;
     const { again, head } = this.tools;
     again.disabled = true;

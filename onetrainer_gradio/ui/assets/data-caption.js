@@ -102,7 +102,7 @@ function captionField(images, saved) {
 /** The panel beside the grid. `changed()` follows a change of files, `saved()` one of a caption. */
 export function imagePanel({ images, changed, saved, act }) {
   const caption = captionField(images, saved);
-  const picture = el('img', { class: 'og-data-large', alt: '' });
+  const preview = el('img', { class: 'og-data-large', alt: '' });
   const title = el('h2', { class: 'og-data-name' });
   const facts = el('p', { class: 'og-muted og-small' });
   const tool = (label, task, more = {}) => button(label, { onclick: task, ...more });
@@ -133,7 +133,7 @@ export function imagePanel({ images, changed, saved, act }) {
   const body = el(
     'div',
     { class: 'og-data-edit' },
-    picture,
+    preview,
     title,
     facts,
     el('label', { for: 'og-data-caption', text: 'Caption' }),
@@ -155,8 +155,8 @@ export function imagePanel({ images, changed, saved, act }) {
     setText(title, image.path);
     const size = image.width ? `${image.width} × ${image.height}, ` : '';
     setText(facts, image.problem || `${size}${format.bytes(image.bytes)}${image.masked ? ', with mask' : ''}`);
-    picture.src = image.thumbnail && !image.problem ? url(`${image.thumbnail}?w=1024`) : '';
-    setVisible(picture, Boolean(image.thumbnail && !image.problem));
+    preview.src = image.thumbnail && !image.problem ? url(`${image.thumbnail}?w=1024`) : '';
+    setVisible(preview, Boolean(image.thumbnail && !image.problem));
     for (const each of tools.children) Object.assign(each, { disabled: !images.writable || images.filter.excluded });
   }
   show(null);

@@ -11,11 +11,11 @@ const MOST_PX = 8_000_000; // browsers don't show elements that are much higher
 function content(image) {
   if (!image) return [el('span', { class: 'og-data-blank' })];
   const marks = [image.problem && 'Broken', image.masked && 'Mask', image.caption === null && 'No caption'].filter(Boolean);
-  const picture = image.problem
+  const content = image.problem
     ? el('span', { class: 'og-data-blank', text: 'Can’t be shown' })
     : el('img', { src: url(`${image.thumbnail}?w=192`), alt: '', decoding: 'async', draggable: 'false' });
   return [
-    picture,
+    content,
     marks.length > 0 && el('span', { class: 'og-data-marks', text: marks.join(' · ') }),
     el('span', { class: 'og-data-line', text: image.caption || image.path }),
   ].filter(Boolean);

@@ -11,10 +11,10 @@ const address = (images, image, what) =>
 
 function loaded(source) {
   return new Promise((resolve, reject) => {
-    const picture = new Image();
-    picture.onload = () => resolve(picture);
-    picture.onerror = () => reject(new Error('The image can’t be shown.'));
-    picture.src = source;
+    const loaded = new Image();
+    loaded.onload = () => resolve(loaded);
+    loaded.onerror = () => reject(new Error('The image can’t be shown.'));
+    loaded.src = source;
   });
 }
 

@@ -63,11 +63,11 @@ export class Rows {
   }
 
   /** Show what the view wants; rows of settings that stay are kept. Returns the shown fields and how many results there are. */
-  draw(anew, { fields: all, within = [], unseen = [], withinFirst = false }) {
+  draw(fresh, { fields: all, within = [], unseen = [], withinFirst = false }) {
     const { view } = this;
     const fields = view.searching ? all.slice(0, view.most) : all;
     const key = `${view.group} ${view.query} ${fields.map((field) => field.path)}`;
-    if (anew || key !== this.drawn) {
+    if (fresh || key !== this.drawn) {
       this.drawn = key;
       const old = this.nodes;
       this.nodes = new Map(fields.map((field) => [field.path, old.get(field.path) || row(view.settings, field)]));
@@ -118,7 +118,7 @@ export class Rows {
     let target = reveal();
     // the tab opens a moment after the click that asked for it
     const there = (tries) => {
-      if (!target.isConnected) target = reveal(); // made anew meanwhile
+      if (!target.isConnected) target = reveal(); // made again meanwhile
       if (!target.checkVisibility() && tries) {
         requestAnimationFrame(() => there(tries - 1));
         return;

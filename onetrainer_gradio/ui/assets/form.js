@@ -195,8 +195,8 @@ class Form {
     this.view = new View(settings, sessionStorage.getItem(GROUP) || 'model');
     this.engines = engineChoice(settings);
     this.later = afterPress(place);
-    const anew = () => this.draw(true);
-    this.head = heading(settings, levelChoice(settings, anew));
+    const fresh = () => this.draw(true);
+    this.head = heading(settings, levelChoice(settings, fresh));
     this.search = el('input', {
       type: 'search',
       id: 'og-search',
@@ -204,7 +204,7 @@ class Form {
       'aria-label': 'Search settings',
       oninput: () => {
         this.view.find(this.search.value);
-        anew();
+        fresh();
       },
     });
     const { nav, narrow, update } = navigation(this.view, (/** @type {string} */ key) => this.open(key));
@@ -216,7 +216,7 @@ class Form {
     });
     const all = () => {
       this.view.most = Infinity;
-      anew();
+      fresh();
     };
     this.rows = new Rows(this.view, { jump, findings: this.findings, all });
     const { engines, search, head, rows } = this;
@@ -232,16 +232,16 @@ class Form {
   }
 
   /** Show the settings as they are now. While a mouse button is down it waits: a click on a replaced element is lost. */
-  draw(anew = false) {
-    if (!this.later(anew ? 'all' : 'changes', () => this.drawNow(anew))) this.drawNow(anew);
+  draw(fresh = false) {
+    if (!this.later(fresh ? 'all' : 'changes', () => this.drawNow(fresh))) this.drawNow(fresh);
   }
 
-  /** @param {boolean} anew */
-  drawNow(anew) {
+  /** @param {boolean} fresh */
+  drawNow(fresh) {
     const { view } = this;
     const wanted = view.wanted();
     if (!wanted) this.loadSearch();
-    const { fields, total } = this.rows.draw(anew, wanted || { fields: [] });
+    const { fields, total } = this.rows.draw(fresh, wanted || { fields: [] });
     if (view.group !== 'model' || view.searching) this.marks();
     if (view.group === 'problems') this.findings.update();
     if (wanted) this.head.put(view, fields, total);

@@ -106,10 +106,10 @@ class Gallery {
       ' › Samples.',
     );
     this.more = button('Load older samples', { onclick: () => this.load(false) });
-    const anew = () => this.load(true);
-    this.only = el('select', { id: 'og-gallery-run', onchange: anew }, el('option', { value: '', text: 'All runs' }));
+    const fresh = () => this.load(true);
+    this.only = el('select', { id: 'og-gallery-run', onchange: fresh }, el('option', { value: '', text: 'All runs' }));
     const types = TYPES.map(([value, text]) => el('option', { value, text }));
-    this.kinds = el('select', { id: 'og-gallery-kind', onchange: anew }, types);
+    this.kinds = el('select', { id: 'og-gallery-kind', onchange: fresh }, types);
     this.tally = el('span', { class: 'og-muted og-small', role: 'status' });
     setVisible(this.more, false);
     this.node = this.layout();
@@ -163,20 +163,20 @@ class Gallery {
     });
   }
 
-  /** @param {boolean} anew */
-  async load(anew) {
+  /** @param {boolean} fresh */
+  async load(fresh) {
     const query = new URLSearchParams({ limit: String(PAGE) });
     if (this.only.value) query.set('run_id', this.only.value);
     if (this.kinds.value) query.set('kind', this.kinds.value);
-    if (!anew && this.next) query.set('before', this.next);
+    if (!fresh && this.next) query.set('before', this.next);
     try {
       const answer = await api('GET', `api/samples/list?${query}`);
-      if (anew) this.samples = new Map();
+      if (fresh) this.samples = new Map();
       for (const sample of answer.samples || answer.items || []) this.samples.set(sample.id, sample);
       this.next = answer.next_before ?? answer.next ?? null;
       setVisible(this.more, Boolean(this.next));
       this.draw();
-      if (anew) this.runOptions();
+      if (fresh) this.runOptions();
       this.openAsked();
     } catch (/** @type {any} */ error) {
       if (error.status !== 0) toast(error.message, 'bad');

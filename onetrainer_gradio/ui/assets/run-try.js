@@ -107,7 +107,7 @@ function gridOf(first) {
     setVisible(stop, running);
     setVisible(remove, !running);
     for (const cell of grid.cells) {
-      if (cell.done && !cells.has(cell.number)) cells.set(cell.number, picture(grid, cell));
+      if (cell.done && !cells.has(cell.number)) cells.set(cell.number, figureOf(grid, cell));
     }
     const byPrompt = grouped(grid.cells);
     rows.replaceChildren(
@@ -142,7 +142,7 @@ function grouped(cells) {
   return found;
 }
 
-function picture(grid, cell) {
+function figureOf(grid, cell) {
   const address = url(`api/generations/${grid.id}/images/${cell.number}`);
   const label = cell.file
     ? `${cell.name}${cell.step ? `, step ${format.count(cell.step)}` : ''}, strength ${cell.strength}`
