@@ -6,16 +6,14 @@ It reads one request per line and answers with one line. ``load`` loads a model 
 
 from __future__ import annotations
 
-import json
-import os
-import select
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from onetrainer_gradio.backends.annotation.captioners import TransformersCaptioner
 from onetrainer_gradio.backends.annotation.maskers import BackgroundMasker, TextMasker
 from onetrainer_gradio.backends.annotation.taggers import Tagger
+from onetrainer_gradio.backends.answering import answer_requests
 from onetrainer_gradio.config.dataset.images import BrokenImageError
 from onetrainer_gradio.errors import ModelNotFoundError, TrainerError
 
@@ -74,28 +72,6 @@ class Loaded:
             return {"error": f"The model failed: {error}", "suggestion": "Choose another model."}
 
 
-def _is_asked(requests: BinaryIO) -> bool:
-    try:
-        return bool(select.select([requests], [], [], IDLE_S)[0])
-    except (OSError, ValueError):  # pipes can't be waited for on this system
-        return True
-
-
-def main() -> None:
-    """Answer requests from standard input until it ends."""
-    requests = os.fdopen(os.dup(0), "rb", buffering=0)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
-    os.nice(5) if hasattr(os, "nice") else None
-    loaded = Loaded()
-    while _is_asked(requests):
-        line = requests.readline()
-        if not line:
-            return
-        answers.write(json.dumps(loaded.answer(json.loads(line))).encode() + b"\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    answer_requests(Loaded().answer, IDLE_S)
     sys.exit(0)

@@ -31,7 +31,7 @@ from onetrainer_gradio.service.datasets.image_index import ImageIndex, Query, Ro
 from onetrainer_gradio.service.datasets.jobs import Job, Jobs
 from onetrainer_gradio.service.datasets.library import DatasetLibrary
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
-from onetrainer_gradio.service.host.module_process import end_answering, start_answering
+from onetrainer_gradio.service.host.module_process import end_answering, exchange, start_answering
 
 WORKER = "onetrainer_gradio.backends.annotation.worker"
 PREVIEWED = 5
@@ -267,7 +267,6 @@ class Annotator:
         return {"what": "run", **_model(asked), "path": str(self._library.allowed(row.file)), "options": options}
 
     def _ask(self, request: Mapping[str, Any], limit_s: float, job: Job) -> dict[str, Any]:
-        line = json.dumps(request).encode() + b"\n"
         with self._lock:
             if self._closed:
                 raise UnsupportedError("The panel is closing")
@@ -281,7 +280,7 @@ class Annotator:
             watched = threading.Thread(target=_watch, args=(process, job, limit_s, done := threading.Event()), daemon=True)
             watched.start()
             try:
-                answer = _exchanged(process, line)
+                answer = exchange(process, request)
             finally:
                 done.set()
             if answer is None:
@@ -321,16 +320,3 @@ def _model(asked: Annotation) -> dict[str, str]:
 def _key(asked: Annotation, place: Path) -> str:
     same = {key: value for key, value in asdict(asked).items() if key not in ("resume", "device", "preview")}
     return hashlib.sha256(json.dumps([str(place), same], sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _exchanged(process: subprocess.Popen[bytes], line: bytes) -> dict[str, Any] | None:
-    """Return the answer, or None if the process ended before."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write(line)
-        process.stdin.flush()
-        answer = process.stdout.readline()
-        return dict(json.loads(answer)) if answer.endswith(b"\n") else None
-    except (OSError, ValueError):
-        return None
