@@ -70,14 +70,16 @@ def test_both_train_the_same_and_everything_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path) -> None:
-    """Nothing trains on unseen; the second engine does not begin."""
-    checkout = set_up(tmp_path / "OneTrainer", step_s=0.2)
-    request = Request("small", small_config(tmp_path), 500, tmp_path / "out", checkout, first="onetrainer", in_process=False)
-    signals = StopSignals()
+@pytest.mark.parametrize("method", ["LORA", "FINE_TUNE"], ids=["initial adapter", "compared run"])
+def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path, method: str) -> None:
+    """Nothing trains on unseen; the second engine does not begin. Steps are long, as the run of the initial adapter has one."""
+    checkout = set_up(tmp_path / "OneTrainer", step_s=20.0)
+    config = small_config(tmp_path, training_method=method, output_model_format="KOHYA_LORA" if method == "LORA" else "DIFFUSERS")
+    request = Request("small", config, 500, tmp_path / "out", checkout, first="onetrainer", in_process=False)
+    signals, folder = StopSignals(), tmp_path / "out" / "panel" / "runs"
 
     def ctrl_c() -> None:
-        while not list((tmp_path / "out" / "panel" / "runs").glob("*/child_process.json")):
+        while not any('"phase":"training"' in journal.read_text() for journal in folder.glob("*/journal.jsonl")):
             time.sleep(0.05)
         signals()
 
@@ -86,8 +88,9 @@ def test_ctrl_c_ends_the_run_that_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         compare(request, io.StringIO(), signals)
     pressed.join()
-    (run,) = (tmp_path / "out" / "panel" / "runs").iterdir()
+    (run,) = folder.iterdir()
     assert '"reason":"stopped"' in (run / "journal.jsonl").read_text()
+    assert read_json(run / "run.json")["options"]["max_steps"] == (1 if method == "LORA" else 500)
     for role in ("supervisor", "worker", "child_process"):
         identity = ProcessIdentity.from_dict(read_json(run / f"{role}.json"))
         assert identity is not None
