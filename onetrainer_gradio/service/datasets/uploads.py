@@ -294,11 +294,11 @@ class Uploads:
 
     def _end(self, upload: Upload, state: str) -> None:
         upload.state = state
-        self._forget(upload)
-        with self._lock:
+        with self._lock:  # before it is forgotten: somebody may be asking for it at any moment
             self._ended[upload.id] = upload
             while len(self._ended) > self._limits.results:
                 self._ended.popitem(last=False)
+        self._forget(upload)
 
     # -- uploads on disk ------------------------------------------------------------------------------------------------
 

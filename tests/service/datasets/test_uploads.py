@@ -198,6 +198,17 @@ def test_a_caption_follows_its_image_to_another_name(place: Place) -> None:
     }
 
 
+def test_an_upload_is_known_at_every_moment_of_its_end(place: Place) -> None:
+    """Whoever asks without a pause never hears that it doesn't exist."""
+    for number in range(20):
+        content = zipped({f"{number}.png": b"image"})
+        told = place.uploads.begin("cats", f"{number}.zip", len(content))
+        told = place.uploads.write(told["id"], 0, content)
+        while told["state"] in ("placing", "unpacking"):
+            told = place.uploads.get(told["id"])
+        assert told["state"] == "done"
+
+
 def test_an_archive_is_unpacked_without_its_outer_folder(place: Place) -> None:
     """Images and captions; what doesn't belong there is listed with a reason."""
     content = zipped(
