@@ -22,6 +22,7 @@
     │   ├── DatasetError            no usable images or captions
     │   │   ├── CaptionConflictError    someone else changed the caption in the meantime
     │   │   └── UploadConflictError     the piece doesn't continue the upload
+    │   ├── ArchiveError            a backup file of the data folder can't be restored
     │   ├── BackupNotFoundError     no backup to resume from
     │   └── BackupMismatchError     the backup doesn't match the settings
     ├── TrainingError               the run itself
@@ -32,6 +33,7 @@
     │   └── WorkerDiedError         the training process ended without an error message
     ├── StorageError                what the run writes
     │   ├── DiskFullError           no space left
+    │   ├── DataVersionError        a newer version wrote the data folder
     │   ├── OutputExistsError       a file would be overwritten
     │   └── OutputProtectedError    the result would replace files that no run wrote
     ├── RunError                    runs and commands
@@ -194,6 +196,10 @@ class UploadConflictError(DatasetError):
     """A piece doesn't start where the upload continues; ``value`` is that offset in bytes."""
 
 
+class ArchiveError(InputError):
+    """A backup file of the data folder is damaged, unsafe, or not a backup."""
+
+
 class BackupNotFoundError(InputError):
     """There is no backup to resume from."""
 
@@ -232,6 +238,10 @@ class StorageError(TrainerError):
 
 class DiskFullError(StorageError):
     """There is no space left on the disk."""
+
+
+class DataVersionError(StorageError):
+    """A newer version of the program wrote the data folder, or its version can't be read."""
 
 
 class OutputExistsError(StorageError):

@@ -45,6 +45,7 @@ from onetrainer_gradio.service.engines.new_sample import new_sample
 from onetrainer_gradio.service.engines.preflight import Preflight
 from onetrainer_gradio.service.engines.selection import Engines
 from onetrainer_gradio.service.generations import Generations
+from onetrainer_gradio.service.host.data_version import prepare_version
 from onetrainer_gradio.service.host.folders import FolderBrowser
 from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.host.secret_store import SecretStore
@@ -101,6 +102,7 @@ class TrainerService:
         self.settings = replace(settings, data_folder=settings.data_folder.expanduser().absolute())
         data = self.settings.data_folder
         data.mkdir(parents=True, exist_ok=True)
+        prepare_version(data)
         roots = settings.allowed_roots
         self._roots = (data, *PLACEHOLDERS.values(), *roots) if roots else ()
         self._lock = threading.RLock()

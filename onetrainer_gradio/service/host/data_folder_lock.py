@@ -10,6 +10,7 @@ from types import TracebackType
 
 from onetrainer_gradio.errors import RunConflictError
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
+from onetrainer_gradio.service.host.data_version import check_version
 from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.host.process import ProcessIdentity
 
@@ -19,6 +20,7 @@ class DataFolderLock:
 
     The lock of a process that was killed does not count.
 
+    :raises DataVersionError: when a newer version wrote the folder; nothing in it is changed.
     :raises RunConflictError: when another process works there.
     :raises StorageError: when nothing can be written there.
     """
@@ -29,6 +31,7 @@ class DataFolderLock:
         self._address = address
 
     def __enter__(self) -> DataFolderLock:
+        check_version(self._data_folder)
         # of two that come at once one is first
         with raising_storage_error("the data folder's panel.json"), FolderLock(self._data_folder):
             self._acquire()
