@@ -72,8 +72,8 @@ def check_version(data: Path, migrations: Sequence[Migration] = MIGRATIONS) -> i
     return version
 
 
-def _writer(document: dict[str, Any]) -> str:
-    name = document.get("written_by")
+def _writer(document: Any) -> str:
+    name = document.get("written_by") if isinstance(document, dict) else None
     return f"{name[:40]}, " if isinstance(name, str) and name else ""
 
 
