@@ -22,6 +22,7 @@ DEFAULT_PORT = 7860
 PORTS_TRIED = 20
 # OneTrainer takes seconds to import; people who check a run before the next one return within minutes.
 KEEP_LOADED_S = 600.0
+LOG_FORMATS = ("text", "json")
 LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 
 # The value of --token without a value: the panel generates one.
@@ -123,6 +124,7 @@ class PanelOptions:
     public_hosts: tuple[str, ...] = ()
     open_browser: bool | None = None
     log_level: str = "warning"
+    log_format: str = "text"
     hosted: bool = False
 
 
@@ -274,6 +276,9 @@ def panel_parser() -> argparse.ArgumentParser:
 
     about = parser.add_argument_group("about")
     _add_log_level(about)
+    about.add_argument(
+        "--log-format", choices=LOG_FORMATS, default="text", help="log lines as text or as JSON objects (default: text)"
+    )
     about.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
 
@@ -480,6 +485,7 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
         public_hosts=tuple(given.public_host),
         open_browser=given.open_browser,
         log_level=given.log_level,
+        log_format=given.log_format,
         hosted=bool(environment.get(SPACE_VARIABLE)),
     )
 

@@ -34,6 +34,7 @@ from onetrainer_gradio.cli import (
 from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBindError, TrainerError
 from onetrainer_gradio.service.host.access import Access, AccessSettings, check_bind, is_loopback
 from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
+from onetrainer_gradio.service.host.logs import configure_log
 from onetrainer_gradio.service.host.redaction import redact_logs
 from onetrainer_gradio.ui.gradio_import import shorten_import
 
@@ -134,6 +135,7 @@ def mount_page(app: FastAPI, service: TrainerService, data_folder: Path, *, prot
         return built
 
     page = app.state.page = LatePage(build)
+    app.state.not_ready.append(lambda: "" if page.ready else "The page is being built.")
     before = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
@@ -219,7 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     try:
         options = cli.parse(sys.argv[1:] if argv is None else argv)
-        logging.basicConfig(level=options.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        configure_log(options.log_level, options.log_format if isinstance(options, PanelOptions) else "text")
         if isinstance(options, ConvertOptions):
             return convert(options)
         if isinstance(options, MemoryOptions):
@@ -480,7 +482,8 @@ def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Serv
             http=TimedH11Protocol,
             host=options.host,
             log_level=options.log_level,
-            access_log=options.log_level == "debug",
+            log_config=None if options.log_format == "json" else uvicorn.config.LOGGING_CONFIG,
+            access_log=options.log_level == "debug" and options.log_format == "text",
             timeout_graceful_shutdown=GRACE_S,
             ws_max_size=64 * 1024,  # viewers send small messages only
             ws_per_message_deflate=False,  # small messages to many viewers: compressing each one costs more than it saves

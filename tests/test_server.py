@@ -42,7 +42,7 @@ from tests.panel_process import REHEARSAL, Running, wait_for
 pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
 
 TOKEN = "a-token-for-programs"
-OPEN_PATHS = {"/login", "/api/login"}
+OPEN_PATHS = {"/login", "/api/login", "/health", "/health/live"}
 
 HEAVY_FOR_A_PANEL = ("torch", "diffusers", "transformers", "accelerate", "peft")
 
@@ -342,3 +342,22 @@ def test_a_free_port_is_free():
 def test_only_a_panel_of_this_machine_takes_checkouts_from_its_page(options: PanelOptions, closed: bool) -> None:
     """Whoever names a checkout names a program to run: from elsewhere that is for the person who starts the panel."""
     assert panel_settings(options).closed_checkouts is closed
+
+
+def test_the_log_as_json_has_one_object_per_line_and_no_secret(tmp_path):
+    """Those of the server and of libraries too."""
+    panel = Running(tmp_path / "data", "--log-format", "json", "--log-level", "info", ONETRAINER_GRADIO_TOKEN=TOKEN)
+    try:
+        reply = httpx.get(f"{panel.address}/api/training/status?token={TOKEN}", headers={"X-Request-ID": "trace-0123456789"})
+        assert reply.status_code == 401
+        known = {"Authorization": f"Bearer {TOKEN}", "X-Request-ID": "trace-9876543210"}
+        assert httpx.get(f"{panel.address}/api/training/status", headers=known).status_code == 200
+        panel.end()
+        lines = [json.loads(line) for line in panel.errors().splitlines()]
+    finally:
+        panel.kill()
+    by_id = {line["request_id"]: line for line in lines if "duration_ms" in line}
+    assert by_id["trace-0123456789"]["status"] == 401
+    assert by_id["trace-9876543210"]["route"] == "/api/training/status"
+    assert any(line["logger"].startswith("uvicorn") for line in lines)
+    assert TOKEN not in json.dumps(lines)

@@ -28,8 +28,10 @@ from onetrainer_gradio.api import (
     documentation,
     files,
     generations,
+    health,
     libraries,
     live,
+    metrics,
     new_lora,
     notifications,
     onetrainer,
@@ -50,6 +52,7 @@ from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.hub import Hub
 from onetrainer_gradio.api.policy import Policy
 from onetrainer_gradio.api.prefix import Prefix
+from onetrainer_gradio.api.requests import RequestMetrics, Requests, RouteNames
 from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.waiting import StopSignal
 from onetrainer_gradio.service.host.access import Access
@@ -74,6 +77,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     run_history.router,
     runs.router,
     system.router,
+    health.router,
+    metrics.router,
     onetrainer.router,
     secrets.router,
     notifications.router,
@@ -119,12 +124,14 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     put_service(app, service)
     app.state.access = access
     app.state.stopping = StopSignal()
+    app.state.not_ready = []
     for router in ROUTERS:
         set_summaries(router)
         app.include_router(router)
     app.add_api_route("/api/{path:path}", unknown_path, methods=ALL_METHODS, include_in_schema=False)
     replies.install(app)
     # Middleware added last runs first: the guard runs before compression and the prefix.
+    app.add_middleware(RouteNames)
     app.add_middleware(Bodies)
     app.add_middleware(Prefix)
     app.add_middleware(Policy)
@@ -136,6 +143,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     )
     app.add_middleware(Guard, access=access)
     app.add_middleware(Failures)
+    app.add_middleware(Requests, metrics=RequestMetrics(metrics.install(app)))
     return app
 
 

@@ -21,7 +21,7 @@ from onetrainer_gradio.errors import AccessError, ForbiddenOriginError, NotAuthe
 from onetrainer_gradio.service.host.access import Access, is_loopback
 
 # Reachable without login. Everything else is guarded, including routes that are added later.
-OPEN_PATHS = frozenset({"/login", "/api/login"})
+OPEN_PATHS = frozenset({"/login", "/api/login", "/health", "/health/live"})
 LINK_PARAMETER = "token"
 
 CLOSE_NOT_AUTHENTICATED = 4401

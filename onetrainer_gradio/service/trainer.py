@@ -48,6 +48,7 @@ from onetrainer_gradio.service.generations import Generations
 from onetrainer_gradio.service.host.data_version import prepare_version
 from onetrainer_gradio.service.host.folders import FolderBrowser
 from onetrainer_gradio.service.host.path_guard import PathGuard
+from onetrainer_gradio.service.host.readiness import storage_problems
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
 from onetrainer_gradio.service.new_lora import NewLora
@@ -221,6 +222,13 @@ class TrainerService:
         self.converter.close()
         self.system.close()
         self.runs.listing.close()
+
+    def not_ready(self) -> list[str]:
+        """Return why the service can't be used at the moment, without paths; empty if it can."""
+        with self._lock:
+            if self._closed or not self._opened:
+                return ["The panel is closing." if self._closed else "The panel is starting."]
+        return storage_problems(self.settings.data_folder)
 
     def __enter__(self) -> TrainerService:
         self.open()

@@ -35,6 +35,11 @@ class LatePage:
             return self._app
 
     @property
+    def ready(self) -> bool:
+        """Whether the real app answers."""
+        return self._begun is not None and self._begun.is_set() and self.failure is None
+
+    @property
     def routes(self) -> list[BaseRoute]:
         """All routes of the real app."""
         return self.app().routes

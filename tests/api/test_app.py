@@ -162,6 +162,6 @@ def test_every_path_is_in_the_documentation(app):
     text = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
     written = {
         (method, re.sub(r"\{[^}]*\}", "{}", path))
-        for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/api/[^`?\s]+)(?:\?[^`]*)?`", text)
+        for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/(?:api/|health|metrics)[^`?\s]*)(?:\?[^`]*)?`", text)
     }
     assert written == operations(app)

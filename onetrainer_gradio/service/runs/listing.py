@@ -88,6 +88,14 @@ class RunListing:
         self._index.follow(self._ids())
         return self._index.facets(limit)
 
+    def counts_by_status(self) -> dict[str, int]:
+        """Return the number of runs of each status. Runs that were never read are missing until they are, in the background."""
+        new = self._index.follow(self._ids())
+        self.read([*self._index.active(_MOST_ACTIVE), *new[:_MOST_NEW]])
+        if self._index.unread():
+            self.catch_up()
+        return dict(self._index.facets(_MOST_FACETS)["statuses"])
+
     def in_workspace(self, workspace: str) -> list[dict[str, Any]]:
         """Return the lines of the runs that write into a workspace."""
         self.read(self._index.follow(self._ids()))
