@@ -75,7 +75,7 @@ INNER = {
         ("form",),
         ("memory_estimate", "resume", "timesteps"),
         ("check",),
-        ("new_lora",),
+        ("image_parameters", "lora_programs", "new_lora"),
     ),
     "service": (
         ("host", "service_settings"),
@@ -85,7 +85,7 @@ INNER = {
         ("notifications",),
         ("processes",),
         ("settings",),
-        ("generations", "new_lora", "scheduler"),
+        ("generations", "new_lora", "scheduler", "take_away"),
         ("queue",),
         ("auto_resume",),
         ("trainer",),

@@ -37,6 +37,7 @@ from onetrainer_gradio.api import (
     onetrainer,
     queue,
     replies,
+    results,
     run_comparison,
     run_history,
     runs,
@@ -71,6 +72,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     dataset_jobs.router,
     datasets.router,
     generations.router,
+    results.router,
     new_lora.router,
     samples.router,
     run_comparison.router,  # these two before runs, whose paths begin with an ID

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from onetrainer_gradio.api.config import attachment
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import slow
-from onetrainer_gradio.service.generations import MOST_CELLS, Wish
+from onetrainer_gradio.service.generations import GRIDS_PER_PAGE, MOST_CELLS, Wish
 
 router = APIRouter(prefix="/api/generations", tags=["generations"], responses=ERRORS)
 
@@ -26,7 +27,9 @@ class GridRequest(BaseModel):
     run_id: str = Field(max_length=200, description="The run whose results are used.")
     prompts: list[Prompt] = Field([], max_length=MOST_CELLS, description="Empty: the sample prompts of the run.")
     files: list[Annotated[str, Field(max_length=200)]] = Field(
-        [], max_length=MOST_CELLS, description="IDs of models and saves of the run. Empty: its newest result."
+        [],
+        max_length=MOST_CELLS,
+        description="IDs of models and saves of the run, for a LoRA also of backups. Empty: its newest result.",
     )
     strengths: list[Annotated[float, Field(ge=-4, le=4)]] = Field(
         [1.0], min_length=1, max_length=MOST_CELLS, description="Strengths of a LoRA; 0 is the base model, 1 as trained."
@@ -51,10 +54,11 @@ class Grid(Open):
 
 
 class GridList(BaseModel):
-    """Grids, newest first."""
+    """A page of grids, newest first."""
 
     ok: Literal[True] = True
     generations: list[Grid]
+    next: str | None = Field(None, description="The `before` of the next page; null on the last one.")
 
 
 class Deleted(BaseModel):
@@ -80,9 +84,14 @@ def start(service: Service, body: GridRequest) -> dict[str, Any]:
 
 @router.get("", response_model=GridList)
 @slow
-def grids(service: Service, run_id: Annotated[str, Query(max_length=200)] = "") -> dict[str, Any]:
-    """List the grids of a run, or all."""
-    return {"ok": True, "generations": service.generations.list(run_id)}
+def grids(
+    service: Service,
+    run_id: Annotated[str, Query(max_length=200)] = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = GRIDS_PER_PAGE,
+    before: Annotated[str, Query(max_length=100, description="The `next` of the previous page.")] = "",
+) -> dict[str, Any]:
+    """List the grids of a run, or all, in pages."""
+    return {"ok": True, **service.generations.list(run_id, limit, before)}
 
 
 @router.get("/{grid_id}", response_model=Grid)
@@ -97,6 +106,21 @@ def grid(service: Service, grid_id: GridId) -> dict[str, Any]:
 def image(service: Service, grid_id: GridId, number: Annotated[int, Path(ge=0, lt=MOST_CELLS)]) -> FileResponse:
     """Return an image."""
     return FileResponse(service.generations.image(grid_id, number), media_type="image/png")
+
+
+@router.get("/{grid_id}/images.zip", response_class=Response)
+@slow
+def archive(service: Service, grid_id: GridId) -> StreamingResponse:
+    """Download the finished images as an uncompressed zip stream."""
+    pieces = service.generations.archive(grid_id)
+    return StreamingResponse(pieces, media_type="application/zip", headers=attachment(f"images-{grid_id}.zip"))
+
+
+@router.post("/{grid_id}/resume", response_model=Grid)
+@slow
+def resume(service: Service, grid_id: GridId) -> dict[str, Any]:
+    """Generate the missing images of a stopped or failed grid."""
+    return service.generations.resume(grid_id)
 
 
 @router.post("/{grid_id}/stop", response_model=Grid)

@@ -7,6 +7,7 @@ until a request for another run. The process exits when nothing was asked for a 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,9 +17,15 @@ from typing import Any, Protocol
 from onetrainer_gradio.backends.answering import answer_requests
 from onetrainer_gradio.config import SampleConfig, TrainConfig
 from onetrainer_gradio.config.files.documents import from_document
-from onetrainer_gradio.errors import TrainerError
+from onetrainer_gradio.errors import DiskFullError, OutOfMemoryError, TrainerError
 
 IDLE_S = 120.0
+
+_SUGGESTIONS: Mapping[type[TrainerError], str] = {
+    OutOfMemoryError: "Choose a smaller image, or the CPU.",
+    DiskFullError: "Free up space on the disk of the data folder.",
+}
+"""What to do, where the suggestion for a run doesn't apply to a single image."""
 
 
 class Generator(Protocol):
@@ -52,24 +59,35 @@ class Loaded:
                 self._generator, self._config = self._load(from_document(request["config"])[0]), request["config"]
             return self._written(self._generator, request) | {"seconds": time.monotonic() - started}
         except TrainerError as error:
-            return {"error": error.message, "suggestion": error.suggestion}
-        except MemoryError:
-            return {"error": "There isn't enough memory for the model", "suggestion": "Choose a smaller image."}
-        except (RuntimeError, ValueError, TypeError, KeyError, NotImplementedError, OSError) as error:
-            return {"error": f"The image can't be generated: {error}", "suggestion": ""}
+            return _answer(error)
+        except (RuntimeError, ValueError, TypeError, KeyError, NotImplementedError, OSError, MemoryError) as error:
+            return _answer(_translated(error)) or {"error": f"The image can't be generated: {error}", "suggestion": ""}
 
     def _written(self, generator: Generator, request: Mapping[str, Any]) -> dict[str, Any]:
         from onetrainer_gradio.engine.sampling import write_sample
 
         sample = SampleConfig.model_validate(request["sample"])
         stop = Path(request["stop"])
-        image = generator.generate(
-            request["result"], request["strength"], sample, request["seed"], lambda done, total: not stop.exists()
-        )
+        panel = os.getppid()
+
+        def wanted(done: int, total: int) -> bool:
+            return not stop.exists() and os.getppid() == panel  # without the panel, nobody would end a long image
+
+        image = generator.generate(request["result"], request["strength"], sample, request["seed"], wanted)
         if image is None:
             return {"stopped": True}
         write_sample(Path(request["path"]), image, "PNG", request["facts"])
         return {"stopped": False}
+
+
+def _translated(error: BaseException) -> TrainerError | None:
+    from onetrainer_gradio.engine.failures import translate
+
+    return translate(error)
+
+
+def _answer(error: TrainerError | None) -> dict[str, Any]:
+    return {"error": error.message, "suggestion": _SUGGESTIONS.get(type(error), error.suggestion)} if error else {}
 
 
 if __name__ == "__main__":

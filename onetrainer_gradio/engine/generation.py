@@ -6,6 +6,7 @@ plain LoRA equals the multiplier of other programs, and has the same meaning for
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from onetrainer_gradio.engine.methods.adapters.layer import Forward
 from onetrainer_gradio.engine.methods.lora import Lora
 from onetrainer_gradio.engine.model import Model
 from onetrainer_gradio.engine.sampling import check
-from onetrainer_gradio.errors import UnsupportedError
+from onetrainer_gradio.errors import SamplingError, UnsupportedError
 
 Progress = Callable[[int, int, str], None]
 
@@ -62,17 +63,18 @@ class ImageGenerator:
 
         :raises ConfigValueError: if a parameter of the sample is invalid.
         :raises ModelNotFoundError, ModelFormatError: if the base model or the result can't be loaded.
+        :raises SamplingError: if the image has values that aren't finite.
         """
         check(sample)
         request = SampleRequest(sample, seed, on_step)
         if self.config.training_method != TrainingMethod.LORA:
-            return self._model(result).sample(request)
+            return _finite(self._model(result), request)
         model = self._model("")
         if not result or not strength:
             self._detach()
-            return model.sample(request)
+            return _finite(model, request)
         with at_strength(self._attached(model, result), strength):
-            return model.sample(request)
+            return _finite(model, request)
 
     def _model(self, result: str) -> Model:
         if not result:
@@ -105,6 +107,19 @@ class ImageGenerator:
         lora, self._lora = self._lora, None
         if lora is not None:
             lora[1].detach()
+
+
+def _finite(model: Model, request: SampleRequest) -> Any:
+    """Return the sample of the model. NumPy warns where a pipeline turns values that aren't finite into pixels."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "invalid value encountered in cast", RuntimeWarning)
+        try:
+            return model.sample(request)
+        except RuntimeWarning as warning:
+            raise SamplingError(
+                "The image contains NaN or infinite values.",
+                suggestion="Choose a lower strength, or a run that trained in bfloat16 or float32.",
+            ) from warning
 
 
 @contextmanager

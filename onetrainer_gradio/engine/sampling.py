@@ -18,6 +18,7 @@ from onetrainer_gradio.config import SampleConfig, TrainConfig
 from onetrainer_gradio.config.declarations.catalog import title_of
 from onetrainer_gradio.config.declarations.labels import names_of
 from onetrainer_gradio.config.enums import NoiseScheduler
+from onetrainer_gradio.config.image_parameters import parameters_text
 from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.failures import translate
 from onetrainer_gradio.engine.families.family import SampleRequest
@@ -177,27 +178,16 @@ class SampleRunner:
 def write_sample(path: Path, image: Any, image_format: str, facts: dict[str, Any]) -> None:
     """Write a Pillow image with its parameters, also in the form that other image programs read.
 
-    ``facts`` are the parameters of the sample and its seed; ``lora``, if it is there, has ``name`` and ``strength``.
+    ``facts`` are those of ``parameters_text``.
     """
     text = json.dumps(facts, ensure_ascii=False)
     options: dict[str, Any] = {}
     if image_format == "PNG":
         info = PngInfo()
         info.add_itxt("onetrainer_gradio", text)
-        info.add_itxt("parameters", _parameters(facts))
+        info.add_itxt("parameters", parameters_text(facts))
         options["pnginfo"] = info
     else:
         options["comment"] = text.encode(errors="replace")
     with whole_file(path, durable=False) as temporary:
         image.save(temporary, format=_PIL_FORMATS[image_format], **options)
-
-
-def _parameters(facts: dict[str, Any]) -> str:
-    """Return the parameters in the format that image programs read."""
-    lora = facts.get("lora")
-    prompt = f"{facts['prompt']} <lora:{lora['name']}:{lora['strength']:g}>" if lora else facts["prompt"]
-    return (
-        f"{prompt}\nNegative prompt: {facts['negative_prompt']}\n"
-        f"Steps: {facts['diffusion_steps']}, Sampler: {facts['noise_scheduler']}, CFG scale: {facts['cfg_scale']}, "
-        f"Seed: {facts['seed']}, Size: {facts['width']}x{facts['height']}"
-    )

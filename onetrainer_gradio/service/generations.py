@@ -18,29 +18,35 @@ from onetrainer_gradio.config.declarations.sample import SampleConfig
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.families.sample_defaults import sample_defaults
 from onetrainer_gradio.config.files.documents import validated
+from onetrainer_gradio.config.image_parameters import parameters_text
 from onetrainer_gradio.errors import ConfigValueError, PathNotFoundError, RunConflictError, TrainerError, UnsupportedError
 from onetrainer_gradio.service.datasets.jobs import Job, Jobs
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.host.module_process import end_answering, exchange, start_answering
 from onetrainer_gradio.service.host.path_guard import PathGuard
+from onetrainer_gradio.service.runs.archive import unique, zip_chunks
 from onetrainer_gradio.service.runs.artifacts import RunFile
 from onetrainer_gradio.service.runs.record import Run, RunStore
 
 WORKER = "onetrainer_gradio.backends.generation_worker"
 MOST_CELLS = 64
 _RESULTS = ("model", "save")
+_LORA_RESULTS = (*_RESULTS, "backup")
+"""A backup of a LoRA run contains its LoRA, without the average of EMA."""
+_LOADING = "Loading the model"
 _LIMIT_S = 3600.0
 """For one image, including the download of the base model."""
 _ID = re.compile(r"[0-9a-f]{12}")
-_FILE = "generation.json"
-_MOST_LISTED = 200
+_FILE, _STOP = "generation.json", "stop"
+GRIDS_PER_PAGE = 20
 
 
 @dataclass(frozen=True)
 class Wish:
     """What to generate: each prompt with the base model (if ``base``), and with each file at each strength.
 
-    ``files`` are IDs of models and saves of the run (none: its newest result), ``sample`` further parameters of the images,
+    ``files`` are IDs of models and saves of the run, for a LoRA also of backups (none: its newest result), ``sample`` further
+    parameters of the images,
     ``device`` is ``auto`` (that of the run) or ``cpu``. Without ``seed``, one is drawn for all images.
     """
 
@@ -84,6 +90,7 @@ class Generations:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
+        self._displaced = ""
 
     def start(self, wish: Wish) -> dict[str, Any]:
         """Start to generate, and return the grid.
@@ -97,27 +104,12 @@ class Generations:
         :raises BusyError: if another grid is being generated.
         """
         run = self._runs.get(wish.run_id)
-        config = run.config()
-        if config.get("training_method") not in (TrainingMethod.LORA, TrainingMethod.FINE_TUNE):
-            raise UnsupportedError(
-                "Only results of LoRA and fine-tune runs can be generated with",
-                path="run_id",
-                value=wish.run_id,
-                suggestion="Load the file in the program that you generate images with.",
-            )
-        if wish.device != "cpu" and not str(config.get("train_device", "")).startswith("cpu") and self._training():
-            raise RunConflictError(
-                "A run is training on the GPU",
-                path="device",
-                value=wish.device,
-                suggestion="Wait until it has ended, or choose the CPU.",
-            )
+        config = self._usable(run, wish.device)
         sample = _sample(config, wish)
         for path in filter(None, (sample["base_image_path"], sample["mask_image_path"])):
             if self._roots:
                 PathGuard(self._roots).resolve(path)
-        files = _files(run, wish)
-        cells = tuple(_cells(wish, config, files))
+        cells = tuple(_cells(wish, config, _files(run, config, wish)))
         if not 0 < len(cells) <= MOST_CELLS:
             raise ConfigValueError(
                 f"That makes {len(cells)} images",
@@ -127,18 +119,71 @@ class Generations:
                 suggestion="Choose fewer strengths, files or prompts.",
             )
         seed = random.SystemRandom().randrange(2**32) if wish.seed is None else wish.seed
-        if wish.device == "cpu":
-            config |= {"train_device": "cpu", "train_dtype": "FLOAT_32"}
+        base = str(config.get("base_model_name", "")).rstrip("/\\")
         grid = {
             "run_id": wish.run_id,
             "created_at": time.time(),
             "seed": seed,
+            "device": wish.device,
+            "model": re.split(r"[/\\]", base)[-1].removesuffix(".safetensors"),
             "sample": sample,
             "cells": [asdict(cell) for cell in cells],
         }
-        paths = {each.id: str(each.path) for each in files}
-        job = self._jobs.start("generate", wish.run_id, lambda job: self._work(job, config, grid, cells, paths), grid)
+        job = self._jobs.start("generate", wish.run_id, lambda job: self._work(job, run, config, grid), grid)
         return self._described(job.id, grid)
+
+    def resume(self, grid_id: str) -> dict[str, Any]:
+        """Generate the images that a stopped or failed grid lacks, also one of an earlier panel.
+
+        :raises PathNotFoundError: if it doesn't exist.
+        :raises RunNotFoundError: if its run, or a file of it, doesn't exist anymore.
+        :raises RunConflictError: if a run is training and the grid isn't for the CPU.
+        :raises BusyError: if a grid is being generated.
+        """
+        grid = self._saved(grid_id)
+        if grid is None:
+            raise PathNotFoundError("There are no such images", value=grid_id)
+        run = self._runs.get(grid["run_id"])
+        config = self._usable(run, grid.get("device", "auto"))
+        for file_id in {cell["file"] for cell in grid["cells"] if cell["file"]}:
+            run.open_file(file_id)
+        self._jobs.start("generate", run.id, lambda job: self._work(job, run, config, grid), grid, continues=grid_id)
+        return self._described(grid_id, grid)
+
+    def _usable(self, run: Run, device: str) -> dict[str, Any]:
+        """Return the configuration to generate with."""
+        config = run.config()
+        if config.get("training_method") not in (TrainingMethod.LORA, TrainingMethod.FINE_TUNE):
+            raise UnsupportedError(
+                "Only results of LoRA and fine-tune runs can be generated with",
+                path="run_id",
+                value=run.id,
+                suggestion="Load the file in the program that you generate images with.",
+            )
+        if device == "cpu":
+            return config | {"train_device": "cpu", "train_dtype": "FLOAT_32"}
+        if not _on_cpu(config) and self._training():
+            raise RunConflictError(
+                "A run is training on the GPU",
+                path="device",
+                value=device,
+                suggestion="Wait until it has ended, or choose the CPU.",
+            )
+        return config
+
+    def make_room(self, run: Run) -> None:
+        """Free the memory of the process for a run that is about to start.
+
+        A grid on the GPU ends if the run trains there, too; it can be resumed.
+        """
+        process, running = self._process, self._jobs.running()
+        if running is not None:
+            if _on_cpu(running.result) or _on_cpu(run.config()):
+                return
+            self._displaced = running.id
+            running.stopping.set()
+        if process is not None:
+            process.kill()
 
     def get(self, grid_id: str) -> dict[str, Any]:
         """Return a grid: its ``cells`` with ``done`` and ``seconds``, and the ``state``.
@@ -150,14 +195,34 @@ class Generations:
             saved = self._jobs.get(grid_id).result
         return self._described(grid_id, saved)
 
-    def list(self, run_id: str = "") -> list[dict[str, Any]]:
-        """Return the grids, newest first; with ``run_id``, only those of a run."""
+    def list(self, run_id: str = "", limit: int = GRIDS_PER_PAGE, before: str = "") -> dict[str, Any]:
+        """Return a page of the grids, newest first, and as ``next`` the ``before`` of the next page (None: the last one).
+
+        With ``run_id``, only those of a run.
+        """
+        page: list[dict[str, Any]] = []
+        skipped = not before
+        for grid_id in self._ids():
+            if not skipped:
+                skipped = grid_id == before
+                continue
+            saved = self._saved(grid_id)
+            if saved is None or (run_id and saved.get("run_id") != run_id):
+                continue
+            if len(page) == limit:
+                return {"generations": page, "next": page[-1]["id"]}
+            page.append(self._described(grid_id, saved))
+        return {"generations": page, "next": None}
+
+    def _ids(self) -> Iterator[str]:
+        """Return the grids, newest first, by when their files were written."""
+        found = []
         with suppress(OSError):
-            ids = [path.name for path in self._folder.iterdir() if _ID.fullmatch(path.name)]
-            found = [grid for grid in (self._saved(each) and self.get(each) for each in ids) if grid]
-            chosen = [grid for grid in found if not run_id or grid.get("run_id") == run_id]
-            return sorted(chosen, key=lambda grid: -grid["created_at"])[:_MOST_LISTED]
-        return []
+            for path in self._folder.iterdir():
+                with suppress(OSError):
+                    if _ID.fullmatch(path.name):
+                        found.append(((path / _FILE).stat().st_mtime_ns, path.name))
+        return (grid_id for _, grid_id in sorted(found, reverse=True))
 
     def image(self, grid_id: str, number: int) -> Path:
         """Return the file of an image.
@@ -169,11 +234,26 @@ class Generations:
             raise PathNotFoundError(f"The image {number} of this grid doesn't exist", value=number)
         return path
 
+    def archive(self, grid_id: str) -> Iterator[bytes]:
+        """Return the finished images of a grid as a zip in pieces, named by prompt, result and strength.
+
+        :raises PathNotFoundError: if there are none.
+        """
+        cells = [cell for cell in self.get(grid_id)["cells"] if cell["done"]]
+        if not cells:
+            raise PathNotFoundError("There are no finished images", value=grid_id)
+        return zip_chunks(unique((self.image(grid_id, cell["number"]), image_name(cell)) for cell in cells))
+
     def stop(self, grid_id: str) -> dict[str, Any]:
-        """End a grid within a denoising step; finished images stay."""
-        self._jobs.stop(grid_id)
-        with suppress(OSError):
-            (self._place(grid_id) / "stop").touch()
+        """End a grid within a denoising step; finished images stay.
+
+        :raises PathNotFoundError: if it doesn't exist.
+        """
+        grid = self.get(grid_id)
+        if grid["state"] == "running":  # that of an earlier panel has ended
+            self._jobs.stop(grid_id)
+            with suppress(OSError):
+                (self._place(grid_id) / _STOP).touch()
         return self.get(grid_id)
 
     def delete(self, grid_id: str) -> None:
@@ -187,6 +267,16 @@ class Generations:
             raise RunConflictError("These images are being generated", suggestion="Stop it first.")
         with raising_storage_error("the generated images"):
             shutil.rmtree(self._place(grid_id))
+
+    def forget(self, run_id: str) -> None:
+        """Delete the grids of a deleted run. One that is being generated ends, and stays."""
+        running = self._jobs.running()
+        if running is not None and running.folder == run_id:
+            self.stop(running.id)
+        for grid_id in list(self._ids()):
+            saved = self._saved(grid_id)
+            if saved and saved.get("run_id") == run_id and not (running and running.id == grid_id):
+                shutil.rmtree(self._place(grid_id), ignore_errors=True)
 
     def wait(self, grid_id: str, seconds: float) -> dict[str, Any]:
         """Return a grid when it has ended, or after some seconds."""
@@ -216,7 +306,10 @@ class Generations:
     def _described(self, grid_id: str, saved: Mapping[str, Any]) -> dict[str, Any]:
         grid = {"run_id": "", "created_at": 0.0, "cells": [], **saved, "id": grid_id}
         place = self._place(grid_id)
-        grid["cells"] = [{**cell, "done": (place / f"{cell['number']:03}.png").is_file()} for cell in grid["cells"]]
+        grid["cells"] = [
+            {**cell, "done": (place / f"{cell['number']:03}.png").is_file(), "parameters": parameters_text(_facts(grid, cell))}
+            for cell in grid["cells"]
+        ]
         complete = all(cell["done"] for cell in grid["cells"])
         state = {"state": "done" if complete else "stopped", "doing": "", "error": "", "suggestion": ""}
         with suppress(PathNotFoundError):  # one of an earlier panel
@@ -224,51 +317,43 @@ class Generations:
             state = {name: getattr(job, name) for name in state}
         return {**grid, **state}
 
-    def _work(
-        self, job: Job, config: Mapping[str, Any], grid: Mapping[str, Any], cells: Sequence[Cell], paths: Mapping[str, str]
-    ) -> None:
+    def _work(self, job: Job, run: Run, config: Mapping[str, Any], grid: Mapping[str, Any]) -> None:
         place = self._place(job.id)
-        write_json(place / _FILE, grid)
-        job.total, job.doing = len(cells), "Loading the model"
-        for cell in cells:
+        job.result["train_device"] = config.get("train_device", "")
+        with raising_storage_error("the generated images"):
+            (place / _STOP).unlink(missing_ok=True)
+            write_json(place / _FILE, grid)
+        missing = [cell for cell in grid["cells"] if not (place / f"{cell['number']:03}.png").is_file()]
+        job.total, job.doing = len(missing), _LOADING
+        for cell in missing:
             if job.stopping.is_set():
-                return
-            sample = {**grid["sample"], "prompt": cell.prompt}
-            lora = {"lora": {"name": Path(cell.name).stem, "strength": cell.strength}} if cell.file else {}
+                break
             answer = self._ask(
                 {
                     "config": config,
-                    "result": paths.get(cell.file, ""),
-                    "strength": cell.strength,
-                    "sample": sample,
+                    "result": str(run.open_file(cell["file"]).path) if cell["file"] else "",
+                    "strength": cell["strength"],
+                    "sample": {**grid["sample"], "prompt": cell["prompt"]},
                     "seed": grid["seed"],
-                    "path": str(place / f"{cell.number:03}.png"),
-                    "stop": str(place / "stop"),
-                    "facts": {**sample, "seed": grid["seed"], "run_id": grid["run_id"], **lora},
+                    "path": str(place / f"{cell['number']:03}.png"),
+                    "stop": str(place / _STOP),
+                    "facts": _facts(grid, cell),
                 },
                 job,
             )
             if "error" in answer:
                 raise TrainerError(answer["error"], suggestion=answer["suggestion"])
             job.doing, job.done = "Generating", job.done + (not answer["stopped"])
+        if self._displaced == job.id:
+            raise RunConflictError("A run started to train on the GPU", suggestion="Resume it when the run has ended.")
 
     # -- the process ----------------------------------------------------------------------------------------------------
 
     def _ask(self, request: Mapping[str, Any], job: Job) -> dict[str, Any]:
         with self._lock:
-            if self._closed:
-                raise UnsupportedError("The panel is closing")
-            if self._process is None or self._process.poll() is not None:
-                self._end()
-                token = self._token()
-                self._process = start_answering(self._worker, "generate images", {"HF_TOKEN": token} if token else {})
-            process = self._process
-            done = threading.Event()
-            threading.Thread(target=_watch, args=(process, job, done), daemon=True).start()
-            try:
-                answer = exchange(process, request)
-            finally:
-                done.set()
+            answer = self._exchange(request, job)
+            if answer is None and not job.stopping.is_set() and self._end() == 0:  # nothing was asked for a while
+                answer = self._exchange(request, job)
             if answer is None:
                 self._end()
         if answer is None and job.stopping.is_set():
@@ -279,9 +364,32 @@ class Generations:
             )
         return answer
 
-    def _end(self) -> None:
+    def _exchange(self, request: Mapping[str, Any], job: Job) -> dict[str, Any] | None:
+        if self._closed:
+            raise UnsupportedError("The panel is closing")
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            token = self._token()
+            self._process = start_answering(self._worker, "generate images", {"HF_TOKEN": token} if token else {})
+            # a process that ends by itself would stay a zombie until the next image
+            threading.Thread(target=self._process.wait, name="generation-process", daemon=True).start()
+        done = threading.Event()
+        threading.Thread(target=_watch, args=(self._process, job, done), daemon=True).start()
+        try:
+            return exchange(self._process, request)
+        finally:
+            done.set()
+
+    def _end(self) -> int | None:
+        """End the process. Return the exit status of one that had ended by itself."""
         process, self._process = self._process, None
+        if process is None:
+            return None
+        with suppress(subprocess.TimeoutExpired):  # the end of its output comes before its own
+            process.wait(1.0)
+        status = process.poll()
         end_answering(process)
+        return status
 
 
 def _watch(process: subprocess.Popen[bytes], job: Job, done: threading.Event) -> None:
@@ -289,20 +397,42 @@ def _watch(process: subprocess.Popen[bytes], job: Job, done: threading.Event) ->
     waited = 0.0
     while not done.wait(0.2):
         waited += 0.2
-        if waited > _LIMIT_S or (job.stopping.is_set() and job.doing == "Loading the model"):
+        if waited > _LIMIT_S or (job.stopping.is_set() and job.doing == _LOADING):
             process.kill()
             return
 
 
-def _files(run: Run, wish: Wish) -> tuple[RunFile, ...]:
+def _on_cpu(config: Mapping[str, Any]) -> bool:
+    return str(config.get("train_device", "")).startswith("cpu")
+
+
+def _facts(grid: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of an image, as they are in its file."""
+    shared = {"seed": grid.get("seed", 0), "run_id": grid["run_id"], "model": grid.get("model", "")}
+    lora = {"lora": {"name": Path(cell["name"]).stem, "strength": cell["strength"]}} if cell["file"] else {}
+    return {**_NO_SAMPLE, **grid.get("sample", {}), "prompt": cell["prompt"], **shared, **lora}
+
+
+_NO_SAMPLE = SampleConfig().model_dump(mode="json")
+
+
+def image_name(cell: Mapping[str, Any]) -> str:
+    """Return the name of an image for a download."""
+    prompt = re.sub(r"[^\w .-]+", "", cell["prompt"])[:40].strip() or "image"
+    made = f"{Path(cell['name']).stem} at {cell['strength']:g}" if cell["file"] else "base model"
+    return f"{cell['number']:03} {prompt} ({made}).png"
+
+
+def _files(run: Run, config: Mapping[str, Any], wish: Wish) -> tuple[RunFile, ...]:
     """Return the results to generate with, in the order of the wish: by default, the final model or else the newest save."""
     if not wish.files:
         made = [each for each in run.files() if each["kind"] in _RESULTS]
         newest = max(made, key=lambda each: (each["kind"] == "model", each["at"]), default=None)
         return (run.open_file(newest["id"]),) if newest else ()
-    found = tuple(run.open_file(file_id) for file_id in wish.files)
+    kinds = _LORA_RESULTS if config["training_method"] == TrainingMethod.LORA else _RESULTS
+    found = tuple(run.open_file(file_id) for file_id in dict.fromkeys(wish.files))
     for each in found:
-        if each.kind not in _RESULTS:
+        if each.kind not in kinds:
             raise ConfigValueError(f"{each.name} isn't a model", path="files", value=each.id, suggestion="Choose a saved model.")
     return found
 

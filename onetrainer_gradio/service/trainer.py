@@ -78,6 +78,7 @@ from onetrainer_gradio.service.settings.configs import ConfigDocument, ConfigSto
 from onetrainer_gradio.service.settings.form import FormSchema
 from onetrainer_gradio.service.settings.libraries import Libraries
 from onetrainer_gradio.service.settings.open_edits import OpenEdits
+from onetrainer_gradio.service.take_away import take_away
 from onetrainer_gradio.versions import hardware, versions
 
 _LOG = logging.getLogger(__name__)
@@ -286,6 +287,7 @@ class TrainerService:
         return options, options.name or (self.configs.name() if config is None else None) or ""
 
     def _launch(self, run: Run, launch: Callable[[Run], None]) -> None:
+        self.generations.make_room(run)
         try:
             launch(run)
         except StorageError:
@@ -465,6 +467,14 @@ class TrainerService:
             return {"workspace": str(folder), "starts": self.imports.preview(folder)}
         return {"workspace": str(folder), **self.imports.add(folder, names)}
 
+    def take_away(self, run_id: str, file_id: str) -> dict[str, Any]:
+        """Return where a result is, and what ComfyUI, Forge, diffusers and OneTrainer do with it. See ``service/take_away.py``.
+
+        :raises RunNotFoundError: if the run or its file doesn't exist.
+        :raises ConfigValueError: if the file isn't a model.
+        """
+        return take_away(self.runs.get(run_id), file_id)
+
     def delete_run(self, run_id: str) -> int:
         """Delete the folder of an ended run with the files that it keeps, and return the number of freed bytes.
 
@@ -476,6 +486,7 @@ class TrainerService:
         self.scheduler.release(run_id)
         freed = self.runs.delete(run_id)
         self.overlay.forget(run_id)
+        self.generations.forget(run_id)
         return freed
 
     def check(self, config: TrainConfig, options: RunOptions) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import time
+import zipfile
 
+import psutil
 import pytest
 
 from onetrainer_gradio.service.generations import Generations
@@ -62,7 +66,7 @@ def test_a_grid_is_still_there_after_a_restart_and_can_be_deleted(finished):
     assert later.get(made["id"])["state"] == "done"
     assert finished.client.delete(f"/api/generations/{made['id']}").json() == {"ok": True}
     assert finished.client.get(f"/api/generations/{made['id']}/images/0").status_code == 404
-    assert later.list() == []
+    assert later.list() == {"generations": [], "next": None}
 
 
 def test_a_stop_ends_it_within_an_image_and_keeps_finished_ones(finished):
@@ -85,6 +89,105 @@ def test_a_failure_is_reported_and_the_next_grid_works(finished, prompt, text):
     assert ended["error"].startswith(text)
     again = start(finished)
     assert finished.service.generations.wait(again["id"], 30)["state"] == "done"
+
+
+def test_a_stopped_grid_is_resumed_also_by_a_later_panel(finished):
+    """Finished images stay as they are, and the missing ones are generated."""
+    made = start(finished, prompts=["a", "b"], sample={"diffusion_steps": 30}, base=False)
+    generations = finished.service.generations
+    while not generations.get(made["id"])["cells"][0]["done"]:
+        generations.wait(made["id"], 0.05)
+    generations.stop(made["id"])
+    assert generations.wait(made["id"], 20)["state"] == "stopped"
+    first = finished.folder / "generations" / made["id"] / "000.png"
+    written = first.stat().st_mtime_ns
+    generations.close()
+    later = finished.service.generations = Generations(finished.folder / "generations", finished.service.runs, worker=WORKER)
+    assert finished.client.post(f"/api/generations/{made['id']}/resume").json()["state"] == "running"
+    ended = later.wait(made["id"], 20)
+    assert ended["state"] == "done"
+    assert all(cell["done"] for cell in ended["cells"])
+    assert first.stat().st_mtime_ns == written
+    finished.service.delete_run(finished.run_id)
+    assert finished.client.post(f"/api/generations/{made['id']}/resume").status_code == 404
+
+
+def test_lists_are_paged_and_end_with_the_run(finished):
+    """Newest first; deleting a run deletes its grids."""
+    made = []
+    for _ in range(3):
+        made.append(start(finished)["id"])
+        finished.service.generations.wait(made[-1], 30)
+    page = finished.client.get(f"/api/generations?limit=2&run_id={finished.run_id}").json()
+    assert [grid["id"] for grid in page["generations"]] == made[:0:-1]
+    rest = finished.client.get(f"/api/generations?limit=2&before={page['next']}").json()
+    assert [grid["id"] for grid in rest["generations"]] == made[:1]
+    assert rest["next"] is None
+    finished.service.delete_run(finished.run_id)
+    assert finished.client.get("/api/generations").json()["generations"] == []
+    assert list((finished.folder / "generations").iterdir()) == []
+
+
+def test_images_come_with_their_parameters_and_as_a_zip(finished):
+    """The text is the one in the file; the zip has only finished images, under names that say what they are."""
+    made = start(finished, prompts=["a cat, red"], strengths=[0.5], seed=9)
+    done = finished.service.generations.wait(made["id"], 30)
+    assert done["cells"][1]["parameters"].splitlines()[0] == "a cat, red <lora:lora:0.5>"
+    assert "Seed: 9, Size: 32x32, Model: model" in done["cells"][0]["parameters"]
+    reply = finished.client.get(f"/api/generations/{made['id']}/images.zip")
+    names = zipfile.ZipFile(io.BytesIO(reply.content)).namelist()
+    assert names == ["000 a cat red (base model).png", "001 a cat red (lora at 0.5).png"]
+    assert finished.client.get("/api/generations/none/images.zip").status_code == 404
+
+
+def test_a_run_that_starts_gets_the_memory(finished):
+    """A grid on the GPU ends with the reason, an idle process ends; a grid on the CPU goes on, or one beside a run there."""
+    generations = finished.service.generations
+    run = finished.service.runs.get(finished.run_id)
+    made = start(finished)
+    generations.wait(made["id"], 30)
+    idle = generations._process
+    generations.make_room(run)
+    assert idle.wait(10) != 0
+    slow = start(finished, sample={"diffusion_steps": 100}, base=False)
+    generations.make_room(run)
+    assert generations.wait(slow["id"], 30)["state"] == "done"
+    gpu = (run.folder / "config.json").read_text().replace('"train_device": "cpu"', '"train_device": "cuda"')
+    (run.folder / "config.json").write_text(gpu)
+    slow = start(finished, sample={"diffusion_steps": 500}, base=False)
+    generations.make_room(run)
+    ended = generations.wait(slow["id"], 10)
+    assert ended["state"] == "failed"
+    assert ended["error"] == "A run started to train on the GPU"
+    assert start(finished)["state"] == "running"
+
+
+def test_no_process_is_left_behind(finished):
+    """One that ends by itself is no zombie, and the next grid starts another one without an error."""
+    generations = finished.service.generations
+    made = start(finished, prompts=["leave"])
+    generations.wait(made["id"], 30)
+    process = generations._process.pid
+    give_up_at = time.monotonic() + 10
+    while psutil.pid_exists(process) and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(process)
+    made = start(finished)
+    assert generations.wait(made["id"], 30)["state"] == "done"
+    last = generations._process.pid
+    generations.close()
+    assert not psutil.pid_exists(last)
+
+
+def test_a_full_disk_is_named(finished, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("onetrainer_gradio.service.generations.write_json", full)
+    made = start(finished)
+    job = finished.service.generations._jobs.wait(made["id"], 10)
+    assert job.state == "failed"
+    assert "no space left" in job.error
 
 
 def test_while_a_run_trains_on_the_gpu_only_the_cpu_generates(finished):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from onetrainer_gradio.config import SampleConfig
-from onetrainer_gradio.errors import ConfigValueError, ModelNotFoundError, UnsupportedError
+from onetrainer_gradio.errors import ConfigValueError, ModelNotFoundError, SamplingError, UnsupportedError
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +85,33 @@ def test_what_is_wrong_is_named(configured, train):
     with pytest.raises(UnsupportedError):
         ImageGenerator(config.model_copy(update={"training_method": "EMBEDDING"}))
     assert generator.generate("", 0, SAMPLE, 7, lambda done, total: False) is None
+
+
+def test_an_image_that_is_not_finite_is_an_error(configured, train):
+    """Instead of a black image."""
+    from safetensors.torch import load_file, save_file
+
+    from onetrainer_gradio.engine.generation import ImageGenerator
+
+    config = configured()
+    train(config)
+    broken = {name: tensor * float("nan") for name, tensor in load_file(config.output_model_destination).items()}
+    save_file(broken, config.output_model_destination)
+    with pytest.raises(SamplingError, match="NaN"):
+        go(ImageGenerator(config), config.output_model_destination)
+
+
+def test_a_backup_is_generated_with_like_a_save(configured, train):
+    """Both have the same LoRA at the same step."""
+    from pathlib import Path
+
+    from onetrainer_gradio.engine.generation import ImageGenerator
+
+    config = configured(learning_rate=0.3, backup_before_save=True)
+    train(config)
+    backup = max((Path(config.workspace_dir) / "backup").iterdir())
+    generator = ImageGenerator(config)
+    assert go(generator, str(backup)) == go(generator, config.output_model_destination) != go(generator, "")
 
 
 def test_a_worker_writes_the_image_with_its_parameters(configured, train, tmp_path):

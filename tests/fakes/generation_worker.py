@@ -1,11 +1,13 @@
 """A process that answers as the one that generates images, without torch: it writes a PNG of one pixel for each request.
 
-It takes ``sample.diffusion_steps`` hundredths of a second, fails for the prompt ``fail``, and dies for ``die``.
+It takes ``sample.diffusion_steps`` hundredths of a second, fails for the prompt ``fail``, dies for ``die``, and
+ends as after a long pause after the prompt ``leave``.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             return {"stopped": True, "seconds": 0.0}
         time.sleep(0.01)
     Image.new("RGB", (1, 1)).save(request["path"])
+    if prompt == "leave":
+        threading.Timer(0.3, os._exit, (0,)).start()
     return {"stopped": False, "seconds": 0.1}
 
 

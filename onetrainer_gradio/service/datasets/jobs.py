@@ -16,13 +16,17 @@ from onetrainer_gradio.errors import BusyError, PathNotFoundError, TrainerError
 _MOST_JOBS = 50
 
 
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
 @dataclass
 class Job:
     """Work on a dataset. ``state`` is running, done, stopped or failed; ``result`` is what it found so far."""
 
     kind: str
     folder: str
-    id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    id: str = field(default_factory=_new_id)
     state: str = "running"
     doing: str = ""
     done: int = 0
@@ -48,12 +52,19 @@ class Jobs:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._threads: dict[str, threading.Thread] = {}
 
-    def start(self, kind: str, folder: str, work: Callable[[Job], None], result: Mapping[str, Any] = MappingProxyType({})) -> Job:
-        """Start work in a thread. ``result`` is what is there from the beginning.
+    def start(
+        self,
+        kind: str,
+        folder: str,
+        work: Callable[[Job], None],
+        result: Mapping[str, Any] = MappingProxyType({}),
+        continues: str = "",
+    ) -> Job:
+        """Start work in a thread. ``result`` is what is there from the beginning, ``continues`` the ID of an ended job.
 
         :raises BusyError: if work of this kind is running.
         """
-        job = Job(kind, folder, result=dict(result))
+        job = Job(kind, folder, continues or _new_id(), result=dict(result))
         with self._lock:
             if any(each.kind == kind and each.state == "running" for each in self._jobs.values()):
                 raise BusyError("Another job of this kind is running.", suggestion="Wait until it has finished, or stop it.")
@@ -81,6 +92,11 @@ class Jobs:
         """Return the jobs of this panel, newest first."""
         with self._lock:
             return [job.as_dict() for job in reversed(self._jobs.values())]
+
+    def running(self) -> Job | None:
+        """Return the newest job that is running, if any."""
+        with self._lock:
+            return next((job for job in reversed(self._jobs.values()) if job.state == "running"), None)
 
     def stop(self, job_id: str) -> Job:
         """End a job after the current image."""
