@@ -48,6 +48,12 @@
     │   ├── ForbiddenPathError      outside the allowed folders
     │   ├── ForbiddenOriginError    the request comes from another site
     │   └── InsecureBindError       open to others without a password
+    ├── HubError                    the Hugging Face Hub
+    │   ├── HubUnreachableError     it can't be reached, or is busy
+    │   ├── HubAccessError          the token is missing, or lacks a permission
+    │   ├── HubNotFoundError        no such repository, revision or file
+    │   ├── HubExistsError          the repository has files already
+    │   └── HubDownloadError        what was downloaded isn't what the hub has
     ├── BusyError                   too many requests at the same time
     └── CommandLineError            the command line
 
@@ -306,6 +312,30 @@ class ForbiddenOriginError(AccessError):
 
 class InsecureBindError(AccessError):
     """The panel would be open to others without a password."""
+
+
+class HubError(TrainerError):
+    """The Hugging Face Hub reports an error."""
+
+
+class HubUnreachableError(HubError):
+    """The Hugging Face Hub can't be reached, or is busy."""
+
+
+class HubAccessError(HubError):
+    """The Hugging Face token is missing, isn't valid, or lacks a permission."""
+
+
+class HubNotFoundError(HubError):
+    """The repository, revision or file doesn't exist on the Hugging Face Hub."""
+
+
+class HubExistsError(HubError):
+    """The repository on the Hugging Face Hub has files already."""
+
+
+class HubDownloadError(HubError):
+    """What was downloaded isn't what the Hugging Face Hub has."""
 
 
 class BusyError(TrainerError):

@@ -82,6 +82,7 @@ INNER = {
         ("datasets",),
         ("engines",),
         ("runs",),
+        ("hub",),
         ("notifications",),
         ("processes",),
         ("settings",),

@@ -35,6 +35,7 @@ from onetrainer_gradio.api import (
     new_lora,
     notifications,
     onetrainer,
+    publishing,
     queue,
     replies,
     results,
@@ -75,8 +76,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     results.router,
     new_lora.router,
     samples.router,
-    run_comparison.router,  # these two before runs, whose paths begin with an ID
+    run_comparison.router,  # these three before runs, whose paths begin with an ID
     run_history.router,
+    publishing.router,
     runs.router,
     system.router,
     health.router,

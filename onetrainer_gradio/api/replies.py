@@ -47,6 +47,11 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.AccessError: 403,
     errors.NotAuthenticatedError: 401,
     errors.TooManyAttemptsError: 429,
+    errors.HubError: 502,
+    errors.HubUnreachableError: 503,
+    errors.HubAccessError: 403,
+    errors.HubNotFoundError: 404,
+    errors.HubExistsError: 409,
     errors.BusyError: 503,
     errors.CommandLineError: 422,
 }

@@ -181,6 +181,16 @@ def caption_of(subject: Subject, trigger_word: str) -> str:
     return WORDINGS[subject].caption.format(trigger=trigger_word) if trigger_word else ""
 
 
+def trigger_word_in(caption: str) -> str:
+    """Return the trigger word of a caption that ``caption_of`` made, or "" if it is another one."""
+    for wording in sorted(WORDINGS.values(), key=lambda wording: -len(wording.caption)):
+        before, after = wording.caption.split("{trigger}")
+        found = re.fullmatch(f"{re.escape(before)}(\\S+){re.escape(after)}", caption.strip())
+        if found:
+            return found[1]
+    return ""
+
+
 def file_name(name: str) -> str:
     """Return the name as part of a file name on any system."""
     return _UNSAFE.sub("-", name.strip()).strip("-.").lower()[:_MOST_NAME_LETTERS] or "lora"

@@ -51,6 +51,8 @@ from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.host.readiness import storage_problems
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
+from onetrainer_gradio.service.hub.client import HubClient
+from onetrainer_gradio.service.hub.publishing import Publishing
 from onetrainer_gradio.service.new_lora import NewLora
 from onetrainer_gradio.service.notifications.center import Notifications
 from onetrainer_gradio.service.notifications.from_queue import queue_notification
@@ -161,6 +163,8 @@ class TrainerService:
             training=lambda: bool(self.get_state()["process_running"]),
             roots=self._roots,
         )
+        self.hub = HubClient(self.secrets.huggingface_token)
+        self.publishing = Publishing(self.runs, self.samples, self.images, self.hub, self._private_texts)
         self.new_lora = NewLora(data, self.configs, self.engines, self.datasets.index, self.gpu_bytes)
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
@@ -218,6 +222,7 @@ class TrainerService:
         self.checkouts.close()
         self.datasets.close()
         self.generations.close()
+        self.publishing.close()
         self.images.close()
         self.memory.close()
         self.converter.close()
@@ -448,6 +453,11 @@ class TrainerService:
     def _to_resume(self, run: Run, epochs: int | None, current_settings: bool) -> TrainConfig:
         config = self.configs.train_config() if current_settings else from_document(run.config())[0]
         return config if epochs is None else config.model_copy(update={"epochs": epochs})
+
+    def _private_texts(self) -> tuple[str, ...]:
+        """Return what must never be published: the token, and folders of this machine."""
+        folders = (self.settings.data_folder, Path.home(), *self._roots)
+        return tuple(filter(None, (self.secrets.huggingface_token(), *(str(each) for each in folders if len(each.parts) > 2))))
 
     def _backups_in_use(self) -> set[Path]:
         """Return the backups that runs that haven't ended, or wait in the queue, resume from."""

@@ -49,3 +49,14 @@ PUBLISHED: Mapping[str, Published] = MappingProxyType(
     }
 )
 UNPUBLISHED = Published("")
+
+LICENSE_IDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        _RAIL: ("creativeml-openrail-m", ""),
+        _RAIL_PLUS: ("openrail++", ""),
+        _STABILITY: ("other", "stabilityai-ai-community"),
+        _FLUX_DEV: ("other", "flux-1-dev-non-commercial-license"),
+        _APACHE: ("apache-2.0", ""),
+    }
+)
+"""Name of a license -> its ``license`` and ``license_name`` in the metadata of a repository on the Hugging Face Hub."""
