@@ -43,6 +43,8 @@ examples:
   {PROGRAM} queue add my_lora.json          add a run to the queue (see: {PROGRAM} queue --help)
   {PROGRAM} convert a.safetensors ...       convert a LoRA to another format (see: {PROGRAM} convert --help)
   {PROGRAM} memory my_lora.json             estimate the VRAM of a run (see: {PROGRAM} memory --help)
+  {PROGRAM} backup panel.tar                back up the data folder (see: {PROGRAM} backup --help)
+  {PROGRAM} restore panel.tar               restore it into an empty folder (see: {PROGRAM} restore --help)
 
 environment:
   {DATA_VARIABLE}       data folder if --data is not set
@@ -91,6 +93,28 @@ examples:
 
 exit status: 0 done, 1 not possible, 2 invalid command line
 """
+BACKUP_DESCRIPTION = (
+    "Back up the data folder into one file with checksums. Works while a panel runs. "
+    "Caches, and workspaces outside the data folder, are never included."
+)
+BACKUP_EPILOG = f"""\
+examples:
+  {PROGRAM} backup panel.tar
+  {PROGRAM} backup panel.tar.gz --without samples --without backups
+  {PROGRAM} backup - | ssh machine {PROGRAM} restore -
+
+exit status: 0 complete, 1 not possible, 2 invalid command line, 130 interrupted
+"""
+RESTORE_DESCRIPTION = "Restore a backup into an empty or missing data folder. It is verified before anything is put in place."
+RESTORE_EPILOG = f"""\
+examples:
+  {PROGRAM} restore panel.tar
+  {PROGRAM} restore panel.tar --data /srv/onetrainer
+
+exit status: 0 restored, 1 not possible, 2 invalid command line, 130 interrupted
+"""
+BACKUP_PARTS = ("samples", "backups", "datasets")
+"""What ``backup --without`` can omit."""
 # action -> help; all of them take the ID of a queued run
 QUEUE_ITEM_ACTIONS = {
     "remove": "remove a waiting run",
@@ -182,7 +206,28 @@ class QueueOptions:
     log_level: str = "warning"
 
 
-Options = PanelOptions | TrainOptions | ConvertOptions | MemoryOptions | QueueOptions
+@dataclass(frozen=True)
+class BackupOptions:
+    """Options of ``backup``. If ``destination`` is None: standard output."""
+
+    destination: Path | None
+    data: Path
+    without: tuple[str, ...] = ()
+    secrets: bool = False
+    overwrite: bool = False
+    log_level: str = "warning"
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """Options of ``restore``. If ``source`` is None: standard input."""
+
+    source: Path | None
+    data: Path
+    log_level: str = "warning"
+
+
+Options = PanelOptions | TrainOptions | ConvertOptions | MemoryOptions | QueueOptions | BackupOptions | RestoreOptions
 
 
 def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
@@ -199,7 +244,24 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> O
         return MemoryOptions(given.config, _data(given.data, environment), given.vram, given.log_level)
     if argv and argv[0] == "queue":
         return _queue_options(queue_parser(), argv[1:], environment)
+    if argv and argv[0] == "backup":
+        given = backup_parser().parse_args(argv[1:])
+        return BackupOptions(
+            destination=_stream_or_path(given.file),
+            data=_data(given.data, environment),
+            without=tuple(dict.fromkeys(given.without)),
+            secrets=given.with_secrets,
+            overwrite=given.overwrite,
+            log_level=given.log_level,
+        )
+    if argv and argv[0] == "restore":
+        given = restore_parser().parse_args(argv[1:])
+        return RestoreOptions(_stream_or_path(given.file), _data(given.data, environment), given.log_level)
     return _panel_options(panel_parser(), argv, environment)
+
+
+def _stream_or_path(text: str) -> Path | None:
+    return None if text == "-" else Path(text).expanduser().absolute()
 
 
 def panel_parser() -> argparse.ArgumentParser:
@@ -332,6 +394,41 @@ def memory_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("config", metavar="CONFIG", help="configuration file, or name of a preset or saved configuration")
     parser.add_argument("--vram", type=_gib, metavar="GIB", help="memory of the GPU; shows what to change if the run doesn't fit")
+    _add_data(parser)
+    _add_log_level(parser)
+    return parser
+
+
+def backup_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``backup``."""
+    parser = CheckedParser(
+        prog=f"{PROGRAM} backup",
+        description=BACKUP_DESCRIPTION,
+        epilog=BACKUP_EPILOG,
+        formatter_class=_Format,
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", help="file to write; compressed if it ends in .gz or .tgz; -: standard output")
+    parser.add_argument("--without", action="append", default=[], choices=BACKUP_PARTS, help="omit these files; can be repeated")
+    parser.add_argument(
+        "--with-secrets", action="store_true", help="include tokens, sessions and accounts (the file then opens your panel)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
+    _add_data(parser)
+    _add_log_level(parser)
+    return parser
+
+
+def restore_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``restore``."""
+    parser = CheckedParser(
+        prog=f"{PROGRAM} restore",
+        description=RESTORE_DESCRIPTION,
+        epilog=RESTORE_EPILOG,
+        formatter_class=_Format,
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", help="backup to restore; -: standard input")
     _add_data(parser)
     _add_log_level(parser)
     return parser

@@ -25,10 +25,12 @@ from onetrainer_gradio.cli import (
     GENERATE,
     PORTS_TRIED,
     PROGRAM,
+    BackupOptions,
     ConvertOptions,
     MemoryOptions,
     PanelOptions,
     QueueOptions,
+    RestoreOptions,
     TrainOptions,
 )
 from onetrainer_gradio.errors import CommandLineError, ConfigError, InsecureBindError, TrainerError
@@ -232,6 +234,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from onetrainer_gradio.queue_commands import change_queue
 
             return change_queue(options)
+        if isinstance(options, BackupOptions | RestoreOptions):
+            from onetrainer_gradio.data_commands import change_data
+
+            return change_data(options)
         check_backend(options.backend)
         if isinstance(options, TrainOptions):
             from onetrainer_gradio.terminal import train

@@ -38,8 +38,9 @@ LAYERS = (
     ("api", "ui"),
     ("cli",),
     ("terminal",),
-    ("queue_commands",),
+    ("data_commands", "queue_commands"),
     ("compare", "server"),
+    ("__main__",),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 

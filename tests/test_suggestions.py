@@ -61,6 +61,7 @@ VERBS = frozenset(
         "Report",
         "Request",
         "Reset",
+        "Restore",
         "Resume",
         "Run",
         "Save",

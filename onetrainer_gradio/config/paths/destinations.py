@@ -18,7 +18,7 @@ from onetrainer_gradio.config.paths.real_paths import RealPaths, Relation
 
 DESTINATION = "output_model_destination"
 SUFFIX = ".safetensors"
-PANEL_FOLDERS = ("runs", "config", "configs", "cache")
+PANEL_FOLDERS = ("runs", "config", "configs", "cache", "migrations")
 WORKSPACE_FOLDERS = ("backup", "samples", "tensorboard", "config", "save")
 
 _PACKAGE = Path(__file__).resolve().parents[2]
