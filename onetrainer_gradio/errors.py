@@ -45,6 +45,7 @@
     ├── AccessError                 who may do what
     │   ├── NotAuthenticatedError   a password or token is needed
     │   ├── TooManyAttemptsError    wrong passwords came too fast
+    │   ├── NotPermittedError       the role doesn't allow this
     │   ├── ForbiddenPathError      outside the allowed folders
     │   ├── ForbiddenOriginError    the request comes from another site
     │   └── InsecureBindError       open to others without a password
@@ -300,6 +301,10 @@ class TooManyAttemptsError(AccessError):
             expected="the password or token of the panel",
         )
         self.retry_after_s = retry_after_s
+
+
+class NotPermittedError(AccessError):
+    """The role of the person, token or link doesn't allow this."""
 
 
 class ForbiddenPathError(AccessError):

@@ -80,6 +80,7 @@ INNER = {
     ),
     "service": (
         ("host", "service_settings"),
+        ("people",),
         ("datasets",),
         ("engines",),
         ("runs",),

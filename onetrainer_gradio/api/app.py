@@ -55,6 +55,7 @@ from onetrainer_gradio.api.hub import Hub
 from onetrainer_gradio.api.policy import Policy
 from onetrainer_gradio.api.prefix import Prefix
 from onetrainer_gradio.api.requests import RequestMetrics, Requests, RouteNames
+from onetrainer_gradio.api.route_table import RouteTable
 from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.waiting import StopSignal
 from onetrainer_gradio.service.host.access import Access
@@ -145,7 +146,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
         compresslevel=5,
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
     )
-    app.add_middleware(Guard, access=access)
+    app.add_middleware(Guard, access=access, table=RouteTable(app.routes))
     app.add_middleware(Failures)
     app.add_middleware(Requests, metrics=RequestMetrics(metrics.install(app)))
     return app

@@ -1,12 +1,13 @@
 """Guard all routes: pages, REST, WebSocket, files, documentation and Gradio's own paths.
 
 This is a plain ASGI middleware, because Starlette's base class doesn't handle WebSockets and buffers streams. It checks in this
-order: the name of the panel (Host), the page that sent the request (Origin), and the session or token.
+order: the name of the panel (Host), the page that sent the request (Origin), the session or token, and the role that the route
+needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,27 +17,44 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from onetrainer_gradio.api.cookies import client_of, host_of, session_cookie, session_of
 from onetrainer_gradio.api.policy import complete
 from onetrainer_gradio.api.prefix import prefix_of
-from onetrainer_gradio.api.replies import trainer_error_reply
-from onetrainer_gradio.errors import AccessError, ForbiddenOriginError, NotAuthenticatedError
+from onetrainer_gradio.api.replies import error_reply, trainer_error_reply
+from onetrainer_gradio.api.route_table import Matched, RouteTable
+from onetrainer_gradio.errors import (
+    AccessError,
+    ForbiddenOriginError,
+    NotAuthenticatedError,
+    NotPermittedError,
+    TooManyAttemptsError,
+)
 from onetrainer_gradio.service.host.access import Access, is_loopback
+from onetrainer_gradio.service.people.permissions import check, needed
+from onetrainer_gradio.service.people.roles import IDENTITY_KEY, LOCAL, PANEL, STRANGER, Identity, Role, act_as
 
-# Reachable without login. Everything else is guarded, including routes that are added later.
-OPEN_PATHS = frozenset({"/login", "/api/login", "/health", "/health/live"})
 LINK_PARAMETER = "token"
 
 CLOSE_NOT_AUTHENTICATED = 4401
 CLOSE_FORBIDDEN = 4403
+
+_SIGN_IN = (CLOSE_NOT_AUTHENTICATED, "not logged in")
+_CLOSED: Mapping[type[AccessError], tuple[int, str]] = {
+    ForbiddenOriginError: (CLOSE_FORBIDDEN, "other site"),
+    NotPermittedError: (CLOSE_FORBIDDEN, "not permitted"),
+}
 
 # Browsers treat other ports of this machine as the same site, but they are foreign to the panel.
 FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 
 
 class Guard:
-    """Pass a request to ``app`` or reject it."""
+    """Pass a request to ``app`` or reject it.
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    ``table`` finds the role that a route needs. Without it, every route needs the role owner.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, table: RouteTable | None = None) -> None:
         self.app = app
         self.access = access
+        self.table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -63,19 +81,30 @@ class Guard:
         headers = Headers(scope=scope)
         self._check_host(host_of(scope))
         self._check_origin(scope, headers)
-        if not self.access.required or scope["path"] in OPEN_PATHS:
-            return None
-        by_link = self._by_link(scope)
-        if by_link is not None:
+        matched = self.table.match(scope) if self.table else None
+        if self.access.required and (by_link := self._by_link(scope)) is not None:
             return by_link
-        if self._known(scope, headers):
-            return None
-        if _wants_page(scope, headers):
-            target = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
-            return RedirectResponse(f"{prefix_of(scope)}/login?next={quote(target, safe='/')}", status_code=303)
-        return NotAuthenticatedError(
-            "Not logged in.", suggestion="Log in at /login, or send the header 'Authorization: Bearer' with the panel's token."
-        )
+        identity = self._identify(scope, headers, matched)
+        if identity is None:
+            return _not_signed_in(scope, headers)
+        if self.table is not None:
+            if matched is None:
+                return error_reply(404, f"{scope['path'][:200]} doesn't exist.")
+            check(identity, matched.key)
+        act_as(identity)
+        scope[IDENTITY_KEY] = identity
+        return None
+
+    def _identify(self, scope: Scope, headers: Headers, matched: Matched | None) -> Identity | None:
+        """Return who sent a request, or None if it has to sign in first."""
+        if not self.access.required:
+            return LOCAL
+        if matched is None or needed(matched.key) is not Role.NOBODY:
+            return PANEL if self._known(scope, headers) else None
+        try:
+            return PANEL if self._known(scope, headers) else STRANGER
+        except TooManyAttemptsError:
+            return STRANGER  # what is open to everyone stays open
 
     def _check_host(self, host: str) -> None:
         """Reject foreign host names: another site's name may resolve to this machine's address (DNS rebinding).
@@ -181,11 +210,20 @@ def _opens_page(scope: Scope, headers: Headers) -> bool:
     return headers.get("sec-fetch-mode") == "navigate" and _wants_page(scope, headers)
 
 
+def _not_signed_in(scope: Scope, headers: Headers) -> Response | AccessError:
+    if _wants_page(scope, headers):
+        target = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
+        return RedirectResponse(f"{prefix_of(scope)}/login?next={quote(target, safe='/')}", status_code=303)
+    return NotAuthenticatedError(
+        "Not logged in.", suggestion="Log in at /login, or send the header 'Authorization: Bearer' with the panel's token."
+    )
+
+
 async def _refuse_socket(answer: Response | AccessError, receive: Receive, send: Send) -> None:
     # The page sees the close code only if the socket was accepted first.
     foreign = isinstance(answer, ForbiddenOriginError)
     await receive()
     if not foreign:
         await send({"type": "websocket.accept"})
-    code = CLOSE_FORBIDDEN if foreign else CLOSE_NOT_AUTHENTICATED
-    await send({"type": "websocket.close", "code": code, "reason": "other site" if foreign else "not logged in"})
+    code, reason = next((closed for kind, closed in _CLOSED.items() if isinstance(answer, kind)), _SIGN_IN)
+    await send({"type": "websocket.close", "code": code, "reason": reason})

@@ -6,11 +6,10 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from onetrainer_gradio.api.cookies import client_of, session_of
-from onetrainer_gradio.api.dependencies import AccessRules, Service
+from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.threads import control
-from onetrainer_gradio.service.host.access import Access
+from onetrainer_gradio.service.people.roles import Role, acting
 
 router = APIRouter(tags=["system"])
 
@@ -30,17 +29,10 @@ async def live() -> dict[str, bool]:
 
 @router.get("/health", response_model=Health, responses={503: {"model": Health, "description": "Not ready."}})
 @control
-def ready(request: Request, service: Service, access: AccessRules) -> Response:
+def ready(request: Request, service: Service) -> Response:
     """Report whether the panel is ready: status 200 or 503."""
     reasons = [*service.not_ready(), *(reason for why in request.app.state.not_ready if (reason := why()))]
     body: dict[str, object] = {"ok": not reasons}
-    if _is_known(request, access):
+    if acting().role >= Role.VIEWER:
         body["reasons"] = reasons
     return SafeJSONResponse(body, status_code=503 if reasons else 200, headers={"Cache-Control": "no-store"})
-
-
-def _is_known(request: Request, access: Access) -> bool:
-    if not access.required or access.session_valid(session_of(request.scope)):
-        return True
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return kind.lower() == "bearer" and access.bearer(token.strip(), client_of(request.scope))

@@ -17,6 +17,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.hub import PONG, Hub, Outbox
 from onetrainer_gradio.api.threads import snapshot
+from onetrainer_gradio.service.people.permissions import may
+from onetrainer_gradio.service.people.roles import acting
 
 router = APIRouter(tags=["live"])
 
@@ -85,7 +87,7 @@ async def _receive(socket: WebSocket, outbox: Outbox, report: Callable[[Any], No
         elif text.startswith("{") and len(text) <= _MOST_CHARACTERS:
             with contextlib.suppress(ValueError, RecursionError):  # invalid JSON is ignored
                 told = json.loads(text)
-                if told.get("type") == "open_edits":
+                if told.get("type") == "open_edits" and may(acting(), "message open_edits"):
                     report(told.get("fields"))
 
 

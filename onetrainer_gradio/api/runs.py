@@ -18,6 +18,8 @@ from onetrainer_gradio.config.declarations.labels import label_of
 from onetrainer_gradio.config.enums import ModelFormat, ModelType, TrainingMethod
 from onetrainer_gradio.config.families.models import output_formats
 from onetrainer_gradio.events import EVENT_BY_TAG
+from onetrainer_gradio.service.people.permissions import check
+from onetrainer_gradio.service.people.roles import acting
 from onetrainer_gradio.service.runs.changes import MOST_RUNS, Action
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, STATUSES, RunQuery, Sort
 from onetrainer_gradio.service.runs.labels import MOST_NAME, MOST_NOTE, MOST_TAGS
@@ -170,6 +172,8 @@ def bulk(service: Service, body: BulkRequest) -> dict[str, Any]:
     """Archive, tag or delete many runs at once. A run for which it fails doesn't keep the others from being changed."""
     if body.preview:
         return service.run_changes.preview_delete(body.ids)
+    if body.action == "delete":
+        check(acting(), "POST /api/runs/bulk delete")
     return service.run_changes.apply(body.ids, body.action, body.tags)
 
 

@@ -40,7 +40,7 @@ class Actions:
             try:
                 run_id = await in_thread(Threads.SLOW, self._service.start)
             except TrainerError as error:
-                yield _refused("start", error)
+                yield refused("start", error)
                 return
             last = ""
             while True:
@@ -67,7 +67,7 @@ class Actions:
             try:
                 await in_thread(Threads.CONTROL, self._service.stop_training, now=stopping)
             except TrainerError as error:
-                yield _refused("stop", error)
+                yield refused("stop", error)
                 return
             run_id = self._service.get_state().get("run_id")
             last = ""
@@ -127,7 +127,7 @@ class Actions:
             try:
                 command_id = await in_thread(Threads.CONTROL, give)
             except TrainerError as error:
-                yield _refused(name, error)
+                yield refused(name, error)
                 return
             yield _message(name, requested(self._service.get_state().get("phase")), command_id=command_id)
             while True:
@@ -148,7 +148,8 @@ def _message(action: str, text: str, *, ok: bool = True, done: bool = False, **m
     return {"action": action, "ok": ok, "done": done, "text": text, **more}
 
 
-def _refused(action: str, error: TrainerError) -> Message:
+def refused(action: str, error: TrainerError) -> Message:
+    """Return the message of an action that was rejected."""
     errors = [
         {"path": found.path, "message": found.message, "expected": found.expected, "suggestion": found.suggestion}
         for found in error.findings()

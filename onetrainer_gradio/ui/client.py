@@ -13,6 +13,8 @@ from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.errors import ConfigValueError, TrainerError
 from onetrainer_gradio.service import TrainerService
 from onetrainer_gradio.service.host.threads import Threads, in_thread
+from onetrainer_gradio.service.people.permissions import check
+from onetrainer_gradio.service.people.roles import acting
 from onetrainer_gradio.service.queue.run_queue import QUEUE_PAGE, choices_of
 from onetrainer_gradio.service.runs.index import NEWEST_FIRST, SORTS, RunQuery
 from onetrainer_gradio.service.runs.overlay import AXES, MOST_POINTS, MOST_RUNS, View
@@ -113,13 +115,17 @@ def _options(values: dict[str, Any] | None) -> RunOptions | None:
 Choices = Mapping[str, Callable[[], Any]]
 
 
-def _chosen(actions: Choices, values: Mapping[str, Any], usual: str) -> Any:
-    """Return the result of the action that a request names; several functions in one keep the page's configuration small."""
+def _chosen(function: str, actions: Choices, values: Mapping[str, Any], usual: str) -> Any:
+    """Return the result of the action that a request names; several functions in one keep the page's configuration small.
+
+    :raises NotPermittedError: if the role of the caller doesn't allow this action.
+    """
     action = str(values.get("action", usual))
     if action not in actions:
         raise ConfigValueError(
             f"The action {action!r} doesn't exist.", path="action", suggestion=f"Use one of {', '.join(actions)}."
         )
+    check(acting(), f"gradio {function} {action}")
     return actions[action]()
 
 
@@ -137,7 +143,7 @@ def _queue_action(service: TrainerService, values: dict[str, Any]) -> dict[str, 
         "pause": queue.pause,
         "resume": queue.resume,
     }
-    found = _chosen(actions, values, "list")
+    found = _chosen("queue", actions, values, "list")
     return found if isinstance(found, dict) else queue.summary()
 
 
@@ -155,7 +161,7 @@ def _notification_action(service: TrainerService, values: dict[str, Any]) -> dic
         "change_settings": lambda: center.change_settings(values.get("changes") or {}),
         "test": sent,
     }
-    found = _chosen(actions, values, "list")
+    found = _chosen("notifications", actions, values, "list")
     return found if isinstance(found, dict) else center.settings()
 
 
@@ -186,7 +192,8 @@ def _run_action(service: TrainerService, values: dict[str, Any]) -> dict[str, An
         samples = [_renamed(sample, "image") for sample in found["samples"]]
         return {**found, "samples": samples, "events": [_renamed(event, "file") for event in found["events"]]}
 
-    return dict(_chosen({"curves": curves, "compare": compared, "change": changed, "replay": replayed}, values, "compare"))
+    actions: Choices = {"curves": curves, "compare": compared, "change": changed, "replay": replayed}
+    return dict(_chosen("runs", actions, values, "compare"))
 
 
 _NOTIFICATIONS = 50

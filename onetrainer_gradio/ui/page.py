@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import gradio as gr
 
 from onetrainer_gradio.service import TrainerService
-from onetrainer_gradio.ui.actions import Actions
+from onetrainer_gradio.ui.actions import Actions, refused
 from onetrainer_gradio.ui.client import ClientFunctions
 from onetrainer_gradio.ui.first_view import first_view
 from onetrainer_gradio.ui.head import PROTECTED, head
+from onetrainer_gradio.ui.permitted import permitted
 from onetrainer_gradio.ui.tabs import TABS
 from onetrainer_gradio.ui.theme import theme
 from onetrainer_gradio.ui.widget import outcome_carrier, widget
@@ -53,12 +56,12 @@ def build_page(service: TrainerService) -> gr.Blocks:
                     for place in tab.places:
                         widget(place)
         client = ClientFunctions(service, actions)
-        functions = (
-            *(client.config, client.change_settings, client.list_runs, client.list_samples, client.generate_sample),
-            *(client.runs, client.queue, client.notifications),
-        )
-        for function in (actions.watch, *functions):
-            gr.api(function, api_name=function.__name__, concurrency_limit=_SIDE_BY_SIDE)
+        functions = (client.config, client.change_settings, client.list_runs, client.list_samples, client.generate_sample)
+        by_action = (client.runs, client.queue, client.notifications)
+        for function in (actions.watch, *functions, *by_action):
+            name = function.__name__
+            checked = permitted(function, name, by_action=function in by_action)
+            gr.api(checked, api_name=name, concurrency_limit=_SIDE_BY_SIDE)
     return page
 
 
@@ -69,7 +72,7 @@ def _controls(actions: Actions) -> None:
     outcome = outcome_carrier()
     for name, button in buttons.items():
         button.click(
-            getattr(actions, name),
+            permitted(getattr(actions, name), name, partial(refused, name)),
             outputs=outcome,
             api_name=name,
             show_progress="hidden",
