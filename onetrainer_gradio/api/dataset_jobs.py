@@ -16,7 +16,7 @@ from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.samples import FOREVER, IMAGE_RESPONSE
 from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import images, slow
-from onetrainer_gradio.service.datasets.annotation import TASKS, Annotation
+from onetrainer_gradio.service.datasets.annotation import Annotation
 from onetrainer_gradio.service.datasets.bucket_view import bucket_view, bucketing_of
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"], responses=ERRORS)
@@ -168,6 +168,7 @@ class OfferedModel(BaseModel):
     name: str
     title: str
     about: str
+    local: bool = Field(False, description="Whether it is on this machine, so that nothing is downloaded.")
 
 
 class ModelList(BaseModel):
@@ -234,9 +235,10 @@ def ignore(service: Service, body: IgnoreRequest) -> dict[str, Any]:
 
 
 @router.get("/models", response_model=ModelList)
-def models(task: Annotated[Literal["caption", "mask"], Query()] = "caption") -> dict[str, Any]:
-    """List the models that are offered for a task."""
-    return {"models": [asdict(model) for model in TASKS[task]]}
+@slow
+def models(service: Service, task: Annotated[Literal["caption", "mask"], Query()] = "caption") -> dict[str, Any]:
+    """List the models that are offered for a task. Captioners in the folder `captioners` of the data folder come first."""
+    return {"models": [asdict(model) for model in service.datasets.annotator.models(task)]}
 
 
 @router.post("/annotate", response_model=JobReply)

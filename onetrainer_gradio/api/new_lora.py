@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from onetrainer_gradio.api.config import Client
+from onetrainer_gradio.api.config import Client, attachment
 from onetrainer_gradio.api.datasets import FolderText
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.replies import ErrorEntry, entry
 from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import slow
-from onetrainer_gradio.config.new_lora import CaptionSource, Plan, Quality, Subject
+from onetrainer_gradio.config.declarations.catalog import title_of
+from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.config.memory_estimate import NOT_CALIBRATED, PHASES
+from onetrainer_gradio.config.new_lora import CaptionSource, Plan, Quality, Subject, file_name
+from onetrainer_gradio.errors import BusyError, UnsupportedError
+from onetrainer_gradio.service import TrainerService
 
 router = APIRouter(prefix="/api/new_lora", tags=["new LoRA"], responses=ERRORS)
 
@@ -50,16 +56,41 @@ class Models(BaseModel):
     models: list[dict[str, Any]]
 
 
+class Difference(BaseModel):
+    """A setting that differs from the preset."""
+
+    path: str
+    title: str
+    before: Any
+    after: Any
+
+
+class Outlook(BaseModel):
+    """What is expected of a run before it starts."""
+
+    ok: Literal[True] = True
+    findings: list[ErrorEntry] = Field(description="Errors and warnings of the pre-flight check.")
+    peak_bytes: int | None = Field(description="Estimated VRAM; null if there is no estimate for these settings.")
+    peak: str = Field("", description="Phase that needs it.")
+    gpu_bytes: int | None = Field(description="VRAM of the GPU; null without one.")
+    note: str = Field("", description="How far the estimate can be trusted, or why there is none.")
+
+
 class Planned(Open):
     """The settings that follow from the answers."""
 
     ok: Literal[True] = True
     preset: str
-    changes: dict[str, Any] = Field(description="Settings that differ from the preset, by path.")
+    changes: dict[str, Any] = Field(description="Settings that the answers decide, by path.")
+    differences: list[Difference] = Field(description="All settings that differ from the preset.")
     epochs: int
     steps: int = Field(description="Expected optimizer steps.")
     prompts: list[str] = Field(description="Prompts of the samples.")
-    findings: list[ErrorEntry] = Field(description="Warnings and notes about the answers.")
+    seconds: float | None = Field(description="Expected time, by the speed of an earlier run on this machine; null without one.")
+    seconds_from: str = Field("", description="Name of that run.")
+    findings: list[ErrorEntry] = Field(
+        description="Warnings and notes about the answers; those of the pre-flight check are in `outlook`."
+    )
     revision: int | None = Field(None, description="Revision of the settings, if they were opened.")
 
 
@@ -88,7 +119,32 @@ def trigger_word(service: Service, word: Annotated[str, Query(max_length=_MOST_L
 @slow
 def plan(service: Service, answers: Answers) -> dict[str, Any]:
     """Return the settings that follow from the answers; nothing is changed."""
-    return _planned(service.new_lora.plan(answers.model_dump()))
+    return _planned(service, service.new_lora.plan(answers.model_dump()))
+
+
+@router.post("/outlook", response_model=Outlook)
+@slow
+def outlook(service: Service, answers: Answers) -> dict[str, Any]:
+    """Run the pre-flight check for the settings that follow, and estimate their VRAM. The first estimate takes some seconds."""
+    made = service.new_lora.plan(answers.model_dump())
+    found = [each for each in service.new_lora.check(made) if each.severity != "note"]
+    shown = {"ok": True, "findings": [entry(each) for each in found], "gpu_bytes": service.gpu_bytes()}
+    try:
+        estimate = service.memory.estimate(made.config)
+    except (UnsupportedError, BusyError) as error:
+        return {**shown, "peak_bytes": None, "note": str(error)}
+    peak = estimate.peak
+    return {**shown, "peak_bytes": peak.total, "peak": PHASES[peak.phase], "note": NOT_CALIBRATED}
+
+
+@router.post("/export")
+@slow
+def export(service: Service, answers: Answers) -> Response:
+    """Download the settings that follow as a OneTrainer file, with concepts and samples; nothing is changed."""
+    made = service.new_lora.plan(answers.model_dump())
+    document = to_document(made.config, packed=True)
+    file = attachment(f"{file_name(answers.name)}.json")
+    return Response(json.dumps(document, indent=4), media_type="application/json", headers=file)
 
 
 @router.post("/settings", response_model=Planned)
@@ -96,16 +152,23 @@ def plan(service: Service, answers: Answers) -> dict[str, Any]:
 def settings(service: Service, answers: OpenAnswers, client: Client = "") -> dict[str, Any]:
     """Make the settings that follow from the answers the current ones. `POST /api/training/start` then starts the run."""
     made, document = service.new_lora.open(answers.model_dump(exclude={"revision"}), revision=answers.revision, by=client)
-    return {**_planned(made), "revision": document.revision}
+    return {**_planned(service, made), "revision": document.revision}
 
 
-def _planned(made: Plan) -> dict[str, Any]:
+def _planned(service: TrainerService, made: Plan) -> dict[str, Any]:
+    duration = service.new_lora.duration(made)
     return {
         "ok": True,
         "preset": made.preset,
         "changes": made.changes,
+        "differences": [
+            {"path": each.path, "title": title_of(each.path), "before": each.left, "after": each.right}
+            for each in service.new_lora.differences(made)
+        ],
         "epochs": made.epochs,
         "steps": made.steps,
         "prompts": made.prompts,
+        "seconds": duration and duration.seconds,
+        "seconds_from": duration.run if duration else "",
         "findings": [entry(each) for each in made.findings],
     }

@@ -115,9 +115,9 @@ WORDINGS: Mapping[Subject, Wording] = {
 class Answers:
     """What a person chose.
 
-    ``images`` is the number of images in ``folder``, ``preset`` the name of a preset of the model, ``base_model`` another base
-    model than the preset's, ``caption_file`` the file with the caption of all images (only read without text files), and
-    ``gpu`` whether there is a GPU to train on.
+    ``images`` is the number of images in ``folder``, ``uncaptioned`` how many of them have no text file, ``preset`` the name of a
+    preset of the model, ``base_model`` another base model than the preset's, ``caption_file`` the file with the caption of all
+    images (only read without text files), and ``gpu`` whether there is a GPU to train on.
     """
 
     name: str
@@ -131,6 +131,7 @@ class Answers:
     base_model: str = ""
     caption_file: str = ""
     gpu: bool = True
+    uncaptioned: int = 0
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,16 @@ def _findings(answers: Answers) -> Iterator[Finding]:
             answers.images,
             suggestion=f"Add more: a LoRA usually needs {_RECOMMENDED_IMAGES} to 50.",
             code="few_images",
+        )
+    if answers.captions is CaptionSource.FILES and answers.uncaptioned:
+        some = "none" if answers.uncaptioned == answers.images else f"only {answers.images - answers.uncaptioned}"
+        yield Finding(
+            "warning",
+            "captions",
+            f"Of {answers.images} images, {some} {'has' if answers.images - answers.uncaptioned == 1 else 'have'} a caption",
+            answers.uncaptioned,
+            suggestion="Add the missing captions, or choose the trigger word as caption.",
+            code="missing_captions",
         )
     if answers.captions is CaptionSource.NONE:
         yield Finding(

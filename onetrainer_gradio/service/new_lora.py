@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.base_models import PUBLISHED, UNPUBLISHED
 from onetrainer_gradio.config.families.models import MODELS
-from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.files.presets import DEMO_PRESET, Preset, presets
 from onetrainer_gradio.config.new_lora import Answers, CaptionSource, Plan, caption_of, file_name, plan, preset_for
+from onetrainer_gradio.errors import Finding
 from onetrainer_gradio.service.datasets.image_index import ImageIndex, Query
+from onetrainer_gradio.service.engines.preflight import Preflight
 from onetrainer_gradio.service.engines.selection import Engines
 from onetrainer_gradio.service.host.atomic import raising_storage_error
+from onetrainer_gradio.service.runs.index import RunQuery
+from onetrainer_gradio.service.runs.record import RunStore
+from onetrainer_gradio.service.settings.comparison import Comparison, Difference, Source
 from onetrainer_gradio.service.settings.configs import ConfigDocument, ConfigStore
 
 _CAPTIONS = "captions"
@@ -25,6 +31,22 @@ _GIB = 1 << 30
 # CLIP numbers its tokens from frequent to rare; the last ones, such as "sks", are the usual trigger words
 _RARE = 44_000
 _VOCABULARY = Path(__file__).resolve().parents[1] / "config" / "families" / "published" / "tokenizers" / "clip" / "vocab.json"
+
+
+_IN_PLAN = frozenset({"captions-missing"})
+"""Findings of the pre-flight check that a plan has already, with what to do about them on the page."""
+_WRITTEN_LATER = "concepts.0.text.prompt_path"
+_RUNS_LOOKED_AT = 20
+_LEAST_STEPS = 20
+"""Shorter runs mostly measure how long loading takes."""
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long a run is expected to take, by the speed of an earlier ``run`` with this name on this machine."""
+
+    seconds: float
+    run: str
 
 
 class NewLora:
@@ -37,8 +59,12 @@ class NewLora:
         engines: Engines,
         images: ImageIndex,
         gpu_bytes: Callable[[], int | None],
+        runs: RunStore,
+        comparison: Comparison,
+        preflight: Preflight,
     ) -> None:
         self._data, self._configs, self._engines, self._images, self._gpu_bytes = data_folder, configs, engines, images, gpu_bytes
+        self._runs, self._comparison, self._preflight = runs, comparison, preflight
 
     def models(self) -> list[dict[str, Any]]:
         """Return a row for each model type with a LoRA preset, those that can be trained here first.
@@ -57,6 +83,35 @@ class NewLora:
         :raises PathNotFoundError: if the folder of images doesn't exist.
         """
         return plan(self._completed(answers))
+
+    def differences(self, made: Plan) -> list[Difference]:
+        """Return the settings in which a plan differs from its preset, opened on its own."""
+        document = Source("document", document=to_document(made.config, packed=True))
+        return self._comparison.compare(Source("preset", made.preset), document)[2]
+
+    def check(self, made: Plan) -> list[Finding]:
+        """Return what the pre-flight check finds in a plan. The captions that its start will write count as written."""
+        return [each for each in self._preflight(made.config) if each.path != _WRITTEN_LATER and each.code not in _IN_PLAN]
+
+    def duration(self, made: Plan) -> Duration | None:
+        """Return how long a run of a plan takes, from the newest run of this base model at this resolution; None without one.
+
+        The time of that run counts from its start to its end, with loading, caching and samples.
+        """
+        config = made.config
+        query = RunQuery(model=config.model_type, method=config.training_method, archived=None, sort="-ended")
+        for line in self._runs.page(_RUNS_LOOKED_AT, None, query)["runs"]:
+            steps, seconds = line.get("global_step") or 0, line.get("elapsed_s") or 0.0
+            if line.get("base_model") != config.base_model_name or steps < _LEAST_STEPS or seconds <= 0 or line.get("active"):
+                continue
+            run = self._runs.get(line["id"])
+            before = run.config()
+            alike = all(before.get(name) == getattr(config, name) for name in ("resolution", "train_device"))
+            if not alike or run.record.options.get("resumes_run"):
+                continue
+            per_image = seconds / (steps * max(1, int(before.get("batch_size") or 1)))
+            return Duration(per_image * made.steps * config.batch_size, str(line.get("name") or line["id"]))
+        return None
 
     def open(self, answers: Mapping[str, Any], *, revision: int | None = None, by: str = "") -> tuple[Plan, ConfigDocument]:
         """Make the settings that follow the current ones, and write the caption of all images if they have none.
@@ -82,7 +137,10 @@ class NewLora:
     def _completed(self, answers: Mapping[str, Any]) -> Answers:
         folder = str(answers.get("folder", ""))
         images = self._images.page(folder, Query(), limit=0)["total"] if folder.strip() else 0
-        given = Answers(**{**answers, "images": images, "gpu": self._gpu_bytes() is not None})
+        files = images and answers.get("captions") == CaptionSource.FILES
+        uncaptioned = self._images.page(folder, Query(caption="missing"), limit=0)["matches"] if files else 0
+        known = {"images": images, "uncaptioned": uncaptioned, "gpu": self._gpu_bytes() is not None}
+        given = Answers(**{**answers, **known})
         written = given.captions is not CaptionSource.FILES
         return Answers(**{**vars(given), "caption_file": f"{_CAPTIONS}/{file_name(given.name)}.txt" if written else ""})
 
@@ -114,6 +172,7 @@ class NewLora:
             "engine": usable["id"] if usable else "",
             "reason": "" if usable else next((engine["why"] for engine in support if engine["why"]), ""),
             "memory_gb": preset.memory_gb,
+            "resolution": str(preset.document.get("resolution", "")),
             "too_small": not demo and (gib is None or needed > gib * 1.05),
         }
 

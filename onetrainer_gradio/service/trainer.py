@@ -165,7 +165,8 @@ class TrainerService:
         )
         self.hub = HubClient(self.secrets.huggingface_token)
         self.publishing = Publishing(self.runs, self.samples, self.images, self.hub, self._private_texts)
-        self.new_lora = NewLora(data, self.configs, self.engines, self.datasets.index, self.gpu_bytes)
+        images, runs = self.datasets.index, self.runs
+        self.new_lora = NewLora(data, self.configs, self.engines, images, self.gpu_bytes, runs, self.comparison, self.preflight)
         self.system = SystemMonitor(
             data, busy=self.scheduler.busy, run_processes=self.scheduler.run_processes, publish=self._system_read, gpus=gpus
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from onetrainer_gradio.demo import IMAGES_FOLDER
 
@@ -71,3 +72,54 @@ def test_a_wrong_answer_is_named(panel, changes, status, path) -> None:
 @pytest.mark.parametrize(("word", "existing"), [("cat", True), ("Cat ", True), ("ohwx", False), ("zorble", False)])
 def test_a_common_word_is_a_poor_trigger_word(panel, word, existing) -> None:
     assert panel.client.get("/api/new_lora/trigger_word", params={"word": word}).json()["existing"] is existing
+
+
+def test_a_plan_shows_what_differs_from_the_preset(panel) -> None:
+    """With the label of each setting and both values; what the preset already says isn't listed."""
+    made = panel.client.post("/api/new_lora/plan", json={**ANSWERS, "quality": "QUICK"}).json()
+    found = {each["path"]: each for each in made["differences"]}
+    assert found["epochs"]["after"] == made["epochs"] != found["epochs"]["before"]
+    assert found["epochs"]["title"] == "Epochs"
+    assert "learning_rate" not in found
+    assert found["output_model_destination"]["after"] == "models/zorble.safetensors"
+
+
+def test_images_without_a_caption_are_counted_before_the_start(panel) -> None:
+    """Only if the captions are to come from text files."""
+    folder = panel.service.settings.data_folder / "datasets" / "few"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(folder / f"{number}.png")
+    (folder / "0.txt").write_text("a cat")
+
+    def findings(captions: str) -> dict[str, str]:
+        answers = {**ANSWERS, "folder": "datasets/few", "captions": captions}
+        found = panel.client.post("/api/new_lora/plan", json=answers).json()["findings"]
+        return {each["code"]: each["message"] for each in found}
+
+    assert findings("FILES")["missing_captions"] == "Of 3 images, only 1 has a caption"
+    assert "missing_captions" not in findings("TRIGGER_WORD")
+    assert "few_images" in findings("TRIGGER_WORD")
+
+
+def test_the_outlook_has_the_pre_flight_check_and_the_memory(panel) -> None:
+    """A base model that is missing is an error before the start; the captions that Start writes aren't missing."""
+    fine = panel.client.post("/api/new_lora/outlook", json=ANSWERS).json()
+    assert fine["findings"] == []
+    assert fine["peak_bytes"] > 0
+    assert fine["peak"]
+    missing = {**ANSWERS, "base_model": "models/none.safetensors"}
+    found = panel.client.post("/api/new_lora/outlook", json=missing).json()["findings"]
+    assert [each["path"] for each in found] == ["base_model_name"]
+
+
+def test_the_settings_are_exported_for_onetrainer(panel) -> None:
+    """A file of OneTrainer with concepts and samples, without a change of the current settings."""
+    before = panel.client.get("/api/config/current").json()
+    reply = panel.client.post("/api/new_lora/export", json=ANSWERS)
+    assert "zorble.json" in reply.headers["content-disposition"]
+    document = reply.json()
+    assert document["output_model_destination"] == "models/zorble.safetensors"
+    assert document["concepts"][0]["path"] == str(IMAGES_FOLDER)
+    assert len(document["samples"]) == 4
+    assert panel.client.get("/api/config/current").json() == before

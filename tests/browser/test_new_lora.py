@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Panel, Visitor
+from tests.browser.conftest import Panel, Visitor, becomes
 from tests.browser.test_axe import violations
+from tests.models.annotators import write_blip
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -86,17 +89,115 @@ def test_the_settings_open_in_the_form(visitor: Visitor, panel: Panel) -> None:
     assert panel.send("GET", "api/config/current")["config"]["concepts"][0]["path"].startswith("datasets/")
 
 
-def test_a_new_panel_shows_the_way_until_something_is_changed(profile: Any, tmp_path: Path) -> None:
-    """The first view links to New LoRA; whoever has settings isn't asked."""
+def test_captions_are_generated_and_written_here(visitor: Visitor, panel: Panel) -> None:
+    """A model on this machine is chosen already; what it writes can be changed, and missing captions are counted."""
+    write_blip(panel.folder / "captioners" / "tiny")
+    page = visitor.open("new-lora")
+    page.get_by_label("Upload files", exact=True).last.set_input_files(files(3, 5))
+    expect(page.locator(".og-new-thumbs img")).to_have_count(2, timeout=20_000)
+    page.get_by_role("textbox", name="Trigger word", exact=True).fill("zorble")
+    page.locator(".og-new-option", has_text="Demo model").click()
+    page.get_by_role("radio", name="Automatic").check()
+    expect(page.get_by_label("Caption model")).to_have_value("0")
+    expect(page.locator(".og-new-summary").first).to_contain_text("Of 2 images, none have a caption")
+    page.get_by_role("button", name="Caption the images").click()
+    expect(page.get_by_text("Finished: 2 of 2 images.")).to_be_visible(timeout=60_000)
+    expect(page.locator(".og-new-examples ins").first).to_contain_text("zorble, ")
+    expect(page.locator(".og-new-examples del").first).to_contain_text("No caption")
+    expect(page.locator(".og-new-summary").first).not_to_contain_text("have a caption")
+    field = page.get_by_role("textbox", name="Caption of photo 0.png")
+    assert field.input_value().startswith("zorble, ")
+    page.get_by_role("radio", name="Written here").check()
+    field.fill("zorble, a red cat")
+    field.press("Tab")
+    folder = panel.folder / panel.send("POST", "api/datasets/images", {"folder": page_folder(page)})["folder"]
+    becomes((folder / "photo 0.txt").read_text, "zorble, a red cat")
+    assert violations(page) == []
+    shot(page, "new-lora-captions")
+
+
+def page_folder(page: Any) -> str:
+    """The folder of the images, as the page shows it."""
+    return str(page.locator(".og-new-drop [role=status]").text_content()).split(" in ")[1].rstrip(".")
+
+
+def test_the_outlook_and_the_differences_are_shown_before_the_start(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
+    """Memory, time, what differs from the preset; and the whole as a file for OneTrainer."""
+    page = visitor.open("new-lora")
+    page.get_by_label("Upload files", exact=True).last.set_input_files(files(3, 5))
+    expect(page.locator(".og-new-thumbs img")).to_have_count(2, timeout=20_000)
+    page.get_by_role("textbox", name="Trigger word", exact=True).fill("zorble")
+    page.locator(".og-new-option", has_text="Demo model").click()
+    expect(page.get_by_text("of memory. Estimate")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("The time isn’t known before the first run")).to_be_visible()
+    page.locator("summary", has_text="settings differ from the preset").click()
+    expect(page.locator(".og-new .og-diff tr", has_text="Epochs").first).to_be_visible()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Export for OneTrainer").click()
+    document = json.loads(Path(waiting.value.path()).read_text())
+    assert document["concepts"][0]["path"].startswith("datasets/")
+    assert violations(page) == []
+
+
+@pytest.fixture
+def unused(tmp_path: Path) -> Iterator[Panel]:
+    """A panel that nobody has used."""
     panel = Panel(tmp_path).start()
-    try:
-        with Visitor(profile, panel.url).watched() as visitor:
-            page = visitor.open("configuration")
-            shot(page, "begin")
-            page.get_by_role("link", name="Train a LoRA in four questions").click()
-            expect(page.get_by_role("tab", name="New LoRA", selected=True)).to_have_count(1)
-            panel.change(epochs=3)
-            page.goto(f"{panel.url}#configuration")
-            expect(page.locator(".og-begin")).to_be_hidden()
-    finally:
-        panel.stop()
+    yield panel
+    panel.stop()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_new_panel_shows_three_ways_to_begin(profile: Any, unused: Panel, width: int) -> None:
+    """New LoRA, settings of OneTrainer, the demo; whoever has settings isn't asked."""
+    with Visitor(profile, unused.url).watched() as visitor:
+        page = visitor.open("configuration")
+        page.set_viewport_size({"width": width, "height": 900})
+        ways = page.locator(".og-begin-way")
+        expect(ways).to_have_count(3)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert violations(page) == []
+        shot(page, f"begin-{width}")
+        with page.expect_file_chooser() as chosen:
+            page.get_by_role("button", name="Open OneTrainer settings").click()
+        chosen.value.set_files(
+            {"name": "mine.json", "mimeType": "application/json", "buffer": b'{"model_type": "STABLE_DIFFUSION_15"}'}
+        )
+        expect(page.get_by_text("Imported “mine.json”.")).to_be_visible()
+        expect(page.locator(".og-begin")).to_be_hidden()
+        page.get_by_role("button", name="Undo").first.click()
+        expect(ways.first).to_be_visible()
+        page.get_by_role("button", name="New LoRA", exact=True).click()
+        expect(page.locator(".og-new")).to_be_visible()
+        unused.change(epochs=3)
+        page.goto(f"{unused.url}#configuration")
+        expect(page.locator(".og-begin")).to_be_hidden()
+
+
+def test_one_click_starts_the_demo(profile: Any, unused: Panel) -> None:
+    """Its run is on the Training tab; once there is a run, the page begins with the settings."""
+    with Visitor(profile, unused.url).watched() as visitor:
+        page = visitor.open("configuration")
+        page.get_by_role("button", name="Try the demo").click()
+        unused.wait(lambda state: bool(state["run_id"]))
+        expect(page.get_by_role("tab", name="Training", selected=True)).to_have_count(1)
+        page.goto(f"{unused.url}#configuration")
+        page.reload()
+        page.locator(".og-rows > *").first.wait_for()
+        expect(page.locator(".og-begin")).to_be_hidden()
+
+
+def test_the_first_view_of_a_new_panel_is_light(chromium: Any, unused: Panel) -> None:
+    """With the three ways to begin, it keeps the limits of every first view."""
+    page = chromium.new_context().new_page()
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    loaded: list[float] = []
+    session.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
+    page.goto(unused.url)
+    page.locator(".og-begin-way").first.wait_for()
+    page.locator("#og-tabs").wait_for()
+    page.wait_for_load_state("networkidle")
+    assert len(loaded) <= 60
+    assert sum(loaded) < 350_000
+    page.context.close()

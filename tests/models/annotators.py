@@ -36,7 +36,7 @@ def write_blip(folder: Path) -> Path:
     (folder / "vocab.txt").write_text("\n".join(BLIP_WORDS) + "\n", encoding="utf-8")
     tokenizer = BertTokenizerFast.from_pretrained(folder, bos_token="[DEC]", additional_special_tokens=["[ENC]"])
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    text = {**small, "vocab_size": len(BLIP_WORDS), "encoder_hidden_size": 16, "max_position_embeddings": 32}
+    text = {**small, "vocab_size": len(BLIP_WORDS), "encoder_hidden_size": 16, "max_position_embeddings": 256}
     ids = {"bos_token_id": 5, "pad_token_id": 0, "eos_token_id": 3, "sep_token_id": 3}
     torch.manual_seed(0)
     config = BlipConfig(text_config=text | ids, vision_config={**small, "image_size": 32, "patch_size": 16}, projection_dim=16)

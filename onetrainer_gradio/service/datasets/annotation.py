@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -40,6 +40,7 @@ LOAD_LIMIT_S = 3600.0
 IMAGE_LIMIT_S = 300.0
 
 _MOST_EXAMPLES = 200
+_MOST_OWN = 50
 _SAVE_EVERY = 20
 
 
@@ -51,6 +52,8 @@ class Model:
     name: str
     title: str
     about: str
+    local: bool = False
+    """Whether it is on this machine, so that nothing is downloaded."""
 
 
 CAPTIONERS = (
@@ -105,12 +108,18 @@ class Annotator:
         folder: Path,
         token: Callable[[], str] = str,
         training: Callable[[], bool] = bool,
+        own_models: Path | None = None,
     ) -> None:
         self._library, self._index, self._captions, self._moves, self._jobs = library, index, captions, moves, jobs
-        self._folder, self._token, self._training = folder, token, training
+        self._folder, self._token, self._training, self._own_models = folder, token, training, own_models
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._closed = False
+
+    def models(self, task: str) -> list[Model]:
+        """Return the models that are offered for a task: those in the folder for own captioners first."""
+        own = _captioners_in(self._own_models) if task == "caption" and self._own_models else []
+        return own + [replace(model, local=_is_downloaded(model)) for model in TASKS[task]]
 
     def start(self, folder: str, images: Sequence[str] | None, query: Query, asked: Annotation) -> Job:
         """Start a job. Its ``result`` has ``examples`` with ``before`` and ``after``; with ``preview``, nothing is written.
@@ -311,6 +320,27 @@ def _watch(process: subprocess.Popen[bytes], job: Job, limit_s: float, done: thr
         if waited > limit_s or (job.stopping.is_set() and job.doing == "Loading the model"):
             process.kill()
             return
+
+
+def _captioners_in(folder: Path) -> list[Model]:
+    """Return the models in a folder, by name: those with a list of tags are taggers, all others are loaded by transformers."""
+    found = sorted(path for path in folder.glob("*") if path.is_dir())[:_MOST_OWN]
+    tagging = {path for path in found if any(path.glob("*tags.csv"))}
+    whole = (path for path in found if path in tagging or (path / "config.json").is_file())
+    return [
+        Model("tagger" if path in tagging else "transformers", str(path), path.name, "On this machine.", local=True)
+        for path in whole
+    ]
+
+
+def _is_downloaded(model: Model) -> bool:
+    """Return whether the model is in the cache of the Hugging Face Hub."""
+    if model.kind == "background":
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    file = "selected_tags.csv" if model.kind == "tagger" else "config.json"
+    return isinstance(try_to_load_from_cache(model.name, file), str)
 
 
 def _model(asked: Annotation) -> dict[str, str]:

@@ -42,7 +42,15 @@ class Datasets:
         cache = data_folder / "cache"
         self.inspector = Inspector(self.library, self.index, self.moves, self.edits, self.jobs, cache / "dataset_facts")
         self.annotator = Annotator(
-            self.library, self.index, self.captions, self.moves, self.jobs, cache / "annotation", token, training
+            self.library,
+            self.index,
+            self.captions,
+            self.moves,
+            self.jobs,
+            cache / "annotation",
+            token,
+            training,
+            own_models=data_folder / "captioners",
         )
 
     def file(self, folder: str, image: str, what: str = "image") -> Path:

@@ -52,7 +52,8 @@ function optionInputs(kind) {
   });
 }
 
-function example(each) {
+/** What became of an image: its caption before and after, or its mask. */
+export function example(each) {
   const shown =
     each.preview && el('img', { src: url(`api/datasets/mask-previews/${each.preview}`), alt: `Mask of ${each.path}` });
   const share = each.coverage === undefined ? '' : `: ${format.percent(each.coverage * 100)} white`;
@@ -78,7 +79,7 @@ export async function follow(job, result, show, gone = () => false) {
 }
 
 /** What a job does, or how it ended. */
-function wordsOf(job) {
+export function wordsOf(job) {
   if (job.state === 'running') return `${job.doing}… ${job.total ? `${job.done} of ${job.total}` : ''}`;
   if (job.state === 'done') return `Finished: ${job.done} of ${job.total} images.`;
   if (job.state === 'stopped') return `Stopped after ${job.done} of ${job.total} images.`;
@@ -87,11 +88,18 @@ function wordsOf(job) {
 
 const OTHER = 'A name of the Hugging Face Hub, or a folder.';
 
+/** The first model for which nothing has to be downloaded, or else the first one. */
+export const firstLocal = (models) =>
+  Math.max(
+    0,
+    models.findIndex((each) => each.local),
+  );
+
 const modelChoice = (models, onchange) =>
   el(
     'select',
     { onchange },
-    models.map((each, at) => el('option', { value: String(at), text: each.title })),
+    models.map((each, at) => el('option', { value: String(at), text: each.title, selected: at === firstLocal(models) })),
     el('option', { value: 'other', text: 'Other…' }),
   );
 

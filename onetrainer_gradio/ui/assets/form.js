@@ -136,16 +136,17 @@ function wishes(settings, jump) {
   compare();
 }
 
-/** Where someone new begins; until something was opened or changed on this panel. */
+/** Three ways to begin, on a panel without settings, saved configurations and runs. */
 function beginning(settings) {
-  const link = el('a', { href: '#new-lora', text: 'Train a LoRA in four questions' });
-  const node = el('p', { class: 'og-begin', hidden: true }, 'New here? ', link, ', or open a preset.');
-  const update = () => {
-    const { undo, config } = settings.document;
-    setVisible(node, !undo && !config.concepts?.length && !settings.changes().length);
+  const node = el('section', { class: 'og-begin', hidden: true, 'aria-label': 'Get started' });
+  const own = () =>
+    settings.saved !== false || settings.document.undo || settings.document.config.concepts?.length || settings.changes().length;
+  const update = async () => {
+    const shown = !own() && (await import('./landing.js')).wanted(node);
+    setVisible(node, Boolean(await shown) && !own());
   };
   settings.listeners.add((/** @type {string} */ what) => {
-    if (what === 'document' || what === 'draft') update();
+    if (['document', 'draft', 'saved'].includes(what)) update();
   });
   update();
   return node;

@@ -73,7 +73,7 @@ export function images({ name, changed }) {
   const bar = el('progress', { max: '1', value: 0, 'aria-label': 'Upload', hidden: true });
   const grid = el('div', { class: 'og-new-thumbs' });
   const problems = el('div', { class: 'og-new-problems' });
-  const state = { folder: '', busy: false };
+  const state = { folder: '', busy: false, resolution: '' };
 
   async function add(files) {
     if (state.busy) return;
@@ -112,7 +112,18 @@ export function images({ name, changed }) {
       ),
     );
     changed(state.folder);
-    problems.replaceChildren(...(await inspected(state.folder, show)));
+    await inspect();
+  }
+
+  async function inspect() {
+    problems.replaceChildren(...(await inspected(state, show)));
+  }
+
+  /** What is too small depends on the model. */
+  async function inspectAt(resolution) {
+    if (resolution === state.resolution) return;
+    state.resolution = resolution;
+    if (state.folder && !state.busy) await inspect();
   }
 
   async function choose() {
@@ -122,37 +133,39 @@ export function images({ name, changed }) {
     await show().catch((error) => toast(error.message, 'bad'));
   }
   const drop = dropZone([status, bar], add, choose);
-  return { node: el('div', { class: 'og-new-images' }, drop, grid, problems) };
+  return { node: el('div', { class: 'og-new-images' }, drop, grid, problems), inspectAt };
 }
 
-/** A line for each kind of problem, with the one click that deals with it. */
-async function inspected(folder, again) {
+/** A line for each kind of problem, with the one click that deals with it, and one for all of them. */
+async function inspected({ folder, resolution }, again) {
   try {
-    const started = await api('POST', 'api/datasets/inspection', { folder });
+    const started = await api('POST', 'api/datasets/inspection', { folder, resolution });
     await api('GET', `api/datasets/jobs/${started.job.id}?wait=${JOB_WAIT_S}`);
     const { counts } = await api('GET', `api/datasets/inspection?folder=${encodeURIComponent(folder)}`);
-    return Object.entries(counts)
-      .filter(([kind, count]) => count && KINDS[kind])
-      .map(([kind, count]) => problem(folder, kind, count, again));
+    const found = Object.entries(counts).filter(([kind, count]) => count && KINDS[kind]);
+    const all = button('Fix all', { kind: 'small primary', onclick: () => fix(folder, Object.keys(KINDS), again) });
+    return [...found.map(([kind, count]) => problem(folder, kind, count, again)), ...(found.length > 1 ? [all] : [])];
   } catch (error) {
     return [el('p', { class: 'og-small og-muted', text: error.message })];
   }
 }
 
+/** Deal with problems of some kinds; kinds without any are left as they are. */
+async function fix(folder, kinds, again) {
+  try {
+    for (const kind of kinds) await api('POST', 'api/datasets/inspection/fix', { folder, kind });
+  } catch (error) {
+    toast(error.message, 'bad');
+  }
+  await again();
+}
+
 function problem(folder, kind, count, again) {
   const [what, deal] = KINDS[kind];
-  const fix = async () => {
-    try {
-      await api('POST', 'api/datasets/inspection/fix', { folder, kind });
-      await again();
-    } catch (error) {
-      toast(error.message, 'bad');
-    }
-  };
   return el(
     'p',
     { class: 'og-new-problem og-small' },
     el('span', { text: `${format.count(count)} ${count === 1 ? 'image is' : 'images are'} ${what}.` }),
-    button(deal, { onclick: fix }),
+    button(deal, { kind: 'small', onclick: () => fix(folder, [kind], again) }),
   );
 }

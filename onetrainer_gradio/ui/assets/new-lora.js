@@ -1,7 +1,8 @@
 // The New LoRA tab: from images to a run in four questions. Everything it decides is an ordinary setting.
 
 import { button, el, format, setText, setVisible, toast } from './dom.js';
-import { api } from './live.js';
+import { tryDemo } from './landing.js';
+import { api, url } from './live.js';
 import { images } from './new-lora-images.js';
 import { models } from './new-lora-models.js';
 import { sheet } from './sheet.js';
@@ -14,7 +15,8 @@ const SUBJECTS = [
 ];
 const CAPTIONS = [
   ['TRIGGER_WORD', 'Trigger word', 'The same short caption for all images'],
-  ['FILES', 'Text files', 'The text file next to each image; write or generate them on the Data tab'],
+  ['AUTOMATIC', 'Automatic', 'A model describes each image, here and now'],
+  ['FILES', 'Written here', 'A text for each image; uploaded text files are used'],
   ['NONE', 'None', 'For a style that is always on'],
 ];
 const QUALITIES = [
@@ -99,17 +101,25 @@ class Page {
       this.named = true;
       this.set({ name: this.title.input.value });
     });
+    this.captioning = 'TRIGGER_WORD';
+    this.captions = loadedCaptions(this);
     this.images = images({
       name: () => this.answers.name.trim() || 'New LoRA',
       changed: (folder) => {
         if (!this.named) this.title.input.value = folder.split(/[\\/]/).filter(Boolean).pop() || '';
         this.set({ folder, name: this.title.input.value });
+        this.captions.show(this.captioning);
       },
     });
-    this.models = models((model) => this.set({ preset: model.preset }));
+    this.models = models((model) => {
+      this.images.inspectAt(model.resolution);
+      this.set({ preset: model.preset });
+    });
     this.summary = el('div', { class: 'og-new-summary', 'aria-live': 'polite' });
     this.start = button('Start', { icon: 'right', kind: 'primary', onclick: () => this.go(true) });
     this.form = button('Open in the form', { onclick: () => this.go(false) });
+    this.export = button('Export for OneTrainer', { icon: 'download', onclick: () => this.download() });
+    this.outlook = new Outlook();
     this.sections = this.cards();
     this.nodes = Object.values(this.sections).map(({ node }) => node);
   }
@@ -124,7 +134,8 @@ class Page {
         'What is it?',
         choice('subject', '', SUBJECTS, this.answers.subject, set('subject')),
         this.word.node,
-        choice('captions', 'Captions', CAPTIONS, this.answers.captions, set('captions')),
+        choice('captions', 'Captions', CAPTIONS, this.captioning, (mode) => this.caption(mode)),
+        this.captions.node,
       ),
       preset: section(3, 'Base model', this.models.node),
       name: section(
@@ -133,9 +144,17 @@ class Page {
         this.title.node,
         choice('quality', 'Training time', QUALITIES, this.answers.quality, set('quality')),
         this.summary,
-        el('div', { class: 'og-new-end' }, this.start, this.form),
+        this.outlook.node,
+        el('div', { class: 'og-new-end' }, this.start, this.form, this.export),
       ),
     };
+  }
+
+  /** Choose where captions come from. A model and a person both write text files. */
+  caption(mode) {
+    this.captioning = mode;
+    this.set({ captions: mode === 'AUTOMATIC' ? 'FILES' : mode });
+    this.captions.show(mode);
   }
 
   set(changes) {
@@ -180,6 +199,24 @@ class Page {
       setVisible(line, Boolean(found) && !missing);
     }
     this.summary.replaceChildren(...(plan ? summaryOf(plan) : []));
+    this.outlook.ask(plan ? { ...this.answers } : null);
+  }
+
+  async download() {
+    try {
+      const answer = await fetch(url('api/new_lora/export'), {
+        method: 'POST',
+        body: JSON.stringify(this.answers),
+        headers: { 'Content-Type': 'application/json' },
+        credentials: 'same-origin',
+      });
+      if (!answer.ok) throw new Error((await answer.json()).error);
+      const link = el('a', { href: URL.createObjectURL(await answer.blob()), download: `${this.answers.name}.json` });
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    } catch (error) {
+      toast(error.message, 'bad');
+    }
   }
 
   async go(start) {
@@ -197,6 +234,102 @@ class Page {
   }
 }
 
+/** The captions part, loaded when a mode first needs it. */
+function loadedCaptions(page) {
+  const node = el('div');
+  /** @type {any} */
+  let part = null;
+  async function show(mode) {
+    const wanted = ['AUTOMATIC', 'FILES'].includes(mode) ? mode : '';
+    if (!part && !wanted) return;
+    part ||= import('./new-lora-captions.js').then(({ captions }) => {
+      const made = captions({ word: () => page.answers.trigger_word, changed: () => page.set({}) });
+      node.append(made.node);
+      return made;
+    });
+    await (await part).show(wanted, page.answers.folder).catch((error) => toast(error.message, 'bad'));
+  }
+  return { node, show };
+}
+
+/** What the pre-flight check and the memory estimate say about the plan; they take longer than the plan itself. */
+class Outlook {
+  constructor() {
+    this.memory = el('p', { class: 'og-small og-muted' });
+    this.found = el('ul', { class: 'og-new-found og-small' });
+    this.node = el('div', { class: 'og-new-outlook', 'aria-live': 'polite' }, this.memory, this.found);
+    this.asked = '';
+  }
+
+  async ask(answers) {
+    const key = JSON.stringify(answers);
+    if (key === this.asked) return;
+    this.asked = key;
+    setVisible(this.node, answers !== null);
+    if (!answers) return;
+    setText(this.memory, 'Checking the settings, and estimating the memory…');
+    try {
+      const found = await api('POST', 'api/new_lora/outlook', answers);
+      if (key === this.asked) this.show(found);
+    } catch (error) {
+      if (key === this.asked) setText(this.memory, error.message);
+    }
+  }
+
+  show(found) {
+    const of = found.gpu_bytes ? ` of ${format.bytes(found.gpu_bytes)}` : '';
+    const memory = found.peak_bytes ? `About ${format.bytes(found.peak_bytes)}${of} of memory. ` : '';
+    setText(this.memory, memory + found.note);
+    this.found.replaceChildren(
+      ...found.findings.map((each) =>
+        el('li', {
+          class: each.severity === 'error' ? 'bad' : 'warn',
+          text: [each.message, each.suggestion].filter(Boolean).join('. ').replaceAll('..', '.'),
+        }),
+      ),
+    );
+  }
+}
+
+/** Expected time, or why it isn't known. */
+const timeOf = (plan) =>
+  plan.seconds
+    ? `About ${format.span(plan.seconds)}, at the speed of the run ${plan.seconds_from}.`
+    : 'The time isn’t known before the first run of this model. The run shows it after a few steps.';
+
+const shown = (value) =>
+  typeof value === 'object' && value !== null ? JSON.stringify(value).slice(0, 120) : String(value ?? '');
+
+/** The settings that differ from the preset, as a table. */
+const differencesOf = (plan) =>
+  el(
+    'details',
+    { class: 'og-small' },
+    el('summary', { text: `${format.count(plan.differences.length)} settings differ from the preset` }),
+    el(
+      'div',
+      { class: 'og-diff' },
+      el(
+        'table',
+        { class: 'og-table' },
+        el('thead', {}, el('tr', {}, ...['Setting', 'Preset', 'Your LoRA'].map((text) => el('th', { scope: 'col', text })))),
+        el(
+          'tbody',
+          {},
+          ...plan.differences.map(({ path, title, before, after }) =>
+            el(
+              'tr',
+              {},
+              el('th', { scope: 'row', title: path, text: title }),
+              el('td', { text: shown(before) }),
+              el('td', { text: shown(after) }),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+
 function summaryOf(plan) {
   const save = plan.changes.save_every;
   return [
@@ -204,19 +337,20 @@ function summaryOf(plan) {
       'p',
       {},
       el('b', { text: `${format.count(plan.steps)} steps` }),
-      ` in ${format.count(plan.epochs)} epochs, with the preset ${plan.preset}.`,
+      ` in ${format.count(plan.epochs)} epochs, with the preset ${plan.preset}. ${timeOf(plan)}`,
     ),
+    ...plan.findings.map((each) => el('p', { class: 'og-small warn', text: `${each.message}. ${each.suggestion}` })),
     el('p', {
       class: 'og-small og-muted',
       text: `Samples and a save after every ${save === 1 ? 'epoch' : `${save} epochs`}. Prompts:`,
     }),
     el('ul', { class: 'og-small og-new-prompts' }, ...plan.prompts.map((text) => el('li', { text }))),
-    ...plan.findings.map((each) => el('p', { class: 'og-small warn', text: `${each.message}. ${each.suggestion}` })),
+    differencesOf(plan),
   ];
 }
 
 export async function mount(place) {
-  await sheet('new-lora.css');
+  await Promise.all([sheet('new-lora.css'), sheet('manage.css')]);
   const page = new Page();
   const intro = el('p', {
     class: 'og-muted',
@@ -226,13 +360,4 @@ export async function mount(place) {
   const head = el('div', { class: 'og-new-head' }, intro, demo);
   place.append(el('h1', { class: 'og-sr', text: 'New LoRA' }), el('div', { class: 'og-new' }, head, ...page.nodes));
   page.models.load();
-}
-
-async function tryDemo() {
-  try {
-    await api('POST', 'api/training/start', { config: 'Demo LoRA', options: { name: 'Demo' } });
-    location.hash = '#training';
-  } catch (error) {
-    toast(error.whole || error.message, 'bad');
-  }
 }

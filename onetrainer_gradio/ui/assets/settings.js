@@ -146,6 +146,8 @@ export class Settings {
     this.units = new Set();
     this.drafts = new Map();
     this.listeners = new Set();
+    /** @type {boolean | undefined} whether there are saved configurations; undefined until the list is loaded */
+    this.saved = undefined;
     this.busy = false;
     this.checkTimer = 0;
     this.taken = 0; // how many documents

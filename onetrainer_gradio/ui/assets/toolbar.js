@@ -92,6 +92,8 @@ class Toolbar {
       if (error.status !== 0) throw error;
       return;
     }
+    this.settings.saved = this.items.some((item) => item.kind === 'saved');
+    for (const listener of this.settings.listeners) listener('saved');
     this.state();
   }
 

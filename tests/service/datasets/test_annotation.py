@@ -127,3 +127,19 @@ def test_a_run_that_trains_has_the_gpu_alone(datasets: Datasets, tmp_path: Path,
         done(busy, model=blip)
     assert done(busy, model=blip, device="cpu", preview=True).state == "done"
     busy.close()
+
+
+def test_captioners_of_the_data_folder_are_offered_first(datasets: Datasets, tmp_path: Path) -> None:
+    """A folder with a list of tags is a tagger; one without a model isn't offered. Masks have no such folder."""
+    (tmp_path / "captioners" / "mine").mkdir(parents=True)
+    (tmp_path / "captioners" / "mine" / "config.json").write_text("{}")
+    (tmp_path / "captioners" / "tags").mkdir()
+    (tmp_path / "captioners" / "tags" / "selected_tags.csv").write_text("")
+    (tmp_path / "captioners" / "empty").mkdir()
+    found = datasets.annotator.models("caption")
+    assert [(model.kind, model.title, model.local) for model in found[:2]] == [
+        ("transformers", "mine", True),
+        ("tagger", "tags", True),
+    ]
+    assert [model.name for model in found[2:]] == [model.name for model in TASKS["caption"]]
+    assert [model.name for model in datasets.annotator.models("mask")] == [model.name for model in TASKS["mask"]]
