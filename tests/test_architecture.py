@@ -88,7 +88,7 @@ INNER = {
         ("notifications",),
         ("processes",),
         ("settings",),
-        ("generations", "new_lora", "scheduler", "take_away"),
+        ("generations", "new_lora", "results", "scheduler", "take_away"),
         ("queue",),
         ("auto_resume",),
         ("trainer",),

@@ -43,6 +43,54 @@ class TakeAway(Open):
     programs: list[ProgramReading]
 
 
+class ResultChange(BaseModel):
+    """A save or backup that became the result."""
+
+    file: str = Field(description="ID of the save or backup.")
+    kind: str
+    name: str
+    global_step: int
+    at: float = Field(description="Seconds since the epoch.")
+    earlier: str = Field(description="Where the earlier result is; empty if there was none.")
+    warning: str = Field(description="What it lacks; empty if nothing.")
+
+
+class Result(BaseModel):
+    """The result of a run."""
+
+    ok: Literal[True] = True
+    path: str = Field(description="The output path.")
+    file: str = Field(description="ID of the model, save or backup that is there; empty if none of the run is.")
+    changes: list[ResultChange] = Field(description="The saves and backups that became the result, oldest first.")
+
+
+class ResultChoice(BaseModel):
+    """The save or backup to make the result."""
+
+    file: str = Field(max_length=200, description="ID of a save or backup of the run.")
+
+
+@router.get("/{run_id}/result", response_model=Result)
+@slow
+def result(service: Service, run_id: RunId) -> dict[str, Any]:
+    """Return the output path of a run, and which of its files is there."""
+    return service.results.get(run_id)
+
+
+@router.post("/{run_id}/result", response_model=Result)
+@slow
+def choose_result(service: Service, run_id: RunId, body: ResultChoice) -> dict[str, Any]:
+    """Make a save or backup the result. The earlier result is kept next to it; 409 if the file there isn't the run's."""
+    return service.results.choose(run_id, body.file)
+
+
+@router.delete("/{run_id}/result", response_model=Result)
+@slow
+def undo_result(service: Service, run_id: RunId) -> dict[str, Any]:
+    """Put the earlier result back."""
+    return service.results.undo(run_id)
+
+
 @router.get("/{run_id}/files/{file_id}/programs", response_model=TakeAway)
 @slow
 def programs(service: Service, run_id: RunId, file_id: str) -> dict[str, Any]:

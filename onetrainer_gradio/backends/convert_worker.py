@@ -15,11 +15,17 @@ from onetrainer_gradio.errors import TrainerError
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Convert ``source`` to ``destination`` in ``format``. Return what was done, or the error with its suggestion."""
+    """Convert ``source`` to ``destination`` in ``format`` and ``dtype``. Return what was done, or the error."""
     from onetrainer_gradio.engine.keys.convert import convert_lora
 
     try:
-        done = convert_lora(Path(request["source"]), Path(request["destination"]), request["format"], overwrite=True)
+        done = convert_lora(
+            Path(request["source"]),
+            Path(request["destination"]),
+            request["format"],
+            overwrite=True,
+            dtype=request.get("dtype", ""),
+        )
     except TrainerError as error:
         return {"error": error.message, "suggestion": error.suggestion}
     except (OSError, RuntimeError, ValueError, KeyError) as error:

@@ -62,6 +62,7 @@ from onetrainer_gradio.service.queue.gpu_memory import GpuMemory
 from onetrainer_gradio.service.queue.items import ItemChoices, devices_of, overlap
 from onetrainer_gradio.service.queue.run_queue import Frozen, RunQueue
 from onetrainer_gradio.service.queue.store import QUEUE_FILE, QueueStore
+from onetrainer_gradio.service.results import Results
 from onetrainer_gradio.service.runs.backups import BackupPruning
 from onetrainer_gradio.service.runs.changes import RunChanges
 from onetrainer_gradio.service.runs.feed import Feed
@@ -163,6 +164,7 @@ class TrainerService:
             training=lambda: bool(self.get_state()["process_running"]),
             roots=self._roots,
         )
+        self.results = Results(self.runs, self.converter)
         self.hub = HubClient(self.secrets.huggingface_token)
         self.publishing = Publishing(self.runs, self.samples, self.images, self.hub, self._private_texts)
         images, runs = self.datasets.index, self.runs

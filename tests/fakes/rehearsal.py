@@ -22,6 +22,7 @@ nan_at         the loss of this step is not a number
 hold           wait at step N until the file ``go`` lies in the workspace
 print          print a line each so many steps
 weights        what the model file holds (weights)
+saved          what the file of a save holds (what ``weights`` says)
 linger_s       seconds to stay after the end with a thread that does not end
 ============== ======================================================================================================
 """
@@ -276,7 +277,7 @@ class _Rehearsal:
         time.sleep(self.number("write_s", 0))
         path = Path(self.config.output_model_destination) if final else self.workspace / "save" / f"save-{self.step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
-        weights = self.told.get("weights", "weights").encode()
+        weights = self.told.get("weights" if final else "saved", self.told.get("weights", "weights")).encode()
         path.write_bytes(weights)
         self.emit(ModelSaved(path=str(path), final=final, global_step=self.step, bytes=len(weights)))
         if not final:

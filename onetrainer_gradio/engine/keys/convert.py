@@ -21,6 +21,7 @@ from onetrainer_gradio.engine.keys import has_keys, keys_of
 from onetrainer_gradio.engine.keys.adapters import DOWN, layers_of
 from onetrainer_gradio.engine.keys.family_keys import FamilyKeys, Tensors
 from onetrainer_gradio.engine.keys.lora_files import LoraKeys, formats_of, read_adapter, unread_by_diffusers, write_adapter
+from onetrainer_gradio.engine.precision import DTYPES
 from onetrainer_gradio.errors import ModelFormatError, ModelNotFoundError, OutputExistsError
 
 
@@ -34,11 +35,12 @@ class Conversion:
 
 
 def convert_lora(
-    source: Path, destination: Path, model_format: str, model_type: str = "", *, overwrite: bool = False
+    source: Path, destination: Path, model_format: str, model_type: str = "", *, overwrite: bool = False, dtype: str = ""
 ) -> Conversion:
     """Write the LoRA in ``source`` (a file, or a backup) to ``destination`` in another format.
 
-    The header is copied, with a new date and hash. Without ``model_type``, it is recognized by the tensors.
+    The header is copied, with a new date and hash. Without ``model_type``, it is recognized by the tensors. With ``dtype``
+    (``FLOAT_16`` and the like), the weights get that data type.
 
     :raises ModelNotFoundError: if ``source`` doesn't exist.
     :raises ModelFormatError: if it isn't a LoRA of the type, or of any, or the format can't hold it.
@@ -60,6 +62,8 @@ def convert_lora(
             f"“{destination}” already exists.", path="destination", suggestion="Choose another name, or allow overwriting."
         )
     written = write_adapter(adapter, wanted, keys_of(found))
+    if dtype:
+        written = {name: tensor.to(DTYPES[dtype]) for name, tensor in written.items()}
     write_tensors(destination, written, _header(header, written))
     warning = unread_by_diffusers(adapter) if wanted is ModelFormat.DIFFUSERS_LORA else ""
     return Conversion(found, len(written), warning)

@@ -41,8 +41,10 @@ class LoraConverter:
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def convert(self, source: Path, name: str, model_format: ModelFormat) -> Converted:
-        """Write the LoRA in ``source``, called ``name``, in another format. The new file has the format in its name.
+    def convert(self, source: Path, name: str, model_format: ModelFormat, dtype: str = "") -> Converted:
+        """Write the LoRA in ``source`` (a file, or a backup), called ``name``, in another format.
+
+        The new file has the format in its name. Its weights have the data type ``dtype``, such as ``FLOAT_16``, or keep theirs.
 
         :raises ModelFormatError: if it isn't a LoRA, or the format can't hold it.
         :raises BusyError: if another one is being converted, or it takes too long.
@@ -55,7 +57,7 @@ class LoraConverter:
             place.mkdir(parents=True)
             short = model_format.value.removesuffix("_LORA").lower()
             path = place / f"{Path(name).stem[:150]}-{short}.safetensors"
-            request = {"source": str(source), "destination": str(path), "format": model_format.value}
+            request = {"source": str(source), "destination": str(path), "format": model_format.value, "dtype": dtype}
             answer = self._ask(request)
             if answer is None or "error" in answer:
                 shutil.rmtree(place, ignore_errors=True)

@@ -104,3 +104,10 @@ def test_the_command_converts_and_prints_what_it_was(tmp_path, capsys):
 def test_the_command_has_a_word_for_every_format():
     """The command line doesn't load the formats themselves."""
     assert sorted(WORDS) == sorted(name.value.removesuffix("_LORA").lower() for name in LORA_FORMATS)
+
+
+def test_a_data_type_is_applied_to_every_tensor(tmp_path):
+    """As a run writes its result, whatever the data type of a backup."""
+    source = file_of(tmp_path, "STABLE_DIFFUSION_15", "unet")
+    convert_lora(source, tmp_path / "b.safetensors", "COMFY_LORA", dtype="BFLOAT_16")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "b.safetensors").values()} == {torch.bfloat16}
