@@ -213,6 +213,8 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
         "GET /api/new_lora/models",
         "GET /api/new_lora/trigger_word",
         "POST /api/new_lora/plan",
+        "POST /api/new_lora/outlook",
+        "POST /api/new_lora/export",
         "POST /api/new_lora/settings",
         "POST /api/samples/default",
         "POST /api/samples/custom",
