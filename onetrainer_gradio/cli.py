@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.errors import CommandLineError
-from onetrainer_gradio.panel_secrets import PASSWORD_VARIABLE, TOKEN_VARIABLE
+from onetrainer_gradio.panel_secrets import PASSWORD_VARIABLE, SSL_PASSWORD_VARIABLE, TOKEN_VARIABLE
 from onetrainer_gradio.service.service_settings import DATA_VARIABLE, default_data_folder
 
 PROGRAM = "onetrainer-gradio"
@@ -29,6 +30,8 @@ LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 GENERATE = "\0generate"
 
 SPACE_VARIABLE = "SPACE_ID"
+# The name that uvicorn and other servers use.
+PROXIES_VARIABLE = "FORWARDED_ALLOW_IPS"
 
 PANEL_DESCRIPTION = (
     "Open the panel: a web page to configure, start and monitor the training of diffusion models, with REST and WebSocket."
@@ -38,6 +41,7 @@ examples:
   {PROGRAM} --demo                          try everything with the included tiny model
   {PROGRAM} --config my_lora.json           open a configuration file
   {PROGRAM} --host 0.0.0.0 --token          allow access from the local network, with a new token
+  {PROGRAM} --host 0.0.0.0 --token --ssl self    the same over HTTPS
   {PROGRAM} --onetrainer ~/OneTrainer       use OneTrainer: its models, presets and settings
   {PROGRAM} train my_lora.json              train without the page (see: {PROGRAM} train --help)
   {PROGRAM} queue add my_lora.json          add a run to the queue (see: {PROGRAM} queue --help)
@@ -50,6 +54,8 @@ environment:
   {DATA_VARIABLE}       data folder if --data is not set
   {PASSWORD_VARIABLE}   password if --password is not set
   {TOKEN_VARIABLE}      token if --token is not set
+  {SSL_PASSWORD_VARIABLE}   password of the private key for HTTPS
+  {PROXIES_VARIABLE}          trusted proxies in addition to --trusted-proxy, separated by commas
   ONETRAINER_PATH              OneTrainer folder to use, in addition to the default locations
 
 Ctrl-C stops the panel. Runs in separate processes continue; restart the panel to see them.
@@ -146,6 +152,12 @@ class PanelOptions:
     keep_loaded_s: float = KEEP_LOADED_S
     allow: tuple[Path, ...] = ()
     public_hosts: tuple[str, ...] = ()
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_password: str = ""
+    ssl_own: bool = False
+    redirect_port: int | None = None
+    trusted_proxies: tuple[str, ...] = ()
     open_browser: bool | None = None
     log_level: str = "warning"
     log_format: str = "text"
@@ -304,6 +316,15 @@ def panel_parser() -> argparse.ArgumentParser:
         help="host name of the panel behind a reverse proxy; can be repeated",
     )
     address.add_argument(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        type=_proxy,
+        metavar="ADDRESS",
+        help="address or network of a reverse proxy on another machine, whose X-Forwarded headers are used; can be repeated",
+    )
+    _add_https(parser.add_argument_group("HTTPS"))
+    address.add_argument(
         "--allow",
         action="append",
         default=[],
@@ -343,6 +364,31 @@ def panel_parser() -> argparse.ArgumentParser:
     )
     about.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
+
+
+def _add_https(group: _Group) -> None:
+    group.add_argument("--ssl-certfile", type=_file, metavar="FILE", help="serve over HTTPS with this certificate (PEM)")
+    group.add_argument(
+        "--ssl-keyfile", type=_file, metavar="FILE", help="private key of the certificate, if it is in another file"
+    )
+    group.add_argument(
+        "--ssl-keyfile-password",
+        default="",
+        metavar="TEXT",
+        help=f"password of the private key (better: set {SSL_PASSWORD_VARIABLE})",
+    )
+    group.add_argument(
+        "--ssl",
+        choices=("self",),
+        help="serve over HTTPS with a certificate that the panel creates; browsers ask once whether to trust it",
+    )
+    group.add_argument(
+        "--redirect-http",
+        type=_port,
+        metavar="PORT",
+        dest="redirect_port",
+        help="also listen on this port and redirect it to HTTPS",
+    )
 
 
 def train_parser() -> argparse.ArgumentParser:
@@ -564,6 +610,7 @@ def _add_log_level(parser: _Group) -> None:
 
 def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> PanelOptions:
     given = parser.parse_args(argv)
+    _check_https(parser, given)
     return PanelOptions(
         host=given.host,
         port=given.port,
@@ -580,11 +627,40 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
         keep_loaded_s=given.keep_loaded,
         allow=tuple(path.expanduser().absolute() for path in given.allow),
         public_hosts=tuple(given.public_host),
+        ssl_certfile=given.ssl_certfile,
+        ssl_keyfile=given.ssl_keyfile,
+        ssl_password=given.ssl_keyfile_password or environment.get(SSL_PASSWORD_VARIABLE, ""),
+        ssl_own=given.ssl == "self",
+        redirect_port=given.redirect_port,
+        trusted_proxies=(*given.trusted_proxy, *_proxies(environment.get(PROXIES_VARIABLE, ""))),
         open_browser=given.open_browser,
         log_level=given.log_level,
         log_format=given.log_format,
         hosted=bool(environment.get(SPACE_VARIABLE)),
     )
+
+
+def _check_https(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    if given.ssl and given.ssl_certfile:
+        parser.error("--ssl self and --ssl-certfile can't be combined: use one of them")
+    if given.ssl_keyfile and not given.ssl_certfile:
+        parser.error("--ssl-keyfile requires --ssl-certfile")
+    secure = bool(given.ssl or given.ssl_certfile)
+    if given.redirect_port is not None and not secure:
+        parser.error("--redirect-http requires --ssl-certfile or --ssl self")
+    if given.share and secure:
+        parser.error("--share can't be combined with --ssl-certfile or --ssl self: the link uses HTTPS without them")
+
+
+def _proxies(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _proxy(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text, strict=False)) if "/" in text else str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't an address: use 10.0.0.5 or 10.0.0.0/24") from error
 
 
 def _train_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> TrainOptions:

@@ -351,3 +351,7 @@ class CommandLineError(TrainerError):
     """The command line is invalid."""
 
     exit_status: ClassVar[int] = 2
+
+
+class CertificateError(CommandLineError):
+    """A certificate file for HTTPS can't be used."""

@@ -11,11 +11,12 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     import uvicorn
     from fastapi import FastAPI
 
+    from onetrainer_gradio.https import HttpsOptions
     from onetrainer_gradio.service import TrainerService
+    from onetrainer_gradio.service.host.certificates import Certificate
 
 GRACE_S = 2
 # Gradio's queue polls for work a thousand times a second; the page's events can wait this long.
@@ -84,7 +87,7 @@ class PanelSettings:
     access: AccessSettings = field(default_factory=AccessSettings)
 
 
-def make_app(settings: PanelSettings, *, access: Access | None = None) -> FastAPI:
+def make_app(settings: PanelSettings, *, access: Access | None = None, certificate: Certificate | None = None) -> FastAPI:
     """Return the panel as one ASGI app: guard, API, and the page at ``/``.
 
     Its service is ``app.state.service``; it is opened and closed with the app.
@@ -109,6 +112,7 @@ def make_app(settings: PanelSettings, *, access: Access | None = None) -> FastAP
     open_with(service, settings)
     access = access or Access(settings.access)
     app = create_api(service, access)
+    app.state.certificate = certificate
     mount_page(app, service, settings.data_folder, protected=access.required)
     return app
 
@@ -176,7 +180,9 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
         "enable_monitoring": False,
         "max_file_size": MAX_BODY_BYTES,
         "allowed_paths": [],
-        "blocked_paths": [str(data_folder / name) for name in ("config", "configs", "runs", "secrets.json", "sessions.json")],
+        "blocked_paths": [
+            str(data_folder / name) for name in ("config", "configs", "https", "runs", "secrets.json", "sessions.json")
+        ],
     }
     known = inspect.signature(gr.mount_gradio_app).parameters
     gr.mount_gradio_app(app, blocks, "/", **{key: value for key, value in wanted.items() if key in known})
@@ -292,24 +298,45 @@ def serve(options: PanelOptions) -> int:
     :raises InsecureBindError: if others could reach it without a password or token.
     :raises CommandLineError: if the port is taken or the data folder can't be used.
     """
+    from onetrainer_gradio.https import certificate_of
+
     began = time.monotonic()
     generated = options.token == GENERATE
     token = secrets.token_urlsafe(24) if generated else options.token
     settings = panel_settings(replace(options, token=token))
     check_bind(settings.access, host=options.host, share=options.share)
     _prepare_data_folder(options.data)
+    https = https_options(options)
+    certificate = certificate_of(https, options.data, options.host, options.public_hosts)
     listener = listen(options.host, options.port)
     port = listener.getsockname()[1]
-    with contextlib.closing(listener), DataFolderLock(options.data, address_of(options.host, port)):
+    address = address_of(options.host, port, secure=https.enabled)
+    with contextlib.closing(listener), DataFolderLock(options.data, address), contextlib.ExitStack() as sockets:
+        redirect = (
+            sockets.enter_context(contextlib.closing(listen(options.host, https.redirect_port))) if https.redirect_port else None
+        )
         gc.disable()  # imports create no garbage to speak of, and looking for it takes a tenth of the start
         access = Access(settings.access)
-        app = make_app(settings, access=access)
-        notice = Notice(access, options, port, token if generated else "", began)
-        server = _server(app, options, notice)
+        app = make_app(settings, access=access, certificate=certificate)
+        notice = Notice(access, options, port, token if generated else "", began, certificate)
+        server = _server(app, options, notice, redirect)
         with _signals_end_quietly(), contextlib.ExitStack() as afterwards:
             afterwards.callback(redact_logs(settings.access.password, settings.access.token))
             server.run(sockets=[listener])
     return 0 if server.started and app.state.page.failure is None else 1
+
+
+def https_options(options: PanelOptions) -> HttpsOptions:
+    """Return the options of HTTPS of a command line."""
+    from onetrainer_gradio.https import HttpsOptions
+
+    return HttpsOptions(
+        certfile=options.ssl_certfile,
+        keyfile=options.ssl_keyfile,
+        password=options.ssl_password,
+        own=options.ssl_own,
+        redirect_port=options.redirect_port,
+    )
 
 
 def panel_settings(options: PanelOptions) -> PanelSettings:
@@ -372,11 +399,12 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address_of(host: str, port: int) -> str:
+def address_of(host: str, port: int, *, secure: bool = False) -> str:
     """Return the panel's URL for a browser on this machine."""
     if host in {"0.0.0.0", "::", ""}:
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
 
 
 @dataclass
@@ -391,11 +419,12 @@ class Notice:
     port: int
     generated: str
     began: float
+    certificate: Certificate | None = None
     out: TextIO = sys.stdout
 
     def started(self) -> None:
         """Print the panel's address, and open a browser on a desktop."""
-        address = address_of(self.options.host, self.port)
+        address = address_of(self.options.host, self.port, secure=self.certificate is not None)
         link = f"{address}?token={self.access.new_link()}" if self.options.token else address
         self._print(f"OneTrainer panel is ready after {time.monotonic() - self.began:.1f} s: {link}")
         if self.options.token:
@@ -404,6 +433,8 @@ class Notice:
             self._print(f"  Token (shown only now): {self.generated}")
         if not is_loopback(self.options.host):
             self._print("  Reachable from other devices at this machine's hostname or IP address.")
+        for line in self._about_certificate():
+            self._print(f"  {line}")
         self._print("  Press Ctrl-C to stop the panel.")
         if self._opens_browser():
             threading.Thread(target=webbrowser.open, args=(link,), daemon=True).start()
@@ -421,6 +452,18 @@ class Notice:
                 self._print(f"The panel is stopping. Run {name} keeps training; restart the panel to see it.")
         else:
             self._print("The panel is stopping.")
+
+    def _about_certificate(self) -> Iterator[str]:
+        from onetrainer_gradio.api.guard import hostname
+
+        if self.certificate is None:
+            return
+        if self.certificate.own:
+            yield f"The panel's own certificate has the SHA-256 fingerprint {self.certificate.fingerprint}"
+            yield "Browsers ask once whether to trust it. Compare the fingerprint first."
+        for name in filter(None, self.options.public_hosts):
+            if not self.certificate.covers(hostname(name)):
+                yield f"The certificate isn't valid for {name}. It is valid for: {', '.join(self.certificate.names)}"
 
     def _share(self) -> None:
         self._print("  Creating a public link…")
@@ -455,19 +498,46 @@ def _isnt_cancelled(record: logging.LogRecord) -> bool:
     return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)
 
 
-def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Server:
+def _server(app: FastAPI, options: PanelOptions, notice: Notice, redirect: socket.socket | None = None) -> uvicorn.Server:
     import uvicorn
 
+    from onetrainer_gradio.api.forwarded import ANYONE, LOCAL_PROXIES, Forwarded
     from onetrainer_gradio.api.header_timeout import TimedH11Protocol
+    from onetrainer_gradio.https import CertificateWatch, RedirectToHttps, certificate_of
+
+    certificate, https = notice.certificate, https_options(options)
+    log_config = None if options.log_format == "json" else uvicorn.config.LOGGING_CONFIG
 
     class PanelServer(uvicorn.Server):
         """Print notices at startup and shutdown."""
+
+        _watching: asyncio.Task[None] | None = None
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
                 app.state.page.on_failure = self._give_up
+                if certificate is not None and self.config.ssl is not None:
+                    self._watch(certificate, self.config.ssl)
+                if redirect is not None:
+                    await self._redirect(redirect)
                 notice.started()
+
+        def _watch(self, certificate: Certificate, context: ssl.SSLContext) -> None:
+            def read() -> Certificate | None:
+                return certificate_of(https, options.data, options.host, options.public_hosts)
+
+            watch = CertificateWatch(certificate, context, read, lambda new: setattr(app.state, "certificate", new))
+            self._watching = asyncio.create_task(watch.run())
+
+        async def _redirect(self, listener: socket.socket) -> None:
+            config = uvicorn.Config(RedirectToHttps(notice.port), log_config=log_config, access_log=False, server_header=False)
+            config.load()
+
+            def protocol() -> TimedH11Protocol:
+                return TimedH11Protocol(config=config, server_state=self.server_state, app_state={})
+
+            self.servers.append(await asyncio.get_running_loop().create_server(protocol, sock=listener))
 
         def _give_up(self) -> None:
             """A panel whose page cannot be built is none."""
@@ -475,6 +545,8 @@ def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Serv
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             notice.stopping(app.state.service.get_state)
+            if self._watching is not None:
+                self._watching.cancel()
             app.state.stopping.set()
             logging.getLogger("uvicorn.error").addFilter(_isnt_cancelled)
             try:
@@ -484,16 +556,19 @@ def _server(app: FastAPI, options: PanelOptions, notice: Notice) -> uvicorn.Serv
 
     return PanelServer(
         uvicorn.Config(
-            app,
+            Forwarded(app, (ANYONE,) if options.hosted else (*LOCAL_PROXIES, *options.trusted_proxies)),
             http=TimedH11Protocol,
             host=options.host,
             log_level=options.log_level,
-            log_config=None if options.log_format == "json" else uvicorn.config.LOGGING_CONFIG,
+            log_config=log_config,
             access_log=options.log_level == "debug" and options.log_format == "text",
             timeout_graceful_shutdown=GRACE_S,
             ws_max_size=64 * 1024,  # viewers send small messages only
             ws_per_message_deflate=False,  # small messages to many viewers: compressing each one costs more than it saves
-            forwarded_allow_ips="*" if options.hosted else None,
+            proxy_headers=False,  # Forwarded uses them
+            ssl_certfile=certificate.certfile if certificate else None,
+            ssl_keyfile=certificate.keyfile if certificate else None,
+            ssl_keyfile_password=certificate.password or None if certificate else None,
             server_header=False,
         )
     )

@@ -41,7 +41,7 @@ class Running:
             assert line_said, self.said + self.errors()
             self.said += line_said
         self.ready_s = time.monotonic() - self.began
-        self.address = re.search(r"http://[^\s?]+", self.said)[0].rstrip("/")
+        self.address = re.search(r"https?://[^\s?]+", self.said)[0].rstrip("/")
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str, float]:
         began = time.monotonic()

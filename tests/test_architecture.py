@@ -38,7 +38,7 @@ LAYERS = (
     ("api", "ui"),
     ("cli",),
     ("terminal",),
-    ("data_commands", "queue_commands"),
+    ("data_commands", "https", "queue_commands"),
     ("compare", "server"),
     ("__main__",),
 )

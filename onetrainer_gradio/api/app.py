@@ -57,6 +57,7 @@ from onetrainer_gradio.api.prefix import Prefix
 from onetrainer_gradio.api.requests import RequestMetrics, Requests, RouteNames
 from onetrainer_gradio.api.route_table import RouteTable
 from onetrainer_gradio.api.serialization import SafeJSONResponse
+from onetrainer_gradio.api.strict_transport import StrictTransport
 from onetrainer_gradio.api.waiting import StopSignal
 from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.trainer import TrainerService
@@ -130,6 +131,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     app.state.access = access
     app.state.stopping = StopSignal()
     app.state.not_ready = []
+    app.state.certificate = None
     for router in ROUTERS:
         set_summaries(router)
         app.include_router(router)
@@ -147,6 +149,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
     )
     app.add_middleware(Guard, access=access, table=RouteTable(app.routes))
+    app.add_middleware(StrictTransport)
     app.add_middleware(Failures)
     app.add_middleware(Requests, metrics=RequestMetrics(metrics.install(app)))
     return app

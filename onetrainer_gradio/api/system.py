@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.schemas import ERRORS
 from onetrainer_gradio.api.serialization import SafeJSONResponse
+from onetrainer_gradio.service.host.certificates import Certificate
 
 router = APIRouter(prefix="/api/system", tags=["system"], responses={401: ERRORS[401]})
 
 
 @router.get("/info", response_model=dict[str, Any])
-def info(service: Service) -> SafeJSONResponse:
-    """Return versions, hardware and devices."""
-    return SafeJSONResponse(service.system.info())
+def info(service: Service, request: Request) -> SafeJSONResponse:
+    """Return versions, hardware and devices. `https` is the certificate, or null if the panel itself is served over HTTP."""
+    certificate: Certificate | None = request.app.state.certificate
+    return SafeJSONResponse({**service.system.info(), "https": certificate.described() if certificate else None})
 
 
 @router.get("/resources", response_model=dict[str, Any])

@@ -70,6 +70,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_address(host: str) -> bool:
+    """Return whether a host is an IP address."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
 def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
     """Raise an error if the panel would be open to others without a password or token.
 

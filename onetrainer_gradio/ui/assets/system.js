@@ -15,12 +15,16 @@ export function mount(place) {
   const versions = el('dl', { class: 'og-facts og-columns' });
   const hardware = el('dl', { class: 'og-facts og-columns' });
   const checkouts = el('div', {});
+  const certificate = el('dl', { class: 'og-facts' });
+  const https = card('HTTPS certificate', 'HTTPS certificate', certificate);
+  setVisible(https, false);
   place.append(
     el('h1', { class: 'og-sr', text: 'System' }),
     card('Resource usage', 'Last 10 minutes', meters.node),
     card('Processes', 'Processes', ...processes.nodes),
     card('Hardware', 'Hardware', hardware),
     card('Versions', 'Versions', versions),
+    https,
     checkouts,
     hubToken(),
   );
@@ -37,6 +41,8 @@ export function mount(place) {
         ['RAM', format.bytes(info.memory_total)],
         ['Data folder', info.data_folder],
       ]);
+      setVisible(https, Boolean(info.https));
+      if (info.https) facts(certificate, certificateFacts(info.https));
       await processes.load();
     } catch (/** @type {any} */ error) {
       if (error.status !== 0) throw error;
@@ -56,6 +62,14 @@ export function mount(place) {
  */
 const card = (label, title, ...content) =>
   el('section', { class: 'og-card', 'aria-label': label }, el('h2', { text: title }), content);
+
+/** @param {{ fingerprint: string, names: string[], expires_at: number, own: boolean }} certificate */
+const certificateFacts = ({ fingerprint, names, expires_at, own }) => [
+  ['Fingerprint (SHA-256)', fingerprint],
+  ['Valid for', names.join(', ')],
+  ['Valid until', format.time(expires_at)],
+  ['Created by', own ? 'This panel. It is renewed before it expires.' : 'Its files'],
+];
 
 /** @param {string} name */
 const titleOf = (name) => HARDWARE[name] || capital(name.replaceAll('_', ' '));
