@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from onetrainer_gradio.errors import CertificateError
 from onetrainer_gradio.service.host.certificates import names_of_machine, own_certificate, read_certificate
+from onetrainer_gradio.service.host.data_contents import contents_of
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -137,3 +138,12 @@ def test_a_panel_on_all_addresses_has_those_of_its_interfaces():
     names = names_of_machine("0.0.0.0", ("panel.example.org",))
     assert {"localhost", "127.0.0.1", "panel.example.org"} <= set(names)
     assert names_of_machine("192.168.1.20") == ("localhost", "127.0.0.1", "::1", "192.168.1.20")
+
+
+def test_a_backup_omits_the_key_and_its_certificate(tmp_path):
+    """A restored panel creates a new pair for its own machine."""
+    own_certificate(tmp_path / "https", ["localhost"])
+    found = contents_of(tmp_path)
+    assert found.files == []
+    assert sorted(found.secrets) == ["https/certificate.pem", "https/key.pem"]
+    assert "https/key.pem" in contents_of(tmp_path, secrets=True).files
