@@ -74,6 +74,7 @@ INNER = {
         ("files",),
         ("paths",),
         ("form",),
+        ("final_model",),
         ("memory_estimate", "resume", "timesteps"),
         ("check",),
         ("image_parameters", "lora_programs", "new_lora"),

@@ -36,7 +36,8 @@ class AutoResumeStatus(BaseModel):
 
     ok: bool = True
     state: str = Field(
-        description="`none`, `waiting`, `resumed`, `cancelled`, `exhausted`, `repeats` (it would fail again) or `rejected`."
+        description="`none`, `waiting`, `resumed`, `cancelled`, `exhausted`, `repeats` (it would fail again), `rejected`, or "
+        "`saved` (its final model is saved)."
     )
     attempt: int = Field(description="Number of the automatic resume.")
     of: int = Field(description="How many there are at most.")

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onetrainer_gradio.config.declarations.train import TrainConfig
+from onetrainer_gradio.config.final_model import final_model_exists
 from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.errors import Finding
 from onetrainer_gradio.events import WarningIssued
 
 META = "meta.json"
 NOTHING_LEFT = "nothing-left-to-train"
+ONLY_SAVES = "only-saves-result"
 
 
 @dataclass(frozen=True)
@@ -88,46 +90,75 @@ def steps_changed(at: Progress, steps_per_epoch: int, backup: Path) -> WarningIs
     return WarningIssued(code="images_changed", message=text, path=str(backup))
 
 
-def nothing_left(config: TrainConfig, backup: Path, max_steps: int | None = None) -> Finding | None:
-    """Return the finding that a run from this backup would end without training, if it would."""
+def result_missing(config: TrainConfig, backup: Path, base_folder: Path = Path()) -> bool:
+    """Return whether the final model that belongs to a backup wasn't saved: the run was killed, or the disk was full.
+
+    A run that resumes from the backup with no step left then saves it. ``base_folder`` contains a relative destination.
+    """
+    if config.only_cache:
+        return False
+    try:
+        made_ns = (backup / META).stat().st_mtime_ns
+    except OSError:
+        return False
+    return not final_model_exists(config, base_folder, made_ns)
+
+
+def nothing_left(
+    config: TrainConfig, backup: Path, max_steps: int | None = None, base_folder: Path = Path(), *, missing: bool | None = None
+) -> Finding | None:
+    """Return the finding that a run from this backup would end without training, if it would.
+
+    It is an error, or a warning if the final model is ``missing`` (None: see ``result_missing``): then the run loads the model
+    from the backup and saves it.
+    """
     at = read_progress(backup)
     if at is None:
         return None
+    if missing is None:
+        missing = result_missing(config, backup, base_folder)
     if at.epoch >= config.epochs:
-        return Finding(
-            "error",
+        return _finding(
+            config,
             "epochs",
-            f"The backup {backup.name} is already at epoch {at.epoch} of {config.epochs}, so there is nothing left to train.",
             config.epochs,
-            suggestion=f"Raise Epochs above {at.epoch}.",
-            code=NOTHING_LEFT,
+            f"The backup {backup.name} is already at epoch {at.epoch} of {config.epochs}",
+            f"Raise Epochs above {at.epoch}.",
+            missing=missing,
         )
     if max_steps and at.global_step >= max_steps:
-        return Finding(
-            "error",
+        return _finding(
+            config,
             "max_steps",
-            f"The backup {backup.name} is already at step {at.global_step} of {max_steps}, the step limit, so there is "
-            "nothing left to train.",
             max_steps,
-            suggestion=f"Raise the step limit (max_steps) above {at.global_step}, or remove it.",
-            code=NOTHING_LEFT,
+            f"The backup {backup.name} is already at step {at.global_step} of {max_steps}, the step limit",
+            f"Raise the step limit (max_steps) above {at.global_step}, or remove it.",
+            missing=missing,
         )
     return None
 
 
-def no_step_left(config: TrainConfig, backup: Path) -> Finding:
-    """Return the finding that the remaining epochs contain no optimizer step, which depends on the images."""
-    return Finding(
-        "error",
-        "epochs",
-        f"The images left after the backup {backup.name} don't fill a training step, so there is nothing left to train.",
-        config.epochs,
-        suggestion="Raise Epochs, or add images.",
-        code=NOTHING_LEFT,
+def no_step_left(config: TrainConfig, backup: Path, *, missing: bool) -> Finding:
+    """Return the finding that the remaining epochs contain no optimizer step, which depends on the images.
+
+    It is an error, or a warning if the final model was ``missing`` (``result_missing``), as that of ``nothing_left``.
+    """
+    message = f"The images left after the backup {backup.name} don't fill a training step"
+    return _finding(config, "epochs", config.epochs, message, "Raise Epochs, or add images.", missing=missing)
+
+
+def _finding(config: TrainConfig, path: str, value: int, message: str, suggestion: str, *, missing: bool) -> Finding:
+    if not missing:
+        text = f"{message}, so there is nothing left to train."
+        return Finding("error", path, text, value, suggestion=suggestion, code=NOTHING_LEFT)
+    text = (
+        f"{message}, and {config.output_model_destination} is missing, incomplete or older than the backup. "
+        "The run saves the final model from the backup, without further training."
     )
+    return Finding("warning", path, text, value, suggestion=suggestion, code=ONLY_SAVES)
 
 
-def nothing_left_of(config: TrainConfig, options: RunOptions, backend: str) -> Finding | None:
+def nothing_left_of(config: TrainConfig, options: RunOptions, backend: str, base_folder: Path = Path()) -> Finding | None:
     """Return the finding that a run would resume from a backup after which nothing is left to train, if it would."""
     backup = backup_to_resume(config, options, backend)
-    return None if backup is None else nothing_left(config, backup, options.max_steps)
+    return None if backup is None else nothing_left(config, backup, options.max_steps, base_folder)

@@ -28,7 +28,7 @@ from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.config.paths.backup_chain import Chain, chain_of_run, run_of
-from onetrainer_gradio.config.resume import no_step_left, nothing_left, steps_changed, total_steps
+from onetrainer_gradio.config.resume import no_step_left, nothing_left, result_missing, steps_changed, total_steps
 from onetrainer_gradio.config.timesteps import TimestepSettings
 from onetrainer_gradio.engine import optimizers, precision
 from onetrainer_gradio.engine.backups import EMA_FILE, OPTIMIZER_FILE, Backups, BackupWriter, read_state, read_tensors
@@ -58,7 +58,7 @@ from onetrainer_gradio.engine.threads import fit_threads
 from onetrainer_gradio.engine.timesteps import TimestepSampler
 from onetrainer_gradio.engine.unsupported import raise_unsupported
 from onetrainer_gradio.engine.validation import Validation
-from onetrainer_gradio.errors import ConfigInvalidError, NonFiniteLossError
+from onetrainer_gradio.errors import ConfigInvalidError, Finding, NonFiniteLossError
 from onetrainer_gradio.events import Emit, Outcome, Resumed, RunPlanned, StepDone, WarningIssued
 
 
@@ -79,7 +79,7 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
         training.plan()
         if config.only_cache:
             return training.only_cache()
-        outcome = training.loop()
+        outcome = "completed" if training.only_saves else training.loop()
         training.end(outcome)
         return outcome
     except StopRequested:  # while loading or caching: nothing was trained, so nothing is saved
@@ -100,7 +100,8 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
     protect_existing(config)
     workspace = Path(config.workspace_dir)
     backup = Backups(workspace).to_resume(config, options)
-    if backup is not None and (over := nothing_left(config, backup, options.max_steps)) is not None:
+    over = None if backup is None else nothing_left(config, backup, options.max_steps)
+    if over is not None and over.severity == "error":
         raise ConfigInvalidError([over])
     method_class = method_of(config.training_method)
     device = precision.device_of(config.train_device)
@@ -151,6 +152,8 @@ def load(config: TrainConfig, options: RunOptions, reporter: RunReporter) -> Tra
         if backup is not None:
             training.resume(backup)
             training.resumed_from = backup
+        if over is not None:
+            training.only_save(over)
         reporter.raise_if_stop_requested()
     except BaseException:  # hooks of gradients would keep the weights in memory
         training.close()
@@ -204,6 +207,8 @@ class Training:
     tensorboard: TensorBoard | None = field(init=False, default=None)
     back_pass: FusedBackPass | None = field(init=False, default=None)
     resumed_from: Path | None = None
+    only_saves: bool = False
+    """Whether all steps are done, and only the final model is missing."""
 
     def __post_init__(self) -> None:
         config = self.config
@@ -246,6 +251,11 @@ class Training:
             self.scaler.load_state_dict({**now, "scale": self.state.loss_scale, "_growth_tracker": growth})
         self.reporter.report(Resumed(path=str(backup), global_step=self.state.global_step, run=run_of(backup)))
 
+    def only_save(self, found: Finding) -> None:
+        """Train nothing, because all steps are done: only the final model is missing, which a warning reports."""
+        self.only_saves = True
+        self.reporter.warn(WarningIssued(code=found.code, message=found.message, path=str(self.resumed_from)))
+
     def plan(self) -> None:
         """Open the data, fill the cache, and report the plan."""
         config = self.config
@@ -254,12 +264,13 @@ class Training:
             json.dumps(to_document(config, packed=True), indent=4),
         )
         self.reporter.enter("caching")
-        if config.clear_cache_before_training and config.latent_caching:
+        if config.clear_cache_before_training and config.latent_caching and not self.only_saves:
             cache.clear(Path(config.cache_dir))
         datasets = [self._dataset(collection) for collection in self.collections]
         self.data = datasets[0]
         for dataset in datasets:
-            dataset.prepare(self.state.epoch if dataset is self.data else 0)
+            if not self.only_saves:  # what is trained no more isn't encoded
+                dataset.prepare(self.state.epoch if dataset is self.data else 0)
         self.model.place(*self.model.needed())
         steps = len(self.data.plan(self.state.epoch))
         done = self.state.global_step // config.gradient_accumulation_steps
@@ -282,16 +293,19 @@ class Training:
     def _total_steps(self, steps: int) -> int:
         """Return the last step of the run.
 
-        :raises ConfigInvalidError: if the run resumes and there is no optimizer step left.
+        :raises ConfigInvalidError: if the run resumes, there is no optimizer step left, and the final model exists.
         """
         accumulation = self.config.gradient_accumulation_steps
         at = self.state.progress()
         total = total_steps(at, steps, self.config, self.options.max_steps)
-        if (backup := self.resumed_from) is not None and not self.config.only_cache:
+        if (backup := self.resumed_from) is not None and not self.config.only_cache and not self.only_saves:
             if (changed := steps_changed(at, steps, backup)) is not None:
                 self.reporter.warn(changed)
             if total // accumulation <= at.global_step // accumulation:
-                raise ConfigInvalidError([no_step_left(self.config, backup)])
+                over = no_step_left(self.config, backup, missing=result_missing(self.config, backup))
+                if over.severity == "error":
+                    raise ConfigInvalidError([over])
+                self.only_save(over)
         return total
 
     def _dataset(self, collection: Collection) -> Dataset:
@@ -570,7 +584,10 @@ class Training:
     # -- the end --------------------------------------------------------------------------------------------------------
 
     def end(self, outcome: Outcome) -> None:
-        """Write the last backup and the result, if anything was trained."""
+        """Write the last backup and the result, if anything was trained or the result is missing."""
+        if self.only_saves:
+            self._set_training()
+            self.outputs.save_final(self.state, self.resumed_from)
         if not self._updates:
             return
         state = self.resting_state()

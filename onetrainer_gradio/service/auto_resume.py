@@ -37,7 +37,7 @@ from onetrainer_gradio.errors import (
 )
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.queue.items import ItemChoices
-from onetrainer_gradio.service.runs.backups import backups_of
+from onetrainer_gradio.service.runs.backups import newest_whole_backup
 from onetrainer_gradio.service.runs.record import Run, RunStore
 
 _LOG = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ _FAIL_AGAIN: tuple[type[TrainerError], ...] = (
 )
 _REPEATS = frozenset(kind.__name__ for kind in _FAIL_AGAIN)
 
-Decision = Literal["queued", "exhausted", "repeats", "rejected", "cancelled"]
+Decision = Literal["queued", "exhausted", "repeats", "rejected", "saved", "cancelled"]
 LowerMemory = Callable[[TrainConfig], tuple[str, TrainConfig] | None]
 
 
@@ -163,6 +163,8 @@ class AutoResumer:
         options = run.options()
         attempt = (options.resumption.attempt if options.resumption else 0) + 1
         error = state["error_info"] or {}
+        if state["final_model"]:  # it was killed between its last save and its end
+            return Plan("saved", attempt, wanted.attempts, reason="Its final model is saved.")
         if attempt > wanted.attempts:
             return Plan("exhausted", wanted.attempts, wanted.attempts, reason="All automatic resumes are used up.")
         if error.get("type") in _REPEATS:
@@ -301,13 +303,6 @@ class AutoResumer:
 
 def _notes(attempt: int, wanted: AutoResume, run: Run) -> str:
     return f"Automatic resume {attempt} of {wanted.attempts} of the run {run.id}."
-
-
-def newest_whole_backup(run: Run) -> Path | None:
-    """Return the newest backup of a run that nothing is wrong with, else the one it was resumed from if that still exists."""
-    whole = next((backup.path for backup in reversed(backups_of(run)) if not backup.problem), None)
-    first = run.options().resume_from
-    return whole or (Path(first) if first and Path(first).is_dir() else None)
 
 
 def message_of(resumption: Resumption) -> str:

@@ -21,7 +21,7 @@ from onetrainer_gradio.config.files.presets import DEMO_PRESET, PLACEHOLDERS, pr
 from onetrainer_gradio.config.files.resolve import absolute, pack, resolve_paths
 from onetrainer_gradio.config.machine import Machine
 from onetrainer_gradio.config.options import RunOptions
-from onetrainer_gradio.config.resume import nothing_left_of
+from onetrainer_gradio.config.resume import nothing_left, nothing_left_of
 from onetrainer_gradio.errors import (
     BackupNotFoundError,
     CommandRefusedError,
@@ -448,8 +448,12 @@ class TrainerService:
             )
         file = run.open_file(chosen[-1]["id"])
         config = self._to_resume(run, epochs, current_settings)
-        # a step limit that is reached already has done its work: whoever resumes wants to go on
-        limit = options.max_steps if options.max_steps and options.max_steps > file.global_step else None
+        if run.state()["final_model"]:  # wherever it was moved to: whoever resumes wants to train further
+            limit = options.max_steps if options.max_steps and options.max_steps > file.global_step else None
+            if (over := nothing_left(config, file.path, missing=False)) is not None:
+                raise ConfigInvalidError([over])
+        else:
+            limit = options.max_steps
         options = options.model_copy(update={"resume_from": str(file.path), "resumes_run": run_id, "max_steps": limit})
         return self.start(config, options)
 
@@ -528,7 +532,7 @@ class TrainerService:
         checked = config.model_copy(update={"continue_last_backup": False}) if options.resume_from else config
         findings = list(self.preflight(checked, options.backend, options.checkout))
         placed = config.model_copy(update={"workspace_dir": str(absolute(config.workspace_dir, base))})
-        over = nothing_left_of(placed, options, options.backend)
+        over = nothing_left_of(placed, options, options.backend, base)
         if over is not None and not any(found.code == over.code and found.path == over.path for found in findings):
             findings.insert(0, over)
         if any(finding.severity == "error" for finding in findings):

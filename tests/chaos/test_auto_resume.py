@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 ATTEMPTS = 3
 # Fails at step 30 each time, with a whole backup at step 20.
-TAGS = ("steps=60", "step_s=0.01", "backup_every=20", "whole=1", "fail_at=30")
+TAGS = ("steps=60", "step_s=0.01", "backup_every=20", "fail_at=30")
 WATCH = """
 import sys, time
 from pathlib import Path
@@ -95,7 +95,7 @@ def test_panels_killed_during_automatic_resumes(tally, tmp_path):
 
 
 def power_cut(tally: Tally, folder: Path, more_s: float) -> None:
-    endless = ("steps=100000", "step_s=0.01", "backup_every=20", "whole=1")
+    endless = ("steps=100000", "step_s=0.01", "backup_every=20")
     with panel(folder) as service:
         run = service.runs.get(service.start(small_config(folder), options(tags=endless)))
         tally.check("unreachable", until(lambda: run.metrics.count() > 25), "the run doesn't train")

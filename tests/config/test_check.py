@@ -23,6 +23,7 @@ from onetrainer_gradio.config.enums import ModelType, TimeUnit, TrainingMethod
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
 from onetrainer_gradio.config.paths.backup_chain import chain_of_run, write_chain
 from tests.config.preflight import ADA, CPU, OTHER_MODEL, add_image, config_with, findings, furnish, write_backup
+from tests.fakes.configs import write_result
 from tests.test_suggestions import enum_names_in
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -338,6 +339,7 @@ CASES = [
 # Codes whose cases need more than other settings; each has a test of its own below.
 ELSEWHERE = {
     "nothing-left-to-train",
+    "only-saves-result",
     "backups-deleted",
     "cache-foreign",
     "cache-in-concept",
@@ -736,7 +738,15 @@ def test_a_backup_with_no_epoch_left_is_not_continued(place):
     (backup / "meta.json").write_text(json.dumps({"train_progress": progress}))
     for backend in ("builtin", "onetrainer"):
         (found,) = findings(place, {"continue_last_backup": True, "epochs": 3}, backend=backend)
+        assert (found.code, found.severity, found.path) == ("only-saves-result", "warning", "epochs")
+    result = place / config_with().output_model_destination
+    result.parent.mkdir(parents=True, exist_ok=True)
+    write_result(result)
+    for backend in ("builtin", "onetrainer"):
+        found, exists = findings(place, {"continue_last_backup": True, "epochs": 3}, backend=backend)
+        assert exists.code == "output-exists"
         assert (found.code, found.severity, found.path) == ("nothing-left-to-train", "error", "epochs")
+    result.unlink()
     assert findings(place, {"continue_last_backup": True, "epochs": 4}) == ()
 
 

@@ -5,6 +5,7 @@ Covers ``engine/backups.py``.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from onetrainer_gradio.commands import BackupNow
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError, ConfigInvalidError, ModelFormatError
-from onetrainer_gradio.events import BackupCreated, Resumed, RunPlanned, WarningIssued
+from onetrainer_gradio.events import BackupCreated, ModelSaved, Resumed, RunPlanned, WarningIssued
 from tests.engine.conftest import GOLDEN, configuration
 from tests.engine.recording import FakeControl, Recorder, after_step
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 def weights(path: str | Path):
     from safetensors.torch import load_file
 
-    return load_file(path)
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}  # the file may be replaced in place
 
 
 def same(one, other) -> bool:
@@ -162,6 +163,101 @@ def test_a_backup_after_which_nothing_is_left_is_refused(configured, train):
         with pytest.raises(ConfigInvalidError, match="nothing left to train"):
             train(config.model_copy(update=changes), again, **options)
         assert again.steps == []
+
+
+MISSING_RESULTS = {
+    "plain": ({}, {}, False),
+    "EMA": ({"ema": "CPU", "ema_decay": 0.9, "ema_update_step_interval": 1}, {}, False),
+    "schedule-free": ({"optimizer__optimizer": "SCHEDULE_FREE_ADAMW"}, {}, False),
+    "fused back pass": ({"optimizer__optimizer": "ADAFACTOR", "optimizer__fused_back_pass": True}, {}, False),
+    "within an accumulation": ({"gradient_accumulation_steps": 4}, {}, False),
+    "a step limit": ({}, {"max_steps": 4}, False),
+    "torn": ({}, {}, True),
+}
+
+
+@pytest.mark.parametrize("case", MISSING_RESULTS)
+def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(configured, train, case):
+    """All steps were done and backed up: the resumed run trains nothing, and saves what the run would have saved."""
+    changes, options, torn = MISSING_RESULTS[case]
+    config = configured(epochs=2, backup_before_save=True, **changes)
+    _, recorder = train(config, **options)
+    backup = recorder.of(BackupCreated)[-1]
+    result = Path(config.output_model_destination)
+    whole = result.read_bytes()
+    before, record = weights(result), header(result)
+    if torn:
+        result.write_bytes(whole[:-100])
+    else:
+        result.unlink()
+    again = Recorder()
+    outcome, _ = train(config, again, resume_from=backup.path, **options)
+    assert (outcome, again.steps) == ("completed", [])
+    assert "only-saves-result" in [warning.code for warning in again.of(WarningIssued)]
+    (saved,) = again.of(ModelSaved)
+    assert (saved.path, saved.final, saved.global_step) == (str(result), True, backup.global_step)
+    assert again.of(BackupCreated) == []
+    assert same(weights(result), before)
+    if case != "within an accumulation":  # the run counted its last micro-batches, which changed no weight
+        assert header(result) == record
+    with pytest.raises(ConfigInvalidError, match="nothing left to train"):
+        train(config, resume_from=backup.path, **options)
+
+
+def header(path: Path) -> dict[str, object]:
+    """What the file says about its training."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        said = dict(file.metadata())
+    return {key: value for key, value in said.items() if "date" not in key and "time" not in key}
+
+
+def test_the_result_of_another_run_at_the_same_place_is_not_that_of_the_backup(configured, train):
+    """Two runs write the same output file; the second is killed in its last save, and its resume replaces the first result."""
+    config = configured(epochs=1, backup_before_save=True)
+    train(config)
+    result = Path(config.output_model_destination)
+    first, kept = result.read_bytes(), result.stat()
+    _, second = train(config.model_copy(update={"epochs": 2}))
+    last = weights(result)
+    result.write_bytes(first)
+    os.utime(result, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    outcome, _ = train(config.model_copy(update={"epochs": 2}), resume_from=second.of(BackupCreated)[-1].path)
+    assert outcome == "completed"
+    assert same(weights(result), last)
+
+
+def test_a_missing_model_folder_is_saved_from_the_backup(configured, train, tmp_path):
+    """A full fine-tune in diffusers layout, of which a component is missing; its images aren't encoded again."""
+    config = configured(
+        training_method="FINE_TUNE",
+        output_model_format="DIFFUSERS",
+        output_model_destination=str(tmp_path / "model"),
+        layer_filter="attn2",
+        epochs=1,
+        backup_before_save=True,
+    )
+    _, recorder = train(config)
+    file = "unet/diffusion_pytorch_model.safetensors"
+    before = weights(tmp_path / "model" / file)
+    shutil.rmtree(tmp_path / "model" / "unet")
+    shutil.rmtree(config.cache_dir)
+    shutil.move(tmp_path / "model", tmp_path / "half")  # a folder that was changed is never replaced
+    outcome, again = train(config, resume_from=recorder.of(BackupCreated)[-1].path)
+    assert (outcome, again.steps) == ("completed", [])
+    assert same(weights(tmp_path / "model" / file), before)
+    assert not list(Path(config.cache_dir).rglob("*.safetensors"))
+
+
+def test_a_run_that_only_fills_the_cache_saves_no_model(configured, train):
+    """Nothing is left to cache after the last epoch, whatever is at the destination."""
+    config = configured(epochs=1, backup_before_save=True)
+    _, recorder = train(config)
+    Path(config.output_model_destination).unlink()
+    only_cache = config.model_copy(update={"only_cache": True})
+    with pytest.raises(ConfigInvalidError, match="nothing left to train"):
+        train(only_cache, resume_from=recorder.of(BackupCreated)[-1].path)
 
 
 def test_nothing_to_continue_is_an_error(configured, train):

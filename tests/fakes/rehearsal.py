@@ -9,7 +9,7 @@ epoch_steps    steps of an epoch (10)
 load_s         seconds of loading (0); cache_s the same for caching
 sample_every   steps between two default samples (0: never)
 backup_every   steps between two backups (0: never)
-whole          write backups that a panel recognizes as whole (1)
+save_fails     the disk is full when the final model is saved (1)
 write_s        seconds that a backup and the final save take (0)
 fail_at        raise TrainerError (OutOfMemoryError) at this step; crash_at: ValueError; exit_at: os._exit(3);
                sysexit_at: SystemExit(4); fail_in: the phase (loading, caching) in which to raise
@@ -54,7 +54,7 @@ from onetrainer_gradio.commands import (
     Stop,
 )
 from onetrainer_gradio.config import RunOptions, TrainConfig
-from onetrainer_gradio.errors import OutOfMemoryError
+from onetrainer_gradio.errors import DiskFullError, OutOfMemoryError
 from onetrainer_gradio.events import (
     BackupCreated,
     CommandCompleted,
@@ -262,9 +262,8 @@ class _Rehearsal:
         folder = self.workspace / "backup" / f"backup-{self.step}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "step").write_text(str(self.step))
-        if "whole" in self.told:
-            progress = {"epoch": 0, "epoch_step": 0, "epoch_sample": 0, "global_step": self.step}
-            (folder / "meta.json").write_text(json.dumps({"train_progress": progress}))
+        progress = {"epoch": 0, "epoch_step": 0, "epoch_sample": 0, "global_step": self.step}
+        (folder / "meta.json").write_text(json.dumps({"train_progress": progress}))
         if self.config.training_method == "LORA":
             (folder / "lora").mkdir(exist_ok=True)
             (folder / "lora" / "lora.safetensors").write_bytes(b"adapter")
@@ -277,6 +276,8 @@ class _Rehearsal:
         time.sleep(self.number("write_s", 0))
         path = Path(self.config.output_model_destination) if final else self.workspace / "save" / f"save-{self.step}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
+        if final and "save_fails" in self.told:
+            raise DiskFullError("No space left on disk", path="output_model_destination", value=str(path))
         weights = self.told.get("weights" if final else "saved", self.told.get("weights", "weights")).encode()
         path.write_bytes(weights)
         self.emit(ModelSaved(path=str(path), final=final, global_step=self.step, bytes=len(weights)))

@@ -10,12 +10,12 @@ import pytest
 
 from onetrainer_gradio.config.options import AutoResume, Resumption, RunOptions
 from onetrainer_gradio.errors import ConfigInvalidError, DiskFullError, QueueItemNotFoundError, RunConflictError
-from onetrainer_gradio.events import BackupCreated, ErrorInfo, PhaseChanged, RunEnded, RunStarted
+from onetrainer_gradio.events import BackupCreated, ErrorInfo, Event, ModelSaved, PhaseChanged, RunEnded, RunStarted
 from onetrainer_gradio.service.auto_resume import NOTE, AutoResumer, message_of
 from onetrainer_gradio.service.host.atomic import read_json, write_json
 from onetrainer_gradio.service.queue.items import ItemChoices
 from onetrainer_gradio.service.runs.record import Run, RunRecord, RunStore
-from tests.fakes.configs import small_config
+from tests.fakes.configs import small_config, write_result
 from tests.service.conftest import MakeService, ended
 
 OUT_OF_MEMORY = ErrorInfo(type="OutOfMemoryError", message="Out of GPU memory.")
@@ -75,7 +75,14 @@ class Panel:
             lambda: self.now,
         )
 
-    def run(self, reason: str = "failed", error: ErrorInfo | None = OUT_OF_MEMORY, signal: str = "", **options: Any) -> Run:
+    def run(
+        self,
+        reason: str = "failed",
+        error: ErrorInfo | None = OUT_OF_MEMORY,
+        signal: str = "",
+        before_end: tuple[Event, ...] = (),
+        **options: Any,
+    ) -> Run:
         wanted = RunOptions(name="cat", **{"auto_resume": AutoResume(attempts=3), **options})
         record = RunRecord(
             id=self.runs.new_id(),
@@ -89,6 +96,8 @@ class Panel:
         run.journal.append(RunStarted(backend="builtin", pid=1))
         run.journal.append(PhaseChanged(phase="training"))
         self.backup(run, 10)
+        for event in before_end:
+            run.journal.append(event)
         run.record_end(RunEnded(reason=reason, error=error, signal=signal))  # type: ignore[arg-type]
         return run
 
@@ -135,6 +144,16 @@ def test_a_decision_is_made_once_also_by_the_next_panel(panel: Panel) -> None:
     assert plan is not None
     assert (plan.decision, len(panel.queue.items)) == ("queued", 1)
     assert read_json(run.folder / NOTE)["item"] == plan.item
+
+
+def test_a_run_killed_after_its_last_save_is_not_resumed(panel: Panel) -> None:
+    """Its result is there: a resume would train nothing, or train the last steps again."""
+    result = panel.folder / "lora.safetensors"
+    write_result(result)
+    run = panel.run("lost", None, before_end=(ModelSaved(path=str(result), final=True, global_step=12, bytes=1),))
+    assert panel.resumer.outlook(run) == "It isn't resumed by itself. Its final model is saved."
+    assert panel.queue.items == {}
+    assert panel.resumer.status(run.id)["state"] == "saved"
 
 
 def test_waits_grow_and_attempts_end(panel: Panel) -> None:
@@ -284,7 +303,7 @@ def test_a_run_resumes_until_its_attempts_are_used_up(make_service: MakeService,
     """With real runs: three runs, each from the backup of the one before, and the last failure names the end of it."""
     service = make_service(in_process=False)
     wanted = AutoResume(attempts=2, first_wait_s=0)
-    options = RunOptions(name="cat", tags=("fail_at=8", "backup_every=5", "whole=1", "steps=20"), auto_resume=wanted)
+    options = RunOptions(name="cat", tags=("fail_at=8", "backup_every=5", "steps=20"), auto_resume=wanted)
     first = service.start(small_config(tmp_path), options)
     give_up_at = time.monotonic() + 60
     while len(service.runs.ids()) < 3 or not ended(service.get_state()):

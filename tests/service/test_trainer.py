@@ -33,7 +33,7 @@ from onetrainer_gradio.service.host.process import ProcessIdentity
 from onetrainer_gradio.service.runs.journal import Journal
 from onetrainer_gradio.service.runs.record import Run, new_run_id
 from onetrainer_gradio.service.trainer import TrainerService
-from tests.fakes.configs import small_config
+from tests.fakes.configs import small_config, write_result
 from tests.service.conftest import PATIENCE_S, MakeService, ended
 
 pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
@@ -308,6 +308,31 @@ def test_a_step_limit_that_is_reached_does_not_end_the_resumed_run_at_once(make_
     service.wait_for(ended, PATIENCE_S)
     assert service.runs.get(dropped).options().max_steps is None
     assert service.runs.get(dropped).metrics.rows()[-1, 0] == 20
+
+
+def test_a_run_without_its_result_is_resumed_to_save_it(make_service: MakeService, tmp_path: Path) -> None:
+    """A step limit that is reached stays, and no epochs are asked for; with its result the same run has nothing left to train."""
+    service = make_service()
+    run = start(service, tmp_path, "steps=20", "backup_every=5", "save_fails=1", max_steps=10)
+    service.wait_for(ended, PATIENCE_S)
+    assert service.get_state()["end_reason"] == "failed"
+    backup = run.files()[-1]
+    assert backup["kind"] == "backup"
+    resumed = service.resume(run.id, backup["id"])
+    service.wait_for(ended, PATIENCE_S)
+    assert service.runs.get(resumed).options().max_steps == 10
+
+
+def test_a_run_whose_result_was_moved_away_is_not_resumed_to_save_it_again(make_service: MakeService, tmp_path: Path) -> None:
+    """The run's folder has it: whoever resumes wants more epochs, and is asked for them."""
+    service = make_service()
+    first = start(service, tmp_path, "steps=4")
+    service.wait_for(ended, PATIENCE_S)
+    backup = next((tmp_path / "workspace" / "backup").iterdir())
+    (backup / "meta.json").write_text('{"train_progress": {"epoch": 500, "epoch_step": 0, "epoch_sample": 0, "global_step": 4}}')
+    (tmp_path / "lora.safetensors").rename(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(ConfigInvalidError, match="nothing left to train"):
+        service.resume(first.id)
 
 
 def test_viewers_hear_of_everything_in_order(make_service: MakeService, tmp_path: Path) -> None:
@@ -588,6 +613,7 @@ def test_a_finished_run_is_not_resumed_to_train_nothing(make_service: MakeServic
     service.wait_for(ended, PATIENCE_S)
     backup = next((tmp_path / "workspace" / "backup").iterdir())
     (backup / "meta.json").write_text('{"train_progress": {"epoch": 3, "epoch_step": 0, "epoch_sample": 0, "global_step": 4}}')
+    write_result(tmp_path / "lora.safetensors")
     options = RunOptions(resume_from=str(backup), tags=("steps=6",))
     with pytest.raises(ConfigInvalidError, match="already at epoch 3 of 3") as error:
         service.start(small_config(tmp_path, epochs=3), options)
@@ -604,6 +630,7 @@ def test_a_finished_run_is_resumed_with_more_epochs(make_service: MakeService, t
     service.wait_for(ended, PATIENCE_S)
     backup = next((tmp_path / "workspace" / "backup").iterdir())
     (backup / "meta.json").write_text('{"train_progress": {"epoch": 500, "epoch_step": 0, "epoch_sample": 0, "global_step": 4}}')
+    write_result(tmp_path / "lora.safetensors")
     for epochs in (None, 500):
         with pytest.raises(ConfigInvalidError, match="nothing left to train"):
             service.resume(first.id, epochs=epochs)
@@ -619,6 +646,7 @@ def test_a_finished_run_is_not_continued_to_train_nothing(make_service: MakeServ
     service.wait_for(ended, PATIENCE_S)
     backup = next((tmp_path / "workspace" / "backup").iterdir())
     (backup / "meta.json").write_text('{"train_progress": {"epoch": 3, "epoch_step": 0, "epoch_sample": 0, "global_step": 4}}')
+    write_result(tmp_path / "lora.safetensors")
     config = small_config(tmp_path, epochs=3, continue_last_backup=True)
     with pytest.raises(ConfigInvalidError, match="already at epoch 3 of 3") as error:
         service.start(config, RunOptions())

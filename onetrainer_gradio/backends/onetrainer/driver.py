@@ -37,6 +37,7 @@ from onetrainer_gradio.config.resume import (
     no_step_left,
     nothing_left_of,
     read_progress,
+    result_missing,
     steps_changed,
     total_steps,
 )
@@ -115,7 +116,8 @@ def run(config: TrainConfig, emit: Emit, control: Control, options: RunOptions) 
     """
     if refused := tuple(finding for finding in BACKEND.refusals(config) if finding.severity == "error"):
         raise ConfigInvalidError(refused)
-    if (over := nothing_left_of(config, options, NAME)) is not None:
+    over = nothing_left_of(config, options, NAME)
+    if over is not None and over.severity == "error":
         raise ConfigInvalidError([over])
     checkout = chosen(options)
     python = require(checkout)
@@ -223,6 +225,8 @@ class Session:
     _max_steps: int | None = None
     _resumed: Path | None = None
     _stepped: bool = False
+    _result_missing: bool = False
+    _over: Finding | None = None
     _put_away: bool = True
     _stops: int = 0
     _stage: int = 0
@@ -275,7 +279,8 @@ class Session:
         self._run_id = options.run_id or f"{os.getpid()}-{time.time_ns()}"
         self._config, self._max_steps = config, options.max_steps
         self._resumed, self._stepped = None, False
-        self._chain = chain_of_run(self._run_id, backup_to_resume(config, options, NAME))
+        backup = backup_to_resume(config, options, NAME)
+        self._chain = chain_of_run(self._run_id, backup)
         console = CONSOLE.get()
         ready = headless(config, options)
         for note in ready.notes:
@@ -286,6 +291,11 @@ class Session:
             "resume_from": options.resume_from,
             "max_steps": options.max_steps,
         }
+        self._result_missing = backup is not None and result_missing(config, backup)
+        self._over = nothing_left_of(config, options, NAME)
+        if self._over is not None:
+            self._warn_of(self._over, backup)
+        order["save_untrained"] = self._result_missing
         order["foreign_file"] = Results(config).foreign_file()
         order["own_backups"] = [
             str(backup) for backup in backups_in(Path(config.workspace_dir), whole=False) if belongs(backup, self._chain)
@@ -403,7 +413,7 @@ class Session:
         if body["outcome"] in ("completed", "stopped"):
             self.unharmed = self._put_away
             if body["outcome"] == "completed" and self._resumed and not self._stepped and not config.only_cache:
-                raise ConfigInvalidError([no_step_left(config, self._resumed)])
+                self._only_saved(config, self._resumed)
             return "completed" if body["outcome"] == "completed" else "stopped"
         phase = str(body.get("phase", ""))
         error = error_of(body.get("error") or {}, phase, config)
@@ -411,6 +421,20 @@ class Session:
         refused = isinstance(error, OutOfMemoryError) or _DRIVER.search(error.message)
         self.unharmed = phase in _BEFORE_TRAINING and not refused and self._put_away
         raise error
+
+    def _only_saved(self, config: TrainConfig, backup: Path) -> None:
+        """Warn that a run trained no step, unless the check before it did.
+
+        :raises ConfigInvalidError: if it didn't save the final model either, because that existed.
+        """
+        over = self._over or no_step_left(config, backup, missing=self._result_missing)
+        if over.severity == "error":
+            raise ConfigInvalidError([over])
+        if self._over is None:
+            self._warn_of(over, backup)
+
+    def _warn_of(self, found: Finding, backup: Path | None) -> None:
+        self.emit(WarningIssued(code=found.code, message=found.message, path=str(backup or "")))
 
     def _death(self) -> TrainerError:
         out_of_memory = killed_for_memory(self._kills_before, oom_kill_counters())

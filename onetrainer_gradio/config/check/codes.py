@@ -121,6 +121,13 @@ CODES: dict[str, Code] = {
         "The backup to resume from has already reached the last epoch or the step limit.",
         "Raise Epochs or the step limit.",
     ),
+    "only-saves-result": Code(
+        "Model and method",
+        "warning",
+        "The backup to resume from has already reached the last epoch or the step limit, and its final model is missing. The run "
+        "saves the final model and ends.",
+        "Raise Epochs or the step limit to train further.",
+    ),
     "format-for-method": Code(
         "Output",
         "error",

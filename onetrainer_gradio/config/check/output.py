@@ -148,7 +148,7 @@ def resume(plan: Plan) -> Iterator[Finding]:
             fix={"continue_last_backup": False},
         )
         return
-    if (over := nothing_left(config, backup)) is not None:
+    if (over := nothing_left(config, backup, base_folder=plan.base_folder)) is not None:
         yield over
     adapter = config.training_method is TrainingMethod.LORA
     names = ("model_type", "training_method", *(("peft_type", "lora_rank") if adapter else ()))

@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from onetrainer_gradio.config.declarations.train import TrainConfig
@@ -38,6 +37,7 @@ from onetrainer_gradio.service.queue.items import (
 )
 from onetrainer_gradio.service.queue.run_queue import error_body
 from onetrainer_gradio.service.queue.store import QueueStore, Transaction
+from onetrainer_gradio.service.runs.backups import newest_whole_backup
 from onetrainer_gradio.service.runs.labels import MOST_NOTE
 from onetrainer_gradio.service.runs.record import Run, RunStore
 from onetrainer_gradio.service.scheduler import RunScheduler
@@ -381,9 +381,9 @@ class Dispatcher:
         self._put_back(item, unstarted=item.unstarted + 1)
 
     def _suspended(self, item: QueueItem, run: Run) -> None:
-        backup = _newest_backup(run)
-        if backup:
-            self._put_back(item, resume_from=backup, resumes_run=run.id)
+        backup = newest_whole_backup(run)
+        if backup is not None:
+            self._put_back(item, resume_from=str(backup), resumes_run=run.id)
         elif run.metrics.count():
             reason = "Suspended without a backup. Release it to start it from the beginning."
             self._put_back(item, held=True, hold_reason=reason)
@@ -401,9 +401,10 @@ class Dispatcher:
         self._changed(state, item.id)
 
     def _fail(self, item: QueueItem, error: Mapping[str, Any], *, run: Run | None) -> None:
-        if item.on_failure == "retry" and item.attempts < item.retries:
-            backup = _newest_backup(run) if run is not None else ""
-            resumes = {"resume_from": backup, "resumes_run": run.id} if backup and run is not None else {}
+        saved = run is not None and bool(run.state()["final_model"])  # killed between its last save and its end
+        if item.on_failure == "retry" and item.attempts < item.retries and not saved:
+            backup = newest_whole_backup(run) if run is not None else None
+            resumes = {"resume_from": str(backup), "resumes_run": run.id} if backup and run is not None else {}
             wait_s = min(RETRY_LONGEST_S, RETRY_FIRST_S * 3**item.attempts)
             self._put_back(item, attempts=item.attempts + 1, error=error, held=False, retry_at=self._clock() + wait_s, **resumes)
             self._changed("retry", item.id)
@@ -519,16 +520,6 @@ def _options_of(item: QueueItem, options: RunOptions) -> RunOptions:
         "queue_item": item.id,
     }
     return options.model_copy(update=changes)
-
-
-def _newest_backup(run: Run) -> str:
-    """Return the newest existing backup of a run, else its initial backup; empty if there is none."""
-    for file in reversed(run.files()):
-        if file["kind"] == "backup":
-            with contextlib.suppress(RunNotFoundError):  # deleted meanwhile
-                return str(run.open_file(file["id"]).path)
-    first = run.options().resume_from
-    return first if first and Path(first).is_dir() else ""
 
 
 def _wait(code: str, text: str, **more: Any) -> Wait:

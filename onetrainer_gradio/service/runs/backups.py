@@ -105,6 +105,13 @@ def problem_of(path: Path, record: FileRecord | None) -> str:
     return ""
 
 
+def newest_whole_backup(run: Run) -> Path | None:
+    """Return the newest backup of a run that nothing is wrong with, else the one it was resumed from if that still exists."""
+    whole = next((backup.path for backup in reversed(backups_of(run)) if not backup.problem), None)
+    first = run.options().resume_from
+    return whole or (Path(first) if first and Path(first).is_dir() else None)
+
+
 def backup_of(run: Run, backup_id: str) -> Backup:
     """Return one backup of a run.
 

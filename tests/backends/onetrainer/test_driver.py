@@ -62,7 +62,7 @@ from onetrainer_gradio.events import (
 from onetrainer_gradio.service.host.process import group_alive
 from tests.backends.onetrainer.standin import behave, set_up
 from tests.engine.recording import FakeControl, Recorder
-from tests.fakes.configs import small_config
+from tests.fakes.configs import small_config, write_result
 
 pytestmark = pytest.mark.slow
 
@@ -357,6 +357,7 @@ def test_a_backup_after_which_nothing_is_left_is_refused(ride):
     one = ride()
     one.run(backup_after=4, backup_after_unit="STEP")
     early, late = one.recorder.of(BackupCreated)[0].path, one.recorder.of(BackupCreated)[-1].path
+    write_result(one.folder / "lora.safetensors")
     for settings, options in (
         ({}, {"resume_from": late}),
         ({"continue_last_backup": True}, {}),
@@ -370,6 +371,31 @@ def test_a_backup_after_which_nothing_is_left_is_refused(ride):
     few.options["resume_from"] = early
     with pytest.raises(ConfigInvalidError, match="nothing left to train"):
         few.run(one.config(epochs=1))
+
+
+@pytest.mark.parametrize("case", ["epochs", "step limit", "images", "torn"])
+def test_a_run_killed_in_its_last_save_is_resumed_to_save_its_result(ride, case):
+    """OneTrainer saves only what it trained itself: the bridge lets it save, without a step and without another backup."""
+    one = ride()
+    limit = 3 if case == "step limit" else None
+    one.options["max_steps"] = limit
+    one.run(epochs=1)
+    made = one.recorder.of(BackupCreated)[-1]
+    result = one.folder / "lora.safetensors"
+    if case != "torn":
+        result.unlink()
+    again = Ride(one.folder, one.checkout)
+    again.options |= {"resume_from": made.path, "max_steps": limit}
+    if case == "images":  # the last epoch was interrupted at its last step, and there are fewer images now
+        meta = {"train_progress": {"epoch": 0, "epoch_step": 5, "epoch_sample": 5, "global_step": 5}}
+        (Path(made.path) / "meta.json").write_text(json.dumps(meta))
+    assert again.run(one.config(epochs=1)) == "completed"
+    assert again.recorder.steps == []
+    assert "only-saves-result" in [warned.code for warned in again.recorder.of(WarningIssued)]
+    (saved,) = again.recorder.of(ModelSaved)
+    assert (saved.path, saved.final, saved.global_step) == (str(result), True, made.global_step)
+    assert result.read_text() == f"weights of step {made.global_step}"
+    assert again.recorder.of(BackupCreated) == []
 
 
 def test_nothing_to_go_on_from_is_reported(ride):

@@ -107,6 +107,10 @@ class RunDriver(Progress):
             if outcome == "stopped":
                 self.phase_is("stopping")
         trained = bool(getattr(self.trainer, "one_step_trained", False))
+        if self.save_untrained and outcome == "completed" and not trained:
+            # all steps were done before, and the backup that was resumed from has them: OneTrainer only saves what it trained
+            self.trainer.one_step_trained = trained = True
+            self.config.backup_before_save, self.end_backed_up = False, True
         if self.trainer is not None and getattr(self.trainer, "model", None) is not None:
             self.trainer.end()
         self.settle()
@@ -157,6 +161,7 @@ class RunDriver(Progress):
         trainer.model_sampler.sample = self.listen_to_sampler(trainer.model_sampler.sample)
         self.keep_foreign_backups(trainer)
         self.first_step = trainer.model.train_progress.global_step
+        self.limit_reached = bool(self.max_steps) and self.first_step >= self.max_steps
         path = self.resume_from or (self.config.get_last_backup_path() if self.config.continue_last_backup else None)
         if path:
             self.wire.event("resumed", path=str(path), global_step=self.first_step)

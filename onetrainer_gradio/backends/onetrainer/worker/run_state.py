@@ -27,6 +27,8 @@ class RunState:
         self.resume_from: str = body.get("resume_from") or ""
         self.max_steps: int = body.get("max_steps") or 0
         self.own_backups: list[str] = body.get("own_backups") or []
+        # whether the result is saved even if no step is left, because the run that trained it was killed before
+        self.save_untrained: bool = bool(body.get("save_untrained"))
         # a file at the destination that no run wrote: it keeps its content under another name
         self.foreign_file: str = body.get("foreign_file") or ""
         self.stops = 0
