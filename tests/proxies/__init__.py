@@ -1,0 +1,1 @@
+"""Tests with real reverse proxies; a package, so that they end with them."""
