@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from onetrainer_gradio.api.config import attachment
 from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.samples import Sample
 from onetrainer_gradio.api.schemas import ERRORS, Open
 from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.service.generations import GRIDS_PER_PAGE, MOST_CELLS, Wish
@@ -114,6 +115,13 @@ def archive(service: Service, grid_id: GridId) -> StreamingResponse:
     """Download the finished images as an uncompressed zip stream."""
     pieces = service.generations.archive(grid_id)
     return StreamingResponse(pieces, media_type="application/zip", headers=attachment(f"images-{grid_id}.zip"))
+
+
+@router.post("/{grid_id}/images/{number}/keep", response_model=Sample)
+@slow
+def keep(service: Service, grid_id: GridId, number: Annotated[int, Path(ge=0, lt=MOST_CELLS)]) -> dict[str, Any]:
+    """Keep an image as a sample of the run, and return the sample."""
+    return service.keep_as_sample(grid_id, number)
 
 
 @router.post("/{grid_id}/resume", response_model=Grid)

@@ -27,6 +27,7 @@ from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.runs.archive import unique, zip_chunks
 from onetrainer_gradio.service.runs.artifacts import RunFile
 from onetrainer_gradio.service.runs.record import Run, RunStore
+from onetrainer_gradio.service.runs.samples import SampleStore
 
 WORKER = "onetrainer_gradio.backends.generation_worker"
 MOST_CELLS = 64
@@ -233,6 +234,18 @@ class Generations:
         if not path.is_file():
             raise PathNotFoundError(f"The image {number} of this grid doesn't exist", value=number)
         return path
+
+    def keep(self, grid_id: str, number: int, samples: SampleStore) -> dict[str, Any]:
+        """Keep a finished image as a sample of the run, and return the sample.
+
+        :raises PathNotFoundError: if it doesn't exist, or isn't finished.
+        :raises RunNotFoundError: if the run was deleted.
+        :raises StorageError: if it can't be written.
+        """
+        image, grid = self.image(grid_id, number), self.get(grid_id)
+        cell = next(each for each in grid["cells"] if each["number"] == number)
+        made = {"global_step": cell["step"], "strength": cell["strength"], "result": cell["name"]}
+        return samples.keep(grid["run_id"], image, f"{grid_id}/{number}", {**_facts(grid, cell), **made})
 
     def archive(self, grid_id: str) -> Iterator[bytes]:
         """Return the finished images of a grid as a zip in pieces, named by prompt, result and strength.

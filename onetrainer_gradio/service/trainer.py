@@ -484,6 +484,17 @@ class TrainerService:
             return {"workspace": str(folder), "starts": self.imports.preview(folder)}
         return {"workspace": str(folder), **self.imports.add(folder, names)}
 
+    def keep_as_sample(self, grid_id: str, number: int) -> dict[str, Any]:
+        """Keep an image that was generated after a run as a sample of the run, and return the sample.
+
+        :raises PathNotFoundError: if there is no such image, or it isn't finished.
+        :raises RunNotFoundError: if the run was deleted.
+        """
+        sample = self.generations.keep(grid_id, number, self.samples)
+        brief = {name: sample[name] for name in ("id", "path", "prompt", "step")}
+        self.feed.publish("sample_custom", run_id=sample["run_id"], sample=sample, **brief)
+        return sample
+
     def take_away(self, run_id: str, file_id: str) -> dict[str, Any]:
         """Return where a result is, and what ComfyUI, Forge, diffusers and OneTrainer do with it. See ``service/take_away.py``.
 

@@ -1,4 +1,5 @@
-"""Images with the results of a run over REST. Covers ``service/generations.py`` and ``backends/answering.py``."""
+"""Images with the results of a run over REST. Covers ``service/generations.py``,
+``service/runs/kept_samples.py`` and ``backends/answering.py``."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from onetrainer_gradio.service.generations import Generations
+from onetrainer_gradio.service.runs.samples import SampleStore
 
 pytestmark = pytest.mark.slow
 
@@ -138,6 +140,31 @@ def test_images_come_with_their_parameters_and_as_a_zip(finished):
     names = zipfile.ZipFile(io.BytesIO(reply.content)).namelist()
     assert names == ["000 a cat red (base model).png", "001 a cat red (lora at 0.5).png"]
     assert finished.client.get("/api/generations/none/images.zip").status_code == 404
+
+
+def test_an_image_is_kept_as_a_sample_of_the_run(finished):
+    """Once, with its parameters; it is the newest sample, has a thumbnail, and outlives the grid."""
+    before = finished.client.get("/api/samples/list").json()
+    made = start(finished, prompts=["a cat"], strengths=[0.5], seed=4)
+    finished.service.generations.wait(made["id"], 30)
+    kept = finished.client.post(f"/api/generations/{made['id']}/images/1/keep").json()
+    assert (kept["run_id"], kept["prompt"], kept["strength"], kept["seed"]) == (finished.run_id, "a cat", 0.5, 4)
+    assert finished.client.post(f"/api/generations/{made['id']}/images/1/keep").json()["id"] == kept["id"]
+    other = finished.client.post(f"/api/generations/{made['id']}/images/0/keep").json()
+    finished.client.delete(f"/api/generations/{made['id']}")
+    for query in ("", f"?run_id={finished.run_id}"):
+        listed = finished.client.get(f"/api/samples/list{query}").json()
+        assert [sample["id"] for sample in listed["samples"]][:2] == [other["id"], kept["id"]]
+        assert listed["total"] == before["total"] + 2
+    page = finished.client.get("/api/samples/list?limit=1").json()
+    assert finished.client.get(f"/api/samples/list?limit=1&before={page['next']}").json()["samples"][0]["id"] == kept["id"]
+    assert finished.client.get(kept["path"]).headers["content-type"] == "image/png"
+    assert finished.client.get(kept["thumbnail"]).headers["content-type"] == "image/webp"
+    assert finished.client.post(f"/api/generations/{made['id']}/images/0/keep").status_code == 404
+    unknown = kept["id"][:-1] + "7"
+    assert finished.client.get(f"/api/samples/{unknown}").status_code == 404
+    later = SampleStore(finished.service.runs, finished.folder / "thumbnails")
+    assert [sample["id"] for sample in later.latest(2)] == [other["id"], kept["id"]]
 
 
 def test_a_run_that_starts_gets_the_memory(finished):

@@ -208,6 +208,7 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
         "POST /api/datasets/tags",
         "POST /api/datasets/{dataset}/rename",
         "POST /api/generations",
+        "POST /api/generations/{grid_id}/images/{number}/keep",
         "POST /api/generations/{grid_id}/resume",
         "POST /api/generations/{grid_id}/stop",
         "DELETE /api/generations/{grid_id}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from onetrainer_gradio.config.digits import is_whole
 from onetrainer_gradio.errors import DatasetError, RunNotFoundError, SampleNotFoundError
 from onetrainer_gradio.events import SampleGenerated, tag
 from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
+from onetrainer_gradio.service.runs import kept_samples
 from onetrainer_gradio.service.runs.artifacts import find_file
 from onetrainer_gradio.service.runs.record import RunStore
 
@@ -23,7 +24,7 @@ _SAMPLE_MADE = tag(SampleGenerated)
 
 def sample_dict(run_id: str, seq: int, body: dict[str, Any]) -> dict[str, Any]:
     """Return a sample as in the API, from the event on line ``seq`` of its run."""
-    shown = {key: value for key, value in body.items() if key not in ("type", "path")}
+    shown = {key: value for key, value in body.items() if key not in ("type", "path", "source")}
     sample_id = f"{run_id}.{seq}"
     address = f"/api/samples/{sample_id}"
     return {
@@ -51,6 +52,7 @@ class SampleStore:
         self._index: dict[str, tuple[int, Samples]] = {}
         self._ended: set[str] = set()
         self._counts: dict[str, int] = {}
+        self._with_kept: set[str] | None = None
 
     def list(
         self, run_id: str | None = None, kind: str | None = None, limit: int = 50, before: str | None = None
@@ -80,6 +82,8 @@ class SampleStore:
         to_count = _MOST_LOOKED_THROUGH
         for run_id in self._with_samples():
             count = self._counts.get(run_id)
+            if count is not None and run_id in self._runs_with_kept():
+                count += len(self._kept(run_id))
             on_page = len(found) < most and (mark is None or run_id <= mark[0])
             if on_page or (count is None and to_count > 0):
                 samples = self.of_run(run_id)
@@ -112,7 +116,12 @@ class SampleStore:
 
         :raises SampleNotFoundError: if there is none with this ID, or its file was deleted.
         """
-        run_id, seq, _ = self._event(sample_id)
+        run_id, seq, body = self._event(sample_id)
+        if seq >= kept_samples.FIRST:
+            path = Path(body["path"])
+            if not path.is_file():
+                raise SampleNotFoundError(f"The image of sample {sample_id} was deleted", value=sample_id)
+            return path
         try:
             return find_file(self._runs.get(run_id).journal, str(seq)).path
         except RunNotFoundError as error:
@@ -149,11 +158,37 @@ class SampleStore:
         for run_id in ids:
             if run_id not in self._counts and (count := self._runs.samples_of_ended(run_id)) is not None:
                 self._counts[run_id] = count
-            if self._counts.get(run_id) != 0:
+            if self._counts.get(run_id) != 0 or run_id in self._runs_with_kept():
                 yield run_id
+
+    def keep(self, run_id: str, image: Path, source: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep an image that was generated after a run as a sample of it, and return the sample. See ``keep``.
+
+        :raises RunNotFoundError: if there is no such run.
+        :raises StorageError: if it can't be written.
+        """
+        number = kept_samples.keep(self._runs.get(run_id).folder, image, source, facts)
+        self._runs_with_kept().add(run_id)
+        return self.get(f"{run_id}.{number}")
+
+    def _runs_with_kept(self) -> set[str]:
+        if self._with_kept is None:
+            self._with_kept = {path.parent.name for path in self._runs.folder.glob(f"*/{kept_samples.FOLDER}")}
+        return self._with_kept
+
+    def _kept(self, run_id: str) -> Samples:
+        try:
+            folder = self._runs.get(run_id).folder
+        except RunNotFoundError:
+            return []
+        return [sample_dict(run_id, number, body) for number, body in kept_samples.kept_samples(folder)]
 
     def of_run(self, run_id: str) -> Samples:
         """Return the samples of a run, newest first; none if it doesn't exist."""
+        kept = self._kept(run_id) if run_id in self._runs_with_kept() else []
+        return kept + self._of_events(run_id)
+
+    def _of_events(self, run_id: str) -> Samples:
         with self._lock:
             if run_id in self._ended:
                 return self._index[run_id][1]
@@ -178,7 +213,14 @@ class SampleStore:
     def _event(self, sample_id: str) -> tuple[str, int, dict[str, Any]]:
         run_id, dot, number = sample_id.rpartition(".")
         seq = int(number) if dot and is_whole(number) else 0
-        if seq:
+        if seq >= kept_samples.FIRST:
+            try:
+                kept = dict(kept_samples.kept_samples(self._runs.get(run_id).folder))
+            except RunNotFoundError:
+                kept = {}
+            if seq in kept:
+                return run_id, seq, kept[seq]
+        elif seq:
             try:
                 entries = self._runs.get(run_id).journal.since(seq - 1, 1)
             except RunNotFoundError:
