@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from onetrainer_gradio import deploy
 from onetrainer_gradio.config.check.codes import catalog
 from onetrainer_gradio.config.files.presets import overview
 from onetrainer_gradio.config.form import optimizers_page, settings_page
@@ -26,9 +27,15 @@ def page(name: str) -> str:
     return above + mark + TABLES[name]()
 
 
+def space_requirements() -> str:
+    """Return the requirements of a Space: what the package needs, in the versions of ``constraints.txt``."""
+    return deploy.requirements(DOCS.parent)
+
+
 def main() -> None:
-    """Write all pages."""
+    """Write all pages, and the requirements of a Space."""
     settings_page.main()
+    (DOCS.parent / "deploy" / "space" / "requirements.txt").write_text(space_requirements(), encoding="utf-8")
     for name in TABLES:
         (DOCS / name).write_text(page(name), encoding="utf-8")
 

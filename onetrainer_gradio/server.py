@@ -39,6 +39,7 @@ from onetrainer_gradio.service.host.access import Access, AccessSettings, check_
 from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
 from onetrainer_gradio.service.host.logs import configure_log
 from onetrainer_gradio.service.host.redaction import redact_logs
+from onetrainer_gradio.service.host.storage import is_temporary
 from onetrainer_gradio.ui.gradio_import import shorten_import
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
     from onetrainer_gradio.api.bodies import MAX_BODY_BYTES
     from onetrainer_gradio.ui import page as ui
     from onetrainer_gradio.ui.first_view import FirstView
+    from onetrainer_gradio.ui.storage_notice import storage_notice
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     replies.install(app)
@@ -186,7 +188,8 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
     }
     known = inspect.signature(gr.mount_gradio_app).parameters
     gr.mount_gradio_app(app, blocks, "/", **{key: value for key, value in wanted.items() if key in known})
-    app.add_middleware(FirstView, head=ui.HEAD + (ui.PROTECTED if protected else ""), body=ui.FIRST_VIEW)
+    notice = storage_notice(os.environ.get(cli.SPACE_VARIABLE, "")) if is_temporary(data_folder) else ""
+    app.add_middleware(FirstView, head=ui.HEAD + (ui.PROTECTED if protected else ""), body=ui.FIRST_VIEW + notice)
     return app
 
 
@@ -425,6 +428,8 @@ class Notice:
     def started(self) -> None:
         """Print the panel's address, and open a browser on a desktop."""
         address = address_of(self.options.host, self.port, secure=self.certificate is not None)
+        if self.options.hosted and self.options.public_hosts:
+            address = f"https://{self.options.public_hosts[0]}/"
         link = f"{address}?token={self.access.new_link()}" if self.options.token else address
         self._print(f"OneTrainer panel is ready after {time.monotonic() - self.began:.1f} s: {link}")
         if self.options.token:

@@ -40,7 +40,7 @@ LAYERS = (
     ("terminal",),
     ("data_commands", "https", "queue_commands"),
     ("compare", "server"),
-    ("__main__",),
+    ("__main__", "deploy", "space"),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 

@@ -36,6 +36,11 @@ class Repository:
     tags: list[str] = field(default_factory=list)
     card: dict[str, Any] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
+    kind: str = "model"
+    asked: dict[str, Any] = field(default_factory=dict)
+    """The request that created it."""
+    secrets: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
 
     @property
     def sha(self) -> str:
@@ -301,13 +306,22 @@ class _Handler(BaseHTTPRequestHandler):
         self._writer(name)
         with self.hub.lock:
             if name in self.hub.repositories:
-                raise _RefusedError(409, "", "You already created this model repo", url=f"{self.hub.url}/{name}")
+                prefix = "spaces/" if self.hub.repositories[name].kind == "space" else ""
+                raise _RefusedError(409, "", "You already created this model repo", url=f"{self.hub.url}/{prefix}{name}")
             private = body.get("visibility") == "private" or bool(body.get("private"))
-            self.hub.add(name, {".gitattributes": "*.safetensors filter=lfs\n"}, private=private)
-        self._json({"url": f"{self.hub.url}/{name}", "name": name, "id": name})
+            kind = body.get("type") or "model"
+            self.hub.add(name, {".gitattributes": "*.safetensors filter=lfs\n"}, private=private, kind=kind, asked=body)
+        address = f"{self.hub.url}/spaces/{name}" if kind == "space" else f"{self.hub.url}/{name}"
+        self._json({"url": address, "name": name, "id": name})
 
     def validate(self) -> None:
         self._json({"errors": [], "warnings": []})
+
+    def settings(self, name: str, kind: str) -> None:
+        self._writer(name)
+        body = json.loads(self.body)
+        getattr(self._repository(name), kind)[body["key"]] = body["value"]
+        self._json({})
 
     def preupload(self, name: str, _revision: str) -> None:
         self._writer(name)
@@ -361,11 +375,12 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("GET", re.compile(r"/api/models"), "search"),
     ("POST", re.compile(r"/api/repos/create"), "create"),
     ("POST", re.compile(r"/api/validate-yaml"), "validate"),
-    ("POST", re.compile(rf"/api/models/{_NAME}/preupload/(.+)"), "preupload"),
-    ("POST", re.compile(rf"/api/models/{_NAME}/commit/(.+)"), "commit"),
-    ("GET", re.compile(rf"/api/models/{_NAME}/tree/([^/]+)"), "tree"),
-    ("GET", re.compile(rf"/api/models/{_NAME}(?:/revision/([^/]+))?"), "info"),
-    ("POST", re.compile(rf"/{_NAME}\.git/info/lfs/objects/batch"), "batch"),
+    ("POST", re.compile(rf"/api/(?:models|spaces)/{_NAME}/preupload/(.+)"), "preupload"),
+    ("POST", re.compile(rf"/api/spaces/{_NAME}/(secrets|variables)"), "settings"),
+    ("POST", re.compile(rf"/api/(?:models|spaces)/{_NAME}/commit/(.+)"), "commit"),
+    ("GET", re.compile(rf"/api/(?:models|spaces)/{_NAME}/tree/([^/]+)"), "tree"),
+    ("GET", re.compile(rf"/api/(?:models|spaces)/{_NAME}(?:/revision/([^/]+))?"), "info"),
+    ("POST", re.compile(rf"/(?:spaces/)?{_NAME}\.git/info/lfs/objects/batch"), "batch"),
     ("PUT", re.compile(r"/lfs/([0-9a-f]{64})"), "put"),
     ("GET HEAD", re.compile(rf"/{_NAME}/resolve/([^/]+)/(.+)"), "resolve"),
 )

@@ -1,4 +1,7 @@
-"""A backup of the data folder is consistent while a panel runs, and a restore puts it in place whole or not at all."""
+"""A backup of the data folder is consistent while a panel runs, and a restore puts it in place whole or not at all.
+
+Covers ``service/host/data_contents.py``, ``service/host/data_restore.py``, ``data_commands.py`` and ``__main__.py``.
+"""
 
 from __future__ import annotations
 
