@@ -158,6 +158,7 @@ class PanelOptions:
     ssl_own: bool = False
     redirect_port: int | None = None
     trusted_proxies: tuple[str, ...] = ()
+    rate_limit: float = 1.0
     open_browser: bool | None = None
     log_level: str = "warning"
     log_format: str = "text"
@@ -322,6 +323,13 @@ def panel_parser() -> argparse.ArgumentParser:
         type=_proxy,
         metavar="ADDRESS",
         help="address or network of a reverse proxy on another machine, whose X-Forwarded headers are used; can be repeated",
+    )
+    address.add_argument(
+        "--rate-limit",
+        type=_factor,
+        default=1.0,
+        metavar="FACTOR",
+        help="multiply how many requests a person and an address may send per minute (default: 1; 0: no limits)",
     )
     _add_https(parser.add_argument_group("HTTPS"))
     address.add_argument(
@@ -633,6 +641,7 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
         ssl_own=given.ssl == "self",
         redirect_port=given.redirect_port,
         trusted_proxies=(*given.trusted_proxy, *_proxies(environment.get(PROXIES_VARIABLE, ""))),
+        rate_limit=given.rate_limit,
         open_browser=given.open_browser,
         log_level=given.log_level,
         log_format=given.log_format,
@@ -650,6 +659,16 @@ def _check_https(parser: argparse.ArgumentParser, given: argparse.Namespace) -> 
         parser.error("--redirect-http requires --ssl-certfile or --ssl self")
     if given.share and secure:
         parser.error("--share can't be combined with --ssl-certfile or --ssl self: the link uses HTTPS without them")
+
+
+def _factor(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a factor: use 0 to 1000")
+    return value
 
 
 def _proxies(text: str) -> tuple[str, ...]:

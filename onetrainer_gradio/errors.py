@@ -45,6 +45,7 @@
     ├── AccessError                 who may do what
     │   ├── NotAuthenticatedError   a password or token is needed
     │   ├── TooManyAttemptsError    wrong passwords came too fast
+    │   ├── RateLimitError          requests came too fast
     │   ├── NotPermittedError       the role doesn't allow this
     │   ├── ForbiddenPathError      outside the allowed folders
     │   ├── ForbiddenOriginError    the request comes from another site
@@ -57,6 +58,7 @@
     │   └── HubDownloadError        what was downloaded isn't what the hub has
     ├── BusyError                   too many requests at the same time
     └── CommandLineError            the command line
+        └── CertificateError        a certificate file for HTTPS can't be used
 
 Catch the broad classes; act on the narrow ones. The message describes what happened. ``expected`` is the syntax that was
 expected, ``suggestion`` a sentence that starts with a verb ("Set it to 1."), and ``path`` the setting, if there is one.
@@ -64,6 +66,7 @@ expected, ``suggestion`` a sentence that starts with a verb ("Set it to 1."), an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -305,6 +308,18 @@ class TooManyAttemptsError(AccessError):
 
 class NotPermittedError(AccessError):
     """The role of the person, token or link doesn't allow this."""
+
+
+class RateLimitError(AccessError):
+    """Someone sent more requests than the panel accepts; ``retry_after_s`` is the number of seconds to wait."""
+
+    def __init__(self, what: str, per_minute: int, retry_after_s: float) -> None:
+        seconds = max(1, math.ceil(retry_after_s))
+        super().__init__(
+            f"Too many requests ({what}): {per_minute} per minute are allowed.",
+            suggestion=f"Try again in {seconds} second{'s' if seconds > 1 else ''}.",
+        )
+        self.retry_after_s = float(seconds)
 
 
 class ForbiddenPathError(AccessError):

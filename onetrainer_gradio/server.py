@@ -86,6 +86,7 @@ class PanelSettings:
     demo: bool = False
     config_file: Path | None = None
     access: AccessSettings = field(default_factory=AccessSettings)
+    rate_limit: float = 1.0
 
 
 def make_app(settings: PanelSettings, *, access: Access | None = None, certificate: Certificate | None = None) -> FastAPI:
@@ -96,6 +97,7 @@ def make_app(settings: PanelSettings, *, access: Access | None = None, certifica
     _prepare_environment(settings.data_folder)
     from onetrainer_gradio.api.app import create_api
     from onetrainer_gradio.service import ServiceSettings, TrainerService
+    from onetrainer_gradio.service.host.rate_limits import RateLimiter
 
     service = TrainerService(
         ServiceSettings(
@@ -112,7 +114,7 @@ def make_app(settings: PanelSettings, *, access: Access | None = None, certifica
     )
     open_with(service, settings)
     access = access or Access(settings.access)
-    app = create_api(service, access)
+    app = create_api(service, access, RateLimiter(settings.rate_limit))
     app.state.certificate = certificate
     mount_page(app, service, settings.data_folder, protected=access.required)
     return app
@@ -359,6 +361,7 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
         allowed_roots=options.allow,
         demo=options.demo,
         config_file=options.config,
+        rate_limit=options.rate_limit,
         access=AccessSettings(
             password=options.password,
             token=options.token,

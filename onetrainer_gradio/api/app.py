@@ -54,12 +54,14 @@ from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.hub import Hub
 from onetrainer_gradio.api.policy import Policy
 from onetrainer_gradio.api.prefix import Prefix
+from onetrainer_gradio.api.rate_limits import RateLimits
 from onetrainer_gradio.api.requests import RequestMetrics, Requests, RouteNames
 from onetrainer_gradio.api.route_table import RouteTable
 from onetrainer_gradio.api.serialization import SafeJSONResponse
 from onetrainer_gradio.api.strict_transport import StrictTransport
 from onetrainer_gradio.api.waiting import StopSignal
 from onetrainer_gradio.service.host.access import Access
+from onetrainer_gradio.service.host.rate_limits import RateLimiter
 from onetrainer_gradio.service.trainer import TrainerService
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -103,7 +105,7 @@ Live messages arrive over the WebSocket at `/ws` or by polling `/api/events`.
 If the panel has a password or token, send the header `Authorization: Bearer <token>`."""
 
 
-def create_api(service: TrainerService, access: Access) -> FastAPI:
+def create_api(service: TrainerService, access: Access, rate_limiter: RateLimiter | None = None) -> FastAPI:
     """Return the API for a service; the app opens the service at startup and closes it at shutdown.
 
     Pages mounted on it later are protected by the same guard.
@@ -132,6 +134,7 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
     app.state.stopping = StopSignal()
     app.state.not_ready = []
     app.state.certificate = None
+    app.state.rate_limiter = rate_limiter or RateLimiter()
     for router in ROUTERS:
         set_summaries(router)
         app.include_router(router)
@@ -148,7 +151,9 @@ def create_api(service: TrainerService, access: Access) -> FastAPI:
         compresslevel=5,
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
     )
-    app.add_middleware(Guard, access=access, table=RouteTable(app.routes))
+    table = RouteTable(app.routes)
+    app.add_middleware(RateLimits, table=table, limiter=app.state.rate_limiter)
+    app.add_middleware(Guard, access=access, table=table)
     app.add_middleware(StrictTransport)
     app.add_middleware(Failures)
     app.add_middleware(Requests, metrics=RequestMetrics(metrics.install(app)))

@@ -47,6 +47,7 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.AccessError: 403,
     errors.NotAuthenticatedError: 401,
     errors.TooManyAttemptsError: 429,
+    errors.RateLimitError: 429,
     errors.HubError: 502,
     errors.HubUnreachableError: 503,
     errors.HubAccessError: 403,
@@ -119,7 +120,7 @@ def trainer_error_reply(error: TrainerError) -> SafeJSONResponse:
     headers: dict[str, str] = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if isinstance(error, errors.TooManyAttemptsError):
+    if isinstance(error, errors.TooManyAttemptsError | errors.RateLimitError):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     if isinstance(error, errors.BusyError):
         headers["Retry-After"] = "5"

@@ -76,7 +76,7 @@ def read_certificate(certfile: Path, keyfile: Path | None = None, password: str 
     if now >= leaf.not_valid_after_utc:
         raise CertificateError(
             f"The certificate {certfile} expired on {leaf.not_valid_after_utc:%Y-%m-%d}.",
-            suggestion="Renew it, then start the panel again.",
+            suggestion="Use a renewed one, then start the panel again.",
         )
     if now < leaf.not_valid_before_utc:
         raise CertificateError(

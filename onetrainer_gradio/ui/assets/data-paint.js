@@ -1,7 +1,7 @@
 // Draw a mask, or choose a crop, on a small canvas of our own: Gradio's ImageEditor would be loaded with the first view.
 
 import { button, el, openDialog, setText, toast } from './dom.js';
-import { api, url } from './live.js';
+import { api, request, url } from './live.js';
 
 const LARGEST_PX = 1024; // of the canvas; the server scales a mask to the image
 const STEP = 0.02; // of the crop, per press of an arrow key
@@ -105,7 +105,7 @@ export async function openMask({ images, image, changed }) {
   const where = `api/datasets/masks?${new URLSearchParams({ folder: images.folder, image: image.path })}`;
   async function save() {
     const body = await maskFile(canvas);
-    const answer = await fetch(url(where), {
+    const answer = await request(url(where), {
       method: 'PUT',
       body,
       credentials: 'same-origin',

@@ -1,6 +1,6 @@
 // Uploads into a dataset: files, folders and zip archives, in pieces that continue after a broken connection.
 
-import { api, url } from './live.js';
+import { api, request, url } from './live.js';
 
 const AT_ONCE = 3;
 const TRIES = 6;
@@ -24,7 +24,7 @@ async function digest(data) {
 async function send(upload, file) {
   const piece = await file.slice(upload.offset, upload.offset + upload.piece_bytes).arrayBuffer();
   const query = new URLSearchParams({ offset: String(upload.offset), sha256: await digest(piece) });
-  const answer = await fetch(url(`api/datasets/uploads/${upload.id}?${query}`), {
+  const answer = await request(url(`api/datasets/uploads/${upload.id}?${query}`), {
     method: 'PUT',
     body: piece,
     headers: { 'Content-Type': 'application/octet-stream' },
@@ -45,7 +45,7 @@ async function uploadOne(dataset, { file, name }, batch, progress, stopped) {
       upload = await send(upload, file);
       tries = 0;
     } catch (error) {
-      if (error.status >= 400 && error.status < 500) throw error;
+      if (error.status >= 400 && error.status < 500 && error.status !== 429) throw error;
       tries += 1;
       if (tries > TRIES) throw error;
       await pause(RETRY_MS * tries);

@@ -8,6 +8,9 @@ const RETRY_LONGEST_MS = 5000;
 const PING_MS = 20000;
 const SILENCE_MS = 45000;
 const POLL_MS = 1000;
+const PATIENCE = 3; // times that a request is sent again
+const LONGEST_PAUSE_S = 90;
+const TRY_LATER = 1013; // close code: too many connections
 const BLOCKED_AFTER = 3; // sockets that never opened while REST answers
 
 // The page may live under a proxy's prefix: every path is relative to the document.
@@ -40,6 +43,20 @@ const client =
   Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 localStorage.setItem(CLIENT, client);
 
+/** A request. If the server says that there were too many (429), it is sent again after the time that it says. */
+export async function request(where, options) {
+  for (let tries = 1; ; tries += 1) {
+    const answer = await fetch(where, options);
+    if (answer.status !== 429 || tries > PATIENCE) return answer;
+    const seconds = Number(answer.headers.get('Retry-After'));
+    if (!seconds || seconds > LONGEST_PAUSE_S) return answer;
+    tell('slowed', { seconds });
+    await new Promise((resolve) => {
+      setTimeout(resolve, seconds * 1000);
+    });
+  }
+}
+
 /** A call to the REST interface; the parsed answer, or an ApiError (status 0 when nobody answered). */
 export async function api(method, path, body, { raw = false } = {}) {
   /** @type {any} */
@@ -50,7 +67,7 @@ export async function api(method, path, body, { raw = false } = {}) {
   }
   let answer;
   try {
-    answer = await fetch(url(path), options);
+    answer = await request(url(path), options);
   } catch {
     throw new ApiError(0);
   }
@@ -165,9 +182,10 @@ function open() {
     lastHeard = Date.now();
     receive(JSON.parse(event.data));
   };
-  mine.onclose = () => {
+  mine.onclose = ({ code }) => {
     if (socket !== mine) return;
     socket = null;
+    if (code === TRY_LATER) retry = RETRY_LONGEST_MS;
     if (!opened) neverOpened += 1;
     if (!polling) connection('lost');
     if (neverOpened >= BLOCKED_AFTER && !polling) startPolling();

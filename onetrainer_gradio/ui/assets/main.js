@@ -260,6 +260,9 @@ document.addEventListener('keydown', (event) => {
   if (does() !== false) event.preventDefault();
 });
 
+on('slowed', async ({ seconds }) =>
+  (await import('./dom.js')).toast(`Too many requests. Trying again in ${seconds} ${seconds === 1 ? 'second' : 'seconds'}…`),
+);
 connect();
 widget('form'); // it asks for the settings while Gradio is still building the page
 // for tests, and for people who open the browser's console
