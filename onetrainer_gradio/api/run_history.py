@@ -63,6 +63,7 @@ class StartAgain(BaseModel):
     """How to start a run again."""
 
     name: str = Field("", max_length=200, description="Name of the new run. Empty: as before.")
+    queue: bool = Field(False, description="Add the run to the queue if it can't start now.")
 
 
 @router.get("/workspace", response_model=dict[str, Any])
@@ -121,5 +122,6 @@ def prune(service: Service, run_id: RunId, body: PruneRequest) -> dict[str, Any]
 @slow
 def start_again(service: Service, run_id: RunId, body: StartAgain | None = None) -> dict[str, Any]:
     """Start a new run from the beginning with the settings of a run."""
-    new_id = service.start_again(run_id, body.name if body else "")
-    return {"ok": True, "run_id": new_id, "state": service.get_state()}
+    body = body or StartAgain(name="")
+    made = service.start_or_enqueue(*service.settings_again(run_id, body.name), queue=body.queue)
+    return {"ok": True, **made, "state": service.get_state()}

@@ -75,6 +75,7 @@ class ResumeRequest(BaseModel):
     settings: Literal["run", "current"] = Field(
         "run", description="Whose settings the new run has: the ended run's, or the form's."
     )
+    queue: bool = Field(False, description="Add the run to the queue if it can't start now.")
 
 
 class FileList(BaseModel):
@@ -372,8 +373,9 @@ def download_converted(service: Service, run_id: RunId, converted_id: str) -> Re
 def resume(service: Service, run_id: RunId, body: ResumeRequest | None = None) -> dict[str, Any]:
     """Resume an ended run from one of its backups, as a new run."""
     body = body or ResumeRequest()
-    new_id = service.resume(run_id, body.backup, body.epochs, current_settings=body.settings == "current")
-    return {"ok": True, "run_id": new_id, "state": service.get_state()}
+    settings = service.settings_to_resume(run_id, body.backup, body.epochs, current_settings=body.settings == "current")
+    made = service.start_or_enqueue(*settings, queue=body.queue)
+    return {"ok": True, **made, "state": service.get_state()}
 
 
 @router.patch("/{run_id}", response_model=RunItem)

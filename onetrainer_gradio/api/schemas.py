@@ -65,6 +65,8 @@ class CommandAccepted(Accepted):
 
 
 class RunAccepted(Accepted):
-    """The run was started."""
+    """The run was started, or added to the queue."""
 
-    run_id: str
+    run_id: str | None = Field(description="ID of the run; null if it was added to the queue.")
+    id: str | None = Field(None, description="ID of the queued run.")
+    place: int | None = Field(None, description="Place among the waiting runs, from 1.")

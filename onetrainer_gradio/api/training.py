@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.replies import ErrorEntry
-from onetrainer_gradio.api.schemas import ERRORS, Accepted, CommandAccepted, Open, State
+from onetrainer_gradio.api.schemas import ERRORS, CommandAccepted, Open, RunAccepted, State
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.api.waiting import answer_within
 from onetrainer_gradio.config import RunOptions, TrainConfig
@@ -39,12 +39,9 @@ START_EXAMPLES: dict[str, Any] = {
 }
 
 
-class StartAccepted(Accepted):
-    """The run was started, or added to the queue."""
+class StartAccepted(RunAccepted):
+    """The run was started, or added to the queue, with the warnings about its VRAM."""
 
-    run_id: str | None = Field(description="ID of the run; null if it was added to the queue.")
-    id: str | None = Field(None, description="ID of the queued run.")
-    place: int | None = Field(None, description="Place among the waiting runs, from 1.")
     warnings: list[ErrorEntry] = Field(
         default_factory=list, description="Warnings about the VRAM of the run, the same as those of the pre-flight check."
     )
@@ -86,13 +83,12 @@ def start(
     With `"queue": true`, a run that can't start now is added to the queue instead.
     """
     config, options = start_request(service, body)
-    if isinstance(body, dict) and body.get("queue") is True and not service.can_start_now():
-        item = service.queue.add(config, options)
-        return {"ok": True, "run_id": None, "id": item["id"], "place": item["place"], "state": service.get_state()}
-    run_id = service.start(config, options)
+    made = service.start_or_enqueue(config, options, queue=isinstance(body, dict) and body.get("queue") is True)
+    if made["run_id"] is None:
+        return {"ok": True, **made, "state": service.get_state()}
     # the run has started: what follows delays only this answer
     warnings = [asdict(finding) for finding in service.memory_findings(config, WAIT_FOR_ESTIMATE_S)]
-    return {"ok": True, "run_id": run_id, "state": service.get_state(), "warnings": warnings}
+    return {"ok": True, **made, "state": service.get_state(), "warnings": warnings}
 
 
 @router.post("/training/stop", response_model=CommandAccepted)

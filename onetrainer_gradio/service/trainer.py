@@ -321,6 +321,24 @@ class TrainerService:
         queue = self.queue.summary()
         return not queue["running"] and (queue["paused"] or queue["waiting"] == queue["held"])
 
+    def start_or_enqueue(
+        self, config: TrainConfig | None = None, options: RunOptions | None = None, *, queue: bool = True
+    ) -> dict[str, Any]:
+        """Start a run and return its ``run_id``. With ``queue``, one that can't start now is added to the queue instead.
+
+        ``id`` and ``place`` are then those of the queued run, and ``run_id`` is None.
+
+        :raises ConfigInvalidError: with findings, if the pre-flight check finds errors.
+        :raises RunConflictError: if a run is active and ``queue`` is off, or the queue is full.
+        """
+        if not queue:
+            return {"run_id": self.start(config, options)}
+        if self.can_start_now():
+            with contextlib.suppress(RunConflictError):  # another run was faster
+                return {"run_id": self.start(config, options)}
+        item = self.queue.add(config, options)
+        return {"run_id": None, "id": item["id"], "place": item["place"]}
+
     def suspend_training(self, run_id: str | None = None, *, hold: bool = True) -> str:
         """Back up the current run, or the one with this ID, end it, and let it wait in the queue to be resumed.
 
@@ -408,6 +426,13 @@ class TrainerService:
         :raises ConfigInvalidError: if its settings are no longer valid.
         :raises RunConflictError: if a run is active.
         """
+        return self.start(*self.settings_again(run_id, name))
+
+    def settings_again(self, run_id: str, name: str = "") -> tuple[TrainConfig, RunOptions]:
+        """Return the settings and options with which ``start_again`` starts.
+
+        :raises RunNotFoundError: if there is no run with this ID.
+        """
         run = self.runs.get(run_id)
         config, _ = from_document(run.config())
         fresh = {
@@ -417,9 +442,9 @@ class TrainerService:
             "resumes_run": "",
             "started_by": "",
             "resumption": None,
+            "queue_item": "",
         }
-        options = run.options().model_copy(update=fresh)
-        return self.start(config.model_copy(update={"continue_last_backup": False}), options)
+        return config.model_copy(update={"continue_last_backup": False}), run.options().model_copy(update=fresh)
 
     def resume(self, run_id: str, backup: str | None = None, epochs: int | None = None, *, current_settings: bool = False) -> str:
         """Start a new run from a backup of an ended one: the newest, or the one with this file ID or name.
@@ -431,14 +456,25 @@ class TrainerService:
         :raises ConfigInvalidError: if no epoch is left after the backup, or the settings are no longer valid.
         :raises RunConflictError: if the run hasn't ended, or another one is active.
         """
+        return self.start(*self.settings_to_resume(run_id, backup, epochs, current_settings=current_settings))
+
+    def settings_to_resume(
+        self, run_id: str, backup: str | None = None, epochs: int | None = None, *, current_settings: bool = False
+    ) -> tuple[TrainConfig, RunOptions]:
+        """Return the settings and options with which ``resume`` starts.
+
+        :raises BackupNotFoundError: if there is no such backup.
+        :raises ConfigInvalidError: if no epoch is left after the backup.
+        :raises RunConflictError: if the run hasn't ended.
+        """
         run = self.runs.get(run_id)
         if not run.ended():
             raise RunConflictError(f"The run {run_id} hasn't ended", value=run_id, suggestion="Stop it first.")
-        options = run.options().model_copy(update={"resumption": None})
+        options = run.options().model_copy(update={"resumption": None, "resumes_run": run_id, "queue_item": ""})
         backups = [file for file in run.files() if file["kind"] == "backup"]
         chosen = [file for file in backups if backup in (None, file["id"], file["name"])]
         if not backups and backup is None and options.resume_from and Path(options.resume_from).is_dir():
-            return self.start(self._to_resume(run, epochs, current_settings), options.model_copy(update={"resumes_run": run_id}))
+            return self._to_resume(run, epochs, current_settings), options
         if not chosen:
             raise BackupNotFoundError(
                 f"The run {run_id} has no backup {backup!r}" if backup else f"The run {run_id} has no backup to resume from",
@@ -448,14 +484,13 @@ class TrainerService:
             )
         file = run.open_file(chosen[-1]["id"])
         config = self._to_resume(run, epochs, current_settings)
+        limit = options.max_steps
         if run.state()["final_model"]:  # wherever it was moved to: whoever resumes wants to train further
-            limit = options.max_steps if options.max_steps and options.max_steps > file.global_step else None
+            if limit and limit <= file.global_step:
+                limit = None
             if (over := nothing_left(config, file.path, missing=False)) is not None:
                 raise ConfigInvalidError([over])
-        else:
-            limit = options.max_steps
-        options = options.model_copy(update={"resume_from": str(file.path), "resumes_run": run_id, "max_steps": limit})
-        return self.start(config, options)
+        return config, options.model_copy(update={"resume_from": str(file.path), "max_steps": limit})
 
     def _to_resume(self, run: Run, epochs: int | None, current_settings: bool) -> TrainConfig:
         config = self.configs.train_config() if current_settings else from_document(run.config())[0]

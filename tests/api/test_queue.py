@@ -150,6 +150,27 @@ def test_a_start_conflicts_or_waits_in_the_queue(panel):
     assert panel.client.post("/api/training/start", json={"config": panel.document, "queue": "yes"}).status_code == 422
 
 
+@pytest.mark.parametrize("route", ["resume", "start"])
+def test_a_resume_and_a_start_of_an_ended_run_conflict_or_wait_in_the_queue(panel, route):
+    """The queued run has the settings of the ended one; it starts at once when nothing trains."""
+    run_id = panel.finished(steps=4, backup_every=2)
+    path = f"/api/runs/{run_id}/{route}"
+    panel.training()
+    assert panel.client.post(path, json={}).status_code == 409
+    reply = panel.client.post(path, json={"queue": True})
+    assert reply.status_code == 200, reply.text
+    assert (reply.json()["run_id"], reply.json()["place"]) == (None, 1)
+    item = panel.client.get(f"/api/queue/{reply.json()['id']}").json()
+    assert (item["name"], item["resumes_run"]) == ("try", run_id if route == "resume" else "")
+    panel.client.post("/api/training/stop")
+    item = ended(panel, reply.json()["id"])
+    assert item["state"] == "completed", item
+    options = panel.client.get(f"/api/runs/{item['run_id']}").json()["record"]["options"]
+    assert options["resume_from"].endswith("backup-4" if route == "resume" else "")
+    assert panel.client.post(path, json={"queue": "later"}).status_code == 422
+    assert panel.client.post(path, json={"queue": True}).json()["run_id"]
+
+
 def test_a_run_is_suspended_and_waits_to_be_resumed(panel):
     run_id = panel.training(steps=5)
     item_id = panel.client.post("/api/training/suspend").json()["id"]

@@ -157,6 +157,38 @@ def test_backups_are_deleted_by_a_rule_with_a_preview(visitor: Visitor, panel: P
     assert kept == [20, 60]
 
 
+def test_a_run_is_started_again_or_resumed_through_the_queue_while_another_trains(visitor: Visitor, panel: Panel) -> None:
+    """Both dialogs offer “Add to queue”, and change back when the other run has ended."""
+    run_id = finished(panel, "again", "backup_every=20")
+    panel.send("POST", "api/queue/pause")
+    body = {"config": panel.document, "options": {"name": "other", "tags": ["steps=100000", "step_s=0.01"]}}
+    panel.send("POST", "api/training/start", body)
+    try:
+        page = opened(visitor.blank(), panel, run_id)
+        page.get_by_role("button", name="Start again…").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("status")).to_have_text("Another run is training, so the new run waits in the queue.")
+        dialog.get_by_role("button", name="Add to queue").click()
+        expect(page.get_by_text("Added to the queue at place 1.")).to_be_visible()
+        expect(dialog).to_have_count(0)
+        page.get_by_text("Backups", exact=True).click()
+        page.get_by_role("button", name="Resume…").last.click()
+        dialog.get_by_role("button", name="Add to queue").click()
+        expect(page.get_by_text("Added to the queue at place 2.")).to_be_visible()
+        assert [item["resumes_run"] for item in panel.get("api/queue")["items"]] == ["", run_id]
+        page.get_by_role("button", name="Start again…").click()
+        expect(dialog.get_by_role("button", name="Add to queue")).to_be_visible()
+        panel.send("POST", "api/training/stop")
+        expect(dialog.get_by_role("button", name="Start", exact=True)).to_be_visible()
+        expect(dialog.get_by_role("status")).to_have_count(0)
+    finally:
+        panel.send("POST", "api/training/stop") if panel.get("api/training/status")["is_training"] else None
+        panel.wait(lambda state: not state["process_running"])
+        for item in panel.get("api/queue")["items"]:
+            panel.send("DELETE", f"api/queue/{item['id']}")
+        panel.send("POST", "api/queue/resume")
+
+
 def test_runs_are_compared_in_charts_and_a_table(visitor: Visitor, panel: Panel) -> None:
     """All metrics share zoom and pointer; the table has the differing setting and is ordered by a result; CSV has the points."""
     ids = [finished(panel, f"overlay {rate}", learning_rate=rate) for rate in (1e-4, 2e-4)]

@@ -85,7 +85,7 @@ function choices(item, others) {
 }
 
 /** A dialog with a form; `send()` does it and resolves when it is done. What REST rejects stays in the dialog. */
-async function formDialog(title, verb, nodes, send, kind = '') {
+export async function formDialog(title, verb, nodes, send, kind = '') {
   await sheet('queue.css');
   const wrong = el('p', { class: 'og-queue-wrong', role: 'alert', hidden: true });
   const submit = button(verb, { kind: 'primary', type: 'submit' });

@@ -2,9 +2,9 @@
 
 import { button, confirmed, el, format, openDialog, setText, toast } from './dom.js';
 import { api } from './live.js';
-import { addressOf, go } from './run-address.js';
 import { pathLine } from './run-files.js';
 import { differenceTable } from './run-settings.js';
+import { queueable, startOrQueue } from './start-or-queue.js';
 
 const pathOf = (id) => `api/runs/${encodeURIComponent(id)}/backups`;
 
@@ -148,6 +148,7 @@ function openResume(id, backup, run) {
   const epochs = el('input', { type: 'number', min: 1, step: 1, value: run.config.epochs ?? 1, required: true });
   const differs = el('div', { class: 'og-diff-body' });
   const wrong = el('p', { class: 'bad', role: 'alert' });
+  const submit = el('button', { type: 'submit', class: 'og-button primary' });
   const field = (title, input) => el('label', { class: 'og-field' }, el('span', { class: 'og-label', text: title }), input);
   const form = el(
     'form',
@@ -157,13 +158,9 @@ function openResume(id, backup, run) {
     field('Settings of the new run', source),
     field('Total epochs', epochs),
     differs,
+    queueable(submit, 'Resume'),
     wrong,
-    el(
-      'div',
-      { class: 'og-dialog-buttons' },
-      button('Cancel', { onclick: () => dialog.close() }),
-      el('button', { type: 'submit', class: 'og-button primary', text: 'Resume' }),
-    ),
+    el('div', { class: 'og-dialog-buttons' }, button('Cancel', { onclick: () => dialog.close() }), submit),
   );
   const dialog = el('dialog', { class: 'og-dialog', 'aria-label': 'Resume from a backup' }, form);
   async function draw() {
@@ -183,10 +180,8 @@ function openResume(id, backup, run) {
     setText(wrong, '');
     const body = { backup: backup.id, epochs: Number(epochs.value), settings: source.value };
     try {
-      const { run_id: made } = await api('POST', `api/runs/${encodeURIComponent(id)}/resume`, body);
+      await startOrQueue(`api/runs/${encodeURIComponent(id)}/resume`, body, 'Run resumed.');
       dialog.close();
-      toast('Run resumed.');
-      go(addressOf(made));
     } catch (error) {
       setText(wrong, error.whole || error.message);
     }

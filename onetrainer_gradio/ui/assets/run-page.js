@@ -1,7 +1,8 @@
 // The page of one run: its curve with everything before its resume, replay, samples, log, settings, files and backups.
 
-import { button, confirmed, el, format, openDialog, setText, setVisible, toast } from './dom.js';
+import { button, el, format, openDialog, setText, setVisible } from './dom.js';
 import { api, on, store } from './live.js';
+import { formDialog } from './queue-dialogs.js';
 import { replay } from './replay.js';
 import { addressOf, go, pageLink } from './run-address.js';
 import { backups } from './run-backups.js';
@@ -11,6 +12,7 @@ import { logOf, warningsOf } from './run-log.js';
 import { samplesOf } from './run-samples.js';
 import { differencesOf } from './run-settings.js';
 import { badge, deleteRuns } from './run-table.js';
+import { queueable, startOrQueue } from './start-or-queue.js';
 import { engineName, methodName } from './words.js';
 
 const apiOf = (id) => `api/runs/${encodeURIComponent(id)}`;
@@ -231,14 +233,11 @@ class RunPage {
   async again() {
     const { name } = this.run.labels;
     const text = 'Starts a new run from the beginning with the settings of this run. The pre-flight check runs first.';
-    if (!(await confirmed(`Start “${name || this.id}” again?`, text, 'Start'))) return;
-    try {
-      const { run_id: id } = await api('POST', `${apiOf(this.id)}/start`, {});
-      toast('Run started.');
-      go(addressOf(id));
-    } catch (error) {
-      toast(error.whole || error.message, 'bad');
-    }
+    const note = el('div');
+    const { submit } = await formDialog(`Start “${name || this.id}” again?`, 'Start', [el('p', { text }), note], () =>
+      startOrQueue(`${apiOf(this.id)}/start`, {}, 'Run started.'),
+    );
+    note.append(queueable(submit, 'Start'));
   }
 }
 

@@ -231,8 +231,9 @@ function buttons(run, goOn, onremove) {
  */
 async function resume(run, epochs) {
   try {
-    await api('POST', `${pathOf(run)}/resume`, epochs ? { epochs } : {});
-    toast('Run resumed.');
+    const body = { ...(epochs ? { epochs } : {}), ...(store.state?.is_training ? { queue: true } : {}) };
+    const { run_id: id, place } = await api('POST', `${pathOf(run)}/resume`, body);
+    toast(id ? 'Run resumed.' : `Added to the queue at place ${place}.`);
   } catch (/** @type {any} */ error) {
     /** @type {any[]} */
     const errors = error.errors || [];
