@@ -13,6 +13,9 @@ from tests.alone import turn
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
+# No test reaches the real hub: tests/fakes/hub.py stands in for it.
+os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():

@@ -66,6 +66,7 @@ HEAVY = {"torch", "diffusers", "transformers", "accelerate", "peft", "gradio"}
 INNER = {
     "config": (
         ("device", "digits", "enums", "model_files", "options", "patterns", "pattern_worker", "suggestions"),
+        ("repository_files",),
         ("families",),
         ("machine", "optimizer_libraries", "optimizers"),
         ("declarations",),

@@ -48,8 +48,7 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.NotAuthenticatedError: 401,
     errors.TooManyAttemptsError: 429,
     errors.RateLimitError: 429,
-    errors.HubError: 502,
-    errors.HubUnreachableError: 503,
+    errors.HubError: 424,  # the panel itself works
     errors.HubAccessError: 403,
     errors.HubNotFoundError: 404,
     errors.HubExistsError: 409,

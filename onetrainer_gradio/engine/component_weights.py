@@ -15,6 +15,7 @@ from torch import nn
 from onetrainer_gradio.config import TrainConfig
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.model_files import COMPONENT, unfit
+from onetrainer_gradio.config.repository_files import DIFFUSERS, TRANSFORMERS
 from onetrainer_gradio.engine import precision, quantization
 from onetrainer_gradio.engine.data.cache import file_identity
 from onetrainer_gradio.engine.families.family import Component
@@ -29,14 +30,6 @@ FAILURES = (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeErr
 _HALF = {"BF16": torch.bfloat16, "F16": torch.float16}
 
 
-def _names(stem: str, old: str) -> tuple[str, ...]:
-    files = (f"{stem}.safetensors", f"{stem}.safetensors.index.json", f"{stem}.fp16.safetensors")
-    return (*files, f"{stem}.fp16.safetensors.index.json", f"{old}.bin", f"{old}.bin.index.json")
-
-
-_TRANSFORMERS, _DIFFUSERS = _names("model", "pytorch_model"), _names(*["diffusion_pytorch_model"] * 2)
-
-
 def class_of(source: str) -> Any:
     """Return the class that "library:Class" names."""
     library, _, name = source.partition(":")
@@ -45,7 +38,7 @@ def class_of(source: str) -> Any:
 
 def weight_names(component: Component) -> tuple[str, ...]:
     """Return the names that the weight file of a component can have."""
-    return _TRANSFORMERS if component.library == "transformers" else _DIFFUSERS
+    return TRANSFORMERS if component.library == "transformers" else DIFFUSERS
 
 
 def identities(folder: Path) -> Identity:

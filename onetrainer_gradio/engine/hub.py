@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -80,7 +80,7 @@ class Hub:
             change = f"Turn off {offline}" if self.offline else "Check the connection"
             suggestion = f"{change}, or set {title_of(self.setting)} to a model on this machine."
             raise self._missing(name, f"The model “{name}” is not on this machine, and {why}.", suggestion) from error
-        except (HfHubHTTPError, httpx.HTTPError) as error:
+        except (HfHubHTTPError, httpx2.HTTPError) as error:
             suggestion = f"Check the connection, or set {title_of(self.setting)} to a model on this machine."
             raise self._missing(
                 name, f"The model “{name}” can't be downloaded from the Hugging Face Hub: {error}", suggestion

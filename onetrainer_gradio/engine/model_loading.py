@@ -16,6 +16,7 @@ from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.families.published_configs import published
 from onetrainer_gradio.config.model_files import BASE, Unfit, family_of, recognize, unfit, weights_unfit
+from onetrainer_gradio.config.repository_files import SMALL, shards_of
 from onetrainer_gradio.engine.component_weights import FAILURES, ComponentWeights, class_of, identities, weight_names, weights_of
 from onetrainer_gradio.engine.data.cache import file_identity
 from onetrainer_gradio.engine.families.family import Component, FamilySpec
@@ -25,7 +26,6 @@ from onetrainer_gradio.errors import ModelFormatError, ModelNotFoundError
 
 Progress = Callable[[int, int, str], None]
 
-_SMALL = ("model_index.json", "scheduler/*.json", "tokenizer*/*", "*/config.json")
 _CHECKPOINTS = (".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -91,7 +91,7 @@ def load(config: TrainConfig, spec: FamilySpec, source: str, progress: Progress)
     wanted = _Wanted(config, spec, source)
     hub = Hub.of(config, progress)
     first = (f"{name}/{weight_names(component)[0]}" for name, component in wanted.own.items())
-    place = hub.locate(source, (*_SMALL, *first))
+    place = hub.locate(source, (*SMALL, *first))
     return _from_folder(wanted, place, hub, progress) if place.is_dir() else _from_file(wanted, place, hub, progress)
 
 
@@ -134,8 +134,8 @@ def _with_weights(wanted: _Wanted, folder: Path, hub: Hub) -> Path:
             for name in names:
                 if any((folder / part / known).exists() for known in names):
                     break
-                shards = f"{part}/{name.partition('.')[0]}*-of-*"
-                folder = hub.locate(wanted.source, (*_SMALL, f"{part}/{name}", *((shards,) if "index" in name else ())))
+                shards = (f"{part}/{shards_of(name)}",) if shards_of(name) else ()
+                folder = hub.locate(wanted.source, (*SMALL, f"{part}/{name}", *shards))
     # text encoders first: their lack tells the most about a folder
     for part, component in sorted(wanted.own.items(), key=lambda item: not item[0].startswith("text_encoder")):
         names = weight_names(component)
@@ -237,7 +237,7 @@ def _layout_of_single_files(wanted: _Wanted, file: Path, hub: Hub) -> _Layout:
     if found is not None:
         return found
     try:
-        folder = hub.locate(known, _SMALL)
+        folder = hub.locate(known, SMALL)
     except ModelNotFoundError as error:
         raise ModelNotFoundError(
             f"The file “{file}” contains only weights, and their tokenizer and layout are not on this machine: {error.message}",
@@ -256,7 +256,7 @@ def _in_folder(wanted: _Wanted, folder: Path) -> _Layout:
 def _downloaded(wanted: _Wanted, known: str, hub: Hub) -> _Layout | None:
     """Return the layout of a repository that was downloaded before, if nothing of it is missing."""
     try:
-        folder = hub.locate(known, _SMALL)
+        folder = hub.locate(known, SMALL)
     except ModelNotFoundError:
         return None
     needed = [*(f"{name}/config.json" for name in wanted.components), *wanted.tokenizers, "scheduler", "model_index.json"]

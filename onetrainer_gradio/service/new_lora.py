@@ -21,6 +21,7 @@ from onetrainer_gradio.service.datasets.image_index import ImageIndex, Query
 from onetrainer_gradio.service.engines.preflight import Preflight
 from onetrainer_gradio.service.engines.selection import Engines
 from onetrainer_gradio.service.host.atomic import raising_storage_error
+from onetrainer_gradio.service.hub.models import is_local
 from onetrainer_gradio.service.runs.index import RunQuery
 from onetrainer_gradio.service.runs.record import RunStore
 from onetrainer_gradio.service.settings.comparison import Comparison, Difference, Source
@@ -167,7 +168,7 @@ class NewLora:
             "license": published.license,
             "gated": published.gated,
             "gigabytes": 0.0 if demo else published.gigabytes,
-            "local": _is_local(base),
+            "local": _is_local(base, preset.model_type),
             "trainable": usable is not None,
             "engine": usable["id"] if usable else "",
             "reason": "" if usable else next((engine["why"] for engine in support if engine["why"]), ""),
@@ -192,14 +193,6 @@ def _vocabulary() -> Mapping[str, int]:
     return dict(json.loads(_VOCABULARY.read_text(encoding="utf-8")))
 
 
-def _is_local(base: str) -> bool:
-    """Return whether the model is a folder or file, or in the cache of the Hugging Face Hub."""
-    if Path(base).exists():
-        return True
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        return isinstance(try_to_load_from_cache(base, "model_index.json"), str)
-    except HFValidationError:
-        return False
+def _is_local(base: str, model_type: str) -> bool:
+    """Return whether the model is a folder or file, or whole in the cache of the Hugging Face Hub."""
+    return Path(base).exists() or is_local(base, model_type)

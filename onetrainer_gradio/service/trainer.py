@@ -52,6 +52,8 @@ from onetrainer_gradio.service.host.readiness import storage_problems
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
 from onetrainer_gradio.service.hub.client import HubClient
+from onetrainer_gradio.service.hub.downloads import Downloads
+from onetrainer_gradio.service.hub.models import HubModels
 from onetrainer_gradio.service.hub.publishing import Publishing
 from onetrainer_gradio.service.new_lora import NewLora
 from onetrainer_gradio.service.notifications.center import Notifications
@@ -166,6 +168,10 @@ class TrainerService:
         )
         self.results = Results(self.runs, self.converter)
         self.hub = HubClient(self.secrets.huggingface_token)
+        self.hub_models = HubModels(self.hub, self._trainable_here)
+        self.downloads = Downloads(
+            data / "downloads.json", self.hub, changed=lambda download: self.feed.publish("download", download=download)
+        )
         self.publishing = Publishing(self.runs, self.samples, self.images, self.hub, self._private_texts)
         images, runs = self.datasets.index, self.runs
         self.new_lora = NewLora(data, self.configs, self.engines, images, self.gpu_bytes, runs, self.comparison, self.preflight)
@@ -209,6 +215,7 @@ class TrainerService:
         self._offer_their_presets()
         self.checkouts.read_all()
         self.system.start()
+        self.downloads.open()
         if self.settings.runs_queue:
             self.dispatcher.start()
 
@@ -226,6 +233,7 @@ class TrainerService:
         self.datasets.close()
         self.generations.close()
         self.publishing.close()
+        self.downloads.close()
         self.images.close()
         self.memory.close()
         self.converter.close()
@@ -495,6 +503,14 @@ class TrainerService:
     def _to_resume(self, run: Run, epochs: int | None, current_settings: bool) -> TrainConfig:
         config = self.configs.train_config() if current_settings else from_document(run.config())[0]
         return config if epochs is None else config.model_copy(update={"epochs": epochs})
+
+    def _trainable_here(self, model_type: str) -> tuple[bool, str]:
+        """Return whether an engine of this machine trains a LoRA of a model type, and why not."""
+        config = TrainConfig.model_validate({MODEL_TYPE: model_type, "training_method": "LORA"})
+        support = self.engines.engine_support(config)
+        if any(engine["can"] for engine in support):
+            return True, ""
+        return False, next((str(engine["why"]) for engine in support if engine["why"]), "")
 
     def _private_texts(self) -> tuple[str, ...]:
         """Return what must never be published: the token, and folders of this machine."""

@@ -59,6 +59,17 @@ class HubClient:
             "writes": {"write": True, "read": False}.get(role),
         }
 
+    def check_access(self, repository: str, path: str) -> None:
+        """Raise if a file of a gated repository can't be read.
+
+        :raises HubAccessError: if its conditions aren't accepted.
+        :raises HubError: if the hub doesn't answer.
+        """
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        with raising_hub_error(repository):
+            get_hf_file_metadata(hf_hub_url(repository, path, endpoint=self.endpoint), token=self.token, endpoint=self.endpoint)
+
 
 @contextmanager
 def raising_hub_error(name: str) -> Iterator[None]:

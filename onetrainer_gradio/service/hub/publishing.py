@@ -252,7 +252,7 @@ class Publishing:
     def _repository(self, name: str, run: Run, owner: str) -> str:
         name = name.strip() or _repository_name(run.name or run.id)
         full = name if "/" in name else f"{owner or _PLACEHOLDER}/{name}"
-        from huggingface_hub.utils._validators import validate_repo_id
+        from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
         with raising_hub_error(full):
             validate_repo_id(full)
