@@ -323,7 +323,7 @@ def serve(options: PanelOptions) -> int:
         gc.disable()  # imports create no garbage to speak of, and looking for it takes a tenth of the start
         access = Access(settings.access)
         app = make_app(settings, access=access, certificate=certificate)
-        notice = Notice(access, options, port, token if generated else "", began, certificate)
+        notice = Notice(access, options, port, token if generated else "", began, certificate=certificate)
         server = _server(app, options, notice, redirect)
         with _signals_end_quietly(), contextlib.ExitStack() as afterwards:
             afterwards.callback(redact_logs(settings.access.password, settings.access.token))
@@ -425,8 +425,8 @@ class Notice:
     port: int
     generated: str
     began: float
-    certificate: Certificate | None = None
     out: TextIO = sys.stdout
+    certificate: Certificate | None = None
 
     def started(self) -> None:
         """Print the panel's address, and open a browser on a desktop."""
@@ -474,8 +474,18 @@ class Notice:
                 yield f"The certificate isn't valid for {name}. It is valid for: {', '.join(self.certificate.names)}"
 
     def _share(self) -> None:
+        from onetrainer_gradio.share import open_link
+
         self._print("  Creating a public link…")
-        self._print("  " + open_link(self.port))
+        shared = open_link(self.port)
+        if shared.problem:
+            self._print(f"  No public link: {shared.problem}")
+            self._print("  The panel continues without it.")
+            return
+        self._print(f"  Public link: {shared.address} (valid for up to a week while the panel runs)")
+        self._print("  It asks for the password or token. All traffic passes through the relay's servers.")
+        self._print(f"  For you, works once: {shared.address.rstrip('/')}/?token={self.access.new_link()}")
+        self._print(f"  {shared.ended()}")
 
     def _opens_browser(self) -> bool:
         if self.options.open_browser is not None:
@@ -486,19 +496,6 @@ class Notice:
 
     def _print(self, text: str) -> None:
         print(text, file=self.out, flush=True)
-
-
-def open_link(port: int) -> str:
-    """Create a public link to the panel at ``port`` through Gradio's relay. Return the message to print, also on failure."""
-    import httpx
-    from gradio.networking import setup_tunnel
-
-    try:
-        address = setup_tunnel("127.0.0.1", port, secrets.token_urlsafe(32), None, None)
-    except (RuntimeError, ValueError, OSError, httpx.HTTPError) as error:
-        cause = error.__cause__ or error  # Gradio wraps the reason in its own error
-        return f"No public link: can't reach the relay ({type(cause).__name__}). The panel continues without it."
-    return f"Public link: {address} (valid for up to a week while the panel runs)"
 
 
 def _isnt_cancelled(record: logging.LogRecord) -> bool:
