@@ -63,7 +63,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Cell:
-    """One image of a grid: ``file`` is the ID of the result, empty for the base model."""
+    """One image of a grid: ``file`` is the ID of the result and ``kind`` its kind, both empty for the base model."""
 
     number: int
     prompt: str
@@ -71,6 +71,7 @@ class Cell:
     name: str = ""
     step: int = 0
     strength: float = 0.0
+    kind: str = ""
 
 
 class Generations:
@@ -172,14 +173,14 @@ class Generations:
             )
         return config
 
-    def make_room(self, run: Run) -> None:
-        """Free the memory of the process for a run that is about to start.
+    def make_room(self, device: str = "cuda") -> None:
+        """Free the memory of the process for a run on a device.
 
         A grid on the GPU ends if the run trains there, too; it can be resumed.
         """
         process, running = self._process, self._jobs.running()
         if running is not None:
-            if _on_cpu(running.result) or _on_cpu(run.config()):
+            if _on_cpu(running.result) or device.startswith("cpu"):
                 return
             self._displaced = running.id
             running.stopping.set()
@@ -459,7 +460,8 @@ def _cells(wish: Wish, config: Mapping[str, Any], files: Sequence[RunFile]) -> I
         grid += [(prompt, None, 0.0)] if wish.base else []
         grid += [(prompt, file, strength) for file in files for strength in strengths]
     for number, (prompt, file, strength) in enumerate(grid):
-        yield Cell(number, prompt, file.id if file else "", file.name if file else "", file.global_step if file else 0, strength)
+        of_file = (file.id, file.name, file.global_step, strength, file.kind) if file else ()
+        yield Cell(number, prompt, *of_file)
 
 
 def _sample(config: Mapping[str, Any], wish: Wish) -> dict[str, Any]:

@@ -184,7 +184,7 @@ class TrainerService:
             self.runs,
             self.scheduler,
             self._start_queued,
-            GpuMemory(self.system.gpus),
+            GpuMemory(self.system.gpus, make_room=self.generations.make_room),
             changed=self._queue_changed,
             in_process=self.settings.in_process,
         )
@@ -303,7 +303,7 @@ class TrainerService:
         return options, options.name or (self.configs.name() if config is None else None) or ""
 
     def _launch(self, run: Run, launch: Callable[[Run], None]) -> None:
-        self.generations.make_room(run)
+        self.generations.make_room(str(run.config().get("train_device", "")))
         try:
             launch(run)
         except StorageError:

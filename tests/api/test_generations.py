@@ -174,15 +174,17 @@ def test_a_run_that_starts_gets_the_memory(finished):
     made = start(finished)
     generations.wait(made["id"], 30)
     idle = generations._process
-    generations.make_room(run)
+    generations.make_room("cpu")
     assert idle.wait(10) != 0
     slow = start(finished, sample={"diffusion_steps": 100}, base=False)
-    generations.make_room(run)
+    generations.make_room("cuda:0")
     assert generations.wait(slow["id"], 30)["state"] == "done"
     gpu = (run.folder / "config.json").read_text().replace('"train_device": "cpu"', '"train_device": "cuda"')
     (run.folder / "config.json").write_text(gpu)
     slow = start(finished, sample={"diffusion_steps": 500}, base=False)
-    generations.make_room(run)
+    generations.make_room("cpu")
+    assert generations.get(slow["id"])["state"] == "running"
+    generations.make_room("cuda")
     ended = generations.wait(slow["id"], 10)
     assert ended["state"] == "failed"
     assert ended["error"] == "A run started to train on the GPU"

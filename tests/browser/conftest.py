@@ -123,10 +123,10 @@ class Panel:
         with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=self.headers), timeout=10) as reply:
             return json.loads(reply.read())
 
-    def send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def send(self, method: str, path: str, body: Any = None, timeout_s: float = 10) -> dict[str, Any]:
         data = json.dumps(body or {}).encode()
         request = urllib.request.Request(self.url + path, method=method, data=data, headers=self.headers)
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=timeout_s) as reply:
             return json.loads(reply.read())
 
     def change(self, **changes: Any) -> dict[str, Any]:

@@ -45,10 +45,12 @@ class GpuMemory:
         *,
         clock: Callable[[], float] = time.monotonic,
         wait_s: float = WAIT_S,
+        make_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._read = read
         self._clock = clock
         self._wait_s = wait_s
+        self._make_room = make_room
         self._since: dict[str, float] = {}
 
     def in_use(self, devices: Iterable[str]) -> dict[str, int]:
@@ -71,13 +73,16 @@ class GpuMemory:
     def wait(self, devices: Iterable[str], before: Mapping[str, int]) -> MemoryWait | None:
         """Return the device that still has to be waited for, or None if all are free.
 
-        ``before`` are the bytes that were in use before the last run. A device without a number is free.
+        ``before`` are the bytes that were in use before the last run. A device without a number is free. When a wait begins,
+        the panel's own processes free their memory.
         """
         now = self._clock()
         for device, used in self.in_use(devices).items():
             if device not in before or used <= before[device] + TOLERANCE_BYTES:
                 self._since.pop(device, None)
                 continue
+            if device not in self._since:
+                self._make_room()
             since = self._since.setdefault(device, now)
             return MemoryWait(device, used, before[device], late=now - since >= self._wait_s)
         return None

@@ -3,13 +3,14 @@
 import { button, el, format, icon, openDialog, setText } from './dom.js';
 import { api, url } from './live.js';
 
-/** The dialog for one file of a run; `formats` are those of the run's model type. */
-export function openConvert(id, file, formats) {
+/** The dialog for one file of a run; `formats` are those of the run's model type, `wanted` is the one to choose. */
+export function openConvert(id, file, formats, wanted = '') {
   const select = el(
     'select',
     {},
     formats.map(({ value, label }) => el('option', { value, text: label })),
   );
+  if (wanted) select.value = wanted;
   const found = el('div', { role: 'status' });
   const wrong = el('p', { class: 'bad', role: 'alert' });
   const start = el('button', { type: 'submit', class: 'og-button primary', text: 'Convert' });

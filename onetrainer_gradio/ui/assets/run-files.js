@@ -1,27 +1,28 @@
 // The models and saves of a run: where each was written, with copy and download, and everything as a zip.
 
-import { button, el, format, icon, toast } from './dom.js';
+import { button, capital, el, format, icon, toast } from './dom.js';
 import { api, url } from './live.js';
 
 const PAGE = 100;
 const KINDS = { model: 'Final model', save: 'Intermediate saves' };
 
-async function copy(text) {
+/** Copy a text; `what` it is, for the notice. */
+export async function copy(text, what = 'path') {
   try {
     await navigator.clipboard.writeText(text);
-    toast('Path copied.');
+    toast(`${capital(what)} copied.`);
   } catch {
-    toast('The browser doesn’t allow copying here. Select the path instead.', 'bad');
+    toast(`The browser doesn’t allow copying here. Select the ${what} instead.`, 'bad');
   }
 }
 
-/** Where a file is, and a button that copies it. */
-export function pathLine(path) {
+/** Where a file is, or another short text, and a button that copies it. */
+export function pathLine(path, what = 'path') {
   return el(
     'span',
     { class: 'og-path' },
     el('code', { text: path }),
-    button('', { icon: 'copy', kind: 'quiet', title: `Copy the path ${path}`, onclick: () => copy(path) }),
+    button('', { icon: 'copy', kind: 'quiet', title: `Copy the ${what} ${path}`, onclick: () => copy(path, what) }),
   );
 }
 
@@ -43,7 +44,11 @@ function line(id, file, formats) {
     pathLine(file.written_to),
     file.sha256 ? el('span', { class: 'og-muted og-small og-mono', title: 'SHA-256', text: file.sha256.slice(0, 16) }) : '',
     formats.length ? button('Convert…', { kind: 'small', onclick: convert }) : '',
+    file.kind === 'save' ? button('Make it the result…', { kind: 'small', onclick: make }) : '',
   );
+  async function make() {
+    (await import('./run-result.js')).makeResult(id, file);
+  }
   async function convert() {
     const { openConvert } = await import('./convert.js');
     openConvert(id, file, formats);

@@ -341,8 +341,8 @@ class Gpus:
 
 
 def test_gpu_memory_is_waited_for_with_a_limit_and_a_clear_state():
-    gpus, now = Gpus(), [0.0]
-    memory = GpuMemory(gpus.read, clock=lambda: now[0], wait_s=60)
+    gpus, now, freed = Gpus(), [0.0], []
+    memory = GpuMemory(gpus.read, clock=lambda: now[0], wait_s=60, make_room=lambda: freed.append(now[0]))
     before = memory.in_use(["cuda:0"])
     assert before == {"cuda:0": 1 << 30}
     assert memory.in_use(["cpu"]) == {}
@@ -355,6 +355,7 @@ def test_gpu_memory_is_waited_for_with_a_limit_and_a_clear_state():
     assert waits is not None
     assert waits.late
     assert "9.0 GiB are in use, 1.0 GiB before the last run" in waits.text
+    assert freed == [0.0]  # what the panel itself has loaded, once
     gpus.used = (1 << 30) + (100 << 20)
     assert memory.wait(["cuda:0"], before) is None
     gpus.used = 9 << 30
