@@ -82,7 +82,7 @@ ATTENTION_BACKENDS = {"SDP": "native", "FLASH": "flash", "CUDNN": "_native_cudnn
 
 
 def set_circular_padding(module: nn.Module) -> None:
-    """Let all convolutions wrap around the edges of the image. An adapter over a convolution follows it."""
+    """Let all convolutions wrap around the edges of the image; adapters over them don't, as in OneTrainer."""
     for child in module.modules():
         if isinstance(child, nn.Conv2d):
             child.padding_mode = "circular"

@@ -15,7 +15,8 @@ PROGRESS = ("epoch", "epoch_step", "epoch_sample", "global_step")
 @dataclass
 class TrainState:
     """The progress of the run. The first four fields are OneTrainer's progress and count micro-batches;
-    the others are ours: the smoothed loss, the state of the fp16 loss scaler, and how many micro-batches the epoch has.
+    the others are ours: the smoothed loss, the state of the fp16 loss scaler, how many micro-batches the epoch has, and how many
+    validations there were, each of which is an epoch of the validation images.
     """
 
     epoch: int = 0
@@ -27,6 +28,7 @@ class TrainState:
     loss_scale: float | None = None
     loss_scale_growth: int = 0
     epoch_length: int = 0
+    validations: int = 0
 
     def next_step(self, batch_size: int) -> None:
         """Advance by one micro-batch."""
@@ -80,4 +82,6 @@ class TrainState:
         :raises KeyError, ValueError: if the file is invalid.
         """
         meta = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{name: int(meta["train_progress"][name]) for name in PROGRESS}, **meta.get("onetrainer_gradio", {}))
+        progress = {name: int(meta["train_progress"][name]) for name in PROGRESS}
+        # after a resume, OneTrainer counts the validations from the epoch on
+        return cls(**progress, **meta.get("onetrainer_gradio", {"validations": progress["epoch"]}))

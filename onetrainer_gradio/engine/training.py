@@ -270,7 +270,7 @@ class Training:
         self.data = datasets[0]
         for dataset in datasets:
             if not self.only_saves:  # what is trained no more isn't encoded
-                dataset.prepare(self.state.epoch if dataset is self.data else 0)
+                dataset.prepare(self.state.epoch if dataset is self.data else self.state.validations)
         self.model.place(*self.model.needed())
         steps = len(self.data.plan(self.state.epoch))
         done = self.state.global_step // config.gradient_accumulation_steps

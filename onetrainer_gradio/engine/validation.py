@@ -13,7 +13,7 @@ from onetrainer_gradio.engine.data.dataset import Batch, Dataset
 from onetrainer_gradio.engine.families.family import Draw, Prediction
 from onetrainer_gradio.engine.intervals import Interval
 from onetrainer_gradio.engine.model import Model
-from onetrainer_gradio.engine.reporter import RunReporter
+from onetrainer_gradio.engine.reporter import RunReporter, StopRequested
 from onetrainer_gradio.engine.state import TrainState
 from onetrainer_gradio.engine.timesteps import middle_timestep
 from onetrainer_gradio.events import ValidationCompleted
@@ -33,13 +33,24 @@ class Validation:
     reporter: RunReporter
 
     def maybe(self, state: TrainState) -> None:
-        """Compute the loss if it is due after this micro-batch."""
-        if self.data is not None and self.interval.due(state):
-            self.reporter.enter("validating")
-            self._measure(self.data, state.global_step)
+        """Compute the loss if it is due after this micro-batch, and count it. A requested stop omits it.
+
+        Each validation is an epoch of the images: with their next variations, and in another order.
+        """
+        if self.data is None or not self.interval.due(state):
+            return
+        try:
+            self.data.prepare(state.validations)
+        except StopRequested:
+            return
+        finally:
+            self.model.place(*self.model.needed())
+        self.reporter.enter("validating")
+        self._measure(self.data, state.validations, state.global_step)
+        state.validations += 1
 
     @torch.no_grad()
-    def _measure(self, data: Dataset, step: int) -> None:
+    def _measure(self, data: Dataset, epoch: int, step: int) -> None:
         timestep = middle_timestep(self.model.objective.timesteps)
         generator = Generator(self.model.device)
         sums: dict[int, tuple[float, int]] = {}
@@ -47,7 +58,7 @@ class Validation:
         def draw(generator: Generator, batch: int, dynamic_shift: float | None = None) -> Tensor:
             return torch.full((batch,), timestep, dtype=torch.int32, device=generator.device)
 
-        plan = data.plan(0)
+        plan = data.plan(epoch)
         for done, items in enumerate(plan, 1):
             generator.manual_seed(NOISE_SEED)
             batch = data.batch(items)

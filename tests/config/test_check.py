@@ -70,6 +70,7 @@ def test_samplers_that_only_the_code_of_onetrainer_has_are_no_mistake(place, sam
 # (code, severity, setting, changes)
 CASES = [
     ("nothing-trained", "error", "unet.train", {"unet.train": False, "text_encoder.train": False}),
+    ("nothing-trained", "error", "embedding.train", {"training_method": "EMBEDDING", "embedding.train": False}),
     (
         "method-for-type",
         "error",

@@ -184,7 +184,7 @@ def test_every_attention_has_its_backend():
 
 
 def test_circular_convolutions_wrap_around():
-    """A shifted image gives the shifted output; the LoRA of a convolution wraps, too."""
+    """A shifted image gives the shifted output of a layer; what its LoRA adds is padded with zeros, as in OneTrainer."""
     torch.manual_seed(0)
     layer = nn.Conv2d(2, 3, 3, padding=1)
     settings = TrainConfig.model_validate({"lora_rank": 2, "lora_weight_dtype": "FLOAT_32"})
@@ -192,6 +192,8 @@ def test_circular_convolutions_wrap_around():
     adapter.initialize(torch.Generator().manual_seed(1))
     nn.init.ones_(adapter.lora_up)
     x = torch.randn(1, 2, 6, 6)
-    assert not torch.allclose(adapter(x.roll(2, -1)), adapter(x).roll(2, -1))
+    added = adapter(x) - layer(x)
+    assert not torch.allclose(layer(x.roll(2, -1)), layer(x).roll(2, -1))
     blocks.set_circular_padding(nn.Sequential(layer))
-    torch.testing.assert_close(adapter(x.roll(2, -1)), adapter(x).roll(2, -1))
+    torch.testing.assert_close(layer(x.roll(2, -1)), layer(x).roll(2, -1))
+    torch.testing.assert_close(adapter(x) - layer(x), added)

@@ -73,6 +73,9 @@ def test_a_component_is_loaded_in_its_data_type(base):
     partly = weights("transformer", **chosen).from_folder(base / "transformer")
     assert not quantized_kind(partly.transformer_blocks[0].attn.to_q)
     assert quantized_kind(partly.single_transformer_blocks[0].attn.to_q)
+    pattern = {"quantization": {"layer_filter": "^single_.*to_[qk]$", "layer_filter_regex": True}}
+    fewer = weights("transformer", **chosen | pattern).from_folder(base / "transformer").single_transformer_blocks[0].attn
+    assert [bool(quantized_kind(layer)) for layer in (fewer.to_q, fewer.to_k, fewer.to_v)] == [True, True, False]
 
 
 def test_t5_computes_in_the_fallback_data_type(base):

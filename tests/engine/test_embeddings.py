@@ -17,7 +17,7 @@ from torch.nn import Parameter
 from onetrainer_gradio.commands import BackupNow
 from onetrainer_gradio.engine import families
 from onetrainer_gradio.engine.text_embeddings import TextEmbeddings, Vectors, spread
-from onetrainer_gradio.errors import BackupMismatchError, ModelFormatError, ModelNotFoundError
+from onetrainer_gradio.errors import BackupMismatchError, ConfigInvalidError, ModelFormatError, ModelNotFoundError
 from onetrainer_gradio.events import BackupCreated, ModelSaved, RunPlanned
 from tests.engine import toy_family
 from tests.engine.recording import FakeControl, Recorder, after_step
@@ -258,6 +258,16 @@ def test_training_continues_from_a_file(toy, train, tmp_path):
         train(continued(tmp_path / "nowhere.safetensors"))
 
 
+def test_an_additional_embedding_starts_from_its_file(toy, train, tmp_path):
+    """The file decides the number of its vectors, and without training, they stay as they are."""
+    start = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(2))
+    save_file({"emp_params": start}, tmp_path / "start.safetensors")
+    named = {**ADDITIONAL, "model_name": str(tmp_path / "start.safetensors")}
+    config = toy(**{**METHODS["LORA"], "additional_embeddings": [named]}, embedding_learning_rate=0.0, epochs=1)
+    train(config)
+    torch.testing.assert_close(load_file(config.output_model_destination)["bundle_emb.of.clip_l"], start)
+
+
 @pytest.mark.parametrize("bundled", [True, False])
 def test_additional_embeddings_are_in_the_lora_or_next_to_it(toy, train, bundled):
     """Under ``bundle_emb`` with the placeholder and the encoder, or in a folder named after the LoRA."""
@@ -305,6 +315,14 @@ def test_training_of_an_embedding_can_stop_before_the_run(toy, train):
     one, two = destination[2], destination[3]
     assert torch.equal(one["bundle_emb.of.clip_l"], two["bundle_emb.of.clip_l"])
     assert any(not torch.equal(one[name], two[name]) for name in one if "lora_down" in name)
+
+
+def test_an_embedding_that_is_to_stay_is_not_trained(toy, train):
+    """Without ``train``, and without an additional embedding, there is nothing to train."""
+    config = toy(epochs=1)
+    config = config.model_copy(update={"embedding": config.embedding.model_copy(update={"train": False})})
+    with pytest.raises(ConfigInvalidError, match="No embedding is trained"):
+        train(config)
 
 
 def test_a_backup_without_the_embedding_is_refused(toy, train):

@@ -15,7 +15,7 @@ import pytest
 from onetrainer_gradio.commands import BackupNow
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.errors import BackupMismatchError, BackupNotFoundError, ConfigInvalidError, ModelFormatError
-from onetrainer_gradio.events import BackupCreated, ModelSaved, Resumed, RunPlanned, WarningIssued
+from onetrainer_gradio.events import BackupCreated, ModelSaved, Resumed, RunPlanned, ValidationCompleted, WarningIssued
 from tests.engine.conftest import GOLDEN, configuration
 from tests.engine.recording import FakeControl, Recorder, after_step
 
@@ -69,6 +69,23 @@ def test_a_run_that_ended_within_an_accumulation_goes_on_without_loss(configured
     assert (backup.global_step, len(first.steps)) == (8, 4)  # nine micro-batches were seen
     _, rest = train(long, resume_from=backup.path)
     assert first.losses + rest.losses == whole.losses
+
+
+def test_validations_continue_with_the_next_variations(configured, train):
+    """Each validation sees the next variations of its images, also after a resume."""
+    whole = configured(validation=True, validate_after=1, validate_after_unit="STEP", epochs=2)
+    own = whole.concepts[0]
+    image = own.image.model_copy(update={"enable_random_rotate": True, "random_rotate_max_angle": 20.0})
+    measured = own.model_copy(update={"type": "VALIDATION", "name": "held back", "image_variations": 3, "image": image})
+    whole = whole.model_copy(update={"concepts": (own, measured)})
+    recorder, control = Recorder(), FakeControl()
+    after_step(recorder, control, 2, BackupNow())
+    train(whole, recorder, control)
+    (backup,) = recorder.of(BackupCreated)
+    _, again = train(whole, resume_from=backup.path)
+    totals = [event.total for event in recorder.of(ValidationCompleted)]
+    assert [event.total for event in again.of(ValidationCompleted)] == totals[-len(again.steps) :]
+    assert len(set(totals)) == len(totals) == len(recorder.steps)
 
 
 def test_full_fine_tuning_resumes_bit_for_bit(configured, train, tmp_path):

@@ -71,6 +71,15 @@ def test_the_event_and_the_file_say_how_it_was_made(configured, train):
     assert [(event.done, event.total) for event in recorder.of(PhaseProgress) if event.phase == "sampling"][-1] == (3, 3)
 
 
+def test_the_seed_of_a_prompt_decides_its_image(configured, train):
+    """Equal seeds give equal pixels, another seed gives others."""
+    prompts = [{**SAMPLE, "seed": seed} for seed in (3, 3, 4)]
+    _, recorder = train(configured(samples=prompts, sample_after=1, sample_after_unit="EPOCH"), max_steps=1)
+    first, again, other = (Image.open(made.path).tobytes() for made in recorder.of(SampleGenerated))
+    assert first == again
+    assert first != other
+
+
 def test_jpeg_is_written_too(configured, train):
     """``sample_image_format`` JPG."""
     config = configured(samples=[SAMPLE], sample_after=1, sample_after_unit="EPOCH", sample_image_format="JPG")

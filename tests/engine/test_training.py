@@ -397,7 +397,7 @@ def test_charts_that_cannot_be_written_are_a_warning_and_the_run_continues(confi
 
 @pytest.mark.slow
 def test_validation_measures_what_is_not_trained(configured, train, tmp_path):
-    """Concepts of type VALIDATION are left out of the training, and their loss is always measured in the same way."""
+    """Concepts of type VALIDATION are left out of the training; without variations, their loss depends on the model alone."""
     from onetrainer_gradio.config.files.documents import plain
 
     config = configured(validation=True, validate_after=1, validate_after_unit="EPOCH", learning_rate=1e-30)
@@ -435,6 +435,19 @@ def test_a_part_stops_training_when_its_time_is_over(configured, train, tmp_path
 
     assert changed(saves["3-1-0"], saves["4-1-1"]) == {"te", "unet"}
     assert changed(saves["4-1-1"], load_file(config.output_model_destination)) == {"unet"}
+
+
+@pytest.mark.slow
+def test_the_first_saves_are_skipped(configured, train, tmp_path):
+    """With ``save_skip_first``, saving begins after so many steps."""
+    config = configured(save_every=1, save_every_unit="STEP", epochs=2)
+    saved = {}
+    for skipped in (0, 3):
+        folder = tmp_path / str(skipped)
+        train(config.model_copy(update={"save_skip_first": skipped, "workspace_dir": str(folder)}))
+        saved[skipped] = sorted(path.stem.split("-save-")[1] for path in (folder / "save").iterdir())
+    assert saved[0] == ["0-0-0", "1-0-1", "2-0-2", "3-1-0", "4-1-1", "5-1-2"]
+    assert saved[3] == ["3-1-0", "4-1-1", "5-1-2"]
 
 
 @pytest.mark.slow

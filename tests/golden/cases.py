@@ -12,10 +12,14 @@ from typing import Any
 from onetrainer_gradio.config.enums import Optimizer
 from onetrainer_gradio.config.families import models
 from onetrainer_gradio.config.optimizers import OPTIMIZERS as OPTIMIZER_FACTS
+from tests.golden import combinations
 from tests.models.images import write_images
 
 STEPS = 4
+MORE_STEPS = 5
+"""The steps of combinations: two of the second epoch."""
 SIZES = [(64, 64), (96, 64), (64, 96), (64, 64), (96, 64), (64, 96)]
+ODD_SIZES = [(71, 133), (130, 69), (97, 101), (64, 211), (333, 65), (99, 98), (70, 131), (129, 68), (65, 209), (331, 67)]
 PARTS = ("unet", "transformer", "prior", "text_encoder", "text_encoder_2", "text_encoder_3", "text_encoder_4", "vae")
 FLOW = frozenset({"STABLE_DIFFUSION_3", "STABLE_DIFFUSION_35", "FLUX_DEV_1", "FLUX_FILL_DEV_1"})
 COARSE = FLOW | {"STABLE_DIFFUSION_XL_10_BASE", "STABLE_DIFFUSION_XL_10_BASE_INPAINTING"}
@@ -73,6 +77,7 @@ class Case:
     changes: Changes = field(default_factory=dict)
     folder: str = "first"
     """The folder of its first concept."""
+    steps: int = STEPS
 
     @property
     def id(self) -> str:
@@ -157,6 +162,7 @@ def write_data(folder: Path) -> Path:
     write_images(folder / "first", SIZES, masks=True, conditioning=True)
     write_images(folder / "second", [(64, 64)] * 4, first=20, masks=True)
     write_images(folder / "plain", SIZES, masks=True)
+    write_images(folder / "odd", ODD_SIZES, first=40, masks=True)
     return folder
 
 
@@ -301,6 +307,16 @@ DATA: Mapping[str, Changes] = {
     "file name": {"concept.text.prompt_source": "filename"},
     "balancing": {"concept.balancing": 0.5, "second.balancing": 2.0},
     "samples": {"concept.balancing": 3.0, "concept.balancing_strategy": "SAMPLES", "second.balancing": 1.0},
+    "fixed rotate": {"concept.image.enable_fixed_rotate": True, "concept.image.random_rotate_max_angle": 20.0},
+    "fixed brightness": {"concept.image.enable_fixed_brightness": True, "concept.image.random_brightness_max_strength": 0.4},
+    "fixed contrast": {"concept.image.enable_fixed_contrast": True, "concept.image.random_contrast_max_strength": 0.4},
+    "fixed saturation": {"concept.image.enable_fixed_saturation": True, "concept.image.random_saturation_max_strength": 0.4},
+    "fixed hue": {"concept.image.enable_fixed_hue": True, "concept.image.random_hue_max_strength": 0.2},
+    "jitter, other seed": JITTER | {"concept.image_variations": 2, "concept.seed": 99},
+    "second concept": {"second.enabled": True},
+    "second concept disabled": {"second.enabled": False},
+    "batch of one": {"batch_size": 1},
+    "learning rate of the unet": {"unet.learning_rate": 5e-4},
 }  # fmt: skip
 """Variants of images and captions."""
 
@@ -421,6 +437,11 @@ def cases() -> tuple[Case, ...]:
     for model_type in ("STABLE_DIFFUSION_20", "STABLE_DIFFUSION_20_BASE", "STABLE_DIFFUSION_21_BASE"):
         found += [Case(model_type, "lora", _lora(model_type)), Case(model_type, "fine tune", _full(model_type))]
     found += _text_settings()
+    for model_type in (first, large, "STABLE_DIFFUSION_3", "FLUX_DEV_1"):
+        found += _combinations(model_type)
+    for name, changes in combinations.MORE_DATA.items():
+        folder = "odd" if name.startswith("odd") else "first"
+        found.append(Case(first, f"lora, {name}", _lora(first) | _expanded(first, changes), folder, MORE_STEPS))
     names = [case.id for case in found]
     assert len(set(names)) == len(names), "two cases have one name"
     return tuple(found)
@@ -449,6 +470,14 @@ MORE_OF_THE_VAE: Mapping[str, Changes] = {
 }
 EMBEDDING: Changes = {"training_method": "EMBEDDING", "output_model_format": "SAFETENSORS", "learning_rate": 1e-3}
 
+MORE_EMBEDDINGS: Mapping[str, Changes] = {
+    "other text": {"initial_embedding_text": "green"},
+    "three vectors": {"token_count": 3},
+    "other placeholder": {"placeholder": "photo"},
+}
+STOPPING: Mapping[str, Changes] = {"stopped": {"stop_training_after": 1, "stop_training_after_unit": "EPOCH"}}
+"""Changes to an embedding."""
+
 
 def _vae(first: str, second: str) -> Iterable[Case]:
     """Yield fine-tunes of the VAE. OneTrainer takes conditioning images for images here, so the folder has none."""
@@ -471,7 +500,19 @@ def _embeddings() -> Iterable[Case]:
             "uuid": "22222222-2222-3333-4444-555555555555", "placeholder": "bright", "train": True, "token_count": 1,
             "initial_embedding_text": "blue",
         }  # fmt: skip
-        yield Case(model_type, "lora, additional embedding", _lora(model_type) | embed | {"additional_embeddings": [extra]})
+        with_extra = _lora(model_type) | embed | {"additional_embeddings": [extra]}
+        yield Case(model_type, "lora, additional embedding", with_extra)
+        if model_type == "STABLE_DIFFUSION_XL_10_BASE":
+            for name in embed:
+                yield Case(model_type, f"lora, additional embedding, without {name}", with_extra | {name: False})
+        if model_type == "STABLE_DIFFUSION_15":
+            for name, changes in MORE_EMBEDDINGS.items():
+                yield Case(
+                    model_type, f"embedding, {name}", own | {f"embedding.{path}": value for path, value in changes.items()}
+                )
+            for name, changes in (MORE_EMBEDDINGS | STOPPING).items():
+                additional = {"additional_embeddings": [extra | changes]}
+                yield Case(model_type, f"lora, additional embedding, {name}", _lora(model_type) | embed | additional)
 
 
 def _text_settings() -> Iterable[Case]:
@@ -487,6 +528,14 @@ def _text_settings() -> Iterable[Case]:
     for name in encoders(third):
         yield Case(third, f"lora, without {name}", _lora(third) | {f"{name}.include": False})
     yield Case(third, "lora, attention mask", _lora(third) | {"transformer.attention_mask": True})
+    yield Case(flux, "lora, capitals", _lora(flux) | {
+        "concept.text.caps_randomize_enable": True, "concept.text.caps_randomize_probability": 1.0,
+        "concept.text.caps_randomize_mode": "capslock",
+    })  # fmt: skip
+    yield Case(third, "lora, third layer skip", _lora(third, text_encoder_3_layer_skip=1))
+    yield Case("STABLE_DIFFUSION_15", "embedding, bfloat16", {
+        **EMBEDDING, "text_encoder.train_embedding": True, "embedding_weight_dtype": "BFLOAT_16",
+    })  # fmt: skip
 
 
 def _inpainting() -> Iterable[Case]:
@@ -501,3 +550,26 @@ def _inpainting() -> Iterable[Case]:
         yield Case(model_type, "lora, masked", _lora(model_type) | MASKED | {"normalize_masked_area_loss": True})
         yield Case(model_type, "lora, unmasked", _lora(model_type) | MASKED | {"unmasked_probability": 0.5})
         yield Case(model_type, "lora, conditioning image", _lora(model_type, custom_conditioning_image=True))
+
+
+def _expanded(model_type: str, changes: Changes) -> dict[str, Any]:
+    """Return the changes with the components that ``denoiser.`` and ``encoders.`` stand for."""
+    found: dict[str, Any] = {}
+    for path, value in changes.items():
+        first, _, rest = path.partition(".")
+        of = {"denoiser": (denoiser(model_type),), "encoders": encoders(model_type)}.get(first)
+        found |= {f"{name}.{rest}": value for name in of} if of else {path: value}
+    return found
+
+
+def _combinations(model_type: str) -> Iterable[Case]:
+    flow = model_type in FLOW
+    lora = combinations.EVERYWHERE | (combinations.FLOWS if flow else combinations.BETAS)
+    full = combinations.FULL | ({} if flow else combinations.BETAS_FULL)
+    embedding = EMBEDDING | {f"{name}.train_embedding": True for name in encoders(model_type)}
+    for name, changes in lora.items():
+        yield Case(model_type, f"lora, {name}", _lora(model_type) | _expanded(model_type, changes), steps=MORE_STEPS)
+    for name, changes in full.items():
+        yield Case(model_type, f"fine tune, {name}", _full(model_type) | _expanded(model_type, changes), steps=MORE_STEPS)
+    for name, changes in combinations.EMBEDDINGS.items():
+        yield Case(model_type, f"embedding, {name}", embedding | _expanded(model_type, changes), steps=MORE_STEPS)

@@ -30,14 +30,15 @@ def nothing_trained(plan: Plan) -> Iterator[Finding]:
         return
     if plan.trained or plan.trains_embeddings:
         return
-    path = f"{plan.denoiser}.train"
+    embedding = plan.config.training_method is TrainingMethod.EMBEDDING
+    path = "embedding.train" if embedding else f"{plan.denoiser}.train"
     yield found(
         "nothing-trained",
         path,
-        "No model component is trained, so the run would change nothing",
+        f"{'No embedding' if embedding else 'No model component'} is trained, so the run would change nothing",
         value=False,
-        expected="at least one trained component",
-        suggestion=f"Turn on {title_of(path)} for the {plan.called(plan.denoiser)}.",
+        expected=f"at least one trained {'embedding' if embedding else 'component'}",
+        suggestion=f"Turn on {title_of(path)}{'' if embedding else f' for the {plan.called(plan.denoiser)}'}.",
         fix={path: True},
     )
 

@@ -117,7 +117,7 @@ class Plan:
     def wants_embeddings(self) -> bool:
         """Return whether an embedding should be trained, alone or in addition to something else."""
         alone = self.config.training_method is TrainingMethod.EMBEDDING
-        return alone or any(embedding.train for embedding in self.config.additional_embeddings)
+        return (alone and self.config.embedding.train) or any(embedding.train for embedding in self.config.additional_embeddings)
 
     @cached_property
     def trains_embeddings(self) -> bool:

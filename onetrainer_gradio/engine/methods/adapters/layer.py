@@ -64,17 +64,22 @@ class Layer:
         return self.module.bias  # type: ignore[no-any-return]
 
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Return the output with another weight, with the layer's stride, padding, dilation and groups."""
+        """Return the output with another weight, with the layer's stride, padding, dilation and groups.
+
+        The padding is zeros even if the layer's own wraps around, as in OneTrainer (docs/fidelity.md).
+        """
         if self.linear:
             return functional.linear(x, weight, bias)
-        return self.module._conv_forward(x, weight, bias)  # type: ignore[no-any-return]
+        layer = self.module
+        return functional.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
     def down(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return x projected to the rank, by a weight (rank, in) or (rank, in, kernel height, kernel width)."""
+        """Return x projected to the rank, by a weight (rank, in) or (rank, in, kernel height, kernel width).
+
+        The padding is that of :meth:`apply`.
+        """
         if self.linear:
             return functional.linear(x, weight)
-        if self.groups == 1:
-            return self.module._conv_forward(x, weight, None)  # type: ignore[no-any-return]
         return functional.conv2d(x, weight, None, self.module.stride, self.module.padding, self.module.dilation)
 
     def up(self, x: Tensor, weight: Tensor) -> Tensor:

@@ -41,12 +41,13 @@ class Lora(Adapter):
 
     def forward(self, x: Tensor, member: int | None = None) -> Tensor:
         layer = self.layer
+        plain = layer.run(x, member)  # first: in half precision, the sum of the gradients of x depends on the order
         middle = layer.down(x, self.fitting(self.lora_down, x))
         if self.dropout:
             middle = functional.dropout(middle, self.dropout, training=self.training)
         up = self.lora_up if member is None else self.lora_up[layer.rows(member)]
         change = layer.up(middle, self.fitting(up, x))
-        return layer.run(x, member) + self.scaled(change)
+        return plain + self.scaled(change)
 
     def change(self) -> Tensor:
         """Return the change of the weight, in its shape."""
