@@ -16,6 +16,8 @@ from onetrainer_gradio.commands import BackupNow, Pause, Resume, SampleCustom, S
 from onetrainer_gradio.config.declarations.sample import SampleConfig
 from onetrainer_gradio.config.declarations.train import TrainConfig
 from onetrainer_gradio.config.declarations.visibility import MODEL_TYPE
+from onetrainer_gradio.config.enums import ModelType, TrainingMethod
+from onetrainer_gradio.config.families.models import output_formats
 from onetrainer_gradio.config.files.documents import from_document, validated
 from onetrainer_gradio.config.files.presets import DEMO_PRESET, PLACEHOLDERS, preset_families
 from onetrainer_gradio.config.files.resolve import absolute, pack, resolve_paths
@@ -506,7 +508,11 @@ class TrainerService:
 
     def _trainable_here(self, model_type: str) -> tuple[bool, str]:
         """Return whether an engine of this machine trains a LoRA of a model type, and why not."""
-        config = TrainConfig.model_validate({MODEL_TYPE: model_type, "training_method": "LORA"})
+        formats = output_formats(ModelType(model_type), TrainingMethod.LORA)
+        if not formats:
+            return False, "No engine trains a LoRA for it."
+        wanted = {MODEL_TYPE: model_type, "training_method": TrainingMethod.LORA, "output_model_format": formats[0]}
+        config = TrainConfig.model_validate(wanted)
         support = self.engines.engine_support(config)
         if any(engine["can"] for engine in support):
             return True, ""

@@ -9,24 +9,52 @@ export function models(chosen) {
   const list = el('div', { class: 'og-new-models', role: 'radiogroup', 'aria-label': 'Base model' });
   const others = el('ul', { class: 'og-small og-muted' });
   const more = el('details', { hidden: true }, el('summary', { text: 'Models that need another engine' }), others);
+  const download = el('div', { 'aria-label': 'Download', role: 'group' });
+  let usable = [];
+  const hub = searchBox((type) => usable.find((model) => model.model_type === type && onHub(model)), choose);
+
+  function choose(model) {
+    chosen(model);
+    download.replaceChildren();
+    if (model.local || !onHub(model)) return;
+    import('./hub-downloads.js').then(({ offer }) => offer(download, model)).catch((error) => setText(status, error.message));
+  }
 
   async function load() {
     try {
       const found = (await api('GET', 'api/new_lora/models')).models;
-      const usable = found.filter((model) => model.trainable);
+      usable = found.filter((model) => model.trainable);
       const first = usable.find((model) => !model.too_small && model.gigabytes) || usable[0];
-      list.replaceChildren(...usable.map((model) => row(model, model === first, chosen)));
+      list.replaceChildren(...usable.map((model) => row(model, model === first, choose)));
       others.replaceChildren(
         ...found.filter((model) => !model.trainable).map((model) => el('li', { text: `${model.label}: ${model.reason}` })),
       );
       more.hidden = !others.childElementCount;
       setText(status, '');
-      if (first) chosen(first);
+      if (first) choose(first);
     } catch (error) {
       setText(status, error.message);
     }
   }
-  return { node: el('div', {}, status, list, more), load };
+  return { node: el('div', { class: 'og-new-body' }, status, list, hub, download, more), load };
+}
+
+/** Whether the base model is a repository of the Hugging Face Hub, not a folder. */
+const onHub = (model) => /^[\w.-]+\/[\w.-]+$/.test(model.base_model);
+
+/** The search of the Hugging Face Hub, which loads when it is unfolded. */
+function searchBox(known, chosen) {
+  const place = el('div');
+  const node = el('details', {}, el('summary', { text: 'Search the Hugging Face Hub' }), place);
+  node.addEventListener('toggle', () => {
+    if (!node.open || place.childElementCount) return;
+    place.append(el('span'));
+    import('./hub-search.js').then(({ search }) => {
+      place.replaceChildren();
+      search(place, known, chosen);
+    });
+  });
+  return node;
 }
 
 function row(model, checked, chosen) {

@@ -113,7 +113,7 @@ class Page {
     });
     this.models = models((model) => {
       this.images.inspectAt(model.resolution);
-      this.set({ preset: model.preset });
+      this.set({ preset: model.preset, base_model: model.own_base || '' });
     });
     this.summary = el('div', { class: 'og-new-summary', 'aria-live': 'polite' });
     this.start = button('Start', { icon: 'right', kind: 'primary', onclick: () => this.go(true) });

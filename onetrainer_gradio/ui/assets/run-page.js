@@ -168,6 +168,7 @@ class RunPage {
       section('Samples', (body) => samplesOf(body, this.id), true),
       section('Try it', async (body) => (await import('./run-try.js')).tryIt(body, this.id, this.run)),
       section('Use in other programs', async (body) => (await import('./run-use.js')).useIt(body, this.id)),
+      section('Publish', async (body) => (await import('./hub-publish.js')).publishing(body, this.id)),
       section('Warnings and errors', (body) => warningsOf(body, this.id)),
       section('Log', (body) => logOf(body, this.id)),
       section('Settings', (body) => differencesOf(body, this.id)),

@@ -1,0 +1,109 @@
+"""Models from a stand-in for the hub in New LoRA, and publishing a run to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Panel, Visitor
+from tests.browser.test_axe import violations
+from tests.browser.test_new_lora import shot
+from tests.fakes.hub import FakeHub
+from tests.service.hub.test_downloads import NAME, add_model
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+    """The stand-in, which panels that start later reach."""
+    with FakeHub() as stand_in:
+        stand_in.account("hf_writer", "ada")
+        monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield stand_in
+
+
+@pytest.fixture
+def connected(hub: FakeHub, tmp_path: Path) -> Iterator[Panel]:
+    """A panel of the stand-in with the demo's settings and a token."""
+    panel = Panel(tmp_path, ("--demo",)).start()
+    panel.send("PUT", "api/secrets", {"huggingface_token": "hf_writer"})
+    yield panel
+    panel.stop()
+
+
+def narrow(page: Any, name: str) -> None:
+    """Look at the page on a phone and in the dark."""
+    shot(page, f"{name}-1440")
+    page.emulate_media(color_scheme="dark")
+    shot(page, f"{name}-1440-dark")
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    shot(page, f"{name}-390-dark")
+    page.emulate_media(color_scheme="light")
+    shot(page, f"{name}-390")
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_a_model_is_searched_and_downloaded_in_new_lora(profile: Any, connected: Panel, hub: FakeHub) -> None:
+    """Found by name, downloaded with pause and resume, and then on this machine."""
+    add_model(hub, size=6_000_000, downloads=1234).tags = ["diffusers", "diffusers:StableDiffusionPipeline", "license:mit"]
+    add_model(hub, "maker/tiny-video", downloads=5).tags = ["diffusers", "diffusers:HunyuanVideoPipeline"]
+    hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=1_500_000)
+    with Visitor(profile, connected.url).watched() as visitor:
+        page = visitor.open("new-lora")
+        page.locator("summary", has_text="Search the Hugging Face Hub").click()
+        page.get_by_label("Search models by name").fill("tiny")
+        page.get_by_label("Search models by name").press("Enter")
+        found = page.locator(".og-hub-search .og-new-option", has_text=NAME)
+        expect(found).to_contain_text("downloads 9.0 MB")
+        expect(found).to_contain_text("mit")
+        expect(page.locator(".og-hub-search .og-new-option", has_text="tiny-video").get_by_role("radio")).to_be_disabled()
+        found.click()
+        page.get_by_role("button", name="Download now").click()
+        page.get_by_role("button", name="Pause").click()
+        expect(page.locator(".og-hub-line")).to_contain_text("Paused")
+        assert violations(page) == []
+        narrow(page, "hub-search")
+        page.get_by_role("button", name="Resume").click()
+        expect(page.locator(".og-hub-line")).to_contain_text("On this machine", timeout=30_000)
+        assert connected.get(f"api/hub/models/{NAME}")["model"]["local"] is True
+
+
+def test_a_run_is_published_from_its_page(profile: Any, connected: Panel, hub: FakeHub) -> None:
+    """The card is shown before; a repository that exists asks for a new revision."""
+    connected.send("POST", "api/training/start", {"options": {"name": "short", "max_steps": 2}})
+    connected.wait(lambda state: not state["process_running"], 120)
+    run_id = connected.get("api/runs")["runs"][0]["id"]
+    with Visitor(profile, connected.url).watched() as visitor:
+        page = visitor.open("runs")
+        page.goto(f"{connected.url}#runs/{run_id}")
+        page.reload()
+        page.locator("summary", has_text="Publish").click()
+        expect(page.get_by_text("Publishes as ada.")).to_be_visible()
+        expect(page.get_by_label("Repository")).to_have_value("ada/short")
+        page.get_by_label("Trigger word").fill("zorble")
+        page.get_by_label("Description").fill("A toy.")
+        page.locator("summary", has_text="Model card and files").click()
+        page.get_by_role("button", name="Update the preview").click()
+        expect(page.get_by_label("README.md")).to_have_value(re.compile("instance_prompt: zorble"))
+        assert hub.repositories == {}
+        assert violations(page) == []
+        page.get_by_role("button", name="Publish", exact=True).click()
+        expect(page.locator(".og-hub-line").first).to_contain_text("Published", timeout=30_000)
+        narrow(page, "publish")
+        page.get_by_role("button", name="Publish", exact=True).click()
+        page.get_by_role("dialog").get_by_role("button", name="Publish").click()
+        expect(page.locator(".og-hub-line")).to_have_count(2, timeout=30_000)
+        expect(page.locator(".og-hub-line").first).to_contain_text("Published", timeout=30_000)
+    made = hub.repositories["ada/short"]
+    assert made.private
+    assert len(made.commits) == 2
+    assert "A toy." in made.files["README.md"].decode()
