@@ -292,6 +292,7 @@ class TrainerService:
             with contextlib.suppress(StorageError):  # the queue's file can't be written; the run can start
                 self.dispatcher.note_start(devices_of(frozen))
             run = self._new_run(frozen, options.model_copy(update={"name": name}))
+            self._warn_of_memory(run, config)
             self._launch(run, self.scheduler.launch)
         self.scheduler.publish()
         return run.id
@@ -303,6 +304,12 @@ class TrainerService:
         if options.auto_resume is None and (default := self.auto_resume.default()).attempts:
             options = options.model_copy(update={"auto_resume": default})
         return options, options.name or (self.configs.name() if config is None else None) or ""
+
+    def _warn_of_memory(self, run: Run, config: TrainConfig) -> None:
+        """Record that a run is expected to need more VRAM than there is, if its estimate is known already."""
+        with contextlib.suppress(OSError):  # the start reports a full disk
+            for finding in self.memory_findings(config):
+                run.journal.append(WarningIssued(code=finding.code, message=finding.message, path=finding.path))
 
     def _launch(self, run: Run, launch: Callable[[Run], None]) -> None:
         self.generations.make_room(str(run.config().get("train_device", "")))
@@ -399,6 +406,7 @@ class TrainerService:
             with contextlib.suppress(OSError):  # the start reports a full disk
                 for note in notes:
                     run.journal.append(WarningIssued(code="dataset_changed", message=note))
+            self._warn_of_memory(run, config)
             self._launch(run, self.scheduler.launch_on_other_device if occupants else self.scheduler.launch)
         self.scheduler.publish()
         return run

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from onetrainer_gradio.api.app import put_service
-from onetrainer_gradio.config.files.documents import to_document
+from onetrainer_gradio.config.files.documents import from_document, to_document
 from onetrainer_gradio.config.machine import Gpu, Machine
 from tests.api.conftest import ADDRESS, rehearsal_service
 from tests.fakes.configs import small_config
@@ -75,7 +75,23 @@ def test_a_start_on_a_gpu_answers_with_the_warning_about_its_memory(app, tmp_pat
         assert warning in found
         assert (warning["code"], warning["path"]) == ("memory-exceeds-gpu", "batch_size")
         assert client.get(f"/api/runs/{reply.json()['run_id']}").status_code == 200
-        service.wait_for(lambda state: not state["is_training"], 10)
+        service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 10)
+
+
+def test_a_run_records_the_warning_about_its_memory(app, tmp_path):
+    """The estimate of the check before is known at the start: the page shows the warning with those of the run."""
+    machine = Machine("cuda", (Gpu("Card", GIB // 2, (8, 9)),))
+    service = rehearsal_service(tmp_path / "data", gpus=OneGpu, machine=lambda: machine, estimator=Computed)
+    put_service(app, service)
+    with TestClient(app, base_url=ADDRESS) as client:
+        document = to_document(small_config(tmp_path, train_device="cuda", batch_size=2), packed=True)
+        config, _ = from_document(document)
+        service.memory.estimate(config)
+        run_id = client.post("/api/training/start", json={"config": document}).json()["run_id"]
+        service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 10)
+        events = client.get(f"/api/runs/{run_id}/journal", params={"types": "warning_issued"}).json()["events"]
+        assert [event["code"] for event in events] == ["memory-exceeds-gpu"]
+        assert client.get("/api/training/status").json()["warnings_count"] == 1
 
 
 def test_a_start_that_cannot_work_is_refused_with_the_settings_to_change(panel):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.conftest import becomes
 from tests.fakes.sinks import http_sink
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -119,13 +120,35 @@ def test_a_planned_resume_is_shown_and_can_be_cancelled(visitor, panel):
     assert panel.get("api/queue")["items"] == []
 
 
+def test_the_limits_are_changed(visitor, panel):
+    """In the units of the page; a value that isn't allowed is not sent."""
+    from playwright.sync_api import expect
+
+    page = visitor.open("training")
+    page.get_by_role("button", name="Notifications").click()
+    dialog = page.get_by_role("dialog", name="Notifications")
+    dialog.get_by_text("Limits", exact=True).click()
+    factor, paused = dialog.get_by_label("times the usual time"), dialog.get_by_label("Minutes until a paused run")
+    before = panel.get("api/notifications/settings")
+    expect(factor).to_have_value(f"{before['stalled_factor']:g}")
+    for field, value, name, stored in ((factor, "4.5", "stalled_factor", 4.5), (paused, "90", "paused_s", 5400)):
+        field.fill(value)
+        field.press("Tab")
+        becomes(lambda name=name: panel.get("api/notifications/settings")[name], stored)
+    factor.fill("1")
+    factor.press("Tab")
+    assert factor.evaluate("node => node.validity.rangeUnderflow")
+    assert panel.get("api/notifications/settings")["stalled_factor"] == 4.5
+    panel.send("PATCH", "api/notifications/settings", {name: before[name] for name in ("stalled_factor", "paused_s")})
+
+
 def test_the_dialog_fits_a_phone(visitor, panel):
     """No sideways scrolling at 390 pixels, with everything unfolded."""
     page = visitor.open("training")
     page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("button", name="Notifications").click()
     dialog = page.get_by_role("dialog", name="Notifications")
-    for title in ("This browser", "Kinds to show", "Channels", "Automatic resume"):
+    for title in ("This browser", "Kinds to show", "Limits", "Channels", "Automatic resume"):
         dialog.get_by_text(title, exact=True).click()
     dialog.get_by_label("Minutes before the first attempt").wait_for()
     wide = json.loads(page.evaluate("JSON.stringify([document.documentElement.scrollWidth, innerWidth])"))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -169,13 +170,14 @@ class MemoryEstimator:
         return {"config": document}
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        give_up_at = time.monotonic() + self._limit_s
         for process in (self._process, None):  # one that was there may have exited meanwhile
             if process is None:
                 self._end()
-                if self._closed:
+                if self._closed or time.monotonic() >= give_up_at:
                     break
                 process = self._process = self._started()
-            timer = threading.Timer(self._limit_s, process.kill)
+            timer = threading.Timer(max(0.0, give_up_at - time.monotonic()), process.kill)
             timer.start()
             try:
                 answer = exchange(process, request)

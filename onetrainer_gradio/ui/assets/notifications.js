@@ -131,6 +131,7 @@ async function preferences(place) {
       'Kinds to show',
       kinds(settings.all_kinds, settings.kinds, (chosen) => save({ kinds: chosen })),
     ),
+    section('Limits', limits(settings)),
     section('Channels', await channels(settings, () => preferences(place))),
     section('Automatic resume', automatic(resume)),
   );
@@ -285,19 +286,46 @@ function adding(again) {
   );
 }
 
-/** What happens to runs that fail, unless they are started with their own choice. */
-function automatic(resume) {
+/**
+ * Fields for numbers that are stored when they change; what REST rejects is shown below them.
+ * @param {string} path
+ * @param {Record<string, any>} values
+ */
+function numbers(path, values) {
   const problem = el('p', { class: 'bad', role: 'alert', hidden: true });
   const change = async (changes) => {
-    const answer = await api('PATCH', 'api/auto-resume', changes).catch((error) => error);
-    setText(problem, answer instanceof Error ? answer.message : '');
-    setVisible(problem, answer instanceof Error);
+    setVisible(problem, false);
+    await api('PATCH', path, changes).catch((error) => {
+      setText(problem, error.whole || error.message);
+      setVisible(problem, true);
+    });
   };
-  const field = (text, name, factor, max) => {
-    const input = el('input', { type: 'number', min: 0, max, step: 1, value: resume[name] / factor });
-    input.addEventListener('change', () => change({ [name]: Number(input.value) * factor }));
+  const field = (text, name, factor, [min, max, step]) => {
+    const input = el('input', { type: 'number', min, max, step, required: true, value: values[name] / factor });
+    input.addEventListener('change', () => input.reportValidity() && change({ [name]: Number(input.value) * factor }));
     return el('label', { class: 'og-field-line' }, el('span', { text }), input);
   };
+  return { problem, change, field };
+}
+
+/** When a run counts as stalled or waiting, and a disk as nearly full. */
+function limits(settings) {
+  const { problem, field } = numbers('api/notifications/settings', settings);
+  return el(
+    'div',
+    {},
+    field('Stalled: a step takes this many times the usual time', 'stalled_factor', 1, [2, 1000, 'any']),
+    field('but at least this many seconds', 'stalled_min_s', 1, [1, 86400, 'any']),
+    field('Outside of training steps: minutes without progress', 'quiet_s', 60, [0.17, 1440, 'any']),
+    field('Minutes until a paused run waits for you', 'paused_s', 60, [0.17, 10080, 'any']),
+    field('Free GB below which a disk is nearly full (0: never)', 'disk_free_gb', 1, [0, 100000, 'any']),
+    problem,
+  );
+}
+
+/** What happens to runs that fail, unless they are started with their own choice. */
+function automatic(resume) {
+  const { problem, change, field } = numbers('api/auto-resume', resume);
   const memory = el('input', { type: 'checkbox', checked: resume.lower_memory });
   memory.addEventListener('change', () => change({ lower_memory: memory.checked }));
   return el(
@@ -307,8 +335,8 @@ function automatic(resume) {
       class: 'og-muted',
       text: 'A run that failed or crashed resumes from its newest whole backup. It applies to runs that start from now on.',
     }),
-    field('Attempts (0 turns it off)', 'attempts', 1, 20),
-    field('Minutes before the first attempt', 'first_wait_s', 60, 1440),
+    field('Attempts (0 turns it off)', 'attempts', 1, [0, 20, 1]),
+    field('Minutes before the first attempt', 'first_wait_s', 60, [0, 1440, 'any']),
     el('label', { class: 'og-check' }, memory, el('span', { text: 'After out of GPU memory, use less memory each time' })),
     problem,
   );

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +96,27 @@ def test_a_start_waits_for_an_estimate_only_as_long_as_it_may():
     no_answer = Slow()
     assert no_answer.findings(configured(), None, 60.0) == ()
     assert no_answer.asked == 0
+
+
+@pytest.mark.slow
+def test_an_estimate_takes_no_longer_than_its_limit(tmp_path: Path):
+    """Also if the process that was there doesn't answer: no second one gets the whole time again."""
+    limit_s = 1.0
+
+    class Mute(MemoryEstimator):
+        started = 0
+
+        def _started(self) -> subprocess.Popen[bytes]:
+            self.started += 1
+            command = [sys.executable, "-c", "import time; time.sleep(600)"]
+            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    memory = Mute(limit_s=limit_s)
+    began = time.monotonic()
+    with pytest.raises(BusyError, match="in time"):
+        memory.estimate(configured())
+    assert time.monotonic() - began < 1.8 * limit_s
+    assert memory.started == 1
 
 
 @pytest.mark.slow
