@@ -97,6 +97,12 @@ RATE_LIMITS: tuple[RateLimit, ...] = (
             "POST /api/queue/sweep",
         ),
     ),
+    RateLimit("searches of the Hub", 120, ("GET /api/hub/models", "GET /api/hub/models/{owner}/{name}")),
+    RateLimit(
+        "transfers with the Hub",
+        60,
+        ("POST /api/hub/downloads", "POST /api/hub/downloads/{download_id}/resume", "POST /api/runs/{run_id}/publish"),
+    ),
     RateLimit(
         "downloads of archives",
         30,

@@ -15,7 +15,7 @@ export function mount(place) {
   const versions = el('dl', { class: 'og-facts og-columns' });
   const hardware = el('dl', { class: 'og-facts og-columns' });
   const checkouts = el('div', {});
-  const certificate = el('dl', { class: 'og-facts' });
+  const certificate = el('dl', { class: 'og-facts', style: 'margin-top: 8px' });
   const https = card('HTTPS certificate', 'HTTPS certificate', certificate);
   setVisible(https, false);
   place.append(
