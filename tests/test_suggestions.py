@@ -24,6 +24,7 @@ VERBS = frozenset(
     {
         "Accept",
         "Add",
+        "Ask",
         "Change",
         "Check",
         "Choose",
