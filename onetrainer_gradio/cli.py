@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.errors import CommandLineError
-from onetrainer_gradio.panel_secrets import PASSWORD_VARIABLE, SSL_PASSWORD_VARIABLE, TOKEN_VARIABLE
+from onetrainer_gradio.panel_secrets import ACCOUNTS_VARIABLE, PASSWORD_VARIABLE, SSL_PASSWORD_VARIABLE, TOKEN_VARIABLE
 from onetrainer_gradio.service.service_settings import DATA_VARIABLE, default_data_folder
 
 PROGRAM = "onetrainer-gradio"
@@ -54,6 +54,7 @@ environment:
   {DATA_VARIABLE}       data folder if --data is not set
   {PASSWORD_VARIABLE}   password if --password is not set
   {TOKEN_VARIABLE}      token if --token is not set
+  {ACCOUNTS_VARIABLE}   1: the same as --accounts
   {SSL_PASSWORD_VARIABLE}   password of the private key for HTTPS
   {PROXIES_VARIABLE}          trusted proxies in addition to --trusted-proxy, separated by commas
   ONETRAINER_PATH              OneTrainer folder to use, in addition to the default locations
@@ -151,6 +152,7 @@ class PanelOptions:
     find_checkouts: bool = True
     keep_loaded_s: float = KEEP_LOADED_S
     allow: tuple[Path, ...] = ()
+    accounts: bool = False
     public_hosts: tuple[str, ...] = ()
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
@@ -300,6 +302,11 @@ def panel_parser() -> argparse.ArgumentParser:
     )
     address.add_argument(
         "--share", action="store_true", help="also create a public link through Gradio's relay; requires a password or token"
+    )
+    address.add_argument(
+        "--accounts",
+        action="store_true",
+        help=f"let people sign in with accounts and roles (or set {ACCOUNTS_VARIABLE}=1); the first start prints a set-up code",
     )
     address.add_argument("--password", default="", help=f"require this password (better: set {PASSWORD_VARIABLE})")
     address.add_argument(
@@ -634,6 +641,7 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
         find_checkouts=given.find_onetrainer,
         keep_loaded_s=given.keep_loaded,
         allow=tuple(path.expanduser().absolute() for path in given.allow),
+        accounts=given.accounts or environment.get(ACCOUNTS_VARIABLE, "") not in {"", "0"},
         public_hosts=tuple(given.public_host),
         ssl_certfile=given.ssl_certfile,
         ssl_keyfile=given.ssl_keyfile,

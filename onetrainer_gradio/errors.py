@@ -44,9 +44,14 @@
     │   └── SampleNotFoundError     no such sample
     ├── AccessError                 who may do what
     │   ├── NotAuthenticatedError   a password or token is needed
+    │   │   └── CodeRequiredError       a code of the authenticator app is needed
     │   ├── TooManyAttemptsError    wrong passwords came too fast
     │   ├── RateLimitError          requests came too fast
     │   ├── NotPermittedError       the role doesn't allow this
+    │   ├── AccountError            an account, token or link can't be like this
+    │   │   ├── AccountNotFoundError    no such account, token or link
+    │   │   ├── LastOwnerError          no owner would be left
+    │   │   └── QuotaError              the person's quota is used up
     │   ├── ForbiddenPathError      outside the allowed folders
     │   ├── ForbiddenOriginError    the request comes from another site
     │   └── InsecureBindError       open to others without a password
@@ -294,6 +299,10 @@ class NotAuthenticatedError(AccessError):
     """A password or token is needed."""
 
 
+class CodeRequiredError(NotAuthenticatedError):
+    """A code of the authenticator app is needed, or it was wrong."""
+
+
 class TooManyAttemptsError(AccessError):
     """Wrong passwords came too fast; ``retry_after_s`` is the number of seconds to wait."""
 
@@ -320,6 +329,22 @@ class RateLimitError(AccessError):
             suggestion=f"Try again in {seconds} second{'s' if seconds > 1 else ''}.",
         )
         self.retry_after_s = float(seconds)
+
+
+class AccountError(AccessError):
+    """An account, token or link can't have this value."""
+
+
+class AccountNotFoundError(AccountError):
+    """There is no such account, token or link."""
+
+
+class LastOwnerError(AccountError):
+    """No owner would be left who can sign in."""
+
+
+class QuotaError(AccountError):
+    """The person's quota is used up."""
 
 
 class ForbiddenPathError(AccessError):

@@ -68,6 +68,9 @@ UNUSED_PATHS = (
 QUEUE_LIMIT = "max_thread_count"
 QUEUE_ACTIONS = 1000
 
+# Parts of the data folder that Gradio never serves.
+CLOSED_FILES = ("config", "configs", "https", "runs", "secrets.json", "sessions.json", "people.sqlite")
+
 EXIT_WRONG_COMMAND_LINE = 2
 
 
@@ -184,9 +187,7 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
         "enable_monitoring": False,
         "max_file_size": MAX_BODY_BYTES,
         "allowed_paths": [],
-        "blocked_paths": [
-            str(data_folder / name) for name in ("config", "configs", "https", "runs", "secrets.json", "sessions.json")
-        ],
+        "blocked_paths": [str(data_folder / name) for name in CLOSED_FILES],
     }
     known = inspect.signature(gr.mount_gradio_app).parameters
     gr.mount_gradio_app(app, blocks, "/", **{key: value for key, value in wanted.items() if key in known})
@@ -323,7 +324,10 @@ def serve(options: PanelOptions) -> int:
         gc.disable()  # imports create no garbage to speak of, and looking for it takes a tenth of the start
         access = Access(settings.access)
         app = make_app(settings, access=access, certificate=certificate)
-        notice = Notice(access, options, port, token if generated else "", began, certificate=certificate)
+        people = app.state.service.people
+        setup_code = people.new_setup_code() if options.accounts and people.needs_setup else ""
+        shown = token if generated else ""
+        notice = Notice(access, options, port, shown, began, certificate=certificate, setup_code=setup_code)
         server = _server(app, options, notice, redirect)
         with _signals_end_quietly(), contextlib.ExitStack() as afterwards:
             afterwards.callback(redact_logs(settings.access.password, settings.access.token))
@@ -368,6 +372,7 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
             hosts=hosts,
             hosted=options.hosted,
             sessions_file=options.data / "sessions.json",
+            accounts=options.accounts,
         ),
     )
 
@@ -417,7 +422,7 @@ def address_of(host: str, port: int, *, secure: bool = False) -> str:
 class Notice:
     """Print the panel's address at the start and the state of the run at the end.
 
-    ``generated`` is the token that was generated for this start.
+    ``generated`` is the token that was generated for this start, and ``setup_code`` makes the owner of a new panel.
     """
 
     access: Access
@@ -427,6 +432,7 @@ class Notice:
     began: float
     out: TextIO = sys.stdout
     certificate: Certificate | None = None
+    setup_code: str = ""
 
     def started(self) -> None:
         """Print the panel's address, and open a browser on a desktop."""
@@ -439,6 +445,9 @@ class Notice:
             self._print("  This link works once. Afterwards, log in with the token or password.")
         if self.generated:
             self._print(f"  Token (shown only now): {self.generated}")
+        if self.setup_code:
+            self._print(f"  Set-up code (works once, until the panel stops): {self.setup_code}")
+            self._print(f"  Open {address}setup and enter it to make the owner's account.")
         if not is_loopback(self.options.host):
             self._print("  Reachable from other devices at this machine's hostname or IP address.")
         for line in self._about_certificate():

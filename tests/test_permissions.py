@@ -7,13 +7,18 @@ import re
 from pathlib import Path
 
 import pytest
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, WebSocketRoute
+from starlette.testclient import TestClient
 
 import onetrainer_gradio
+from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.route_table import RouteTable
 from onetrainer_gradio.server import PanelSettings, make_app, make_page
-from onetrainer_gradio.service.people.permissions import PERMISSIONS, needed
-from onetrainer_gradio.service.people.roles import Role
+from onetrainer_gradio.service.host.access import AccessSettings
+from onetrainer_gradio.service.people.permissions import LINK_ROUTES, PERMISSIONS, may, needed
+from onetrainer_gradio.service.people.roles import Role, Scope
+from tests.api.people import by_link, client_of, signed_in, with_token
 from tests.panel_process import REHEARSAL
 
 pytestmark = pytest.mark.slow
@@ -94,4 +99,145 @@ def test_every_function_of_gradio_has_an_entry(app, tmp_path):
 
 def test_nothing_but_signing_in_is_open_to_everyone():
     opened = {key for key, role in PERMISSIONS.items() if role is Role.NOBODY}
-    assert opened == {"GET /login", "POST /login", "POST /api/login", "GET /health", "GET /health/live"}
+    signing_in = {"GET /login", "POST /login", "POST /api/login", "GET /setup", "POST /setup", "POST /api/setup"}
+    assert opened == {*signing_in, "GET /health", "GET /health/live"}
+
+
+# Who comes in, and the role that they have. A restricted link has the role within what it opens only.
+WHO = {
+    "nobody": Role.NOBODY,
+    "viewer": Role.VIEWER,
+    "operator": Role.OPERATOR,
+    "owner": Role.OWNER,
+    "link to a run": Role.VIEWER,
+    "link to a run, operator": Role.OPERATOR,
+    "link to the gallery": Role.VIEWER,
+    "link to the panel": Role.VIEWER,
+    "link to the panel, operator": Role.OPERATOR,
+    "token read": Role.VIEWER,
+    "token run": Role.OPERATOR,
+    "token admin": Role.OWNER,
+    "token admin of a viewer": Role.VIEWER,
+    "token read of an owner": Role.VIEWER,
+}
+RUN = "20260101-000000-aaaa"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The whole panel with accounts, whose routes do nothing: only who gets to them counts."""
+    access = AccessSettings(accounts=True)
+    settings = PanelSettings(data_folder=tmp_path_factory.mktemp("people"), in_process=True, backend=REHEARSAL, access=access)
+    app = make_app(settings)
+    accounts = app.state.service.people.accounts
+    for role in (Role.OWNER, Role.OPERATOR, Role.VIEWER):
+        accounts.add(role.word, role, "correct horse battery")
+    return app
+
+
+@pytest.fixture(scope="module")
+def clients(whole) -> dict[str, TestClient]:
+    return {
+        "nobody": client_of(whole),
+        **{name: signed_in(whole, name) for name in ("viewer", "operator", "owner")},
+        "link to a run": by_link(whole, "run", Role.VIEWER, RUN),
+        "link to a run, operator": by_link(whole, "run", Role.OPERATOR, RUN),
+        "link to the gallery": by_link(whole, "gallery", Role.VIEWER),
+        "link to the panel": by_link(whole, "panel", Role.VIEWER),
+        "link to the panel, operator": by_link(whole, "panel", Role.OPERATOR),
+        "token read": with_token(whole, "viewer", Scope.READ),
+        "token run": with_token(whole, "operator", Scope.RUN),
+        "token admin": with_token(whole, "owner", Scope.ADMIN),
+        "token admin of a viewer": with_token(whole, "viewer", Scope.ADMIN),
+        "token read of an owner": with_token(whole, "owner", Scope.READ),
+    }
+
+
+def past_the_guard(app, monkeypatch):
+    """Replace what is behind the guard, so that a request that passes changes and computes nothing."""
+
+    async def reached(scope, receive, send):
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "text": "reached"})
+            return
+        await PlainTextResponse("reached", status_code=299)(scope, receive, send)
+
+    at = app.middleware_stack or app.build_middleware_stack()
+    app.middleware_stack = at
+    while not isinstance(at, Guard):
+        at = at.app
+    monkeypatch.setattr(at, "app", reached)
+
+
+def expected(key: str, who: str, parameters) -> bool:
+    role = needed(key)
+    if role is None or WHO[who] < role:
+        return False
+    if role is Role.NOBODY or not who.startswith(("link to a run", "link to the gallery")):
+        return True
+    shows = "run" if "run" in who else "gallery"
+    sample = parameters.get("sample_id")
+    return key in LINK_ROUTES[shows] and (shows == "gallery" or sample is None or sample.startswith(f"{RUN}."))
+
+
+@pytest.mark.parametrize("who", WHO)
+def test_each_route_lets_in_whom_the_table_names_and_nobody_else(whole, clients, who, monkeypatch):
+    """Every route that the app has, each as everyone who may come."""
+    past_the_guard(whole, monkeypatch)
+    table, client = RouteTable(whole.routes), clients[who]
+    wrong, tried = [], 0
+    for method, path in sorted(set(every_route(whole.routes))):
+        for value in ("x", f"{RUN}.7", "other.7"):
+            address = re.sub(r"\{\w+(:path)?\}", value, path)
+            scope = {"type": "websocket" if method == "WEBSOCKET" else "http", "method": method, "path": address}
+            matched = table.match(scope)
+            allowed = expected(matched.key, who, matched.parameters)
+            tried += 1
+            if method == "WEBSOCKET":
+                headers = {"Authorization": client.headers.get("Authorization", "")}
+                with client.websocket_connect(f"ws://127.0.0.1:7860{address}", headers=headers) as socket:
+                    message = socket.receive()
+                got = message.get("text") == "reached"
+                if not got:
+                    assert message["code"] == (4401 if who == "nobody" else 4403)
+            else:
+                reply = client.request(method, address)
+                got = reply.status_code == 299
+                if not got and not (reply.status_code == 303 and matched.key == "GET /"):
+                    assert reply.status_code == (401 if who == "nobody" else 403), f"{method} {address}: {reply.status_code}"
+            if got != allowed:
+                wrong.append(f"{method} {address}: {'got through' if got else 'was kept out'}")
+            if "{" not in path:
+                break
+    assert wrong == []
+    assert tried > 400
+
+
+def test_a_function_of_gradio_lets_in_whom_the_table_names(whole, clients):
+    """Each button and function through Gradio's queue, as each person."""
+    for key in [key for key in PERMISSIONS if key.startswith("gradio ")]:
+        for who in ("viewer", "operator", "owner", "link to the panel", "token read"):
+            identity = whole.state.service.people
+            found = identity.of_session(clients[who].cookies.get("onetrainer_gradio_7860") or "") or identity.of_token(
+                clients[who].headers.get("Authorization", "").removeprefix("Bearer "), accounts=True
+            )
+            assert may(found, key) == (WHO[who] >= needed(key)), f"{key} as {who}"
+
+
+@pytest.mark.parametrize(("who", "lets_in"), [("viewer", False), ("operator", True), ("token read", False), ("token run", True)])
+def test_a_button_pressed_without_the_role_does_nothing(whole, clients, who, lets_in):
+    """Through Gradio's protocol, past the page."""
+    with clients[who] as client:
+        event = client.post("/gradio_api/call/stop", json={"data": []}).json()["event_id"]
+        said = client.get(f"/gradio_api/call/stop/{event}").text
+        changed = client.post("/gradio_api/call/change_settings", json={"data": [{"learning_rate": 0.5}, None]})
+        outcome = client.get(f"/gradio_api/call/change_settings/{changed.json()['event_id']}").text
+        queued = client.post("/gradio_api/call/queue", json={"data": [{"action": "pause"}]}).json()["event_id"]
+        paused = client.get(f"/gradio_api/call/queue/{queued}").text
+    assert ("requires the role operator" in said) is not lets_in
+    assert ("event: error" in outcome) is not lets_in
+    assert ("event: error" in paused) is not lets_in
+    if lets_in:
+        whole.state.service.queue.resume()
+        assert whole.state.service.configs.current().as_dict()["config"]["learning_rate"] == 0.5

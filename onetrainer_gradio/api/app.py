@@ -17,6 +17,7 @@ from starlette.routing import Match
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.api import (
+    account,
     auto_resume,
     concepts,
     config,
@@ -36,6 +37,7 @@ from onetrainer_gradio.api import (
     new_lora,
     notifications,
     onetrainer,
+    people,
     publishing,
     queue,
     replies,
@@ -46,6 +48,7 @@ from onetrainer_gradio.api import (
     samples,
     secrets,
     session,
+    shared,
     system,
     training,
 )
@@ -95,6 +98,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     auto_resume.router,
     live.router,
     session.router,
+    account.router,
+    people.router,
+    shared.router,
     documentation.router,
 )
 

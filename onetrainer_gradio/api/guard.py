@@ -7,13 +7,15 @@ needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from onetrainer_gradio.api.allowed import CLOSE_NOT_AUTHENTICATED, record, while_allowed
 from onetrainer_gradio.api.cookies import client_of, host_of, session_cookie, session_of
 from onetrainer_gradio.api.policy import complete
 from onetrainer_gradio.api.prefix import prefix_of
@@ -27,12 +29,16 @@ from onetrainer_gradio.errors import (
     TooManyAttemptsError,
 )
 from onetrainer_gradio.service.host.access import Access, is_loopback
-from onetrainer_gradio.service.people.permissions import check, needed
-from onetrainer_gradio.service.people.roles import IDENTITY_KEY, LOCAL, PANEL, STRANGER, Identity, Role, act_as
+from onetrainer_gradio.service.host.threads import Threads, in_thread
+from onetrainer_gradio.service.people.people import People
+from onetrainer_gradio.service.people.permissions import check, needed, recorded
+from onetrainer_gradio.service.people.roles import IDENTITY_KEY, LOCAL, PANEL, STRANGER, Identity, Kind, Role, act_as
 
 LINK_PARAMETER = "token"
+_MATCHED = "onetrainer_gradio.matched"
+# Responses that stay open.
+_STREAMS = frozenset({"GET /gradio_api/queue/data"})
 
-CLOSE_NOT_AUTHENTICATED = 4401
 CLOSE_FORBIDDEN = 4403
 
 _SIGN_IN = (CLOSE_NOT_AUTHENTICATED, "not logged in")
@@ -66,7 +72,7 @@ class Guard:
         except AccessError as error:
             answer = error
         if answer is None:
-            await self.app(scope, receive, self._with_headers(send))
+            await self._pass(scope, receive, send)
         elif scope["type"] == "websocket":
             await _refuse_socket(answer, receive, send)
         else:
@@ -90,19 +96,40 @@ class Guard:
         if self.table is not None:
             if matched is None:
                 return error_reply(404, f"{scope['path'][:200]} doesn't exist.")
-            check(identity, matched.key)
+            if identity.restricted and matched.key == "GET /":
+                return RedirectResponse(f"{prefix_of(scope)}/shared", status_code=303)
+            check(identity, matched.key, matched.parameters)
+            scope[_MATCHED] = matched
         act_as(identity)
         scope[IDENTITY_KEY] = identity
         return None
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on a request that is allowed. Record what changes something; end what stays open when the access ends."""
+        identity, matched, people = scope[IDENTITY_KEY], scope.get(_MATCHED), people_of(scope)
+        send = self._with_headers(send)
+        if people is None or matched is None or not self.access.required:
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] == "websocket" or matched.key in _STREAMS:
+            stays = partial(self._identify, scope, Headers(scope=scope), matched)
+            await while_allowed(self.app, scope, receive, send, people=people, allowed=lambda: _or_none(stays) == identity)
+            return
+        if identity.kind is Kind.TOKEN:
+            await in_thread(Threads.CONTROL, people.tokens.note_use, identity.via)
+        if recorded(matched.key):
+            await record(self.app, scope, receive, send, people=people, identity=identity, matched=matched)
+        else:
+            await self.app(scope, receive, send)
 
     def _identify(self, scope: Scope, headers: Headers, matched: Matched | None) -> Identity | None:
         """Return who sent a request, or None if it has to sign in first."""
         if not self.access.required:
             return LOCAL
         if matched is None or needed(matched.key) is not Role.NOBODY:
-            return PANEL if self._known(scope, headers) else None
+            return self._known(scope, headers)
         try:
-            return PANEL if self._known(scope, headers) else STRANGER
+            return self._known(scope, headers) or STRANGER
         except TooManyAttemptsError:
             return STRANGER  # what is open to everyone stays open
 
@@ -147,17 +174,40 @@ class Guard:
             return None
         rest = urlencode([(key, value) for key, value in query if key != LINK_PARAMETER])
         clean = prefix_of(scope) + local_path(scope["path"]) + (f"?{rest}" if rest else "")
-        session = None if self.access.session_valid(session_of(scope)) else self.access.use_link(links[0], client_of(scope))
-        reply = RedirectResponse(clean, status_code=303)
+        session = self._session_by_link(scope, links[0])
+        reply = RedirectResponse(clean, status_code=303, headers={"Cache-Control": "no-store"})
         if session is not None:
             reply.headers["Set-Cookie"] = session_cookie(scope, session, hosted=self.access.settings.hosted)
         return reply
 
-    def _known(self, scope: Scope, headers: Headers) -> bool:
-        if self.access.session_valid(session_of(scope)):
-            return True
+    def _session_by_link(self, scope: Scope, secret: str) -> str | None:
+        """Return a new session for a start link or a link of a person. Someone who is signed in stays so."""
+        current = self._of_session(scope)
+        if current is not None and current.kind is not Kind.LINK:
+            return None
+        people = people_of(scope)
+        opened = people.open_link(secret, client_of(scope)) if people is not None else None
+        return opened[1] if opened is not None else self.access.use_link(secret, client_of(scope))
+
+    def _known(self, scope: Scope, headers: Headers) -> Identity | None:
+        found = self._of_session(scope)
+        if found is not None:
+            return found
         kind, _, token = headers.get("authorization", "").partition(" ")
-        return kind.lower() == "bearer" and self.access.bearer(token.strip(), client_of(scope))
+        if kind.lower() != "bearer":
+            return None
+        people, token = people_of(scope), token.strip()
+        if people is not None and (named := people.of_token(token, accounts=self.access.settings.accounts)) is not None:
+            return named
+        return PANEL if self.access.bearer(token, client_of(scope)) else None
+
+    def _of_session(self, scope: Scope) -> Identity | None:
+        session = session_of(scope)
+        if self.access.session_valid(session):
+            return PANEL
+        people = people_of(scope)
+        found = people.of_session(session) if people is not None else None
+        return found if found is None or found.kind is Kind.LINK or self.access.settings.accounts else None
 
     def _with_headers(self, send: Send) -> Send:
         hosted = self.access.settings.hosted
@@ -174,6 +224,19 @@ class Guard:
             await send(message)
 
         return send_with_headers
+
+
+def people_of(scope: Scope) -> People | None:
+    """Return the people of the app's service, or None in an app without one."""
+    found = getattr(getattr(scope.get("app"), "state", None), "service", None)
+    return None if found is None else found.people
+
+
+def _or_none(identify: Callable[[], Identity | None]) -> Identity | None:
+    try:
+        return identify()
+    except AccessError:
+        return None
 
 
 def hostname(host: str) -> str:

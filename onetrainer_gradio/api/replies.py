@@ -47,6 +47,10 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.AccessError: 403,
     errors.NotAuthenticatedError: 401,
     errors.TooManyAttemptsError: 429,
+    errors.AccountError: 422,
+    errors.AccountNotFoundError: 404,
+    errors.LastOwnerError: 409,
+    errors.QuotaError: 409,
     errors.RateLimitError: 429,
     errors.HubError: 424,  # the panel itself works
     errors.HubAccessError: 403,

@@ -60,6 +60,8 @@ from onetrainer_gradio.service.hub.publishing import Publishing
 from onetrainer_gradio.service.new_lora import NewLora
 from onetrainer_gradio.service.notifications.center import Notifications
 from onetrainer_gradio.service.notifications.from_queue import queue_notification
+from onetrainer_gradio.service.people.people import People
+from onetrainer_gradio.service.people.roles import author
 from onetrainer_gradio.service.processes.follower import console_line
 from onetrainer_gradio.service.queue.dispatcher import Dispatcher
 from onetrainer_gradio.service.queue.gpu_memory import GpuMemory
@@ -119,6 +121,7 @@ class TrainerService:
         self._opened = False
         self._closed = False
         self.feed = Feed(self._snapshot)
+        self.people = People(data)
         self.secrets = SecretStore(data / "secrets.json")
         sources = Sources(settings.checkouts, usual_places if settings.find_checkouts else tuple)
         self.checkouts = Checkouts(data, sources, closed=settings.closed_checkouts or bool(roots), changed=self._engines_changed)
@@ -241,6 +244,7 @@ class TrainerService:
         self.converter.close()
         self.system.close()
         self.runs.listing.close()
+        self.people.close()
 
     def not_ready(self) -> list[str]:
         """Return why the service can't be used at the moment, without paths; empty if it can."""
@@ -299,6 +303,8 @@ class TrainerService:
 
     def _options_for(self, config: TrainConfig | None, options: RunOptions | None) -> tuple[RunOptions, str]:
         options = options or RunOptions()
+        if who := author():
+            options = options.model_copy(update={"started_by": who})
         if config is None and not options.ignore_open_edits:
             self.open_edits.refuse()
         if options.auto_resume is None and (default := self.auto_resume.default()).attempts:
@@ -580,6 +586,7 @@ class TrainerService:
         freed = self.runs.delete(run_id)
         self.overlay.forget(run_id)
         self.generations.forget(run_id)
+        self.people.run_deleted(run_id)
         return freed
 
     def check(self, config: TrainConfig, options: RunOptions) -> None:
@@ -781,7 +788,7 @@ class TrainerService:
             return None
 
     def _config_changed(self, document: ConfigDocument, by: str) -> None:
-        self.feed.publish("config", revision=document.revision, name=document.name, by=by)
+        self.feed.publish("config", revision=document.revision, name=document.name, by=by, who=author())
 
     def _runs_changed(self, ids: Sequence[str]) -> None:
         self.feed.publish("runs", ids=list(ids[:_NAMED_RUNS]))

@@ -105,5 +105,6 @@ def test_the_page_learns_whether_there_is_something_to_sign_out_of(client, panel
     """Only who is known is told; an open panel says that nothing is needed."""
     assert client.get("/api/session").status_code == 401
     client.post("/api/login", json={"password": PASSWORD})
-    assert client.get("/api/session").json() == {"ok": True, "required": True}
-    assert panel.client.get("/api/session").json() == {"ok": True, "required": False}
+    owner = {"accounts": False, "name": "", "role": "owner", "shows": "panel"}
+    assert client.get("/api/session").json() == {"ok": True, "required": True, "kind": "panel", **owner}
+    assert panel.client.get("/api/session").json() == {"ok": True, "required": False, "kind": "local", **owner}

@@ -44,7 +44,8 @@ class AccessSettings:
     """The access settings of the command line and the environment.
 
     ``hosts`` are names of the panel in addition to loopback ones; ``hosted`` means a Space, whose page is in a frame of
-    another site; ``sessions_file`` keeps sessions over a restart (None: they are kept in memory).
+    another site; ``sessions_file`` keeps sessions over a restart (None: they are kept in memory). With ``accounts``, people
+    sign in with accounts.
     """
 
     password: str = ""
@@ -52,11 +53,12 @@ class AccessSettings:
     hosts: tuple[str, ...] = ()
     hosted: bool = False
     sessions_file: Path | None = None
+    accounts: bool = False
 
     @property
     def required(self) -> bool:
-        """Return whether a password or token is required."""
-        return bool(self.password or self.token)
+        """Return whether people have to sign in."""
+        return bool(self.password or self.token or self.accounts)
 
 
 def is_loopback(host: str) -> bool:
@@ -100,7 +102,7 @@ def check_bind(settings: AccessSettings, *, host: str, share: bool) -> None:
         if is_open:
             raise InsecureBindError(
                 f"The panel would be open without a password because {reason}.",
-                suggestion="Start it with --password or --token, or set ONETRAINER_GRADIO_PASSWORD or ONETRAINER_GRADIO_TOKEN.",
+                suggestion="Start it with --accounts, --password or --token, or set ONETRAINER_GRADIO_PASSWORD.",
             )
 
 
@@ -121,7 +123,7 @@ class Access:
 
     @property
     def required(self) -> bool:
-        """Return whether a password or token is required."""
+        """Return whether people have to sign in."""
         return self.settings.required
 
     def login(self, secret: str, client: str) -> str:

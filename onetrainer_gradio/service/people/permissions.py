@@ -20,11 +20,26 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
         "POST /api/login",
         "GET /health",
         "GET /health/live",
+        "GET /setup",
+        "POST /setup",
+        "POST /api/setup",
     ),
     # sees runs and samples
     Role.VIEWER: (
         "GET /api/session",
         "POST /api/logout",
+        "GET /api/account",
+        "POST /api/account/password",
+        "POST /api/account/two-factor/offer",
+        "PUT /api/account/two-factor",
+        "DELETE /api/account/two-factor",
+        "DELETE /api/account/sessions/{session_id}",
+        "POST /api/account/tokens",
+        "DELETE /api/account/tokens/{token_id}",
+        "GET /shared",
+        "GET /shared/{name}",
+        "GET /api/shared",
+        "GET /api/shared/samples",
         "WEBSOCKET /ws",
         "message ping",
         "GET /api/events",
@@ -227,6 +242,7 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
         "POST /api/new_lora/plan",
         "POST /api/new_lora/outlook",
         "POST /api/new_lora/export",
+        "POST /api/shared/{command}",
         "POST /api/new_lora/settings",
         "POST /api/samples/default",
         "POST /api/samples/custom",
@@ -273,6 +289,17 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
     ),
     # also people, secrets, engines, folders, and deletes
     Role.OWNER: (
+        "GET /api/people",
+        "POST /api/people",
+        "PATCH /api/people/{account_id}",
+        "DELETE /api/people/{account_id}",
+        "DELETE /api/people/{account_id}/sessions",
+        "DELETE /api/people/{account_id}/two-factor",
+        "GET /api/links",
+        "POST /api/links",
+        "DELETE /api/links/{link_id}",
+        "GET /api/audit",
+        "GET /api/audit/export",
         "POST /api/config/libraries",
         "DELETE /api/config/libraries/{title}",
         "DELETE /api/config/{name:path}",
@@ -329,10 +356,25 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
 PERMISSIONS: Mapping[str, Role] = {key: role for role, keys in _BY_ROLE.items() for key in keys}
 
 # What a link to one run or to the gallery opens. The rest of the panel stays closed to it, whatever its role.
+_SHARED = (
+    *("GET /shared", "GET /shared/{name}", "GET /api/shared", "GET /api/shared/samples", "GET /api/session", "POST /api/logout"),
+    *("GET /api/samples/{sample_id}/image", "GET /api/samples/{sample_id}/thumbnail"),
+)
 LINK_ROUTES: Mapping[str, frozenset[str]] = {
-    "run": frozenset(),
-    "gallery": frozenset(),
+    "run": frozenset({*_SHARED, "POST /api/shared/{command}"}),
+    "gallery": frozenset(_SHARED),
 }
+
+# Requests that change nothing although they aren't a GET, and those that are recorded elsewhere.
+NOT_RECORDED = frozenset(
+    {
+        *(f"POST /api/config/{name}" for name in ("validate", "diff", "memory", "timesteps", "layers", "migrate")),
+        *("PUT /api/config/open-edits", "POST /api/concepts/statistics", "POST /api/concepts/preview"),
+        *(f"POST /api/datasets/{name}" for name in ("images", "tags", "buckets")),
+        *("POST /api/new_lora/plan", "POST /api/new_lora/outlook", "POST /api/queue/sweep/preview"),
+        *("POST /login", "POST /api/login", "POST /setup", "POST /api/setup", "POST /api/account/two-factor/offer"),
+    }
+)
 
 
 def needed(key: str) -> Role | None:
@@ -342,8 +384,14 @@ def needed(key: str) -> Role | None:
     return PERMISSIONS.get(f"GET {path}") if found is None and method == "HEAD" else found
 
 
-def check(identity: Identity, key: str) -> None:
-    """Check that someone may use a route.
+def recorded(key: str) -> bool:
+    """Return whether a request of a route belongs in the audit log."""
+    changes = key.startswith(("POST /api/", "PUT /api/", "PATCH /api/", "DELETE /api/")) and "{path:path}" not in key
+    return changes and key not in NOT_RECORDED
+
+
+def check(identity: Identity, key: str, parameters: Mapping[str, str] | None = None) -> None:
+    """Check that someone may use a route; ``parameters`` are those in its path.
 
     :raises NotPermittedError: if the role is too low, the link doesn't show this, or the route has no entry.
     """
@@ -352,11 +400,13 @@ def check(identity: Identity, key: str) -> None:
         raise NotPermittedError("This route has no entry in the table of permissions, so it is closed.", value=key)
     if identity.restricted and role is not Role.NOBODY and key not in LINK_ROUTES.get(identity.shows, frozenset()):
         raise NotPermittedError("This link doesn't open this part of the panel.")
+    if identity.run_id and (sample := (parameters or {}).get("sample_id")) and sample.rpartition(".")[0] != identity.run_id:
+        raise NotPermittedError("This link doesn't open this run.")
     if identity.role < role:
         raise NotPermittedError(
             f"This requires the role {role.word}. You have the role {identity.role.word}.",
             value=role.word,
-            suggestion="Ask an owner of the panel.",
+            suggestion="Use an account with this role.",
         )
 
 

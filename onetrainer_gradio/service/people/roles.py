@@ -52,6 +52,7 @@ class Scope(StrEnum):
 class Kind(StrEnum):
     """How a request was authenticated."""
 
+    NOBODY = "nobody"
     LOCAL = "local"  # a panel that requires no sign-in
     PANEL = "panel"  # the panel's own password or token
     ACCOUNT = "account"
@@ -83,7 +84,7 @@ class Identity:
 
 LOCAL = Identity(Role.OWNER, Kind.LOCAL)
 PANEL = Identity(Role.OWNER, Kind.PANEL)
-STRANGER = Identity(Role.NOBODY, Kind.LOCAL)
+STRANGER = Identity(Role.NOBODY, Kind.NOBODY)
 
 # The key of the identity in a request's scope, for what doesn't run in the task of the request.
 IDENTITY_KEY = "onetrainer_gradio.identity"

@@ -1,0 +1,144 @@
+"""Keep API tokens of people: named, limited by scope and time, shown once, revocable."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+from onetrainer_gradio.errors import AccountError, AccountNotFoundError
+from onetrainer_gradio.service.people.roles import Scope
+from onetrainer_gradio.service.people.sessions import digest_of
+from onetrainer_gradio.service.people.store import PeopleStore
+
+PREFIX = "otg_"
+MOST_TOKENS = 1000
+MOST_DAYS = 366
+# The time of the last use is written at most this often.
+USE_EVERY_S = 60.0
+MOST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of an account; an empty ``account`` is the only user of a panel without accounts."""
+
+    id: str
+    digest: str
+    account: str
+    name: str
+    scope: str
+    created: float
+    expires: float
+    last_used: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the token without its digest."""
+        shown = ("id", "account", "name", "scope", "created", "expires", "last_used")
+        return {name: getattr(self, name) for name in shown}
+
+
+class Tokens:
+    """All tokens."""
+
+    def __init__(self, store: PeopleStore, changed: Callable[[], None], clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._changed = changed
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._known: dict[str, Token] | None = None
+
+    def add(self, account: str, name: str, scope: Scope, days: float) -> tuple[Token, str]:
+        """Return a new token and its secret, which is stored nowhere.
+
+        :raises AccountError: if the name is empty, the time is invalid or there are too many tokens.
+        """
+        name = checked_title(name)
+        secret = PREFIX + secrets.token_urlsafe(32)
+        now = self._clock()
+        token = Token(secrets.token_hex(8), digest_of(secret), account, name, scope.value, now, now + checked_days(days), 0.0)
+        with self._lock:
+            if len(self._tokens()) >= MOST_TOKENS:
+                raise AccountError(f"There are {MOST_TOKENS} tokens, which is the maximum.", suggestion="Remove tokens first.")
+            values = astuple(token)
+            self._store.change(lambda database: database.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values))
+            self._tokens()[token.digest] = token
+        return token, secret
+
+    def all(self) -> list[Token]:
+        """Return all tokens, newest first."""
+        return sorted(self._tokens().values(), key=lambda each: -each.created)
+
+    def get(self, token_id: str) -> Token:
+        """Return a token.
+
+        :raises AccountNotFoundError: if there is none with this ID.
+        """
+        found = next((each for each in self._tokens().values() if each.id == token_id), None)
+        if found is None:
+            raise AccountNotFoundError("This token doesn't exist.", value=token_id)
+        return found
+
+    def find(self, secret: str) -> Token | None:
+        """Return the token with this secret, or None if it is unknown, revoked or expired."""
+        found = self._tokens().get(digest_of(secret)) if secret.startswith(PREFIX) else None
+        return found if found is not None and found.expires > self._clock() else None
+
+    def note_use(self, token_id: str) -> None:
+        """Note that a token was used. Written at most once per minute."""
+        now = self._clock()
+        with self._lock:
+            known = next((each for each in self._tokens().values() if each.id == token_id), None)
+            if known is None or now - known.last_used < USE_EVERY_S:
+                return
+            self._store.change(lambda database: database.execute("UPDATE tokens SET last_used = ? WHERE id = ?", (now, token_id)))
+            self._tokens()[known.digest] = replace(known, last_used=now)
+
+    def revoke(self, wanted: Callable[[Token], bool]) -> int:
+        """Revoke all tokens for which ``wanted`` is true. Return their number."""
+        with self._lock:
+            gone = [each for each in self._tokens().values() if wanted(each)]
+            if gone:
+                rows = [(each.id,) for each in gone]
+                self._store.change(lambda database: database.executemany("DELETE FROM tokens WHERE id = ?", rows))
+                for each in gone:
+                    self._tokens().pop(each.digest, None)
+        if gone:
+            self._changed()
+        return len(gone)
+
+    def _tokens(self) -> dict[str, Token]:
+        with self._lock:
+            if self._known is None:
+
+                def rows(database: sqlite3.Connection) -> list[Token]:
+                    return [Token(*row) for row in database.execute("SELECT * FROM tokens")]
+
+                none: list[Token] = []
+                self._known = {each.digest: each for each in self._store.read(rows, none)}
+            return self._known
+
+
+def checked_title(name: str) -> str:
+    """Return the name of a token or link.
+
+    :raises AccountError: if it is empty or too long.
+    """
+    name = " ".join(name.split())
+    if not name or len(name) > MOST_NAME or not name.isprintable():
+        raise AccountError(f"The name must have between 1 and {MOST_NAME} printable characters.", path="name")
+    return name
+
+
+def checked_days(days: float) -> float:
+    """Return a lifetime in seconds.
+
+    :raises AccountError: if it isn't between a minute and a year.
+    """
+    if not 1 / 1440 <= days <= MOST_DAYS:
+        raise AccountError(f"The lifetime must be between a minute and {MOST_DAYS} days.", path="days", value=days)
+    return days * 24 * 3600
