@@ -30,6 +30,8 @@ LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 GENERATE = "\0generate"
 
 SPACE_VARIABLE = "SPACE_ID"
+PUSH_VARIABLE = "ONETRAINER_GRADIO_PUSH_TO"
+PUSH_LIMIT_VARIABLE = "ONETRAINER_GRADIO_PUSH_LIMIT_GB"
 # The name that uvicorn and other servers use.
 PROXIES_VARIABLE = "FORWARDED_ALLOW_IPS"
 
@@ -57,6 +59,7 @@ environment:
   {ACCOUNTS_VARIABLE}   1: the same as --accounts
   {SSL_PASSWORD_VARIABLE}   password of the private key for HTTPS
   {PROXIES_VARIABLE}          trusted proxies in addition to --trusted-proxy, separated by commas
+  {PUSH_VARIABLE}    private repository on the Hugging Face Hub that the data folder is copied to
   ONETRAINER_PATH              OneTrainer folder to use, in addition to the default locations
 
 Ctrl-C stops the panel. Runs in separate processes continue; restart the panel to see them.
@@ -165,6 +168,8 @@ class PanelOptions:
     log_level: str = "warning"
     log_format: str = "text"
     hosted: bool = False
+    push_to: str = ""
+    push_limit_bytes: int = 20 * 10**9
 
 
 @dataclass(frozen=True)
@@ -578,6 +583,16 @@ def _queue_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
 _CHOICES = ("name", "notes", "tags", "priority", "device", "not_before", "after", "max_steps", "on_failure", "retries", "held")
 
 
+def _push_limit(text: str) -> int:
+    try:
+        gigabytes = float(text or 20)
+    except ValueError:
+        gigabytes = 0.0
+    if not 0 < gigabytes < 1e6:
+        raise CommandLineError(f"{PUSH_LIMIT_VARIABLE} is {text!r}. It must be a number of GB above 0.")
+    return int(gigabytes * 1e9)
+
+
 def _gib(text: str) -> float:
     try:
         value = float(text)
@@ -654,6 +669,8 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
         log_level=given.log_level,
         log_format=given.log_format,
         hosted=bool(environment.get(SPACE_VARIABLE)),
+        push_to=environment.get(PUSH_VARIABLE, ""),
+        push_limit_bytes=_push_limit(environment.get(PUSH_LIMIT_VARIABLE, "")),
     )
 
 

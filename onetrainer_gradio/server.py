@@ -89,6 +89,8 @@ class PanelSettings:
     demo: bool = False
     config_file: Path | None = None
     access: AccessSettings = field(default_factory=AccessSettings)
+    push_to: str = ""
+    push_limit_bytes: int = 20 * 10**9
     rate_limit: float = 1.0
 
 
@@ -113,6 +115,8 @@ def make_app(settings: PanelSettings, *, access: Access | None = None, certifica
             keep_loaded_s=settings.keep_loaded_s,
             allowed_roots=settings.allowed_roots,
             demo=settings.demo,
+            push_to=settings.push_to,
+            push_limit_bytes=settings.push_limit_bytes,
         )
     )
     open_with(service, settings)
@@ -191,7 +195,7 @@ def make_page(service: TrainerService, data_folder: Path, *, protected: bool = F
     }
     known = inspect.signature(gr.mount_gradio_app).parameters
     gr.mount_gradio_app(app, blocks, "/", **{key: value for key, value in wanted.items() if key in known})
-    notice = storage_notice(os.environ.get(cli.SPACE_VARIABLE, "")) if is_temporary(data_folder) else ""
+    notice = storage_notice(os.environ.get(cli.SPACE_VARIABLE, ""), service.settings.push_to) if is_temporary(data_folder) else ""
     app.add_middleware(FirstView, head=ui.HEAD + (ui.PROTECTED if protected else ""), body=ui.FIRST_VIEW + notice)
     return app
 
@@ -311,6 +315,7 @@ def serve(options: PanelOptions) -> int:
     token = secrets.token_urlsafe(24) if generated else options.token
     settings = panel_settings(replace(options, token=token))
     check_bind(settings.access, host=options.host, share=options.share)
+    _restore_copy(options)
     _prepare_data_folder(options.data)
     https = https_options(options)
     certificate = certificate_of(https, options.data, options.host, options.public_hosts)
@@ -365,6 +370,8 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
         allowed_roots=options.allow,
         demo=options.demo,
         config_file=options.config,
+        push_to=options.push_to,
+        push_limit_bytes=options.push_limit_bytes,
         rate_limit=options.rate_limit,
         access=AccessSettings(
             password=options.password,
@@ -597,6 +604,16 @@ def _signals_end_quietly() -> Any:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _restore_copy(options: PanelOptions) -> None:
+    """Restore an empty data folder from its copy on the Hugging Face Hub, if it has one."""
+    if options.push_to:
+        from onetrainer_gradio.service.hub.data_copy import pull_at_start
+
+        message = pull_at_start(options.push_to, options.data)
+        if message:
+            print(message, flush=True)
 
 
 def _prepare_data_folder(folder: Path) -> None:

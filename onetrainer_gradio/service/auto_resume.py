@@ -43,6 +43,7 @@ from onetrainer_gradio.service.runs.record import Run, RunStore
 _LOG = logging.getLogger(__name__)
 LONGEST_WAIT_S = 86400.0
 NOTE = "auto_resume.json"
+_NEVER = AutoResume(attempts=0)
 # What would fail again in the same way, because a resumed run continues exactly.
 _FAIL_AGAIN: tuple[type[TrainerError], ...] = (
     NonFiniteLossError,
@@ -83,7 +84,7 @@ class Plan:
 class AutoResumer:
     """Decides once for each ended run whether it is resumed. Safe from any thread.
 
-    ``lower_memory`` returns settings with the next change that saves memory.
+    ``lower_memory`` returns settings with the next change that saves memory. ``usual`` applies until someone changes the default.
     """
 
     def __init__(
@@ -93,8 +94,10 @@ class AutoResumer:
         queue: Queue,
         lower_memory: LowerMemory,
         clock: Callable[[], float] = time.time,
+        usual: AutoResume = _NEVER,
     ) -> None:
         self._path = path
+        self._usual = usual
         self._runs = runs
         self._queue = queue
         self._lower_memory = lower_memory
@@ -108,10 +111,10 @@ class AutoResumer:
         """Return what applies to runs that are started without their own choice."""
         document = read_json(self._path)
         try:
-            return AutoResume.model_validate(document) if isinstance(document, dict) else AutoResume(attempts=0)
+            return AutoResume.model_validate(document) if isinstance(document, dict) else self._usual
         except ValidationError as error:
             _LOG.warning("Can't use %s: %s values are invalid", self._path, error.error_count())
-            return AutoResume(attempts=0)
+            return self._usual
 
     def set_default(self, changes: dict[str, Any]) -> AutoResume:
         """Change what applies to runs that are started without their own choice.

@@ -23,7 +23,8 @@ class ServiceSettings:
     ``checkouts`` are OneTrainer checkouts to register at the start; with ``find_checkouts``, common locations are searched.
     ``keep_loaded_s`` is how long the training process stays loaded after a run, so that the next one starts at once (0: not).
     With ``closed_checkouts``, none can be added later, because its Python would run on this machine. With ``runs_queue``, the
-    service starts the runs of the queue.
+    service starts the runs of the queue. ``push_to`` is the repository of the Hugging Face Hub that the data folder is copied to,
+    with at most ``push_limit_bytes``.
     """
 
     data_folder: Path
@@ -36,3 +37,5 @@ class ServiceSettings:
     closed_checkouts: bool = False
     keep_loaded_s: float = 0.0
     runs_queue: bool = True
+    push_to: str = ""
+    push_limit_bytes: int = 20 * 10**9

@@ -22,7 +22,7 @@ from onetrainer_gradio.config.files.documents import from_document, validated
 from onetrainer_gradio.config.files.presets import DEMO_PRESET, PLACEHOLDERS, preset_families
 from onetrainer_gradio.config.files.resolve import absolute, pack, resolve_paths
 from onetrainer_gradio.config.machine import Machine
-from onetrainer_gradio.config.options import RunOptions
+from onetrainer_gradio.config.options import AutoResume, RunOptions
 from onetrainer_gradio.config.resume import nothing_left, nothing_left_of
 from onetrainer_gradio.errors import (
     BackupNotFoundError,
@@ -54,6 +54,7 @@ from onetrainer_gradio.service.host.readiness import storage_problems
 from onetrainer_gradio.service.host.secret_store import SecretStore
 from onetrainer_gradio.service.host.system import GpuReader, NvmlReader, SystemMonitor
 from onetrainer_gradio.service.hub.client import HubClient
+from onetrainer_gradio.service.hub.data_copy import DataCopy
 from onetrainer_gradio.service.hub.downloads import Downloads
 from onetrainer_gradio.service.hub.models import HubModels
 from onetrainer_gradio.service.hub.publishing import Publishing
@@ -177,6 +178,7 @@ class TrainerService:
         self.downloads = Downloads(
             data / "downloads.json", self.hub, changed=lambda download: self.feed.publish("download", download=download)
         )
+        self.data_copy = DataCopy(data, self.hub, settings.push_to, settings.push_limit_bytes, self.feed)
         self.publishing = Publishing(self.runs, self.samples, self.images, self.hub, self._private_texts)
         images, runs = self.datasets.index, self.runs
         self.new_lora = NewLora(data, self.configs, self.engines, images, self.gpu_bytes, runs, self.comparison, self.preflight)
@@ -195,7 +197,12 @@ class TrainerService:
         )
         self.queue = RunQueue(store, self._freeze, changed=self._queue_edited, waits=self.dispatcher.waits, is_run=self._is_run)
         self.auto_resume = AutoResumer(
-            data / "config" / "auto_resume.json", self.runs, self.queue, lambda config: next_step(config, self.memory)
+            data / "config" / "auto_resume.json",
+            self.runs,
+            self.queue,
+            lambda config: next_step(config, self.memory),
+            # a machine whose data folder is copied elsewhere may restart at any time
+            usual=AutoResume(attempts=3 if settings.push_to else 0),
         )
         self.notifications = Notifications(
             data,
@@ -221,6 +228,7 @@ class TrainerService:
         self.checkouts.read_all()
         self.system.start()
         self.downloads.open()
+        self.data_copy.open()
         if self.settings.runs_queue:
             self.dispatcher.start()
 
@@ -239,6 +247,7 @@ class TrainerService:
         self.generations.close()
         self.publishing.close()
         self.downloads.close()
+        self.data_copy.close()
         self.images.close()
         self.memory.close()
         self.converter.close()

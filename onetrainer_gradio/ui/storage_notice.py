@@ -10,13 +10,16 @@ _STYLE = (
 )
 
 
-def storage_notice(space_id: str) -> str:
-    """Return the markup. ``space_id`` is the name of the Space, empty elsewhere."""
-    if space_id:
+def storage_notice(space_id: str, pushed_to: str = "") -> str:
+    """Return the markup. ``space_id`` is the name of the Space, empty elsewhere; ``pushed_to`` the repository of the copy."""
+    if pushed_to:
+        text = f"The storage is temporary. After a restart, the data folder is restored from {escape(pushed_to)}."
+    elif space_id:
         settings = f"https://huggingface.co/spaces/{escape(space_id, quote=True)}/settings"
         text = (
             "<strong>The storage of this Space is temporary.</strong> A restart deletes runs, models, images and settings. "
-            f'Mount a bucket at /data in the <a href="{settings}" target="_blank" rel="noopener">settings of the Space</a>.'
+            f'Mount a bucket at /data in the <a href="{settings}" target="_blank" rel="noopener">settings of the Space</a>, '
+            "or set ONETRAINER_GRADIO_PUSH_TO."
         )
     else:
         text = (

@@ -314,6 +314,11 @@ class _Handler(BaseHTTPRequestHandler):
         address = f"{self.hub.url}/spaces/{name}" if kind == "space" else f"{self.hub.url}/{name}"
         self._json({"url": address, "name": name, "id": name})
 
+    def squash(self, name: str, _branch: str) -> None:
+        self._writer(name)
+        self._repository(name).commits[:] = [json.loads(self.body).get("message") or "Super-squash"]
+        self._json({})
+
     def validate(self) -> None:
         self._json({"errors": [], "warnings": []})
 
@@ -376,6 +381,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("POST", re.compile(r"/api/repos/create"), "create"),
     ("POST", re.compile(r"/api/validate-yaml"), "validate"),
     ("POST", re.compile(rf"/api/(?:models|spaces)/{_NAME}/preupload/(.+)"), "preupload"),
+    ("POST", re.compile(rf"/api/models/{_NAME}/super-squash/(.+)"), "squash"),
     ("POST", re.compile(rf"/api/spaces/{_NAME}/(secrets|variables)"), "settings"),
     ("POST", re.compile(rf"/api/(?:models|spaces)/{_NAME}/commit/(.+)"), "commit"),
     ("GET", re.compile(rf"/api/(?:models|spaces)/{_NAME}/tree/([^/]+)"), "tree"),

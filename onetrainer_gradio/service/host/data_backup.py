@@ -182,7 +182,7 @@ def _add_file(
         identity = status.st_dev, status.st_ino
         if status.st_nlink > 1 and identity in first_by_inode:
             return _add_link(archive, name, first_by_inode[identity], status)
-        entry = _add_stream(archive, file, name, _complete_bytes(file, name, status.st_size), status)
+        entry = _add_stream(archive, file, name, complete_bytes(file, name, status.st_size), status)
     if entry.pop("changed", False):
         report.changed.append(name)
         return None
@@ -191,7 +191,7 @@ def _add_file(
     return entry
 
 
-def _complete_bytes(file: BinaryIO, name: str, size: int) -> int:
+def complete_bytes(file: BinaryIO, name: str, size: int) -> int:
     """Return how much of a file to read: of a journal, up to its last complete line."""
     if not name.endswith(".jsonl") or size == 0:
         return size
@@ -226,21 +226,32 @@ def _add_link(archive: tarfile.TarFile, name: str, first: str, status: os.stat_r
     return _entry(name, 0, status, link=first)
 
 
+def copy_database(path: Path, copy: Path) -> Path:
+    """Copy what the last complete transaction left, and return the copy; the file itself if the database is damaged.
+
+    :raises StorageError: if another process holds it for too long.
+    """
+    with contextlib.closing(sqlite3.connect(os.fspath(path), timeout=_BUSY_S)) as database:
+        try:
+            with contextlib.closing(sqlite3.connect(os.fspath(copy))) as target:
+                database.backup(target)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                return path
+            raise StorageError(f"Can't read {path.name}: {error}", suggestion="Try again in a moment.") from error
+    return copy
+
+
+def is_database(head: bytes) -> bool:
+    """Return whether a file that begins so is an SQLite database."""
+    return head.startswith(_SQLITE)
+
+
 def _add_database(archive: tarfile.TarFile, path: Path, name: str, status: os.stat_result) -> dict[str, Any]:
-    """Store what the last complete transaction left. A damaged database is stored as it is."""
-    with tempfile.TemporaryDirectory(prefix="onetrainer_gradio_") as folder:
-        copy = Path(folder) / "copy.sqlite"
-        source = path
-        with contextlib.closing(sqlite3.connect(os.fspath(path), timeout=_BUSY_S)) as database:
-            try:
-                with contextlib.closing(sqlite3.connect(os.fspath(copy))) as target:
-                    database.backup(target)
-                source = copy
-            except sqlite3.DatabaseError as error:
-                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                    raise StorageError(f"Can't read {name}: {error}", suggestion="Try again in a moment.") from error
-        with open(source, "rb") as file:
-            entry = _add_stream(archive, file, name, os.fstat(file.fileno()).st_size, status)
+    with contextlib.ExitStack() as opened:
+        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="onetrainer_gradio_"))
+        file = opened.enter_context(open(copy_database(path, Path(folder) / "copy.sqlite"), "rb"))
+        entry = _add_stream(archive, file, name, os.fstat(file.fileno()).st_size, status)
     entry.pop("changed")
     return entry
 

@@ -61,14 +61,14 @@ def restore(source: Path | BinaryIO, data: Path, *, progress: Progress = lambda 
                 raise PathNotFoundError(f"The backup {source} doesn't exist.")
             with raising_storage_error(str(source)):
                 source = opened.enter_context(open(source, "rb"))
-        with raising_storage_error(f"the data folder {data}"), _staging(data) as staging:
+        with raising_storage_error(f"the data folder {data}"), staging_folder(data) as staging:
             report = _extract(source, staging, data, progress)
-            _put_in_place(staging, data)
+            put_in_place(staging, data)
     return report
 
 
 @contextlib.contextmanager
-def _staging(data: Path) -> Iterator[Path]:
+def staging_folder(data: Path) -> Iterator[Path]:
     """Provide a folder on the disk of the data folder, which is deleted after the block unless it was moved."""
     data.parent.mkdir(parents=True, exist_ok=True)
     # A mount point can't be replaced, and whoever may write in it may not always write next to it.
@@ -81,7 +81,8 @@ def _staging(data: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _put_in_place(staging: Path, data: Path) -> None:
+def put_in_place(staging: Path, data: Path) -> None:
+    """Move restored files to an empty data folder: all at once, or one by one where it is a mount point."""
     if staging.parent == data:
         # the version last: without it, the folder counts as one that was never finished
         for name in sorted(os.listdir(staging), key=lambda name: (name == VERSION_FILE, name)):
@@ -109,7 +110,7 @@ def _extract(file: BinaryIO, staging: Path, data: Path, progress: Progress) -> R
     for entry in manifest:
         path = staging / entry["name"]
         if moved_from:
-            _change_paths(path, entry["name"], moved_from, str(data))
+            change_paths(path, entry["name"], moved_from, str(data))
     for entry in manifest:
         os.utime(staging / entry["name"], ns=(entry["mtime_ns"], entry["mtime_ns"]))
     return RestoreReport(
@@ -170,7 +171,7 @@ def _extract_members(
             if not member.isreg() or member.size > _MOST_DOCUMENT_BYTES:
                 break
             return found, _entries(_document(archive, member))
-        name = _safe_name(member.name)
+        name = safe_name(member.name)
         path = staging / name
         if os.path.lexists(path):  # also a name that differs only in case, where the disk ignores case
             raise ArchiveError(f"The backup contains {name!r} twice.", suggestion="Use another backup.")
@@ -179,7 +180,7 @@ def _extract_members(
         except (FileExistsError, NotADirectoryError) as error:  # a file of the archive is in the place of a folder
             raise ArchiveError(f"The backup contains a file and a folder at {name!r}.") from error
         if member.islnk():
-            found[name] = _link(found, _safe_name(member.linkname), staging, path)
+            found[name] = _link(found, safe_name(member.linkname), staging, path)
         elif member.isreg():
             found[name] = _file(archive, member, path)
         else:
@@ -189,7 +190,7 @@ def _extract_members(
     raise ArchiveError("The backup is incomplete: the list of its files is missing.", suggestion="Use another backup.")
 
 
-def _safe_name(name: str) -> str:
+def safe_name(name: str) -> str:
     """Return the name of a member if it stays in the folder.
 
     :raises ArchiveError: if it doesn't.
@@ -260,7 +261,7 @@ def _verify(found: dict[str, _Found], manifest: list[dict[str, Any]]) -> None:
             raise ArchiveError(f"{name} in the backup is damaged: its checksum differs.", suggestion="Use another backup.")
 
 
-def _change_paths(path: Path, name: str, old: str, new: str) -> None:
+def change_paths(path: Path, name: str, old: str, new: str) -> None:
     """Let a settings file, a journal or a database refer to files in the new data folder."""
     folder, _, rest = name.partition("/")
     ours = not rest or folder in ("config", "configs") or (folder == "runs" and rest.count("/") == 1)

@@ -229,6 +229,8 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
         "POST /api/generations/{grid_id}/resume",
         "POST /api/generations/{grid_id}/stop",
         "DELETE /api/generations/{grid_id}",
+        "GET /api/data-copy",
+        "POST /api/data-copy",
         "GET /api/hub/models",
         "GET /api/hub/models/{owner}/{name}",
         "POST /api/hub/downloads",
