@@ -164,8 +164,11 @@ export class Settings {
     await this.take(document_);
     this.compare();
     this.send();
-    on('connected', () => {
-      this.refresh({ anew: Boolean(this.against) });
+    let first = true;
+    on('connected', ({ config_revision: revision }) => {
+      // the first connection comes right after the settings; a later one may be to a panel with others
+      if (!first || revision !== this.document.revision) this.refresh({ anew: Boolean(this.against) });
+      first = false;
       this.follow();
     });
     on('config', (message) => {

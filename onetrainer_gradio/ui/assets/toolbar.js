@@ -12,9 +12,14 @@ export function toolbar(settings) {
   settings.listeners.add((/** @type {string} */ what) => {
     if (what === 'document' || what === 'draft') tools.state();
   });
-  on('connected', () => tools.fill());
   tools.state();
-  tools.fill();
+  /** @type {Promise<boolean> | null} */
+  let first = tools.fill();
+  on('connected', async () => {
+    const known = await first; // the first connection comes right after the page, and nothing has changed since
+    first = null;
+    if (!known) tools.fill();
+  });
   return tools.node;
 }
 
@@ -90,11 +95,12 @@ class Toolbar {
       this.items = (await api('GET', 'api/config/list')).configs;
     } catch (/** @type {any} */ error) {
       if (error.status !== 0) throw error;
-      return;
+      return false;
     }
     this.settings.saved = this.items.some((item) => item.kind === 'saved');
     for (const listener of this.settings.listeners) listener('saved');
     this.state();
+    return true;
   }
 
   current() {
