@@ -47,6 +47,8 @@ def data(tmp_path: Path) -> Path:
     files = {
         "secrets.json": '{"huggingface_token": "hf_secret"}',
         "sessions.json": '{"digest": 1}',
+        "people.sqlite": "hashes",
+        "https/key.pem": "private key",
         "panel.json": '{"pid": 1}',
         "config/draft.json": json.dumps({"workspace_dir": str(folder / "workspace"), "name": "ä"}),
         "runs/one/run.json": '{"name": "one"}',
@@ -116,7 +118,7 @@ def test_secrets_caches_processes_and_unfinished_files_are_left_out(data: Path, 
         "workspace/backup/2026-backup-1/meta.json",
         "workspace/samples/0 - prompt/a.jpg",
     }
-    assert sorted(report.contents.secrets) == ["secrets.json", "sessions.json"]
+    assert sorted(report.contents.secrets) == ["https/key.pem", "people.sqlite", "secrets.json", "sessions.json"]
     assert b"hf_secret" not in (tmp_path / "panel.tar").read_bytes()
     assert report.contents.outside == ["/elsewhere/workspace"]
 
@@ -436,7 +438,7 @@ def test_the_commands_report_what_they_did(data: Path, tmp_path: Path, capsys: p
     assert main(["backup", archive, "--data", str(data), "--without", "datasets"]) == 0
     said = capsys.readouterr().err
     assert "10 files" in said
-    assert "secrets.json, sessions.json" in said
+    assert "people.sqlite, secrets.json, sessions.json" in said
     assert "/elsewhere/workspace" in said
     assert main(["restore", archive, "--data", str(tmp_path / "new")]) == 0
     said = capsys.readouterr().err
