@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from onetrainer_gradio.api.config import attachment
 from onetrainer_gradio.api.dependencies import Service
-from onetrainer_gradio.api.samples import Sample
+from onetrainer_gradio.api.samples import FOREVER, Sample
 from onetrainer_gradio.api.schemas import ERRORS, Open
-from onetrainer_gradio.api.threads import slow
+from onetrainer_gradio.api.threads import images, slow
 from onetrainer_gradio.service.generations import GRIDS_PER_PAGE, MOST_CELLS, Wish
 
 router = APIRouter(prefix="/api/generations", tags=["generations"], responses=ERRORS)
@@ -107,6 +107,18 @@ def grid(service: Service, grid_id: GridId) -> dict[str, Any]:
 def image(service: Service, grid_id: GridId, number: Annotated[int, Path(ge=0, lt=MOST_CELLS)]) -> FileResponse:
     """Return an image."""
     return FileResponse(service.generations.image(grid_id, number), media_type="image/png")
+
+
+@router.get("/{grid_id}/images/{number}/thumbnail", response_class=Response)
+@images
+def thumbnail(
+    service: Service,
+    grid_id: GridId,
+    number: Annotated[int, Path(ge=0, lt=MOST_CELLS)],
+    w: Annotated[int, Query(ge=16, le=1024, description="Width in pixels.")] = 256,
+) -> FileResponse:
+    """Return a WebP thumbnail of an image."""
+    return FileResponse(service.generations.thumbnail(grid_id, number, w), media_type="image/webp", headers=FOREVER)
 
 
 @router.get("/{grid_id}/images.zip", response_class=Response)

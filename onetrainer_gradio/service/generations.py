@@ -14,12 +14,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.atomic_file import write_atomic
 from onetrainer_gradio.config.declarations.sample import SampleConfig
 from onetrainer_gradio.config.enums import ModelType, TrainingMethod
 from onetrainer_gradio.config.families.sample_defaults import sample_defaults
 from onetrainer_gradio.config.files.documents import validated
 from onetrainer_gradio.config.image_parameters import parameters_text
-from onetrainer_gradio.errors import ConfigValueError, PathNotFoundError, RunConflictError, TrainerError, UnsupportedError
+from onetrainer_gradio.errors import (
+    ConfigValueError,
+    DatasetError,
+    PathNotFoundError,
+    RunConflictError,
+    TrainerError,
+    UnsupportedError,
+)
+from onetrainer_gradio.service.datasets.image_decoder import ImageDecoder
 from onetrainer_gradio.service.datasets.jobs import Job, Jobs
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.host.module_process import end_answering, exchange, start_answering
@@ -27,7 +36,7 @@ from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.runs.archive import unique, zip_chunks
 from onetrainer_gradio.service.runs.artifacts import RunFile
 from onetrainer_gradio.service.runs.record import Run, RunStore
-from onetrainer_gradio.service.runs.samples import SampleStore
+from onetrainer_gradio.service.runs.samples import THUMBNAIL_WIDTHS, SampleStore
 
 WORKER = "onetrainer_gradio.backends.generation_worker"
 MOST_CELLS = 64
@@ -85,7 +94,9 @@ class Generations:
         training: Callable[[], bool] = bool,
         roots: tuple[Path, ...] = (),
         worker: str = WORKER,
+        images: ImageDecoder | None = None,
     ) -> None:
+        self._images = images or ImageDecoder()
         self._roots = roots
         self._folder, self._runs, self._token, self._training, self._worker = folder, runs, token, training, worker
         self._jobs = Jobs()
@@ -236,6 +247,23 @@ class Generations:
             raise PathNotFoundError(f"The image {number} of this grid doesn't exist", value=number)
         return path
 
+    def thumbnail(self, grid_id: str, number: int, width: int = 256) -> Path:
+        """Return a small WebP of an image, created on first use; ``width`` is rounded up to one of a few.
+
+        :raises PathNotFoundError: if it doesn't exist, isn't finished, or can't be read.
+        """
+        source = self.image(grid_id, number)
+        width = next((known for known in THUMBNAIL_WIDTHS if known >= width), THUMBNAIL_WIDTHS[-1])
+        target = source.with_name(f"{source.stem}-{width}.webp")
+        if not target.is_file():
+            try:
+                content = self._images.thumbnail(source, width, 4 * width)
+            except DatasetError as error:
+                raise PathNotFoundError(f"Can't read the image {number} of this grid: {error}", value=number) from error
+            with raising_storage_error("the thumbnail"):
+                write_atomic(target, content, durable=False)
+        return target
+
     def keep(self, grid_id: str, number: int, samples: SampleStore) -> dict[str, Any]:
         """Keep a finished image as a sample of the run, and return the sample.
 
@@ -332,7 +360,7 @@ class Generations:
         return {**grid, **state}
 
     def _work(self, job: Job, run: Run, config: Mapping[str, Any], grid: Mapping[str, Any]) -> None:
-        place = self._place(job.id)
+        place, self._displaced = self._place(job.id), ""
         job.result["train_device"] = config.get("train_device", "")
         with raising_storage_error("the generated images"):
             (place / _STOP).unlink(missing_ok=True)

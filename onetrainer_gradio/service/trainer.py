@@ -171,6 +171,7 @@ class TrainerService:
             token=self.secrets.huggingface_token,
             training=lambda: bool(self.get_state()["process_running"]),
             roots=self._roots,
+            images=self.images,
         )
         self.results = Results(self.runs, self.converter)
         self.hub = HubClient(self.secrets.huggingface_token)

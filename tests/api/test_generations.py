@@ -136,6 +136,9 @@ def test_images_come_with_their_parameters_and_as_a_zip(finished):
     done = finished.service.generations.wait(made["id"], 30)
     assert done["cells"][1]["parameters"].splitlines()[0] == "a cat, red <lora:lora:0.5>"
     assert "Seed: 9, Size: 32x32, Model: model" in done["cells"][0]["parameters"]
+    small = finished.client.get(f"/api/generations/{made['id']}/images/1/thumbnail?w=100")
+    assert (small.status_code, small.headers["content-type"]) == (200, "image/webp")
+    assert finished.client.get(f"/api/generations/{made['id']}/images/9/thumbnail").status_code == 404
     reply = finished.client.get(f"/api/generations/{made['id']}/images.zip")
     names = zipfile.ZipFile(io.BytesIO(reply.content)).namelist()
     assert names == ["000 a cat red (base model).png", "001 a cat red (lora at 0.5).png"]
@@ -188,7 +191,8 @@ def test_a_run_that_starts_gets_the_memory(finished):
     ended = generations.wait(slow["id"], 10)
     assert ended["state"] == "failed"
     assert ended["error"] == "A run started to train on the GPU"
-    assert start(finished)["state"] == "running"
+    assert generations.resume(slow["id"])["state"] == "running"
+    assert generations.wait(slow["id"], 30)["state"] == "done"
 
 
 def test_no_process_is_left_behind(finished):

@@ -89,7 +89,10 @@ def test_the_console_of_a_successful_run_tells_what_it_did(visitor: Visitor, pan
 
 
 def test_the_newest_samples_are_beside_the_curve(visitor: Visitor, panel: Panel) -> None:
-    """They arrive while the run is active, and a click opens the large view of that sample."""
+    """They arrive while the run is active, also after a reload, as thumbnails; below the curve on a narrow page.
+
+    A click opens the large view of that sample.
+    """
     panel.send("POST", "api/training/start", {"options": {"tags": ["steps=400", "step_s=0.02", "sample_every=30"]}})
     page = visitor.open("training")
     tiles = page.locator(".og-newest .og-new")
@@ -97,6 +100,16 @@ def test_the_newest_samples_are_beside_the_curve(visitor: Visitor, panel: Panel)
     chart, newest = (page.locator(each).bounding_box() for each in ("#og-chart", "#og-newest"))
     assert abs(chart["y"] - newest["y"]) < 2
     assert newest["x"] > chart["x"] + chart["width"]
+    page.reload()
+    expect(tiles.first).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})
+    chart, newest = (page.locator(each).bounding_box() for each in ("#og-chart", "#og-newest"))
+    assert newest["y"] >= chart["y"] + chart["height"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sources = tiles.locator("img").evaluate_all("images => images.map(image => image.src)")
+    assert sources
+    assert all("thumbnail?w=256" in source for source in sources)
+    page.set_viewport_size({"width": 1440, "height": 900})
     panel.idle()
     label = str(tiles.first.get_attribute("aria-label"))
     tiles.first.click()

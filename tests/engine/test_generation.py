@@ -114,6 +114,40 @@ def test_a_backup_is_generated_with_like_a_save(configured, train):
     assert go(generator, str(backup)) == go(generator, config.output_model_destination) != go(generator, "")
 
 
+def test_a_worker_answers_what_goes_wrong(configured, train, tmp_path):
+    """A missing base model, a LoRA that was deleted, an image that no memory holds, a full disk: each with what to do."""
+    from onetrainer_gradio.backends.generation_worker import Loaded
+    from onetrainer_gradio.config.files.documents import to_document
+
+    config = configured()
+    train(config)
+
+    def asked(worker: Loaded, **changes: object) -> dict:
+        request = {
+            "config": to_document(config, packed=True),
+            "result": config.output_model_destination,
+            "strength": 1.0,
+            "sample": SAMPLE.model_dump(mode="json"),
+            "seed": 7,
+            "path": str(tmp_path / "000.png"),
+            "stop": str(tmp_path / "stop"),
+            "facts": {**SAMPLE.model_dump(mode="json"), "seed": 7},
+        }
+        return worker.answer(request | changes)
+
+    worker = Loaded()
+    gone = to_document(config.model_copy(update={"base_model_name": str(tmp_path / "gone")}), packed=True)
+    assert "gone" in asked(worker, config=gone)["error"]
+    assert "doesn't exist" in asked(worker, result=str(tmp_path / "deleted.safetensors"))["error"]
+    huge = {**SAMPLE.model_dump(mode="json"), "width": 2**20, "height": 2**20}
+    answer = asked(worker, sample=huge)
+    assert answer["error"].startswith("Out of memory"), answer
+    assert answer["suggestion"] == "Choose a smaller image, or the CPU."
+    full = asked(worker, path="/dev/full/000.png")
+    assert full["error"]
+    assert asked(worker)["stopped"] is False  # and it goes on afterwards
+
+
 def test_a_worker_writes_the_image_with_its_parameters(configured, train, tmp_path):
     """As other programs read them; a stop ends an image, and an error is an answer."""
     from PIL import Image

@@ -60,6 +60,7 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
         "GET /api/generations",
         "GET /api/generations/{grid_id}",
         "GET /api/generations/{grid_id}/images/{number}",
+        "GET /api/generations/{grid_id}/images/{number}/thumbnail",
         "GET /api/generations/{grid_id}/images.zip",
         "GET /api/runs/{run_id}/publications",
         "GET /api/runs/{run_id}/publications/{publication_id}",

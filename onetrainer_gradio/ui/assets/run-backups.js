@@ -31,7 +31,7 @@ export async function backups(place, id, run) {
             el(
               'tr',
               {},
-              ['Step', 'Epoch', 'Created', 'Size', 'State', 'Pinned', 'Path', 'Resume'].map((text) =>
+              ['Step', 'Epoch', 'Created', 'Size', 'State', 'Pinned', 'Path', 'Use'].map((text) =>
                 el('th', { scope: 'col', text }),
               ),
             ),
@@ -66,6 +66,11 @@ function line(id, backup, run, redraw) {
   });
   const state = backup.whole ? 'Whole' : backup.problem;
   const resume = button('Resume…', { kind: 'small', disabled: !backup.whole, onclick: () => openResume(id, backup, run()) });
+  const make = button('Make it the result…', {
+    kind: 'small',
+    disabled: !backup.whole,
+    onclick: async () => (await import('./run-result.js')).makeResult(id, backup),
+  });
   const cells = [
     format.count(backup.global_step),
     format.count(backup.epoch),
@@ -74,7 +79,7 @@ function line(id, backup, run, redraw) {
     el('span', { class: backup.whole ? 'og-good' : 'bad', text: state }),
     pin,
     pathLine(backup.written_to),
-    resume,
+    el('div', { class: 'og-buttons' }, resume, run().config.training_method === 'LORA' && make),
   ];
   return el(
     'tr',

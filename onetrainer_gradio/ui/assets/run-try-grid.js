@@ -131,7 +131,7 @@ class Grid {
         'button',
         { type: 'button', class: 'og-try-open', onclick: open },
         el('img', {
-          src: url(`${this.address}/images/${cell.number}`),
+          src: url(`${this.address}/images/${cell.number}/thumbnail?w=256`),
           alt: `${cell.prompt.slice(0, 200)}: ${labelOf(cell)}`,
           loading: 'lazy',
           decoding: 'async',
