@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from onetrainer_gradio.https import HttpsOptions
     from onetrainer_gradio.service import TrainerService
     from onetrainer_gradio.service.host.certificates import Certificate
+    from onetrainer_gradio.service.people.people import People
 
 GRACE_S = 2
 # Gradio's queue polls for work a thousand times a second; the page's events can wait this long.
@@ -332,7 +333,7 @@ def serve(options: PanelOptions) -> int:
         people = app.state.service.people
         setup_code = people.new_setup_code() if options.accounts and people.needs_setup else ""
         shown = token if generated else ""
-        notice = Notice(access, options, port, shown, began, certificate=certificate, setup_code=setup_code)
+        notice = Notice(access, options, port, shown, began, certificate=certificate, setup_code=setup_code, people=people)
         server = _server(app, options, notice, redirect)
         with _signals_end_quietly(), contextlib.ExitStack() as afterwards:
             afterwards.callback(redact_logs(settings.access.password, settings.access.token))
@@ -440,6 +441,7 @@ class Notice:
     out: TextIO = sys.stdout
     certificate: Certificate | None = None
     setup_code: str = ""
+    people: People | None = None
 
     def started(self) -> None:
         """Print the panel's address, and open a browser on a desktop."""
@@ -490,7 +492,7 @@ class Notice:
                 yield f"The certificate isn't valid for {name}. It is valid for: {', '.join(self.certificate.names)}"
 
     def _share(self) -> None:
-        from onetrainer_gradio.share import open_link
+        from onetrainer_gradio.share import LINK_DAYS, open_link, viewer_link
 
         self._print("  Creating a public link…")
         shared = open_link(self.port)
@@ -499,8 +501,14 @@ class Notice:
             self._print("  The panel continues without it.")
             return
         self._print(f"  Public link: {shared.address} (valid for up to a week while the panel runs)")
-        self._print("  It asks for the password or token. All traffic passes through the relay's servers.")
-        self._print(f"  For you, works once: {shared.address.rstrip('/')}/?token={self.access.new_link()}")
+        self._print("  It asks everyone to sign in. All traffic passes through the relay's servers.")
+        address = f"{shared.address.rstrip('/')}/?token="
+        if self.options.token:
+            self._print(f"  For you, works once: {address}{self.access.new_link()}")
+        if self.people is not None:
+            self._print(
+                f"  For others, who see runs and samples (expires in {LINK_DAYS} days): {address}{viewer_link(self.people)}"
+            )
         self._print(f"  {shared.ended()}")
 
     def _opens_browser(self) -> bool:

@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from onetrainer_gradio.service.people.people import People
+from onetrainer_gradio.service.people.roles import Role
+
 # Gradio waits 30 s for the relay's address, 30 s for its program and 30 s for the tunnel.
 LONGEST_WAIT_S = 120.0
+LINK_NAME = "Share link of --share"
+# Gradio's addresses are valid for as long.
+LINK_DAYS = 7
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,15 @@ class ShareResult:
 
 class ShareError(Exception):
     """Why there is no public link, as a sentence."""
+
+
+def viewer_link(people: People) -> str:
+    """Return the secret of a link for viewers that expires with the relay's address. It replaces the one of an earlier start."""
+    for link in people.links.all():
+        if link.name == LINK_NAME and not link.made_by:
+            people.revoke_link(link.id)
+    _, secret = people.links.add("", LINK_NAME, "panel", Role.VIEWER, LINK_DAYS)
+    return secret
 
 
 def open_link(port: int, wait_s: float = LONGEST_WAIT_S, start: Callable[[int], ShareResult] | None = None) -> ShareResult:

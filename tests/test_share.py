@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -19,7 +20,8 @@ from gradio import networking, tunneling
 from onetrainer_gradio.cli import PanelOptions
 from onetrainer_gradio.server import Notice
 from onetrainer_gradio.service.host.access import Access, AccessSettings
-from onetrainer_gradio.share import ShareError, ShareResult, open_link, start_tunnel
+from onetrainer_gradio.share import ShareError, ShareResult, open_link, start_tunnel, viewer_link
+from tests.api.conftest import rehearsal_service
 from tests.panel_process import Running
 
 TOKEN = "a-token-for-programs"
@@ -149,18 +151,26 @@ def test_the_wait_for_the_relay_ends():
     assert time.monotonic() - began < 3
 
 
-def test_the_notice_names_the_link_and_what_protects_it(relay):
+def test_the_notice_names_the_link_and_what_protects_it(relay, tmp_path):
+    """With a link for viewers, which replaces the one of an earlier start."""
+    people = rehearsal_service(tmp_path / "data").people
+    earlier = viewer_link(people)
     relay.says("start proxy success: https://abc.gradio.example", then="exit 3")
     out = io.StringIO()
     access = Access(AccessSettings(token=TOKEN))
-    Notice(access, PanelOptions(token=TOKEN, share=True), 7860, "", time.monotonic(), out).started()
+    Notice(access, PanelOptions(token=TOKEN, share=True), 7860, "", time.monotonic(), out, people=people).started()
     for _ in range(200):
         if "has ended" in out.getvalue():
             break
         time.sleep(0.05)
     said = out.getvalue()
     assert "Public link: https://abc.gradio.example (valid for up to a week" in said
-    assert "asks for the password or token" in said
+    assert "asks everyone to sign in" in said
+    secret = re.search(r"For others, .*: https://abc.gradio.example/\?token=(\S+)", said)[1]
+    (link,) = people.links.all()
+    assert (link.shows, link.role) == ("panel", "viewer")
+    assert people.links.opened_by(secret).id == link.id
+    assert people.links.opened_by(earlier) is None
     assert "The public link has ended (frpc, exit code 3)" in said
     assert TOKEN not in said
 
