@@ -27,6 +27,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from settings_screenshots import settings_screenshots
 
+from onetrainer_gradio.demo import IMAGES_FOLDER
 from onetrainer_gradio.ui.tabs import TABS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,13 +41,13 @@ FROM_STEP = 250
 
 
 @contextmanager
-def panel() -> Iterator[str]:
-    """Start a panel with the demo, yield its address, and stop it."""
+def panel(*words: str) -> Iterator[str]:
+    """Start a panel with these arguments, yield its address, and stop it."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="screenshots-") as folder:
-        command = [sys.executable, str(ROOT / "app.py"), "--demo", "--no-open", "--port", str(port), "--data", folder]
+        command = [sys.executable, str(ROOT / "app.py"), *words, "--no-open", "--port", str(port), "--data", folder]
         process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
         url = f"http://127.0.0.1:{port}/"
         try:
@@ -223,17 +224,56 @@ def large_view(browser: Browser, url: str) -> None:
     context.close()
 
 
+def first_lora(browser: Browser, url: str) -> None:
+    """Save screenshots of a new panel, of New LoRA with the images of the demo, and of them on the Data tab."""
+    images = [str(path) for path in sorted(IMAGES_FOLDER.glob("*.png"))][:20]
+    for size, (width, height) in SIZES.items():
+        context = browser.new_context(viewport={"width": width, "height": height})
+        page = context.new_page()
+        show(page, url, "configuration")
+        page.locator(".og-begin-way").first.wait_for()
+        save(page, f"begin-{size}.png")
+        show(page, url, "new-lora")
+        page.locator(".og-new input[type=file]").first.set_input_files(images)
+        page.get_by_text(f"{len(images)} images in").wait_for()
+        page.get_by_role("textbox", name="Trigger word", exact=True).fill("zorble")
+        page.get_by_role("radio", name="Object").check()
+        page.locator(".og-new-option", has_text="Demo model").click()
+        page.get_by_text("of memory").wait_for(timeout=120_000)
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_function(IN_VIEW)
+        save(page, f"new-lora-{size}.png")
+        page.locator(".og-new section").last.evaluate("node => scrollTo(0, node.offsetTop - 120)")
+        page.wait_for_timeout(300)
+        save(page, f"new-lora-result-{size}.png")
+        page.evaluate("localStorage.setItem('og-dataset', 'datasets/New LoRA')")
+        show(page, url, "data")
+        page.locator(".og-data-tile img").first.wait_for()
+        page.locator(".og-data-tile").nth(1).click()
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_function(IN_VIEW)
+        save(page, f"data-{size}.png")
+        context.close()
+
+
 def main() -> None:
     """Generate all screenshots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--from-step", type=int, default=FROM_STEP, help="step that the run must reach first (default: %(default)s)"
     )
+    parser.add_argument("--first-lora-only", action="store_true", help="only the screenshots of New LoRA and Data")
     parser.add_argument("--tabs-only", action="store_true", help="skip the screenshots of the groups of settings")
     arguments = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     path = os.environ.get("ONETRAINER_GRADIO_BROWSER") or next(filter(None, map(shutil.which, NAMES)), None)
-    with panel() as url, sync_playwright() as playwright:
+    with sync_playwright() as playwright, panel() as url:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        first_lora(browser, url)
+        browser.close()
+    if arguments.first_lora_only:
+        return
+    with panel("--demo") as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         shoot(browser, url, ("configuration",))
         editors(browser, url)
@@ -242,7 +282,7 @@ def main() -> None:
         post(url, "api/training/start")
         while state(url)["progress"]["global_step"] < arguments.from_step and state(url)["is_training"]:
             time.sleep(0.5)
-        shoot(browser, url, tuple(TITLES)[1:])
+        shoot(browser, url, tuple(tab for tab in TITLES if tab not in ("configuration", "data", "new-lora")))
         shoot(browser, url, ("training",), "dark", "-dark")
         large_view(browser, url)
         dialogs(browser, url)

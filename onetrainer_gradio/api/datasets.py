@@ -119,6 +119,7 @@ class DatasetImage(BaseModel):
     masked: bool
     conditioned: bool
     thumbnail: str = Field(description="URL of a thumbnail. `?w=` sets the width in pixels.")
+    mask_thumbnail: str = Field("", description="In the same way that of its mask; empty without one.")
 
 
 class DatasetImages(BaseModel):
@@ -210,5 +211,6 @@ def delete(service: Service, dataset: DatasetName) -> dict[str, Any]:
 
 
 def with_url(image: dict[str, Any]) -> dict[str, Any]:
-    """Return an image with the URL of its thumbnail."""
-    return {**image, "thumbnail": f"/api/concepts/images/{image['thumbnail']}" if image["thumbnail"] else ""}
+    """Return an image with the URLs of its thumbnail and of that of its mask."""
+    names = ("thumbnail", "mask_thumbnail")
+    return {**image, **{name: f"/api/concepts/images/{image[name]}" if image.get(name) else "" for name in names}}

@@ -185,6 +185,38 @@ def test_a_mask_is_drawn_and_written(visitor: Visitor, panel: Panel) -> None:
     assert (mask.shape, mask[25, 25], mask[60, 90]) == ((64, 96), 255, 0)
 
 
+def test_a_stroke_is_added_to_the_mask_that_was_there(visitor: Visitor, panel: Panel) -> None:
+    """Drawing begins when the mask is loaded, however long that takes; the grid shows it over the image."""
+    folder = dataset(panel, "drawn", 2)
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:, 60:] = 255
+    Image.fromarray(mask).save(folder / "0-masklabel.png")
+    page = opened(visitor, "drawn")
+    held: list[Any] = []
+    page.route("**/images/file?*what=mask*", lambda route: held.append(route))
+    page.locator(TILE).first.click()
+    page.get_by_role("button", name="Draw mask…").click()
+    becomes(lambda: page.evaluate("0") or len(held), 1)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    held[0].continue_()
+    page.wait_for_function("document.querySelector('.og-data-canvas img')?.naturalWidth > 0")
+    box = page.locator(".og-data-canvas canvas").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 22, box["y"] + 22)
+    page.mouse.up()
+    page.get_by_role("button", name="Save mask").click()
+    expect(page.get_by_text("Mask saved.")).to_be_visible()
+    drawn = np.asarray(Image.open(folder / "0-masklabel.png"))
+    assert (drawn[20, 20], drawn[60, 45], drawn[30, 80]) == (255, 0, 255)
+    page.get_by_role("button", name="Show masks").click()
+    expect(page.locator(".og-data-over")).to_have_count(1)
+    page.wait_for_function("document.querySelector('.og-data-over').naturalWidth > 0")
+    page.get_by_role("button", name="Show masks").click()
+    expect(page.locator(".og-data-over")).to_have_count(0)
+    assert violations(page) == []
+
+
 def test_an_image_is_cropped(visitor: Visitor, panel: Panel) -> None:
     """By numbers, which a keyboard can enter."""
     folder = dataset(panel, "crops", 1)

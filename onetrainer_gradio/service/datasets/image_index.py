@@ -303,6 +303,7 @@ class ImageIndex:
             "masked": row.mask is not None,
             "conditioned": row.condition is not None,
             "thumbnail": self.thumbnails.id_of(row.file, row.status) if row.status else "",
+            "mask_thumbnail": self.thumbnails.id_of(row.mask) if row.mask else "",
         }
 
 

@@ -8,12 +8,18 @@ const HEIGHT_PX = 204;
 const SPARE_ROWS = 3;
 const MOST_PX = 8_000_000; // browsers don't show elements that are much higher
 
-function content(image) {
+/** The image, and over it, where wanted, its mask: what is black there isn't trained, and looks dark. */
+function thumbnail(image, masks) {
+  const pixels = (source, kind) =>
+    el('img', { src: url(`${source}?w=192`), alt: '', class: kind, decoding: 'async', draggable: 'false' });
+  const over = masks && image.mask_thumbnail && pixels(image.mask_thumbnail, 'og-data-over');
+  return over ? el('span', { class: 'og-data-stack' }, pixels(image.thumbnail), over) : pixels(image.thumbnail);
+}
+
+function content(image, masks) {
   if (!image) return [el('span', { class: 'og-data-blank' })];
   const marks = [image.problem && 'Broken', image.masked && 'Mask', image.caption === null && 'No caption'].filter(Boolean);
-  const content = image.problem
-    ? el('span', { class: 'og-data-blank', text: 'Can’t be shown' })
-    : el('img', { src: url(`${image.thumbnail}?w=192`), alt: '', decoding: 'async', draggable: 'false' });
+  const content = image.problem ? el('span', { class: 'og-data-blank', text: 'Can’t be shown' }) : thumbnail(image, masks);
   return [
     content,
     marks.length > 0 && el('span', { class: 'og-data-marks', text: marks.join(' · ') }),
@@ -25,11 +31,11 @@ const named = (image) =>
   image ? `${image.path}${image.caption ? `: ${image.caption.slice(0, 200)}` : ', no caption'}` : 'Loading';
 
 /** What a tile shows of its image, and its place among all. */
-function describe(tile, image, at, all) {
-  const key = image ? `${image.thumbnail} ${image.caption} ${image.masked} ${image.problem}` : '';
+function describe(tile, image, at, all, masks) {
+  const key = image ? `${image.thumbnail} ${image.caption} ${image.mask_thumbnail} ${image.problem} ${masks}` : '';
   if (tile.dataset.key !== key || !tile.firstChild) {
     tile.dataset.key = key;
-    tile.replaceChildren(...content(image));
+    tile.replaceChildren(...content(image, masks));
     tile.setAttribute('aria-label', named(image));
   }
   tile.setAttribute('aria-setsize', String(all));
@@ -61,7 +67,7 @@ export function dataGrid({ images, selection, picked, opened, removed }) {
   function fill(at) {
     const image = images.at(at);
     const made = tiles.get(at) || tile(at);
-    describe(made, image, at, images.matches);
+    describe(made, image, at, images.matches, node.classList.contains('og-masks'));
     made.setAttribute('aria-selected', String(selection.has(image)));
     made.classList.toggle('active', at === selection.active);
     const width = inner.clientWidth / columns;

@@ -149,8 +149,10 @@ export async function openMask({ images, image, changed }) {
       button('Save mask', { kind: 'primary', onclick: save }),
     ),
   );
+  // before anything can be drawn: it would be painted over
+  if (image.masked)
+    await drawMask(context, canvas, address(images, image, 'mask')).catch((error) => setText(problem, error.message));
   openDialog(dialog);
-  if (image.masked) await drawMask(context, canvas, address(images, image, 'mask'));
 }
 
 const limited = (value, low, high) => Math.min(high, Math.max(low, value));

@@ -18,7 +18,7 @@ const ACTIONS = {
 };
 
 /** The bar for the selected images. */
-function selectionBar({ images, selection, act, bulk, annotate, move, undo }) {
+function selectionBar({ images, selection, act, bulk, annotate, move, undo, masks }) {
   const text = el('span', { role: 'status', class: 'og-muted' });
   const all = button('Select all', { onclick: () => act('all') });
   const none = button('Clear selection', { onclick: () => act('none') });
@@ -34,7 +34,15 @@ function selectionBar({ images, selection, act, bulk, annotate, move, undo }) {
     button('Delete', { kind: 'danger', onclick: () => act('trash') }),
   ];
   const back = button('Undo caption change', { icon: 'undo', onclick: undo });
-  const node = el('div', { class: 'og-data-bar' }, text, all, none, tools, selected, back);
+  const over = button('Show masks', {
+    'aria-pressed': 'false',
+    onclick: () => {
+      const shown = over.getAttribute('aria-pressed') !== 'true';
+      over.setAttribute('aria-pressed', String(shown));
+      masks(shown);
+    },
+  });
+  const node = el('div', { class: 'og-data-bar' }, text, all, none, tools, selected, back, over);
   function draw() {
     const count = selection.count(images);
     const reading = images.complete ? '' : ' Reading captions and sizes…';
@@ -84,6 +92,10 @@ class DataTab {
       annotate: (task) => this.annotate(task),
       move: () => this.move(),
       undo: () => this.undo(),
+      masks: (shown) => {
+        this.grid.node.classList.toggle('og-masks', shown);
+        this.grid.draw();
+      },
     });
     this.upload = uploading(place, { folder: () => this.chooser.value, finished: changed });
     this.views = Object.entries(VIEWS).map(([key, title]) =>

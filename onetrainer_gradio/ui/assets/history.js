@@ -35,7 +35,7 @@ export async function mount(place) {
     const build =
       first === COMPARE
         ? (await import('./overlay.js')).mountComparison(page, second.split(',').filter(Boolean))
-        : (await import('./run-page.js')).mountRun(page, first);
+        : (await import('./run-page.js')).mountRun(page, first, second);
     if (shown === key) close = build;
     else build();
     page.querySelector('h2')?.focus({ preventScroll: true });

@@ -76,7 +76,7 @@ class Automatic {
     this.stop = button('Stop', { hidden: true, onclick: () => api('POST', `api/datasets/jobs/${this.job}/stop`, {}) });
     this.bar = el('progress', { hidden: true, 'aria-label': 'Captions' });
     this.told = el('p', { role: 'status', class: 'og-small' });
-    this.examples = el('ul', { class: 'og-new-examples' });
+    this.examples = el('ul', { class: 'og-new-examples', tabindex: '0', 'aria-label': 'Captions before and after' });
     this.node = el(
       'div',
       { class: 'og-new-body' },

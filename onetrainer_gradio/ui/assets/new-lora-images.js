@@ -51,7 +51,6 @@ const dropZone = (content, add, choose) =>
         event.preventDefault();
         add(await droppedFiles(event.dataTransfer));
       },
-      onpaste: (event) => add(chosenFiles(event.clipboardData.files)),
     },
     content,
     el(
@@ -62,6 +61,12 @@ const dropZone = (content, add, choose) =>
       button('Folder on this machine', { icon: 'folder', onclick: choose }),
     ),
   );
+
+/** Whatever has the focus, a pasted image is taken; a closed tab takes nothing. */
+const pasted = (zone, add) =>
+  document.addEventListener('paste', ({ clipboardData }) => {
+    if (clipboardData?.files.length && zone.checkVisibility()) add(chosenFiles(clipboardData.files));
+  });
 
 /** `name()` names the dataset, `changed(folder)` follows each change of the images. */
 export function images({ name, changed }) {
@@ -133,6 +138,7 @@ export function images({ name, changed }) {
     await show().catch((error) => toast(error.message, 'bad'));
   }
   const drop = dropZone([status, bar], add, choose);
+  pasted(drop, add);
   return { node: el('div', { class: 'og-new-images' }, drop, grid, problems), inspectAt };
 }
 

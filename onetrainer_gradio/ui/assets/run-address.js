@@ -4,8 +4,9 @@ import { el } from './dom.js';
 
 export const TAB = 'runs';
 export const COMPARE = 'compare';
+export const TRY = 'try';
 
-/** What an address of this tab names: `['']` the table, `['ID']` a run, `['compare', 'ID,ID']` a comparison. */
+/** What an address of this tab names: `['']` the table, `['ID']` a run (`['ID', 'try']`: its section Try it), `['compare', 'ID,ID']` a comparison. */
 export const placeOf = (hash) => {
   const [tab, ...rest] = hash.slice(1).split('/').map(decodeURIComponent);
   return tab === TAB ? [rest[0] || '', rest[1] || ''] : null;

@@ -4,7 +4,7 @@ import { button, el, format, openDialog, setText, setVisible } from './dom.js';
 import { api, on, store } from './live.js';
 import { formDialog } from './queue-dialogs.js';
 import { replay } from './replay.js';
-import { addressOf, go, pageLink } from './run-address.js';
+import { addressOf, go, pageLink, TRY } from './run-address.js';
 import { backups } from './run-backups.js';
 import { RunCharts } from './run-charts.js';
 import { filesOfRun } from './run-files.js';
@@ -102,9 +102,10 @@ async function relatives({ record }, id) {
 }
 
 class RunPage {
-  constructor(place, id) {
+  constructor(place, id, open) {
     this.place = place;
     this.id = id;
+    this.trying = open === TRY; // whoever comes to try the result finds that section open
     /** @type {RunCharts | null} */
     this.charts = null;
     /** @type {any} */
@@ -145,6 +146,8 @@ class RunPage {
     this.family = el('p', { class: 'og-muted og-small' });
     this.buttons = el('div', { class: 'og-buttons' });
     const chart = el('section', { class: 'og-card', 'aria-label': 'Charts' }, el('h3', { text: 'Charts' }));
+    const tryIt = async (body) => (await import('./run-try.js')).tryIt(body, this.id, this.run);
+    const trying = section('Try it', tryIt, this.trying);
     this.place.append(
       el(
         'section',
@@ -166,7 +169,7 @@ class RunPage {
       chart,
       section('Replay', (body) => replay(body, this.id, () => this.charts)),
       section('Samples', (body) => samplesOf(body, this.id), true),
-      section('Try it', async (body) => (await import('./run-try.js')).tryIt(body, this.id, this.run)),
+      trying,
       section('Use in other programs', async (body) => (await import('./run-use.js')).useIt(body, this.id)),
       section('Publish', async (body) => (await import('./hub-publish.js')).publishing(body, this.id)),
       section('Warnings and errors', (body) => warningsOf(body, this.id)),
@@ -178,6 +181,7 @@ class RunPage {
     this.charts = new RunCharts(chart, [this.id]);
     this.charts.load();
     this.draw();
+    if (this.trying) trying.scrollIntoView();
     relatives(this.run, this.id).then((parts) => this.family?.replaceChildren(...parts));
   }
 
@@ -243,9 +247,9 @@ class RunPage {
   }
 }
 
-/** The page of a run; returns what to do when it is left. */
-export function mountRun(place, id) {
-  const page = new RunPage(place, id);
+/** The page of a run, with the section that is to be open; returns what to do when it is left. */
+export function mountRun(place, id, open = '') {
+  const page = new RunPage(place, id, open);
   page.open();
   return () => page.leave();
 }

@@ -256,7 +256,8 @@ class FinalModel {
       const answer = await api('GET', `api/runs/${encodeURIComponent(key)}/files`);
       const models = /** @type {any[]} */ (answer.files).filter((file) => file.kind === 'model');
       this.node.setAttribute('aria-label', now.final_model_title || 'Output file');
-      this.node.replaceChildren(...models.map((file) => fileLine(key, file, now.final_model_title)));
+      const link = el('a', { class: 'og-button small', href: `#runs/${encodeURIComponent(key)}/try`, text: 'Try it' });
+      this.node.replaceChildren(...models.map((file) => fileLine(key, file, now.final_model_title)), el('li', {}, link));
       setVisible(this.node, models.length > 0);
     } catch (/** @type {any} */ error) {
       if (error.status !== 0 && error.status !== 404) throw error;

@@ -1,0 +1,208 @@
+"""From photos to a published LoRA in the browser: with few clicks, on a phone, and by keyboard alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Panel, Visitor
+from tests.browser.test_axe import violations
+from tests.browser.test_new_lora import shot
+from tests.fakes.hub import FakeHub
+from tests.models.annotators import write_blip
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+TRAINED_WITHIN_S = 600.0
+SOON_MS = 120_000
+"""For what a busy machine with two cores does in seconds otherwise."""
+
+
+def photo(seed: int) -> bytes:
+    """An image of the demo model's size that resembles no other."""
+    out = io.BytesIO()
+    small = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    Image.fromarray(small).resize((128, 128), Image.Resampling.BICUBIC).save(out, "PNG")
+    return out.getvalue()
+
+
+def photos() -> dict[str, bytes]:
+    """Twenty files: one is a copy of another, one isn't an image."""
+    found = {f"photo {number:02}.png": photo(number) for number in range(18)}
+    return {**found, "photo copy.png": found["photo 03.png"], "photo broken.png": b"\x89PNG\r\n\x1a\n" + b"no image" * 50}
+
+
+DROP = """(node, files) => {
+  const transfer = new DataTransfer();
+  for (const [name, data] of files)
+    transfer.items.add(new File([Uint8Array.from(atob(data), each => each.charCodeAt(0))], name, { type: 'image/png' }));
+  node.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true }));
+}"""
+
+
+@dataclass
+class Person:
+    """Someone at the page; what they do is counted."""
+
+    page: Any
+    clicks: int = 0
+    decisions: int = 0
+    typed: int = 0
+
+    def bring(self, files: dict[str, bytes]) -> None:
+        """Drop files: one action."""
+        self.clicks += 1
+        data = [[name, base64.b64encode(content).decode()] for name, content in files.items()]
+        self.page.locator(".og-new-drop").evaluate(DROP, data)
+
+    def press(self, target: Any) -> None:
+        self.clicks += 1
+        target.click()
+
+    def choose(self, target: Any) -> None:
+        """A decision, unless it is the default."""
+        if not target.is_checked():
+            self.clicks += 1
+            self.decisions += 1
+            target.check()
+
+    def type(self, target: Any, text: str) -> None:
+        self.typed += 1
+        target.fill(text)
+
+
+class KeyboardPerson(Person):
+    """Someone without a mouse: Tab reaches everything, Enter, Space and arrows do the rest."""
+
+    def reach(self, target: Any) -> None:
+        target.wait_for()
+        for _ in range(300):
+            if target.evaluate("node => node === document.activeElement"):
+                return
+            self.page.keyboard.press("Tab")
+        pytest.fail(f"Tab doesn't reach {target}")
+
+    def bring(self, files: dict[str, bytes]) -> None:
+        self.clicks += 1
+        self.reach(self.page.locator(".og-new").get_by_role("button", name="Upload files"))
+        with self.page.expect_file_chooser() as chosen:
+            self.page.keyboard.press("Enter")
+        chosen.value.set_files([{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files.items()])
+
+    def press(self, target: Any) -> None:
+        self.clicks += 1
+        self.reach(target)
+        self.page.keyboard.press("Enter")
+
+    def choose(self, target: Any) -> None:
+        if target.is_checked():
+            return
+        self.clicks += 1
+        self.decisions += 1
+        group = target.get_attribute("name")
+        self.reach(self.page.locator(f"input[name='{group}']:checked"))
+        for _ in range(50):
+            if target.is_checked():
+                return
+            self.page.keyboard.press("ArrowDown")
+        pytest.fail(f"The arrow keys don't reach {target}")
+
+    def type(self, target: Any, text: str) -> None:
+        self.typed += 1
+        self.reach(target)
+        self.page.keyboard.type(text)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A stand-in for the hub, which the panel reaches instead of the real one."""
+    with FakeHub() as stand_in:
+        stand_in.account("hf_writer", "ada")
+        monkeypatch.setenv("HF_ENDPOINT", stand_in.url)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield stand_in
+
+
+@pytest.fixture
+def fresh(hub: FakeHub, tmp_path: Path) -> Iterator[Panel]:
+    """A panel that nobody has used, with a captioner on its machine and a token of the hub."""
+    write_blip(tmp_path / "captioners" / "tiny")
+    panel = Panel(tmp_path, ()).start()
+    panel.send("PUT", "api/secrets", {"huggingface_token": "hf_writer"})
+    yield panel
+    panel.stop()
+
+
+def to_start(page: Any, person: Person) -> None:
+    """From the first view to a run."""
+    person.press(page.get_by_role("button", name="New LoRA", exact=True))
+    page.locator(".og-new-drop").wait_for()
+    person.bring(photos())
+    expect(page.locator(".og-new-problem", has_text="unreadable")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator(".og-new-problem", has_text="the same image twice")).to_be_visible()
+    person.press(page.get_by_role("button", name="Fix all"))
+    expect(page.locator(".og-new-problem")).to_have_count(0, timeout=SOON_MS)
+    expect(page.get_by_text("18 images in datasets/New LoRA.")).to_be_visible()
+    person.type(page.get_by_role("textbox", name="Trigger word", exact=True), "zorble")
+    person.choose(page.get_by_role("radio", name="Automatic"))
+    expect(page.get_by_label("Caption model")).not_to_be_empty()
+    person.press(page.get_by_role("button", name="Caption the images"))
+    expect(page.get_by_text("Finished: 18 of 18 images.")).to_be_visible(timeout=SOON_MS)
+    person.choose(page.locator(".og-new-option", has_text="Demo model").get_by_role("radio"))
+    person.choose(page.get_by_role("radio", name="Quick"))
+    expect(page.locator(".og-new-summary")).to_contain_text("200 steps")
+    expect(page.locator(".og-new-outlook")).to_contain_text("of memory", timeout=SOON_MS)
+    expect(page.locator(".og-new-found > *")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert violations(page) == []
+    person.press(page.locator(".og-new").get_by_role("button", name="Start", exact=True))
+
+
+def to_first_try(page: Any, person: Person) -> None:
+    """From the end of the run to images of its result at two strengths, next to the base model."""
+    person.press(page.locator(".og-status").get_by_role("link", name="Try it"))
+    person.press(page.get_by_role("button", name="Generate", exact=True))
+    expect(page.locator(".og-try-cells img").first).to_be_visible(timeout=SOON_MS)
+
+
+@pytest.mark.parametrize(("who", "width"), [(Person, 1440), (Person, 390), (KeyboardPerson, 1440)])
+def test_from_photos_to_a_published_lora(profile: Any, fresh: Panel, hub: FakeHub, who: type[Person], width: int) -> None:
+    """Twenty files become a run, images at two strengths and a repository: 3 decisions to Start, 10 clicks to an image."""
+    with Visitor(profile, fresh.url).watched() as visitor:
+        page = visitor.open("configuration")
+        page.set_viewport_size({"width": width, "height": 900})
+        person = who(page)
+        to_start(page, person)
+        assert (person.decisions <= 3, person.typed) == (True, 1), person
+        fresh.wait(lambda state: bool(state["run_id"]), 60)
+        fresh.wait(lambda state: not state["process_running"], TRAINED_WITHIN_S)
+        run = fresh.get("api/runs")["runs"][0]
+        assert (run["status"], run["global_step"], run["name"]) == ("completed", 200, "New LoRA"), run
+        to_first_try(page, person)
+        assert person.clicks <= 10, person
+        expect(page.locator(".og-try-cells img")).to_have_count(6, timeout=SOON_MS)
+        captions = page.locator(".og-try-cells figcaption").all_text_contents()
+        assert sum("strength" in each for each in captions) == 4
+        assert violations(page) == []
+        shot(page, f"whole-way-{who.__name__}-{width}")
+        publish(page, fresh, run["id"])
+        assert any(name.endswith(".safetensors") for name in hub.repositories["ada/new-lora"].files)
+
+
+def publish(page: Any, panel: Panel, run_id: str) -> None:
+    """Publish the result of a run, and wait until the hub has it."""
+    begun = panel.send("POST", f"api/runs/{run_id}/publish", {"repository": "new-lora"})
+    state = begun["state"]
+    while state not in ("done", "failed"):
+        page.wait_for_load_state()
+        state = panel.get(f"api/runs/{run_id}/publications/{begun['id']}")["state"]
+    assert state == "done"
