@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
+from onetrainer_gradio.config.files.documents import from_document
+from onetrainer_gradio.config.options import RunOptions
 from onetrainer_gradio.demo import IMAGES_FOLDER
 
 ANSWERS = {"name": "Zorble", "folder": str(IMAGES_FOLDER), "preset": "Demo LoRA", "trigger_word": "zorble"}
@@ -102,6 +104,7 @@ def test_images_without_a_caption_are_counted_before_the_start(panel) -> None:
     assert "few_images" in findings("TRIGGER_WORD")
 
 
+@pytest.mark.slow
 def test_the_outlook_has_the_pre_flight_check_and_the_memory(panel) -> None:
     """A base model that is missing is an error before the start; the captions that Start writes aren't missing."""
     fine = panel.client.post("/api/new_lora/outlook", json=ANSWERS).json()
@@ -123,3 +126,19 @@ def test_the_settings_are_exported_for_onetrainer(panel) -> None:
     assert document["concepts"][0]["path"] == str(IMAGES_FOLDER)
     assert len(document["samples"]) == 4
     assert panel.client.get("/api/config/current").json() == before
+
+
+def test_the_time_follows_an_earlier_run_of_the_model(panel) -> None:
+    """By its time per image; without such a run, or with one of another resolution, the time is unknown."""
+    plan = panel.client.post("/api/new_lora/plan", json=ANSWERS).json()
+    assert (plan["seconds"], plan["seconds_from"]) == (None, "")
+    panel.client.post("/api/new_lora/settings", json=ANSWERS).raise_for_status()
+    config = panel.client.get("/api/config/current").json()["config"]
+    run_id = panel.service.start(from_document(config)[0], RunOptions(name="before", tags=("steps=25",)))
+    panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 20)
+    took = panel.client.get(f"/api/runs/{run_id}").json()["state"]["elapsed_s"]
+    plan = panel.client.post("/api/new_lora/plan", json=ANSWERS).json()
+    assert plan["seconds_from"] == "before"
+    assert plan["seconds"] == pytest.approx(took / 25 * plan["steps"], rel=0.01)
+    longer = panel.client.post("/api/new_lora/plan", json={**ANSWERS, "quality": "THOROUGH"}).json()
+    assert longer["seconds"] == pytest.approx(plan["seconds"] * longer["steps"] / plan["steps"])

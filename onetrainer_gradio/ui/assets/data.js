@@ -42,7 +42,7 @@ function selectionBar({ images, selection, act, bulk, annotate, move, undo, mask
       masks(shown);
     },
   });
-  const node = el('div', { class: 'og-data-bar' }, text, all, none, tools, selected, back, over);
+  const node = el('div', { class: 'og-data-bar' }, text, all, none, tools, selected, back);
   function draw() {
     const count = selection.count(images);
     const reading = images.complete ? '' : ' Reading captions and sizes…';
@@ -60,7 +60,7 @@ function selectionBar({ images, selection, act, bulk, annotate, move, undo, mask
     for (const each of selected) each.disabled = !count || !images.writable;
     back.disabled = !images.writable;
   }
-  return { node, draw };
+  return { node, draw, over };
 }
 
 class DataTab {
@@ -97,6 +97,7 @@ class DataTab {
         this.grid.draw();
       },
     });
+    this.filter.node.append(this.bar.over);
     this.upload = uploading(place, { folder: () => this.chooser.value, finished: changed });
     this.views = Object.entries(VIEWS).map(([key, title]) =>
       button(title, {
