@@ -239,7 +239,7 @@ def first_lora(browser: Browser, url: str) -> None:
         page.get_by_role("textbox", name="Trigger word", exact=True).fill("zorble")
         page.get_by_role("radio", name="Object").check()
         page.locator(".og-new-option", has_text="Demo model").click()
-        page.get_by_text("of memory").wait_for(timeout=120_000)
+        page.get_by_text("of memory").wait_for(timeout=240_000)
         page.evaluate("scrollTo(0, 0)")
         page.wait_for_function(IN_VIEW)
         save(page, f"new-lora-{size}.png")
