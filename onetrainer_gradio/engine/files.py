@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -48,6 +48,8 @@ def whole_file(target: Path, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             _flush(temporary)
         temporary.replace(target)
+        if durable:
+            flush_folder(target.parent)
 
 
 @contextmanager
@@ -72,6 +74,17 @@ def whole_folder(target: Path, *, beside: Path | None = None, marked: bool = Tru
         if marked:
             marker.write(temporary, marker.MODEL)
         put_in_place(temporary, target)
+        flush_folder(target.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until a rename in a folder is on the disk, as far as the system can: Windows and some network drives can't."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _flush(file: Path) -> None:

@@ -21,7 +21,7 @@ from onetrainer_gradio.engine import precision
 from onetrainer_gradio.engine.backups import BackupWriter
 from onetrainer_gradio.engine.ema import EMA
 from onetrainer_gradio.engine.failures import FOREIGN, translate
-from onetrainer_gradio.engine.files import size_bytes, timestamp
+from onetrainer_gradio.engine.files import flush_folder, size_bytes, timestamp
 from onetrainer_gradio.engine.header import Header
 from onetrainer_gradio.engine.methods.method import Method
 from onetrainer_gradio.engine.reporter import RunReporter
@@ -235,6 +235,7 @@ class Outputs:
         with staged(path) as place, self.evaluated(), self.ema.applied() if self.ema else nullcontext():
             self.method.save(place, self.config.output_model_format, dtype, self.header)
             path = self._move_in(place, path)
+            flush_folder(path.parent)  # a power cut right after the event keeps the file
             self.method.save_beside(path, dtype, self.header)
         self.reporter.report(ModelSaved(path=str(path), final=final, global_step=state.global_step, bytes=size_bytes(path)))
         return path

@@ -98,3 +98,21 @@ def test_sizes_and_digests(tmp_path):
     one, two = torch.ones(3), torch.zeros((), dtype=torch.bfloat16)
     assert digest({"a": one, "b": two}) == digest({"b": two, "a": one})
     assert digest({"a": one, "b": two}) != digest({"a": one, "b": two + 1})
+
+
+def test_a_power_cut_after_a_write_keeps_the_name_too(tmp_path, monkeypatch):
+    """The folder is flushed after the rename: rolling backups delete the old one only when the new one is on the disk."""
+    flushed = []
+    flush = os.fsync
+
+    def noted(descriptor: int) -> None:
+        flushed.append((os.fstat(descriptor).st_ino, (tmp_path / "backup").exists(), (tmp_path / "model").exists()))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with whole_folder(tmp_path / "backup", marked=False) as folder:
+        (folder / "meta.json").write_text("{}")
+    assert flushed[-1] == (tmp_path.stat().st_ino, True, False)
+    with whole_file(tmp_path / "model") as file:
+        file.write_text("weights")
+    assert flushed[-1] == (tmp_path.stat().st_ino, True, True)
