@@ -75,6 +75,9 @@ def test_a_model_is_searched_and_downloaded_in_new_lora(profile: Any, connected:
         page.get_by_role("button", name="Resume").click()
         expect(page.locator(".og-hub-line")).to_contain_text("On this machine", timeout=30_000)
         assert connected.get(f"api/hub/models/{NAME}")["model"]["local"] is True
+        page.get_by_role("tab", name="System", exact=True).click()
+        expect(page.get_by_role("region", name="Downloads")).to_contain_text(NAME)
+        assert violations(page) == []
 
 
 def test_a_run_is_published_from_its_page(profile: Any, connected: Panel, hub: FakeHub) -> None:

@@ -464,7 +464,8 @@ service.system.resources()
 service.configs.validate()
 service.feed.snapshot()
 service.close()
-print(*sorted({"torch", "diffusers", "transformers", "gradio", "PIL", "accelerate", "peft", "fastapi"} & set(sys.modules)))
+heavy = {"torch", "diffusers", "transformers", "gradio", "PIL", "accelerate", "peft", "fastapi", "huggingface_hub"}
+print(*sorted(heavy & set(sys.modules)))
 """
 
 SMALL = """

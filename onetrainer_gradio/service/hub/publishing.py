@@ -19,6 +19,7 @@ from onetrainer_gradio.errors import (
     HubError,
     HubExistsError,
     HubNotFoundError,
+    SampleNotFoundError,
     TrainerError,
     UnsupportedError,
 )
@@ -122,6 +123,7 @@ class Publishing:
         ``exists`` whether the repository has files (None: unknown).
 
         :raises RunNotFoundError: if the run, or a file of it, doesn't exist.
+        :raises SampleNotFoundError: if the run has no such sample.
         :raises ConfigValueError: if the name isn't valid, or something private is in the texts.
         :raises UnsupportedError: if the run has no file that can be published.
         """
@@ -264,7 +266,10 @@ class Publishing:
         made = self._samples.of_run(wish.run_id)
         if wish.samples is not None:
             known = {each["id"]: each for each in made}
-            return [known[each] if each in known else self._samples.get(each) for each in wish.samples[:MOST_SAMPLES]]
+            for sample_id in wish.samples:
+                if sample_id not in known:
+                    raise SampleNotFoundError(f"The run has no sample {sample_id!r}", path="samples", value=sample_id)
+            return [known[sample_id] for sample_id in wish.samples[:MOST_SAMPLES]]
         newest: dict[tuple[Any, Any], dict[str, Any]] = {}
         for each in made:  # newest first: one of each prompt
             newest.setdefault((each.get("kind"), each.get("index")), each)

@@ -63,6 +63,21 @@ function wordsOf(now) {
   return `${{ waiting: 'Waiting', running: 'Downloading', paused: 'Paused' }[now.state]}: ${bytes}`;
 }
 
+/** Fill a place with a card of all downloads; without any, it stays empty. */
+export async function card(place) {
+  const { downloads } = await api('GET', 'api/hub/downloads');
+  if (!downloads.length) return;
+  await sheet('hub.css');
+  place.replaceChildren(
+    el(
+      'section',
+      { class: 'og-card', 'aria-label': 'Downloads' },
+      el('h2', { text: 'Downloads' }),
+      ...downloads.map((each) => line(each, () => {})),
+    ),
+  );
+}
+
 /**
  * Offer to download a model before the run, or show how far it is. `ended(download)` follows when it is done or canceled.
  * @param {HTMLElement} place
@@ -70,7 +85,10 @@ function wordsOf(now) {
  */
 export async function offer(place, model, ended = () => {}) {
   await sheet('hub.css');
+  const wanted = model.base_model;
+  place.dataset.model = wanted;
   const known = (await api('GET', 'api/hub/downloads')).downloads.find((each) => each.repository === model.base_model);
+  if (place.dataset.model !== wanted) return; // another model was chosen meanwhile
   if (known && known.state !== 'done') {
     place.replaceChildren(line(known, ended));
     return;

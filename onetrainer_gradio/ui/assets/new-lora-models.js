@@ -16,6 +16,7 @@ export function models(chosen) {
   function choose(model) {
     chosen(model);
     download.replaceChildren();
+    delete download.dataset.model;
     if (model.local || !onHub(model)) return;
     import('./hub-downloads.js').then(({ offer }) => offer(download, model)).catch((error) => setText(status, error.message));
   }

@@ -15,6 +15,7 @@ export function mount(place) {
   const versions = el('dl', { class: 'og-facts og-columns' });
   const hardware = el('dl', { class: 'og-facts og-columns' });
   const checkouts = el('div', {});
+  const downloads = el('div', {});
   const certificate = el('dl', { class: 'og-facts', style: 'margin-top: 8px' });
   const https = card('HTTPS certificate', 'HTTPS certificate', certificate);
   setVisible(https, false);
@@ -27,7 +28,9 @@ export function mount(place) {
     https,
     checkouts,
     hubToken(),
+    downloads,
   );
+  import('./hub-downloads.js').then(({ card: downloadsCard }) => downloadsCard(downloads)).catch(() => {});
   import('./checkouts.js').then(async ({ checkoutsCard }) => checkouts.replaceChildren(await checkoutsCard()));
 
   async function load() {

@@ -10,7 +10,14 @@ import pytest
 
 from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.new_lora import trigger_word_in
-from onetrainer_gradio.errors import ConfigValueError, HubAccessError, HubExistsError, HubUnreachableError, UnsupportedError
+from onetrainer_gradio.errors import (
+    ConfigValueError,
+    HubAccessError,
+    HubExistsError,
+    HubUnreachableError,
+    SampleNotFoundError,
+    UnsupportedError,
+)
 from onetrainer_gradio.service.hub.model_file import ModelFile
 from onetrainer_gradio.service.hub.publishing import Wish
 from tests.fakes.configs import small_config
@@ -187,6 +194,16 @@ def test_a_stopped_publication_leaves_no_commit(finished, hub):
     service.publishing.stop(started["id"])
     assert service.publishing.wait(started["id"], 30)["state"] == "stopped"
     assert all(not each.commits for each in hub.repositories.values())
+
+
+@pytest.mark.slow
+def test_only_samples_of_the_run_are_published(finished, hub):
+    """Those that are chosen, in this order."""
+    service, run_id = finished
+    ids = [each["id"] for each in service.samples.of_run(run_id)]
+    assert service.publishing.preview(Wish(run_id, samples=(ids[-1],)))["samples"] == [ids[-1]]
+    with pytest.raises(SampleNotFoundError, match="no sample"):
+        service.publishing.preview(Wish(run_id, samples=("other.1",)))
 
 
 @pytest.mark.slow
