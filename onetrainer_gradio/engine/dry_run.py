@@ -225,7 +225,9 @@ class DryRun:
         if "conditioning_image" in traits:
             item |= {"conditioning_latents": latents}
         channels = [name for trait, name in _EXTRA_CHANNELS.items() if trait in traits]
-        return item | {name: torch.empty((1, *latents.shape[-2:]), dtype=self.model.dtype) for name in channels}
+        space = self.model.spec.latents
+        height, width = (side * space.factor // space.mask_factor for side in latents.shape[-2:])
+        return item | {name: torch.empty((1, height, width), dtype=self.model.dtype) for name in channels}
 
     def _batch(self, item: dict[str, Tensors]) -> Batch:
         latents = item["caching_image"]

@@ -223,8 +223,8 @@ class Model:
 
     @property
     def latent_factor(self) -> float:
-        """Return the width of an image divided by that of what the loss compares: its latents, or itself."""
-        return 1 if self.vae_only else self.spec.latents.factor
+        """Return the width of an image divided by that of its mask."""
+        return 1 if self.vae_only else self.spec.latents.mask_factor
 
     def loader(self) -> Loader:
         """Return the facts of the model that decide which stages OneTrainer's loader has."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from PIL import Image
 
-from onetrainer_gradio.config import SampleConfig
+from onetrainer_gradio.config import RunOptions, SampleConfig
+from onetrainer_gradio.config.files.documents import from_document
 from onetrainer_gradio.engine import inpainting
+from onetrainer_gradio.engine.families import flux_1
+from onetrainer_gradio.events import SampleGenerated
+from tests.engine.recording import FakeControl, Recorder
+from tests.golden.cases import Case, write_data
 
 MODEL = SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32, normalized=lambda latents: latents * 2)
 
@@ -46,3 +52,43 @@ def test_the_image_around_the_mask_stays(tmp_path):
     around = canvas.around()[0, 0, 8]
     assert around[:8].tolist() == [1.0] * 8
     assert around[10:].abs().max() == 0
+
+
+def test_the_pixels_of_a_mask_are_channels_of_flux_fill():
+    """Channel 8 · row + column is the pixel of this row and column in each square of 8 x 8 pixels."""
+    mask = torch.arange(16.0 * 24).view(1, 1, 16, 24)
+    channels = flux_1.mask_channels(mask)
+    assert channels.shape == (1, 64, 2, 3)
+    for row, column, down, right in [(0, 0, 0, 0), (3, 5, 1, 2), (7, 7, 0, 1), (1, 0, 1, 0)]:
+        assert channels[0, 8 * row + column, down, right] == mask[0, 0, 8 * down + row, 8 * right + column]
+
+
+def test_the_further_channels_of_flux_fill_are_image_and_mask():
+    """In this order, unlike in Stable Diffusion."""
+    batch = {"mask": torch.full((1, 1, 16, 16), 0.5), "conditioning_latents": torch.full((1, 16, 2, 2), 3.0)}
+    found = flux_1.fill_channels(MODEL, batch)[inpainting.CHANNELS][0, :, 0, 0]
+    assert found.tolist() == [6.0] * 16 + [0.5] * 64
+    assert flux_1.fill_channels(MODEL, {"tokens": torch.zeros(1)}) == {}
+
+
+@pytest.mark.slow
+def test_flux_fill_generates_samples_and_opens_in_diffusers(tmp_path):
+    """Of a base image with a mask, and of an empty canvas; the saved model is a pipeline for inpainting."""
+    from diffusers import DiffusionPipeline
+
+    from onetrainer_gradio import engine
+    from tests.models.tiny import write_model
+
+    images = write_data(tmp_path / "images")
+    model = write_model("FLUX_FILL_DEV_1", tmp_path / "model")
+    sample = {"enabled": True, "prompt": "red", "height": 64, "width": 128, "diffusion_steps": 1}
+    paths = {"base_image_path": str(images / "first" / "00.png"), "mask_image_path": str(images / "first" / "00-masklabel.png")}
+    full = {"training_method": "FINE_TUNE", "output_model_format": "DIFFUSERS", "transformer.train": True}
+    wanted = {"sample_after": 1, "sample_after_unit": "EPOCH", "samples": [sample, sample | paths | {"sample_inpainting": True}]}
+    document = Case("FLUX_FILL_DEV_1", "samples", full | wanted).document(model, images, tmp_path)
+    recorder = Recorder()
+    assert engine.run(from_document(document)[0], recorder, FakeControl(), RunOptions(max_steps=1)) == "completed"
+    empty, painted = (Image.open(made.path) for made in recorder.of(SampleGenerated))
+    assert empty.size == painted.size == (128, 64)
+    assert empty.tobytes() != painted.tobytes()
+    assert type(DiffusionPipeline.from_pretrained(document["output_model_destination"])).__name__ == "FluxFillPipeline"

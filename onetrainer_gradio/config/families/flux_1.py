@@ -56,7 +56,7 @@ def _facts(model_type: ModelType, label: str, hub: str, *traits: str) -> ModelFa
         fusions=FLUX_FUSIONS,
         dynamic_shift=LineShift(),
         pipelines=("Flux",),
-        built_in=not traits,
+        built_in=True,
     )
 
 

@@ -117,6 +117,8 @@ class LatentSpace:
     normalize: Callable[[Any, Tensor], Tensor]
     """``(configuration of the VAE, latents_BCHW) -> latents_BCHW``"""
     factor: int = 8
+    mask_factor: int = 8
+    """The width of an image divided by the width of its mask."""
 
 
 class Objective(Protocol):

@@ -1,7 +1,8 @@
-"""FLUX.1 dev: a transformer on packed latents, conditioned by T5, the pooled state of CLIP, and the guidance scale."""
+"""FLUX.1 dev and Fill dev: a transformer on packed latents, conditioned by T5, the pooled state of CLIP and the guidance."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -9,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from onetrainer_gradio.config import SampleConfig, TrainConfig
+from onetrainer_gradio.engine import inpainting
 from onetrainer_gradio.engine.diffusion import shift_and_scale
 from onetrainer_gradio.engine.families.family import Component, FamilySpec, LatentSpace, LoadedModel, Tensors, TextEncoder
 from onetrainer_gradio.engine.flow_matching import FlowMatching
@@ -53,7 +55,22 @@ def condition(model: LoadedModel, tensors: Tensors) -> Tensors:
         else torch.zeros((batch, length, settings["joint_attention_dim"]), device=model.device)
     )
     pooled = tensors.get("pooled", torch.zeros((batch, settings["pooled_projection_dim"]), device=model.device))
-    return {"text": text.to(model.dtype), "pooled": pooled.to(model.dtype)}
+    return {"text": text.to(model.dtype), "pooled": pooled.to(model.dtype), **fill_channels(model, tensors)}
+
+
+def fill_channels(model: LoadedModel, tensors: Tensors) -> Tensors:
+    """Return the further channels (B, 16 + 64, h, w) of a batch of FLUX.1 Fill: latents of the image around the mask, mask."""
+    if "conditioning_latents" not in tensors:
+        return {}
+    around = model.normalized(tensors["conditioning_latents"].to(model.device))
+    return {inpainting.CHANNELS: torch.cat([around, mask_channels(tensors["mask"].to(around))], dim=1)}
+
+
+def mask_channels(mask_B1HW: Tensor) -> Tensor:
+    """Return a mask of the size of the image as (B, 64, H/8, W/8): channel 8 · row + column is a pixel of each 8 x 8 square."""
+    batch, _, height, width = mask_B1HW.shape
+    squares = mask_B1HW.view(batch, height // 8, 8, width // 8, 8).permute(0, 2, 4, 1, 3)
+    return squares.reshape(batch, 64, height // 8, width // 8)
 
 
 def denoise(model: LoadedModel, noised_BCHW: Tensor, timestep_B: Tensor, condition: Tensors) -> Tensor:
@@ -64,7 +81,7 @@ def denoise(model: LoadedModel, noised_BCHW: Tensor, timestep_B: Tensor, conditi
         scale = model.config.transformer.guidance_scale
         guidance_B = torch.full((noised_BCHW.shape[0],), scale, device=model.device, dtype=model.dtype)
     predicted_BND: Tensor = model.denoiser(
-        hidden_states=pack(noised_BCHW).to(model.dtype),
+        hidden_states=pack(inpainting.with_channels(noised_BCHW, condition)).to(model.dtype),
         timestep=timestep_B / model.objective.timesteps,
         guidance=guidance_B,
         pooled_projections=condition["pooled"],
@@ -90,6 +107,12 @@ def arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dic
         "guidance_scale": sample.cfg_scale,
         "sigmas": numpy.linspace(float(scheduler.sigma_max), float(scheduler.sigma_min), sample.diffusion_steps),
     }
+
+
+def fill_arguments(model: LoadedModel, sample: SampleConfig, prompts: Prompts) -> dict[str, Any]:
+    """Return prompt, guidance, noise levels, and base image with mask, from 0 to 1."""
+    canvas = inpainting.Canvas.of(sample)
+    return arguments(model, sample, prompts) | {"image": (canvas.image + 1) / 2, "mask_image": canvas.mask}
 
 
 FLUX_1_DEV = FamilySpec(
@@ -120,4 +143,14 @@ FLUX_1_DEV = FamilySpec(
     other_index={"feature_extractor": [None, None], "image_encoder": [None, None]},
 )
 
-SPECS = (FLUX_1_DEV,)
+FLUX_1_FILL = replace(
+    FLUX_1_DEV,
+    types=("FLUX_FILL_DEV_1",),
+    title="FLUX.1 Fill dev",
+    pipeline="diffusers:FluxFillPipeline",
+    latents=LatentSpace(shift_and_scale, mask_factor=1),
+    sample=PipelineSampler(flow_sampler, starting_noise, fill_arguments, negative=False, size_multiple_px=64),
+    other_index={},
+)
+
+SPECS = (FLUX_1_DEV, FLUX_1_FILL)

@@ -25,6 +25,7 @@ COUNTS = {
     "transformer stable_diffusion_35": 8_146_280_768,
     "transformer stable_diffusion_35_medium": 2_469_663_936,
     "transformer flux_dev_1": 11_901_408_320,
+    "transformer flux_fill_dev_1": 11_902_391_360,
     "vae 4": 83_653_863,
     "vae 16": 83_819_683,
     "clip_text_model 768": 123_060_480,
