@@ -19,8 +19,8 @@ from onetrainer_gradio.service.people.roles import Kind, acting
 router = APIRouter(tags=["people"])
 
 PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'",
     "Cache-Control": "no-store",
 }
 _FILES = {"shared.js": "text/javascript; charset=utf-8", "shared.css": "text/css; charset=utf-8"}

@@ -4,7 +4,7 @@ const EVERY_MS = 5000;
 const WORDS = { idle: 'Ended', starting: 'Starting', running: 'Training', stopping: 'Stopping', completed: 'Finished', error: 'Failed' };
 const COMMANDS = { pause: 'Pause', resume: 'Resume', sample: 'Sample now', backup: 'Back up now', save: 'Save now', stop: 'Stop' };
 
-let shown = '';
+let shown = null;
 let oldest = null;
 
 function made(tag, text = '', attributes = {}) {

@@ -12,6 +12,11 @@ export function mount(place) {
   const run = new RunState();
   const link = new Connection();
   const leave = button('Log out', { icon: 'leave', kind: 'quiet small', hidden: true, onclick: signOut });
+  const account = button('Account', {
+    kind: 'quiet small',
+    hidden: true,
+    onclick: () => import('./people.js').then((its) => its.open()),
+  });
   const keys = button('', {
     icon: 'keyboard',
     title: 'Keyboard shortcuts (?)',
@@ -25,7 +30,7 @@ export function mount(place) {
       { class: 'og-topbar' },
       el('span', { class: 'og-brand' }, brand),
       el('span', { class: 'og-topstate' }, run.badge, run.line),
-      [run.stop, link.node, leave, bell(), keys, themeButton()],
+      [run.stop, link.node, account, leave, bell(), keys, themeButton()],
       el('span', { class: 'og-topprogress', 'aria-hidden': 'true' }, run.bar),
     ),
     link.banner,
@@ -33,7 +38,7 @@ export function mount(place) {
   );
   stay(place);
   // without a password there is nothing to log out of
-  setVisible(leave, Boolean(document.querySelector('meta[name=og-protected]')));
+  for (const node of [account, leave]) setVisible(node, Boolean(document.querySelector('meta[name=og-protected]')));
   document.addEventListener('og-tab', () => run.allow());
   on('training_state', () => run.draw());
   const connection = (/** @type {string} */ now) => {
