@@ -142,7 +142,7 @@ class Generations:
             "sample": sample,
             "cells": [asdict(cell) for cell in cells],
         }
-        job = self._jobs.start("generate", wish.run_id, lambda job: self._work(job, run, config, grid), grid)
+        job = self._jobs.start("generate", wish.run_id, lambda job: self._work(job, run, config, grid), _started(grid, config))
         return self._described(job.id, grid)
 
     def resume(self, grid_id: str) -> dict[str, Any]:
@@ -160,7 +160,9 @@ class Generations:
         config = self._usable(run, grid.get("device", "auto"))
         for file_id in {cell["file"] for cell in grid["cells"] if cell["file"]}:
             run.open_file(file_id)
-        self._jobs.start("generate", run.id, lambda job: self._work(job, run, config, grid), grid, continues=grid_id)
+        self._jobs.start(
+            "generate", run.id, lambda job: self._work(job, run, config, grid), _started(grid, config), continues=grid_id
+        )
         return self._described(grid_id, grid)
 
     def _usable(self, run: Run, device: str) -> dict[str, Any]:
@@ -361,7 +363,6 @@ class Generations:
 
     def _work(self, job: Job, run: Run, config: Mapping[str, Any], grid: Mapping[str, Any]) -> None:
         place, self._displaced = self._place(job.id), ""
-        job.result["train_device"] = config.get("train_device", "")
         with raising_storage_error("the generated images"):
             (place / _STOP).unlink(missing_ok=True)
             write_json(place / _FILE, grid)
@@ -442,6 +443,11 @@ def _watch(process: subprocess.Popen[bytes], job: Job, done: threading.Event) ->
         if waited > _LIMIT_S or (job.stopping.is_set() and job.doing == _LOADING):
             process.kill()
             return
+
+
+def _started(grid: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is known of a grid that is about to be generated: also where, before its thread runs."""
+    return {**grid, "train_device": config.get("train_device", "")}
 
 
 def _on_cpu(config: Mapping[str, Any]) -> bool:
