@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
-import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -127,57 +125,12 @@ PASTE = """data => {
 }"""
 
 
-def test_images_are_pasted_unpacked_and_mended_by_one_click_each(visitor: Visitor, panel: Panel) -> None:
-    """A pasted image and a zip; what is small, rotated, similar and in another format is listed and dealt with."""
+def test_an_image_is_pasted_whatever_has_the_focus(visitor: Visitor, panel: Panel) -> None:
+    """It becomes an image of a new dataset."""
     page = visitor.open("new-lora")
-    page.locator(".og-new-option", has_text="Demo model").click()
     page.evaluate(PASTE, base64.b64encode(png(3)).decode())
-    expect(page.locator(".og-new-thumbs img")).to_have_count(1, timeout=20_000)
-    archive = BytesIO()
-    with zipfile.ZipFile(archive, "w") as zipped:
-        for name, content in odd_images().items():
-            zipped.writestr(name, content)
-    page.get_by_label("Upload files", exact=True).last.set_input_files(
-        {"name": "more.zip", "mimeType": "application/zip", "buffer": archive.getvalue()}
-    )
-    buttons = {
-        "almost the same image": "Move the copies to the trash",
-        "smaller than the model needs": "Exclude",
-        "rotated by its metadata only": "Rotate",
-        "in a format that the engine may not read": "Convert",
-    }
-    for what, deal in buttons.items():
-        problem = page.locator(".og-new-problem", has_text=what)
-        expect(problem).to_be_visible(timeout=60_000)
-        problem.get_by_role("button", name=deal).click()
-        expect(problem).to_have_count(0, timeout=60_000)
-    expect(page.locator(".og-new-problem")).to_have_count(0)
-    folder = panel.folder / page_folder(page)
-    assert sorted(path.name for path in folder.glob("*.*")) == ["image.png", "moving.png", "noise.png", "turned.png"]
-    assert [path.name for path in (folder / ".excluded").glob("*.png")] == ["tiny.png"]
-
-
-def odd_images() -> dict[str, bytes]:
-    """An image and one that hardly differs, a tiny one, one that only its metadata turns, and a GIF."""
-
-    def noise(seed: int, size: tuple[int, int] = (128, 128)) -> Image.Image:
-        small = Image.frombytes("RGB", (6, 6), random.Random(seed).randbytes(108))
-        return small.resize(size, Image.Resampling.BICUBIC)
-
-    def written(image: Image.Image, kind: str, **more: Any) -> bytes:
-        out = BytesIO()
-        image.save(out, kind, **more)
-        return out.getvalue()
-
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    return {
-        "noise.png": written(noise(1), "PNG"),
-        "noise again.jpg": written(noise(1).resize((120, 120)), "JPEG", quality=80),
-        "tiny.png": written(noise(2, (24, 24)), "PNG"),
-        "turned.jpg": written(noise(3, (160, 128)), "JPEG", exif=turned),
-        "moving.gif": written(noise(4), "GIF"),
-    }
+    expect(page.locator(".og-new-thumbs img")).to_have_count(1, timeout=60_000)
+    assert (panel.folder / page_folder(page) / "image.png").read_bytes() == png(3)
 
 
 def page_folder(page: Any) -> str:

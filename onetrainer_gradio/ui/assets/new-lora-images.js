@@ -81,9 +81,8 @@ export function images({ name, changed }) {
   const state = { folder: '', busy: false, resolution: '' };
 
   async function add(files) {
-    if (state.busy) return;
-    if (!files.length) {
-      toast('There are no images, captions or zip files in it.', 'bad');
+    if (state.busy || !files.length) {
+      toast(state.busy ? 'Another upload is running.' : 'There are no images, captions or zip files in it.', 'bad');
       return;
     }
     state.busy = true;
