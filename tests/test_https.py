@@ -124,7 +124,7 @@ def test_the_panel_over_https(tmp_path):
         assert panel.address.startswith("https://127.0.0.1:")
         trusted = ssl.create_default_context(cafile=tmp_path / "https" / "certificate.pem")
         trusted.verify_flags |= ssl.VERIFY_X509_STRICT
-        with httpx.Client(verify=trusted, base_url=panel.address) as client:
+        with httpx.Client(verify=trusted, base_url=panel.address, timeout=60) as client:
             reply = client.post("/api/login", json={"password": TOKEN})
             assert "Secure" in reply.headers["set-cookie"]
             assert "strict-transport-security" not in reply.headers  # its own certificate, and not the default port
