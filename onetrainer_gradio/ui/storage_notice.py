@@ -26,4 +26,4 @@ def storage_notice(space_id: str, pushed_to: str = "") -> str:
             "<strong>The data folder is inside the container.</strong> Removing the container deletes runs, models, images and "
             "settings. Mount a volume at the data folder."
         )
-    return f'<p id="og-storage" role="note" style="{_STYLE}">{text}</p>'
+    return f'<aside id="og-storage" aria-label="Storage" style="{_STYLE}">{text}</aside>'

@@ -17,6 +17,8 @@ from onetrainer_gradio.service.host.data_version import MIGRATIONS_FOLDER, VERSI
 PARTS = {"samples": ("samples", "generations"), "backups": ("backup",), "datasets": ("datasets",)}
 # Files that open the panel or services of others to whoever has them.
 SECRET_FILES = frozenset({"secrets.json", "sessions.json", "people.sqlite", "https/key.pem", "https/certificate.pem"})
+# Only their owner may read these, but they open nothing.
+_PRIVATE = frozenset({"notifications.json"})
 # Made again when it is needed, or worthless in another folder.
 _TOP_LEFT_OUT = frozenset({"cache", "workspace-cache", MIGRATIONS_FOLDER, "panel.json"})
 # Processes of this machine: a restored run must neither follow nor stop them.
@@ -49,7 +51,7 @@ def contents_of(data: Path, *, without: Collection[str] = (), secrets: bool = Fa
     omitted = {folder for part in without for folder in PARTS[part]}
     guarded = _owner_only(data)
     for name, status in _files(data, omitted, found):
-        owner_only = "/" not in name and guarded and not stat.S_IMODE(status.st_mode) & 0o077
+        owner_only = name not in _PRIVATE and "/" not in name and guarded and not stat.S_IMODE(status.st_mode) & 0o077
         if (name in SECRET_FILES or owner_only) and not secrets:
             found.secrets.append(name)
             continue

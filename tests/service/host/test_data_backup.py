@@ -129,6 +129,9 @@ def test_a_file_that_only_its_owner_may_read_counts_as_a_secret(data: Path) -> N
     (data / "accounts.sqlite").write_text("hashes")
     os.chmod(data / "accounts.sqlite", 0o600)
     os.chmod(data / "data_version.json", 0o644)
+    (data / "notifications.json").write_text("[]")
+    os.chmod(data / "notifications.json", 0o600)  # private, but it opens nothing
+    assert "notifications.json" in contents_of(data).files
     assert "accounts.sqlite" in contents_of(data).secrets
     assert "accounts.sqlite" in contents_of(data, secrets=True).files
     os.chmod(data / "data_version.json", 0o600)  # a umask that makes everything so
