@@ -16,6 +16,7 @@ from onetrainer_gradio.api.guard import Guard
 from onetrainer_gradio.api.route_table import RouteTable
 from onetrainer_gradio.server import PanelSettings, make_app, make_page
 from onetrainer_gradio.service.host.access import AccessSettings
+from onetrainer_gradio.service.people.audit import AuditQuery
 from onetrainer_gradio.service.people.permissions import LINK_ROUTES, PERMISSIONS, may, needed
 from onetrainer_gradio.service.people.roles import Role, Scope
 from tests.api.people import by_link, client_of, signed_in, with_token
@@ -238,6 +239,8 @@ def test_a_button_pressed_without_the_role_does_nothing(whole, clients, who, let
     assert ("requires the role operator" in said) is not lets_in
     assert ("event: error" in outcome) is not lets_in
     assert ("event: error" in paused) is not lets_in
+    noted = {entry["action"] for entry in whole.state.service.people.audit.page(AuditQuery(who=who.split()[-1]))["entries"]}
+    assert who not in {"viewer", "operator"} or ({"gradio stop", "gradio queue pause"} <= noted) is lets_in
     if lets_in:
         whole.state.service.queue.resume()
         assert whole.state.service.configs.current().as_dict()["config"]["learning_rate"] == 0.5

@@ -7,6 +7,7 @@ from functools import partial
 import gradio as gr
 
 from onetrainer_gradio.service import TrainerService
+from onetrainer_gradio.service.people.audit import AuditLog
 from onetrainer_gradio.ui.actions import Actions, refused
 from onetrainer_gradio.ui.client import ClientFunctions
 from onetrainer_gradio.ui.first_view import first_view
@@ -52,7 +53,7 @@ def build_page(service: TrainerService) -> gr.Blocks:
             for tab in TABS:
                 with gr.Tab(tab.title, id=tab.key):
                     if tab.key == "training":
-                        _controls(actions)
+                        _controls(actions, service.people.audit)
                     for place in tab.places:
                         widget(place)
         client = ClientFunctions(service, actions)
@@ -60,19 +61,19 @@ def build_page(service: TrainerService) -> gr.Blocks:
         by_action = (client.runs, client.queue, client.notifications)
         for function in (actions.watch, *functions, *by_action):
             name = function.__name__
-            checked = permitted(function, name, by_action=function in by_action)
+            checked = permitted(function, name, audit=service.people.audit, by_action=function in by_action)
             gr.api(checked, api_name=name, concurrency_limit=_SIDE_BY_SIDE)
     return page
 
 
-def _controls(actions: Actions) -> None:
+def _controls(actions: Actions, audit: AuditLog) -> None:
     # a Column that the style sheet lays out as a row: gr.Row would load two more files
     with gr.Column(elem_id="og-controls"):
         buttons = {name: gr.Button(label, variant=look, elem_id=f"og-{name}") for label, name, look in _BUTTONS}
     outcome = outcome_carrier()
     for name, button in buttons.items():
         button.click(
-            permitted(getattr(actions, name), name, partial(refused, name)),
+            permitted(getattr(actions, name), name, partial(refused, name), audit=audit),
             outputs=outcome,
             api_name=name,
             show_progress="hidden",

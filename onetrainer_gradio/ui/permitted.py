@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import typing
 from collections.abc import AsyncIterator, Callable
 from functools import wraps
@@ -15,21 +16,40 @@ from typing import Any
 
 import gradio as gr
 
-from onetrainer_gradio.errors import NotPermittedError
-from onetrainer_gradio.service.people.permissions import check
-from onetrainer_gradio.service.people.roles import IDENTITY_KEY, LOCAL, STRANGER, Identity, act_as
+from onetrainer_gradio.errors import NotPermittedError, StorageError
+from onetrainer_gradio.service.host.threads import Threads, in_thread
+from onetrainer_gradio.service.people.audit import AuditLog
+from onetrainer_gradio.service.people.permissions import check, needed
+from onetrainer_gradio.service.people.roles import IDENTITY_KEY, LOCAL, STRANGER, Identity, Kind, Role, act_as
+
+log = logging.getLogger(__name__)
 
 _CALLER = "caller"
 
 
 def permitted(
-    function: Callable[..., Any], name: str, refusal: Callable[[NotPermittedError], Any] | None = None, *, by_action: bool = False
+    function: Callable[..., Any],
+    name: str,
+    refusal: Callable[[NotPermittedError], Any] | None = None,
+    *,
+    audit: AuditLog,
+    by_action: bool = False,
 ) -> Callable[..., Any]:
     """Return ``function`` with an additional first parameter, which Gradio fills with the request.
 
     It checks the entry ``gradio NAME``. With ``by_action``, the function itself checks the entry of its action. ``refusal`` makes
-    the message of a generator that isn't permitted to run; without it, an error is raised.
+    the message of a generator that isn't permitted to run; without it, an error is raised. What changes something is recorded in
+    ``audit``.
     """
+
+    async def note(identity: Identity, *args: Any) -> None:
+        action = f" {args[0].get('action')}" if by_action and args and isinstance(args[0], dict) else ""
+        key = f"gradio {name}{action}"
+        if identity.kind is not Kind.LOCAL and (needed(key) or Role.NOBODY) >= Role.OPERATOR:
+            try:
+                await in_thread(Threads.CONTROL, audit.add, identity, key)
+            except StorageError as error:
+                log.warning("The audit log misses an entry (%s): %s", key, error)
 
     def allow(caller: gr.Request) -> Identity:
         identity = identity_of(caller)
@@ -49,6 +69,7 @@ def permitted(
                     raise gr.Error(str(error), print_exception=False) from error
                 yield refusal(error)
                 return
+            await note(identity)
             async with contextlib.aclosing(function(*args)) as messages:
                 async for message in messages:
                     yield message
@@ -59,9 +80,10 @@ def permitted(
     @wraps(function)
     async def call(caller: gr.Request, *args: Any) -> Any:
         try:
-            allow(caller)
+            identity = allow(caller)
         except NotPermittedError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        await note(identity, *args)
         return await function(*args)
 
     return _with_caller(call, function)
