@@ -1,11 +1,13 @@
 """Compare both engines over all model types and training methods that both have, on tiny models.
 
     python benchmarks/fidelity.py --onetrainer FOLDER [--python FILE] [--only 'STABLE_DIFFUSION_3*'] [--out FOLDER] [--steps 4]
+        [--combinations]
 
 Each row is a run of ``python -m onetrainer_gradio.compare`` in float32 on the CPU: both engines start from the same adapter, and
 train the denoiser and all text encoders (method VAE: the VAE's decoder) for some steps. The result is a table of the largest
 differences: loss, gradient norm, weights of the final model, and whether both models have the same tensors. Each engine stays
-loaded for all rows.
+loaded for all rows. With --combinations, the rows are the recorded combinations of settings instead
+(tests/golden/combinations.py).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from onetrainer_gradio.config.enums import ModelType  # noqa: E402
 from onetrainer_gradio.config.families.models import MODELS as TYPES  # noqa: E402
 from onetrainer_gradio.config.files.documents import from_document  # noqa: E402
 from onetrainer_gradio.engine import unsupported  # noqa: E402
-from tests.golden.cases import PEFTS, Case, denoiser, encoders, write_data  # noqa: E402
+from tests.golden.cases import MORE_STEPS, PEFTS, Case, cases, denoiser, encoders, write_data  # noqa: E402
 
 ADAPTERS = {"LoRA": {}} | {
     title: PEFTS[name] for title, name in (("DoRA", "dora"), ("LoHa", "loha"), ("LoKr", "lokr"), ("OFT", "oft"))
@@ -65,6 +67,12 @@ def rows(types: Iterable[str], wanted: str) -> list[tuple[str, str, Case]]:
     return found
 
 
+def combinations(wanted: str) -> list[tuple[str, str, Case]]:
+    """Return the same of each recorded combination of settings."""
+    chosen = [case for case in cases() if case.steps == MORE_STEPS]
+    return [(case.model_type, case.name, case) for case in chosen if fnmatch.fnmatch(case.id, wanted)]
+
+
 def line(comparison: Comparison, model_type: str, title: str) -> list[str]:
     """Return the cells of a row."""
     for side in comparison.sides:
@@ -98,13 +106,14 @@ def main() -> int:
     parser.add_argument("--only", default="*", help="a pattern of TYPE/METHOD")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--combinations", action="store_true", help="compare the recorded combinations of settings")
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     out = arguments.out or Path(tempfile.mkdtemp(prefix="fidelity-"))
     from tests.models.tiny import MODELS, write_model
 
     images = write_data(out / "images")
-    wanted = rows(MODELS, arguments.only)
+    wanted = combinations(arguments.only) if arguments.combinations else rows(MODELS, arguments.only)
     for model_type in {model_type for model_type, _, _ in wanted}:
         if not (out / "models" / model_type).exists():
             write_model(model_type, out / "models" / model_type)
