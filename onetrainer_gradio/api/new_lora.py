@@ -65,7 +65,7 @@ class Difference(BaseModel):
     after: Any
 
 
-class Outlook(BaseModel):
+class Checked(BaseModel):
     """What is expected of a run before it starts."""
 
     ok: Literal[True] = True
@@ -89,7 +89,7 @@ class Planned(Open):
     seconds: float | None = Field(description="Expected time, by the speed of an earlier run on this machine; null without one.")
     seconds_from: str = Field("", description="Name of that run.")
     findings: list[ErrorEntry] = Field(
-        description="Warnings and notes about the answers; those of the pre-flight check are in `outlook`."
+        description="Warnings and notes about the answers; those of the pre-flight check are in `check`."
     )
     revision: int | None = Field(None, description="Revision of the settings, if they were opened.")
 
@@ -122,9 +122,9 @@ def plan(service: Service, answers: Answers) -> dict[str, Any]:
     return _planned(service, service.new_lora.plan(answers.model_dump()))
 
 
-@router.post("/outlook", response_model=Outlook)
+@router.post("/check", response_model=Checked)
 @slow
-def outlook(service: Service, answers: Answers) -> dict[str, Any]:
+def check(service: Service, answers: Answers) -> dict[str, Any]:
     """Run the pre-flight check for the settings that follow, and estimate their VRAM. The first estimate takes some seconds."""
     made = service.new_lora.plan(answers.model_dump())
     found = [each for each in service.new_lora.check(made) if each.severity != "note"]

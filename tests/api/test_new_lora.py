@@ -105,14 +105,14 @@ def test_images_without_a_caption_are_counted_before_the_start(panel) -> None:
 
 
 @pytest.mark.slow
-def test_the_outlook_has_the_pre_flight_check_and_the_memory(panel) -> None:
+def test_the_check_has_the_pre_flight_check_and_the_memory(panel) -> None:
     """A base model that is missing is an error before the start; the captions that Start writes aren't missing."""
-    fine = panel.client.post("/api/new_lora/outlook", json=ANSWERS).json()
+    fine = panel.client.post("/api/new_lora/check", json=ANSWERS).json()
     assert fine["findings"] == []
     assert fine["peak_bytes"] > 0
     assert fine["peak"]
     missing = {**ANSWERS, "base_model": "models/none.safetensors"}
-    found = panel.client.post("/api/new_lora/outlook", json=missing).json()["findings"]
+    found = panel.client.post("/api/new_lora/check", json=missing).json()["findings"]
     assert [each["path"] for each in found] == ["base_model_name"]
 
 

@@ -138,7 +138,7 @@ def page_folder(page: Any) -> str:
     return str(page.locator(".og-new-drop [role=status]").text_content()).split(" in ")[1].rstrip(".")
 
 
-def test_the_outlook_and_the_differences_are_shown_before_the_start(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
+def test_the_check_and_the_differences_are_shown_before_the_start(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
     """Memory, time, what differs from the preset; and the whole as a file for OneTrainer."""
     page = visitor.open("new-lora")
     page.get_by_label("Upload files", exact=True).last.set_input_files(files(3, 5))

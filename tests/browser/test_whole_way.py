@@ -160,7 +160,7 @@ def to_start(page: Any, person: Person) -> None:
     person.choose(page.locator(".og-new-option", has_text="Demo model").get_by_role("radio"))
     person.choose(page.get_by_role("radio", name="Quick"))
     expect(page.locator(".og-new-summary")).to_contain_text("200 steps")
-    expect(page.locator(".og-new-outlook")).to_contain_text("of memory", timeout=SOON_MS)
+    expect(page.locator(".og-new-check")).to_contain_text("of memory", timeout=SOON_MS)
     expect(page.locator(".og-new-found > *")).to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert violations(page) == []

@@ -49,7 +49,7 @@ RATE_LIMITS: tuple[RateLimit, ...] = (
             "POST /api/new_lora/plan",
         ),
     ),
-    RateLimit("estimates", 300, ("POST /api/config/memory", "POST /api/new_lora/outlook")),
+    RateLimit("estimates", 300, ("POST /api/config/memory", "POST /api/new_lora/check")),
     RateLimit(
         "statistics",
         600,

@@ -243,7 +243,7 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
         "GET /api/new_lora/models",
         "GET /api/new_lora/trigger_word",
         "POST /api/new_lora/plan",
-        "POST /api/new_lora/outlook",
+        "POST /api/new_lora/check",
         "POST /api/new_lora/export",
         "POST /api/shared/{command}",
         "POST /api/new_lora/settings",
@@ -374,7 +374,7 @@ NOT_RECORDED = frozenset(
         *(f"POST /api/config/{name}" for name in ("validate", "diff", "memory", "timesteps", "layers", "migrate")),
         *("PUT /api/config/open-edits", "POST /api/concepts/statistics", "POST /api/concepts/preview"),
         *(f"POST /api/datasets/{name}" for name in ("images", "tags", "buckets")),
-        *("POST /api/new_lora/plan", "POST /api/new_lora/outlook", "POST /api/queue/sweep/preview"),
+        *("POST /api/new_lora/plan", "POST /api/new_lora/check", "POST /api/queue/sweep/preview"),
         *("POST /login", "POST /api/login", "POST /setup", "POST /api/setup", "POST /api/account/two-factor/offer"),
     }
 )

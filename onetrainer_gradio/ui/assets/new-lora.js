@@ -119,7 +119,7 @@ class Page {
     this.start = button('Start', { icon: 'right', kind: 'primary', onclick: () => this.go(true) });
     this.form = button('Open in the form', { onclick: () => this.go(false) });
     this.export = button('Export for OneTrainer', { icon: 'download', onclick: () => this.download() });
-    this.outlook = new Outlook();
+    this.check = new PreFlightCheck();
     this.sections = this.cards();
     this.nodes = Object.values(this.sections).map(({ node }) => node);
   }
@@ -144,7 +144,7 @@ class Page {
         this.title.node,
         choice('quality', 'Training time', QUALITIES, this.answers.quality, set('quality')),
         this.summary,
-        this.outlook.node,
+        this.check.node,
         el('div', { class: 'og-new-end' }, this.start, this.form, this.export),
       ),
     };
@@ -199,7 +199,7 @@ class Page {
       setVisible(line, Boolean(found) && !missing);
     }
     this.summary.replaceChildren(...(plan ? summaryOf(plan) : []));
-    this.outlook.ask(plan ? { ...this.answers } : null);
+    this.check.ask(plan ? { ...this.answers } : null);
   }
 
   async download() {
@@ -253,11 +253,11 @@ function loadedCaptions(page) {
 }
 
 /** What the pre-flight check and the memory estimate say about the plan; they take longer than the plan itself. */
-class Outlook {
+class PreFlightCheck {
   constructor() {
     this.memory = el('p', { class: 'og-small og-muted' });
     this.found = el('ul', { class: 'og-new-found og-small' });
-    this.node = el('div', { class: 'og-new-outlook', 'aria-live': 'polite' }, this.memory, this.found);
+    this.node = el('div', { class: 'og-new-check', 'aria-live': 'polite' }, this.memory, this.found);
     this.asked = '';
   }
 
@@ -269,7 +269,7 @@ class Outlook {
     if (!answers) return;
     setText(this.memory, 'Checking the settings, and estimating the memory…');
     try {
-      const found = await api('POST', 'api/new_lora/outlook', answers);
+      const found = await api('POST', 'api/new_lora/check', answers);
       if (key === this.asked) this.show(found);
     } catch (error) {
       if (key === this.asked) setText(this.memory, error.message);
