@@ -1,4 +1,7 @@
-"""The table of permissions against everything that the panel answers: no route, function or message without an entry."""
+"""The table of permissions against everything that the panel answers: no route, function or message without an entry.
+
+Covers ``ui/permitted.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Accounts, tokens, links and the audit log over REST, and attacks on them."""
+"""Accounts, tokens, links and the audit log over REST, and attacks on them.
+
+Covers ``api/account.py``, ``api/allowed.py`` and ``api/shared.py``.
+"""
 
 from __future__ import annotations
 

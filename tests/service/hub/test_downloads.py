@@ -1,4 +1,7 @@
-"""Base models are downloaded from a stand-in for the hub with the real library, and whatever goes wrong is repaired or named."""
+"""Base models are downloaded from a stand-in for the hub with the real library, and whatever goes wrong is repaired or named.
+
+Covers ``service/hub/blobs.py``.
+"""
 
 from __future__ import annotations
 

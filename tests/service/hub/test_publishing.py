@@ -1,4 +1,4 @@
-"""Results of runs are published to a stand-in for the hub with the real library."""
+"""Results of runs are published to a stand-in for the hub with the real library. Covers ``service/hub/card.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Accounts, sessions, tokens and links: who gets in, and what ends that."""
+"""Accounts, sessions, tokens and links: who gets in, and what ends that.
+
+Covers ``service/people/links.py`` and ``service/people/tokens.py``.
+"""
 
 from __future__ import annotations
 
