@@ -215,21 +215,29 @@ class Resumed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CommandReceived(Event):
-    """The run has received a command and will answer it; it waits while the run loads, caches or finishes a step."""
+    """The run has received a command and will answer it; it waits while the run loads, caches or finishes a step.
+
+    ``by`` is the name of who sent it; empty if unknown.
+    """
 
     command_id: str
     command: str
+    by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandCompleted(Event):
-    """The one answer to a command; ``reason`` is why it was rejected, ``result`` is a path if there is one."""
+    """The one answer to a command; ``reason`` is why it was rejected, ``result`` is a path if there is one.
+
+    ``by`` is the name of who sent the command; empty if unknown.
+    """
 
     command_id: str
     command: str
     outcome: CommandOutcome
     reason: str = ""
     result: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,7 @@ class Dataset(BaseModel):
     folder: str = Field(description="Value for the folder of a concept.")
     images: int
     modified_at: float = Field(description="Seconds since the epoch.")
+    created_by: str = Field("", description="Who created it; empty if unknown.")
 
 
 class DatasetList(BaseModel):
@@ -199,7 +200,7 @@ def tags(service: Service, asked: TagsRequest) -> dict[str, Any]:
 @router.post("/{dataset}/rename", response_model=DatasetReply)
 @slow
 def rename(service: Service, dataset: DatasetName, body: NewDataset) -> dict[str, Any]:
-    """Rename a dataset. Concepts that use its folder keep the old path."""
+    """Rename a dataset. Concepts that use its folder keep the old path. Only its creator and owners may."""
     return {"dataset": service.datasets.library.rename(dataset, body.name)}
 
 

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from onetrainer_gradio.errors import CommandRefusedError, RunConflictError, RunN
 from onetrainer_gradio.events import CommandCompleted, ErrorInfo, PhaseChanged, RunEnded
 from onetrainer_gradio.service.host.atomic import raising_storage_error
 from onetrainer_gradio.service.host.system import RunProcess
+from onetrainer_gradio.service.people.roles import author
 from onetrainer_gradio.service.processes.follower import Follower
 from onetrainer_gradio.service.processes.run_handle import FOLDER_GONE, DetachedRun, RunHandle, ThreadRun, adopt
 from onetrainer_gradio.service.runs.cause import end_of_lost_run
@@ -458,7 +459,7 @@ class RunScheduler:
         :raises CommandRefusedError: if there is nothing to stop.
         :raises RunNotFoundError: if the run with this ID is neither active nor queued.
         """
-        command = Stop(now=now)
+        command = Stop(now=now, by=author())
         with self._lock:
             queued, run_handle = self._queued, self._run_handle
             if queued is not None and run_id in (None, queued.id):
@@ -524,6 +525,7 @@ class RunScheduler:
             self._give(run_handle, command)
 
     def _give(self, run_handle: RunHandle, command: Command) -> None:
+        command = replace(command, by=command.by or author())
         with raising_storage_error("the command"):
             run_handle.send(command)
         self._note_command(command, run_handle.run)

@@ -273,6 +273,26 @@ def test_the_gallery_link_shows_samples_only_and_someone_signed_in_stays_so(app)
         assert owner.get("/api/session").json()["role"] == "owner"
 
 
+def test_only_its_creator_and_owners_rename_a_dataset(app):
+    """A dataset names who created it. Others may work with it, but its name is in their settings."""
+    with signed_in(app, "operator") as client:
+        made = client.post("/api/datasets", json={"name": "cats"}).json()["dataset"]
+        assert made["created_by"] == "operator"
+        app.state.service.people.accounts.add("second", Role.OPERATOR, PASSWORD)
+        other, owner = signed_in(app, "second"), signed_in(app, "owner")
+        rejected = other.post("/api/datasets/cats/rename", json={"name": "mine"})
+        assert (rejected.status_code, "operator created" in rejected.text) == (403, True), rejected.text
+        png = {"dataset": "cats", "name": "a.png", "bytes": 10}
+        assert other.post("/api/datasets/uploads", json=png).status_code == 200
+        assert client.post("/api/datasets/cats/rename", json={"name": "kittens"}).json()["dataset"]["created_by"] == "operator"
+        assert owner.post("/api/datasets/kittens/rename", json={"name": "cats"}).status_code == 200
+        owner.post("/api/datasets", json={"name": "dogs"})
+        assert {each["name"]: each["created_by"] for each in other.get("/api/datasets").json()["datasets"]} == {
+            "cats": "operator",
+            "dogs": "owner",
+        }
+
+
 def test_who_did_what_is_recorded_and_exported(app, caplog):
     """The run, the edit and the command carry their author; the log has all of them, also what was rejected, and no secret."""
     with signed_in(app, "operator") as client:

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from onetrainer_gradio.errors import (
 from onetrainer_gradio.events import PhaseChanged, RunEnded
 from onetrainer_gradio.service.host.atomic import write_json
 from onetrainer_gradio.service.host.process import ProcessIdentity
+from onetrainer_gradio.service.people.roles import Identity, Kind, Role, act_as
 from onetrainer_gradio.service.runs.journal import Journal
 from onetrainer_gradio.service.runs.record import Run, new_run_id
 from onetrainer_gradio.service.trainer import TrainerService
@@ -672,9 +675,9 @@ def test_a_command_given_while_the_run_loads_is_shown_as_waiting(
     """From the answer to the request until the run has carried it out; a panel that takes over the run shows it, too."""
     service = make_service(in_process=in_process)
     start(service, tmp_path, "steps=40", "step_s=0.05", "load_s=3")
-    command_id = service.sample_default()
+    command_id = as_ada(service.sample_default)
     (waiting,) = service.get_state()["waiting_commands"]
-    assert (waiting["command_id"], waiting["command"]) == (command_id, "sample_default")
+    assert (waiting["command_id"], waiting["command"], waiting["by"]) == (command_id, "sample_default", "Ada")
     assert service.waiting_command(command_id) == waiting
     state = service.wait_for(lambda state: state["phase"] == "loading" and not state["update_step"], PATIENCE_S)
     assert [command["command_id"] for command in state["waiting_commands"]] == [command_id]
@@ -683,5 +686,18 @@ def test_a_command_given_while_the_run_loads_is_shown_as_waiting(
     assert answer is not None
     assert answer["outcome"] == "done"
     assert service.waiting_command(command_id) is None
-    service.stop_training()
+    run_id = service.get_state()["run_id"]
+    as_ada(service.stop_training)
     assert service.wait_for(ended, PATIENCE_S)["waiting_commands"] == []
+    events = [entry.body for entry in service.runs.get(run_id).journal.since(0) if entry.body["type"].startswith("command_")]
+    assert {(event["command"], event["by"]) for event in events} == {("sample_default", "Ada"), ("stop", "Ada")}
+
+
+def as_ada(call: Callable[[], str]) -> str:
+    """Call a method in the name of Ada, as a request of hers does."""
+
+    def work() -> str:
+        act_as(Identity(Role.OPERATOR, Kind.ACCOUNT, "Ada", "a1"))
+        return call()
+
+    return copy_context().run(work)

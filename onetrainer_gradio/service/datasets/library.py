@@ -12,14 +12,23 @@ from typing import Any
 from onetrainer_gradio.config.dataset.files import IMAGE_SUFFIXES
 from onetrainer_gradio.config.files.presets import PLACEHOLDERS
 from onetrainer_gradio.config.files.resolve import absolute
-from onetrainer_gradio.errors import ConfigValueError, ForbiddenPathError, PathExistsError, PathNotFoundError
+from onetrainer_gradio.errors import (
+    ConfigValueError,
+    ForbiddenPathError,
+    NotPermittedError,
+    PathExistsError,
+    PathNotFoundError,
+)
 from onetrainer_gradio.service.datasets.file_names import safe_name
-from onetrainer_gradio.service.host.atomic import raising_storage_error
+from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.host.path_guard import PathGuard
+from onetrainer_gradio.service.people.roles import Role, acting
 
 OWN = "datasets"
 TRASH = ".trash"
 """Folder in a dataset with deleted files. Hidden folders are never trained on, neither here nor by OneTrainer."""
+CREATOR = ".created_by.json"
+"""File in a dataset that names who created it. It moves with the folder. Training and fingerprints ignore hidden files."""
 _MOST_LISTED = 1000
 _MOST_COUNTED = 100_000
 
@@ -44,7 +53,7 @@ class DatasetLibrary:
         return self._guard.roots if self._guard else ()
 
     def list(self) -> list[dict[str, Any]]:
-        """Return the datasets of the panel by name: ``name``, ``folder`` (for a concept), ``images`` and ``modified_at``."""
+        """Return the datasets by name: ``name``, ``folder`` (for a concept), ``images``, ``modified_at`` and ``created_by``."""
         try:
             with os.scandir(self.own) as found:
                 folders = sorted(
@@ -58,6 +67,7 @@ class DatasetLibrary:
                 "folder": f"{OWN}/{each.name}",
                 "images": _count(Path(each.path)),
                 "modified_at": each.stat().st_mtime,
+                "created_by": creator_of(Path(each.path))["name"],
             }
             for each in folders[:_MOST_LISTED]
         ]
@@ -68,22 +78,26 @@ class DatasetLibrary:
         :raises ConfigValueError: if the name is empty.
         :raises PathExistsError: if a dataset with this name exists, in any capitalization.
         """
-        name = _checked(name)
+        name, who = _checked(name), acting()
         if any(name.casefold() == known["name"].casefold() for known in self.list()):
             raise PathExistsError(
                 f"The dataset {name!r} already exists", path="name", value=name, suggestion="Choose another name."
             )
         with raising_storage_error(f"the dataset {name}"):
             (self.own / name).mkdir(parents=True, exist_ok=False)
-        return {"name": name, "folder": f"{OWN}/{name}", "images": 0, "modified_at": time.time()}
+            if who.name or who.account:
+                write_json(self.own / name / CREATOR, {"name": who.name, "account": who.account, "at": time.time()})
+        return {"name": name, "folder": f"{OWN}/{name}", "images": 0, "modified_at": time.time(), "created_by": who.name}
 
     def rename(self, name: str, to: str) -> dict[str, Any]:
         """Rename a dataset. Concepts that use its folder don't follow.
 
+        :raises NotPermittedError: if someone else created it, unless an owner asks.
         :raises PathNotFoundError: if the dataset doesn't exist.
         :raises PathExistsError: if the new name is in use.
         """
         folder, to = self.folder_of(name), _checked(to)
+        require_creator(folder)
         if to.casefold() != folder.name.casefold() and os.path.lexists(self.own / to):
             raise PathExistsError(f"The dataset {to!r} already exists", path="to", value=to, suggestion="Choose another name.")
         with raising_storage_error(f"the dataset {to}"):
@@ -176,6 +190,30 @@ class DatasetLibrary:
         while not place.exists():
             place = place.parent
         return shutil.disk_usage(place).free
+
+
+def creator_of(folder: Path) -> dict[str, str]:
+    """Return the ``name`` and ``account`` of who created a dataset; empty if unknown."""
+    found = read_json(folder / CREATOR)
+    body = found if isinstance(found, dict) else {}
+    return {key: value if isinstance(value := body.get(key), str) else "" for key in ("name", "account")}
+
+
+def require_creator(folder: Path) -> None:
+    """Check before a change that concerns everyone who uses a dataset.
+
+    :raises NotPermittedError: if someone else created it, and the request doesn't come from an owner.
+    """
+    who, creator = acting(), creator_of(folder)
+    if who.role >= Role.OWNER or not (creator["account"] or creator["name"]):
+        return
+    own = who.account == creator["account"] if creator["account"] else who.name == creator["name"]
+    if not own:
+        raise NotPermittedError(
+            f"{creator['name']} created the dataset {folder.name!r}.",
+            suggestion="Ask them or an owner to rename it.",
+            value=folder.name,
+        )
 
 
 def _checked(name: str) -> str:

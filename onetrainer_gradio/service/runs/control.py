@@ -89,7 +89,7 @@ class CommandFolder:
         """Record a Stop for the supervisor, so that it takes effect regardless of the worker; other commands don't need this."""
         if not isinstance(command, Stop):
             return
-        note = json.dumps({"id": command.id, "at": time.time(), "now": command.now}) + "\n"
+        note = json.dumps({"id": command.id, "at": time.time(), "now": command.now, "by": command.by}) + "\n"
         descriptor = os.open(self.stops_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(descriptor, note.encode())
@@ -102,7 +102,8 @@ class CommandFolder:
             data = read_bytes(self.stops_path, _MOST_STOPS_BYTES)
         except OSError:
             return []
-        return [Stop(id=str(note["id"]), now=bool(note["now"])) for line in (data or b"").split(b"\n") if (note := _parsed(line))]
+        notes = (note for line in (data or b"").split(b"\n") if (note := _parsed(line)))
+        return [Stop(id=str(note["id"]), now=bool(note["now"]), by=str(note.get("by", ""))) for note in notes]
 
     def take(self) -> list[Command]:
         """Return the waiting commands, in order; each is returned once."""
@@ -187,7 +188,7 @@ class FileControl:
 
 def received_event(command: Command) -> CommandReceived:
     """Return the event that acknowledges a command."""
-    return CommandReceived(command_id=command.id, command=tag(type(command)))
+    return CommandReceived(command_id=command.id, command=tag(type(command)), by=command.by)
 
 
 def unanswered(commands: Iterable[Command], answered: set[str], reason: str) -> list[CommandCompleted]:
@@ -198,6 +199,7 @@ def unanswered(commands: Iterable[Command], answered: set[str], reason: str) -> 
             command=tag(type(command)),
             outcome="done" if isinstance(command, Stop) else "refused",
             reason="" if isinstance(command, Stop) else f"The run ended ({reason}) before this could be done.",
+            by=command.by,
         )
         for command in commands
         if command.id not in answered

@@ -8,12 +8,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from onetrainer_gradio.commands import Command
 from onetrainer_gradio.events import (
     ChildProcessStarted,
     CommandCompleted,
+    CommandReceived,
     Event,
     PhaseChanged,
     PhaseProgress,
@@ -63,6 +65,7 @@ class Recorder:
         self._clock = clock
         self._lock = threading.RLock()
         self._answered: set[str] = set()
+        self._authors: dict[str, str] = {}
         self._waiting: deque[Event] = deque()
         self._flushed_at = -FLUSH_EVERY_S
         self._progress: tuple[str, float] = ("", 0.0)
@@ -92,6 +95,9 @@ class Recorder:
                 if event.command_id in self._answered:
                     return
                 self._answered.add(event.command_id)
+                event = replace(event, by=event.by or self._authors.pop(event.command_id, ""))  # backends don't know it
+            if isinstance(event, CommandReceived):
+                self._authors[event.command_id] = event.by
             if isinstance(event, ChildProcessStarted):
                 self._record_child_process(event)
             if isinstance(event, RunPlanned):

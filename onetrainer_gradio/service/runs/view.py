@@ -204,7 +204,9 @@ class RunView:
         return model_title(self.final_saved.global_step, total, self.ended.reason if self.ended else None)
 
     def _waiting(self) -> list[dict[str, Any]]:
-        return [{"command_id": one.command_id, "command": one.command, "since": one.at} for one in self.waiting.values()]
+        return [
+            {"command_id": one.command_id, "command": one.command, "since": one.at, "by": one.by} for one in self.waiting.values()
+        ]
 
     def _start_step(self) -> int | None:
         if self.planned is not None:

@@ -24,7 +24,7 @@ export function eventText(event) {
     validation_completed: () => `Validation loss ${format.number(event.total)}${at}`,
     warning_issued: () => event.message,
     resumed: () => `Resumed from a backup${at}`,
-    command_received: () => `${COMMANDS[event.command]?.label || event.command} requested`,
+    command_received: () => `${COMMANDS[event.command]?.label || event.command} requested${event.by ? ` by ${event.by}` : ''}`,
     run_ended: () => `Run ended: ${ENDS[event.reason] || event.reason}`,
   };
   return texts[event.type]?.() || '';

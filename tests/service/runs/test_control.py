@@ -102,6 +102,6 @@ def test_a_stop_is_noted_beside_the_queue(folder: CommandFolder) -> None:
     folder.send(Pause())
     assert folder.stops() == []
     folder.send(Stop(id="a"))
-    folder.send(Stop(id="b", now=True))
+    folder.send(Stop(id="b", now=True, by="Ada"))
     folder.take()
-    assert [(stop.id, stop.now) for stop in folder.stops()] == [("a", False), ("b", True)]
+    assert [(stop.id, stop.now, stop.by) for stop in folder.stops()] == [("a", False, ""), ("b", True, "Ada")]

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.commands import BackupNow, Command, Stop
-from onetrainer_gradio.events import CommandCompleted, PhaseChanged, PhaseProgress, RunEnded, RunPlanned, WarningIssued
+from onetrainer_gradio.events import (
+    CommandCompleted,
+    CommandReceived,
+    PhaseChanged,
+    PhaseProgress,
+    RunEnded,
+    RunPlanned,
+    WarningIssued,
+)
 from onetrainer_gradio.service.runs.journal import Journal
 from onetrainer_gradio.service.runs.metrics import MetricsReader
 from onetrainer_gradio.service.runs.recorder import PROGRESS_EVERY_S, Recorder
@@ -71,6 +79,16 @@ def test_a_command_has_one_answer(tmp_path: Path) -> None:
     for outcome in ("done", "refused"):
         recorder(CommandCompleted(command_id="x", command="pause", outcome=outcome))  # type: ignore[arg-type]
     assert [entry.body["outcome"] for entry in Journal(tmp_path / "journal.jsonl").since(0)] == ["done"]
+
+
+def test_an_answer_has_the_author_of_its_command(tmp_path: Path) -> None:
+    """Backends answer by the ID alone; the journal names who gave the command in both events."""
+    recorder = Recorder(tmp_path, lambda: [BackupNow(id="left", by="Ada")])
+    recorder(CommandReceived(command_id="x", command="pause", by="Bob"))
+    recorder(CommandCompleted(command_id="x", command="pause", outcome="done"))
+    recorder(RunEnded(reason="completed"))
+    found = [(entry.body["command_id"], entry.body["by"]) for entry in Journal(tmp_path / "journal.jsonl").since(0)[:-1]]
+    assert found == [("x", "Bob"), ("x", "Bob"), ("left", "Ada")]
 
 
 def test_what_was_left_is_answered_before_the_end(tmp_path: Path) -> None:
