@@ -93,11 +93,13 @@ class Inspector:
             raise ConfigValueError(
                 f"{kind[:100]!r} has no operation", path="kind", value=kind[:100], expected=", ".join(OPERATIONS)
             )
-        self._library.require_writable(self._library.resolve(folder))
+        place = self._library.resolve(folder)
+        self._library.require_writable(place)
         wanted = self._of_kind(folder, kind)
-        chosen = [path for path in wanted if images is None or path in set(images)]
+        asked = wanted if images is None else [path for path in wanted if path in set(images)]
+        chosen = [path for path in asked if os.path.lexists(place / path)]
         fixed, skipped = OPERATIONS[kind](self, folder, chosen) if chosen else (0, [])
-        self._drop(folder, kind, [path for path in chosen if path not in {each[0] for each in skipped}])
+        self._drop(folder, kind, [path for path in asked if path not in {each[0] for each in skipped}])
         return {"fixed": fixed, "skipped": skipped[:100]}
 
     def ignore(self, folder: str, kind: str, images: Sequence[str]) -> None:
@@ -214,13 +216,18 @@ class Inspector:
         report = self._reports.get(place)
         if report is None:
             return
-        gone = set(images)
-        problems = [each for each in report["problems"] if each["kind"] != kind or each["path"] not in gone]
+        done = set(images)
+        gone = {path for path in done if not os.path.lexists(place / path)}  # these have no problem of another kind either
+
+        def settled(path: str, of_kind: str) -> bool:
+            return path in gone or (path in done and of_kind == kind)
+
+        problems = [each for each in report["problems"] if not settled(each["path"], each["kind"])]
         groups = []
         for group in report["groups"]:
-            left = [path for path in group["images"] if path not in gone or group["kind"] != kind]
+            left = [path for path in group["images"] if not settled(path, group["kind"])]
             if len(left) > 1:
-                groups.append({**group, "images": left})
+                groups.append({**group, "images": left, "keep": group["keep"] if group["keep"] in left else left[0]})
         counts: dict[str, int] = defaultdict(int)
         for each in problems:
             counts[each["kind"]] += 1

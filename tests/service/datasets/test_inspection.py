@@ -90,6 +90,28 @@ def test_each_problem_is_found_and_each_operation_removes_it(datasets: Datasets,
 
 
 @pytest.mark.slow
+def test_all_kinds_are_dealt_with_after_one_inspection(datasets: Datasets, tmp_path: Path) -> None:
+    """What one kind removed is no problem of another one, and one image of each group stays."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    scene(4).save(tmp_path / CATS / "rotated again.jpg", exif=exif, quality=60)
+    assert inspected(datasets)["counts"] == {"broken": 2, "format": 1, "rotated": 2, "small": 1, "exact": 1, "similar": 3}
+    (tmp_path / CATS / "broken.png").unlink()  # by someone else
+    fixed = {kind: datasets.inspector.fix(CATS, kind) for kind in ("rotated", "exact", "similar", "broken", "small", "format")}
+    assert {kind: each["fixed"] for kind, each in fixed.items()} == {
+        "rotated": 2,
+        "exact": 1,
+        "similar": 1,
+        "broken": 1,
+        "small": 1,
+        "format": 1,
+    }
+    assert datasets.inspector.report(CATS)["counts"] == {}
+    left = {path.name for path in (tmp_path / CATS).glob("*.png")}
+    assert {"copy.png", "other.png", "rotated.png", "rotated again.png", "scan.png"} <= left
+
+
+@pytest.mark.slow
 def test_what_is_ignored_is_not_reported_until_the_file_changes(datasets: Datasets, tmp_path: Path) -> None:
     """Also not by the next panel."""
     inspected(datasets)
