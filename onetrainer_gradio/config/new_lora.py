@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -117,7 +117,8 @@ class Answers:
 
     ``images`` is the number of images in ``folder``, ``uncaptioned`` how many of them have no text file, ``preset`` the name of a
     preset of the model, ``base_model`` another base model than the preset's, ``caption_file`` the file with the caption of all
-    images (only read without text files), and ``gpu`` whether there is a GPU to train on.
+    images (only read without text files), and ``gpu`` whether there is a GPU to train on. ``download`` is the base model if it
+    isn't on this machine, ``download_gb`` about how much that is; 0 if that isn't known.
     """
 
     name: str
@@ -132,6 +133,8 @@ class Answers:
     caption_file: str = ""
     gpu: bool = True
     uncaptioned: int = 0
+    download: str = ""
+    download_gb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -185,11 +188,26 @@ def caption_of(subject: Subject, trigger_word: str) -> str:
 def trigger_word_in(caption: str) -> str:
     """Return the trigger word of a caption that ``caption_of`` made, or "" if it is another one."""
     for wording in sorted(WORDINGS.values(), key=lambda wording: -len(wording.caption)):
-        before, after = wording.caption.split("{trigger}")
-        found = re.fullmatch(f"{re.escape(before)}(\\S+){re.escape(after)}", caption.strip())
-        if found:
-            return found[1]
+        if found := _word_in(caption, wording.caption):
+            return found
     return ""
+
+
+def trigger_word_of(prompts: Sequence[str]) -> str:
+    """Return the trigger word of the sample prompts of a plan, or "" if they are others or have none."""
+    for wording in WORDINGS.values():
+        if len(prompts) == len(wording.prompts):
+            words = {_word_in(prompt, phrase) for prompt, phrase in zip(prompts, wording.prompts, strict=True)}
+            if len(words) == 1 and (word := words.pop()):
+                return word
+    return ""
+
+
+def _word_in(text: str, phrase: str) -> str:
+    """Return the word in place of ``{trigger}`` in a phrase, or ""."""
+    before, after = phrase.split("{trigger}")
+    found = re.fullmatch(f"{re.escape(before)}(\\S+){re.escape(after)}", text.strip())
+    return found[1] if found else ""
 
 
 def file_name(name: str) -> str:
@@ -289,4 +307,14 @@ def _findings(answers: Answers) -> Iterator[Finding]:
             "The images have no captions, so no prompt will call up what the LoRA learns",
             suggestion="Choose captions unless you train a style that is always on.",
             code="no_captions",
+        )
+    if answers.download:
+        size = f": about {answers.download_gb:g} GB" if answers.download_gb else ""
+        yield Finding(
+            "note",
+            "preset",
+            f"The base model {answers.download} isn't on this machine. The run downloads it first{size}",
+            answers.download,
+            suggestion="Choose Download now to download it before the run.",
+            code="model_download",
         )

@@ -14,7 +14,8 @@ from onetrainer_gradio.config.enums import ModelType
 from onetrainer_gradio.config.families.base_models import PUBLISHED, UNPUBLISHED
 from onetrainer_gradio.config.families.models import MODELS
 from onetrainer_gradio.config.files.documents import from_document, to_document
-from onetrainer_gradio.config.files.presets import DEMO_PRESET, Preset, presets
+from onetrainer_gradio.config.files.presets import DEMO_PRESET, Preset, presets, read_preset
+from onetrainer_gradio.config.files.resolve import looks_like_hub_name
 from onetrainer_gradio.config.new_lora import Answers, CaptionSource, Plan, caption_of, file_name, plan, preset_for
 from onetrainer_gradio.errors import Finding
 from onetrainer_gradio.service.datasets.image_index import ImageIndex, Query
@@ -140,7 +141,7 @@ class NewLora:
         images = self._images.page(folder, Query(), limit=0)["total"] if folder.strip() else 0
         files = images and answers.get("captions") == CaptionSource.FILES
         uncaptioned = self._images.page(folder, Query(caption="missing"), limit=0)["matches"] if files else 0
-        known = {"images": images, "uncaptioned": uncaptioned, "gpu": self._gpu_bytes() is not None}
+        known = {"images": images, "uncaptioned": uncaptioned, "gpu": self._gpu_bytes() is not None, **_download(answers)}
         given = Answers(**{**answers, **known})
         written = given.captions is not CaptionSource.FILES
         return Answers(**{**vars(given), "caption_file": f"{_CAPTIONS}/{file_name(given.name)}.txt" if written else ""})
@@ -191,6 +192,15 @@ def _by_model() -> tuple[tuple[Preset, ...], ...]:
 @cache
 def _vocabulary() -> Mapping[str, int]:
     return dict(json.loads(_VOCABULARY.read_text(encoding="utf-8")))
+
+
+def _download(answers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the base model that the run of these answers downloads first, and about how large it is; empty if there is none."""
+    preset = read_preset(str(answers.get("preset", "")))
+    base = str(answers.get("base_model") or preset.document["base_model_name"])
+    if not looks_like_hub_name(base) or _is_local(base, preset.model_type):
+        return {}
+    return {"download": base, "download_gb": PUBLISHED.get(base, UNPUBLISHED).gigabytes or 0.0}
 
 
 def _is_local(base: str, model_type: str) -> bool:

@@ -104,6 +104,21 @@ def test_images_without_a_caption_are_counted_before_the_start(panel) -> None:
     assert "few_images" in findings("TRIGGER_WORD")
 
 
+def test_a_download_is_announced_before_the_start(panel, tmp_path, monkeypatch) -> None:
+    """For a base model of the Hugging Face Hub that isn't in the cache, with its size; not for a folder."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def announced(**changes: str) -> list[str]:
+        found = panel.client.post("/api/new_lora/plan", json={**ANSWERS, **changes}).json()["findings"]
+        return [each["message"] for each in found if each["code"] == "model_download"]
+
+    assert announced(preset="SDXL/LoRA 12 GB") == [
+        "The base model stabilityai/stable-diffusion-xl-base-1.0 isn't on this machine. The run downloads it first: about 13.9 GB"
+    ]
+    assert announced(base_model="maker/tiny") == ["The base model maker/tiny isn't on this machine. The run downloads it first"]
+    assert announced() == announced(base_model=str(tmp_path)) == announced(base_model="models/none.safetensors") == []
+
+
 @pytest.mark.slow
 def test_the_check_has_the_pre_flight_check_and_the_memory(panel) -> None:
     """A base model that is missing is an error before the start; the captions that Start writes aren't missing."""

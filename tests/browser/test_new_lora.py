@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
@@ -131,6 +133,89 @@ def test_an_image_is_pasted_whatever_has_the_focus(visitor: Visitor, panel: Pane
     page.evaluate(PASTE, base64.b64encode(png(3)).decode())
     expect(page.locator(".og-new-thumbs img")).to_have_count(1, timeout=60_000)
     assert (panel.folder / page_folder(page) / "image.png").read_bytes() == png(3)
+
+
+def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
+    """A smooth random image that resembles no other."""
+    small = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    out = BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def flawed(seed: int) -> list[dict[str, Any]]:
+    """Two fine images, and one with each problem."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate to show
+    one = saved(scene(seed), "PNG")
+    found = {
+        "one.png": one,
+        "two.png": saved(scene(seed + 1), "PNG"),
+        "copy.png": one,
+        "similar.jpg": saved(scene(seed).resize((170, 128)), "JPEG", quality=80),
+        "small.png": saved(scene(seed + 2, (40, 32)), "PNG"),
+        "rotated.jpg": saved(scene(seed + 3), "JPEG", exif=exif),
+        "scan.gif": saved(scene(seed + 4), "GIF"),
+        "broken.png": b"no image",
+    }
+    return [{"name": f"{seed} {name}", "mimeType": "image/png", "buffer": data} for name, data in found.items()]
+
+
+PROBLEMS = [
+    ("the same image twice", "Move the copies to the trash"),
+    ("almost the same image", "Move the copies to the trash"),
+    ("unreadable", "Move to the trash"),
+    ("smaller than the model needs", "Exclude"),
+    ("rotated by its metadata only", "Rotate"),
+    ("in a format that the engine may not read", "Convert"),
+]
+
+
+def test_each_problem_of_the_images_is_dealt_with_by_one_click(visitor: Visitor, panel: Panel) -> None:
+    """One at a time, and then all of those that another upload brings."""
+    page = visitor.open("new-lora")
+    page.locator(".og-new-option", has_text="Demo model").click()
+    chooser = page.get_by_label("Upload files", exact=True).last
+    problems = page.locator(".og-new-problem")
+    chooser.set_input_files(flawed(10))
+    for what, remedy in PROBLEMS:
+        problem = problems.filter(has_text=what)
+        expect(problem).to_be_visible(timeout=60_000)
+        problem.get_by_role("button", name=remedy, exact=True).click()
+        expect(problem).to_have_count(0, timeout=60_000)
+    expect(problems).to_have_count(0)
+    chooser.set_input_files(flawed(20))
+    for what, _ in PROBLEMS:
+        expect(problems.filter(has_text=what)).to_be_visible(timeout=60_000)
+    shot(page, "new-lora-problems")
+    page.get_by_role("button", name="Fix all").click()
+    expect(problems).to_have_count(0, timeout=60_000)
+    left = {file.name for file in (panel.folder / page_folder(page)).iterdir() if file.is_file()}
+    assert not any("broken" in name or name.endswith(".gif") for name in left), left
+    assert {f"{seed} {name}" for seed in (10, 20) for name in ("two.png", "rotated.png", "scan.png")} <= left, left
+
+
+def test_images_that_are_added_during_an_upload_follow_it(visitor: Visitor, panel: Panel) -> None:
+    """Into the same dataset; the page counts those that wait."""
+    page = visitor.open("new-lora")
+    chooser = page.get_by_label("Upload files", exact=True).last
+    pieces = re.compile(r"/api/datasets/uploads/\w+\?")
+    held: list[Any] = []
+    page.route(pieces, lambda route: held.append(route))
+    with page.expect_request(pieces):
+        chooser.set_input_files(files(3))
+    chooser.set_input_files([{**each, "name": f"later {each['name']}"} for each in files(5, 7)])
+    expect(page.get_by_text("2 more files are waiting.")).to_be_visible()
+    for route in held:
+        route.continue_()
+    page.unroute(pieces)
+    expect(page.locator(".og-new-thumbs img")).to_have_count(3, timeout=60_000)
+    folder = panel.folder / page_folder(page)
+    assert {file.name for file in folder.glob("*.png")} == {"photo 0.png", "later photo 0.png", "later photo 1.png"}
 
 
 def page_folder(page: Any) -> str:

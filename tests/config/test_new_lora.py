@@ -20,6 +20,7 @@ from onetrainer_gradio.config.new_lora import (
     file_name,
     plan,
     preset_for,
+    trigger_word_of,
 )
 from onetrainer_gradio.errors import ConfigNotFoundError, ConfigValueError
 
@@ -138,6 +139,27 @@ def test_a_name_becomes_a_safe_file_name(name: str, file: str) -> None:
 def test_a_caption_is_the_trigger_word_in_a_phrase() -> None:
     assert caption_of(Subject.PERSON, "ohwx") == "a photo of ohwx"
     assert caption_of(Subject.STYLE, "") == ""
+
+
+@pytest.mark.parametrize("subject", Subject)
+def test_the_trigger_word_is_read_from_the_sample_prompts(subject: Subject) -> None:
+    """Prompts that someone changed have none."""
+    prompts = plan(replace(ANSWERS, subject=subject, captions=CaptionSource.FILES)).prompts
+    assert trigger_word_of(prompts) == "ohwx"
+    assert trigger_word_of((*prompts[:-1], "a red cat")) == ""
+    assert trigger_word_of(prompts[:-1]) == trigger_word_of(()) == ""
+    unnamed = plan(replace(ANSWERS, subject=subject, captions=CaptionSource.NONE, trigger_word=""))
+    assert trigger_word_of(unnamed.prompts) == ""
+
+
+def test_a_download_before_the_run_is_a_note() -> None:
+    """With its size if that is known."""
+    assert "model_download" not in [each.code for each in plan(ANSWERS).findings]
+    (found,) = plan(replace(ANSWERS, download="a/b", download_gb=13.9)).findings
+    assert (found.severity, found.path, found.value) == ("note", "preset", "a/b")
+    assert found.message == "The base model a/b isn't on this machine. The run downloads it first: about 13.9 GB"
+    (found,) = plan(replace(ANSWERS, download="a/b")).findings
+    assert found.message.endswith("The run downloads it first")
 
 
 def test_the_base_models_of_the_table_are_those_of_presets() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from onetrainer_gradio.config.new_lora import file_name, trigger_word_in
+from onetrainer_gradio.config.new_lora import file_name, trigger_word_in, trigger_word_of
 from onetrainer_gradio.errors import (
     ConfigValueError,
     HubAccessError,
@@ -444,7 +444,7 @@ def _repository_name(text: str) -> str:
 
 
 def _trigger_word(config: Mapping[str, Any]) -> str:
-    """Return the trigger word in the captions: that of an embedding, or of the caption of all images."""
+    """Return the trigger word: that of the caption of all images, of the sample prompts of New LoRA, or of an embedding."""
     for concept in config.get("concepts") or ():
         text = concept.get("text") or {}
         if text.get("prompt_source") == "concept" and text.get("prompt_path"):
@@ -452,6 +452,8 @@ def _trigger_word(config: Mapping[str, Any]) -> str:
                 lines = file.read(2000).splitlines()
                 if len(lines) == 1 and (word := trigger_word_in(lines[0])):
                     return word
+    if word := trigger_word_of([str(sample.get("prompt", "")) for sample in config.get("samples") or ()]):
+        return word
     embedding = (config.get("embedding") or {}).get("placeholder", "")
     return str(embedding) if config.get("training_method") == "EMBEDDING" else ""
 

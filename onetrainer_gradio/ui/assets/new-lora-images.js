@@ -68,6 +68,56 @@ const pasted = (zone, add) =>
     if (clipboardData?.files.length && zone.checkVisibility()) add(chosenFiles(clipboardData.files));
   });
 
+/**
+ * Returns the function that uploads files into the dataset, or a new one. Those that are added during an upload follow it.
+ * `arrived()` is called after each upload, `ended(problems)` after the last one.
+ */
+function uploads(state, name, { bar, status, arrived, ended }) {
+  /** @type {any[][]} */
+  const waiting = [];
+  function waitingWords() {
+    const count = waiting.reduce((sum, files) => sum + files.length, 0);
+    return count && `${format.count(count)} more ${count === 1 ? 'file is' : 'files are'} waiting.`;
+  }
+
+  async function send(files) {
+    const into = await datasetOf(state.folder, name());
+    const sending = uploadFiles(into, files, (now) => {
+      bar.value = now.bytes ? now.sent / now.bytes : 0;
+      const doing = now.doing || `Uploading ${Math.min(now.done + 1, now.files)} of ${now.files}`;
+      setText(status, waiting.length ? `${doing}. ${waitingWords()}` : doing);
+    });
+    const sent = await sending.finished;
+    state.folder = `datasets/${into}`;
+    await arrived();
+    return sent.problems;
+  }
+
+  return async function add(files) {
+    if (!files.length) {
+      toast('There are no images, captions or zip files in it.', 'bad');
+      return;
+    }
+    waiting.push(files);
+    if (state.busy) {
+      setText(status, waitingWords());
+      return;
+    }
+    state.busy = true;
+    setVisible(bar, true);
+    const problems = [];
+    try {
+      for (let next = waiting.shift(); next; next = waiting.shift()) problems.push(...(await send(next)));
+      await ended(problems);
+    } catch (error) {
+      waiting.length = 0;
+      toast(error.message, 'bad');
+    }
+    state.busy = false;
+    setVisible(bar, false);
+  };
+}
+
 /** `name()` names the dataset, `changed(folder)` follows each change of the images. */
 export function images({ name, changed }) {
   const status = el('p', {
@@ -79,31 +129,7 @@ export function images({ name, changed }) {
   const grid = el('div', { class: 'og-new-thumbs' });
   const problems = el('div', { class: 'og-new-problems' });
   const state = { folder: '', busy: false, resolution: '' };
-
-  async function add(files) {
-    if (state.busy || !files.length) {
-      toast(state.busy ? 'Another upload is running.' : 'There are no images, captions or zip files in it.', 'bad');
-      return;
-    }
-    state.busy = true;
-    setVisible(bar, true);
-    try {
-      const into = await datasetOf(state.folder, name());
-      const sending = uploadFiles(into, files, (now) => {
-        bar.value = now.bytes ? now.sent / now.bytes : 0;
-        setText(status, now.doing || `Uploading ${Math.min(now.done + 1, now.files)} of ${now.files}`);
-      });
-      const ended = await sending.finished;
-      state.folder = `datasets/${into}`;
-      await show();
-      if (ended.problems.length)
-        problems.prepend(el('p', { class: 'og-small warn', text: ended.problems.slice(0, 5).join(' ') }));
-    } catch (error) {
-      toast(error.message, 'bad');
-    }
-    state.busy = false;
-    setVisible(bar, false);
-  }
+  const add = uploads(state, name, { bar, status, arrived: show, ended: inspect });
 
   async function show() {
     const page = await api('POST', 'api/datasets/images', { folder: state.folder, limit: SHOWN });
@@ -116,11 +142,17 @@ export function images({ name, changed }) {
       ),
     );
     changed(state.folder);
-    await inspect();
   }
 
-  async function inspect() {
-    problems.replaceChildren(...(await inspected(state, show)));
+  async function again() {
+    await show();
+    if (!state.busy) await inspect();
+  }
+
+  async function inspect(wrong = []) {
+    const lines = await inspected(state, again);
+    if (wrong.length) lines.unshift(el('p', { class: 'og-small warn', text: wrong.slice(0, 5).join(' ') }));
+    problems.replaceChildren(...lines);
   }
 
   /** What is too small depends on the model. */
@@ -134,7 +166,7 @@ export function images({ name, changed }) {
     const path = await choosePath({ title: 'Folder of images' });
     if (!path) return;
     state.folder = path;
-    await show().catch((error) => toast(error.message, 'bad'));
+    await again().catch((error) => toast(error.message, 'bad'));
   }
   const drop = dropZone([status, bar], add, choose);
   pasted(drop, add);

@@ -330,6 +330,12 @@ const differencesOf = (plan) =>
     ),
   );
 
+const findingOf = (each) =>
+  el('p', {
+    class: `og-small ${each.severity === 'note' ? 'og-muted' : 'warn'}`,
+    text: `${each.message}. ${each.suggestion}`,
+  });
+
 function summaryOf(plan) {
   const save = plan.changes.save_every;
   return [
@@ -339,7 +345,7 @@ function summaryOf(plan) {
       el('b', { text: `${format.count(plan.steps)} steps` }),
       ` in ${format.count(plan.epochs)} epochs, with the preset ${plan.preset}. ${timeOf(plan)}`,
     ),
-    ...plan.findings.map((each) => el('p', { class: 'og-small warn', text: `${each.message}. ${each.suggestion}` })),
+    ...plan.findings.map(findingOf),
     el('p', {
       class: 'og-small og-muted',
       text: `Samples and a save after every ${save === 1 ? 'epoch' : `${save} epochs`}. Prompts:`,
