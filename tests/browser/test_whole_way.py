@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,8 +94,8 @@ class KeyboardPerson(Person):
 
     def bring(self, files: dict[str, bytes]) -> None:
         self.clicks += 1
-        self.reach(self.page.locator(".og-new").get_by_role("button", name="Upload files"))
-        with self.page.expect_file_chooser() as chosen:
+        with self.page.expect_file_chooser(timeout=SOON_MS) as chosen:
+            self.reach(self.page.locator(".og-new").get_by_role("button", name="Upload files"))
             self.page.keyboard.press("Enter")
         chosen.value.set_files([{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files.items()])
 
@@ -142,6 +143,16 @@ def fresh(hub: FakeHub, tmp_path: Path) -> Iterator[Panel]:
     panel.stop()
 
 
+def shorten(page: Any, steps: int) -> None:
+    """Let Start end the run after so many steps; everything else about it stays."""
+
+    def start(route: Any) -> None:
+        body = route.request.post_data_json
+        route.continue_(post_data=json.dumps({**body, "options": {**body["options"], "max_steps": steps}}))
+
+    page.route("**/api/training/start*", start)
+
+
 def to_start(page: Any, person: Person) -> None:
     """From the first view to a run."""
     person.press(page.get_by_role("button", name="New LoRA", exact=True))
@@ -165,6 +176,7 @@ def to_start(page: Any, person: Person) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert violations(page) == []
     person.press(page.locator(".og-new").get_by_role("button", name="Start", exact=True))
+    expect(page.get_by_role("tab", name="Training", selected=True)).to_have_count(1, timeout=SOON_MS)
 
 
 def to_first_try(page: Any, person: Person) -> None:
@@ -174,19 +186,23 @@ def to_first_try(page: Any, person: Person) -> None:
     expect(page.locator(".og-try-cells img").first).to_be_visible(timeout=SOON_MS)
 
 
-@pytest.mark.parametrize(("who", "width"), [(Person, 1440), (Person, 390), (KeyboardPerson, 1440)])
-def test_from_photos_to_a_published_lora(profile: Any, fresh: Panel, hub: FakeHub, who: type[Person], width: int) -> None:
+@pytest.mark.parametrize(("who", "width", "steps"), [(Person, 1440, 200), (Person, 390, 20), (KeyboardPerson, 1440, 20)])
+def test_from_photos_to_a_published_lora(
+    profile: Any, fresh: Panel, hub: FakeHub, who: type[Person], width: int, steps: int
+) -> None:
     """Twenty files become a run, images at two strengths and a repository: 3 decisions to Start, 10 clicks to an image."""
     with Visitor(profile, fresh.url).watched() as visitor:
         page = visitor.open("configuration")
         page.set_viewport_size({"width": width, "height": 900})
         person = who(page)
+        if steps < 200:
+            shorten(page, steps)
         to_start(page, person)
         assert (person.decisions <= 3, person.typed) == (True, 1), person
         fresh.wait(lambda state: bool(state["run_id"]), 60)
         fresh.wait(lambda state: not state["process_running"], TRAINED_WITHIN_S)
         run = fresh.get("api/runs")["runs"][0]
-        assert (run["status"], run["global_step"], run["name"]) == ("completed", 200, "New LoRA"), run
+        assert (run["status"], run["global_step"], run["name"]) == ("completed", steps, "New LoRA"), run
         to_first_try(page, person)
         assert person.clicks <= 10, person
         expect(page.locator(".og-try-cells img")).to_have_count(6, timeout=SOON_MS)
@@ -194,15 +210,19 @@ def test_from_photos_to_a_published_lora(profile: Any, fresh: Panel, hub: FakeHu
         assert sum("strength" in each for each in captions) == 4
         assert violations(page) == []
         shot(page, f"whole-way-{who.__name__}-{width}")
-        publish(page, fresh, run["id"])
-        assert any(name.endswith(".safetensors") for name in hub.repositories["ada/new-lora"].files)
+        publish(page, person, hub)
+        assert violations(page) == []
 
 
-def publish(page: Any, panel: Panel, run_id: str) -> None:
-    """Publish the result of a run, and wait until the hub has it."""
-    begun = panel.send("POST", f"api/runs/{run_id}/publish", {"repository": "new-lora"})
-    state = begun["state"]
-    while state not in ("done", "failed"):
-        page.wait_for_load_state()
-        state = panel.get(f"api/runs/{run_id}/publications/{begun['id']}")["state"]
-    assert state == "done"
+def publish(page: Any, person: Person, hub: FakeHub) -> None:
+    """Publish the result from the page of its run, which proposes a private repository and the trigger word."""
+    person.press(page.locator("summary", has_text="Publish"))
+    expect(page.get_by_label("Repository")).to_have_value("ada/new-lora", timeout=SOON_MS)
+    expect(page.locator(".og-hub-form").get_by_label("Trigger word")).to_have_value("zorble")
+    assert hub.repositories == {}
+    person.press(page.get_by_role("button", name="Publish", exact=True))
+    expect(page.locator(".og-hub-line")).to_contain_text("Published", timeout=SOON_MS)
+    made = hub.repositories["ada/new-lora"]
+    assert made.private
+    assert any(name.endswith(".safetensors") for name in made.files)
+    assert "zorble" in made.files["README.md"].decode()
