@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +37,20 @@ UNNAMED = """() => [...document.querySelectorAll('button, input, select, textare
 
 
 def test_the_first_view_is_light(newcomer: Visitor, panel: Panel) -> None:
-    """At most 350 kB and 60 requests, fewer than 1500 elements, no heartbeat connection."""
+    """At most 350 kB and 60 requests, none of them twice, fewer than 1500 elements, no heartbeat connection."""
     page = newcomer.context.new_page()
     session = newcomer.context.new_cdp_session(page)
     session.send("Network.enable")
     loaded: list[float] = []
     session.on("Network.loadingFinished", lambda event: loaded.append(event["encodedDataLength"]))
     requests: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
+    page.on("request", lambda request: requests.append(f"{request.method} {request.url}"))
     page.goto(panel.url)
     page.locator(READY["configuration"]).first.wait_for()
     page.locator("#og-tabs").wait_for()
     page.wait_for_timeout(1000)  # what comes late counts as well
     assert len(requests) <= 60, "\n".join(requests)
+    assert [request for request, times in Counter(requests).items() if times > 1] == []
     assert sum(loaded) < 350_000
     assert page.evaluate("document.querySelectorAll('*').length") < 1500
     assert page.evaluate("window.gradio_config.connect_heartbeat") is False

@@ -198,6 +198,23 @@ def test_a_finished_run_is_resumed_with_more_epochs(visitor: Visitor, panel: Pan
         (backups / name / "meta.json").unlink()
 
 
+def test_resuming_while_another_run_trains_adds_to_the_queue(visitor: Visitor, panel: Panel) -> None:
+    """The button of the list resumes at once only if nothing trains."""
+    panel.send("POST", "api/queue/pause")
+    first = finished(panel, "resumed-later", "steps=4", "backup_every=2", "fail_at=3")
+    panel.send("POST", "api/training/start", {"options": {"name": "trains", "tags": ["steps=100000", "step_s=0.01"]}})
+    page = visitor.open("training")
+    run = page.locator(".og-run", has_text="resumed-later").first
+    run.locator("summary").first.click()
+    run.get_by_role("button", name="Resume from last backup").click()
+    expect(page.locator("#og-toasts, .og-toast").first).to_contain_text("Added to the queue at place 1.")
+    (item,) = panel.get("api/queue")["items"]
+    assert (item["resumes_run"], item["state"]) == (first, "waiting")
+    assert panel.get("api/training/status")["is_training"]
+    panel.send("DELETE", f"api/queue/{item['id']}")
+    panel.send("POST", "api/queue/resume")
+
+
 def test_a_command_given_while_the_run_loads_is_shown(visitor: Visitor, panel: Panel) -> None:
     """The state names what was accepted and waits, until it is done."""
     page = visitor.open("training")

@@ -60,9 +60,10 @@ from onetrainer_gradio.events import (
     decode,
 )
 from onetrainer_gradio.service.host.process import group_alive
-from tests.backends.onetrainer.standin import behave, set_up
+from tests.backends.onetrainer.standin import FIXTURES, behave, set_up
 from tests.engine.recording import FakeControl, Recorder
 from tests.fakes.configs import small_config, write_result
+from tests.golden.cases import Case, _lora, write_data
 
 pytestmark = pytest.mark.slow
 
@@ -336,6 +337,26 @@ def test_a_run_goes_on_from_a_chosen_backup(ride):
     assert (second.recorder.of(Resumed)[0].path, second.recorder.of(Resumed)[0].global_step) == (older.path, 3)
     assert [step.global_step for step in second.recorder.steps] == [4, 5, 6, 7, 8, 9, 10]
     assert second.recorder.of(RunPlanned)[0].first_step == 3
+
+
+def test_a_backup_of_the_built_in_engine_is_continued(ride, tmp_path):
+    """A checkout finds progress, adapter and optimizer where it looks for them, and continues with the next step."""
+    from onetrainer_gradio import engine
+    from onetrainer_gradio.config.files.documents import from_document
+
+    case = Case("STABLE_DIFFUSION_15", "plain", _lora("STABLE_DIFFUSION_15"))
+    document = case.document(FIXTURES / "golden" / "model", write_data(tmp_path / "data"), tmp_path / "built-in")
+    trained = Recorder()
+    backups = {"backup_after": 2, "backup_after_unit": "STEP"}
+    engine.run(from_document(document | backups)[0], trained, FakeControl(), RunOptions(max_steps=3))
+    made = trained.of(BackupCreated)[0]
+    one = ride()
+    one.options["resume_from"] = made.path
+    assert one.run() == "completed"
+    assert [(resumed.path, resumed.global_step) for resumed in one.recorder.of(Resumed)] == [(made.path, made.global_step)]
+    assert one.recorder.steps[0].global_step == made.global_step + 1
+    assert one.recorder.steps[-1].global_step == 10
+    assert [warned.code for warned in one.recorder.of(WarningIssued)] in ([], ["images_changed"])
 
 
 @pytest.mark.parametrize(("now", "total"), [(8, 5 + 8 * 2), (4, 5 + 4 * 2)])

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from onetrainer_gradio.config import RunOptions
 from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.config.machine import GIGABYTE, Gpu, Machine
 from onetrainer_gradio.errors import CommandRefusedError, RunConflictError
+from onetrainer_gradio.service.host.atomic import read_json
 from onetrainer_gradio.service.host.process import ProcessIdentity
 from onetrainer_gradio.service.queue.gpu_memory import GpuMemory
 from onetrainer_gradio.service.queue.items import ItemChoices, QueueItem, item_from_json, summary_of
@@ -151,6 +153,26 @@ def test_a_failed_run_is_tried_again_from_its_backup(make_service: MakeService, 
     runs = service.runs.all()
     assert len(runs) == 3
     assert [run.resumed_step() for run in runs] == [4, 4, None]
+
+
+def test_a_run_killed_in_its_last_save_is_tried_again_to_save_its_result(make_service: MakeService, tmp_path, monkeypatch):
+    """Its step limit is reached and its result is missing: the retry trains nothing and saves the model of the last backup."""
+    monkeypatch.setattr("onetrainer_gradio.service.queue.dispatcher.RETRY_FIRST_S", 0.1)
+    service = make_service(in_process=False)
+    result = tmp_path / "lora.safetensors"
+    killed = add(service, tmp_path, "killed", "write_s=1", max_steps=4, on_failure="retry", retries=1)
+    until(lambda: service.get_state()["phase"] == "saving")
+    first = service.runs.get(service.get_state()["run_id"])
+    worker = ProcessIdentity.from_dict(read_json(first.folder / "worker.json"))
+    os.kill(worker.pid, signal.SIGKILL)
+    until(lambda: item(service, killed)["attempts"] == 1)
+    assert not result.exists()
+    finished(service, killed)
+    assert state_of(service, killed) == "completed"
+    again = service.runs.get(item(service, killed)["run_id"])
+    assert (first.state()["end_signal"], first.state()["progress"]["global_step"]) == ("SIGKILL", 4)
+    assert (again.resumed_step(), again.record.options["resumes_run"], len(again.metrics.rows())) == (4, first.id, 0)
+    assert result.read_bytes() == b"weights"
 
 
 def test_a_stopped_run_is_no_failure(make_service: MakeService, tmp_path):
