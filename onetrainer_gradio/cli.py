@@ -14,7 +14,20 @@ from typing import Any, NoReturn
 
 from onetrainer_gradio import __version__
 from onetrainer_gradio.errors import CommandLineError
-from onetrainer_gradio.panel_secrets import ACCOUNTS_VARIABLE, PASSWORD_VARIABLE, SSL_PASSWORD_VARIABLE, TOKEN_VARIABLE
+from onetrainer_gradio.panel_secrets import (
+    ACCOUNTS_VARIABLE,
+    OIDC_SECRET_VARIABLE,
+    PASSWORD_VARIABLE,
+    SSL_PASSWORD_VARIABLE,
+    TOKEN_VARIABLE,
+)
+from onetrainer_gradio.service.people.provider_settings import (
+    RULE_FORM,
+    ProviderSettings,
+    of_space,
+    provider_settings,
+    rules_in,
+)
 from onetrainer_gradio.service.service_settings import DATA_VARIABLE, default_data_folder
 
 PROGRAM = "onetrainer-gradio"
@@ -30,6 +43,9 @@ LOG_LEVELS = ("critical", "error", "warning", "info", "debug")
 GENERATE = "\0generate"
 
 SPACE_VARIABLE = "SPACE_ID"
+OIDC_ISSUER_VARIABLE = "ONETRAINER_GRADIO_OIDC_ISSUER"
+OIDC_CLIENT_VARIABLE = "ONETRAINER_GRADIO_OIDC_CLIENT_ID"
+OIDC_ALLOW_VARIABLE = "ONETRAINER_GRADIO_OIDC_ALLOW"
 PUSH_VARIABLE = "ONETRAINER_GRADIO_PUSH_TO"
 PUSH_LIMIT_VARIABLE = "ONETRAINER_GRADIO_PUSH_LIMIT_GB"
 # The name that uvicorn and other servers use.
@@ -57,6 +73,9 @@ environment:
   {PASSWORD_VARIABLE}   password if --password is not set
   {TOKEN_VARIABLE}      token if --token is not set
   {ACCOUNTS_VARIABLE}   1: the same as --accounts
+  {OIDC_ISSUER_VARIABLE}, {OIDC_CLIENT_VARIABLE}, {OIDC_ALLOW_VARIABLE}
+                               if --oidc-issuer, --oidc-client-id, --oidc-allow (separated by spaces) are not set
+  {OIDC_SECRET_VARIABLE}   secret of the client at the OpenID Connect provider
   {SSL_PASSWORD_VARIABLE}   password of the private key for HTTPS
   {PROXIES_VARIABLE}          trusted proxies in addition to --trusted-proxy, separated by commas
   {PUSH_VARIABLE}    private repository on the Hugging Face Hub that the data folder is copied to
@@ -156,6 +175,7 @@ class PanelOptions:
     keep_loaded_s: float = KEEP_LOADED_S
     allow: tuple[Path, ...] = ()
     accounts: bool = False
+    provider: ProviderSettings | None = None
     public_hosts: tuple[str, ...] = ()
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
@@ -313,6 +333,7 @@ def panel_parser() -> argparse.ArgumentParser:
         action="store_true",
         help=f"let people sign in with accounts and roles (or set {ACCOUNTS_VARIABLE}=1); the first start prints a set-up code",
     )
+    _add_provider(parser.add_argument_group("sign-in with OpenID Connect"))
     address.add_argument("--password", default="", help=f"require this password (better: set {PASSWORD_VARIABLE})")
     address.add_argument(
         "--token",
@@ -384,6 +405,34 @@ def panel_parser() -> argparse.ArgumentParser:
     )
     about.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     return parser
+
+
+def _add_provider(group: _Group) -> None:
+    group.add_argument("--oidc-issuer", default="", metavar="URL", help="let people also sign in here; requires --accounts")
+    group.add_argument("--oidc-client-id", default="", metavar="ID", help="ID of the panel at the provider")
+    group.add_argument("--oidc-scopes", default="", metavar="SCOPES", help="scopes to request (default: openid profile email)")
+    group.add_argument("--oidc-title", default="", metavar="TEXT", help="name of the provider on the login page")
+    group.add_argument(
+        "--oidc-allow", action="append", default=[], metavar="RULE", help=f"who may sign in: {RULE_FORM}; can be repeated"
+    )
+
+
+def _provider(given: argparse.Namespace, environment: Mapping[str, str], *, accounts: bool) -> ProviderSettings | None:
+    """Return the provider of the options, or else of the Space."""
+    issuer = given.oidc_issuer or environment.get(OIDC_ISSUER_VARIABLE, "")
+    allowed = given.oidc_allow or rules_in(environment.get(OIDC_ALLOW_VARIABLE, ""))
+    if not issuer:
+        return of_space(environment, allowed) if accounts and environment.get(SPACE_VARIABLE) else None
+    if not accounts:
+        raise CommandLineError("--oidc-issuer requires --accounts.", suggestion="Add --accounts.")
+    return provider_settings(
+        issuer,
+        given.oidc_client_id or environment.get(OIDC_CLIENT_VARIABLE, ""),
+        environment.get(OIDC_SECRET_VARIABLE, ""),
+        scopes=given.oidc_scopes,
+        title=given.oidc_title,
+        allowed=allowed,
+    )
 
 
 def _add_https(group: _Group) -> None:
@@ -641,6 +690,7 @@ def _add_log_level(parser: _Group) -> None:
 def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> PanelOptions:
     given = parser.parse_args(argv)
     _check_https(parser, given)
+    accounts = given.accounts or environment.get(ACCOUNTS_VARIABLE, "") not in {"", "0"}
     return PanelOptions(
         host=given.host,
         port=given.port,
@@ -656,7 +706,8 @@ def _panel_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
         find_checkouts=given.find_onetrainer,
         keep_loaded_s=given.keep_loaded,
         allow=tuple(path.expanduser().absolute() for path in given.allow),
-        accounts=given.accounts or environment.get(ACCOUNTS_VARIABLE, "") not in {"", "0"},
+        accounts=accounts,
+        provider=_provider(given, environment, accounts=accounts),
         public_hosts=tuple(given.public_host),
         ssl_certfile=given.ssl_certfile,
         ssl_keyfile=given.ssl_keyfile,

@@ -45,6 +45,7 @@
     ├── AccessError                 who may do what
     │   ├── NotAuthenticatedError   a password or token is needed
     │   │   └── CodeRequiredError       a code of the authenticator app is needed
+    │   ├── SignInProviderError     the sign-in provider can't be reached or used
     │   ├── TooManyAttemptsError    wrong passwords came too fast
     │   ├── RateLimitError          requests came too fast
     │   ├── NotPermittedError       the role doesn't allow this
@@ -301,6 +302,10 @@ class NotAuthenticatedError(AccessError):
 
 class CodeRequiredError(NotAuthenticatedError):
     """A code of the authenticator app is needed, or it was wrong."""
+
+
+class SignInProviderError(AccessError):
+    """The OpenID Connect provider can't be reached, or its answers can't be used."""
 
 
 class TooManyAttemptsError(AccessError):

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from onetrainer_gradio.service import TrainerService
     from onetrainer_gradio.service.host.certificates import Certificate
     from onetrainer_gradio.service.people.people import People
+    from onetrainer_gradio.service.people.provider_settings import ProviderSettings
 
 GRACE_S = 2
 # Gradio's queue polls for work a thousand times a second; the page's events can wait this long.
@@ -90,6 +91,7 @@ class PanelSettings:
     demo: bool = False
     config_file: Path | None = None
     access: AccessSettings = field(default_factory=AccessSettings)
+    provider: ProviderSettings | None = None
     push_to: str = ""
     push_limit_bytes: int = 20 * 10**9
     rate_limit: float = 1.0
@@ -122,7 +124,7 @@ def make_app(settings: PanelSettings, *, access: Access | None = None, certifica
     )
     open_with(service, settings)
     access = access or Access(settings.access)
-    app = create_api(service, access, RateLimiter(settings.rate_limit))
+    app = create_api(service, access, RateLimiter(settings.rate_limit), settings.provider)
     app.state.certificate = certificate
     mount_page(app, service, settings.data_folder, protected=access.required)
     return app
@@ -336,9 +338,13 @@ def serve(options: PanelOptions) -> int:
         notice = Notice(access, options, port, shown, began, certificate=certificate, setup_code=setup_code, people=people)
         server = _server(app, options, notice, redirect)
         with _signals_end_quietly(), contextlib.ExitStack() as afterwards:
-            afterwards.callback(redact_logs(settings.access.password, settings.access.token))
+            afterwards.callback(redact_logs(*_secrets(settings)))
             server.run(sockets=[listener])
     return 0 if server.started and app.state.page.failure is None else 1
+
+
+def _secrets(settings: PanelSettings) -> tuple[str, ...]:
+    return settings.access.password, settings.access.token, settings.provider.client_secret if settings.provider else ""
 
 
 def https_options(options: PanelOptions) -> HttpsOptions:
@@ -382,6 +388,7 @@ def panel_settings(options: PanelOptions) -> PanelSettings:
             sessions_file=options.data / "sessions.json",
             accounts=options.accounts,
         ),
+        provider=options.provider,
     )
 
 

@@ -104,6 +104,7 @@ def test_every_function_of_gradio_has_an_entry(app, tmp_path):
 def test_nothing_but_signing_in_is_open_to_everyone():
     opened = {key for key, role in PERMISSIONS.items() if role is Role.NOBODY}
     signing_in = {"GET /login", "POST /login", "POST /api/login", "GET /setup", "POST /setup", "POST /api/setup"}
+    signing_in |= {"GET /login/start", "GET /login/callback"}
     assert opened == {*signing_in, "GET /health", "GET /health/live"}
 
 

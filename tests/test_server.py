@@ -41,7 +41,7 @@ from tests.panel_process import REHEARSAL, Running, wait_for
 pytestmark = pytest.mark.slow  # each of these carries out a run or builds the whole panel
 
 TOKEN = "a-token-for-programs"
-OPEN_PATHS = {"/login", "/api/login", "/health", "/health/live", "/setup", "/api/setup"}
+OPEN_PATHS = {"/login", "/api/login", "/health", "/health/live", "/setup", "/api/setup", "/login/start", "/login/callback"}
 
 HEAVY_FOR_A_PANEL = ("torch", "diffusers", "transformers", "accelerate", "peft")
 

@@ -50,6 +50,7 @@ from onetrainer_gradio.api import (
     secrets,
     session,
     shared,
+    sign_in,
     system,
     training,
 )
@@ -67,6 +68,8 @@ from onetrainer_gradio.api.strict_transport import StrictTransport
 from onetrainer_gradio.api.waiting import StopSignal
 from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.host.rate_limits import RateLimiter
+from onetrainer_gradio.service.people.identity_provider import IdentityProvider
+from onetrainer_gradio.service.people.provider_settings import ProviderSettings
 from onetrainer_gradio.service.trainer import TrainerService
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -100,6 +103,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     auto_resume.router,
     live.router,
     session.router,
+    sign_in.router,
     account.router,
     people.router,
     shared.router,
@@ -115,10 +119,15 @@ Live messages arrive over the WebSocket at `/ws` or by polling `/api/events`.
 If the panel has a password or token, send the header `Authorization: Bearer <token>`."""
 
 
-def create_api(service: TrainerService, access: Access, rate_limiter: RateLimiter | None = None) -> FastAPI:
+def create_api(
+    service: TrainerService,
+    access: Access,
+    rate_limiter: RateLimiter | None = None,
+    provider: ProviderSettings | None = None,
+) -> FastAPI:
     """Return the API for a service; the app opens the service at startup and closes it at shutdown.
 
-    Pages mounted on it later are protected by the same guard.
+    Pages mounted on it later are protected by the same guard. ``provider`` is where people sign in, in addition to passwords.
     """
 
     @asynccontextmanager
@@ -141,6 +150,7 @@ def create_api(service: TrainerService, access: Access, rate_limiter: RateLimite
     )
     put_service(app, service)
     app.state.access = access
+    app.state.identity_provider = IdentityProvider(provider) if provider and access.settings.accounts else None
     app.state.stopping = StopSignal()
     app.state.not_ready = []
     app.state.certificate = None

@@ -46,6 +46,7 @@ STATUS_BY_ERROR: dict[type[TrainerError], int] = {
     errors.SampleNotFoundError: 404,
     errors.AccessError: 403,
     errors.NotAuthenticatedError: 401,
+    errors.SignInProviderError: 424,  # the panel itself works
     errors.TooManyAttemptsError: 429,
     errors.AccountError: 422,
     errors.AccountNotFoundError: 404,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from typing import Annotated, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
@@ -125,10 +125,10 @@ def start_session(request: Request, access: Access, people: People, body: Login)
         else:
             secret = access.login(body.password, address)
     except (NotAuthenticatedError, TooManyAttemptsError) as error:
-        _record(people, STRANGER, "sign in", address, status_of(error), body.name)
+        note_sign_in(people, STRANGER, "sign in", address, status_of(error), body.name)
         raise
     end_former(request, access, people)
-    _record(people, people.of_session(secret) or PANEL, "sign in", address, 200)
+    note_sign_in(people, people.of_session(secret) or PANEL, "sign in", address, 200)
     return secret
 
 
@@ -138,7 +138,7 @@ def _set_up(request: Request, access: Access, people: People, body: SetUp) -> st
     address = client_of(request.scope)
     secret = people.set_up(body.code, body.name, body.password, address)
     end_former(request, access, people)
-    _record(people, people.of_session(secret) or STRANGER, "set up", address, 200)
+    note_sign_in(people, people.of_session(secret) or STRANGER, "set up", address, 200)
     return secret
 
 
@@ -150,7 +150,8 @@ def end_former(request: Request, access: Access, people: People) -> None:
         people.end_session(former)
 
 
-def _record(people: People, who: Identity, action: str, address: str, status: int, target: str = "") -> None:
+def note_sign_in(people: People, who: Identity, action: str, address: str, status: int, target: str = "") -> None:
+    """Add a sign-in, also a failed one, to the audit log."""
     try:
         people.audit.add(who, action, target=target, address=address, status=status)
     except StorageError as error:
@@ -177,7 +178,7 @@ def login_page(
         return RedirectResponse(prefix_of(request.scope) + local_path(following), status_code=303)
     if access.settings.accounts and service.people.needs_setup:
         return RedirectResponse(f"{prefix_of(request.scope)}/setup", status_code=303)
-    return page(following, accounts=access.settings.accounts)
+    return page(request, access, following)
 
 
 @router.post("/login", include_in_schema=False)
@@ -192,7 +193,7 @@ async def login_form(request: Request, access: AccessRules, service: Service) ->
     try:
         secret = await in_thread(Threads.CONTROL, start_session, request, access, service.people, body)
     except (NotAuthenticatedError, TooManyAttemptsError) as error:
-        return page(following, error, accounts=access.settings.accounts, name=body.name)
+        return page(request, access, following, error, name=body.name)
     reply.headers["Set-Cookie"] = session_cookie(request.scope, secret, hosted=access.settings.hosted)
     return reply
 
@@ -203,7 +204,7 @@ def setup_page(request: Request, access: AccessRules, service: Service) -> Respo
     """Serve the page that makes the first owner."""
     if not access.settings.accounts or not service.people.needs_setup:
         return RedirectResponse(f"{prefix_of(request.scope)}/login", status_code=303)
-    return _filled("setup.html", {}, None)
+    return _setup_page(request, access, {})
 
 
 @router.post("/setup", include_in_schema=False)
@@ -214,7 +215,7 @@ async def setup_form(request: Request, access: AccessRules, service: Service) ->
     try:
         secret = await in_thread(Threads.CONTROL, _set_up, request, access, service.people, body)
     except (NotAuthenticatedError, TooManyAttemptsError, AccountError) as error:
-        return _filled("setup.html", {"name": body.name, "code": body.code}, error)
+        return _setup_page(request, access, {"name": body.name, "code": body.code}, error)
     reply = RedirectResponse(f"{prefix_of(request.scope)}/", status_code=303)
     reply.headers["Set-Cookie"] = session_cookie(request.scope, secret, hosted=access.settings.hosted)
     return reply
@@ -225,11 +226,28 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True, max_num_fields=10).items()}
 
 
-def page(following: str, error: AccessError | None = None, *, accounts: bool = False, name: str = "") -> Response:
+def page(request: Request, access: Access, following: str, error: AccessError | None = None, *, name: str = "") -> Response:
     """Return the login page; ``following`` is the path to open afterwards."""
-    values = {"next": local_path(following), "name": name}
+    accounts = access.settings.accounts
     parts = {"accounts": accounts, "code": isinstance(error, CodeRequiredError), "password": not accounts}
-    return _filled("login.html", values, error, parts)
+    return _filled("login.html", {"name": name, **_links(request, following)}, error, parts | _offers(request, access))
+
+
+def _setup_page(request: Request, access: Access, values: Mapping[str, str], error: AccessError | None = None) -> Response:
+    return _filled("setup.html", {**values, **_links(request, "/")}, error, _offers(request, access))
+
+
+def _offers(request: Request, access: Access) -> dict[str, bool]:
+    """Return which parts of the page about signing in with a provider are shown."""
+    offered = request.app.state.identity_provider is not None
+    return {"provider": offered, "frame": offered and access.settings.hosted, "own": offered and not access.settings.hosted}
+
+
+def _links(request: Request, following: str) -> dict[str, str]:
+    """Return the values of the page that depend on its path and the provider."""
+    path, provider = local_path(following), request.app.state.identity_provider
+    base = "../" * (request.scope["path"].removeprefix(prefix_of(request.scope)).count("/") - 1)
+    return {"next": path, "quoted": quote(path, safe=""), "base": base, "title": provider.settings.title if provider else ""}
 
 
 def _filled(file: str, values: Mapping[str, str], error: AccessError | None, parts: Mapping[str, bool] = {}) -> Response:

@@ -30,7 +30,11 @@ class RateLimit:
 
 
 RATE_LIMITS: tuple[RateLimit, ...] = (
-    RateLimit("logins", 30, ("POST /login", "POST /api/login", "POST /setup", "POST /api/setup")),
+    RateLimit(
+        "logins",
+        30,
+        ("POST /login", "POST /api/login", "POST /setup", "POST /api/setup", "GET /login/start", "GET /login/callback"),
+    ),
     RateLimit("connections", 120, ("WEBSOCKET /ws",)),
     RateLimit(
         "uploads", 6000, ("POST /api/datasets/uploads", "PUT /api/datasets/uploads/{upload_id}", "PUT /api/datasets/masks")

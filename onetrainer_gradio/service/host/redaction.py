@@ -15,6 +15,7 @@ HIDDEN = "[hidden]"
 _PATTERNS = (
     re.compile(r"(?i)((?:\b|%[0-9a-f]{2})(?:token|password|access_token|hf_token)(?:=|%3D|\"?\s*:\s*\"|'?\s*:\s*'))[^&\s\"'#;]+"),
     re.compile(r"(?i)(\b(?:Bearer|Basic)\s+)[^\s\"',]+"),
+    re.compile(r"(?i)(/login/callback\?)[^\s\"']+"),
     re.compile(r"(\bonetrainer_gradio_\w+=)[^\s\"';,]+"),
     re.compile(r"(\b)hf_[A-Za-z0-9]{20,}"),
 )

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from onetrainer_gradio.errors import AccountError, CodeRequiredError, NotAuthenticatedError
+from onetrainer_gradio.errors import AccountError, CodeRequiredError, NotAuthenticatedError, NotPermittedError
 from onetrainer_gradio.service.host.access import LoginThrottle
-from onetrainer_gradio.service.people.accounts import Account, Accounts
+from onetrainer_gradio.service.people.accounts import MOST_ACCOUNTS, Account, Accounts
 from onetrainer_gradio.service.people.audit import AuditLog
 from onetrainer_gradio.service.people.links import Link, Links
 from onetrainer_gradio.service.people.roles import Identity, Kind, Role, Scope
@@ -22,6 +22,8 @@ from onetrainer_gradio.service.people.tokens import Tokens
 # Without similar letters. 60 bits, and guessing is slowed down.
 _CODE_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 _CODE_LENGTH = 12
+# an account's name has at most 64 letters; the rest is for a number
+_MOST_NAME = 58
 
 
 class People:
@@ -111,6 +113,31 @@ class People:
                 raise CodeRequiredError("This code is wrong, expired or already used.", path="code")
         self.throttle.passed(address)
         return self.signed_in(account, address)
+
+    def sign_in_elsewhere(self, subject: str, name: str, role: Role, address: str) -> str:
+        """Return the secret of a new session of someone whom a provider has identified by ``subject``.
+
+        The first sign-in makes an account with ``role``. Later the account keeps the role that owners give it. An account with
+        a password and the same name belongs to someone else.
+
+        :raises NotPermittedError: if the account is disabled, or if the panel has no owner yet and this isn't one.
+        :raises AccountError: if there are too many accounts.
+        """
+        with self._lock:
+            account = self.accounts.of_subject(subject)
+            if account is None:
+                if self.needs_setup and role is not Role.OWNER:
+                    raise NotPermittedError("This panel has no owner yet.", suggestion="Ask its owner to set it up first.")
+                account = self.accounts.add(self._free_name(name), role, subject=subject)
+                self._setup_code = ""
+        if account.disabled:
+            raise NotPermittedError(f"The account {account.name} is disabled.", suggestion="Ask an owner of the panel.")
+        return self.signed_in(account, address)
+
+    def _free_name(self, wanted: str) -> str:
+        name = "".join(letter for letter in wanted if letter.isprintable()).strip()[:_MOST_NAME].strip() or "person"
+        names = (name, *(f"{name} {number}" for number in range(2, MOST_ACCOUNTS + 2)))
+        return next(each for each in names if self.accounts.named(each) is None)
 
     def signed_in(self, account: Account, address: str) -> str:
         """Return the secret of a new session of an account that has proven who it is."""

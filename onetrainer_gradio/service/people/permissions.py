@@ -18,6 +18,8 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
         "GET /login",
         "POST /login",
         "POST /api/login",
+        "GET /login/start",
+        "GET /login/callback",
         "GET /health",
         "GET /health/live",
         "GET /setup",
