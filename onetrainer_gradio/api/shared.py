@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.threads import control, slow
-from onetrainer_gradio.errors import CommandRefusedError, NotPermittedError
+from onetrainer_gradio.errors import AccountNotFoundError, CommandRefusedError
 from onetrainer_gradio.service.people.roles import Kind, acting
 
 router = APIRouter(tags=["people"])
@@ -86,7 +86,7 @@ def shared(service: Service) -> dict[str, Any]:
     """Return what the link of this request shows."""
     who = acting()
     if who.kind is not Kind.LINK:
-        raise NotPermittedError("This is for links. You see the whole panel.", suggestion="Open the panel.")
+        raise AccountNotFoundError("No link was opened here.", suggestion="Open the panel: it shows everything.")
     link = service.people.links.get(who.via)
     found: dict[str, Any] = {"shows": who.shows, "title": link.name, "role": who.role.word, "expires": link.expires}
     if who.run_id:
