@@ -111,11 +111,11 @@ PLACES = [[str(ROOT), "/home/you/onetrainer-gradio"]]
 
 
 def save(page: Page, name: str) -> None:
-    """Save a screenshot; one without images has 256 colors, so that the repository stays small."""
+    """Save a screenshot; one without samples has 256 colors, so that the repository stays small."""
     page.evaluate(NEUTRAL, PLACES)
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    if not name.startswith(("sample", "training-wide", "new-lora", "data")):
-        image = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    if not name.startswith(("sample", "training-wide")):
+        image = image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
     image.save(IMAGES / name, optimize=True)
 
 

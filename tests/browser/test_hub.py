@@ -80,6 +80,25 @@ def test_a_model_is_searched_and_downloaded_in_new_lora(profile: Any, connected:
         assert violations(page) == []
 
 
+def test_a_base_model_is_searched_in_the_form(profile: Any, connected: Panel, hub: FakeHub) -> None:
+    """Only models of the current type are found; the chosen one becomes the base model."""
+    add_model(hub, size=600_000).tags = ["diffusers", "diffusers:StableDiffusionPipeline"]
+    add_model(hub, "maker/tiny-video").tags = ["diffusers", "diffusers:HunyuanVideoPipeline"]
+    with Visitor(profile, connected.url).watched() as visitor:
+        page = visitor.open("configuration")
+        page.get_by_role("button", name="Search the Hugging Face Hub").click()
+        words = page.get_by_label("Search models by name")
+        expect(words).to_be_focused()
+        words.fill("tiny")
+        words.press("Enter")
+        found = page.locator(".og-hub-search .og-new-option")
+        expect(found).to_have_count(1)
+        found.get_by_role("radio").check()
+        connected.expect_settings(base_model_name=NAME)
+        assert violations(page) == []
+        narrow(page, "hub-form")
+
+
 def test_a_run_is_published_from_its_page(profile: Any, connected: Panel, hub: FakeHub) -> None:
     """The card is shown before; a repository that exists asks for a new revision."""
     connected.send("POST", "api/training/start", {"options": {"name": "short", "max_steps": 2}})

@@ -29,6 +29,14 @@ function consequences(settings, path) {
   return place;
 }
 
+/** The search for a base model, which loads when asked for. */
+function hubSearch(settings, path) {
+  const place = el('div', { class: 'og-below' });
+  const load = () => import('./hub-search.js').then(({ searchFor }) => searchFor(place, settings, path));
+  place.append(button('Search the Hugging Face Hub', { kind: 'small', onclick: load }));
+  return place;
+}
+
 /**
  * The row of a field. `settings` holds the values; `prefix` is the list element that its conditions refer to.
  * @param {any} settings
@@ -66,6 +74,7 @@ class Row {
     const { path } = field;
     this.below = (WITH_CONSEQUENCES.has(path) || ON_REQUEST[path]) && consequences(settings, path);
     if (this.below) this.node.append(this.below);
+    if (path === 'base_model_name') this.node.append(hubSearch(settings, path));
   }
 
   layout() {

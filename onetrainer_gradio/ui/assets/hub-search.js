@@ -11,9 +11,10 @@ const MOST_SIZES = 8;
  * @param {HTMLElement} place
  * @param {(type: string) => any} known
  * @param {(model: any) => void} chosen
+ * @param {() => string} type only models of this type are found; '' for all
  */
-export async function search(place, known, chosen) {
-  await sheet('hub.css');
+export async function search(place, known, chosen, type = () => '') {
+  await Promise.all([sheet('hub.css'), sheet('new-lora.css')]);
   const words = el('input', { type: 'search', class: 'og-text', maxlength: 200, 'aria-label': 'Search models by name' });
   const status = el('p', { class: 'og-small og-muted', role: 'status' });
   const list = el('div', { class: 'og-new-models', role: 'radiogroup', 'aria-label': 'Models found' });
@@ -28,7 +29,8 @@ export async function search(place, known, chosen) {
     setText(status, 'Searching…');
     list.replaceChildren();
     try {
-      const { models } = await api('GET', `api/hub/models?search=${encodeURIComponent(words.value.trim())}`);
+      const query = new URLSearchParams({ search: words.value.trim(), model_type: type() });
+      const { models } = await api('GET', `api/hub/models?${query}`);
       if (mine !== asked) return;
       setText(status, models.length ? '' : 'No base model with this name. Check the spelling, or enter a part of it.');
       const rows = models.map((model) => row(model, known(model.model_type), chosen));
@@ -43,6 +45,18 @@ export async function search(place, known, chosen) {
   });
   place.append(el('div', { class: 'og-hub-search' }, form, status, list));
   words.focus();
+}
+
+/** Fill a place below a setting with a search for models of the current type; the chosen one becomes its value. */
+export async function searchFor(place, settings, path) {
+  place.replaceChildren();
+  const chosen = (model) => settings.edit(path, model.base_model);
+  await search(
+    place,
+    () => ({}),
+    chosen,
+    () => settings.value('model_type'),
+  );
 }
 
 /** A model that was found, and the function that asks for its size. */
