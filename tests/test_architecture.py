@@ -92,6 +92,8 @@ INNER = {
         ("settings",),
         ("generations", "new_lora", "results", "scheduler", "take_away"),
         ("queue",),
+        ("usage",),
+        ("quotas",),
         ("auto_resume",),
         ("trainer",),
     ),

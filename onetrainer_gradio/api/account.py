@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from onetrainer_gradio.api.cookies import client_of, session_of
 from onetrainer_gradio.api.dependencies import Service
-from onetrainer_gradio.api.threads import control
+from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.errors import AccountError, NotAuthenticatedError, NotPermittedError
 from onetrainer_gradio.service.people.accounts import MOST_PASSWORD, Account
 from onetrainer_gradio.service.people.people import People
@@ -29,6 +29,10 @@ class AccountReply(BaseModel):
     role: str = Field(description="The role of this request.")
     sessions: list[dict[str, Any]] = Field(default_factory=list, description="Browsers that are signed in, newest first.")
     tokens: list[dict[str, Any]] = Field(default_factory=list, description="API tokens, newest first, without their secrets.")
+    usage: dict[str, Any] | None = Field(
+        None,
+        description="`gpu_hours` in the last `days`, `disk_bytes`, and `exceeded`: which quota is used up, as a sentence.",
+    )
 
 
 class NewPassword(BaseModel):
@@ -91,14 +95,15 @@ class Done(BaseModel):
 
 
 @router.get("", response_model=AccountReply)
-@control
+@slow
 def account(service: Service) -> dict[str, Any]:
-    """Show who is signed in, with their sessions and tokens."""
+    """Show who is signed in, with their sessions, tokens and usage."""
     who, people = acting(), service.people
     own = people.accounts.find(who.account) if who.account else None
     return {
         "account": own.as_dict() if own else None,
         "role": who.role.word,
+        "usage": service.quotas.report(own) if own else None,
         "sessions": [{**each.as_dict(), "current": each.id == who.via} for each in people.sessions.of_account(who.account)]
         if who.account
         else [],

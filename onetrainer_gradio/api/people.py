@@ -13,7 +13,7 @@ from onetrainer_gradio.api.account import Done, qr_code
 from onetrainer_gradio.api.cookies import host_of
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.prefix import prefix_of
-from onetrainer_gradio.api.threads import control
+from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.service.people.accounts import MOST_PASSWORD
 from onetrainer_gradio.service.people.audit import MOST_ENTRIES, AuditQuery
 from onetrainer_gradio.service.people.roles import Role, acting
@@ -77,8 +77,10 @@ class PersonChanges(BaseModel):
     role: RoleName | None = None
     disabled: bool | None = Field(None, description="A disabled account can't sign in, and its tokens don't work.")
     password: str | None = Field(None, max_length=4 * MOST_PASSWORD)
-    gpu_hours: float | None = Field(None, ge=0, le=1e6, description="GPU hours per 30 days. null: no quota.")
-    disk_bytes: int | None = Field(None, ge=0, le=_MOST_DISK_BYTES, description="Size of all their runs. null: no quota.")
+    gpu_hours: float | None = Field(None, ge=0, le=1e6, description="GPU hours in the last 30 days. null: no quota.")
+    disk_bytes: int | None = Field(
+        None, ge=0, le=_MOST_DISK_BYTES, description="Bytes of their runs and datasets. null: no quota."
+    )
 
 
 class PersonReply(BaseModel):
@@ -124,10 +126,10 @@ class AuditReply(BaseModel):
 
 
 @router.get("/api/people", response_model=PeopleReply)
-@control
+@slow
 def people(service: Service) -> dict[str, Any]:
-    """List all accounts and tokens, without their secrets."""
-    found = [each.as_dict() for each in service.people.accounts.all()]
+    """List all accounts with what they use, and tokens, without their secrets."""
+    found = [each.as_dict() | {"usage": service.quotas.report(each)} for each in service.people.accounts.all()]
     return {"people": found, "tokens": [each.as_dict() for each in service.people.tokens.all()]}
 
 

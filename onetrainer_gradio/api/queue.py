@@ -13,6 +13,7 @@ from onetrainer_gradio.api.threads import slow
 from onetrainer_gradio.api.training import START_KEYS, start_request
 from onetrainer_gradio.config import RunOptions, TrainConfig
 from onetrainer_gradio.errors import ConfigValueError
+from onetrainer_gradio.service.queue.fair_share import MOST_DAYS
 from onetrainer_gradio.service.queue.items import ItemChoices
 from onetrainer_gradio.service.queue.run_queue import QUEUE_PAGE, choices_of
 from onetrainer_gradio.service.trainer import TrainerService
@@ -41,13 +42,15 @@ class QueueSummary(Open):
     held: int = Field(description="Number of waiting runs that their owner has to release.")
     running: int = Field(description="Number of runs that have a device.")
     revision: int = Field(description="Increases with each change.")
+    fair_share_days: int = Field(0, description="Days back that usage counts for fair share; 0 if runs start in their order.")
 
 
 class Wait(Open):
     """Why a run doesn't start now."""
 
     code: str = Field(
-        description="`held`, `paused`, `not_before`, `after`, `device`, `memory`, `memory_not_freed`, `retry` or `trouble`."
+        description="`held`, `paused`, `not_before`, `after`, `device`, `memory`, `memory_not_freed`, `retry`, "
+        "`quota` or `trouble`."
     )
     text: str = Field(description="The reason as a sentence.")
 
@@ -61,6 +64,7 @@ class Item(Open):
     place: int | None = Field(None, description="Place among the waiting runs, from 1; null if it doesn't wait.")
     run_id: str = Field("", description="ID of the run that it became; empty while it waits.")
     revision: int = Field(description="Increases with each change of this item.")
+    order_reason: str = Field("", description="Why it has its place, with fair share; empty otherwise.")
     wait: Wait | None = Field(None, description="Why it doesn't start now; null shortly after a change.")
 
 
@@ -129,6 +133,12 @@ class SuspendRequest(BaseModel):
     hold: bool = Field(True, description="Wait until the owner releases it. Otherwise it resumes when its turn comes again.")
 
 
+class FairShare(BaseModel):
+    """How far back usage counts."""
+
+    days: int = Field(ge=0, le=MOST_DAYS, description="Days back that usage counts. 0: runs start in their order.", examples=[7])
+
+
 class SuspendAccepted(BaseModel):
     """The run backs up and ends."""
 
@@ -173,6 +183,13 @@ def pause(service: Service) -> dict[str, Any]:
 def resume(service: Service) -> dict[str, Any]:
     """Start waiting runs again, even if the GPU memory of the last run isn't free."""
     return service.queue.resume()
+
+
+@router.put("/queue/fair-share", response_model=QueueSummary)
+@slow
+def fair_share(service: Service, body: FairShare) -> dict[str, Any]:
+    """Start runs of the same priority by who used the devices the least in the last `days`. Owners only."""
+    return service.queue.set_fair_share(body.days)
 
 
 @router.post("/queue/sweep/preview", response_model=SweepPreview)

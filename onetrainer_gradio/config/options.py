@@ -41,6 +41,7 @@ class RunOptions(BaseModel):
     name: str = Field("", description="Name of the run. If empty, the name of the configuration.")
     tags: tuple[str, ...] = Field((), description="Tags to find the run by.")
     started_by: str = Field("", description="Who started the run.")
+    account: str = Field("", description="ID of the account that started the run. Set by the panel.")
     backend: str = Field("", description="Backend that trains. If empty, the panel's default.")
     checkout: str = Field("", description="Folder of the OneTrainer checkout to train with. If empty, the panel's default.")
     checkout_python: str = Field("", description="Python interpreter of the checkout. Set by the panel.")

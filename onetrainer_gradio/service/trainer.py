@@ -62,13 +62,14 @@ from onetrainer_gradio.service.new_lora import NewLora
 from onetrainer_gradio.service.notifications.center import Notifications
 from onetrainer_gradio.service.notifications.from_queue import queue_notification
 from onetrainer_gradio.service.people.people import People
-from onetrainer_gradio.service.people.roles import author
+from onetrainer_gradio.service.people.roles import Kind, acting, author
 from onetrainer_gradio.service.processes.follower import console_line
 from onetrainer_gradio.service.queue.dispatcher import Dispatcher
 from onetrainer_gradio.service.queue.gpu_memory import GpuMemory
 from onetrainer_gradio.service.queue.items import ItemChoices, devices_of, overlap
 from onetrainer_gradio.service.queue.run_queue import Frozen, RunQueue
 from onetrainer_gradio.service.queue.store import QUEUE_FILE, QueueStore
+from onetrainer_gradio.service.quotas import Quotas
 from onetrainer_gradio.service.results import Results
 from onetrainer_gradio.service.runs.backups import BackupPruning
 from onetrainer_gradio.service.runs.changes import RunChanges
@@ -89,6 +90,7 @@ from onetrainer_gradio.service.settings.form import FormSchema
 from onetrainer_gradio.service.settings.libraries import Libraries
 from onetrainer_gradio.service.settings.open_edits import OpenEdits
 from onetrainer_gradio.service.take_away import take_away
+from onetrainer_gradio.service.usage import Usage
 from onetrainer_gradio.versions import hardware, versions
 
 _LOG = logging.getLogger(__name__)
@@ -164,7 +166,13 @@ class TrainerService:
             self.images,
             token=self.secrets.huggingface_token,
             training=lambda: bool(self.get_state()["process_running"]),
+            admit=lambda account, size: self.quotas.require(account, size),
+            placed=lambda account, size: self.usage.note_bytes(account, size),
         )
+        self.usage = Usage(
+            self.runs, self.datasets.library.own, self.datasets.uploads.pending_bytes, self.people.accounts.id_of_name
+        )
+        self.quotas = Quotas(self.people.accounts, self.usage, lambda notification: self.notifications.post(notification))
         self.generations = Generations(
             data / "generations",
             self.runs,
@@ -195,8 +203,18 @@ class TrainerService:
             GpuMemory(self.system.gpus, make_room=self.generations.make_room),
             changed=self._queue_changed,
             in_process=self.settings.in_process,
+            used_s=self.usage.device_seconds,
+            over_quota=self.quotas.exceeded,
         )
-        self.queue = RunQueue(store, self._freeze, changed=self._queue_edited, waits=self.dispatcher.waits, is_run=self._is_run)
+        self.queue = RunQueue(
+            store,
+            self._freeze,
+            changed=self._queue_edited,
+            waits=self.dispatcher.waits,
+            is_run=self._is_run,
+            used_s=self.usage.device_seconds,
+            admit=self.quotas.require,
+        )
         self.auto_resume = AutoResumer(
             data / "config" / "auto_resume.json",
             self.runs,
@@ -295,9 +313,11 @@ class TrainerService:
 
         :raises ConfigInvalidError: with findings, if the pre-flight check finds errors, or if a field of an open page has an
             invalid value and the current settings are used.
+        :raises QuotaError: if the quota of who starts it is used up.
         :raises RunConflictError: if a run is active.
         """
         options, name = self._options_for(config, options)
+        self.quotas.require(options.account)
         with self._starting:
             self.scheduler.raise_if_busy()
             config = self.configs.train_config() if config is None else config
@@ -315,6 +335,8 @@ class TrainerService:
         options = options or RunOptions()
         if who := author():
             options = options.model_copy(update={"started_by": who})
+        if acting().kind is not Kind.LOCAL:  # what the panel starts by itself stays with whoever started it before
+            options = options.model_copy(update={"account": acting().account})
         if config is None and not options.ignore_open_edits:
             self.open_edits.refuse()
         if options.auto_resume is None and (default := self.auto_resume.default()).attempts:
@@ -475,6 +497,7 @@ class TrainerService:
             "resume_from": "",
             "resumes_run": "",
             "started_by": "",
+            "account": "",
             "resumption": None,
             "queue_item": "",
         }
@@ -820,6 +843,8 @@ class TrainerService:
     def _system_read(self, reading: dict[str, Any]) -> None:
         self.dispatcher.look_for_changes()
         self.notifications.remind()
+        with contextlib.suppress(StorageError, OSError):  # a disk that fails for a while; the next look measures again
+            self.quotas.look(self.scheduler.occupants())
         if self.feed.watched:
             self.feed.publish("system", resources=reading)
 

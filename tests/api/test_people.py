@@ -293,6 +293,49 @@ def test_only_its_creator_and_owners_rename_a_dataset(app):
         }
 
 
+def test_quotas_limit_uploads_and_runs_and_owners_see_the_usage(app):
+    """409 with what is used and the limit; an upload that is under way continues, and an archive is measured unpacked."""
+    import io
+    import zipfile
+
+    with signed_in(app, "owner") as owner, signed_in(app, "operator") as client:
+        people = {each["name"]: each for each in owner.get("/api/people").json()["people"]}
+        assert people["operator"]["usage"] == {"gpu_hours": 0.0, "disk_bytes": 0, "days": 30, "exceeded": ""}
+        assert client.post("/api/datasets", json={"name": "cats"}).status_code == 200
+        address = f"/api/people/{people['operator']['id']}"
+        assert owner.patch(address, json={"disk_bytes": 100_000}).json()["person"]["disk_bytes"] == 100_000
+        begun = {"dataset": "cats", "name": "a.png", "bytes": 90_000}
+        upload = client.post("/api/datasets/uploads", json=begun).json()
+        assert "account" not in upload
+        rejected = client.post("/api/datasets/uploads", json={"dataset": "cats", "name": "b.png", "bytes": 20_000})
+        assert (rejected.status_code, "disk quota of operator" in rejected.text) == (409, True), rejected.text
+        other = owner.post("/api/datasets/uploads", json={"dataset": "cats", "name": "b.png", "bytes": 20_000})
+        assert other.status_code == 409, "the dataset counts for its creator"
+        assert client.post("/api/datasets/uploads", json=begun).json()["id"] == upload["id"]
+        assert client.delete(f"/api/datasets/uploads/{upload['id']}").status_code == 200
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("big.txt", b"a" * 200_000)
+        begun = {"dataset": "cats", "name": "all.zip", "bytes": len(packed.getvalue())}
+        upload = client.post("/api/datasets/uploads", json=begun).json()
+        client.put(f"/api/datasets/uploads/{upload['id']}", params={"offset": 0}, content=packed.getvalue())
+        service = app.state.service
+        for thread in service.datasets.uploads._threads:
+            thread.join()
+        found = client.get(f"/api/datasets/uploads/{upload['id']}").json()
+        assert (found["state"], "quota" in found["error"]) == ("failed", True)
+        owner.patch(address, json={"disk_bytes": 0})
+        assert "used up" in client.get("/api/account").json()["usage"]["exceeded"]
+        assert client.post("/api/queue", json={}).status_code == 409
+        assert client.post("/api/training/start", json={}).status_code == 409
+        owner.patch(address, json={"disk_bytes": None})
+        assert client.get("/api/account").json()["usage"]["exceeded"] == ""
+        assert client.put("/api/queue/fair-share", json={"days": 7}).status_code == 403
+        assert owner.put("/api/queue/fair-share", json={"days": 7}).json()["fair_share_days"] == 7
+        assert client.get("/api/queue").json()["fair_share_days"] == 7
+        assert owner.put("/api/queue/fair-share", json={"days": 366}).status_code == 422
+
+
 def test_who_did_what_is_recorded_and_exported(app, caplog):
     """The run, the edit and the command carry their author; the log has all of them, also what was rejected, and no secret."""
     with signed_in(app, "operator") as client:

@@ -31,10 +31,12 @@ class Datasets:
         library: DatasetLibrary | None = None,
         token: Callable[[], str] = str,
         training: Callable[[], bool] = bool,
+        admit: Callable[[str, int], None] = lambda account, size: None,
+        placed: Callable[[str, int], None] = lambda account, size: None,
     ) -> None:
         self.library = library or DatasetLibrary(data_folder, roots)
         self.index = ImageIndex(self.library, thumbnails)
-        self.uploads = Uploads(self.library, data_folder / "uploads", changed=self.index.forget)
+        self.uploads = Uploads(self.library, data_folder / "uploads", changed=self.index.forget, admit=admit, placed=placed)
         self.captions = Captions(self.library, self.index, data_folder / "caption_history")
         self.moves = FileMoves(self.library, self.index)
         self.edits = ImageEdits(self.library, self.index, self.moves, decoder)

@@ -31,8 +31,9 @@ from onetrainer_gradio.service.datasets import archives
 from onetrainer_gradio.service.datasets.archives import ArchiveLimits
 from onetrainer_gradio.service.datasets.file_names import safe_path
 from onetrainer_gradio.service.datasets.incoming import ARCHIVE_SUFFIX, Batch, digest_of, is_accepted, place
-from onetrainer_gradio.service.datasets.library import DatasetLibrary
+from onetrainer_gradio.service.datasets.library import DatasetLibrary, creator_of
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, write_json
+from onetrainer_gradio.service.people.roles import acting
 
 PIECE_BYTES = 4 * 2**20
 """Bytes per request that a client should send."""
@@ -72,11 +73,14 @@ class Upload:
     names: list[str] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     error: str = ""
+    account: str = ""
+    """ID of the account whose quota the file counts for; empty if none."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it with the first names only."""
+        shown = {key: value for key, value in asdict(self).items() if key != "account"}
         return {
-            **asdict(self),
+            **shown,
             "names": self.names[:_MOST_NAMES],
             "skipped": [list(each) for each in self.skipped[:_MOST_NAMES]],
             "skipped_count": len(self.skipped),
@@ -85,7 +89,10 @@ class Upload:
 
 
 class Uploads:
-    """Uploads into the datasets of the panel. Safe from any thread."""
+    """Uploads into the datasets of the panel. Safe from any thread.
+
+    ``admit`` raises ``QuotaError`` if an account has no room for this many bytes, and ``placed`` notes the bytes of what arrived.
+    """
 
     def __init__(
         self,
@@ -95,10 +102,13 @@ class Uploads:
         archive_limits: ArchiveLimits = ArchiveLimits(),
         free_bytes: Callable[[Path], int] | None = None,
         changed: Callable[[Path], None] = lambda folder: None,
+        admit: Callable[[str, int], None] = lambda account, size: None,
+        placed: Callable[[str, int], None] = lambda account, size: None,
     ) -> None:
         self._library, self._folder, self._limits, self._archive_limits = library, folder, limits, archive_limits
         self._free_bytes = free_bytes or library.free_bytes
         self._changed = changed
+        self._admit, self._placed = admit, placed
         self._lock = threading.Lock()
         self._open: dict[str, Upload] | None = None
         self._ended: OrderedDict[str, Upload] = OrderedDict()
@@ -116,8 +126,9 @@ class Uploads:
         :raises ConfigValueError: if the name, the type or the size isn't allowed.
         :raises DiskFullError: if the file doesn't fit on the disk.
         :raises BusyError: if too many uploads are unfinished.
+        :raises QuotaError: if it doesn't fit into the quota of whoever sends it or of the creator of the dataset.
         """
-        self._library.folder_of(dataset)
+        creator = creator_of(self._library.folder_of(dataset))["account"]
         path = safe_path(name)
         _check_type(path)
         if not 0 <= size <= self._limits.file_bytes:
@@ -126,13 +137,14 @@ class Uploads:
             )
         if sha256 and (len(sha256) != 64 or set(sha256) - _SHA256):
             raise ConfigValueError("The checksum isn't a SHA-256", path="sha256", value=sha256[:100], expected="64 digits 0-9a-f")
+        upload = Upload(uuid.uuid4().hex, dataset, str(path), size, sha256, batch, time.time())
+        upload.account = creator or acting().account
+        if (known := self._continued(upload)) is not None:
+            return known.as_dict()
+        for account in {upload.account, acting().account} - {""}:
+            self._admit(account, max(1, size))
         with self._lock:
             opened = self._opened()
-            for known in opened.values():
-                same = (known.dataset, known.name, known.bytes, known.sha256) == (dataset, str(path), size, sha256)
-                if same and known.state == "receiving":
-                    known.batch = batch or known.batch
-                    return known.as_dict()
             waiting = sum(each.bytes - each.offset for each in opened.values())
             if size + waiting + self._limits.reserve_bytes > self._free_bytes(self._library.own):
                 raise DiskFullError(
@@ -140,7 +152,6 @@ class Uploads:
                 )
             if len(opened) >= self._limits.open_uploads:
                 raise BusyError("Too many uploads are unfinished.", suggestion="Finish or cancel some of them.")
-            upload = Upload(uuid.uuid4().hex, dataset, str(path), size, sha256, batch, time.time())
             with raising_storage_error(f"the upload of {path.name}"):
                 (self._folder / upload.id).mkdir(parents=True)
                 self._part(upload).touch()
@@ -213,6 +224,21 @@ class Uploads:
             if upload.state in ("receiving", "failed"):
                 self._forget(upload)
 
+    def pending_bytes(self, account: str) -> int:
+        """Return the bytes of the unfinished uploads that count for an account."""
+        with self._lock:
+            return sum(each.bytes for each in self._opened().values() if account and each.account == account)
+
+    def _continued(self, wanted: Upload) -> Upload | None:
+        """Return the unfinished upload of the same file, or None."""
+        key = (wanted.dataset, wanted.name, wanted.bytes, wanted.sha256)
+        with self._lock:
+            for known in self._opened().values():
+                if (known.dataset, known.name, known.bytes, known.sha256) == key and known.state == "receiving":
+                    known.batch = wanted.batch or known.batch
+                    return known
+        return None
+
     def close(self) -> None:
         """End the threads that unpack archives."""
         self._closed.set()
@@ -250,6 +276,8 @@ class Uploads:
             with archive:
                 found = archives.members(archive)
                 upload.to_unpack = sum(member.info.file_size for member in found if not member.skipped)
+                if upload.account and upload.to_unpack > upload.bytes:
+                    self._admit(upload.account, upload.to_unpack - upload.bytes)
                 batch = Batch()
                 for member in found:
                     if member.skipped:
@@ -294,6 +322,8 @@ class Uploads:
 
     def _end(self, upload: Upload, state: str) -> None:
         upload.state = state
+        if upload.account and upload.added:
+            self._placed(upload.account, upload.unpacked or upload.bytes)
         with self._lock:  # before it is forgotten: somebody may be asking for it at any moment
             self._ended[upload.id] = upload
             while len(self._ended) > self._limits.results:
@@ -354,7 +384,7 @@ def _stored(upload: Upload) -> dict[str, Any]:
     return {
         key: value
         for key, value in asdict(upload).items()
-        if key in ("id", "dataset", "name", "bytes", "sha256", "batch", "made_at")
+        if key in ("id", "dataset", "name", "bytes", "sha256", "batch", "made_at", "account")
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["finished", "stopped", "failed", "loss_not_finite", "stalled", "waiting", "disk_low"]
+Kind = Literal["finished", "stopped", "failed", "loss_not_finite", "stalled", "waiting", "disk_low", "quota"]
 Level = Literal["info", "success", "warning", "failure"]
 
 
@@ -27,6 +27,7 @@ KINDS: Mapping[Kind, KindFacts] = {
     "stalled": KindFacts("A run makes no progress", "warning"),
     "waiting": KindFacts("A run or the queue waits for you", "warning"),
     "disk_low": KindFacts("The disk is nearly full", "warning"),
+    "quota": KindFacts("A quota is used up", "warning"),
 }
 
 

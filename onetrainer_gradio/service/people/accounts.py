@@ -96,6 +96,11 @@ class Accounts:
         wanted = name.strip().lower()
         return next((each for each in self._accounts().values() if each.name.lower() == wanted), None)
 
+    def id_of_name(self, name: str) -> str:
+        """Return the ID of the account with this name; empty if there is none."""
+        found = self.named(name) if name else None
+        return "" if found is None else found.id
+
     def of_subject(self, subject: str) -> Account | None:
         """Return the account of an external sign-in, or None."""
         return next((each for each in self._accounts().values() if subject and each.subject == subject), None)

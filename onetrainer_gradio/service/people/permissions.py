@@ -309,6 +309,7 @@ _BY_ROLE: Mapping[Role, tuple[str, ...]] = {
         "DELETE /api/config/libraries/{title}",
         "DELETE /api/config/{name:path}",
         "DELETE /api/datasets/{dataset}",
+        "PUT /api/queue/fair-share",
         "POST /api/runs/{run_id}/backups/prune",
         "POST /api/runs/bulk delete",
         "DELETE /api/runs/{run_id}",

@@ -25,12 +25,14 @@ from onetrainer_gradio.errors import (
 )
 from onetrainer_gradio.service.host.process import ProcessIdentity
 from onetrainer_gradio.service.processes.worker import final_commands
+from onetrainer_gradio.service.queue.fair_share import fair_order, fair_share_days
 from onetrainer_gradio.service.queue.fingerprint import changed_folders, fingerprints_of
 from onetrainer_gradio.service.queue.gpu_memory import GpuMemory
 from onetrainer_gradio.service.queue.items import (
     ON_DEVICE,
     QueueItem,
     devices_of,
+    in_order,
     new_item_id,
     overlap,
     summary_of,
@@ -72,7 +74,8 @@ class Start(Protocol):
 class Dispatcher:
     """The thread that starts runs of the queue. Only one process per data folder may have one.
 
-    ``changed`` is called with a reason and the ID of an item after each change.
+    ``changed`` is called with a reason and the ID of an item after each change. ``used_s`` returns for each account how many
+    seconds it used devices in some days, and ``over_quota`` why an account may not start runs; empty if it may.
     """
 
     def __init__(
@@ -86,6 +89,8 @@ class Dispatcher:
         changed: Callable[[str, str], None],
         clock: Callable[[], float] = time.time,
         in_process: bool = False,
+        used_s: Callable[[float], Mapping[str, float]] = lambda days: {},
+        over_quota: Callable[[str], str] = lambda account: "",
     ) -> None:
         self._store = store
         self._runs = runs
@@ -95,6 +100,8 @@ class Dispatcher:
         self._changed = changed
         self._clock = clock
         self._in_process = in_process
+        self._used_s = used_s
+        self._over_quota = over_quota
         self._waits: dict[str, Wait] = {}
         self._devices: dict[str, tuple[str, ...]] = {}
         self._trouble: dict[str, tuple[float, str]] = {}
@@ -158,7 +165,7 @@ class Dispatcher:
 
     def look(self) -> bool:
         """Record ended runs and start what can start. Return whether there is anything to look at again soon."""
-        items, paused, before = self._store.read(_picture)
+        items, paused, before, days = self._store.read(_picture)
         revision = self._store.revision()
         if revision != self._revision:
             if self._revision >= 0:
@@ -169,16 +176,24 @@ class Dispatcher:
             return False
         settled = [self._settle(item) for item in items if item.state in ON_DEVICE]
         if any(settled):
-            items, paused, before = self._store.read(_picture)
+            items, paused, before, days = self._store.read(_picture)
         waits: dict[str, Wait] = {}
-        waiting = sorted((item for item in items if item.state == "waiting"), key=lambda item: item.order)
+        used_s = self._used_s(days) if days else {}
+        waiting = fair_order(items, used_s) if days else in_order(items)
         taken: list[tuple[str, tuple[str, ...]]] = [(run.id, self.devices_of(run)) for run in self._scheduler.occupants()]
-        for item in waiting:
+        started: list[QueueItem] = []
+        while waiting:
+            item = waiting.pop(0)
             wait = self._wait_of(item, paused=bool(paused), taken=taken, before=before)
             if wait is None:
                 wait = self._start(item)
             if wait is None:
                 taken.append((item.id, item.devices))
+                started.append(item)
+                if days:  # a second device goes to someone else
+                    left = {each.id for each in waiting}
+                    on_device = [each for each in items if each.state in ON_DEVICE]
+                    waiting = fair_order((each for each in items if each.id in left), used_s, [*on_device, *started])
             else:
                 waits[item.id] = wait
         self._note_waits(waits)
@@ -211,6 +226,8 @@ class Dispatcher:
             return wait
         if paused:
             return _wait("paused", "The queue is paused.")
+        if text := self._over_quota(item.account):
+            return _wait("quota", text)
         for run_id, devices in taken:
             if self._in_process or overlap(devices, item.devices):
                 self._scheduler.unload()
@@ -457,6 +474,7 @@ class Dispatcher:
                 position=queue.next_position(),
                 added_at=self._clock(),
                 added_by=options.started_by,
+                account=options.account,
                 fingerprints=fingerprints,
                 **summary_of(config),
             )
@@ -496,9 +514,9 @@ def _take_back(queue: Transaction, item_id: str, before: QueueItem | None) -> No
         queue.put(dataclasses.replace(item, state=before.state, held=before.held, hold_reason=before.hold_reason))
 
 
-def _picture(queue: Transaction) -> tuple[list[QueueItem], str, dict[str, int]]:
-    """Return the items that haven't ended, why the queue is paused, and the memory in use before the last runs."""
-    return list(queue.items.values()), queue.fact("paused"), _memory_before(queue)
+def _picture(queue: Transaction) -> tuple[list[QueueItem], str, dict[str, int], int]:
+    """Return the items that haven't ended, why the queue is paused, memory before the last runs, and the days of fair share."""
+    return list(queue.items.values()), queue.fact("paused"), _memory_before(queue), fair_share_days(queue)
 
 
 def _memory_before(queue: Transaction) -> dict[str, int]:

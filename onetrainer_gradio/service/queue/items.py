@@ -63,6 +63,7 @@ class QueueItem:
 
     ``run_id`` is the run that it became, or that was suspended. ``devices`` are the devices that it needs. ``hold_reason`` is the
     reason if the panel, not the owner, holds it. ``fingerprints`` describe the folders of its concepts when it was added.
+    ``account`` is the ID of the account that added it; empty without one.
     """
 
     id: str
@@ -92,6 +93,7 @@ class QueueItem:
     devices: tuple[str, ...] = ()
     added_at: float = 0.0
     added_by: str = ""
+    account: str = ""
     ended_at: float = 0.0
     error: Mapping[str, Any] | None = None
     model_type: str = ""

@@ -25,6 +25,8 @@ from onetrainer_gradio.errors import (
     RunConflictError,
     TrainerError,
 )
+from onetrainer_gradio.service.people.roles import Kind, acting
+from onetrainer_gradio.service.queue.fair_share import FACT, MOST_DAYS, fair_order, fair_share_days, reason_of
 from onetrainer_gradio.service.queue.fingerprint import fingerprints_of
 from onetrainer_gradio.service.queue.items import (
     MOST_ITEMS,
@@ -42,7 +44,7 @@ QUEUE_PAGE = 100
 BY_OWNER = "owner"
 """What the store notes if the owner, not the panel, paused the queue."""
 _LABELS = {str(model_type): facts.label for model_type, facts in MODELS.items()}
-_NOT_SHOWN = frozenset({"fingerprints", "claimed_by", "unstarted", "position"})
+_NOT_SHOWN = frozenset({"fingerprints", "claimed_by", "unstarted", "position", "account"})
 # Of the settings' changes only the part that fits into a list is shown.
 _MOST_FINDINGS = 50
 
@@ -70,7 +72,8 @@ class RunQueue:
     """The runs that wait for a device.
 
     ``changed`` is called after each change with its reason and the item's ID; ``waits`` returns why each item waits; ``is_run``
-    returns whether there is a run with an ID.
+    returns whether there is a run with an ID. ``used_s`` returns for each account how many seconds it used devices in some days,
+    and ``admit`` raises ``QuotaError`` if an account may not add runs.
     """
 
     def __init__(
@@ -81,12 +84,16 @@ class RunQueue:
         changed: Callable[[str, str], None] = lambda reason, item_id: None,
         waits: Callable[[], Mapping[str, Mapping[str, Any]]] = dict,
         is_run: Callable[[str], bool] = lambda run_id: False,
+        used_s: Callable[[float], Mapping[str, float]] = lambda days: {},
+        admit: Callable[[str], None] = lambda account: None,
     ) -> None:
         self.store = store
         self._freeze = freeze
         self._changed = changed
         self._waits = waits
         self._is_run = is_run
+        self._used_s = used_s
+        self._admit = admit
 
     # adding
 
@@ -99,14 +106,21 @@ class RunQueue:
         """Add a run of ``config`` (None: the current settings) to the end of the queue. Return it as ``get`` does.
 
         :raises ConfigInvalidError: with findings, if the pre-flight check finds errors.
+        :raises QuotaError: if the quota of who adds it is used up.
         :raises RunConflictError: if the queue is full.
         """
         choices = choices or ItemChoices()
+        self._raise_if_over_quota()
         frozen = self._freeze(config, options, choices.device or "")
         item = _new_item(frozen, choices)
         self._add_all([(item, frozen)])
         self._changed("added", item.id)
         return self.get(item.id)
+
+    def _raise_if_over_quota(self) -> None:
+        """Check the quota of a person. What the panel itself adds, such as an automatic resume, waits in the queue instead."""
+        if acting().kind is not Kind.LOCAL:
+            self._admit(acting().account)
 
     def _add_all(self, added: Sequence[tuple[QueueItem, Frozen]]) -> None:
         fingerprints: dict[str, Any] = {}
@@ -163,7 +177,9 @@ class RunQueue:
 
         :raises ConfigInvalidError: with findings, if one of them is invalid.
         :raises ConfigValueError: if there are no values, or too many combinations.
+        :raises QuotaError: if the quota of who adds them is used up.
         """
+        self._raise_if_over_quota()
         made, notes = self._sweep(config, options, choices or ItemChoices(), values)
         wrong = [finding for _, frozen, findings in made if frozen is None for finding in findings]
         if wrong:
@@ -209,7 +225,11 @@ class RunQueue:
         """Add a copy of an item that hasn't ended, directly after it in the queue. Return the copy.
 
         :raises QueueItemNotFoundError: if there is no such item.
+        :raises QuotaError: if the quota of who copies it is used up.
         """
+        self._raise_if_over_quota()
+        days, used_s = self._shares()
+        who = acting()
 
         def work(queue: Transaction) -> str:
             item = queue.item(item_id)
@@ -224,10 +244,13 @@ class RunQueue:
                 added_at=time.time(),
                 held=True,
                 hold_reason="",
+                added_by=who.name or item.added_by,
+                account=item.account if who.kind is Kind.LOCAL else who.account,
             )
-            queue.add(copy, config, options)
+            changed = RunOptions(**json.loads(options)).model_copy(update={"started_by": copy.added_by, "account": copy.account})
+            queue.add(copy, config, _options_text(changed))
             if item.state == "waiting":
-                ordered = [each for each in queue.waiting() if each.id != copy.id]
+                ordered = [each for each in _ordered(queue, days, used_s) if each.id != copy.id]
                 ordered.insert([each.id for each in ordered].index(item_id) + 1, copy)
                 queue.arrange(ordered)
             return copy.id
@@ -244,9 +267,10 @@ class RunQueue:
         With ``ended``, the newest ended ones. ``cursor`` is the ``next_cursor`` of the previous page.
         """
         waits = self._waits()
+        days, used_s = self._shares()
 
         def work(queue: Transaction) -> dict[str, Any]:
-            waiting = queue.waiting()
+            waiting = _ordered(queue, days, used_s)
             active = [item for item in queue.items.values() if item.state in ON_DEVICE]
             places = {item.id: place for place, item in enumerate(waiting, start=1)}
             every = queue.ended_items(10_000) if ended else [*active, *waiting]
@@ -255,7 +279,9 @@ class RunQueue:
             shown = every[start : start + limit]
             return {
                 **_summary(queue),
-                "items": [_described(item, places.get(item.id), waits.get(item.id)) for item in shown],
+                "items": [
+                    _described(item, places.get(item.id), waits.get(item.id)) | _because(item, used_s, days) for item in shown
+                ],
                 "next_cursor": shown[-1].id if start + limit < len(every) and shown else None,
                 "total": len(every),
                 "ended": queue.ended_count(),
@@ -269,11 +295,12 @@ class RunQueue:
         :raises QueueItemNotFoundError: if there is no such item.
         """
         waits = self._waits()
+        days, used_s = self._shares()
 
         def work(queue: Transaction) -> dict[str, Any]:
             item = queue.items.get(item_id) or queue.ended_item(item_id) or queue.item(item_id)
-            places = {each.id: place for place, each in enumerate(queue.waiting(), start=1)}
-            found = _described(item, places.get(item.id), waits.get(item.id))
+            places = {each.id: place for place, each in enumerate(_ordered(queue, days, used_s), start=1)}
+            found = _described(item, places.get(item.id), waits.get(item.id)) | _because(item, used_s, days)
             if with_config:
                 config, options = queue.texts(item.id)
                 found |= {"config": json.loads(config or "null"), "options": json.loads(options)}
@@ -325,7 +352,11 @@ class RunQueue:
                 )
             if changes:
                 wanted = apply(wanted, changes)
-            frozen = self._freeze(wanted, RunOptions(**json.loads(options_text)), device)
+            options = RunOptions(**json.loads(options_text))
+            frozen = self._freeze(wanted, options, device)
+            # whoever edits it, the run is that of who added it
+            own = frozen.options.model_copy(update={"started_by": options.started_by, "account": options.account})
+            frozen = dataclasses.replace(frozen, options=own)
 
         def work(queue: Transaction) -> None:
             item = queue.item(item_id)
@@ -389,12 +420,13 @@ class RunQueue:
         """
         if sum(value is not None for value in (place, by, before, after)) != 1:
             raise ConfigValueError("Set exactly one of place, by, before and after.", path="place")
+        days, used_s = self._shares()
 
         def work(queue: Transaction) -> None:
             item = queue.item(item_id)
             if item.state != "waiting":
                 raise RunConflictError(f"The run “{item.name or item.id}” has already started", value=item_id)
-            order = queue.waiting()
+            order = _ordered(queue, days, used_s)
             at = [each.id for each in order].index(item_id)
             rest = [each for each in order if each.id != item_id]
             target = _target(rest, at, place=place, by=by, before=before, after=after)
@@ -427,6 +459,22 @@ class RunQueue:
         self._changed("resumed", "")
         return self.summary()
 
+    def set_fair_share(self, days: int) -> dict[str, Any]:
+        """Start runs of the same priority by who used the least in the last ``days``; 0: in their order. Return the summary.
+
+        :raises ConfigValueError: if ``days`` isn't between 0 and a year.
+        """
+        if not 0 <= days <= MOST_DAYS:
+            raise ConfigValueError(f"The days must be between 0 and {MOST_DAYS}.", path="days", value=days)
+        self.store.change(lambda queue: queue.set_fact(FACT, str(days) if days else ""))
+        self._changed("fair_share", "")
+        return self.summary()
+
+    def _shares(self) -> tuple[int, Mapping[str, float]]:
+        """Return the days of fair share, and what each account used in them. Measured outside of a transaction."""
+        days = self.store.read(fair_share_days)
+        return days, self._used_s(days) if days else {}
+
     def _check_after(self, queue: Transaction, item: QueueItem) -> None:
         """Check that the run that an item waits for exists, and that it doesn't wait for itself.
 
@@ -452,6 +500,7 @@ def _new_item(frozen: Frozen, choices: ItemChoices) -> QueueItem:
         id=new_item_id(),
         added_at=time.time(),
         added_by=options.started_by,
+        account=options.account,
         resume_from=options.resume_from,
         resumes_run=options.resumes_run,
         **given,
@@ -492,6 +541,7 @@ def _summary(queue: Transaction) -> dict[str, Any]:
         "waiting": len(waiting),
         "held": sum(item.held for item in waiting),
         "running": len(queue.items) - len(waiting),
+        "fair_share_days": fair_share_days(queue),
         "revision": int(queue.fact("revision") or 0),
     }
 
@@ -503,6 +553,14 @@ def _described(item: QueueItem, place: int | None, wait: Mapping[str, Any] | Non
         "place": place,
         "wait": dict(wait) if wait and item.state == "waiting" else None,
     }
+
+
+def _ordered(queue: Transaction, days: int, used_s: Mapping[str, float]) -> list[QueueItem]:
+    return fair_order(queue.items.values(), used_s) if days else queue.waiting()
+
+
+def _because(item: QueueItem, used_s: Mapping[str, float], days: int) -> dict[str, Any]:
+    return {"order_reason": reason_of(item, used_s, days) if days and item.state == "waiting" else ""}
 
 
 def _target(

@@ -15,7 +15,7 @@ const STATES = {
   failed: [ENDS.failed || 'Failed', 'bad'],
 };
 // Why a run waits, where its owner has to do something about it.
-const ASKS = ['trouble', 'memory_not_freed'];
+const ASKS = ['trouble', 'memory_not_freed', 'quota'];
 const MOST_TAGS = 6;
 
 /** The line of a run in the queue; `count` is the number of waiting ones. */
@@ -58,6 +58,7 @@ function facts(item) {
     item.priority ? `priority ${item.priority}` : '',
     item.max_steps ? `${format.count(item.max_steps)} steps at most` : '',
     item.not_before > Date.now() / 1000 ? `not before ${format.time(item.not_before)}` : '',
+    item.order_reason,
     item.resumes_run ? 'resumes from a backup' : '',
     item.attempts ? `attempt ${item.attempts + 1}` : '',
   ]
