@@ -226,11 +226,20 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True, max_num_fields=10).items()}
 
 
-def page(request: Request, access: Access, following: str, error: AccessError | None = None, *, name: str = "") -> Response:
-    """Return the login page; ``following`` is the path to open afterwards."""
+def page(
+    request: Request,
+    access: Access,
+    following: str,
+    error: AccessError | None = None,
+    *,
+    name: str = "",
+    typed: bool = True,
+) -> Response:
+    """Return the login page; ``following`` is the path to open afterwards. ``typed``: the error is about the page's fields."""
     accounts = access.settings.accounts
     parts = {"accounts": accounts, "code": isinstance(error, CodeRequiredError), "password": not accounts}
-    return _filled("login.html", {"name": name, **_links(request, following)}, error, parts | _offers(request, access))
+    values = {"name": name, "invalid": "true" if error and typed else "false", **_links(request, following)}
+    return _filled("login.html", values, error, parts | _offers(request, access))
 
 
 def _setup_page(request: Request, access: Access, values: Mapping[str, str], error: AccessError | None = None) -> Response:

@@ -12,7 +12,7 @@ from onetrainer_gradio.api.guard import hostname, local_path
 from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.replies import status_of
 from onetrainer_gradio.api.session import end_former, note_sign_in, page
-from onetrainer_gradio.api.threads import slow
+from onetrainer_gradio.api.threads import sign_in
 from onetrainer_gradio.errors import AccessError, NotPermittedError
 from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.people.identity_provider import ATTEMPT_S, Attempt, IdentityProvider
@@ -29,7 +29,7 @@ _SHOWN_STATE = 12
 
 
 @router.get("/login/start", include_in_schema=False)
-@slow
+@sign_in
 def start(request: Request, access: AccessRules, service: Service) -> Response:
     """Send the browser to the provider."""
     provider: IdentityProvider | None = request.app.state.identity_provider
@@ -39,7 +39,7 @@ def start(request: Request, access: AccessRules, service: Service) -> Response:
     try:
         address, attempt = provider.begin(public_address(request.scope, access) + CALLBACK, following)
     except AccessError as error:
-        return page(request, access, following, error)
+        return page(request, access, following, error, typed=False)
     reply = RedirectResponse(address, status_code=303, headers={"Cache-Control": "no-store"})
     earlier = [name for name in request.cookies if name.startswith(_attempt_cookie(request.scope, ""))]
     for name in earlier if len(earlier) >= MOST_ATTEMPTS else ():
@@ -50,7 +50,7 @@ def start(request: Request, access: AccessRules, service: Service) -> Response:
 
 
 @router.get(CALLBACK, include_in_schema=False)
-@slow
+@sign_in
 def callback(request: Request, access: AccessRules, service: Service) -> Response:
     """Check what the provider sent through the browser, and sign in."""
     provider: IdentityProvider | None = request.app.state.identity_provider
@@ -67,7 +67,7 @@ def callback(request: Request, access: AccessRules, service: Service) -> Respons
     except AccessError as error:
         target = f"{provider.settings.title}: {profile.shown if profile else ''}"
         note_sign_in(people, STRANGER, "sign in", address, status_of(error), target)
-        reply = page(request, access, attempt.following if attempt else "/", error)
+        reply = page(request, access, attempt.following if attempt else "/", error, typed=False)
     else:
         end_former(request, access, people)
         note_sign_in(people, people.of_session(secret) or STRANGER, "sign in", address, 200, provider.settings.title)

@@ -44,3 +44,8 @@ def images(endpoint: Callable[P, T]) -> Callable[P, Awaitable[T]]:
 def slow(endpoint: Callable[P, T]) -> Callable[P, Awaitable[T]]:
     """Mark an endpoint that reads many files or waits."""
     return _on(Threads.SLOW)(endpoint)
+
+
+def sign_in(endpoint: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+    """Mark an endpoint that waits for the sign-in provider."""
+    return _on(Threads.SIGN_IN)(endpoint)

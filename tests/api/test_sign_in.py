@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
 import httpx
 import pytest
 from joserfc.jwk import RSAKey
@@ -271,6 +272,7 @@ def test_someone_who_declines_is_back_at_the_login_page(app, provider):
     client, reply = sign_in(app)
     assert_refused(app, client, reply, 401, "The sign-in was declined at Example.")
     assert 'action="../login"' in reply.text
+    assert 'aria-invalid="true" aria-describedby' not in reply.text, "no field of the page is wrong"
     provider.denies = "<b>odd</b>"
     assert "rejected the sign-in (unknown error)" in sign_in(app)[1].text
 
@@ -358,3 +360,72 @@ def test_sign_ins_with_a_provider_count_as_logins(app):
     assert set(codes) == {401}
     assert client.get("/login/start", headers=HTML).status_code == 429
     assert client.post("/api/login", json={"name": "Owner", "password": PASSWORD}).status_code == 429
+
+
+def test_a_provider_that_hangs_delays_nobody_else(app, provider):
+    """Anyone may start a sign-in, so those that wait for the provider leave the threads of other requests free."""
+    provider.answers.clear()
+
+    async def try_it() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with (
+            httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7860", headers=HTML) as client,
+            anyio.create_task_group() as tasks,
+        ):
+            for _ in range(LOGINS - 1):
+                tasks.start_soon(client.get, "/login/start")
+            while not provider.requests:
+                await anyio.sleep(0.01)
+            with anyio.fail_after(20):
+                login = await client.post("/api/login", json={"name": "Owner", "password": PASSWORD})
+                cookies = {COOKIE: login.cookies[COOKIE]}
+                checked = await client.post("/api/config/validate", json={"config": {}}, cookies=cookies)
+            assert not provider.answers.is_set()
+            provider.answers.set()
+        return [login.status_code, checked.status_code]
+
+    assert anyio.run(try_it) == [200, 200]
+
+
+def test_a_space_signs_people_in_with_what_it_sets_itself(tmp_path, provider):
+    """The variables that a Space sets, from the command line to the signed-in owner; the provider answers as the Hub does."""
+    from onetrainer_gradio.cli import parse
+    from onetrainer_gradio.server import panel_settings
+
+    provider.person = {
+        "sub": "62f264b9f3c90f4b6514a269",
+        "name": "Ada",
+        "preferred_username": "ada",
+        "profile": "https://huggingface.co/ada",
+        "picture": "https://huggingface.co/avatars/ada.svg",
+        "isPro": False,
+        "orgs": [{"sub": "5f17f0a0925b9863e28ad518", "name": "The Lab", "preferred_username": "lab", "isEnterprise": False}],
+    }
+    environment = {
+        "SPACE_ID": "ada/panel",
+        "SPACE_HOST": "ada-panel.hf.space",
+        "ONETRAINER_GRADIO_ACCOUNTS": "1",
+        "OPENID_PROVIDER_URL": provider.issuer,
+        "OAUTH_CLIENT_ID": CLIENT,
+        "OAUTH_CLIENT_SECRET": SECRET,
+        "OAUTH_SCOPES": "openid profile",
+        "ONETRAINER_GRADIO_OIDC_ALLOW": "owner=user:ada, viewer=org:lab",
+    }
+    options = parse(["--data", str(tmp_path), "--public-host", "ada-panel.hf.space"], environment)
+    settings = panel_settings(options)
+    app = create_api(rehearsal_service(tmp_path), Access(settings.access), provider=settings.provider)
+    client = client_of(app)
+    client.base_url = "https://ada-panel.hf.space"
+    started = client.get("/login/start", headers=HTML)
+    assert parse_qs(urlsplit(started.headers["location"]).query)["scope"] == ["openid profile"]
+    reply = come_back(client, httpx.get(started.headers["location"]).headers["location"])
+    cookie = next(each for each in reply.headers.get_list("set-cookie") if each.startswith("onetrainer_gradio_web="))
+    assert {"SameSite=None", "Secure", "Partitioned", "HttpOnly"} <= set(cookie.split("; "))
+    shown = client.get("/api/session").json()
+    assert (shown["name"], shown["role"]) == ("ada", "owner")
+    provider.person |= {"sub": "1", "preferred_username": "bob"}
+    other = client_of(app)
+    other.base_url = "https://ada-panel.hf.space"
+    come_back(other, begin(other))
+    assert other.get("/api/session").json()["role"] == "viewer"
+    app.state.service.close()

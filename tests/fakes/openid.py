@@ -32,6 +32,8 @@ class FakeProvider:
         self.metadata: dict[str, Any] = {}
         self.userinfo: dict[str, Any] | None = {}
         self.denies = ""
+        self.answers = threading.Event()
+        self.answers.set()
         self.body: bytes | None = None
         self.requests: list[str] = []
         self.codes: dict[str, dict[str, str]] = {}
@@ -58,6 +60,7 @@ class FakeProvider:
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         parts = urlsplit(handler.path)
         self.requests.append(parts.path)
+        self.answers.wait(30)
         routes = {
             "/.well-known/openid-configuration": self._configuration,
             "/authorize": lambda: self._authorize(dict(parse_qsl(parts.query))),

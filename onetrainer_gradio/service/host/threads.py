@@ -27,6 +27,7 @@ class Threads(Enum):
     FEED = ("live state", 4, 2000)
     IMAGES = ("images", 4, 500)
     SLOW = ("checks and statistics", 8, 200)
+    SIGN_IN = ("sign-ins with the provider", 4, 40)  # they wait for it, and anyone may start one
 
     @property
     def at_once(self) -> int:

@@ -23,6 +23,8 @@ SECRET = "Xy-0123456789_abcdefghijk"
         f'{{"password": "{SECRET}"}}',
         f"{{'token': '{SECRET}'}}",
         f"b'GET /ws?token={SECRET}'",
+        f"GET /train/login/callback?code={SECRET}&state={SECRET} HTTP/1.1",
+        f"< Cookie: onetrainer_gradio_7860_attempt_0a1b2c={SECRET}.{SECRET}",
     ],
 )
 def test_what_looks_like_a_secret_is_hidden(text):
