@@ -13,6 +13,7 @@ from html import escape
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from onetrainer_gradio.service.people.roles import IDENTITY_KEY, LOCAL, Identity, Role
 from onetrainer_gradio.ui.assets import asset_path
 from onetrainer_gradio.ui.tabs import Tab
 from onetrainer_gradio.ui.widget import markup
@@ -32,8 +33,16 @@ def first_view(tabs: Sequence[Tab]) -> str:
     )
 
 
+def role_mark(identity: Identity) -> str:
+    """Return the element from which the scripts read the role; an owner's page has none. ``assets/permitted.js`` follows it."""
+    return "" if identity.role >= Role.OWNER else f'<meta name="og-role" content="{identity.role.word}">'
+
+
 class FirstView:
-    """Insert markup into the head of each page of ``app``, and before Gradio's element in its body."""
+    """Insert markup into the head of each page of ``app``, and before Gradio's element in its body.
+
+    The role of who requests the page is added if it isn't that of an owner.
+    """
 
     def __init__(self, app: ASGIApp, head: str, body: str) -> None:
         self.app = app
@@ -54,17 +63,17 @@ class FirstView:
             else:
                 parts.append(message.get("body", b""))
                 if not message.get("more_body", False):
-                    page = self._complete(b"".join(parts))
+                    page = self._complete(b"".join(parts), role_mark(scope.get(IDENTITY_KEY, LOCAL)))
                     MutableHeaders(scope=held)["Content-Length"] = str(len(page))
                     await send(held)
                     await send({"type": "http.response.body", "body": page})
 
         await self.app(scope, receive, with_first_view)
 
-    def _complete(self, page: bytes) -> bytes:
+    def _complete(self, page: bytes, mark: str) -> bytes:
         if BODY_BEGINS not in page:
             return page
-        page = BASE.sub(lambda found: found[0] + self.head, page, count=1)
+        page = BASE.sub(lambda found: found[0] + mark.encode() + self.head, page, count=1)
         return page.replace(BODY_BEGINS, self.body + BODY_BEGINS, 1)
 
 

@@ -17,6 +17,7 @@ Object.assign(globalThis, {
   document: {
     baseURI: 'http://panel/',
     getElementById: (id) => (id === 'og-vocabulary' ? { textContent: vocabulary } : null),
+    querySelector: () => null,
     addEventListener() {},
   },
   localStorage: kept(),

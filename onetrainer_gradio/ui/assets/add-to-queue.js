@@ -20,7 +20,7 @@ export function allowQueue() {
   const start = document.getElementById('og-start');
   let node = /** @type {HTMLButtonElement | null} */ (document.getElementById('og-add-to-queue'));
   if (!node && start) {
-    node = button('Add to queue', { id: 'og-add-to-queue', kind: 'og-add-to-queue', onclick: add });
+    node = button('Add to queue', { id: 'og-add-to-queue', kind: 'og-add-to-queue', 'data-og-needs': 'operator', onclick: add });
     start.after(node);
   }
   if (!node) return;

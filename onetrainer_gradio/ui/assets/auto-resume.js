@@ -32,8 +32,13 @@ function draw(plan) {
   const buttons =
     plan.state === 'waiting'
       ? [
-          button('Resume now', { kind: 'small', disabled: !plan.at, onclick: () => ask('POST', path) }),
-          button('Cancel resume', { kind: 'small', onclick: () => ask('DELETE', path) }),
+          button('Resume now', {
+            kind: 'small',
+            'data-og-needs': 'operator',
+            disabled: !plan.at,
+            onclick: () => ask('POST', path),
+          }),
+          button('Cancel resume', { kind: 'small', 'data-og-needs': 'operator', onclick: () => ask('DELETE', path) }),
         ]
       : [];
   place.replaceChildren(`${text} `, ...buttons.flatMap((each) => [each, ' ']));

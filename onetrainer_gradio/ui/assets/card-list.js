@@ -2,6 +2,7 @@
 
 import { idOf } from './control.js';
 import { button, el, setText, setVisible } from './dom.js';
+import { may } from './live.js';
 import { message } from './message.js';
 import { copyOf } from './settings.js';
 
@@ -38,7 +39,8 @@ export function list(settings, field, row) {
   node.reveal = (wanted) => made.reveal(wanted);
   node.update();
   const { items, change, arrange } = made;
-  BESIDE[path]?.({ settings, path, items, change, arrange, update: () => node.update() }).then((beside) => made.put(beside));
+  if (may('operator'))
+    BESIDE[path]?.({ settings, path, items, change, arrange, update: () => node.update() }).then((beside) => made.put(beside));
   return node;
 }
 
@@ -68,6 +70,7 @@ class CardList {
     this.filter = el('input', {
       type: 'search',
       placeholder: 'Filter',
+      'data-og-needs': 'viewer',
       'aria-label': `Filter: ${field.label}`,
       oninput: () => this.update(),
     });

@@ -13,6 +13,7 @@ export function changedTools(settings) {
     icon: 'reset',
     kind: 'small',
     title: 'Reset these settings to the values they are compared with',
+    'data-og-needs': 'operator',
     onclick: all,
   });
   const node = el(

@@ -42,15 +42,12 @@ class Checkouts {
     );
     this.adding = new Adding(() => this.load());
     this.closed = hint('On this panel, OneTrainer installations can only be set at startup with --onetrainer FOLDER.', true);
-    this.node = el('section', { class: 'og-card', 'aria-label': 'OneTrainer' }, el('h2', { text: 'OneTrainer' }), [
-      this.intro,
-      waiting(),
-      this.none,
-      this.list,
-      this.adding.node,
-      this.closed,
-      table(),
-    ]);
+    this.node = el(
+      'section',
+      { class: 'og-card', 'aria-label': 'OneTrainer', 'data-og-needs': 'owner' },
+      el('h2', { text: 'OneTrainer' }),
+      [this.intro, waiting(), this.none, this.list, this.adding.node, this.closed, table()],
+    );
   }
 
   async load() {
@@ -199,7 +196,7 @@ class Checkouts {
     };
     return el(
       'div',
-      { class: 'og-buttons' },
+      { class: 'og-buttons', 'data-og-needs': 'operator' },
       el('label', { class: 'og-inline' }, el('span', { text: title }), select),
       button('Add to current', { kind: 'small', onclick: take(true) }),
       button('Replace current', { kind: 'small', onclick: take(false) }),

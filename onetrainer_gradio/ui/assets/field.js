@@ -4,6 +4,7 @@ import { list } from './card-list.js';
 import { idOf, secret, single } from './control.js';
 import { button, el, setText, setVisible } from './dom.js';
 import { json, map, pairs } from './lists.js';
+import { may } from './live.js';
 import { message } from './message.js';
 import { shownAs, textOf } from './settings.js';
 
@@ -25,7 +26,7 @@ function consequences(settings, path) {
   const place = el('div', { class: 'og-below' });
   const load = () => import('./editors.js').then(({ below }) => below(settings, path, place));
   if (ON_REQUEST[path]) place.append(button(ON_REQUEST[path], { kind: 'small', onclick: load }));
-  else load();
+  else if (may('operator')) load();
   return place;
 }
 

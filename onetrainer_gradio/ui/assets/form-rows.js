@@ -26,7 +26,12 @@ function inside(view, within, jump) {
   return within.map(({ list: path, field }) =>
     el(
       'button',
-      { type: 'button', class: 'og-hit', onclick: () => jump(first(path) ? first(path) + field.path : path) },
+      {
+        type: 'button',
+        class: 'og-hit',
+        'data-og-needs': 'viewer',
+        onclick: () => jump(first(path) ? first(path) + field.path : path),
+      },
       el('span', { class: 'og-label', text: field.label }),
       el('span', {
         class: 'og-muted og-small',
@@ -55,7 +60,7 @@ export class Rows {
     this.jump = jump;
     this.findings = findings;
     this.all = all;
-    this.node = el('div', { class: 'og-rows' });
+    this.node = el('div', { class: 'og-rows', 'data-og-needs': 'operator' });
     this.drawn = '';
     /** @type {Map<string, any>} */
     this.nodes = new Map();
@@ -79,7 +84,9 @@ export class Rows {
         ...this.grouped(fields),
         ...(withinFirst ? [] : found),
         ...outside(unseen.slice(0, view.most)),
-        ...(more ? [el('button', { type: 'button', class: 'og-more', text: 'Show all', onclick: this.all })] : []),
+        ...(more
+          ? [el('button', { type: 'button', class: 'og-more', 'data-og-needs': 'viewer', text: 'Show all', onclick: this.all })]
+          : []),
       ]);
     }
     for (const node of this.nodes.values()) node.update();

@@ -4,7 +4,7 @@ import { afterPress, button, el, icon, setText, setVisible, toast } from './dom.
 import { navigation } from './form-nav.js';
 import { Rows } from './form-rows.js';
 import { capital, LEVELS, upTo, View } from './form-view.js';
-import { on, store } from './live.js';
+import { may, on, store } from './live.js';
 import { ask, Settings } from './settings.js';
 import { engineStrip, nobodyCan, toolbar } from './toolbar.js';
 
@@ -95,6 +95,7 @@ function heading(settings, levels) {
     kind: 'small',
     hidden: true,
     title: 'Reset to this optimizer’s defaults',
+    'data-og-needs': 'operator',
     onclick: () => settings.resetOptimizer().catch((error) => toast(error.message, 'bad')),
   });
   const since = loadedLater({ class: 'og-grow', hidden: true }, async () =>
@@ -140,7 +141,11 @@ function wishes(settings, jump) {
 function beginning(settings) {
   const node = el('section', { class: 'og-begin', hidden: true, 'aria-label': 'Get started' });
   const own = () =>
-    settings.saved !== false || settings.document.undo || settings.document.config.concepts?.length || settings.changes().length;
+    !may('operator') ||
+    settings.saved !== false ||
+    settings.document.undo ||
+    settings.document.config.concepts?.length ||
+    settings.changes().length;
   const update = async () => {
     const shown = !own() && (await import('./landing.js')).wanted(node);
     setVisible(node, Boolean(await shown) && !own());

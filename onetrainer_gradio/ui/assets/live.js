@@ -11,6 +11,7 @@ const POLL_MS = 1000;
 const PATIENCE = 3; // times that a request is sent again
 const LONGEST_PAUSE_S = 90;
 const TRY_LATER = 1013; // close code: too many connections
+const SIGNED_OUT = 4401;
 const BLOCKED_AFTER = 3; // sockets that never opened while REST answers
 
 // The page may live under a proxy's prefix: every path is relative to the document.
@@ -79,6 +80,11 @@ export async function api(method, path, body, { raw = false } = {}) {
   if (!answer.ok || parsed?.ok === false) throw new ApiError(answer.status, parsed);
   return parsed;
 }
+
+const ROLES = ['viewer', 'operator', 'owner'];
+/** The role of who is signed in: the server adds it to the page if it isn't that of an owner. */
+export const role = /** @type {any} */ (document.querySelector('meta[name=og-role]'))?.content || 'owner';
+export const may = (needs) => ROLES.indexOf(role) >= ROLES.indexOf(needs);
 
 const listeners = new Map();
 /** @type {{ state: any, engine: any, view: string | null, snapshot: any, connection: string, connectionAt?: number, since: number, via: string }} */
@@ -185,6 +191,7 @@ function open() {
   mine.onclose = ({ code }) => {
     if (socket !== mine) return;
     socket = null;
+    if (code === SIGNED_OUT) location.assign(url('login'));
     if (code === TRY_LATER) retry = RETRY_LONGEST_MS;
     if (!opened) neverOpened += 1;
     if (!polling) connection('lost');

@@ -1,6 +1,6 @@
 // Fills the places of the page: each column of class `og-place` gets the widget of its name, as soon as Gradio puts it in.
 
-import { connect, on, store } from './live.js';
+import { connect, may, on, store } from './live.js';
 
 // Widgets in files with others (ui/assets.py). Each other one is a file of its own. A tab is built when it is first opened.
 const TOGETHER = {
@@ -13,7 +13,9 @@ const TOGETHER = {
   console: () => import('./console.js'),
   runs: () => import('./runs.js'),
 };
-const widget = (name) => TOGETHER[name]?.() ?? import(`./${name}.js`);
+const OPERATED = ['data', 'new-lora']; // a viewer finds the reason instead
+const widget = (name) =>
+  OPERATED.includes(name) && !may('operator') ? import('./permitted.js') : (TOGETHER[name]?.() ?? import(`./${name}.js`));
 
 // What the server sends for the time until Gradio has built the page; null afterwards.
 let early = document.getElementById('og-first');
@@ -264,6 +266,7 @@ on('slowed', async ({ seconds }) =>
   (await import('./dom.js')).toast(`Too many requests. Trying again in ${seconds} ${seconds === 1 ? 'second' : 'seconds'}…`),
 );
 connect();
+if (!may('owner')) import('./permitted.js');
 widget('form'); // it asks for the settings while Gradio is still building the page
 // for tests, and for people who open the browser's console
 window.og = { store, on };

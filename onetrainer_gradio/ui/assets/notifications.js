@@ -1,7 +1,7 @@
 // Notifications: the list, this browser's own, what is sent elsewhere, and automatic resumes. Loaded when first needed.
 
 import { button, confirmed, el, format, openDialog, setText, setVisible, toast } from './dom.js';
-import { api, on, url } from './live.js';
+import { api, may, on, url } from './live.js';
 import { sheet } from './sheet.js';
 
 const BROWSER = 'og-notify'; // this browser shows notifications of its own
@@ -123,6 +123,10 @@ function entry({ title, text, at, level, thumbnail, deliveries }) {
 // ---- settings
 
 async function preferences(place) {
+  if (!may('owner')) {
+    place.replaceChildren(section('This browser', thisBrowser()));
+    return;
+  }
   const [settings, resume] = await Promise.all([api('GET', 'api/notifications/settings'), api('GET', 'api/auto-resume')]);
   const unfolded = [...place.querySelectorAll(':scope > details[open] > summary')].map((each) => each.textContent);
   place.replaceChildren(

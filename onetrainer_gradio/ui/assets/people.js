@@ -1,27 +1,19 @@
 // The account of who is signed in, and for owners: people, links and the audit log. Loaded when first opened.
 
 import { button, confirmed, el, openDialog, toast } from './dom.js';
-import { api, url } from './live.js';
+import { url } from './live.js';
+import { linkForm } from './people-link.js';
+import { choice, code, day, field, form, input, line, once, sent } from './people-parts.js';
+import { twoFactor } from './people-two-factor.js';
 import { sheet } from './sheet.js';
 
 const ROLES = ['viewer', 'operator', 'owner'];
 const SCOPES = { viewer: ['read'], operator: ['read', 'run'], owner: ['read', 'run', 'admin'] };
 const AUDIT = 50;
 
-const day = (seconds) => (seconds ? new Date(seconds * 1000).toLocaleDateString() : 'never');
-const field = (label, control) => el('label', { class: 'og-people-field' }, el('span', { text: label }), control);
-const input = (attributes) => el('input', { type: 'text', ...attributes });
-const options = (values, chosen) => values.map((value) => el('option', { value, text: value, selected: value === chosen }));
-const choice = (values, chosen, more = {}) => el('select', more, options(values, chosen));
-
-/** Send a request; an error becomes a message. Returns the answer, or null. */
-async function sent(method, path, body) {
-  try {
-    return await api(method, path, body);
-  } catch (error) {
-    toast(error.message, 'bad');
-    return null;
-  }
+async function signOut() {
+  await sent('POST', 'api/logout');
+  location.assign(url('login'));
 }
 
 /** Open the dialog. */
@@ -29,52 +21,24 @@ export async function open() {
   const [session] = await Promise.all([sent('GET', 'api/session'), sheet('people.css')]);
   if (!session) return;
   const close = button('', { icon: 'close', title: 'Close', kind: 'quiet', onclick: () => dialog.close() });
+  const leave = button('Log out', { icon: 'leave', kind: 'small', onclick: signOut });
   const parts = [['Account', account(session)]];
   if (session.role === 'owner') parts.push(['People', people(session)], ['Links', links()], ['Audit log', audit()]);
   const dialog = el(
     'dialog',
     { class: 'og-dialog og-people', 'aria-label': 'Account and people' },
-    el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: session.name || 'Account' }), close),
+    el('div', { class: 'og-dialog-head' }, el('h2', { class: 'og-grow', text: session.name || 'Account' }), leave, close),
     ...parts.map(([title, body]) => el('details', { open: title === 'Account' }, el('summary', { text: `${title}` }), body)),
   );
   openDialog(dialog);
 }
-
-/** A form whose submission sends a request. */
-function form(label, parts, submit) {
-  const node = el(
-    'form',
-    { class: 'og-people-form' },
-    ...parts,
-    el('button', { class: 'og-button primary', type: 'submit', text: label }),
-  );
-  node.addEventListener('submit', async (event) => {
-    event.preventDefault();
-    await submit(Object.fromEntries(new FormData(node)), node);
-  });
-  return node;
-}
-
-/** Something that is shown only once. */
-function once(title, ...children) {
-  return el(
-    'div',
-    { class: 'og-people-once', role: 'status' },
-    el('strong', { text: `${title} It is shown only now.` }),
-    ...children,
-  );
-}
-
-const copied = (text) =>
-  button('Copy', { icon: 'copy', onclick: () => navigator.clipboard.writeText(text).then(() => toast('Copied.')) });
-const code = (text) => el('div', { class: 'og-people-line' }, el('code', { text }), copied(text));
 
 function account(session) {
   const place = el('div', {});
   const tokens = el('ul', { class: 'og-people-list', 'aria-label': 'API tokens' });
   const shown = el('div', {});
   place.append(el('p', { text: `Role: ${session.role}` }));
-  if (session.kind === 'account') place.append(password());
+  if (session.kind === 'account') place.append(password(), twoFactor(), sessions());
   if (session.kind === 'link') return place;
   const draw = async () => {
     const found = await sent('GET', 'api/account');
@@ -125,10 +89,23 @@ function password() {
   });
 }
 
-function line(title, text, action, act, ...controls) {
-  const press = button(action, { kind: 'small', 'aria-label': `${action} ${title}`, onclick: act });
-  const words = el('span', { class: 'og-grow' }, el('strong', { text: title }), el('span', { class: 'og-people-soft', text }));
-  return el('li', { class: 'og-people-line' }, words, ...controls, press);
+/** The browsers that are signed in as this person. */
+function sessions() {
+  const list = el('ul', { class: 'og-people-list', 'aria-label': 'Sessions' });
+  const draw = async () => {
+    const found = await sent('GET', 'api/account');
+    const lines = (found?.sessions ?? []).map(({ id, address, created, expires, current }) => {
+      const title = `${address || 'Unknown address'}${current ? ' (this browser)' : ''}`;
+      return line(title, `since ${day(created)}, expires ${day(expires)}`, current ? 'Log out' : 'End', async () => {
+        await sent('DELETE', `api/account/sessions/${id}`);
+        if (current) location.assign(url('login'));
+        else await draw();
+      });
+    });
+    list.replaceChildren(...lines);
+  };
+  draw();
+  return el('div', {}, el('h3', { text: 'Sessions' }), list);
 }
 
 function people(session) {
@@ -170,12 +147,21 @@ function personLine(person, draw) {
     await draw();
   };
   const factor = person.two_factor ? ', authenticator app' : '';
-  return line(person.name, `last seen ${day(person.last_seen)}${factor}`, 'Remove', remove, role);
+  const end = async () => {
+    if (await sent('DELETE', `${where}/sessions`)) toast(`All sessions of ${person.name} have ended.`);
+  };
+  const reset = async () => {
+    const sure = await confirmed(`Turn off the app of “${person.name}”?`, 'Only their password is required then.', 'Turn off');
+    if (sure) await sent('DELETE', `${where}/two-factor`);
+    await draw();
+  };
+  const small = (text, onclick) => button(text, { kind: 'small', 'aria-label': `${text}: ${person.name}`, onclick });
+  const more = [small('End sessions', end), ...(person.two_factor ? [small('Turn off app', reset)] : [])];
+  return line(person.name, `last seen ${day(person.last_seen)}${factor}`, 'Remove', remove, role, ...more);
 }
 
 function links() {
   const list = el('ul', { class: 'og-people-list', 'aria-label': 'Links' });
-  const shown = el('div', {});
   const draw = async () => {
     const found = await sent('GET', 'api/links');
     const lines = (found?.links ?? []).map((link) =>
@@ -186,32 +172,8 @@ function links() {
     );
     list.replaceChildren(...(lines.length ? lines : [el('li', { text: 'No links yet.' })]));
   };
-  const run = input({ name: 'run_id', maxlength: 200, placeholder: 'ID of the run' });
-  const shows = choice(['panel', 'gallery', 'run'], 'panel', { name: 'shows' });
-  const name = input({ name: 'name', required: true, maxlength: 80 });
-  const days = input({ name: 'days', type: 'number', min: 1, max: 366, value: 7 });
-  const runField = field('Run', run);
-  runField.hidden = true;
-  shows.addEventListener('change', () => {
-    runField.hidden = shows.value !== 'run';
-  });
-  const role = choice(['viewer', 'operator'], 'viewer', { name: 'role' });
-  const parts = [field('Name', name), field('Opens', shows), runField, field('Role', role), field('Days', days)];
-  const add = form('Create link', parts, async (values) => {
-    const body = { ...values, days: Number(values.days), run_id: values.shows === 'run' ? values.run_id : '' };
-    const made = await sent('POST', 'api/links', body);
-    if (!made) return;
-    shown.replaceChildren(once('This is the link.', code(made.address), qr(made.qr)));
-    await draw();
-  });
   draw();
-  return el('div', {}, list, shown, add);
-}
-
-/** The QR code as an image: markup from an answer never becomes part of the document. */
-function qr(svg) {
-  const named = svg.includes('xmlns=') ? svg : svg.replace('<svg', '<svg xmlns="http://www.w3.org/2000/svg"');
-  return el('img', { class: 'og-people-qr', alt: 'QR code of the link', src: `data:image/svg+xml,${encodeURIComponent(named)}` });
+  return el('div', {}, list, linkForm(draw));
 }
 
 function audit() {

@@ -120,6 +120,7 @@ class PresetBrowser {
     const add = {
       icon: 'add',
       title: 'Add presets from another folder, such as OneTrainer’s training_presets',
+      'data-og-needs': 'owner',
       onclick: () => this.addLibrary(),
     };
     return el(
@@ -207,7 +208,7 @@ class PresetBrowser {
       { class: 'og-library-head' },
       el('h4', { text: title, title: library.folder }),
       el('span', { class: 'og-count og-muted', text: 'Read-only' }),
-      library.kept ? button('', { ...remove, onclick: () => this.removeLibrary(library) }) : null,
+      library.kept ? button('', { ...remove, 'data-og-needs': 'owner', onclick: () => this.removeLibrary(library) }) : null,
     );
   }
 
@@ -295,7 +296,7 @@ class PresetBrowser {
       saved && button('Rename', { kind: 'small', onclick: () => rename(item.name).then(after) }),
       button(saved ? 'Duplicate' : 'Save a copy', { icon: 'copy', kind: 'small', onclick: copy }),
       button('Export', { icon: 'download', kind: 'small', onclick: () => exportDialog(item) }),
-      saved && button('Delete', { icon: 'trash', kind: 'small', onclick: () => this.remove(item) }),
+      saved && button('Delete', { icon: 'trash', kind: 'small', 'data-og-needs': 'owner', onclick: () => this.remove(item) }),
     );
   }
 

@@ -107,7 +107,12 @@ function runningButtons(item, actions) {
   const name = item.name || item.id;
   return [
     item.run_id &&
-      button('Show chart', { icon: 'chart', kind: 'small', dataset: { ogTab: 'training' }, onclick: () => view(item.run_id) }),
+      button('Show chart', {
+        icon: 'chart',
+        kind: 'small',
+        dataset: { ogTab: 'training', ogNeeds: 'viewer' },
+        onclick: () => view(item.run_id),
+      }),
     item.state === 'running' &&
       button('Suspend', {
         kind: 'small',
@@ -128,7 +133,12 @@ export function endedLine(item, forget) {
     el('span', { class: 'og-queue-name', text: name }),
     el('span', { class: 'og-muted og-small og-grow', text: item.error?.message || format.time(item.ended_at) }),
     item.run_id &&
-      button('Show chart', { icon: 'chart', kind: 'small', dataset: { ogTab: 'training' }, onclick: () => view(item.run_id) }),
+      button('Show chart', {
+        icon: 'chart',
+        kind: 'small',
+        dataset: { ogTab: 'training', ogNeeds: 'viewer' },
+        onclick: () => view(item.run_id),
+      }),
     button('', { icon: 'close', kind: 'quiet', title: `Remove “${name}” from this list`, onclick: forget }),
   );
 }

@@ -1,7 +1,7 @@
 // The queue: runs that wait for a device, their order, and what each one waits for.
 
 import { button, confirmed, el, setText, setVisible, toast } from './dom.js';
-import { api, on, store } from './live.js';
+import { api, may, on, store } from './live.js';
 import { dragging } from './queue-drag.js';
 import { endedLine, itemLine } from './queue-line.js';
 import { sheet } from './sheet.js';
@@ -164,12 +164,7 @@ class Queue {
     view.add.addEventListener('click', async () => (await dialogs()).addDialog(this.waiting(), load));
     view.sweep.addEventListener('click', async () => (await dialogs()).sweepDialog(load));
     view.ended.addEventListener('toggle', () => view.ended.open && this.loadEnded());
-    dragging(view.list, (id, to) => {
-      const item = this.items.find((each) => each.id === id);
-      if (item) this.move(item, to);
-      else load();
-    });
-    view.list.addEventListener('keydown', (event) => byKey(event, this.items, this.actions));
+    if (may('operator')) this.moving();
     // the page of one run, and a comparison, have this tab for themselves
     const whole = () => setVisible(view.card, !/^#runs\/./.test(location.hash));
     document.addEventListener('og-runs-address', whole);
@@ -178,6 +173,16 @@ class Queue {
     whole();
     on('queue_changed', soon);
     on('connected', soon);
+  }
+
+  /** Move runs with the mouse or the keyboard. */
+  moving() {
+    dragging(this.view.list, (id, to) => {
+      const item = this.items.find((each) => each.id === id);
+      if (item) this.move(item, to);
+      else this.load();
+    });
+    this.view.list.addEventListener('keydown', (event) => byKey(event, this.items, this.actions));
   }
 }
 
@@ -215,6 +220,16 @@ function build() {
   const endedList = el('ul', { class: 'og-queue-ended' });
   const ended = el('details', { class: 'og-queue-fold', hidden: true }, el('summary', { text: 'Ended' }), endedList);
   const head = el('div', { class: 'og-card-head' }, el('h2', { text: 'Queue' }), count, add, sweep, pause);
-  const card = el('section', { class: 'og-card', 'aria-label': 'Queue' }, head, note, anyway, empty, list, ended, spoken);
+  const card = el(
+    'section',
+    { class: 'og-card', 'aria-label': 'Queue', 'data-og-needs': 'operator' },
+    head,
+    note,
+    anyway,
+    empty,
+    list,
+    ended,
+    spoken,
+  );
   return { card, count, pause, add, sweep, note, anyway, empty, list, spoken, ended, endedList };
 }

@@ -2,7 +2,7 @@
 
 import { button, confirmed, el, format, openDialog, setText, toast } from './dom.js';
 import { api } from './live.js';
-import { pathLine } from './run-files.js';
+import { pathLine } from './path-line.js';
 import { differenceTable } from './run-settings.js';
 import { queueable, startOrQueue } from './start-or-queue.js';
 
@@ -54,6 +54,7 @@ function line(id, backup, run, redraw) {
     'aria-label': `Pin the backup at step ${backup.global_step}`,
     title: backup.deletable ? 'Keep this backup when old ones are deleted' : 'The panel never deletes this backup',
     checked: backup.pinned,
+    'data-og-needs': 'operator',
     disabled: !backup.deletable,
     onchange: async () => {
       try {
@@ -65,9 +66,15 @@ function line(id, backup, run, redraw) {
     },
   });
   const state = backup.whole ? 'Whole' : backup.problem;
-  const resume = button('Resume…', { kind: 'small', disabled: !backup.whole, onclick: () => openResume(id, backup, run()) });
+  const resume = button('Resume…', {
+    kind: 'small',
+    'data-og-needs': 'operator',
+    disabled: !backup.whole,
+    onclick: () => openResume(id, backup, run()),
+  });
   const make = button('Make it the result…', {
     kind: 'small',
+    'data-og-needs': 'operator',
     disabled: !backup.whole,
     onclick: async () => (await import('./run-result.js')).makeResult(id, backup),
   });
@@ -121,7 +128,7 @@ function rule(id, redraw) {
   }
   return el(
     'form',
-    { class: 'og-prune', onsubmit: show },
+    { class: 'og-prune', 'data-og-needs': 'owner', onsubmit: show },
     el('h4', { text: 'Delete old backups' }),
     el('label', { class: 'og-inline' }, el('span', { text: 'Keep the newest' }), last),
     el('label', { class: 'og-inline' }, el('span', { text: 'and one per (steps, 0: none)' }), every),

@@ -32,7 +32,8 @@ export function filesOf(run, found, missing) {
     el(
       'div',
       { class: 'og-buttons' },
-      found.length > 1 && el('a', { class: 'og-button small', href: zipOf(run.id, {}), download: true }, all),
+      found.length > 1 &&
+        el('a', { class: 'og-button small', 'data-og-needs': 'operator', href: zipOf(run.id, {}), download: true }, all),
       selection.node,
     ),
   ];
@@ -46,7 +47,12 @@ class Selection {
     /** @type {Map<string, RunFile>} */
     this.ticked = new Map();
     this.words = el('span', {});
-    this.node = el('a', { class: 'og-button small', hidden: true, download: true }, icon('download'), this.words);
+    this.node = el(
+      'a',
+      { class: 'og-button small', 'data-og-needs': 'operator', hidden: true, download: true },
+      icon('download'),
+      this.words,
+    );
   }
 
   /** @param {RunFile} file */
@@ -54,6 +60,7 @@ class Selection {
     return el('input', {
       type: 'checkbox',
       'aria-label': `Select ${file.name}`,
+      'data-og-needs': 'operator',
       onchange: (/** @type {any} */ { target }) => {
         if (target.checked) this.ticked.set(file.id, file);
         else this.ticked.delete(file.id);
@@ -93,7 +100,13 @@ function kindOf(run, kind, all, selection) {
   };
   const more = button('', { kind: 'small', onclick: next });
   next();
-  const zip = { class: 'og-small', href: zipOf(run.id, { kind }), download: true, text: 'Download as zip' };
+  const zip = {
+    class: 'og-small',
+    'data-og-needs': 'operator',
+    href: zipOf(run.id, { kind }),
+    download: true,
+    text: 'Download as zip',
+  };
   const head = el(
     'div',
     { class: 'og-card-head' },
@@ -115,7 +128,7 @@ const sampleTile = (runId, file, selection) =>
     { class: 'og-shot' },
     el(
       'a',
-      { href: fileAddress(runId, file), download: file.name, title: `Download ${file.name}` },
+      { 'data-og-needs': 'operator', href: fileAddress(runId, file), download: file.name, title: `Download ${file.name}` },
       el('img', {
         src: url(`api/samples/${encodeURIComponent(`${runId}.${file.id}`)}/thumbnail?w=128`),
         loading: 'lazy',
@@ -150,7 +163,7 @@ function fileParts(runId, file, title) {
   const step = file.global_step ? `step ${format.count(file.global_step)}` : '';
   const facts = title ? [title, format.bytes(file.bytes)] : [KINDS[file.kind] || file.kind, format.bytes(file.bytes), step];
   const name = file.folder ? `${file.name}.zip` : file.name;
-  const link = { class: 'og-file', href: fileAddress(runId, file), download: name };
+  const link = { class: 'og-file', 'data-og-needs': 'operator', href: fileAddress(runId, file), download: name };
   return [
     el('a', link, icon('download'), el('span', { text: file.name })),
     el('span', { class: 'og-muted og-small', text: facts.filter(Boolean).join(' · ') }),

@@ -1,30 +1,11 @@
 // The models and saves of a run: where each was written, with copy and download, and everything as a zip.
 
-import { button, capital, el, format, icon, toast } from './dom.js';
+import { button, el, format, icon } from './dom.js';
 import { api, url } from './live.js';
+import { pathLine } from './path-line.js';
 
 const PAGE = 100;
 const KINDS = { model: 'Final model', save: 'Intermediate saves' };
-
-/** Copy a text; `what` it is, for the notice. */
-export async function copy(text, what = 'path') {
-  try {
-    await navigator.clipboard.writeText(text);
-    toast(`${capital(what)} copied.`);
-  } catch {
-    toast(`The browser doesn’t allow copying here. Select the ${what} instead.`, 'bad');
-  }
-}
-
-/** Where a file is, or another short text, and a button that copies it. */
-export function pathLine(path, what = 'path') {
-  return el(
-    'span',
-    { class: 'og-path' },
-    el('code', { text: path }),
-    button('', { icon: 'copy', kind: 'quiet', title: `Copy the ${what} ${path}`, onclick: () => copy(path, what) }),
-  );
-}
 
 function line(id, file, formats) {
   const address = url(`api/runs/${encodeURIComponent(id)}/files/${encodeURIComponent(file.id)}`);
@@ -33,7 +14,7 @@ function line(id, file, formats) {
     {},
     el(
       'a',
-      { class: 'og-file', href: address, download: file.folder ? `${file.name}.zip` : file.name },
+      { class: 'og-file', 'data-og-needs': 'operator', href: address, download: file.folder ? `${file.name}.zip` : file.name },
       icon('download'),
       el('span', { text: file.name }),
     ),
@@ -43,8 +24,8 @@ function line(id, file, formats) {
     }),
     pathLine(file.written_to),
     file.sha256 ? el('span', { class: 'og-muted og-small og-mono', title: 'SHA-256', text: file.sha256.slice(0, 16) }) : '',
-    formats.length ? button('Convert…', { kind: 'small', onclick: convert }) : '',
-    file.kind === 'save' ? button('Make it the result…', { kind: 'small', onclick: make }) : '',
+    formats.length ? button('Convert…', { kind: 'small', 'data-og-needs': 'operator', onclick: convert }) : '',
+    file.kind === 'save' ? button('Make it the result…', { kind: 'small', 'data-og-needs': 'operator', onclick: make }) : '',
   );
   async function make() {
     (await import('./run-result.js')).makeResult(id, file);
@@ -90,7 +71,12 @@ export async function filesOfRun(place, run) {
       ),
     );
   const link = (text, query) =>
-    el('a', { class: 'og-button small', href: zip(query), download: true }, icon('download'), el('span', { text }));
+    el(
+      'a',
+      { class: 'og-button small', 'data-og-needs': 'operator', href: zip(query), download: true },
+      icon('download'),
+      el('span', { text }),
+    );
   place.append(
     el('p', {
       class: 'og-muted og-small',

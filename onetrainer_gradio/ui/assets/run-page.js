@@ -1,7 +1,8 @@
 // The page of one run: its curve with everything before its resume, replay, samples, log, settings, files and backups.
 
 import { button, el, format, openDialog, setText, setVisible } from './dom.js';
-import { api, on, store } from './live.js';
+import { api, may, on, store } from './live.js';
+import { refusal } from './permitted.js';
 import { formDialog } from './queue-dialogs.js';
 import { replay } from './replay.js';
 import { addressOf, go, pageLink, TRY } from './run-address.js';
@@ -18,14 +19,15 @@ import { engineName, methodName } from './words.js';
 const apiOf = (id) => `api/runs/${encodeURIComponent(id)}`;
 
 /** A card with a heading that fills itself when it is first unfolded. */
-function section(title, fill, open = false) {
+function section(title, fill, open = false, needs = 'viewer') {
   const body = el('div', { class: 'og-run-section' });
   const node = el('details', { class: 'og-card og-run-fold', open }, el('summary', {}, el('h3', { text: title })), body);
   let filled = false;
   const once = () => {
     if (!node.open || filled) return;
     filled = true;
-    Promise.resolve(fill(body)).catch((error) => body.append(el('p', { class: 'og-empty bad', text: error.message })));
+    if (!may(needs)) body.append(el('p', { class: 'og-empty', text: refusal(needs) }));
+    else Promise.resolve(fill(body)).catch((error) => body.append(el('p', { class: 'og-empty bad', text: error.message })));
   };
   node.addEventListener('toggle', once);
   if (open) once();
@@ -171,7 +173,7 @@ class RunPage {
       section('Samples', (body) => samplesOf(body, this.id), true),
       trying,
       section('Use in other programs', async (body) => (await import('./run-use.js')).useIt(body, this.id)),
-      section('Publish', async (body) => (await import('./hub-publish.js')).publishing(body, this.id)),
+      section('Publish', async (body) => (await import('./hub-publish.js')).publishing(body, this.id), false, 'owner'),
       section('Warnings and errors', (body) => warningsOf(body, this.id)),
       section('Log', (body) => logOf(body, this.id)),
       section('Settings', (body) => differencesOf(body, this.id)),
@@ -221,7 +223,8 @@ class RunPage {
 
   actions() {
     const { labels, state } = this.run;
-    const small = (text, onclick, icon) => button(text, { kind: 'small', icon, onclick });
+    const small = (text, onclick, icon, needs = 'operator') =>
+      button(text, { kind: 'small', icon, 'data-og-needs': needs, onclick });
     const archive = async () => {
       await api('PATCH', apiOf(this.id), { archived: !labels.archived });
       this.refresh(true);
@@ -229,11 +232,19 @@ class RunPage {
     return [
       small('Edit…', async () => (await edit(this.id, this.run.labels)) && this.refresh(true)),
       small('Start again…', () => this.again(), 'right'),
+      ...this.sharing(),
       small(labels.archived ? 'Unarchive' : 'Archive', archive),
       ...(state.is_training
         ? []
-        : [small('Delete…', async () => (await deleteRuns([this.id], this.run.labels.name)) && go('#runs'), 'trash')]),
+        : [small('Delete…', async () => (await deleteRuns([this.id], this.run.labels.name)) && go('#runs'), 'trash', 'owner')]),
     ];
+  }
+
+  /** Links need a panel that requires signing in. */
+  sharing() {
+    if (!document.querySelector('meta[name=og-protected]')) return [];
+    const open = async () => (await import('./people-link.js')).share(this.id, this.run.labels.name);
+    return [button('Share…', { kind: 'small', 'data-og-needs': 'owner', onclick: open })];
   }
 
   async again() {

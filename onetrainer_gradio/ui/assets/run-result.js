@@ -2,7 +2,7 @@
 
 import { button, confirmed, el, setText, toast } from './dom.js';
 import { api } from './live.js';
-import { pathLine } from './run-files.js';
+import { pathLine } from './path-line.js';
 
 const pathOf = (id) => `api/runs/${encodeURIComponent(id)}/result`;
 
@@ -45,7 +45,7 @@ export async function resultOf(id, results, ready) {
         pathLine(result.path),
         earlier && el('span', { class: 'og-muted og-small', text: 'The earlier result:' }),
         earlier && pathLine(earlier),
-        result.changes.length && button('Undo', { icon: 'undo', kind: 'small', onclick: undo }),
+        result.changes.length && button('Undo', { icon: 'undo', kind: 'small', 'data-og-needs': 'operator', onclick: undo }),
       ].filter(Boolean),
     );
     ready(result);

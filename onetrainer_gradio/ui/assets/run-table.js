@@ -244,7 +244,7 @@ class RunTable {
           Object.values(this.filters),
           el('label', { class: 'og-inline' }, el('span', { text: 'Order' }), this.order),
           this.columns(),
-          button('Add OneTrainer runs…', { icon: 'add', kind: 'small', onclick: () => this.add() }),
+          button('Add OneTrainer runs…', { icon: 'add', kind: 'small', 'data-og-needs': 'operator', onclick: () => this.add() }),
         ),
         this.selection.node,
         el('div', { class: 'og-scroll', tabindex: 0, role: 'region', 'aria-label': 'Table of runs' }, this.table),
@@ -291,8 +291,9 @@ class RunTable {
       const tags = await askTags(title, '', yes, this.known || []);
       if (tags?.length && (await bulk(ids(), action, tags))) this.done();
     };
-    const small = (text, onclick, icon) => button(text, { kind: 'small', icon, onclick });
-    const compare = small('Compare', () => go(comparisonOf(ids())), 'chart');
+    const small = (text, onclick, icon, needs = 'operator') =>
+      button(text, { kind: 'small', icon, 'data-og-needs': needs, onclick });
+    const compare = small('Compare', () => go(comparisonOf(ids())), 'chart', 'viewer');
     const node = el(
       'div',
       { class: 'og-run-selection', hidden: true },
@@ -309,8 +310,9 @@ class RunTable {
           if (await deleteRuns(ids(), first?.name)) this.done();
         },
         'trash',
+        'owner',
       ),
-      small('Clear selection', () => this.done(false)),
+      small('Clear selection', () => this.done(false), undefined, 'viewer'),
     );
     return { node, count, compare };
   }

@@ -2,14 +2,9 @@
 
 import { button, confirmed, el, format, icon, setText, setVisible, toast } from './dom.js';
 import { api, url } from './live.js';
+import { labelOf } from './run-try-label.js';
 
 const POLL_MS = 700;
-
-const KINDS = { model: 'Final model', save: 'Save', backup: 'Backup' };
-
-/** What an image is generated with. */
-export const labelOf = (cell) =>
-  cell.file ? `${KINDS[cell.kind] || cell.name}, step ${format.count(cell.step)}, strength ${cell.strength}` : 'Base model';
 
 /** The node of a grid. */
 export function gridOf(first) {
@@ -26,15 +21,20 @@ class Grid {
     this.status = el('p', { role: 'status', class: 'og-small og-muted' });
     this.bar = el('progress', { max: cells.length, value: 0, 'aria-label': 'Finished images' });
     this.rows = el('div', { class: 'og-try-rows' });
-    this.stop = button('Stop', { kind: 'small', onclick: () => this.act('POST', '/stop') });
-    this.resume = button('Resume', { kind: 'small', icon: 'right', onclick: () => this.act('POST', '/resume') });
+    this.stop = button('Stop', { kind: 'small', 'data-og-needs': 'operator', onclick: () => this.act('POST', '/stop') });
+    this.resume = button('Resume', {
+      kind: 'small',
+      icon: 'right',
+      'data-og-needs': 'operator',
+      onclick: () => this.act('POST', '/resume'),
+    });
     this.zip = el(
       'a',
       { class: 'og-button small', href: url(`${this.address}/images.zip`), download: true },
       icon('download'),
       el('span', { text: 'All as zip' }),
     );
-    this.remove = button('Delete', { kind: 'small', icon: 'trash', onclick: () => this.delete() });
+    this.remove = button('Delete', { kind: 'small', icon: 'trash', 'data-og-needs': 'operator', onclick: () => this.delete() });
     const head = el('div', { class: 'og-try-head' }, this.status, this.bar, this.stop, this.resume, this.zip, this.remove);
     this.node = el('article', { class: 'og-try-grid', 'aria-label': `Images of ${format.time(created)}` }, head, this.rows);
   }

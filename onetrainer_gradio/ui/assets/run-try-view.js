@@ -3,8 +3,8 @@
 import { compareSlider } from './compare-slider.js';
 import { button, el, icon, openDialog, setText, toast } from './dom.js';
 import { api, url } from './live.js';
-import { copy } from './run-files.js';
-import { labelOf } from './run-try-grid.js';
+import { copy } from './path-line.js';
+import { labelOf } from './run-try-label.js';
 
 export const imageOf = (grid, cell) => url(`api/generations/${grid.id}/images/${cell.number}`);
 
@@ -77,7 +77,7 @@ function actionsOf(grid, cell) {
   return [
     button('Copy parameters', { icon: 'copy', onclick: () => copy(cell.parameters, 'text') }),
     el('a', save, icon('download'), el('span', { text: 'Download' })),
-    button('Keep as sample', { onclick: keep }),
-    cell.file && cell.kind !== 'model' && button('Make it the result…', { onclick: make }),
+    button('Keep as sample', { 'data-og-needs': 'operator', onclick: keep }),
+    cell.file && cell.kind !== 'model' && button('Make it the result…', { 'data-og-needs': 'operator', onclick: make }),
   ].filter(Boolean);
 }

@@ -122,7 +122,7 @@ function form(id, config, results, lora, made) {
   }
   const node = el(
     'div',
-    { oninput: counted },
+    { 'data-og-needs': 'operator', oninput: counted },
     el('p', {
       class: 'og-muted og-small',
       text: 'All images of a grid have the same seed, so only the result and its strength differ.',

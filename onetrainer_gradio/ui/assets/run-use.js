@@ -2,7 +2,7 @@
 
 import { button, el, format, icon } from './dom.js';
 import { api, url } from './live.js';
-import { pathLine } from './run-files.js';
+import { pathLine } from './path-line.js';
 import { makeResult, resultOf } from './run-result.js';
 import { sheet } from './sheet.js';
 
@@ -17,7 +17,11 @@ export async function useIt(place, id) {
   }
   const select = el('select', { 'aria-label': 'File', onchange: show });
   select.append(...results.map((file) => el('option', { value: file.id, text: titleOf(file) })).reverse());
-  const make = button('Make this save the result…', { kind: 'small', onclick: () => makeResult(id, chosen()) });
+  const make = button('Make this save the result…', {
+    kind: 'small',
+    'data-og-needs': 'operator',
+    onclick: () => makeResult(id, chosen()),
+  });
   const body = el('div', { class: 'og-use', 'aria-live': 'polite' });
   const chosen = () => results.find((file) => file.id === select.value);
   /** @type {any} */
@@ -51,7 +55,12 @@ const titleOf = (file) =>
 
 function head(told, address) {
   const about = [format.bytes(told.bytes), told.algorithm, told.format_title && `format ${told.format_title}`];
-  const link = { class: 'og-file', href: url(address), download: told.folder ? `${told.name}.zip` : told.name };
+  const link = {
+    class: 'og-file',
+    'data-og-needs': 'operator',
+    href: url(address),
+    download: told.folder ? `${told.name}.zip` : told.name,
+  };
   return el(
     'div',
     { class: 'og-use-head' },

@@ -164,7 +164,9 @@ const pathOf = (run) => `api/runs/${encodeURIComponent(run.id)}`;
 async function contents(body, run, onremove) {
   const cause = run.end?.error?.message || run.error || '';
   const files = el('div', { class: 'og-run-files' }, el('p', { class: 'og-muted og-small', text: 'Loading files…' }));
-  const goOn = !run.active && button('Resume from last backup', { icon: 'right', kind: 'small', onclick: () => resume(run) });
+  const goOn =
+    !run.active &&
+    button('Resume from last backup', { icon: 'right', kind: 'small', 'data-og-needs': 'operator', onclick: () => resume(run) });
   const why = viewed() === run.id ? el('p', {}, causeLink()) : el('p', { class: 'og-cause', text: cause });
   const damaged = el('p', { class: 'og-cause', text: `Files of this run are damaged. ${run.damaged}` });
   body.replaceChildren(
@@ -201,7 +203,7 @@ function buttons(run, goOn, onremove) {
     sessionStorage.setItem('og-compare', run.id);
     document.dispatchEvent(new CustomEvent('og-compare'));
   };
-  const record = { icon: 'trash', kind: 'small', title: 'Delete this run’s record', onclick: onremove };
+  const record = { icon: 'trash', kind: 'small', title: 'Delete this run’s record', 'data-og-needs': 'owner', onclick: onremove };
   return el(
     'div',
     { class: 'og-buttons' },

@@ -108,7 +108,7 @@ export function sampleForm() {
   const why = el('span', { class: 'og-muted og-small', role: 'status' });
   const node = el(
     'details',
-    { class: 'og-card og-fold' },
+    { class: 'og-card og-fold', 'data-og-needs': 'operator' },
     el('summary', { text: 'Generate a sample' }),
     body,
     el('div', { class: 'og-buttons' }, go, why),

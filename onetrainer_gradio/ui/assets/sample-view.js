@@ -29,7 +29,7 @@ function parts(move, reuse) {
   const facts = el('dl', { class: 'og-facts' });
   const title = el('p', { class: 'og-view-prompt' });
   const save = el('a', { class: 'og-button' }, icon('download'), el('span', { text: 'Download' }));
-  const again = reuse && button('Reuse these settings', { icon: 'copy', onclick: reuse });
+  const again = reuse && button('Reuse these settings', { icon: 'copy', 'data-og-needs': 'operator', onclick: reuse });
   const dialog = el(
     'dialog',
     { class: 'og-viewer', 'aria-label': 'Sample' },

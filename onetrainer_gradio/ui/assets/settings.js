@@ -3,7 +3,7 @@
 // Every edit is one small PATCH with the revision it was made against. Edits go one after the other; what cannot be sent
 // waits, survives a reload of the page, and is sent when the connection is back.
 
-import { api, hold, on, store } from './live.js';
+import { api, hold, may, on, store } from './live.js';
 
 const KEPT = 'og-drafts';
 const AGAINST = 'og-against';
@@ -442,6 +442,7 @@ export class Settings {
 
   check() {
     clearTimeout(this.checkTimer);
+    if (!may('operator')) return;
     this.checkTimer = setTimeout(async () => {
       try {
         const found = await api('POST', 'api/config/validate', {});

@@ -2,7 +2,7 @@
 
 import { allow, fallBack } from './controls.js';
 import { button, causeLink, el, format, setText, setVisible } from './dom.js';
-import { api, on, store, viewed } from './live.js';
+import { api, may, on, store, viewed } from './live.js';
 import { Outcome } from './outcome.js';
 import { progress } from './progress.js';
 import { fileLine } from './run-file-list.js';
@@ -209,7 +209,10 @@ class StatusCard {
       api('POST', `api/training/stop?run_id=${encodeURIComponent(id)}`, {}).catch((/** @type {any} */ error) =>
         setText(this.outcome.line, error.message),
       );
-    this.waits.replaceChildren('Another run is queued. ', button('Cancel queued run', { kind: 'small', onclick: cancel }));
+    this.waits.replaceChildren(
+      'Another run is queued. ',
+      button('Cancel queued run', { kind: 'small', 'data-og-needs': 'operator', onclick: cancel }),
+    );
   }
 
   /** @param {any} now */
@@ -278,6 +281,7 @@ class Next {
   }
 
   async ask() {
+    if (!may('operator')) return;
     let now;
     try {
       now = await api('GET', 'api/config/current');

@@ -1,7 +1,7 @@
 // The machine: resource usage, processes, hardware and versions.
 
 import { button, capital, el, format, setText, setVisible } from './dom.js';
-import { api, on, store } from './live.js';
+import { api, may, on, store } from './live.js';
 import { Meters } from './meters.js';
 
 /** @type {Record<string, string>} */
@@ -14,8 +14,6 @@ export function mount(place) {
   const processes = new Processes();
   const versions = el('dl', { class: 'og-facts og-columns' });
   const hardware = el('dl', { class: 'og-facts og-columns' });
-  const checkouts = el('div', {});
-  const downloads = el('div', {});
   const certificate = el('dl', { class: 'og-facts', style: 'margin-top: 8px' });
   const https = card('HTTPS certificate', 'HTTPS certificate', certificate);
   setVisible(https, false);
@@ -26,12 +24,8 @@ export function mount(place) {
     card('Hardware', 'Hardware', hardware),
     card('Versions', 'Versions', versions),
     https,
-    checkouts,
-    hubToken(),
-    downloads,
   );
-  import('./hub-downloads.js').then(({ card: downloadsCard }) => downloadsCard(downloads)).catch(() => {});
-  import('./checkouts.js').then(async ({ checkoutsCard }) => checkouts.replaceChildren(await checkoutsCard()));
+  if (may('operator')) forOperators(place);
 
   async function load() {
     try {
@@ -56,6 +50,18 @@ export function mount(place) {
   on('connected', load);
   on('training_state', () => processes.follow(`${store.state?.run_id} ${store.state?.status}`));
   load();
+}
+
+/**
+ * Installations, the token and downloads: a viewer can't request them.
+ * @param {HTMLElement} place
+ */
+function forOperators(place) {
+  const checkouts = el('div', {});
+  const downloads = el('div', {});
+  place.append(checkouts, hubToken(), downloads);
+  import('./hub-downloads.js').then(({ card: downloadsCard }) => downloadsCard(downloads)).catch(() => {});
+  import('./checkouts.js').then(async ({ checkoutsCard }) => checkouts.replaceChildren(await checkoutsCard()));
 }
 
 /**
@@ -137,7 +143,7 @@ function hubToken() {
   const forget = button('Remove token', { kind: 'small', onclick: () => send('DELETE') });
   const card = el(
     'section',
-    { class: 'og-card', 'aria-label': 'Hugging Face token' },
+    { class: 'og-card', 'aria-label': 'Hugging Face token', 'data-og-needs': 'owner' },
     el('h2', { text: 'Hugging Face token' }),
     el('p', {
       class: 'og-muted og-small',

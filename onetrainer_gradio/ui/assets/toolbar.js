@@ -45,6 +45,7 @@ class Toolbar {
     this.removeButton = button('', {
       icon: 'trash',
       title: 'Delete this saved configuration',
+      'data-og-needs': 'owner',
       kind: 'small quiet',
       onclick: () => this.remove(),
     });
@@ -76,7 +77,7 @@ class Toolbar {
     const raw = 'View and edit the config as OneTrainer JSON';
     return el(
       'div',
-      { class: 'og-toolbar', role: 'group', 'aria-label': 'Open and save settings' },
+      { class: 'og-toolbar', role: 'group', 'aria-label': 'Open and save settings', 'data-og-needs': 'operator' },
       [pick, this.undo, this.redo, this.changes, this.removeButton],
       el('span', { class: 'og-grow' }),
       this.saveButton,
@@ -84,7 +85,7 @@ class Toolbar {
       tool('Import', { icon: 'upload', onclick: () => this.file.click() }),
       this.file,
       tool('Export', { icon: 'download', title: exported, onclick: async () => (await import('./saved.js')).exportDialog() }),
-      tool('Compare', { icon: 'swap', title: compared, onclick: () => this.compare() }),
+      tool('Compare', { icon: 'swap', title: compared, 'data-og-needs': 'viewer', onclick: () => this.compare() }),
       tool('JSON', { title: raw, onclick: async () => (await import('./raw.js')).openRaw(this.settings) }),
       tool('Reset', { icon: 'reset', onclick: () => this.reset() }),
     );
@@ -246,7 +247,7 @@ export function engineLine(id) {
   const words = el('div', { class: 'og-engine-words', role: 'status' });
   const node = el(
     'div',
-    { class: 'og-engine' },
+    { class: 'og-engine', 'data-og-needs': 'owner' },
     el('label', { class: 'og-inline', for: id }, el('span', { text: 'Engine' }), select),
     words,
   );

@@ -11,9 +11,11 @@ const BACK_MS = 4000;
 export function mount(place) {
   const run = new RunState();
   const link = new Connection();
-  const leave = button('Log out', { icon: 'leave', kind: 'quiet small', hidden: true, onclick: signOut });
+  const leave = button('Log out', { icon: 'leave', kind: 'quiet small og-leave', hidden: true, onclick: signOut });
   const account = button('Account', {
+    icon: 'person',
     kind: 'quiet small',
+    'aria-label': 'Account', // a narrow page shows only the icon
     hidden: true,
     onclick: () => import('./people.js').then((its) => its.open()),
   });
@@ -102,7 +104,7 @@ class RunState {
     this.spoken = el('div', { class: 'og-sr', role: 'status', 'aria-live': 'polite' });
     this.said = '';
     this.trained = false; // while this page was open
-    this.stop = button('Stop', { kind: 'small og-topstop', hidden: true, onclick: stop });
+    this.stop = button('Stop', { kind: 'small og-topstop', hidden: true, onclick: stop, 'data-og-needs': 'operator' });
   }
 
   draw() {
