@@ -220,3 +220,29 @@ def test_the_start_and_the_queue_keep_to_the_quota_and_a_run_that_trains_goes_on
         time.sleep(0.05)
     second = service.runs.get(service.queue.get(queued)["run_id"])
     assert (second.record.started_by, second.options().account) == ("Ada", ada)
+
+
+@pytest.mark.slow
+def test_the_queue_starts_the_run_of_who_used_less_also_after_a_restart(make_service: MakeService, tmp_path: Path):
+    """Ada added hers first, and used two hours before; the next panel has the setting and measures the same."""
+    service = make_service()
+    accounts = service.people.accounts
+    ada, bob = (accounts.add(name, Role.OPERATOR, subject=name).id for name in ("Ada", "Bob"))
+    config, now = small_config(tmp_path), time.time()
+    record = RunRecord(service.runs.new_id(now - 3 * HOUR), "before", now, "", str(tmp_path), {"account": ada})
+    before = service.runs.create(config, record)
+    before.journal.append(RunStarted(at=now - 3 * HOUR, backend="", pid=1))
+    before.journal.append(RunEnded(at=now - HOUR, reason="completed"))
+    service.queue.pause()
+    service.queue.set_fair_share(7)
+    ids = [act(who, lambda: service.enqueue(config, RunOptions(tags=("steps=3",))))["id"] for who in (ada, ada, bob)]
+    service.close()
+    service = make_service()
+    assert [item["id"] for item in service.queue.list()["items"]] == [ids[2], ids[0], ids[1]]
+    service.queue.resume()
+    limit = time.monotonic() + 3 * PATIENCE_S
+    while any(service.queue.get(each)["state"] != "completed" for each in ids):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    started = [service.runs.get(service.queue.get(each)["run_id"]).record.created_at for each in ids]
+    assert started[2] < started[0] < started[1]
