@@ -124,6 +124,46 @@ def test_a_run_is_edited_copied_held_and_removed(visitor: Visitor, paused: Panel
     expect(page.locator(".og-queue-name")).to_have_text(["first", "first (copy)"])
 
 
+def test_a_run_is_added_with_a_start_time_and_a_run_to_wait_for(visitor: Visitor, paused: Panel) -> None:
+    """The dialog sets all that REST sets, and the line says what the run waits for."""
+    add(paused, "one")
+    page = shown(visitor, SIZES[0], 1)
+    page.get_by_role("button", name="Add run…").click()
+    dialog = page.get_by_role("dialog", name="Add to queue")
+    for label, value in (
+        ("Name", "later"),
+        ("Notes", "for tonight"),
+        ("Tags", "night, cats"),
+        ("Priority", "-2"),
+        ("Device", "cpu"),
+    ):
+        dialog.get_by_label(label).fill(value)
+    dialog.get_by_label("Not before").fill("2099-01-02T03:04")
+    dialog.get_by_label("After").select_option("one")
+    dialog.get_by_label("Hold until it is released").check()
+    dialog.get_by_role("button", name="Add", exact=False).last.click()
+    expect(dialog).to_have_count(0)
+    expect(line(page, "later").locator(".og-badge")).to_have_text("Held")
+    one, later = paused.get("api/queue")["items"]
+    assert {name: later[name] for name in ("notes", "tags", "priority", "device", "after", "held")} == {
+        "notes": "for tonight",
+        "tags": ["night", "cats"],
+        "priority": -2,
+        "device": "cpu",
+        "after": one["id"],
+        "held": True,
+    }
+    assert later["not_before"] > 4_070_000_000
+    paused.send("POST", "api/queue/resume")
+    page.get_by_role("button", name="Release “later”").click()
+    becomes(
+        lambda: [(item["name"], (item["wait"] or {}).get("code")) for item in paused.get("api/queue")["items"]],
+        [("later", "not_before")],
+    )
+    expect(line(page, "later")).to_contain_text("2099")
+    paused.send("POST", "api/queue/pause")
+
+
 def test_an_edit_of_a_run_that_someone_else_changed_stays_open_with_the_reason(visitor: Visitor, paused: Panel) -> None:
     add(paused, "one")
     page = shown(visitor, SIZES[0], 1)

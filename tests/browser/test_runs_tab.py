@@ -13,8 +13,9 @@ import pytest
 from playwright.sync_api import expect
 
 from onetrainer_gradio.config.paths.backup_chain import chain_of_run, write_chain
-from tests.browser.conftest import Panel, Visitor
+from tests.browser.conftest import Panel, Visitor, becomes
 from tests.browser.test_axe import violations
+from tests.service.runs.test_imports import write_workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -220,6 +221,77 @@ def test_runs_are_compared_in_charts_and_a_table(visitor: Visitor, panel: Panel)
     expect(page.get_by_role("button", name="Reset zoom")).to_be_hidden()
     page.get_by_role("button", name="overlay 0.0001").click()
     expect(page.get_by_role("button", name="overlay 0.0001")).to_have_attribute("aria-pressed", "false")
+
+
+def drawn(page: Any) -> str:
+    """The image of the first chart."""
+    return str(page.locator(".og-run-plot canvas").first.evaluate("canvas => canvas.toDataURL()"))
+
+
+def test_axis_smoothing_and_scale_change_the_chart_and_are_remembered(visitor: Visitor, panel: Panel) -> None:
+    ids = [finished(panel, f"drawn {number}") for number in range(2)]
+    page = opened(visitor.blank(), panel, f"compare/{','.join(ids)}")
+    seen = {drawn(page)}
+    for change in (
+        lambda: page.get_by_label("Horizontal axis").select_option("Epochs"),
+        lambda: page.get_by_label("Smoothing").select_option(index=2),
+        lambda: page.get_by_label("Log scale").check(),
+        lambda: page.get_by_label("Horizontal axis").select_option("Time"),
+    ):
+        change()
+        becomes(lambda: drawn(page) in seen, False)
+        seen.add(drawn(page))
+    page.reload()
+    page.locator(".og-run-plot canvas").first.wait_for()
+    expect(page.get_by_label("Horizontal axis")).to_have_value("time")
+    expect(page.get_by_label("Log scale")).to_be_checked()
+
+
+def test_the_settings_of_a_run_are_compared_with_those_of_another(visitor: Visitor, panel: Panel) -> None:
+    """Of all runs, one is found by its words; only what differs is listed."""
+    finished(panel, "something else")
+    first = finished(panel, "slow learner", learning_rate=1e-5)
+    second = finished(panel, "fast learner", learning_rate=3e-3)
+    page = opened(visitor.blank(), panel, second)
+    page.get_by_text("Settings", exact=True).click()
+    fold = page.locator(".og-run-fold", has_text="Compare with")
+    expect(fold.locator("optgroup option").nth(1)).to_be_attached()
+    fold.get_by_label("Search runs to compare with").fill("slow learner")
+    expect(fold.locator("optgroup option")).to_have_count(1)
+    fold.get_by_role("combobox", name="Compare with").select_option(f"run:{first}")
+    table = page.get_by_role("region", name="Differences")
+    expect(table).to_contain_text("Learning rate")
+    expect(table).to_contain_text("0.003")
+    expect(table.locator("tbody tr")).to_have_count(1)
+    fold.get_by_label("Search runs to compare with").fill("no run has these words")
+    expect(fold.locator("optgroup option")).to_have_count(1)  # the chosen one stays
+    expect(fold.get_by_role("combobox", name="Compare with")).to_have_value(f"run:{first}")
+
+
+def test_runs_of_onetrainer_are_added_from_their_workspace(visitor: Visitor, panel: Panel, tmp_path: Path) -> None:
+    """The dialog lists each start; an added run has its curve and samples, and can be compared with the panel's own."""
+    own = finished(panel, "own", "sample_every=20")
+    write_workspace(tmp_path)
+    page = visitor.open("runs")
+    page.get_by_role("button", name="Add OneTrainer runs…").click()
+    dialog = page.get_by_role("dialog", name="Add OneTrainer runs")
+    dialog.get_by_label("Workspace folder").fill(str(tmp_path / "empty"))
+    dialog.get_by_role("button", name="Look for runs").click()
+    expect(dialog.get_by_role("alert")).not_to_be_empty()
+    dialog.get_by_label("Workspace folder").fill(str(tmp_path / "OneTrainer" / "workspace"))
+    dialog.get_by_role("button", name="Look for runs").click()
+    expect(dialog.locator(".og-import-line")).to_have_count(2)
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("2 added, 0 read again.")).to_be_visible()
+    added = panel.get("api/runs?search=mine")["runs"]
+    assert [run["imported"] for run in added] == [True, True]
+    first = added[-1]["id"]
+    opened(page, panel, first)
+    expect(page.locator(".og-run-section .og-tile")).to_have_count(1)
+    opened(page, panel, f"compare/{first},{own}")
+    expect(page.get_by_label("Runs in the chart").get_by_role("listitem")).to_have_count(2)
+    for run in added:
+        panel.send("DELETE", f"api/runs/{run['id']}")
 
 
 def test_a_run_is_replayed_by_keyboard(visitor: Visitor, panel: Panel) -> None:

@@ -62,11 +62,10 @@ def put(path: Path, content: bytes, at: float) -> None:
     os.utime(path, (at, at))
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
+def write_workspace(place: Path) -> Path:
     """A workspace with two starts: 20 steps, then a resume from the backup at step 10 for another 15."""
-    folder = tmp_path / "OneTrainer" / "workspace"
-    document = to_document(small_config(tmp_path / "material"), packed=True) | {
+    folder = place / "OneTrainer" / "workspace"
+    document = to_document(small_config(place / "material"), packed=True) | {
         "workspace_dir": "workspace",
         "secrets": {"x": "y"},
     }
@@ -83,6 +82,11 @@ def workspace(tmp_path: Path) -> Path:
     )
     put(folder / "save" / "mine2026-01-02_03-06-20-save-10-1-0.safetensors", b"weights", seconds(FIRST) + 135)
     return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return write_workspace(tmp_path)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
