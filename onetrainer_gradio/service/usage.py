@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from onetrainer_gradio.config.files.documents import from_document
-from onetrainer_gradio.errors import ConfigError, RunNotFoundError
+from onetrainer_gradio.errors import RunNotFoundError
 from onetrainer_gradio.service.datasets.library import creator_of
-from onetrainer_gradio.service.queue.items import devices_of
+from onetrainer_gradio.service.queue.items import devices_named
 from onetrainer_gradio.service.runs.artifacts import run_files
 from onetrainer_gradio.service.runs.record import Run, RunStore, read_record
 
@@ -121,16 +120,15 @@ class Usage:
             return False
 
     def _use_of(self, run: Run) -> RunUse:
-        summary = run.summary()
-        with contextlib.suppress(ConfigError):
-            config, _ = from_document(run.config())
-            gpus = [name for name in run.record.hardware if name.startswith("gpu_")]
-            devices = tuple(each for one in devices_of(config) for each in (gpus if one == "cuda:*" and gpus else [one]))
-            use = RunUse(self._account_of(run.id), devices, summary["started_at"], summary["ended_at"])
-            if not summary["active"]:
-                self._ended[run.id] = use
-            return use
-        return RunUse("")
+        summary, config = run.summary(), run.config()  # the three settings alone: checking all takes far longer
+        indexes = str(config.get("device_indexes", "")) if config.get("multi_gpu") else None
+        gpus = [name for name in run.record.hardware if name.startswith("gpu_")]
+        named = devices_named(str(config.get("train_device", "")), indexes)
+        devices = tuple(each for one in named for each in (gpus if one == "cuda:*" and gpus else [one]))
+        use = RunUse(self._account_of(run.id), devices, summary["started_at"], summary["ended_at"])
+        if not summary["active"]:
+            self._ended[run.id] = use
+        return use
 
     def _account_of(self, run_id: str) -> str:
         if run_id not in self._starters:

@@ -149,9 +149,14 @@ def summary_of(config: TrainConfig) -> dict[str, Any]:
 
 def devices_of(config: TrainConfig) -> tuple[str, ...]:
     """Return the devices that a run needs: ``cpu``, ``mps``, ``cuda:N``, or ``cuda:*`` for all GPUs."""
-    device = config.train_device.strip().lower()
-    if device.startswith("cuda") and config.multi_gpu:
-        chosen = [part.strip() for part in config.device_indexes.split(",") if part.strip()]
+    return devices_named(config.train_device, config.device_indexes if config.multi_gpu else None)
+
+
+def devices_named(train_device: str, indexes: str | None) -> tuple[str, ...]:
+    """Return the devices of a train device; ``indexes`` are those of several GPUs, None for one."""
+    device = train_device.strip().lower()
+    if device.startswith("cuda") and indexes is not None:
+        chosen = [part.strip() for part in indexes.split(",") if part.strip()]
         return tuple(sorted({f"cuda:{part}" for part in chosen})) or ("cuda:*",)
     return ("cuda:0" if device == "cuda" else device or "cpu",)
 
