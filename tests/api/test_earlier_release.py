@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.slow  # builds the whole panel, and carries out runs
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "earlier_release"
 PLACEHOLDER = "{folder}"
 COMPLETED, FAILED = "2026-11-28_22-37-23-a636", "2026-11-28_22-37-24-a569"
+SAVED_AT = 1795905444.4184313
 TEXTS = (".json", ".jsonl", ".log", ".sql")
 
 
@@ -30,6 +32,7 @@ def unpack(folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.suffix in TEXTS:
             file.write_text(file.read_text(encoding="utf-8").replace(PLACEHOLDER, folder.as_posix()), encoding="utf-8")
+    os.utime(folder / "lora.safetensors", (SAVED_AT, SAVED_AT))  # a newer file would not be the run's
     script = folder / "data" / "queue.sql"
     with closing(sqlite3.connect(folder / "data" / "queue.sqlite")) as database:
         database.executescript(script.read_text(encoding="utf-8"))

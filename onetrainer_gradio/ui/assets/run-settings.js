@@ -86,7 +86,8 @@ export async function differencesOf(place, id) {
   const against = el('select', { onchange: draw }, option('current', 'the form'), option('defaults', 'the defaults'), group);
   const count = el('p', { class: 'og-muted og-small', role: 'status' });
   const body = el('div');
-  place.append(el('label', { class: 'og-inline' }, el('span', { text: 'Compare with' }), against), search, count, body);
+  const label = el('label', { class: 'og-inline' }, el('span', { text: 'Compare with' }), against);
+  place.append(el('div', { class: 'og-buttons' }, label, el('span', {}, search)), count, body);
   let asked = 0;
   async function draw() {
     asked += 1;
