@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import httpx
 import pytest
+from joserfc import jws
 from joserfc.jwk import RSAKey
 
 from onetrainer_gradio.api.app import create_api
@@ -188,6 +189,21 @@ def test_an_id_token_without_the_providers_signature_lets_nobody_in(app, provide
         provider.signs_with = RSAKey.generate_key(2048)
     elif other:
         provider.signs_with = provider.keys["RS256"].as_pem(private=False)
+    client, reply = sign_in(app)
+    assert_refused(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
+
+
+@pytest.mark.parametrize("payload", [b"[1]", b"[" * 50_000, b"{}", b"", b"\xff"])
+def test_a_signed_text_that_is_no_id_token_lets_nobody_in(app, provider, payload):
+    key = provider.keys["RS256"]
+    provider.id_token = jws.serialize_compact({"alg": "RS256", "kid": key.thumbprint()}, payload, key)
+    client, reply = sign_in(app)
+    assert_refused(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
+
+
+@pytest.mark.parametrize("keys", [[], [1], [{}], [{"kty": "RSA"}], [{"kty": "RSA", "n": "!", "e": "A"}]])
+def test_keys_that_cannot_be_used_let_nobody_in(app, provider, keys):
+    provider.published = keys
     client, reply = sign_in(app)
     assert_refused(app, client, reply, 401, "The ID token of the sign-in provider isn&#x27;t valid")
 

@@ -31,6 +31,8 @@ class FakeProvider:
         self.signs_with: Any = None
         self.metadata: dict[str, Any] = {}
         self.userinfo: dict[str, Any] | None = {}
+        self.id_token: str | None = None
+        self.published: list[Any] | None = None
         self.denies = ""
         self.answers = threading.Event()
         self.answers.set()
@@ -112,7 +114,11 @@ class FakeProvider:
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": begun["nonce"]}
         claims |= {**self.person, **self.token_claims}
-        return 200, {"access_token": "access", "token_type": "Bearer", "id_token": self._signed(claims)}
+        return 200, {
+            "access_token": "access",
+            "token_type": "Bearer",
+            "id_token": self._signed(claims) if self.id_token is None else self.id_token,
+        }
 
     def _signed(self, claims: dict[str, Any]) -> str:
         claims = {name: value for name, value in claims.items() if value is not None}
@@ -125,6 +131,8 @@ class FakeProvider:
         return jwt.encode({"alg": self.algorithm, "kid": self.keys[self.algorithm].thumbprint()}, claims, key)
 
     def _keys(self) -> tuple[int, Any]:
+        if self.published is not None:
+            return 200, {"keys": self.published}
         return 200, KeySet(list(self.keys.values())).as_dict(private=False)
 
     def _userinfo(self, handler: BaseHTTPRequestHandler) -> tuple[int, Any]:

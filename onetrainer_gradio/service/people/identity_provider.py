@@ -172,7 +172,7 @@ class IdentityProvider:
             header, claims = self._verified(str(tokens.get("id_token", "")))
             token = CodeIDToken(claims, header, wanted, checks)
             token.validate(now=int(self._clock()), leeway=LEEWAY_S)
-        except (JoseError, ValueError, TypeError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
             raise NotAuthenticatedError(
                 f"The ID token of the sign-in provider isn't valid ({type(error).__name__}: {_short(error)}).", suggestion=_AGAIN
             ) from error
