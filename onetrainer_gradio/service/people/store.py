@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -11,14 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from onetrainer_gradio.errors import DiskFullError, StorageError
+from onetrainer_gradio.service.sqlite_file import Schema, open_database, transaction
 
 T = TypeVar("T")
 
 PEOPLE_FILE = "people.sqlite"
-# Raise this when a column is added or means something else.
-SCHEMA_VERSION = 1
-# "OTGP": distinguishes the file from another program's database.
-_APPLICATION_ID = 0x4F544750
 _TABLES = (
     """
 CREATE TABLE accounts (
@@ -65,7 +61,7 @@ CREATE TABLE audit (
     "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END",
     "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END",
 )
-_BUSY_S = 10.0
+_SCHEMA = Schema(PEOPLE_FILE, application_id=0x4F544750, version=1, statements=_TABLES)  # "OTGP"
 
 
 class PeopleStore:
@@ -92,7 +88,7 @@ class PeopleStore:
         """
         with self._lock, _raising_storage_error("write"):
             database = self._database()
-            with _transaction(database):
+            with transaction(database):
                 return work(database)
 
     def close(self) -> None:
@@ -104,50 +100,8 @@ class PeopleStore:
 
     def _database(self) -> sqlite3.Connection:
         if self._open is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # created here, so that it never exists with the rights that the process gives new files
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            database = sqlite3.connect(os.fspath(self._path), timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            try:
-                database.execute("PRAGMA journal_mode = DELETE")
-                database.execute("PRAGMA synchronous = FULL")
-                with _transaction(database):
-                    _prepare(database)
-            except BaseException:
-                database.close()
-                raise
-            self._open = database
+            self._open = open_database(self._path, _SCHEMA, private=True)
         return self._open
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:  # some errors roll back by themselves
-            database.execute("ROLLBACK")
-        raise
-
-
-def _prepare(database: sqlite3.Connection) -> None:
-    """Create the tables unless they exist.
-
-    :raises StorageError: if the file is a database of another program or of a newer version.
-    """
-    if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        for statement in _TABLES:
-            database.execute(statement)
-        return
-    ours = database.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if not ours or version > SCHEMA_VERSION:
-        why = f"a newer version ({version}) wrote it" if ours else "another program wrote it"
-        raise StorageError(f"Can't use {PEOPLE_FILE}: {why}", suggestion="Move the file out of the data folder.")
 
 
 @contextlib.contextmanager

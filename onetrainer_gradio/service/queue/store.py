@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -19,14 +18,11 @@ from typing import Any, TypeVar
 
 from onetrainer_gradio.errors import DiskFullError, QueueItemNotFoundError, StorageError
 from onetrainer_gradio.service.queue.items import ENDED, QueueItem, in_order, item_from_json
+from onetrainer_gradio.service.sqlite_file import Schema, open_database, transaction
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 QUEUE_FILE = "queue.sqlite"
-# Raise this when a column is added or means something else.
-SCHEMA_VERSION = 1
-# "OTGQ": distinguishes the queue from another program's database.
-_APPLICATION_ID = 0x4F544751
 _TABLES = (
     """
 CREATE TABLE items (
@@ -40,10 +36,9 @@ CREATE TABLE items (
     "CREATE INDEX items_ended ON items (ended)",
     "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
+SCHEMA = Schema(QUEUE_FILE, application_id=0x4F544751, version=1, statements=_TABLES)  # "OTGQ"
 # Ended items that are kept, for the list and for items that start after them.
 ENDED_KEPT = 500
-# How long a transaction waits for one of another process.
-BUSY_S = 10.0
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -207,69 +202,27 @@ class QueueStore:
             self._path.rename(aside)
             _LOG.error("The queue file was damaged: %s. It is renamed to %s, and the queue is paused.", error, aside.name)
             database = self._database()
-            with _transaction(database, "BEGIN IMMEDIATE"):
-                transaction = Transaction(database)
-                transaction.set_fact("paused", f"The queue file was damaged. It was renamed to {aside.name}.")
+            with transaction(database):
+                queue = Transaction(database)
+                queue.set_fact("paused", f"The queue file was damaged. It was renamed to {aside.name}.")
                 # readers that saw the former file see a change
-                transaction.set_fact("revision", str(int(time.time())))
+                queue.set_fact("revision", str(int(time.time())))
             return work()
 
     def _database(self) -> sqlite3.Connection:
         if self._open is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(os.fspath(self._path), timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            try:
-                # No write-ahead log, which network drives don't support. A change survives a power cut.
-                database.execute("PRAGMA journal_mode = DELETE")
-                database.execute("PRAGMA synchronous = FULL")
-                with _transaction(database, "BEGIN IMMEDIATE"):
-                    _prepare(database)
-            except BaseException:
-                database.close()
-                raise
-            self._open = database
+            self._open = open_database(self._path, SCHEMA)
         return self._open
 
 
 def _within(database: sqlite3.Connection, begin: str, work: Callable[[Transaction], T]) -> T:
-    with _transaction(database, begin):
+    with transaction(database, begin):
         return work(Transaction(database))
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection, begin: str) -> Iterator[None]:
-    database.execute(begin)
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:  # some errors roll back by themselves
-            database.execute("ROLLBACK")
-        raise
-
-
-def _prepare(database: sqlite3.Connection) -> None:
-    """Create the tables unless they exist.
-
-    :raises StorageError: if the file is a database of another program or of a newer version.
-    """
-    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables:
-        database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        for statement in _TABLES:
-            database.execute(statement)
-        return
-    ours = database.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if not ours or version > SCHEMA_VERSION:
-        why = f"a newer version ({version}) wrote it" if ours else "another program wrote it"
-        raise StorageError(f"Can't use {QUEUE_FILE}: {why}", suggestion="Move the file out of the data folder.")
 
 
 def _empty() -> sqlite3.Connection:
     database = sqlite3.connect(":memory:", isolation_level=None)
-    _prepare(database)
+    SCHEMA.prepare(database)
     return database
 
 

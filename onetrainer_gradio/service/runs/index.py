@@ -15,13 +15,14 @@ import sqlite3
 import stat
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from onetrainer_gradio.errors import ConfigValueError
+from onetrainer_gradio.service.sqlite_file import transaction
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ class RunIndex:
         def work(database: sqlite3.Connection) -> list[str]:
             new, gone = wanted - self._ids, self._ids - wanted
             if new or gone:
-                with _transaction(database):
+                with transaction(database, "BEGIN EXCLUSIVE"):
                     for table in ("runs", "lines"):
                         database.executemany(f"DELETE FROM {table} WHERE id = ?", ((run_id,) for run_id in gone))
                     database.executemany(_PUT, (_row(run_id, "", {}) for run_id in new))
@@ -162,7 +163,7 @@ class RunIndex:
         """Store the mark and the line of each run."""
 
         def work(database: sqlite3.Connection) -> None:
-            with _transaction(database):
+            with transaction(database, "BEGIN EXCLUSIVE"):
                 database.executemany(_PUT, (_row(run_id, mark, line) for run_id, (mark, line) in lines.items()))
                 database.executemany(_PUT_LINE, ((run_id, json.dumps(line)) for run_id, (_, line) in lines.items()))
             self._ids |= lines.keys()
@@ -311,7 +312,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("PRAGMA journal_mode = TRUNCATE")
         database.execute("PRAGMA synchronous = OFF")
-        with _transaction(database):
+        with transaction(database, "BEGIN EXCLUSIVE"):
             _prepared(database)
         if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("the file is damaged")
@@ -350,18 +351,6 @@ def _memory() -> sqlite3.Connection:
 
 def _connected(name: str) -> sqlite3.Connection:
     return sqlite3.connect(name, timeout=0, isolation_level=None, check_same_thread=False)
-
-
-@contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    database.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    except BaseException:
-        if database.in_transaction:  # some errors roll back by themselves
-            database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
 
 
 def _row(run_id: str, mark: str, line: Mapping[str, Any]) -> tuple[Any, ...]:
