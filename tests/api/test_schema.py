@@ -6,6 +6,7 @@ Covers ``api/documentation.py``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,10 @@ from starlette.testclient import TestClient
 from onetrainer_gradio.api.app import create_api
 from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.service.host.access import Access, AccessSettings
+from onetrainer_gradio.service.people.permissions import needed
+from onetrainer_gradio.service.people.roles import Role
 from tests.api.conftest import ADDRESS, rehearsal_service
+from tests.api.people import client_of, panel_with_accounts, signed_in
 from tests.fakes.configs import small_config
 from tests.fakes.estimates import Computed
 
@@ -61,9 +65,12 @@ BOUNDED = settings(
 )
 
 
-def attempts(client: TestClient, ids: dict[str, str], only: str = "") -> int:
-    """Send generated requests to each documented path, or to one, and return their number; none may fail."""
-    schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
+def attempts(client: TestClient, ids: dict[str, str], only: str = "", role: Role = Role.OWNER, paths: Any = None) -> int:
+    """Send generated requests to each documented path, or to one, and return their number.
+
+    None may fail, and none that needs a higher role than ``role`` may get anything but 401, 403 or 429.
+    """
+    schema = schemathesis.openapi.from_dict(paths or client.get("/openapi.json").json())
     schema.config.update(base_url=ADDRESS)
     failed: dict[str, str] = {}
     tried = 0
@@ -81,7 +88,10 @@ def attempts(client: TestClient, ids: dict[str, str], only: str = "") -> int:
                 if name in ids and len(str(value)) % 2:
                     case.path_parameters[name] = ids[name]
             response = sent(client, case)
-            if response.status_code >= 500:
+            key = f"{case.operation.method.upper()} {case.operation.path}"
+            needs = needed(key) or needed(key.replace("}", ":path}"))
+            let_in = response.status_code not in {401, 403, 429}
+            if response.status_code >= 500 or (let_in and (needs is None or needs > role)):
                 failed.setdefault(case.operation.label, f"{response.text[:200]} after {case.as_curl_command()[:500]}")
 
         attempt()
@@ -99,3 +109,14 @@ def test_estimates_of_generated_settings_do_not_fail(tmp_path):
     """The same with real memory estimates, each a dry run of a model at full size."""
     with TestClient(create_api(rehearsal_service(tmp_path), Access(AccessSettings())), base_url=ADDRESS) as client:
         assert attempts(client, {}, only="/memory") >= EXAMPLES
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("role", [Role.NOBODY, Role.VIEWER])
+def test_no_documented_path_fails_or_opens_as_another_role(tmp_path, role):
+    """The same on a panel with accounts: what needs a higher role is refused, whatever is sent."""
+    app = panel_with_accounts(tmp_path / "data")
+    with client_of(app):
+        client = client_of(app) if role is Role.NOBODY else signed_in(app, role.word)
+        paths = signed_in(app, "owner").get("/openapi.json").json()
+        assert attempts(client, {}, role=role, paths=paths) > 300
