@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from onetrainer_gradio.config import RunOptions
+from onetrainer_gradio.errors import DataVersionError
 from onetrainer_gradio.service.host.access import Access, AccessSettings
 from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
+from onetrainer_gradio.service.host.data_version import VERSION_FILE
 from onetrainer_gradio.service.runs.index import RunQuery
 from onetrainer_gradio.service.runs.record import INDEX_FILE
 from onetrainer_gradio.service.service_settings import ServiceSettings
@@ -184,12 +186,31 @@ def test_the_panel_starts_whatever_became_of_a_file(sound: Path, tmp_path: Path,
         shutil.copytree(sound / "data", data)
         DAMAGES[damage](data / file)
         try:
-            use(data, file)
+            if file.name == VERSION_FILE:
+                use_without_version(data, file)
+            else:
+                use(data, file)
         except Exception as error:  # noqa: BLE001
             place = traceback.extract_tb(error.__traceback__)[-1]
             wrong.append(f"{file}: {type(error).__name__}: {str(error)[:200]} ({place.filename}:{place.lineno})")
         shutil.rmtree(data)
     assert wrong == []
+
+
+def use_without_version(data: Path, file: Path) -> None:
+    """A version that can't be read is the one exception: the panel says what to do, touches nothing, and starts after that."""
+    before = {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+    refused: DataVersionError | None = None
+    try:
+        use(data, file)
+    except DataVersionError as error:
+        refused = error
+    if refused is not None:
+        assert "damaged" in str(refused)
+        assert "Delete it only if" in refused.suggestion
+        assert {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()} == before
+        (data / file).unlink()
+        use(data, file)
 
 
 def use(data: Path, file: Path) -> None:
