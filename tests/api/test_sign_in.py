@@ -1,4 +1,7 @@
-"""Sign-in with an OpenID Connect provider: who gets in with which role, and what doesn't let anybody in."""
+"""Sign-in with an OpenID Connect provider: who gets in with which role, and what doesn't let anybody in.
+
+Covers ``service/people/identity_provider.py``.
+"""
 
 from __future__ import annotations
 
