@@ -81,7 +81,7 @@ INNER = {
         ("image_parameters", "lora_programs", "new_lora"),
     ),
     "service": (
-        ("host", "service_settings"),
+        ("host", "service_settings", "sqlite_file"),
         ("people",),
         ("datasets",),
         ("engines",),
