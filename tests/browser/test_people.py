@@ -283,3 +283,30 @@ def test_an_owner_ends_the_sessions_of_a_person(studio: Studio) -> None:
     dialog.locator("summary", has_text="People").click()
     dialog.get_by_role("button", name="End sessions: Otto").click()
     theirs.wait_for_url("**/login**")
+
+
+def test_an_owner_sets_quotas_and_fair_share(studio: Studio) -> None:
+    """The list of people shows their usage, and an empty field removes a quota. Covers ``ui/assets/people-quotas.js``."""
+    page = studio.enter("Ada", viewport=PHONE)
+    page.get_by_role("button", name="Account", exact=True).click()
+    dialog = page.locator(".og-people")
+    dialog.locator("summary", has_text="People").click()
+    line = dialog.get_by_role("list", name="People").locator("li", has_text="Otto")
+    for hours, words in (("12.5", "of 12.5 GPU hours in 30 days"), ("", "GPU hours in 30 days")):
+        line.get_by_role("button", name="Quotas: Otto").click()
+        line.get_by_label("GPU hours in 30 days").fill(hours)
+        line.get_by_label("Disk (GB)").fill("3" if hours else "")
+        line.get_by_role("button", name="Save quotas").click()
+        expect(line).to_contain_text(words)
+        if hours:
+            expect(line).to_contain_text("of 3 GB")
+    (otto,) = (each for each in studio.owner.get("/api/people").json()["people"] if each["name"] == "Otto")
+    assert (otto["gpu_hours"], otto["disk_bytes"]) == (None, None)
+    share = dialog.get_by_label("Days (0: off)")
+    expect(share).to_have_value("0")
+    share.fill("7")
+    dialog.get_by_role("button", name="Save fair share").click()
+    expect(page.get_by_text("Fair share turned on.")).to_be_visible()
+    assert studio.owner.get("/api/queue").json()["fair_share_days"] == 7
+    assert dialog.evaluate("node => node.scrollWidth <= node.clientWidth")
+    studio.owner.put("/api/queue/fair-share", json={"days": 0}).raise_for_status()

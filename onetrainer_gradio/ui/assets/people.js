@@ -1,9 +1,10 @@
 // The account of who is signed in, and for owners: people, links and the audit log. Loaded when first opened.
 
-import { button, confirmed, el, openDialog, toast } from './dom.js';
+import { button, confirmed, el, openDialog, setText, toast } from './dom.js';
 import { url } from './live.js';
 import { linkForm } from './people-link.js';
 import { choice, code, day, field, form, input, line, once, sent } from './people-parts.js';
+import { fairShare, quotas, used } from './people-quotas.js';
 import { twoFactor } from './people-two-factor.js';
 import { sheet } from './sheet.js';
 
@@ -37,7 +38,8 @@ function account(session) {
   const place = el('div', {});
   const tokens = el('ul', { class: 'og-people-list', 'aria-label': 'API tokens' });
   const shown = el('div', {});
-  place.append(el('p', { text: `Role: ${session.role}` }));
+  const usage = el('p', {});
+  place.append(el('p', { text: `Role: ${session.role}` }), usage);
   if (session.kind === 'account') place.append(password(), twoFactor(), sessions());
   if (session.kind === 'link') return place;
   const draw = async () => {
@@ -53,6 +55,8 @@ function account(session) {
         },
       ),
     );
+    const own = found?.account ? used({ ...found.account, usage: found.usage }) : '';
+    setText(usage, own ? `Used: ${own}` : '');
     tokens.replaceChildren(...(lines.length ? lines : [el('li', { text: 'No tokens yet.' })]));
   };
   const name = input({ name: 'name', required: true, maxlength: 80 });
@@ -131,7 +135,7 @@ function people(session) {
     node.reset();
     await draw();
   });
-  return el('div', {}, list, add);
+  return el('div', {}, list, add, fairShare());
 }
 
 function personLine(person, draw) {
@@ -157,7 +161,11 @@ function personLine(person, draw) {
   };
   const small = (text, onclick) => button(text, { kind: 'small', 'aria-label': `${text}: ${person.name}`, onclick });
   const more = [small('End sessions', end), ...(person.two_factor ? [small('Turn off app', reset)] : [])];
-  return line(person.name, `last seen ${day(person.last_seen)}${factor}`, 'Remove', remove, role, ...more);
+  const { show, save } = quotas(person, draw);
+  const words = [`last seen ${day(person.last_seen)}${factor}`, used(person)].filter(Boolean).join(', ');
+  const node = line(person.name, words, 'Remove', remove, role, show, ...more);
+  node.append(save);
+  return node;
 }
 
 function links() {
