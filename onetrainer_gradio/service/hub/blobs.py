@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from onetrainer_gradio.errors import HubDownloadError
-from onetrainer_gradio.service.hub.client import raising_hub_error, unreachable
+from onetrainer_gradio.service.hub.client import BUSY, raising_hub_error, unreachable
 
 CHUNK_BYTES = 1 << 20
 _ATTEMPTS = 6
 """In succession without a new byte."""
 _LONGEST_WAIT_S = 60.0
 _CONNECT_S, _READ_S = 10.0, 30.0
-_BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 
 class StoppedError(Exception):
@@ -95,7 +94,7 @@ class Fetcher:
         while (at := file.tell()) < blob.size:
             try:
                 with self._request(url, at, blob) as response:
-                    if response.status_code in _BUSY:
+                    if response.status_code in BUSY:
                         raise _BusyError(_retry_after(response))
                     if response.status_code == 416 or (at and response.status_code == 200):
                         digest, at = self._emptied(blob, file), 0
@@ -126,7 +125,7 @@ class Fetcher:
         headers = {**self._headers, **({"Range": f"bytes={at}-"} if at else {})}
         timeout = httpx2.Timeout(_READ_S, connect=_CONNECT_S)
         with self._session.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as response:
-            if response.status_code not in _BUSY and response.status_code != 416:
+            if response.status_code not in BUSY and response.status_code != 416:
                 with raising_hub_error(blob.path):
                     hf_raise_for_status(response)
             yield response

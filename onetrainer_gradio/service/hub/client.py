@@ -18,7 +18,8 @@ from onetrainer_gradio.errors import (
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-_BUSY = frozenset({429, 500, 502, 503, 504})
+BUSY = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses of a hub that may answer a later attempt."""
 _OWN_TOKEN = "Enter a token with this permission on the System tab."
 
 
@@ -154,6 +155,6 @@ def _by_status(status: int, name: str) -> HubError:
         )
     if status == 403:
         return HubAccessError(f"Your token has no permission for “{name}”", value=name, suggestion=_OWN_TOKEN)
-    if status in _BUSY:
+    if status in BUSY:
         return HubUnreachableError(f"The Hugging Face Hub is busy (status {status})", suggestion="Try again in a minute.")
     return HubError(f"The Hugging Face Hub rejected the request about “{name}” (status {status})", value=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shutil
 import threading
 import time
@@ -43,7 +44,7 @@ _ACTIVE = ("waiting", "running")
 class Download:
     """A model that is downloaded. ``state`` is waiting, running, paused, done or failed.
 
-    ``commit`` is the commit that ``revision`` was when the files were listed, ``fetched`` are the blobs that this download added.
+    ``commit`` is the commit that ``revision`` was when the files were listed, ``fetched`` are the blobs that this download began.
     """
 
     repository: str
@@ -180,7 +181,7 @@ class Downloads:
         return download.described()
 
     def remove(self, download_id: str) -> None:
-        """Remove a download from the list. If it isn't done, what it downloaded is deleted.
+        """Remove a download from the list. If it isn't done, what it downloaded is deleted, unless something else needs it.
 
         :raises PathNotFoundError: if it doesn't exist.
         :raises StorageError: if the list can't be written.
@@ -193,12 +194,7 @@ class Downloads:
         if worker is not None:
             worker.thread.join()
         if download.state != "done":
-            blobs = download.folder / "blobs"
-            for file in download.files:
-                with suppress(OSError):
-                    partial(file, blobs).unlink(missing_ok=True)
-                    if file.etag in download.fetched:
-                        (blobs / file.etag).unlink(missing_ok=True)
+            self._delete_fetched(download)
         download.state = "removed"
         self._tell(download)
         self._start_waiting()
@@ -296,11 +292,29 @@ class Downloads:
         with _locked(download, file, stopping), raising_storage_error(f"the model to {download.cache}"):
             if (blobs / file.etag).exists():  # a run downloaded it in the meantime
                 return
+            if not partial(file, blobs).exists():  # one that exists may be another program's
+                self._note_fetched(download, file)
             fetcher.fetch(file, url, blobs)
+
+    def _note_fetched(self, download: Download, file: Blob) -> None:
         with self._lock:
             download.fetched.append(file.etag)
             with suppress(StorageError):
                 self._save()
+
+    def _delete_fetched(self, download: Download) -> None:
+        """Delete the blobs that a download began. Other programs share the cache, so what one of them uses stays."""
+        blobs, hurry = download.folder / "blobs", threading.Event()
+        hurry.set()  # a blob that is locked belongs to whoever downloads it now
+        with self._lock:
+            others = [each for each in self._downloads.values() if each.folder == download.folder]
+            needed = {file.etag for each in others for file in each.files}
+        needed |= _linked(download.folder)
+        for file in download.files:
+            if file.etag in download.fetched and file.etag not in needed:
+                with suppress(OSError, StorageError, StoppedError), _locked(download, file, hurry):
+                    partial(file, blobs).unlink(missing_ok=True)
+                    (blobs / file.etag).unlink(missing_ok=True)
 
     def _link(self, download: Download) -> None:
         """Let the library create its links to the blobs. Until then, nothing looks like a model."""
@@ -377,6 +391,11 @@ def _locked(download: Download, file: Blob, stopping: threading.Event) -> Iterat
                 if stopping.is_set():
                     raise StoppedError from None
         yield
+
+
+def _linked(folder: Path) -> set[str]:
+    """Return the blobs that a snapshot in the folder of a repository contains."""
+    return {Path(os.readlink(path)).name for path in (folder / "snapshots").rglob("*") if path.is_symlink()}
 
 
 def _check_space(download: Download) -> None:

@@ -5,6 +5,7 @@ Covers ``service/hub/blobs.py``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import threading
@@ -127,7 +128,7 @@ def test_a_paused_download_resumes_also_in_another_panel(make, hub):
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=2_000_000)
     downloads = make()
     started = start(downloads)
-    until(lambda: arrived(downloads) > 500_000)
+    until(lambda: arrived(downloads, hub) > 500_000)
     paused = downloads.pause(started["id"])
     assert paused["state"] == "paused"
     assert 0 < paused["done"] < paused["total"]
@@ -146,7 +147,7 @@ def test_a_download_that_runs_when_the_panel_ends_continues_with_the_next(make, 
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=2_000_000)
     downloads = make()
     started = start(downloads)
-    until(lambda: arrived(downloads) > 500_000)
+    until(lambda: arrived(downloads, hub) > 500_000)
     downloads.close()
     assert make().wait(started["id"], 30)["state"] == "done"
 
@@ -226,12 +227,47 @@ def test_a_removed_download_leaves_nothing(make, hub):
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=2_000_000)
     downloads = make()
     started = start(downloads)
-    until(lambda: arrived(downloads) > 500_000)
+    until(lambda: arrived(downloads, hub) > 500_000)
     downloads.remove(started["id"])
     assert downloads.list() == []
     assert not list((Path(downloads.cache) / "models--maker--tiny-sd" / "blobs").iterdir())
     with pytest.raises(PathNotFoundError):
         downloads.get(started["id"])
+
+
+def test_a_removed_download_deletes_nothing_of_other_programs(make, hub):
+    """Neither what they had begun, nor what one of their snapshots contains, nor what another download needs."""
+    model = add_model(hub, size=3_000_000)
+    hub.fault("unet/diffusion_pytorch_model.safetensors", times=1000, bytes_per_s=2_000_000)
+    downloads = make()
+    snapshot = snapshot_download(NAME, cache_dir=downloads.cache, endpoint=hub.url, allow_patterns="vae/config.json")
+    blobs = Path(downloads.cache) / "models--maker--tiny-sd" / "blobs"
+    theirs = blobs / f"{sha256(model.files['vae/diffusion_pytorch_model.safetensors'])}.incomplete"
+    theirs.write_bytes(model.files["vae/diffusion_pytorch_model.safetensors"][:1000])
+    hub.fault("vae/diffusion_pytorch_model.safetensors", times=1000, status=503)
+    started = start(downloads)
+    until(lambda: arrived(downloads, hub) > 500_000)
+    encoder = Path(snapshot) / "text_encoder" / "model.safetensors"
+    until((blobs / (used := sha256(model.files["text_encoder/model.safetensors"]))).exists)
+    encoder.parent.mkdir()
+    encoder.symlink_to(f"../../../blobs/{used}")
+    downloads.remove(started["id"])
+    assert {path.name for path in blobs.iterdir()} == {theirs.name, used, (Path(snapshot) / "vae/config.json").resolve().name}
+    assert theirs.stat().st_size == 1000
+    assert encoder.read_bytes() == model.files["text_encoder/model.safetensors"]
+
+
+def test_a_removed_download_leaves_what_another_one_needs(make, hub):
+    add_model(hub)
+    hub.fault("unet/diffusion_pytorch_model.safetensors", times=1000, status=404)
+    downloads = make()
+    first, second = finished(downloads), downloads.wait(start(downloads, revision="v1")["id"], 30)
+    blobs = Path(downloads.cache) / "models--maker--tiny-sd" / "blobs"
+    assert {first["state"], second["state"]} == {"failed"}
+    before = sorted(blobs.iterdir())
+    downloads.remove(first["id"])
+    assert sorted(blobs.iterdir()) == before
+    downloads.remove(second["id"])
 
 
 def test_only_two_run_at_once(make, hub):
@@ -255,7 +291,7 @@ def test_a_run_that_needs_the_model_meanwhile_waits_for_it(make, hub):
     hub.fault("unet/diffusion_pytorch_model.safetensors", bytes_per_s=1_000_000)
     downloads = make()
     started = start(downloads)
-    until(lambda: arrived(downloads) > 300_000)
+    until(lambda: arrived(downloads, hub) > 300_000)
     path = snapshot_download(
         NAME,
         cache_dir=downloads.cache,
@@ -282,9 +318,14 @@ def test_a_changed_repository_is_downloaded_as_it_is_now(make, hub):
     assert done["commit"] == model.sha != failed["commit"]
 
 
-def arrived(downloads: Downloads) -> int:
-    """Return the size of the largest part of a file."""
-    return max((path.stat().st_size for path in Path(downloads.cache).rglob("*.incomplete")), default=0)
+def arrived(downloads: Downloads, hub: FakeHub) -> int:
+    """Return the size of the part of the UNet that has arrived."""
+    name = sha256(hub.repositories[NAME].files["unet/diffusion_pytorch_model.safetensors"])
+    return max((path.stat().st_size for path in Path(downloads.cache).rglob(f"{name}.incomplete")), default=0)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def until(condition, seconds: float = 20) -> None:
