@@ -79,11 +79,17 @@ class Results:
         :raises RunNotFoundError: if there is no such run.
         """
         run = self._runs.get(run_id)
-        changes, path = _changes(run), _output(run)
-        chosen = changes[-1].file if changes else _final_id(run)
+        models = _models(run)
+        if self._lock.acquire(blocking=False):  # else the files are being exchanged
+            try:
+                _restore_earlier(run)
+            finally:
+                self._lock.release()
+        changes, path = _changes(run, models), _output(run, models)
+        chosen = changes[-1].file if changes else str(models[-1]["seq"]) if models else ""
         return {
             "path": str(path),
-            "file": chosen if _is_ours(run, path, changes) else "",
+            "file": chosen if _is_ours(run, models, path, changes) else "",
             "changes": [
                 {
                     "file": each.file,
@@ -118,8 +124,10 @@ class Results:
         if file.kind not in _CHOICES:
             raise ConfigValueError(f"{file.name} isn't a save or backup", path="file", value=file_id, suggestion="Choose a save.")
         with self._lock, raising_storage_error("the result"):
-            changes, path = _changes(run), _output(run)
-            if os.path.lexists(path) and not _is_ours(run, path, changes):
+            models = _models(run)
+            _restore_earlier(run)
+            changes, path = _changes(run, models), _output(run, models)
+            if os.path.lexists(path) and not _is_ours(run, models, path, changes):
                 raise OutputExistsError(
                     f"“{path}” isn't the result of this run anymore, so it isn't replaced.",
                     path="output_model_destination",
@@ -147,7 +155,9 @@ class Results:
         """
         run = self._runs.get(run_id)
         with self._lock, raising_storage_error("the result"):
-            changes, path = _changes(run), _output(run)
+            models = _models(run)
+            _restore_earlier(run)
+            changes, path = _changes(run, models), _output(run, models)
             if not changes:
                 raise RunConflictError("The result of this run was not changed", value=run_id)
             last = changes[-1]
@@ -213,11 +223,10 @@ def _record_of(file: Path, path: Path, known: FileRecord | None = None) -> FileR
     return FileRecord(str(path), known.at if known else time.time(), "model", final=True, folder=file.is_dir(), files=files)
 
 
-def _output(run: Run) -> Path:
-    """Return where the run wrote its result, or would have."""
-    final = next((each for each in reversed(_models(run))), None)
-    if final is not None:
-        return Path(final["path"])
+def _output(run: Run, models: list[dict[str, Any]]) -> Path:
+    """Return where the run wrote its result, or would have. ``models`` are the final models that it saved."""
+    if models:
+        return Path(models[-1]["path"])
     path = Path(str(run.config().get("output_model_destination", "")))
     if path.is_dir() and marker.read(path) is None:
         return unused(path / f"{run.id}.safetensors")
@@ -225,40 +234,51 @@ def _output(run: Run) -> Path:
 
 
 def _models(run: Run) -> list[dict[str, Any]]:
+    """Return the events of the final models that a run saved, oldest first."""
     entries = run.journal.since(0, run.journal.length(), only=("model_saved",))
     return [{**entry.body, "seq": entry.seq} for entry in entries if entry.body.get("final")]
 
 
-def _final_id(run: Run) -> str:
-    models = _models(run)
-    return str(models[-1]["seq"]) if models else ""
-
-
-def _is_ours(run: Run, path: Path, changes: list[ChosenResult]) -> bool:
+def _is_ours(run: Run, models: list[dict[str, Any]], path: Path, changes: list[ChosenResult]) -> bool:
     """Return whether the file at the output path is the run's result, or what was chosen as such."""
     if changes:
         return holds(path, changes[-1].record)
-    models = _models(run)
     if not models:
         return False
     record = read_records(run.folder).get((models[-1]["path"], float(models[-1]["at"])))
     return plausible(path, models[-1]) if record is None else holds(path, record)
 
 
-def _changes(run: Run) -> list[ChosenResult]:
-    """Return the changes of the result. One that a kill interrupted counts if the new file is in place."""
+def _listed(run: Run) -> list[ChosenResult]:
     document = read_json(run.folder / RESULT_FILE)
     listed = document.get("changes") if isinstance(document, dict) else None
-    found = [each for each in map(ChosenResult.from_dict, listed if isinstance(listed, list) else ()) if each is not None]
-    if not found or not found[-1].pending:
+    return [each for each in map(ChosenResult.from_dict, listed if isinstance(listed, list) else ()) if each is not None]
+
+
+def _changes(run: Run, models: list[dict[str, Any]]) -> list[ChosenResult]:
+    """Return the changes of the result.
+
+    The files decide whether one counts that a kill interrupted, or whose undo it interrupted.
+    """
+    found = _listed(run)
+    if not found:
         return found
     *before, last = found
     path = Path(last.record.path)
-    if holds(path, last.record, moved=True):
-        return [*before, replace(last, pending=False)]
-    if last.earlier and os.path.lexists(last.earlier) and not os.path.lexists(path):
+    if last.pending:
+        return [*before, replace(last, pending=False)] if holds(path, last.record, moved=True) else before
+    undone = last.earlier and not os.path.lexists(last.earlier) and not holds(path, last.record)
+    return before if undone and _is_ours(run, models, path, before) else found
+
+
+def _restore_earlier(run: Run) -> None:
+    """Move the earlier result back if a kill came between it and the new one. Requires the lock."""
+    last = next(reversed(_listed(run)), None)
+    if last is None or not last.pending or not last.earlier:
+        return
+    path = Path(last.record.path)
+    if os.path.lexists(last.earlier) and not os.path.lexists(path):
         os.replace(last.earlier, path)
-    return before
 
 
 def _store(run: Run, changes: list[ChosenResult]) -> None:

@@ -130,6 +130,56 @@ def test_a_kill_in_between_leaves_one_result(saved, monkeypatch, exchanged: bool
     assert saved.output.read_bytes() == first
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_request_during_an_exchange_moves_nothing(saved, monkeypatch, killed: bool) -> None:
+    """The file system has no hard links, so for a moment no file is at the path. After a kill, the earlier result is back."""
+    from onetrainer_gradio.service import results
+
+    first, told = saved.output.read_bytes(), []
+
+    def exchange(new: Path, path: Path, earlier: str) -> None:
+        path.rename(earlier)
+        if killed:
+            raise KeyboardInterrupt
+        told.append(saved.service.results.get(saved.run_id))
+        new.rename(path)
+
+    monkeypatch.setattr(results, "_exchange", exchange)
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            saved.service.results.choose(saved.run_id, saved.saved["id"])
+        monkeypatch.undo()
+        assert saved.service.results.get(saved.run_id)["file"] == saved.model["id"]
+        assert saved.output.read_bytes() == first
+        choose(saved, saved.saved)
+    else:
+        choose(saved, saved.saved)
+        assert (told[0]["file"], told[0]["changes"]) == ("", [])
+    (change,) = saved.service.results.get(saved.run_id)["changes"]
+    assert Path(change["earlier"]).read_bytes() == first
+    assert saved.service.results.undo(saved.run_id)["file"] == saved.model["id"]
+    assert saved.output.read_bytes() == first
+
+
+def test_a_kill_at_the_end_of_an_undo_leaves_nothing_to_undo(saved, monkeypatch) -> None:
+    """The earlier result is back, and a save can be chosen again."""
+    first = saved.output.read_bytes()
+    choose(saved, saved.saved)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("onetrainer_gradio.service.results._store", killed)
+        with pytest.raises(KeyboardInterrupt):
+            saved.service.results.undo(saved.run_id)
+    told = saved.client.get(f"/api/runs/{saved.run_id}/result").json()
+    assert (told["file"], told["changes"]) == (saved.model["id"], [])
+    assert saved.output.read_bytes() == first
+    assert saved.client.delete(f"/api/runs/{saved.run_id}/result").status_code == 409
+    assert choose(saved, saved.saved)["file"] == saved.saved["id"]
+
+
 def test_a_full_disk_leaves_the_result_as_it_was(saved, monkeypatch) -> None:
     """Nothing unfinished is left next to it."""
 
