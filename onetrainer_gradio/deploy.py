@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 from onetrainer_gradio.cli import CheckedParser
-from onetrainer_gradio.errors import CommandLineError, TrainerError
+from onetrainer_gradio.errors import CommandLineError, HubExistsError, TrainerError
 from onetrainer_gradio.panel_secrets import PASSWORD_VARIABLE, TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PROGRAM = "python -m onetrainer_gradio.deploy"
 ROOT = Path(__file__).resolve().parents[1]
 SPACE_FILES = ("README.md", "app.py")
+# What a new Space has, and a file that only a Space with the panel has.
+_NEW_FILES = frozenset({".gitattributes", "README.md"})
+_MARK = "onetrainer_gradio/__init__.py"
 SECRETS = (PASSWORD_VARIABLE, TOKEN_VARIABLE, "HF_TOKEN")
 # What the panel uses beyond what it requires.
 _EXTRAS = ("notifications",)
@@ -163,6 +166,7 @@ def deploy_space(options: SpaceOptions, environment: Mapping[str, str], out: Tex
     """Create the Space if it doesn't exist, upload its files in one commit, and return its address; empty after a dry run.
 
     :raises CommandLineError: if this isn't a checkout, or a secret isn't set.
+    :raises HubExistsError: if the Space has something else than the panel.
     :raises TrainerError: if the Hub can't be reached or rejects it.
     """
     files = space_files(root)
@@ -189,12 +193,19 @@ def deploy_space(options: SpaceOptions, environment: Mapping[str, str], out: Tex
             space_volumes=[Volume(type="bucket", source=options.bucket, mount_path="/data")] if options.bucket else None,
         )
         name = url.repo_id
+        present = api.list_repo_files(name, repo_type="space")
+        if _MARK not in present and not _NEW_FILES.issuperset(present):
+            raise HubExistsError(
+                f"The Space {name} already exists and doesn't contain the panel, so it isn't changed.",
+                value=name,
+                suggestion="Choose another name.",
+            )
         for key, value in secrets.items():  # before the files: the first start already needs them
             api.add_space_secret(name, key, value)
         for key, value in options.variables:
             api.add_space_variable(name, key, value)
         ours = ("onetrainer_gradio/", "configs/")
-        former = [path for path in api.list_repo_files(name, repo_type="space") if path.startswith(ours) and path not in files]
+        former = [path for path in present if path.startswith(ours) and path not in files]
         operations: list[CommitOperationAdd | CommitOperationCopy | CommitOperationDelete] = [
             *(CommitOperationDelete(path) for path in former),
             *(CommitOperationAdd(path, content) for path, content in files.items()),

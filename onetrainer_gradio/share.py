@@ -81,7 +81,7 @@ def start_tunnel(port: int) -> ShareResult:
     from gradio.exceptions import ChecksumMismatchError, ShareCertificateWriteError
 
     binary = Path(tunneling.BINARY_PATH)
-    _remove_damaged(binary, tunneling.CHECKSUMS.get(tunneling.BINARY_URL, ""))
+    _check_program(binary, tunneling.CHECKSUMS.get(tunneling.BINARY_URL, ""))
     try:
         tunneling.Tunnel.download_binary()
     except ChecksumMismatchError as error:
@@ -108,11 +108,14 @@ def start_tunnel(port: int) -> ShareResult:
     return ShareResult(address, process=_process(tunneling.CURRENT_TUNNELS))
 
 
-def _remove_damaged(binary: Path, sha256: str) -> None:
-    """Remove a program that an interrupted or changed download left: Gradio verifies it only right after the download."""
+def _check_program(binary: Path, sha256: str) -> None:
+    """Check a program from an earlier download: Gradio verifies it only right after the download. Other programs use it, too.
+
+    :raises ShareError: if it isn't the one that was published.
+    """
     with contextlib.suppress(OSError):
         if sha256 and hashlib.sha256(binary.read_bytes()).hexdigest() != sha256:
-            binary.unlink()
+            raise ShareError(f"The program {binary} has a wrong SHA-256, so it isn't started. Delete it to download it again.")
 
 
 def _cause(error: BaseException) -> str:

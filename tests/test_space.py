@@ -19,7 +19,7 @@ import yaml
 from onetrainer_gradio import deploy, space
 from onetrainer_gradio.cli import GENERATE, PanelOptions, parse
 from onetrainer_gradio.deploy import SpaceOptions, deploy_space, requirements, space_files
-from onetrainer_gradio.errors import CommandLineError, HubAccessError, HubUnreachableError
+from onetrainer_gradio.errors import CommandLineError, HubAccessError, HubExistsError, HubUnreachableError
 from onetrainer_gradio.server import panel_settings
 from onetrainer_gradio.service.host.access import check_bind
 from onetrainer_gradio.service.host.storage import in_container, is_temporary
@@ -237,6 +237,17 @@ def test_a_space_is_created_private_and_updated_in_place(hub: FakeHub) -> None:
     assert made.files["notes.md"] == b"mine"
     assert made.private
     assert hub.hits("/api/repos/create") == 2
+
+
+def test_a_space_with_something_else_is_not_changed(hub: FakeHub) -> None:
+    """A mistyped name replaces no other program of its owner."""
+    files = {".gitattributes": "", "README.md": "mine", "app.py": "mine", "configs/mine.json": "{}"}
+    theirs = hub.add("ada/other", files, kind="space")
+    before = dict(theirs.files)
+    with pytest.raises(HubExistsError, match="doesn't contain the panel"):
+        deploy_space(SpaceOptions("other", variables=(("A", "b"),)), {"HF_TOKEN": "hf_writer"}, io.StringIO())
+    assert theirs.files == before
+    assert theirs.variables == {}
 
 
 def test_a_missing_permission_and_an_unreachable_hub_are_reported(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
