@@ -83,7 +83,7 @@ def _report_backup(options: BackupOptions, report: BackupReport, out: TextIO) ->
     _list(out, "Omitted because they are secrets (--with-secrets includes them)", contents.secrets)
     _list(out, "Omitted because they are links", contents.links)
     _list(out, "Omitted because they changed while they were read", report.changed)
-    _list(out, "Workspaces outside the data folder, not included", contents.outside)
+    _list(out, "Workspaces outside the data folder, not included", report.outside)
 
 
 def _report_restore(options: RestoreOptions, report: RestoreReport, out: TextIO) -> None:

@@ -26,7 +26,7 @@ from onetrainer_gradio import __version__
 from onetrainer_gradio.atomic_file import remove_leftovers
 from onetrainer_gradio.errors import DiskFullError, PathExistsError, PathNotFoundError, StorageError
 from onetrainer_gradio.service.host.atomic import raising_storage_error, regular_file
-from onetrainer_gradio.service.host.data_contents import Contents, contents_of
+from onetrainer_gradio.service.host.data_contents import Contents, contents_of, workspaces_outside
 from onetrainer_gradio.service.host.data_version import check_version
 
 FORMAT = 1
@@ -45,12 +45,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class BackupReport:
-    """What a backup contains: the number of files and their bytes. ``changed`` files got shorter while they were read."""
+    """What a backup contains: the number of files and their bytes. ``changed`` files got shorter while they were read.
+
+    ``outside`` are the workspaces that it doesn't contain.
+    """
 
     files: int = 0
     bytes: int = 0
     changed: list[str] = field(default_factory=list)
     contents: Contents = field(default_factory=Contents)
+    outside: list[str] = field(default_factory=list)
 
 
 def back_up(
@@ -132,7 +136,7 @@ def _whole_file(path: Path) -> Iterator[BinaryIO]:
 def _write(
     data: Path, file: BinaryIO, contents: Contents, compressed: bool, without: Collection[str], progress: Progress
 ) -> BackupReport:
-    report = BackupReport(contents=contents)
+    report = BackupReport(contents=contents, outside=sorted(workspaces_outside(data)))
     head = {
         "format": FORMAT,
         "program": f"onetrainer_gradio {__version__}",

@@ -33,13 +33,16 @@ _OWN = frozenset({"runs", "config", "configs", "datasets"})
 
 @dataclass
 class Contents:
-    """Files to back up, relative to the data folder with slashes, and what is omitted for a reason to report."""
+    """Files to back up, relative to the data folder with slashes, and what is omitted for a reason to report.
+
+    ``facts`` are size in bytes and modification time in nanoseconds of each file.
+    """
 
     files: list[str] = field(default_factory=list)
+    facts: dict[str, tuple[int, int]] = field(default_factory=dict)
     total_bytes: int = 0
     links: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
-    outside: list[str] = field(default_factory=list)
 
 
 def contents_of(data: Path, *, without: Collection[str] = (), secrets: bool = False) -> Contents:
@@ -56,9 +59,9 @@ def contents_of(data: Path, *, without: Collection[str] = (), secrets: bool = Fa
             found.secrets.append(name)
             continue
         found.files.append(name)
+        found.facts[name] = status.st_size, status.st_mtime_ns
         found.total_bytes += status.st_size
     found.files.sort(key=lambda name: (_rank(name), name))
-    found.outside = sorted(_workspaces_outside(data))
     return found
 
 
@@ -108,8 +111,8 @@ def _rank(name: str) -> int:
     return 1 if name.endswith(".jsonl") else 2
 
 
-def _workspaces_outside(data: Path) -> Iterator[str]:
-    """Return the workspaces of runs that aren't in the data folder."""
+def workspaces_outside(data: Path) -> Iterator[str]:
+    """Return the workspaces of runs that aren't in the data folder. This reads the settings of every run."""
     seen = set()
     for path in data.glob("runs/*/config.json"):
         document = read_json(path, 16 << 20)

@@ -9,17 +9,17 @@ import os
 import shutil
 import sqlite3
 import tarfile
-import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from onetrainer_gradio.engine.staging import UNFINISHED, staged, tidy_up
 from onetrainer_gradio.errors import ArchiveError, DataVersionError, PathExistsError, PathNotFoundError
 from onetrainer_gradio.service.host.atomic import raising_storage_error
 from onetrainer_gradio.service.host.data_backup import CHUNK_BYTES, FORMAT, HEADER, MANIFEST, Progress, check_space
-from onetrainer_gradio.service.host.data_version import MIGRATIONS, VERSION_FILE
+from onetrainer_gradio.service.host.data_version import MIGRATIONS
 
 _MOST_DOCUMENT_BYTES = 1 << 30
 _MOST_HEADER_BYTES = 1 << 20
@@ -51,7 +51,7 @@ def restore(source: Path | BinaryIO, data: Path, *, progress: Progress = lambda 
     """
     if data.is_symlink() or (data.exists() and not data.is_dir()):
         raise PathExistsError(f"{data} already exists and isn't a folder.", suggestion="Choose another folder with --data.")
-    if data.is_dir() and any(name != "lost+found" for name in os.listdir(data)):
+    if not is_empty(data):
         raise PathExistsError(
             f"The folder {data} isn't empty.", suggestion="Restore into a new folder, or move its content away first."
         )
@@ -67,25 +67,34 @@ def restore(source: Path | BinaryIO, data: Path, *, progress: Progress = lambda 
     return report
 
 
+def is_empty(data: Path) -> bool:
+    """Return whether a data folder is missing or empty. Files that a killed restore left don't count."""
+    try:
+        names = os.listdir(data)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return all(name == "lost+found" or name.startswith(UNFINISHED) for name in names)
+
+
 @contextlib.contextmanager
 def staging_folder(data: Path) -> Iterator[Path]:
-    """Provide a folder on the disk of the data folder, which is deleted after the block unless it was moved."""
-    data.parent.mkdir(parents=True, exist_ok=True)
+    """Provide a folder on the disk of the data folder, which is deleted after the block unless it was moved.
+
+    Those of killed processes are deleted first: a container that restarts during each restore would fill its disk otherwise.
+    """
     # A mount point can't be replaced, and whoever may write in it may not always write next to it.
     inside = data.is_dir() and (os.path.ismount(data) or not os.access(data.parent, os.W_OK))
-    folder = (data if inside else data.parent) / f".restore-{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
-    try:
+    beside = data if inside else data.parent
+    tidy_up(beside)
+    with staged(data, beside=beside) as folder:
+        folder.mkdir()
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def put_in_place(staging: Path, data: Path) -> None:
-    """Move restored files to an empty data folder: all at once, or one by one where it is a mount point."""
-    if staging.parent == data:
-        # the version last: without it, the folder counts as one that was never finished
-        for name in sorted(os.listdir(staging), key=lambda name: (name == VERSION_FILE, name)):
+def put_in_place(staging: Path, data: Path, last: str = "") -> None:
+    """Move restored files to an empty data folder: all at once, or one by one where it is a mount point, ``last`` at the end."""
+    if staging.is_relative_to(data):
+        for name in sorted(os.listdir(staging), key=lambda name: (name == last, name)):
             os.rename(staging / name, data / name)
         return
     if data.is_dir():

@@ -25,7 +25,7 @@ from onetrainer_gradio.events import BackupCreated, ModelSaved, RunEnded, tag
 from onetrainer_gradio.service.host.atomic import raising_storage_error, read_json, regular_file, write_json
 from onetrainer_gradio.service.host.data_backup import complete_bytes, copy_database, is_database
 from onetrainer_gradio.service.host.data_contents import contents_of
-from onetrainer_gradio.service.host.data_restore import change_paths, put_in_place, safe_name, staging_folder
+from onetrainer_gradio.service.host.data_restore import change_paths, is_empty, put_in_place, safe_name, staging_folder
 from onetrainer_gradio.service.host.data_version import MIGRATIONS, check_version
 from onetrainer_gradio.service.hub.client import HubClient, raising_hub_error
 from onetrainer_gradio.service.runs.feed import Feed
@@ -129,58 +129,62 @@ class DataCopy:
         :raises HubError: if the hub can't be reached or rejects it.
         :raises StorageError: if the data is larger than the limit, or a file can't be read.
         """
-        names, omitted = self._selected()
         with raising_storage_error("the copies to push"), tempfile.TemporaryDirectory(prefix="onetrainer_gradio_") as folder:
-            self._commit(names, omitted, Path(folder))
+            facts, omitted = self._selected()
+            self._commit(facts, omitted, Path(folder))
 
-    def _selected(self) -> tuple[list[str], list[str]]:
-        """Return the files to push, and what is omitted because of the limit."""
+    def _selected(self) -> tuple[dict[str, list[int]], list[str]]:
+        """Return size and time of each file to push, and what is omitted because of the limit."""
         omitted: list[str] = []
         for without in ((), ("samples",)):
-            names = newest_backups(contents_of(self._data, without=without).files)
-            total = sum(_facts(self._data / name)[0] for name in names)
+            contents = contents_of(self._data, without=without)
+            facts = {name: list(contents.facts[name]) for name in newest_backups(contents.files)}
+            total = sum(size for size, _ in facts.values())
             if total <= self._limit_bytes:
-                return names, omitted
+                return facts, omitted
             omitted = ["samples"]
         raise StorageError(
             f"The data folder has {total / 1e9:.1f} GB. At most {self._limit_bytes / 1e9:.1f} GB are pushed.",
             suggestion="Delete runs, saves or datasets, or raise ONETRAINER_GRADIO_PUSH_LIMIT_GB.",
         )
 
-    def _commit(self, names: list[str], omitted: list[str], folder: Path) -> None:
+    def _commit(self, facts: dict[str, list[int]], omitted: list[str], folder: Path) -> None:
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        facts = {name: list(_facts(self._data / name)) for name in names}
         with raising_hub_error(self._repository):
             api = self._hub.api()
             if self._pushed is None:
                 api.create_repo(self._repository, private=True, exist_ok=True)
                 self._pushed = self._known_files()
-            pushed = self._pushed
-            changed = [name for name in names if facts[name] != pushed.get(name)]
-            gone = [name for name in pushed if name not in facts]
-            if not changed and not gone:
-                return
-            adds = []
-            for number, name in enumerate(changed):
-                source = self._stable(name, folder / str(number))
-                if source is None:
-                    facts.pop(name)
-                else:
-                    adds.append(CommitOperationAdd(name, source))
-            head = {
-                "format": 1,
-                "program": f"onetrainer_gradio {__version__}",
-                "data_version": check_version(self._data),
-                "data_folder": str(self._data),
-                "at": time.time(),
-                "files": facts,
-            }
-            adds.append(CommitOperationAdd(LIST, json.dumps(head, indent=1).encode()))
-            deletes = [CommitOperationDelete(name) for name in gone]
+        pushed = self._pushed
+        changed = [name for name, fact in facts.items() if fact != pushed.get(name)]
+        gone = [name for name in pushed if name not in facts]
+        if not changed and not gone:
+            with self._lock:
+                self._state["error"] = ""
+            return
+        adds = []
+        for number, name in enumerate(changed):
+            source = self._stable(name, folder / str(number))
+            if source is None:
+                facts.pop(name)
+            else:
+                adds.append(CommitOperationAdd(name, source))
+        head = {
+            "format": 1,
+            "program": f"onetrainer_gradio {__version__}",
+            "data_version": check_version(self._data),
+            "data_folder": str(self._data),
+            "at": time.time(),
+            "files": facts,
+        }
+        adds.append(CommitOperationAdd(LIST, json.dumps(head, indent=1).encode()))
+        deletes = [CommitOperationDelete(name) for name in gone]
+        with raising_hub_error(self._repository):
             api.create_commit(self._repository, [*deletes, *adds], commit_message="Copy the data folder")
-            self._pushed = facts
-            _remember(self._data, self._repository, head["at"])
+        self._pushed = facts
+        _remember(self._data, self._repository, head["at"])
+        with raising_hub_error(self._repository):
             self._forget_history(sum(facts[name][0] for name in changed if name in facts))
         with self._lock:
             total = sum(size for size, _ in facts.values())
@@ -239,14 +243,6 @@ def newest_backups(names: Iterable[str]) -> list[str]:
     return [name for name in names if not (found := _BACKUP.match(name)) or newest[found["workspace"]] == found["name"]]
 
 
-def _facts(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
-
-
 def _remember(data: Path, repository: str, at: Any) -> None:
     """Record which copy this folder has, so that it never replaces the one of another folder."""
     with raising_storage_error(MEMORY):
@@ -289,7 +285,7 @@ def pull(hub: HubClient, repository: str, data: Path) -> int:
     :raises DataVersionError: if a newer version made it.
     :raises StorageError: if there is no space.
     """
-    if data.is_dir() and any(name != "lost+found" for name in os.listdir(data)):
+    if not is_empty(data):
         return 0
     head = _list_of(hub, repository)
     if head is None:
@@ -316,7 +312,8 @@ def pull(hub: HubClient, repository: str, data: Path) -> int:
                 change_paths(path, name, moved_from, str(data))
             os.utime(path, ns=(at, at))
         _remember(staging, repository, head.get("at"))
-        put_in_place(staging, data)
+        # what was remembered is last: after a kill in between, the incomplete folder doesn't replace the copy
+        put_in_place(staging, data, last=Path(MEMORY).parts[0])
     return len(files)
 
 

@@ -120,7 +120,7 @@ def test_secrets_caches_processes_and_unfinished_files_are_left_out(data: Path, 
     }
     assert sorted(report.contents.secrets) == ["https/key.pem", "people.sqlite", "secrets.json", "sessions.json"]
     assert b"hf_secret" not in (tmp_path / "panel.tar").read_bytes()
-    assert report.contents.outside == ["/elsewhere/workspace"]
+    assert report.outside == ["/elsewhere/workspace"]
 
 
 @posix
@@ -333,6 +333,19 @@ def test_a_restore_into_a_folder_that_cannot_be_replaced_moves_the_files_into_it
     assert mount.stat().st_ino == identity
     assert len(everything(mount)) == report.files
     assert leftovers(mount) == []
+
+
+def test_a_killed_restore_leaves_nothing_for_good(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had extracted is deleted by the next one, next to the folder and in a mount point."""
+    back_up(data, tmp_path / "panel.tar")
+    folder, mount = tmp_path / "place" / "data", tmp_path / "mount"
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == mount)
+    for left in (folder.parent, mount):
+        (left / ".unfinished-999999999-x" / "data" / "runs").mkdir(parents=True)
+    for target in (folder, mount):
+        report = restore(tmp_path / "panel.tar", target)
+        assert len(everything(target)) == report.files
+    assert leftovers(folder.parent) == leftovers(mount) == []
 
 
 def make_archive(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], entries: list[dict] | None = None, **head) -> Path:

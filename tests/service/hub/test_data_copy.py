@@ -5,6 +5,7 @@ With the real library and a stand-in for the hub. Covers ``api/data_copy.py``.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
@@ -132,6 +133,43 @@ def test_a_restored_folder_is_pushed_on_and_a_foreign_copy_is_never_replaced(dat
     (data / "note.json").write_text("{}")
     copy_of(data).push()
     assert "note.json" in hub.repositories[COPY].files
+
+
+def test_an_incompletely_restored_folder_never_replaces_its_copy(
+    data: Path, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The panel is killed while files are moved into a mount point: at each of them."""
+    copy_of(data).push()
+    before = dict(hub.repositories[COPY].files)
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).parent == tmp_path / "mounts")
+    rename = os.rename
+    for moved in range(1, len([name for name in os.listdir(data) if name != "secrets.json"])):
+        mount = tmp_path / "mounts" / str(moved)
+        mount.mkdir(parents=True)
+        left = iter(range(moved))
+
+        def killed(source: Path, target: Path, left: Any = left) -> None:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            rename(source, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "rename", killed)
+            with pytest.raises(KeyboardInterrupt):
+                pull(HubClient(lambda: "hf_writer"), COPY, mount)
+        with pytest.raises(StorageError, match="another data folder"):
+            copy_of(mount).push()
+    assert hub.repositories[COPY].files == before
+
+
+def test_a_file_that_cannot_be_read_is_not_blamed_on_the_hub(data: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(data_copy, "regular_file", denied)
+    with pytest.raises(StorageError, match="Permission denied"):
+        copy_of(data).push()
+    assert LIST not in hub.repositories[COPY].files
 
 
 def test_a_folder_with_files_is_not_replaced_and_a_missing_copy_changes_nothing(data: Path, hub: FakeHub, tmp_path: Path) -> None:
