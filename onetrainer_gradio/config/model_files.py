@@ -226,6 +226,17 @@ def unfit(path: Path, role: str, *, whole: bool = True, components: Collection[s
     return None
 
 
+def header_of(path: Path) -> dict[str, Any]:
+    """Return the header of a .safetensors file; empty if it isn't one, or can't be read."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length)) if length <= LARGEST_HEADER else None
+    except (OSError, ValueError, struct.error, RecursionError):
+        return {}
+    return header if isinstance(header, dict) else {}
+
+
 # ------------------------------------------------------------------------------------------------------------------ files
 
 
@@ -238,7 +249,7 @@ def _file(file: io.BufferedReader, head: bytes, size: int) -> Recognized | None:
     if head.startswith(b"PK\x03\x04"):
         return _zip(file)
     # a safetensors file begins with the length of its header, which is a JSON object; the length can look like a pickle's start
-    if len(head) > 8 and head[8:9] in b"{ " and struct.unpack("<Q", head[:8])[0] < LARGEST_HEADER:
+    if len(head) > 8 and head[8:9] in b"{ " and struct.unpack("<Q", head[:8])[0] <= LARGEST_HEADER:
         return _safetensors(file, size)
     if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
         file.seek(0)

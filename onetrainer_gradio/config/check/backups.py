@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from pathlib import Path
 from typing import Any
 
 from onetrainer_gradio.config.check.plan import Plan
-
-# A larger header isn't valid.
-_LARGEST_HEADER = 100_000_000
+from onetrainer_gradio.config.model_files import header_of
 
 
 def backups(plan: Plan) -> list[Path]:
@@ -42,10 +39,4 @@ def setting_of(backup: Path | None, name: str) -> Any:
 
 def lora_keys(file: Path) -> tuple[str, ...]:
     """Return the names of the tensors in a .safetensors file; empty if it isn't one."""
-    try:
-        with file.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length)) if length < _LARGEST_HEADER else None
-    except (OSError, ValueError, struct.error):
-        return ()
-    return tuple(key for key in header if key != "__metadata__") if isinstance(header, dict) else ()
+    return tuple(key for key in header_of(file) if key != "__metadata__")

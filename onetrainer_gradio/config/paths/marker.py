@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from onetrainer_gradio.atomic_file import write_atomic
+from onetrainer_gradio.config.model_files import header_of
 
 MARKER = ".onetrainer_gradio.json"
 MODEL, CACHE, FILES = "model", "cache", "files"
@@ -19,7 +19,6 @@ HEADER_KEY = "onetrainer_gradio_version"
 _PROGRAM = "onetrainer_gradio"
 # A marker lists some dozens of files; what is larger is something else.
 _LARGEST_BYTES = 4_000_000
-_LARGEST_HEADER = 100_000_000
 
 Stamp = tuple[int, int]
 """Size and modification time (ns) of a file when it was listed."""
@@ -131,12 +130,10 @@ def is_our_file(path: Path) -> bool:
     try:
         if made is not None and made.kind == FILES and made.files.get(path.name) == _stamp(os.lstat(path)):
             return True
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(length)) if length <= _LARGEST_HEADER else None
-        return isinstance(header, dict) and HEADER_KEY in header.get("__metadata__", {})
-    except (OSError, ValueError, TypeError, struct.error, RecursionError):
+    except OSError:
         return False
+    entries = header_of(path).get("__metadata__")
+    return isinstance(entries, dict) and HEADER_KEY in entries
 
 
 def _stamp(status: os.stat_result) -> Stamp:
