@@ -34,14 +34,13 @@ from onetrainer_gradio.service.host.atomic import raising_storage_error, read_js
 from onetrainer_gradio.service.host.module_process import end_answering, exchange, start_answering
 from onetrainer_gradio.service.host.path_guard import PathGuard
 from onetrainer_gradio.service.runs.archive import unique, zip_chunks
-from onetrainer_gradio.service.runs.artifacts import RunFile
+from onetrainer_gradio.service.runs.artifacts import RESULTS, RunFile
 from onetrainer_gradio.service.runs.record import Run, RunStore
 from onetrainer_gradio.service.runs.samples import THUMBNAIL_WIDTHS, SampleStore
 
 WORKER = "onetrainer_gradio.backends.generation_worker"
 MOST_CELLS = 64
-_RESULTS = ("model", "save")
-_LORA_RESULTS = (*_RESULTS, "backup")
+_LORA_RESULTS = (*RESULTS, "backup")
 """A backup of a LoRA run contains its LoRA, without the average of EMA."""
 _LOADING = "Loading the model"
 _LIMIT_S = 3600.0
@@ -56,8 +55,7 @@ class Wish:
     """What to generate: each prompt with the base model (if ``base``), and with each file at each strength.
 
     ``files`` are IDs of models and saves of the run, for a LoRA also of backups (none: its newest result), ``sample`` further
-    parameters of the images,
-    ``device`` is ``auto`` (that of the run) or ``cpu``. Without ``seed``, one is drawn for all images.
+    parameters of the images, ``device`` is ``auto`` (that of the run) or ``cpu``. Without ``seed``, all images have a random one.
     """
 
     run_id: str
@@ -474,10 +472,9 @@ def image_name(cell: Mapping[str, Any]) -> str:
 def _files(run: Run, config: Mapping[str, Any], wish: Wish) -> tuple[RunFile, ...]:
     """Return the results to generate with, in the order of the wish: by default, the final model or else the newest save."""
     if not wish.files:
-        made = [each for each in run.files() if each["kind"] in _RESULTS]
-        newest = max(made, key=lambda each: (each["kind"] == "model", each["at"]), default=None)
-        return (run.open_file(newest["id"]),) if newest else ()
-    kinds = _LORA_RESULTS if config["training_method"] == TrainingMethod.LORA else _RESULTS
+        newest = run.newest_result()
+        return (newest,) if newest else ()
+    kinds = _LORA_RESULTS if config["training_method"] == TrainingMethod.LORA else RESULTS
     found = tuple(run.open_file(file_id) for file_id in dict.fromkeys(wish.files))
     for each in found:
         if each.kind not in kinds:

@@ -9,10 +9,8 @@ from onetrainer_gradio.config.declarations.labels import label_of
 from onetrainer_gradio.config.enums import ModelFormat
 from onetrainer_gradio.config.lora_programs import Reading, readings
 from onetrainer_gradio.errors import ConfigValueError
-from onetrainer_gradio.service.runs.artifacts import kept_or_original
+from onetrainer_gradio.service.runs.artifacts import RESULTS, kept_or_original
 from onetrainer_gradio.service.runs.record import Run
-
-_RESULTS = ("model", "save")
 
 
 def take_away(run: Run, file_id: str) -> dict[str, Any]:
@@ -22,7 +20,7 @@ def take_away(run: Run, file_id: str) -> dict[str, Any]:
     :raises ConfigValueError: if it is a sample or a backup.
     """
     file = run.open_file(file_id)
-    if file.kind not in _RESULTS:
+    if file.kind not in RESULTS:
         raise ConfigValueError(f"{file.name} isn't a model", path="file_id", value=file_id, suggestion="Choose a saved model.")
     config = run.config()
     path = Path(kept_or_original(run.folder, str(file.written_to), file.at) or file.path)

@@ -27,6 +27,9 @@ from onetrainer_gradio.service.runs.file_records import (
 )
 from onetrainer_gradio.service.runs.journal import Entry, Journal
 
+RESULTS = ("model", "save")
+"""Kinds of files that are models to use. Their bytes are compared with the record before they are given out."""
+
 
 @dataclass(frozen=True)
 class RunFile:
@@ -181,8 +184,15 @@ def find_file(journal: Journal, file_id: str) -> RunFile:
     raise RunNotFoundError(f"The run has no file {file_id!r}: {why}", value=file_id)
 
 
-# Kinds whose bytes are compared with the record before they are given out.
-_COMPARED = ("model", "save")
+def newest_result(journal: Journal) -> RunFile | None:
+    """Return the final model, or else the newest save, of those that can be obtained; None if there is none."""
+    run_folder = journal.path.parent
+    saved, records = journal.since(0, journal.length(), only=("model_saved",)), read_records(run_folder)
+    for entry in sorted(saved, key=lambda each: (bool(each.body.get("final")), float(each.body["at"])), reverse=True):
+        file = _file(entry, run_folder, records, thorough=True)
+        if isinstance(file, RunFile):
+            return file
+    return None
 
 
 def archive_chunks(journal: Journal, *, kind: str = "", ids: Sequence[str] = ()) -> Iterator[bytes]:
@@ -195,5 +205,5 @@ def archive_chunks(journal: Journal, *, kind: str = "", ids: Sequence[str] = ())
     if not chosen:
         raise RunNotFoundError(f"The run has no files{f' of the kind {kind!r}' if kind else ''}.", value=kind)
     if not ids:
-        chosen = [find_file(journal, file.id) if file.kind in _COMPARED else file for file in chosen]
+        chosen = [find_file(journal, file.id) if file.kind in RESULTS else file for file in chosen]
     return zip_chunks(unique(member for file in chosen for member in file.members(file.archive_name)))

@@ -34,12 +34,14 @@ from onetrainer_gradio.events import CommandCompleted, PhaseProgress, RunEnded, 
 from onetrainer_gradio.service.host.atomic import open_file, raising_storage_error, read_json, write_json
 from onetrainer_gradio.service.host.lock import FolderLock
 from onetrainer_gradio.service.runs.artifacts import (
+    RESULTS,
     MissingFile,
     RunFile,
     all_files,
     archive_chunks,
     find_file,
     kept_or_original,
+    newest_result,
     run_files,
 )
 from onetrainer_gradio.service.runs.control import CommandFolder, received_event
@@ -466,12 +468,16 @@ class Run:
             "files": [file.as_dict() for file in shown],
             "next_cursor": shown[-1].id if len(shown) < len(rest) else None,
             "total": len(files),
-            "missing": [asdict(file) for file in found if isinstance(file, MissingFile) and file.kind in ("model", "save")],
+            "missing": [asdict(file) for file in found if isinstance(file, MissingFile) and file.kind in RESULTS],
         }
 
     def freed_by_delete(self) -> tuple[int, int]:
         """Return how many bytes deleting the run frees, and how many of them are kept files that exist nowhere else."""
         return freed_bytes(self.folder)
+
+    def newest_result(self) -> RunFile | None:
+        """Return the final model, or else the newest save; None if there is none."""
+        return newest_result(self.journal)
 
     def open_file(self, file_id: str) -> RunFile:
         """One of ``files``.

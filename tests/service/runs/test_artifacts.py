@@ -19,7 +19,7 @@ import pytest
 
 from onetrainer_gradio.errors import RunNotFoundError
 from onetrainer_gradio.events import BackupCreated, ModelSaved, SampleGenerated, WarningIssued
-from onetrainer_gradio.service.runs.artifacts import archive_chunks, find_file, run_files
+from onetrainer_gradio.service.runs.artifacts import archive_chunks, find_file, newest_result, run_files
 from onetrainer_gradio.service.runs.journal import Journal
 
 
@@ -46,6 +46,18 @@ def test_only_what_events_of_files_name_is_listed(journal: Journal) -> None:
         ("1", "backup", "backup", 3_000_002, True),
         ("3", "model", "model.safetensors", 5, False),
     ]
+
+
+def test_the_newest_result_is_the_final_model_else_the_newest_save_that_is_left(journal: Journal, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.safetensors").write_bytes(b"12345")
+        journal.append(ModelSaved(path=str(tmp_path / f"{name}.safetensors"), final=False, global_step=10, bytes=5))
+    for name in ("model", "second", "first"):
+        found = newest_result(journal)
+        assert found is not None
+        assert found.name == f"{name}.safetensors"
+        found.path.unlink()
+    assert newest_result(journal) is None
 
 
 @pytest.mark.slow
