@@ -6,13 +6,39 @@ import io
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
+from onetrainer_gradio.config.model_files import LARGEST_HEADER
 from onetrainer_gradio.config.paths.marker import HEADER_KEY
 
 _LENGTH = 8
-_LARGEST_HEADER = 100_000_000
+_LARGEST_DOCUMENT = 1 << 20
 _PUBLIC = ("modelspec.", "format", "ss_v2", "ss_base_model_version", HEADER_KEY, "onetrainer_gradio_training")
 """Beginnings of the names of header entries that are published. The rest may hold settings, with the paths in them."""
+_LOADED_FROM = ("_name_or_path", "name_or_path")
+"""Keys under which diffusers and transformers write the path that a component was loaded from."""
+
+
+def public_content(path: Path) -> Path | bytes:
+    """Return what is published of a file in a model's folder: of its configurations, all but the path they were loaded from.
+
+    :raises OSError: if it can't be read.
+    """
+    if path.suffix != ".json" or path.stat().st_size > _LARGEST_DOCUMENT:
+        return path
+    try:
+        document = json.loads(path.read_bytes())
+        public = _public(document)
+    except (ValueError, RecursionError):
+        return path
+    return path if public == document else f"{json.dumps(public, indent=2, ensure_ascii=False)}\n".encode()
+
+
+def _public(document: Any) -> Any:
+    """Return a configuration without these keys: one of transformers can contain that of a component."""
+    if not isinstance(document, dict):
+        return document
+    return {key: _public(value) for key, value in document.items() if key not in _LOADED_FROM}
 
 
 class ModelFile(io.BufferedIOBase):
@@ -69,12 +95,12 @@ class ModelFile(io.BufferedIOBase):
     def _replace_header(self) -> None:
         start = self._file.read(_LENGTH)
         length = struct.unpack("<Q", start)[0] if len(start) == _LENGTH else 0
-        if not 2 <= length <= _LARGEST_HEADER:
+        if not 2 <= length <= LARGEST_HEADER:
             return
         try:
             header = json.loads(self._file.read(length))
             entries = header.get("__metadata__", {})
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             return
         public = {name: text for name, text in entries.items() if name.startswith(_PUBLIC)}
         self.removed = tuple(sorted(entries.keys() - public.keys()))

@@ -35,8 +35,8 @@ from onetrainer_gradio.service.hub.card import (
     public_settings,
 )
 from onetrainer_gradio.service.hub.client import HubClient, raising_hub_error
-from onetrainer_gradio.service.hub.model_file import ModelFile
-from onetrainer_gradio.service.runs.artifacts import RunFile
+from onetrainer_gradio.service.hub.model_file import ModelFile, public_content
+from onetrainer_gradio.service.runs.artifacts import RESULTS, RunFile
 from onetrainer_gradio.service.runs.record import Run, RunStore
 from onetrainer_gradio.service.runs.samples import SampleStore
 
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 MOST_SAMPLES = 12
 _USUAL_SAMPLES = 4
 _SAMPLE_PX = 1024
-_RESULTS = ("model", "save")
 _FILE = "publications.json"
 _MOST_KEPT = 50
 _LICENSE_FILE = "LICENSE.md"
@@ -415,16 +414,12 @@ def _check_permission(account: Mapping[str, Any], repository: str) -> None:
 
 
 def _result(run: Run, file_id: str) -> RunFile:
-    if not file_id:
-        made = [each for each in run.files() if each["kind"] in _RESULTS]
-        newest = max(made, key=lambda each: (each["kind"] == "model", each["at"]), default=None)
-        if newest is None:
-            raise UnsupportedError("This run has no saved model", path="file", suggestion="Choose a run that saved one.")
-        file_id = newest["id"]
-    file = run.open_file(file_id)
-    if file.kind not in _RESULTS or not (file.folder or file.path.suffix == ".safetensors"):
+    file = run.open_file(file_id) if file_id else run.newest_result()
+    if file is None:
+        raise UnsupportedError("This run has no saved model", path="file", suggestion="Choose a run that saved one.")
+    if file.kind not in RESULTS or not (file.folder or file.path.suffix == ".safetensors"):
         raise UnsupportedError(
-            f"{file.name} can't be published", path="file", value=file_id, suggestion="Choose a .safetensors file or a folder."
+            f"{file.name} can't be published", path="file", value=file.id, suggestion="Choose a .safetensors file or a folder."
         )
     return file
 
@@ -436,7 +431,7 @@ def _model_uploads(file: RunFile) -> Iterator[_Upload]:
     for path, name in file.members(""):
         relative = name.lstrip("/")
         if Path(relative).suffix in (".safetensors", ".json", ".txt", ".model") and not Path(relative).name.startswith("."):
-            yield _Upload(relative, path)
+            yield _Upload(relative, public_content(path))
 
 
 def _repository_name(text: str) -> str:

@@ -18,7 +18,8 @@ from onetrainer_gradio.errors import (
     SampleNotFoundError,
     UnsupportedError,
 )
-from onetrainer_gradio.service.hub.model_file import ModelFile
+from onetrainer_gradio.events import ModelSaved
+from onetrainer_gradio.service.hub.model_file import ModelFile, public_content
 from onetrainer_gradio.service.hub.publishing import Wish
 from tests.fakes.configs import small_config
 from tests.fakes.hub import FakeHub
@@ -220,6 +221,34 @@ def test_a_run_without_a_model_is_not_published(finished):
 )
 def test_the_trigger_word_is_read_from_the_caption(caption, word):
     assert trigger_word_in(caption) == word
+
+
+def test_the_configuration_of_a_component_is_published_without_the_path_that_it_was_loaded_from(tmp_path):
+    """That diffusers and transformers write there; everything else stays as it is."""
+    part = {"_name_or_path": "/home/ada/models/clip", "layers": 2}
+    config = {"_class_name": "UNet2DConditionModel", "_name_or_path": "/home/ada/models/unet", "act_fn": "silu", "text": part}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    assert json.loads(public_content(path)) == {"_class_name": "UNet2DConditionModel", "act_fn": "silu", "text": {"layers": 2}}
+    for name, text in {"vocab.json": '{"a": 1}', "list.json": "[1]", "torn.json": "{", "merges.txt": "_name_or_path"}.items():
+        (tmp_path / name).write_text(text)
+        assert public_content(tmp_path / name) == tmp_path / name
+
+
+@pytest.mark.slow
+def test_a_published_folder_contains_no_path(finished, hub, tmp_path):
+    service, run_id = finished
+    folder = tmp_path / "model"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (folder / "unet" / "config.json").write_text(json.dumps({"_name_or_path": str(tmp_path), "act_fn": "silu"}))
+    safetensors(folder / "unet" / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    service.runs.get(run_id).journal.append(ModelSaved(path=str(folder), final=True, global_step=4, bytes=size))
+    assert publish(service, run_id)["state"] == "done"
+    files = hub.repositories["ada/my-cat"].files
+    assert json.loads(files["unet/config.json"]) == {"act_fn": "silu"}
+    assert not [name for name, content in files.items() if str(tmp_path).encode() in content]
 
 
 def test_a_file_is_read_without_private_entries_of_its_header(tmp_path):
