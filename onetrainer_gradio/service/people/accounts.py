@@ -7,11 +7,9 @@ import hmac
 import json
 import re
 import secrets
-import sqlite3
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyotp
@@ -20,6 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from onetrainer_gradio.errors import AccountError, AccountNotFoundError, LastOwnerError
 from onetrainer_gradio.service.people.roles import Role
+from onetrainer_gradio.service.people.rows import Rows
 from onetrainer_gradio.service.people.store import PeopleStore
 
 MOST_ACCOUNTS = 500
@@ -28,7 +27,6 @@ RECOVERY_CODES = 10
 TOTP_STEP_S = 30
 ISSUER = "OneTrainer panel"
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f](?:[^\x00-\x1f\x7f]{0,62}[^\s\x00-\x1f\x7f])?")
-_MOST_DISK_BYTES = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -57,44 +55,39 @@ class Account:
         return {**shown, **signs_in, "disabled": bool(self.disabled), "recovery_codes": len(json.loads(self.recovery))}
 
 
-_COLUMNS = tuple(each.name for each in fields(Account))
-
-
 class Accounts:
-    """All accounts. They are few, so they are kept in memory; each change is written first."""
+    """All accounts."""
 
     def __init__(self, store: PeopleStore, changed: Callable[[], None], clock: Callable[[], float] = time.time) -> None:
-        self._store = store
         self._changed = changed
         self._clock = clock
-        self._lock = threading.RLock()
+        self._rows = Rows(store, "accounts", Account, key="id")
         self._hasher = PasswordHasher()
         self._unknown = ""
-        self._known: dict[str, Account] | None = None
 
     def all(self) -> list[Account]:
         """Return all accounts by name."""
-        return sorted(self._accounts().values(), key=lambda account: account.name.lower())
+        return sorted(self._rows.now.values(), key=lambda account: account.name.lower())
 
     def get(self, account_id: str) -> Account:
         """Return an account.
 
         :raises AccountNotFoundError: if there is none with this ID.
         """
-        found = self._accounts().get(account_id)
+        found = self._rows.now.get(account_id)
         if found is None:
             raise AccountNotFoundError("This account doesn't exist.", value=account_id)
         return found
 
     def find(self, account_id: str) -> Account | None:
         """Return an account that may sign in, or None."""
-        found = self._accounts().get(account_id)
+        found = self._rows.now.get(account_id)
         return None if found is None or found.disabled else found
 
     def named(self, name: str) -> Account | None:
         """Return the account with this name in any case, or None."""
         wanted = name.strip().lower()
-        return next((each for each in self._accounts().values() if each.name.lower() == wanted), None)
+        return next((each for each in self._rows.now.values() if each.name.lower() == wanted), None)
 
     def id_of_name(self, name: str) -> str:
         """Return the ID of the account with this name; empty if there is none."""
@@ -103,25 +96,22 @@ class Accounts:
 
     def of_subject(self, subject: str) -> Account | None:
         """Return the account of an external sign-in, or None."""
-        return next((each for each in self._accounts().values() if subject and each.subject == subject), None)
+        return next((each for each in self._rows.now.values() if subject and each.subject == subject), None)
 
     def add(self, name: str, role: Role, password: str = "", *, subject: str = "") -> Account:
         """Add an account.
 
         :raises AccountError: if the name is taken or invalid, the password is too short, or there are too many accounts.
         """
-        with self._lock:
+        with self._rows.lock:
             name = _checked_name(name)
-            if len(self._accounts()) >= MOST_ACCOUNTS:
+            if len(self._rows.now) >= MOST_ACCOUNTS:
                 raise AccountError(f"There are {MOST_ACCOUNTS} accounts, which is the maximum.")
             if self.named(name):
                 raise AccountError(f"An account with the name {name!r} already exists.", path="name", value=name)
             hashed = self._hashed(password) if password or not subject else ""
             account = Account(secrets.token_hex(8), name, role.word, hashed, subject=subject, created=self._clock())
-            marks = ", ".join("?" * len(_COLUMNS))
-            values = tuple(asdict(account).values())
-            self._store.change(lambda database: database.execute(f"INSERT INTO accounts VALUES ({marks})", values))
-            self._accounts()[account.id] = account
+            self._rows.put(account)
         self._changed()
         return account
 
@@ -131,7 +121,7 @@ class Accounts:
         :raises LastOwnerError: if no owner would be left who can sign in.
         :raises AccountError: if a value is invalid.
         """
-        with self._lock:
+        with self._rows.lock:
             account = self.get(account_id)
             wanted = dict(changes)
             if "name" in wanted:
@@ -150,17 +140,16 @@ class Accounts:
 
         :raises LastOwnerError: if it is the last owner.
         """
-        with self._lock:
+        with self._rows.lock:
             account = self.get(account_id)
             self._raise_if_last_owner(account, None)
-            self._store.change(lambda database: database.execute("DELETE FROM accounts WHERE id = ?", (account_id,)))
-            del self._accounts()[account_id]
+            self._rows.remove({account_id})
         self._changed()
         return account
 
     def seen(self, account_id: str) -> None:
         """Note that someone signed in."""
-        with self._lock:
+        with self._rows.lock:
             self._put(replace(self.get(account_id), last_seen=self._clock()), quiet=True)
 
     # passwords
@@ -171,7 +160,7 @@ class Accounts:
         :raises AccountError: if it is too short or too long.
         """
         hashed = self._hashed(password)
-        with self._lock:
+        with self._rows.lock:
             self._put(replace(self.get(account_id), password=hashed))
 
     def check_password(self, name: str, password: str) -> Account | None:
@@ -221,7 +210,7 @@ class Accounts:
         if not re.fullmatch(r"[A-Z2-7]{32}", secret) or not self._totp_step(secret, code, 0):
             raise AccountError("The code doesn't match.", path="code", suggestion="Enter the current code of the app.")
         codes = ["-".join((secrets.token_hex(3), secrets.token_hex(3))) for _ in range(RECOVERY_CODES)]
-        with self._lock:
+        with self._rows.lock:
             step = self._totp_step(secret, code, 0)
             digests = json.dumps([_digest(each) for each in codes])
             self._put(replace(self.get(account_id), totp=secret, totp_step=step, recovery=digests))
@@ -229,12 +218,12 @@ class Accounts:
 
     def turn_off_totp(self, account_id: str) -> None:
         """Require only the password from now on."""
-        with self._lock:
+        with self._rows.lock:
             self._put(replace(self.get(account_id), totp="", totp_step=0, recovery="[]"))
 
     def use_code(self, account_id: str, code: str) -> bool:
         """Return whether a code of the app, or a recovery code, is valid. Each one is accepted once."""
-        with self._lock:
+        with self._rows.lock:
             account = self.get(account_id)
             given = "".join(code.split()).lower()
             if step := self._totp_step(account.totp, given, account.totp_step):
@@ -254,26 +243,8 @@ class Accounts:
         steps = [step for step in (now - 1, now, now + 1) if app and step > after]
         return next((step for step in steps if app and hmac.compare_digest(app.at(step * TOTP_STEP_S), code)), 0)
 
-    # storage
-
-    def _accounts(self) -> dict[str, Account]:
-        with self._lock:
-            if self._known is None:
-                names = ", ".join(_COLUMNS)
-
-                def rows(database: sqlite3.Connection) -> list[Account]:
-                    return [Account(*row) for row in database.execute(f"SELECT {names} FROM accounts")]
-
-                none: list[Account] = []
-                self._known = {account.id: account for account in self._store.read(rows, none)}
-            return self._known
-
     def _put(self, account: Account, *, quiet: bool = False) -> Account:
-        values = asdict(account)
-        assignments = ", ".join(f"{name} = :{name}" for name in _COLUMNS)
-        statement = f"UPDATE accounts SET {assignments} WHERE id = :id"
-        self._store.change(lambda database: database.execute(statement, values))
-        self._accounts()[account.id] = account
+        self._rows.put(account)
         if not quiet:
             self._changed()
         return account
@@ -282,7 +253,7 @@ class Accounts:
         def owns(each: Account | None) -> bool:
             return each is not None and each.role == Role.OWNER.word and not each.disabled
 
-        others = (each for each in self._accounts().values() if each.id != account.id)
+        others = (each for each in self._rows.now.values() if each.id != account.id)
         if owns(account) and not owns(changed) and not any(map(owns, others)):
             raise LastOwnerError(
                 f"{account.name} is the last owner.",

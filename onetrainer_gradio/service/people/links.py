@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onetrainer_gradio.errors import AccountError, AccountNotFoundError
 from onetrainer_gradio.service.people.roles import Role
+from onetrainer_gradio.service.people.rows import Rows
 from onetrainer_gradio.service.people.sessions import digest_of
 from onetrainer_gradio.service.people.store import PeopleStore
 from onetrainer_gradio.service.people.tokens import USE_EVERY_S, checked_days, checked_title
@@ -45,11 +44,9 @@ class Links:
     """All links. A revoked one is removed, and its sessions end with it."""
 
     def __init__(self, store: PeopleStore, changed: Callable[[], None], clock: Callable[[], float] = time.time) -> None:
-        self._store = store
         self._changed = changed
         self._clock = clock
-        self._lock = threading.RLock()
-        self._known: dict[str, Link] | None = None
+        self._rows = Rows(store, "links", Link, key="id")
 
     def add(self, made_by: str, name: str, shows: str, role: Role, days: float, run_id: str = "") -> tuple[Link, str]:
         """Return a new link and its secret, which is stored nowhere.
@@ -77,65 +74,47 @@ class Links:
             now + checked_days(days),
             0.0,
         )
-        with self._lock:
-            if len(self._links()) >= MOST_LINKS:
+        with self._rows.lock:
+            if len(self._rows.now) >= MOST_LINKS:
                 raise AccountError(f"There are {MOST_LINKS} links, which is the maximum.", suggestion="Remove links first.")
-            values = astuple(link)
-            marks = ", ".join("?" * len(values))
-            self._store.change(lambda database: database.execute(f"INSERT INTO links VALUES ({marks})", values))
-            self._links()[link.id] = link
+            self._rows.put(link)
         return link, secret
 
     def all(self) -> list[Link]:
         """Return all links, newest first."""
-        return sorted(self._links().values(), key=lambda each: -each.created)
+        return sorted(self._rows.now.values(), key=lambda each: -each.created)
 
     def get(self, link_id: str) -> Link:
         """Return a link.
 
         :raises AccountNotFoundError: if there is none with this ID.
         """
-        found = self._links().get(link_id)
+        found = self._rows.now.get(link_id)
         if found is None:
             raise AccountNotFoundError("This link doesn't exist.", value=link_id)
         return found
 
     def find(self, link_id: str) -> Link | None:
         """Return a link that hasn't expired, or None."""
-        found = self._links().get(link_id)
+        found = self._rows.now.get(link_id)
         return found if found is not None and found.expires > self._clock() else None
 
     def opened_by(self, secret: str) -> Link | None:
         """Return the link with this secret, or None if it is unknown, revoked or expired. Note its use."""
         digest, now = digest_of(secret), self._clock()
-        with self._lock:
-            found = next((each for each in self._links().values() if each.digest == digest and each.expires > now), None)
+        with self._rows.lock:
+            found = next((each for each in self._rows.now.values() if each.digest == digest and each.expires > now), None)
             if found is not None and now - found.last_used >= USE_EVERY_S:
-                values = (now, found.id)
-                self._store.change(lambda database: database.execute("UPDATE links SET last_used = ? WHERE id = ?", values))
-                found = self._links()[found.id] = replace(found, last_used=now)
+                found = replace(found, last_used=now)
+                self._rows.put(found)
         return found
 
     def revoke(self, wanted: Callable[[Link], bool]) -> int:
         """Revoke all links for which ``wanted`` is true. Return their number."""
-        with self._lock:
-            gone = [each.id for each in self._links().values() if wanted(each)]
+        with self._rows.lock:
+            gone = {each.id for each in self._rows.now.values() if wanted(each)}
             if gone:
-                rows = [(each,) for each in gone]
-                self._store.change(lambda database: database.executemany("DELETE FROM links WHERE id = ?", rows))
-                for each in gone:
-                    self._links().pop(each, None)
+                self._rows.remove(gone)
         if gone:
             self._changed()
         return len(gone)
-
-    def _links(self) -> dict[str, Link]:
-        with self._lock:
-            if self._known is None:
-
-                def rows(database: sqlite3.Connection) -> list[Link]:
-                    return [Link(*row) for row in database.execute("SELECT * FROM links")]
-
-                none: list[Link] = []
-                self._known = {each.id: each for each in self._store.read(rows, none)}
-            return self._known

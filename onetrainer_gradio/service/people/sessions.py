@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import sqlite3
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from onetrainer_gradio.service.people.rows import Rows
 from onetrainer_gradio.service.people.store import PeopleStore
 
 SESSION_S = 30 * 24 * 3600.0
@@ -42,11 +41,9 @@ class Sessions:
     """All sessions that haven't expired."""
 
     def __init__(self, store: PeopleStore, changed: Callable[[], None], clock: Callable[[], float] = time.time) -> None:
-        self._store = store
         self._changed = changed
         self._clock = clock
-        self._lock = threading.RLock()
-        self._known: dict[str, Session] | None = None
+        self._rows = Rows(store, "sessions", Session, key="digest")
 
     def start(self, *, account: str = "", link: str = "", address: str = "", expires: float | None = None) -> str:
         """Return the secret of a new session. When there are too many, those that expire first end."""
@@ -54,57 +51,34 @@ class Sessions:
         now = self._clock()
         until = now + SESSION_S if expires is None else min(expires, now + SESSION_S)
         session = Session(digest_of(secret), account, link, now, until, address)
-        with self._lock:
-            live = sorted((each for each in self._sessions().values() if each.expires > now), key=lambda each: -each.expires)
-            ended = [each.digest for each in self._sessions().values() if each.expires <= now]
-            ended += [each.digest for each in live[MOST_SESSIONS - 1 :]]
-
-            def write(database: sqlite3.Connection) -> None:
-                database.executemany("DELETE FROM sessions WHERE digest = ?", [(digest,) for digest in ended])
-                database.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)", astuple(session))
-
-            self._store.change(write)
-            for digest in ended:
-                self._sessions().pop(digest, None)
-            self._sessions()[session.digest] = session
+        with self._rows.lock:
+            known = sorted(self._rows.now.values(), key=lambda each: -each.expires)
+            live = sum(each.expires > now for each in known)
+            self._rows.put(session, without={each.digest for each in known[min(live, MOST_SESSIONS - 1) :]})
         return secret
 
     def find(self, secret: str) -> Session | None:
         """Return the session with this secret, or None if it ended or expired."""
         if not secret:
             return None
-        found = self._sessions().get(digest_of(secret))
+        found = self._rows.now.get(digest_of(secret))
         return found if found is not None and found.expires > self._clock() else None
 
     def of_account(self, account: str) -> list[Session]:
         """Return the sessions of an account, newest first."""
         now = self._clock()
-        found = (each for each in self._sessions().values() if each.account == account and each.expires > now)
+        found = (each for each in self._rows.now.values() if each.account == account and each.expires > now)
         return sorted(found, key=lambda each: -each.created)
 
     def end(self, wanted: Callable[[Session], bool]) -> int:
         """End all sessions for which ``wanted`` is true. Return their number."""
-        with self._lock:
-            ended = [each.digest for each in self._sessions().values() if wanted(each)]
+        with self._rows.lock:
+            ended = {each.digest for each in self._rows.now.values() if wanted(each)}
             if ended:
-                rows = [(digest,) for digest in ended]
-                self._store.change(lambda database: database.executemany("DELETE FROM sessions WHERE digest = ?", rows))
-                for digest in ended:
-                    self._sessions().pop(digest, None)
+                self._rows.remove(ended)
         if ended:
             self._changed()
         return len(ended)
-
-    def _sessions(self) -> dict[str, Session]:
-        with self._lock:
-            if self._known is None:
-
-                def rows(database: sqlite3.Connection) -> list[Session]:
-                    return [Session(*row) for row in database.execute("SELECT * FROM sessions")]
-
-                none: list[Session] = []
-                self._known = {each.digest: each for each in self._store.read(rows, none)}
-            return self._known
 
 
 def digest_of(secret: str) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onetrainer_gradio.errors import AccountError, AccountNotFoundError
 from onetrainer_gradio.service.people.roles import Scope
+from onetrainer_gradio.service.people.rows import Rows
 from onetrainer_gradio.service.people.sessions import digest_of
 from onetrainer_gradio.service.people.store import PeopleStore
 
@@ -46,11 +45,9 @@ class Tokens:
     """All tokens."""
 
     def __init__(self, store: PeopleStore, changed: Callable[[], None], clock: Callable[[], float] = time.time) -> None:
-        self._store = store
         self._changed = changed
         self._clock = clock
-        self._lock = threading.RLock()
-        self._known: dict[str, Token] | None = None
+        self._rows = Rows(store, "tokens", Token, key="digest")
 
     def add(self, account: str, name: str, scope: Scope, days: float) -> tuple[Token, str]:
         """Return a new token and its secret, which is stored nowhere.
@@ -61,66 +58,58 @@ class Tokens:
         secret = PREFIX + secrets.token_urlsafe(32)
         now = self._clock()
         token = Token(secrets.token_hex(8), digest_of(secret), account, name, scope.value, now, now + checked_days(days), 0.0)
-        with self._lock:
-            if len(self._tokens()) >= MOST_TOKENS:
+        with self._rows.lock:
+            if len(self._rows.now) >= MOST_TOKENS:
                 raise AccountError(f"There are {MOST_TOKENS} tokens, which is the maximum.", suggestion="Remove tokens first.")
-            values = astuple(token)
-            self._store.change(lambda database: database.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values))
-            self._tokens()[token.digest] = token
+            self._rows.put(token)
         return token, secret
 
     def all(self) -> list[Token]:
         """Return all tokens, newest first."""
-        return sorted(self._tokens().values(), key=lambda each: -each.created)
+        return sorted(self._rows.now.values(), key=lambda each: -each.created)
 
     def get(self, token_id: str) -> Token:
         """Return a token.
 
         :raises AccountNotFoundError: if there is none with this ID.
         """
-        found = next((each for each in self._tokens().values() if each.id == token_id), None)
+        found = self._of_id(token_id)
         if found is None:
             raise AccountNotFoundError("This token doesn't exist.", value=token_id)
         return found
 
     def find(self, secret: str) -> Token | None:
         """Return the token with this secret, or None if it is unknown, revoked or expired."""
-        found = self._tokens().get(digest_of(secret)) if secret.startswith(PREFIX) else None
+        found = self._rows.now.get(digest_of(secret)) if secret.startswith(PREFIX) else None
         return found if found is not None and found.expires > self._clock() else None
 
+    def is_use_due(self, token_id: str) -> bool:
+        """Return whether the last noted use of a token is long enough ago to note another one."""
+        known = self._of_id(token_id)
+        return known is not None and self._clock() - known.last_used >= USE_EVERY_S
+
     def note_use(self, token_id: str) -> None:
-        """Note that a token was used. Written at most once per minute."""
-        now = self._clock()
-        with self._lock:
-            known = next((each for each in self._tokens().values() if each.id == token_id), None)
-            if known is None or now - known.last_used < USE_EVERY_S:
-                return
-            self._store.change(lambda database: database.execute("UPDATE tokens SET last_used = ? WHERE id = ?", (now, token_id)))
-            self._tokens()[known.digest] = replace(known, last_used=now)
+        """Note that a token was used. Written at most once per minute.
+
+        :raises StorageError: if it can't be written.
+        """
+        with self._rows.lock:
+            known = self._of_id(token_id)
+            if known is not None and self.is_use_due(token_id):
+                self._rows.put(replace(known, last_used=self._clock()))
 
     def revoke(self, wanted: Callable[[Token], bool]) -> int:
         """Revoke all tokens for which ``wanted`` is true. Return their number."""
-        with self._lock:
-            gone = [each for each in self._tokens().values() if wanted(each)]
+        with self._rows.lock:
+            gone = {each.digest for each in self._rows.now.values() if wanted(each)}
             if gone:
-                rows = [(each.id,) for each in gone]
-                self._store.change(lambda database: database.executemany("DELETE FROM tokens WHERE id = ?", rows))
-                for each in gone:
-                    self._tokens().pop(each.digest, None)
+                self._rows.remove(gone)
         if gone:
             self._changed()
         return len(gone)
 
-    def _tokens(self) -> dict[str, Token]:
-        with self._lock:
-            if self._known is None:
-
-                def rows(database: sqlite3.Connection) -> list[Token]:
-                    return [Token(*row) for row in database.execute("SELECT * FROM tokens")]
-
-                none: list[Token] = []
-                self._known = {each.digest: each for each in self._store.read(rows, none)}
-            return self._known
+    def _of_id(self, token_id: str) -> Token | None:
+        return next((each for each in self._rows.now.values() if each.id == token_id), None)
 
 
 def checked_title(name: str) -> str:
