@@ -46,6 +46,14 @@ async def record(
             log.warning("The audit log misses an entry (%s %s): %s", identity.name, matched.key, error)
 
 
+async def note_use(people: People, identity: Identity) -> None:
+    """Note the use of a token. A full disk doesn't keep programs out, which may be there to free it."""
+    try:
+        await in_thread(Threads.CONTROL, people.tokens.note_use, identity.via)
+    except StorageError as error:
+        log.warning("Can't note the use of the token %s: %s", identity.via, error)
+
+
 async def while_allowed(
     app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, people: People, allowed: Callable[[], bool]
 ) -> None:

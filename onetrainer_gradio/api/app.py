@@ -171,9 +171,8 @@ def create_api(
         compresslevel=5,
         exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream"),
     )
-    table = RouteTable(app.routes)
-    app.add_middleware(RateLimits, table=table, limiter=app.state.rate_limiter)
-    app.add_middleware(Guard, access=access, table=table)
+    app.add_middleware(RateLimits, limiter=app.state.rate_limiter)
+    app.add_middleware(Guard, access=access, table=RouteTable(app.routes))
     app.add_middleware(StrictTransport)
     app.add_middleware(Failures)
     app.add_middleware(Requests, metrics=RequestMetrics(metrics.install(app)))

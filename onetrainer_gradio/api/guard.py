@@ -15,12 +15,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from onetrainer_gradio.api.allowed import CLOSE_NOT_AUTHENTICATED, record, while_allowed
+from onetrainer_gradio.api.allowed import CLOSE_NOT_AUTHENTICATED, note_use, record, while_allowed
 from onetrainer_gradio.api.cookies import client_of, host_of, session_cookie, session_of
 from onetrainer_gradio.api.policy import complete
 from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.replies import error_reply, trainer_error_reply
-from onetrainer_gradio.api.route_table import Matched, RouteTable
+from onetrainer_gradio.api.route_table import MATCHED_KEY, Matched, RouteTable
 from onetrainer_gradio.errors import (
     AccessError,
     ForbiddenOriginError,
@@ -29,15 +29,20 @@ from onetrainer_gradio.errors import (
     TooManyAttemptsError,
 )
 from onetrainer_gradio.service.host.access import Access, is_loopback
-from onetrainer_gradio.service.host.threads import Threads, in_thread
 from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.permissions import check, needed, recorded
 from onetrainer_gradio.service.people.roles import IDENTITY_KEY, LOCAL, PANEL, STRANGER, Identity, Kind, Role, act_as
 
 LINK_PARAMETER = "token"
-_MATCHED = "onetrainer_gradio.matched"
-# Responses that stay open.
-_STREAMS = frozenset({"GET /gradio_api/queue/data"})
+# Responses that stay open: all events of a page, those of one function, and a stream of nothing while a page is open.
+_STREAMS = frozenset(
+    {
+        "GET /gradio_api/queue/data",
+        "GET /gradio_api/call/{api_name}/{event_id}",
+        "GET /gradio_api/call/v2/{api_name}/{event_id}",
+        "GET /gradio_api/heartbeat/{session_hash}",
+    }
+)
 
 CLOSE_FORBIDDEN = 4403
 
@@ -99,14 +104,14 @@ class Guard:
             if identity.restricted and matched.key == "GET /":
                 return RedirectResponse(f"{prefix_of(scope)}/shared", status_code=303)
             check(identity, matched.key, matched.parameters)
-            scope[_MATCHED] = matched
+            scope[MATCHED_KEY] = matched
         act_as(identity)
         scope[IDENTITY_KEY] = identity
         return None
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on a request that is allowed. Record what changes something; end what stays open when the access ends."""
-        identity, matched, people = scope[IDENTITY_KEY], scope.get(_MATCHED), people_of(scope)
+        identity, matched, people = scope[IDENTITY_KEY], scope.get(MATCHED_KEY), people_of(scope)
         send = self._with_headers(send)
         if people is None or matched is None or not self.access.required:
             await self.app(scope, receive, send)
@@ -115,8 +120,8 @@ class Guard:
             stays = partial(self._identify, scope, Headers(scope=scope), matched)
             await while_allowed(self.app, scope, receive, send, people=people, allowed=lambda: _or_none(stays) == identity)
             return
-        if identity.kind is Kind.TOKEN:
-            await in_thread(Threads.CONTROL, people.tokens.note_use, identity.via)
+        if identity.kind is Kind.TOKEN and people.tokens.is_use_due(identity.via):
+            await note_use(people, identity)
         if recorded(matched.key):
             await record(self.app, scope, receive, send, people=people, identity=identity, matched=matched)
         else:

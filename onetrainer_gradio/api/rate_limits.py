@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from onetrainer_gradio.api.cookies import client_of, session_of
 from onetrainer_gradio.api.replies import trainer_error_reply
-from onetrainer_gradio.api.route_table import RouteTable
+from onetrainer_gradio.api.route_table import MATCHED_KEY, Matched
 from onetrainer_gradio.errors import RateLimitError
 from onetrainer_gradio.service.host.rate_limits import RateLimiter
 from onetrainer_gradio.service.people.permissions import needed
@@ -23,9 +23,8 @@ class RateLimits:
     A panel that requires no sign-in is reachable only from its own machine, and has no limits.
     """
 
-    def __init__(self, app: ASGIApp, table: RouteTable, limiter: RateLimiter) -> None:
+    def __init__(self, app: ASGIApp, limiter: RateLimiter) -> None:
         self.app = app
-        self.table = table
         self.limiter = limiter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +42,7 @@ class RateLimits:
         known = identity != STRANGER
         if known and identity.kind is Kind.LOCAL:
             return
-        matched = self.table.match(scope)
+        matched: Matched | None = scope.get(MATCHED_KEY)
         if matched is not None:
             # a login counts for its address, also with the session of an earlier one
             known = known and needed(matched.key) is not Role.NOBODY

@@ -12,6 +12,9 @@ from starlette.types import Scope
 
 from onetrainer_gradio.service.people.permissions import PERMISSIONS
 
+# The key of what the guard found in a request's scope.
+MATCHED_KEY = "onetrainer_gradio.matched"
+
 
 @dataclass(frozen=True)
 class Matched:
@@ -34,13 +37,16 @@ class RouteTable:
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         own = list(_templates(routes))
         known = {template.path for template in own}
-        self._templates = [*own, *(template for template in _page_templates() if template.path not in known)]
+        self._by_method: dict[str, list[_Template]] = {}
+        for template in (*own, *(each for each in _page_templates() if each.path not in known)):
+            for method in template.methods:
+                self._by_method.setdefault(method, []).append(template)
 
     def match(self, scope: Scope) -> Matched | None:
         """Return the first route that answers a request, or None if there is none."""
         method = "WEBSOCKET" if scope["type"] == "websocket" else scope["method"]
-        for template in self._templates:
-            if method in template.methods and (found := template.pattern.match(scope["path"])):
+        for template in self._by_method.get(method, ()):
+            if found := template.pattern.match(scope["path"]):
                 return Matched(f"{method} {template.path}", found.groupdict())
         return None
 

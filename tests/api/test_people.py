@@ -5,6 +5,7 @@ Covers ``api/account.py``, ``api/allowed.py`` and ``api/shared.py``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
@@ -12,8 +13,12 @@ import pyotp
 import pytest
 from starlette.websockets import WebSocketDisconnect
 
-from onetrainer_gradio.service.host.access import FREE_ATTEMPTS
+from onetrainer_gradio.api.allowed import LOOK_S
+from onetrainer_gradio.api.app import create_api
+from onetrainer_gradio.errors import DiskFullError
+from onetrainer_gradio.service.host.access import FREE_ATTEMPTS, Access, AccessSettings
 from onetrainer_gradio.service.people.roles import Role, Scope
+from tests.api.conftest import rehearsal_service
 from tests.api.people import HTML, PASSWORD, by_link, client_of, panel_with_accounts, signed_in, with_token
 
 pytestmark = pytest.mark.slow
@@ -34,11 +39,8 @@ def login(client, name: str, password: str = PASSWORD, **more):
 
 def test_a_new_panel_is_set_up_with_the_code_from_the_terminal(tmp_path):
     """By the page's form, without scripts; afterwards the set-up page is gone."""
-    app = panel_with_accounts(tmp_path)
+    app = create_api(rehearsal_service(tmp_path), Access(AccessSettings(accounts=True)))
     people = app.state.service.people
-    for account in people.accounts.all():
-        people.store.change(lambda database, each=account: database.execute("DELETE FROM accounts WHERE id = ?", (each.id,)))
-    people.accounts._known = None
     client = client_of(app)
     code = people.new_setup_code()
     assert client.get("/", headers=HTML).headers["location"].startswith("/login")
@@ -164,6 +166,45 @@ def test_an_open_page_is_closed_when_its_access_ends(app, end):
         with pytest.raises(WebSocketDisconnect) as closed:
             list(iter(socket.receive_json, None))
     assert closed.value.code == 4401
+
+
+@pytest.mark.parametrize("path", ["queue/data", "call/watch/1", "call/v2/watch/1", "heartbeat/1"])
+def test_a_stream_of_gradio_ends_with_the_session(app, path):
+    """Also that of one function, such as ``watch``, which reports until the run ends."""
+    people, client = app.state.service.people, signed_in(app, "viewer")
+    headers = [(b"host", b"127.0.0.1:7860"), (b"cookie", f"{COOKIE}={client.cookies[COOKIE]}".encode())]
+    scope = {"type": "http", "method": "GET", "scheme": "http", "path": f"/gradio_api/{path}", "headers": headers}
+    scope |= {"query_string": b"", "client": ("127.0.0.1", 1), "http_version": "1.1"}
+
+    async def opened() -> None:
+        began = asyncio.Event()
+
+        async def stream(scope, receive, send) -> None:
+            began.set()
+            await asyncio.Event().wait()
+
+        async def nothing(message=None):
+            await asyncio.Event().wait()
+
+        app.mount("/", stream)
+        request = asyncio.ensure_future(app(scope, nothing, nothing))
+        await asyncio.wait_for(began.wait(), 10)
+        await asyncio.to_thread(people.sessions.end, lambda each: each.account == people.accounts.named("viewer").id)
+        await asyncio.wait_for(request, LOOK_S - 1)
+
+    asyncio.run(opened())
+
+
+def test_a_full_disk_does_not_keep_a_token_out(app, monkeypatch, caplog):
+    """Whoever comes to free space gets in, although the time of the use can't be written."""
+    client = with_token(app, "viewer", Scope.READ)
+
+    def full(work):
+        raise DiskFullError("Can't write the accounts: database or disk is full")
+
+    monkeypatch.setattr(app.state.service.people.store, "change", full)
+    assert client.get("/api/session").json()["name"] == "viewer"
+    assert "Can't note the use of the token" in caplog.text
 
 
 def test_a_token_is_shown_once_and_ends_when_revoked(app):
