@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onetrainer_gradio.api.cookies import client_of
 from onetrainer_gradio.api.route_table import Matched
-from onetrainer_gradio.errors import StorageError
+from onetrainer_gradio.errors import BusyError, StorageError
 from onetrainer_gradio.service.host.threads import Threads, in_thread
 from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.roles import Identity
@@ -39,18 +39,15 @@ async def record(
     try:
         await app(scope, receive, watched)
     finally:
-        add = people.audit.add
-        try:
-            await in_thread(Threads.CONTROL, add, identity, matched.key, target=target, address=client_of(scope), status=status)
-        except StorageError as error:
-            log.warning("The audit log misses an entry (%s %s): %s", identity.name, matched.key, error)
+        note, address = people.audit.note, client_of(scope)
+        await in_thread(Threads.CONTROL, note, identity, matched.key, target=target, address=address, status=status)
 
 
 async def note_use(people: People, identity: Identity) -> None:
-    """Note the use of a token. A full disk doesn't keep programs out, which may be there to free it."""
+    """Note the use of a token. If this fails, the program isn't kept out: it may be there to free the disk."""
     try:
         await in_thread(Threads.CONTROL, people.tokens.note_use, identity.via)
-    except StorageError as error:
+    except (BusyError, StorageError) as error:
         log.warning("Can't note the use of the token %s: %s", identity.via, error)
 
 

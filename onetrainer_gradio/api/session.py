@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from html import escape
@@ -28,15 +27,12 @@ from onetrainer_gradio.errors import (
     CodeRequiredError,
     NotAuthenticatedError,
     NotPermittedError,
-    StorageError,
     TooManyAttemptsError,
 )
 from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.host.threads import Threads, in_thread
 from onetrainer_gradio.service.people.people import People
-from onetrainer_gradio.service.people.roles import PANEL, STRANGER, Identity, Role, acting
-
-log = logging.getLogger(__name__)
+from onetrainer_gradio.service.people.roles import PANEL, STRANGER, Role, acting
 
 router = APIRouter(tags=["session"])
 
@@ -125,10 +121,10 @@ def start_session(request: Request, access: Access, people: People, body: Login)
         else:
             secret = access.login(body.password, address)
     except (NotAuthenticatedError, TooManyAttemptsError) as error:
-        note_sign_in(people, STRANGER, "sign in", address, status_of(error), body.name)
+        people.audit.note(STRANGER, "sign in", target=body.name, address=address, status=status_of(error))
         raise
     end_former(request, access, people)
-    note_sign_in(people, people.of_session(secret) or PANEL, "sign in", address, 200)
+    people.audit.note(people.of_session(secret) or PANEL, "sign in", address=address, status=200)
     return secret
 
 
@@ -138,7 +134,7 @@ def _set_up(request: Request, access: Access, people: People, body: SetUp) -> st
     address = client_of(request.scope)
     secret = people.set_up(body.code, body.name, body.password, address)
     end_former(request, access, people)
-    note_sign_in(people, people.of_session(secret) or STRANGER, "set up", address, 200)
+    people.audit.note(people.of_session(secret) or STRANGER, "set up", address=address, status=200)
     return secret
 
 
@@ -148,14 +144,6 @@ def end_former(request: Request, access: Access, people: People) -> None:
     if former:
         access.logout(former)
         people.end_session(former)
-
-
-def note_sign_in(people: People, who: Identity, action: str, address: str, status: int, target: str = "") -> None:
-    """Add a sign-in, also a failed one, to the audit log."""
-    try:
-        people.audit.add(who, action, target=target, address=address, status=status)
-    except StorageError as error:
-        log.warning("The audit log misses an entry (%s): %s", action, error)
 
 
 @router.post("/api/logout", response_model=LoginReply)

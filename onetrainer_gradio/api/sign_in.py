@@ -11,7 +11,7 @@ from onetrainer_gradio.api.dependencies import AccessRules, Service
 from onetrainer_gradio.api.guard import hostname, local_path
 from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.replies import status_of
-from onetrainer_gradio.api.session import end_former, note_sign_in, page
+from onetrainer_gradio.api.session import end_former, page
 from onetrainer_gradio.api.threads import sign_in
 from onetrainer_gradio.errors import AccessError, NotPermittedError
 from onetrainer_gradio.service.host.access import Access
@@ -66,11 +66,12 @@ def callback(request: Request, access: AccessRules, service: Service) -> Respons
         secret = signed_in(people, provider, profile, address)
     except AccessError as error:
         target = f"{provider.settings.title}: {profile.shown if profile else ''}"
-        note_sign_in(people, STRANGER, "sign in", address, status_of(error), target)
+        people.audit.note(STRANGER, "sign in", target=target, address=address, status=status_of(error))
         reply = page(request, access, attempt.following if attempt else "/", error, typed=False)
     else:
         end_former(request, access, people)
-        note_sign_in(people, people.of_session(secret) or STRANGER, "sign in", address, 200, provider.settings.title)
+        who = people.of_session(secret) or STRANGER
+        people.audit.note(who, "sign in", target=provider.settings.title, address=address, status=200)
         reply = RedirectResponse(prefix_of(request.scope) + local_path(attempt.following), status_code=303)
         reply.headers.append("Set-Cookie", session_cookie(request.scope, secret, hosted=access.settings.hosted))
     reply.headers["Cache-Control"] = "no-store"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import logging
 import typing
 from collections.abc import AsyncIterator, Callable
 from functools import wraps
@@ -16,13 +15,11 @@ from typing import Any
 
 import gradio as gr
 
-from onetrainer_gradio.errors import NotPermittedError, StorageError
+from onetrainer_gradio.errors import NotPermittedError
 from onetrainer_gradio.service.host.threads import Threads, in_thread
 from onetrainer_gradio.service.people.audit import AuditLog
 from onetrainer_gradio.service.people.permissions import check, needed
 from onetrainer_gradio.service.people.roles import IDENTITY_KEY, LOCAL, STRANGER, Identity, Kind, Role, act_as
-
-log = logging.getLogger(__name__)
 
 _CALLER = "caller"
 
@@ -46,10 +43,7 @@ def permitted(
         action = f" {args[0].get('action')}" if by_action and args and isinstance(args[0], dict) else ""
         key = f"gradio {name}{action}"
         if identity.kind is not Kind.LOCAL and (needed(key) or Role.NOBODY) >= Role.OPERATOR:
-            try:
-                await in_thread(Threads.CONTROL, audit.add, identity, key)
-            except StorageError as error:
-                log.warning("The audit log misses an entry (%s): %s", key, error)
+            await in_thread(Threads.CONTROL, audit.note, identity, key)
 
     def allow(caller: gr.Request) -> Identity:
         identity = identity_of(caller)

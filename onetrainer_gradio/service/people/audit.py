@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from onetrainer_gradio.errors import StorageError
 from onetrainer_gradio.service.people.roles import Identity
 from onetrainer_gradio.service.people.store import PeopleStore
+
+log = logging.getLogger(__name__)
 
 MOST_ENTRIES = 500
 _FIELDS = ("seq", "at", "who", "account", "kind", "via", "address", "action", "target", "status")
@@ -48,6 +52,13 @@ class AuditLog:
         values = (self._clock(), *(text.encode(errors="replace").decode()[:_MOST_TEXT] for text in given), status)
         names, marks = ", ".join(_FIELDS[1:]), ", ".join("?" * len(values))
         self._store.change(lambda database: database.execute(f"INSERT INTO audit ({names}) VALUES ({marks})", values))
+
+    def note(self, identity: Identity, action: str, *, target: str = "", address: str = "", status: int = 0) -> None:
+        """Add an entry about what has happened already. If it can't be written, the panel's log has a warning instead."""
+        try:
+            self.add(identity, action, target=target, address=address, status=status)
+        except StorageError as error:
+            log.warning("The audit log misses an entry (%s %s): %s", identity.name, action, error)
 
     def page(self, query: AuditQuery) -> dict[str, Any]:
         """Return entries, newest first, and the ``before`` of the next page."""

@@ -349,6 +349,13 @@ def test_an_exported_log_is_whole_and_runs_nothing_in_a_spreadsheet(people):
 
 def test_a_file_of_a_newer_version_stays_untouched(tmp_path, people):
     people.accounts.add("Ada", Role.OWNER, PASSWORD)
+def test_an_entry_that_cannot_be_written_is_in_the_panels_log(people, caplog):
+    """What is recorded has happened already, so it isn't reported as failed."""
+    people.store.change(lambda database: database.execute("DROP TABLE audit"))
+    people.audit.note(Identity(Role.OWNER, Kind.ACCOUNT, "Ada"), "DELETE /api/runs/{run_id}")
+    assert "The audit log misses an entry (Ada DELETE /api/runs/{run_id})" in caplog.text
+
+
     people.close()
     database = sqlite3.connect(tmp_path / PEOPLE_FILE)
     database.execute("PRAGMA user_version = 99")
