@@ -31,6 +31,7 @@ from onetrainer_gradio.errors import (
 )
 from onetrainer_gradio.service.host.access import Access
 from onetrainer_gradio.service.host.threads import Threads, in_thread
+from onetrainer_gradio.service.people.accounts import LEAST_PASSWORD, MOST_PASSWORD
 from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.roles import PANEL, STRANGER, Role, acting
 
@@ -226,12 +227,13 @@ def page(
     """Return the login page; ``following`` is the path to open afterwards. ``typed``: the error is about the page's fields."""
     accounts = access.settings.accounts
     parts = {"accounts": accounts, "code": isinstance(error, CodeRequiredError), "password": not accounts}
-    values = {"name": name, "invalid": "true" if error and typed else "false", **_links(request, following)}
+    values = {"page": "Log in", "name": name, "invalid": "true" if error and typed else "false", **_links(request, following)}
     return _filled("login.html", values, error, parts | _offers(request, access))
 
 
-def _setup_page(request: Request, access: Access, values: Mapping[str, str], error: AccessError | None = None) -> Response:
-    return _filled("setup.html", {**values, **_links(request, "/")}, error, _offers(request, access))
+def _setup_page(request: Request, access: Access, typed: Mapping[str, str], error: AccessError | None = None) -> Response:
+    values = {"page": "Set up", "least": str(LEAST_PASSWORD), "most": str(MOST_PASSWORD), **typed, **_links(request, "/")}
+    return _filled("setup.html", values, error, _offers(request, access))
 
 
 def _offers(request: Request, access: Access) -> dict[str, bool]:
@@ -248,8 +250,10 @@ def _links(request: Request, following: str) -> dict[str, str]:
 
 
 def _filled(file: str, values: Mapping[str, str], error: AccessError | None, parts: Mapping[str, bool] = {}) -> Response:
-    """Return a page of this folder with values in its marks, and without the parts that aren't needed."""
-    text = files(__package__).joinpath(f"pages/{file}").read_text(encoding="utf-8")
+    """Return the page around a form, with values in its marks, and without the parts that aren't needed."""
+    pages = files(__package__).joinpath("pages")
+    frame, form = (pages.joinpath(each).read_text(encoding="utf-8") for each in ("sign_in.html", file))
+    text = frame.replace("  <!-- form -->\n", form)
     for part, wanted in parts.items():
         text = re.sub(rf"\s*<!-- {part} -->(.*?)<!-- /{part} -->", r"\1" if wanted else "", text, flags=re.DOTALL)
     marks = {"error": error.message if error else "", "invalid": "true" if error else "false", "name": "", "code": "", **values}
