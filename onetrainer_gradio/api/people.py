@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from starlette.responses import StreamingResponse
 
 from onetrainer_gradio.api.account import Done, qr_code
@@ -16,6 +16,7 @@ from onetrainer_gradio.api.prefix import prefix_of
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.service.people.accounts import MOST_PASSWORD
 from onetrainer_gradio.service.people.audit import MOST_ENTRIES, AuditQuery
+from onetrainer_gradio.service.people.links import LINK_ROLES, Shows
 from onetrainer_gradio.service.people.roles import Role, acting
 
 router = APIRouter(tags=["people"])
@@ -24,27 +25,14 @@ Id = Annotated[str, Path(max_length=64)]
 _MOST_DISK_BYTES = 1 << 60
 
 
-class RoleName(StrEnum):
-    """A role."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    OWNER = "owner"
+def _word_of(*roles: Role) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": [role.word for role in roles]})
 
 
-class LinkRole(StrEnum):
-    """A role that a link can have."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-
-
-class Shows(StrEnum):
-    """What a link opens."""
-
-    RUN = "run"
-    GALLERY = "gallery"
-    PANEL = "panel"
+_AnyRole = Annotated[Role, BeforeValidator(lambda word: Role.of(str(word))), PlainSerializer(lambda role: role.word, str)]
+RoleWord = Annotated[_AnyRole, _word_of(*(role for role in Role if role is not Role.NOBODY))]
+LinkRoleWord = Annotated[_AnyRole, _word_of(*LINK_ROLES)]
+_VIEWER: dict[str, Any] = {"default": Role.VIEWER.word}  # pydantic would show the number
 
 
 class ExportForm(StrEnum):
@@ -66,7 +54,7 @@ class NewPerson(BaseModel):
     """A new account."""
 
     name: str = Field(max_length=200)
-    role: RoleName = RoleName.VIEWER
+    role: RoleWord = Field(Role.VIEWER, json_schema_extra=_VIEWER)
     password: str = Field(max_length=4 * MOST_PASSWORD, description="A first password; the person should change it.")
 
 
@@ -74,7 +62,7 @@ class PersonChanges(BaseModel):
     """Changes of an account; omitted fields stay."""
 
     name: str | None = Field(None, max_length=200)
-    role: RoleName | None = None
+    role: RoleWord | None = None
     disabled: bool | None = Field(None, description="A disabled account can't sign in, and its tokens don't work.")
     password: str | None = Field(None, max_length=4 * MOST_PASSWORD)
     gpu_hours: float | None = Field(None, ge=0, le=1e6, description="GPU hours in the last 30 days. null: no quota.")
@@ -103,7 +91,7 @@ class NewLink(BaseModel):
     name: str = Field(max_length=200)
     shows: Shows = Shows.RUN
     run_id: str = Field("", max_length=200, description="The run, if the link shows one.")
-    role: LinkRole = LinkRole.VIEWER
+    role: LinkRoleWord = Field(Role.VIEWER, json_schema_extra=_VIEWER)
     days: float = Field(7, description="Lifetime in days, at most 366.")
 
 
@@ -137,25 +125,18 @@ def people(service: Service) -> dict[str, Any]:
 @control
 def add_person(service: Service, body: NewPerson) -> dict[str, Any]:
     """Add an account."""
-    return {"person": service.people.accounts.add(body.name, Role.of(body.role.value), body.password).as_dict()}
+    return {"person": service.people.accounts.add(body.name, body.role, body.password).as_dict()}
 
 
 @router.patch("/api/people/{account_id}", response_model=PersonReply)
 @control
 def change_person(service: Service, account_id: Id, body: PersonChanges) -> dict[str, Any]:
     """Change a role, a name, quotas or a password, or disable an account. A new password ends the sessions of the account."""
-    known = service.people
-    given = body.model_dump(exclude_unset=True, mode="json")
-    password = given.pop("password", None)
-    quotas = {name: given.pop(name) for name in ("gpu_hours", "disk_bytes") if name in given}
-    changes = {name: value for name, value in given.items() if value is not None} | quotas
-    known.accounts.get(account_id)
-    if password is not None:
-        known.accounts.set_password(account_id, password)
-        known.sessions.end(lambda each: each.account == account_id and each.id != acting().via)
-    person = known.accounts.change(account_id, changes) if changes else known.accounts.get(account_id)
-    if person.disabled:
-        known.sessions.end(lambda each: each.account == account_id)
+    known, given = service.people, body.model_dump(exclude_unset=True, mode="json")
+    changes = {name: value for name, value in given.items() if value is not None or name in {"gpu_hours", "disk_bytes"}}
+    person = known.accounts.change(account_id, changes)
+    if person.disabled or "password" in changes:
+        known.sessions.end(lambda each: each.account == account_id and (bool(person.disabled) or each.id != acting().via))
     return {"person": person.as_dict()}
 
 
@@ -197,8 +178,7 @@ def add_link(service: Service, body: NewLink, request: Request) -> dict[str, Any
     """Make a link that opens one run, the gallery or the panel without an account. Its address is shown only now."""
     if body.shows is Shows.RUN:
         service.runs.get(body.run_id)
-    role, by = Role.of(body.role.value), acting().name
-    link, secret = service.people.links.add(by, body.name, body.shows.value, role, body.days, body.run_id)
+    link, secret = service.people.links.add(acting().name, body.name, body.shows, body.role, body.days, body.run_id)
     path = f"{prefix_of(request.scope)}/?token={secret}"
     address = f"{request.scope['scheme']}://{host_of(request.scope)}{path}"
     return {"link": link.as_dict(), "path": path, "address": address, "qr": qr_code(address)}

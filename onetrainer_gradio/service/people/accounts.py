@@ -116,14 +116,16 @@ class Accounts:
         return account
 
     def change(self, account_id: str, changes: dict[str, Any]) -> Account:
-        """Change ``name``, ``role``, ``disabled``, ``gpu_hours`` or ``disk_bytes`` of an account.
+        """Change ``name``, ``role``, ``disabled``, ``password``, ``gpu_hours`` or ``disk_bytes`` of an account: all or nothing.
 
         :raises LastOwnerError: if no owner would be left who can sign in.
         :raises AccountError: if a value is invalid.
         """
+        wanted = dict(changes)
+        if "password" in wanted:
+            wanted["password"] = self._hashed(str(wanted["password"]))
         with self._rows.lock:
             account = self.get(account_id)
-            wanted = dict(changes)
             if "name" in wanted:
                 wanted["name"] = _checked_name(str(wanted["name"]))
                 other = self.named(wanted["name"])
@@ -159,9 +161,7 @@ class Accounts:
 
         :raises AccountError: if it is too short or too long.
         """
-        hashed = self._hashed(password)
-        with self._rows.lock:
-            self._put(replace(self.get(account_id), password=hashed))
+        self.change(account_id, {"password": password})
 
     def check_password(self, name: str, password: str) -> Account | None:
         """Return the account with this name and password, or None. An unknown name takes as long as a wrong password."""

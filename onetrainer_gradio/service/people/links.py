@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from onetrainer_gradio.errors import AccountError, AccountNotFoundError
@@ -16,7 +17,15 @@ from onetrainer_gradio.service.people.store import PeopleStore
 from onetrainer_gradio.service.people.tokens import USE_EVERY_S, checked_days, checked_title
 
 MOST_LINKS = 1000
-SHOWS = ("run", "gallery", "panel")
+LINK_ROLES = (Role.VIEWER, Role.OPERATOR)
+
+
+class Shows(StrEnum):
+    """What a link opens."""
+
+    RUN = "run"
+    GALLERY = "gallery"
+    PANEL = "panel"
 
 
 @dataclass(frozen=True)
@@ -54,9 +63,9 @@ class Links:
         :raises AccountError: if it would give more than the role operator, or a value is invalid.
         """
         name = checked_title(name)
-        if shows not in SHOWS:
-            raise AccountError(f"{shows!r} can't be shared.", path="shows", suggestion=f"Use one of {', '.join(SHOWS)}.")
-        if role not in {Role.VIEWER, Role.OPERATOR} or (shows == "gallery" and role is not Role.VIEWER):
+        if shows not in {each.value for each in Shows}:
+            raise AccountError(f"{shows!r} can't be shared.", path="shows", suggestion=f"Use one of {', '.join(Shows)}.")
+        if role not in LINK_ROLES or (shows == "gallery" and role is not Role.VIEWER):
             raise AccountError(f"A link to the {shows} can't have the role {role.word}.", path="role", suggestion="Use viewer.")
         if bool(run_id) != (shows == "run"):
             raise AccountError("Only a link to a run has a run, and it needs one.", path="run_id")

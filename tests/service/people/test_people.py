@@ -170,6 +170,16 @@ def test_the_last_owner_stays(people):
     assert people.accounts.change(ada.id, {"role": "operator"}).role == "operator"
 
 
+def test_a_change_that_is_not_allowed_changes_nothing(people):
+    owner = people.accounts.add("Ada", Role.OWNER, PASSWORD)
+    for changes in ({"role": "viewer"}, {"disabled": True}, {"name": ""}):
+        with pytest.raises(AccountError):
+            people.accounts.change(owner.id, {"password": "another password", "gpu_hours": 1.0, **changes})
+    with pytest.raises(AccountError):
+        people.accounts.change(owner.id, {"password": "short", "gpu_hours": 1.0})
+    assert people.accounts.get(owner.id) == owner
+
+
 def test_a_changed_role_counts_at_once_for_sessions_and_tokens(people):
     people.accounts.add("Owner", Role.OWNER, PASSWORD)
     ada = people.accounts.add("Ada", Role.OWNER, PASSWORD)
@@ -339,6 +349,13 @@ def test_the_audit_log_only_grows(people, tmp_path):
     assert people.audit.page(AuditQuery(who="Eve"))["entries"] == []
 
 
+def test_an_entry_that_cannot_be_written_is_in_the_panels_log(people, caplog):
+    """What is recorded has happened already, so it isn't reported as failed."""
+    people.store.change(lambda database: database.execute("DROP TABLE audit"))
+    people.audit.note(Identity(Role.OWNER, Kind.ACCOUNT, "Ada"), "DELETE /api/runs/{run_id}")
+    assert "The audit log misses an entry (Ada DELETE /api/runs/{run_id})" in caplog.text
+
+
 def test_an_exported_log_is_whole_and_runs_nothing_in_a_spreadsheet(people):
     people.audit.add(Identity(Role.VIEWER, Kind.ACCOUNT, "=1+1", "1"), "POST /api/logout", target='a,"b"\n')
     (header, line) = people.audit.export("csv")
@@ -349,13 +366,6 @@ def test_an_exported_log_is_whole_and_runs_nothing_in_a_spreadsheet(people):
 
 def test_a_file_of_a_newer_version_stays_untouched(tmp_path, people):
     people.accounts.add("Ada", Role.OWNER, PASSWORD)
-def test_an_entry_that_cannot_be_written_is_in_the_panels_log(people, caplog):
-    """What is recorded has happened already, so it isn't reported as failed."""
-    people.store.change(lambda database: database.execute("DROP TABLE audit"))
-    people.audit.note(Identity(Role.OWNER, Kind.ACCOUNT, "Ada"), "DELETE /api/runs/{run_id}")
-    assert "The audit log misses an entry (Ada DELETE /api/runs/{run_id})" in caplog.text
-
-
     people.close()
     database = sqlite3.connect(tmp_path / PEOPLE_FILE)
     database.execute("PRAGMA user_version = 99")
