@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, WithJso
 from starlette.responses import StreamingResponse
 
 from onetrainer_gradio.api.account import Done, qr_code
-from onetrainer_gradio.api.cookies import host_of
-from onetrainer_gradio.api.dependencies import Service
+from onetrainer_gradio.api.dependencies import AccessRules, Service
 from onetrainer_gradio.api.prefix import prefix_of
+from onetrainer_gradio.api.public_address import public_address
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.service.people.accounts import MOST_PASSWORD
 from onetrainer_gradio.service.people.audit import MOST_ENTRIES, AuditQuery
@@ -174,13 +174,13 @@ def links(service: Service) -> dict[str, Any]:
 
 @router.post("/api/links", response_model=LinkReply)
 @control
-def add_link(service: Service, body: NewLink, request: Request) -> dict[str, Any]:
+def add_link(service: Service, access: AccessRules, body: NewLink, request: Request) -> dict[str, Any]:
     """Make a link that opens one run, the gallery or the panel without an account. Its address is shown only now."""
     if body.shows is Shows.RUN:
         service.runs.get(body.run_id)
     link, secret = service.people.links.add(acting().name, body.name, body.shows, body.role, body.days, body.run_id)
     path = f"{prefix_of(request.scope)}/?token={secret}"
-    address = f"{request.scope['scheme']}://{host_of(request.scope)}{path}"
+    address = f"{public_address(request.scope, access)}/?token={secret}"
     return {"link": link.as_dict(), "path": path, "address": address, "qr": qr_code(address)}
 
 

@@ -14,7 +14,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from onetrainer_gradio.api.dependencies import Service
 from onetrainer_gradio.api.threads import control, slow
 from onetrainer_gradio.errors import AccountNotFoundError, CommandRefusedError
-from onetrainer_gradio.service.people.roles import Kind, acting
+from onetrainer_gradio.service.people.roles import Identity, Kind, acting
+from onetrainer_gradio.service.trainer import TrainerService
 
 router = APIRouter(tags=["people"])
 
@@ -84,9 +85,7 @@ async def asset(name: str) -> Response:
 @slow
 def shared(service: Service) -> dict[str, Any]:
     """Return what the link of this request shows."""
-    who = acting()
-    if who.kind is not Kind.LINK:
-        raise AccountNotFoundError("No link was opened here.", suggestion="Open the panel: it shows everything.")
+    who = _opened_by()
     link = service.people.links.get(who.via)
     found: dict[str, Any] = {"shows": who.shows, "title": link.name, "role": who.role.word, "expires": link.expires}
     if who.run_id:
@@ -94,7 +93,8 @@ def shared(service: Service) -> dict[str, Any]:
         state = run.state()
         shown = {name: state.get(name) for name in _STATE}
         found["title"] = run.name or who.run_id
-        found["run"] = {**shown, "active": not run.ended(), "max_step": state["max_step"], **state["progress"]}
+        active, commands = not run.ended(), _takes_commands(service, run.id)
+        found["run"] = {**shown, "active": active, "controllable": commands, "max_step": state["max_step"], **state["progress"]}
         found["loss"] = run.metrics_series(["smooth_loss"], POINTS, None, None, 5)
     return found
 
@@ -115,12 +115,11 @@ def shared_samples(
 @router.post("/api/shared/{command}", response_model=CommandReply)
 @control
 def command(service: Service, command: Annotated[Command, Path()]) -> dict[str, Any]:
-    """Give a command to the run of the link. Its role must be operator."""
-    who = acting()
-    state = service.get_state()
-    if who.run_id and (state.get("run_id") != who.run_id or not state["is_training"]):
+    """Give a command to the run of the link, on whichever device it trains. Its role must be operator."""
+    run_id = _opened_by().run_id
+    if not _takes_commands(service, run_id):
         raise CommandRefusedError("This run isn't active.", value=command.value)
-    actions: Mapping[Command, Callable[[], Any]] = {
+    actions: Mapping[Command, Callable[..., str]] = {
         Command.STOP: service.stop_training,
         Command.PAUSE: service.pause_training,
         Command.RESUME: service.resume_training,
@@ -128,8 +127,20 @@ def command(service: Service, command: Annotated[Command, Path()]) -> dict[str, 
         Command.BACKUP: service.backup,
         Command.SAVE: service.save,
     }
-    actions[command]()
+    actions[command](run_id=run_id)
     return {}
+
+
+def _opened_by() -> Identity:
+    who = acting()
+    if who.kind is not Kind.LINK:
+        raise AccountNotFoundError("No link was opened here.", suggestion="Open the panel: it shows everything.")
+    return who
+
+
+def _takes_commands(service: TrainerService, run_id: str) -> bool:
+    """Return whether this panel can give commands to a run: it is queued or trains, on whichever device."""
+    return any(run.id == run_id and not run.ended() for run in service.scheduler.occupants())
 
 
 def _file(name: str) -> str:

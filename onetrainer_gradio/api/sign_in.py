@@ -8,8 +8,9 @@ from starlette.types import Scope
 
 from onetrainer_gradio.api.cookies import HTTPS, client_of, cookie_name, host_of, session_cookie
 from onetrainer_gradio.api.dependencies import AccessRules, Service
-from onetrainer_gradio.api.guard import hostname, local_path
+from onetrainer_gradio.api.guard import local_path
 from onetrainer_gradio.api.prefix import prefix_of
+from onetrainer_gradio.api.public_address import public_address
 from onetrainer_gradio.api.replies import status_of
 from onetrainer_gradio.api.session import end_former, page
 from onetrainer_gradio.api.threads import sign_in
@@ -23,7 +24,7 @@ from onetrainer_gradio.service.people.roles import STRANGER, Role
 router = APIRouter(tags=["session"])
 
 CALLBACK = "/login/callback"
-# One cookie for each tab that is signing in; more than this are forgotten together.
+# One cookie for each tab that is signing in; with more than this, all are removed.
 MOST_ATTEMPTS = 5
 _SHOWN_STATE = 12
 
@@ -92,15 +93,6 @@ def signed_in(people: People, provider: IdentityProvider, profile: Profile, addr
             suggestion="Ask its owner to add you.",
         )
     return people.sign_in_elsewhere(profile.key, profile.shown, role, address)
-
-
-def public_address(scope: Scope, access: Access) -> str:
-    """Return the panel's address in the browser, without a slash at the end: behind a proxy, on a Space and under a prefix."""
-    settings, host = access.settings, host_of(scope)
-    secure = settings.hosted or scope["scheme"] in HTTPS
-    if settings.hosted and settings.hosts and hostname(host) not in settings.hosts:
-        host = settings.hosts[0]  # the name that is registered with the provider
-    return f"{'https' if secure else 'http'}://{host}{prefix_of(scope)}"
 
 
 def _to_login(scope: Scope) -> Response:

@@ -15,11 +15,13 @@ from starlette.websockets import WebSocketDisconnect
 
 from onetrainer_gradio.api.allowed import LOOK_S
 from onetrainer_gradio.api.app import create_api
+from onetrainer_gradio.config.files.documents import to_document
 from onetrainer_gradio.errors import DiskFullError
 from onetrainer_gradio.service.host.access import FREE_ATTEMPTS, Access, AccessSettings
 from onetrainer_gradio.service.people.roles import Role, Scope
 from tests.api.conftest import rehearsal_service
 from tests.api.people import HTML, PASSWORD, by_link, client_of, panel_with_accounts, signed_in, with_token
+from tests.fakes.configs import small_config
 
 pytestmark = pytest.mark.slow
 
@@ -289,16 +291,40 @@ def test_a_link_leaves_no_secret_in_the_address_and_opens_only_its_run(app):
         assert client_of(app).get(made["path"], headers=HTML).headers.get("set-cookie") is None
 
 
-def run_of(client, service) -> str:
-    from onetrainer_gradio.config.files.documents import to_document
-    from tests.fakes.configs import small_config
+def test_a_link_gives_commands_to_its_run_only_while_it_trains(app):
+    """The page shows the buttons by the rule that the server applies to the commands."""
+    service = app.state.service
+    with signed_in(app, "owner") as owner:
+        run_id = start(owner, service, "hold=1")
+        service.wait_for(lambda state: state["update_step"] == 1, 20)
+        phone = by_link(app, "run", Role.OPERATOR, run_id)
+        assert phone.get("/api/shared").json()["run"]["controllable"] is True
+        assert phone.post("/api/shared/stop").status_code == 200
+        service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 20)
+        assert phone.get("/api/shared").json()["run"]["controllable"] is False
+        assert phone.post("/api/shared/stop").status_code == 409
 
+
+def start(client, service, *tags: str) -> str:
     document = to_document(small_config(service.settings.data_folder / "material"), packed=True)
-    body = {"config": document, "options": {"name": "try", "tags": ["sample_every=10"]}}
+    body = {"config": document, "options": {"name": "try", "tags": tags}}
     reply = client.post("/api/training/start", json=body)
     assert reply.status_code == 200, reply.text
-    service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 20)
     return reply.json()["run_id"]
+
+
+def run_of(client, service) -> str:
+    run_id = start(client, service, "sample_every=10")
+    service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 20)
+    return run_id
+
+
+def test_the_address_of_a_link_works_outside_a_space(tmp_path):
+    """A Space passes requests on over HTTP and under another name."""
+    app = panel_with_accounts(tmp_path, hosted=True, hosts=("ada-panel.example",))
+    made = signed_in(app, "owner").post("/api/links", json={"name": "class", "shows": "gallery", "days": 1}).json()
+    assert made["address"].startswith("https://ada-panel.example/?token=")
+    assert made["address"].endswith(made["path"])
 
 
 def test_the_gallery_link_shows_samples_only_and_someone_signed_in_stays_so(app):

@@ -69,7 +69,7 @@ function draw(loss) {
 
 function showControls(run, role) {
   const place = at('controls');
-  place.hidden = role !== 'operator' || !run?.active;
+  place.hidden = role !== 'operator' || !run?.controllable;
   if (place.hidden || place.childElementCount) return;
   for (const [name, label] of Object.entries(COMMANDS)) {
     const button = made('button', label, { type: 'button', class: name });
