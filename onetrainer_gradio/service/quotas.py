@@ -34,39 +34,40 @@ class Quotas:
 
     def exceeded(self, account_id: str, more_bytes: int = 0) -> str:
         """Return which quota of an account is used up, or would be with ``more_bytes``, as a sentence; empty if none is."""
-        account = self._limited(account_id)
-        if account is None:
-            return ""
-        hours, size = self._used(account_id)
-        if account.gpu_hours is not None and not more_bytes and hours >= account.gpu_hours:
-            return (
-                f"The quota of {account.name} is used up: {hours:.1f} of {account.gpu_hours:g} GPU hours "
-                f"in the last {QUOTA_DAYS} days."
-            )
-        if account.disk_bytes is None or size + more_bytes < account.disk_bytes + bool(more_bytes):
-            return ""
-        limit = f"{account.disk_bytes / _GB:.2f} GB"
-        if more_bytes and size < account.disk_bytes:
-            return (
-                f"The disk quota of {account.name} is too small for this: runs and datasets take {size / _GB:.2f} of {limit}, "
-                f"and it needs {more_bytes / _GB:.2f} GB."
-            )
-        return f"The quota of {account.name} is used up: runs and datasets take {size / _GB:.2f} of {limit}."
+        found = self._exceeded(account_id, more_bytes)
+        return found.message if found else ""
 
     def require(self, account_id: str, more_bytes: int = 0) -> None:
         """Check before something that uses more.
 
         :raises QuotaError: if a quota is used up, or would be with ``more_bytes``.
         """
-        if text := self.exceeded(account_id, more_bytes):
-            hours = "GPU hours" in text
-            raise QuotaError(
-                text,
-                path="gpu_hours" if hours else "disk_bytes",
-                suggestion=f"Wait until earlier runs are more than {QUOTA_DAYS} days old, or ask an owner for a larger quota."
-                if hours
-                else "Ask an owner to delete runs or datasets, or for a larger quota.",
+        if found := self._exceeded(account_id, more_bytes):
+            raise found
+
+    def _exceeded(self, account_id: str, more_bytes: int) -> QuotaError | None:
+        account = self._limited(account_id)
+        if account is None:
+            return None
+        hours, size = self._used(account_id)
+        if account.gpu_hours is not None and not more_bytes and hours >= account.gpu_hours:
+            return QuotaError(
+                f"The quota of {account.name} is used up: {hours:.1f} of {account.gpu_hours:g} GPU hours "
+                f"in the last {QUOTA_DAYS} days.",
+                path="gpu_hours",
+                suggestion=f"Wait until earlier runs are more than {QUOTA_DAYS} days old, or ask an owner for a larger quota.",
             )
+        if account.disk_bytes is None or size + more_bytes < account.disk_bytes + bool(more_bytes):
+            return None
+        limit = f"{account.disk_bytes / _GB:.2f} GB"
+        text = f"The quota of {account.name} is used up: runs and datasets take {size / _GB:.2f} of {limit}."
+        if more_bytes and size < account.disk_bytes:
+            text = (
+                f"The disk quota of {account.name} is too small for this: runs and datasets take {size / _GB:.2f} of {limit}, "
+                f"and it needs {more_bytes / _GB:.2f} GB."
+            )
+        advice = "Ask an owner to delete runs or datasets, or for a larger quota."
+        return QuotaError(text, path="disk_bytes", suggestion=advice)
 
     def look(self, training: Iterable[Run]) -> None:
         """Notify, once for each run that trains, that the quota of who started it is used up. The run continues."""

@@ -166,6 +166,14 @@ def test_an_upload_has_to_fit_into_the_disk_quota(studio):
             studio.quotas.require(studio.ada, more)
 
 
+def test_which_quota_is_used_up_does_not_depend_on_the_name_of_the_account(studio):
+    studio.pending = {studio.ada: 1000}
+    studio.people.accounts.change(studio.ada, {"name": "GPU hours", "disk_bytes": 1000})
+    with pytest.raises(QuotaError) as error:
+        studio.quotas.require(studio.ada)
+    assert error.value.path == "disk_bytes"
+
+
 def test_whoever_trains_over_the_quota_is_told_and_nothing_else_happens(studio):
     """One notification for a run, and none for those within their quota."""
     run, other = studio.run(studio.ada, 3, None), studio.run(studio.bob, 3, None)
