@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from datetime import time as datetime_time
@@ -28,7 +29,7 @@ from onetrainer_gradio.service.people.provider_settings import (
     provider_settings,
     rules_in,
 )
-from onetrainer_gradio.service.service_settings import DATA_VARIABLE, default_data_folder
+from onetrainer_gradio.service.service_settings import DATA_VARIABLE, PUSH_LIMIT_BYTES, default_data_folder
 
 PROGRAM = "onetrainer-gradio"
 DEFAULT_HOST = "127.0.0.1"
@@ -189,7 +190,7 @@ class PanelOptions:
     log_format: str = "text"
     hosted: bool = False
     push_to: str = ""
-    push_limit_bytes: int = 20 * 10**9
+    push_limit_bytes: int = PUSH_LIMIT_BYTES
 
 
 @dataclass(frozen=True)
@@ -275,29 +276,8 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> O
 
     :raises CommandLineError: if an argument is invalid.
     """
-    if argv and argv[0] == "train":
-        return _train_options(train_parser(), argv[1:], environment)
-    if argv and argv[0] == "convert":
-        return _convert_options(convert_parser(), argv[1:])
-    if argv and argv[0] == "memory":
-        given = memory_parser().parse_args(argv[1:])
-        return MemoryOptions(given.config, _data(given.data, environment), given.vram, given.log_level)
-    if argv and argv[0] == "queue":
-        return _queue_options(queue_parser(), argv[1:], environment)
-    if argv and argv[0] == "backup":
-        given = backup_parser().parse_args(argv[1:])
-        return BackupOptions(
-            destination=_stream_or_path(given.file),
-            data=_data(given.data, environment),
-            without=tuple(dict.fromkeys(given.without)),
-            secrets=given.with_secrets,
-            overwrite=given.overwrite,
-            log_level=given.log_level,
-        )
-    if argv and argv[0] == "restore":
-        given = restore_parser().parse_args(argv[1:])
-        return RestoreOptions(_stream_or_path(given.file), _data(given.data, environment), given.log_level)
-    return _panel_options(panel_parser(), argv, environment)
+    command = _COMMANDS.get(argv[0]) if argv else None
+    return command(argv[1:], environment) if command else _panel_options(panel_parser(), argv, environment)
 
 
 def _stream_or_path(text: str) -> Path | None:
@@ -460,11 +440,15 @@ def _add_https(group: _Group) -> None:
     )
 
 
+def _command_parser(command: str, description: str, epilog: str) -> CheckedParser:
+    return CheckedParser(
+        prog=f"{PROGRAM} {command}", description=description, epilog=epilog, formatter_class=_Format, allow_abbrev=False
+    )
+
+
 def train_parser() -> argparse.ArgumentParser:
     """Return the parser of ``train``."""
-    parser = CheckedParser(
-        prog=f"{PROGRAM} train", description=TRAIN_DESCRIPTION, epilog=TRAIN_EPILOG, formatter_class=_Format, allow_abbrev=False
-    )
+    parser = _command_parser("train", TRAIN_DESCRIPTION, TRAIN_EPILOG)
     parser.add_argument("config", metavar="CONFIG", help="configuration file, or name of a preset or saved configuration")
     parser.add_argument("--name", default="", help="name of the run (default: name of the configuration)")
     parser.add_argument("--max-steps", type=positive, metavar="N", help="stop after this many steps, regardless of epochs")
@@ -480,13 +464,7 @@ def train_parser() -> argparse.ArgumentParser:
 
 def convert_parser() -> argparse.ArgumentParser:
     """Return the parser of ``convert``."""
-    parser = CheckedParser(
-        prog=f"{PROGRAM} convert",
-        description=CONVERT_DESCRIPTION,
-        epilog=CONVERT_EPILOG,
-        formatter_class=_Format,
-        allow_abbrev=False,
-    )
+    parser = _command_parser("convert", CONVERT_DESCRIPTION, CONVERT_EPILOG)
     parser.add_argument("source", type=_existing, metavar="LORA", help="LoRA file (.safetensors), or folder of a backup")
     parser.add_argument("destination", type=Path, metavar="OUTPUT", help="file to write")
     parser.add_argument("--format", choices=LORA_FORMATS, required=True, help="format of the new file")
@@ -500,13 +478,7 @@ def convert_parser() -> argparse.ArgumentParser:
 
 def memory_parser() -> argparse.ArgumentParser:
     """Return the parser of ``memory``."""
-    parser = CheckedParser(
-        prog=f"{PROGRAM} memory",
-        description=MEMORY_DESCRIPTION,
-        epilog=MEMORY_EPILOG,
-        formatter_class=_Format,
-        allow_abbrev=False,
-    )
+    parser = _command_parser("memory", MEMORY_DESCRIPTION, MEMORY_EPILOG)
     parser.add_argument("config", metavar="CONFIG", help="configuration file, or name of a preset or saved configuration")
     parser.add_argument("--vram", type=_gib, metavar="GIB", help="memory of the GPU; shows what to change if the run doesn't fit")
     _add_data(parser)
@@ -516,13 +488,7 @@ def memory_parser() -> argparse.ArgumentParser:
 
 def backup_parser() -> argparse.ArgumentParser:
     """Return the parser of ``backup``."""
-    parser = CheckedParser(
-        prog=f"{PROGRAM} backup",
-        description=BACKUP_DESCRIPTION,
-        epilog=BACKUP_EPILOG,
-        formatter_class=_Format,
-        allow_abbrev=False,
-    )
+    parser = _command_parser("backup", BACKUP_DESCRIPTION, BACKUP_EPILOG)
     parser.add_argument("file", metavar="FILE", help="file to write; compressed if it ends in .gz or .tgz; -: standard output")
     parser.add_argument("--without", action="append", default=[], choices=BACKUP_PARTS, help="omit these files; can be repeated")
     parser.add_argument(
@@ -536,13 +502,7 @@ def backup_parser() -> argparse.ArgumentParser:
 
 def restore_parser() -> argparse.ArgumentParser:
     """Return the parser of ``restore``."""
-    parser = CheckedParser(
-        prog=f"{PROGRAM} restore",
-        description=RESTORE_DESCRIPTION,
-        epilog=RESTORE_EPILOG,
-        formatter_class=_Format,
-        allow_abbrev=False,
-    )
+    parser = _command_parser("restore", RESTORE_DESCRIPTION, RESTORE_EPILOG)
     parser.add_argument("file", metavar="FILE", help="backup to restore; -: standard input")
     _add_data(parser)
     _add_log_level(parser)
@@ -551,9 +511,7 @@ def restore_parser() -> argparse.ArgumentParser:
 
 def queue_parser() -> argparse.ArgumentParser:
     """Return the parser of ``queue``."""
-    parser = CheckedParser(
-        prog=f"{PROGRAM} queue", description=QUEUE_DESCRIPTION, epilog=QUEUE_EPILOG, formatter_class=_Format, allow_abbrev=False
-    )
+    parser = _command_parser("queue", QUEUE_DESCRIPTION, QUEUE_EPILOG)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     shown = actions.add_parser("list", help="list the queue", allow_abbrev=False)
     shown.add_argument("--ended", action="store_true", help="list the ended runs instead, newest first")
@@ -617,7 +575,8 @@ def _start_time(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a time: use 23:00 or 2026-11-29T06:00") from error
 
 
-def _queue_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> QueueOptions:
+def _queue_options(argv: Sequence[str], environment: Mapping[str, str]) -> QueueOptions:
+    parser = queue_parser()
     given = vars(parser.parse_args(argv))
     if given.get("retries"):
         given["on_failure"] = given["on_failure"] or "retry"
@@ -633,21 +592,25 @@ _CHOICES = ("name", "notes", "tags", "priority", "device", "not_before", "after"
 
 
 def _push_limit(text: str) -> int:
-    try:
-        gigabytes = float(text or 20)
-    except ValueError:
-        gigabytes = 0.0
+    if not text:
+        return PUSH_LIMIT_BYTES
+    gigabytes = _number(text)
     if not 0 < gigabytes < 1e6:
         raise CommandLineError(f"{PUSH_LIMIT_VARIABLE} is {text!r}. It must be a number of GB above 0.")
     return int(gigabytes * 1e9)
 
 
-def _gib(text: str) -> float:
+def _number(text: str) -> float:
+    """Return the number of a text; NaN, which is in no range, if it isn't one."""
     try:
-        value = float(text)
+        return float(text)
     except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
+        return math.nan
+
+
+def _gib(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number of GiB above 0")
     return value
 
@@ -738,10 +701,7 @@ def _check_https(parser: argparse.ArgumentParser, given: argparse.Namespace) -> 
 
 
 def _factor(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = _number(text)
     if not 0 <= value <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a factor: use 0 to 1000")
     return value
@@ -758,7 +718,8 @@ def _proxy(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} isn't an address: use 10.0.0.5 or 10.0.0.0/24") from error
 
 
-def _train_options(parser: argparse.ArgumentParser, argv: Sequence[str], environment: Mapping[str, str]) -> TrainOptions:
+def _train_options(argv: Sequence[str], environment: Mapping[str, str]) -> TrainOptions:
+    parser = train_parser()
     given = parser.parse_args(argv)
     if given.onetrainer and given.backend not in ("builtin", "onetrainer"):
         parser.error(f"--onetrainer and --backend {given.backend} can't be combined: use one of them")
@@ -776,8 +737,8 @@ def _train_options(parser: argparse.ArgumentParser, argv: Sequence[str], environ
     )
 
 
-def _convert_options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> ConvertOptions:
-    given = parser.parse_args(argv)
+def _convert_options(argv: Sequence[str], environment: Mapping[str, str]) -> ConvertOptions:
+    given = convert_parser().parse_args(argv)
     return ConvertOptions(
         source=given.source,
         destination=given.destination.expanduser().absolute(),
@@ -786,6 +747,38 @@ def _convert_options(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Co
         overwrite=given.overwrite,
         log_level=given.log_level,
     )
+
+
+def _memory_options(argv: Sequence[str], environment: Mapping[str, str]) -> MemoryOptions:
+    given = memory_parser().parse_args(argv)
+    return MemoryOptions(given.config, _data(given.data, environment), given.vram, given.log_level)
+
+
+def _backup_options(argv: Sequence[str], environment: Mapping[str, str]) -> BackupOptions:
+    given = backup_parser().parse_args(argv)
+    return BackupOptions(
+        destination=_stream_or_path(given.file),
+        data=_data(given.data, environment),
+        without=tuple(dict.fromkeys(given.without)),
+        secrets=given.with_secrets,
+        overwrite=given.overwrite,
+        log_level=given.log_level,
+    )
+
+
+def _restore_options(argv: Sequence[str], environment: Mapping[str, str]) -> RestoreOptions:
+    given = restore_parser().parse_args(argv)
+    return RestoreOptions(_stream_or_path(given.file), _data(given.data, environment), given.log_level)
+
+
+_COMMANDS: Mapping[str, Callable[[Sequence[str], Mapping[str, str]], Options]] = {
+    "train": _train_options,
+    "convert": _convert_options,
+    "memory": _memory_options,
+    "queue": _queue_options,
+    "backup": _backup_options,
+    "restore": _restore_options,
+}
 
 
 def _data(given: Path | None, environment: Mapping[str, str]) -> Path:
@@ -830,10 +823,7 @@ def positive(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
+    seconds = _number(text)
     if not 0 <= seconds <= 86400:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a duration: use 0 to 86400 seconds")
     return seconds

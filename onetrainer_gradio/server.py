@@ -40,6 +40,7 @@ from onetrainer_gradio.service.host.data_folder_lock import DataFolderLock
 from onetrainer_gradio.service.host.logs import configure_log
 from onetrainer_gradio.service.host.redaction import redact_logs
 from onetrainer_gradio.service.host.storage import is_temporary
+from onetrainer_gradio.service.service_settings import PUSH_LIMIT_BYTES
 from onetrainer_gradio.ui.gradio_import import shorten_import
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class PanelSettings:
     access: AccessSettings = field(default_factory=AccessSettings)
     provider: ProviderSettings | None = None
     push_to: str = ""
-    push_limit_bytes: int = 20 * 10**9
+    push_limit_bytes: int = PUSH_LIMIT_BYTES
     rate_limit: float = 1.0
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DATA_VARIABLE = "ONETRAINER_GRADIO_DATA"
+# How much of the data folder is copied to the Hugging Face Hub, unless the environment sets another limit.
+PUSH_LIMIT_BYTES = 20 * 10**9
 
 
 def default_data_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -38,4 +40,4 @@ class ServiceSettings:
     keep_loaded_s: float = 0.0
     runs_queue: bool = True
     push_to: str = ""
-    push_limit_bytes: int = 20 * 10**9
+    push_limit_bytes: int = PUSH_LIMIT_BYTES
