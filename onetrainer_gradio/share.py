@@ -111,7 +111,7 @@ def start_tunnel(port: int) -> ShareResult:
 def _check_program(binary: Path, sha256: str) -> None:
     """Check a program from an earlier download: Gradio verifies it only right after the download. Other programs use it, too.
 
-    :raises ShareError: if it isn't the one that was published.
+    :raises ShareError: if its SHA-256 differs from the published one.
     """
     with contextlib.suppress(OSError):
         if sha256 and hashlib.sha256(binary.read_bytes()).hexdigest() != sha256:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings, strategies
+from hypothesis import HealthCheck, Phase, assume, given, settings, strategies
 from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 
@@ -29,6 +29,7 @@ from tests.fakes.estimates import Computed
 pytestmark = pytest.mark.slow
 
 EXAMPLES = 8
+LONGEST_ADDRESS = 65_536  # the client sends no longer one (httpx)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,7 @@ def sent(client: TestClient, case: schemathesis.Case) -> httpx.Response:
     """The answer to a generated request, as it goes over the wire."""
     wanted = case.as_transport_kwargs(base_url=ADDRESS)
     request = requests.Request(**{key: wanted[key] for key in wanted if key not in {"timeout", "allow_redirects"}}).prepare()
+    assume(len(request.url) <= LONGEST_ADDRESS)
     return client.request(request.method, request.url, headers=dict(request.headers), content=request.body)
 
 
@@ -112,7 +114,7 @@ def test_estimates_of_generated_settings_do_not_fail(tmp_path):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("role", [Role.NOBODY, Role.VIEWER])
+@pytest.mark.parametrize("role", [Role.NOBODY, Role.VIEWER, Role.OPERATOR])
 def test_no_documented_path_fails_or_opens_as_another_role(tmp_path, role):
     """The same on a panel with accounts: what needs a higher role is refused, whatever is sent."""
     app = panel_with_accounts(tmp_path / "data")
