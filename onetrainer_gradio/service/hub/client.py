@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses of a hub that may answer a later attempt."""
+_SHORT_S = 10.0
 _OWN_TOKEN = "Enter a token with this permission on the System tab."
 
 
@@ -44,6 +45,16 @@ class HubClient:
         from huggingface_hub import HfApi
 
         return HfApi(endpoint=self.endpoint, token=self.token)
+
+    def check_reachable(self) -> None:
+        """Raise if the hub doesn't answer one short request: the library repeats its own for half a minute before it fails.
+
+        :raises HubUnreachableError: if there is no connection, or ``HF_HUB_OFFLINE`` is set.
+        """
+        from huggingface_hub.utils import get_session
+
+        with raising_hub_error("the hub"):
+            get_session().head(self.endpoint, timeout=_SHORT_S)
 
     def account(self) -> dict[str, Any]:
         """Return whose token it is: ``name``, ``organizations``, and whether it ``writes`` (None: only for some repositories).

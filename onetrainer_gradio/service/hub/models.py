@@ -50,6 +50,7 @@ class HubModels:
         words = words.strip()[:_MOST_LETTERS]
         if not words:
             raise ConfigValueError("There is nothing to search for", path="search", suggestion="Enter a part of a name.")
+        self._hub.check_reachable()
         with raising_hub_error(words):
             found = self._hub.api().list_models(
                 search=words, filter="diffusers", sort="downloads", limit=MOST_FOUND, expand=_PROPERTIES

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
+
 import pytest
 
 from onetrainer_gradio.config.repository_files import training_files
@@ -80,9 +83,23 @@ def test_errors_name_the_reason(hub, monkeypatch):
     hub.fault("GET /api/models", status=403)
     with pytest.raises(HubAccessError, match="no permission"):
         models().search("xl")
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(HubUnreachableError, match="can't be reached"):
-        models().search("xl")
+
+
+def test_a_search_without_a_connection_fails_at_once(monkeypatch):
+    """The library by itself repeats the request for half a minute."""
+    requests = []
+
+    class Closing(BaseRequestHandler):
+        def handle(self):
+            requests.append(self.request.recv(4096))
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Closing) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(HubUnreachableError, match="can't be reached"):
+            models().search("xl")
+        server.shutdown()
+    assert len(requests) == 1
 
 
 def test_sharded_weights_come_with_their_index_and_one_format():
