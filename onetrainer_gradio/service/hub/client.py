@@ -51,7 +51,7 @@ class HubClient:
 
         :raises HubUnreachableError: if there is no connection, or ``HF_HUB_OFFLINE`` is set.
         """
-        from huggingface_hub.utils import get_session
+        from huggingface_hub import get_session
 
         with raising_hub_error("the hub"):
             get_session().head(self.endpoint, timeout=_SHORT_S)
