@@ -139,11 +139,15 @@ class Uploads:
             raise ConfigValueError("The checksum isn't a SHA-256", path="sha256", value=sha256[:100], expected="64 digits 0-9a-f")
         upload = Upload(uuid.uuid4().hex, dataset, str(path), size, sha256, batch, time.time())
         upload.account = creator or acting().account
-        if (known := self._continued(upload)) is not None:
+        with self._lock:
+            known = self._continued(upload)
+        if known is not None:
             return known.as_dict()
         for account in {upload.account, acting().account} - {""}:
             self._admit(account, max(1, size))
         with self._lock:
+            if (known := self._continued(upload)) is not None:  # another request began it meanwhile
+                return known.as_dict()
             opened = self._opened()
             waiting = sum(each.bytes - each.offset for each in opened.values())
             if size + waiting + self._limits.reserve_bytes > self._free_bytes(self._library.own):
@@ -230,13 +234,12 @@ class Uploads:
             return sum(each.bytes for each in self._opened().values() if account and each.account == account)
 
     def _continued(self, wanted: Upload) -> Upload | None:
-        """Return the unfinished upload of the same file, or None."""
+        """Return the unfinished upload of the same file, or None. The lock is held."""
         key = (wanted.dataset, wanted.name, wanted.bytes, wanted.sha256)
-        with self._lock:
-            for known in self._opened().values():
-                if (known.dataset, known.name, known.bytes, known.sha256) == key and known.state == "receiving":
-                    known.batch = wanted.batch or known.batch
-                    return known
+        for known in self._opened().values():
+            if (known.dataset, known.name, known.bytes, known.sha256) == key and known.state == "receiving":
+                known.batch = wanted.batch or known.batch
+                return known
         return None
 
     def close(self) -> None:

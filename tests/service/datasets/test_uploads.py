@@ -13,6 +13,7 @@ import resource
 import stat
 import time
 import zipfile
+from contextvars import copy_context
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -31,6 +32,7 @@ from onetrainer_gradio.service.datasets.archives import ArchiveLimits
 from onetrainer_gradio.service.datasets.file_names import safe_path
 from onetrainer_gradio.service.datasets.library import DatasetLibrary
 from onetrainer_gradio.service.datasets.uploads import PIECE_BYTES, UploadLimits, Uploads
+from onetrainer_gradio.service.people.roles import Identity, Kind, Role, act_as
 
 PLENTY = 10**12
 
@@ -55,6 +57,7 @@ class Place:
         while told["state"] == "receiving":
             at = told["offset"]
             told = uploads.write(told["id"], at, content[at : at + 1000])
+            assert told["offset"] > at or told["state"] != "receiving"
         until = time.monotonic() + 20
         while told["state"] == "unpacking" and time.monotonic() < until:
             time.sleep(0.01)
@@ -89,6 +92,25 @@ def test_a_file_in_pieces_arrives_whole(place: Place) -> None:
     assert (told["state"], told["added"], told["names"]) == ("done", 1, ["kittens/a.png"])
     assert place.files() == {"kittens/a.png": content}
     assert list((place.folder / "uploads").iterdir()) == []
+
+
+def test_two_requests_that_begin_the_same_file_share_one_upload(place: Place) -> None:
+    """The quota is measured outside of the lock, and another request for the same file may come meanwhile."""
+    ids: list[str] = []
+
+    def meanwhile(account: str, size: int) -> None:
+        if not ids:
+            ids.append("")
+            ids[0] = uploads.begin("cats", "a.png", 10)["id"]
+
+    uploads = Uploads(place.library, place.folder / "uploads", free_bytes=lambda folder: place.free, admit=meanwhile)
+
+    def begin() -> str:
+        act_as(Identity(Role.OPERATOR, Kind.ACCOUNT, "Ada", "ada"))
+        return str(uploads.begin("cats", "a.png", 10)["id"])
+
+    assert [copy_context().run(begin)] == ids
+    assert uploads.pending_bytes("ada") == 10
 
 
 def test_a_broken_upload_continues_after_a_restart(place: Place) -> None:
@@ -204,7 +226,8 @@ def test_an_upload_is_known_at_every_moment_of_its_end(place: Place) -> None:
         content = zipped({f"{number}.png": b"image"})
         told = place.uploads.begin("cats", f"{number}.zip", len(content))
         told = place.uploads.write(told["id"], 0, content)
-        while told["state"] in ("placing", "unpacking"):
+        give_up_at = time.monotonic() + 20
+        while told["state"] in ("placing", "unpacking") and time.monotonic() < give_up_at:
             told = place.uploads.get(told["id"])
         assert told["state"] == "done"
 
