@@ -18,7 +18,7 @@ from onetrainer_gradio.service.people.people import People
 from onetrainer_gradio.service.people.roles import Identity, Kind, Role, act_as
 from onetrainer_gradio.service.quotas import LOOK_EVERY_S, QUOTA_DAYS, Quotas
 from onetrainer_gradio.service.runs.record import Run, RunRecord, RunStore
-from onetrainer_gradio.service.usage import DAY_S, DISK_KEPT_S, TIME_KEPT_S, Usage
+from onetrainer_gradio.service.usage import DAY_S, DISK_KEPT_S, TIME_KEPT_S, TOUCHED_KEPT_S, Usage
 from tests.fakes.configs import small_config
 from tests.service.conftest import PATIENCE_S, MakeService, ended
 
@@ -108,6 +108,17 @@ def test_deleted_runs_and_old_folders_do_not_count(studio):
     for path in (old.folder / "journal.jsonl", old.folder):
         os.utime(path, (0, NOW - 40 * DAY_S))
     assert studio.hours(studio.bob) == 0.0
+
+
+def test_a_run_that_was_idle_for_longer_than_the_window_counts_again_within_a_minute(studio):
+    """The times of its folder aren't looked up at each measurement."""
+    run = studio.run(studio.ada, 41 * 24, None)
+    for path in (run.folder / "journal.jsonl", run.folder):
+        os.utime(path, (0, NOW - 40 * DAY_S))
+    assert studio.hours(studio.ada) == 0.0
+    run.journal.append(RunEnded(at=NOW, reason="completed"))
+    studio.now += TOUCHED_KEPT_S
+    assert studio.hours(studio.ada) == pytest.approx(24.0 * QUOTA_DAYS, abs=0.1)
 
 
 def test_disk_is_that_of_runs_what_they_wrote_datasets_and_uploads(studio):
