@@ -35,6 +35,7 @@ from onetrainer_gradio.config.resume import (
     backup_to_resume,
     backups_in,
     no_step_left,
+    nothing_left,
     nothing_left_of,
     read_progress,
     result_missing,
@@ -292,7 +293,9 @@ class Session:
             "max_steps": options.max_steps,
         }
         self._result_missing = backup is not None and result_missing(config, backup)
-        self._over = nothing_left_of(config, options, NAME)
+        self._over = None
+        if backup is not None:
+            self._over = nothing_left(config, backup, options.max_steps, missing=self._result_missing)
         if self._over is not None:
             self._warn_of(self._over, backup)
         order["save_untrained"] = self._result_missing

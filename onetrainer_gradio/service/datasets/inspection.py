@@ -96,10 +96,12 @@ class Inspector:
         place = self._library.resolve(folder)
         self._library.require_writable(place)
         wanted = self._of_kind(folder, kind)
-        asked = wanted if images is None else [path for path in wanted if path in set(images)]
+        named = None if images is None else set(images)
+        asked = [path for path in wanted if named is None or path in named]
         chosen = [path for path in asked if os.path.lexists(place / path)]
         fixed, skipped = OPERATIONS[kind](self, folder, chosen) if chosen else (0, [])
-        self._drop(folder, kind, [path for path in asked if path not in {each[0] for each in skipped}])
+        left = {each[0] for each in skipped}
+        self._drop(folder, kind, [path for path in asked if path not in left])
         return {"fixed": fixed, "skipped": skipped[:100]}
 
     def ignore(self, folder: str, kind: str, images: Sequence[str]) -> None:
