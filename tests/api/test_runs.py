@@ -156,6 +156,17 @@ def test_an_ended_run_is_resumed_from_its_newest_backup(panel):
     assert panel.client.get(f"/api/runs/{reply['run_id']}").json()["config"]["epochs"] == 77
 
 
+def test_a_resume_can_take_the_current_settings(panel):
+    run_id = panel.finished(steps=4, backup_every=2)
+    panel.client.put("/api/config/current", json={"config": {**panel.document, "learning_rate": 0.125}})
+    for settings, rate in (("run", panel.document["learning_rate"]), ("current", 0.125)):
+        reply = panel.client.post(f"/api/runs/{run_id}/resume", json={"settings": settings}).json()
+        panel.service.wait_for(lambda state: not state["is_training"] and not state["process_running"], 10)
+        run = panel.client.get(f"/api/runs/{reply['run_id']}").json()
+        assert (run["config"]["learning_rate"], run["record"]["options"]["resumes_run"]) == (rate, run_id)
+    assert panel.client.post(f"/api/runs/{run_id}/resume", json={"settings": "other"}).status_code == 422
+
+
 def test_a_run_is_deleted_when_it_has_ended(panel):
     run_id = panel.training()
     assert panel.client.delete(f"/api/runs/{run_id}").status_code == 409

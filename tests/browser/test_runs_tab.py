@@ -190,13 +190,37 @@ def test_a_run_is_started_again_or_resumed_through_the_queue_while_another_train
         panel.send("POST", "api/queue/resume")
 
 
+def test_a_resume_shows_how_the_settings_in_the_form_differ(visitor: Visitor, panel: Panel) -> None:
+    """From any backup; the new run has the settings that were chosen."""
+    run_id = finished(panel, "differs", "backup_every=20", learning_rate=1e-4)
+    panel.change(learning_rate=2e-4)
+    page = opened(visitor.blank(), panel, run_id)
+    page.get_by_text("Backups", exact=True).click()
+    page.get_by_role("button", name="Resume…").first.click()
+    dialog = page.get_by_role("dialog", name="Resume from a backup")
+    expect(dialog).to_contain_text("The new run has the settings of this run.")
+    dialog.get_by_label("Settings of the new run").select_option("Those in the form")
+    expect(dialog.locator(".og-diff-body tbody tr")).to_have_count(1)
+    expect(dialog.locator(".og-diff-body")).to_contain_text("Learning rate")
+    dialog.get_by_role("button", name="Resume", exact=True).click()
+    expect(dialog).to_have_count(0)
+    panel.wait(lambda state: state["run_id"] != run_id and not state["process_running"])
+    resumed = panel.get(f"api/runs/{panel.get('api/training/status')['run_id']}")
+    assert (resumed["config"]["learning_rate"], resumed["record"]["options"]["resumes_run"]) == (2e-4, run_id)
+
+
 def test_runs_are_compared_in_charts_and_a_table(visitor: Visitor, panel: Panel) -> None:
     """All metrics share zoom and pointer; the table has the differing setting and is ordered by a result; CSV has the points."""
-    ids = [finished(panel, f"overlay {rate}", learning_rate=rate) for rate in (1e-4, 2e-4)]
+    ids = [finished(panel, f"overlay {rate}", f"steps={steps}", learning_rate=rate) for rate, steps in ((1e-4, 60), (2e-4, 40))]
     page = opened(visitor.blank(), panel, f"compare/{','.join(ids)}")
     expect(page.locator(".og-compare-table thead")).to_contain_text("Learning rate")
     page.get_by_role("button", name="Learning rate").click()
     expect(page.locator("th[data-key=learning_rate]")).to_have_attribute("aria-sort", "ascending")
+    page.locator("th[data-key=steps] button").click()
+    compared = page.locator(".og-compare-table tbody tr")
+    expect(compared).to_contain_text(["overlay 0.0002", "overlay 0.0001"])
+    page.locator("th[data-key=steps] button").click()
+    expect(compared).to_contain_text(["overlay 0.0001", "overlay 0.0002"])
     page.get_by_label("Layout").select_option("all")
     plots = page.locator(".og-run-plot")
     expect(plots).to_have_count(6)
@@ -301,6 +325,7 @@ def test_a_run_is_replayed_by_keyboard(visitor: Visitor, panel: Panel) -> None:
     page.get_by_text("Replay", exact=True).click()
     slider = page.get_by_role("slider", name="Step")
     expect(slider).to_have_attribute("aria-valuetext", "Step 60")
+    expect(page.get_by_text("The settings of this run applied.")).to_be_visible()
     slider.focus()
     page.keyboard.press("Home")
     expect(slider).to_have_attribute("aria-valuetext", "Step 1")

@@ -64,6 +64,10 @@ test('lines with different places become one table', () => {
 test('a column is ordered by size or by letters, with what is missing last', () => {
   assert.deepEqual([3, null, 1, 2].sort(ordered), [1, 2, 3, null]);
   assert.deepEqual(['rank 10', 'rank 9'].sort(ordered), ['rank 9', 'rank 10']);
+  assert.deepEqual(
+    [3, null, 1, 2].sort((one, two) => ordered(one, two, true)),
+    [3, 2, 1, null],
+  );
 });
 
 test('settings, metrics and events have words', () => {

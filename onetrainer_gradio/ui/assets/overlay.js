@@ -25,12 +25,13 @@ export function settingText(path, value) {
   return typeof value === 'string' ? value || '(empty)' : JSON.stringify(value);
 }
 
-/** Order two values of a column: numbers by size, text by letters, what is missing last. */
-export function ordered(one, two) {
+/** Order two values of a column: numbers by size, text by letters, what is missing last in both directions. */
+export function ordered(one, two, down = false) {
   const lacking = (value) => value === null || value === undefined;
   if (lacking(one) || lacking(two)) return Number(lacking(one)) - Number(lacking(two));
-  if (typeof one === 'number' && typeof two === 'number') return one - two;
-  return String(one).localeCompare(String(two), 'en', { numeric: true });
+  const sign = down ? -1 : 1;
+  if (typeof one === 'number' && typeof two === 'number') return sign * (one - two);
+  return sign * String(one).localeCompare(String(two), 'en', { numeric: true });
 }
 
 /**
@@ -61,7 +62,7 @@ function comparison({ runs, settings, total }, ids) {
   function draw() {
     const column = columns.find(({ key }) => key === by);
     const focused = document.activeElement?.closest('th')?.dataset.key;
-    const lines = [...runs].sort((a, b) => (down ? -1 : 1) * ordered(column?.value(a), column?.value(b)));
+    const lines = [...runs].sort((a, b) => ordered(column?.value(a), column?.value(b), down));
     head.replaceChildren(
       ...columns.map(({ key, title, number }) => {
         const sort = () => {
